@@ -1,0 +1,119 @@
+"""What do all processes of this node know together?  See board.h for the layout, board.pyx for the words."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+cdef extern from "board.h" nogil:
+    const int EDGE_MAX_WORKERS
+    const int EDGE_WINDOW_BUCKETS
+    const int EDGE_HIST_BUCKETS
+    const int EDGE_TARGET_COUNTERS
+    const int EDGE_ROUTE_COUNTERS
+    const int EDGE_WORKER_COUNTERS
+    ctypedef struct BoardHeader "edge_board_header":
+        uint64_t magic
+        uint32_t layout, target_capacity, route_capacity, worker_capacity
+        uint64_t created_ns
+    ctypedef struct TargetRec "edge_target_rec":
+        uint64_t circuit, opened_ns, trial_ns
+        uint32_t consecutive, opens, trip_reason, out_reason
+        uint64_t out_until_ns, rest_until_ns, manual
+        uint64_t[2] ewma
+        uint64_t[2] baseline
+        uint64_t keys_epoch, keys_active, keys_failing, keys_before
+        uint64_t[10] window
+        uint64_t[10] slow
+        uint64_t[32] count
+        uint64_t[24] first_hist
+        uint64_t[24] total_hist
+        uint64_t first_sum_us, total_sum_us
+        uint32_t[64] inflight
+    ctypedef struct RouteRec "edge_route_rec":
+        uint64_t budget
+        uint64_t[48] count
+        uint64_t[24] first_hist
+        uint64_t[24] total_hist
+        uint64_t first_sum_us, total_sum_us
+        uint32_t[64] inflight
+    ctypedef struct WorkerRec "edge_worker_rec":
+        uint64_t pid, started_ns, heartbeat_ns
+        uint64_t[32] count
+    uint64_t load64 "edge_load"(uint64_t* p)
+    uint32_t load32 "edge_load"(uint32_t* p)
+    void store64 "edge_store"(uint64_t* p, uint64_t v)
+    void store32 "edge_store"(uint32_t* p, uint32_t v)
+    uint64_t add64 "edge_add"(uint64_t* p, uint64_t v)
+    uint32_t add32 "edge_add"(uint32_t* p, int v)
+    uint64_t or64 "edge_or"(uint64_t* p, uint64_t v)
+    bint cas64 "edge_cas"(uint64_t* p, uint64_t old, uint64_t new)
+
+
+# How one attempt ended. The table that maps statuses and faults to these stands in edge/balance/outcomes.py.
+cpdef enum Outcome:
+    OK = 0
+    FAIL_CONNECT = 1        # refused, unreachable, name or TLS failure, connect deadline
+    FAIL_RESET = 2          # connection closed or reset before the answer's head
+    FAIL_FIRST_BYTE = 3     # first-byte deadline
+    FAIL_FIRST_TOKEN = 4    # first-content deadline
+    FAIL_STALLED = 5        # between-tokens deadline
+    FAIL_STATUS = 6         # 500, 502, 503, 504, 529
+    FAIL_MALFORMED = 7      # not HTTP, not JSON, not an event stream
+    FAIL_TRUNCATED = 8      # the answer ended before it was complete
+    FAIL_INBAND = 9         # an error event or error body under a 200
+    RATE_LIMITED = 10       # 429: not a failure, the target rests
+    REFUSED_CREDENTIAL = 11 # 401, 402, 403 from a provider: our key or balance
+    MISCONFIGURED = 12      # 404 for the upstream model
+    CLIENT_FAULT = 13       # 400, 413, 422 ...: the caller's own, relayed, never counted
+    CANCELLED = 14          # the client left first; never counted
+    DEADLINE = 15           # the exchange's own total ran out; counted as slow, not as failed
+
+# Counters of a target: [0..15] one per Outcome, then:
+cpdef enum TargetCounter:
+    T_ATTEMPTS = 16
+    T_TRIPS = 17
+    T_TRIALS = 18
+    T_RETRIED = 19          # attempts that left this target for another
+    T_CONNECTS = 20
+    T_CONNECT_FAILURES = 21
+    T_SLOW = 22
+
+# Counters of a route: answers by what the client saw
+cpdef enum RouteCounter:
+    R_REQUESTS = 0
+    R_2XX = 1
+    R_3XX = 2
+    R_4XX = 3
+    R_5XX = 4
+    R_CANCELLED = 5
+    R_BROKEN = 6            # ended by an honest error after the commit point
+    R_RETRIES = 7
+    R_FAILOVERS = 8         # answered by another than the first choice
+    R_UNAVAILABLE = 9       # our own 503: nothing usable
+    R_BUDGET = 10           # a retry that the budget refused
+    R_KEEPALIVES = 11       # SSE comments sent while waiting
+    R_STREAMS = 12
+
+cpdef enum WorkerCounter:
+    W_ACCEPTED = 0
+    W_CONNECTIONS = 1       # open now, clients
+    W_UPSTREAMS = 2         # open now, upstream
+    W_REQUESTS = 3
+    W_MALFORMED = 4         # refused framing
+    W_BYTES_IN = 5
+    W_BYTES_OUT = 6
+    W_LOOP_LAG_US = 7       # of the last tick
+    W_UNROUTED = 8          # 404 of our own
+
+
+cdef class Board:
+    cdef BoardHeader* header
+    cdef TargetRec* targets
+    cdef RouteRec* routes
+    cdef WorkerRec* workers
+    cdef readonly int fd
+    cdef size_t size
+    cdef TargetRec* target(self, int slot) except NULL
+    cdef RouteRec* route(self, int slot) except NULL
+    cdef WorkerRec* worker(self, int index) except NULL
+
+
+cdef int hist_bucket(uint64_t us) noexcept nogil   # index of the bucket that holds this many microseconds

@@ -1,0 +1,28 @@
+"""What has this event stream said so far?  Splits server-sent events, classifies each, hands on whole events only.
+
+Source: WHATWG HTML 9.2 (event stream), and the shapes of OpenAI chat, completions and responses, Anthropic messages,
+DeepSeek comments, vLLM and OpenRouter in-band errors."""
+
+from libc.stdint cimport int64_t
+
+cpdef enum Said:            # bits
+    SAID_COMMENT = 1        # ": keep-alive", empty lines
+    SAID_PREAMBLE = 2       # an event without content: role only, response.created, message_start, ping, usage only
+    SAID_CONTENT = 4        # text, reasoning, refusal, tool call or audio: the commit point
+    SAID_ERROR = 8          # {"error": ...}, {"object":"error"}, event: error, response.failed
+    SAID_FINISH = 16        # finish_reason, message_stop, response.completed / incomplete
+    SAID_DONE = 32          # data: [DONE]
+    SAID_ERROR_FIRST = 64   # the error came before any content
+    SAID_GARBAGE = 128      # a data line that is not JSON and not [DONE]
+
+cdef class Scanner:
+    cdef readonly int said          # all bits so far
+    cdef readonly int fresh         # bits of the last feed
+    cdef readonly bytes error       # data of the first error event, None
+    cdef readonly int64_t prompt_tokens, output_tokens   # last usage seen, -1 = none
+    cdef readonly int events        # content events so far
+    cdef bytes carry                # tail that is not a whole event yet
+    # Returns the whole events of carry + chunk (the chunk itself when nothing had to be cut: no copy), b"" if none is
+    # whole yet. A tail over limit bytes is handed on raw (SAID_GARBAGE is not set) so that memory stays bounded.
+    cdef bytes feed(self, bytes chunk)
+    cdef bytes rest(self)           # the unfinished tail; forgets it

@@ -1,0 +1,24 @@
+"""When is it time?  Many deadlines, one tick: a hashed wheel whose timers are moved later for free.
+
+A timer that is pushed back keeps its place in the wheel and is looked at again when its old slot comes round, so the
+between-tokens deadline costs one store per chunk."""
+
+from libc.stdint cimport uint64_t
+
+cdef class Timer:
+    """Embed or subclass; ``fire`` runs when ``deadline_ns`` has passed. Borrowed by the wheel while armed (strong reference)."""
+    cdef Timer prev
+    cdef Timer next
+    cdef public uint64_t deadline_ns
+    cdef bint armed
+    cdef Wheel wheel
+    cdef void fire(self, uint64_t now_ns)
+
+cdef class Wheel:
+    cdef list slots
+    cdef uint64_t tick_ns
+    cdef uint64_t now_ns
+    cdef readonly int count
+    cdef void arm(self, Timer timer, uint64_t deadline_ns)      # earlier than now: fires at the next advance
+    cdef void disarm(self, Timer timer)                          # idempotent
+    cpdef int advance(self, uint64_t now_ns) except -1           # fires what is due; returns how many

@@ -1,0 +1,68 @@
+"""Which compiled parts are there, and how are they built?
+
+Every ``native/<stem>.pyx`` becomes the extension ``native.<stem>``; sources and binaries share the folder, because a
+mapped sub-package breaks Cython's ``.pxd`` look-up silently.
+
+Environment:
+  EDGE_DEBUG=1              line tracing, assertions and no optimisation, for debuggers and coverage
+  EDGE_SANITIZE=address     comma-separated GCC sanitizers (``address``, ``undefined``) for the native tests
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import Cython.Compiler.Options
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+Cython.Compiler.Options.warning_errors = True
+
+DEBUG = os.environ.get("EDGE_DEBUG") == "1"
+SANITIZE = os.environ.get("EDGE_SANITIZE", "")
+
+
+def compile_flags() -> tuple[list[str], list[str]]:
+    """Return (compiler, linker) flags for the chosen kind of build."""
+    compile_args = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function"]
+    compile_args += ["-Wno-missing-field-initializers", "-Wno-cast-function-type"]
+    link_args: list[str] = []
+    compile_args += ["-O0", "-g"] if DEBUG else ["-O2"]
+    if SANITIZE:
+        compile_args += [f"-fsanitize={SANITIZE}", "-g", "-fno-omit-frame-pointer"]
+        link_args += [f"-fsanitize={SANITIZE}"]
+    return compile_args, link_args
+
+
+def extensions() -> list[Extension]:
+    """List one Extension per ``native/*.pyx``."""
+    compile_args, link_args = compile_flags()
+    macros = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
+    return [
+        Extension(
+            f"native.{source.stem}",
+            [source.as_posix()],
+            extra_compile_args=compile_args,
+            extra_link_args=link_args,
+            define_macros=macros,
+        )
+        for source in sorted(Path("native").glob("*.pyx"))
+    ]
+
+
+setup(
+    ext_modules=cythonize(
+        extensions(),
+        nthreads=int(os.environ.get("EDGE_BUILD_JOBS", "2")),
+        compiler_directives={
+            "language_level": 3,
+            "embedsignature": True,
+            "linetrace": DEBUG,
+            "warn.undeclared": False,
+            "warn.unused": True,
+            "warn.unused_arg": False,
+            "warn.maybe_uninitialized": True,
+        },
+    ),
+)
