@@ -1,0 +1,168 @@
+"""What does the data path need to decide, whole and frozen?
+
+Control builds one Snapshot from the configuration, sends it to every worker whole, and they swap one reference. An
+exchange keeps the one it began with. Durations are integer nanoseconds, shares are 0..1, sizes are bytes.
+A Snapshot holds credentials: it travels only over the node's private socket and is shown only through
+``edge.admin.views``, which leaves them out.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+
+class Timeouts(Struct, frozen=True):
+    """Deadlines of one route; ``total_ns`` bounds the whole exchange, the others one attempt."""
+
+    connect_ns: int
+    first_byte_ns: int
+    first_token_ns: int
+    between_tokens_ns: int
+    total_ns: int
+
+
+class Retry(Struct, frozen=True):
+    """Attempts per exchange (the first included), and the share of traffic that may be retries."""
+
+    attempts: int
+    budget: float
+
+
+class Breaker(Struct, frozen=True):
+    """When a target's circuit opens, for how long, and how it comes back; see native/breaker.pxd for each."""
+
+    consecutive: int
+    ratio: float
+    window_s: int
+    min_requests: int
+    slow: float
+    slow_after_ns: int
+    open_ns: int
+    open_max_ns: int
+    ramp_ns: int
+
+
+class UpstreamTls(Struct, frozen=True):
+    """How to verify an upstream: ``ca`` a PEM file (None = the system's), ``verify`` False only for tests, said aloud."""
+
+    server_name: str
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify: bool = True
+
+
+class Target(Struct, frozen=True):
+    """One provider + upstream model + credential, or one address of a service. ``slot`` is its record on the Board."""
+
+    id: str
+    slot: int
+    kind: Literal["model", "service", "region"]
+    provider: str  # provider name, or service name
+    model: str  # upstream model; "" = keep what the client wrote after the slash (a provider's wildcard target)
+    host: str
+    port: int
+    base_path: str  # "/v1" or ""; never ends in a slash
+    tls: UpstreamTls | None
+    protocol: Literal["http1", "h2c", "h2"]
+    fields: tuple[tuple[str, str], ...]  # credential and fixed headers, lower-case names, added last
+    outcomes: str  # name of a table in Snapshot.outcomes
+    jurisdiction: str | None = None
+    capabilities: tuple[str, ...] = ()
+    max_connections: int = 256  # per worker
+    max_inflight: int = 0  # per node; 0 = no cap
+    probe_path: str | None = None  # a free request that a healthy target answers with 2xx
+
+
+class Member(Struct, frozen=True):
+    """A target's place in a pool: ``target`` indexes Snapshot.targets; tier 1 is preferred."""
+
+    target: int
+    tier: int = 1
+    weight: float = 1.0
+
+
+class Route(Struct, frozen=True):
+    """One model alias, one provider wildcard ("openai/*") or one service, with its pool and its policy."""
+
+    name: str
+    slot: int  # its record on the Board
+    kind: Literal["model", "service"]
+    members: tuple[Member, ...]
+    timeouts: Timeouts
+    retry: Retry
+    breaker: Breaker
+    rescue: Literal["never", "text"] = "never"
+
+
+class ServiceMatch(Struct, frozen=True):
+    """Which requests belong to a service: exact host (lower case, no port; "" = any) and a path prefix ("" = any)."""
+
+    route: int
+    host: str = ""
+    path: str = ""
+    grpc: str = ""
+
+
+class Limits(Struct, frozen=True):
+    """Bounds on what one client connection may ask of the node."""
+
+    body: int
+    answer: int  # a non-streaming answer is held whole up to here
+    header_bytes: int
+    header_count: int
+    idle_ns: int
+    header_timeout_ns: int
+    keepalive_comment_ns: int  # SSE comments while nothing has come
+    connections: int  # per worker; over it, new ones are closed at once
+    replay: int  # a service's request body up to here may be sent again
+
+
+class ListenTls(Struct, frozen=True):
+    """Certificate and key files of a listener; ``client_ca`` asks clients for certificates and verifies them."""
+
+    cert: str
+    key: str
+    client_ca: str | None = None
+
+
+class Listener(Struct, frozen=True):
+    """One address that workers accept on."""
+
+    host: str
+    port: int
+    tls: ListenTls | None = None
+
+
+class Key(Struct, frozen=True):
+    """A caller's key by its SHA-256 (hex); ``slot`` is its place in bit maps and buckets."""
+
+    name: str
+    sha256: str
+    slot: int
+    models: tuple[str, ...] = ()
+
+
+class Snapshot(Struct, frozen=True):
+    """Everything at once. ``models`` maps what clients ask for to an index into ``routes``.
+
+    ``providers`` maps a provider's name to the route of its wildcard target, for ``provider/model`` that no alias names.
+    ``outcomes`` maps a table's name to 600 action codes, one per status (see edge/balance/outcomes.py).
+    """
+
+    version: int
+    created: float  # Unix time, for people
+    region: str
+    node: str
+    listeners: tuple[Listener, ...]
+    targets: tuple[Target, ...]
+    routes: tuple[Route, ...]
+    models: dict[str, int]
+    providers: dict[str, int]
+    services: tuple[ServiceMatch, ...]
+    limits: Limits
+    outcomes: dict[str, bytes]
+    keys: tuple[Key, ...] = ()
+    slots: dict[str, int] = field(default_factory=dict)  # Board slots by target id and "route:" + name, kept across reloads
