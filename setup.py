@@ -5,6 +5,7 @@ mapped sub-package breaks Cython's ``.pxd`` look-up silently.
 
 Environment:
   EDGE_DEBUG=1              line tracing, assertions and no optimisation, for debuggers and coverage
+  EDGE_ONLY=peek,sse        just these stems, while working on them
   EDGE_SANITIZE=address     comma-separated GCC sanitizers (``address``, ``undefined``) for the native tests
 """
 
@@ -21,6 +22,7 @@ Cython.Compiler.Options.warning_errors = True
 
 DEBUG = os.environ.get("EDGE_DEBUG") == "1"
 SANITIZE = os.environ.get("EDGE_SANITIZE", "")
+ONLY = {stem for stem in os.environ.get("EDGE_ONLY", "").split(",") if stem}
 
 
 def compile_flags() -> tuple[list[str], list[str]]:
@@ -48,6 +50,7 @@ def extensions() -> list[Extension]:
             define_macros=macros,
         )
         for source in sorted(Path("native").glob("*.pyx"))
+        if not ONLY or source.stem in ONLY
     ]
 
 
