@@ -1,0 +1,13 @@
+"""How does a provider want to be asked?  One file each: its URL, its key, what it offers, what its errors really mean."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.providers import anthropic, deepseek, gemini, openai
+from edge.terms.places import Provider
+
+KNOWN: Final[dict[str, Provider]] = {
+    known.PROVIDER.name: known.PROVIDER for known in (openai, anthropic, deepseek, gemini)
+}
+"""Providers of a known name, in the order in which a start without a configuration file prefers them."""

@@ -1,0 +1,29 @@
+"""What must be known of DeepSeek?
+
+Facts: https://api-docs.deepseek.com (OpenAI-compatible under https://api.deepseek.com, also as ``/v1``; Bearer key;
+``GET /models``; error codes 400, 401, 402 insufficient balance, 422, 429, 500, 503 overloaded). The V4 announcement of
+2026-04-24 retires deepseek-chat and deepseek-reasoner on 2026-07-24 15:59 UTC in favour of deepseek-v4-flash.
+
+An unknown model is a 400 whose message is exactly ``Model Not Exist`` (seen in langbot-app/LangBot issue 1643 and
+deepwn/addi issue 13), not a 404.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.terms.places import Hint, Provider
+from edge.terms.actions import ACTION_CLIENT, ACTION_MISCONFIGURED
+
+PROVIDER: Final = Provider(
+    name="deepseek",
+    base_url="https://api.deepseek.com/v1",
+    jurisdiction="cn",
+    capabilities=("chat", "json", "tools"),
+    probe="/models",
+    chat_model="deepseek-v4-flash",
+    key_variables=("DEEPSEEK_API_KEY",),
+    url_variable="DEEPSEEK_BASE_URL",
+    hints=(Hint(400, b'"Model Not Exist"', ACTION_MISCONFIGURED, ACTION_CLIENT),),
+    retired=(("deepseek-chat", "deepseek-v4-flash"), ("deepseek-reasoner", "deepseek-v4-flash")),
+)
