@@ -10,7 +10,7 @@
 #define EDGE_BOARD_LAYOUT 1u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
-#define EDGE_HIST_BUCKETS 24   /* upper bounds: 1 ms * 2^(i/2) rounded, see board.pyx; the last one is +Inf */
+#define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in board.pyx, 1 ms to 2 min; the last one is +Inf */
 #define EDGE_TARGET_COUNTERS 32
 #define EDGE_ROUTE_COUNTERS 48
 #define EDGE_WORKER_COUNTERS 32
@@ -48,7 +48,9 @@ typedef struct __attribute__((aligned(64))) {
     /* exact window, a ring by second: stamp_s (20) | total (22) | failed (22); stamp_s (20) | slow (22) | spare */
     uint64_t window[EDGE_WINDOW_BUCKETS];
     uint64_t slow[EDGE_WINDOW_BUCKETS];
-    uint64_t spare[4];
+    uint64_t keys_active_before; /* keys_active of the epoch before */
+    uint64_t hint_ns;        /* a hint may not bring a trial before this: a quarter of the wait that was set at the trip */
+    uint64_t spare[2];
 
     uint64_t count[EDGE_TARGET_COUNTERS];   /* enum TargetCounter */
     uint64_t first_hist[EDGE_HIST_BUCKETS]; /* time to first token or byte */
@@ -81,5 +83,65 @@ typedef struct __attribute__((aligned(64))) {
 #define edge_or(p, v) __atomic_or_fetch((p), (v), __ATOMIC_ACQ_REL)
 static inline int edge_cas(uint64_t *p, uint64_t old_value, uint64_t new_value) {
     return __atomic_compare_exchange_n(p, &old_value, new_value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/* The words above, taken apart. Reading only: who may change a word, and how, stands in the kernel that owns it. */
+#define EDGE_CIRCUIT_UNTIL_MASK ((1ULL << 40) - 1)
+#define EDGE_CIRCUIT_GENERATION_MASK ((1u << 22) - 1)
+#define EDGE_BUCKET_STAMP_MASK ((1u << 20) - 1)
+#define EDGE_BUCKET_COUNT_MASK ((1u << 22) - 1)
+
+static inline int edge_circuit_state(uint64_t word) { return (int)(word >> 62); }
+static inline uint32_t edge_circuit_generation(uint64_t word) {
+    return (uint32_t)(word >> 40) & EDGE_CIRCUIT_GENERATION_MASK;
+}
+static inline uint64_t edge_circuit_until_ms(uint64_t word) { return word & EDGE_CIRCUIT_UNTIL_MASK; }
+static inline uint64_t edge_circuit(int state, uint32_t generation, uint64_t until_ms) {
+    return (uint64_t)state << 62 | (uint64_t)(generation & EDGE_CIRCUIT_GENERATION_MASK) << 40 |
+           (until_ms & EDGE_CIRCUIT_UNTIL_MASK);
+}
+
+static inline uint32_t edge_bucket_stamp(uint64_t word) { return (uint32_t)(word >> 44); }
+static inline uint32_t edge_bucket_first(uint64_t word) { return (uint32_t)(word >> 22) & EDGE_BUCKET_COUNT_MASK; }
+static inline uint32_t edge_bucket_second(uint64_t word) { return (uint32_t)word & EDGE_BUCKET_COUNT_MASK; }
+static inline uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count) {
+    return (second & EDGE_BUCKET_STAMP_MASK) << 44 | (uint64_t)first_count << 22 | second_count;
+}
+
+typedef struct {
+    uint64_t total, failed, slow;
+} edge_tally;
+
+/* Sum the buckets of the last `seconds` seconds, this one included. A bucket counts only when it carries the stamp of
+ * the very second asked for, so nothing stale can be counted (a stamp comes round to its own place after 60 days). */
+static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, int seconds) {
+    edge_tally sum = {0, 0, 0};
+    if (seconds > EDGE_WINDOW_BUCKETS) seconds = EDGE_WINDOW_BUCKETS;
+    for (int age = 0; age < seconds && (uint64_t)age <= now_s; age++) {
+        uint64_t second = now_s - (uint64_t)age;
+        unsigned place = (unsigned)(second % EDGE_WINDOW_BUCKETS);
+        uint64_t ended = edge_load(&rec->window[place]), slow = edge_load(&rec->slow[place]);
+        if (edge_bucket_stamp(ended) == (second & EDGE_BUCKET_STAMP_MASK)) {
+            sum.total += edge_bucket_first(ended);
+            sum.failed += edge_bucket_second(ended);
+        }
+        if (edge_bucket_stamp(slow) == (second & EDGE_BUCKET_STAMP_MASK)) sum.slow += edge_bucket_first(slow);
+    }
+    return sum;
+}
+
+/* A latency cell: float32 milliseconds in the upper half, stamp in the lower. An all-zero cell has no data. */
+static inline float edge_cell_ms(uint64_t word) {
+    union { uint32_t bits; float value; } as = {.bits = (uint32_t)(word >> 32)};
+    return as.value;
+}
+static inline uint64_t edge_cell(float ms, uint64_t now_ms) {
+    union { float value; uint32_t bits; } as = {.value = ms};
+    return (uint64_t)as.bits << 32 | (uint32_t)now_ms;
+}
+/* Age of a cell. Stamps wrap after 49 days; up to a minute "in the future" is another process's later clock: age 0. */
+static inline uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms) {
+    uint32_t age = (uint32_t)now_ms - (uint32_t)word;
+    return age > UINT32_MAX - 60000u ? 0 : age;
 }
 #endif

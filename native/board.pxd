@@ -3,6 +3,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "board.h" nogil:
+    const uint64_t EDGE_BOARD_MAGIC
+    const uint32_t EDGE_BOARD_LAYOUT
     const int EDGE_MAX_WORKERS
     const int EDGE_WINDOW_BUCKETS
     const int EDGE_HIST_BUCKETS
@@ -22,6 +24,7 @@ cdef extern from "board.h" nogil:
         uint64_t keys_epoch, keys_active, keys_failing, keys_before
         uint64_t[10] window
         uint64_t[10] slow
+        uint64_t keys_active_before, hint_ns
         uint64_t[32] count
         uint64_t[24] first_hist
         uint64_t[24] total_hist
@@ -45,6 +48,24 @@ cdef extern from "board.h" nogil:
     uint32_t add32 "edge_add"(uint32_t* p, int v)
     uint64_t or64 "edge_or"(uint64_t* p, uint64_t v)
     bint cas64 "edge_cas"(uint64_t* p, uint64_t old, uint64_t new)
+    # words taken apart and put together
+    ctypedef struct WindowSum "edge_tally":
+        uint64_t total, failed, slow
+    const uint32_t EDGE_CIRCUIT_GENERATION_MASK
+    const uint32_t EDGE_BUCKET_STAMP_MASK
+    const uint32_t EDGE_BUCKET_COUNT_MASK
+    int edge_circuit_state(uint64_t word)
+    uint32_t edge_circuit_generation(uint64_t word)
+    uint64_t edge_circuit_until_ms(uint64_t word)
+    uint64_t edge_circuit(int state, uint32_t generation, uint64_t until_ms)
+    uint32_t edge_bucket_stamp(uint64_t word)
+    uint32_t edge_bucket_first(uint64_t word)
+    uint32_t edge_bucket_second(uint64_t word)
+    uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count)
+    WindowSum edge_window_sum(TargetRec* rec, uint64_t now_s, int seconds)
+    float edge_cell_ms(uint64_t word)
+    uint64_t edge_cell(float ms, uint64_t now_ms)
+    uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms)
 
 
 # How one attempt ended. The table that maps statuses and faults to these stands in edge/balance/outcomes.py.
@@ -110,6 +131,7 @@ cdef class Board:
     cdef RouteRec* routes
     cdef WorkerRec* workers
     cdef readonly int fd
+    cdef bint owns_fd       # created here: closed with the Board; an attached one borrows it
     cdef size_t size
     cdef TargetRec* target(self, int slot) except NULL
     cdef RouteRec* route(self, int slot) except NULL
@@ -117,3 +139,5 @@ cdef class Board:
 
 
 cdef int hist_bucket(uint64_t us) noexcept nogil   # index of the bucket that holds this many microseconds
+# A free probe answered: an open circuit may be tried from now on, but not before rec.hint_ns. True if that moved it.
+cdef bint circuit_hint(TargetRec* rec, uint64_t now_ns) noexcept nogil

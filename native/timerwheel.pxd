@@ -10,15 +10,23 @@ cdef class Timer:
     cdef Timer prev
     cdef Timer next
     cdef public uint64_t deadline_ns
-    cdef bint armed
+    cdef readonly bint armed
     cdef Wheel wheel
+    cdef uint64_t tick              # where it stands in the wheel: its deadline when it was placed, in ticks
     cdef void fire(self, uint64_t now_ns)
 
 cdef class Wheel:
-    cdef list slots
+    cdef list slots                 # one sentinel Timer per slot, ring of those that stand there
+    cdef uint64_t mask              # slots - 1
+    cdef Timer due                  # sentinel of what the current advance fires
     cdef uint64_t tick_ns
     cdef uint64_t now_ns
     cdef readonly int count
     cdef void arm(self, Timer timer, uint64_t deadline_ns)      # earlier than now: fires at the next advance
     cdef void disarm(self, Timer timer)                          # idempotent
     cpdef int advance(self, uint64_t now_ns) except -1           # fires what is due; returns how many
+    cdef void _place(self, Timer timer)
+
+cdef class CallbackTimer(Timer):
+    """A timer that calls a Python function with now_ns."""
+    cdef object action
