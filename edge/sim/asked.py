@@ -1,0 +1,210 @@
+"""What does this request ask of a simulated provider?
+
+Reads the OpenAI dialect loosely: what a real provider would refuse with 400 is refused, everything else is accepted.
+Pace and length come from the server's own, then from the model name (``sim@ttft=20ms,tps=100,tokens=40``), then from
+a ``sim`` object in the body (``{"sim": {"ttft_s": 0.02, "tokens": 40}}``), which passes an edge untouched.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from edge.sim.faults import Asks, Fault
+
+Door = Literal["chat", "completions", "responses", "embeddings"]
+DOORS: dict[str, Door] = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/v1/responses": "responses",
+    "/v1/embeddings": "embeddings",
+}
+ECHO_MODEL = "sim-echo"
+TOOL_MARKER = "[tool]"  # in the last message of the user: answer with a call of the first tool
+IMAGE_TOKENS = 85  # what OpenAI counts for a low-detail image
+CHARS_PER_TOKEN = 4
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "": 1.0}
+
+
+class Pace(Struct, frozen=True, forbid_unknown_fields=True):
+    """How long and how fast a provider answers: seconds to the first token, tokens a second (0 = at once), tokens."""
+
+    ttft_s: float = 0.05
+    tps: float = 50.0
+    tokens: int = 24
+    seed: int = 0
+
+    @property
+    def per_token_s(self) -> float:
+        """Seconds between two tokens."""
+        return 1.0 / self.tps if self.tps > 0 else 0.0
+
+
+class PaceAsked(Struct, frozen=True, forbid_unknown_fields=True):
+    """The ``sim`` object of a body: any field of Pace, and a fault for this request alone."""
+
+    ttft_s: float | None = None
+    tps: float | None = None
+    tokens: int | None = None
+    seed: int | None = None
+    fault: Fault | None = None
+
+
+class ToolCall(Struct, frozen=True):
+    """A call of a tool that was offered; ``arguments`` is a JSON text that fits its schema."""
+
+    name: str
+    arguments: str
+
+
+class Ask(Struct, frozen=True):
+    """One request, read."""
+
+    door: Door
+    path: str
+    model: str
+    stream: bool
+    include_usage: bool
+    pace: Pace
+    prompt_tokens: int
+    inputs: int  # texts to embed
+    dimensions: int
+    base64: bool
+    images: int = 0
+    tools: bool = False
+    call: ToolCall | None = None
+    fault: Fault | None = None
+    echo: str | None = None  # sim-echo: the JSON text that describes what was received
+
+    @property
+    def asks(self) -> Asks:
+        """The request as the faults see it."""
+        return Asks(self.path, self.model, self.stream, self.tools, self.images > 0)
+
+
+class RefusedError(Exception):
+    """The request is the client's fault: answered in OpenAI's shape with ``status``."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+
+def duration_s(text: str) -> float:
+    """Read ``250ms``, ``2s``, ``5m`` or a plain number of seconds.
+
+    Raises:
+        ValueError: not a duration.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s|m|)", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration: write 250ms, 2s or 5m")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def pace_of_model(model: str, pace: Pace) -> Pace:
+    """Apply ``@ttft=20ms,tps=100,tokens=40,seed=7`` at the end of a model's name.
+
+    Raises:
+        RefusedError: an unknown word or a bad number.
+    """
+    _, mark, wishes = model.partition("@")
+    if not mark:
+        return pace
+    try:
+        asked: dict[str, Any] = {}
+        for wish in wishes.split(","):
+            word, _, value = wish.partition("=")
+            asked.update({"ttft_s": duration_s(value)} if word == "ttft" else {word: float(value)})
+        return msgspec.convert({**msgspec.structs.asdict(pace), **asked}, Pace, strict=False)
+    except (ValueError, msgspec.ValidationError) as fault:
+        raise RefusedError(f"model {model!r}: {fault}; known are ttft, tps, tokens, seed", param="model") from fault
+
+
+def read(path: str, body: bytes, pace: Pace) -> Ask:
+    """Read a POST body.
+
+    Raises:
+        RefusedError: as a real provider would, with status 400.
+    """
+    door = DOORS[path]
+    try:
+        given = msgspec.json.decode(body)
+    except msgspec.DecodeError as fault:
+        raise RefusedError(f"We could not parse the JSON body of your request: {fault}") from fault
+    if not isinstance(given, dict):
+        raise RefusedError("The body must be a JSON object")
+    model = given.get("model")
+    if not isinstance(model, str) or not model:
+        raise RefusedError("you must provide a model parameter", param="model")
+    try:
+        wish = msgspec.convert(given.get("sim") or {}, PaceAsked)
+    except msgspec.ValidationError as fault:
+        raise RefusedError(f"sim: {fault}", param="sim") from fault
+    pace = pace_of_model(model, pace)
+    own = {name: value for name in Pace.__struct_fields__ if (value := getattr(wish, name)) is not None}
+    pace = msgspec.structs.replace(pace, **own)
+    if "seed" not in own and pace.seed == 0:
+        pace = msgspec.structs.replace(pace, seed=zlib.crc32(body))
+    text, images = _prompt(door, given)
+    tools = given.get("tools") or []
+    most = given.get("max_completion_tokens") or given.get("max_tokens") or given.get("max_output_tokens")
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise RefusedError("max_tokens must be a positive integer", param="max_tokens")
+    options = given.get("stream_options")
+    inputs = given.get("input") if door == "embeddings" else None
+    return Ask(
+        door=door,
+        path=path,
+        model=model,
+        stream=given.get("stream") is True and door != "embeddings",
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        pace=pace if most is None else msgspec.structs.replace(pace, tokens=min(pace.tokens, most)),
+        prompt_tokens=len(text) // CHARS_PER_TOKEN + 1 + images * IMAGE_TOKENS,
+        inputs=len(inputs) if isinstance(inputs, list) and inputs and not isinstance(inputs[0], int) else 1,
+        dimensions=given.get("dimensions") or 64,
+        base64=given.get("encoding_format") == "base64",
+        images=images,
+        tools=bool(tools),
+        call=_call(tools, given.get("tool_choice"), text) if tools else None,
+        fault=wish.fault,
+    )
+
+
+def _prompt(door: Door, given: dict[str, Any]) -> tuple[str, int]:
+    """Join the text that was sent, last message last, and count its images."""
+    name = {"chat": "messages", "completions": "prompt"}.get(door, "input")
+    source = given.get(name)
+    if source is None or (door == "chat" and not (isinstance(source, list) and source)):
+        raise RefusedError(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
+    texts: list[str] = []
+    images = 0
+    for item in source if isinstance(source, list) else [source]:
+        content = item.get("content") if isinstance(item, dict) else item
+        for part in content if isinstance(content, list) else [content]:
+            if isinstance(part, dict) and part.get("type") in {"image_url", "input_image"}:
+                images += 1
+            else:
+                texts.append(str(part.get("text", "")) if isinstance(part, dict) else str(part or ""))
+    return " ".join(texts), images
+
+
+def _call(tools: list[Any], choice: Any, text: str) -> ToolCall | None:
+    """Choose the tool to call: one named by tool_choice, or the first if required or marked in the text."""
+    offered = [tool.get("function", tool) for tool in tools if isinstance(tool, dict)]
+    named = choice.get("function", choice).get("name") if isinstance(choice, dict) else None
+    if choice == "none" or not (named or choice == "required" or TOOL_MARKER in text):
+        return None
+    chosen = [tool for tool in offered if named in {None, tool.get("name")}]
+    if not chosen:
+        raise RefusedError(f"tool_choice names {named!r}, which is not among tools", param="tool_choice")
+    properties = (chosen[0].get("parameters") or {}).get("properties") or {}
+    samples = {"string": "sim", "integer": 7, "number": 0.5, "boolean": True, "array": [], "object": {}}
+    values = {name: samples.get(schema.get("type", "string"), "sim") for name, schema in properties.items()}
+    return ToolCall(str(chosen[0].get("name", "")), msgspec.json.encode(values).decode())

@@ -1,0 +1,210 @@
+"""How does an answer reach the wire, at its pace and with its fault?
+
+The bytes come from ``answers``; this module sleeps, writes and breaks things. A connection that a fault ends is ended
+here, by closing (FIN) or by resetting (RST, through SO_LINGER with zero time).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from edge.sim.answers import Answer, dumps, error_body, vllm_error
+
+if TYPE_CHECKING:
+    from edge.sim.asked import Pace
+    from edge.sim.faults import Fault
+
+GARBAGE = {
+    "html": ("text/html", b"<html><body><h1>We'll be right back</h1></body></html>"),
+    "json": ("application/json", b'{"id": "chatcmpl-1", "choices": [{"index": 0, "mess'),
+}
+_FLUSH_S = 0.02  # lets written bytes leave before a reset throws away what is still queued
+_REASONS = {429: ("rate_limit_exceeded", "requests"), 401: ("invalid_api_key", "invalid_request_error")}
+
+
+async def silence() -> None:
+    """Wait until the client leaves (the server then cancels this task)."""
+    await asyncio.Event().wait()
+
+
+def reset(request: web.BaseRequest) -> web.StreamResponse:
+    """Send RST: what a crashed process or an impatient middlebox does."""
+    transport = request.transport
+    if transport is not None:
+        known = transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(known.fileno())) as same:  # options belong to the socket, not to the number
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    return web.Response()
+
+
+def close(request: web.BaseRequest) -> web.StreamResponse:
+    """Send what is queued and close, whatever was promised."""
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response()
+
+
+def error(status: int, message: str, fields: dict[str, str], *, code: str | None = None) -> web.Response:
+    """Answer with an error status in OpenAI's shape."""
+    known, kind = _REASONS.get(status, (None, "server_error" if status >= 500 else "invalid_request_error"))  # noqa: PLR2004
+    body = dumps(error_body(message, kind, code=code or known))
+    return web.Response(status=status, body=body, content_type="application/json", headers=fields)
+
+
+def error_of(fault: Fault, name: str, fields: dict[str, str]) -> web.Response:
+    """Answer with the error status that a fault asks for."""
+    hints = {"retry-after": fault.retry_after, "x-ratelimit-reset-requests": fault.ratelimit_reset}
+    fields = {**fields, **{key: value for key, value in hints.items() if value is not None}}
+    message = f"{name} is simulating {fault.kind} with status {fault.error_status}"
+    if fault.shape == "vllm":
+        body = dumps(vllm_error(message, fault.error_status))
+        return web.Response(status=fault.error_status, body=body, content_type="application/json", headers=fields)
+    return error(fault.error_status, message, fields, code=fault.code)
+
+
+def _inband(fault: Fault, name: str) -> dict[str, object]:
+    message = f"{name} is simulating an error inside a 200"
+    if fault.shape == "vllm":
+        return vllm_error(message, 500)
+    return error_body(message, "server_error", code=fault.code)
+
+
+async def before(
+    request: web.Request, fault: Fault, name: str, fields: dict[str, str], *, excess: int, stream: bool
+) -> web.StreamResponse | None:
+    """Strike before there is an answer; None = it may still be sent.
+
+    Args:
+        request: the request, whose connection may end here.
+        fault: what strikes; kinds that strike during the answer do nothing here.
+        name: who says so in an error.
+        fields: headers of an error.
+        excess: how many requests over a capacity fault's limit this one is.
+        stream: whether the answer is a stream.
+    """
+    match fault.kind:
+        case "blackhole":
+            await silence()
+        case "reset" if fault.place == "start":
+            return reset(request)
+        case "cut" if fault.place == "start":
+            return close(request)
+        case "error" | "flapping" | "capability":
+            return error_of(fault, name, fields)
+        case "capacity" if excess > fault.limit:
+            return error_of(fault, name, fields)
+        case "capacity":
+            await asyncio.sleep(fault.delay * excess)
+        case "latency" if fault.place == "start" or not stream:
+            await asyncio.sleep(fault.delay)
+        case "garbage":
+            content_type, junk = GARBAGE["json" if fault.shape == "json" else "html"]
+            return web.Response(body=junk, content_type=content_type, headers=fields)
+        case _:
+            pass  # strikes while the answer is being sent
+    return None
+
+
+async def deliver(
+    request: web.Request, answer: Answer, fault: Fault | None, fields: dict[str, str]
+) -> web.StreamResponse:
+    """Send one answer at its pace; ``fault`` may strike on the way."""
+    await asyncio.sleep(answer.ask.pace.ttft_s)
+    sending = _Sending(request, answer, fault, fields)
+    return await (sending.stream() if answer.ask.stream else sending.whole())
+
+
+class _Sending:
+    """One answer on its way: paces it, and strikes where the fault says."""
+
+    def __init__(self, request: web.Request, answer: Answer, fault: Fault | None, fields: dict[str, str]) -> None:
+        self.request = request
+        self.answer = answer
+        self.fault = fault
+        self.kind = fault.kind if fault is not None else ""
+        self.place = fault.place if fault is not None and self.kind in {"stall", "cut", "reset", "inband_error"} else ""
+        self.response = web.StreamResponse(headers=fields)
+        slower = fault.delay if fault is not None and fault.kind == "slow_tokens" else 0.0
+        self.per_token_s = self._pace.per_token_s + slower
+
+    @property
+    def _pace(self) -> Pace:
+        return self.answer.ask.pace
+
+    async def whole(self) -> web.StreamResponse:
+        """Send a JSON body, with the time its tokens would take."""
+        await asyncio.sleep(self.per_token_s * self.answer.output_tokens())
+        body = self.answer.whole()
+        if self.fault is not None and self.kind == "inband_error":
+            body = dumps(_inband(self.fault, self.answer.name))
+        response = self.response
+        response.content_type = "application/json"
+        breaks = self.kind in {"stall", "cut", "reset", "truncated"}
+        part = 0 if self.place == "head" else len(body) // 2
+        clean = self.fault is not None and self.fault.clean
+        response.content_length = part if self.kind == "cut" and clean else len(body)
+        await response.prepare(self.request)
+        await response.write(body[:part] if breaks else body)
+        if breaks:
+            return await self._strike()
+        await response.write_eof()
+        return response
+
+    async def stream(self) -> web.StreamResponse:
+        """Send server-sent events on an absolute timetable, so that many slow streams keep their pace."""
+        response = self.response
+        response.content_type = "text/event-stream"
+        response.headers["cache-control"] = "no-cache"
+        await response.prepare(self.request)
+        if self.place == "head" and self.kind != "inband_error":
+            return await self._strike()
+        for piece in self.answer.opening():
+            await response.write(piece)
+        if self.fault is not None and self.kind == "latency" and self.fault.place == "head":
+            await asyncio.sleep(self.fault.delay)
+        if self.place == "head":
+            return await self._strike()
+        strike_at = self.fault.tokens if self.fault is not None and self._in_the_middle() else -1
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for number, piece in enumerate(self.answer.content()):
+            if number == strike_at:
+                return await self._strike()
+            await response.write(piece)
+            due += self.per_token_s
+            if (wait := due - loop.time()) > 0:
+                await asyncio.sleep(wait)
+        if strike_at >= 0:  # the answer was shorter than the fault expected: strike before the end
+            return await self._strike()
+        closing = self.answer.closing()
+        for piece in closing[:-1] if self.kind == "no_done" else closing:
+            await response.write(piece)
+        await response.write_eof()
+        return response
+
+    def _in_the_middle(self) -> bool:
+        return self.place == "middle" or self.kind == "truncated"
+
+    async def _strike(self) -> web.StreamResponse:
+        """End, or never end, what has begun."""
+        match self.kind:
+            case "stall":
+                await silence()
+            case "reset":
+                await asyncio.sleep(_FLUSH_S)
+                reset(self.request)
+            case "inband_error" if self.fault is not None:
+                await self.response.write(self.answer.failure(_inband(self.fault, self.answer.name)))
+                await self.response.write_eof()
+            case "cut" if self.fault is not None and self.fault.clean:
+                await self.response.write_eof()
+            case _:
+                close(self.request)
+        return self.response

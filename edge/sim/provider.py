@@ -1,0 +1,331 @@
+"""Who answers like a provider when there is none?  A real HTTP/1.1 server that speaks the OpenAI dialect.
+
+It keeps a pace, counts, and fails on demand: ``POST /_sim/fault`` switches what is in ``faults``, ``GET /_sim/stats``
+says what it saw, both on the port that clients use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hmac
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from edge import clock
+from edge.sim import asked
+from edge.sim.answers import LANGUAGES, dumps, error_body
+from edge.sim.asked import Ask, Pace, RefusedError
+from edge.sim.delivery import before, deliver, error
+from edge.sim.faults import Asks, Fault, FaultBoard, decode
+
+if TYPE_CHECKING:
+    import ssl
+
+MODELS = ("sim-small", "sim-large", "sim-embed", asked.ECHO_MODEL)
+MAX_BODY = 64 << 20
+REQUESTS_PER_MINUTE = 10_000  # what the x-ratelimit headers claim
+TOKENS_PER_MINUTE = 2_000_000
+_REOPEN_TRIES = 50
+_REOPEN_WAIT_S = 0.1
+
+
+class ProviderSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a simulated provider is: its name in every answer, its address, its key (None = any) and its pace."""
+
+    name: str = "sim-a"
+    host: str = "127.0.0.1"
+    port: int = 0  # 0 = a free one
+    key: str | None = None
+    pace: Pace = Pace()
+    faults: tuple[Fault, ...] = ()
+
+
+class SimProvider:
+    """One simulated provider on the running loop. Use as ``async with SimProvider(spec) as provider``."""
+
+    def __init__(self, spec: ProviderSpec | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self.spec = spec or ProviderSpec()
+        self._tls = tls
+        self._chance = Random(self.spec.name)
+        self._board = FaultBoard(self._chance)
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._reopening: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._port = self.spec.port
+        self._connections_seen = 0
+        self._inflight = 0
+        self._counts: Counter[str] = Counter()
+        self._paths: Counter[str] = Counter()
+        self._struck: Counter[str] = Counter()
+        self._statuses: Counter[str] = Counter()
+        self._last_abort_s: float | None = None
+        self._last_request_s: float | None = None
+
+    # ---- life
+
+    @property
+    def url(self) -> str:
+        """The server's root, without a slash at the end; ``base_url`` is what an SDK wants."""
+        return f"{'https' if self._tls else 'http'}://{self.spec.host}:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        """The root of the API, as an SDK's ``base_url``."""
+        return self.url + "/v1"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, also while it refuses."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the address is taken.
+        """
+        app = web.Application(client_max_size=MAX_BODY)
+        app.router.add_route("*", "/_sim/{what}", self._control)
+        app.router.add_route("*", "/{path:.*}", self._exchange)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await self._listen()
+        await self.switch(*self.spec.faults)
+
+    async def stop(self) -> None:
+        """Close the listener and every connection."""
+        self._stopping = True
+        await self._cancel_reopening()
+        self._close_listener()
+        self._drop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            self._accept, self.spec.host, self._port, ssl=self._tls, backlog=1024, reuse_address=True
+        )
+        self._port = self._listener.sockets[0].getsockname()[1]
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        if self._runner is None or self._runner.server is None:
+            raise RuntimeError("a connection before start()")
+        self._connections_seen += 1
+        return self._runner.server()
+
+    # ---- faults
+
+    async def switch(self, *faults: Fault, spare: object = None) -> None:
+        """Replace all faults; none means healthy. ``spare`` is a connection that a refusal must not drop."""
+        await self._cancel_reopening()
+        self._board.switch(faults, _now_s())
+        refusal = next((fault for fault in faults if fault.kind == "refuse"), None)
+        if refusal is None:
+            if self._listener is None:
+                await self._listen()
+            return
+        self._close_listener()
+        self._struck["refuse"] += 1
+        self._drop(spare)
+        if refusal.for_s:
+            self._reopening = asyncio.create_task(self._reopen(refusal.for_s))
+
+    def _close_listener(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+
+    def _open(self) -> list[web.RequestHandler]:
+        server = self._runner.server if self._runner is not None else None
+        return list(server.connections) if server is not None else []
+
+    def _drop(self, spare: object = None) -> None:
+        """Close every open connection, as the death of a process does."""
+        for protocol in self._open():
+            if protocol is not spare and protocol.transport is not None:
+                protocol.transport.abort()
+
+    async def _reopen(self, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        for _ in range(_REOPEN_TRIES):  # a client's own port may sit on ours for a moment
+            with contextlib.suppress(OSError):
+                await self._listen()
+                return
+            await asyncio.sleep(_REOPEN_WAIT_S)
+
+    async def _cancel_reopening(self) -> None:
+        task, self._reopening = self._reopening, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def stats(self) -> dict[str, Any]:
+        """Count what was seen; times are CLOCK_MONOTONIC seconds, comparable across processes of one machine."""
+        return {
+            "name": self.spec.name,
+            "requests": self._counts["requests"],
+            "answered": self._counts["answered"],
+            "concurrent": self._inflight,
+            "max_concurrent": self._counts["max_concurrent"],
+            "aborted_by_client": self._counts["aborted"],
+            "last_abort_s": self._last_abort_s,
+            "last_request_s": self._last_request_s,
+            "connections": len(self._open()),
+            "connections_seen": self._connections_seen,
+            "by_path": dict(self._paths),
+            "by_status": dict(self._statuses),
+            "by_fault": dict(self._struck),
+        }
+
+    async def _control(self, request: web.Request) -> web.StreamResponse:
+        """Answer ``/_sim/fault`` and ``/_sim/stats``."""
+        match request.method, request.match_info["what"]:
+            case "GET", "stats":
+                return _json(self.stats())
+            case "DELETE", "stats":
+                for counts in (self._counts, self._paths, self._struck, self._statuses):
+                    counts.clear()
+                return _json(self.stats())
+            case "GET", "fault":
+                pass
+            case "DELETE", "fault":
+                await self.switch(spare=request.protocol)
+            case "POST", "fault":
+                try:
+                    faults = decode(await request.read())
+                except ValueError as fault:
+                    return _json(error_body(str(fault), "invalid_request_error"), 400)
+                if any(fault.kind == "refuse" and not fault.for_s for fault in faults):
+                    sentence = "refuse closes this very port: give for_s, the seconds until it opens again"
+                    return _json(error_body(sentence, "invalid_request_error"), 400)
+                await self.switch(*faults, spare=request.protocol)
+            case _:
+                sentence = "known: GET, POST, DELETE /_sim/fault and GET, DELETE /_sim/stats"
+                return _json(error_body(sentence, "invalid_request_error"), 404)
+        return _json({"name": self.spec.name, "faults": self._board.shown(_now_s())})
+
+    # ---- exchanges
+
+    async def _exchange(self, request: web.Request) -> web.StreamResponse:
+        """Count one request from its head to its end."""
+        self._counts["requests"] += 1
+        self._paths[request.path] += 1
+        self._inflight += 1
+        self._counts["max_concurrent"] = max(self._counts["max_concurrent"], self._inflight)
+        self._last_request_s = _now_s()
+        try:
+            response = await self._answer(request)
+        except (asyncio.CancelledError, ConnectionError):
+            if not self._stopping:
+                self._counts["aborted"] += 1
+                self._last_abort_s = _now_s()
+            raise
+        finally:
+            self._inflight -= 1
+        self._counts["answered"] += 1
+        self._statuses[str(response.status)] += 1
+        return response
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        fields = self._fields()
+        if self.spec.key is not None and not _bears(request, self.spec.key):
+            message = "Incorrect API key provided: see the key that this simulated provider was started with."
+            return error(401, message, fields)
+        body = await request.read()
+        if request.path not in asked.DOORS:
+            return await self._look_up(request, fields)
+        if request.method != "POST":
+            return error(405, f"{request.path} takes POST, not {request.method}", {**fields, "allow": "POST"})
+        try:
+            ask = asked.read(request.path, body, self.spec.pace)
+        except RefusedError as refusal:
+            wrong = error_body(str(refusal), "invalid_request_error", code=refusal.code, param=refusal.param)
+            return _json(wrong, refusal.status, fields)
+        if ask.model == asked.ECHO_MODEL:
+            ask = _echoing(ask, request, body)
+        fault = ask.fault or self._board.strike(ask.asks, _now_s(), self._inflight)
+        broken = await self._strike(request, fault, fields, stream=ask.stream)
+        if broken is not None:
+            return broken
+        serial = f"{self.spec.name}-{self._counts['requests']}"
+        answer = LANGUAGES[ask.door](ask, self.spec.name, serial, int(clock.wall()))
+        return await deliver(request, answer, fault, fields)
+
+    async def _look_up(self, request: web.Request, fields: dict[str, str]) -> web.StreamResponse:
+        """Answer ``/v1/models`` and refuse what is unknown."""
+        fault = self._board.strike(Asks(request.path), _now_s(), self._inflight)
+        broken = await self._strike(request, fault, fields, stream=False)
+        if broken is not None:
+            return broken
+        entries = [{"id": name, "object": "model", "created": 0, "owned_by": self.spec.name} for name in MODELS]
+        if request.path == "/v1/models":
+            return _json({"object": "list", "data": entries}, 200, fields)
+        found = [entry for entry in entries if request.path == f"/v1/models/{entry['id']}"]
+        if found:
+            return _json(found[0], 200, fields)
+        return error(404, f"Invalid URL ({request.method} {request.path})", fields)
+
+    async def _strike(
+        self, request: web.Request, fault: Fault | None, fields: dict[str, str], *, stream: bool
+    ) -> web.StreamResponse | None:
+        """Count a fault and let it strike before the answer."""
+        if fault is None:
+            return None
+        self._struck[fault.kind] += 1
+        excess = max(self._inflight - fault.limit, 0)
+        return await before(request, fault, self.spec.name, fields, excess=excess, stream=stream)
+
+    def _fields(self) -> dict[str, str]:
+        """Give the headers that every answer carries."""
+        number = self._counts["requests"]
+        left = REQUESTS_PER_MINUTE - number % REQUESTS_PER_MINUTE
+        return {
+            "x-request-id": f"req_{self.spec.name}_{number}",
+            "x-sim-provider": self.spec.name,
+            "x-ratelimit-limit-requests": str(REQUESTS_PER_MINUTE),
+            "x-ratelimit-remaining-requests": str(left),
+            "x-ratelimit-reset-requests": "6ms",
+            "x-ratelimit-limit-tokens": str(TOKENS_PER_MINUTE),
+            "x-ratelimit-remaining-tokens": str(TOKENS_PER_MINUTE - number % TOKENS_PER_MINUTE),
+            "x-ratelimit-reset-tokens": "1ms",
+        }
+
+
+def _now_s() -> float:
+    return clock.now_ns() / 1e9
+
+
+def _json(value: Any, status: int = 200, fields: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, body=dumps(value), content_type="application/json", headers=fields)
+
+
+def _bears(request: web.Request, key: str) -> bool:
+    given = request.headers.get("authorization", "")
+    return hmac.compare_digest(given.encode(), f"Bearer {key}".encode())
+
+
+def _echoing(ask: Ask, request: web.Request, body: bytes) -> Ask:
+    """Make the answer a description of the request: what arrived, byte for byte."""
+    received = {
+        "method": request.method,
+        "path": request.raw_path,
+        "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers],
+        "body": base64.b64encode(body).decode(),
+    }
+    return msgspec.structs.replace(ask, echo=dumps(received).decode(), call=None)

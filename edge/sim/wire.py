@@ -1,0 +1,365 @@
+"""What does the other side do, byte by byte?  Scripted peers on raw sockets, for faults below HTTP.
+
+A script is a list of steps; the same steps drive a server's side (``ScriptedServer``) and a client's (``play_client``).
+Nothing is parsed, buffered or repaired beyond what a step says, so that refusals, resets, half heads and smuggling
+attempts are exactly what the test wrote. Every wait is bounded: a step longer than ``limit_s`` ends the script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import socket
+import struct
+from typing import TYPE_CHECKING, Literal, Self
+
+from msgspec import Struct
+
+from edge import clock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Sequence
+
+LIMIT_S = 30.0
+_READ = 65536
+_POLL_S = 0.002
+
+Ended = Literal["running", "script", "peer_closed", "peer_reset", "closed", "reset", "timeout", "stopped"]
+
+
+class ReadHead(Struct, frozen=True):
+    """Read until the blank line that ends a head."""
+
+
+class ReadMessage(Struct, frozen=True):
+    """Read one head and its body, by content-length or chunks; without either, the head alone."""
+
+
+class ReadUntil(Struct, frozen=True):
+    """Read until ``mark`` has come in what this script has not consumed yet."""
+
+    mark: bytes
+
+
+class ReadBytes(Struct, frozen=True):
+    """Read ``size`` bytes."""
+
+    size: int
+
+
+class ReadToEnd(Struct, frozen=True):
+    """Read whatever comes until the other side closes: also how to stay silent and notice when it leaves."""
+
+
+class Send(Struct, frozen=True):
+    """Send bytes; with ``piece``, so many at a time with ``gap_s`` between, each in a segment of its own."""
+
+    data: bytes
+    piece: int = 0
+    gap_s: float = 0.0
+
+
+class Pause(Struct, frozen=True):
+    """Do nothing, not even read, for so many seconds."""
+
+    seconds: float
+
+
+class HalfClose(Struct, frozen=True):
+    """Send FIN and keep reading."""
+
+
+class Close(Struct, frozen=True):
+    """Close (FIN, or RST by the kernel if something was not read)."""
+
+
+class Reset(Struct, frozen=True):
+    """Send RST."""
+
+
+class Again(Struct, frozen=True):
+    """Begin the script again, on the same connection: keep-alive."""
+
+
+Step = ReadHead | ReadMessage | ReadUntil | ReadBytes | ReadToEnd | Send | Pause | HalfClose | Close | Reset | Again
+Script = tuple[Step, ...]
+
+
+class Peer:
+    """One side of one connection, and the record of what it saw. Times are monotonic seconds."""
+
+    def __init__(self, sock: socket.socket, limit_s: float = LIMIT_S) -> None:
+        self._sock = sock
+        self._limit_s = limit_s
+        self._consumed = 0
+        self._over = asyncio.Event()
+        self.received = b""  # everything that came, in order
+        self.messages: list[bytes] = []  # what each ReadHead and ReadMessage took
+        self.ended: Ended = "running"
+        self.opened_s = now_s()
+        self.first_byte_s: float | None = None
+        self.ended_s: float | None = None
+
+    async def play(self, script: Sequence[Step]) -> Ended:
+        """Run a script to its end, close the socket, and say how it ended."""
+        ended: Ended = "stopped"
+        try:
+            ended = await self._steps(script)
+        except TimeoutError:
+            ended = "timeout"
+        except EOFError:
+            ended = "peer_closed"
+        except (ConnectionError, BrokenPipeError):
+            ended = "peer_reset"
+        finally:
+            self.ended = ended
+            self.ended_s = now_s()
+            self._sock.close()
+            self._over.set()
+        return ended
+
+    async def wait_end(self, limit_s: float = LIMIT_S) -> Ended:
+        """Wait until the script is over.
+
+        Raises:
+            TimeoutError: it is not, after ``limit_s``.
+        """
+        async with asyncio.timeout(limit_s):
+            await self._over.wait()
+        return self.ended
+
+    async def _steps(self, script: Sequence[Step]) -> Ended:
+        position = 0
+        while position < len(script):
+            step = script[position]
+            position = 0 if isinstance(step, Again) else position + 1
+            if isinstance(step, Pause):
+                await clock.sleep(step.seconds)
+            elif isinstance(step, Close):
+                return "closed"
+            elif isinstance(step, Reset):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return "reset"
+            else:
+                async with asyncio.timeout(self._limit_s):
+                    await self._act(step)
+        return "script"
+
+    async def _act(self, step: Step) -> None:
+        match step:
+            case Send():
+                await self._send(step)
+            case HalfClose():
+                self._sock.shutdown(socket.SHUT_WR)
+            case ReadHead():
+                self.messages.append(await self._until(b"\r\n\r\n"))
+            case ReadMessage():
+                self.messages.append(await self._message())
+            case ReadUntil():
+                await self._until(step.mark)
+            case ReadBytes():
+                await self._exactly(step.size)
+            case _:
+                while True:
+                    await self._more()
+
+    async def _send(self, step: Send) -> None:
+        loop = asyncio.get_running_loop()
+        size = step.piece or len(step.data) or 1
+        for start in range(0, len(step.data), size):
+            await loop.sock_sendall(self._sock, step.data[start : start + size])
+            if step.gap_s:
+                await clock.sleep(step.gap_s)
+
+    async def _more(self) -> None:
+        """Read once; EOFError when the other side has closed."""
+        data = await asyncio.get_running_loop().sock_recv(self._sock, _READ)
+        if not data:
+            raise EOFError
+        if self.first_byte_s is None:
+            self.first_byte_s = now_s()
+        self.received += data
+
+    async def _exactly(self, size: int) -> bytes:
+        while len(self.received) - self._consumed < size:
+            await self._more()
+        start, self._consumed = self._consumed, self._consumed + size
+        return self.received[start : self._consumed]
+
+    async def _until(self, mark: bytes) -> bytes:
+        while (at := self.received.find(mark, self._consumed)) < 0:
+            await self._more()
+        return await self._exactly(at + len(mark) - self._consumed)
+
+    async def _message(self) -> bytes:
+        head = await self._until(b"\r\n\r\n")
+        if re.search(rb"\r\ntransfer-encoding:[^\r]*chunked", head, re.IGNORECASE):
+            return head + await self._chunks()
+        length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+        return head + await self._exactly(int(length[1]) if length else 0)
+
+    async def _chunks(self) -> bytes:
+        raw = b""
+        while True:
+            line = await self._until(b"\r\n")
+            size = int(line.split(b";")[0], 16)
+            if size == 0:
+                raw += line
+                while (trailer := await self._until(b"\r\n")) != b"\r\n":
+                    raw += trailer
+                return raw + b"\r\n"
+            raw += line + await self._exactly(size + 2)
+
+
+class ScriptedServer:
+    """A tiny upstream: connection n plays script n, and those beyond the last play the last again.
+
+    Use as ``async with ScriptedServer(script, ...) as server``; ``server.port``, ``server.peers``.
+    ``receive_buffer`` (bytes) makes the kernel hold little, for tests of back-pressure.
+    """
+
+    def __init__(self, *scripts: Sequence[Step], limit_s: float = LIMIT_S, receive_buffer: int = 0) -> None:
+        if not scripts:
+            raise ValueError("a scripted server needs at least one script")
+        self._scripts = scripts
+        self._limit_s = limit_s
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._listener = _bound()
+        if receive_buffer:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.peers: list[Peer] = []
+        self.host = "127.0.0.1"
+        self.port: int = self._listener.getsockname()[1]
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The root, without a slash at the end."""
+        return f"http://{self.address}"
+
+    async def __aenter__(self) -> Self:
+        self._listener.listen(1024)
+        self._keep(asyncio.create_task(self._accept()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._listener.close()
+
+    async def wait_peers(self, count: int, limit_s: float = LIMIT_S) -> list[Peer]:
+        """Wait until so many connections have been accepted.
+
+        Raises:
+            TimeoutError: fewer have, after ``limit_s``.
+        """
+        async with asyncio.timeout(limit_s):
+            while len(self.peers) < count:
+                await clock.sleep(_POLL_S)
+        return self.peers
+
+    def _keep(self, task: asyncio.Task[object]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(self._listener)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
+            peer = Peer(sock, self._limit_s)
+            self.peers.append(peer)
+            self._keep(asyncio.create_task(peer.play(script)))
+
+
+async def play_client(port: int, *script: Step, host: str = "127.0.0.1", limit_s: float = LIMIT_S) -> Peer:
+    """Connect, play a script, and return the record.
+
+    Raises:
+        OSError: no connection.
+        TimeoutError: no connection within ``limit_s``.
+    """
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        async with asyncio.timeout(limit_s):
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+    except BaseException:
+        sock.close()
+        raise
+    peer = Peer(sock, limit_s)
+    await peer.play(script)
+    return peer
+
+
+@contextlib.contextmanager
+def refused_port() -> Iterator[int]:
+    """Hold a port on which connections are refused: bound, so that nobody else gets it, but not listening."""
+    with _bound() as sock:
+        yield sock.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def unreachable_port() -> AsyncIterator[int]:
+    """Hold a port that never completes a connection: its accept queue is full, so Linux drops every further SYN."""
+    listener = _bound()
+    listener.listen(0)
+    address = listener.getsockname()
+    fillers = [socket.socket() for _ in range(4)]
+    try:
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        await clock.sleep(0.01)
+        yield address[1]
+    finally:
+        for sock in (*fillers, listener):
+            sock.close()
+
+
+def answer(
+    body: bytes = b"", *fields: tuple[str, str], status: str = "200 OK", kind: str = "application/json"
+) -> bytes:
+    """Write a well-formed answer with a content-length."""
+    head = [f"HTTP/1.1 {status}", f"content-type: {kind}", f"content-length: {len(body)}"]
+    head += [f"{name}: {value}" for name, value in fields]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def request(
+    body: bytes = b"", *fields: tuple[str, str], method: str = "POST", path: str = "/v1/chat/completions"
+) -> bytes:
+    """Write a well-formed request with a content-length and a JSON content type."""
+    head = [f"{method} {path} HTTP/1.1", "host: edge", "content-type: application/json", f"content-length: {len(body)}"]
+    head += [f"{name}: {value}" for name, value in fields]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def chunk(data: bytes) -> bytes:
+    """Write one chunk (RFC 9112 7.1); empty data is the last one, without trailers."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def now_s() -> float:
+    """Return CLOCK_MONOTONIC in seconds."""
+    return clock.now_ns() / 1e9
+
+
+def _bound() -> socket.socket:
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    return sock
