@@ -133,8 +133,10 @@ class Peer:
         position = 0
         while position < len(script):
             step = script[position]
-            position = 0 if isinstance(step, Again) else position + 1
-            if isinstance(step, Pause):
+            position += 1
+            if isinstance(step, Again):
+                position = 0
+            elif isinstance(step, Pause):
                 await clock.sleep(step.seconds)
             elif isinstance(step, Close):
                 return "closed"
