@@ -28,7 +28,8 @@ cdef int peek_request(const char* data, Py_ssize_t size, Peek* out) noexcept nog
 cdef struct Verdict:
     bint valid              # one well-formed JSON value
     bint is_object
-    bint has_error          # object with a non-null top-level "error", or "object":"error" (vLLM), and no "choices"/"output"/"data"
+    bint has_error          # object with a top-level "error" that says something, or "object":"error" (vLLM), and no non-empty
+                            # "choices"/"output"/"data"/"content"; or such an "error" with "status":"failed" (Responses API)
     int64_t prompt_tokens   # from "usage" (prompt_tokens or input_tokens); -1 = absent
     int64_t output_tokens   # completion_tokens or output_tokens
 cdef int peek_answer(const char* data, Py_ssize_t size, Verdict* out) noexcept nogil
@@ -59,6 +60,9 @@ cdef const char* next_member(const char* p, Scan* scan, bint first, Text* key) n
 cdef const char* next_element(const char* p, Scan* scan, bint first, bint* ended) noexcept nogil
 # A number that is a plain integer, saturated at INT64_MAX; -1 for anything else, negative ones included.
 cdef int64_t read_count(const char* p, const char* end) noexcept nogil
+
+# Whether the value from p to after says nothing: null, false, "", [] or {}.
+cdef bint is_empty(const char* p, const char* after) noexcept nogil
 
 cdef inline bint text_is(const Text* text, const char* word, Py_ssize_t size) noexcept nogil:
     return text.size == size and memcmp(text.at, word, size) == 0

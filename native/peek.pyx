@@ -484,14 +484,13 @@ cdef int peek_request(const char* data, Py_ssize_t size, Peek* out) noexcept nog
 # ---- answers
 
 cdef enum:                  # what the top level of an answer says
-    SAYS_ERROR = 1          # a non-null "error"
+    SAYS_ERROR = 1          # an "error" that is not empty
     SAYS_OBJECT_ERROR = 2   # "object":"error" (vLLM)
     SAYS_FAILED = 4         # "status":"failed" (Responses API: may come with the output so far)
     SAYS_SUBSTANCE = 8      # a non-empty "choices", "output", "data" or "content"
 
 
-cdef inline bint _is_empty(const char* p, const char* after) noexcept nogil:
-    """Whether a value is null, false, "", [] or {}; after is where it ends."""
+cdef bint is_empty(const char* p, const char* after) noexcept nogil:
     if p[0] == c"n" or p[0] == c"f":
         return True
     if p[0] == c'"':
@@ -541,7 +540,7 @@ cdef const char* _walk_answer(const char* p, Scan* scan, Verdict* out, int* says
         if after == NULL:
             return NULL
         if text_is(&key, b"error", 5):
-            says[0] |= SAYS_ERROR if p[0] != c"n" else 0
+            says[0] |= 0 if is_empty(p, after) else SAYS_ERROR
         elif text_is(&key, b"object", 6) or text_is(&key, b"status", 6):
             if p[0] == c'"':
                 take_text(p, scan, &value)
@@ -551,7 +550,7 @@ cdef const char* _walk_answer(const char* p, Scan* scan, Verdict* out, int* says
                     says[0] |= SAYS_FAILED if text_is(&value, b"failed", 6) else 0
         elif (text_is(&key, b"choices", 7) or text_is(&key, b"output", 6) or text_is(&key, b"data", 4)
                 or text_is(&key, b"content", 7)):
-            says[0] |= 0 if _is_empty(p, after) else SAYS_SUBSTANCE
+            says[0] |= 0 if is_empty(p, after) else SAYS_SUBSTANCE
         p = after
 
 

@@ -21,8 +21,18 @@ cdef class Scanner:
     cdef readonly bytes error       # data of the first error event, None
     cdef readonly int64_t prompt_tokens, output_tokens   # last usage seen, -1 = none
     cdef readonly int events        # content events so far
+    cdef readonly Py_ssize_t limit  # bytes of one event that are held back at most
     cdef bytes carry                # tail that is not a whole event yet
+    cdef bint begun                 # past the place of a byte order mark
+    cdef int mark                   # bytes of a byte order mark seen at the start; 3 = settled
+    cdef bint within                # inside a line
+    cdef bint remark                # that line is a comment
+    cdef bint fields                # the open event has a line that is no comment
+    cdef bint after_cr              # a line feed now would belong to the line end before it
+    cdef bint raw                   # inside an event over the limit, already handed on in part
     # Returns the whole events of carry + chunk (the chunk itself when nothing had to be cut: no copy), b"" if none is
     # whole yet. A tail over limit bytes is handed on raw (SAID_GARBAGE is not set) so that memory stays bounded.
     cdef bytes feed(self, bytes chunk)
     cdef bytes rest(self)           # the unfinished tail; forgets it
+    cdef int _scan(self, const char* start, Py_ssize_t held, Py_ssize_t size, Py_ssize_t* border) except -1
+    cdef int _judge(self, const char* p, const char* end) except -1
