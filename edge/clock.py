@@ -1,7 +1,7 @@
 """What time is it, and what does the die say?  The only file of the Python side that touches real time or chance.
 
-The module itself satisfies the ``Clock`` protocol, so code that must be tested against a fake takes ``clock: Clock`` and
-is given ``edge.clock`` in production. Native kernels take the time and the randomness as arguments instead.
+The module itself satisfies the ``Clock`` protocol, so code that must be tested against a fake takes ``clock: Clock``
+and is given ``edge.clock`` in production. Native kernels take the time and the randomness as arguments instead.
 """
 
 from __future__ import annotations

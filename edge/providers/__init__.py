@@ -1,11 +1,13 @@
-"""How does a provider want to be asked?  One file each: its URL, its key, what it offers, what its errors really mean."""
+"""How does a provider want to be asked?  One file each: its URL, its key, what it offers, what its errors mean."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge.providers import anthropic, deepseek, gemini, openai
-from edge.terms.places import Provider
+
+if TYPE_CHECKING:
+    from edge.terms.places import Provider
 
 KNOWN: Final[dict[str, Provider]] = {
     known.PROVIDER.name: known.PROVIDER for known in (openai, anthropic, deepseek, gemini)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.places import Hint, Provider
 from edge.terms.actions import ACTION_OUT
+from edge.terms.places import Hint, Provider
 
 PROVIDER: Final = Provider(
     name="anthropic",

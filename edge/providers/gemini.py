@@ -1,11 +1,11 @@
 """What must be known of Google's Gemini API, asked in OpenAI's dialect?
 
 Facts: https://ai.google.dev/gemini-api/docs/openai (OpenAI-compatible under
-https://generativelanguage.googleapis.com/v1beta/openai/ with a Gemini key as Bearer: chat, embeddings, ``GET /models``).
-gemini-3.1-flash-lite is the small stable model (general since 2026-05-07, not shut down before 2027-05-07).
+https://generativelanguage.googleapis.com/v1beta/openai/ with a Gemini key as Bearer: chat, embeddings and
+``GET /models``). gemini-3.1-flash-lite is the small stable model (general since 2026-05-07, not shut down before 2027-05-07).
 
-A bad key is a 400 with reason ``API_KEY_INVALID`` (cequence-io/openai-scala-client issue 109); an unsupported location of
-ours a 400 ``User location is not supported for the API use.`` (FoundationAgents/OpenManus issue 803, which also shows
+A bad key is a 400 with reason ``API_KEY_INVALID`` (cequence-io/openai-scala-client issue 109); an unsupported location
+of ours a 400 ``User location is not supported for the API use.`` (FoundationAgents/OpenManus issue 803, which also shows
 the error wrapped in an array). Both are about us, not about the caller.
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.places import Hint, Provider
 from edge.terms.actions import ACTION_OUT
+from edge.terms.places import Hint, Provider
 
 PROVIDER: Final = Provider(
     name="gemini",

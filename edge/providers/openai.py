@@ -3,8 +3,8 @@
 Facts: https://platform.openai.com/docs/api-reference (base URL, Bearer key, ``GET /v1/models``); model names after the
 deprecations page of 2026-04-22, which names gpt-4.1-mini as the successor of the small models it retires.
 
-A 429 with code ``insufficient_quota`` is a bill, not a rate: waiting does not help (the API's error guide lists it beside
-the rate limit; langchain-ai/langchainjs issue 1929 shows what retrying it does). A 403 or 404 with ``model_not_found``
+A 429 with code ``insufficient_quota`` is a bill, not a rate: waiting does not help (the API's error guide lists it
+beside the rate limit; langchain-ai/langchainjs issue 1929 shows what retrying it does). A 403 or 404 with ``model_not_found``
 is a model this key may not use.
 """
 
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.places import Hint, Provider
 from edge.terms.actions import ACTION_CLIENT, ACTION_MISCONFIGURED, ACTION_OUT
+from edge.terms.places import Hint, Provider
 
 PROVIDER: Final = Provider(
     name="openai",

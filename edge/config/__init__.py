@@ -1,0 +1,1 @@
+"""What does the operator want?  Read, checked whole, and shown; nothing here knows how it is done."""

@@ -1,0 +1,51 @@
+"""What kinds of values does a configuration hold besides plain words and numbers?
+
+Each kind is an ``Annotated`` type whose ``Meta.extra`` tells the reader how the text is to be understood and how to
+write it back: ``unit`` (duration, size, share), ``path``, and the bounds ``low`` and ``high`` of a field.
+"""
+
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
+
+from edge.config import units
+
+
+class Secret(str):
+    """Text that must not be shown: its ``repr`` is ``***``, so that a struct that holds it can be printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+Duration = Annotated[
+    int,
+    Meta(extra={"unit": "duration"}, extra_json_schema={"type": "string", "pattern": units.DURATION_PATTERN}),
+]
+"""Integer nanoseconds, written ``250ms``, ``2s``, ``5m``, ``1h``."""
+
+Size = Annotated[
+    int,
+    Meta(extra={"unit": "size"}, extra_json_schema={"type": "string", "pattern": units.SIZE_PATTERN}),
+]
+"""Integer bytes, written ``64KiB``, ``32MiB``, ``1GB``."""
+
+Share = Annotated[
+    float,
+    Meta(extra={"unit": "share"}, extra_json_schema={"type": "string", "pattern": units.SHARE_PATTERN}),
+]
+"""A float in 0..1, written as a percentage."""
+
+FilePath = Annotated[str, Meta(extra={"path": True})]
+"""A file, relative to the folder of the configuration file; absolute once read."""
+
+
+MAY_BE_SHORT: Final = Meta(extra={"short": True})
+"""Marks a section that may be written as plain text, which then stands for its first field."""
+
+
+def about(sentence: str, **extra: Any) -> Meta:
+    """Describe a field: what it does and what follows from it; ``low`` and ``high`` bound it, both inclusive."""
+    return Meta(description=sentence, extra=extra or None)

@@ -1,0 +1,107 @@
+"""Where does the configuration come from?  A YAML file, or the keys that are in the environment anyway."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge.config import tree
+from edge.config.fields import Secret
+from edge.config.problems import Document, Problem, errors
+from edge.config.reader import Reader
+from edge.config.schema import Config, Defaults, Model, ModelTarget, Provider, Timeouts
+from edge.config.units import NS_PER_S
+from edge.errors import ConfigInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge.terms import places
+
+# Without a file there is nobody to ask: a person waits at the other end, so a silent provider is left sooner than the
+# file's defaults would leave it, while a slow one still has time to begin.
+ENVIRONMENT_TIMEOUTS: Final = Timeouts(
+    first_byte=10 * NS_PER_S, first_token=20 * NS_PER_S, between_tokens=15 * NS_PER_S, total=120 * NS_PER_S
+)
+
+
+def load(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration in a file, understood but not yet checked (see ``edge.config.check``).
+
+    Raises:
+        ConfigInvalidError: it cannot be read or understood; every problem is named.
+    """
+    document = read(path, environ)
+    found = errors(document.problems)
+    if found:
+        raise ConfigInvalidError([problem.text(document.source) for problem in found])
+    return document.config
+
+
+def read(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Document:
+    """Read a file as far as it can be understood; what cannot is in the document's problems."""
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        return Document(Config(), (Problem((), f"cannot be read: {error.strerror}"),), source=str(path))
+    except UnicodeDecodeError:
+        return Document(Config(), (Problem((), "cannot be read: it is not UTF-8 text"),), source=str(path))
+    return read_text(text, str(path), file.absolute().parent, environ)
+
+
+def read_text(
+    text: str, source: str = "", folder: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Document:
+    """Read YAML text; ``folder`` is where relative files are looked for, ``environ`` what ``${NAME}`` reads."""
+    root, problems = tree.compose(text)
+    reader = Reader(os.environ if environ is None else environ, folder or Path.cwd())
+    config = reader.read(root)
+    found = sorted({*problems, *reader.problems}, key=lambda problem: (problem.line, str(problem.path)))
+    return Document(config, tuple(found), reader.lines, source)
+
+
+def from_environment(environ: Mapping[str, str], known: Mapping[str, places.Provider]) -> Config | None:
+    """Return a configuration of the providers whose keys are in the environment; None when there is none.
+
+    ``known`` is ``edge.providers.KNOWN``. The alias ``chat`` has one small model of each provider, each in its own tier
+    in the order of ``known``; ``embed`` only one, because vectors of different models cannot be compared. A provider's
+    ``*_BASE_URL`` moves it. An empty variable counts as unset.
+    """
+    providers: dict[str, Provider] = {}
+    chat: list[ModelTarget] = []
+    embed: list[ModelTarget] = []
+    for name, provider in known.items():
+        key = next((environ[variable] for variable in provider.key_variables if environ.get(variable)), None)
+        if key is None:
+            continue
+        providers[name] = Provider(api_key=Secret(key), base_url=environ.get(provider.url_variable, ""))
+        chat.append(ModelTarget(f"{name}/{provider.chat_model}", tier=len(chat) + 1))
+        if provider.embed_model and not embed:
+            embed.append(ModelTarget(f"{name}/{provider.embed_model}"))
+    return _aliases(providers, {"chat": chat, "embed": embed}) if providers else None
+
+
+def simulated(urls: Sequence[str]) -> Config:
+    """Return a configuration of simulated providers ``sim-a``, ``sim-b``, ..., one for each base URL, in tiers."""
+    names = [f"sim-{chr(ord('a') + index)}" for index in range(len(urls))]
+    offered = ("chat", "completions", "embeddings", "responses", "tools", "images", "json")
+    providers = {
+        name: Provider(base_url=url, jurisdiction="local", capabilities=offered)
+        for name, url in zip(names, urls, strict=True)
+    }
+    aliases = {
+        alias: [ModelTarget(f"{name}/{model}", tier=tier) for tier, name in enumerate(names, start=1)]
+        for alias, model in (("chat", "sim-small"), ("embed", "sim-embed"))
+    }
+    return _aliases(providers, aliases)
+
+
+def _aliases(providers: dict[str, Provider], aliases: Mapping[str, Sequence[ModelTarget]]) -> Config:
+    models = {
+        name: Model(targets=tuple(targets), timeouts=ENVIRONMENT_TIMEOUTS)
+        for name, targets in aliases.items()
+        if targets
+    }
+    return Config(providers=providers, models=models, defaults=Defaults(timeouts=ENVIRONMENT_TIMEOUTS))

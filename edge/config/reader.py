@@ -1,0 +1,179 @@
+"""Which values does the tree hold, and which of them cannot be understood?  All problems at once, each with its place.
+
+The reader walks the tree along the shape of the schema. What is not understood is left out of the result, so that the
+rest can still be checked; ``Document.lines`` remembers that it was written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+
+from edge.config import tree, words
+from edge.config.problems import Path, Problem
+from edge.config.schema import PLANNED, PLANNED_VALUES, Breaker, Config, Defaults, Retry, Timeouts
+from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path as FilePath
+
+    from msgspec import Struct
+
+_INVALID: Final = object()
+_NOT_TEXT: Final = {
+    "tag:yaml.org,2002:int": "a number",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:bool": "true or false",
+    "tag:yaml.org,2002:timestamp": "a date",
+}
+# Header values are secret when shown, but many of them, such as an organisation's name, may well be written in clear.
+_CLEAR_IS_FINE: Final = "headers"
+
+
+class Reader:
+    """Reads one document. ``problems`` and ``lines`` grow as it goes."""
+
+    def __init__(self, environ: Mapping[str, str], folder: FilePath) -> None:
+        self.problems: list[Problem] = []
+        self.lines: dict[Path, int] = {}
+        self._environ = environ
+        self._folder = folder
+        self._bases: dict[Any, Struct] = {}  # what a section's missing fields are taken from: the file's own defaults
+
+    def read(self, root: yaml.Node | None) -> Config:
+        """Return the configuration; of an empty file, the one where everything is left out."""
+        if root is None:
+            return Config()
+        shape = section_of(Config)
+        defaults = _entry(root, "defaults")
+        if defaults is not None:
+            before = len(self.problems)
+            read = self._value(section_of(Defaults), defaults, ("defaults",))
+            del self.problems[before:]  # they are found again, and said once, with the whole
+            if isinstance(read, Defaults):
+                self._bases = {Timeouts: read.timeouts, Retry: read.retry, Breaker: read.breaker}
+        config = self._value(shape, root, ())
+        return config if isinstance(config, Config) else Config()
+
+    def _complain(self, path: Path, node: yaml.Node, sentence: str) -> Any:
+        self.problems.append(Problem(path, sentence, line=tree.line_of(node)))
+        return _INVALID
+
+    def _value(self, shape: Shape, node: yaml.Node, path: Path) -> Any:
+        self.lines[path] = tree.line_of(node)
+        match shape:
+            case Scalar():
+                return self._scalar(shape, node, path)
+            case Section(short=True) if isinstance(node, yaml.ScalarNode):
+                text = self._scalar(Scalar("text"), node, path)
+                return _INVALID if text is _INVALID else shape.type(text)
+            case Section():
+                return self._section(shape, node, path)
+            case Table():
+                return self._table(shape, node, path)
+            case Sequence():
+                return self._sequence(shape, node, path)
+
+    def _scalar(self, scalar: Scalar, node: yaml.Node, path: Path) -> Any:
+        if not isinstance(node, yaml.ScalarNode):
+            return self._complain(path, node, f"one value belongs here, not a {_called(node)}")
+        try:
+            text = words.fill(node.value, self._environ)
+            if scalar.kind in ("text", "secret", "path") and text == node.value and node.tag in _NOT_TEXT:
+                shown = "it" if scalar.kind == "secret" else repr(text)
+                return self._complain(path, node, f"{shown} is read as {_NOT_TEXT[node.tag]}; put it in quotes")
+            value = words.understand(scalar, text, self._folder)
+        except ValueError as error:
+            return self._complain(path, node, str(error) + self._planned_value(path, node.value))
+        in_clear = scalar.kind == "secret" and value and value == node.value
+        if in_clear and _CLEAR_IS_FINE not in path:
+            sentence = "a secret in clear; write ${NAME} or file:/path, so that the file can be shared"
+            self.problems.append(Problem(path, sentence, line=tree.line_of(node), severity="warning"))
+        return value
+
+    def _planned_value(self, path: Path, text: str) -> str:
+        for (section, name), values in PLANNED_VALUES.items():
+            if path[-1:] == (name,) and text in values and section_of(section).field(name) is not None:
+                return f" ({values[text]})"
+        return ""
+
+    def _section(self, section: Section, node: yaml.Node, path: Path) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            names = ", ".join(field.name for field in section.fields)
+            return self._complain(path, node, f"a mapping belongs here, with {names}; not a {_called(node)}")
+        values: dict[str, Any] = {}
+        for key, item in node.value:
+            name = tree.key_text(key)
+            if name is None or name in values:
+                continue  # the tree has said so already
+            field = section.field(name)
+            if field is None:
+                self._complain((*path, name), key, _unknown(section, name))
+            elif item.tag == tree.NULL:
+                self.lines[(*path, name)] = tree.line_of(key)
+            else:
+                values[name] = self._value(field.shape, item, (*path, name))
+                self.lines[(*path, name)] = tree.line_of(key)
+        for field in section.fields:
+            values[field.name] = self._settle(section, field, values, path, node)
+        return _INVALID if _INVALID in values.values() else section.type(**values)
+
+    def _settle(self, section: Section, field: Field, values: dict[str, Any], path: Path, node: yaml.Node) -> Any:
+        """Return a field's value: as written, else the file's default, else the schema's."""
+        value = values.get(field.name, _INVALID)
+        if value is not _INVALID:
+            return value
+        if field.required:
+            if field.name not in values:
+                self._complain(path, node, f"{field.name} is missing: {_lower(field.sentence)}")
+            return _INVALID
+        if path[:1] != ("defaults",):
+            if section.type in self._bases:
+                return getattr(self._bases[section.type], field.name)
+            if isinstance(field.shape, Section) and field.shape.type in self._bases:
+                return self._bases[field.shape.type]
+        return field.make_default()
+
+    def _table(self, table: Table, node: yaml.Node, path: Path) -> Any:
+        if not isinstance(node, yaml.MappingNode):
+            return self._complain(path, node, f"a mapping by name belongs here, not a {_called(node)}")
+        values: dict[str, Any] = {}
+        for key, item in node.value:
+            name = tree.key_text(key)
+            if name is not None and name not in values:
+                value = self._value(table.item, item, (*path, name))
+                self.lines[(*path, name)] = tree.line_of(key)
+                if value is not _INVALID:
+                    values[name] = value
+        return values
+
+    def _sequence(self, sequence: Sequence, node: yaml.Node, path: Path) -> Any:
+        if not isinstance(node, yaml.SequenceNode):
+            return self._complain(path, node, f"a list belongs here, not a {_called(node)}")
+        values = [self._value(sequence.item, item, (*path, index)) for index, item in enumerate(node.value)]
+        return tuple(value for value in values if value is not _INVALID)
+
+
+def _entry(root: yaml.Node, name: str) -> yaml.Node | None:
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    return next((item for key, item in pairs if tree.key_text(key) == name and item.tag != tree.NULL), None)
+
+
+def _unknown(section: Section, name: str) -> str:
+    planned = PLANNED.get(section.type, {})
+    if name in planned:
+        return f"not in this version: {planned[name]}"
+    names = [field.name for field in section.fields]
+    return "unknown key" + (words.nearest(name, names) or f"; known are {', '.join(names)}")
+
+
+def _called(node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return "mapping"
+    return "list" if isinstance(node, yaml.SequenceNode) else "single value"
+
+
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].rstrip(".") if sentence[1:2].islower() else sentence.rstrip(".")

@@ -1,0 +1,137 @@
+"""What does one value in the file stand for?  Text with ``${NAME}`` filled in, secrets fetched, units understood."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from edge.config import units
+from edge.config.fields import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from edge.config.shape import Scalar
+
+_MARK: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
+_FILE: Final = "file:"
+_LONGEST_SECRET: Final = 64 * 1024
+_MOST_DIGITS: Final = 15
+
+
+def fill(text: str, environ: Mapping[str, str]) -> str:
+    """Replace ``${NAME}`` and ``${NAME:-default}`` by the environment's; ``$${`` stands for ``${`` itself.
+
+    An empty variable counts as unset: an empty key would only be refused later, by somebody else.
+
+    Raises:
+        ValueError: a variable without a default is unset, or the braces are not understood.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        if match[0] == "$${":
+            return "${"
+        name = match[1]
+        if name is None:
+            raise ValueError("'${' is not understood; write ${NAME} or ${NAME:-default}, or $${ for the text itself")
+        value = environ.get(name) or match[2]
+        if value is None:
+            raise ValueError(f"the environment variable {name} is not set; set it, or write ${{{name}:-default}}")
+        return value
+
+    return _MARK.sub(replace, text)
+
+
+def fetch(text: str, folder: Path) -> str:
+    """Return what a secret's text stands for: ``file:/path`` is read, without the line break at its end.
+
+    Raises:
+        ValueError: the file cannot be read, or is no single line of text.
+    """
+    if not text.startswith(_FILE):
+        return text
+    path = folder / text.removeprefix(_FILE)
+    try:
+        with path.open(encoding="utf-8") as file:
+            value = file.read(_LONGEST_SECRET + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ValueError(f"the secret file {path} cannot be read: {said}") from error
+    value = value.rstrip("\r\n")
+    if not value or len(value) > _LONGEST_SECRET or "\n" in value:
+        raise ValueError(f"the secret file {path} must hold one line of text")
+    return value
+
+
+def understand(scalar: Scalar, text: str, folder: Path) -> Any:
+    """Return the value that a scalar's text stands for, in the program's own units.
+
+    Raises:
+        ValueError: with what is wrong and what to write.
+    """
+    if scalar.kind == "secret":
+        return Secret(fetch(text, folder))
+    if scalar.kind == "path":
+        return str((folder / text).absolute()) if text else ""
+    if scalar.kind == "choice":
+        return _choice(scalar, text)
+    parse, write = KINDS[scalar.kind]
+    return _within(scalar, parse(text), write)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean X?`` for the known name most like this one, or nothing when none is like it."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _choice(scalar: Scalar, text: str) -> str:
+    if text not in scalar.choices:
+        raise ValueError(f"{text!r} is not known; write {' or '.join(scalar.choices)}")
+    return text
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]+", text) or len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) or len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text!r} is not a number")
+    return float(text)
+
+
+def _write_flag(value: bool) -> str:  # one of a table of writers
+    return "true" if value else "false"
+
+
+def _within(scalar: Scalar, value: Any, write: Any) -> Any:
+    if scalar.low is not None and value < scalar.low:
+        raise ValueError(f"{write(value)} is too small; write at least {write(scalar.low)}")
+    if scalar.above is not None and value <= scalar.above:
+        raise ValueError(f"{write(value)} is too small; write more than {write(scalar.above)}")
+    if scalar.high is not None and value > scalar.high:
+        raise ValueError(f"{write(value)} is too much; write at most {write(scalar.high)}")
+    return value
+
+
+KINDS: Final[dict[str, tuple[Callable[[str], Any], Callable[[Any], str]]]] = {
+    "text": (str, str),
+    "flag": (_flag, _write_flag),
+    "integer": (_integer, str),
+    "number": (_number, "{:g}".format),
+    "duration": (units.parse_duration, units.format_duration),
+    "size": (units.parse_size, units.format_size),
+    "share": (units.parse_share, units.format_share),
+}
+"""How each kind of plain value is read from text and written back."""
