@@ -18,6 +18,12 @@ cpdef enum Barred:          # why a target is not usable now (status, error bodi
     BARRED_MANUAL = 6       # drained or ejected by hand
     BARRED_TRIED = 7
 
+cdef enum:
+    # What to observe instead of a failure's real latency, unless that was longer (linkerd's load biaser: 5 s).
+    FAILURE_PENALTY_MS = 5_000
+    EWMA_TAU_MS = 10_000        # peak-EWMA (Finagle, linkerd): half of a peak is forgotten in 7 s
+    BASELINE_TAU_MS = 600_000
+
 cdef struct Choice:
     int index               # position in the pool, -1 = none
     int admit               # enum Admit
@@ -27,6 +33,8 @@ cdef struct Choice:
 # is recorded as penalty_ns at least, or a fast-failing target would draw all traffic.
 cdef void ewma_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
 cdef double ewma_read(uint64_t* cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil   # milliseconds; 0 = no data
+# The same average without the peak: for baselines.
+cdef void average_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
 cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil
 
 cdef class Target:
@@ -38,18 +46,29 @@ cdef class Target:
     cdef readonly uint32_t max_inflight   # 0 = no cap
     cdef public object plan         # edge.terms.snapshot.Target: what to say and where (never logged: holds the credential)
     cdef public object pool         # native.pool.ConnectionPool of this worker
+    # One attempt's latency: feeds the EWMA (a failure at least FAILURE_PENALTY_MS) and, of successes, the baseline.
+    cdef void observe(self, int cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept
 
 cdef class Pool:
     """The targets that can answer a route, in tiers. At most 64 members."""
     cdef readonly list targets
     cdef readonly int size
+    cdef TargetRec* recs[64]
+    cdef uint32_t[64] caps
     cdef int[64] tiers
     cdef double[64] weights
     cdef Policy policy
     cdef int workers
     cdef Target target_at(self, int index)
     cdef int barred(self, int index, uint64_t now_ns, uint64_t tried) noexcept
+    # What keeps a member from being used now (enum Barred), and through ``admit`` whether it is due for a trial.
+    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int* admit) noexcept nogil
+    cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil
+    cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     # tried: bit per member already attempted by this exchange. last_resort is internal: used only when no member is usable.
     cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, Choice* out) noexcept
+    cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
+    cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
+    cdef int _checked(self, int index) except -1
     # Earliest monotonic ns at which some member may be usable again; 0 = now, UINT64_MAX = unknown.
     cdef uint64_t earliest_ns(self, uint64_t now_ns) noexcept

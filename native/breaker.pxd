@@ -41,7 +41,10 @@ cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil
 cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
                       uint32_t* generation) noexcept nogil
 # Report one outcome. Returns the TripReason if this report opened the circuit, -1 if it closed it, else 0.
-# A report whose generation is not the current one is a straggler: it feeds the window, never the state.
+# A report whose generation is not the current one is a straggler: it never moves the state, and it feeds the window
+# only while the circuit is not closed (after a recovery, calls from before it would trip it again).
+# A 429 outside a trial is not reported; a trial's 429 is reported as failed, with its Retry-After.
+# T_TRIPS, T_TRIALS and T_SLOW are counted here, by nobody else.
 # key: 0..63 the caller's key, -1 keys not in use. retry_after_ns: 0 none. rnd: 64 random bits for the jitter.
 cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
                         bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil

@@ -44,4 +44,7 @@ cdef class Router:
     # the slash when the match is a provider's wildcard, else None.
     cdef Route model(self, bytes name)
     cdef bytes wildcard_model(self, bytes name)
+    # Ask this first, then door(): which of them wins is decided here (see router.pyx). host: lower case, no port.
+    # DOOR_SERVICE is what a match here means; door() itself never returns it.
     cdef Route service(self, bytes host, bytes path)
+    cdef Route _match(self, list prefixes, bytes path)

@@ -4,7 +4,7 @@ An exact ratio, not an average by arrival: an EWMA gives a tight burst almost no
 (linkerd2-proxy, breaker/success_rate.rs)."""
 
 from libc.stdint cimport uint64_t
-from native.board cimport TargetRec
+from native.board cimport Board, TargetRec
 
 cdef struct Tally:
     uint64_t total
@@ -15,3 +15,7 @@ cdef void window_add(TargetRec* rec, uint64_t now_ns, bint failed) noexcept nogi
 cdef void window_slow(TargetRec* rec, uint64_t now_ns) noexcept nogil
 cdef Tally window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil
 cdef void window_clear(TargetRec* rec) noexcept nogil
+
+cdef class Window:
+    cdef TargetRec* rec
+    cdef readonly Board board

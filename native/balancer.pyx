@@ -1,0 +1,370 @@
+"""Which target takes this attempt?
+
+In order, the first that applies:
+1. a member due for its half-open trial, if this is the exchange's first attempt or nobody else is usable;
+2. power of two choices over cost, in the best tier with a usable member. A member that has just recovered stands aside
+   with probability 1 - ramp wherever somebody else, here or in a later tier, could take the attempt;
+3. nobody usable: a member whose circuit is open, at most once per open period each (the trickle that keeps the last
+   usable target from being ejected for good). Never one that is drained, out, resting, full or tried.
+
+cost = peak-EWMA of latency x (in flight + 1) / weight. Sources: Mitzenmacher 2001 (two choices), Finagle PeakEwma.scala
+(peak, idle decay, the penalty of an unknown host that is already being tried), linkerd (10 s, 30 ms, failures as 5 s).
+"""
+
+cimport cython
+from libc.math cimport exp
+from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
+from native.board cimport (
+    Board, TargetRec, EDGE_MAX_WORKERS, cas64, edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms,
+    load32, load64, store32, store64, add32,
+)
+from native.breaker cimport (
+    Admit, CircuitState, breaker_peek, breaker_ramp, breaker_report, breaker_return, breaker_slow,
+    breaker_take,
+)
+
+cdef enum:
+    MS = 1_000_000
+
+cdef double DEFAULT_MS = 30.0       # no data and idle: cheap enough to be tried soon (linkerd's default RTT)
+cdef double FLOOR_MS = 0.05         # below this, differences are noise and idle decay would make a target look free
+cdef double BUSY_UNKNOWN_MS = 1e9   # no data and busy: one probe is out already, wait for what it says
+cdef double SHORTEST_MS = 1e-3      # a cell of zero means no data
+
+
+cdef double weight_of(uint64_t word, uint64_t now_ms, uint64_t tau_ns) noexcept nogil:
+    return exp(-<double>edge_cell_age_ms(word, now_ms) * MS / <double>tau_ns)
+
+
+cdef void ewma_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
+    cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
+    cdef uint64_t word = load64(cell)
+    cdef double weight, value
+    while True:
+        weight = weight_of(word, now_ns // MS, tau_ns)
+        value = edge_cell_ms(word) * weight
+        value = sample if sample >= value else value + sample * (1.0 - weight)
+        if cas64(cell, word, edge_cell(<float>value, now_ns // MS)):
+            return
+        word = load64(cell)
+
+
+cdef void average_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
+    cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
+    cdef uint64_t word = load64(cell)
+    cdef double weight, value
+    while True:
+        weight = weight_of(word, now_ns // MS, tau_ns) if word else 0.0
+        value = edge_cell_ms(word) * weight + sample * (1.0 - weight)
+        if cas64(cell, word, edge_cell(<float>value, now_ns // MS)):
+            return
+        word = load64(cell)
+
+
+cdef double ewma_read(uint64_t* cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil:
+    cdef uint64_t word = load64(cell)
+    return edge_cell_ms(word) * weight_of(word, now_ns // MS, tau_ns) if word else 0.0
+
+
+cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil:
+    # A column cleared under an attempt that still ran dips below zero when it ends: that is none, not four billion.
+    cdef uint32_t total = 0
+    cdef int value, place
+    for place in range(workers):
+        value = <int>load32(&rec.inflight[place])
+        total += value if value > 0 else 0
+    return total
+
+
+cdef uint64_t mix(uint64_t value) noexcept nogil:
+    """splitmix64: further random bits from the caller's."""
+    value += 0x9E3779B97F4A7C15ULL
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EBULL
+    return value ^ (value >> 31)
+
+
+cdef double unit(uint64_t bits) noexcept nogil:
+    return <double>(bits >> 11) / 9007199254740992.0    # 53 bits to [0, 1)
+
+
+cdef class Target:
+    """One target as this worker sees it; ``plan`` is its part of the Snapshot and may hold a credential."""
+
+    def __init__(self, Board board not None, int slot, str id not None, uint32_t max_inflight=0, plan=None):
+        self.rec = board.target(slot)
+        self.board = board
+        self.slot = slot
+        self.id = id
+        self.max_inflight = max_inflight
+        self.plan = plan
+
+    def __repr__(self):
+        return f"<Target {self.id} slot {self.slot}>"
+
+    cdef void observe(self, int cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept:
+        if failed:
+            latency_ns = max(latency_ns, <uint64_t>FAILURE_PENALTY_MS * MS)
+        else:
+            average_observe(&self.rec.baseline[cell & 1], now_ns, latency_ns, <uint64_t>BASELINE_TAU_MS * MS)
+        ewma_observe(&self.rec.ewma[cell & 1], now_ns, latency_ns, <uint64_t>EWMA_TAU_MS * MS)
+
+    def record(self, int cell, uint64_t now_ns, uint64_t latency_ns, bint failed=False):
+        """``observe`` from Python."""
+        self.observe(cell, now_ns, latency_ns, failed)
+
+    def latency_ms(self, int cell, uint64_t now_ns):
+        """The peak-EWMA of a cell, decayed to ``now_ns``; 0.0 = no data."""
+        return ewma_read(&self.rec.ewma[cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+
+    def enter(self, int worker):
+        """Count one attempt in flight in that worker's column."""
+        if not 0 <= worker < EDGE_MAX_WORKERS:
+            raise IndexError(f"there is no worker {worker}")
+        add32(&self.rec.inflight[worker], 1)
+
+    def leave(self, int worker):
+        """Count one attempt less."""
+        if not 0 <= worker < EDGE_MAX_WORKERS:
+            raise IndexError(f"there is no worker {worker}")
+        add32(&self.rec.inflight[worker], -1)
+
+    def rest(self, uint64_t until_ns):
+        """Rate limited until then; of two deadlines the later one stays."""
+        cdef uint64_t until = load64(&self.rec.rest_until_ns)
+        while until < until_ns and not cas64(&self.rec.rest_until_ns, until, until_ns):
+            until = load64(&self.rec.rest_until_ns)
+
+
+cdef class Pool:
+    """Members in the order given; a lower tier number is preferred, a weight of 2 takes twice the share.
+
+    ``breaker`` is any object with the attributes of ``edge.terms.snapshot.Breaker``; ``workers`` is how many in-flight
+    columns to add up. Raises ValueError for more than 64 members, unequal lengths or numbers out of range.
+    """
+
+    def __init__(self, targets, tiers, weights, breaker, *, int workers, uint64_t permit_ns,
+                 uint64_t retry_after_max_ns=300_000_000_000):
+        cdef int place
+        cdef Target target
+        self.targets = list(targets)
+        self.size = len(self.targets)
+        if self.size > 64:
+            raise ValueError(f"a pool holds at most 64 targets, not {self.size}")
+        if len(tiers) != self.size or len(weights) != self.size:
+            raise ValueError("a pool needs one tier and one weight for each target")
+        if not 1 <= workers <= EDGE_MAX_WORKERS:
+            raise ValueError(f"workers is 1 to {EDGE_MAX_WORKERS}, not {workers}")
+        if not 1 <= breaker.window_s <= 10:
+            raise ValueError(f"the breaker's window is 1 to 10 seconds, not {breaker.window_s}")
+        for place in range(self.size):
+            target = self.targets[place]
+            if not weights[place] > 0:
+                raise ValueError(f"the weight of {target.id} is above 0, not {weights[place]}")
+            self.recs[place] = target.rec
+            self.caps[place] = target.max_inflight
+            self.tiers[place] = tiers[place]
+            self.weights[place] = weights[place]
+        self.workers = workers
+        self.policy.consecutive = breaker.consecutive
+        self.policy.min_requests = breaker.min_requests
+        self.policy.failure_ratio = breaker.ratio
+        self.policy.slow_ratio = breaker.slow
+        self.policy.slow_after_ns = breaker.slow_after_ns
+        self.policy.window_s = breaker.window_s
+        self.policy.open_ns = breaker.open_ns
+        self.policy.open_max_ns = breaker.open_max_ns
+        self.policy.ramp_ns = breaker.ramp_ns
+        self.policy.permit_ns = permit_ns
+        self.policy.retry_after_max_ns = retry_after_max_ns
+
+    cdef Target target_at(self, int index):
+        return <Target>self.targets[index]
+
+    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int* admit) noexcept nogil:
+        cdef TargetRec* rec = self.recs[index]
+        admit[0] = Admit.ADMIT_NO
+        if tried >> index & 1:
+            return Barred.BARRED_TRIED
+        if load64(&rec.manual):
+            return Barred.BARRED_MANUAL
+        if load64(&rec.out_until_ns) > now_ns:
+            return Barred.BARRED_OUT
+        if load64(&rec.rest_until_ns) > now_ns:
+            return Barred.BARRED_RESTING
+        if self.caps[index] and inflight_total(rec, self.workers) >= self.caps[index]:
+            return Barred.BARRED_FULL
+        admit[0] = breaker_peek(rec, now_ns)
+        if admit[0] != Admit.ADMIT_NO:
+            return Barred.USABLE
+        if edge_circuit_state(load64(&rec.circuit)) == CircuitState.HALF_OPEN:
+            return Barred.BARRED_TRIAL
+        return Barred.BARRED_OPEN
+
+    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried) noexcept:
+        cdef int admit = 0
+        return self.inspect(index, now_ns, tried, &admit)
+
+    cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil:
+        cdef TargetRec* rec = self.recs[index]
+        cdef uint32_t pending = inflight_total(rec, self.workers)
+        cdef double ms = ewma_read(&rec.ewma[cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+        if ms <= 0:     # never asked in this way: what is known of the other way beats knowing nothing
+            ms = ewma_read(&rec.ewma[1 - (cell & 1)], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+        if ms <= 0:
+            ms = BUSY_UNKNOWN_MS if pending else DEFAULT_MS
+        return max(ms, FLOOR_MS) * (<double>pending + 1.0) / self.weights[index]
+
+    cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
+        out.admit = breaker_take(self.recs[index], &self.policy, now_ns, last_resort, &out.generation)
+        out.index = index if out.admit != Admit.ADMIT_NO else -1
+        return out.admit
+
+    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, Choice* out) noexcept:
+        cdef uint64_t usable = 0, due = 0, shut = 0, aside = 0, bit, candidates
+        cdef int[64] group
+        cdef int index, tier, count, first, second, best_tier, bar
+        cdef int admit = 0
+        cdef double share
+        out.index = -1
+        out.admit = Admit.ADMIT_NO
+        out.generation = 0
+        for index in range(self.size):
+            bit = <uint64_t>1 << index
+            bar = self.inspect(index, now_ns, tried, &admit)
+            if admit == Admit.ADMIT_YES:
+                usable |= bit
+            elif admit == Admit.ADMIT_TRIAL:
+                due |= bit
+            elif bar == Barred.BARRED_OPEN:
+                shut |= bit
+
+        # 1. trials. A retry does not gamble on one while a proven target is left.
+        if due and (tried == 0 or usable == 0) and self._take_first(due, now_ns, False, out):
+            return
+
+        # 2. slow start, then two choices in the best tier
+        for index in range(self.size):
+            bit = <uint64_t>1 << index
+            if usable & bit:
+                share = breaker_ramp(self.recs[index], &self.policy, now_ns)
+                if share < 1.0 and unit(mix(rnd + <uint64_t>index)) >= share:
+                    aside |= bit
+        while usable:
+            candidates = self._without(usable, aside)
+            best_tier = INT32_MAX
+            count = 0
+            for index in range(self.size):
+                if candidates >> index & 1:
+                    tier = self.tiers[index]
+                    if tier < best_tier:
+                        best_tier = tier
+                        count = 0
+                    if tier == best_tier:
+                        group[count] = index
+                        count += 1
+            first = <int>((rnd >> 32) * <uint64_t>count >> 32)
+            if count > 1:
+                second = <int>((rnd & 0xFFFFFFFF) * <uint64_t>(count - 1) >> 32)
+                second += second >= first
+                if self.cost(group[second], now_ns, cell) < self.cost(group[first], now_ns, cell):
+                    first = second
+            if self.take(group[first], now_ns, False, out) != Admit.ADMIT_NO:
+                return
+            usable &= ~(<uint64_t>1 << group[first])    # opened between the look and the take
+
+        # 3. the trickle
+        if shut:
+            self._take_first(shut, now_ns, True, out)
+
+    cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil:
+        """``usable`` less those that stand aside for somebody else in their own or a later tier."""
+        cdef uint64_t staying = usable & ~aside
+        cdef int index, last = -1
+        for index in range(self.size):
+            if staying >> index & 1 and self.tiers[index] > last:
+                last = self.tiers[index]
+        for index in range(self.size):
+            if usable & aside & (<uint64_t>1 << index) and self.tiers[index] > last:
+                staying |= <uint64_t>1 << index
+        return staying
+
+    cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
+        """Take the first of ``members`` that its breaker lets go, best tier first."""
+        cdef int index, best
+        while members:
+            best = -1
+            for index in range(self.size):
+                if members >> index & 1 and (best < 0 or self.tiers[index] < self.tiers[best]):
+                    best = index
+            if self.take(best, now_ns, last_resort, out) != Admit.ADMIT_NO:
+                return True
+            members &= ~(<uint64_t>1 << best)
+        return False
+
+    cdef uint64_t earliest_ns(self, uint64_t now_ns) noexcept:
+        cdef uint64_t earliest = UINT64_MAX, when, word
+        cdef TargetRec* rec
+        cdef int index, bar
+        cdef int admit = 0
+        for index in range(self.size):
+            rec = self.recs[index]
+            bar = self.inspect(index, now_ns, 0, &admit)
+            if bar == Barred.USABLE:
+                return 0
+            if bar == Barred.BARRED_MANUAL or bar == Barred.BARRED_FULL:
+                continue        # nobody knows when
+            when = max(load64(&rec.out_until_ns), load64(&rec.rest_until_ns))
+            word = load64(&rec.circuit)
+            if edge_circuit_state(word) == CircuitState.OPEN:
+                when = max(when, edge_circuit_until_ms(word) * <uint64_t>MS)
+            elif edge_circuit_state(word) == CircuitState.HALF_OPEN:
+                # the trial may end at any moment, and at the latest when its permit lapses
+                when = max(when, min(edge_circuit_until_ms(word) * <uint64_t>MS, now_ns + self.policy.open_ns))
+            earliest = min(earliest, when)
+        return earliest
+
+    def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int cell=0):
+        """``pick`` from Python: (index, admit, generation); index -1 = none. Takes the permit if it is a trial."""
+        cdef Choice choice
+        self.pick(now_ns, rnd, tried, cell, &choice)
+        return choice.index, choice.admit, choice.generation
+
+    def why(self, int index, uint64_t now_ns, uint64_t tried=0):
+        """The Barred code of a member; 0 = usable (a member due for its trial is)."""
+        return self.barred(self._checked(index), now_ns, tried)
+
+    def earliest(self, uint64_t now_ns):
+        """Monotonic ns when some member may be usable again; 0 = now, None = unknown."""
+        cdef uint64_t when = self.earliest_ns(now_ns)
+        return None if when == UINT64_MAX else when
+
+    def report(self, int index, uint64_t now_ns, uint32_t generation, bint failed, bint trial=False, int key=-1,
+               uint64_t retry_after_ns=0, uint64_t rnd=0):
+        """``breaker_report`` from Python: the TripReason if this opened the circuit, -1 if it closed it, else 0."""
+        return breaker_report(self.recs[self._checked(index)], &self.policy, now_ns, generation, failed, trial, key,
+                              retry_after_ns, rnd)
+
+    def overdue(self, int index, uint64_t now_ns, uint32_t generation, bint trial=False, uint64_t rnd=0):
+        """``breaker_slow`` from Python: the TripReason if this opened the circuit, else 0."""
+        return breaker_slow(self.recs[self._checked(index)], &self.policy, now_ns, generation, trial, rnd)
+
+    def give_back(self, int index, uint64_t now_ns, uint32_t generation):
+        """``breaker_return`` from Python."""
+        breaker_return(self.recs[self._checked(index)], now_ns, generation)
+
+    def take_one(self, int index, uint64_t now_ns, bint last_resort=False):
+        """``breaker_take`` of one member from Python: (admit, generation)."""
+        cdef Choice choice
+        choice.generation = 0
+        self.take(self._checked(index), now_ns, last_resort, &choice)
+        return choice.admit, choice.generation
+
+    def ramp(self, int index, uint64_t now_ns):
+        """The share of its weight that a member may take: 0.1 to 1.0."""
+        return breaker_ramp(self.recs[self._checked(index)], &self.policy, now_ns)
+
+    cdef int _checked(self, int index) except -1:
+        if not 0 <= index < self.size:
+            raise IndexError(f"there is no member {index} in a pool of {self.size}")
+        return index

@@ -1,0 +1,143 @@
+"""Where could this request go?
+
+Precedence, and thus the order to ask in: ``service(host, path)`` first, then ``door(path)``. A service that names the
+request's host wins over everything; one for any host wins only where the path is none of edge's own doors, so that a
+catch-all service cannot swallow ``/v1/chat/completions`` or ``/healthz``. Among prefixes of one host the longest wins,
+and a prefix ends at a segment: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``; ``/api/`` takes only what is below.
+"""
+
+from native.balancer cimport Target
+
+cdef dict DOORS = {
+    b"/v1/chat/completions": Door.DOOR_CHAT,
+    b"/v1/completions": Door.DOOR_COMPLETIONS,
+    b"/v1/embeddings": Door.DOOR_EMBEDDINGS,
+    b"/v1/responses": Door.DOOR_RESPONSES,
+    b"/v1/models": Door.DOOR_MODELS,
+    b"/healthz": Door.DOOR_HEALTH,
+}
+cdef uint64_t RETRY_AFTER_MAX_NS = 300_000_000_000  # linkerd: a provider that asks for longer is asked again anyway
+
+
+cdef int door_of(bytes path) except -1:
+    door = DOORS.get(path)
+    if door is not None:
+        return door
+    if path.startswith(b"/v1/models/") and len(path) > 11:
+        return Door.DOOR_MODELS
+    return Door.DOOR_UNKNOWN
+
+
+cdef bint covers(bytes prefix, bytes path) except -1:
+    if not path.startswith(prefix):
+        return False
+    return len(path) == len(prefix) or prefix == b"" or prefix.endswith(b"/") or path[len(prefix)] == c"/"
+
+
+cdef class Route:
+    """A route as this worker sees it. ``plan`` is an ``edge.terms.snapshot.Route``; durations are ns."""
+
+    def __init__(self, Board board not None, plan, Pool pool not None):
+        self.rec = board.route(plan.slot)
+        self.board = board
+        self.name = plan.name
+        self.slot = plan.slot
+        self.is_service = plan.kind == "service"
+        self.pool = pool
+        self.connect_ns = plan.timeouts.connect_ns
+        self.first_byte_ns = plan.timeouts.first_byte_ns
+        self.first_token_ns = plan.timeouts.first_token_ns
+        self.between_tokens_ns = plan.timeouts.between_tokens_ns
+        self.total_ns = plan.timeouts.total_ns
+        self.attempts = plan.retry.attempts
+        self.budget = plan.retry.budget
+        self.rescue = 1 if plan.rescue == "text" else 0
+
+    def __repr__(self):
+        return f"<Route {self.name} slot {self.slot}>"
+
+
+cdef class Router:
+    """Compile a Snapshot: one Target each, one Pool and one Route each, and the tables that lead to them.
+
+    ``workers``: how many in-flight columns count. Raises IndexError for a slot or an index that is not there.
+    """
+
+    def __init__(self, snapshot, Board board not None, int workers):
+        self.snapshot = snapshot
+        self.targets = [
+            Target(board, plan.slot, plan.id, plan.max_inflight, plan) for plan in snapshot.targets
+        ]
+        self.routes = [Route(board, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
+        self.models = {name.encode(): self.routes[index] for name, index in snapshot.models.items()}
+        self.providers = {name.encode(): self.routes[index] for name, index in snapshot.providers.items()}
+        self.hosts = {}
+        for match in snapshot.services:
+            # gRPC's path is "/" service "/" method (gRPC over HTTP/2, Requests)
+            prefix = f"/{match.grpc}/" if match.grpc else match.path
+            self.hosts.setdefault(match.host.lower().encode(), []).append((prefix.encode(), self.routes[match.route]))
+        for prefixes in self.hosts.values():
+            prefixes.sort(key=_longest_first)
+
+    def _build_pool(self, plan, int workers):
+        timeouts = plan.timeouts
+        return Pool(
+            [self.targets[member.target] for member in plan.members],
+            [member.tier for member in plan.members],
+            [member.weight for member in plan.members],
+            plan.breaker,
+            workers=workers,
+            # a trial has reported back by then, or its worker is gone
+            permit_ns=max(timeouts.first_token_ns, timeouts.first_byte_ns) + timeouts.connect_ns,
+            retry_after_max_ns=RETRY_AFTER_MAX_NS,
+        )
+
+    cdef int door(self, bytes path) noexcept:
+        return door_of(path)
+
+    cdef Route model(self, bytes name):
+        cdef Route route = self.models.get(name)
+        cdef Py_ssize_t slash
+        if route is None and self.providers:
+            slash = name.find(b"/")
+            if 0 < slash < len(name) - 1:
+                route = self.providers.get(name[:slash])
+        return route
+
+    cdef bytes wildcard_model(self, bytes name):
+        cdef Py_ssize_t slash = name.find(b"/")
+        if name in self.models or not 0 < slash < len(name) - 1 or name[:slash] not in self.providers:
+            return None
+        return name[slash + 1:]
+
+    cdef Route service(self, bytes host, bytes path):
+        cdef Route route
+        if not self.hosts:
+            return None
+        route = self._match(self.hosts.get(host), path) if host else None
+        if route is None and door_of(path) == Door.DOOR_UNKNOWN:
+            route = self._match(self.hosts.get(b""), path)
+        return route
+
+    cdef Route _match(self, list prefixes, bytes path):
+        if prefixes is not None:
+            for prefix, route in prefixes:
+                if covers(prefix, path):
+                    return route
+        return None
+
+    def find_door(self, bytes path not None):
+        """The Door code that a path (no query) opens; 0 = none of edge's own."""
+        return self.door(path)
+
+    def find_model(self, bytes name not None):
+        """(Route or None, what follows the slash when a provider's wildcard matched, else None)."""
+        return self.model(name), self.wildcard_model(name)
+
+    def find_service(self, bytes host not None, bytes path not None):
+        """The Route of the service for a lower-case host without port, and a path without query; None = no service."""
+        return self.service(host, path)
+
+
+def _longest_first(entry):
+    return -len(entry[0])
