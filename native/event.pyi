@@ -1,1 +1,1 @@
-"""What does the data of one event hold?  Called by native.sse only; the contract is in event.pxd."""
+# What does the data of one event hold?  Called by native.sse only; see event.pxd.

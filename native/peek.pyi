@@ -1,10 +1,10 @@
-"""What does this JSON body ask for, without parsing it?  Types of the compiled module; the contract is in peek.pxd."""
+# What does this JSON body ask for, without parsing it?  Types of the compiled module; the contract is in peek.pxd.
 
 from enum import IntEnum
 from typing import final
 
 class PeekError(IntEnum):
-    """Why a request body is refused."""
+    # Why a request body is refused.
 
     PEEK_OK = 0
     PEEK_MALFORMED = 1
@@ -15,7 +15,7 @@ class PeekError(IntEnum):
 
 @final
 class Peeked:
-    """What ``read_request`` found. Offsets are bytes into the body; ``model`` is decoded, None if absent."""
+    # What ``read_request`` found. Offsets are bytes into the body; ``model`` is decoded, None if absent.
 
     @property
     def error(self) -> int: ...
@@ -36,7 +36,7 @@ class Peeked:
 
 @final
 class Answered:
-    """What ``read_answer`` found. Token counts are None if absent."""
+    # What ``read_answer`` found. Token counts are None if absent.
 
     @property
     def valid(self) -> bool: ...

@@ -1,9 +1,9 @@
-"""What has this event stream said so far?  Types of the compiled module; the contract is in sse.pxd."""
+# What has this event stream said so far?  Types of the compiled module; the contract is in sse.pxd.
 
 from enum import IntEnum
 
 class Said(IntEnum):
-    """Bits of ``Scanner.said`` and ``Scanner.fresh``."""
+    # Bits of ``Scanner.said`` and ``Scanner.fresh``.
 
     SAID_COMMENT = 1
     SAID_PREAMBLE = 2
@@ -15,7 +15,7 @@ class Said(IntEnum):
     SAID_GARBAGE = 128
 
 class Scanner:
-    """Splits one event stream and remembers what was said. ``limit``: bytes of one event held back at most."""
+    # Splits one event stream and remembers what was said. ``limit``: bytes of one event held back at most.
 
     def __init__(self, limit: int = 262144) -> None: ...
     def push(self, chunk: bytes) -> bytes: ...

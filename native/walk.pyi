@@ -1,1 +1,1 @@
-"""How is JSON walked without being parsed?  Called by native.peek and native.event only; the contract is in walk.pxd."""
+# How is JSON walked without being parsed?  Called by native.peek, native.event and native.sse only; see walk.pxd.

@@ -1,0 +1,333 @@
+"""Does the one-pass reader see in a body what a whole parse sees, and refuse what a parse refuses?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from native import peek
+from tests.reference import peek as twin
+
+SPACES = st.text(" \t\n\r", max_size=3)
+WORDS = st.sampled_from(
+    [
+        "include_usage",
+        "usage",
+        "prompt_tokens",
+        "input_tokens",
+        "completion_tokens",
+        "output_tokens",
+        "error",
+        "object",
+        "status",
+        "failed",
+        "choices",
+        "output",
+        "data",
+        "content",
+        "messages",
+        "models",
+        "mode",
+    ]
+    + list(twin.ONCE)
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.integers(0, 5000),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=20),
+    WORDS,
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(st.tuples(st.one_of(WORDS, st.text(max_size=8)), inner), max_size=5).map(twin.Members),
+    ),
+    max_leaves=12,
+)
+OBJECTS = st.lists(st.tuples(st.one_of(WORDS, st.text(max_size=8)), VALUES), max_size=8).map(twin.Members)
+UNICODE = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+COUNTS = st.one_of(st.none(), st.integers(0, 5000), st.integers(-1, 2**70), st.floats(0, 9), st.text(max_size=3))
+
+
+@st.composite
+def well_typed(draw: st.DrawFn) -> twin.Members:
+    """Requests that are mostly acceptable: each known key at most once, with a value of about the right kind."""
+    members: dict[str, Any] = {"model": draw(UNICODE)}
+    if draw(st.booleans()):
+        members["stream"] = draw(st.sampled_from([True, False, None]))
+    for key in draw(st.sets(st.sampled_from(twin.COUNTED))):
+        members[key] = draw(COUNTS)
+    if draw(st.booleans()):
+        usage = draw(st.one_of(st.booleans(), SCALARS))
+        members["stream_options"] = draw(st.one_of(SCALARS, st.just(twin.Members([("include_usage", usage)]))))
+    for key in draw(st.lists(UNICODE.filter(lambda key: key not in twin.ONCE), max_size=3)):
+        members[key] = draw(VALUES)
+    return twin.Members(draw(st.permutations(list(members.items()))))
+
+
+REQUESTS = well_typed()
+
+
+def write_string(draw: st.DrawFn, text: str) -> str:
+    """Spell a string in one of the ways JSON allows: any character may be an escape."""
+    out = []
+    escape_all = draw(st.booleans())
+    for char in text:
+        units = char.encode("utf-16-be", "surrogatepass")
+        escaped = "".join(f"\\u{units[at]:02x}{units[at + 1]:02X}" for at in range(0, len(units), 2))
+        plain = json.dumps(char, ensure_ascii=0xD800 <= ord(char) <= 0xDFFF)[1:-1]
+        out.append(escaped if escape_all and draw(st.booleans()) else "\\/" if escape_all and char == "/" else plain)
+    return '"' + "".join(out) + '"'
+
+
+def write(draw: st.DrawFn, value: Any) -> str:
+    """Write a value as JSON with odd spacing and odd escapes."""
+    space = lambda: draw(SPACES)  # noqa: E731 - drawn anew at each place
+    if isinstance(value, twin.Members):
+        inner = ",".join(
+            f"{space()}{write_string(draw, key)}{space()}:{space()}{write(draw, member)}{space()}"
+            for key, member in value
+        )
+        return "{" + (inner or space()) + "}"
+    if isinstance(value, list):
+        return "[" + (",".join(f"{space()}{write(draw, member)}{space()}" for member in value) or space()) + "]"
+    return write_string(draw, value) if isinstance(value, str) else json.dumps(value)
+
+
+@st.composite
+def documents(draw: st.DrawFn, values: st.SearchStrategy[Any] = OBJECTS) -> bytes:
+    """JSON documents, spelled oddly."""
+    return (draw(SPACES) + write(draw, draw(values)) + draw(SPACES)).encode()
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """JSON documents with a few bytes taken out, put in or changed: mostly invalid, and some still valid."""
+    data = bytearray(draw(documents(st.one_of(REQUESTS, OBJECTS, VALUES))))
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(data)))
+        cut = draw(st.integers(0, 2))
+        put = draw(st.one_of(st.none(), st.sampled_from(b'{}[]",:\\u0-+.eE1tfn \n\x00\x1f')))
+        data[at : at + cut] = b"" if put is None else bytes([put])
+    return bytes(data)
+
+
+def agree_on_request(data: bytes) -> None:
+    """Both readers say the same of a request."""
+    expected = twin.read_request(data)
+    found = peek.read_request(data)
+    if expected.error == "PEEK_MALFORMED":
+        assert found.error != peek.PeekError.PEEK_OK, data
+        assert 0 <= found.error_at <= len(data)
+        return
+    assert expected.error == peek.PeekError(found.error).name, data
+    if expected.error == "PEEK_OK":
+        got = twin.Request("PEEK_OK", found.model, found.stream, found.max_tokens, found.include_usage)
+        assert expected == got, data
+        assert found.error_at == -1
+        spelled = data[found.model_start : found.model_end] if found.model_start >= 0 else None
+        assert (found.model is None) == (spelled is None)
+        if spelled is not None:
+            assert json.loads(b'"' + spelled + b'"') == found.model
+    else:
+        assert 0 <= found.error_at < len(data)
+
+
+def agree_on_answer(data: bytes) -> None:
+    """Both readers say the same of an answer."""
+    expected = twin.read_answer(data)
+    found = peek.read_answer(data)
+    got = twin.Answer(found.valid, found.is_object if found.valid else False, found.has_error, None, None)
+    assert expected._replace(prompt_tokens=None, output_tokens=None) == got, data
+    if found.valid:
+        assert (expected.prompt_tokens, expected.output_tokens) == (found.prompt_tokens, found.output_tokens), data
+
+
+@given(documents(st.one_of(REQUESTS, OBJECTS)))
+@example(b'{"mod\\u0065l":"a"}')
+@example(b'{"model":"a","mod\\u0065l":"b"}')
+@example(b'{"max_tokens":1e3,"max_output_tokens":99999999999999999999,"max_completion_tokens":null}')
+@example(b'{"stream":null,"stream_options":{"include_usage":true}}')
+@example(b'{"stream":1}')
+@example(b'{"model":null}')
+@example(b'{"model":"\\ud83d\\ude00 \\u00e9"}')
+@example(b'{"model":"\\ude00\\ud83d"}')
+@example(b'{"model":"\\ud83d"}')
+def test_request_reads_as_a_whole_parse_does(data: bytes) -> None:
+    """Every well-formed object yields the model, flags and limits that a whole parse finds, however it is spelled."""
+    agree_on_request(data)
+
+
+@given(documents())
+@example(b'{"choices":[],"error":{"message":"x"}}')
+@example(b'{"choices":[{}],"error":{"message":"x"}}')
+@example(b'{"status":"failed","output":[{}],"error":{"code":"server_error"}}')
+@example(b'{"object":"error","message":"x"}')
+@example(b'{"error":null,"output":[ ]}')
+@example(b'\xef\xbb\xbf{"error":{ }}')
+@example(b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}')
+def test_answer_reads_as_a_whole_parse_does(data: bytes) -> None:
+    """Every well-formed answer yields the error, substance and usage that a whole parse finds."""
+    agree_on_answer(data)
+
+
+@given(mutated())
+@example(b"")
+@example(b" ")
+@example(b"{}{}")
+@example(b'{"a":01}')
+@example(b'{"a":-}')
+@example(b'{"a":1.}')
+@example(b'{"a":.5}')
+@example(b'{"a":+1}')
+@example(b'{"a":1e}')
+@example(b'{"a":NaN}')
+@example(b'{"a":-Infinity}')
+@example(b'{"a":nul}')
+@example(b'{"a":truefalse}')
+@example(b'{"a":"\\u12g4"}')
+@example(b'{"a":"\\x41"}')
+@example(b'{"a":"\t"}')
+@example(b'{"a":"\x00"}')
+@example(b'{"a":1,}')
+@example(b"{,}")
+@example(b"[1,]")
+@example(b"[,1]")
+@example(b'{"a" 1}')
+@example(b"{1:2}")
+@example(b"{'a':1}")
+@example(b'{"a":"')
+@example(b'{"a":"\\')
+@example(b'{"a":"\\u00')
+@example(b"\xef\xbb\xbf{}")
+@example(b"[] // no")
+@example(b"\x0b[]")
+def test_accepts_exactly_what_is_json(data: bytes) -> None:
+    """A document is accepted if and only if a strict parser accepts it (duplicates of known keys aside)."""
+    agree_on_request(data)
+    agree_on_answer(data)
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_answered(data: bytes) -> None:
+    """Bytes of any kind end in an answer that the parser shares, never in a crash."""
+    agree_on_request(data)
+    agree_on_answer(data)
+
+
+@given(documents(), st.data())
+def test_every_truncation_is_refused(data: bytes, more: st.DataObject) -> None:
+    """An object cut anywhere before its last brace is malformed, and the fault lies within it."""
+    cut = more.draw(st.integers(0, len(data.rstrip()) - 1))
+    assert peek.read_answer(data[:cut]).valid is False
+    found = peek.read_request(data[:cut])
+    assert found.error != peek.PeekError.PEEK_OK
+    assert 0 <= found.error_at <= cut
+
+
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+@pytest.mark.parametrize("levels", [1, 127, 128, 129, 100_000])
+def test_depth_is_bounded(opening: bytes, closing: bytes, levels: int) -> None:
+    """128 levels are read, the 129th is refused where it opens, and no depth reaches the end of the stack."""
+    data = opening * levels + b"1" + closing * levels
+    found = peek.read_request(data)
+    shallow = peek.PeekError.PEEK_OK if opening.startswith(b"{") else peek.PeekError.PEEK_NOT_OBJECT
+    expected = (shallow, -1 if shallow == peek.PeekError.PEEK_OK else 0)
+    assert ((peek.PeekError.PEEK_DEPTH, 128 * len(opening)) if levels > 128 else expected) == (
+        found.error,
+        found.error_at,
+    )
+    assert (levels <= 128) is peek.read_answer(data).valid
+
+
+@pytest.mark.parametrize("length", range(40))
+@pytest.mark.parametrize("stop", [b'"', b"\\n", b"\x1f", b"\x00"])
+def test_every_stop_is_seen_at_every_place(length: int, stop: bytes) -> None:
+    """A quote, an escape or a control character is found wherever it falls in the eight bytes read at once."""
+    for filler in (b"a", b"\x7f", b"\x80", b"\xff", b" ", b"!", b"#", b"[", b"]"):
+        data = b'["' + filler * length + stop + filler * 9 + b'"]'
+        assert (stop == b"\\n") is peek.read_answer(data).valid, data
+
+
+def test_faults_name_their_place() -> None:
+    """The offset of a refusal is the byte that is wrong, which the error answer shows to the caller."""
+    cases = {
+        b'{"model":7}': (peek.PeekError.PEEK_TYPE, 9),
+        b'{"stream":"yes"}': (peek.PeekError.PEEK_TYPE, 10),
+        b'{"model":"a" , "mod\\u0065l":"b"}': (peek.PeekError.PEEK_DUPLICATE, 15),
+        b" [1]": (peek.PeekError.PEEK_NOT_OBJECT, 1),
+        b'{"a":1}x': (peek.PeekError.PEEK_MALFORMED, 7),
+        b'{"a":"b\nc"}': (peek.PeekError.PEEK_MALFORMED, 7),
+        b'{"a":[1 2]}': (peek.PeekError.PEEK_MALFORMED, 8),
+        b'{"a":': (peek.PeekError.PEEK_MALFORMED, 5),
+    }
+    assert cases == {data: (found.error, found.error_at) for data in cases if (found := peek.read_request(data))}
+
+
+@pytest.mark.parametrize("key", twin.ONCE)
+def test_known_keys_come_once(key: str) -> None:
+    """A second spelling of a key we act on is refused, since the provider might act on the other one."""
+    value = '"a"' if key == "model" else "null"
+    data = f'{{"{key}":{value},"x":1,"\\u{ord(key[0]):04x}{key[1:]}":{value}}}'.encode()
+    found = peek.read_request(data)
+    assert found.error == peek.PeekError.PEEK_DUPLICATE
+
+
+@given(documents(REQUESTS), UNICODE)
+def test_splice_changes_the_name_and_nothing_else(data: bytes, name: str) -> None:
+    """After the upstream's name is put in, it reads back, and every other byte stands as it stood."""
+    found = peek.read_request(data)
+    assert found.model is not None
+    changed = peek.replace_model(data, found.model_start, found.model_end, name)
+    again = peek.read_request(changed)
+    assert name == again.model
+    assert data[: found.model_start] == changed[: again.model_start]
+    assert data[found.model_end :] == changed[again.model_end :]
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2), (0, 5), (5, 6)])
+def test_splice_stays_within_the_body(start: int, end: int) -> None:
+    """A range outside the body is refused, not read."""
+    with pytest.raises(ValueError, match="outside a body of 4 bytes"):
+        peek.replace_model(b"abcd", start, end, "x")
+
+
+@given(UNICODE)
+def test_escapes_read_back(text: str) -> None:
+    """Escaping then unescaping gives the text, and json reads the same out of it."""
+    escaped = peek.escape(text.encode())
+    assert text.encode() == peek.unescape(escaped)
+    assert text == json.loads(b'"' + escaped + b'"')
+
+
+@given(st.text('\\u0dDeE8c/"bnrtfx\n', max_size=24).map(str.encode))
+@example(b"\\ud83d\\ude00")
+@example(b"\\ud83d")
+@example(b"\\ude00")
+@example(b"\\ud83d\\u0041")
+@example(b"\\ud83dxxxxxx")
+@example(b"\\")
+@example(b"\\u00e")
+def test_unescape_knows_what_json_knows(raw: bytes) -> None:
+    """Unescaping gives what json gives, and None exactly where json fails or leaves half a surrogate pair."""
+    try:
+        text = json.loads(b'"' + raw + b'"')
+        expected = text.encode()
+    except ValueError:
+        expected = None
+    assert expected == peek.unescape(raw)
+
+
+@given(st.binary(max_size=20))
+def test_unescape_passes_other_bytes_through(raw: bytes) -> None:
+    """Bytes that are no escape, no quote and no control character come out as they are, UTF-8 or not."""
+    plain = bytes(byte for byte in raw if byte >= 0x20 and byte not in b'"\\')
+    assert plain == peek.unescape(plain)

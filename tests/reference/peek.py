@@ -1,0 +1,154 @@
+"""What should native.peek say?  The same answers by way of a whole parse, obvious rather than fast."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, NoReturn
+
+COUNTED = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+ONCE = ("model", "stream", *COUNTED, "stream_options")
+MAX_DEPTH = 128
+INT64_MAX = 2**63 - 1
+
+
+class Members(list[tuple[str, Any]]):
+    """An object as its members in order, duplicates kept."""
+
+
+class Count(int):
+    """A number written as a plain integer without a sign."""
+
+
+class Request(NamedTuple):
+    """What a request body asks for; ``error`` is a name of PeekError."""
+
+    error: str = "PEEK_OK"
+    model: str | None = None
+    stream: bool = False
+    max_tokens: int | None = None
+    include_usage: bool = False
+
+
+class Answer(NamedTuple):
+    """What a whole answer says."""
+
+    valid: bool = False
+    is_object: bool = False
+    has_error: bool = False
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is Python's, not JSON's")
+
+
+def _integer(text: str) -> int:
+    # Digits beyond int64 only need to be too many; Python refuses to convert more than 4,300 of them.
+    return -1 if text.startswith("-") else Count(text[:40])
+
+
+def parse(data: bytes) -> Any:
+    """Parse strictly (RFC 8259, UTF-8 without a byte order mark). Raises ValueError or RecursionError."""
+    return json.loads(
+        data.decode("utf-8", "surrogateescape"),
+        object_pairs_hook=Members,
+        parse_constant=_no_constant,
+        parse_int=_integer,
+    )
+
+
+def depth(value: Any) -> int:
+    """How many arrays and objects stand around the innermost value."""
+    if isinstance(value, Members):
+        return 1 + max((depth(member) for _, member in value), default=0)
+    if isinstance(value, list):
+        return 1 + max((depth(member) for member in value), default=0)
+    return 0
+
+
+def last(value: Any, key: str) -> Any:
+    """The last member of that name, None if there is none or ``value`` is no object."""
+    return dict(value).get(key) if isinstance(value, Members) else None
+
+
+def count(value: Any) -> int | None:
+    """A number of tokens, None if it is none."""
+    return min(int(value), INT64_MAX) if isinstance(value, Count) else None
+
+
+def _is_type(key: str, value: Any) -> bool:
+    """Whether a known key's value is of its type."""
+    if key == "model":
+        return isinstance(value, str)
+    return key != "stream" or value is None or isinstance(value, bool)
+
+
+def _refusal(body: Any) -> str | None:
+    """The first thing that is wrong with a well-formed body, its name as text last; None if all is well."""
+    if depth(body) > MAX_DEPTH:
+        return "PEEK_DEPTH"
+    if not isinstance(body, Members):
+        return "PEEK_NOT_OBJECT"
+    for at, (key, value) in enumerate(body):
+        if key in ONCE and key in dict(body[:at]):
+            return "PEEK_DUPLICATE"
+        if not _is_type(key, value):
+            return "PEEK_TYPE"
+    model = last(body, "model") or ""
+    # Half a surrogate pair, or a byte that is not UTF-8, is no text: it can name nothing.
+    return "PEEK_TYPE" if any(0xD800 <= ord(char) <= 0xDFFF for char in model) else None
+
+
+def read_request(data: bytes) -> Request:
+    """Say what the body asks for, or PEEK_MALFORMED where any fault in it will do."""
+    try:
+        body = parse(data)
+    except (ValueError, RecursionError):
+        return Request("PEEK_MALFORMED")
+    refusal = _refusal(body)
+    if refusal is not None:
+        return Request(refusal)
+    limits = [found for key in COUNTED if (found := count(last(body, key))) is not None]
+    return Request(
+        model=last(body, "model"),
+        stream=last(body, "stream") is True,
+        max_tokens=max(limits, default=None),
+        include_usage=last(last(body, "stream_options"), "include_usage") is True,
+    )
+
+
+def says_nothing(value: Any) -> bool:
+    """Whether a value is null, false, "", [] or {}."""
+    return value is None or value is False or value == "" or (isinstance(value, list) and not value)
+
+
+def read_answer(data: bytes) -> Answer:
+    """Judge a whole answer."""
+    try:
+        body = parse(data.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
+        return Answer()
+    if depth(body) > MAX_DEPTH:
+        return Answer()
+    if not isinstance(body, Members):
+        return Answer(valid=True)
+    prompt = output = None
+    for key, value in body:
+        for name, number in value if key == "usage" and isinstance(value, Members) else ():
+            if name in ("prompt_tokens", "input_tokens"):
+                prompt = count(number)
+            if name in ("completion_tokens", "output_tokens"):
+                output = count(number)
+    members = {key for key, value in body if not says_nothing(value)}
+    error = "error" in members
+    substance = bool(members & {"choices", "output", "data", "content"})
+    failed = any(key == "status" and value == "failed" for key, value in body)
+    said = any(key == "object" and value == "error" for key, value in body)
+    return Answer(
+        valid=True,
+        is_object=True,
+        has_error=(error and failed) or ((error or said) and not substance),
+        prompt_tokens=prompt,
+        output_tokens=output,
+    )
