@@ -268,10 +268,14 @@ cdef class Board:
         store64(&self.target(slot).manual, code)
 
     def set_out(self, int slot, int reason, uint64_t until_ns):
-        """Take a target out until ``until_ns`` for an Outcome; reason 0 with until_ns 0 puts it back."""
+        """Take a target out until ``until_ns``, for an Outcome that says why."""
         cdef TargetRec* rec = self.target(slot)
         store64(&rec.out_until_ns, until_ns)
         store32(&rec.out_reason, reason)
+
+    def clear_out(self, int slot):
+        """Put a target back that was out."""
+        self.set_out(slot, 0, 0)
 
     def hint(self, int slot, uint64_t now_ns):
         """Tell an open circuit that a free probe answered; True if its trial is due sooner now.
