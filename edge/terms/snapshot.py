@@ -149,7 +149,8 @@ class Snapshot(Struct, frozen=True):
     """Everything at once. ``models`` maps what clients ask for to an index into ``routes``.
 
     ``providers`` maps a provider's name to the route of its wildcard target, for ``provider/model`` that no alias names.
-    ``outcomes`` maps a table's name to 600 action codes, one per status (see edge/balance/outcomes.py).
+    ``outcomes`` maps a table's name to 600 action codes, one per status (see edge/balance/outcomes.py); ``hints`` maps the
+    same name, where there are any, to (status, bytes in the body of an answer of that status, action instead).
     """
 
     version: int
@@ -165,4 +166,5 @@ class Snapshot(Struct, frozen=True):
     limits: Limits
     outcomes: dict[str, bytes]
     keys: tuple[Key, ...] = ()
-    slots: dict[str, int] = field(default_factory=dict)  # Board slots by target id and "route:" + name, kept across reloads
+    hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
+    slots: dict[str, int] = field(default_factory=dict)  # Board slots by target id and "route:" + name, kept over reloads

@@ -1,0 +1,120 @@
+"""Where is that, and may we go there?  Addresses that are listened on and called, and hosts that are never called.
+
+Only addresses from the configuration are ever called, and even there a slip must not turn edge into a way to read a
+cloud's instance metadata: link-local and metadata addresses are refused in every spelling that a resolver would take.
+Names are resolved later, and checked again there (``edge.upstream``).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from typing import Final
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+HIGHEST_PORT: Final = 65535
+_NAME: Final = re.compile(
+    r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
+)
+# Addresses of cloud metadata services outside the link-local range, and their names.
+_METADATA: Final = frozenset({"fd00:ec2::254", "100.100.100.200"})
+_METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
+_PRIVATE_SUFFIXES: Final = (".internal", ".local", ".localhost", ".lan", ".home.arpa", ".svc", ".test")
+
+
+class BaseUrl(Struct, frozen=True):
+    """A provider's base URL, taken apart. ``path`` is empty or begins with a slash and never ends with one."""
+
+    tls: bool
+    host: str
+    port: int
+    path: str
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Return host and port of ``host:port`` or ``[v6]:port``; ValueError says what to write."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})", text)
+    if match is None or int(match[3]) > HIGHEST_PORT:
+        raise ValueError(f"{text!r} is not an address; write host:port, such as 127.0.0.1:8080 or [::1]:8080")
+    return _host(match[1] or match[2], text), int(match[3])
+
+
+def parse_base_url(text: str) -> BaseUrl:
+    """Return the parts of ``http[s]://host[:port][/path]``; ValueError says what is wrong."""
+    if re.search(r"[\x00-\x20\x7f\\]", text):
+        raise ValueError(f"{text!r} has characters that a URL cannot have")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{text!r} is not a base URL; write https://host/path or http://host/path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a key in the URL would be logged; write it as api_key")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{text!r} has a query or fragment; a base URL is what stands before /chat/completions")
+    if not parts.hostname:
+        raise ValueError(f"{text!r} names no host")
+    tls = parts.scheme == "https"
+    try:
+        port = parts.port or (443 if tls else 80)
+    except ValueError as error:
+        raise ValueError(f"{text!r} has a port that is no number from 1 to {HIGHEST_PORT}") from error
+    return BaseUrl(tls, _host(parts.hostname, text), port, parts.path.rstrip("/"))
+
+
+def forbidden(host: str) -> str:
+    """Return why this host is never called, or an empty string."""
+    if host.lower().rstrip(".") in _METADATA_NAMES:
+        return "it is a cloud's metadata service"
+    address = _ip(host)
+    if address is None:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return forbidden(str(address.ipv4_mapped))
+    if address.is_link_local or str(address) in _METADATA:
+        return "link-local and metadata addresses answer with this machine's own credentials"
+    if address.is_unspecified or address.is_multicast:
+        return "it is no address of one machine"
+    return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach the host."""
+    address = _ip(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def is_private(host: str) -> bool:
+    """Tell whether the host is of this machine or of a private network, as far as its spelling shows."""
+    address = _ip(host)
+    if address is not None:
+        return address.is_private
+    name = host.lower().rstrip(".")
+    return "." not in name or name.endswith(_PRIVATE_SUFFIXES)
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether listening on this host means every address of the machine."""
+    address = _ip(host)
+    return host == "" if address is None else address.is_unspecified
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _host(host: str, text: str) -> str:
+    """Return a host that cannot be read in two ways: 2852039166 and 0xa9fe.0xa9fe are addresses to a resolver."""
+    if _ip(host) is not None or host == "":
+        return host
+    if not _NAME.fullmatch(host):
+        raise ValueError(f"{text!r} has a host that is neither a name nor an address")
+    try:
+        packed = socket.inet_aton(host)
+    except OSError:
+        return host
+    raise ValueError(f"{text!r} hides an address; write {ipaddress.ip_address(packed)}")

@@ -1,0 +1,207 @@
+"""May this configuration be used?  Every problem at once, each with its place and what to write instead.
+
+The reader has understood each value by itself; here they are held against each other and against the machine. Nothing
+is opened but the files that are named. Requirements are never relaxed: a target that fails one is an error now rather
+than a surprise during an outage.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
+
+from edge.config import check_network, effective, words
+from edge.config.problems import Path, Problem
+from edge.config.schema import MOST_MEMBERS
+from edge.config.units import NS_PER_S, format_duration
+from edge.terms.places import CAPABILITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from edge.config.problems import Document
+    from edge.config.schema import Breaker, Config, Match, Model, ModelTarget, Service, ServiceTarget, Timeouts
+    from edge.terms import places
+
+LONGEST_NAME: Final = 200
+# Names of targets stand in answer headers and, unescaped, in the JSON sent upstream.
+_TARGET: Final = re.compile(r"[!#-\[\]-~]+")
+_PATH: Final = re.compile(r"/[!$&-;=@-\[\]_a-z~]*")
+# Doors of the models: a service for any host is asked only for paths that are none of these.
+_DOORS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/models", "/healthz")
+
+
+def check(document: Document, known: Mapping[str, places.Provider]) -> list[Problem]:
+    """Return what the reader found and what is found here, in the order of the file.
+
+    Args:
+        document: the configuration as read.
+        known: providers of a known name (``edge.providers.KNOWN``).
+    """
+    config = effective.whole(document.config, known)
+    found = [
+        *check_network.listeners(config),
+        *check_network.providers(document, config, known),
+        *_whole(document, config),
+        *_rules(document, config),
+    ]
+    for name, model in config.models.items():
+        found += _model(document, config, known, name, model)
+    for name, service in config.services.items():
+        found += _service(config, name, service)
+    found += _matches(config)
+    placed = {structs.replace(problem, line=document.line(problem.path)) for problem in found}
+    return sorted(
+        {*document.problems, *placed}, key=lambda problem: (problem.line, [str(part) for part in problem.path])
+    )
+
+
+def _whole(document: Document, config: Config) -> Iterator[Problem]:
+    for name, value in (("region", config.node.region), ("name", config.node.name)):
+        if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value) or len(value) > LONGEST_NAME:
+            yield Problem(("node", name), f"{value!r} cannot stand in a header; use letters, digits and hyphens")
+    if not document.written("models") and not document.written("services") and not config.models:
+        yield Problem((), "there is nothing to route; write at least one of models and services")
+    for name in sorted(config.models.keys() & config.services.keys()):
+        yield Problem(("services", name), f"a model is called {name} too; metrics could not tell them apart")
+    for name in sorted(config.providers.keys() & config.services.keys()):
+        yield Problem(("services", name), f"a provider is called {name} too; targets could not be told apart")
+
+
+def _rules(document: Document, config: Config) -> Iterator[Problem]:
+    """Check deadlines and breakers where they are written, not again wherever they are inherited."""
+    yield from _deadlines(("defaults", "timeouts"), config.defaults.timeouts)
+    yield from _breaker(("defaults", "breaker"), config.defaults.breaker)
+    owners: list[tuple[Path, Model | Service]] = [(("models", name), model) for name, model in config.models.items()]
+    owners += [(("services", name), service) for name, service in config.services.items()]
+    for path, owner in owners:
+        if document.written(*path, "timeouts"):
+            yield from _deadlines((*path, "timeouts"), owner.timeouts)
+        if document.written(*path, "breaker"):
+            yield from _breaker((*path, "breaker"), owner.breaker)
+
+
+def _deadlines(path: Path, timeouts: Timeouts) -> Iterator[Problem]:
+    for name in ("connect", "first_byte", "first_token", "between_tokens"):
+        value = getattr(timeouts, name)
+        if value > timeouts.total:
+            sentence = (
+                f"{format_duration(value)} is longer than total, {format_duration(timeouts.total)}: never reached"
+            )
+            yield Problem((*path, name), sentence, severity="warning")
+
+
+def _breaker(path: Path, breaker: Breaker) -> Iterator[Problem]:
+    if breaker.open_max < breaker.open:
+        sentence = f"{format_duration(breaker.open_max)} is less than open, {format_duration(breaker.open)}"
+        yield Problem((*path, "open_max"), sentence)
+    if breaker.window % NS_PER_S:
+        yield Problem((*path, "window"), f"{format_duration(breaker.window)} is not whole seconds; write 1s to 10s")
+
+
+def _model(
+    document: Document, config: Config, known: Mapping[str, places.Provider], name: str, model: Model
+) -> Iterator[Problem]:
+    path: Path = ("models", name)
+    provider = name.partition("/")[0]
+    if not name.isprintable() or name != name.strip() or not 0 < len(name) <= LONGEST_NAME:
+        yield Problem(path, f"a model's name is 1 to {LONGEST_NAME} printable characters without blanks at its ends")
+    if "/" in name and document.written("providers", provider):
+        sentence = f"{provider} is a provider, so {name} asks it directly; give the alias a name without {provider}/"
+        yield Problem(path, sentence)
+    yield from _members(path, model.targets)
+    for capability in model.require.capabilities:
+        if capability not in CAPABILITIES:
+            yield Problem((*path, "require", "capabilities"), check_network.unknown_capability(capability))
+    for index, member in enumerate(model.targets):
+        yield from _target(document, config, known, path=(*path, "targets", index), member=member, model=model)
+
+
+def _target(
+    document: Document,
+    config: Config,
+    known: Mapping[str, places.Provider],
+    *,
+    path: Path,
+    member: ModelTarget,
+    model: Model,
+) -> Iterator[Problem]:
+    name, slash, upstream = member.target.partition("/")
+    if not (slash and name and upstream) or upstream == "*" or not _TARGET.fullmatch(member.target):
+        yield Problem(path, f"{member.target!r} is not a target; write provider/model, such as openai/gpt-4.1-mini")
+        return
+    if not document.written("providers", name) and name not in config.providers:
+        if name in known:
+            yield Problem(path, f"the provider {name} is not configured; write providers: {{{name}: {{api_key: ...}}}}")
+        else:
+            yield Problem(path, f"unknown provider {name}" + _which(name, config.providers))
+        return
+    provider = config.providers.get(name)
+    if provider is None:
+        return  # it is written, and what is wrong with it has been said
+    successor = dict(known[name].retired).get(upstream) if name in known else None
+    if successor:
+        sentence = f"{name} has retired {upstream}; write {name}/{successor}"
+        yield Problem(path, sentence, severity="warning")
+    allowed = model.require.jurisdiction
+    if allowed and provider.jurisdiction not in allowed:
+        law = f"is in jurisdiction {provider.jurisdiction}" if provider.jurisdiction else "has no known jurisdiction"
+        yield Problem(path, f"{name} {law}, and this model requires {' or '.join(allowed)}; remove the target")
+    lacking = [wanted for wanted in model.require.capabilities if wanted not in (provider.capabilities or ())]
+    if lacking:
+        sentence = f"{name} does not offer {', '.join(lacking)}, which this model requires; remove the target"
+        yield Problem(path, sentence + f", or write it in providers.{name}.capabilities if it does")
+
+
+def _service(config: Config, name: str, service: Service) -> Iterator[Problem]:
+    path: Path = ("services", name)
+    if not check_network.NAME.fullmatch(name):
+        yield Problem(path, "a service's name is letters, digits, dots, hyphens and underscores")
+    yield from _members(path, service.targets)
+    for index, member in enumerate(service.targets):
+        yield from check_network.service_target(config, (*path, "targets", index), member.target)
+    if service.tls is not None:
+        yield from check_network.upstream_tls((*path, "tls"), service.tls)
+    yield from _match((*path, "match"), service.match, has_models=bool(config.models))
+
+
+def _match(path: Path, match: Match, *, has_models: bool) -> Iterator[Problem]:
+    if not match.host and not match.path:
+        yield Problem(path, "host or path is needed; write path: / to take every request that nothing else takes")
+    if match.host and not check_network.HOST.fullmatch(match.host):
+        yield Problem((*path, "host"), f"{match.host!r} is not a host name; write it without scheme and port")
+    if match.path and (not _PATH.fullmatch(match.path) or "/." in match.path or "//" in match.path):
+        sentence = f"{match.path!r} is not a path prefix; write one that begins with a slash, without %, ?, # and dots"
+        yield Problem((*path, "path"), sentence)
+    hidden = [door for door in _DOORS if match.path.startswith(door)]
+    if has_models and hidden and not match.host:
+        yield Problem((*path, "path"), f"{hidden[0]} is answered by the models; add a host to tell them apart")
+
+
+def _matches(config: Config) -> Iterator[Problem]:
+    first: dict[tuple[str, str], str] = {}
+    for name, service in config.services.items():
+        asked = (service.match.host.lower().rstrip("."), service.match.path)
+        if asked in first:
+            yield Problem(("services", name, "match"), f"the same host and path as services.{first[asked]}")
+        first.setdefault(asked, name)
+
+
+def _members(path: Path, members: Sequence[ModelTarget | ServiceTarget]) -> Iterator[Problem]:
+    path = (*path, "targets")
+    if not members:
+        yield Problem(path, "a pool needs at least one target")
+    if len(members) > MOST_MEMBERS:
+        yield Problem(path, f"{len(members)} targets; a pool has at most {MOST_MEMBERS}")
+    seen: set[str] = set()
+    for index, member in enumerate(members):
+        if member.target in seen:
+            yield Problem((*path, index), f"{member.target} stands here twice; give it one weight instead")
+        seen.add(member.target)
+
+
+def _which(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    return words.nearest(name, names) or (f"; configured are {', '.join(names)}" if names else "; none is configured")

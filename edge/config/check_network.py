@@ -1,0 +1,218 @@
+"""Are the addresses, keys, headers and certificates such as may be used?  What is listened on, and what is called."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from edge.config import addresses, words
+from edge.config.problems import Path, Problem
+from edge.terms.places import CAPABILITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edge.config.problems import Document
+    from edge.config.schema import Config, Listen, ListenTls, Provider, UpstreamTls
+    from edge.terms import places
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
+# RFC 9110 5.6.2 (token) and 5.5 (field-value: visible characters, inner blanks; nothing that could end the line).
+_FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE: Final = re.compile(r"[!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?|")
+# Framing and routing are edge's own business; a copy from the configuration would be a second opinion.
+_OWN_FIELDS: Final = frozenset(
+    [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)
+
+
+def listeners(config: Config) -> Iterator[Problem]:
+    """Check what is listened on: clients' addresses and the admin's."""
+    bound: list[tuple[str, int, str]] = []
+    if not config.listen:
+        yield Problem(("listen",), "at least one address is needed")
+    for index, listen in enumerate(config.listen):
+        path: Path = ("listen", index)
+        yield from _bind(bound, (*path, "address"), listen.address)
+        yield from _exposure(path, listen)
+        if listen.tls is not None:
+            yield from _server_files((*path, "tls"), listen.tls)
+    yield from _bind(bound, ("admin", "address"), config.admin.address)
+    host = _host_of(config.admin.address)
+    if host is not None and not addresses.is_loopback(host) and not config.admin.token:
+        sentence = (
+            f"{config.admin.address} can be reached from other machines; write admin.token, or listen on 127.0.0.1"
+        )
+        yield Problem(("admin", "address"), sentence)
+    if not _FIELD_VALUE.fullmatch(config.admin.token):
+        yield Problem(("admin", "token"), "it has characters that a header cannot carry")
+
+
+def providers(document: Document, config: Config, known: Mapping[str, places.Provider]) -> Iterator[Problem]:
+    """Check who is called for models; ``config`` has every provider filled with what is known of it."""
+    for name, provider in config.providers.items():
+        path: Path = ("providers", name)
+        if not NAME.fullmatch(name):
+            yield Problem(path, "a provider's name is letters, digits, dots, hyphens and underscores")
+        if not provider.base_url:
+            likely = words.nearest(name, known)
+            yield Problem(path, f"base_url is missing; only {', '.join(known)} have one of their own{likely}")
+        else:
+            variable = known[name].url_variable if name in known and not document.lines else ""
+            yield from _base_url(config, (*path, "base_url"), provider.base_url, variable)
+        if name in known and not provider.api_key:
+            yield Problem(path, f"no api_key: {name} will refuse every request", severity="warning")
+        yield from _called(path, provider)
+
+
+def service_target(config: Config, path: Path, text: str) -> Iterator[Problem]:
+    """Check one address of a service."""
+    try:
+        host, port = addresses.parse_address(text)
+    except ValueError as error:
+        yield Problem(path, str(error))
+        return
+    if not host or not port:
+        yield Problem(path, f"{text!r} is not an address to call; write host:port")
+        return
+    yield from _destination(config, path, host, port, "")
+
+
+def upstream_tls(path: Path, tls: UpstreamTls) -> Iterator[Problem]:
+    """Check how an upstream is verified, and our own certificate for it."""
+    for name, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
+        yield from _readable((*path, name), file)
+    if (tls.cert is None) != (tls.key is None):
+        yield Problem(path, "cert and key belong together; write both or neither")
+    if not tls.verify:
+        sentence = "any certificate is believed: whoever sits between can read and answer. Only for tests"
+        yield Problem((*path, "verify"), sentence, severity="warning")
+
+
+def unknown_capability(name: str) -> str:
+    """Return the sentence for a capability that nobody has."""
+    return f"unknown capability {name!r}" + (
+        words.nearest(name, CAPABILITIES) or f"; known are {', '.join(CAPABILITIES)}"
+    )
+
+
+def _bind(bound: list[tuple[str, int, str]], path: Path, text: str) -> Iterator[Problem]:
+    try:
+        host, port = addresses.parse_address(text)
+    except ValueError as error:
+        yield Problem(path, str(error))
+        return
+    for other_host, other_port, other in bound:
+        everywhere = addresses.is_wildcard(host) or addresses.is_wildcard(other_host)
+        if port and port == other_port and (host == other_host or everywhere):
+            yield Problem(path, f"{text} is taken by {other}; choose another port")
+    bound.append((host, port, f"{text} above"))
+
+
+def _exposure(path: Path, listen: Listen) -> Iterator[Problem]:
+    host = _host_of(listen.address)
+    if host is None or addresses.is_loopback(host) or listen.open:
+        return
+    if listen.tls is None or listen.tls.client_ca is None:
+        sentence = (
+            f"{listen.address} lets other machines spend your providers' credit without a key; write open: true beside "
+            "it if that is meant, tls.client_ca to ask for certificates, or listen on 127.0.0.1"
+        )
+        yield Problem((*path, "address"), sentence)
+
+
+def _host_of(address: str) -> str | None:
+    try:
+        return addresses.parse_address(address)[0]
+    except ValueError:
+        return None
+
+
+def _base_url(config: Config, path: Path, text: str, variable: str) -> Iterator[Problem]:
+    try:
+        url = addresses.parse_base_url(text)
+    except ValueError as error:
+        yield Problem(path, f"{variable}: {error}" if variable else str(error))
+        return
+    yield from _destination(config, path, url.host, url.port, variable)
+    if not url.tls and not addresses.is_private(url.host):
+        sentence = f"{text} sends the key and every prompt unencrypted across the internet; write https"
+        yield Problem(path, sentence, severity="warning")
+
+
+def _destination(config: Config, path: Path, host: str, port: int, variable: str) -> Iterator[Problem]:
+    why = addresses.forbidden(host)
+    if why:
+        yield Problem(path, f"{host} is never called: {why}")
+    for listen in config.listen:
+        own = _host_of(listen.address)
+        if own is None or addresses.parse_address(listen.address)[1] != port:
+            continue
+        if own == host or (addresses.is_loopback(host) and (addresses.is_loopback(own) or addresses.is_wildcard(own))):
+            remedy = f"; unset {variable} where edge is started" if variable else ""
+            yield Problem(path, f"{host}:{port} is this edge itself: a request would go round for ever{remedy}")
+
+
+def _called(path: Path, provider: Provider) -> Iterator[Problem]:
+    if not _FIELD_VALUE.fullmatch(provider.api_key):
+        yield Problem((*path, "api_key"), "it has characters that a header cannot carry; is there a line break in it?")
+    for name, value in provider.headers.items():
+        if not _FIELD_NAME.fullmatch(name):
+            yield Problem((*path, "headers", name), "this is not a header name")
+        elif name.lower() in _OWN_FIELDS:
+            yield Problem((*path, "headers", name), "edge writes this header itself; remove it")
+        if not _FIELD_VALUE.fullmatch(value):
+            yield Problem((*path, "headers", name), "its value has characters that a header cannot carry")
+    for capability in provider.capabilities or ():
+        if capability not in CAPABILITIES:
+            yield Problem((*path, "capabilities"), unknown_capability(capability))
+    if provider.probe and not re.fullmatch(r"/[!-~]*", provider.probe):
+        yield Problem((*path, "probe"), f"{provider.probe!r} is not a path; begin it with a slash, or leave it empty")
+    yield from upstream_tls((*path, "tls"), provider.tls)
+
+
+def _server_files(path: Path, tls: ListenTls) -> Iterator[Problem]:
+    files = (("cert", tls.cert), ("key", tls.key), ("client_ca", tls.client_ca))
+    unreadable = [problem for name, file in files for problem in _readable((*path, name), file)]
+    yield from unreadable
+    if unreadable:
+        return
+    import ssl  # noqa: PLC0415  # 20 ms of import that only configurations with certificates pay
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.cert, tls.key, password=_refuse_password)
+    except (ssl.SSLError, ValueError) as error:
+        said = (error.reason or str(error)) if isinstance(error, ssl.SSLError) else str(error)
+        yield Problem(path, f"{tls.cert} and {tls.key} are not a certificate and its key: {said}")
+    try:
+        if tls.client_ca is not None:
+            context.load_verify_locations(tls.client_ca)
+    except ssl.SSLError as error:
+        yield Problem((*path, "client_ca"), f"{tls.client_ca} holds no certificates: {error.reason or error}")
+
+
+def _refuse_password() -> str:
+    raise ValueError("the key is encrypted; nobody is there to type its password")
+
+
+def _readable(path: Path, file: str | None) -> Iterator[Problem]:
+    if file is None:
+        return
+    try:
+        with open(file, "rb") as opened:  # noqa: PTH123  # a plain path in, a plain error out
+            opened.read(1)
+    except OSError as error:
+        yield Problem(path, f"{file} cannot be read: {error.strerror}")

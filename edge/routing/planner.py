@@ -1,0 +1,271 @@
+"""What does this configuration mean for the data path?  A pure function from Config to Snapshot.
+
+It takes a configuration that ``edge.config.check`` has passed. What other rooms know, it is given: the known providers,
+the outcome tables and the breaker policy (see ``edge.control.compose``, which brings them together).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import structs
+
+from edge.config import addresses, effective
+from edge.routing import slots as board
+from edge.terms import snapshot as plan_of
+from edge.terms.snapshot import Listener, ListenTls, Member, Route, ServiceMatch, Snapshot, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from edge.config import schema
+    from edge.terms.places import Provider
+
+    Kind = Literal["model", "service"]
+    Rules = schema.Model | schema.Service | schema.Defaults
+    BreakerPolicy = Callable[[schema.Breaker, schema.Timeouts, Kind], plan_of.Breaker]
+
+WILDCARD_MODEL: Final = "*"
+
+
+def plan(
+    config: schema.Config,
+    *,
+    known: Mapping[str, Provider],
+    outcomes: Mapping[str, bytes],
+    breaker: BreakerPolicy,
+    version: int,
+    now: float,
+    slots: Mapping[str, int] | None = None,
+    capacity: tuple[int, int] | None = None,
+) -> Snapshot:
+    """Compile a checked configuration.
+
+    Args:
+        config: what the operator wants.
+        known: providers of a known name (``edge.providers.KNOWN``).
+        outcomes: tables of action codes by name (``edge.balance.outcomes.TABLES``).
+        breaker: makes a route's breaker (``edge.balance.policy.breaker``).
+        version: of the Snapshot; each is higher than the one before.
+        now: Unix time, seconds.
+        slots: ``slots`` of the Snapshot before; who is in it keeps its record on the Board.
+        capacity: records of targets and of routes that the Board has; None at the first start.
+
+    Raises:
+        ConfigInvalidError: more targets or routes than the Board has records for.
+    """
+    return _Planner(config, known, outcomes, breaker).snapshot(version, now, slots or {}, capacity)
+
+
+def capacities(snapshot: Snapshot) -> tuple[int, int]:
+    """Return how many records of targets and of routes a Board needs for this Snapshot and later, larger ones."""
+    targets = max((target.slot for target in snapshot.targets), default=0)
+    routes = max((route.slot for route in snapshot.routes), default=0)
+    return board.room(targets), board.room(routes)
+
+
+class _Planner:
+    """Collects targets and routes in order; an index, once given, stays."""
+
+    def __init__(
+        self,
+        config: schema.Config,
+        known: Mapping[str, Provider],
+        outcomes: Mapping[str, bytes],
+        breaker: BreakerPolicy,
+    ) -> None:
+        self._config = config
+        self._providers = {
+            name: effective.provider(name, provider, known) for name, provider in config.providers.items()
+        }
+        self._known = known
+        self._breaker = breaker
+        self._outcomes = dict(outcomes)
+        self._hints: dict[str, tuple[tuple[int, bytes, int], ...]] = {}
+        self._targets: dict[str, Target] = {}
+        self._index: dict[str, int] = {}
+        self._routes: list[Route] = []
+
+    def snapshot(
+        self, version: int, now: float, previous: Mapping[str, int], capacity: tuple[int, int] | None
+    ) -> Snapshot:
+        config = self._config
+        models = {name: self._alias(name, model) for name, model in config.models.items()}
+        models |= self._direct(models)
+        providers = {name: self._wildcard(name) for name in config.providers}
+        services = tuple(self._service(name, service) for name, service in config.services.items())
+        slots = _slots(self._targets, self._routes, previous, capacity)
+        return Snapshot(
+            version=version,
+            created=now,
+            region=config.node.region,
+            node=config.node.name,
+            listeners=tuple(_listener(listen) for listen in config.listen),
+            targets=tuple(structs.replace(target, slot=slots[target.id]) for target in self._targets.values()),
+            routes=tuple(structs.replace(route, slot=slots[board.ROUTE + route.name]) for route in self._routes),
+            models=models,
+            providers=providers,
+            services=services,
+            limits=_limits(config.limits),
+            outcomes=self._outcomes,
+            hints=self._hints,
+            slots=slots,
+        )
+
+    def _alias(self, name: str, model: schema.Model) -> int:
+        members = tuple(Member(self._model(at.target), at.tier, at.weight) for at in model.targets)
+        return self._route(name, "model", members, model)
+
+    def _direct(self, aliases: Mapping[str, int]) -> dict[str, int]:
+        """Give every configured target a route of its own under ``provider/model``, with the defaults."""
+        names = [name for name in self._targets if name not in aliases]
+        return {name: self._route(name, "model", (Member(self._index[name]),), self._config.defaults) for name in names}
+
+    def _wildcard(self, provider: str) -> int:
+        name = f"{provider}/{WILDCARD_MODEL}"
+        return self._route(name, "model", (Member(self._model(name)),), self._config.defaults)
+
+    def _service(self, name: str, service: schema.Service) -> ServiceMatch:
+        members = tuple(Member(self._address(name, service, at.target), at.tier, at.weight) for at in service.targets)
+        route = self._route(name, "service", members, service)
+        return ServiceMatch(route, host=service.match.host.lower().rstrip("."), path=service.match.path)
+
+    def _route(self, name: str, kind: Kind, members: tuple[Member, ...], rules: Rules) -> int:
+        self._routes.append(
+            Route(
+                name=name,
+                slot=-1,
+                kind=kind,
+                members=members,
+                timeouts=_timeouts(rules.timeouts),
+                retry=plan_of.Retry(rules.retry.attempts, rules.retry.budget),
+                breaker=self._breaker(rules.breaker, rules.timeouts, kind),
+            )
+        )
+        return len(self._routes) - 1
+
+    def _add(self, target: Target) -> int:
+        self._targets[target.id] = target
+        self._index[target.id] = len(self._index)
+        return self._index[target.id]
+
+    def _model(self, target_id: str) -> int:
+        """Return the index of ``provider/model``, made at its first mention."""
+        if target_id in self._index:
+            return self._index[target_id]
+        name, _, model = target_id.partition("/")
+        provider = self._providers[name]
+        url = addresses.parse_base_url(provider.base_url)
+        wildcard = model == WILDCARD_MODEL
+        target = Target(
+            id=target_id,
+            slot=-1,
+            kind="model",
+            provider=name,
+            model="" if wildcard else model,
+            host=url.host,
+            port=url.port,
+            base_path=url.path,
+            tls=_tls(provider.tls, url.host) if url.tls else None,
+            protocol="http1",
+            fields=_fields(provider, self._known.get(name)),
+            outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
+            jurisdiction=provider.jurisdiction or None,
+            capabilities=provider.capabilities or (),
+            max_connections=provider.max_connections,
+            max_inflight=provider.max_inflight,
+            probe_path=url.path + provider.probe if provider.probe else None,
+        )
+        return self._add(target)
+
+    def _address(self, name: str, service: schema.Service, address: str) -> int:
+        host, port = addresses.parse_address(address)
+        target_id = f"{name}/{address}"
+        if target_id in self._index:
+            return self._index[target_id]
+        target = Target(
+            id=target_id,
+            slot=-1,
+            kind="service",
+            provider=name,
+            model="",
+            host=host,
+            port=port,
+            base_path="",
+            tls=_tls(service.tls, host) if service.tls is not None else None,
+            protocol="http1",
+            fields=(),
+            outcomes="service",
+            max_connections=service.max_connections,
+            max_inflight=service.max_inflight,
+        )
+        return self._add(target)
+
+    def _table(self, provider: str, variant: Literal["model", "model-wildcard"]) -> str:
+        """Return the name of a provider's outcome table; one of its own where it has hints."""
+        hints = self._known[provider].hints if provider in self._known else ()
+        if not hints:
+            return variant
+        name = f"{variant}:{provider}"
+        self._outcomes[name] = self._outcomes[variant]
+        self._hints[name] = tuple(
+            (hint.status, hint.needle, hint.wildcard if variant == "model-wildcard" else hint.action) for hint in hints
+        )
+        return name
+
+
+def _slots(
+    targets: Iterable[str], routes: Iterable[Route], previous: Mapping[str, int], capacity: tuple[int, int] | None
+) -> dict[str, int]:
+    """Return the slots of targets by id and of routes by ``route:`` and name, in one mapping."""
+    most_targets, most_routes = capacity or (None, None)
+    of_routes = {name: slot for name, slot in previous.items() if name.startswith(board.ROUTE)}
+    of_targets = {name: slot for name, slot in previous.items() if name not in of_routes}
+    names = [board.ROUTE + route.name for route in routes]
+    return board.assign(targets, of_targets, most_targets, "targets") | board.assign(
+        names, of_routes, most_routes, "routes"
+    )
+
+
+def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:
+    """Return the fields that every request to a provider carries, its credential first."""
+    fields = {name.lower(): str(value) for name, value in provider.headers.items()}
+    name, before = known.auth if known is not None else ("authorization", "Bearer ")
+    credential = {name: before + provider.api_key} if provider.api_key else {}
+    return tuple((credential | fields).items())
+
+
+def _tls(tls: schema.UpstreamTls, host: str) -> plan_of.UpstreamTls:
+    return plan_of.UpstreamTls(
+        server_name=tls.server_name or host, ca=tls.ca, cert=tls.cert, key=tls.key, verify=tls.verify
+    )
+
+
+def _listener(listen: schema.Listen) -> Listener:
+    host, port = addresses.parse_address(listen.address)
+    tls = listen.tls
+    return Listener(host, port, None if tls is None else ListenTls(tls.cert, tls.key, tls.client_ca))
+
+
+def _timeouts(timeouts: schema.Timeouts) -> plan_of.Timeouts:
+    return plan_of.Timeouts(
+        connect_ns=timeouts.connect,
+        first_byte_ns=timeouts.first_byte,
+        first_token_ns=timeouts.first_token,
+        between_tokens_ns=timeouts.between_tokens,
+        total_ns=timeouts.total,
+    )
+
+
+def _limits(limits: schema.Limits) -> plan_of.Limits:
+    return plan_of.Limits(
+        body=limits.body,
+        answer=limits.answer,
+        header_bytes=limits.header_bytes,
+        header_count=limits.header_count,
+        idle_ns=limits.idle,
+        header_timeout_ns=limits.header_timeout,
+        keepalive_comment_ns=limits.keepalive_comment,
+        connections=limits.connections,
+        replay=limits.replay,
+    )

@@ -1,0 +1,52 @@
+"""Which record on the Board belongs to whom?  Whoever stays keeps its record, so that a reload forgets nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge.errors import ConfigInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+ROUTE: Final = "route:"
+
+
+def assign(wanted: Iterable[str], previous: Mapping[str, int], capacity: int | None, called: str) -> dict[str, int]:
+    """Return a slot for each name in ``wanted``, and after them those of ``previous`` that are not wanted any more.
+
+    A name that had a slot keeps it. New names get numbers that nobody ever had while there are any, because exchanges
+    begun before the reload may still count into a freed record; only then those that have been free the longest. So a
+    target that is taken out and put back later mostly finds its history.
+
+    Args:
+        wanted: names, without repeats.
+        previous: slots of the Snapshot before; its order says who was freed first.
+        capacity: records there are; None for no bound.
+        called: what the records are of, for the error.
+
+    Raises:
+        ConfigInvalidError: more names than records.
+    """
+    names = list(wanted)
+    if capacity is not None and len(names) > capacity:
+        raise ConfigInvalidError(
+            [f"{len(names)} {called} need more records than the {capacity} this node started with; restart it"]
+        )
+    slots = {name: previous[name] for name in names if name in previous}
+    freed = {name: slot for name, slot in previous.items() if name not in slots}
+    taken = set(previous.values())
+    fresh = (number for number in range(len(taken) + len(names)) if number not in taken)
+    for name in names:
+        if name in slots:
+            continue
+        slot = next(fresh)
+        if capacity is not None and slot >= capacity:
+            slot = freed.pop(next(iter(freed)))
+        slots[name] = slot
+    return {name: slots[name] for name in names} | freed
+
+
+def room(highest: int) -> int:
+    """Return how many records to make for slots 0 to ``highest``: twice as many, in steps of 64, for later reloads."""
+    return ((highest + 1) * 2 + 63) // 64 * 64

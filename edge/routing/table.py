@@ -1,0 +1,37 @@
+"""Which models does this edge offer?  The list of ``GET /v1/models``, in OpenAI's shape, made once per Snapshot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from edge.terms.snapshot import Snapshot
+
+
+def models_document(snapshot: Snapshot) -> bytes:
+    """Return the JSON list: aliases first, then ``provider/model`` of the configured targets, each in file order."""
+    return msgspec.json.encode({"object": "list", "data": list(_entries(snapshot).values())})
+
+
+def model_document(snapshot: Snapshot, model: str) -> bytes | None:
+    """Return the JSON of one model, or None when the list does not have it."""
+    entry = _entries(snapshot).get(model)
+    return None if entry is None else msgspec.json.encode(entry)
+
+
+def _entries(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    targets = {target.id: target for target in snapshot.targets}
+    aliases = [name for name in snapshot.models if name not in targets]
+    direct = [name for name in snapshot.models if name in targets]
+    created = int(snapshot.created)
+    return {
+        name: {
+            "id": name,
+            "object": "model",
+            "created": created,
+            "owned_by": targets[name].provider if name in targets else "edge",
+        }
+        for name in aliases + direct
+    }
