@@ -7,13 +7,13 @@ a ``sim`` object in the body (``{"sim": {"ttft_s": 0.02, "tokens": 40}}``), whic
 
 from __future__ import annotations
 
-import re
 import zlib
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from edge.config.units import NS_PER_S, parse_duration
 from edge.sim.faults import Asks, Fault
 
 Door = Literal["chat", "completions", "responses", "embeddings"]
@@ -27,7 +27,7 @@ ECHO_MODEL = "sim-echo"
 TOOL_MARKER = "[tool]"  # in the last message of the user: answer with a call of the first tool
 IMAGE_TOKENS = 85  # what OpenAI counts for a low-detail image
 CHARS_PER_TOKEN = 4
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "": 1.0}
+_MOST_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 class Pace(Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,18 +96,6 @@ class RefusedError(Exception):
         self.code = code
 
 
-def duration_s(text: str) -> float:
-    """Read ``250ms``, ``2s``, ``5m`` or a plain number of seconds.
-
-    Raises:
-        ValueError: not a duration.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s|m|)", text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not a duration: write 250ms, 2s or 5m")
-    return float(match[1]) * _UNITS[match[2]]
-
-
 def pace_of_model(model: str, pace: Pace) -> Pace:
     """Apply ``@ttft=20ms,tps=100,tokens=40,seed=7`` at the end of a model's name.
 
@@ -121,7 +109,7 @@ def pace_of_model(model: str, pace: Pace) -> Pace:
         asked: dict[str, Any] = {}
         for wish in wishes.split(","):
             word, _, value = wish.partition("=")
-            asked.update({"ttft_s": duration_s(value)} if word == "ttft" else {word: float(value)})
+            asked.update({"ttft_s": parse_duration(value) / NS_PER_S} if word == "ttft" else {word: float(value)})
         return msgspec.convert({**msgspec.structs.asdict(pace), **asked}, Pace, strict=False)
     except (ValueError, msgspec.ValidationError) as fault:
         raise RefusedError(f"model {model!r}: {fault}; known are ttft, tps, tokens, seed", param="model") from fault
@@ -154,7 +142,7 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
         pace = msgspec.structs.replace(pace, seed=zlib.crc32(body))
     text, images = _prompt(door, given)
     tools = given.get("tools") or []
-    most = given.get("max_completion_tokens") or given.get("max_tokens") or given.get("max_output_tokens")
+    most = next((given[name] for name in _MOST_TOKENS if given.get(name) is not None), None)
     if most is not None and (not isinstance(most, int) or most < 1):
         raise RefusedError("max_tokens must be a positive integer", param="max_tokens")
     options = given.get("stream_options")

@@ -143,6 +143,7 @@ class SimProvider:
         self._close_listener()
         self._struck["refuse"] += 1
         self._drop(spare)
+        await clock.sleep(0)  # the dropped connections end before whoever asked for it goes on
         if refusal.for_s:
             self._reopening = asyncio.create_task(self._reopen(refusal.for_s))
 

@@ -1,0 +1,331 @@
+"""How many answers come back right, when many connections ask as fast as they are answered?
+
+A raw keep-alive HTTP/1.1 client on asyncio protocols: little CPU per request, every answer handed whole to ``verify``,
+every failure kept with its request, connection and time. What was sent is never sent again: what fails has failed for a
+client. Only a request that was still waiting for its time moves to another connection when its own ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from edge import clock
+from edge.sim.scores import quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
+_RECONNECT_S = 0.02  # a listener that is being replaced is asked again this often
+_RECONNECT_TRIES = 250
+_NO_BODY = (204, 304)
+
+
+class Answered(Struct, frozen=True):
+    """One whole answer: ``head`` in lower case with its first line, ``body`` unframed."""
+
+    status: int
+    head: bytes
+    body: bytes
+
+
+class Failure(Struct, frozen=True):
+    """One request that failed: when (monotonic seconds), on which connection, and why."""
+
+    number: int
+    connection: int
+    at_s: float
+    reason: str
+
+
+class Hammer:
+    """Send ``count`` requests over ``connections`` connections; ``rate`` (requests a second) spreads them, 0 does not.
+
+    Args:
+        port: where, on ``host``.
+        request: one request for all, or a function from its number.
+        count: how many.
+        connections: how many at once, one request each.
+        verify: returns None if the answer to request n is right, else what is wrong with it.
+        rate: requests a second in all; 0 = as fast as answered.
+        host: where.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        request: bytes | Callable[[int], bytes],
+        *,
+        count: int,
+        connections: int = 32,
+        verify: Callable[[int, Answered], str | None],
+        rate: float = 0.0,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self._where = (host, port)
+        self._request = request
+        self._count = count
+        self._connections = connections
+        self._verify = verify
+        self._rate = rate
+        self._next = 0
+        self._returned: list[int] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._began_s = 0.0
+        self._ended_s = 0.0
+        self._over = asyncio.Event()
+        self._wires: set[_Wire] = set()
+        self._latencies_s: list[float] = []
+        self.right = 0
+        self.failures: list[Failure] = []
+
+    @property
+    def finished(self) -> int:
+        """How many requests are over, right or wrong."""
+        return self.right + len(self.failures)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """The failures by reason."""
+        return dict(Counter(failure.reason for failure in self.failures))
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds from the first request to the last answer."""
+        return self._ended_s - self._began_s
+
+    def latency_s(self, share: float) -> float:
+        """Return the latency that ``share`` (0..1) of the right answers did not exceed; 0 if there was none."""
+        return quantile(self._latencies_s, share)
+
+    async def run(self, limit_s: float = 60.0) -> None:
+        """Send them all.
+
+        Raises:
+            TimeoutError: not over after ``limit_s``; what is known by then stands in the attributes.
+        """
+        self._began_s = _now_s()
+        try:
+            async with asyncio.timeout(limit_s):
+                for index in range(min(self._connections, self._count)):
+                    self._start(index)
+                await self._over.wait()
+        finally:
+            for task in self._running:
+                task.cancel()
+            for wire in list(self._wires):
+                wire.leave()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            self._ended_s = _now_s()
+
+    async def reached(self, finished: int, limit_s: float = 60.0) -> None:
+        """Wait until so many requests are over, to strike at a known moment.
+
+        Raises:
+            TimeoutError: fewer are, after ``limit_s``.
+        """
+        async with asyncio.timeout(limit_s):
+            while self.finished < finished:
+                await clock.sleep(_RECONNECT_S / 10)
+
+    # ---- what the wires call
+
+    def take(self) -> tuple[int, bytes, float] | None:
+        """Give the next request: its number, its bytes and when it is due; None when all are sent."""
+        if self._returned:
+            number = self._returned.pop()
+        elif self._next < self._count:
+            number = self._next
+            self._next += 1
+        else:
+            return None
+        due_s = self._began_s + number / self._rate if self._rate else 0.0
+        return number, self._request if isinstance(self._request, bytes) else self._request(number), due_s
+
+    def settle(self, connection: int, number: int, took_s: float, answer: Answered | str) -> None:
+        """Count one request that is over: an answer to verify, or the reason why there is none."""
+        wrong = answer if isinstance(answer, str) else self._verify(number, answer)
+        if wrong is None:
+            self.right += 1
+            self._latencies_s.append(took_s)
+        else:
+            self.failures.append(Failure(number, connection, _now_s(), wrong))
+        if self.finished >= self._count:
+            self._over.set()
+
+    def lost(self, wire: _Wire, unsent: int | None) -> None:
+        """Replace a connection that ended, while there is something left to send; ``unsent`` goes to another."""
+        self._wires.discard(wire)
+        if unsent is not None:
+            self._returned.append(unsent)
+        if self._returned or self._next < self._count:
+            self._start(wire.index)
+
+    def _start(self, index: int) -> None:
+        task = asyncio.create_task(self._connect(index))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _connect(self, index: int) -> None:
+        reason = ""
+        for _ in range(_RECONNECT_TRIES):
+            try:
+                _, wire = await asyncio.get_running_loop().create_connection(lambda: _Wire(self, index), *self._where)
+            except OSError as fault:
+                reason = type(fault).__name__
+                await clock.sleep(_RECONNECT_S)
+            else:
+                self._wires.add(wire)
+                return
+        while (taken := self.take()) is not None:
+            self.settle(index, taken[0], 0.0, f"cannot connect: {reason}")
+
+
+class _Wire(asyncio.Protocol):
+    """One connection: one request out, one answer in, again."""
+
+    def __init__(self, hammer: Hammer, index: int) -> None:
+        self.index = index
+        self._hammer = hammer
+        self._transport: asyncio.Transport | None = None
+        self._number = -1  # of the request that waits for its answer; -1 = none
+        self._waiting: tuple[int, bytes] | None = None  # taken, and not due yet
+        self._sent_s = 0.0
+        self._leaving = False
+        self._clear()
+
+    def leave(self) -> None:
+        """Close without counting."""
+        self._leaving = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (narrows the type; asyncio promises it)
+        self._transport = transport
+        self._ask()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            answer = self._parse()
+        except ValueError as fault:
+            self._settle(f"malformed answer: {fault}")
+            self.leave_now()
+            return
+        if answer is None:
+            return
+        closes = b"\r\nconnection: close" in answer.head
+        if len(self._buffer) > self._at:
+            self._settle("bytes after the answer")
+            self.leave_now()
+            return
+        self._settle(answer)
+        if closes:
+            self.leave_now()
+        else:
+            self._ask()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._leaving:
+            return
+        if self._number >= 0:
+            if self._head and self._length < 0 and not self._chunked and exc is None:
+                self._settle(Answered(self._status, self._head, bytes(self._buffer[self._at :])))
+            else:
+                how = "reset" if exc is not None else "closed"
+                self._settle(f"{how} {'before the answer' if not self._buffer else 'inside the answer'}")
+        unsent, self._waiting = self._waiting, None
+        self._hammer.lost(self, unsent[0] if unsent else None)
+
+    def leave_now(self) -> None:
+        """Close this connection, and let another take its place."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _clear(self) -> None:
+        self._buffer = bytearray()
+        self._head = b""
+        self._status = 0
+        self._at = 0  # what of the buffer is understood
+        self._length = -1
+        self._chunked = False
+        self._body: list[bytes] = []
+
+    def _ask(self) -> None:
+        taken = self._hammer.take()
+        if taken is None:
+            self.leave()
+            return
+        number, request, due_s = taken
+        wait_s = due_s - _now_s()
+        self._waiting = (number, request)
+        if wait_s > 0:
+            asyncio.get_running_loop().call_later(wait_s, self._send)
+        else:
+            self._send()
+
+    def _send(self) -> None:
+        if self._waiting is None or self._transport is None or self._transport.is_closing():
+            return  # connection_lost gives it to another
+        (self._number, request), self._waiting = self._waiting, None
+        self._clear()
+        self._sent_s = _now_s()
+        self._transport.write(request)
+
+    def _settle(self, answer: Answered | str) -> None:
+        number, self._number = self._number, -1
+        if number >= 0:
+            self._hammer.settle(self.index, number, _now_s() - self._sent_s, answer)
+
+    def _parse(self) -> Answered | None:
+        """Return the answer once it is whole."""
+        if self._number < 0:
+            raise ValueError("an answer that nobody asked for")
+        if not self._head and not self._parse_head():
+            return None
+        if self._chunked:
+            if not self._parse_chunks():
+                return None
+            return Answered(self._status, self._head, b"".join(self._body))
+        if self._length < 0 or len(self._buffer) - self._at < self._length:
+            return None
+        start, self._at = self._at, self._at + self._length
+        return Answered(self._status, self._head, bytes(self._buffer[start : self._at]))
+
+    def _parse_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        self._head = bytes(self._buffer[: end + 2]).lower()
+        self._at = end + 4
+        self._status = int(self._head[9:12])
+        self._chunked = b"\r\ntransfer-encoding: chunked" in self._head
+        length = _LENGTH.search(self._head)
+        self._length = 0 if self._status in _NO_BODY else int(length[1]) if length else -1
+        return True
+
+    def _parse_chunks(self) -> bool:
+        while True:
+            line = self._buffer.find(b"\r\n", self._at)
+            if line < 0:
+                return False
+            size = int(bytes(self._buffer[self._at : line]).split(b";")[0], 16)
+            end = line + 2 + size + 2
+            if len(self._buffer) < end:
+                return False
+            if self._buffer[end - 2 : end] != b"\r\n":
+                raise ValueError("a chunk that does not end in CRLF, or trailers")
+            self._at = end
+            if size == 0:
+                return True
+            self._body.append(bytes(self._buffer[line + 2 : end - 2]))
+
+
+def _now_s() -> float:
+    return clock.now_ns() / 1e9

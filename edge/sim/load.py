@@ -1,0 +1,202 @@
+"""How does a service look to an application that uses the official SDK, at a steady rate?
+
+Requests start on a timetable (an open loop: a slow answer does not slow the load down, so an outage cannot hide),
+bounded in number, in time and in how many are under way. Every request is one ``Shot``; the SDK's own retries are off,
+because they would hide failures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Self
+
+from msgspec import Struct
+
+from edge import clock
+from edge.errors import EdgeError
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+NS_PER_S = 1e9
+PROMPT = "Say something calm."
+
+
+class SdkMissingError(EdgeError):
+    """The official SDK is an optional part, and it is not installed."""
+
+    kind = "sdk_missing"
+
+
+class Shot(Struct, frozen=True):
+    """One request: times in seconds; ``at_s`` from the start of the load, ``target`` who answered as far as known."""
+
+    at_s: float
+    ok: bool
+    stream: bool
+    latency_s: float
+    ttft_s: float | None
+    target: str
+    reason: str = ""  # why not ok
+
+    @property
+    def provider(self) -> str:
+        """The provider part of the target."""
+        return self.target.partition("/")[0]
+
+
+class Load:
+    """A steady load on one ``base_url``; ``async with Load(...) as load: await load.run(40)``.
+
+    Args:
+        base_url: the API's root, as the SDK wants it.
+        model: what to ask for.
+        rate: requests started a second.
+        concurrency: at most so many under way; beyond it a start waits for an end.
+        stream_share: the share of requests that stream, spread evenly.
+        tokens: the length asked for.
+        timeout_s: the application's patience.
+        api_key: sent as the bearer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        rate: float = 20.0,
+        concurrency: int = 64,
+        stream_share: float = 0.5,
+        tokens: int = 8,
+        timeout_s: float = 10.0,
+        api_key: str = "none",
+    ) -> None:
+        self._model = model
+        self._rate = rate
+        self._stream_share = stream_share
+        self._tokens = tokens
+        self._free = asyncio.Semaphore(concurrency)
+        self._client = _client(base_url, api_key, timeout_s)
+        self._timeout_s = timeout_s
+        self._began_s = 0.0
+        self.started = 0
+        self.shots: list[Shot] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    @property
+    def failed(self) -> int:
+        """How many requests failed."""
+        return sum(not shot.ok for shot in self.shots)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """The failures by reason."""
+        return dict(Counter(shot.reason for shot in self.shots if not shot.ok))
+
+    @property
+    def answered_by(self) -> dict[str, int]:
+        """The answers by provider."""
+        return dict(Counter(shot.provider for shot in self.shots if shot.ok))
+
+    async def run(self, seconds: float) -> None:
+        """Start requests for so long, and wait for the last ones (no longer than their patience, and a second)."""
+        under_way: set[asyncio.Task[None]] = set()
+        self._began_s = _now_s()
+        try:
+            for number in range(int(seconds * self._rate)):
+                await clock.sleep(max(0.0, self._began_s + number / self._rate - _now_s()))
+                await self._free.acquire()
+                task = asyncio.create_task(self._one(self._streams(number)))
+                self.started += 1
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+            if under_way:
+                await asyncio.wait(under_way, timeout=self._timeout_s + 1.0)
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    def _streams(self, number: int) -> bool:
+        return int((number + 1) * self._stream_share) > int(number * self._stream_share)
+
+    async def _one(self, stream: bool) -> None:
+        began_s = _now_s()
+        seen = _Seen(began_s)
+        reason = ""
+        try:
+            async with asyncio.timeout(self._timeout_s):  # the SDK's own limits one read, not the whole answer
+                await (self._stream(seen) if stream else self._whole(seen))
+        except Exception as fault:  # noqa: BLE001 (whatever an application would see is a failure to count)
+            reason = f"{type(fault).__name__}: {fault}".splitlines()[0][:160]
+        finally:
+            self._free.release()
+        took_s = _now_s() - began_s
+        at_s = began_s - self._began_s
+        self.shots.append(Shot(at_s, not reason, stream, took_s, seen.ttft_s, seen.target, reason))
+
+    def _asked(self) -> dict[str, Any]:
+        messages = [{"role": "user", "content": PROMPT}]
+        return {"model": self._model, "messages": messages, "max_tokens": self._tokens}
+
+    async def _whole(self, seen: _Seen) -> None:
+        raw = await self._client.chat.completions.with_raw_response.create(**self._asked())
+        answer = raw.parse()
+        seen.headers(raw.headers)
+        if not answer.choices or not answer.choices[0].message.content:
+            raise IncompleteAnswerError("an answer without content")
+
+    async def _stream(self, seen: _Seen) -> None:
+        raw = await self._client.chat.completions.with_raw_response.create(**self._asked(), stream=True)
+        seen.headers(raw.headers)
+        finish = None
+        stream = raw.parse()
+        async with contextlib.aclosing(stream.response):
+            async for chunk in stream:
+                for choice in chunk.choices:
+                    finish = choice.finish_reason or finish
+                    if choice.delta.content:
+                        seen.content()
+        if finish is None or seen.ttft_s is None:
+            raise IncompleteAnswerError("a stream that ended without finish_reason")
+
+
+class IncompleteAnswerError(Exception):
+    """An answer that ended politely and is not whole: the SDK does not complain, an application must."""
+
+
+class _Seen:
+    """What one request has seen so far."""
+
+    def __init__(self, began_s: float) -> None:
+        self._began_s = began_s
+        self.ttft_s: float | None = None
+        self.target = "unknown"
+
+    def headers(self, fields: Any) -> None:
+        """Learn who answers: edge says so, and so does a simulated provider."""
+        self.target = fields.get("x-edge-target") or fields.get("x-sim-provider") or "unknown"
+
+    def content(self) -> None:
+        """Note the first content."""
+        if self.ttft_s is None:
+            self.ttft_s = _now_s() - self._began_s
+
+
+def _client(base_url: str, api_key: str, timeout_s: float) -> AsyncOpenAI:
+    try:
+        from openai import AsyncOpenAI  # noqa: PLC0415 (optional, and slow to import)
+    except ImportError as fault:
+        raise SdkMissingError("the load needs the official SDK: pip install 'edge-lb[demo]'") from fault
+    return AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout_s)
+
+
+def _now_s() -> float:
+    return clock.now_ns() / NS_PER_S
