@@ -1,0 +1,190 @@
+"""What does edge say when it answers for itself?  One table: problem -> status, type and code, in OpenAI's shape.
+
+Bodies carry names of targets, reasons and times; never a credential, never an upstream's own words. Status codes follow
+RFC 9110; ``type`` and ``code`` follow OpenAI's error objects, so that its SDKs raise the class their users expect.
+"""
+
+from __future__ import annotations
+
+import math
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+Fields = list[tuple[bytes, bytes]]
+Problem = tuple[int, Fields, bytes]
+
+_JSON: Final = (b"content-type", b"application/json")
+# What a client may do when nothing can say better.
+_RETRY_FLOOR_S: Final = 1
+
+
+class Row(NamedTuple):
+    """One kind of problem: its status, OpenAI's ``type`` and ``code``, the field it speaks of, and the sentence."""
+
+    status: int
+    type: str
+    code: str | None
+    param: str | None
+    sentence: str
+
+
+PROBLEMS: Final[dict[str, Row]] = {
+    "unknown_path": Row(404, "invalid_request_error", "unknown_path", None, "No route for the path {0!r}."),
+    "odd_path": Row(
+        400,
+        "invalid_request_error",
+        "odd_path",
+        None,
+        "The path {0!r} has dot segments or encoded separators; send it in its plain form.",
+    ),
+    "method": Row(405, "invalid_request_error", "method_not_allowed", None, "{0} is not offered on this path."),
+    "body_missing": Row(400, "invalid_request_error", "body_missing", None, "This path needs a JSON body."),
+    "body_too_large": Row(
+        413,
+        "invalid_request_error",
+        "body_too_large",
+        None,
+        "The body is larger than {0} bytes; raise limits.body or send less.",
+    ),
+    "malformed_json": Row(
+        400, "invalid_request_error", "malformed_json", None, "The body is not a JSON object that edge can read: {0}."
+    ),
+    "model_missing": Row(
+        400, "invalid_request_error", "model_missing", "model", "The body names no model; add a string 'model'."
+    ),
+    "unknown_model": Row(
+        404,
+        "invalid_request_error",
+        "model_not_found",
+        "model",
+        "No model {0!r} here; GET /v1/models lists what there is, or write provider/model.",
+    ),
+}
+"""By kind, as the data path names them. ``{0}`` is the detail."""
+
+_JSON_FAULTS: Final = {
+    1: "it is malformed at byte {at}",
+    2: "it is not an object",
+    3: "it says the same thing twice at byte {at}, and two readers could disagree",
+    4: "'model' must be a string and 'stream' a boolean (byte {at})",
+    5: "it is nested deeper than 128 levels at byte {at}",
+}
+"""By native.peek.PeekError."""
+
+_BARRED: Final = {
+    0: "usable",
+    1: "open",
+    2: "on trial",
+    3: "resting",
+    4: "out",
+    5: "full",
+    6: "taken out by hand",
+    7: "tried",
+}
+"""By native.balancer.Barred."""
+
+
+def barred(code: int) -> str:
+    """Return the word for why a target is not usable."""
+    return _BARRED[code]
+
+
+def _body(status: int, message: str, kind: str, code: str | None, param: str | None = None, **more: Any) -> bytes:
+    return msgspec.json.encode(
+        {"error": {"message": message, "type": kind, "param": param, "code": code, "status": status, **more}}
+    )
+
+
+def problem(kind: str, detail: str) -> Problem:
+    """Return (status, fields, body) for a request that edge refuses; ``detail`` fills the sentence."""
+    row = PROBLEMS[kind]
+    if kind == "malformed_json":
+        fault, _, at = detail.partition(":")
+        detail = _JSON_FAULTS[int(fault)].format(at=at)
+    return row.status, [_JSON], _body(row.status, row.sentence.format(detail), row.type, row.code, row.param)
+
+
+def refusal(status: int, reason: str) -> bytes:
+    """Return a whole HTTP/1.1 answer, ready to send, for a connection whose framing cannot be trusted."""
+    content = _body(status, f"The request was refused: {reason}.", "invalid_request_error", "refused")
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {formatdate(usegmt=True)}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(content)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+def _sentence(state: dict[str, Any]) -> str:
+    until = f" for another {state['retry_after_s']:g} s" if state["retry_after_s"] else ""
+    return f"{state['target']} is {state['state']}{until}"
+
+
+def _account(
+    trail: list[tuple[str, str, str]], states: list[tuple[str, int, float]]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    tried = [{"target": target, "outcome": outcome, "detail": detail} for target, outcome, detail in trail]
+    targets = [
+        {"target": target, "state": _BARRED[code], "retry_after_s": round(wait, 1)} for target, code, wait in states
+    ]
+    return tried, targets
+
+
+def _status_of_service(trail: list[tuple[str, str, str]]) -> int:
+    """Bad gateway when the last attempt got a bad answer, timeout when it got none, else unavailable."""
+    last = trail[-1][1] if trail else ""
+    if last in {"fail_first_byte", "fail_first_token", "fail_stalled"}:
+        return 504
+    if last in {"fail_reset", "fail_malformed", "fail_truncated"}:
+        return 502
+    return 503
+
+
+def unavailable(
+    route: str,
+    trail: list[tuple[str, str, str]],
+    states: list[tuple[str, int, float]],
+    wait_s: float,
+    service: bool,  # noqa: FBT001 - called positionally by the data path
+) -> Problem:
+    """Return the answer for "nothing usable is left".
+
+    Args:
+        route: the model or service that was asked for.
+        trail: (target, outcome, detail) of the attempts made, in order.
+        states: (target, native.balancer.Barred, seconds until it may be usable) of every target.
+        wait_s: seconds until the earliest recovery; becomes Retry-After, at least one second.
+        service: an internal service, whose callers expect 502 and 504 where they fit.
+    """
+    status = _status_of_service(trail) if service else 503
+    retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
+    tried, targets = _account(trail, states)
+    parts = [f"{item['target']} failed ({item['detail']})" for item in tried]
+    parts += [_sentence(item) for item in targets if item["state"] != "usable"]
+    message = f"No target of {route!r} can answer now: {'; '.join(parts) or 'none is usable'}. Retry in {retry_after} s."
+    content = _body(status, message, "service_unavailable", "no_usable_target", tried=tried, targets=targets)
+    return status, [_JSON, (b"retry-after", str(retry_after).encode())], content
+
+
+def deadline(
+    route: str, trail: list[tuple[str, str, str]], states: list[tuple[str, int, float]], wait_s: float
+) -> Problem:
+    """Return the answer for "the exchange's total deadline ran out before an answer came"; arguments as above."""
+    retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
+    tried, targets = _account(trail, states)
+    message = f"No target of {route!r} answered within the total deadline."
+    content = _body(504, message, "timeout", "deadline_exceeded", tried=tried, targets=targets)
+    return 504, [_JSON, (b"retry-after", str(retry_after).encode())], content
+
+
+def as_event(content: bytes) -> bytes:
+    """Return an error body as the last event of a stream; no ``[DONE]`` follows it."""
+    return b"data: " + content.replace(b"\n", b" ") + b"\n\n"
+
+
+def event(code: str, detail: str, target: str, request_id: str) -> bytes:
+    """Return the event that ends a broken stream honestly: what went wrong, where, and the id to ask about."""
+    message = f"The answer broke off: {detail} ({target}). What came before is incomplete. Request {request_id}."
+    return as_event(_body(502, message, "server_error", f"stream_{code}", target=target))

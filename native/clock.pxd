@@ -1,0 +1,17 @@
+"""What time is it, for the wires?  The native twin of edge/clock.py: the only native file that reads a real clock.
+
+Kernels never import this: they take now_ns as an argument."""
+
+from libc.stdint cimport uint64_t
+
+cdef extern from * nogil:
+    """
+    #include <stdint.h>
+    #include <time.h>
+    static inline uint64_t edge_now_ns(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
+    }
+    """
+    uint64_t monotonic_ns "edge_now_ns"()

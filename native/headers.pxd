@@ -1,0 +1,32 @@
+"""Is this message head sound, and what of it may go on?  One strict reader for requests and answers, both wires.
+
+Rules: RFC 9112 sections 2.2, 3.2, 5, 6 and RFC 9110 sections 5.5, 7.6.1, 8.6, 10.1.1. What is forwarded is written anew
+from the fields kept here, never relayed raw."""
+
+from libc.stdint cimport int64_t
+from native.stream cimport Head
+
+cdef class HeadReader:
+    """Collects the fields of one head. Not reusable: take() hands the Head over and starts a new one."""
+    cdef Head head
+    cdef Py_ssize_t size, size_limit
+    cdef int count, count_limit
+    cdef int lengths, hosts
+    cdef int codings            # Transfer-Encoding fields seen
+    cdef bint chunked
+    cdef bint close, keep, upgrade
+    cdef list nominated         # names listed in Connection
+    cdef readonly str fault     # why the head was refused, None = sound so far
+    cdef readonly int fault_status
+    cdef int refuse(self, int status, str reason)
+    cdef int add(self, bytes name, bytes value)                             # 0 sound, -1 refused
+    cdef Head take_request(self, bytes method, bytes target, int version)   # None = refused
+    cdef Head take_answer(self, int status, int version)
+
+cdef bytes field_value(list fields, bytes name)         # first value or None; names are lower case
+cdef bytes write_head(bytes first_line, list fields, bytes last)    # last: framing lines, each ending in CRLF, or b""
+cdef bint plain_path(bytes path) noexcept               # no dot segments, no encoded slash, backslash, NUL or dot
+cdef bytes decimal(int64_t value)
+cdef bytes status_line(int status)                      # HTTP/1.1, ends in CRLF
+cdef bytes frame_chunk(bytes held, bytes data)          # held (may be None) + one chunk, in one buffer
+cdef bytes last_chunk(list trailers)

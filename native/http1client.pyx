@@ -1,0 +1,285 @@
+"""How does an upstream's HTTP/1.1 connection look on the wire?  A uvloop protocol that belongs to a pool.
+
+Any doubt about framing ends the connection: nothing is asked on it again (resilience: response splitting)."""
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+from native.board cimport FAIL_MALFORMED, FAIL_RESET, FAIL_TRUNCATED
+from native.clock cimport monotonic_ns
+from native.headers cimport HeadReader, decimal, frame_chunk, last_chunk, write_head
+from native.pool cimport ConnectionPool, PooledConnection
+from native.stream cimport UNKNOWN_LENGTH, ClientEvents, Head
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+# A head that has not ended by then never will.
+cdef Py_ssize_t HEAD_SLACK = 16384
+# Above this many unsent bytes the client is asked to wait.
+cdef Py_ssize_t WRITE_HIGH = 65536
+# The rest of an answer that nobody wants is read up to here to keep the connection.
+cdef Py_ssize_t DISCARD_LIMIT = 65536
+
+
+class Refused(Exception):
+    """Raised inside a parser callback to stop the parser; the reason stands on the reader."""
+
+
+cdef class Http1Client(PooledConnection):
+    """The protocol object of one upstream connection.
+
+    Args:
+        home: the pool that asked for it.
+        header_bytes, header_count: bounds on an answer's head.
+    """
+
+    cdef object transport, parser
+    cdef HeadReader reader
+    cdef Head head
+    cdef bint alive, busy, in_answer, bodiless, sent, chunked, doubt, write_paused, discarding, feeding, finished
+    cdef Py_ssize_t head_bytes, discard_left
+
+    def __init__(self, ConnectionPool home, Py_ssize_t header_bytes, int header_count):
+        self.home = home
+        self.reader = HeadReader(header_bytes, header_count)
+        self.parser = HttpResponseParser(self)
+
+    def connection_made(self, transport):
+        """The connection stands (TLS included): offer it to the pool."""
+        self.transport = transport
+        self.alive = True
+        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self.home.ready(self)
+
+    def connection_lost(self, exc):
+        """The upstream is gone: the answer ends here, rightly or not."""
+        was_open = self.alive
+        self.alive = False
+        self._ended(exc)
+        self.transport = None
+        self.parser = None
+        self.home.lost(self, was_open)
+
+    def eof_received(self):
+        """The upstream closed its side; nothing more can be asked on this connection."""
+        self.doubt = True
+        self._ended(None)
+        return False
+
+    def _ended(self, exc):
+        if not self.busy:
+            return
+        if self.in_answer and self.head.until_close and exc is None:
+            self.doubt = True
+            self.finish(None)
+        elif self.in_answer:
+            self.fail(FAIL_TRUNCATED, "the upstream closed the connection in the middle of its answer")
+        else:
+            reason = "" if exc is None else f" ({type(exc).__name__})"
+            self.fail(FAIL_RESET, f"the upstream closed the connection before answering{reason}")
+
+    def pause_writing(self):
+        """The upstream does not read: stop the client too."""
+        self.write_paused = True
+        if self.events is not None:
+            self.events.on_upstream_congested()
+
+    def resume_writing(self):
+        """The upstream reads again."""
+        self.write_paused = False
+        if self.events is not None:
+            self.events.on_upstream_drained()
+
+    def data_received(self, bytes data):
+        """Feed the parser; any fault ends the connection and the answer on it."""
+        if not self.busy:
+            # an answer nobody asked for: out of step, never to be used again
+            self.doubt = True
+            self.close()
+            return
+        if not self.in_answer:
+            self.head_bytes += PyBytes_GET_SIZE(data)
+        self.feeding = True
+        try:
+            self.parser.feed_data(data)
+        except HttpParserCallbackError as error:
+            if self.reader.fault is None:
+                raise error.__context__ if error.__context__ is not None else error
+            self.fail(FAIL_MALFORMED, f"the upstream's answer was refused: {self.reader.fault}")
+        except HttpParserUpgrade:
+            self.fail(FAIL_MALFORMED, "the upstream switched protocols without being asked")
+        except HttpParserError as error:
+            self.fail(FAIL_MALFORMED, f"the upstream does not speak HTTP/1.1: {error}")
+        finally:
+            self.feeding = False
+        if self.busy and not self.in_answer and self.head_bytes > self.reader.size_limit + HEAD_SLACK:
+            self.fail(FAIL_MALFORMED, "the upstream's answer has a head without end")
+        if self.finished:
+            self.finished = False
+            self.give_back()
+
+    # --- httptools callbacks -----------------------------------------------------------------------------------------
+    def on_message_begin(self):
+        if not self.busy:
+            self.reader.refuse(502, "an answer too many")
+            raise Refused
+
+    def on_header(self, bytes name, bytes value):
+        if self.in_answer:
+            return      # trailers end here
+        if self.reader.add(name, value) < 0:
+            raise Refused
+
+    def on_headers_complete(self):
+        cdef int status = self.parser.get_status_code()
+        cdef int version = 11 if self.parser.get_http_version() == "1.1" else 10
+        cdef Head head
+        if version == 10 and self.parser.get_http_version() != "1.0":
+            version = 0
+        head = self.reader.take_answer(status, version)
+        if head is None:
+            raise Refused
+        self.head_bytes = 0
+        if status == 101:
+            self.reader.refuse(502, "101 without being asked")
+            raise Refused
+        if status < 200:
+            if self.events is not None:
+                self.events.on_interim(status)
+            return
+        self.head = head
+        self.in_answer = True
+        if not head.keep_alive:
+            self.doubt = True
+        if self.events is not None:
+            self.events.on_head(head)
+        if self.bodiless and self.busy:
+            # the parser would wait for the body that an answer to HEAD never has: it is replaced; bytes that still
+            # come in this read reach on_body without an answer and end the connection
+            self.parser = HttpResponseParser(self)
+            self.finish(None)
+
+    def on_body(self, bytes data):
+        if not self.in_answer:
+            self.reader.refuse(502, "a body where none belongs")
+            raise Refused
+        if self.discarding:
+            self.discard_left -= PyBytes_GET_SIZE(data)
+            if self.discard_left < 0:
+                self.drop()
+            return
+        if self.events is not None:
+            self.events.on_data(data)
+
+    def on_message_complete(self):
+        if self.in_answer:      # else the end of an interim answer
+            self.finish(None)
+
+    # --- the exchange on this connection -----------------------------------------------------------------------------
+    cdef void assign(self, ClientEvents events):
+        self.events = events
+        self.busy = True
+        self.in_answer = False
+        self.discarding = False
+        self.sent = False
+        self.head = None
+
+    cdef bint fit(self):
+        return self.alive and not self.busy and not self.doubt and not self.transport.is_closing()
+
+    cdef bint wasting(self):
+        return self.discarding and self.busy and self.alive
+
+    cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
+        cdef bytes line = method + b" " + target + b" HTTP/1.1\r\nhost: " + authority + b"\r\n"
+        cdef bytes framing = b""
+        self.bodiless = method == b"HEAD"
+        self.chunked = False
+        if length >= 0:
+            framing = b"content-length: " + decimal(length) + b"\r\n"
+        elif length == UNKNOWN_LENGTH:
+            framing = b"transfer-encoding: chunked\r\n"
+            self.chunked = True
+        self.transport.write(write_head(line, fields, framing))
+
+    cdef void send_data(self, bytes data):
+        if self.transport is None or not PyBytes_GET_SIZE(data):
+            return
+        if self.chunked:
+            self.transport.write(frame_chunk(None, data))
+        else:
+            self.transport.write(data)
+
+    cdef void send_end(self, list trailers):
+        self.sent = True
+        if self.chunked and self.transport is not None:
+            self.transport.write(last_chunk(trailers))
+
+    cdef void finish(self, list trailers):
+        """The answer is complete. The connection goes back when the read that ended it is used up: what follows in the
+        same read is an answer nobody asked for, and must never meet the next request."""
+        cdef ClientEvents events = self.events
+        self.busy = False
+        self.in_answer = False
+        self.events = None
+        if self.doubt or not self.sent or not self.alive or self.write_paused:
+            self.close()
+        elif self.feeding:
+            self.finished = True
+        else:
+            self.give_back()
+        if events is not None:
+            events.on_end(trailers)
+
+    cdef give_back(self):
+        self.discarding = False
+        self.reused = True
+        if self.alive and not self.doubt:
+            self.home.release(self)
+
+    cdef void fail(self, int outcome, str detail):
+        cdef ClientEvents events = self.events
+        self.doubt = True
+        self.busy = False
+        self.events = None
+        self.drop()
+        if events is not None:
+            events.on_failed(outcome, detail)
+
+    cdef void cancel(self):
+        """The client left: say so to the upstream at once by closing; HTTP/1.1 has no other word for it."""
+        self.events = None
+        self.busy = False
+        self.doubt = True
+        self.drop()
+
+    cdef void discard(self):
+        self.events = None
+        if self.in_answer and self.sent and not self.doubt:
+            self.discarding = True
+            self.idle_since_ns = monotonic_ns()
+            self.home.dregs.append(self)
+            self.discard_left = DISCARD_LIMIT
+            self.resume()
+        else:
+            self.cancel()
+
+    cdef drop(self):
+        self.discarding = False
+        if self.transport is not None:
+            self.transport.abort()
+
+    cdef void close(self):
+        self.doubt = True
+        if self.transport is not None:
+            self.transport.close()
+
+    cdef void pause(self):
+        if self.transport is not None and self.alive:
+            self.transport.pause_reading()
+
+    cdef void resume(self):
+        if self.transport is not None and self.alive:
+            self.transport.resume_reading()
+
+    cdef bint congested(self):
+        return self.write_paused

@@ -1,0 +1,28 @@
+"""What does one worker's data path share between its exchanges?  Router, pools, wheels, meters, chance and names."""
+
+from libc.stdint cimport uint64_t
+from native.board cimport Board
+from native.router cimport Router
+from native.stream cimport Acceptor
+from native.timerwheel cimport Wheel
+
+cdef class LaneCore(Acceptor):
+    cdef readonly Board board
+    cdef readonly int worker
+    cdef readonly Router router
+    cdef object opener, local, reply, rest
+    cdef Wheel fine                     # exchange deadlines, 10 ms
+    cdef object loop, ticking
+    cdef bint quick                     # the tick runs at full pace
+    cdef readonly int active            # exchanges in flight
+    cdef uint64_t chance                # xorshift state
+    cdef uint64_t swept_ns
+    cdef uint64_t serial
+    cdef bytes prefix
+    cdef dict pools                     # target id -> ConnectionPool, kept over a swap when the plan is the same
+    cdef Py_ssize_t body_limit, answer_limit, replay_limit
+    cdef uint64_t comment_ns
+    cdef bytes region
+    cdef uint64_t random(self) noexcept
+    cdef bytes next_id(self)
+    cdef void wake(self)                # an exchange began: tick at full pace

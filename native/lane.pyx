@@ -1,0 +1,160 @@
+from os import urandom
+
+from native.balancer cimport Target
+from native.clock cimport monotonic_ns
+from native.pool cimport ConnectionPool
+
+from native.http1client import Http1Client
+from native.http1server import Http1Server
+
+# The fine wheel's tick bounds how late a deadline fires; 100 wake-ups a second cost well under a thousandth of a core.
+cdef uint64_t FINE_TICK_NS = 10_000_000
+cdef uint64_t COARSE_TICK_NS = 250_000_000
+cdef double FINE_TICK_S = 0.01
+cdef double IDLE_TICK_S = 0.25
+cdef uint64_t SWEEP_NS = 1_000_000_000
+# A peer that neither reads nor writes for this long in the middle of a message is stalled.
+cdef uint64_t STALL_NS = 30_000_000_000
+
+
+cdef class LaneCore(Acceptor):
+    """The shared part of a worker's data path. Use :class:`native.exchange.Lane`.
+
+    Args:
+        board: the node's Board.
+        worker: this worker's column.
+        router: the compiled Snapshot to begin with.
+        opener: ``open(pool)`` starts one upstream connection.
+        local: ``(door, method, path, snapshot) -> (status, fields, body)`` for what edge answers itself.
+        reply: the table of our own errors (edge.listen.reply).
+        rest: ``(fields) -> seconds | None``, how long an answer asks us to stay away (edge.providers.rest).
+    """
+
+    def __init__(self, Board board, int worker, Router router, *, opener, local, reply, rest):
+        cdef uint64_t now = monotonic_ns()
+        self.board = board
+        self.worker = worker
+        self.opener = opener
+        self.local = local
+        self.reply = reply
+        self.rest = rest
+        self.meter = board.worker(worker)
+        self.coarse = Wheel(now, COARSE_TICK_NS, 512)
+        self.fine = Wheel(now, FINE_TICK_NS, 512)
+        self.open_connections = set()
+        self.pools = {}
+        seed = urandom(16)
+        self.chance = int.from_bytes(seed[:8], "little") | 1
+        self.prefix = seed[8:14].hex().encode()
+        self.swap(router)
+
+    def __repr__(self):
+        return f"<Lane worker={self.worker} active={self.active} connections={len(self.open_connections)}>"
+
+    def protocol(self):
+        """Return the protocol object for one new client connection."""
+        return Http1Server(self)
+
+    def swap(self, Router router):
+        """Take a new Snapshot: exchanges in flight keep theirs, pools of unchanged targets stay open."""
+        cdef dict pools = {}
+        cdef ConnectionPool pool
+        cdef Target target
+        snapshot = router.snapshot
+        limits = snapshot.limits
+        for item in router.targets:
+            target = <Target>item
+            kept = self.pools.pop(target.id, None)
+            if kept is not None and (<ConnectionPool>kept).plan == target.plan:
+                pool = <ConnectionPool>kept
+                pool.target = target
+            else:
+                if kept is not None:
+                    (<ConnectionPool>kept).close()
+                pool = ConnectionPool(
+                    target, self.opener, self._dial, snapshot.outcomes[target.plan.outcomes],
+                    snapshot.hints.get(target.plan.outcomes, ()),
+                )
+                pool.meter = self.meter
+            target.pool = pool
+            pools[target.id] = pool
+        for gone in self.pools.values():
+            (<ConnectionPool>gone).close()
+        for route in snapshot.routes:
+            for member in route.members:
+                pool = <ConnectionPool>pools[snapshot.targets[member.target].id]
+                pool.connect_ns = max(pool.connect_ns, <uint64_t>route.timeouts.connect_ns)
+        self.pools = pools
+        self.router = router
+        self.header_bytes = limits.header_bytes
+        self.header_count = limits.header_count
+        self.idle_ns = limits.idle_ns
+        self.header_timeout_ns = limits.header_timeout_ns
+        self.stall_ns = STALL_NS
+        self.body_limit = limits.body
+        self.answer_limit = limits.answer
+        self.replay_limit = limits.replay
+        self.comment_ns = limits.keepalive_comment_ns
+        self.connection_limit = limits.connections
+        self.region = snapshot.region.encode()
+
+    def _dial(self, pool):
+        return Http1Client(pool, self.header_bytes, self.header_count)
+
+    def start(self, loop):
+        """Run deadlines on ``loop`` until :meth:`stop`."""
+        self.loop = loop
+        self.quick = False
+        self.ticking = loop.call_later(IDLE_TICK_S, self._tick)
+
+    def stop(self):
+        """Stop the tick and close the upstream connections."""
+        if self.ticking is not None:
+            self.ticking.cancel()
+            self.ticking = None
+        for pool in self.pools.values():
+            (<ConnectionPool>pool).close()
+
+    def drain(self):
+        """Tell keep-alive clients to close, close idle ones; exchanges in flight finish. Idempotent."""
+        self.draining = True
+        for connection in list(self.open_connections):
+            connection.retire()
+
+    @property
+    def connections(self):
+        """Client connections open now."""
+        return len(self.open_connections)
+
+    def _tick(self):
+        cdef uint64_t now = monotonic_ns()
+        self.quick = self.active > 0
+        self.ticking = self.loop.call_later(FINE_TICK_S if self.quick else IDLE_TICK_S, self._tick)
+        self.fine.advance(now)
+        self.coarse.advance(now)
+        if now - self.swept_ns > SWEEP_NS:
+            self.swept_ns = now
+            for pool in self.pools.values():
+                (<ConnectionPool>pool).sweep(now)
+
+    cdef void wake(self):
+        if not self.quick and self.ticking is not None:
+            self.quick = True
+            self.ticking.cancel()
+            self.ticking = self.loop.call_later(FINE_TICK_S, self._tick)
+
+    cdef uint64_t random(self) noexcept:
+        """xorshift64*: chance for balancing and jitter, not for secrets."""
+        cdef uint64_t x = self.chance
+        x ^= x >> 12
+        x ^= x << 25
+        x ^= x >> 27
+        self.chance = x
+        return x * <uint64_t>0x2545F4914F6CDD1D
+
+    cdef bytes next_id(self):
+        self.serial += 1
+        return b"%b%08x" % (self.prefix, self.serial)
+
+    cdef bytes refusal(self, int status, str reason):
+        return self.reply.refusal(status, reason)

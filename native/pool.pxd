@@ -1,0 +1,45 @@
+"""Which connection carries this attempt?  One pool per target and worker: idle ones newest first, then a new one."""
+
+from libc.stdint cimport uint64_t
+from native.board cimport WorkerRec
+from native.balancer cimport Target
+from native.stream cimport ClientEvents, ClientStream
+
+cdef class PooledConnection(ClientStream):
+    """What a wire's upstream connection owes its pool."""
+    cdef ConnectionPool home
+    cdef uint64_t born_ns, idle_since_ns, lifetime_ns
+    cdef void assign(self, ClientEvents events)     # hand it to an attempt
+    cdef bint fit(self)                             # idle, open and without doubt
+    cdef bint wasting(self)                         # reading an answer only to drop it
+    cdef void close(self)
+
+cdef class ConnectionPool:
+    cdef readonly object plan           # edge.terms.snapshot.Target
+    cdef Target target
+    cdef object opener                  # .open(pool): starts one connection, ends in protocol() or failed()
+    cdef object factory                 # (pool) -> a protocol that is a PooledConnection
+    cdef WorkerRec* meter
+    cdef list idle
+    cdef list dregs                     # connections whose answer is read only to be dropped
+    cdef object waiters                 # deque of ClientEvents
+    cdef readonly int live              # connections open
+    cdef readonly int opening
+    cdef readonly int cap
+    cdef public uint64_t connect_ns     # deadline of one connect
+    cdef public uint64_t idle_limit_ns, age_limit_ns
+    cdef bint closed
+    # how to speak to the target, in bytes
+    cdef readonly bytes authority, base_path, model
+    cdef readonly list fields
+    cdef readonly bytes verdicts        # an action per status, 600 of them
+    cdef readonly tuple hints
+    cdef readonly bint is_service
+    cdef int acquire(self, ClientEvents who)        # 1 given at once, 0 waits, -1 full
+    cdef void forget(self, ClientEvents who)        # it no longer waits
+    cdef void ready(self, PooledConnection connection)      # newly open
+    cdef void release(self, PooledConnection connection)    # its exchange is over and it is clean
+    cdef void lost(self, PooledConnection connection, bint was_open)
+    cdef place(self, PooledConnection connection)           # to a waiter, or idle
+    cdef void sweep(self, uint64_t now_ns)
+    cdef void close(self)

@@ -1,0 +1,176 @@
+from collections import deque
+
+from native.board cimport FAIL_CONNECT, T_CONNECT_FAILURES, T_CONNECTS, W_UPSTREAMS, add64
+from native.clock cimport monotonic_ns
+
+# An idle connection older than this is closed: common servers keep theirs 60-75 s, and a request sent into a closing
+# connection is a needless retry. Services often keep only 5 s (node, uvicorn).
+cdef uint64_t MODEL_IDLE_NS = 45_000_000_000
+cdef uint64_t SERVICE_IDLE_NS = 4_000_000_000
+# Long enough to be cheap, short enough that a moved address is noticed. Each connection adds up to a quarter.
+cdef uint64_t AGE_NS = 600_000_000_000
+# The rest of an unwanted answer may take this long before its connection is worth less than a new one.
+cdef uint64_t DREGS_NS = 2_000_000_000
+
+
+cdef class PooledConnection(ClientStream):
+    cdef void assign(self, ClientEvents events):
+        raise TypeError("PooledConnection.assign is not implemented")
+
+    cdef bint fit(self):
+        raise TypeError("PooledConnection.fit is not implemented")
+
+    cdef bint wasting(self):
+        raise TypeError("PooledConnection.wasting is not implemented")
+
+    cdef void close(self):
+        raise TypeError("PooledConnection.close is not implemented")
+
+
+cdef class ConnectionPool:
+    """Upstream connections of one worker to one target.
+
+    Args:
+        target: the native.balancer.Target it serves; its ``plan`` says where and how.
+        opener: object whose ``open(pool)`` starts one connection.
+        factory: called with the pool, returns the protocol object of a new connection.
+        verdicts: 600 action codes, one per status.
+        hints: (status, needle, action) triples that refine an answer by its body.
+    """
+
+    def __init__(self, Target target, object opener, object factory, bytes verdicts, tuple hints):
+        plan = target.plan
+        if len(verdicts) != 600:
+            raise ValueError(f"the outcome table of {target.id} has {len(verdicts)} entries, not 600")
+        self.target = target
+        self.plan = plan
+        self.opener = opener
+        self.factory = factory
+        self.idle = []
+        self.dregs = []
+        self.waiters = deque()
+        self.cap = plan.max_connections
+        self.connect_ns = 2_000_000_000
+        self.is_service = plan.kind == "service"
+        self.idle_limit_ns = SERVICE_IDLE_NS if self.is_service else MODEL_IDLE_NS
+        self.age_limit_ns = AGE_NS
+        default_port = 443 if plan.tls is not None else 80
+        host = f"[{plan.host}]" if ":" in plan.host else plan.host
+        self.authority = (host if plan.port == default_port else f"{host}:{plan.port}").encode()
+        self.base_path = plan.base_path.encode()
+        self.model = plan.model.encode()
+        self.fields = [(name.encode(), value.encode("latin-1")) for name, value in plan.fields]
+        self.verdicts = verdicts
+        self.hints = hints
+
+    def __repr__(self):
+        return f"<ConnectionPool {self.target.id} live={self.live} idle={len(self.idle)} opening={self.opening}>"
+
+    @property
+    def idle_count(self):
+        """Connections that wait for an exchange."""
+        return len(self.idle)
+
+    def protocol(self):
+        """Return the protocol object for one new connection."""
+        return self.factory(self)
+
+    def failed(self, str reason, bint timed_out=False):
+        """Tell the pool that the connection it asked for did not come; ``reason`` is a sentence without secrets."""
+        cdef ClientEvents who
+        self.opening -= 1
+        add64(&self.target.rec.count[<int>T_CONNECT_FAILURES], 1)
+        if self.waiters and len(self.waiters) > self.opening:
+            who = <ClientEvents>self.waiters.popleft()
+            who.on_failed(FAIL_CONNECT, reason)
+
+    cdef int acquire(self, ClientEvents who):
+        cdef PooledConnection connection
+        while self.idle:
+            connection = <PooledConnection>self.idle.pop()
+            if connection.fit():
+                connection.assign(who)
+                who.on_connection(connection)
+                return 1
+            connection.close()
+        if self.live + self.opening >= self.cap:
+            if len(self.waiters) >= self.cap:
+                return -1
+            self.waiters.append(who)
+            return 0
+        self.waiters.append(who)
+        self.opening += 1
+        self.opener.open(self)
+        return 0
+
+    cdef void forget(self, ClientEvents who):
+        try:
+            self.waiters.remove(who)
+        except ValueError:
+            return
+
+    cdef void ready(self, PooledConnection connection):
+        self.opening -= 1
+        self.live += 1
+        connection.born_ns = monotonic_ns()
+        connection.lifetime_ns = self.age_limit_ns + (connection.born_ns & 0xFFFF) * (self.age_limit_ns >> 18)
+        add64(&self.target.rec.count[<int>T_CONNECTS], 1)
+        add64(&self.meter.count[<int>W_UPSTREAMS], 1)
+        if self.closed:
+            connection.close()
+            return
+        self.place(connection)
+
+    cdef place(self, PooledConnection connection):
+        cdef ClientEvents who
+        if self.waiters:
+            who = <ClientEvents>self.waiters.popleft()
+            connection.assign(who)
+            who.on_connection(connection)
+            return
+        connection.idle_since_ns = monotonic_ns()
+        self.idle.append(connection)
+
+    cdef void release(self, PooledConnection connection):
+        if self.closed or monotonic_ns() - connection.born_ns > connection.lifetime_ns:
+            connection.close()
+            return
+        self.place(connection)
+
+    cdef void lost(self, PooledConnection connection, bint was_open):
+        if not was_open:
+            return
+        self.live -= 1
+        add64(&self.meter.count[<int>W_UPSTREAMS], <uint64_t>-1)
+        if connection in self.idle:
+            self.idle.remove(connection)
+        # somebody may be waiting for the place this one held
+        if self.waiters and len(self.waiters) > self.opening and not self.closed:
+            self.opening += 1
+            self.opener.open(self)
+
+    cdef void sweep(self, uint64_t now_ns):
+        """Close what has been idle too long (the oldest stand first), and answers nobody wants that do not end."""
+        cdef PooledConnection connection
+        if self.dregs:
+            dregs = self.dregs
+            self.dregs = []
+            for item in dregs:
+                connection = <PooledConnection>item
+                if connection.wasting():
+                    if now_ns > connection.idle_since_ns + DREGS_NS:
+                        connection.cancel()
+                    else:
+                        self.dregs.append(connection)
+        while self.idle:
+            connection = <PooledConnection>self.idle[0]
+            if now_ns < connection.idle_since_ns + self.idle_limit_ns:
+                return
+            self.idle.pop(0)
+            connection.close()
+
+    cdef void close(self):
+        """No new connections; idle ones go now, busy ones when their exchange is over."""
+        self.closed = True
+        while self.idle:
+            (<PooledConnection>self.idle.pop()).close()

@@ -1,0 +1,89 @@
+"""What do a wire and an exchange say to each other?  Four small roles, the same for HTTP/1.1 and HTTP/2.
+
+    client bytes -> ServerStream -> ServerEvents (an exchange)
+    ClientEvents (an attempt) <- ClientStream <- upstream bytes
+
+An exchange holds a ServerStream and hears of it through ServerEvents; an attempt holds a ClientStream and hears of it
+through ClientEvents. Every call is synchronous; bytes objects are handed over, never copied by these roles."""
+
+from libc.stdint cimport int64_t, uint64_t
+from native.board cimport WorkerRec
+from native.timerwheel cimport Wheel
+
+cpdef enum Length:
+    NO_BODY = -1            # the message has none
+    UNKNOWN_LENGTH = -2     # chunked, or until the end of the stream
+
+cdef class Head:
+    """One parsed message head. ``fields`` is a list of (lower-case name, value) of end-to-end fields only: hop-by-hop,
+    framing, Host and Expect are taken out and stand in attributes."""
+    cdef readonly bytes method      # request
+    cdef readonly bytes target      # request: origin form, path and query
+    cdef readonly bytes path        # target without the query
+    cdef readonly bytes authority   # Host or :authority, as sent
+    cdef readonly bytes host        # lower case, no port
+    cdef readonly int status        # answer
+    cdef readonly list fields
+    cdef readonly int64_t length    # Content-Length, or Length
+    cdef readonly int version       # 10, 11, 20
+    cdef readonly bint expects      # Expect: 100-continue
+    cdef readonly bint keep_alive
+    cdef readonly bint until_close  # answer: it ends where the connection does
+    cdef readonly bytes content_type
+    cdef readonly bytes content_encoding
+
+cdef class ServerEvents:
+    cdef void on_request_data(self, bytes data)
+    cdef void on_request_end(self, list trailers)
+    cdef void on_client_gone(self)
+    cdef void on_client_congested(self)     # stop feeding: write buffers are above the high mark
+    cdef void on_client_drained(self)
+
+cdef class ServerStream:
+    cdef ServerEvents events
+    cdef readonly str scheme        # "http" or "https"
+    cdef bint ends                  # set before send_head: this answer is the connection's last
+    cdef void send_interim(self, int status)
+    cdef void send_head(self, int status, list fields, int64_t length)
+    cdef void send_data(self, bytes data)
+    cdef void send_end(self, list trailers)
+    cdef void cut(self)             # end without completeness: the peer must see that something is missing
+    cdef void pause(self)           # stop reading the request
+    cdef void resume(self)
+    cdef bint congested(self)
+    cdef object peer(self)          # (address, port) or None
+
+cdef class ClientEvents:
+    cdef void on_connection(self, ClientStream stream)
+    cdef void on_interim(self, int status)
+    cdef void on_head(self, Head head)
+    cdef void on_data(self, bytes data)
+    cdef void on_end(self, list trailers)
+    cdef void on_failed(self, int outcome, str detail)      # native.board.Outcome; nothing follows
+    cdef void on_upstream_congested(self)
+    cdef void on_upstream_drained(self)
+
+cdef class ClientStream:
+    cdef ClientEvents events
+    cdef readonly bint reused       # the connection has carried an exchange before
+    cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
+    cdef void send_data(self, bytes data)
+    cdef void send_end(self, list trailers)
+    cdef void cancel(self)          # nobody wants the rest; the connection is not used again unless the wire can tell
+    cdef void discard(self)         # the rest of the answer is of no interest: keep the connection if it is short
+    cdef void pause(self)
+    cdef void resume(self)
+    cdef bint congested(self)
+
+cdef class Acceptor:
+    """What a server connection needs from the lane it belongs to."""
+    cdef readonly Wheel coarse      # one-second deadlines: idle connections, heads, stalls
+    cdef WorkerRec* meter
+    cdef Py_ssize_t header_bytes
+    cdef int header_count
+    cdef uint64_t idle_ns, header_timeout_ns, stall_ns
+    cdef bint draining
+    cdef set open_connections
+    cdef int connection_limit
+    cdef ServerEvents open(self, ServerStream stream, Head head)
+    cdef bytes refusal(self, int status, str reason)        # a whole HTTP/1.1 answer for a request that is no request

@@ -1,0 +1,114 @@
+# The roles themselves do nothing: a missing override is a fault of the programmer and says so.
+
+
+cdef class Head:
+    def __repr__(self):
+        if self.status:
+            return f"<Head {self.status} length={self.length}>"
+        return f"<Head {self.method!r} {self.path!r} length={self.length}>"
+
+
+cdef class ServerEvents:
+    cdef void on_request_data(self, bytes data):
+        raise TypeError("ServerEvents.on_request_data is not implemented")
+
+    cdef void on_request_end(self, list trailers):
+        raise TypeError("ServerEvents.on_request_end is not implemented")
+
+    cdef void on_client_gone(self):
+        raise TypeError("ServerEvents.on_client_gone is not implemented")
+
+    cdef void on_client_congested(self):
+        raise TypeError("ServerEvents.on_client_congested is not implemented")
+
+    cdef void on_client_drained(self):
+        raise TypeError("ServerEvents.on_client_drained is not implemented")
+
+
+cdef class ServerStream:
+    cdef void send_interim(self, int status):
+        raise TypeError("ServerStream.send_interim is not implemented")
+
+    cdef void send_head(self, int status, list fields, int64_t length):
+        raise TypeError("ServerStream.send_head is not implemented")
+
+    cdef void send_data(self, bytes data):
+        raise TypeError("ServerStream.send_data is not implemented")
+
+    cdef void send_end(self, list trailers):
+        raise TypeError("ServerStream.send_end is not implemented")
+
+    cdef void cut(self):
+        raise TypeError("ServerStream.cut is not implemented")
+
+    cdef void pause(self):
+        raise TypeError("ServerStream.pause is not implemented")
+
+    cdef void resume(self):
+        raise TypeError("ServerStream.resume is not implemented")
+
+    cdef bint congested(self):
+        raise TypeError("ServerStream.congested is not implemented")
+
+    cdef object peer(self):
+        raise TypeError("ServerStream.peer is not implemented")
+
+
+cdef class ClientEvents:
+    cdef void on_connection(self, ClientStream stream):
+        raise TypeError("ClientEvents.on_connection is not implemented")
+
+    cdef void on_interim(self, int status):
+        raise TypeError("ClientEvents.on_interim is not implemented")
+
+    cdef void on_head(self, Head head):
+        raise TypeError("ClientEvents.on_head is not implemented")
+
+    cdef void on_data(self, bytes data):
+        raise TypeError("ClientEvents.on_data is not implemented")
+
+    cdef void on_end(self, list trailers):
+        raise TypeError("ClientEvents.on_end is not implemented")
+
+    cdef void on_failed(self, int outcome, str detail):
+        raise TypeError("ClientEvents.on_failed is not implemented")
+
+    cdef void on_upstream_congested(self):
+        raise TypeError("ClientEvents.on_upstream_congested is not implemented")
+
+    cdef void on_upstream_drained(self):
+        raise TypeError("ClientEvents.on_upstream_drained is not implemented")
+
+
+cdef class ClientStream:
+    cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
+        raise TypeError("ClientStream.send_request is not implemented")
+
+    cdef void send_data(self, bytes data):
+        raise TypeError("ClientStream.send_data is not implemented")
+
+    cdef void send_end(self, list trailers):
+        raise TypeError("ClientStream.send_end is not implemented")
+
+    cdef void cancel(self):
+        raise TypeError("ClientStream.cancel is not implemented")
+
+    cdef void discard(self):
+        raise TypeError("ClientStream.discard is not implemented")
+
+    cdef void pause(self):
+        raise TypeError("ClientStream.pause is not implemented")
+
+    cdef void resume(self):
+        raise TypeError("ClientStream.resume is not implemented")
+
+    cdef bint congested(self):
+        raise TypeError("ClientStream.congested is not implemented")
+
+
+cdef class Acceptor:
+    cdef ServerEvents open(self, ServerStream stream, Head head):
+        raise TypeError("Acceptor.open is not implemented")
+
+    cdef bytes refusal(self, int status, str reason):
+        raise TypeError("Acceptor.refusal is not implemented")
