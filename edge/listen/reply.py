@@ -147,7 +147,7 @@ def unavailable(
     trail: list[tuple[str, str, str]],
     states: list[tuple[str, int, float]],
     wait_s: float,
-    service: bool,  # noqa: FBT001 - called positionally by the data path
+    service: bool,
 ) -> Problem:
     """Return the answer for "nothing usable is left".
 
@@ -163,7 +163,9 @@ def unavailable(
     tried, targets = _account(trail, states)
     parts = [f"{item['target']} failed ({item['detail']})" for item in tried]
     parts += [_sentence(item) for item in targets if item["state"] != "usable"]
-    message = f"No target of {route!r} can answer now: {'; '.join(parts) or 'none is usable'}. Retry in {retry_after} s."
+    message = (
+        f"No target of {route!r} can answer now: {'; '.join(parts) or 'none is usable'}. Retry in {retry_after} s."
+    )
     content = _body(status, message, "service_unavailable", "no_usable_target", tried=tried, targets=targets)
     return status, [_JSON, (b"retry-after", str(retry_after).encode())], content
 

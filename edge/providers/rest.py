@@ -1,8 +1,8 @@
 """How long does this answer ask us to stay away?  Retry-After and its vendors' cousins, in seconds.
 
 Forms: ``retry-after`` in seconds or as an HTTP date (RFC 9110 10.2.3); ``retry-after-ms`` and ``x-ms-retry-after-ms``
-(OpenAI, Azure); ``x-ratelimit-reset-requests`` and ``-tokens`` as Go durations like ``6m0s`` or ``12ms`` (OpenAI), where
-only those whose ``remaining`` is 0 speak; ``anthropic-ratelimit-*-reset`` as RFC 3339 instants.
+(OpenAI, Azure); ``x-ratelimit-reset-requests`` and ``-tokens`` as Go durations like ``6m0s`` or ``12ms`` (OpenAI), of
+which only those whose ``remaining`` is 0 speak; ``anthropic-ratelimit-*-reset`` as RFC 3339 instants.
 """
 
 from __future__ import annotations
