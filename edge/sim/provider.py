@@ -143,7 +143,6 @@ class SimProvider:
         self._close_listener()
         self._struck["refuse"] += 1
         self._drop(spare)
-        await clock.sleep(0)  # the dropped connections end before whoever asked for it goes on
         if refusal.for_s:
             self._reopening = asyncio.create_task(self._reopen(refusal.for_s))
 
@@ -154,7 +153,8 @@ class SimProvider:
 
     def _open(self) -> list[web.RequestHandler]:
         server = self._runner.server if self._runner is not None else None
-        return list(server.connections) if server is not None else []
+        known = server.connections if server is not None else []
+        return [each for each in known if each.transport is not None and not each.transport.is_closing()]
 
     def _drop(self, spare: object = None) -> None:
         """Close every open connection, as the death of a process does."""
