@@ -10,6 +10,7 @@ from native.event cimport (BLOCK_SPEAKS, DELTA_HOLLOW, DELTA_SPEAKS, DONE_SPEAKS
                            HAS_TYPE, Facts, walk_event)
 from native.walk cimport Scan, Text, at_end, begin, skip_space, text_is, walk_value
 
+cdef unsigned char* BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 cdef Py_ssize_t ERROR_KEPT = 16 * 1024      # of the first error event's data: enough to relay, too little to hurt
 
 # ---- what one event says
@@ -178,7 +179,7 @@ cdef class Scanner:
                     unit = p if unit == p - 1 else unit
                     continue
             if self.mark < 3:
-                if p[0] == b"\xef\xbb\xbf"[self.mark]:
+                if <unsigned char>p[0] == BYTE_ORDER_MARK[self.mark]:
                     self.mark += 1
                     p += 1
                     continue
@@ -232,7 +233,7 @@ cdef class Scanner:
             end = p + self.limit
         if not self.begun:
             self.begun = True
-            if end - p >= 3 and memcmp(p, b"\xef\xbb\xbf", 3) == 0:
+            if end - p >= 3 and memcmp(p, BYTE_ORDER_MARK, 3) == 0:
                 p += 3
         lines.end = end
         lines.feed = lines.turn = NULL

@@ -48,14 +48,12 @@ def _integer(text: str) -> int:
     return -1 if text.startswith("-") else Count(text[:40])
 
 
+DECODER = json.JSONDecoder(object_pairs_hook=Members, parse_constant=_no_constant, parse_int=_integer)
+
+
 def parse(data: bytes) -> Any:
     """Parse strictly (RFC 8259, UTF-8 without a byte order mark). Raises ValueError or RecursionError."""
-    return json.loads(
-        data.decode("utf-8", "surrogateescape"),
-        object_pairs_hook=Members,
-        parse_constant=_no_constant,
-        parse_int=_integer,
-    )
+    return DECODER.decode(data.decode("utf-8", "surrogateescape"))
 
 
 def depth(value: Any) -> int:

@@ -1,0 +1,239 @@
+"""What should native.sse say?  The same answers from the whole stream at once: split into lines, parse, look."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tests.reference.peek import DECODER, Members, count, depth, parse, says_nothing
+
+COMMENT, PREAMBLE, CONTENT, ERROR, FINISH, DONE, ERROR_FIRST, GARBAGE = (1 << bit for bit in range(8))
+BLANKS = " \t\r\n"
+MAX_DEPTH = 128
+ERROR_KEPT = 16 * 1024
+MARK = b"\xef\xbb\xbf"
+FINISHED = ("message_stop", "response.completed", "response.incomplete")
+FAILED = ("error", "response.failed")
+SPOKEN = ("text", "arguments", "refusal", "transcript")
+PROMPT = ("prompt_tokens", "input_tokens", "promptTokenCount")
+OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount")
+
+
+@dataclass
+class Heard:
+    """What a stream said, and where its last whole event ends."""
+
+    said: int = 0
+    events: int = 0
+    error: bytes | None = None
+    prompt_tokens: int = -1
+    output_tokens: int = -1
+    border: int = 0
+    units: int = 0
+
+
+def members(value: Any) -> list[tuple[str, Any]]:
+    """The members of an object; none of anything else."""
+    return list(value) if isinstance(value, Members) else []
+
+
+def elements(value: Any) -> list[Any]:
+    """The elements of an array; none of anything else."""
+    return list(value) if isinstance(value, list) and not isinstance(value, Members) else []
+
+
+def delta_says(delta: Any) -> bool | None:
+    """True: something is said. False: text is there and empty. None: neither."""
+    if isinstance(delta, str):
+        return delta != ""
+    verdict = None
+    for key, value in members(delta):
+        if isinstance(value, str) and key not in ("role", "type", "id"):
+            verdict = verdict or value != ""
+        elif elements(value) or (isinstance(value, Members) and key in ("function_call", "audio")):
+            verdict = True
+    return verdict
+
+
+def choice_bits(choice: Any) -> int:
+    """The bits of one of "choices" or "candidates"; ERROR for a finish reason that says so."""
+    bits = 0
+    for key, value in members(choice):
+        if (
+            (key in ("delta", "message") and delta_says(value))
+            or (key == "content" and any(name == "parts" and elements(parts) for name, parts in members(value)))
+            or (key == "text" and isinstance(value, str) and value)
+        ):
+            bits |= CONTENT
+        if key in ("finish_reason", "finishReason") and isinstance(value, str) and value:
+            bits |= ERROR if value == "error" else FINISH
+    return bits
+
+
+def block_says(block: Any) -> bool:
+    """Whether an Anthropic content block starts as more than empty prose."""
+    kinds = [value for key, value in members(block) if key == "type" and isinstance(value, str)]
+    return isinstance(block, Members) and (
+        bool(delta_says(block)) or not kinds or kinds[-1] not in ("text", "thinking")
+    )
+
+
+def type_bits(kind: str, body: Members) -> int:
+    """The bits that an event has by its type."""
+    deltas = [delta_says(value) for key, value in body if key == "delta"]
+    bits = 0
+    if kind in FAILED:
+        bits = ERROR
+    elif kind in FINISHED:
+        bits = FINISH
+    elif kind == "content_block_delta" or re.search(r"(?s).\.delta\Z", kind):
+        bits = 0 if False in deltas and True not in deltas else CONTENT
+    elif kind == "content_block_start":
+        bits = CONTENT if any(key == "content_block" and block_says(value) for key, value in body) else 0
+    elif re.search(r"(?s).\.done\Z", kind):
+        bits = CONTENT if any(key in SPOKEN and isinstance(value, str) and value for key, value in body) else 0
+    elif re.search(r"(?s).\.partial_image\Z", kind):
+        bits = CONTENT
+    return bits
+
+
+def body_bits(body: Members, fallback: str | None) -> int:
+    """The bits of an event's data; ``fallback`` is its type if it names none."""
+    bits = 0
+    kinds: list[str | None] = [fallback]
+    kinds += [value for key, value in body if key == "type" and isinstance(value, str)]
+    for key, value in body:
+        if (key == "error" and not says_nothing(value)) or (key == "object" and value == "error"):
+            bits |= ERROR
+        if key in ("choices", "candidates"):
+            for choice in elements(value):
+                bits |= choice_bits(choice)
+    if kinds[-1] is not None:
+        bits |= type_bits(kinds[-1], body)
+    return bits
+
+
+def usage_of(body: Members) -> list[Any]:
+    """The usage objects of an event, in order."""
+    found = []
+    for key, value in body:
+        if key in ("usage", "usageMetadata"):
+            found.append(value)
+        if key in ("response", "message"):
+            found.extend(inner for name, inner in members(value) if name == "usage")
+    return found
+
+
+def readable_part(data: str) -> Members:
+    """The top-level members of an object that breaks off somewhere, up to the last whole one."""
+    found = Members()
+    at = 1
+    while True:
+        try:
+            text = data[at:].lstrip(BLANKS)
+            if found:
+                if not text.startswith(","):
+                    return found
+                text = text[1:].lstrip(BLANKS)
+            key, end = DECODER.raw_decode(text)
+            text = text[end:].lstrip(BLANKS)
+            if not isinstance(key, str) or not text.startswith(":"):
+                return found
+            text = text[1:].lstrip(BLANKS)
+            value, end = DECODER.raw_decode(text)
+        except ValueError:
+            return found
+        found.append((key, value))
+        at = len(data) - len(text) + end
+
+
+def judge(data: str, name: str, *, whole: bool) -> tuple[int, Members]:
+    """The bits of one event and the members its usage is read from."""
+    nothing = Members()
+    data = data.strip(BLANKS)
+    if name == "error":
+        return ERROR, nothing
+    if data == "[DONE]":
+        return DONE, nothing
+    if not data:
+        return COMMENT if whole else CONTENT, nothing
+    try:
+        body = parse(data.encode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        body = None
+        broken = True
+    else:
+        broken = depth(body) > MAX_DEPTH
+    if broken:
+        if whole:
+            return GARBAGE, nothing
+        body = readable_part(data) if data.startswith("{") else nothing
+        bits = body_bits(body, name)
+        return ERROR if bits & ERROR else bits | CONTENT, nothing
+    body = body if isinstance(body, Members) else nothing
+    bits = body_bits(body, None if whole else name) | (0 if whole else CONTENT)
+    return ERROR if bits & ERROR else bits or PREAMBLE, body
+
+
+def fields(unit: bytes) -> tuple[list[bytes], bytes]:
+    """The data lines and the event name of one event."""
+    data = []
+    name = b""
+    for line in re.split(rb"\r\n|\r|\n", unit):
+        key, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if key == b"data":
+            data.append(value)
+        if key == b"event":
+            name = value
+    return data, name
+
+
+def hear(stream: bytes, limit: int = 256 * 1024) -> Heard:
+    """Read a whole stream, or what has come of it so far."""
+    heard = Heard()
+    mark = len(MARK) if stream.startswith(MARK) else 0
+    begins = 0  # where the open event begins, a byte order mark included
+    eventful = False  # whether it has a line that is no comment
+    for match in re.finditer(rb"([^\r\n]*)(\r\n|\r|\n)", stream[mark:]):
+        eventful = eventful or (match[1] != b"" and not match[1].startswith(b":"))
+        if match[1] and eventful:
+            continue
+        note(heard, stream[begins : mark + match.end(1) + 1], limit, eventful=eventful)
+        begins = mark + match.end()
+        eventful = False
+    heard.border = begins
+    tail = stream[begins:]
+    if len(tail) > limit:
+        line = tail.removeprefix(MARK)
+        note(heard, tail, limit, eventful=eventful or (line != b"" and not line.startswith(b":")))
+        heard.border = len(stream)
+    return heard
+
+
+def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> None:
+    """Add what one event (or comment line, or empty line) says."""
+    whole = len(unit) <= limit
+    unit = unit[:limit]
+    data, name = fields(unit if heard.units else unit.removeprefix(MARK))
+    heard.units += 1
+    joined = b"\n".join(data)
+    bits, body = judge(
+        joined.decode("utf-8", "surrogateescape"), name.decode("utf-8", "surrogateescape"), whole=whole or not eventful
+    )
+    for usage in usage_of(body):
+        for key, value in members(usage):
+            number = count(value)
+            if number is not None and key in PROMPT:
+                heard.prompt_tokens = number
+            if number is not None and key in OUTPUT:
+                heard.output_tokens = number
+    if bits & ERROR:
+        if heard.error is None:
+            heard.error = joined[:ERROR_KEPT]
+        if not heard.events:
+            bits |= ERROR_FIRST
+    if bits & CONTENT:
+        heard.events += 1
+    heard.said |= bits
