@@ -225,12 +225,13 @@ cdef class Board:
             "counts": copy64(rec.count, EDGE_WORKER_COUNTERS),
         }
 
-    def beat(self, int index, int pid, uint64_t now_ns):
-        """Say that worker ``index`` lives as process ``pid``; a new pid also sets ``started_ns``."""
+    def beat(self, int index, int pid, uint64_t now_ns, uint64_t lag_us=0):
+        """Say that worker ``index`` lives as process ``pid`` and how late its loop is; a new pid sets ``started_ns``."""
         cdef WorkerRec* rec = self.worker(index)
         if load64(&rec.pid) != <uint64_t>pid:
             store64(&rec.started_ns, now_ns)
             store64(&rec.pid, pid)
+        store64(&rec.count[<int>W_LOOP_LAG_US], lag_us)
         store64(&rec.heartbeat_ns, now_ns)
 
     def clear_worker(self, int index):
