@@ -1,0 +1,88 @@
+# What can be done here, in one word each? `make run`, `make test`; the rest serves these two.
+#
+# Stamps live in .venv, so that a second `make build` does nothing and `rm -rf .venv` starts afresh.
+
+SHELL := /bin/sh
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+NATIVE := $(wildcard native/*.pyx native/*.pxd native/*.h) setup.py
+ARGS ?=
+SANITIZED := build/sanitized
+
+.PHONY: build run test lint bench clean help dev sanitize
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make run     build what is missing, then start edge (ARGS='-c edge.yaml --workers 4')"
+	@echo "make test    lint, types, floors, native code under sanitizers, and every test suite"
+	@echo "make build   virtual environment, dependencies, compiled code"
+	@echo "make lint    ruff, mypy and the floors, nothing else"
+	@echo "make bench   CPU per request beside Envoy"
+	@echo "make clean   remove everything that was built, the virtual environment too"
+
+build: $(VENV)/.built
+
+run: build
+	@exec $(VENV)/bin/edge run $(ARGS)
+
+# The sanitized run comes first, so that the last line of the output is pytest's count of everything.
+test: dev sanitize
+	$(PY) -m pytest -q tests
+
+lint: dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: dev $(VENV)/.bench
+	$(PY) -m bench.macro $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -f native/*.c native/*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- how it is built -------------------------------------------------------------------------------------------
+
+$(VENV)/.made:
+	@set -e; python=$$(sh deploy/prepare.sh); \
+	  test -x $(PY) || { echo "creating $(VENV) with $$python"; "$$python" -m venv $(VENV); }
+	@$(PIP) install -c constraints.txt 'setuptools>=77' wheel 'Cython>=3.2'
+	@touch $@
+
+# An editable install puts `edge` on the path, installs the runtime dependencies and compiles native/ in place.
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "installing dependencies and compiling native/ (a minute or two, once)"
+	@$(PIP) install -c constraints.txt --no-build-isolation -e .
+	@touch $@ $(VENV)/.built
+
+$(VENV)/.built: $(VENV)/.installed $(NATIVE)
+	@$(PY) setup.py --quiet build_ext --inplace
+	@touch $@
+
+dev: build $(VENV)/.dev
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.built
+	@echo "installing the tools for tests and lint"
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,demo]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.built
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[bench]'
+	@touch $@
+
+# --- native code under AddressSanitizer and UBSan, in a copy so that the normal build stays as it is -----------
+
+$(SANITIZED)/.built: $(NATIVE) | $(VENV)/.built
+	@echo "compiling native/ under sanitizers (once per change)"
+	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)/native
+	@cp native/*.pyx native/*.pxd native/*.h native/*.py native/*.pyi $(SANITIZED)/native/
+	@cp setup.py pyproject.toml README.md $(SANITIZED)/ && cp -r edge $(SANITIZED)/
+	@find $(SANITIZED) -name '*.so' -delete
+	@cd $(SANITIZED) && EDGE_SANITIZE=address,undefined $(CURDIR)/$(PY) setup.py --quiet build_ext --inplace
+	@touch $@
+
+sanitize: $(SANITIZED)/.built
+	@PYTHON=$(CURDIR)/$(PY) SANITIZED=$(CURDIR)/$(SANITIZED) sh deploy/sanitized.sh

@@ -1,0 +1,68 @@
+#!/bin/sh
+# What does this machine lack before edge can be built?  Prints the Python to use on stdout; says everything else on
+# stderr. Installs what is missing with apt when that is possible, else asks for it in one sentence and stops.
+set -eu
+
+suits() { # a Python of 3.11 or newer that starts (a version manager's shim may be there and still not run)
+    command -v "$1" >/dev/null 2>&1 &&
+        "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+find_python() {
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+        if suits "$candidate"; then
+            command -v "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+has_venv() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
+
+has_headers() {
+    "$1" -c 'import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' >/dev/null 2>&1
+}
+
+has_compiler() { command -v "${CC:-cc}" >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1; }
+
+as_root=none
+if command -v apt-get >/dev/null 2>&1; then
+    if [ "$(id -u)" = 0 ]; then
+        as_root=""
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true >/dev/null 2>&1; then
+        as_root="sudo -n"
+    fi
+fi
+
+install() { # names of Debian packages
+    [ "$as_root" != none ] || return 1
+    echo "installing with apt: $*" >&2
+    $as_root apt-get update -qq >&2 &&
+        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+refuse() {
+    echo "edge cannot be built here yet: $1" >&2
+    exit 1
+}
+
+python=$(find_python) || {
+    install python3 python3-dev python3-venv || true
+    python=$(find_python) || refuse "please install Python 3.11 or newer with its headers and venv module \
+(Debian, Ubuntu: python3 python3-dev python3-venv), or name one: PYTHON=/path/to/python3 make"
+}
+version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+
+lacking=""
+has_compiler || lacking="$lacking gcc libc6-dev"
+has_headers "$python" || lacking="$lacking $version-dev"
+has_venv "$python" || lacking="$lacking $version-venv"
+if [ -n "$lacking" ]; then
+    # shellcheck disable=SC2086  # package names are separate words
+    install $lacking || true
+    has_compiler && has_headers "$python" && has_venv "$python" ||
+        refuse "please install a C compiler and the headers and venv module of $python (Debian, Ubuntu:$lacking)."
+fi
+echo "$python"

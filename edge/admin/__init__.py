@@ -1,0 +1,1 @@
+"""What may an operator see and ask?  One listener apart from the clients': health, metrics, targets, the snapshot."""

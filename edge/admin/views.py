@@ -1,0 +1,90 @@
+"""What does an operator see of it?  The node's state as JSON values, with every secret left out.
+
+Leaving out is done by naming what is shown, not by searching for what is not: a new field of a Target that holds a
+secret stays invisible until someone adds it here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from edge.balance.report import TargetReport
+    from edge.terms.snapshot import Snapshot, Target
+
+
+def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the Snapshot without credentials and without hashes of keys."""
+    return {
+        "version": snapshot.version,
+        "created": snapshot.created,
+        "region": snapshot.region,
+        "node": snapshot.node,
+        "listeners": msgspec.to_builtins(snapshot.listeners),
+        "targets": [_target_view(target) for target in snapshot.targets],
+        "routes": [
+            {
+                "name": route.name,
+                "kind": route.kind,
+                "members": [
+                    {"target": snapshot.targets[member.target].id, "tier": member.tier, "weight": member.weight}
+                    for member in route.members
+                ],
+                "timeouts": msgspec.to_builtins(route.timeouts),
+                "retry": msgspec.to_builtins(route.retry),
+                "breaker": msgspec.to_builtins(route.breaker),
+                "rescue": route.rescue,
+            }
+            for route in snapshot.routes
+        ],
+        "models": {name: snapshot.routes[index].name for name, index in snapshot.models.items()},
+        "providers": {name: snapshot.routes[index].name for name, index in snapshot.providers.items()},
+        "services": [
+            {"route": snapshot.routes[match.route].name, "host": match.host, "path": match.path}
+            for match in snapshot.services
+        ],
+        "limits": msgspec.to_builtins(snapshot.limits),
+        "keys": [{"name": key.name, "models": list(key.models)} for key in snapshot.keys],
+    }
+
+
+def _target_view(target: Target) -> dict[str, Any]:
+    return {
+        "id": target.id,
+        "slot": target.slot,
+        "kind": target.kind,
+        "provider": target.provider,
+        "model": target.model,
+        "host": target.host,
+        "port": target.port,
+        "base_path": target.base_path,
+        "tls": None if target.tls is None else {"server_name": target.tls.server_name, "verify": target.tls.verify},
+        "protocol": target.protocol,
+        "fields": [name for name, _ in target.fields],  # names alone: values are credentials
+        "outcomes": target.outcomes,
+        "jurisdiction": target.jurisdiction,
+        "capabilities": list(target.capabilities),
+        "max_connections": target.max_connections,
+        "max_inflight": target.max_inflight,
+        "probe_path": target.probe_path,
+    }
+
+
+def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[dict[str, Any]]:
+    """Return one object per target that some route uses: where it stands, then how it is."""
+    places: dict[int, list[tuple[str, int]]] = {}
+    for route in snapshot.routes:
+        for member in route.members:
+            places.setdefault(member.target, []).append((route.name, member.tier))
+    return [
+        {
+            "id": target.id,
+            "routes": [name for name, _ in places[index]],
+            "tier": min(tier for _, tier in places[index]),
+            **msgspec.to_builtins(reports[target.id]),
+        }
+        for index, target in enumerate(snapshot.targets)
+        if index in places
+    ]

@@ -1,0 +1,96 @@
+"""What does a person see when the node is up?  Where it listens, what it serves, and something to paste.
+
+For programs the same facts go to a file as JSON (``--ready-file``), written whole and only when everything serves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec import json as msgspec_json
+
+from edge.version import VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.app.launch import Launch
+    from edge.terms.snapshot import Listener, Snapshot
+
+
+class Ready(Struct, frozen=True):
+    """What ``--ready-file`` holds."""
+
+    pid: int
+    version: str
+    listeners: list[str]  # URLs without a path
+    admin: str
+    models: list[str]
+    simulated: list[str]  # URLs of simulated providers
+
+
+def url_of(host: str, port: int, *, tls: bool = False) -> str:
+    """Return the URL by which this machine reaches a listener; a wildcard is reached by loopback."""
+    reach = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = f"[{reach}]" if ":" in reach else reach
+    return f"{'https' if tls else 'http'}://{shown}:{port}"
+
+
+def ready_facts(launch: Launch, snapshot: Snapshot, simulated: list[str]) -> Ready:
+    """Return the facts of a node that is up."""
+    return Ready(
+        pid=os.getpid(),
+        version=VERSION,
+        listeners=[_url(listener) for listener in launch.listeners],
+        admin=url_of(launch.admin_host, launch.admin_port),
+        models=sorted(snapshot.models),
+        simulated=simulated,
+    )
+
+
+def write_ready_file(path: Path, facts: Ready) -> None:
+    """Write the facts so that a reader sees all of them or no file."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(msgspec_json.encode(facts))
+    partial.replace(path)
+
+
+def lines(facts: Ready, snapshot: Snapshot, workers: int) -> list[str]:
+    """Return what to print when the node is up."""
+    shape = "one process" if workers == 0 else f"{workers} worker{'s' if workers > 1 else ''}"
+    out = [f"edge {VERSION}  region {snapshot.region}  node {snapshot.node}  {shape}"]
+    out += [f"  clients  {url}/v1" for url in facts.listeners]
+    out += [f"  admin    {facts.admin}   (edge status --admin {facts.admin})"]
+    for name, index in sorted(snapshot.models.items()):
+        members = sorted(snapshot.routes[index].members, key=lambda member: member.tier)
+        out.append(f"  model    {name}: " + ", then ".join(snapshot.targets[member.target].id for member in members))
+    for match in snapshot.services:
+        out.append(f"  service  {snapshot.routes[match.route].name}: {match.host or 'any host'}{match.path or '/'}")
+    if facts.simulated:
+        out += [
+            "",
+            "No configuration was given and no provider's key is in the environment (OPENAI_API_KEY,",
+            f"ANTHROPIC_API_KEY, DEEPSEEK_API_KEY, GEMINI_API_KEY), so SIMULATED providers answer: {', '.join(facts.simulated)}",
+        ]
+    if facts.models and facts.listeners:
+        model = "chat" if "chat" in facts.models else facts.models[0]
+        out += ["", "Try it:", *_curl(facts.listeners[0], model)]
+    if facts.simulated:
+        fault = json.dumps({"kind": "black_hole"})
+        out += [
+            "Take the first provider away and try again:",
+            f"  curl -s {facts.simulated[0]}/_sim/fault -H 'content-type: application/json' -d '{fault}'",
+        ]
+    return [*out, ""]
+
+
+def _curl(url: str, model: str) -> list[str]:
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+    return [f"  curl -s {url}/v1/chat/completions -H 'content-type: application/json' \\", f"    -d '{body}'"]
+
+
+def _url(listener: Listener) -> str:
+    return url_of(listener.host, listener.port, tls=listener.tls is not None)

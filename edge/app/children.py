@@ -1,0 +1,124 @@
+"""When is a dead child started again?  At once; ever later while it keeps dying young; at once again when it had lived.
+
+``Child`` is the supervisor's note on one process; ``Backoff`` is the decision, with time as an argument.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_S: Final = 1_000_000_000
+FIRST_WAIT_NS: Final = _S // 10
+LONGEST_WAIT_NS: Final = 5 * _S
+# A child that served this long did not crash because of how it starts; its next death is a new story.
+LIVED_NS: Final = 10 * _S
+
+
+class Backoff:
+    """Waits between restarts: 0, 0.1, 0.2, 0.4 ... 5 s, back to 0 after a life of 10 s."""
+
+    def __init__(self) -> None:
+        self._deaths = 0
+
+    def died(self, lived_ns: int) -> int:
+        """Take note of a death; return nanoseconds to wait before the next start."""
+        self._deaths = 1 if lived_ns >= LIVED_NS else self._deaths + 1
+        if self._deaths == 1:
+            return 0
+        return int(min(FIRST_WAIT_NS << min(self._deaths - 2, 16), LONGEST_WAIT_NS))
+
+
+@dataclass
+class Child:
+    """One process: how to start it, and what became of it. ``due_ns`` is when to start it next, None while it runs."""
+
+    name: str
+    arguments: Callable[[Child], Sequence[str]]
+    fds: tuple[int, ...] = ()
+    index: int = -1
+    announces: bool = True  # it says when it serves, by one byte on a pipe
+    backoff: Backoff = field(default_factory=Backoff)
+    process: subprocess.Popen[bytes] | None = None
+    started_ns: int = 0
+    due_ns: int | None = 0
+    restarts: int = 0
+    serves: bool = False
+    ready_read: int = -1
+    ready_write: int = -1
+
+    def start(self, now_ns: int) -> None:
+        """Start the process. It leads a session of its own, so that Ctrl-C reaches the supervisor alone.
+
+        Raises:
+            OSError: no process can be made now.
+        """
+        fds = list(self.fds)
+        if self.announces:
+            self.ready_read, self.ready_write = os.pipe()
+            fds.append(self.ready_write)
+        try:
+            self.process = subprocess.Popen(  # noqa: S603  # our own interpreter, our own modules
+                [sys.executable, *self.arguments(self)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=fds,
+                start_new_session=True,
+            )
+        except OSError:
+            self.close_pipe()
+            raise
+        finally:
+            if self.ready_write >= 0:
+                os.close(self.ready_write)
+                self.ready_write = -1
+        self.started_ns, self.due_ns, self.serves = now_ns, None, False
+
+    def poll(self) -> int | None:
+        """Return the exit status of a process that has just ended, else None."""
+        return self.process.poll() if self.process is not None else None
+
+    def buried(self, now_ns: int) -> int:
+        """Forget the dead process; return nanoseconds until its successor may start (also kept in ``due_ns``)."""
+        self.process = None
+        self.close_pipe()
+        self.serves = False
+        wait_ns = self.backoff.died(now_ns - self.started_ns)
+        self.due_ns = now_ns + wait_ns
+        return wait_ns
+
+    def send(self, signal_number: int) -> None:
+        """Send a signal, if it runs."""
+        if self.process is not None:
+            self.process.send_signal(signal_number)
+
+    def kill(self) -> None:
+        """End it now, and wait until the kernel has."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(timeout=5)
+            self.process = None
+        self.close_pipe()
+
+    def close_pipe(self) -> None:
+        """Stop waiting for its word that it serves."""
+        if self.ready_read >= 0:
+            os.close(self.ready_read)
+            self.ready_read = -1
+
+
+def how_it_ended(status: int) -> str:
+    """Say an exit status of ``subprocess`` in words."""
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        import signal  # noqa: PLC0415  # needed only when something has died
+
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"

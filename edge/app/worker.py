@@ -1,0 +1,215 @@
+"""What does one worker process do?  Listeners, the native lane, and nothing that it must wait for.
+
+It decides by the last Snapshot it was given and shares what it learns through the Board. Control may be gone for as
+long as it likes: the worker then serves on, and asks again now and then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+from edge import clock
+from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, snapshot_keepsake
+from edge.app.leash import leash
+from edge.control import frames
+from edge.control.follow import Follower
+from edge.listen import reply
+from edge.listen.local import Local
+from edge.listen.server import open_listeners
+from edge.native import Board, Lane, Router
+from edge.providers.rest import rest_seconds
+from edge.routing.table import model_document, models_document
+from edge.telemetry import logs
+from edge.upstream.opener import Opener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge.control.keepsake import Keepsake
+    from edge.terms.snapshot import Snapshot
+
+_S: Final = 1_000_000_000
+# The loop's lag is the worst of four samples, written with the heartbeat once a second.
+SAMPLE_S: Final = 0.25
+SAMPLES: Final = 4
+# How often a draining worker looks whether it is empty.
+DRAIN_LOOK_S: Final = 0.02
+
+
+class Worker:
+    """One worker on the running loop, whether it has a process to itself or not.
+
+    Args:
+        index: its column on the Board.
+        workers: columns in use on this node.
+        control_path: the node's private socket.
+        last: where the last Snapshot is kept.
+        grace_s: how long exchanges in flight may take to end once :meth:`drain` was called.
+        serving: called once, when the listeners are open.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        *,
+        index: int,
+        workers: int,
+        control_path: str,
+        last: Keepsake[Snapshot],
+        grace_s: float,
+        serving: Callable[[], None],
+    ) -> None:
+        self._board = board
+        self._index = index
+        self._workers = workers
+        self._last = last
+        self._grace_s = grace_s
+        self._serving = serving
+        self._snapshot: Snapshot | None = None
+        self._lane: Lane | None = None
+        self._open = False
+        self._known = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._opener = Opener(asyncio.get_running_loop())
+        self._follower = Follower(control_path, self.learn, self.status)
+
+    def learn(self, snapshot: Snapshot) -> None:
+        """Decide by this Snapshot from now on; exchanges in flight keep the one they began with."""
+        if snapshot == self._snapshot:
+            return
+        logs.conceal(value for target in snapshot.targets for _, value in target.fields)
+        router = Router(snapshot, self._board, self._workers)
+        if self._lane is None:
+            local = Local(models_document, model_document)
+            self._lane = Lane(
+                self._board,
+                self._index,
+                router,
+                opener=self._opener,
+                local=local.answer,
+                reply=reply,
+                rest=rest_seconds,
+            )
+            self._lane.start(asyncio.get_running_loop())
+        else:
+            self._lane.swap(router)
+        self._snapshot = snapshot
+        self._known.set()
+
+    def status(self) -> frames.Serving | None:
+        """Return what control should know of this worker, None before it serves."""
+        if self._snapshot is None or not self._open:
+            return None
+        return frames.Serving(
+            worker=self._index, pid=os.getpid(), version=self._snapshot.version, draining=self._stop.is_set()
+        )
+
+    def drain(self) -> None:
+        """Stop accepting, let what is in flight end, then let :meth:`run` return. A second call changes nothing."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until :meth:`drain`.
+
+        Raises:
+            EdgeError: a listener cannot be opened.
+        """
+        self._board.beat(self._index, os.getpid(), clock.now_ns())
+        last = self._last.recall()
+        if last is not None:
+            self.learn(last)
+        following = asyncio.create_task(self._follower.run())
+        beating = asyncio.create_task(self._beat())
+        try:
+            await _either(self._known, self._stop)
+            if self._snapshot is not None and self._lane is not None:
+                await self._serve(self._snapshot, self._lane)
+        finally:
+            following.cancel()
+            beating.cancel()
+            await asyncio.gather(following, beating, return_exceptions=True)
+            if self._lane is not None:
+                self._lane.stop()
+            await self._opener.stop()
+
+    async def _serve(self, snapshot: Snapshot, lane: Lane) -> None:
+        servers = await open_listeners(asyncio.get_running_loop(), snapshot.listeners, lane.protocol)
+        self._open = True
+        # What exists now lives as long as the process; the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
+        self._follower.report()
+        self._serving()
+        await self._stop.wait()
+        for server in servers:
+            server.close()
+        lane.drain()
+        self._follower.report()
+        give_up_ns = clock.now_ns() + int(self._grace_s * _S)
+        while lane.active or lane.connections:
+            if clock.now_ns() >= give_up_ns:
+                logs.say(logs.WARNING, "exchanges were cut off: the grace is over", count=lane.active)
+                break
+            await asyncio.sleep(DRAIN_LOOK_S)
+
+    async def _beat(self) -> None:
+        """Write heartbeat and loop lag to the Board, once a second, for as long as the loop turns."""
+        while True:
+            worst_ns = 0
+            for _ in range(SAMPLES):
+                due_ns = clock.now_ns() + int(SAMPLE_S * _S)
+                await asyncio.sleep(SAMPLE_S)
+                worst_ns = max(worst_ns, clock.now_ns() - due_ns)
+            self._board.beat(self._index, os.getpid(), clock.now_ns(), worst_ns // 1000)
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(first.wait()), asyncio.create_task(second.wait())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+async def _run(launch: Launch, index: int, ready_fd: int) -> None:
+    worker = Worker(
+        Board(launch.board_fd),
+        index=index,
+        workers=launch.workers,
+        control_path=launch.control_path,
+        last=snapshot_keepsake(launch.snapshot_fd),
+        grace_s=launch.grace_s,
+        serving=lambda: say_ready(ready_fd),
+    )
+    loop = asyncio.get_running_loop()
+
+    def asked_to_stop() -> None:
+        # Should the loop ever stand still while draining, the kernel ends the process (SIGALRM's default action).
+        signal.setitimer(signal.ITIMER_REAL, launch.grace_s + 5)
+        worker.drain()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    await worker.run()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one worker process; the supervisor gives the arguments."""
+    parser = argparse.ArgumentParser(prog="python -m edge.app.worker", description=__doc__)
+    child_arguments(parser)
+    parser.add_argument("--index", type=int, required=True, help="column of the Board")
+    given = parser.parse_args(argv)
+    launch = recall_launch(given.launch)
+    leash(launch.supervisor)
+    logs.set_up(f"worker {given.index}", level=launch.log_level, form=launch.log_form)
+    uvloop.run(_run(launch, given.index, given.ready))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""How is this target, in words an operator can act on?  One Board record becomes a state, a reason and a time.
+
+A target can be several things at once (resting and open, out and drained). The state named is the one that would
+still keep it away if the others ended: what a person did by hand, then what only a person can mend, then what passes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct
+
+from edge.native import Outcome, TargetCounter, TripReason
+
+if TYPE_CHECKING:
+    from edge.native import TargetView
+    from edge.terms.snapshot import Breaker
+
+State = Literal["closed", "open", "half_open", "ramping", "resting", "out", "manual"]
+
+_S: Final = 1_000_000_000
+_MANUAL: Final = {1: "drained by hand: finishes what it has, gets nothing new", 2: "ejected by hand"}
+_OUT: Final = {
+    Outcome.REFUSED_CREDENTIAL: "the provider refused our credential or our balance (401, 402 or 403): "
+    "check the key and the account",
+    Outcome.MISCONFIGURED: "the provider does not know this model (404): check the target's name",
+}
+
+
+class TargetReport(Struct, frozen=True):
+    """One target, now. ``until_s`` is seconds from now until the state may change by itself; None: no such time."""
+
+    state: State
+    usable: bool  # a request could be given to it now, be it as a trial
+    why: str  # one sentence; "" when all is well
+    until_s: float | None
+    inflight: int
+    latency_ms: dict[str, float | None]  # per cell: "stream" (first token), "whole" (first byte); None = no data
+    error_ratio: float  # of the last ten seconds, 0..1
+    slow_ratio: float
+    volume: int  # attempts that ended in the last ten seconds
+    consecutive: int  # failures in a row
+    trips: int
+    attempts: dict[str, int]  # by outcome, those that happened
+
+
+def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
+    """Read one target's record.
+
+    Args:
+        view: what ``Board.read_target`` returned.
+        now_ns: monotonic nanoseconds.
+        policy: the breaker of the route that the target serves, for the numbers in the sentence.
+    """
+    state, why, until_ns = _state(view, now_ns, policy)
+    counts = view["counts"]
+    total, failed, slow = view["window"]
+    stream_ms, whole_ms = view["ewma_ms"]
+    waits = state in ("open", "half_open") and until_ns > now_ns
+    return TargetReport(
+        state=state,
+        usable=not waits and state not in ("resting", "out", "manual"),
+        why=why,
+        until_s=round(max(until_ns - now_ns, 0) / _S, 3) if until_ns else None,
+        inflight=view["inflight"],
+        latency_ms={"stream": round(stream_ms, 1) or None, "whole": round(whole_ms, 1) or None},
+        error_ratio=round(failed / total, 4) if total else 0.0,
+        slow_ratio=round(slow / total, 4) if total else 0.0,
+        volume=total,
+        consecutive=view["consecutive"],
+        trips=counts[TargetCounter.T_TRIPS],
+        attempts={outcome.name.lower(): counts[outcome] for outcome in Outcome if counts[outcome]},
+    )
+
+
+def _state(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str, int]:
+    """Return (state, why, monotonic ns of its end or 0)."""
+    if view["manual"]:
+        return "manual", _MANUAL.get(view["manual"], "taken out by hand"), 0
+    if view["out_until_ns"] > now_ns:
+        return "out", _OUT.get(Outcome(view["out_reason"]), "out of rotation"), view["out_until_ns"]
+    return _circuit(view, now_ns, policy)
+
+
+def _circuit(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str, int]:
+    """Return the same for a target that is neither out nor taken out by hand."""
+    if view["state"] == "open":
+        until_ns = max(view["until_ns"], view["rest_until_ns"])
+        end = "" if until_ns > now_ns else "; the next request may try it"
+        return "open", _tripped(view["trip_reason"], policy) + end, until_ns
+    if view["rest_until_ns"] > now_ns:
+        return "resting", "the provider asked for fewer requests (429)", view["rest_until_ns"]
+    if view["state"] == "half_open":
+        return "half_open", "one request is trying whether it is back", view["until_ns"]
+    ramped_ns = view["until_ns"] + policy.ramp_ns
+    if view["until_ns"] and now_ns < ramped_ns:
+        return "ramping", "back, and taking a growing share of its traffic", ramped_ns
+    return "closed", "", 0
+
+
+def _tripped(reason: int, policy: Breaker) -> str:
+    if reason == TripReason.TRIP_CONSECUTIVE:
+        return f"{policy.consecutive} failures in a row"
+    if reason == TripReason.TRIP_RATIO:
+        return f"at least {policy.ratio:.0%} of the answers of the last {policy.window_s} s were failures"
+    if reason == TripReason.TRIP_SLOW:
+        return f"at least {policy.slow:.0%} of the last {policy.window_s} s took over {policy.slow_after_ns / _S:g} s"
+    if reason == TripReason.TRIP_TRIAL:
+        return "the trial request failed"
+    if reason == TripReason.TRIP_RETRY_AFTER:
+        return "failing, and the provider said when to come back (Retry-After)"
+    return "taken out by its circuit breaker"

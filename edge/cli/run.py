@@ -1,0 +1,67 @@
+"""Start a node?  ``edge run [-c edge.yaml]``: supervisor, control and workers, until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from pathlib import Path
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
+    """Declare ``edge run``."""
+    parser = subparsers.add_parser("run", help="start a node: this is edge itself")
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="default: made from the provider keys in the environment"
+    )
+    parser.add_argument(
+        "--workers", type=_workers, metavar="N", help="processes that carry traffic; 0: everything in one process"
+    )
+    parser.add_argument(
+        "--grace",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long to wait for exchanges when stopped (30)",
+    )
+    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the addresses as JSON when all is up")
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default=os.environ.get("EDGE_LOG_LEVEL", "info")
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("auto", "console", "json"),
+        default=os.environ.get("EDGE_LOG_FORMAT", "auto"),
+        help="auto: for people on a terminal, else JSON lines",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Run the node; return its exit status."""
+    from edge.app.start import Options  # noqa: PLC0415
+    from edge.app.start import run as run_node
+
+    options = Options(
+        config=asked.config,
+        workers=asked.workers,
+        grace_s=asked.grace,
+        ready_file=asked.ready_file,
+        log_level=asked.log_level,
+        log_form=asked.log_format,
+    )
+    return run_node(options, os.environ)
+
+
+def _workers(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 64:  # noqa: PLR2004  # the Board's columns
+        raise argparse.ArgumentTypeError("0 to 64 workers are possible")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError("seconds, 0 or more")
+    return number

@@ -1,0 +1,72 @@
+"""In what words do control and a worker speak?  Length-prefixed msgpack over the node's private socket.
+
+A frame is a 4-byte big-endian length and one tagged message. Both ends are the same build of the same program, started
+by the same supervisor, so there is no negotiation: a message that does not decode ends the connection.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Struct
+
+from edge.errors import EdgeError
+from edge.terms.snapshot import Snapshot  # noqa: TC001  # msgspec reads the annotation at run time
+
+if TYPE_CHECKING:
+    import asyncio
+
+# A Snapshot of ten thousand targets is about 5 MiB; more than this is not one of our messages.
+LONGEST: Final = 256 * 1024 * 1024
+_LENGTH: Final = struct.Struct("!I")
+
+
+class Publish(Struct, frozen=True, tag="publish"):
+    """Control to worker: decide by this from now on."""
+
+    snapshot: Snapshot
+
+
+class Serving(Struct, frozen=True, tag="serving"):
+    """Worker to control: my listeners are open and I decide by this version; or they were, and I am draining."""
+
+    worker: int
+    pid: int
+    version: int
+    draining: bool = False
+
+
+class FrameError(EdgeError):
+    """The peer sent something that is not one of our messages."""
+
+    kind = "bad_frame"
+
+
+Message = Publish | Serving
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as one frame."""
+    body = _encoder.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+async def read(reader: asyncio.StreamReader) -> Message:
+    """Return the next message.
+
+    Raises:
+        FrameError: it is too long or not a message.
+        asyncio.IncompleteReadError: the peer is gone.
+    """
+    (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+    if length > LONGEST:
+        raise FrameError(f"a frame of {length} bytes, over the limit of {LONGEST}")
+    body = await reader.readexactly(length)
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise FrameError(str(error)) from error

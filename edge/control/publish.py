@@ -1,0 +1,68 @@
+"""How do workers learn what is true?  They connect; they get the current Snapshot whole, then every later one whole."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from edge.control import frames
+from edge.telemetry import logs
+
+if TYPE_CHECKING:
+    import socket
+
+    from edge.terms.snapshot import Snapshot
+
+
+class Publisher:
+    """Serves the Snapshot on the node's private socket, and knows which version each worker serves by.
+
+    ``serving`` maps a worker's index to its last :class:`~edge.control.frames.Serving`; a worker whose connection has
+    ended is not in it.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.serving: dict[int, frames.Serving] = {}
+        self._frame = frames.encode(frames.Publish(snapshot))
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept workers on a listening AF_UNIX socket, which stays the caller's to close."""
+        self._server = await asyncio.start_unix_server(self._serve, sock=sock)
+
+    async def stop(self) -> None:
+        """Close every worker's connection; they keep serving and connect again to whoever listens next."""
+        if self._server is not None:
+            self._server.close()
+        for writer in tuple(self._writers):
+            writer.close()
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Send a new Snapshot to every connected worker. One that cannot take it is cut off and asks again."""
+        self.snapshot = snapshot
+        self._frame = frames.encode(frames.Publish(snapshot))
+        for writer in tuple(self._writers):
+            writer.write(self._frame)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        worker: int | None = None
+        self._writers.add(writer)
+        try:
+            writer.write(self._frame)
+            while True:
+                message = await frames.read(reader)
+                if not isinstance(message, frames.Serving):
+                    raise frames.FrameError(f"a worker sent {type(message).__name__}")  # noqa: TRY301
+                worker = message.worker
+                self.serving[worker] = message
+        except (asyncio.IncompleteReadError, ConnectionError):
+            logs.say(logs.DEBUG, "a worker's connection ended", worker=worker)
+        except frames.FrameError as error:
+            logs.say(logs.ERROR, "a worker sent a bad message; its connection is closed", error=str(error))
+        finally:
+            self._writers.discard(writer)
+            if worker is not None:
+                self.serving.pop(worker, None)
+            writer.close()

@@ -1,0 +1,63 @@
+"""What does a listener answer itself?  The list of models, one model, and whether anybody is there.
+
+Documents are written once per Snapshot, not per request. What a model looks like is another room's knowledge
+(edge.routing.table) and is handed in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+from edge.listen import reply
+from edge.native import Door
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.listen.reply import Fields, Problem
+    from edge.terms.snapshot import Snapshot
+
+_MODELS: Final = b"/v1/models"
+_JSON: Final[Fields] = [(b"content-type", b"application/json")]
+_HEALTHY: Final = b'{"status":"ok"}'
+
+
+class Local:
+    """Answers for one worker.
+
+    Args:
+        models: the JSON list of a Snapshot's models.
+        model: the JSON of one of them by name; None when there is none.
+    """
+
+    def __init__(self, models: Callable[[Snapshot], bytes], model: Callable[[Snapshot, str], bytes | None]) -> None:
+        self._models = models
+        self._model = model
+        self._list_of: Snapshot | None = None
+        self._list = b""
+
+    def answer(self, door: int, _method: bytes, path: bytes, snapshot: Snapshot) -> Problem:
+        """Return (status, fields, body); the body of a HEAD is left out by the wire.
+
+        Args:
+            door: native.router.Door of the path.
+            _method: GET or HEAD, which the data path has made sure of.
+            path: as sent, without the query.
+            snapshot: what this exchange decides by.
+        """
+        if door == Door.DOOR_HEALTH:
+            return 200, _JSON, _HEALTHY
+        name = unquote_to_bytes(path[len(_MODELS) + 1 :])
+        if not name:
+            return 200, _JSON, self._list_for(snapshot)
+        text = name.decode("utf-8", "replace")
+        one = self._model(snapshot, text)
+        if one is None:
+            return reply.problem("unknown_model", text)
+        return 200, _JSON, one
+
+    def _list_for(self, snapshot: Snapshot) -> bytes:
+        if self._list_of is not snapshot:
+            self._list_of, self._list = snapshot, self._models(snapshot)
+        return self._list

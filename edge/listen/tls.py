@@ -1,0 +1,39 @@
+"""What does a listener prove, and whom does it ask?  Server certificate, client certificates on demand, TLS 1.2 up."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from edge.errors import ConfigInvalidError
+
+if TYPE_CHECKING:
+    from edge.terms.snapshot import ListenTls
+
+ALPN: Final = ["http/1.1"]
+
+
+def server_context(tls: ListenTls) -> ssl.SSLContext:
+    """Return the SSLContext of a listener.
+
+    Raises:
+        ConfigInvalidError: a named file is missing or is not what it should be.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(ALPN)
+    try:
+        context.load_cert_chain(tls.cert, tls.key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigInvalidError(
+            [f"listen: tls: cert {tls.cert} with key {tls.key} cannot be used: {error.strerror or error}"]
+        ) from error
+    if tls.client_ca is not None:
+        try:
+            context.load_verify_locations(tls.client_ca)
+        except OSError as error:
+            raise ConfigInvalidError(
+                [f"listen: tls: client_ca {tls.client_ca} cannot be used: {error.strerror or error}"]
+            ) from error
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

@@ -1,0 +1,126 @@
+"""What does a process of edge say, and to whom?  One line per event: for people on a terminal, JSON for machines.
+
+A line is a sentence plus facts: ``say(INFO, "worker serves", worker=0, pid=17)``. Credentials never reach a line:
+whoever learns a secret calls :func:`conceal`, and every line is searched for it before it is written, tracebacks
+included. Nothing here is called per request.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DEBUG: Final = logging.DEBUG
+INFO: Final = logging.INFO
+WARNING: Final = logging.WARNING
+ERROR: Final = logging.ERROR
+
+Form = Literal["auto", "console", "json"]
+
+# Shorter values (an empty key, "x", "test") would blank out ordinary words in unrelated lines.
+_SHORTEST_SECRET: Final = 8
+_LOG: Final = logging.getLogger("edge")
+_LETTERS: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "WARN", logging.ERROR: "ERROR"}
+_secrets: set[str] = set()
+
+
+def conceal(secrets: Iterable[str]) -> None:
+    """Write ``***`` in place of each of these from now on, in every line of this process."""
+    for secret in secrets:
+        # A field such as "Bearer KEY" is dangerous through its last word alone.
+        for part in (secret, secret.rpartition(" ")[2]):
+            if len(part) >= _SHORTEST_SECRET:
+                _secrets.add(part)
+
+
+def without_secrets(text: str) -> str:
+    """Return the text with every concealed value replaced."""
+    for secret in _secrets:
+        if secret in text:
+            text = text.replace(secret, "***")
+    return text
+
+
+def say(level: int, sentence: str, /, **facts: object) -> None:
+    """Log one event: a sentence that stands alone, and the facts a machine would want from it."""
+    _LOG.log(level, sentence, extra={"facts": facts})
+
+
+def say_failure(sentence: str, error: BaseException, /, **facts: object) -> None:
+    """Log an unexpected exception with its traceback: something that should not happen and is a defect here."""
+    _LOG.error(sentence, exc_info=error, extra={"facts": facts})
+
+
+def _facts(record: logging.LogRecord) -> Mapping[str, Any]:
+    facts = record.__dict__.get("facts")
+    return facts if isinstance(facts, dict) else {}
+
+
+class _Console(logging.Formatter):
+    """``12:00:01 WARN  worker 0: sentence  key=value`` for a terminal."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self._who = who
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        line = f"{clock} {_LETTERS.get(record.levelno, record.levelname):5} {self._who}: {record.getMessage()}"
+        line += "".join(f"  {name}={value}" for name, value in _facts(record).items())
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return without_secrets(line)
+
+
+class _Json(logging.Formatter):
+    """One JSON object per line, times in UTC to the millisecond."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__()
+        self._who = who
+
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, object] = {
+            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "process": self._who,
+            "message": record.getMessage(),
+        }
+        for name, value in _facts(record).items():
+            line[name if name not in line else f"{name}_"] = value
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return without_secrets(msgspec.json.encode(line, enc_hook=str).decode())
+
+
+def set_up(who: str, *, level: str = "info", form: Form = "auto", stream: IO[str] | None = None) -> None:
+    """Direct everything this process logs, third parties included, to one stream (stderr by default).
+
+    Args:
+        who: name of this process, e.g. ``"worker 0"``.
+        level: ``debug``, ``info``, ``warning`` or ``error``.
+        form: ``auto`` is ``console`` on a terminal, else ``json``.
+        stream: where to write.
+
+    Raises:
+        ValueError: the level is none of the four.
+    """
+    out = stream if stream is not None else sys.stderr
+    levels = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
+    if level.lower() not in levels:
+        raise ValueError(f"log level {level!r} is unknown; use one of {', '.join(levels)}")
+    people = form == "console" or (form == "auto" and out.isatty())
+    sink = logging.StreamHandler(out)
+    sink.setFormatter(_Console(who) if people else _Json(who))
+    root = logging.getLogger()
+    root.handlers[:] = [sink]
+    root.setLevel(WARNING)
+    _LOG.setLevel(levels[level.lower()])

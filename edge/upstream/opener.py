@@ -1,0 +1,162 @@
+"""How does a native pool get one more connection?  It asks here; a task opens it and hands the transport over.
+
+One task per connection, none per request. Every way to fail ends in one call of ``pool.failed`` with a reason that a
+person can act on; the third-party exceptions stop here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING, Protocol
+
+from edge import clock
+from edge.telemetry import logs
+from edge.upstream.resolver import Address, Resolver
+from edge.upstream.tls import TlsContexts, TlsError
+
+if TYPE_CHECKING:
+    from edge.terms.snapshot import Target
+
+_S = 1_000_000_000
+
+
+class ConnectionPool(Protocol):
+    """What the opener needs of native.pool.ConnectionPool."""
+
+    @property
+    def plan(self) -> Target:
+        """Where to connect and how to verify it."""
+
+    @property
+    def connect_ns(self) -> int:
+        """Nanoseconds that opening one connection may take, all addresses together."""
+
+    def protocol(self) -> asyncio.BaseProtocol:
+        """Return a protocol that registers itself with the pool when it is connected."""
+
+    def failed(self, reason: str, timed_out: bool) -> None:  # called by position, as compiled code is
+        """Take note that no connection came of it."""
+
+
+class Opener:
+    """Opens upstream connections of one worker on the running loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._resolver = Resolver()
+        self._contexts = TlsContexts()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, pool: ConnectionPool) -> None:
+        """Start opening one connection for the pool; it ends in ``connection_made`` or in ``pool.failed``."""
+        task = self._loop.create_task(self._open(pool))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Give up what is being opened, and wait until nothing is."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _open(self, pool: ConnectionPool) -> None:
+        deadline_ns = clock.now_ns() + pool.connect_ns
+        reason, timed_out = "cancelled", False
+        try:
+            reason = await self._try_addresses(pool, deadline_ns)
+        except TimeoutError:
+            reason, timed_out = f"no connection within {pool.connect_ns / _S:g} s", True
+        except (OSError, TlsError) as error:
+            reason = explain(error)
+        except Exception as error:  # noqa: BLE001  # a pool that is not told would wait for ever
+            logs.say_failure("opening a connection failed in an unforeseen way", error, target=pool.plan.id)
+            reason = type(error).__name__
+        finally:
+            if reason:
+                pool.failed(reason, timed_out)
+
+    async def _try_addresses(self, pool: ConnectionPool, deadline_ns: int) -> str:
+        """Connect to the first address that answers; return "" or why the last one did not.
+
+        Raises:
+            TimeoutError: the deadline passed.
+        """
+        plan = pool.plan
+        context = self._contexts.get(plan.tls) if plan.tls is not None else None
+        async with asyncio.timeout(pool.connect_ns / _S):
+            addresses = await self._resolver.addresses(plan.host)
+        reason = ""
+        for index, address in enumerate(addresses):
+            left_ns = deadline_ns - clock.now_ns()
+            if left_ns <= 0:
+                raise TimeoutError
+            try:
+                # A black-holed address must leave time for the others: an equal share of what is left.
+                async with asyncio.timeout(left_ns / (len(addresses) - index) / _S):
+                    sock = await self._connect(address, plan.port)
+            except TimeoutError:
+                if index == len(addresses) - 1:
+                    raise
+                reason = f"{address.host} did not answer"
+            except OSError as error:
+                reason = explain(error)
+            else:
+                return await self._hand_over(pool, sock, context, deadline_ns)
+        return reason
+
+    async def _connect(self, address: Address, port: int) -> socket.socket:
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.sock_connect(sock, (address.host, port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _hand_over(
+        self, pool: ConnectionPool, sock: socket.socket, context: ssl.SSLContext | None, deadline_ns: int
+    ) -> str:
+        """Let the pool's protocol take the connected socket; the TLS handshake happens here.
+
+        No asyncio timeout surrounds this: cancelling between ``connection_made`` and our return would report one
+        connection as both made and failed. The handshake carries its own limit, and ``connection_made`` follows it.
+        """
+        left_s = (deadline_ns - clock.now_ns()) / _S
+        if left_s <= 0:
+            sock.close()
+            raise TimeoutError
+        try:
+            if context is None or pool.plan.tls is None:
+                await self._loop.create_connection(pool.protocol, sock=sock)
+            else:
+                await self._loop.create_connection(
+                    pool.protocol,
+                    sock=sock,
+                    ssl=context,
+                    server_hostname=pool.plan.tls.server_name,
+                    ssl_handshake_timeout=left_s,
+                )
+        except ConnectionAbortedError as error:  # how event loops report a handshake that took too long
+            if clock.now_ns() >= deadline_ns:
+                raise TimeoutError from error
+            raise
+        return ""
+
+
+def explain(error: BaseException) -> str:
+    """Return the shortest sentence that tells an operator what is wrong with the upstream's address or certificate."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, ConnectionResetError):
+        return "connection reset while connecting"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,112 @@
+"""Which addresses does a name have now?  One look-up for many connections, and an old answer rather than none.
+
+``getaddrinfo`` does not tell a record's time to live, so answers are kept for a short, fixed time. When a look-up
+fails, the last good answer is used for as long as nothing better is known: a resolver's outage is not the provider's.
+
+The configuration refuses hosts that must never be called (a cloud's metadata service, link-local addresses); a name
+that leads to one of them is refused here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from ipaddress import ip_address
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from edge import clock
+from edge.config.addresses import forbidden
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Long enough to spare the resolver under load, short enough to follow a provider that moves (their own records say
+# 30 to 300 s).
+KEEP_NS: Final = 30 * 1_000_000_000
+# After a failed look-up, how long the failure (or the old answer) stands before the next try.
+RETRY_NS: Final = 1_000_000_000
+
+
+class Address(NamedTuple):
+    """One numeric address to connect to."""
+
+    family: socket.AddressFamily
+    host: str
+
+
+class _Answer(NamedTuple):
+    addresses: tuple[Address, ...]
+    until_ns: int
+    error: OSError | None
+
+
+class Resolver:
+    """Resolves names on this loop; concurrent callers of one name share one look-up.
+
+    At most ``capacity`` names are kept; when it is full, the answer that expires first is dropped.
+    """
+
+    def __init__(self, *, capacity: int = 1024) -> None:
+        self._capacity = capacity
+        self._answers: dict[str, _Answer] = {}
+        self._running: dict[str, asyncio.Task[_Answer]] = {}
+
+    async def addresses(self, host: str) -> Sequence[Address]:
+        """Return the addresses of ``host``, families alternating (RFC 8305 section 4), the system's choice first.
+
+        Raises:
+            OSError: the name cannot be resolved, and never could since this process began.
+        """
+        literal = _literal(host)
+        if literal is not None:
+            return (literal,)
+        answer = self._answers.get(host)
+        if answer is None or answer.until_ns <= clock.now_ns():
+            task = self._running.get(host)
+            if task is None:
+                task = asyncio.get_running_loop().create_task(self._look_up(host))
+                self._running[host] = task
+                task.add_done_callback(lambda _: self._running.pop(host, None))
+            # shield: one caller's deadline must not cancel the look-up that others wait for
+            answer = await asyncio.shield(task)
+        if not answer.addresses:
+            raise answer.error or OSError(f"{host} has no addresses")
+        return answer.addresses
+
+    async def _look_up(self, host: str) -> _Answer:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except OSError as error:
+            old = self._answers.get(host)
+            answer = _Answer(old.addresses if old is not None else (), clock.now_ns() + RETRY_NS, error)
+        else:
+            allowed = _allowed(_alternate(found))
+            refused = None if allowed else OSError(f"{host} leads to an address that is never called")
+            answer = _Answer(allowed, clock.now_ns() + KEEP_NS, refused)
+        if len(self._answers) >= self._capacity and host not in self._answers:
+            del self._answers[min(self._answers, key=lambda name: self._answers[name].until_ns)]
+        self._answers[host] = answer
+        return answer
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return Address(socket.AF_INET6 if address.version == 6 else socket.AF_INET, host)  # noqa: PLR2004
+
+
+def _allowed(addresses: Sequence[Address]) -> tuple[Address, ...]:
+    return tuple(address for address in addresses if not forbidden(address.host))
+
+
+def _alternate(found: Sequence[tuple[int, int, int, str, tuple[object, ...]]]) -> tuple[Address, ...]:
+    unique = list(dict.fromkeys(Address(socket.AddressFamily(family), str(where[0])) for family, *_, where in found))
+    if not unique:
+        return ()
+    first = [address for address in unique if address.family == unique[0].family]
+    other = [address for address in unique if address.family != unique[0].family]
+    return tuple(address for address in chain.from_iterable(zip_longest(first, other)) if address is not None)
