@@ -23,7 +23,7 @@ _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE: Final = re.compile(r"[!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?|")
 # Framing and routing are edge's own business; a copy from the configuration would be a second opinion.
 _OWN_FIELDS: Final = frozenset(
-    [
+    (
         "connection",
         "content-length",
         "expect",
@@ -34,7 +34,7 @@ _OWN_FIELDS: Final = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
-    ]
+    )
 )
 
 

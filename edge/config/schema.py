@@ -114,7 +114,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     tls: Annotated[UpstreamTls, about("How to verify it when base_url is https.")] = UpstreamTls()
     max_connections: Annotated[
-        int, about("Most connections to each of its targets, per worker; more requests wait or go elsewhere.", low=1)
+        int, about("Most connections to each of its targets, per worker; more requests wait for one.", low=1)
     ] = 256
     max_inflight: Annotated[
         int,
@@ -266,7 +266,11 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
     body: Annotated[Size, about("Largest request body of a model; over it 413.", low=1024)] = 32 * 1024**2
     answer: Annotated[
-        Size, about("Largest whole answer of a model, held and checked before it is sent; over it 502.", low=1024)
+        Size,
+        about(
+            "Largest whole answer of a model that is held and checked before it is sent; larger ones are relayed unchecked.",
+            low=1024,
+        ),
     ] = 32 * 1024**2
     header_bytes: Annotated[Size, about("Largest head of a request; over it 431.", low=1024, high=1024**2)] = 64 * 1024
     header_count: Annotated[int, about("Most header fields of a request; over it 431.", low=8, high=1000)] = 100
@@ -301,8 +305,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     listen: Annotated[tuple[Listen, ...], about("Addresses that clients connect to.")] = (Listen(),)
     admin: Annotated[Admin, about("Status, metrics and health, for operators.")] = Admin()
     providers: Annotated[dict[str, Provider], about("Who answers models, by name.")] = field(default_factory=dict)
-    models: Annotated[dict[str, Model], about("What clients ask for, by name.")] = field(default_factory=dict)
     defaults: Annotated[Defaults, about("What every model and service starts from.")] = Defaults()
+    models: Annotated[dict[str, Model], about("What clients ask for, by name.")] = field(default_factory=dict)
     services: Annotated[dict[str, Service], about("Internal services, by name.")] = field(default_factory=dict)
     limits: Annotated[Limits, about("Bounds on what clients may ask of this node.")] = Limits()
 

@@ -1,0 +1,152 @@
+"""Which parts of the documents are said by the code?  ``python -m docs.generate`` writes them; a test compares them.
+
+A part stands between ``<!-- from the code: NAME -->`` and ``<!-- end -->``; everything around it is written by hand.
+"""
+
+# ruff: noqa: INP001  # a script beside the documents, not a package
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge.balance.outcomes import ACTIONS, ROWS, Row
+from edge.config.schema import Config
+from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
+from edge.config.show import plain
+from edge.providers import KNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HERE: Final = Path(__file__).parent
+PART: Final = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def fields() -> str:
+    """Every section and field of edge.yaml."""
+    seen: set[object] = set()
+    return "\n".join(_sections("", section_of(Config), seen))
+
+
+def statuses() -> str:
+    """What each status means, in the three variants."""
+    lines = [
+        "| status | model | `provider/model` chosen by the caller | service | why |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in ROWS:
+        actions = " | ".join(ACTIONS[code] for code in (row.model, row.wildcard, row.service))
+        lines.append(f"| {_span(row)} | {actions} | {row.why} |")
+    return "\n".join(lines) + "\n"
+
+
+def hints() -> str:
+    """What bodies say that statuses do not."""
+    lines = [
+        "| provider | status | text in the body | model | chosen by the caller |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for provider in KNOWN.values():
+        for hint in provider.hints:
+            actions = f"{ACTIONS[hint.action]} | {ACTIONS[hint.wildcard]}"
+            lines.append(f"| {provider.name} | {hint.status} | `{hint.needle.decode()}` | {actions} |")
+    return "\n".join(lines) + "\n"
+
+
+def providers() -> str:
+    """What is known of each provider."""
+    lines = [
+        "| name | base URL | jurisdiction | capabilities | free probe | from the environment |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for known in KNOWN.values():
+        variables = ", ".join(f"`{name}`" for name in (*known.key_variables, known.url_variable))
+        probe = f"`GET {known.probe}`" if known.probe else "none in this dialect"
+        offered = ", ".join(known.capabilities)
+        lines.append(
+            f"| {known.name} | `{known.base_url}` | {known.jurisdiction} | {offered} | {probe} | {variables} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+PARTS: Final[dict[str, Callable[[], str]]] = {
+    "fields": fields,
+    "statuses": statuses,
+    "hints": hints,
+    "providers": providers,
+}
+
+
+def filled(text: str) -> str:
+    """Return a document with every part as the code says it now."""
+    return PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[3]}", text)
+
+
+def documents() -> list[Path]:
+    """Return the documents that have such parts."""
+    return [path for path in sorted(HERE.glob("*.md")) if PART.search(path.read_text(encoding="utf-8"))]
+
+
+def _span(row: Row) -> str:
+    return str(row.first) if row.first == row.last else f"{row.first}-{row.last}"
+
+
+def _sections(path: str, section: Section, seen: set[object]) -> Iterator[str]:
+    seen.add(section.type)
+    yield f"### {f'`{path}`' if path else 'The file'}\n"
+    yield section.sentence + "\n"
+    yield "| key | written as | default | what it does |"
+    yield "| --- | --- | --- | --- |"
+    for field in section.fields:
+        yield f"| `{field.name}` | {_written(field.shape)} | {_default(field)} | {field.sentence} |"
+    yield ""
+    for field in section.fields:
+        inner, under = field.shape, f"{path}.{field.name}".lstrip(".")
+        if isinstance(inner, Table):
+            inner, under = inner.item, f"{under}.NAME"
+        elif isinstance(inner, Sequence):
+            inner, under = inner.item, f"{under}[]"
+        if isinstance(inner, Section) and inner.type not in seen:
+            yield from _sections(under, inner, seen)
+
+
+def _written(shape: Shape) -> str:
+    match shape:
+        case Scalar(kind="choice", choices=choices):
+            return " or ".join(f"`{choice}`" for choice in choices)
+        case Scalar(kind=kind):
+            named = {"flag": "true or false", "integer": "whole number", "path": "file", "share": "percentage"}
+            return named.get(kind, kind)
+        case Section():
+            return "text or section" if shape.short else "section"
+        case Table():
+            return f"{_written(shape.item)} by name"
+        case Sequence():
+            return f"list of {_written(shape.item)}"
+
+
+def _default(field: Field) -> str:
+    if field.required:
+        return "required"
+    if not isinstance(field.shape, Scalar):
+        return ""
+    if callable(field.default_factory):
+        return "from the machine"
+    default = field.make_default()
+    if default in (None, ""):
+        return ""
+    return f"`{str(plain(default, field.shape)).lower() if isinstance(default, bool) else plain(default, field.shape)}`"
+
+
+def main() -> int:
+    """Write the parts into the documents."""
+    for path in documents():
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

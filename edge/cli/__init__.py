@@ -1,0 +1,1 @@
+"""What does a person type?  One module per subcommand; ``main`` only finds them."""

@@ -1,0 +1,64 @@
+"""Would edge start with this file?  ``edge check FILE``: every problem, with its line, its path and what to write."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge.config.problems import Problem
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
+    """Declare ``edge check``."""
+    parser = subparsers.add_parser("check", help="say everything that is wrong with a configuration file")
+    parser.add_argument("file", nargs="?", default="edge.yaml", help="default: edge.yaml")
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Print the problems; 1 when one of them keeps edge from starting."""
+    from edge.config.check import check  # noqa: PLC0415
+    from edge.config.load import read  # noqa: PLC0415
+    from edge.config.problems import errors  # noqa: PLC0415
+    from edge.providers import KNOWN  # noqa: PLC0415
+
+    document = read(asked.file)
+    problems = check(document, KNOWN)
+    refused = len(errors(problems))
+    _print(problems, document.source)
+    warned = len(problems) - refused
+    if refused:
+        print(f"{document.source}: {_count(refused, 'error')}, {_count(warned, 'warning')}", file=sys.stderr)
+        return 1
+    models, services = len(document.config.models), len(document.config.services)
+    said = f"{document.source}: fine: {_count(models, 'model')}, {_count(services, 'service')}"
+    print(said + (f", {_count(warned, 'warning')}" if warned else ""))
+    return 0
+
+
+def _print(problems: list[Problem], source: str) -> None:
+    """Print one problem a line; in colour on a terminal, plain text elsewhere, so that editors can jump to the line."""
+    if not sys.stdout.isatty():
+        for problem in problems:
+            print(problem.text(source))
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from edge.config.problems import spell  # noqa: PLC0415
+
+    console: Any = Console(highlight=False, soft_wrap=True)
+    for problem in problems:
+        style = "bold red" if problem.severity == "error" else "yellow"
+        line = Text(f"{source}:{problem.line} " if problem.line else f"{source} ", style="dim")
+        line.append(f"{spell(problem.path)} ", style="bold")
+        line.append(problem.severity, style=style)
+        line.append(f" {problem.sentence}")
+        console.print(line)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,50 @@
+"""What holds, and what may be written?  ``edge config show`` and ``edge config schema``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``edge config show`` and ``edge config schema``."""
+    parser = subparsers.add_parser("config", help="show the effective configuration, or the schema of the file")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    show = actions.add_parser("show", help="the effective whole as YAML, secrets hidden")
+    show.add_argument("-c", "--config", metavar="FILE", help="default: what the environment's keys make")
+    show.set_defaults(run=run_show)
+    schema = actions.add_parser("schema", help="a JSON Schema of edge.yaml, for editors")
+    schema.set_defaults(run=run_schema)
+
+
+def run_show(asked: argparse.Namespace) -> int:
+    """Print the effective configuration."""
+    from edge.config import effective  # noqa: PLC0415
+    from edge.config.load import from_environment, load  # noqa: PLC0415
+    from edge.config.show import show  # noqa: PLC0415
+    from edge.providers import KNOWN  # noqa: PLC0415
+
+    config = load(asked.config) if asked.config else from_environment(os.environ, KNOWN)
+    if config is None:
+        variables = ", ".join(provider.key_variables[0] for provider in KNOWN.values())
+        print(
+            f"edge: no file (-c FILE) and none of {variables}: edge run would start simulated providers",
+            file=sys.stderr,
+        )
+        return 1
+    print(show(effective.whole(config, KNOWN)), end="")
+    return 0
+
+
+def run_schema(_: argparse.Namespace) -> int:
+    """Print the JSON Schema."""
+    import json  # noqa: PLC0415
+
+    from edge.config.show import json_schema  # noqa: PLC0415
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0

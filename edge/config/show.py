@@ -1,0 +1,98 @@
+"""What holds in the end, and what could be written?  The configuration as YAML without secrets, and its JSON Schema."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import yaml
+from msgspec import NODEFAULT
+
+from edge.config import units
+from edge.config.schema import Config
+from edge.config.shape import Scalar, Section, Sequence, Shape, Table, section_of
+from edge.config.words import KINDS
+
+if TYPE_CHECKING:
+    from edge.config.shape import Field
+
+HIDDEN: Final = "***"
+_PATTERNS: Final = {
+    "duration": units.DURATION_PATTERN,
+    "size": units.SIZE_PATTERN,
+    "share": units.SHARE_PATTERN,
+}
+_JSON_TYPES: Final = {"integer": "integer", "number": "number", "flag": "boolean"}
+# The environment may fill in any value, so an editor must let its mark pass everywhere.
+_FILLED: Final = {"type": "string", "pattern": r"\$\{"}
+
+
+def show(config: Config) -> str:
+    """Return the configuration as YAML: everything, defaults included. A secret is ``***``, whatever its length."""
+    tree = plain(config, section_of(Config))
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+
+def plain(value: Any, shape: Shape) -> Any:
+    """Return a value as an operator would write it, as plain lists, mappings, text and numbers."""
+    match shape:
+        case Scalar(kind="secret"):
+            return HIDDEN if value else ""
+        case Scalar(kind=kind):
+            return KINDS[kind][1](value) if kind in _PATTERNS else value
+        case Section():
+            pairs = ((field, getattr(value, field.name)) for field in shape.fields)
+            return {field.name: plain(item, field.shape) for field, item in pairs if item is not None}
+        case Table():
+            return {name: plain(item, shape.item) for name, item in value.items()}
+        case Sequence():
+            return [plain(item, shape.item) for item in value]
+
+
+def json_schema() -> dict[str, Any]:
+    """Return a JSON Schema (2020-12) of edge.yaml for editors, with every field's sentence and default."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "edge.yaml",
+        **_schema(section_of(Config)),
+    }
+
+
+def _schema(shape: Shape) -> dict[str, Any]:
+    match shape:
+        case Scalar():
+            return _scalar(shape)
+        case Section():
+            section = {
+                "type": "object",
+                "description": shape.sentence,
+                "additionalProperties": False,
+                "properties": {field.name: _field(field) for field in shape.fields},
+                "required": [field.name for field in shape.fields if field.required],
+            }
+            return {"anyOf": [{"type": "string"}, section]} if shape.short else section
+        case Table():
+            return {"type": "object", "additionalProperties": _schema(shape.item)}
+        case Sequence():
+            return {"type": "array", "items": _schema(shape.item)}
+
+
+def _scalar(scalar: Scalar) -> dict[str, Any]:
+    if scalar.kind in _PATTERNS:
+        return {"type": "string", "pattern": f"{_PATTERNS[scalar.kind]}|\\$\\{{"}
+    if scalar.kind == "choice":
+        return {"anyOf": [{"enum": list(scalar.choices)}, _FILLED]}
+    if scalar.kind not in _JSON_TYPES:
+        return {"type": "string"}
+    bounds = {"minimum": scalar.low, "maximum": scalar.high, "exclusiveMinimum": scalar.above}
+    number = {"type": _JSON_TYPES[scalar.kind]} | {name: bound for name, bound in bounds.items() if bound is not None}
+    return {"anyOf": [number, _FILLED]}
+
+
+def _field(field: Field) -> dict[str, Any]:
+    schema = {**_schema(field.shape), "description": field.sentence}
+    # Defaults that are made on the machine (the host name, the number of CPUs) are not the schema's.
+    if isinstance(field.shape, Scalar) and not field.required and field.default_factory is NODEFAULT:
+        default = field.make_default()
+        if default is not None:
+            schema["default"] = plain(default, field.shape)
+    return schema
