@@ -6,7 +6,7 @@ as floats, time and chance are arguments, so every rule can be tested without wa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 from msgspec import Struct
@@ -31,6 +31,7 @@ Kind = Literal[
     "capability",  # one path or one kind of request fails while the others are fine
     "capacity",  # over `limit` at once answers wait delay_s per excess request; over twice `limit` they get status
 ]
+KINDS: tuple[str, ...] = get_args(Kind)
 Place = Literal["start", "head", "middle"]
 Asked = Literal["any", "stream", "json", "tools", "image"]
 
@@ -235,6 +236,10 @@ def decode(body: bytes) -> tuple[Fault, ...]:
         given = msgspec.json.decode(body)
         if given in ({"kind": "none"}, None, []):
             return ()
-        return msgspec.convert(given if isinstance(given, list) else [given], tuple[Fault, ...])
+        several = given if isinstance(given, list) else [given]
+        for one in several:
+            if isinstance(one, dict) and one.get("kind") not in KINDS:
+                raise ValueError(f"not a fault: kind {one.get('kind')!r} is not one of: {', '.join(KINDS)}, none")
+        return msgspec.convert(several, tuple[Fault, ...])
     except msgspec.MsgspecError as fault:  # msgspec's sentences name the JSON path
         raise ValueError(f"not a fault: {fault}") from fault

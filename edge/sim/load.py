@@ -135,7 +135,7 @@ class Load:
             async with asyncio.timeout(self._timeout_s):  # the SDK's own limits one read, not the whole answer
                 await (self._stream(seen) if stream else self._whole(seen))
         except Exception as fault:  # noqa: BLE001 (whatever an application would see is a failure to count)
-            reason = f"{type(fault).__name__}: {fault}".splitlines()[0][:160]
+            reason = f"{type(fault).__name__}: {fault}".splitlines()[0].removesuffix(": ")[:160]
         finally:
             self._free.release()
         took_s = _now_s() - began_s

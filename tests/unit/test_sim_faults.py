@@ -116,7 +116,8 @@ def test_one_fault_or_a_list_is_read() -> None:
     ("body", "said"),
     [
         (b"{", "not a fault"),
-        (b'{"kind": "earthquake"}', r"earthquake.*\$\[0\]\.kind"),
+        (b'{"kind": "earthquake"}', "'earthquake' is not one of: latency, .*capacity, none"),
+        (b'{"kind": "error", "at": 3}', r"\$\[0\]\.at"),
         (b'{"kind": "error", "stauts": 500}', "stauts"),
         (b'{"kind": "error", "rate": 2}', "share between 0 and 1"),
         (b'{"kind": "error", "status": 200}', "400 to 599"),

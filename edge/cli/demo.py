@@ -1,0 +1,139 @@
+"""Does it work?  ``edge demo``: a provider slows down, black-holes and comes back while a real SDK client watches."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge.sim.demo import Summary, View
+    from edge.sim.load import Load
+
+RECENT = 40  # requests that the live median looks at
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
+    """Declare ``edge demo``."""
+    parser = subparsers.add_parser("demo", help="watch an outage that an application does not notice (about 40 s)")
+    parser.add_argument("--fast", action="store_true", help="about 12 s")
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Play it; 1 when a request through edge failed."""
+    import msgspec  # noqa: PLC0415
+
+    from edge.sim import demo  # noqa: PLC0415
+
+    plan = demo.phases(fast=asked.fast)
+    if asked.json:
+        summary = asyncio.run(demo.run(plan, lambda _: None))
+        print(msgspec.json.encode(summary).decode())
+    else:
+        summary = _watch(plan)
+    return 1 if summary.failed or not summary.requests else 0
+
+
+def _watch(plan: tuple[Any, ...]) -> Summary:
+    """Show it live on a terminal; elsewhere one line for each phase."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+
+    from edge.sim import demo  # noqa: PLC0415
+
+    console = Console()
+    console.print("Starting three simulated providers, edge, and two clients with the official OpenAI SDK …")
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            summary = asyncio.run(demo.run(plan, lambda view: live.update(_picture(view), refresh=True)))
+    else:
+        seen: list[str] = []
+
+        def tell(view: View) -> None:
+            if view.phase.name not in seen:
+                seen.append(view.phase.name)
+                print(f"{view.at_s:5.1f} s  {view.phase.says}", flush=True)
+
+        summary = asyncio.run(demo.run(plan, tell))
+    console.print(_comparison(summary))
+    return summary
+
+
+def _picture(view: View) -> Any:
+    """Draw one moment: the phase, the targets as edge sees them, both loads."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from edge.sim.demo import PRIMARY  # noqa: PLC0415
+
+    targets = Table(title=None, expand=False)
+    for name in ("target", "tier", "state", "in flight", "answers", "now", "why"):
+        targets.add_column(name, justify="right" if name in {"tier", "in flight", "answers", "now"} else "left")
+    total = view.edge.answered_by
+    recent = [shot.provider for shot in view.edge.shots[-RECENT:] if shot.ok]
+    for target in view.targets:
+        provider = str(target["id"]).partition("/")[0]
+        share = recent.count(provider) / len(recent) if recent else 0.0
+        state = str(target.get("state", "?"))
+        targets.add_row(
+            str(target["id"]),
+            str(target.get("tier", "")),
+            Text(state, style="green" if state == "closed" else "yellow" if state == "ramping" else "red"),
+            str(target.get("inflight", "")),
+            str(total.get(provider, 0)),
+            f"{share:.0%}",
+            str(target.get("why", "")),
+        )
+    loads = Table(expand=False)
+    for name in ("the application", "requests", "failed", "median now"):
+        loads.add_column(name, justify="left" if name == "the application" else "right")
+    for name, load in (("through edge", view.edge), (f"straight to {PRIMARY}", view.direct)):
+        loads.add_row(name, str(len(load.shots)), _failures(load.failed), f"{_median_ms(load):.0f} ms")
+    head = Text(f"{view.at_s:4.0f} of {view.total_s:.0f} s   {view.phase.says}")
+    head.stylize("bold yellow" if view.phase.faults else "bold green")
+    return Group(head, targets, loads)
+
+
+def _comparison(summary: Summary) -> Any:
+    """Draw both loads beside each other, and what the outage cost."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(title="The same load, the same outage", expand=False)
+    for name in ("", "through edge", "straight to the primary"):
+        table.add_column(name, justify="right" if name else "left")
+    table.add_row("requests", str(summary.requests), str(summary.direct_requests))
+    table.add_row("failed", _failures(summary.failed), _failures(summary.direct_failed))
+    table.add_row("p50", f"{summary.p50_ms:.0f} ms", f"{summary.direct_p50_ms:.0f} ms")
+    table.add_row("p99", f"{summary.p99_ms:.0f} ms", f"{summary.direct_p99_ms:.0f} ms")
+    answered = ", ".join(f"{name} {count}" for name, count in sorted(summary.answered_by.items()))
+    lines = [
+        Text(f"Answered by: {answered}"),
+        Text(f"First answer by another after the primary turned slow: {_time(summary.failover_ms)}"),
+        Text(f"First answer by the primary after its recovery: {_time(summary.recovered_ms)}"),
+    ]
+    lines += [
+        Text(f"Failed through edge, {count}x: {reason}", style="red") for reason, count in summary.reasons.items()
+    ]
+    return Group(table, *lines)
+
+
+def _failures(count: int) -> Any:
+    from rich.text import Text  # noqa: PLC0415
+
+    return Text(str(count), style="bold red" if count else "green")
+
+
+def _median_ms(load: Load) -> float:
+    from edge.sim.scores import quantile  # noqa: PLC0415
+
+    return quantile((shot.latency_s for shot in load.shots[-RECENT:]), 0.5) * 1000
+
+
+def _time(milliseconds: float | None) -> str:
+    return "never" if milliseconds is None else f"{milliseconds:.0f} ms"

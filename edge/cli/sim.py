@@ -1,0 +1,142 @@
+"""Who plays the provider, and how is it taken away?  ``edge sim provider``, ``edge sim fault``, ``edge sim stats``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import argparse
+
+URL: Final = "http://127.0.0.1:9101"  # where the first simulated provider of a start without configuration listens
+
+# Options of `edge sim fault` by the field of edge.sim.faults.Fault that they set; "duration" is written 250ms, 2s, 5m.
+FAULT_OPTIONS: Final = (
+    ("rate", float, "share of the matching requests, 0 to 1 (1)"),
+    ("after", int, "spare the first N matching requests"),
+    ("count", int, "strike at most N requests"),
+    ("for_s", "duration", "healthy again after this"),
+    ("period_s", "duration", "strike during the first part of every period"),
+    ("duty", float, "how large that part is, 0 to 1 (0.5)"),
+    ("path", str, "only paths that begin so, such as /v1/embeddings"),
+    ("asked", str, "only requests that ask for: stream, json, tools, image"),
+    ("model", str, "only this upstream model"),
+    ("at", str, "where it strikes: start, head or middle"),
+    ("tokens", int, "tokens sent before it strikes in the middle (3)"),
+    ("delay_s", "duration", "seconds that latency, slow_tokens and capacity add"),
+    ("status", int, "the error's status, 400 to 599"),
+    ("retry_after", str, "send Retry-After"),
+    ("ratelimit_reset", str, "send x-ratelimit-reset-requests, such as 6m0s"),
+    ("code", str, "error.code in the body"),
+    ("shape", str, "of an error: openai or vllm; of garbage: html or json"),
+    ("limit", int, "capacity: requests at once"),
+)
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
+    """Declare ``edge sim`` and what is under it."""
+    sim = subparsers.add_parser("sim", help="simulated providers: run one, make it fail, ask what it saw")
+    under = sim.add_subparsers(metavar="WHAT", required=True)
+
+    provider = under.add_parser("provider", help="run one until Ctrl-C")
+    provider.add_argument("--name", default="sim-a", help="who it says it is (sim-a)")
+    provider.add_argument("--host", default="127.0.0.1", help="where it listens (127.0.0.1)")
+    provider.add_argument("--port", type=int, default=0, help="0 takes a free one, which is printed")
+    provider.add_argument("--key", help="the bearer that clients must send; any when left out")
+    provider.add_argument("--ttft", default="50ms", metavar="DURATION", help="time to the first token (50ms)")
+    provider.add_argument("--tps", type=float, default=50.0, help="tokens a second; 0: all at once (50)")
+    provider.add_argument("--tokens", type=int, default=24, help="tokens in an answer (24)")
+    provider.set_defaults(run=run_provider)
+
+    fault = under.add_parser("fault", help="make one fail, or heal it with the kind none")
+    fault.add_argument("url", help=f"its address, such as {URL}")
+    fault.add_argument(
+        "kind",
+        help="latency, slow_tokens, error, stall, cut, reset, blackhole, refuse, inband_error, no_done, garbage, "
+        "truncated, flapping, capability, capacity; none heals",
+    )
+    for field, kind, text in FAULT_OPTIONS:
+        read = str if kind == "duration" else kind
+        shown = "DURATION" if kind == "duration" else getattr(kind, "__name__", "TEXT").upper()
+        fault.add_argument(_flag(field), dest=field, type=read, metavar=shown, help=text)
+    fault.add_argument("--clean", action="store_true", default=None, help="cut: end the HTTP framing properly")
+    fault.set_defaults(run=run_fault)
+
+    stats = under.add_parser("stats", help="what one has seen, as JSON")
+    stats.add_argument("url", help=f"its address, such as {URL}")
+    stats.set_defaults(run=run_stats)
+
+
+def run_provider(asked: argparse.Namespace) -> int:
+    """Run one provider until it is told to stop."""
+    from edge.config.units import NS_PER_S, parse_duration  # noqa: PLC0415
+    from edge.sim.asked import Pace  # noqa: PLC0415
+    from edge.sim.provider import ProviderSpec, SimProvider  # noqa: PLC0415
+    from edge.sim.serve import run as serve  # noqa: PLC0415
+
+    def announce(provider: SimProvider) -> None:
+        print(f"{provider.spec.name} (simulated) answers at {provider.base_url}", flush=True)
+
+    try:
+        pace = Pace(ttft_s=parse_duration(asked.ttft) / NS_PER_S, tps=asked.tps, tokens=asked.tokens)
+    except ValueError as wrong:
+        return _refuse(f"--ttft: {wrong}")
+    spec = ProviderSpec(name=asked.name, host=asked.host, port=asked.port, key=asked.key, pace=pace)
+    try:
+        serve((spec,), announce)
+    except OSError as wrong:
+        print(
+            f"edge: cannot listen on {asked.host}:{asked.port}: {wrong.strerror}; choose another --port",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def run_fault(asked: argparse.Namespace) -> int:
+    """Switch a fault on, or all of them off, and show what is on."""
+    import msgspec  # noqa: PLC0415
+
+    from edge.config.units import NS_PER_S, parse_duration  # noqa: PLC0415
+    from edge.sim import remote  # noqa: PLC0415
+    from edge.sim.faults import decode  # noqa: PLC0415
+
+    given: dict[str, Any] = {"kind": asked.kind}
+    for field, kind, _ in (*FAULT_OPTIONS, ("clean", bool, "")):
+        value = getattr(asked, field)
+        if value is None:
+            continue
+        try:
+            given[field] = parse_duration(value) / NS_PER_S if kind == "duration" else value
+        except ValueError as wrong:
+            return _refuse(f"{_flag(field)}: {wrong}")
+    try:
+        faults = decode(msgspec.json.encode(given))
+    except ValueError as wrong:
+        return _refuse(str(wrong))
+    return _show(remote.switch(asked.url, *faults))
+
+
+def run_stats(asked: argparse.Namespace) -> int:
+    """Print what a provider has seen."""
+    from edge.sim import remote  # noqa: PLC0415
+
+    return _show(remote.stats(asked.url))
+
+
+def _show(asking: Any) -> int:
+    import asyncio  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    print(json.dumps(asyncio.run(asking), indent=2))
+    return 0
+
+
+def _flag(field: str) -> str:
+    return "--" + field.removesuffix("_s").replace("_", "-")
+
+
+def _refuse(sentence: str) -> int:
+    print(f"edge: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,182 @@
+"""What does an application notice when its provider slows down, black-holes and comes back?
+
+Three simulated providers, one edge before them, and two equal loads with the official SDK: one through the edge, one
+straight to the primary. What the second suffers is what the first was spared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from edge import clock
+from edge.sim.asked import Pace
+from edge.sim.faults import Fault
+from edge.sim.load import Load
+from edge.sim.node import EdgeProcess
+from edge.sim.scores import quantile
+from edge.sim.world import ProviderProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.sim.load import Shot
+
+PRIMARY = "primary"
+BACKUPS = ("backup-a", "backup-b")
+MODEL = "chat"
+UPSTREAM_MODEL = "sim-small"
+PACE = Pace(ttft_s=0.04, tps=200, tokens=8)
+RATE = 20.0
+PATIENCE_S = 3.0  # of the application, for either way
+REFRESH_S = 0.25
+NS_PER_S = 1e9
+
+
+class Phase(Struct, frozen=True):
+    """A stretch of the demo, and what is wrong with the primary during it."""
+
+    name: str
+    says: str
+    seconds: float
+    faults: tuple[Fault, ...] = ()
+
+
+class Summary(Struct, frozen=True):
+    """What came of it. Latencies count every request, the failed ones too: their callers waited as well.
+
+    ``failover_ms`` runs from the primary turning slow to the first answer by another, ``recovered_ms`` from its
+    recovery to its first answer through edge; None: there was none.
+    """
+
+    requests: int
+    failed: int
+    p50_ms: float
+    p99_ms: float
+    direct_requests: int
+    direct_failed: int
+    direct_p50_ms: float
+    direct_p99_ms: float
+    failover_ms: float | None
+    recovered_ms: float | None
+    answered_by: dict[str, int]
+    reasons: dict[str, int]
+    direct_reasons: dict[str, int]
+
+
+class View(Struct, frozen=True):
+    """The demo at one moment, for whoever shows it. ``targets`` is what the admin listener says."""
+
+    phase: Phase
+    at_s: float
+    total_s: float
+    targets: list[dict[str, Any]]
+    edge: Load
+    direct: Load
+
+
+def phases(*, fast: bool) -> tuple[Phase, ...]:
+    """Lay out about 40 s, or about 12 s."""
+    healthy, slow, hole, back = (2.5, 2.5, 3.5, 3.5) if fast else (7.0, 8.0, 12.0, 13.0)
+    return (
+        Phase("healthy", "the primary is healthy", healthy),
+        Phase("slow", "the primary turns slow: 1.5 s to the first token", slow, (Fault(kind="latency", delay_s=1.5),)),
+        Phase("black hole", "the primary accepts and never answers", hole, (Fault(kind="blackhole"),)),
+        Phase("recovered", "the primary is healthy again", back),
+    )
+
+
+def config(base_urls: dict[str, str]) -> dict[str, Any]:
+    """Write the demo's edge.yaml: the primary in tier 1, the backups in tier 2, deadlines short enough to watch."""
+    targets: list[dict[str, Any]] = [{"target": f"{PRIMARY}/{UPSTREAM_MODEL}", "tier": 1}]
+    targets += [{"target": f"{name}/{UPSTREAM_MODEL}", "tier": 2} for name in BACKUPS]
+    return {
+        "node": {"name": "demo", "region": "demo"},
+        "providers": {name: {"dialect": "openai", "base_url": url} for name, url in base_urls.items()},
+        "models": {
+            MODEL: {
+                "targets": targets,
+                "timeouts": {
+                    "connect": "500ms",
+                    "first_byte": "1s",
+                    "first_token": "1s",
+                    "between_tokens": "1s",
+                    "total": "10s",
+                },
+                "breaker": {"open": "500ms", "open_max": "2s", "ramp": "1s"},
+            }
+        },
+    }
+
+
+async def run(plan: tuple[Phase, ...], show: Callable[[View], None]) -> Summary:
+    """Play the demo; ``show`` is called about four times a second.
+
+    Raises:
+        EdgeStartError: edge did not come up.
+        SimUnreachableError: a simulated provider did not.
+        SdkMissingError: the official SDK is not installed.
+    """
+    async with (
+        ProviderProcess(PRIMARY, *BACKUPS, pace=PACE) as world,
+        EdgeProcess(config(world.base_urls)) as edge,
+        Load(edge.base_url, MODEL, rate=RATE, timeout_s=PATIENCE_S) as through,
+        Load(world.base_urls[PRIMARY], UPSTREAM_MODEL, rate=RATE, timeout_s=PATIENCE_S) as direct,
+    ):
+        total_s = sum(phase.seconds for phase in plan)
+        loads = asyncio.gather(through.run(total_s), direct.run(total_s))
+        began_ns = clock.now_ns()
+        turns_s: list[float] = []
+        due_s = 0.0
+        for phase in plan:
+            await world.switch(PRIMARY, *phase.faults)
+            turns_s.append(_since_s(began_ns))
+            due_s += phase.seconds
+            while (at_s := _since_s(began_ns)) < due_s:
+                show(View(phase, at_s, total_s, await edge.targets(), through, direct))
+                await clock.sleep(min(REFRESH_S, max(due_s - _since_s(began_ns), 0.0)))
+        await loads
+        show(View(plan[-1], total_s, total_s, await edge.targets(), through, direct))
+    return summarise(plan, turns_s, through.shots, direct.shots)
+
+
+def summarise(plan: tuple[Phase, ...], turns_s: list[float], through: list[Shot], direct: list[Shot]) -> Summary:
+    """Reduce both loads to figures; ``turns_s`` is when each phase began, on the clock of the shots."""
+    onset_s = next((turn for phase, turn in zip(plan, turns_s, strict=True) if phase.faults), 0.0)
+    recovery_s = turns_s[-1]
+    return Summary(
+        requests=len(through),
+        failed=_failed(through),
+        p50_ms=_latency_ms(through, 0.5),
+        p99_ms=_latency_ms(through, 0.99),
+        direct_requests=len(direct),
+        direct_failed=_failed(direct),
+        direct_p50_ms=_latency_ms(direct, 0.5),
+        direct_p99_ms=_latency_ms(direct, 0.99),
+        failover_ms=_first_ms([shot for shot in through if shot.provider != PRIMARY], onset_s),
+        recovered_ms=_first_ms([shot for shot in through if shot.provider == PRIMARY], recovery_s),
+        answered_by=dict(Counter(shot.provider for shot in through if shot.ok)),
+        reasons=dict(Counter(shot.reason for shot in through if not shot.ok)),
+        direct_reasons=dict(Counter(shot.reason for shot in direct if not shot.ok)),
+    )
+
+
+def _failed(shots: list[Shot]) -> int:
+    return sum(not shot.ok for shot in shots)
+
+
+def _latency_ms(shots: list[Shot], share: float) -> float:
+    return round(quantile((shot.latency_s for shot in shots), share) * 1000, 1)
+
+
+def _first_ms(shots: list[Shot], from_s: float) -> float | None:
+    """Return the time from ``from_s`` to the end of the first answer after it."""
+    ends = [shot.at_s + shot.latency_s for shot in shots if shot.ok]
+    return min((round((end - from_s) * 1000, 1) for end in ends if end >= from_s), default=None)
+
+
+def _since_s(began_ns: int) -> float:
+    return (clock.now_ns() - began_ns) / NS_PER_S

@@ -1,0 +1,122 @@
+"""How is a whole edge run beside a simulated world?  As a child process with a configuration of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+import msgspec
+
+from edge import clock
+from edge.errors import EdgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+START_S = 20.0
+STOP_S = 10.0
+ASK_S = 2.0
+_POLL_S = 0.02
+_LAST_LINES = 15
+
+
+class EdgeStartError(EdgeError):
+    """The edge did not come up; the sentence holds its last log lines."""
+
+    kind = "edge_start"
+
+
+class EdgeProcess:
+    """One ``edge run`` on free loopback ports: ``async with EdgeProcess(config) as edge: edge.base_url``.
+
+    Args:
+        config: edge.yaml as plain data, without ``listen`` and ``admin``, which are set here.
+        workers: worker processes; 0 runs everything in one.
+    """
+
+    def __init__(self, config: Mapping[str, Any], *, workers: int = 1) -> None:
+        addresses = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
+        self._config = {**config, **addresses}
+        self._workers = workers
+        self._place = tempfile.TemporaryDirectory(prefix="edge-")
+        self._child: asyncio.subprocess.Process | None = None
+        self._client: aiohttp.ClientSession | None = None
+        self.url = ""
+        self.admin = ""
+
+    @property
+    def base_url(self) -> str:
+        """What an SDK wants."""
+        return self.url + "/v1"
+
+    def last_lines(self) -> str:
+        """Return the end of what it has written."""
+        log = self._path("log")
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return "\n".join(f"  | {line}" for line in lines[-_LAST_LINES:]) or "  | (it wrote nothing)"
+
+    async def targets(self) -> list[dict[str, Any]]:
+        """Ask the admin listener how the targets are; an empty list while it does not answer."""
+        if self._client is None:
+            return []
+        try:
+            async with self._client.get(f"{self.admin}/api/targets") as response:
+                return msgspec.json.decode(await response.read(), type=list[dict[str, Any]])
+        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+            return []
+
+    async def __aenter__(self) -> Self:
+        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S))
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stop()
+
+    def _path(self, name: str) -> Path:
+        return Path(self._place.name) / name
+
+    async def _start(self) -> None:
+        self._path("edge.yaml").write_bytes(msgspec.json.encode(self._config))  # JSON is YAML
+        command = ["-m", "edge", "run", "-c", str(self._path("edge.yaml")), "--workers", str(self._workers)]
+        with self._path("log").open("wb") as log:
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *command,
+                "--ready-file",
+                str(self._path("ready")),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        started_ns = clock.now_ns()
+        while not self._path("ready").exists():
+            if self._child.returncode is not None:
+                raise EdgeStartError(f"edge ended at once with status {self._child.returncode}:\n{self.last_lines()}")
+            if clock.now_ns() - started_ns > START_S * 1e9:
+                raise EdgeStartError(f"edge was not ready after {START_S:g} s:\n{self.last_lines()}")
+            await clock.sleep(_POLL_S)
+        ready = msgspec.json.decode(self._path("ready").read_bytes())
+        self.url, self.admin = ready["listeners"][0], ready["admin"]
+
+    async def _stop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            child.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(child.wait(), STOP_S)
+            except TimeoutError:
+                child.kill()
+                await child.wait()
+        if self._client is not None:
+            await self._client.close()
+        self._place.cleanup()
