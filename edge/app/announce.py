@@ -64,7 +64,10 @@ def lines(facts: Ready, snapshot: Snapshot, workers: int) -> list[str]:
     out = [f"edge {VERSION}  region {snapshot.region}  node {snapshot.node}  {shape}"]
     out += [f"  clients  {url}/v1" for url in facts.listeners]
     out += [f"  admin    {facts.admin}   (edge status --admin {facts.admin})"]
+    direct = {target.id for target in snapshot.targets}
     for name, index in sorted(snapshot.models.items()):
+        if name in direct:  # what anyone would expect to work
+            continue
         members = sorted(snapshot.routes[index].members, key=lambda member: member.tier)
         out.append(f"  model    {name}: " + ", then ".join(snapshot.targets[member.target].id for member in members))
     for match in snapshot.services:
@@ -73,15 +76,16 @@ def lines(facts: Ready, snapshot: Snapshot, workers: int) -> list[str]:
         out += [
             "",
             "No configuration was given and no provider's key is in the environment (OPENAI_API_KEY,",
-            f"ANTHROPIC_API_KEY, DEEPSEEK_API_KEY, GEMINI_API_KEY), so SIMULATED providers answer: {', '.join(facts.simulated)}",
+            "ANTHROPIC_API_KEY, DEEPSEEK_API_KEY, GEMINI_API_KEY), so SIMULATED providers answer:",
+            *(f"  {url}" for url in facts.simulated),
         ]
     if facts.models and facts.listeners:
         model = "chat" if "chat" in facts.models else facts.models[0]
         out += ["", "Try it:", *_curl(facts.listeners[0], model)]
     if facts.simulated:
-        fault = json.dumps({"kind": "black_hole"})
+        fault = json.dumps({"kind": "error"})
         out += [
-            "Take the first provider away and try again:",
+            "Take the first provider away and try again ('none' in place of 'error' brings it back):",
             f"  curl -s {facts.simulated[0]}/_sim/fault -H 'content-type: application/json' -d '{fault}'",
         ]
     return [*out, ""]

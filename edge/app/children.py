@@ -43,7 +43,7 @@ class Child:
     arguments: Callable[[Child], Sequence[str]]
     fds: tuple[int, ...] = ()
     index: int = -1
-    announces: bool = True  # it says when it serves, by one byte on a pipe
+    speaks: bool = False  # it says that it serves by its first words on stdout, else by a byte on a pipe of its own
     backoff: Backoff = field(default_factory=Backoff)
     process: subprocess.Popen[bytes] | None = None
     started_ns: int = 0
@@ -59,24 +59,21 @@ class Child:
         Raises:
             OSError: no process can be made now.
         """
-        fds = list(self.fds)
-        if self.announces:
-            self.ready_read, self.ready_write = os.pipe()
-            fds.append(self.ready_write)
+        self.ready_read, self.ready_write = os.pipe()
         try:
             self.process = subprocess.Popen(  # noqa: S603  # our own interpreter, our own modules
                 [sys.executable, *self.arguments(self)],
                 stdin=subprocess.DEVNULL,
-                pass_fds=fds,
+                stdout=self.ready_write if self.speaks else None,
+                pass_fds=self.fds if self.speaks else (*self.fds, self.ready_write),
                 start_new_session=True,
             )
         except OSError:
             self.close_pipe()
             raise
         finally:
-            if self.ready_write >= 0:
-                os.close(self.ready_write)
-                self.ready_write = -1
+            os.close(self.ready_write)
+            self.ready_write = -1
         self.started_ns, self.due_ns, self.serves = now_ns, None, False
 
     def poll(self) -> int | None:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -27,6 +28,7 @@ from edge.control.keepsake import Keepsake
 from edge.control.node import Node
 from edge.control.prober import Asker, Prober
 from edge.control.publish import Publisher
+from edge.errors import EdgeError
 from edge.listen.server import bind
 from edge.native import Board
 from edge.telemetry import logs
@@ -112,17 +114,21 @@ class Control:
         """Once a second: say what changed, and have the ill probed."""
         watch = BoardWatch()
         while True:
-            now_ns = clock.now_ns()
-            reports = node.targets(now_ns)
-            for level, sentence, facts in watch.look(reports):
-                logs.say(level, sentence, **facts)
-            ill = [
-                target
-                for target in node.snapshot.targets
-                if target.id in reports and reports[target.id].state == "open"
-            ]
-            prober.tend(ill, now_ns, clock.random)
+            try:
+                self._look(node, watch, prober)
+            except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
+                logs.say_failure("looking at the targets failed", error)
             await asyncio.sleep(PERIOD_S)
+
+    def _look(self, node: Node, watch: BoardWatch, prober: Prober) -> None:
+        now_ns = clock.now_ns()
+        reports = node.targets(now_ns)
+        for level, sentence, facts in watch.look(reports):
+            logs.say(level, sentence, **facts)
+        ill = [
+            target for target in node.snapshot.targets if target.id in reports and reports[target.id].state == "open"
+        ]
+        prober.tend(ill, now_ns, clock.random)
 
 
 async def _run(launch: Launch, config: Config, ready_fd: int) -> None:
@@ -143,7 +149,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = Keepsake(launch.config_fd, Config).recall()
     if config is None:
         raise SystemExit("edge: the supervisor handed over no configuration")
-    uvloop.run(_run(launch, config, given.ready))
+    try:
+        uvloop.run(_run(launch, config, given.ready))
+    except EdgeError as error:
+        logs.say(logs.ERROR, str(error))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -59,4 +59,4 @@ class Simulated:
         # Nothing is lost with them: when the supervisor dies they die at once.
         leash = ["-m", "edge.app.leash", str(os.getpid()), str(int(signal.SIGKILL))]
         command = ["-m", "edge", "sim", "provider", "--name", name, "--port", str(port)]
-        return Child(name, lambda _: [*leash, *command], announces=False)
+        return Child(name, lambda _: [*leash, *command], speaks=True)

@@ -6,6 +6,7 @@ They are the same parts, joined by the same socket, as in the processes of a nod
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ async def run_single(
     """
     for child in others:
         child.start(0)
+        await asyncio.to_thread(os.read, child.ready_read, 1)
     loop = asyncio.get_running_loop()
     listening = asyncio.Event()
     control = Control(launch, config, board, listening.set)

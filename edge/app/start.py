@@ -67,6 +67,9 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     snapshot = compile_config(config, now=clock.wall())
     with contextlib.ExitStack() as held:
         launch, board, tally = _share(options, config, snapshot, max(workers, 1), held)
+        if options.ready_file is not None:
+            options.ready_file.unlink(missing_ok=True)  # of an earlier run, it would speak of addresses that are gone
+            held.callback(options.ready_file.unlink, missing_ok=True)
         facts = announce.ready_facts(launch, snapshot, [] if simulated is None else simulated.urls)
 
         def up() -> None:

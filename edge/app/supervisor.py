@@ -55,7 +55,7 @@ class Supervisor:
         others: control, and what else belongs to the node; ended after the workers.
         tally: where restarts are counted for control.
         grace_s: how long workers may drain.
-        up: called once, when every child that announces itself serves.
+        up: called once, when every child serves.
     """
 
     def __init__(
@@ -183,8 +183,7 @@ class Supervisor:
                     logs.ERROR, "cannot start a process", process=child.name, error=str(error), wait_s=wait_ns / _S
                 )
                 continue
-            if child.ready_read >= 0:
-                self._selector.register(child.ready_read, selectors.EVENT_READ, child)
+            self._selector.register(child.ready_read, selectors.EVENT_READ, child)
             if again:
                 child.restarts += 1
                 self._count_restarts()
@@ -222,16 +221,17 @@ class Supervisor:
 
     def _hear(self, child: Child) -> None:
         """Take a child's word that it serves; its end, if that came first, is seen by :meth:`_bury`."""
-        said = os.read(child.ready_read, 16)
-        self._selector.unregister(child.ready_read)
-        child.close_pipe()
-        if not said:
+        said = os.read(child.ready_read, 4096)
+        if not (said and child.speaks):  # who speaks may say more, and must not find its stdout closed
+            self._selector.unregister(child.ready_read)
+            child.close_pipe()
+        if not said or child.serves:
             return
         child.serves = True
         self._ever_served = self._ever_served or child.index >= 0
         took_ms = (clock.now_ns() - child.started_ns) // 1_000_000
         logs.say(logs.INFO, "serves", process=child.name, after_ms=took_ms)
-        if not self._announced and all(each.serves for each in self._children if each.announces):
+        if not self._announced and all(each.serves for each in self._children):
             self._announced = True
             self._up()
 

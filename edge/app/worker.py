@@ -11,6 +11,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -20,6 +21,7 @@ from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, s
 from edge.app.leash import leash
 from edge.control import frames
 from edge.control.follow import Follower
+from edge.errors import EdgeError
 from edge.listen import reply
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
@@ -208,7 +210,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     launch = recall_launch(given.launch)
     leash(launch.supervisor)
     logs.set_up(f"worker {given.index}", level=launch.log_level, form=launch.log_form)
-    uvloop.run(_run(launch, given.index, given.ready))
+    try:
+        uvloop.run(_run(launch, given.index, given.ready))
+    except EdgeError as error:
+        logs.say(logs.ERROR, str(error))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

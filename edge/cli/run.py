@@ -40,7 +40,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(asked: argparse.Namespace) -> int:
     """Run the node; return its exit status."""
     from edge.app.start import Options  # noqa: PLC0415
-    from edge.app.start import run as run_node
+    from edge.app.start import run as run_node  # noqa: PLC0415
 
     options = Options(
         config=asked.config,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import argparse
+
     from rich.table import Table
 
 DEFAULT_ADMIN: Final = "http://127.0.0.1:9901"
@@ -68,15 +69,18 @@ def table(targets: list[dict[str, Any]]) -> Table:
     from rich.text import Text  # noqa: PLC0415
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("target", "routes", "tier", "state"):
-        shown.add_column(heading)
+    shown.add_column("target", no_wrap=True)
+    shown.add_column("serves")
+    shown.add_column("tier", justify="right")
+    shown.add_column("state", no_wrap=True)
     for heading in ("in flight", "first token", "first byte", "errors", "of"):
         shown.add_column(heading, justify="right")
     shown.add_column("why")
     for target in targets:
         shown.add_row(
             target["id"],
-            ", ".join(target["routes"]),
+            # that a target can be asked for by its own name is true of all of them
+            ", ".join(route for route in target["routes"] if route != target["id"]),
             str(target["tier"]),
             Text(target["state"], style=_STYLES.get(target["state"], "")),
             str(target["inflight"]),
@@ -91,7 +95,7 @@ def table(targets: list[dict[str, Any]]) -> Table:
 
 def _why(target: dict[str, Any]) -> str:
     until = target["until_s"]
-    return target["why"] + (f" ({until:.0f} s left)" if until else "")
+    return str(target["why"]) + (f" ({until:.0f} s left)" if until else "")
 
 
 def _milliseconds(value: float | None) -> str:

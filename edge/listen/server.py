@@ -28,14 +28,15 @@ TLS_HANDSHAKE_S: Final = 10.0
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket bound to ``host:port``, shared with others of this user, that does not listen yet.
 
-    ``host`` may be a name: its first address is taken. Port 0 takes a free one. An IPv6 wildcard takes IPv4 too.
+    ``host`` may be a name: its first address is taken. Empty means every address. Port 0 takes a free one. An IPv6 wildcard takes IPv4 too.
 
     Raises:
         AddressTakenError: the address is taken, is not of this host, or may not be bound.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         raise AddressTakenError(f"cannot listen on {where}: {error.strerror or error}") from error
