@@ -13,8 +13,8 @@ cdef class HeadReader:
     cdef int count, count_limit
     cdef int lengths, hosts
     cdef int codings            # Transfer-Encoding fields seen
-    cdef bint chunked
-    cdef bint close, keep, upgrade
+    cdef bint chunked, chunked_last
+    cdef bint close, keep
     cdef list nominated         # names listed in Connection
     cdef readonly str fault     # why the head was refused, None = sound so far
     cdef readonly int fault_status

@@ -268,7 +268,7 @@ cdef class HeadReader:
         self.chunked = False
         self.close = False
         self.keep = False
-        self.upgrade = False
+        self.chunked_last = False
         self.nominated = None
         self.fault = None
         self.fault_status = 0
@@ -324,10 +324,13 @@ cdef class HeadReader:
         elif kind == TRANSFER_ENCODING:
             self.codings += 1
             self.chunked = value == b"chunked" or value.lower() == b"chunked"
+            self.chunked_last = value.split(b",")[-1].strip(b" \t").lower() == b"chunked" and b"," in value
+            if value.count(b"chunked") > 1:
+                self.chunked_last = False
         elif kind == CONNECTION:
             self._connection(value)
         elif kind == UPGRADE:
-            self.upgrade = True
+            head.upgrades = True
         elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 return self.refuse(417, "Expect asks for something other than 100-continue")
@@ -362,7 +365,9 @@ cdef class HeadReader:
             elif self.codings > 1:
                 self.refuse(400, "more than one Transfer-Encoding")
             elif not self.chunked:
-                self.refuse(501, "a transfer coding other than chunked")
+                # RFC 9112 6.1 and 6.3: an unknown coding under chunked is not implemented; without chunked at the end
+                # the body has no end that can be known
+                self.refuse(501 if self.chunked_last else 400, "a transfer coding other than chunked")
             if self.fault is not None:
                 return None
             head.length = UNKNOWN_LENGTH

@@ -311,7 +311,7 @@ cdef class Http1Server:
         if head is None:
             self.poison(self.reader.fault_status, self.reader.fault)
             raise Refused
-        if self.reader.upgrade and head.length != NO_BODY:
+        if head.upgrades and head.length != NO_BODY:
             self.poison(400, "Upgrade on a request with a body")
             raise Refused
         self.in_head = False
@@ -350,6 +350,9 @@ cdef class Http1Server:
 
     def on_message_complete(self):
         cdef Http1Stream stream = self.incoming
+        if self.overhead > OVERHEAD_LIMIT:
+            self.poison(400, "chunk framing outweighs the body")
+            raise Refused
         self.incoming = None
         self.overhead = 0
         self.head_bytes = 0

@@ -28,6 +28,7 @@ cdef class Head:
     cdef readonly int version       # 10, 11, 20
     cdef readonly bint expects      # Expect: 100-continue
     cdef readonly bint keep_alive
+    cdef readonly bint upgrades     # Upgrade, with Connection: upgrade or without
     cdef readonly bint until_close  # answer: it ends where the connection does
     cdef readonly bytes content_type
     cdef readonly bytes content_encoding

@@ -1,0 +1,151 @@
+"""How does the whole native data path behave, on one loop and with nothing in between?  A lane for tests.
+
+Configuration text goes through the real loader, check, planner and router; connections through the real opener. Only
+processes, control and the admin listener are left out: those have tests of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge import clock
+from edge.config.load import read_text
+from edge.control.compose import checked, compile_config
+from edge.listen import reply
+from edge.listen.local import Local
+from edge.listen.server import open_listeners
+from edge.native import Board, Lane, Router
+from edge.providers.rest import rest_seconds
+from edge.routing.planner import capacities
+from edge.routing.table import model_document, models_document
+from edge.sim.wire import Close, Peer, ReadToEnd, Send, play_client
+from edge.upstream.opener import Opener
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from edge.terms.snapshot import Snapshot
+
+
+class OneLane:
+    """A running lane: ``port`` is where it listens, ``board`` and ``snapshot`` are what it decides by."""
+
+    def __init__(self, snapshot: Snapshot, board: Board, lane: Lane, port: int) -> None:
+        self.snapshot = snapshot
+        self.board = board
+        self.lane = lane
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        """The root, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def target(self, name: str) -> dict[str, Any]:
+        """What the Board says of a target by its id."""
+        slot = next(target.slot for target in self.snapshot.targets if target.id == name)
+        return dict(self.board.read_target(slot, clock.now_ns()))
+
+    def outcomes(self, name: str) -> tuple[int, ...]:
+        """How often each native.board.Outcome befell a target."""
+        return tuple(self.target(name)["counts"][:16])
+
+    async def raw(self, data: bytes, *, limit_s: float = 5.0) -> Peer:
+        """Send bytes on a new connection and read until edge closes it."""
+        return await play_client(self.port, Send(data), ReadToEnd(), limit_s=limit_s)
+
+    async def ask(self, data: bytes, wait_for: bytes, *, limit_s: float = 5.0) -> bytes:
+        """Send bytes on a new connection and read until ``wait_for`` has come; the connection is closed then."""
+        from edge.sim.wire import ReadUntil
+
+        peer = await play_client(self.port, Send(data), ReadUntil(wait_for), Close(), limit_s=limit_s)
+        return peer.received
+
+
+@contextlib.asynccontextmanager
+async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLane]:
+    """Run one lane with this configuration on a free loopback port (``listen`` is added unless the text has it)."""
+    if "listen:" not in text:
+        text += '\nlisten: [{address: "127.0.0.1:0"}]\n'
+    config = checked(read_text(text, "test", folder or Path.cwd(), {}))
+    snapshot = compile_config(config, now=clock.wall())
+    targets, routes = capacities(snapshot)
+    board = Board.create(targets, routes, 2)
+    loop = asyncio.get_running_loop()
+    opener = Opener(loop)
+    lane = Lane(
+        board,
+        0,
+        Router(snapshot, board, 1),
+        opener=opener,
+        local=Local(models_document, model_document).answer,
+        reply=reply,
+        rest=rest_seconds,
+    )
+    lane.start(loop)
+    servers = await open_listeners(loop, snapshot.listeners, lane.protocol)
+    port = servers[0].sockets[0].getsockname()[1]
+    try:
+        yield OneLane(snapshot, board, lane, port)
+    finally:
+        for server in servers:
+            server.close()
+        lane.drain()
+        lane.stop()
+        await opener.stop()
+        for server in servers:
+            await server.wait_closed()
+
+
+def models(*urls: str, extra: str = "", defaults: str = "") -> str:
+    """Configuration text: one model ``chat`` over a provider per URL, each in its own tier, with short deadlines."""
+    providers = "\n".join(f"  p{n}: {{dialect: openai, base_url: '{url}/v1'}}" for n, url in enumerate(urls))
+    targets = ", ".join(f"{{target: p{n}/m, tier: {n + 1}}}" for n in range(len(urls)))
+    return f"""
+providers:
+{providers}
+models:
+  chat:
+    targets: [{targets}]
+    timeouts: {{connect: 500ms, first_byte: 500ms, first_token: 700ms, between_tokens: 500ms, total: 5s}}
+{extra}
+{defaults}
+"""
+
+
+def post(
+    body: bytes = b'{"model":"chat","messages":[]}', path: str = "/v1/chat/completions", fields: bytes = b""
+) -> bytes:
+    """One POST request, as bytes."""
+    head = f"POST {path} HTTP/1.1\r\nhost: edge\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return head.encode() + fields + b"\r\n" + body
+
+
+STREAM = b'{"model":"chat","stream":true,"messages":[]}'
+
+
+def whole(content: bytes = b'{"id":"a","choices":[{"message":{"content":"hello"}}]}', status: bytes = b"200 OK") -> bytes:
+    """One answer with a length, as bytes."""
+    return (
+        b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content) + content
+    )
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body."""
+    return b"%x\r\n" % len(data) + data + b"\r\n"
+
+
+SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n'
+HELLO = b'data: {"choices":[{"index":0,"delta":{"content":"hello"},"finish_reason":null}]}\n\n'
+STOP = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def sse(*events: bytes, end: bool = True) -> bytes:
+    """A chunked event stream, as bytes; without ``end`` its last chunk is missing."""
+    return SSE_HEAD + b"".join(chunk(event) for event in events) + (b"0\r\n\r\n" if end else b"")

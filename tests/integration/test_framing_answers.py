@@ -1,0 +1,40 @@
+"""What an upstream says is read as strictly as what a client says: any doubt is a 502, and both connections end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from corpus import BAD_ANSWERS, GOOD_ANSWERS, Answer, get
+from onelane import one_lane
+from test_framing_requests import service
+
+from edge.sim.wire import Close, HalfClose, ReadHead, ReadToEnd, ScriptedServer, Send
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS, ids=[case.name for case in BAD_ANSWERS])
+async def test_bad_answer(answer: Answer) -> None:
+    """A malformed answer becomes 502 and its connection is not used again."""
+    async with ScriptedServer((ReadHead(), Send(answer.data), ReadToEnd())) as upstream:
+        text = service(upstream.address).replace("protocol", "retry: {attempts: 1}, protocol")
+        async with one_lane(text) as lane:
+            first = await lane.ask(get(), b"}}")
+            second = await lane.ask(get(), b"}}")
+            assert first.startswith(b"HTTP/1.1 502 "), first
+            assert second.startswith(b"HTTP/1.1 502 "), second
+            assert b"abc" not in first
+        assert len(upstream.peers) == 2
+        assert await upstream.peers[0].wait_end() in ("peer_closed", "peer_reset")
+
+
+@pytest.mark.parametrize("answer", GOOD_ANSWERS, ids=[case.name for case in GOOD_ANSWERS])
+async def test_good_answer(answer: Answer) -> None:
+    """An odd but right answer reaches the client whole, framed anew."""
+    async with ScriptedServer((ReadHead(), Send(answer.data), HalfClose(), Close())) as upstream:
+        async with one_lane(service(upstream.address)) as lane:
+            peer = await lane.raw(get(b"Connection: close\r\n"))
+    head, _, body = peer.received.partition(b"\r\n\r\n")
+    assert re.match(rb"HTTP/1\.1 (200|204|304) ", head), head
+    if b"transfer-encoding: chunked" in head:
+        body = re.sub(rb"[0-9a-f]+\r\n(.*?)\r\n", rb"\1", body[: -len(b"0\r\n\r\n")], flags=re.DOTALL)
+    assert body == answer.body
