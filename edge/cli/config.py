@@ -22,19 +22,16 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run_show(asked: argparse.Namespace) -> int:
-    """Print the effective configuration."""
+    """Print the effective configuration; of a file that cannot be used there is none, only its problems."""
     from edge.config import effective  # noqa: PLC0415
-    from edge.config.load import from_environment, load  # noqa: PLC0415
     from edge.config.show import show  # noqa: PLC0415
+    from edge.control.compose import from_keys, load_checked  # noqa: PLC0415
     from edge.providers import KNOWN  # noqa: PLC0415
 
-    config = load(asked.config) if asked.config else from_environment(os.environ, KNOWN)
+    config = load_checked(asked.config) if asked.config else from_keys(os.environ)
     if config is None:
         variables = ", ".join(provider.key_variables[0] for provider in KNOWN.values())
-        print(
-            f"edge: no file (-c FILE) and none of {variables}: edge run would start simulated providers",
-            file=sys.stderr,
-        )
+        print(f"edge: no file (-c FILE), and none of {variables} is set", file=sys.stderr)
         return 1
     print(show(effective.whole(config, KNOWN)), end="")
     return 0

@@ -36,31 +36,36 @@ class BaseUrl(Struct, frozen=True):
 
 def parse_address(text: str) -> tuple[str, int]:
     """Return host and port of ``host:port`` or ``[v6]:port``; ValueError says what to write."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/\s]*)):([0-9]{1,5})", text)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/@\s]*)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > HIGHEST_PORT:
-        raise ValueError(f"{text!r} is not an address; write host:port, such as 127.0.0.1:8080 or [::1]:8080")
-    return _host(match[1] or match[2], text), int(match[3])
+        shown = "this" if "@" in text else repr(text)
+        raise ValueError(f"{shown} is not an address; write host:port, such as 127.0.0.1:8080 or [::1]:8080")
+    return _host(match[1] or match[2]), int(match[3])
 
 
 def parse_base_url(text: str) -> BaseUrl:
-    """Return the parts of ``http[s]://host[:port][/path]``; ValueError says what is wrong."""
+    """Return the parts of ``http[s]://host[:port][/path]``.
+
+    Raises:
+        ValueError: with what is wrong, and never the URL itself: people put keys into URLs.
+    """
     if re.search(r"[\x00-\x20\x7f\\]", text):
-        raise ValueError(f"{text!r} has characters that a URL cannot have")
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{text!r} is not a base URL; write https://host/path or http://host/path")
+        raise ValueError("a URL cannot have blanks, backslashes and control characters")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(
+            f"not a base URL: a bracket is missing, or the port is no number up to {HIGHEST_PORT}"
+        ) from error
     if parts.username is not None or parts.password is not None:
         raise ValueError("a key in the URL would be logged; write it as api_key")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("not a base URL; write https://host/path or http://host:port/path")
     if parts.query or parts.fragment:
-        raise ValueError(f"{text!r} has a query or fragment; a base URL is what stands before /chat/completions")
-    if not parts.hostname:
-        raise ValueError(f"{text!r} names no host")
+        raise ValueError("a base URL is what stands before /chat/completions; remove its query or fragment")
     tls = parts.scheme == "https"
-    try:
-        port = parts.port or (443 if tls else 80)
-    except ValueError as error:
-        raise ValueError(f"{text!r} has a port that is no number from 1 to {HIGHEST_PORT}") from error
-    return BaseUrl(tls, _host(parts.hostname, text), port, parts.path.rstrip("/"))
+    return BaseUrl(tls, _host(parts.hostname), port or (443 if tls else 80), parts.path.rstrip("/"))
 
 
 def forbidden(host: str) -> str:
@@ -107,14 +112,14 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _host(host: str, text: str) -> str:
-    """Return a host that cannot be read in two ways: 2852039166 and 0xa9fe.0xa9fe are addresses to a resolver."""
+def _host(host: str) -> str:
+    """Return a host that cannot be read in two ways: 2852039166 and 0xa9fea9fe are addresses to a resolver."""
     if _ip(host) is not None or host == "":
         return host
     if not _NAME.fullmatch(host):
-        raise ValueError(f"{text!r} has a host that is neither a name nor an address")
+        raise ValueError(f"{host!r} is neither a host name nor an address")
     try:
         packed = socket.inet_aton(host)
     except OSError:
         return host
-    raise ValueError(f"{text!r} hides an address; write {ipaddress.ip_address(packed)}")
+    raise ValueError(f"the host {host!r} hides an address; write {ipaddress.ip_address(packed)}")

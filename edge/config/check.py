@@ -50,7 +50,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
     for name, model in config.models.items():
         found += _model(document, config, known, name, model)
     for name, service in config.services.items():
-        found += _service(config, name, service)
+        found += _service(document, config, name, service)
     found += _matches(config)
     placed = {structs.replace(problem, line=document.line(problem.path)) for problem in found}
     return sorted(
@@ -62,7 +62,8 @@ def _whole(document: Document, config: Config) -> Iterator[Problem]:
     for name, value in (("region", config.node.region), ("name", config.node.name)):
         if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value) or len(value) > LONGEST_NAME:
             yield Problem(("node", name), f"{value!r} cannot stand in a header; use letters, digits and hyphens")
-    if not document.written("models") and not document.written("services") and not config.models:
+    unread = any(not problem.path for problem in document.problems)
+    if not (unread or config.models or document.written("models") or document.written("services")):
         yield Problem((), "there is nothing to route; write at least one of models and services")
     for name in sorted(config.models.keys() & config.services.keys()):
         yield Problem(("services", name), f"a model is called {name} too; metrics could not tell them apart")
@@ -84,13 +85,13 @@ def _rules(document: Document, config: Config) -> Iterator[Problem]:
 
 
 def _deadlines(path: Path, timeouts: Timeouts) -> Iterator[Problem]:
-    for name in ("connect", "first_byte", "first_token", "between_tokens"):
-        value = getattr(timeouts, name)
-        if value > timeouts.total:
-            sentence = (
-                f"{format_duration(value)} is longer than total, {format_duration(timeouts.total)}: never reached"
-            )
-            yield Problem((*path, name), sentence, severity="warning")
+    names = ("connect", "first_byte", "first_token", "between_tokens")
+    longer = [name for name in names if getattr(timeouts, name) > timeouts.total]
+    if longer:
+        said = ", ".join(f"{name} {format_duration(getattr(timeouts, name))}" for name in longer)
+        total = format_duration(timeouts.total)
+        sentence = f"total {total} ends an exchange before {said}: a silent target is not left for another"
+        yield Problem(path, sentence, severity="warning")
 
 
 def _breaker(path: Path, breaker: Breaker) -> Iterator[Problem]:
@@ -149,13 +150,14 @@ def _target(
     if allowed and provider.jurisdiction not in allowed:
         law = f"is in jurisdiction {provider.jurisdiction}" if provider.jurisdiction else "has no known jurisdiction"
         yield Problem(path, f"{name} {law}, and this model requires {' or '.join(allowed)}; remove the target")
-    lacking = [wanted for wanted in model.require.capabilities if wanted not in (provider.capabilities or ())]
+    offered = provider.capabilities or ()
+    lacking = [wanted for wanted in model.require.capabilities if wanted in CAPABILITIES and wanted not in offered]
     if lacking:
         sentence = f"{name} does not offer {', '.join(lacking)}, which this model requires; remove the target"
         yield Problem(path, sentence + f", or write it in providers.{name}.capabilities if it does")
 
 
-def _service(config: Config, name: str, service: Service) -> Iterator[Problem]:
+def _service(document: Document, config: Config, name: str, service: Service) -> Iterator[Problem]:
     path: Path = ("services", name)
     if not check_network.NAME.fullmatch(name):
         yield Problem(path, "a service's name is letters, digits, dots, hyphens and underscores")
@@ -164,7 +166,8 @@ def _service(config: Config, name: str, service: Service) -> Iterator[Problem]:
         yield from check_network.service_target(config, (*path, "targets", index), member.target)
     if service.tls is not None:
         yield from check_network.upstream_tls((*path, "tls"), service.tls)
-    yield from _match((*path, "match"), service.match, has_models=bool(config.models))
+    if not document.written(*path, "match", "grpc"):
+        yield from _match((*path, "match"), service.match, has_models=bool(config.models))
 
 
 def _match(path: Path, match: Match, *, has_models: bool) -> Iterator[Problem]:

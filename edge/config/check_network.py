@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from edge.config import addresses, words
-from edge.config.problems import Path, Problem
+from edge.config.problems import Path, Problem, spell
 from edge.terms.places import CAPABILITIES
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def providers(document: Document, config: Config, known: Mapping[str, places.Pro
         else:
             variable = known[name].url_variable if name in known and not document.lines else ""
             yield from _base_url(config, (*path, "base_url"), provider.base_url, variable)
-        if name in known and not provider.api_key:
+        if name in known and not provider.api_key and not document.written(*path, "api_key"):
             yield Problem(path, f"no api_key: {name} will refuse every request", severity="warning")
         yield from _called(path, provider)
 
@@ -118,7 +118,7 @@ def _bind(bound: list[tuple[str, int, str]], path: Path, text: str) -> Iterator[
         everywhere = addresses.is_wildcard(host) or addresses.is_wildcard(other_host)
         if port and port == other_port and (host == other_host or everywhere):
             yield Problem(path, f"{text} is taken by {other}; choose another port")
-    bound.append((host, port, f"{text} above"))
+    bound.append((host, port, spell(path)))
 
 
 def _exposure(path: Path, listen: Listen) -> Iterator[Problem]:
@@ -195,13 +195,16 @@ def _server_files(path: Path, tls: ListenTls) -> Iterator[Problem]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls.cert, tls.key, password=_refuse_password)
     except (ssl.SSLError, ValueError) as error:
-        said = (error.reason or str(error)) if isinstance(error, ssl.SSLError) else str(error)
-        yield Problem(path, f"{tls.cert} and {tls.key} are not a certificate and its key: {said}")
+        mismatch = isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH"
+        said = (
+            "belong to different pairs" if mismatch else "are not PEM files of a certificate and its key, unencrypted"
+        )
+        yield Problem(path, f"{tls.cert} and {tls.key} {said}")
     try:
         if tls.client_ca is not None:
             context.load_verify_locations(tls.client_ca)
-    except ssl.SSLError as error:
-        yield Problem((*path, "client_ca"), f"{tls.client_ca} holds no certificates: {error.reason or error}")
+    except ssl.SSLError:
+        yield Problem((*path, "client_ca"), f"{tls.client_ca} is not a PEM file of certificates")
 
 
 def _refuse_password() -> str:

@@ -111,6 +111,7 @@ class Reader:
             field = section.field(name)
             if field is None:
                 self._complain((*path, name), key, _unknown(section, name))
+                self.lines[(*path, name)] = tree.line_of(key)
             elif item.tag == tree.NULL:
                 self.lines[(*path, name)] = tree.line_of(key)
             else:

@@ -268,7 +268,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     answer: Annotated[
         Size,
         about(
-            "Largest whole answer of a model that is held and checked before it is sent; larger ones are relayed unchecked.",
+            "Largest whole answer of a model that is held and checked before it is sent; more is relayed unchecked.",
             low=1024,
         ),
     ] = 32 * 1024**2

@@ -83,7 +83,7 @@ def understand(scalar: Scalar, text: str, folder: Path) -> Any:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean X?`` for the known name most like this one, or nothing when none is like it."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else ""
 
 
