@@ -11,12 +11,11 @@ cost = peak-EWMA of latency x (in flight + 1) / weight. Sources: Mitzenmacher 20
 (peak, idle decay, the penalty of an unknown host that is already being tried), linkerd (10 s, 30 ms, failures as 5 s).
 """
 
-cimport cython
 from libc.math cimport exp
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from native.board cimport (
-    Board, TargetRec, EDGE_MAX_WORKERS, cas64, edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms,
-    load32, load64, store32, store64, add32,
+    EDGE_MAX_WORKERS, Board, TargetRec, add32, cas64, load32, load64,
+    edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms,
 )
 from native.breaker cimport (
     Admit, CircuitState, breaker_peek, breaker_ramp, breaker_report, breaker_return, breaker_slow,

@@ -45,7 +45,8 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t keys_failing;   /* one bit per key whose attempt failed in this epoch */
     uint64_t keys_before;    /* keys_failing of the epoch before */
 
-    /* exact window, a ring by second: stamp_s (20) | total (22) | failed (22); stamp_s (20) | slow (22) | spare */
+    /* exact window, a ring by second: stamp (20) | total (22) | failed (22), and stamp (20) | slow (22) | spare (22).
+     * The stamp is the second without its last digit, which is the place in the ring. */
     uint64_t window[EDGE_WINDOW_BUCKETS];
     uint64_t slow[EDGE_WINDOW_BUCKETS];
     uint64_t keys_active_before; /* keys_active of the epoch before */
@@ -101,11 +102,14 @@ static inline uint64_t edge_circuit(int state, uint32_t generation, uint64_t unt
            (until_ms & EDGE_CIRCUIT_UNTIL_MASK);
 }
 
+static inline uint32_t edge_stamp_of(uint64_t second) {
+    return (uint32_t)(second / EDGE_WINDOW_BUCKETS) & EDGE_BUCKET_STAMP_MASK;
+}
 static inline uint32_t edge_bucket_stamp(uint64_t word) { return (uint32_t)(word >> 44); }
 static inline uint32_t edge_bucket_first(uint64_t word) { return (uint32_t)(word >> 22) & EDGE_BUCKET_COUNT_MASK; }
 static inline uint32_t edge_bucket_second(uint64_t word) { return (uint32_t)word & EDGE_BUCKET_COUNT_MASK; }
 static inline uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count) {
-    return (second & EDGE_BUCKET_STAMP_MASK) << 44 | (uint64_t)first_count << 22 | second_count;
+    return (uint64_t)edge_stamp_of(second) << 44 | (uint64_t)first_count << 22 | second_count;
 }
 
 typedef struct {
@@ -113,7 +117,7 @@ typedef struct {
 } edge_tally;
 
 /* Sum the buckets of the last `seconds` seconds, this one included. A bucket counts only when it carries the stamp of
- * the very second asked for, so nothing stale can be counted (a stamp comes round to its own place after 60 days). */
+ * the very second asked for, so nothing stale can be counted (a stamp comes round after 121 days). */
 static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, int seconds) {
     edge_tally sum = {0, 0, 0};
     if (seconds > EDGE_WINDOW_BUCKETS) seconds = EDGE_WINDOW_BUCKETS;
@@ -121,11 +125,11 @@ static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, i
         uint64_t second = now_s - (uint64_t)age;
         unsigned place = (unsigned)(second % EDGE_WINDOW_BUCKETS);
         uint64_t ended = edge_load(&rec->window[place]), slow = edge_load(&rec->slow[place]);
-        if (edge_bucket_stamp(ended) == (second & EDGE_BUCKET_STAMP_MASK)) {
+        if (edge_bucket_stamp(ended) == edge_stamp_of(second)) {
             sum.total += edge_bucket_first(ended);
             sum.failed += edge_bucket_second(ended);
         }
-        if (edge_bucket_stamp(slow) == (second & EDGE_BUCKET_STAMP_MASK)) sum.slow += edge_bucket_first(slow);
+        if (edge_bucket_stamp(slow) == edge_stamp_of(second)) sum.slow += edge_bucket_first(slow);
     }
     return sum;
 }

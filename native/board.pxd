@@ -58,6 +58,7 @@ cdef extern from "board.h" nogil:
     uint32_t edge_circuit_generation(uint64_t word)
     uint64_t edge_circuit_until_ms(uint64_t word)
     uint64_t edge_circuit(int state, uint32_t generation, uint64_t until_ms)
+    uint32_t edge_stamp_of(uint64_t second)
     uint32_t edge_bucket_stamp(uint64_t word)
     uint32_t edge_bucket_first(uint64_t word)
     uint32_t edge_bucket_second(uint64_t word)

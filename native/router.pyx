@@ -2,8 +2,9 @@
 
 Precedence, and thus the order to ask in: ``service(host, path)`` first, then ``door(path)``. A service that names the
 request's host wins over everything; one for any host wins only where the path is none of edge's own doors, so that a
-catch-all service cannot swallow ``/v1/chat/completions`` or ``/healthz``. Among prefixes of one host the longest wins,
-and a prefix ends at a segment: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``; ``/api/`` takes only what is below.
+catch-all service cannot swallow ``/v1/chat/completions`` or ``/healthz``. Among prefixes of one host the longest
+wins, and a prefix ends at a segment: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``; ``/api/`` takes only what
+is below.
 """
 
 from native.balancer cimport Target

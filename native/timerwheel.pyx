@@ -1,7 +1,7 @@
 """When is it time?  A hashed wheel of deadlines (Varghese and Lauck 1987, scheme 6), looked at once per tick.
 
-A timer never fires early, and fires in the first ``advance`` at or after its deadline. A deadline moved later by a plain
-store to ``deadline_ns`` is noticed when the old place comes round; one moved earlier needs ``arm``.
+A timer never fires early, and fires in the first ``advance`` at or after its deadline. A deadline moved later by a
+plain store to ``deadline_ns`` is noticed when the old place comes round; one moved earlier needs ``arm``.
 """
 
 cimport cython

@@ -6,24 +6,25 @@ sample is older than the window. Counts stop at 4,194,303 a second instead of ru
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.board cimport (
-    EDGE_BUCKET_COUNT_MASK, EDGE_BUCKET_STAMP_MASK, EDGE_WINDOW_BUCKETS, Board, WindowSum,
-    cas64, edge_bucket, edge_bucket_first, edge_bucket_second, edge_bucket_stamp, edge_window_sum, load64, store64,
+    EDGE_BUCKET_COUNT_MASK, EDGE_BUCKET_STAMP_MASK, EDGE_WINDOW_BUCKETS, Board, TargetRec, WindowSum, cas64, load64,
+    store64, edge_bucket, edge_bucket_first, edge_bucket_second, edge_bucket_stamp, edge_stamp_of, edge_window_sum,
 )
 
-# A stamp so little ahead of the writer's second is another process's later clock; anything further is an old bucket.
+# A bucket up to ten minutes ahead of the writer was written by a process with a later clock; anything further ahead is
+# an old bucket, seen from beyond the end of the stamps.
 cdef enum:
-    LATER_CLOCK_S = 600
+    LATER_CLOCK_TURNS = 60
 
 
 cdef void count(uint64_t* bucket, uint64_t second, bint also) noexcept nogil:
     cdef uint64_t word = load64(bucket)
     cdef uint32_t ahead, first, other
     while True:
-        ahead = (edge_bucket_stamp(word) - <uint32_t>second) & EDGE_BUCKET_STAMP_MASK
+        ahead = (edge_bucket_stamp(word) - edge_stamp_of(second)) & EDGE_BUCKET_STAMP_MASK
         if ahead == 0:
             first = edge_bucket_first(word)
             other = edge_bucket_second(word)
-        elif ahead <= LATER_CLOCK_S and word != 0:
+        elif ahead <= LATER_CLOCK_TURNS and word != 0:
             return
         else:
             first = other = 0

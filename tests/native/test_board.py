@@ -1,0 +1,194 @@
+"""Do all processes of a node read the same block, and does a stranger's block stay outside?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.terms.snapshot import Breaker
+from native.balancer import Pool, Target
+from native.board import HIST_BOUNDS_S, Board, Outcome, bucket_of
+from native.breaker import TripReason
+
+S = 1_000_000_000
+HEADER = struct.Struct("=QIIIIQ")
+
+
+def test_another_process_sees_what_was_written(board: Board, hammer: Callable[[Board, str, int], list[str]]) -> None:
+    """A value written by one process is read by another, and the other way round."""
+    board.set_manual(3, 2)
+    said = hammer(board, "board.set_manual(4, 1); print(board.read_target(3, 0)['manual'], board.capacities)", 1)
+    assert said == ["2 (8, 4, 4)"]
+    assert board.read_target(4, 0)["manual"] == 1
+
+
+def test_the_descriptor_is_inheritable_and_the_size_sealed() -> None:
+    """A child may attach, and nobody may shrink the block under another's feet."""
+    board = Board.create(2, 2, 1)
+    assert os.get_inheritable(board.fd)
+    with pytest.raises(PermissionError):
+        os.ftruncate(board.fd, 64)
+    assert fcntl.fcntl(board.fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
+
+
+def test_the_creator_closes_the_descriptor_and_an_attached_one_does_not() -> None:
+    """Descriptors do not leak, and a mapping outlives its descriptor."""
+    board = Board.create(1, 1, 1)
+    attached = Board(board.fd)
+    fd = board.fd
+    del board
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    attached.set_manual(0, 1)
+    assert attached.read_target(0, 0)["manual"] == 1
+
+
+def refusal(header: bytes, size: int = 65536) -> str:
+    """Attach to a memfd that begins so; return the refusal."""
+    fd = os.memfd_create("stranger")
+    try:
+        os.ftruncate(fd, size)
+        os.pwrite(fd, header, 0)
+        with pytest.raises(ValueError, match=r"\w") as refused:
+            Board(fd)
+    finally:
+        os.close(fd)
+    return str(refused.value)
+
+
+def test_a_strange_block_is_refused_in_one_sentence(board: Board) -> None:
+    """Wrong magic, wrong layout, a cut block, an empty file and a closed descriptor: each says what is wrong."""
+    magic, layout, targets, routes, workers, created = HEADER.unpack(os.pread(board.fd, HEADER.size, 0))
+    assert "wrong magic" in refusal(HEADER.pack(magic + 1, layout, targets, routes, workers, created))
+    assert "restart the whole node" in refusal(HEADER.pack(magic, layout + 1, targets, routes, workers, created))
+    assert "not a whole Board" in refusal(HEADER.pack(magic, layout, 1000, routes, workers, created))
+    assert "not a whole Board" in refusal(HEADER.pack(magic, layout, 2**32 - 1, routes, workers, created))
+    assert "not a whole Board" in refusal(HEADER.pack(magic, layout, targets, routes, 65, created))
+    assert "less than its header" in refusal(b"", 0)
+    with pytest.raises(ValueError, match="Bad file descriptor"):
+        Board(10_000)
+    with open(os.devnull, "rb") as null, pytest.raises(ValueError, match="not a Board"):  # noqa: PTH123
+        Board(null.fileno())
+
+
+@pytest.mark.parametrize("capacities", [(1, 1, 0), (1, 1, 65), (-1, 1, 1), (1, 70_000, 1)])
+def test_impossible_capacities_are_refused(capacities: tuple[int, int, int]) -> None:
+    """A Board is made only of a size that every reader can hold."""
+    with pytest.raises(ValueError, match="capacities|worker_capacity"):
+        Board.create(*capacities)
+
+
+def test_records_are_whole_cache_lines() -> None:
+    """Every record starts on its own cache line, so that two targets never share one."""
+
+    def size(*capacities: int) -> int:
+        board = Board.create(*capacities)
+        return os.fstat(board.fd).st_size
+
+    base = size(0, 0, 1)
+    steps = [size(1, 0, 1) - base, size(0, 1, 1) - base, size(0, 0, 2) - base, base]
+    assert [step % 64 for step in steps] == [0, 0, 0, 0]
+
+
+def test_a_slot_beyond_the_board_is_an_index_error(board: Board) -> None:
+    """No number reaches memory outside the records."""
+    for slot in (-1, 8, 2**31 - 1):
+        with pytest.raises(IndexError, match="not on this Board"):
+            board.read_target(slot, 0)
+    with pytest.raises(IndexError):
+        board.read_route(4)
+    with pytest.raises(IndexError):
+        board.clear_worker(4)
+
+
+def test_a_dead_workers_columns_are_cleared_and_only_those(board: Board) -> None:
+    """After SIGKILL of one worker the in-flight counts are those of the living."""
+    target = Target(board, 2, "a/b")
+    for worker in (0, 1, 1, 3):
+        target.enter(worker)
+    board.beat(1, 4242, 7 * S)
+    assert board.read_worker(1)["pid"] == 4242
+    board.clear_worker(1)
+    assert board.read_target(2, 0)["inflight"] == 2
+    assert board.read_worker(1)["pid"] == 0
+
+
+def test_an_attempt_that_ends_after_its_column_was_cleared_is_not_four_billion_in_flight(board: Board) -> None:
+    """A column below zero reads as nothing in flight, and does not hide another worker's."""
+    target = Target(board, 0, "a/b")
+    target.enter(0)
+    target.enter(1)
+    board.clear_worker(0)
+    target.leave(0)
+    assert board.read_target(0, 0)["inflight"] == 1
+
+
+def test_a_heartbeat_of_a_new_process_is_a_new_start(board: Board) -> None:
+    """``started_ns`` moves with the pid, ``heartbeat_ns`` with every beat."""
+    board.beat(0, 10, 1 * S)
+    board.beat(0, 10, 2 * S)
+    first = board.read_worker(0)
+    board.beat(0, 11, 3 * S)
+    second = board.read_worker(0)
+    assert (first["started_ns"], first["heartbeat_ns"]) == (1 * S, 2 * S)
+    assert (second["started_ns"], second["heartbeat_ns"]) == (3 * S, 3 * S)
+
+
+def test_a_cleared_slot_knows_nothing_and_ignores_its_former_owner(board: Board, usual: Breaker) -> None:
+    """A slot given to a new target starts closed and empty; attempts of the former one count for nothing."""
+    pool = Pool([Target(board, 0, "old")], [1], [1.0], usual, workers=4, permit_ns=30 * S)
+    for _ in range(5):
+        reason = pool.report(0, 50 * S, 0, failed=True)
+    assert reason == TripReason.TRIP_CONSECUTIVE
+    pool.targets[0].enter(0)
+    board.set_manual(0, 1)
+    board.clear_target(0)
+    for _ in range(20):
+        assert pool.report(0, 50 * S, 0, failed=True) == 0
+    view = board.read_target(0, 50 * S)
+    assert (view["state"], view["manual"], view["window"], view["consecutive"]) == ("closed", 0, (0, 0, 0), 0)
+    assert view["inflight"] == 1, "its attempts are still running and will give theirs back"
+
+
+def test_out_of_rotation_and_back(board: Board) -> None:
+    """A refused credential takes a target out with its reason, and it can be put back."""
+    board.set_out(1, Outcome.REFUSED_CREDENTIAL, 9 * S)
+    view = board.read_target(1, 0)
+    assert (view["out_reason"], view["out_until_ns"]) == (Outcome.REFUSED_CREDENTIAL, 9 * S)
+    board.clear_out(1)
+    view = board.read_target(1, 0)
+    assert (view["out_reason"], view["out_until_ns"]) == (0, 0)
+
+
+def test_manual_codes_are_checked(board: Board) -> None:
+    """A code nobody knows is refused before it is written."""
+    with pytest.raises(ValueError, match="drain"):
+        board.set_manual(0, 3)
+    assert board.read_target(0, 0)["manual"] == 0
+
+
+def test_a_route_is_read_and_cleared(board: Board) -> None:
+    """A route's record has as many counters and buckets as the layout says."""
+    board.clear_route(0)
+    view = board.read_route(0)
+    assert (len(view["counts"]), len(view["first_hist"]), view["inflight"]) == (48, 24, 0)
+
+
+@given(st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 130_000_000)))
+def test_a_histogram_bucket_is_the_first_bound_not_below(us: int) -> None:
+    """Prometheus's ``le``: a value on a bound belongs to that bound's bucket, beyond the last to +Inf."""
+    assert bucket_of(us) == sum(round(bound * 1e6) < us for bound in HIST_BOUNDS_S)
+
+
+def test_every_bound_is_its_own_bucket() -> None:
+    """The 23 bounds rise, and each opens the next bucket one microsecond later."""
+    bounds = [round(bound * 1e6) for bound in HIST_BOUNDS_S]
+    assert bounds == sorted(set(bounds))
+    assert [bucket_of(bound) for bound in bounds] == list(range(23))
+    assert [bucket_of(bound + 1) for bound in bounds] == list(range(1, 24))

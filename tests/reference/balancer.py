@@ -1,0 +1,125 @@
+"""Which target takes this attempt?  The three rules on plain lists: the twin of native/balancer.pyx."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.reference.breaker import Circuit
+
+MS = 1_000_000
+TAU_MS = 10_000
+PENALTY_NS = 5_000 * MS
+USABLE, OPEN, TRIAL, RESTING, OUT, FULL, MANUAL, TRIED = range(8)
+
+
+def float32(value: float) -> float:
+    """Round as a cell of the Board does."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+@dataclass
+class PeakEwma:
+    """Up at once, down with a time constant of ten seconds; reading decays too."""
+
+    ms: float = 0.0
+    stamp_ms: int = 0
+
+    def read(self, now_ns: int) -> float:
+        return self.ms * math.exp(-float(now_ns // MS - self.stamp_ms) * MS / float(TAU_MS * MS)) if self.ms else 0.0
+
+    def observe(self, now_ns: int, latency_ns: int, *, failed: bool = False) -> None:
+        sample = max((max(latency_ns, PENALTY_NS) if failed else latency_ns) / MS, 1e-3)
+        weight = math.exp(-float(now_ns // MS - self.stamp_ms) * MS / float(TAU_MS * MS))
+        value = self.ms * weight
+        self.ms = float32(sample if sample >= value else value + sample * (1.0 - weight))
+        self.stamp_ms = now_ns // MS
+
+
+@dataclass
+class Member:
+    """A target's place in the pool, with everything that is known of it."""
+
+    circuit: Circuit
+    tier: int = 1
+    weight: float = 1.0
+    cap: int = 0
+    inflight: int = 0
+    manual: int = 0
+    out_until_ns: int = 0
+    rest_until_ns: int = 0
+    cells: list[PeakEwma] = field(default_factory=lambda: [PeakEwma(), PeakEwma()])
+
+    def barred(self, now_ns: int, *, tried: bool) -> int:
+        due = self.circuit.state != "closed" and now_ns // MS >= self.circuit.until_ms
+        reasons = {
+            TRIED: tried,
+            MANUAL: self.manual != 0,
+            OUT: now_ns < self.out_until_ns,
+            RESTING: now_ns < self.rest_until_ns,
+            FULL: 0 < self.cap <= self.inflight,
+            TRIAL: self.circuit.state == "half_open" and not due,
+            OPEN: self.circuit.state == "open" and not due,
+        }
+        return next((reason for reason, applies in reasons.items() if applies), USABLE)
+
+    def cost(self, now_ns: int, cell: int) -> float:
+        ms = self.cells[cell].read(now_ns) or self.cells[1 - cell].read(now_ns)
+        if ms <= 0:
+            ms = 1e9 if self.inflight else 30.0
+        return max(ms, 0.05) * (self.inflight + 1.0) / self.weight
+
+
+def mix(value: int) -> int:
+    """Return splitmix64's next number."""
+    mask = 2**64 - 1
+    value = (value + 0x9E3779B97F4A7C15) & mask
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & mask
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & mask
+    return value ^ (value >> 31)
+
+
+def pick(members: list[Member], now_ns: int, rnd: int, tried: int, cell: int) -> tuple[int, int, int]:
+    """Return (index, admit, generation); (-1, 0, 0) when nobody can take it."""
+    barred = [member.barred(now_ns, tried=bool(tried >> place & 1)) for place, member in enumerate(members)]
+    healthy = [i for i, bar in enumerate(barred) if bar == USABLE and members[i].circuit.state == "closed"]
+    due = [i for i, bar in enumerate(barred) if bar == USABLE and members[i].circuit.state != "closed"]
+    if due and (not tried or not healthy):
+        return _take_first(members, due, now_ns, last_resort=False)
+    if healthy:
+        aside = {
+            i
+            for i in healthy
+            if (mix((rnd + i) % 2**64) >> 11) / 2**53 >= members[i].circuit.ramp(now_ns)
+            and members[i].circuit.ramp(now_ns) < 1.0
+        }
+        staying = [i for i in healthy if i not in aside]
+        candidates = [
+            i for i in healthy if i not in aside or not any(members[j].tier >= members[i].tier for j in staying)
+        ]
+        best = min(members[i].tier for i in candidates)
+        group = [i for i in candidates if members[i].tier == best]
+        chosen = _two_choices(members, group, now_ns, rnd, cell)
+        return (chosen, *members[chosen].circuit.take(now_ns))
+    return _take_first(members, [i for i, bar in enumerate(barred) if bar == OPEN], now_ns, last_resort=True)
+
+
+def _two_choices(members: list[Member], group: list[int], now_ns: int, rnd: int, cell: int) -> int:
+    first = (rnd >> 32) * len(group) >> 32
+    if len(group) == 1:
+        return group[0]
+    second = (rnd & 0xFFFFFFFF) * (len(group) - 1) >> 32
+    if second >= first:
+        second += 1
+    return min((group[first], group[second]), key=lambda i: members[i].cost(now_ns, cell))
+
+
+def _take_first(members: list[Member], some: list[int], now_ns: int, *, last_resort: bool) -> tuple[int, int, int]:
+    for i in sorted(some, key=lambda i: members[i].tier):
+        admit, generation = members[i].circuit.take(now_ns, last_resort=last_resort)
+        if admit:
+            return i, admit, generation
+    return -1, 0, 0

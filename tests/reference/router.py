@@ -1,0 +1,59 @@
+"""Where could this request go?  Every rule tried in turn: the twin of native/router.pyx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge.terms.snapshot import Snapshot
+
+DOORS = {
+    "/v1/chat/completions": 1,
+    "/v1/completions": 2,
+    "/v1/embeddings": 3,
+    "/v1/responses": 4,
+    "/v1/models": 5,
+    "/healthz": 6,
+}
+
+
+def door(path: str) -> int:
+    """Return the Door code of a path."""
+    if path.startswith("/v1/models/") and path != "/v1/models/":
+        return 5
+    return DOORS.get(path, 0)
+
+
+def model(snapshot: Snapshot, name: str) -> tuple[str | None, str | None]:
+    """Return (route name, what follows the slash when a wildcard matched)."""
+    if name in snapshot.models:
+        return snapshot.routes[snapshot.models[name]].name, None
+    for provider, route in snapshot.providers.items():
+        rest = name.removeprefix(f"{provider}/")
+        if provider and rest not in (name, "") and "/" not in provider:
+            return snapshot.routes[route].name, rest
+    return None, None
+
+
+def service(snapshot: Snapshot, host: str, path: str) -> str | None:
+    """Return the route name of the service: its own host's longest prefix, else any host's, if no door of ours."""
+    for wanted in (host, ""):
+        if wanted == "" and door(path):
+            return None
+        found = [
+            (len(match.path), snapshot.routes[match.route].name)
+            for match in snapshot.services
+            if match.host == wanted and _covers(match.path, path)
+        ]
+        if found:
+            return max(found, key=lambda entry: entry[0])[1]
+    return None
+
+
+def _covers(prefix: str, path: str) -> bool:
+    segments, wanted = path.split("/"), prefix.split("/")
+    if prefix == "":
+        return True
+    if prefix.endswith("/"):
+        return path.startswith(prefix)
+    return segments[: len(wanted)] == wanted

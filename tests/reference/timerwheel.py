@@ -1,0 +1,24 @@
+"""When is it time?  A dictionary looked through from end to end: the twin of native/timerwheel.pyx."""
+
+from __future__ import annotations
+
+
+class Deadlines:
+    """Deadlines by name."""
+
+    def __init__(self, now_ns: int) -> None:
+        self.now_ns = now_ns
+        self.deadlines: dict[int, int] = {}
+
+    def schedule(self, name: int, deadline_ns: int) -> None:
+        self.deadlines[name] = deadline_ns
+
+    def cancel(self, name: int) -> None:
+        self.deadlines.pop(name, None)
+
+    def advance(self, now_ns: int) -> set[int]:
+        self.now_ns = max(self.now_ns, now_ns)
+        due = {name for name, deadline in self.deadlines.items() if deadline <= self.now_ns}
+        for name in due:
+            del self.deadlines[name]
+        return due

@@ -1,0 +1,38 @@
+"""How did the last ten seconds go?  Samples in a list, counted by hand: the twin of native/window.pyx."""
+
+from __future__ import annotations
+
+SECOND = 1_000_000_000
+PLACES = 10
+
+
+class Window:
+    """Keeps (second, what) of each sample; one whose place in the ring a later second has taken is too old to count."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[int, bool]] = []
+        self.overdue: list[tuple[int, bool]] = []
+
+    def add(self, now_ns: int, failed: bool = False) -> None:
+        self._keep(self.ended, now_ns // SECOND, failed)
+
+    def slow(self, now_ns: int) -> None:
+        self._keep(self.overdue, now_ns // SECOND, True)
+
+    def read(self, now_ns: int, seconds: int = 10) -> tuple[int, int, int]:
+        now = now_ns // SECOND
+        ended = [failed for second, failed in self.ended if now - min(seconds, PLACES) < second <= now]
+        overdue = [True for second, _ in self.overdue if now - min(seconds, PLACES) < second <= now]
+        return len(ended), sum(ended), len(overdue)
+
+    def clear(self) -> None:
+        self.ended.clear()
+        self.overdue.clear()
+
+    @staticmethod
+    def _keep(samples: list[tuple[int, bool]], second: int, what: bool) -> None:
+        same_place = [kept for kept, _ in samples if kept % PLACES == second % PLACES]
+        if any(kept > second for kept in same_place):
+            return
+        samples[:] = [(kept, said) for kept, said in samples if kept % PLACES != second % PLACES or kept == second]
+        samples.append((second, what))
