@@ -68,23 +68,30 @@ def _picture(view: View) -> Any:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from edge.sim.demo import PRIMARY  # noqa: PLC0415
+    from edge.sim.demo import MODEL, PRIMARY  # noqa: PLC0415
 
-    targets = Table(title=None, expand=False)
-    for name in ("target", "tier", "state", "in flight", "answers", "now", "why"):
-        targets.add_column(name, justify="right" if name in {"tier", "in flight", "answers", "now"} else "left")
-    total = view.edge.answered_by
-    recent = [shot.provider for shot in view.edge.shots[-RECENT:] if shot.ok]
-    for target in view.targets:
-        provider = str(target["id"]).partition("/")[0]
-        share = recent.count(provider) / len(recent) if recent else 0.0
+    targets = Table(expand=False)
+    for name, width in (
+        ("target", 18),
+        ("state", 9),
+        ("in flight", 9),
+        ("answers", 7),
+        ("now", 4),
+        ("why", 42),
+    ):
+        right = name in {"in flight", "answers", "now"}
+        targets.add_column(name, justify="right" if right else "left", min_width=width)
+    answers = [shot.target for shot in view.edge.shots if shot.ok]
+    recent = answers[-RECENT:]
+    for target in (each for each in view.targets if MODEL in each.get("routes", ())):
+        name = str(target["id"])
+        share = recent.count(name) / len(recent) if recent else 0.0
         state = str(target.get("state", "?"))
         targets.add_row(
-            str(target["id"]),
-            str(target.get("tier", "")),
+            name,
             Text(state, style="green" if state == "closed" else "yellow" if state == "ramping" else "red"),
             str(target.get("inflight", "")),
-            str(total.get(provider, 0)),
+            str(answers.count(name)),
             f"{share:.0%}",
             str(target.get("why", "")),
         )

@@ -87,7 +87,7 @@ def run_provider(asked: argparse.Namespace) -> int:
         serve((spec,), announce)
     except OSError as wrong:
         print(
-            f"edge: cannot listen on {asked.host}:{asked.port}: {wrong.strerror}; choose another --port",
+            f"edge: cannot listen on {asked.host}:{asked.port}: {os.strerror(wrong.errno or 0)}; choose another --port",
             file=sys.stderr,
         )
         return 1

@@ -1,0 +1,34 @@
+"""Does an application behind edge sail through the outage that fails one without it?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import pytest
+
+
+@pytest.mark.timeout(60)
+async def test_the_fast_demo_loses_nothing() -> None:
+    """``edge demo --fast --json`` prints one object: no request failed through edge, many did on the straight way."""
+    demo = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "edge", "demo", "--fast", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(demo.communicate(), 50)
+    finally:
+        if demo.returncode is None:
+            demo.kill()
+            await demo.wait()
+    assert (demo.returncode, err.decode()) == (0, "")
+    summary = json.loads(out)
+    assert summary["failed"] == 0, summary["reasons"]
+    assert summary["requests"] == summary["direct_requests"] == 240
+    assert summary["direct_failed"] > 20
+    assert set(summary["answered_by"]) == {"primary", "backup-a", "backup-b"}
+    assert summary["failover_ms"] < 2000
+    assert summary["recovered_ms"] < 3400

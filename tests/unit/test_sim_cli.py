@@ -1,0 +1,80 @@
+"""Does a fault typed in a shell become the fault that was meant?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge.cli import sim
+from edge.cli.main import main
+from edge.sim import remote
+from edge.sim.faults import Fault
+
+URL = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def switched(monkeypatch) -> list[Any]:
+    """Record what would be sent instead of sending it."""
+    sent: list[Any] = []
+
+    async def record(url: str, *faults: Fault) -> dict[str, Any]:
+        sent.append((url, *faults))
+        return {"faults": []}
+
+    monkeypatch.setattr(remote, "switch", record)
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["none"], ()),
+        (["blackhole", "--for", "10s"], (Fault(kind="blackhole", for_s=10.0),)),
+        (["error", "--status", "429", "--retry-after", "7"], (Fault(kind="error", status=429, retry_after="7"),)),
+        (["latency", "--delay", "250ms", "--rate", "0.5"], (Fault(kind="latency", delay_s=0.25, rate=0.5),)),
+        (["cut", "--clean", "--tokens", "2"], (Fault(kind="cut", clean=True, tokens=2),)),
+    ],
+)
+def test_what_is_typed_is_what_is_sent(switched: list[Any], typed: list[str], meant: tuple[Fault, ...]) -> None:
+    """Options become the fields of a fault, durations in seconds; none heals."""
+    assert main(["sim", "fault", URL, *typed]) == 0
+    assert switched == [(URL, *meant)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["earthquake"], "not one of: latency"),
+        (["latency", "--delay", "5"], "--delay: '5' is not a duration; write 5s"),
+        (["capacity"], "needs limit"),
+        (["stall", "--at", "start"], "only at: head, middle"),
+    ],
+)
+def test_nonsense_is_refused_before_it_is_sent(switched: list[Any], capsys, typed: list[str], said: str) -> None:
+    """A fault that cannot be is refused with status 2 and a sentence, and nothing is sent."""
+    assert main(["sim", "fault", URL, *typed]) == 2
+    assert said in capsys.readouterr().err
+    assert switched == []
+
+
+def test_a_bad_pace_of_a_provider_is_refused(capsys) -> None:
+    """A time without a unit is refused with what to write."""
+    assert main(["sim", "provider", "--ttft", "50"]) == 2
+    assert "--ttft: '50' is not a duration" in capsys.readouterr().err
+
+
+def test_every_field_of_a_fault_can_be_typed() -> None:
+    """The options are the fields of Fault: a new field without an option is noticed here."""
+    assert {name for name, _, _ in sim.FAULT_OPTIONS} | {"kind", "clean"} == set(Fault.__struct_fields__)
+
+
+def test_the_help_names_every_kind(capsys) -> None:
+    """``edge sim fault --help`` lists all kinds of faults."""
+    with pytest.raises(SystemExit):
+        main(["sim", "fault", "--help"])
+    shown = "".join(capsys.readouterr().out.split())
+    kinds = msgspec.inspect.type_info(Fault).fields[0].type.values
+    assert [kind for kind in kinds if kind not in shown] == []

@@ -1,0 +1,58 @@
+"""Are the demo's figures those of its loads, and is its configuration one that edge accepts?"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edge.cli.main import main
+from edge.sim import demo
+from edge.sim.load import Shot
+
+
+def shot(at_s: float, provider: str, *, ok: bool = True, latency_s: float = 0.1) -> Shot:
+    """Give one request of a load."""
+    return Shot(at_s, ok, False, latency_s, None, f"{provider}/m", "" if ok else "TimeoutError")
+
+
+@pytest.mark.parametrize(("fast", "about_s"), [(True, 12), (False, 40)])
+def test_the_demo_takes_the_time_it_says(fast: bool, about_s: float) -> None:
+    """The phases add up to what the help promises, begin healthy and end healthy."""
+    plan = demo.phases(fast=fast)
+    assert sum(phase.seconds for phase in plan) == about_s
+    assert (plan[0].faults, plan[-1].faults) == ((), ())
+
+
+def test_the_summary_counts_both_loads_and_both_turns() -> None:
+    """Failover counts from the first fault, recovery from the last turn, and failed answers answer nobody."""
+    plan = demo.phases(fast=True)
+    through = [
+        shot(0.0, "primary"),
+        shot(2.4, "primary", latency_s=0.3),  # began before the fault and ended after it: not a failover
+        shot(2.6, "backup-a", latency_s=1.1),
+        shot(9.0, "backup-a", ok=False),
+        shot(9.5, "primary", latency_s=0.5),
+    ]
+    direct = [shot(0.0, "primary"), shot(5.0, "unknown", ok=False, latency_s=3.0)]
+    summary = demo.summarise(plan, [0.0, 2.5, 5.0, 8.5], through, direct)
+    assert (summary.requests, summary.failed, summary.direct_requests, summary.direct_failed) == (5, 1, 2, 1)
+    assert (summary.failover_ms, summary.recovered_ms) == (1200.0, 1500.0)
+    assert summary.answered_by == {"primary": 3, "backup-a": 1}
+    assert (summary.p50_ms, summary.p99_ms, summary.direct_p99_ms) == (300.0, 1100.0, 3000.0)
+    assert summary.direct_reasons == {"TimeoutError": 1}
+
+
+def test_what_never_happened_has_no_time() -> None:
+    """Without an answer by another there is no failover, and JSON says null."""
+    summary = demo.summarise(demo.phases(fast=True), [0.0, 1.0, 2.0, 3.0], [shot(0.0, "primary")], [])
+    assert (summary.failover_ms, summary.recovered_ms) == (None, None)
+
+
+def test_the_configuration_is_accepted(tmp_path, capsys) -> None:
+    """``edge check`` finds nothing wrong with the demo's edge.yaml, not even a warning."""
+    file = tmp_path / "edge.yaml"
+    urls = dict.fromkeys((demo.PRIMARY, *demo.BACKUPS), "http://127.0.0.1:9/v1")
+    file.write_text(json.dumps(demo.config(urls)))
+    assert main(["check", str(file)]) == 0, capsys.readouterr()
+    assert "warning" not in capsys.readouterr().out

@@ -1,0 +1,102 @@
+"""Does the hammer call every broken answer broken, and nothing else?"""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.sim import wire
+from edge.sim.hammer import Answered, Hammer
+from edge.sim.scores import quantile
+from edge.sim.wire import Again, Close, ReadMessage, Reset, ScriptedServer, Send, Step
+
+pytestmark = pytest.mark.timeout(20)
+
+REQUEST = wire.request(b"{}")
+
+
+def exact(_number: int, answer: Answered) -> str | None:
+    """Accept exactly ``yes``."""
+    return None if answer.body == b"yes" else f"not yes: {answer.body!r}"
+
+
+async def hit(*script: Step, count: int = 1, connections: int = 1) -> Hammer:
+    """Send requests to a scripted server."""
+    async with ScriptedServer(script) as server:
+        hammer = Hammer(server.port, REQUEST, count=count, connections=connections, verify=exact)
+        await hammer.run(10)
+    return hammer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        wire.answer(b"yes"),
+        wire.STREAM_HEAD + wire.chunk(b"y") + wire.chunk(b"es") + wire.chunk(b""),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nyes",
+    ],
+)
+async def test_right_answers_are_right_however_they_arrive(answer: bytes) -> None:
+    """Lengths and chunks are unframed, byte by byte too, over many requests and connections."""
+    hammer = await hit(ReadMessage(), Send(answer, piece=11), Again(), count=30, connections=3)
+    assert (hammer.right, hammer.failures) == (30, [])
+
+
+async def test_an_answer_may_end_with_its_connection() -> None:
+    """Without length or chunks the end of the connection is the end of the body (RFC 9112 6.3)."""
+    hammer = await hit(ReadMessage(), Send(b"HTTP/1.1 200 OK\r\n\r\nyes"), Close(), count=3)
+    assert (hammer.right, hammer.failures) == (3, [])
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ((ReadMessage(), Send(wire.answer(b"no")), Again()), "not yes: b'no'"),
+        ((ReadMessage(), Close()), "closed before the answer"),
+        ((ReadMessage(), Reset()), "reset before the answer"),
+        ((ReadMessage(), Send(wire.answer(b"yes")[:-1]), Close()), "closed inside the answer"),
+        ((ReadMessage(), Send(wire.STREAM_HEAD + wire.chunk(b"yes")), Close()), "closed inside the answer"),
+        ((ReadMessage(), Send(wire.answer(b"yes") + b"!"), Close()), "bytes after the answer"),
+        ((ReadMessage(), Send(wire.STREAM_HEAD + b"zz\r\n"), Close()), "malformed answer: invalid literal"),
+        ((ReadMessage(), Send(wire.STREAM_HEAD + b"1\r\nyes\r\n0\r\n\r\n"), Close()), "malformed answer: a chunk"),
+    ],
+)
+async def test_every_wrong_answer_has_its_reason(script: tuple[Step, ...], reason: str) -> None:
+    """Each way to be wrong is counted once for each request, under a reason that names it."""
+    hammer = await hit(*script, count=2)
+    assert hammer.right == 0
+    assert sorted(failure.number for failure in hammer.failures) == [0, 1]
+    assert all(failure.reason.startswith(reason) for failure in hammer.failures), hammer.reasons
+
+
+async def test_a_connection_that_ends_between_requests_is_no_failure() -> None:
+    """A request that still waits for its time moves to another connection, when the server closes an idle one."""
+    async with ScriptedServer([ReadMessage(), Send(wire.answer(b"yes")), Close()]) as server:
+        hammer = Hammer(server.port, REQUEST, count=5, connections=1, verify=exact, rate=50)
+        await hammer.run(10)
+        assert (hammer.right, hammer.failures) == (5, [])
+        assert len(server.peers) == 5
+
+
+async def test_silence_ends_with_the_limit() -> None:
+    """A server that never answers does not hold the hammer longer than its limit."""
+    async with ScriptedServer([ReadMessage(), ReadMessage()]) as server:
+        hammer = Hammer(server.port, REQUEST, count=2, connections=2, verify=exact)
+        with pytest.raises(TimeoutError):
+            await hammer.run(0.1)
+    assert hammer.finished == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([], 0.5, 0.0),
+        ([3.0], 0.99, 3.0),
+        ([1, 2, 3, 4], 0.5, 2),
+        ([4, 3, 2, 1], 0.75, 3),
+        ([1, 2], 0.0, 1),
+        ([1, 2], 1.0, 2),
+    ],
+)
+def test_a_quantile_is_a_measured_value(values: list[float], share: float, expected: float) -> None:
+    """Nearest rank: the smallest measured value that the share does not exceed."""
+    assert quantile(values, share) == expected
