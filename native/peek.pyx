@@ -231,9 +231,22 @@ cdef bytes splice(bytes body, Py_ssize_t start, Py_ssize_t end, bytes replacemen
     return out
 
 
+cdef bint _is_plain(bytes content) noexcept:
+    """Whether it stands in a JSON string as it is, as nearly every name does."""
+    cdef const char* p = PyBytes_AS_STRING(content)
+    cdef Py_ssize_t i
+    for i in range(PyBytes_GET_SIZE(content)):
+        if p[i] == c'"' or p[i] == c"\\" or <unsigned char>p[i] < 0x20:
+            return False
+    return True
+
+
 cdef bytes escape_json(bytes utf8):
-    cdef bytearray out = bytearray()
+    cdef bytearray out
     cdef unsigned char c
+    if _is_plain(utf8):
+        return utf8
+    out = bytearray()
     for c in utf8:
         if c == c'"' or c == c"\\":
             out.append(c"\\")
@@ -246,10 +259,13 @@ cdef bytes escape_json(bytes utf8):
 
 
 cdef bytes unescape_json(bytes raw):
-    cdef bytearray out = bytearray()
+    cdef bytearray out
     cdef const char* p = PyBytes_AS_STRING(raw)
     cdef const char* end = p + PyBytes_GET_SIZE(raw)
     cdef int code
+    if _is_plain(raw):
+        return raw
+    out = bytearray()
     while p < end:
         if p[0] == c"\\":
             code = decode_escape(p, end, &p)
