@@ -1,0 +1,131 @@
+"""Does each compiled module keep what its .pxd and .pyi promise?"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+NATIVE = Path(__file__).parents[2] / "native"
+STEMS = sorted(source.stem for source in NATIVE.glob("*.pyx"))
+TABLES = sorted(table.stem for table in NATIVE.glob("*.pxd"))
+CLASS = re.compile(r"^cdef class (\w+)")
+ENUM = re.compile(r"^cpdef enum (\w+)")
+ATTRIBUTE = re.compile(r"^    cdef (?:readonly|public) (.+)")
+SHAPES = {"Protocol", "TypedDict"}  # of arguments and results: nothing at run time
+OURS = re.compile(r"^(?:cdef class|cpdef|cdef (?!extern|enum|struct|inline|packed)[^=\n]*\()", re.MULTILINE)
+CPDEF = re.compile(r"^    cpdef (.+?)\(")
+
+
+def declared(stem: str) -> list[tuple[str, str]]:
+    """The (class, attribute) pairs of a .pxd that Python code may see."""
+    found = []
+    owner = ""
+    for line in (NATIVE / f"{stem}.pxd").read_text().splitlines():
+        if match := CLASS.match(line):
+            owner = match[1]
+        elif line and not line.startswith((" ", "#")):
+            owner = ""
+        elif owner and (match := CPDEF.match(line)):
+            found.append((owner, match[1].split()[-1]))
+        elif owner and (match := ATTRIBUTE.match(line)):
+            # "int64_t prompt_tokens, output_tokens   # why" names two; the type is the words before the first name
+            names = match[1].split("#")[0].split(",")
+            found += [(owner, name.split()[-1].strip("*")) for name in names if name.strip()]
+    return found
+
+
+def enums(stem: str) -> list[str]:
+    """The enums of a .pxd that Python code may see."""
+    text = (NATIVE / f"{stem}.pxd").read_text()
+    return [match[1] for line in text.splitlines() if (match := ENUM.match(line))]
+
+
+def stub(stem: str) -> list[ast.stmt]:
+    """The statements of a .pyi."""
+    return ast.parse((NATIVE / f"{stem}.pyi").read_text()).body
+
+
+def classes(stem: str) -> dict[str, ast.ClassDef]:
+    """The classes of a .pyi."""
+    return {node.name: node for node in stub(stem) if isinstance(node, ast.ClassDef)}
+
+
+def told(stem: str) -> dict[str, set[str]]:
+    """The names that a .pyi tells of: top-level names, and the members of each class."""
+    names = {name: set[str]() for node in stub(stem) for name in _names(node) if not name.startswith("_")}
+    return names | {name: {one for item in node.body for one in _names(item)} for name, node in classes(stem).items()}
+
+
+def _names(node: ast.stmt) -> list[str]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return [node.name]
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return [node.target.id]
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return []
+
+
+def numbers(node: ast.ClassDef | None) -> dict[str, int]:
+    """The members of an enum as a .pyi gives them."""
+    items = [item for item in ([] if node is None else node.body) if isinstance(item, ast.Assign)]
+    return {ast.unparse(item.targets[0]): ast.literal_eval(item.value) for item in items}
+
+
+def test_there_is_something_to_check() -> None:
+    """The lists that the other tests run over hold what is known to be there."""
+    assert {"board", "peek", "sse"} <= set(STEMS)
+    assert ("Scanner", "prompt_tokens") in declared("sse")
+    assert ("Scanner", "output_tokens") in declared("sse")
+    assert "Said" in enums("sse")
+    assert "push" in told("sse")["Scanner"]
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_source_has_its_types_and_imports(stem: str) -> None:
+    """Each native/*.pyx is compiled, can be imported, and has a .pyi."""
+    assert importlib.import_module(f"native.{stem}").__name__ == f"native.{stem}"
+    assert (NATIVE / f"{stem}.pyi").is_file()
+
+
+@pytest.mark.parametrize("stem", TABLES)
+def test_every_table_has_its_source(stem: str) -> None:
+    """A .pxd without a .pyx declares only what C implements: a class or a function of ours would be missing."""
+    assert stem in STEMS or OURS.search((NATIVE / f"{stem}.pxd").read_text()) is None
+
+
+@pytest.mark.parametrize("stem", [stem for stem in TABLES if stem in STEMS])
+def test_visible_attributes_exist(stem: str) -> None:
+    """Each readonly or public attribute and each cpdef method of a .pxd exists on its class at run time."""
+    module = importlib.import_module(f"native.{stem}")
+    missing = [f"{owner}.{name}" for owner, name in declared(stem) if not hasattr(getattr(module, owner, None), name)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("stem", [stem for stem in TABLES if stem in STEMS])
+def test_visible_enums_are_told_as_they_are(stem: str) -> None:
+    """Each cpdef enum exists at run time, and its .pyi gives the same names and numbers."""
+    module = importlib.import_module(f"native.{stem}")
+    for name in enums(stem):
+        assert numbers(classes(stem).get(name)) == {item.name: int(item) for item in getattr(module, name)}
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_the_types_tell_of_what_exists(stem: str) -> None:
+    """Each name in a .pyi exists at run time (types of arguments and results aside)."""
+    module = importlib.import_module(f"native.{stem}")
+    shapes = {name for name, node in classes(stem).items() if SHAPES & {ast.unparse(base) for base in node.bases}}
+    for owner, names in told(stem).items():
+        if owner not in shapes:
+            assert hasattr(module, owner), owner
+            assert {name for name in names if not hasattr(getattr(module, owner), name)} == set(), owner
+
+
+@pytest.mark.parametrize("stem", [stem for stem in TABLES if stem in STEMS])
+def test_the_types_tell_of_what_is_visible(stem: str) -> None:
+    """Each readonly or public attribute and each cpdef method of a .pxd is in the .pyi."""
+    assert [(owner, name) for owner, name in declared(stem) if name not in told(stem).get(owner, set())] == []
