@@ -7,15 +7,17 @@ In order, the first that applies:
 3. nobody usable: a member whose circuit is open, at most once per open period each (the trickle that keeps the last
    usable target from being ejected for good). Never one that is drained, out, resting, full or tried.
 
-cost = peak-EWMA of latency x (in flight + 1) / weight. Sources: Mitzenmacher 2001 (two choices), Finagle PeakEwma.scala
-(peak, idle decay, the penalty of an unknown host that is already being tried), linkerd (10 s, 30 ms, failures as 5 s).
+cost = peak-EWMA of latency x (in flight + 1) x attempts per success / weight. Sources: Mitzenmacher 2001 (two choices),
+Finagle PeakEwma.scala (peak, idle decay, the penalty of an unknown host that is already being tried), linkerd (10 s,
+30 ms, failures as 5 s). The attempts per success are ours: a target whose failures are quick has nothing in flight, so
+that at 60 in flight elsewhere a latency of 5 s alone would still make it the cheapest.
 """
 
 from libc.math cimport exp
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from native.board cimport (
-    EDGE_MAX_WORKERS, Board, TargetRec, add32, cas64, load32, load64,
-    edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms,
+    EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, Board, TargetRec, WindowSum, add32, cas64, load32, load64,
+    edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms, edge_window_sum,
 )
 from native.breaker cimport (
     Admit, CircuitState, breaker_peek, breaker_ramp, breaker_report, breaker_return, breaker_slow,
@@ -206,13 +208,16 @@ cdef class Pool:
 
     cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
+        cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
         cdef uint32_t pending = inflight_total(rec, self.workers)
         cdef double ms = ewma_read(&rec.ewma[cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
         if ms <= 0:     # never asked in this way: what is known of the other way beats knowing nothing
             ms = ewma_read(&rec.ewma[1 - (cell & 1)], now_ns, <uint64_t>EWMA_TAU_MS * MS)
         if ms <= 0:
             ms = BUSY_UNKNOWN_MS if pending else DEFAULT_MS
-        return max(ms, FLOOR_MS) * (<double>pending + 1.0) / self.weights[index]
+        ms = max(ms, FLOOR_MS) * (<double>pending + 1.0) / self.weights[index]
+        # One success is assumed on top of the window's, so that a single failure does not weigh like a dead target.
+        return ms * (<double>window.total + 1.0) / (<double>(window.total - window.failed) + 1.0)
 
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
         out.admit = breaker_take(self.recs[index], &self.policy, now_ns, last_resort, &out.generation)

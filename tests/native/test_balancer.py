@@ -1,0 +1,515 @@
+"""Does each attempt go to the target that can serve it best, and does every target get its due?"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.terms.snapshot import Breaker
+from native.balancer import Barred, Cell, Pool, Target
+from native.board import Board
+from native.breaker import Admit
+from tests.reference import balancer as twin
+from tests.reference.breaker import Circuit
+
+MS = 1_000_000
+S = 1_000_000_000
+START = 1_000 * S
+PERMIT = 30 * S
+
+
+class Bench:
+    """A pool of targets on its own Board, with a seeded source of chance."""
+
+    def __init__(self, breaker: Breaker, tiers: list[int], weights: list[float] | None = None, caps: int = 0) -> None:
+        self.board = Board.create(len(tiers), 0, 4)
+        self.targets = [Target(self.board, slot, f"t{slot}", caps) for slot in range(len(tiers))]
+        self.pool = Pool(self.targets, tiers, weights or [1.0] * len(tiers), breaker, workers=4, permit_ns=PERMIT)
+        self.chance = random.Random(7)
+
+    def choose(self, now: int, tried: int = 0, cell: int = 0) -> tuple[int, int, int]:
+        return self.pool.choose(now, self.chance.getrandbits(64), tried, cell)
+
+    def shares(self, now: int, picks: int = 20_000) -> dict[int, float]:
+        """How often each member is chosen at one instant."""
+        counts = Counter(self.choose(now)[0] for _ in range(picks))
+        return {index: counts[index] / picks for index in range(-1, self.pool.size)}
+
+    def trip(self, index: int, now: int, **said: Any) -> None:
+        generation = self.board.read_target(index, now)["generation"]
+        for _ in range(5):
+            self.pool.report(index, now, generation, failed=True, **said)
+        assert self.board.read_target(index, now)["state"] == "open"
+
+    def recover(self, index: int, now: int) -> None:
+        _, generation = self.pool.take_one(index, now)
+        assert self.pool.report(index, now, generation, failed=False, trial=True) == -1
+
+
+# --- the latency cell -------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 100 * S), st.one_of(st.integers(0, 60 * S), st.just(0)), st.booleans()), max_size=30
+    )
+)
+def test_the_latency_cell_is_its_twin(samples: list[tuple[int, int, bool]]) -> None:
+    """Peaks, decay, idle decay and penalties agree to the last bit of a float32."""
+    target, model = Target(Board.create(1, 0, 1), 0, "a"), twin.PeakEwma()
+    now = START
+    for step, latency, failed in samples:
+        now += step
+        target.record(Cell.CELL_STREAM, now, latency, failed)
+        model.observe(now, latency, failed=failed)
+        assert target.latency_ms(Cell.CELL_STREAM, now) == model.read(now)
+        assert target.latency_ms(Cell.CELL_STREAM, now + step) == model.read(now + step)
+
+
+def test_a_peak_counts_at_once_and_fades() -> None:
+    """One slow answer raises the average to itself; ten seconds later a third of it is left."""
+    target = Target(Board.create(1, 0, 1), 0, "a")
+    target.record(0, START, 100 * MS)
+    target.record(0, START, 4_000 * MS)
+    assert target.latency_ms(0, START) == 4000.0
+    assert target.latency_ms(0, START + 10 * S) == pytest.approx(4000 / 2.718281828, rel=1e-6)
+
+
+def test_a_quick_failure_is_recorded_as_slow() -> None:
+    """A 500 after 3 ms counts as five seconds; one after twenty seconds as what it took."""
+    board = Board.create(2, 0, 1)
+    quick, late = Target(board, 0, "a"), Target(board, 1, "b")
+    quick.record(0, START, 3 * MS, failed=True)
+    late.record(0, START, 20_000 * MS, failed=True)
+    assert (quick.latency_ms(0, START), late.latency_ms(0, START)) == (5000.0, 20000.0)
+
+
+def test_cells_are_apart_and_failures_leave_the_baseline() -> None:
+    """Streams do not disturb whole answers, and the baseline speaks of successes only."""
+    board = Board.create(1, 0, 1)
+    target = Target(board, 0, "a")
+    target.record(Cell.CELL_STREAM, START, 200 * MS)
+    target.record(Cell.CELL_STREAM, START + S, 9 * MS, failed=True)
+    view = board.read_target(0, START)
+    assert (view["ewma_ms"][1], view["baseline_ms"][1]) == (0.0, 0.0)
+    assert view["baseline_ms"][0] == 200.0
+
+
+def test_the_baseline_is_an_average_without_peaks() -> None:
+    """One outlier after an hour of 100 ms hardly moves it."""
+    board = Board.create(1, 0, 1)
+    target = Target(board, 0, "a")
+    for second in range(3600):
+        target.record(0, START + second * S, 100 * MS)
+    target.record(0, START + 3600 * S, 10_000 * MS)
+    assert 100 < board.read_target(0, START)["baseline_ms"][0] < 120
+
+
+def test_stamps_wrap_without_a_jump() -> None:
+    """At the 49-day turn of the 32-bit stamp an average ages by the time that has passed, no more."""
+    target = Target(Board.create(1, 0, 1), 0, "a")
+    turn = 2**32 * MS
+    target.record(0, turn - 5 * S, 1000 * MS)
+    assert target.latency_ms(0, turn + 5 * S) == pytest.approx(1000 / 2.718281828, rel=1e-6)
+    target.record(0, turn + 5 * S, 1000 * MS)
+    assert target.latency_ms(0, turn + 4 * S) == 1000.0, "a reader whose clock is behind sees it as fresh"
+
+
+def test_the_later_rest_wins() -> None:
+    """Two 429s with different Retry-After: the target rests until the later of them."""
+    board = Board.create(1, 0, 1)
+    target = Target(board, 0, "a")
+    target.rest(START + 9 * S)
+    target.rest(START + 3 * S)
+    assert board.read_target(0, START)["rest_until_ns"] == START + 9 * S
+
+
+# --- choosing ---------------------------------------------------------------------------------------------------------
+
+POLICY = Breaker(
+    consecutive=2,
+    ratio=0.5,
+    window_s=5,
+    min_requests=4,
+    slow=0.5,
+    slow_after_ns=S,
+    open_ns=S,
+    open_max_ns=20 * S,
+    ramp_ns=10 * S,
+)
+MEMBERS = st.lists(
+    st.tuples(st.integers(1, 3), st.sampled_from([0.5, 1.0, 3.0]), st.integers(0, 4)), min_size=0, max_size=6
+)
+CALL = st.tuples(
+    st.sampled_from(["pick", "pick", "pick", "ok", "fail", "late", "enter", "leave", "rest", "out", "manual"]),
+    st.one_of(st.just(0), st.integers(0, S), st.integers(0, 30 * S)),
+    st.integers(0, 5),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 63),
+)
+
+
+@settings(max_examples=400)
+@given(members=MEMBERS, calls=st.lists(CALL, max_size=60))
+def test_a_pool_is_its_twin(
+    members: list[tuple[int, float, int]], calls: list[tuple[str, int, int, int, int]]
+) -> None:
+    """Any history of picks, outcomes, load, rests and hands on the switch leads both to the same choice and reason."""
+    board = Board.create(8, 0, 4)
+    targets = [Target(board, slot, f"t{slot}", cap) for slot, (_, _, cap) in enumerate(members)]
+    tiers, weights = [tier for tier, _, _ in members], [weight for _, weight, _ in members]
+    pool = Pool(targets, tiers, weights, POLICY, workers=4, permit_ns=PERMIT)
+    model = [twin.Member(Circuit(POLICY, PERMIT), tier, weight, cap) for tier, weight, cap in members]
+    now = START
+    for call, step, place, rnd, bits in calls:
+        now += step
+        if call == "pick":
+            tried = bits if rnd % 3 == 0 else 0
+            assert pool.choose(now, rnd, tried, bits & 1) == twin.pick(model, now, rnd, tried, bits & 1)
+        elif place < len(members):
+            act(board, pool, model, call, now, place, rnd, bits)
+        barred = [member.barred(now, tried=False) for member in model]
+        assert [pool.why(index, now) for index in range(pool.size)] == barred
+
+
+def act(
+    board: Board, pool: Pool, model: list[twin.Member], call: str, now: int, place: int, rnd: int, bits: int
+) -> None:
+    """Do one thing to a member on both sides."""
+    member, target = model[place], pool.targets[place]
+    generation, trial = member.circuit.generation, member.circuit.state == "half_open"
+    if call in ("ok", "fail"):
+        member.cells[bits & 1].observe(now, rnd % (2 * S), failed=call == "fail")
+        target.record(bits & 1, now, rnd % (2 * S), call == "fail")
+        expected = member.circuit.report(now, generation, failed=call == "fail", trial=trial, rnd=rnd)
+        if expected == -1:
+            member.cells = [twin.PeakEwma(), twin.PeakEwma()]
+        assert pool.report(place, now, generation, call == "fail", trial, -1, 0, rnd) == expected
+    elif call == "late":
+        expected = member.circuit.overdue(now, generation, trial=trial, rnd=rnd)
+        assert pool.overdue(place, now, generation, trial, rnd) == expected
+    elif call == "enter":
+        member.inflight += 1
+        target.enter(bits & 3)
+    elif call == "leave" and member.inflight:
+        member.inflight -= 1
+        worker = next(worker for worker in range(4) if column(board, place, worker) > 0)
+        target.leave(worker)
+    elif call == "rest":
+        member.rest_until_ns = max(member.rest_until_ns, now + rnd % (5 * S))
+        target.rest(now + rnd % (5 * S))
+    elif call == "out":
+        member.out_until_ns = now + rnd % (5 * S)
+        board.set_out(place, 11, member.out_until_ns)
+    elif call == "manual":
+        member.manual = bits % 3
+        board.set_manual(place, member.manual)
+
+
+def column(board: Board, slot: int, worker: int) -> int:
+    """How many one worker has in flight at a target: what would go if that worker alone counted less."""
+    before = board.read_target(slot, 0)["inflight"]
+    probe = Target(board, slot, "probe")
+    probe.leave(worker)
+    after = board.read_target(slot, 0)["inflight"]
+    probe.enter(worker)
+    return before - after
+
+
+def test_equals_share_equally(usual: Breaker) -> None:
+    """Three idle targets of one tier get a third each: the random pair is uniform."""
+    shares = Bench(usual, [1, 1, 1]).shares(START)
+    assert [round(shares[index], 1) for index in range(3)] == [0.3, 0.3, 0.3]
+    assert shares[-1] == 0
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 64])
+def test_every_pair_is_equally_likely(usual: Breaker, size: int) -> None:
+    """Two different members are compared, each pair as often as any other: the dearer of two is never taken blindly."""
+    bench = Bench(usual, [1] * size)
+    for index, target in enumerate(bench.targets):
+        target.record(0, START, (100 + index) * MS)
+    shares = bench.shares(START, 40_000)
+    for index in range(size):  # member i wins exactly the pairs with the dearer ones
+        expected = 2 * (size - 1 - index) / (size * (size - 1))
+        assert shares[index] == pytest.approx(expected, abs=0.015)
+
+
+def test_the_faster_of_two_takes_it_until_it_is_busier(usual: Breaker) -> None:
+    """Cost is latency times (in flight + 1): 100 ms with four in flight is dearer than 400 ms with none."""
+    bench = Bench(usual, [1, 1])
+    bench.targets[0].record(0, START, 100 * MS)
+    bench.targets[1].record(0, START, 400 * MS)
+    assert bench.shares(START, 100)[0] == 1
+    for worker in range(4):
+        bench.targets[0].enter(worker)
+    assert bench.shares(START, 100)[1] == 1
+
+
+def test_weight_divides_cost(usual: Breaker) -> None:
+    """A weight of three carries three times as much in flight at the same latency before the other is chosen."""
+    bench = Bench(usual, [1, 1], [3.0, 1.0])
+    load = Counter({0: 0, 1: 0})
+    for target in bench.targets:
+        target.record(0, START, 100 * MS)
+    for _ in range(40):
+        index = bench.choose(START)[0]
+        bench.targets[index].enter(0)
+        load[index] += 1
+    assert 28 <= load[0] <= 32
+
+
+def test_a_target_that_fails_fast_does_not_draw_the_traffic(usual: Breaker) -> None:
+    """The fast-failure black hole: answers in 5 ms, all errors, beside a busy one that works (breaker off)."""
+    bench = Bench(msgspec.structs.replace(usual, consecutive=0, ratio=0.0, slow=0.0), [1, 1])
+    now, chosen, failing, working = START, Counter(), 0, 1
+    pending: list[tuple[int, int]] = []
+    for _ in range(4000):
+        now += 10 * MS
+        while pending and pending[0][0] <= now:
+            _, index = pending.pop(0)
+            bench.targets[index].leave(0)
+            bench.targets[index].record(0, now, 600 * MS if index == working else 5 * MS, failed=index == failing)
+            bench.pool.report(index, now, 0, failed=index == failing)
+        index = bench.choose(now)[0]
+        chosen[index] += 1
+        bench.targets[index].enter(0)
+        pending.append((now + (600 if index == working else 5) * MS, index))
+        pending.sort()
+    assert chosen[failing] < 0.05 * sum(chosen.values())
+    assert chosen[failing] > 0, "it is still tried now and then"
+
+
+def test_a_new_target_is_tried_but_not_flooded(usual: Breaker) -> None:
+    """Without data it gets one attempt at once, and no second before the first has said something."""
+    bench = Bench(usual, [1, 1])
+    bench.targets[0].record(0, START, 500 * MS)
+    assert bench.shares(START, 100)[1] == 1
+    bench.targets[1].enter(0)
+    assert bench.shares(START, 1000)[1] == 0
+
+
+def test_what_is_known_of_streams_helps_whole_answers(usual: Breaker) -> None:
+    """A target busy with streams is not a stranger to whole answers."""
+    bench = Bench(usual, [1, 1])
+    bench.targets[0].record(Cell.CELL_WHOLE, START, 500 * MS)
+    bench.targets[1].record(Cell.CELL_STREAM, START, 100 * MS)
+    bench.targets[1].enter(0)
+    assert bench.choose(START, cell=Cell.CELL_WHOLE)[0] == 1
+
+
+def test_a_later_tier_waits_until_it_is_needed(usual: Breaker) -> None:
+    """Tier 2 gets nothing while tier 1 has anybody, and everything when it has nobody."""
+    bench = Bench(usual, [2, 1, 1])
+    assert bench.shares(START, 500)[0] == 0
+    bench.board.set_manual(1, 1)
+    assert bench.shares(START, 500)[2] == 1
+    bench.board.set_manual(2, 2)
+    assert bench.shares(START, 500)[0] == 1
+
+
+def test_each_bar_has_its_reason(usual: Breaker) -> None:
+    """Every reason not to use a target is told apart, and none of them is ever chosen, not even as the last resort."""
+    bench = Bench(usual, [1] * 6, caps=1)
+    bench.board.set_manual(0, 1)
+    bench.board.set_out(1, 11, START + S)
+    bench.targets[2].rest(START + S)
+    bench.targets[3].enter(0)
+    bench.trip(4, START)
+    bench.pool.take_one(4, START + 2 * S)
+    bench.trip(5, START + 2 * S)
+    bench.board.set_out(1, 11, START + 9 * S)
+    bench.targets[2].rest(START + 9 * S)
+    now = START + 2 * S
+    assert [bench.pool.why(index, now) for index in range(6)] == [
+        Barred.BARRED_MANUAL, Barred.BARRED_OUT, Barred.BARRED_RESTING,
+        Barred.BARRED_FULL, Barred.BARRED_TRIAL, Barred.BARRED_OPEN,
+    ]  # fmt: skip
+    assert bench.pool.why(5, now, tried=1 << 5) == Barred.BARRED_TRIED
+    assert bench.choose(now) == (-1, Admit.ADMIT_NO, 0)
+
+
+def test_never_the_same_target_twice_while_another_is_left(usual: Breaker) -> None:
+    """Three attempts go to three targets, a fourth to nobody."""
+    bench = Bench(usual, [1, 1, 2])
+    tried, order = 0, []
+    for _ in range(4):
+        index = bench.choose(START, tried)[0]
+        order.append(index)
+        tried |= 1 << index if index >= 0 else 0
+    assert sorted(order[:2]) == [0, 1]
+    assert order[2:] == [2, -1]
+
+
+# --- recovery ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_target_due_for_its_trial_gets_the_next_request_and_no_other(usual: Breaker) -> None:
+    """One request is the trial; the next goes elsewhere; a retry is never spent on a trial while another works."""
+    bench = Bench(usual, [1, 2])
+    bench.trip(0, START)
+    now = START + 2 * S
+    assert bench.choose(now, tried=1 << 5)[0] == 1, "a retry"
+    assert bench.choose(now)[:2] == (0, Admit.ADMIT_TRIAL)
+    assert bench.choose(now)[:2] == (1, Admit.ADMIT_YES)
+
+
+def test_a_trial_is_taken_on_a_retry_when_nobody_else_is_left(usual: Breaker) -> None:
+    """The alternative would be a 503."""
+    bench = Bench(usual, [1, 1])
+    bench.trip(1, START)
+    assert bench.choose(START + 2 * S, tried=1)[:2] == (1, Admit.ADMIT_TRIAL)
+
+
+def test_a_lone_primary_ramps_against_the_next_tier(usual: Breaker) -> None:
+    """After recovery tier 1's only target takes a tenth, then half, then all, while tier 2 carries the rest."""
+    bench = Bench(usual, [1, 2])
+    bench.trip(0, START)
+    bench.recover(0, START + 2 * S)
+    shares = [bench.shares(START + 2 * S + step * S)[0] for step in (0, 5, 10)]
+    assert shares[0] == pytest.approx(0.1, abs=0.01)
+    assert shares[1] == pytest.approx(0.5, abs=0.02)
+    assert shares[2] == 1
+
+
+def test_a_recovering_target_does_not_wait_for_one_that_is_worse_placed(usual: Breaker) -> None:
+    """Nobody stands aside for a target of an earlier tier, nor when nobody else is usable."""
+    bench = Bench(usual, [1])
+    bench.trip(0, START)
+    bench.recover(0, START + 2 * S)
+    assert bench.shares(START + 2 * S, 500)[0] == 1
+    both = Bench(usual, [1, 2])
+    for index in (0, 1):
+        both.trip(index, START)
+        both.recover(index, START + 2 * S)
+    shares = both.shares(START + 2 * S)
+    assert shares[0] + shares[1] == 1
+    assert shares[0] > 0.85, "both ramp: the better tier is preferred unless the other alone drew a go"
+
+
+def test_a_recovering_target_grows_beside_its_equals(usual: Breaker) -> None:
+    """In one tier too its share starts near a tenth of what it will be, and is back in full after the ramp."""
+    bench = Bench(usual, [1, 1])
+    bench.trip(0, START)
+    bench.recover(0, START + 2 * S)
+    for target in bench.targets:
+        target.record(0, START + 2 * S, 100 * MS)
+    shares = [bench.shares(START + 2 * S + step * S)[0] for step in (0, 5, 10)]
+    assert shares == [pytest.approx(0.05, abs=0.01), pytest.approx(0.25, abs=0.02), pytest.approx(0.5, abs=0.02)]
+
+
+def test_the_last_usable_target_is_trickled_not_ejected(usual: Breaker) -> None:
+    """With everything open for five minutes, about one request a second and target still goes through as a probe."""
+    bench = Bench(usual, [1, 2])
+    for index in (0, 1):
+        bench.trip(index, START, retry_after_ns=300 * S)
+    trials = Counter()
+    for step in range(10_000):
+        now = START + step * MS
+        index, admit, generation = bench.choose(now)
+        if index >= 0:
+            assert admit == Admit.ADMIT_TRIAL
+            trials[index] += 1
+            bench.pool.report(index, now, generation, failed=True, trial=True, retry_after_ns=300 * S)
+    assert trials == {0: 9, 1: 9}
+
+
+def test_an_outage_and_the_way_back(usual: Breaker) -> None:
+    """A primary dead for 20 s beside a tier-2 spare: few requests meet it, none after a while, all soon after."""
+    bench = Bench(usual, [1, 2])
+    now, met, served = START, 0, Counter()
+    dead_from, alive_from, end = START + 5 * S, START + 25 * S, START + 60 * S
+    while now < end:
+        now += 50 * MS
+        tried = 0
+        for _ in range(2):
+            index, admit, generation = bench.choose(now, tried)
+            failed = index == 0 and dead_from <= now < alive_from
+            bench.targets[index].record(0, now, 300 * MS, failed)
+            rnd = bench.chance.getrandbits(64)
+            bench.pool.report(index, now, generation, failed, admit == Admit.ADMIT_TRIAL, rnd=rnd)
+            if not failed:
+                break
+            met += 1
+            tried |= 1 << index
+        served[index, now >= end - 5 * S] += 1
+    assert met <= 0.05 * 400, "at most one in twenty of the outage's requests"
+    assert served[1, True] == 0, "back in full before the end"
+
+
+def test_the_earliest_recovery(usual: Breaker) -> None:
+    """The soonest of rest, out and circuit; 0 when somebody is usable; None when nobody can know."""
+    bench = Bench(usual, [1, 1, 1])
+    assert bench.pool.earliest(START) == 0
+    bench.targets[0].rest(START + 7 * S)
+    bench.board.set_out(1, 11, START + 5 * S)
+    bench.board.set_manual(2, 1)
+    assert bench.pool.earliest(START) == START + 5 * S
+    bench.targets[1].rest(START + 20 * S)
+    assert bench.pool.earliest(START) == START + 7 * S, "both must be over"
+    bench.board.set_manual(0, 1)
+    bench.board.set_manual(1, 1)
+    assert bench.pool.earliest(START) is None
+    assert Bench(usual, []).pool.earliest(START) is None
+
+
+def test_the_earliest_recovery_of_open_circuits(usual: Breaker) -> None:
+    """An open circuit is due when it says; while a trial runs, its answer is expected within an open period."""
+    bench = Bench(usual, [1])
+    bench.trip(0, START, rnd=2**63)
+    assert bench.pool.earliest(START) == START + S
+    assert bench.pool.earliest(START + S) == 0
+    bench.choose(START + S)
+    assert bench.pool.earliest(START + S) == START + 2 * S
+
+
+def test_an_empty_pool_chooses_nobody(usual: Breaker) -> None:
+    """No members, no choice, no crash."""
+    assert Bench(usual, []).choose(START) == (-1, 0, 0)
+
+
+def test_impossible_pools_are_refused(usual: Breaker, board: Board) -> None:
+    """More than 64 members, unequal lengths, weights of nothing, windows out of range: each with its reason."""
+
+    def build(size: int = 1, weight: float = 1.0, tiers: int = 1, **changes: Any) -> Pool:
+        policy = msgspec.structs.replace(usual, **changes)
+        targets = [Target(board, 0, "a")] * size
+        return Pool(targets, [1] * tiers * size, [weight] * size, policy, workers=1, permit_ns=1)
+
+    for changes, reason in (
+        ({"size": 65}, "at most 64"),
+        ({"tiers": 2}, "one tier and one weight"),
+        ({"weight": 0.0}, "above 0"),
+        ({"weight": float("nan")}, "above 0"),
+        ({"window_s": 11}, "1 to 10 seconds"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            build(**changes)
+    with pytest.raises(ValueError, match="workers"):
+        Pool([], [], [], usual, workers=65, permit_ns=1)
+    with pytest.raises(IndexError, match="no member"):
+        build().why(1, 0)
+    with pytest.raises(IndexError, match="no worker"):
+        Target(board, 0, "a").enter(64)
+
+
+def test_processes_share_what_they_learn(board: Board, hammer: Callable[[Board, str, int], list[str]]) -> None:
+    """In flight adds up over workers, and one process's latency steers another's choice."""
+    script = """
+import sys
+from native.balancer import Target
+target = Target(board, 0, "a")
+for _ in range(1000):
+    target.enter(int(sys.argv[1]))
+target.record(0, 5_000_000_000, 700_000_000)
+"""
+    hammer(board, script, 4)
+    view = board.read_target(0, 0)
+    assert (view["inflight"], view["ewma_ms"][0]) == (4000, 700.0)

@@ -1,0 +1,201 @@
+"""Does a request reach the route that the Snapshot means, and no other?"""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.terms.snapshot import Breaker, Limits, Member, Retry, Route, ServiceMatch, Snapshot, Target, Timeouts
+from native.board import Board
+from native.router import Door, Router
+from tests.reference import router as twin
+
+S = 1_000_000_000
+TIMEOUTS = Timeouts(
+    connect_ns=2 * S, first_byte_ns=10 * S, first_token_ns=20 * S, between_tokens_ns=15 * S, total_ns=120 * S
+)
+BREAKER = Breaker(5, 0.5, 10, 10, 0.5, 10 * S, S, 60 * S, 10 * S)
+LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
+
+
+def target(slot: int) -> Target:
+    """A provider's target with nothing special."""
+    return Target(f"t{slot}", slot, "model", "p", "m", "127.0.0.1", 9, "", None, "http1", (), "openai", max_inflight=slot)
+
+
+def route(slot: int, name: str, *members: Member, kind: str = "model") -> Route:
+    """A route with the usual policy."""
+    return Route(name, slot, kind, members or (Member(0),), TIMEOUTS, Retry(3, 0.2), BREAKER, "text")
+
+
+def snapshot(**changes: object) -> Snapshot:
+    """Three targets, four routes: an alias, a wildcard and two services."""
+    return msgspec.structs.replace(
+        Snapshot(
+            version=1,
+            created=0.0,
+            region="r",
+            node="n",
+            listeners=(),
+            targets=tuple(target(slot) for slot in range(3)),
+            routes=(
+                route(0, "chat", Member(0), Member(2, tier=2, weight=3.0)),
+                route(1, "openai/*", Member(1)),
+                route(2, "billing", Member(2), kind="service"),
+                route(3, "pages", Member(2), kind="service"),
+            ),
+            models={"chat": 0, "openai/gpt": 0, "größe": 0},
+            providers={"openai": 1},
+            services=(ServiceMatch(2, host="billing.internal"), ServiceMatch(3, path="/")),
+            limits=LIMITS,
+            outcomes={},
+        ),
+        **changes,
+    )
+
+
+@pytest.fixture
+def router(board: Board) -> Router:
+    """The Snapshot above, compiled."""
+    return Router(snapshot(), board, 4)
+
+
+def test_a_route_carries_its_policy(router: Router) -> None:
+    """Every duration, the attempts, the budget, the members and their tiers come across."""
+    chat = router.routes[0]
+    assert (chat.name, chat.slot, chat.is_service, chat.rescue) == ("chat", 0, False, 1)
+    durations = (chat.connect_ns, chat.first_byte_ns, chat.first_token_ns, chat.between_tokens_ns, chat.total_ns)
+    assert durations == msgspec.structs.astuple(TIMEOUTS)
+    assert (chat.attempts, chat.budget) == (3, 0.2)
+    assert [member.id for member in chat.pool.targets] == ["t0", "t2"]
+    assert router.routes[2].is_service
+
+
+def test_routes_share_their_targets(router: Router) -> None:
+    """One target is one object and one record, in however many pools it stands."""
+    assert router.routes[0].pool.targets[1] is router.routes[3].pool.targets[0] is router.targets[2]
+    assert [member.max_inflight for member in router.targets] == [0, 1, 2]
+    assert router.targets[1].plan is router.snapshot.targets[1]
+
+
+def test_a_trials_permit_lasts_as_long_as_a_trial_can(router: Router, board: Board) -> None:
+    """Connect and the longer of first byte and first token, then it lapses."""
+    pool = router.routes[1].pool
+    for _ in range(5):
+        pool.report(0, S, 0, failed=True)
+    now = board.read_target(1, S)["until_ns"]
+    pool.take_one(0, now)
+    assert board.read_target(1, S)["until_ns"] - now == 22 * S
+
+
+def test_an_alias_wins_over_a_wildcard(router: Router) -> None:
+    """``openai/gpt`` is configured; ``openai/other`` goes to the provider with its own name; the rest is unknown."""
+    found = {name: router.find_model(name.encode()) for name in ("chat", "openai/gpt", "openai/a/b", "größe")}
+    assert {name: (place.name if place else None, rest) for name, (place, rest) in found.items()} == {
+        "chat": ("chat", None),
+        "openai/gpt": ("chat", None),
+        "openai/a/b": ("openai/*", b"a/b"),
+        "größe": ("chat", None),
+    }
+
+
+@pytest.mark.parametrize("name", [b"", b"/", b"openai", b"openai/", b"/gpt", b"other/gpt", b"Chat", b"chat ", b"\xff"])
+def test_an_unknown_model_has_no_route(router: Router, name: bytes) -> None:
+    """Names are exact: no case folding, no trimming, no empty half, no invalid UTF-8."""
+    assert router.find_model(name) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "door"),
+    [
+        (b"/v1/chat/completions", Door.DOOR_CHAT),
+        (b"/v1/completions", Door.DOOR_COMPLETIONS),
+        (b"/v1/embeddings", Door.DOOR_EMBEDDINGS),
+        (b"/v1/responses", Door.DOOR_RESPONSES),
+        (b"/v1/models", Door.DOOR_MODELS),
+        (b"/v1/models/openai/gpt", Door.DOOR_MODELS),
+        (b"/healthz", Door.DOOR_HEALTH),
+        (b"/v1/models/", Door.DOOR_UNKNOWN),
+        (b"/v1/chat/completions/", Door.DOOR_UNKNOWN),
+        (b"/V1/models", Door.DOOR_UNKNOWN),
+        (b"/v1//models", Door.DOOR_UNKNOWN),
+        (b"", Door.DOOR_UNKNOWN),
+    ],
+)
+def test_doors_are_exact(router: Router, path: bytes, door: Door) -> None:
+    """A path is one of edge's doors only as it is written."""
+    assert router.find_door(path) == door
+
+
+def test_a_catch_all_service_does_not_swallow_the_doors(router: Router) -> None:
+    """For any host, edge's own paths stay its own; where the service names the host, all paths are the service's."""
+    found = {
+        (host, path): router.find_service(host, path)
+        for host in (b"billing.internal", b"edge", b"")
+        for path in (b"/v1/chat/completions", b"/healthz", b"/x")
+    }
+    names = {where: place.name if place else None for where, place in found.items()}
+    assert [names[b"billing.internal", path] for path in (b"/v1/chat/completions", b"/healthz", b"/x")] == ["billing"] * 3
+    for host in (b"edge", b""):
+        assert [names[host, path] for path in (b"/v1/chat/completions", b"/healthz", b"/x")] == [None, None, "pages"]
+
+
+def test_prefixes_end_at_a_segment(board: Board) -> None:
+    """``/api`` takes itself and what is below it, ``/api/`` only what is below."""
+    matches = (ServiceMatch(2, path="/api"), ServiceMatch(3, path="/web/"))
+    router = Router(snapshot(services=matches), board, 1)
+    paths = [b"/api", b"/api/x", b"/apix", b"/web", b"/web/", b"/web/x", b"/"]
+    found = [router.find_service(b"any", path) for path in paths]
+    assert [place.name if place else None for place in found] == [
+        "billing", "billing", None, None, "pages", "pages", None,
+    ]  # fmt: skip
+
+
+def test_a_grpc_service_is_its_path(board: Board) -> None:
+    """A match by gRPC name takes that service's methods, and is never a match for everything."""
+    router = Router(snapshot(services=(ServiceMatch(2, grpc="helloworld.Greeter"),)), board, 1)
+    found = [router.find_service(b"", path) for path in (b"/helloworld.Greeter/SayHello", b"/helloworld.Greet/X", b"/")]
+    assert [place.name if place else None for place in found] == ["billing", None, None]
+
+
+def test_a_slot_that_is_not_on_the_board_is_an_error() -> None:
+    """A Snapshot made for a larger Board is refused as a whole."""
+    with pytest.raises(IndexError, match="slot 2"):
+        Router(snapshot(), Board.create(2, 4, 1), 1)
+    with pytest.raises(IndexError, match="slot 1"):
+        Router(snapshot(), Board.create(3, 1, 1), 1)
+
+
+PARTS = st.sampled_from(["a", "b", "ab", "v1", "models", "healthz", "chat", "completions", ""])
+PATHS = st.lists(PARTS, max_size=4).map(lambda parts: "/" + "/".join(parts))
+HOSTS = st.sampled_from(["", "a", "b.internal"])
+MATCHES = st.lists(
+    st.builds(ServiceMatch, st.integers(0, 3), host=HOSTS, path=st.one_of(st.just(""), PATHS)),
+    max_size=6,
+    unique_by=lambda match: (match.host, match.path),
+)
+
+
+@settings(max_examples=300)
+@given(matches=MATCHES, host=HOSTS, path=PATHS)
+def test_services_are_found_as_by_the_twin(matches: list[ServiceMatch], host: str, path: str) -> None:
+    """Host before any host, longest prefix first, doors kept: for any set of services."""
+    plan = snapshot(services=tuple(matches))
+    router = Router(plan, Board.create(3, 4, 1), 1)
+    found = router.find_service(host.encode(), path.encode())
+    assert (found.name if found else None) == twin.service(plan, host, path)
+    assert router.find_door(path.encode()) == twin.door(path)
+
+
+NAMES = st.lists(st.sampled_from(["a", "b", "/", "openai", "é"]), max_size=4).map("".join)
+
+
+@given(aliases=st.dictionaries(NAMES, st.integers(0, 3)), providers=st.dictionaries(NAMES, st.integers(0, 3)), name=NAMES)
+def test_models_are_found_as_by_the_twin(aliases: dict[str, int], providers: dict[str, int], name: str) -> None:
+    """Alias first, then the provider before the first slash: for any names, slashes and empties included."""
+    plan = snapshot(models=aliases, providers=providers)
+    found, rest = Router(plan, Board.create(3, 4, 1), 1).find_model(name.encode())
+    expected, tail = twin.model(plan, name)
+    assert (found.name if found else None, rest) == (expected, tail.encode() if tail is not None else None)
