@@ -369,5 +369,5 @@ def escape(bytes utf8 not None):
 
 
 def unescape(bytes raw not None):
-    """The UTF-8 that the content of a JSON string stands for; None for lone surrogates and for what no string contains."""
+    """What the content of a JSON string stands for; None for lone surrogates and for what no string holds."""
     return unescape_json(raw)

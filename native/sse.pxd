@@ -9,8 +9,8 @@ cpdef enum Said:            # bits
     SAID_COMMENT = 1        # ": keep-alive", empty lines
     SAID_PREAMBLE = 2       # an event without content: role only, response.created, message_start, ping, usage only
     SAID_CONTENT = 4        # text, reasoning, refusal, tool call or audio: the commit point
-    SAID_ERROR = 8          # {"error": ...}, {"object":"error"}, event: error, response.failed
-    SAID_FINISH = 16        # finish_reason, message_stop, response.completed / incomplete
+    SAID_ERROR = 8          # {"error": ...}, {"object":"error"}, event: error, response.failed; stands alone
+    SAID_FINISH = 16        # finish_reason, message_stop, response.completed / incomplete; may come without any content
     SAID_DONE = 32          # data: [DONE]
     SAID_ERROR_FIRST = 64   # the error came before any content
     SAID_GARBAGE = 128      # a data line that is not JSON and not [DONE]
@@ -31,7 +31,8 @@ cdef class Scanner:
     cdef bint after_cr              # a line feed now would belong to the line end before it
     cdef bint raw                   # inside an event over the limit, already handed on in part
     # Returns the whole events of carry + chunk (the chunk itself when nothing had to be cut: no copy), b"" if none is
-    # whole yet. A tail over limit bytes is handed on raw (SAID_GARBAGE is not set) so that memory stays bounded.
+    # whole yet. A tail over limit bytes is handed on raw (SAID_GARBAGE is not set) so that memory stays bounded;
+    # such an event is content, and an error or the end if its first limit bytes (or its event name) say so.
     cdef bytes feed(self, bytes chunk)
     cdef bytes rest(self)           # the unfinished tail; forgets it
     cdef int _scan(self, const char* start, Py_ssize_t held, Py_ssize_t size, Py_ssize_t* border) except -1

@@ -1,7 +1,8 @@
 """What has this event stream said so far?  See sse.pxd for the contract.
 
-The Scanner finds where events end and ``_classify`` says what each means. What is handed on is never changed: the concatenation of all that ``feed`` returned and of ``rest`` is
-the stream, byte for byte, and what is said does not depend on how the stream was cut into chunks.
+The Scanner finds where events end and ``_classify`` says what each means. What is handed on is never changed: all that
+``feed`` returned and then ``rest`` make up the stream, byte for byte, and what is said of it does not depend on how it
+was cut into chunks.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -122,7 +123,7 @@ cdef class Scanner:
     """Splits one event stream and remembers what was said; one instance per attempt.
 
     ``limit``: bytes of one event that are held back at most (default 256 KiB). A longer event is handed on in pieces
-    and judged by its first ``limit`` bytes: content, unless they show an error.
+    and judged by its first ``limit`` bytes: content, unless they show an error; and the end, if they show it.
     """
 
     def __cinit__(self, Py_ssize_t limit=256 * 1024):
@@ -133,7 +134,7 @@ cdef class Scanner:
         self.prompt_tokens = self.output_tokens = -1
 
     def push(self, bytes chunk not None):
-        """Feed ``chunk``; return the whole events that can be handed on (``chunk`` itself where nothing is held back)."""
+        """Feed ``chunk``; return the whole events to hand on (``chunk`` itself where nothing is held back)."""
         return self.feed(chunk)
 
     def tail(self):

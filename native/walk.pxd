@@ -1,8 +1,8 @@
 """How is JSON walked without being parsed?  The steps that peek and event are made of.
 
-Borrows the buffer, allocates nothing. Grammar: RFC 8259, nesting at most 128, UTF-8 not validated inside strings (passed
-through byte for byte). Each step returns the position after what it took, or NULL with the fault noted in the Scan.
-depth = arrays and objects already open around p."""
+Borrows the buffer, allocates nothing. Grammar: RFC 8259, nesting at most 128, UTF-8 not validated inside strings
+(passed through byte for byte). Each step returns the position after what it took, or NULL with the fault noted in the
+Scan. depth = arrays and objects already open around p."""
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp
@@ -27,7 +27,8 @@ cdef void begin(Scan* scan, const char* data, Py_ssize_t size) noexcept nogil
 cdef const char* fail(Scan* scan, const char* at, int fault) noexcept nogil
 cdef bint at_end(const char* p, Scan* scan) noexcept nogil     # p is no fault and only white space follows it
 cdef const char* walk_value(const char* p, Scan* scan, int depth) noexcept nogil
-cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept nogil  # p at the quote; sets escaped, never clears it
+# p at the opening quote; sets escaped, never clears it
+cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept nogil
 cdef const char* take_text(const char* p, Scan* scan, Text* text) noexcept nogil
 # From after "{", or after a member's value, to the next member's value; key.at is NULL when the object has ended.
 cdef const char* next_member(const char* p, Scan* scan, bint first, Text* key) noexcept nogil
