@@ -88,8 +88,9 @@ cdef class Lane(LaneCore):
 
 cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns):
-        if self.exchange is not None:
-            self.exchange.look(now_ns)
+        cdef Exchange exchange = self.exchange      # kept alive: looking may end it
+        if exchange is not None:
+            exchange.look(now_ns)
 
 
 cdef class Exchange(ServerEvents):

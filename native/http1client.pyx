@@ -24,6 +24,10 @@ class Refused(Exception):
     """Raised inside a parser callback to stop the parser; the reason stands on the reader."""
 
 
+# An object that is called may let go of the reference it was called through: every call to events goes through a local
+# variable, which keeps it alive until the call is over.
+
+
 cdef class Http1Client(PooledConnection):
     """The protocol object of one upstream connection.
 
@@ -80,14 +84,16 @@ cdef class Http1Client(PooledConnection):
     def pause_writing(self):
         """The upstream does not read: stop the client too."""
         self.write_paused = True
-        if self.events is not None:
-            self.events.on_upstream_congested()
+        events = self.events
+        if events is not None:
+            events.on_upstream_congested()
 
     def resume_writing(self):
         """The upstream reads again."""
         self.write_paused = False
-        if self.events is not None:
-            self.events.on_upstream_drained()
+        events = self.events
+        if events is not None:
+            events.on_upstream_drained()
 
     def data_received(self, bytes data):
         """Feed the parser; any fault ends the connection and the answer on it."""
@@ -143,15 +149,17 @@ cdef class Http1Client(PooledConnection):
             self.reader.refuse(502, "101 without being asked")
             raise Refused
         if status < 200:
-            if self.events is not None:
-                self.events.on_interim(status)
+            events = self.events
+            if events is not None:
+                events.on_interim(status)
             return
         self.head = head
         self.in_answer = True
         if not head.keep_alive:
             self.doubt = True
-        if self.events is not None:
-            self.events.on_head(head)
+        events = self.events
+        if events is not None:
+            events.on_head(head)
         if self.bodiless and self.busy:
             # the parser would wait for the body that an answer to HEAD never has: it is replaced; bytes that still
             # come in this read reach on_body without an answer and end the connection
@@ -167,8 +175,9 @@ cdef class Http1Client(PooledConnection):
             if self.discard_left < 0:
                 self.drop()
             return
-        if self.events is not None:
-            self.events.on_data(data)
+        events = self.events
+        if events is not None:
+            events.on_data(data)
 
     def on_message_complete(self):
         if self.in_answer:      # else the end of an interim answer

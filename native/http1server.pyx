@@ -33,6 +33,10 @@ class Refused(Exception):
     """Raised inside a parser callback to stop the parser; the reason stands on the connection."""
 
 
+# An object that is called may let go of the reference it was called through: every call to events goes through a local
+# variable, which keeps it alive until the call is over.
+
+
 cdef class Http1Server
 
 
@@ -238,16 +242,18 @@ cdef class Http1Server:
 
     def pause_writing(self):
         """The client does not read: stop the upstream too."""
+        cdef ServerEvents events = None if self.current is None else self.current.events
         self.write_paused = True
         self.paused_ns = monotonic_ns()
-        if self.current is not None and self.current.events is not None:
-            self.current.events.on_client_congested()
+        if events is not None:
+            events.on_client_congested()
 
     def resume_writing(self):
         """The client reads again."""
+        cdef ServerEvents events = None if self.current is None else self.current.events
         self.write_paused = False
-        if self.current is not None and self.current.events is not None:
-            self.current.events.on_client_drained()
+        if events is not None:
+            events.on_client_drained()
 
     def data_received(self, bytes data):
         """Feed the parser; a fault in the framing is answered with its status and ends the connection."""
@@ -340,8 +346,9 @@ cdef class Http1Server:
         if stream is None or stream.answered:
             return
         if stream.opened:
-            if stream.events is not None:
-                stream.events.on_request_data(data)
+            events = stream.events
+            if events is not None:
+                events.on_request_data(data)
         else:
             stream.backlog.append(data) if stream.backlog is not None else self._start_backlog(stream, data)
 
@@ -360,8 +367,9 @@ cdef class Http1Server:
             return
         stream.received = True
         if stream.opened:
-            if stream.events is not None:
-                stream.events.on_request_end(None)
+            events = stream.events
+            if events is not None:
+                events.on_request_end(None)
             if stream.answered and self.current is stream:
                 self.advance()
 
@@ -374,10 +382,12 @@ cdef class Http1Server:
         stream.events = self.acceptor.open(stream, stream.head)
         if backlog is not None:
             for data in backlog:
-                if stream.events is not None:
-                    stream.events.on_request_data(<bytes>data)
-        if stream.received and stream.events is not None:
-            stream.events.on_request_end(None)
+                events = stream.events
+                if events is not None:
+                    events.on_request_data(<bytes>data)
+        events = stream.events
+        if stream.received and events is not None:
+            events.on_request_end(None)
 
     cdef void advance(self):
         """The current answer is complete: close, or turn to the next request."""

@@ -21,7 +21,7 @@ from edge.native import Board, Lane, Router
 from edge.providers.rest import rest_seconds
 from edge.routing.planner import capacities
 from edge.routing.table import model_document, models_document
-from edge.sim.wire import Close, Peer, ReadToEnd, Send, play_client
+from edge.sim.wire import Close, Peer, ReadToEnd, ReadUntil, Send, play_client
 from edge.upstream.opener import Opener
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class OneLane:
     def target(self, name: str) -> dict[str, Any]:
         """What the Board says of a target by its id."""
         slot = next(target.slot for target in self.snapshot.targets if target.id == name)
-        return dict(self.board.read_target(slot, clock.now_ns()))
+        now_ns = clock.now_ns()
+        return {**self.board.read_target(slot, now_ns), "now_ns": now_ns}
 
     def outcomes(self, name: str) -> tuple[int, ...]:
         """How often each native.board.Outcome befell a target."""
@@ -59,8 +60,6 @@ class OneLane:
 
     async def ask(self, data: bytes, wait_for: bytes, *, limit_s: float = 5.0) -> bytes:
         """Send bytes on a new connection and read until ``wait_for`` has come; the connection is closed then."""
-        from edge.sim.wire import ReadUntil
-
         peer = await play_client(self.port, Send(data), ReadUntil(wait_for), Close(), limit_s=limit_s)
         return peer.received
 

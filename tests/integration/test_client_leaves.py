@@ -1,0 +1,53 @@
+"""A client that leaves stops costing money within 100 ms: its upstream attempt is closed."""
+
+from __future__ import annotations
+
+import pytest
+from onelane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_lane, post
+
+from edge import clock
+from edge.native import Outcome
+from edge.sim.wire import Close, HalfClose, Pause, ReadMessage, ReadToEnd, ReadUntil, Reset, ScriptedServer, Send, Step, play_client
+
+WAITING = (ReadMessage(), ReadToEnd())
+STREAMING = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), ReadToEnd())
+
+LEAVING: dict[str, tuple[Step, ...]] = {"close": (Close(),), "reset": (Reset(),), "half-close": (HalfClose(), Pause(0.3))}
+
+
+@pytest.mark.parametrize("how", LEAVING)
+@pytest.mark.parametrize("phase", ["waiting", "streaming"])
+async def test_cancelled(phase: str, how: str) -> None:
+    """However and whenever the client leaves, the upstream connection is closed within 100 ms, and nobody is blamed."""
+    script = WAITING if phase == "waiting" else STREAMING
+    before: tuple[Step, ...] = (Send(post(STREAM)), Pause(0.15))
+    if phase == "streaming":
+        before = (Send(post(STREAM)), ReadUntil(b"hello"))
+    text = models("http://127.0.0.1:1")
+    async with ScriptedServer(script) as upstream:
+        text = models(upstream.url).replace("first_byte: 500ms", "first_byte: 5s").replace("between_tokens: 500ms", "between_tokens: 5s")
+        text = text.replace("first_token: 700ms", "first_token: 5s")
+        async with one_lane(text) as lane:
+            client = await play_client(lane.port, *before, *LEAVING[how])
+            left_s = client.ended_s if how != "half-close" else (client.ended_s or 0.0) - 0.3
+            peer = (await upstream.wait_peers(1))[0]
+            assert await peer.wait_end(1.0) in ("peer_closed", "peer_reset")
+            assert peer.ended_s is not None
+            assert left_s is not None
+            assert peer.ended_s - left_s < 0.1
+            assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+            assert sum(lane.outcomes("p0/m")) == 1
+            assert lane.target("p0/m")["inflight"] == 0
+            assert lane.lane.active == 0
+
+
+async def test_leaving_while_connecting() -> None:
+    """A client that leaves before there is a connection leaves nothing behind."""
+    async with ScriptedServer(WAITING) as upstream, one_lane(models(upstream.url)) as lane:
+        await play_client(lane.port, Send(post()), Close())
+        for _ in range(100):
+            if lane.lane.active == 0 and lane.lane.connections == 0:
+                break
+            await clock.sleep(0.01)
+        assert (lane.lane.active, lane.lane.connections) == (0, 0)
+        assert lane.target("p0/m")["inflight"] == 0

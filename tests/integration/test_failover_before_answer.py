@@ -1,0 +1,90 @@
+"""A primary that gives no answer at all costs the client nothing but time: the next target answers."""
+
+from __future__ import annotations
+
+import pytest
+from onelane import DONE, HELLO, ROLE, STOP, STREAM, models, one_lane, post, sse, whole
+
+from edge.native import Outcome
+from edge.sim.wire import (
+    Again,
+    Close,
+    ReadHead,
+    ReadMessage,
+    ReadToEnd,
+    Reset,
+    ScriptedServer,
+    Send,
+    Step,
+    refused_port,
+    unreachable_port,
+)
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+GOOD_STREAM = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
+
+SILENT: dict[str, tuple[tuple[Step, ...], Outcome]] = {
+    "silence": ((ReadToEnd(),), Outcome.FAIL_FIRST_BYTE),
+    "reset-at-once": ((ReadHead(), Reset()), Outcome.FAIL_RESET),
+    "close-at-once": ((ReadHead(), Close()), Outcome.FAIL_RESET),
+    "reset-before-request": ((Reset(),), Outcome.FAIL_RESET),
+    "half-a-head": ((ReadHead(), Send(b"HTTP/1.1 200 OK\r\ncontent-"), ReadToEnd()), Outcome.FAIL_FIRST_BYTE),
+    "half-a-head-close": ((ReadHead(), Send(b"HTTP/1.1 200 OK\r\ncontent-"), Close()), Outcome.FAIL_RESET),
+}
+
+
+@pytest.mark.parametrize("body", [b'{"model":"chat"}', STREAM], ids=["whole", "stream"])
+@pytest.mark.parametrize("fault", SILENT)
+async def test_silent(fault: str, body: bytes) -> None:
+    """Whatever keeps the primary from answering, the backup's answer is what the client gets."""
+    script, outcome = SILENT[fault]
+    good = GOOD_STREAM if body is STREAM else GOOD
+    async with ScriptedServer(script) as primary, ScriptedServer(good) as backup:
+        async with one_lane(models(primary.url, backup.url)) as lane:
+            answer = await lane.ask(post(body), b"[DONE]" if body is STREAM else b"}}")
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"x-edge-target: p1/m\r\n" in answer
+            assert b"x-edge-attempts: 2\r\n" in answer
+            assert f"x-edge-reason: p0/m: {outcome.name.lower()}\r\n".encode() in answer
+            assert lane.outcomes("p0/m")[outcome] == 1
+            assert lane.target("p0/m")["inflight"] == 0
+
+
+async def test_refused() -> None:
+    """A refused connection fails over at once."""
+    with refused_port() as port:
+        async with ScriptedServer(GOOD) as backup, one_lane(models(f"http://127.0.0.1:{port}", backup.url)) as lane:
+            answer = await lane.ask(post(), b"}}")
+            assert b"x-edge-reason: p0/m: fail_connect\r\n" in answer
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_unreachable() -> None:
+    """A connection that never completes fails over at the connect deadline."""
+    async with unreachable_port() as port, ScriptedServer(GOOD) as backup:
+        async with one_lane(models(f"http://127.0.0.1:{port}", backup.url)) as lane:
+            answer = await lane.ask(post(), b"}}")
+            assert b"x-edge-reason: p0/m: fail_connect\r\n" in answer
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("status", [b"500 Internal", b"502 Bad", b"503 Busy", b"504 Late", b"529 Overloaded"])
+async def test_failure_status(status: bytes) -> None:
+    """A status that means the provider failed is never shown while another can answer."""
+    bad = (ReadMessage(), Send(whole(b'{"error":{"message":"busy"}}', status)), Again())
+    async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
+        async with one_lane(models(primary.url, backup.url)) as lane:
+            answer = await lane.ask(post(), b"hello")
+            assert b"x-edge-target: p1/m\r\n" in answer
+            assert lane.outcomes("p0/m")[Outcome.FAIL_STATUS] == 1
+
+
+async def test_reused_connection_that_died() -> None:
+    """A kept connection that the provider closes just as it is used again costs one attempt and no answer."""
+    once = (ReadMessage(), Send(whole()), ReadHead(), Reset())
+    async with ScriptedServer(once, GOOD) as primary, ScriptedServer(GOOD) as backup:
+        async with one_lane(models(primary.url, backup.url)) as lane:
+            assert b"p0/m" in await lane.ask(post(), b"}}")
+            answer = await lane.ask(post(), b"}}")
+            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"x-edge-target: p1/m\r\n" in answer

@@ -1,0 +1,62 @@
+"""A 429 is no failure: the target rests as long as it asked, the others answer, and its circuit stays closed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from onelane import models, one_lane, post, whole
+
+from edge.native import Outcome
+from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+BODY = b'{"error":{"message":"slow down","type":"rate_limit"}}'
+
+
+def limited(fields: bytes) -> bytes:
+    """A 429 with these fields."""
+    return b"HTTP/1.1 429 Too Many Requests\r\n" + fields + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
+
+
+HINTS = {
+    "seconds": (b"retry-after: 7\r\n", 7.0),
+    "milliseconds": (b"retry-after-ms: 2500\r\n", 2.5),
+    "reset": (b"x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1m3s\r\n", 63.0),
+    "reset-of-another-limit": (
+        b"x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 4s\r\n"
+        b"x-ratelimit-remaining-requests: 9\r\nx-ratelimit-reset-requests: 90s\r\n",
+        4.0,
+    ),
+    "nothing": (b"", 2.0),
+    "longer-than-believed": (b"retry-after: 86400\r\n", 300.0),
+    "nonsense": (b"retry-after: soon\r\n", 2.0),
+}
+
+
+@pytest.mark.parametrize("hint", HINTS)
+async def test_rests(hint: str) -> None:
+    """The target rests until its hint, another answers at once, and later requests do not even try it."""
+    fields, seconds = HINTS[hint]
+    async with ScriptedServer((ReadMessage(), Send(limited(fields)), Again())) as primary, ScriptedServer(GOOD) as backup:
+        async with one_lane(models(primary.url, backup.url)) as lane:
+            for _ in range(3):
+                answer = await lane.ask(post(), b"hello")
+                assert b"x-edge-target: p1/m\r\n" in answer
+            target = lane.target("p0/m")
+            assert lane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 1
+            assert target["state"] == "closed"
+            assert seconds - 1.0 < (target["rest_until_ns"] - target["now_ns"]) / 1e9 <= seconds
+
+
+async def test_all_resting() -> None:
+    """When every target rests, the caller is told until when, in the status, a header and the body."""
+    async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 9\r\n")), Again())) as one:
+        async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 40\r\n")), Again())) as two:
+            async with one_lane(models(one.url, two.url)) as lane:
+                answer = await lane.ask(post(), b"]}}")
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b"retry-after: 9\r\n" in answer
+                error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
+                assert {item["target"]: item["state"] for item in error["targets"]} == {"p0/m": "resting", "p1/m": "resting"}
+                assert error["code"] == "no_usable_target"

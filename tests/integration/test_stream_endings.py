@@ -1,0 +1,77 @@
+"""After the commit point nothing is retried: the stream ends complete, or it ends visibly broken."""
+
+from __future__ import annotations
+
+import pytest
+from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_lane, post, sse
+
+from edge.native import Outcome
+from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, Reset, ScriptedServer, Send, Step
+
+ERROR = b'data: {"error":{"message":"overloaded","type":"server_error"}}\n\n'
+BEGUN = SSE_HEAD + chunk(ROLE) + chunk(HELLO)
+
+BROKEN: dict[str, tuple[tuple[Step, ...], Outcome]] = {
+    "cut": ((ReadMessage(), Send(BEGUN), Close()), Outcome.FAIL_TRUNCATED),
+    "reset": ((ReadMessage(), Send(BEGUN), Reset()), Outcome.FAIL_TRUNCATED),
+    "stalled": ((ReadMessage(), Send(BEGUN), ReadToEnd()), Outcome.FAIL_STALLED),
+    "clean-end-without-finish": ((ReadMessage(), Send(BEGUN + b"0\r\n\r\n"), ReadToEnd()), Outcome.FAIL_TRUNCATED),
+    "half-an-event": ((ReadMessage(), Send(BEGUN + chunk(b'data: {"choi')), Close()), Outcome.FAIL_TRUNCATED),
+    "chunk-malformed": ((ReadMessage(), Send(BEGUN + b"zz\r\n"), ReadToEnd()), Outcome.FAIL_MALFORMED),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+async def test_broken(fault: str) -> None:
+    """The client gets what came, an error event, no [DONE], no last chunk, and a closed connection."""
+    script, outcome = BROKEN[fault]
+    backup_script = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
+    async with ScriptedServer(script) as primary, ScriptedServer(backup_script) as backup:
+        async with one_lane(models(primary.url, backup.url)) as lane:
+            peer = await lane.raw(post(STREAM))
+            assert peer.ended == "peer_closed"
+            assert HELLO in peer.received
+            assert b'"code":"stream_broken"' in peer.received
+            assert b"[DONE]" not in peer.received
+            assert not peer.received.endswith(b"0\r\n\r\n")
+            assert b'data: {"choi\n' not in peer.received
+            assert backup.peers == []
+            assert lane.outcomes("p0/m")[outcome] == 1
+
+
+async def test_error_in_the_middle() -> None:
+    """A provider's own error event goes on as it is, nothing after it does, and the connection is closed."""
+    script = (ReadMessage(), Send(BEGUN + chunk(HELLO + ERROR + DONE) + b"0\r\n\r\n"), ReadToEnd())
+    async with ScriptedServer(script) as primary, one_lane(models(primary.url)) as lane:
+        peer = await lane.raw(post(STREAM))
+        assert peer.ended == "peer_closed"
+        assert peer.received.count(HELLO) == 2
+        assert ERROR in peer.received
+        assert b"[DONE]" not in peer.received
+        assert not peer.received.endswith(b"0\r\n\r\n")
+        assert lane.outcomes("p0/m")[Outcome.FAIL_INBAND] == 1
+
+
+COMPLETE: dict[str, tuple[Step, ...]] = {
+    "plain": (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again()),
+    "no-done": (ReadMessage(), Send(sse(ROLE, HELLO, STOP)), Again()),
+    "done-without-last-chunk": (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE, end=False)), Close()),
+    "one-write-per-byte": (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE), piece=7), Again()),
+    "crlf-events": (ReadMessage(), Send(sse(*(e.replace(b"\n", b"\r\n") for e in (ROLE, HELLO, STOP, DONE)))), Again()),
+    "until-close": (
+        ReadMessage(),
+        Send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + ROLE + HELLO + STOP + DONE),
+        Close(),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", COMPLETE)
+async def test_complete(kind: str) -> None:
+    """A stream that said it is finished ends cleanly, whatever the provider's framing looked like."""
+    async with ScriptedServer(COMPLETE[kind]) as primary, one_lane(models(primary.url)) as lane:
+        answer = await lane.ask(post(STREAM), b"0\r\n\r\n")
+        assert b"hello" in answer
+        assert (b"[DONE]" in answer) == (kind != "no-done")
+        assert b"stream_broken" not in answer
+        assert lane.outcomes("p0/m")[Outcome.OK] == 1

@@ -1,0 +1,96 @@
+"""Each status is somebody's: the provider's, our credential's, our configuration's, or the caller's own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from onelane import models, one_lane, post, whole
+
+from edge.native import Outcome
+from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (b"401 Unauthorized", Outcome.REFUSED_CREDENTIAL),
+        (b"402 Payment Required", Outcome.REFUSED_CREDENTIAL),
+        (b"403 Forbidden", Outcome.REFUSED_CREDENTIAL),
+        (b"404 Not Found", Outcome.MISCONFIGURED),
+    ],
+)
+async def test_ours(status: bytes, outcome: Outcome) -> None:
+    """A refused credential or a missing model takes the target out; the caller gets another's answer."""
+    bad = (ReadMessage(), Send(whole(b'{"error":{"message":"bad key sk-secret"}}', status)), Again())
+    async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
+        async with one_lane(models(primary.url, backup.url)) as lane:
+            for _ in range(3):
+                answer = await lane.ask(post(), b"hello")
+                assert b"x-edge-target: p1/m\r\n" in answer
+                assert b"sk-secret" not in answer
+            target = lane.target("p0/m")
+            assert lane.outcomes("p0/m")[outcome] == 1
+            assert target["out_reason"] == outcome
+            assert target["out_until_ns"] > target["now_ns"]
+
+
+@pytest.mark.parametrize("status", [b"400 Bad Request", b"413 Too Large", b"422 Unprocessable"])
+async def test_the_callers(status: bytes) -> None:
+    """What the caller did wrong is shown to the caller as the provider said it, never counted, never tried elsewhere."""
+    content = b'{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}'
+    bad = (ReadMessage(), Send(whole(content, status)), Again())
+    async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
+        async with one_lane(models(primary.url, backup.url)) as lane:
+            for _ in range(20):
+                answer = await lane.ask(post(), content)
+                assert answer.startswith(b"HTTP/1.1 " + status[:3])
+                assert b"x-edge-target: p0/m\r\n" in answer
+            assert backup.peers == []
+            target = lane.target("p0/m")
+            assert (target["state"], target["consecutive"]) == ("closed", 0)
+            assert lane.outcomes("p0/m")[Outcome.CLIENT_FAULT] == 20
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "code"),
+    [
+        (post(b'{"model":"nope"}'), 404, "model_not_found"),
+        (post(b'{"messages":[]}'), 400, "model_missing"),
+        (post(b'{"model":"chat",}'), 400, "malformed_json"),
+        (post(b"[1]"), 400, "malformed_json"),
+        (post(b'{"model":"chat","model":"other"}'), 400, "malformed_json"),
+        (post(b'{"model":7}'), 400, "malformed_json"),
+        (post(b""), 400, "malformed_json"),
+        (post(path="/v1/nope"), 404, "unknown_path"),
+        (b"GET /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\n", 405, "method_not_allowed"),
+        (b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\n", 400, "body_missing"),
+    ],
+)
+async def test_refused_by_edge(request_: bytes, status: int, code: str) -> None:
+    """What edge cannot route is refused in OpenAI's shape, with the right status, and reaches no provider."""
+    async with ScriptedServer(GOOD) as primary, one_lane(models(primary.url)) as lane:
+        answer = await lane.ask(request_, b"}}")
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
+        assert error["code"] == code
+        assert error["type"] == "invalid_request_error"
+        assert primary.peers == []
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_body_too_large(framing: str) -> None:
+    """A body over the limit is refused with 413 while it comes, and the connection ends."""
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n"
+    if framing == "length":
+        data = head + b"content-length: 5000\r\n\r\n" + b"a" * 5000
+    else:
+        data = head + b"transfer-encoding: chunked\r\n\r\n" + b"1388\r\n" + b"a" * 5000 + b"\r\n0\r\n\r\n"
+    async with ScriptedServer(GOOD) as primary:
+        async with one_lane(models(primary.url, extra="limits: {body: 4KiB}")) as lane:
+            peer = await lane.raw(data)
+            assert peer.received.startswith(b"HTTP/1.1 413 ")
+            assert peer.ended == "peer_closed"
+            assert primary.peers == []
