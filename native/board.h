@@ -124,12 +124,13 @@ static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, i
     for (int age = 0; age < seconds && (uint64_t)age <= now_s; age++) {
         uint64_t second = now_s - (uint64_t)age;
         unsigned place = (unsigned)(second % EDGE_WINDOW_BUCKETS);
+        uint32_t stamp = edge_stamp_of(second);
         uint64_t ended = edge_load(&rec->window[place]), slow = edge_load(&rec->slow[place]);
-        if (edge_bucket_stamp(ended) == edge_stamp_of(second)) {
+        if (edge_bucket_stamp(ended) == stamp) {
             sum.total += edge_bucket_first(ended);
             sum.failed += edge_bucket_second(ended);
         }
-        if (edge_bucket_stamp(slow) == edge_stamp_of(second)) sum.slow += edge_bucket_first(slow);
+        if (edge_bucket_stamp(slow) == stamp) sum.slow += edge_bucket_first(slow);
     }
     return sum;
 }

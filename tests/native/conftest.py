@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.terms.snapshot import Breaker
 from native.board import Board
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 S = 1_000_000_000
@@ -46,16 +49,16 @@ def hammer() -> Iterator[Callable[[Board, str, int], list[str]]]:
 
     def run(board: Board, script: str, processes: int) -> list[str]:
         attach = f"import sys\nfrom native.board import Board\nboard = Board({board.fd})\n"
-        for number in range(processes):
-            running.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", attach + script, str(number)],
-                    pass_fds=[board.fd],
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
-                )
+        running.extend(
+            subprocess.Popen(
+                [sys.executable, "-c", attach + script, str(number)],
+                pass_fds=[board.fd],
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
+            for number in range(processes)
+        )
         said = [process.communicate(timeout=40)[0].strip() for process in running]
         assert [process.returncode for process in running] == [0] * processes
         return said

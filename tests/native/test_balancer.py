@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -18,6 +17,9 @@ from native.board import Board
 from native.breaker import Admit
 from tests.reference import balancer as twin
 from tests.reference.breaker import Circuit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -35,6 +37,7 @@ class Bench:
         self.chance = random.Random(7)
 
     def choose(self, now: int, tried: int = 0, cell: int = 0) -> tuple[int, int, int]:
+        """Choose with the next random number."""
         return self.pool.choose(now, self.chance.getrandbits(64), tried, cell)
 
     def shares(self, now: int, picks: int = 20_000) -> dict[int, float]:
@@ -43,12 +46,14 @@ class Bench:
         return {index: counts[index] / picks for index in range(-1, self.pool.size)}
 
     def trip(self, index: int, now: int, **said: Any) -> None:
+        """Open a member's circuit by five failures."""
         generation = self.board.read_target(index, now)["generation"]
         for _ in range(5):
             self.pool.report(index, now, generation, failed=True, **said)
         assert self.board.read_target(index, now)["state"] == "open"
 
     def recover(self, index: int, now: int) -> None:
+        """Close it again by a good trial."""
         _, generation = self.pool.take_one(index, now)
         assert self.pool.report(index, now, generation, failed=False, trial=True) == -1
 
@@ -158,9 +163,7 @@ CALL = st.tuples(
 
 @settings(max_examples=400)
 @given(members=MEMBERS, calls=st.lists(CALL, max_size=60))
-def test_a_pool_is_its_twin(
-    members: list[tuple[int, float, int]], calls: list[tuple[str, int, int, int, int]]
-) -> None:
+def test_a_pool_is_its_twin(members: list[tuple[int, float, int]], calls: list[tuple[str, int, int, int, int]]) -> None:
     """Any history of picks, outcomes, load, rests and hands on the switch leads both to the same choice and reason."""
     board = Board.create(8, 0, 4)
     targets = [Target(board, slot, f"t{slot}", cap) for slot, (_, _, cap) in enumerate(members)]
@@ -174,15 +177,14 @@ def test_a_pool_is_its_twin(
             tried = bits if rnd % 3 == 0 else 0
             assert pool.choose(now, rnd, tried, bits & 1) == twin.pick(model, now, rnd, tried, bits & 1)
         elif place < len(members):
-            act(board, pool, model, call, now, place, rnd, bits)
+            act(board, pool, model, now, (call, place, rnd, bits))
         barred = [member.barred(now, tried=False) for member in model]
         assert [pool.why(index, now) for index in range(pool.size)] == barred
 
 
-def act(
-    board: Board, pool: Pool, model: list[twin.Member], call: str, now: int, place: int, rnd: int, bits: int
-) -> None:
+def act(board: Board, pool: Pool, model: list[twin.Member], now: int, deed: tuple[str, int, int, int]) -> None:
     """Do one thing to a member on both sides."""
+    call, place, rnd, bits = deed
     member, target = model[place], pool.targets[place]
     generation, trial = member.circuit.generation, member.circuit.state == "half_open"
     if call in ("ok", "fail"):

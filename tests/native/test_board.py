@@ -5,16 +5,20 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.terms.snapshot import Breaker
 from native.balancer import Pool, Target
 from native.board import HIST_BOUNDS_S, Board, Outcome, bucket_of
 from native.breaker import TripReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.terms.snapshot import Breaker
 
 S = 1_000_000_000
 HEADER = struct.Struct("=QIIIIQ")
@@ -80,7 +84,7 @@ def test_a_strange_block_is_refused_in_one_sentence(board: Board) -> None:
 @pytest.mark.parametrize("capacities", [(1, 1, 0), (1, 1, 65), (-1, 1, 1), (1, 70_000, 1)])
 def test_impossible_capacities_are_refused(capacities: tuple[int, int, int]) -> None:
     """A Board is made only of a size that every reader can hold."""
-    with pytest.raises(ValueError, match="capacities|worker_capacity"):
+    with pytest.raises(ValueError, match=r"capacities|worker_capacity"):
         Board.create(*capacities)
 
 

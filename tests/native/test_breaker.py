@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -15,6 +14,9 @@ from native.balancer import Pool, Target
 from native.board import Board, TargetCounter
 from native.breaker import Admit, TripReason
 from tests.reference.breaker import Circuit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MS = 1_000_000
 S = 1_000_000_000

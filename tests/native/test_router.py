@@ -22,7 +22,9 @@ LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
 
 def target(slot: int) -> Target:
     """A provider's target with nothing special."""
-    return Target(f"t{slot}", slot, "model", "p", "m", "127.0.0.1", 9, "", None, "http1", (), "openai", max_inflight=slot)
+    return Target(
+        f"t{slot}", slot, "model", "p", "m", "127.0.0.1", 9, "", None, "http1", (), "openai", max_inflight=slot
+    )
 
 
 def route(slot: int, name: str, *members: Member, kind: str = "model") -> Route:
@@ -137,7 +139,9 @@ def test_a_catch_all_service_does_not_swallow_the_doors(router: Router) -> None:
         for path in (b"/v1/chat/completions", b"/healthz", b"/x")
     }
     names = {where: place.name if place else None for where, place in found.items()}
-    assert [names[b"billing.internal", path] for path in (b"/v1/chat/completions", b"/healthz", b"/x")] == ["billing"] * 3
+    assert [names[b"billing.internal", path] for path in (b"/v1/chat/completions", b"/healthz", b"/x")] == [
+        "billing"
+    ] * 3
     for host in (b"edge", b""):
         assert [names[host, path] for path in (b"/v1/chat/completions", b"/healthz", b"/x")] == [None, None, "pages"]
 
@@ -192,7 +196,9 @@ def test_services_are_found_as_by_the_twin(matches: list[ServiceMatch], host: st
 NAMES = st.lists(st.sampled_from(["a", "b", "/", "openai", "é"]), max_size=4).map("".join)
 
 
-@given(aliases=st.dictionaries(NAMES, st.integers(0, 3)), providers=st.dictionaries(NAMES, st.integers(0, 3)), name=NAMES)
+@given(
+    aliases=st.dictionaries(NAMES, st.integers(0, 3)), providers=st.dictionaries(NAMES, st.integers(0, 3)), name=NAMES
+)
 def test_models_are_found_as_by_the_twin(aliases: dict[str, int], providers: dict[str, int], name: str) -> None:
     """Alias first, then the provider before the first slash: for any names, slashes and empties included."""
     plan = snapshot(models=aliases, providers=providers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from native.board import Board
 from native.window import Window
 from tests.reference import window as twin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 S = 1_000_000_000
 # steps of the clock: within a second, over a border, over the window, days; and a little back (another process's clock)
@@ -81,7 +84,7 @@ def test_counts_stop_instead_of_running_over(board: Board) -> None:
     window = Window(board, 0)
     limit = 2**22 - 1
     for _ in range(limit + 3):
-        window.add(5 * S, True)  # noqa: FBT003 - a keyword would double the four million calls
+        window.add(5 * S, True)
     assert window.read(5 * S) == (limit, limit, 0)
 
 

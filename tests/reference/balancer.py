@@ -29,9 +29,11 @@ class PeakEwma:
     stamp_ms: int = 0
 
     def read(self, now_ns: int) -> float:
+        """Return milliseconds, decayed to now; 0 = no data."""
         return self.ms * math.exp(-float(now_ns // MS - self.stamp_ms) * MS / float(TAU_MS * MS)) if self.ms else 0.0
 
     def observe(self, now_ns: int, latency_ns: int, *, failed: bool = False) -> None:
+        """Take in one latency; a failure counts five seconds at least."""
         sample = max((max(latency_ns, PENALTY_NS) if failed else latency_ns) / MS, 1e-3)
         weight = math.exp(-float(now_ns // MS - self.stamp_ms) * MS / float(TAU_MS * MS))
         value = self.ms * weight
@@ -54,6 +56,7 @@ class Member:
     cells: list[PeakEwma] = field(default_factory=lambda: [PeakEwma(), PeakEwma()])
 
     def barred(self, now_ns: int, *, tried: bool) -> int:
+        """Return the first reason not to use it now, 0 = none."""
         due = self.circuit.state != "closed" and now_ns // MS >= self.circuit.until_ms
         reasons = {
             TRIED: tried,
@@ -67,6 +70,7 @@ class Member:
         return next((reason for reason, applies in reasons.items() if applies), USABLE)
 
     def cost(self, now_ns: int, cell: int) -> float:
+        """Return latency x (in flight + 1) x attempts per success / weight."""
         ms = self.cells[cell].read(now_ns) or self.cells[1 - cell].read(now_ns)
         if ms <= 0:
             ms = 1e9 if self.inflight else 30.0

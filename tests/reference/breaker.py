@@ -1,4 +1,4 @@
-"""What does this outcome do to a target?  The circuit as sentences, one process, no atomics: twin of native/breaker.pyx."""
+"""What does this outcome do to a target?  The circuit in sentences, without atomics: the twin of native/breaker.pyx."""
 
 from __future__ import annotations
 
@@ -83,9 +83,9 @@ class Circuit:
         if key < 0 or self._keys_agree(now_ns, key % 64, failed):
             if 0 < self.policy.consecutive <= self.consecutive:
                 return self._open(now_ns, CONSECUTIVE, retry_after_ns, rnd)
-            if self.policy.ratio > 0 and total >= max(1, self.policy.min_requests):
-                if failures >= self.policy.ratio * total:
-                    return self._open(now_ns, RATIO, retry_after_ns, rnd)
+            enough = self.policy.ratio > 0 and total >= max(1, self.policy.min_requests)
+            if enough and failures >= self.policy.ratio * total:
+                return self._open(now_ns, RATIO, retry_after_ns, rnd)
         return self._open(now_ns, SLOW, retry_after_ns, rnd) if self._too_slow(now_ns) else 0
 
     def overdue(self, now_ns: int, generation: int, *, trial: bool = False, rnd: int = 0) -> int:

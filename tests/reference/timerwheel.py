@@ -11,12 +11,15 @@ class Deadlines:
         self.deadlines: dict[int, int] = {}
 
     def schedule(self, name: int, deadline_ns: int) -> None:
+        """Set or move a deadline."""
         self.deadlines[name] = deadline_ns
 
     def cancel(self, name: int) -> None:
+        """Forget a deadline."""
         self.deadlines.pop(name, None)
 
     def advance(self, now_ns: int) -> set[int]:
+        """Return the names whose deadline has come, and forget them."""
         self.now_ns = max(self.now_ns, now_ns)
         due = {name for name, deadline in self.deadlines.items() if deadline <= self.now_ns}
         for name in due:

@@ -14,18 +14,22 @@ class Window:
         self.overdue: list[tuple[int, bool]] = []
 
     def add(self, now_ns: int, failed: bool = False) -> None:
+        """Count one ended attempt."""
         self._keep(self.ended, now_ns // SECOND, failed)
 
     def slow(self, now_ns: int) -> None:
+        """Count one overdue attempt."""
         self._keep(self.overdue, now_ns // SECOND, True)
 
     def read(self, now_ns: int, seconds: int = 10) -> tuple[int, int, int]:
+        """Return (ended, failed, overdue) of the last so many seconds, this one included."""
         now = now_ns // SECOND
         ended = [failed for second, failed in self.ended if now - min(seconds, PLACES) < second <= now]
         overdue = [True for second, _ in self.overdue if now - min(seconds, PLACES) < second <= now]
         return len(ended), sum(ended), len(overdue)
 
     def clear(self) -> None:
+        """Forget everything."""
         self.ended.clear()
         self.overdue.clear()
 
