@@ -1,0 +1,158 @@
+"""Clients of every kind of HTTP/1.x are served: pipelined, kept alive, old, curious, hesitant, slow and endless."""
+
+from __future__ import annotations
+
+import pytest
+from onelane import models, one_lane, post, whole
+
+from edge.sim.wire import (
+    Again,
+    Close,
+    Pause,
+    ReadHead,
+    ReadMessage,
+    ReadToEnd,
+    ReadUntil,
+    ScriptedServer,
+    Send,
+    play_client,
+)
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+async def test_pipelined_in_order() -> None:
+    """Requests sent at once are answered in order, though the first takes longest."""
+    script = (ReadMessage(), Pause(0.2), Send(whole(b'{"id":"slow","choices":[]}')), Again())
+    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
+        data = post() + HEALTH + post(b'{"model":"nope"}') + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        peer = await lane.raw(data)
+        order = [peer.received.find(mark) for mark in (b'"slow"', b'"status"', b"model_not_found")]
+        assert -1 not in order
+        assert order == sorted(order)
+        assert peer.received.count(b"HTTP/1.1 ") == 4
+
+
+async def test_pipelined_in_pieces() -> None:
+    """Where a read cuts a request makes no difference."""
+    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+        data = post() + HEALTH + post() + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        peer = await play_client(lane.port, Send(data, piece=11), ReadToEnd(), limit_s=8.0)
+        assert peer.received.count(b"HTTP/1.1 200 OK") == 4
+
+
+async def test_pipelined_without_end() -> None:
+    """A client that pipelines without limit is cut off, not served from endless memory."""
+    script = (ReadMessage(), Pause(0.3), Send(whole()), Again())
+    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
+        peer = await lane.raw(post() + HEALTH * 500)
+        assert peer.ended in ("peer_closed", "peer_reset")
+        assert peer.received.count(b"HTTP/1.1 200 OK") <= 66
+        assert b"pipelined" in peer.received
+
+
+async def test_kept_alive() -> None:
+    """Many exchanges share one client connection and one upstream connection."""
+    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+        steps = [step for _ in range(20) for step in (Send(post()), ReadUntil(b"hello"), ReadUntil(b"}}]}"))]
+        peer = await play_client(lane.port, *steps, Close())
+        assert peer.received.count(b"HTTP/1.1 200 OK") == 20
+        assert len(upstream.peers) == 1
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_http10(keep: bool) -> None:
+    """HTTP/1.0 is answered and closed, or kept where the client asks for it."""
+    fields = b"connection: keep-alive\r\n" if keep else b""
+    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+        data = post(fields=fields).replace(b"HTTP/1.1", b"HTTP/1.0")
+        if keep:
+            received = await lane.ask(data, b"hello")
+            assert b"connection: keep-alive\r\n" in received
+        else:
+            peer = await lane.raw(data)
+            assert b"connection: close\r\n" in peer.received
+            assert peer.ended == "peer_closed"
+
+
+async def test_continue() -> None:
+    """A client that waits for 100 gets it at once, and one whose body would be refused gets that instead."""
+    async with ScriptedServer(GOOD) as upstream:
+        async with one_lane(models(upstream.url, extra="limits: {body: 4KiB}")) as lane:
+            body = b'{"model":"chat"}'
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+            peer = await play_client(
+                lane.port, Send(head % len(body)), ReadUntil(b"100 Continue\r\n\r\n"), Send(body), ReadUntil(b"hello"), Close()
+            )
+            assert peer.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+            refused = await lane.raw(head % 5000)
+            assert refused.received.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_head() -> None:
+    """HEAD gets the fields of GET and no body, from edge and from a service, and connections stay in step."""
+    script = (
+        ReadHead(),
+        Send(b"HTTP/1.1 200 OK\r\ncontent-length: 54\r\n\r\n"),
+        ReadHead(),
+        Send(whole()),
+        Again(),
+    )
+    async with ScriptedServer(script) as upstream:
+        text = f"services: {{s: {{match: {{host: svc}}, targets: ['{upstream.address}'], protocol: http1}}}}"
+        async with one_lane(text) as lane:
+            ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
+            peer = await play_client(
+                lane.port, Send(b"HEAD" + ask), ReadUntil(b"\r\n\r\n"), Pause(0.02), Send(b"GET" + ask), ReadUntil(b"}}]}"), Close()
+            )
+            first, second = peer.received.split(b"\r\n\r\n", 1)
+            assert b"content-length: 54" in first
+            assert second.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert len(upstream.peers) == 1
+            health = await lane.raw(b"HEAD /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            assert health.received.endswith(b"\r\n\r\n")
+
+
+async def test_head_with_a_body_is_not_reused() -> None:
+    """A service that answers HEAD with a body is out of step: its connection ends, the next answer is right."""
+    script = (ReadHead(), Send(whole()), ReadToEnd())
+    good = (ReadMessage(), Send(whole(b'{"right":1}')), Again())
+    async with ScriptedServer(script, good) as upstream:
+        text = f"services: {{s: {{match: {{host: svc}}, targets: ['{upstream.address}'], protocol: http1}}}}"
+        async with one_lane(text) as lane:
+            ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
+            peer = await play_client(
+                lane.port, Send(b"HEAD" + ask), ReadUntil(b"\r\n\r\n"), Pause(0.05), Send(b"GET" + ask), ReadUntil(b"}"), Close()
+            )
+            assert peer.received.endswith(b'{"right":1}')
+
+
+async def test_answer_too_many() -> None:
+    """A second answer in the same read never reaches another client."""
+    script = (ReadMessage(), Send(whole() + whole(b'{"id":"poison","choices":[]}')), ReadToEnd())
+    async with ScriptedServer(script, GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+        for _ in range(3):
+            answer = await lane.ask(post(), b"}")
+            assert b"poison" not in answer
+            assert answer.startswith(b"HTTP/1.1 200 ")
+        assert len(upstream.peers) == 2
+
+
+async def test_slow_head() -> None:
+    """A head that drips longer than header_timeout is a 408, however lively its bytes."""
+    async with one_lane("limits: {header_timeout: 1s}\nproviders: {a: {dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}\nmodels: {m: {targets: [a/m]}}") as lane:
+        peer = await play_client(
+            lane.port, Send(b"GET /healthz HTTP/1.1\r\n" + b"x-a: b\r\n" * 20, piece=4, gap_s=0.1), ReadToEnd(), limit_s=6.0
+        )
+        assert peer.received.startswith(b"HTTP/1.1 408 ") or peer.ended == "peer_reset"
+        assert peer.ended_s is not None
+        assert peer.ended_s - peer.opened_s < 5.0
+
+
+async def test_idle() -> None:
+    """A connection on which nothing happens is closed after ``idle``."""
+    async with one_lane("limits: {idle: 1s}\nproviders: {a: {dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}\nmodels: {m: {targets: [a/m]}}") as lane:
+        peer = await lane.raw(HEALTH, limit_s=6.0)
+        assert peer.ended == "peer_closed"
+        assert peer.received.count(b"200 OK") == 1

@@ -1,0 +1,202 @@
+"""Internal HTTP/1.1 services ride the same lane: streamed both ways, balanced, retried only when that is safe."""
+
+from __future__ import annotations
+
+import pytest
+from onelane import chunk, one_lane, whole
+
+from edge.native import Outcome
+from edge.sim.wire import (
+    Again,
+    Close,
+    Pause,
+    ReadBytes,
+    ReadHead,
+    ReadMessage,
+    ReadToEnd,
+    ReadUntil,
+    Reset,
+    ScriptedServer,
+    Send,
+    play_client,
+    refused_port,
+)
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+
+
+def services(*addresses: str, extra: str = "") -> str:
+    """Configuration of one service over these addresses, the first preferred."""
+    targets = ", ".join(f"{{target: '{address}', tier: {tier}}}" for tier, address in enumerate(addresses, start=1))
+    return (
+        f"services: {{billing: {{match: {{host: billing.internal, path: /api/}}, targets: [{targets}], protocol: http1, "
+        f"timeouts: {{connect: 300ms, first_byte: 600ms, between_tokens: 600ms, total: 5s}}{extra}}}}}"
+    )
+
+
+def request(method: bytes = b"GET", path: bytes = b"/api/x", fields: bytes = b"", body: bytes = b"") -> bytes:
+    """One request to the service."""
+    return method + b" " + path + b" HTTP/1.1\r\nHost: billing.internal\r\n" + fields + b"\r\n" + body
+
+
+async def test_fields() -> None:
+    """Hop-by-hop and nominated fields stop here, end-to-end ones go on, and who asked is told to the service."""
+    fields = (
+        b"Connection: keep-alive, X-Hop, Authorization\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nTE: trailers\r\nX-Kept: 2\r\n"
+        b"Authorization: Bearer a\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: gopher\r\nProxy-Authorization: b\r\n"
+    )
+    async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
+        answer = await lane.ask(request(fields=fields), b"hello")
+        sent = upstream.peers[0].received.lower()
+        for gone in (b"x-hop:", b"keep-alive:", b"te:", b"connection:", b"proxy-authorization:", b"gopher"):
+            assert b"\r\n" + gone not in sent
+        assert sent.startswith(b"get /api/x http/1.1\r\nhost: billing.internal\r\n")
+        assert b"\r\nx-kept: 2\r\n" in sent
+        assert b"\r\nauthorization: bearer a\r\n" in sent
+        assert b"\r\nx-forwarded-for: 9.9.9.9, 127.0.0.1\r\n" in sent
+        assert b"\r\nx-forwarded-proto: http\r\n" in sent
+        assert b"\r\nvia: 1.1 edge\r\n" in sent
+        assert f"x-edge-target: billing/{upstream.address}".encode() in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "status"),
+    [
+        (b"/api/", b"billing.internal", 200),
+        (b"/api/deep/er?q=1", b"BILLING.internal:80", 200),
+        (b"/apix", b"billing.internal", 404),
+        (b"/", b"billing.internal", 404),
+        (b"/api/", b"other.internal", 404),
+    ],
+)
+async def test_match(path: bytes, host: bytes, status: int) -> None:
+    """A service is found by host and path prefix; what matches none is a 404."""
+    async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
+        answer = await lane.ask(b"GET " + path + b" HTTP/1.1\r\nhost: " + host + b"\r\n\r\n", b"}}")
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_upload_is_streamed() -> None:
+    """A body goes on while it comes: the service has its first part before the client has sent the last."""
+    script = (ReadUntil(b"first"), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadUntil(b"0\r\n\r\n"), Send(whole()), Close())
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        fields = b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n"
+        peer = await play_client(
+            lane.port,
+            Send(request(b"POST", fields=fields)),
+            Send(chunk(b"first")),
+            ReadUntil(b"100 Continue\r\n\r\n"),
+            Send(chunk(b"last") + b"0\r\n\r\n"),
+            ReadUntil(b"hello"),
+            Close(),
+        )
+        assert b"HTTP/1.1 200 OK" in peer.received
+        assert b"\r\nexpect: 100-continue\r\n" in upstream.peers[0].received
+        assert upstream.peers[0].received.endswith(b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
+
+
+async def test_download_is_streamed() -> None:
+    """An answer goes on while it comes, and a client that knows HTTP/1.0 gets it without chunks."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    script = (ReadHead(), Send(head + chunk(b"first")), Pause(0.3), Send(chunk(b"last") + b"0\r\n\r\n"), Again())
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        peer = await play_client(lane.port, Send(request()), ReadUntil(b"first"), Close())
+        assert b"last" not in peer.received
+        old = await lane.raw(request().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert old.received.endswith(b"\r\n\r\nfirstlast")
+        assert b"transfer-encoding" not in old.received
+
+
+async def test_truncated_download_shows() -> None:
+    """An answer that breaks off upstream breaks off for the client too: no last chunk, or bytes are missing."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    for answer in (head + chunk(b"first"), b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nfirst"):
+        async with ScriptedServer((ReadHead(), Send(answer), Pause(0.1), Close())) as upstream:
+            async with one_lane(services(upstream.address)) as lane:
+                peer = await lane.raw(request())
+                assert b"first" in peer.received
+                assert not peer.received.endswith(b"0\r\n\r\n")
+                assert peer.ended == "peer_closed"
+                assert lane.outcomes(f"billing/{upstream.address}")[Outcome.FAIL_TRUNCATED] == 1
+
+
+@pytest.mark.parametrize("method", [b"GET", b"PUT", b"DELETE", b"POST", b"PATCH"])
+async def test_retried_when_safe(method: bytes) -> None:
+    """After the request was sent, only an idempotent one is tried again; the others get an honest 502."""
+    async with ScriptedServer((ReadMessage(), Reset())) as bad, ScriptedServer(GOOD) as good:
+        statuses = []
+        async with one_lane(services(bad.address, good.address)) as lane:
+            for _ in range(12):
+                answer = await lane.ask(request(method, fields=b"Content-Length: 2\r\n", body=b"hi"), b"}}")
+                statuses.append(answer[9:12])
+        tries = len(bad.peers)
+        assert tries > 0
+        if method in (b"GET", b"PUT", b"DELETE"):
+            assert statuses == [b"200"] * 12
+        else:
+            assert statuses.count(b"502") == tries
+            assert statuses.count(b"200") == 12 - tries
+
+
+async def test_retried_when_nothing_was_sent() -> None:
+    """A connection that never came carried nothing: any method may go elsewhere."""
+    with refused_port() as port:
+        async with ScriptedServer(GOOD) as good, one_lane(services(f"127.0.0.1:{port}", good.address)) as lane:
+            for _ in range(8):
+                answer = await lane.ask(request(b"POST", fields=b"Content-Length: 2\r\n", body=b"hi"), b"}}")
+                assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_large_upload_is_not_retried() -> None:
+    """A body larger than edge keeps for a second try is sent once, whole, and never twice."""
+    body = b"a" * 300_000
+    script = (ReadHead(), ReadBytes(len(body)), Reset())
+    async with ScriptedServer(script) as bad, one_lane(services(bad.address, extra=", retry: {attempts: 3}")) as lane:
+        peer = await lane.raw(request(b"PUT", fields=b"Connection: close\r\nContent-Length: 300000\r\n", body=body))
+        assert peer.received.startswith(b"HTTP/1.1 502 ")
+        assert len(bad.peers) == 1
+
+
+@pytest.mark.parametrize("status", [b"401 Unauthorized", b"403 Forbidden", b"404 Not Found", b"429 Too Many", b"400 Bad"])
+async def test_the_services_own_answers(status: bytes) -> None:
+    """What a service says to its caller is relayed and counts for nobody."""
+    async with ScriptedServer((ReadMessage(), Send(whole(b'{"mine":1}', status)), Again())) as upstream:
+        async with one_lane(services(upstream.address)) as lane:
+            for _ in range(10):
+                answer = await lane.ask(request(), b'{"mine":1}')
+                assert answer.startswith(b"HTTP/1.1 " + status[:3])
+            assert lane.target(f"billing/{upstream.address}")["state"] == "closed"
+
+
+async def test_server_error() -> None:
+    """A 503 of one address is tried at another for an idempotent request, and relayed where it may not be."""
+    bad = (ReadMessage(), Send(whole(b'{"busy":1}', b"503 Busy")), Again())
+    async with ScriptedServer(bad) as one, ScriptedServer(GOOD) as two:
+        async with one_lane(services(one.address, two.address)) as lane:
+            for _ in range(8):
+                assert (await lane.ask(request(), b"}")).startswith(b"HTTP/1.1 200 ")
+        async with one_lane(services(one.address)) as lane:
+            answer = await lane.ask(request(b"POST", fields=b"Content-Length: 0\r\n"), b'{"busy":1}')
+            assert answer.startswith(b"HTTP/1.1 503 ")
+
+
+async def test_timeout() -> None:
+    """A service that does not answer in time is a 504, with the deadline in the body."""
+    async with ScriptedServer((ReadToEnd(),)) as upstream:
+        async with one_lane(services(upstream.address, extra=", retry: {attempts: 1}")) as lane:
+            answer = await lane.ask(request(), b"}}")
+            assert answer.startswith(b"HTTP/1.1 504 ")
+            assert b"first-byte deadline" in answer
+
+
+async def test_slow_upload_is_no_timeout() -> None:
+    """The first-byte deadline runs from the end of the request: a client may take its time to send."""
+    async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
+        peer = await play_client(
+            lane.port,
+            Send(request(b"POST", fields=b"Content-Length: 10\r\n")),
+            Send(b"0123456789", piece=1, gap_s=0.1),
+            ReadUntil(b"hello"),
+            Close(),
+        )
+        assert peer.received.startswith(b"HTTP/1.1 200 ")
