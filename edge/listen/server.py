@@ -28,7 +28,8 @@ TLS_HANDSHAKE_S: Final = 10.0
 def bind(host: str, port: int) -> socket.socket:
     """Return a socket bound to ``host:port``, shared with others of this user, that does not listen yet.
 
-    ``host`` may be a name: its first address is taken. Empty means every address. Port 0 takes a free one. An IPv6 wildcard takes IPv4 too.
+    ``host`` may be a name: its first address is taken; empty means every address. Port 0 takes a free one. An IPv6
+    wildcard takes IPv4 too.
 
     Raises:
         AddressTakenError: the address is taken, is not of this host, or may not be bound.

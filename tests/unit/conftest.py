@@ -1,0 +1,26 @@
+"""On which loops does a unit test run?  Those of the wires on both: production's, and the documented one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import uvloop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+_ON_BOTH = frozenset({"test_opener.py", "test_listeners.py", "test_follow.py"})
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config,
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Name the loops of one test."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.SelectorEventLoop}
+    if item.path.name in _ON_BOTH:
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops

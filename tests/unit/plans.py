@@ -1,0 +1,34 @@
+"""Which Snapshot does a test decide by?  A small one with every kind of thing in it, and a credential to look for."""
+
+from __future__ import annotations
+
+from edge.config.load import read_text
+from edge.control.compose import checked, compile_config
+from edge.native import Board
+from edge.routing.planner import capacities
+from edge.terms.snapshot import Snapshot
+
+SECRET = "sk-very-secret-0123456789"
+
+TEXT = f"""
+node: {{region: test, name: node-1}}
+providers:
+  one: {{base_url: "http://127.0.0.1:9/v1", api_key: "{SECRET}"}}
+  two: {{base_url: "https://two.test/v1", api_key: "{SECRET}2"}}
+models:
+  chat:
+    targets: [one/small, {{target: two/big, tier: 2}}]
+services:
+  billing: {{match: {{host: billing.internal, path: /api/}}, targets: ["127.0.0.1:9"]}}
+"""
+
+
+def snapshot(text: str = TEXT) -> Snapshot:
+    """Compile the configuration, which must be good."""
+    return compile_config(checked(read_text(text, "test.yaml", environ={})), now=1_700_000_000.0)
+
+
+def board_for(plan: Snapshot, workers: int = 2) -> Board:
+    """Make an empty Board of the right size."""
+    targets, routes = capacities(plan)
+    return Board.create(targets, routes, workers)

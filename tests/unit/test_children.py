@@ -1,0 +1,69 @@
+"""When is a dead child started again?"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+import pytest
+
+from edge.app.children import FIRST_WAIT_NS, LIVED_NS, LONGEST_WAIT_NS, Backoff, Child, how_it_ended
+
+pytestmark = pytest.mark.timeout(20)
+
+
+def test_first_death_costs_nothing_and_later_ones_more_and_more() -> None:
+    """Waits are 0, 0.1, 0.2, 0.4 ... and never more than five seconds, however often it dies."""
+    backoff = Backoff()
+    waits = [backoff.died(0) for _ in range(100)]
+    assert waits[:5] == [0, FIRST_WAIT_NS, 2 * FIRST_WAIT_NS, 4 * FIRST_WAIT_NS, 8 * FIRST_WAIT_NS]
+    assert waits[-1] == max(waits) == LONGEST_WAIT_NS
+    assert waits == sorted(waits)
+
+
+def test_a_life_forgives() -> None:
+    """After a life of ten seconds the next death is the first again."""
+    backoff = Backoff()
+    for _ in range(7):
+        backoff.died(LIVED_NS - 1)
+    assert backoff.died(LIVED_NS) == 0
+    assert backoff.died(0) == FIRST_WAIT_NS
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+def test_it_says_that_it_serves(speaks: bool) -> None:
+    """A child's word arrives on its pipe, be it a byte there or its first words on stdout; death closes the pipe."""
+    code = "print('up', flush=True)" if speaks else "import os, sys; os.write(int(sys.argv[1]), b'1')"
+    child = Child("test", lambda it: ["-c", code, str(it.ready_write)], speaks=speaks)
+    child.start(5)
+    assert child.process is not None
+    try:
+        assert select.select([child.ready_read], [], [], 10)[0]
+        assert os.read(child.ready_read, 16)[:2] in (b"up", b"1")
+        assert child.process.wait(10) == 0
+        assert os.read(child.ready_read, 16).strip() == b""
+    finally:
+        child.kill()
+    assert child.buried(5 + LIVED_NS) == 0
+    assert child.due_ns == 5 + LIVED_NS
+
+
+def test_no_descriptor_leaks() -> None:
+    """A child that cannot be made leaves no descriptor behind."""
+    child = Child("test", lambda _: ["-c", "pass"])
+    before = set(os.listdir("/proc/self/fd"))
+    executable, sys.executable = sys.executable, "/nowhere/python"
+    try:
+        with pytest.raises(FileNotFoundError):
+            child.start(0)
+    finally:
+        sys.executable = executable
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_ends_are_said_in_words() -> None:
+    """An exit status reads as what happened."""
+    assert how_it_ended(3) == "exited with status 3"
+    assert how_it_ended(-9) == "was killed by SIGKILL"
+    assert how_it_ended(-63) == "was killed by signal 63"

@@ -1,0 +1,138 @@
+"""Do workers get the Snapshot from control, and live without it?"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec import structs
+from plans import snapshot
+
+from edge.control import frames
+from edge.control.follow import Follower
+from edge.control.publish import Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edge.terms.snapshot import Snapshot
+
+pytestmark = pytest.mark.timeout(20)
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[socket.socket]:
+    """Hold a listening socket, as the supervisor does."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(tmp_path / "s"))
+        sock.listen(8)
+        yield sock
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the loop turn until it is so, five seconds at most."""
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+class Learner:
+    """Takes Snapshots and says by which it serves."""
+
+    def __init__(self) -> None:
+        self.learnt: list[Snapshot] = []
+        self.refuse = False
+
+    def learn(self, plan: Snapshot) -> None:
+        """Take one, or break."""
+        if self.refuse:
+            raise ValueError("this one cannot be taken")
+        self.learnt.append(plan)
+
+    def status(self) -> frames.Serving | None:
+        """Say it."""
+        return frames.Serving(3, 1, self.learnt[-1].version) if self.learnt else None
+
+
+async def follow(sock: socket.socket) -> tuple[Learner, asyncio.Task[None]]:
+    """Start a follower."""
+    learner = Learner()
+    follower = Follower(sock.getsockname(), learner.learn, learner.status)
+    return learner, asyncio.create_task(follower.run())
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel and wait."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_published_ones_arrive_and_control_knows(listening: socket.socket) -> None:
+    """A worker gets the current Snapshot on connect and each later one, and control knows by which it serves."""
+    one = snapshot()
+    two = structs.replace(one, version=2)
+    publisher = Publisher(one)
+    await publisher.start(listening.dup())
+    learner, task = await follow(listening)
+    await until(lambda: 3 in publisher.serving)
+    publisher.publish(two)
+    await until(lambda: publisher.serving[3].version == 2)
+    assert learner.learnt == [one, two]
+    await end(task)
+    await until(lambda: not publisher.serving)
+    await publisher.stop()
+
+
+async def test_control_may_come_later_and_come_back(listening: socket.socket) -> None:
+    """A connect waits in the socket's queue while control is away; a new control finds the old workers."""
+    learner, task = await follow(listening)
+    await asyncio.sleep(0.05)
+    assert learner.learnt == []
+    first = Publisher(snapshot())
+    await first.start(listening.dup())
+    await until(lambda: len(learner.learnt) == 1)
+    await first.stop()
+    second = Publisher(structs.replace(snapshot(), version=9))
+    await second.start(listening.dup())
+    await until(lambda: 3 in second.serving and second.serving[3].version == 9)
+    await end(task)
+    await second.stop()
+
+
+async def test_a_snapshot_that_cannot_be_taken_changes_nothing(
+    listening: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a bad Snapshot breaks is logged, and control hears that the old one is still in use."""
+    publisher = Publisher(snapshot())
+    await publisher.start(listening.dup())
+    learner, task = await follow(listening)
+    await until(lambda: 3 in publisher.serving)
+    learner.refuse = True
+    publisher.publish(structs.replace(snapshot(), version=2))
+    await until(lambda: "could not be taken" in caplog.text)
+    assert publisher.serving[3].version == 1
+    await end(task)
+    await publisher.stop()
+
+
+async def test_nonsense_ends_only_that_connection(listening: socket.socket) -> None:
+    """A peer that sends no message of ours, or one too long, is cut off; others are not disturbed."""
+    publisher = Publisher(snapshot())
+    await publisher.start(listening.dup())
+    learner, task = await follow(listening)
+    await until(lambda: bool(learner.learnt))
+    for nonsense in (b"\x00\x00\x00\x03abc", struct.pack("!I", frames.LONGEST + 1)):
+        reader, writer = await asyncio.open_unix_connection(listening.getsockname())
+        assert isinstance(await frames.read(reader), frames.Publish)
+        writer.write(nonsense)
+        assert await reader.read() == b""
+        writer.close()
+    publisher.publish(structs.replace(snapshot(), version=5))
+    await until(lambda: publisher.serving[3].version == 5)
+    await end(task)
+    await publisher.stop()

@@ -1,0 +1,82 @@
+"""What reaches a log line, and what never does?"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(10)
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    monkeypatch.setattr(logs, "_secrets", set())
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def written(form: logs.Form, level: str = "info") -> io.StringIO:
+    """Direct logging to memory."""
+    out = io.StringIO()
+    logs.set_up("worker 0", level=level, form=form, stream=out)
+    return out
+
+
+def test_json_is_one_object_per_line() -> None:
+    """A line for machines is one JSON object with the facts in it, whatever their type."""
+    out = written("json")
+    logs.say(logs.WARNING, "a target is ill", target="a/b", for_s=1.5, odd=object, message="kept apart")
+    logs.say(logs.DEBUG, "too quiet")
+    (line,) = out.getvalue().splitlines()
+    said = json.loads(line)
+    assert said["level"] == "warning"
+    assert (said["process"], said["message"], said["target"], said["for_s"]) == (
+        "worker 0",
+        "a target is ill",
+        "a/b",
+        1.5,
+    )
+    assert said["message_"] == "kept apart"
+    assert said["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_secret_is_written(form: logs.Form) -> None:
+    """A concealed value shows neither in sentences, facts and tracebacks nor as the last word of a header."""
+    out = written(form)
+    logs.conceal(["Bearer sk-0123456789", "", "short"])
+    logs.say(logs.INFO, "key sk-0123456789 used", field="Bearer sk-0123456789", word="short")
+    try:
+        raise ValueError("refused sk-0123456789")
+    except ValueError as error:
+        logs.say_failure("it failed", error)
+    text = out.getvalue()
+    assert "0123456789" not in text
+    assert "***" in text
+    assert "short" in text
+    assert "ValueError" in text
+
+
+def test_console_reads_as_a_sentence() -> None:
+    """A line for people is time, level, process, sentence, facts."""
+    out = written("console")
+    logs.say(logs.ERROR, "it broke", why="reasons")
+    assert out.getvalue()[8:] == " ERROR worker 0: it broke  why=reasons\n"
+
+
+def test_unknown_level_is_refused() -> None:
+    """A level that does not exist is an error that lists those that do."""
+    with pytest.raises(ValueError, match="debug, info, warning, error"):
+        written("json", "loud")

@@ -1,0 +1,212 @@
+"""Does every try to connect end in exactly one of: a connection handed over, or a reason a person can act on?"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import trustme
+from msgspec import structs
+from plans import snapshot
+
+from edge.terms.snapshot import Target, UpstreamTls
+from edge.upstream.opener import Opener
+from edge.upstream.resolver import Address
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.timeout(20)
+
+
+class Taken(asyncio.Protocol):
+    """Registers itself with its pool, as the native protocol does."""
+
+    def __init__(self, pool: FakePool) -> None:
+        self.pool = pool
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take it."""
+        self.pool.made.append(cast("asyncio.Transport", transport))  # uvloop's is one without saying so
+        self.pool.ended.set()
+
+
+class FakePool:
+    """What the opener needs of a pool, and what became of it."""
+
+    def __init__(
+        self, port: int, *, host: str = "127.0.0.1", tls: UpstreamTls | None = None, limit_s: float = 5
+    ) -> None:
+        template = snapshot().targets[0]
+        self.plan: Target = structs.replace(template, host=host, port=port, tls=tls)
+        self.connect_ns = int(limit_s * 1e9)
+        self.made: list[asyncio.Transport] = []
+        self.failures: list[tuple[str, bool]] = []
+        self.ended = asyncio.Event()
+
+    def protocol(self) -> asyncio.Protocol:
+        """Return one."""
+        return Taken(self)
+
+    def failed(self, reason: str, timed_out: bool) -> None:
+        """Take note."""
+        self.failures.append((reason, timed_out))
+        self.ended.set()
+
+
+@pytest.fixture
+async def opener() -> AsyncIterator[Opener]:
+    """Make one, and see that nothing is left of it."""
+    one = Opener(asyncio.get_running_loop())
+    yield one
+    await one.stop()
+
+
+async def outcome(opener: Opener, pool: FakePool) -> None:
+    """Open once and wait for the end, which must come once."""
+    opener.open(pool)
+    await asyncio.wait_for(pool.ended.wait(), 10)
+    for transport in pool.made:
+        transport.close()
+    await asyncio.sleep(0.02)
+    assert len(pool.made) + len(pool.failures) == 1
+
+
+class Server:
+    """Accepts on a free port, with TLS or without, and says nothing."""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.context = context
+        self.port = 0
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def __aenter__(self) -> Server:
+        self.server = await asyncio.start_server(
+            lambda _, writer: self.writers.append(writer), "127.0.0.1", 0, ssl=self.context
+        )
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+        for writer in self.writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Make a certificate authority."""
+    return trustme.CA()
+
+
+def server_side(authority: trustme.CA, name: str) -> ssl.SSLContext:
+    """Make a server's context with a certificate of that name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+async def test_plain(opener: Opener) -> None:
+    """A connection that comes about is handed over."""
+    async with Server() as server:
+        pool = FakePool(server.port)
+        await outcome(opener, pool)
+        assert pool.made
+
+
+async def test_refused(opener: Opener) -> None:
+    """A closed port is told from other failures."""
+    async with Server() as server:
+        port = server.port
+    pool = FakePool(port)
+    await outcome(opener, pool)
+    assert pool.failures == [("connection refused", False)]
+
+
+async def test_unknown_name(opener: Opener) -> None:
+    """A name that nobody knows fails with the resolver's words."""
+    pool = FakePool(1, host="does-not-exist.invalid")
+    await outcome(opener, pool)
+    assert pool.failures[0][1] is False
+    assert pool.failures[0][0]
+
+
+async def test_tls_is_verified_and_speaks_http1(opener: Opener, authority: trustme.CA, tmp_path: Path) -> None:
+    """With the right authority and name it connects, sends the name, and agrees on HTTP/1.1."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with Server(server_side(authority, "model.test")) as server:
+        pool = FakePool(server.port, tls=UpstreamTls("model.test", ca=str(tmp_path / "ca.pem")))
+        opener.open(pool)
+        await asyncio.wait_for(pool.ended.wait(), 10)
+        assert pool.failures == []
+        spoken = pool.made[0].get_extra_info("ssl_object")
+        assert spoken.selected_alpn_protocol() == "http/1.1"
+        assert spoken.server_hostname == "model.test"
+        pool.made[0].close()
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("wrong", ["name", "authority"])
+async def test_tls_of_someone_else(opener: Opener, authority: trustme.CA, tmp_path: Path, wrong: str) -> None:
+    """A certificate of another name or another authority is refused, and the reason says so."""
+    (trustme.CA() if wrong == "authority" else authority).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with Server(server_side(authority, "other.test" if wrong == "name" else "model.test")) as server:
+        pool = FakePool(server.port, tls=UpstreamTls("model.test", ca=str(tmp_path / "ca.pem")))
+        await outcome(opener, pool)
+    assert pool.failures[0][0].startswith("certificate refused: ")
+
+
+async def test_tls_files_are_named(opener: Opener, tmp_path: Path) -> None:
+    """A certificate file that is not there is named in the reason."""
+    pool = FakePool(1, tls=UpstreamTls("model.test", ca=str(tmp_path / "gone.pem")))
+    await outcome(opener, pool)
+    assert "gone.pem" in pool.failures[0][0]
+
+
+async def test_the_deadline_holds_for_a_silent_handshake(opener: Opener) -> None:
+    """A server that accepts and says nothing costs the connect deadline, and counts as a timeout."""
+    async with Server() as silent:
+        pool = FakePool(silent.port, tls=UpstreamTls("model.test", verify=False), limit_s=0.2)
+        began = time.monotonic()
+        await outcome(opener, pool)
+        assert 0.15 < time.monotonic() - began < 3
+        assert pool.failures == [("no connection within 0.2 s", True)]
+
+
+async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the first address swallows packets, the second one still gets its share of the deadline."""
+    async with Server() as server:
+        pool = FakePool(server.port, host="two.test", limit_s=1.0)
+
+        async def both(host: str) -> list[Address]:
+            return [Address(2, "192.0.2.1"), Address(2, "127.0.0.1")]  # type: ignore[arg-type]
+
+        real = opener._loop.sock_connect
+
+        async def connect(sock: object, address: tuple[str, int]) -> None:
+            if address[0] == "192.0.2.1":
+                await asyncio.sleep(60)
+            await real(sock, address)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(opener._resolver, "addresses", both)
+        monkeypatch.setattr(opener._loop, "sock_connect", connect)
+        began = time.monotonic()
+        await outcome(opener, pool)
+        assert pool.made
+        assert 0.4 < time.monotonic() - began < 0.95
+
+
+async def test_stop_tells_every_pool(opener: Opener) -> None:
+    """What is being opened when the worker stops is reported as failed, not forgotten."""
+    async with Server() as silent:
+        pool = FakePool(silent.port, tls=UpstreamTls("model.test", verify=False))
+        opener.open(pool)
+        await asyncio.sleep(0.05)
+        await opener.stop()
+        assert pool.failures == [("cancelled", False)]

@@ -1,0 +1,99 @@
+"""Does a target's report name the right state, for the right reason, until the right time?"""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from edge.balance.report import State, report
+from edge.native import Board, Outcome, TripReason
+from edge.terms.snapshot import Breaker
+
+if typing.TYPE_CHECKING:
+    from edge.native import TargetView
+
+pytestmark = pytest.mark.timeout(10)
+
+S = 1_000_000_000
+NOW = 1000 * S
+POLICY = Breaker(
+    consecutive=5,
+    ratio=0.5,
+    window_s=10,
+    min_requests=10,
+    slow=0.5,
+    slow_after_ns=3 * S,
+    open_ns=S,
+    open_max_ns=60 * S,
+    ramp_ns=10 * S,
+)
+
+
+def view(**changes: object) -> TargetView:
+    """Copy an untouched record, with changes."""
+    return typing.cast("TargetView", {**Board.create(1, 1, 1).read_target(0, NOW), **changes})
+
+
+def test_untouched_is_closed() -> None:
+    """A target that nothing happened to is closed, usable, and has no story."""
+    now = report(view(), now_ns=NOW, policy=POLICY)
+    assert (now.state, now.usable, now.why, now.until_s, now.attempts) == ("closed", True, "", None, {})
+    assert now.latency_ms == {"stream": None, "whole": None}
+
+
+CASES: list[tuple[dict[str, object], State, bool, float | None]] = [
+    ({"state": "open", "until_ns": NOW + 3 * S}, "open", False, 3.0),
+    ({"state": "open", "until_ns": NOW - S}, "open", True, 0.0),
+    ({"state": "half_open", "until_ns": NOW + 2 * S}, "half_open", False, 2.0),
+    ({"state": "half_open", "until_ns": NOW - 1}, "half_open", True, 0.0),
+    ({"until_ns": NOW - 4 * S}, "ramping", True, 6.0),
+    ({"until_ns": NOW - 10 * S}, "closed", True, None),
+    ({"rest_until_ns": NOW + 5 * S}, "resting", False, 5.0),
+    ({"rest_until_ns": NOW}, "closed", True, None),
+    ({"out_reason": 11, "out_until_ns": NOW + 60 * S}, "out", False, 60.0),
+    ({"out_reason": 11, "out_until_ns": NOW}, "closed", True, None),
+    ({"manual": 1}, "manual", False, None),
+    ({"manual": 2}, "manual", False, None),
+]
+
+
+@pytest.mark.parametrize(("changes", "state", "usable", "until_s"), CASES)
+def test_states(changes: dict[str, object], state: str, usable: bool, until_s: float | None) -> None:
+    """Each condition of a record reads as one state, and at its very end it is over."""
+    now = report(view(**changes), now_ns=NOW, policy=POLICY)
+    assert (now.state, now.usable, now.until_s) == (state, usable, until_s)
+    assert bool(now.why) == (state != "closed")
+
+
+def test_what_would_remain_is_named() -> None:
+    """By hand stands before out, out before open, and an open target that also rests waits for the later end."""
+    opened = {"state": "open", "until_ns": NOW + S, "rest_until_ns": NOW + 9 * S}
+    out = {"out_reason": 12, "out_until_ns": NOW + 60 * S}
+    assert report(view(**opened), now_ns=NOW, policy=POLICY).until_s == 9.0
+    assert report(view(**opened, **out), now_ns=NOW, policy=POLICY).state == "out"
+    assert report(view(**opened, **out, manual=1), now_ns=NOW, policy=POLICY).state == "manual"
+
+
+def test_reasons_are_told_apart() -> None:
+    """Every reason to trip has a sentence of its own, and the two that need a person say what to do."""
+    sentences = {
+        report(view(state="open", until_ns=NOW + S, trip_reason=reason), now_ns=NOW, policy=POLICY).why
+        for reason in TripReason
+    }
+    assert len(sentences) == len(TripReason)
+    for reason, word in ((Outcome.REFUSED_CREDENTIAL, "check the key"), (Outcome.MISCONFIGURED, "check the target")):
+        now = report(view(out_reason=reason, out_until_ns=NOW + S), now_ns=NOW, policy=POLICY)
+        assert word in now.why
+
+
+def test_numbers() -> None:
+    """Ratios are of what ended in the window; outcomes that never happened are left out."""
+    counts = [0] * 32
+    counts[Outcome.OK], counts[Outcome.FAIL_RESET], counts[17] = 7, 3, 2
+    now = report(
+        view(window=(10, 3, 1), counts=tuple(counts), ewma_ms=(120.04, 0.0), inflight=4), now_ns=NOW, policy=POLICY
+    )
+    assert (now.error_ratio, now.slow_ratio, now.volume, now.trips, now.inflight) == (0.3, 0.1, 10, 2, 4)
+    assert now.attempts == {"ok": 7, "fail_reset": 3}
+    assert now.latency_ms == {"stream": 120.0, "whole": None}
