@@ -53,7 +53,7 @@ def _print(problems: list[Problem], source: str) -> None:
     console: Any = Console(highlight=False, soft_wrap=True)
     for problem in problems:
         style = "bold red" if problem.severity == "error" else "yellow"
-        line = Text(f"{source}:{problem.line} " if problem.line else f"{source} ", style="dim")
+        line = Text().append(f"{source}:{problem.line} " if problem.line else f"{source} ", style="dim")
         line.append(f"{spell(problem.path)} ", style="bold")
         line.append(problem.severity, style=style)
         line.append(f" {problem.sentence}")

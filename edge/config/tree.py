@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 # A configuration of 10,000 targets is about 1 MiB; aliases could make a small file walk a billion nodes.
 LONGEST_TEXT: Final = 8 * 1024 * 1024
 MOST_NODES: Final = 500_000
+# The schema is seven deep; an anchor that holds itself has no end.
+DEEPEST: Final = 50
 
 STR: Final = "tag:yaml.org,2002:str"
 NULL: Final = "tag:yaml.org,2002:null"
@@ -43,6 +45,8 @@ def compose(text: str) -> tuple[yaml.Node | None, list[Problem]]:  # noqa: PLR09
     for count, (path, node) in enumerate(_walk(root)):
         if count > MOST_NODES:
             return None, [Problem((), f"more than {MOST_NODES} values once its aliases are followed")]
+        if len(path) > DEEPEST:
+            return None, [Problem((), "not valid YAML: nested too deeply", line=line_of(node))]
         if isinstance(node, yaml.MappingNode):
             problems += _repeated(path, node)
     return root, problems

@@ -2,11 +2,12 @@
 
 Facts: https://ai.google.dev/gemini-api/docs/openai (OpenAI-compatible under
 https://generativelanguage.googleapis.com/v1beta/openai/ with a Gemini key as Bearer: chat, embeddings and
-``GET /models``). gemini-3.1-flash-lite is the small stable model (general since 2026-05-07, not shut down before 2027-05-07).
+``GET /models``). gemini-3.1-flash-lite is the small stable model (general since 2026-05-07, not shut
+down before 2027-05-07).
 
 A bad key is a 400 with reason ``API_KEY_INVALID`` (cequence-io/openai-scala-client issue 109); an unsupported location
-of ours a 400 ``User location is not supported for the API use.`` (FoundationAgents/OpenManus issue 803, which also shows
-the error wrapped in an array). Both are about us, not about the caller.
+of ours a 400 ``User location is not supported for the API use.`` (FoundationAgents/OpenManus issue 803, which also
+shows the error wrapped in an array). Both are about us, not about the caller.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ PROVIDER: Final = Provider(
     key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     url_variable="GEMINI_BASE_URL",
     hints=(
-        Hint(400, b'"API_KEY_INVALID"', ACTION_OUT, ACTION_OUT),
+        Hint(400, b'"reason":"API_KEY_INVALID"', ACTION_OUT, ACTION_OUT),
+        Hint(400, b'"reason": "API_KEY_INVALID"', ACTION_OUT, ACTION_OUT),
         Hint(400, b'"API key not valid. Please pass a valid API key."', ACTION_OUT, ACTION_OUT),
         Hint(400, b'"User location is not supported for the API use."', ACTION_OUT, ACTION_OUT),
     ),

@@ -4,8 +4,8 @@ Facts: https://platform.openai.com/docs/api-reference (base URL, Bearer key, ``G
 deprecations page of 2026-04-22, which names gpt-4.1-mini as the successor of the small models it retires.
 
 A 429 with code ``insufficient_quota`` is a bill, not a rate: waiting does not help (the API's error guide lists it
-beside the rate limit; langchain-ai/langchainjs issue 1929 shows what retrying it does). A 403 or 404 with ``model_not_found``
-is a model this key may not use.
+beside the rate limit; langchain-ai/langchainjs issue 1929 shows what retrying it does). A 403 with
+``model_not_found`` is a model this key may not use.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ ROUTE: Final = "route:"
 
 
 def assign(wanted: Iterable[str], previous: Mapping[str, int], capacity: int | None, called: str) -> dict[str, int]:
-    """Return a slot for each name in ``wanted``, and after them those of ``previous`` that are not wanted any more.
+    """Return a slot for each name in ``wanted``, and before them those of ``previous`` that are not wanted any more.
 
     A name that had a slot keeps it. New names get numbers that nobody ever had while there are any, because exchanges
     begun before the reload may still count into a freed record; only then those that have been free the longest. So a
@@ -21,7 +21,7 @@ def assign(wanted: Iterable[str], previous: Mapping[str, int], capacity: int | N
 
     Args:
         wanted: names, without repeats.
-        previous: slots of the Snapshot before; its order says who was freed first.
+        previous: what the last call returned; its order says who was freed first.
         capacity: records there are; None for no bound.
         called: what the records are of, for the error.
 
@@ -44,7 +44,7 @@ def assign(wanted: Iterable[str], previous: Mapping[str, int], capacity: int | N
         if capacity is not None and slot >= capacity:
             slot = freed.pop(next(iter(freed)))
         slots[name] = slot
-    return {name: slots[name] for name in names} | freed
+    return freed | {name: slots[name] for name in names}
 
 
 def room(highest: int) -> int:

@@ -1,0 +1,141 @@
+"""What do ``edge check`` and ``edge config`` print, and with which exit status do they end?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from edge.cli import main as cli
+from edge.cli.main import COMMANDS, main, parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = 'providers: {openai: {api_key: "${KEY:-k}"}}\nmodels: {chat: {targets: [openai/gpt-4.1-mini]}}\n'
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """Return a usable configuration file."""
+    file = tmp_path / "edge.yaml"
+    file.write_text(GOOD, encoding="utf-8")
+    return file
+
+
+def test_check_passes_a_good_file(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says that it is fine, and of what; the status is 0."""
+    assert main(["check", str(written)]) == 0
+    assert capsys.readouterr().out == f"{written}: fine: 1 model, 0 services\n"
+
+
+def test_check_passes_a_file_with_warnings(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Warnings are printed and counted, and the status is still 0."""
+    written.write_text(GOOD.replace("${KEY:-k}", "sk-clear"), encoding="utf-8")
+    assert main(["check", str(written)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{written}:1: providers.openai.api_key: warning: a secret in clear")
+    assert lines[1:] == [f"{written}: fine: 1 model, 0 services, 1 warning"]
+
+
+def test_check_refuses_a_bad_file(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every problem is a line that an editor can jump to; the status is 1."""
+    written.write_text(GOOD + "limits: {body: 1}\nnode: {regoin: eu}\n", encoding="utf-8")
+    assert main(["check", str(written)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        f"{written}:3: limits.body: '1' is not a size; write 1B",
+        f"{written}:4: node.regoin: unknown key; did you mean region?",
+    ]
+    assert printed.err == f"{written}: 2 errors, 0 warnings\n"
+
+
+def test_check_is_in_colour_on_a_terminal(
+    written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal the same words are printed, with a colour for what keeps edge from starting."""
+    written.write_text(GOOD + "limits: {body: 1}\n", encoding="utf-8")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert main(["check", str(written)]) == 1
+    printed = capsys.readouterr().out
+    assert "\x1b[1;31merror" in printed
+    assert "limits.body" in printed
+
+
+def test_show_prints_the_whole(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is printed is YAML with everything that is known of the provider, and no secret."""
+    assert main(["config", "show", "-c", str(written)]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["providers"]["openai"]["base_url"] == "https://api.openai.com/v1"
+    assert shown["providers"]["openai"]["api_key"] == "***"
+
+
+def test_show_refuses_a_bad_file(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a file that cannot be used there is no effective configuration: its problems are printed instead."""
+    written.write_text(GOOD + "admin: {address: '10.0.0.1:1'}\n", encoding="utf-8")
+    assert main(["config", "show", "-c", str(written)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"edge: {written}:3: admin.address: " in printed.err
+
+
+def test_show_without_a_file_uses_the_environment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment's keys make the configuration that ``edge run`` would use; without any there is none."""
+    for variable in ("OPENAI", "ANTHROPIC", "GEMINI", "GOOGLE", "DEEPSEEK"):
+        monkeypatch.delenv(f"{variable}_API_KEY", raising=False)
+        monkeypatch.delenv(f"{variable}_BASE_URL", raising=False)
+    assert main(["config", "show"]) == 1
+    assert "OPENAI_API_KEY" in capsys.readouterr().err
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-1")
+    assert main(["config", "show"]) == 0
+    assert list(yaml.safe_load(capsys.readouterr().out)["models"]) == ["chat"]
+
+
+def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """An editor can load what is printed."""
+    assert main(["config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "edge.yaml"
+
+
+def test_a_command_that_is_named_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that was forgotten does not silently take its subcommand away."""
+    monkeypatch.setattr(cli, "COMMANDS", ("check", "nowhere"))
+    with pytest.raises(ModuleNotFoundError, match=r"edge\.cli\.nowhere"):
+        parser()
+
+
+def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is in the table can be found by who asks for help."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    words = capsys.readouterr().out.split()
+    assert set(COMMANDS) <= set(words)
+
+
+def test_help_is_quick() -> None:
+    """``edge --help`` imports nothing heavy: the best of five runs stays under 150 ms, the interpreter included."""
+    took = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "edge", "--help"], capture_output=True, check=False)
+        took.append(time.perf_counter() - begun)
+        assert done.returncode == 0
+    assert min(took) < 0.150
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    """``edge config schema | head -1`` ends quietly."""
+    command = f"{sys.executable} -m edge config schema | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""

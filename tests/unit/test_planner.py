@@ -1,0 +1,312 @@
+"""Does a configuration become the Snapshot that it means, and does a reload keep every record on the Board?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.balance import outcomes, policy
+from edge.config.load import from_environment, read_text, simulated
+from edge.config.schema import Config
+from edge.errors import ConfigInvalidError
+from edge.providers import KNOWN
+from edge.routing import slots as board
+from edge.routing.planner import capacities, plan
+from edge.routing.table import model_document, models_document
+from edge.terms.snapshot import Breaker, Member, ServiceMatch, Snapshot, Target, Timeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+S = 1_000_000_000
+
+WHOLE = """
+node: {region: eu-west, name: n1}
+listen: [{address: "127.0.0.1:8080"}, {address: "[::1]:0"}]
+providers:
+  openai: {api_key: sk-1, headers: {OpenAI-Organization: org-1}, max_inflight: 9}
+  local: {base_url: "http://10.0.0.5/v1/", jurisdiction: eu, capabilities: [chat], probe: ""}
+models:
+  chat:
+    targets: [openai/gpt-4.1-mini, {target: local/org/qwen3, tier: 2, weight: 0.5}]
+    timeouts: {first_token: 8s}
+  same: {targets: [{target: openai/gpt-4.1-mini, tier: 3}]}
+services:
+  billing: {match: {host: Billing.Internal, path: /api/}, targets: ["10.0.0.9:8000", "[fd00::1]:80"], max_inflight: 5}
+  secure: {match: {path: /s}, targets: ["s.internal:443"], tls: {}}
+"""
+
+
+def planned(
+    config: Config,
+    version: int = 1,
+    slots: Mapping[str, int] | None = None,
+    capacity: tuple[int, int] | None = None,
+) -> Snapshot:
+    """Compile as ``edge.control.compose`` does."""
+    return plan(
+        config,
+        known=KNOWN,
+        outcomes=outcomes.TABLES,
+        breaker=policy.breaker,
+        version=version,
+        now=1000.5,
+        slots=slots,
+        capacity=capacity,
+    )
+
+
+def snapshot_of(text: str) -> Snapshot:
+    """Compile YAML text."""
+    return planned(read_text(text, environ={}).config)
+
+
+def target(snapshot: Snapshot, name: str) -> Target:
+    """Return the one target of that id."""
+    (found,) = [target for target in snapshot.targets if target.id == name]
+    return found
+
+
+def pool_of(*names: str) -> Config:
+    """Return a configuration with one model that has these targets of a provider ``p``."""
+    targets = ", ".join(f"p/{name}" for name in names)
+    text = f"providers: {{p: {{base_url: 'http://10.0.0.1/v1'}}}}\nmodels: {{chat: {{targets: [{targets}]}}}}"
+    return read_text(text, environ={}).config
+
+
+def test_targets_are_made_once_in_the_order_of_the_file() -> None:
+    """A target of two models is one target; models come first, then each provider's wildcard, then services."""
+    assert [target.id for target in snapshot_of(WHOLE).targets] == [
+        "openai/gpt-4.1-mini",
+        "local/org/qwen3",
+        "openai/*",
+        "local/*",
+        "billing/10.0.0.9:8000",
+        "billing/[fd00::1]:80",
+        "secure/s.internal:443",
+    ]
+
+
+def test_a_known_provider_is_asked_as_it_wants() -> None:
+    """URL, credential, fixed headers, probe, jurisdiction and outcome table of a provider are in its target."""
+    openai = target(snapshot_of(WHOLE), "openai/gpt-4.1-mini")
+    assert (openai.host, openai.port, openai.base_path, openai.model) == ("api.openai.com", 443, "/v1", "gpt-4.1-mini")
+    assert openai.tls is not None
+    assert (openai.tls.server_name, openai.tls.verify) == ("api.openai.com", True)
+    assert openai.fields == (("authorization", "Bearer sk-1"), ("openai-organization", "org-1"))
+    assert (openai.probe_path, openai.jurisdiction, openai.max_inflight) == ("/v1/models", "us", 9)
+    assert openai.outcomes == "model:openai"
+
+
+def test_a_provider_of_our_own_is_asked_plainly() -> None:
+    """No key, no TLS, no probe; the model keeps everything after the first slash; the path loses its last slash."""
+    local = target(snapshot_of(WHOLE), "local/org/qwen3")
+    assert (local.host, local.port, local.base_path, local.model) == ("10.0.0.5", 80, "/v1", "org/qwen3")
+    assert (local.tls, local.fields, local.probe_path, local.outcomes) == (None, (), None, "model")
+    assert (local.jurisdiction, local.capabilities) == ("eu", ("chat",))
+
+
+def test_a_wildcard_keeps_what_the_caller_wrote() -> None:
+    """``openai/*`` has no model of its own and the table in which a missing model is the caller's."""
+    snapshot = snapshot_of(WHOLE)
+    wildcard = target(snapshot, "openai/*")
+    assert (wildcard.model, wildcard.outcomes) == ("", "model-wildcard:openai")
+    route = snapshot.routes[snapshot.providers["openai"]]
+    assert (route.name, [snapshot.targets[member.target].id for member in route.members]) == ("openai/*", ["openai/*"])
+    assert list(snapshot.providers) == ["openai", "local"]
+
+
+def test_models_have_aliases_and_direct_names() -> None:
+    """Every alias and every configured target can be asked for; a direct name has its one target and the defaults."""
+    snapshot = snapshot_of(WHOLE)
+    assert list(snapshot.models) == ["chat", "same", "openai/gpt-4.1-mini", "local/org/qwen3"]
+    chat = snapshot.routes[snapshot.models["chat"]]
+    assert chat.members == (Member(0, tier=1, weight=1.0), Member(1, tier=2, weight=0.5))
+    assert snapshot.routes[snapshot.models["same"]].members == (Member(0, tier=3),)
+    direct = snapshot.routes[snapshot.models["local/org/qwen3"]]
+    assert direct.members == (Member(1),)
+    assert (chat.timeouts.first_token_ns, direct.timeouts.first_token_ns) == (8 * S, 30 * S)
+
+
+def test_services_are_matched_and_called() -> None:
+    """A service's match is in lower case; its addresses are targets without a credential, over TLS where it says so."""
+    snapshot = snapshot_of(WHOLE)
+    billing, secure = snapshot.services
+    assert billing == ServiceMatch(billing.route, host="billing.internal", path="/api/")
+    assert snapshot.routes[billing.route].kind == "service"
+    address = target(snapshot, "billing/[fd00::1]:80")
+    assert (address.kind, address.host, address.port, address.outcomes) == ("service", "fd00::1", 80, "service")
+    assert (address.fields, address.tls, address.max_inflight) == ((), None, 5)
+    over_tls = target(snapshot, "secure/s.internal:443")
+    assert over_tls.tls is not None
+    assert over_tls.tls.server_name == "s.internal"
+    assert snapshot.routes[secure.route].members == (Member(6),)
+
+
+def test_listeners_and_limits_are_carried_over() -> None:
+    """What is listened on, and the bounds, are the configuration's."""
+    snapshot = snapshot_of(WHOLE)
+    assert [(listener.host, listener.port) for listener in snapshot.listeners] == [("127.0.0.1", 8080), ("::1", 0)]
+    assert (snapshot.region, snapshot.node, snapshot.version, snapshot.created) == ("eu-west", "n1", 1, 1000.5)
+    assert snapshot.limits.keepalive_comment_ns == 15 * S
+    assert snapshot.limits.body == 32 * 1024**2
+
+
+def test_every_table_that_a_target_names_is_there() -> None:
+    """A target's outcome table exists, and its hints refine that table only."""
+    snapshot = planned(from_environment(dict.fromkeys(_variables(), "k"), KNOWN) or Config())
+    for each in snapshot.targets:
+        assert len(snapshot.outcomes[each.outcomes]) == outcomes.STATUSES
+    assert set(snapshot.hints) <= set(snapshot.outcomes)
+    assert snapshot.hints["model-wildcard:deepseek"] == ((400, b'"Model Not Exist"', 1),)
+    assert snapshot.hints["model:deepseek"] == ((400, b'"Model Not Exist"', 5),)
+
+
+def test_a_snapshot_survives_the_wire() -> None:
+    """What control sends is what a worker decodes."""
+    snapshot = snapshot_of(WHOLE)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot) == snapshot
+
+
+def test_a_breaker_is_the_kernels_words() -> None:
+    """Every field of the breaker arrives in its unit; slow_after left out is half of the deadline that it precedes."""
+    snapshot = snapshot_of(WHOLE + "defaults: {breaker: {window: 5s}, timeouts: {first_byte: 9s}}")
+    chat = snapshot.routes[snapshot.models["chat"]]
+    assert chat.breaker == Breaker(
+        consecutive=5,
+        ratio=0.5,
+        window_s=5,
+        min_requests=10,
+        slow=0.5,
+        slow_after_ns=4 * S,
+        open_ns=S,
+        open_max_ns=60 * S,
+        ramp_ns=10 * S,
+    )
+    assert snapshot.routes[snapshot.services[0].route].breaker.slow_after_ns == 9 * S // 2
+    assert chat.timeouts == Timeouts(2 * S, 9 * S, 8 * S, 30 * S, 600 * S)
+
+
+def test_slow_after_is_taken_when_it_is_written() -> None:
+    """A threshold of the operator's own is not touched."""
+    snapshot = snapshot_of(WHOLE + "defaults: {breaker: {slow_after: 700ms}}")
+    assert {route.breaker.slow_after_ns for route in snapshot.routes} == {700_000_000}
+
+
+def test_the_same_configuration_plans_the_same_snapshot() -> None:
+    """Planning is a function: a reload without a change changes nothing but the version."""
+    config = read_text(WHOLE, environ={}).config
+    first = planned(config)
+    assert msgspec.structs.replace(planned(config, 2, first.slots), version=1) == first
+
+
+def test_slots_are_distinct_and_start_at_nought() -> None:
+    """Targets have their own records, and so have routes; the two count separately."""
+    snapshot = snapshot_of(WHOLE)
+    assert sorted(target.slot for target in snapshot.targets) == list(range(7))
+    assert sorted(route.slot for route in snapshot.routes) == list(range(8))
+
+
+def test_a_reload_moves_nobody() -> None:
+    """Whoever stays keeps its record though others come, go and change places; a fresh number is taken first."""
+    first = planned(pool_of("a", "b", "c"))
+    second = planned(pool_of("d", "c", "a"), 2, first.slots)
+    before = {target.id: target.slot for target in first.targets}
+    after = {target.id: target.slot for target in second.targets}
+    assert (after["p/a"], after["p/c"]) == (before["p/a"], before["p/c"])
+    assert after["p/d"] not in before.values()
+    third = planned(pool_of("b"), 3, second.slots)
+    assert target(third, "p/b").slot == before["p/b"], "it came back and finds its history"
+
+
+def test_freed_records_are_reused_oldest_first_when_the_board_is_full() -> None:
+    """With no fresh record left, a new target gets the one that has been free the longest; nobody who stays moves."""
+    first = planned(pool_of("a", "b", "c"))
+    second = planned(pool_of("a", "c"), 2, first.slots)
+    third = planned(pool_of("c"), 3, second.slots)
+    fourth = planned(pool_of("x", "c"), 4, third.slots, (4, 64))
+    assert target(fourth, "p/x").slot == target(first, "p/b").slot
+    assert target(fourth, "p/c").slot == target(first, "p/c").slot
+    assert "p/b" not in fourth.slots
+    assert fourth.slots["p/a"] == target(first, "p/a").slot
+
+
+def test_more_than_the_board_holds_is_refused() -> None:
+    """A reload that needs more records than there are says so, and what to do."""
+    with pytest.raises(ConfigInvalidError, match=r"3 targets need more records than the 2 .* restart it"):
+        planned(pool_of("a", "b"), capacity=(2, 64))
+    with pytest.raises(ConfigInvalidError, match="4 routes need more records than the 3"):
+        planned(pool_of("a", "b"), capacity=(64, 3))
+
+
+@given(
+    pools=st.lists(st.sets(st.sampled_from("abcdefgh"), min_size=1, max_size=5), min_size=1, max_size=8),
+    capacity=st.none() | st.integers(5, 9),
+)
+def test_slots_hold_their_promises_over_any_reloads(pools: list[set[str]], capacity: int | None) -> None:
+    """Over any sequence of reloads: one record each, within the Board, and whoever stays keeps its own."""
+    slots: dict[str, int] = {}
+    for pool in pools:
+        names = sorted(pool)
+        after = board.assign(names, slots, capacity, "targets")
+        live = {name: after[name] for name in names}
+        assert len(set(after.values())) == len(after)
+        assert all(live[name] == slots[name] for name in names if name in slots)
+        assert capacity is None or max(after.values()) < capacity
+        slots = after
+
+
+@pytest.mark.parametrize(("highest", "records"), [(0, 64), (31, 64), (32, 128), (99, 256)])
+def test_a_board_has_room_for_reloads(highest: int, records: int) -> None:
+    """There is room for as many again, and at least 64."""
+    assert board.room(highest) == records
+
+
+def test_capacities_follow_the_highest_record() -> None:
+    """A Board made for a Snapshot holds every slot of it, also when slots are sparse."""
+    snapshot = planned(pool_of("a"), slots={"p/a": 99, "route:chat": 40})
+    targets, routes = capacities(snapshot)
+    assert (targets, routes) == (256, 128)
+
+
+def test_the_list_of_models_is_openais() -> None:
+    """Aliases first, owned by edge; then direct names, owned by their provider; wildcards are no models."""
+    snapshot = snapshot_of(WHOLE)
+    listed = json.loads(models_document(snapshot))
+    assert listed["object"] == "list"
+    assert [(model["id"], model["owned_by"]) for model in listed["data"]] == [
+        ("chat", "edge"),
+        ("same", "edge"),
+        ("openai/gpt-4.1-mini", "openai"),
+        ("local/org/qwen3", "local"),
+    ]
+    assert {(model["object"], model["created"]) for model in listed["data"]} == {("model", 1000)}
+
+
+def test_one_model_is_the_lists_entry_or_nothing() -> None:
+    """``GET /v1/models/{id}`` agrees with the list, slashes included; an unknown one has no document."""
+    snapshot = snapshot_of(WHOLE)
+    listed = json.loads(models_document(snapshot))["data"]
+    for entry in listed:
+        document = model_document(snapshot, entry["id"])
+        assert document is not None
+        assert json.loads(document) == entry
+    assert model_document(snapshot, "openai/*") is None
+
+
+def test_simulated_providers_become_tiers() -> None:
+    """Each base URL is one provider in its own tier of ``chat`` and ``embed``."""
+    snapshot = planned(simulated(["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"]))
+    for alias, model in (("chat", "sim-small"), ("embed", "sim-embed")):
+        route = snapshot.routes[snapshot.models[alias]]
+        members = [(snapshot.targets[member.target].id, member.tier) for member in route.members]
+        assert members == [(f"sim-a/{model}", 1), (f"sim-b/{model}", 2)]
+
+
+def _variables() -> list[str]:
+    return [variable for known in KNOWN.values() for variable in known.key_variables]

@@ -1,0 +1,131 @@
+"""Is what we say of each provider whole and usable?"""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.balance.outcomes import ACTIONS, STATUSES
+from edge.config import addresses
+from edge.config.check import check
+from edge.config.load import from_environment
+from edge.config.problems import Document
+from edge.config.schema import Config
+from edge.providers import KNOWN
+from edge.terms.places import CAPABILITIES, Provider
+
+each = pytest.mark.parametrize("known", KNOWN.values(), ids=list(KNOWN))
+
+
+def keys(*variables: str, **others: str) -> dict[str, str]:
+    """Return an environment in which these variables hold a key."""
+    return dict.fromkeys(variables, "sk-x") | others
+
+
+def test_the_order_is_the_order_of_the_variables() -> None:
+    """A start without a file prefers providers in the order in which the design lists their variables."""
+    assert list(KNOWN) == ["openai", "anthropic", "deepseek", "gemini"]
+
+
+@each
+def test_a_provider_is_called_over_tls_at_a_public_name(known: Provider) -> None:
+    """Keys go nowhere in clear: each base URL is https, to a host that is neither private nor refused."""
+    url = addresses.parse_base_url(known.base_url)
+    assert url.tls
+    assert url.port == 443
+    assert not addresses.is_private(url.host)
+    assert addresses.forbidden(url.host) == ""
+    assert not known.base_url.endswith("/")
+
+
+@each
+def test_a_provider_has_what_a_start_without_a_file_needs(known: Provider) -> None:
+    """A small model for chat, the variables of its key and URL, and an embedding model exactly where it can embed."""
+    assert known.chat_model
+    assert known.key_variables
+    assert known.url_variable.endswith("_BASE_URL")
+    assert bool(known.embed_model) == ("embeddings" in known.capabilities)
+    assert known.jurisdiction
+    assert known.probe in ("", "/models")
+
+
+@each
+def test_capabilities_and_hints_are_in_the_known_words(known: Provider) -> None:
+    """A capability that nobody can require, or a hint for a status that is none, would be a slip."""
+    assert set(known.capabilities) <= set(CAPABILITIES)
+    for hint in known.hints:
+        assert 400 <= hint.status < STATUSES
+        assert {hint.action, hint.wildcard} <= set(ACTIONS)
+
+
+@each
+def test_no_default_model_is_retired(known: Provider) -> None:
+    """We do not begin with a model of which we say ourselves that it is gone."""
+    assert {known.chat_model, known.embed_model}.isdisjoint(dict(known.retired))
+    assert set(dict(known.retired).values()).isdisjoint(dict(known.retired))
+
+
+@each
+def test_one_key_makes_a_configuration_that_passes(known: Provider) -> None:
+    """With the key of any one provider, edge starts without a file and without a complaint."""
+    config = from_environment(keys(known.key_variables[0]), KNOWN)
+    assert config is not None
+    assert [target.target for target in config.models["chat"].targets] == [f"{known.name}/{known.chat_model}"]
+    assert check(Document(config), KNOWN) == []
+
+
+def test_all_keys_make_tiers_in_order() -> None:
+    """``chat`` has one tier a provider; ``embed`` has one target only, because vectors of two models do not compare."""
+    variables = [known.key_variables[0] for known in KNOWN.values()]
+    config = from_environment(keys(*variables), KNOWN)
+    assert config is not None
+    tiers = [(target.target.partition("/")[0], target.tier) for target in config.models["chat"].targets]
+    assert tiers == [("openai", 1), ("anthropic", 2), ("deepseek", 3), ("gemini", 4)]
+    assert [target.target for target in config.models["embed"].targets] == ["openai/text-embedding-3-small"]
+
+
+def test_embed_is_absent_where_nobody_embeds() -> None:
+    """No alias is made up: without a provider of embeddings there is no ``embed``."""
+    config = from_environment(keys("ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY"), KNOWN)
+    assert config is not None
+    assert list(config.models) == ["chat"]
+
+
+def test_either_of_gemini_s_variables_will_do() -> None:
+    """GEMINI_API_KEY wins over GOOGLE_API_KEY; each alone is enough."""
+    for environ, key in (
+        ({"GOOGLE_API_KEY": "g"}, "g"),
+        ({"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": "own"}, "own"),
+        ({"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": ""}, "g"),
+    ):
+        config = from_environment(environ, KNOWN)
+        assert config is not None
+        assert config.providers["gemini"].api_key == key
+
+
+def test_no_key_makes_no_configuration() -> None:
+    """Nothing in the environment, or only empty variables and base URLs, is no configuration."""
+    assert from_environment({}, KNOWN) is None
+    assert from_environment({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "http://localhost:1/v1"}, KNOWN) is None
+
+
+def test_a_base_url_moves_its_provider() -> None:
+    """OPENAI_BASE_URL is taken with the key, so that a compatible server can be tried without a file."""
+    config = from_environment(keys("OPENAI_API_KEY", OPENAI_BASE_URL="http://localhost:11434/v1"), KNOWN)
+    assert config is not None
+    assert config.providers["openai"].base_url == "http://localhost:11434/v1"
+    assert check(Document(config), KNOWN) == []
+
+
+def test_a_base_url_that_is_edge_itself_names_the_variable() -> None:
+    """Who tried edge before has OPENAI_BASE_URL pointing at it: edge says what to unset instead of calling itself."""
+    config = from_environment(keys("OPENAI_API_KEY", OPENAI_BASE_URL="http://127.0.0.1:8080/v1"), KNOWN)
+    assert config is not None
+    (problem,) = check(Document(config), KNOWN)
+    assert "this edge itself" in problem.sentence
+    assert "unset OPENAI_BASE_URL" in problem.sentence
+
+
+def test_an_empty_configuration_has_nothing_to_route() -> None:
+    """A configuration that answers nobody is refused, wherever it comes from."""
+    (problem,) = check(Document(Config()), KNOWN)
+    assert "nothing to route" in problem.sentence
