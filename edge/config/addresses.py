@@ -21,6 +21,8 @@ _NAME: Final = re.compile(
 )
 # Addresses of cloud metadata services outside the link-local range, and their names.
 _METADATA: Final = frozenset({"fd00:ec2::254", "100.100.100.200"})
+# RFC 6052: an IPv4 address in the last 32 bits, reached through a translator.
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 _PRIVATE_SUFFIXES: Final = (".internal", ".local", ".localhost", ".lan", ".home.arpa", ".svc", ".test")
 
@@ -36,7 +38,7 @@ class BaseUrl(Struct, frozen=True):
 
 def parse_address(text: str) -> tuple[str, int]:
     """Return host and port of ``host:port`` or ``[v6]:port``; ValueError says what to write."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/@\s]*)):([0-9]{1,5})", text)
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]|([^\[\]:/@\s]*)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > HIGHEST_PORT:
         shown = "this" if "@" in text else repr(text)
         raise ValueError(f"{shown} is not an address; write host:port, such as 127.0.0.1:8080 or [::1]:8080")
@@ -75,8 +77,12 @@ def forbidden(host: str) -> str:
     address = _ip(host)
     if address is None:
         return ""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return forbidden(str(address.ipv4_mapped))
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return forbidden(str(inner))
     if address.is_link_local or str(address) in _METADATA:
         return "link-local and metadata addresses answer with this machine's own credentials"
     if address.is_unspecified or address.is_multicast:

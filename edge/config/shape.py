@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Kind = Literal["text", "secret", "path", "integer", "number", "flag", "duration", "size", "share", "choice"]
-REQUIRED: Final = NODEFAULT
 
 _KINDS: Final[dict[Any, Kind]] = {str: "text", Secret: "secret", int: "integer", float: "number", bool: "flag"}
 

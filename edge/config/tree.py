@@ -17,9 +17,7 @@ MOST_NODES: Final = 500_000
 # The schema is seven deep; an anchor that holds itself has no end.
 DEEPEST: Final = 50
 
-STR: Final = "tag:yaml.org,2002:str"
 NULL: Final = "tag:yaml.org,2002:null"
-BOOL: Final = "tag:yaml.org,2002:bool"
 
 
 def compose(text: str) -> tuple[yaml.Node | None, list[Problem]]:  # noqa: PLR0911  # one return a fault
