@@ -284,7 +284,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         Duration,
         about(
             "While a stream has no content yet, an SSE comment goes out this often, so that nothing between closes it.",
-            low=NS_PER_S,
+            low=100 * NS_PER_MS,
         ),
     ] = 15 * NS_PER_S
     connections: Annotated[int, about("Most client connections per worker; over it new ones are closed.", low=1)] = (
