@@ -40,12 +40,6 @@ class ConfigInvalidError(EdgeError):
         super().__init__("\n".join(self.problems))
 
 
-class NotBuiltError(EdgeError):
-    """The compiled parts are missing or of another version."""
-
-    kind = "not_built"
-
-
 class AddressTakenError(EdgeError):
     """A listener cannot have its address: it is in use, not ours, or not allowed."""
 

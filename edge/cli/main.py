@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status: int = asked.run(asked)
         sys.stdout.flush()
-    except EdgeError as error:
+    except (EdgeError, ImportError) as error:  # ImportError: a part is not built or not installed, and says which
         print(f"edge: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -113,6 +113,15 @@ def test_a_command_that_is_named_and_missing_is_an_error(monkeypatch: pytest.Mon
         parser()
 
 
+def test_a_part_that_is_not_built_is_one_sentence(
+    written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who runs edge before building it is told what is missing, without a traceback."""
+    monkeypatch.setitem(sys.modules, "edge.config.check", None)
+    assert main(["check", str(written)]) == 1
+    assert capsys.readouterr().err.startswith("edge: import of edge.config.check halted")
+
+
 def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     """What is in the table can be found by who asks for help."""
     with pytest.raises(SystemExit) as ended:
