@@ -122,7 +122,7 @@ cdef int close(TargetRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
     store64(&rec.ewma[0], 0)
     store64(&rec.ewma[1], 0)
     if cas64(&rec.circuit, word,
-             edge_circuit(CircuitState.CLOSED, edge_circuit_generation(word), max(ceil_ms(now_ns), <uint64_t>1))):
+             edge_circuit(CircuitState.CLOSED, edge_circuit_generation(word), max(now_ns // MS, <uint64_t>1))):
         return -1
     return 0
 
@@ -231,7 +231,7 @@ cdef double breaker_ramp(TargetRec* rec, const Policy* policy, uint64_t now_ns) 
     cdef uint64_t since_ns = circuit_until_ns(word)
     if edge_circuit_state(word) != CircuitState.CLOSED:
         return RAMP_FLOOR
-    if since_ns == 0 or now_ns >= since_ns + policy.ramp_ns:
+    if since_ns == 0 or policy.ramp_ns == 0 or now_ns >= since_ns + policy.ramp_ns:
         return 1.0
     if now_ns <= since_ns:
         return RAMP_FLOOR

@@ -13,7 +13,9 @@ from native.budget cimport budget_deposit, budget_withdraw
 from native.clock cimport monotonic_ns
 from native.headers cimport plain_path
 from native.peek cimport PEEK_OK, Verdict, peek_answer, peek_request, escape_json, splice, unescape_json
-from native.router cimport DOOR_HEALTH, DOOR_MODELS, DOOR_SERVICE, DOOR_UNKNOWN
+from native.router cimport (
+    DOOR_CHAT, DOOR_COMPLETIONS, DOOR_EMBEDDINGS, DOOR_HEALTH, DOOR_MODELS, DOOR_RESPONSES, DOOR_SERVICE, DOOR_UNKNOWN,
+)
 from native.sse cimport (
     SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE,
 )
@@ -55,6 +57,10 @@ cdef frozenset WITHHELD = frozenset((
     b"referer", b"openai-organization", b"openai-project",
 ))
 cdef frozenset ANSWER_WITHHELD = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security"))
+cdef dict CAPABILITIES = {
+    <int>DOOR_CHAT: "chat", <int>DOOR_COMPLETIONS: "completions", <int>DOOR_EMBEDDINGS: "embeddings",
+    <int>DOOR_RESPONSES: "responses",
+}
 cdef tuple OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 
@@ -312,7 +318,7 @@ cdef class Exchange(ServerEvents):
             until = now + (rest_ns if rest_ns else REST_NS)
             if until > load64(&rec.rest_until_ns):
                 store64(&rec.rest_until_ns, until)      # the later deadline wins
-        elif outcome == <int>REFUSED_CREDENTIAL or outcome == <int>MISCONFIGURED:
+        elif outcome == <int>REFUSED_CREDENTIAL or (outcome == <int>MISCONFIGURED and self._offered(attempt)):
             store32(&rec.out_reason, outcome)
             store64(&rec.out_until_ns, now + OUT_NS)
         attempt.settle(outcome, now)
@@ -332,6 +338,11 @@ cdef class Exchange(ServerEvents):
         self.climbing = True
         self.resume_ns = now + (BACKOFF_NS << (self.attempts - 1)) * (50 + self.lane.random() % 101) // 100
         self.ring(now)
+
+    def _offered(self, Attempt attempt):
+        """Does the target claim to offer this path?  A 404 for what it never offered says nothing about it."""
+        offered = attempt.target.plan.capabilities
+        return not offered or CAPABILITIES.get(self.door) in offered
 
     def _another(self, uint64_t now):
         """Is there a usable target that this exchange has not tried?"""
@@ -699,9 +710,10 @@ cdef class Attempt(ClientEvents):
         cdef Exchange exchange = self.exchange
         cdef Scanner scanner = self.scanner
         cdef bytes whole = scanner.feed(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(whole)
         if exchange.committed:
             if scanner.fresh & <int>SAID_ERROR:
-                self._pass_error(whole)
+                self._pass_error(whole, scanner.error_end)
             elif whole:
                 exchange.stream.send_data(whole)
             return
@@ -721,19 +733,16 @@ cdef class Attempt(ClientEvents):
             whole = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
             self.held = None
             if scanner.fresh & <int>SAID_ERROR:
-                self._pass_error(whole)
+                self._pass_error(whole, self.held_size - size + scanner.error_end)
                 return
             exchange.stream.send_data(whole)
             exchange.ring(self.last_ns)
 
-    def _pass_error(self, bytes whole):
-        """The upstream says in its stream that it failed: its words go on, nothing after them does."""
-        cdef bytes error = self.scanner.error
-        cdef Py_ssize_t at = -1 if error is None else whole.find(error)
-        if at >= 0:
-            whole = whole[:at + len(error)] + b"\n\n"
-        self.exchange.stream.send_data(whole)
-        self.exchange.failed(self, FAIL_INBAND, "an error event in the middle of the stream", 0)
+    def _pass_error(self, bytes whole, Py_ssize_t end):
+        """The upstream says in its stream that it failed: its words go on up to there, nothing after them does."""
+        cdef Exchange exchange = self.exchange
+        exchange.stream.send_data(whole[:end] if end >= 0 else whole)
+        exchange.failed(self, FAIL_INBAND, "an error event in the middle of the stream", 0)
 
     def _proven(self, uint64_t now):
         """First content: the half-open trial has succeeded, whatever the length of the rest."""

@@ -458,3 +458,40 @@ cdef class HeadReader:
             head.fields = [pair for pair in head.fields if pair[0] not in self.nominated]
         self._begin()
         return head
+
+
+def read_request(bytes method, bytes target, int version, list fields, Py_ssize_t size_limit=65536, int count_limit=100):
+    """Read one request head; return the Head, or (status, reason) when it is refused.
+
+    Args:
+        method, target: as on the request line.
+        version: 10 or 11; anything else is refused.
+        fields: (name, value) pairs as on the wire.
+        size_limit, count_limit: bounds on the fields.
+    """
+    cdef HeadReader reader = HeadReader(size_limit, count_limit)
+    for name, value in fields:
+        if reader.add(name, value) < 0:
+            return reader.fault_status, reader.fault
+    head = reader.take_request(method, target, version)
+    return head if head is not None else (reader.fault_status, reader.fault)
+
+
+def read_answer(int status, int version, list fields, Py_ssize_t size_limit=65536, int count_limit=100):
+    """Read one answer's head; return the Head, or (502, reason) when it is refused. Arguments as above."""
+    cdef HeadReader reader = HeadReader(size_limit, count_limit)
+    for name, value in fields:
+        if reader.add(name, value) < 0:
+            return 502, reader.fault
+    head = reader.take_answer(status, version)
+    return head if head is not None else (reader.fault_status, reader.fault)
+
+
+def is_plain_path(bytes path):
+    """True when no reader could take this path for another one: no dot segments, no encoded separators."""
+    return plain_path(path)
+
+
+def write_message_head(bytes first_line, list fields, bytes last=b""):
+    """Return first_line, the fields and ``last`` as one head that ends in an empty line."""
+    return write_head(first_line, fields, last)

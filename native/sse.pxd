@@ -22,6 +22,7 @@ cdef class Scanner:
     cdef readonly int64_t prompt_tokens, output_tokens   # last usage seen, -1 = none
     cdef readonly int events        # content events so far
     cdef readonly Py_ssize_t limit  # bytes of one event that are held back at most
+    cdef readonly Py_ssize_t error_end   # where the first error event ends in what the last feed returned; -1 = not there
     cdef bytes carry                # tail that is not a whole event yet
     cdef bint begun                 # past the place of a byte order mark
     cdef int mark                   # bytes of a byte order mark seen at the start; 3 = settled

@@ -131,7 +131,7 @@ cdef class Scanner:
             raise ValueError(f"limit must be at least 1 byte, not {limit}")
         self.limit = limit
         self.carry = b""
-        self.prompt_tokens = self.output_tokens = -1
+        self.prompt_tokens = self.output_tokens = self.error_end = -1
 
     def push(self, bytes chunk not None):
         """Feed ``chunk``; return the whole events to hand on (``chunk`` itself where nothing is held back)."""
@@ -147,6 +147,7 @@ cdef class Scanner:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t border = 0
         self.fresh = 0
+        self.error_end = -1
         self._scan(PyBytes_AS_STRING(data), held, size, &border)
         if border == size:
             if held:
@@ -169,6 +170,7 @@ cdef class Scanner:
         cdef const char* end = start + size
         cdef const char* unit = start       # where the open event begins
         cdef const char* stop
+        cdef bint known
         cdef Lines lines
         lines.end = end
         lines.feed = lines.turn = NULL
@@ -205,12 +207,18 @@ cdef class Scanner:
                 continue
             self.within = False
             if not self.raw:
+                known = self.error is not None
                 self._judge(unit, stop + 1)
+                if not known and self.error is not None:
+                    self.error_end = p - start
             self.raw = self.fields = False
             unit = p
         if end - unit > self.limit and not self.raw:
+            known = self.error is not None
             self._judge(unit, end)
             self.raw = True
+            if not known and self.error is not None:
+                self.error_end = size
         border[0] = size if self.raw else unit - start
         return 0
 

@@ -1,0 +1,13 @@
+# In what order do things happen to a request?  Types of the compiled module; the contract is in exchange.pxd.
+
+from native.lane import LaneCore
+from native.stream import ClientEvents, ServerEvents
+from native.timerwheel import Timer
+
+class Lane(LaneCore):
+    # A worker's data path: give ``protocol`` to ``loop.create_server`` and ``start`` it.
+    ...
+
+class Exchange(ServerEvents): ...
+class Attempt(ClientEvents): ...
+class Alarm(Timer): ...

@@ -1,0 +1,38 @@
+# What does one worker's data path share between its exchanges?  Types of the compiled module; see lane.pxd.
+
+from asyncio import AbstractEventLoop, BaseProtocol
+from collections.abc import Callable
+
+from native.board import Board
+from native.router import Router
+from native.stream import Acceptor
+
+class LaneCore(Acceptor):
+    # The shared part of a worker's data path; ``native.exchange.Lane`` is the one to use.
+
+    def __init__(
+        self,
+        board: Board,
+        worker: int,
+        router: Router,
+        *,
+        opener: object,
+        local: Callable[..., tuple[int, list[tuple[bytes, bytes]], bytes]],
+        reply: object,
+        rest: Callable[[list[tuple[bytes, bytes]]], float | None],
+    ) -> None: ...
+    def protocol(self) -> BaseProtocol: ...
+    def swap(self, router: Router) -> None: ...
+    def start(self, loop: AbstractEventLoop) -> None: ...
+    def stop(self) -> None: ...
+    def drain(self) -> None: ...
+    @property
+    def connections(self) -> int: ...
+    @property
+    def active(self) -> int: ...
+    @property
+    def board(self) -> Board: ...
+    @property
+    def worker(self) -> int: ...
+    @property
+    def router(self) -> Router: ...

@@ -1,0 +1,53 @@
+"""The retry budget agrees with its slow twin, and never grants more than its share and its reserve."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from native.board import Board
+from native.budget import Budget
+from tests.reference import budget as twin
+
+MS = 1_000_000
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["deposit", "withdraw"]), st.sampled_from([0, 1, 3, 50, 999, 7000, 40_000])), max_size=300
+)
+
+
+@given(STEPS, st.sampled_from([0.0, 0.2, 1.0]))
+def test_agrees(steps: list[tuple[str, int]], share: float) -> None:
+    """Whatever the order and the gaps, the same retries are granted."""
+    board = Board.create(1, 1, 1)
+    fast, slow, now_ms = Budget(board, 0), twin.Budget(), 5_000_000
+    for action, gap in steps:
+        now_ms += gap
+        if action == "deposit":
+            fast.deposit(now_ms * MS, share)
+            slow.deposit(now_ms, share)
+        else:
+            assert fast.withdraw(now_ms * MS) == slow.withdraw(now_ms)
+
+
+@given(st.integers(1, 2000), st.sampled_from([0.1, 0.2]))
+def test_bounded(requests: int, share: float) -> None:
+    """In one instant, n requests entitle to n times the share beyond the reserve, and to no more."""
+    fast = Budget(Board.create(1, 1, 1), 0)
+    now_ns = 10**15
+    for _ in range(requests):
+        fast.deposit(now_ns, share)
+    granted = 0
+    while fast.withdraw(now_ns):
+        granted += 1
+        assert granted <= 5000
+    assert granted <= 100 + requests * share
+    assert granted >= 99 + int(requests * share) - 1
+
+
+def test_refills() -> None:
+    """A spent budget gives ten retries a second again."""
+    fast = Budget(Board.create(1, 1, 1), 0)
+    now_ns = 10**15
+    while fast.withdraw(now_ns):
+        pass
+    assert sum(fast.withdraw(now_ns + 1000 * MS) for _ in range(50)) in (9, 10)

@@ -1,0 +1,122 @@
+"""The head reader agrees with its slow twin on every request, and what it writes reads back."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from native.headers import is_plain_path, read_answer, read_request, write_message_head
+from native.stream import Head, Length
+from tests.reference import headers as twin
+
+NAMES = st.sampled_from(
+    [
+        b"Host",
+        b"host",
+        b"Content-Length",
+        b"Transfer-Encoding",
+        b"Connection",
+        b"Upgrade",
+        b"Expect",
+        b"TE",
+        b"X-A",
+        b"x-a",
+        b"Authorization",
+        b"Keep-Alive",
+        b"Content-Type",
+        b"Trailer",
+        b"Via",
+        b"Proxy-Authorization",
+    ]
+)
+VALUES = st.one_of(
+    st.sampled_from(
+        [
+            b"a.b",
+            b"a.b:80",
+            b"[::1]:8",
+            b"a b",
+            b"0",
+            b"5",
+            b"05",
+            b"+5",
+            b"5,5",
+            b"chunked",
+            b"Chunked",
+            b"gzip, chunked",
+            b"close",
+            b"keep-alive, x-a",
+            b"X-A, Authorization",
+            b"100-continue",
+            b" padded\t",
+            b"",
+            b"a\x00",
+            b"a\x7f",
+            b"h2c",
+            b"\xe9",
+            b"999999999999999999",
+            b"9999999999999999999",
+        ]
+    ),
+    st.binary(max_size=6),
+)
+FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=7)
+
+
+@given(st.sampled_from([b"GET", b"POST", b"HEAD", b"CONNECT"]), st.sampled_from([9, 10, 11, 20]), FIELDS)
+def test_requests_agree(method: bytes, version: int, fields: list[tuple[bytes, bytes]]) -> None:
+    """Refused by one, refused by both; taken, then with the same length and the same end-to-end fields."""
+    told = twin.read_request(method, version, fields)
+    head = read_request(method, b"/a?b", version, fields)
+    if told is None:
+        assert isinstance(head, tuple), head
+        assert 400 <= head[0] <= 505
+    else:
+        assert isinstance(head, Head), head
+        assert (head.length, head.fields) == told
+        assert (head.path, head.target) == (b"/a", b"/a?b")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"/", b"a", b".", b"..", b"%2e", b"%2F", b"%41", b"%", b"\\", b" ", b"//", b"%5C", b"%00", b"#"]
+        ),
+        max_size=6,
+    )
+)
+def test_paths_agree(parts: list[bytes]) -> None:
+    """A path is plain for both or for neither."""
+    path = b"/" + b"".join(parts)
+    assert is_plain_path(path) == twin.is_plain_path(path)
+
+
+@given(st.sampled_from([199, 200, 204, 304, 500]), st.lists(st.tuples(NAMES, VALUES), max_size=5))
+def test_answers_have_one_end(status: int, fields: list[tuple[bytes, bytes]]) -> None:
+    """A taken answer ends in exactly one way: by length, by chunks, by the connection, or at once."""
+    head = read_answer(status, 11, fields)
+    if isinstance(head, tuple):
+        assert head[0] in (400, 417, 502)
+        return
+    framed = any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in fields)
+    assert head.until_close == (not framed and status not in (199, 204, 304))
+    assert not (head.until_close and head.keep_alive)
+    assert head.length >= Length.UNKNOWN_LENGTH
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"a", b"b-c"]), st.sampled_from([b"", b"x", b"y z"])), max_size=5))
+def test_written_heads(fields: list[tuple[bytes, bytes]]) -> None:
+    """One line per field, one empty line at the end."""
+    text = write_message_head(b"GET / HTTP/1.1\r\n", fields, b"content-length: 0\r\n")
+    lines = [b"%b: %b" % field for field in fields]
+    assert text == b"\r\n".join([b"GET / HTTP/1.1", *lines, b"content-length: 0", b"", b""])
+
+
+def test_bounds() -> None:
+    """The limits hold at the border: the last one in is taken, the first one over is 431."""
+    fields = [(b"host", b"a")] + [(b"x", b"y")] * 9
+    assert isinstance(read_request(b"GET", b"/", 11, fields, 65536, 10), Head)
+    assert read_request(b"GET", b"/", 11, [*fields, (b"x", b"y")], 65536, 10) == (431, "more than 10 header fields")
+    size = sum(len(name) + len(value) + 4 for name, value in fields)
+    assert isinstance(read_request(b"GET", b"/", 11, fields, size, 10), Head)
+    assert read_request(b"GET", b"/", 11, fields, size - 1, 10)[0] == 431  # type: ignore[index]
