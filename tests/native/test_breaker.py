@@ -357,6 +357,15 @@ def test_a_recovering_target_ramps(board: Board, usual: Breaker) -> None:
     assert shares == [0.1, 0.1, 0.3, 0.5, 1.0, 1.0]
 
 
+def test_a_ramp_of_nothing_is_no_ramp(board: Board, usual: Breaker) -> None:
+    """With ramp 0 a target is whole at once, also for a process whose clock is a moment behind the recovery."""
+    pool = make_pool(board, usual, ramp_ns=0)
+    trip(pool)
+    _, generation = pool.take_one(0, START + S)
+    pool.report(0, START + S, generation, failed=False, trial=True)
+    assert (pool.ramp(0, START + S), pool.ramp(0, START + S - 5 * MS)) == (1.0, 1.0)
+
+
 def test_the_back_off_starts_over_after_health(board: Board, usual: Breaker) -> None:
     """A trip soon after recovery waits twice as long; one after half of open_max in health waits the first wait."""
     for healthy_for, expected in ((20 * S, 2 * S), (31 * S, 1 * S)):

@@ -75,7 +75,7 @@ class Circuit:
         if self.state == "half_open":
             if failed:
                 return self._open(now_ns, RETRY_AFTER if retry_after_ns else TRIAL, retry_after_ns, rnd)
-            self.state, self.until_ms, self.consecutive = "closed", max(1, ceil_ms(now_ns)), 0
+            self.state, self.until_ms, self.consecutive = "closed", max(1, now_ns // MS), 0
             self.window.clear()
             return -1
         self.consecutive = self.consecutive + 1 if failed else 0
@@ -120,7 +120,7 @@ class Circuit:
         since = self.until_ms * MS
         if self.state != "closed":
             return 0.1
-        if since == 0 or now_ns >= since + self.policy.ramp_ns:
+        if since == 0 or self.policy.ramp_ns == 0 or now_ns >= since + self.policy.ramp_ns:
             return 1.0
         return max(0.1, (now_ns - since) / self.policy.ramp_ns)
 
