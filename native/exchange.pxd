@@ -43,7 +43,7 @@ cdef class Attempt(ClientEvents):
     cdef uint64_t patience(self, uint64_t deadline_ns) noexcept
     cdef answer_events(self, bytes data)
     cdef answer_fault(self)
-    cdef settle(self, int outcome, uint64_t now)
+    cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=*)
     cdef leave(self)
     cdef uint64_t next_deadline(self) noexcept
     cdef bint overdue(self, uint64_t now)

@@ -3,7 +3,7 @@ from native.board cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED,
     FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, R_2XX, R_BROKEN,
     R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_REQUESTS, R_RETRIES, R_STREAMS, R_UNAVAILABLE, T_ATTEMPTS,
-    T_RETRIED, T_SLOW, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, hist_bucket, load64, store32,
+    T_RETRIED, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket, load64, store32,
     store64,
 )
 from native.breaker cimport (
@@ -311,17 +311,20 @@ cdef class Exchange(ServerEvents):
         cdef uint64_t now = monotonic_ns()
         cdef TargetRec* rec = attempt.target.rec
         cdef uint64_t until
+        cdef uint64_t known
         if attempt.phase == OVER or self.over:
             return
         self.trail.append((attempt.target.id, OUTCOME_NAMES[outcome], detail))
         if outcome == <int>RATE_LIMITED:
             until = now + (rest_ns if rest_ns else REST_NS)
-            if until > load64(&rec.rest_until_ns):
-                store64(&rec.rest_until_ns, until)      # the later deadline wins
+            while True:     # the later deadline wins, whoever else is writing
+                known = load64(&rec.rest_until_ns)
+                if until <= known or cas64(&rec.rest_until_ns, known, until):
+                    break
         elif outcome == <int>REFUSED_CREDENTIAL or (outcome == <int>MISCONFIGURED and self._offered(attempt)):
             store32(&rec.out_reason, outcome)
             store64(&rec.out_until_ns, now + OUT_NS)
-        attempt.settle(outcome, now)
+        attempt.settle(outcome, now, rest_ns)
         if self.committed:
             self.broken(attempt, outcome, detail)
             return
@@ -844,7 +847,7 @@ cdef class Attempt(ClientEvents):
         self.exchange.failed(self, outcome, detail, 0)
 
     # --- settle ------------------------------------------------------------------------------------------------------
-    cdef settle(self, int outcome, uint64_t now):
+    cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=0):
         """Exactly once per attempt: what the target is to be remembered for."""
         cdef Exchange exchange = self.exchange
         cdef TargetRec* rec = self.target.rec
@@ -887,15 +890,14 @@ cdef class Attempt(ClientEvents):
                 breaker_return(rec, now, self.generation)
         elif outcome == <int>RATE_LIMITED or outcome == <int>REFUSED_CREDENTIAL or outcome == <int>MISCONFIGURED:
             if trial:
-                breaker_report(rec, policy, now, self.generation, True, True, -1, 0, exchange.lane.random())
+                breaker_report(rec, policy, now, self.generation, True, True, -1, rest_ns, exchange.lane.random())
         else:
-            breaker_report(rec, policy, now, self.generation, True, trial, -1, 0, exchange.lane.random())
+            breaker_report(rec, policy, now, self.generation, True, trial, -1, rest_ns, exchange.lane.random())
 
     def _note_slow(self, uint64_t now):
         if self.slow:
             return
         self.slow = True
-        add64(&self.target.rec.count[<int>T_SLOW], 1)
         breaker_slow(
             self.target.rec, &self.exchange.route.pool.policy, now, self.generation,
             self.admit == <int>ADMIT_TRIAL, self.exchange.lane.random(),

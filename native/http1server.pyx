@@ -520,6 +520,10 @@ cdef class Http1Server:
             self.since_ns = monotonic_ns()
             self.transport.resume_reading()
 
+    def kill(self):
+        """The lane stops: end this connection now, whatever runs on it."""
+        self.abort()
+
     def retire(self):
         """The lane drains: close now when nothing runs; otherwise the running answer is the last."""
         if self.current is None and self.incoming is None and not self.in_head:

@@ -108,10 +108,12 @@ cdef class LaneCore(Acceptor):
         self.ticking = loop.call_later(IDLE_TICK_S, self._tick)
 
     def stop(self):
-        """Stop the tick and close the upstream connections."""
+        """Stop the tick and end every connection, whatever runs on it."""
         if self.ticking is not None:
             self.ticking.cancel()
             self.ticking = None
+        for connection in list(self.open_connections):
+            connection.kill()
         for pool in self.pools.values():
             (<ConnectionPool>pool).close()
 

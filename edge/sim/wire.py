@@ -119,6 +119,10 @@ class Peer:
             self._over.set()
         return ended
 
+    def close(self) -> None:
+        """Let go of the socket. Idempotent."""
+        self._sock.close()
+
     async def wait_end(self, limit_s: float = LIMIT_S) -> Ended:
         """Wait until the script is over.
 
@@ -254,6 +258,8 @@ class ScriptedServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for peer in self.peers:
+            peer.close()  # a script that was cancelled before its first step has closed nothing
         self._listener.close()
 
     async def wait_peers(self, count: int, limit_s: float = LIMIT_S) -> list[Peer]:

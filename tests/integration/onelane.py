@@ -1,15 +1,19 @@
-"""How does the whole native data path behave, on one loop and with nothing in between?  A lane for tests.
+"""How does the whole native data path behave, with nothing in between?  A lane for tests.
 
-Configuration text goes through the real loader, check, planner and router; connections through the real opener. Only
-processes, control and the admin listener are left out: those have tests of their own.
+Configuration text goes through the real loader, check, planner and router; connections through the real opener; and the
+lane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are strangers to
+it. Only processes, control and the admin listener are left out: those have tests of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import uvloop
 
 from edge import clock
 from edge.config.load import read_text
@@ -25,9 +29,12 @@ from edge.sim.wire import Close, Peer, ReadToEnd, ReadUntil, Send, play_client
 from edge.upstream.opener import Opener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from edge.terms.snapshot import Snapshot
+
+
+T = TypeVar("T")
 
 
 class OneLane:
@@ -64,6 +71,27 @@ class OneLane:
         return peer.received
 
 
+class LaneThread:
+    """uvloop in a thread; what goes wrong on it unseen is kept and shown at the end."""
+
+    def __init__(self) -> None:
+        self.loop = uvloop.new_event_loop()
+        self.faults: list[dict[str, Any]] = []
+        self.loop.set_exception_handler(lambda _, what: self.faults.append(what))
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine over there."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+    def stop(self) -> None:
+        """End the loop and the thread."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(5)
+        self.loop.close()
+
+
 @contextlib.asynccontextmanager
 async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLane]:
     """Run one lane with this configuration on a free loopback port (``listen`` is added unless the text has it)."""
@@ -73,8 +101,8 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
     snapshot = compile_config(config, now=clock.wall())
     targets, routes = capacities(snapshot)
     board = Board.create(targets, routes, 2)
-    loop = asyncio.get_running_loop()
-    opener = Opener(loop)
+    thread = LaneThread()
+    opener = Opener(thread.loop)
     lane = Lane(
         board,
         0,
@@ -84,19 +112,29 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
         reply=reply,
         rest=rest_seconds,
     )
-    lane.start(loop)
-    servers = await open_listeners(loop, snapshot.listeners, lane.protocol)
-    port = servers[0].sockets[0].getsockname()[1]
-    try:
-        yield OneLane(snapshot, board, lane, port)
-    finally:
+
+    async def begin() -> list[asyncio.AbstractServer]:
+        lane.start(thread.loop)
+        return await open_listeners(thread.loop, snapshot.listeners, lane.protocol)
+
+    async def end(servers: list[asyncio.AbstractServer]) -> None:
         for server in servers:
             server.close()
         lane.drain()
         lane.stop()
         await opener.stop()
-        for server in servers:
-            await server.wait_closed()
+        for _ in range(200):
+            await asyncio.sleep(0.002)
+            if not lane.connections:
+                break
+
+    servers = await thread.run(begin())
+    try:
+        yield OneLane(snapshot, board, lane, servers[0].sockets[0].getsockname()[1])
+    finally:
+        await thread.run(end(servers))
+        thread.stop()
+    assert thread.faults == []
 
 
 def models(*urls: str, extra: str = "", defaults: str = "") -> str:
