@@ -52,9 +52,11 @@ class Prober:
         """
         targets = {target.id: target for target in ill}
         self._due_ns = {name: due_ns for name, due_ns in self._due_ns.items() if name in targets}
-        for name, target in targets.items():
-            due_ns = self._due_ns.setdefault(name, now_ns + int(PERIOD_NS * chance()))
-            if due_ns > now_ns or name in self._running or len(self._running) >= AT_ONCE:
+        for name in targets:
+            self._due_ns.setdefault(name, now_ns + int(PERIOD_NS * chance()))
+        # who has waited longest comes first, or the first few would be asked for ever and the others never
+        for name, target in sorted(targets.items(), key=lambda item: self._due_ns[item[0]]):
+            if self._due_ns[name] > now_ns or name in self._running or len(self._running) >= AT_ONCE:
                 continue
             self._due_ns[name] = now_ns + int(PERIOD_NS * (0.75 + chance() / 2))
             task = asyncio.get_running_loop().create_task(self._probe(target))

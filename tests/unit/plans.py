@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
 from edge.native import Board
 from edge.routing.planner import capacities
-from edge.terms.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from edge.terms.snapshot import Snapshot
 
 SECRET = "sk-very-secret-0123456789"
 

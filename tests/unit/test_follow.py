@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +17,7 @@ from edge.control.publish import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from edge.terms.snapshot import Snapshot
 
@@ -36,7 +36,7 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
 async def until(true: Callable[[], bool]) -> None:
     """Let the loop turn until it is so, five seconds at most."""
     async with asyncio.timeout(5):
-        while not true():
+        while not true():  # noqa: ASYNC110 - what is waited for is in another task
             await asyncio.sleep(0.005)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from plans import board_for, snapshot
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.native import Board
 from edge.telemetry import catalog
 from edge.telemetry.meters import NodeFacts, render
-from edge.terms.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from edge.native import Board
+    from edge.terms.snapshot import Snapshot
 
 pytestmark = pytest.mark.timeout(10)
 

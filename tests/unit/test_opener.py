@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import pytest
 import trustme
@@ -19,6 +18,7 @@ from edge.upstream.resolver import Address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -84,7 +84,7 @@ class Server:
         self.port = 0
         self.writers: list[asyncio.StreamWriter] = []
 
-    async def __aenter__(self) -> Server:
+    async def __aenter__(self) -> Self:
         self.server = await asyncio.start_server(
             lambda _, writer: self.writers.append(writer), "127.0.0.1", 0, ssl=self.context
         )

@@ -1,0 +1,161 @@
+"""Does the admin listener tell operators the truth, and nobody a secret?"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+import pytest
+from plans import SECRET, board_for, snapshot
+
+from edge.admin.server import AdminServer
+from edge.admin.views import snapshot_view
+from edge.control.frames import Serving
+from edge.control.node import Node
+from edge.control.publish import Publisher
+from edge.listen.server import bind
+from edge.terms.snapshot import Key, Target
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.timeout(20)
+
+TOKEN = "operators-only-token"
+
+
+class Running:
+    """An admin server with a client."""
+
+    def __init__(self, token: str) -> None:
+        plan = snapshot()
+        self.board = board_for(plan)
+        self.publisher = Publisher(plan)
+        self.server = AdminServer(Node(self.board, self.publisher, 2, lambda: {"control": 1}), token)
+
+    async def __aenter__(self) -> Self:
+        sock = bind("127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        await self.server.start(sock)
+        self.client = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.close()
+        await self.server.stop()
+
+    async def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, Any]:
+        """Ask: status, body (parsed if JSON), headers."""
+        async with self.client.request(method, self.url + path, headers=headers) as answer:
+            text = await answer.text()
+            body = json.loads(text) if answer.content_type == "application/json" and text else text
+            return answer.status, body, answer.headers
+
+
+@pytest.fixture
+async def admin() -> AsyncIterator[Running]:
+    """Run one without a token."""
+    async with Running("") as running:
+        yield running
+
+
+async def test_ready_follows_the_workers_and_not_the_upstreams(admin: Running) -> None:
+    """Not ready before a worker serves and while all drain; ready although every target is out."""
+    status, body, _ = await admin.get("/ready")
+    assert (status, body["ready"], body["why"]) == (503, False, "no worker serves yet")
+    admin.publisher.serving[0] = Serving(0, 1, 1)
+    status, body, _ = await admin.get("/ready")
+    assert (status, body["workers"], body["of"]) == (200, 1, 2)
+    for target in admin.publisher.snapshot.targets:
+        admin.board.set_out(target.slot, 11, 2**62)
+    status, body, _ = await admin.get("/ready")
+    assert (status, body["pools"]["chat"]) == (200, {"usable": 0, "of": 2})
+    admin.publisher.serving[0] = Serving(0, 1, 1, draining=True)
+    status, body, _ = await admin.get("/ready")
+    assert (status, body["why"]) == (503, "every worker is draining")
+
+
+async def test_targets(admin: Running) -> None:
+    """Every target is listed with its routes, its best tier, its state and why."""
+    slot = next(target.slot for target in admin.publisher.snapshot.targets if target.id == "two/big")
+    admin.board.set_out(slot, 12, 2**62)
+    status, body, _ = await admin.get("/api/targets")
+    assert status == 200
+    by_id = {target["id"]: target for target in body}
+    assert by_id["one/small"]["state"] == "closed"
+    assert "chat" in by_id["one/small"]["routes"]
+    two = by_id["two/big"]
+    assert (two["state"], two["usable"]) == ("out", False)
+    assert "404" in two["why"]
+    assert two["until_s"] > 0
+    assert any(target["id"].startswith("billing/") for target in body)
+
+
+async def test_no_answer_holds_a_secret(admin: Running) -> None:
+    """The credential that every target carries is in no answer of the admin listener."""
+    assert SECRET in str(admin.publisher.snapshot)
+    for path in ("/live", "/ready", "/metrics", "/api/targets", "/api/snapshot", "/nowhere"):
+        async with admin.client.get(admin.url + path) as answer:
+            text = await answer.text()
+        assert SECRET not in text, path
+        assert SECRET[3:] not in text, path
+
+
+def test_the_snapshot_view_is_decided_field_by_field() -> None:
+    """Every field of a Target is either shown or known to be left out, so that a new one is decided on."""
+    plan = snapshot()
+    shown = snapshot_view(plan)["targets"][0]
+    assert set(shown) == set(Target.__struct_fields__)
+    assert shown["fields"] == ["authorization"]
+    with_keys = snapshot_view(
+        type(plan)(**{**{f: getattr(plan, f) for f in plan.__struct_fields__}, "keys": (Key("a", "ab" * 32, 0),)})
+    )
+    assert with_keys["keys"] == [{"name": "a", "models": []}]
+
+
+async def test_the_token_guards_all_but_health() -> None:
+    """With a token, health needs none; everything else needs the right one and says how to send it."""
+    async with Running(TOKEN) as admin:
+        for path in ("/live", "/ready"):
+            assert (await admin.get(path))[0] in (200, 503)
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": TOKEN},
+            {"Authorization": f"Basic {TOKEN}"},
+        ):
+            for path in ("/metrics", "/api/targets", "/api/snapshot", "/nowhere"):
+                status, body, answered = await admin.get(path, **headers)
+                assert (status, answered["WWW-Authenticate"]) == (401, "Bearer")
+                assert "Authorization: Bearer" in body["error"]
+        assert (await admin.get("/api/targets", Authorization=f"Bearer {TOKEN}"))[0] == 200
+
+
+async def test_mistakes_are_answered_in_json(admin: Running) -> None:
+    """An unknown path and a wrong method say what is possible."""
+    status, body, _ = await admin.get("/nowhere")
+    assert (status, "/api/targets" in body["error"]) == (404, True)
+    status, body, headers = await admin.get("/api/targets", "POST")
+    assert (status, "only GET" in body["error"]) == (405, True)
+    assert "GET" in headers["Allow"]
+    assert (await admin.get("/live", "HEAD"))[0] == 200
+
+
+async def test_metrics_are_served_as_prometheus_reads_them(admin: Running) -> None:
+    """The content type is the one of the text format, and the page has the node's own facts."""
+    status, body, headers = await admin.get("/metrics")
+    assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert 'edge_restarts_total{process="control"} 1' in body
+
+
+async def test_a_defect_does_not_end_control(admin: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unforeseen failure is a 500 and a log line, and the next question is answered."""
+
+    def broken(_now_ns: int) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(admin.server._node, "targets", broken)
+    status, body, _ = await admin.get("/api/targets")
+    assert (status, "log says why" in body["error"]) == (500, True)
+    assert (await admin.get("/live"))[0] == 200

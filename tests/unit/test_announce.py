@@ -1,0 +1,88 @@
+"""Is what a person sees first true, and what a program reads whole?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from plans import SECRET, snapshot
+
+from edge.app.announce import Ready, lines, ready_facts, url_of, write_ready_file
+from edge.app.launch import Launch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(10)
+
+
+def facts(*simulated: str) -> Ready:
+    """Return what a node says of itself."""
+    plan = snapshot()
+    launch = Launch(
+        supervisor=1,
+        workers=2,
+        listeners=tuple(msgspec.structs.replace(listener, port=4711) for listener in plan.listeners),
+        admin_host="127.0.0.1",
+        admin_port=9901,
+        control_path="",
+        control_fd=0,
+        board_fd=0,
+        snapshot_fd=0,
+        tally_fd=0,
+        config_fd=0,
+        grace_s=1,
+    )
+    return ready_facts(launch, plan, list(simulated))
+
+
+def test_it_names_what_matters() -> None:
+    """Addresses, aliases with their targets in order, and services are there; credentials are not."""
+    text = "\n".join(lines(facts(), snapshot(), 2))
+    for part in ("http://127.0.0.1:4711/v1", "http://127.0.0.1:9901", "chat: one/small, then two/big", "billing"):
+        assert part in text
+    assert "SIMULATED" not in text
+    assert SECRET not in text
+
+
+def test_what_is_printed_can_be_pasted() -> None:
+    """The curl of a simulated start is one shell command per line with JSON that parses."""
+    text = lines(facts("http://127.0.0.1:9101"), snapshot(), 2)
+    assert any("SIMULATED" in line for line in text)
+    commands = "\n".join(text).replace("\\\n", "").splitlines()
+    pasted = [line for line in commands if line.startswith("  curl ")]
+    assert len(pasted) == 2
+    for command in pasted:
+        shown = subprocess.run(
+            ["sh", "-c", command.replace("curl", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True
+        )
+        body = json.loads(shown.stdout.splitlines()[-1])
+        assert body.get("model") == "chat" or body == {"kind": "error"}
+
+
+def test_the_ready_file_is_all_or_nothing(tmp_path: Path) -> None:
+    """It holds every fact, replaces an older one, and leaves no partial file."""
+    path = tmp_path / "ready"
+    path.write_text("old")
+    write_ready_file(path, facts())
+    assert msgspec.json.decode(path.read_bytes(), type=Ready) == facts()
+    assert [each.name for each in tmp_path.iterdir()] == ["ready"]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("::1", "http://[::1]:80"),
+        ("edge.test", "http://edge.test:80"),
+    ],
+)
+def test_urls_can_be_called(host: str, url: str) -> None:
+    """A wildcard address is shown as one that this machine can call."""
+    assert url_of(host, 80) == url
+    assert url_of(host, 80, tls=True) == url.replace("http:", "https:")

@@ -1,0 +1,40 @@
+"""Is every change of a target said once, as loudly as it deserves?"""
+
+from __future__ import annotations
+
+import pytest
+from plans import board_for, snapshot
+
+from edge.control.board_watch import BoardWatch, read_targets
+from edge.telemetry import logs
+
+pytestmark = pytest.mark.timeout(10)
+
+S = 1_000_000_000
+NOW = 50 * S
+
+
+def test_silence_until_something_changes() -> None:
+    """Healthy targets are no news, and nor is a state that lasts."""
+    plan = snapshot()
+    board = board_for(plan)
+    watch = BoardWatch()
+    assert watch.look(read_targets(board, plan, NOW)) == []
+    slot = next(target.slot for target in plan.targets if target.id == "one/small")
+    board.set_out(slot, 11, NOW + 60 * S)
+    ((level, sentence, facts),) = watch.look(read_targets(board, plan, NOW))
+    assert level == logs.ERROR
+    assert "OUT" in sentence
+    assert facts["target"] == "one/small"
+    assert "check the key" in str(facts["why"])
+    assert watch.look(read_targets(board, plan, NOW)) == []
+    ((level, _, facts),) = watch.look(read_targets(board, plan, NOW + 61 * S))
+    assert (level, facts["now"]) == (logs.INFO, "closed")
+
+
+def test_every_target_of_a_route_is_read() -> None:
+    """Targets of models, of providers asked directly and of services are all watched."""
+    plan = snapshot()
+    used = {plan.targets[member.target].id for route in plan.routes for member in route.members}
+    assert set(read_targets(board_for(plan), plan, NOW)) == used
+    assert {"one/small", "two/big"} <= used

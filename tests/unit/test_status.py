@@ -1,0 +1,98 @@
+"""Does ``edge status`` show what the node says, and help when there is none?"""
+
+from __future__ import annotations
+
+import http.server
+import io
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from edge.cli.main import main
+from edge.cli.status import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(20)
+
+TARGETS: list[dict[str, Any]] = [
+    {
+        "id": "one/small",
+        "routes": ["chat", "one/small"],
+        "tier": 1,
+        "state": "open",
+        "usable": False,
+        "why": "5 failures in a row",
+        "until_s": 3.2,
+        "inflight": 4,
+        "latency_ms": {"stream": 120.4, "whole": None},
+        "error_ratio": 0.5,
+        "slow_ratio": 0.0,
+        "volume": 10,
+        "consecutive": 5,
+        "trips": 1,
+        "attempts": {"ok": 5, "fail_reset": 5},
+    }
+]
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """An admin listener of one answer."""
+
+    def do_GET(self) -> None:
+        """Answer by the token."""
+        right = self.headers["Authorization"] == "Bearer right"
+        body = json.dumps(TARGETS).encode() if right else b"{}"
+        self.send_response(200 if right else 401)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:  # type: ignore[override]
+        """Say nothing."""
+
+
+@pytest.fixture
+def admin() -> Iterator[str]:
+    """Run it."""
+    with http.server.HTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_table_says_it_all() -> None:
+    """State, load, latency, errors and the reason with its end are in the row, in words and units."""
+    out = io.StringIO()
+    Console(file=out, width=160).print(table(TARGETS))
+    row = out.getvalue().splitlines()[1]
+    for part in ("one/small", "chat", "open", "4", "120 ms", "50%", "10", "5 failures in a row (3 s left)"):
+        assert part in row
+    assert row.count("one/small") == 1
+
+
+def test_json_is_what_the_node_said(admin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """For programs, nothing is added or lost."""
+    assert main(["status", "--admin", admin, "--token", "right", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == TARGETS
+
+
+def test_a_refused_token_is_explained(admin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who is turned away learns how to send the token."""
+    assert main(["status", "--admin", f"http://{admin}", "--token", "wrong"]) == 1
+    assert "--token or EDGE_ADMIN_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:1"])
+def test_nobody_there_is_explained(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """When nothing answers, one sentence says what to do; there is no traceback."""
+    assert main(["status", "--admin", address]) == 1
+    error = capsys.readouterr().err
+    assert "start a node with `edge run`" in error
+    assert "Traceback" not in error
