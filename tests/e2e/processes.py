@@ -1,0 +1,66 @@
+"""Which processes is this edge made of, and which of them take connections?  Read from /proc, not asked of edge."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from edge.sim.node import EdgeProcess
+
+_LISTEN = "0A"  # include/net/tcp_states.h
+
+
+def processes(edge: EdgeProcess) -> dict[str, int]:
+    """Return process ids by name: "supervisor", "control", "worker 0" and so on, those that run now."""
+    child = edge._child
+    assert child is not None
+    found = {"supervisor": child.pid}
+    for number in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split():
+        words = _words(int(number))
+        if "edge.app.control" in words:
+            found["control"] = int(number)
+        elif "edge.app.worker" in words:
+            found[f"worker {words[words.index('--index') + 1]}"] = int(number)
+    return found
+
+
+def port_of(url: str) -> int:
+    """Return the port of a URL that names one."""
+    port = urlsplit(url).port
+    assert port is not None
+    return port
+
+
+def listens(pid: int, port: int) -> bool:
+    """Tell whether a process holds a TCP/IPv4 socket that listens on a port."""
+    wanted = {
+        f"socket:[{fields[9]}]"
+        for fields in (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port
+    }
+    try:
+        return any(_target(place) in wanted for place in Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # it has ended
+        return False
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except FileNotFoundError:
+        return []
+
+
+def _target(place: Path) -> str:
+    try:
+        return str(place.readlink())
+    except OSError:  # closed while we looked
+        return ""
+
+
+def kill(pid: int) -> None:
+    """End a process as the kernel's memory killer would."""
+    os.kill(pid, 9)

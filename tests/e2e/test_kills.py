@@ -1,0 +1,218 @@
+"""What does a client notice when something is killed under load?  Nothing, but for what a killed worker was answering.
+
+5,000 requests over 32 connections, and SIGKILL for a target, a worker or control while they run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+import pytest
+from processes import kill, listens, port_of, processes
+
+from edge import clock
+from edge.sim import wire
+from edge.sim.asked import Pace
+from edge.sim.faults import Fault
+from edge.sim.hammer import Answered, Hammer
+from edge.sim.node import EdgeProcess
+from edge.sim.provider import ProviderSpec
+from edge.sim.world import ProviderProcess, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.timeout(60)
+
+COUNT = 5000
+CONNECTIONS = 32
+RATE = 1000.0  # a second: some 20 in flight at this pace, and processor time left for what has to start again
+PACE = Pace(ttft_s=0.02, tps=0.0, tokens=6)
+MESSAGES = [{"role": "user", "content": "hello"}]
+WHOLE = wire.request(msgspec.json.encode({"model": "chat", "messages": MESSAGES}))
+STREAM = wire.request(msgspec.json.encode({"model": "chat", "messages": MESSAGES, "stream": True}))
+REQUESTS_0 = 'edge_worker_requests_total{worker="0"}'
+_TARGET = re.compile(rb"\r\nx-edge-target: ([^\r]+)\r\n")
+
+
+class Witness:
+    """Says whether an answer is right, and remembers who gave it and when."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, str]] = []  # number, target; in the order of the answers
+
+    def verify(self, number: int, answer: Answered) -> str | None:
+        """Accept complete answers only; streams count as complete with their end mark."""
+        if answer.status != 200:
+            return f"status {answer.status}: {answer.body[:300]!r}"
+        if b"Hello" not in answer.body or (b"data: " in answer.body and not answer.body.endswith(b"data: [DONE]\n\n")):
+            return f"incomplete: {answer.body[:300]!r}"
+        target = _TARGET.search(answer.head)
+        self.seen.append((number, target[1].decode() if target else ""))
+        return None
+
+    def who(self, numbers: range) -> set[str]:
+        """Return who answered the requests with these numbers."""
+        return {target for number, target in self.seen if number in numbers}
+
+
+def config(base_urls: dict[str, str], *, tiers: bool) -> dict[str, Any]:
+    """Write edge.yaml: the model ``chat`` over all of these, in one tier or each in its own."""
+    targets = [{"target": f"{name}/m", "tier": 1 + tiers * place} for place, name in enumerate(base_urls)]
+    breaker = {"open": "300ms", "ramp": "500ms"}  # so that the recovery lies within the run
+    return {
+        "providers": {name: {"base_url": url, "probe": "/models"} for name, url in base_urls.items()},
+        "models": {"chat": {"targets": targets, "breaker": breaker}},
+    }
+
+
+def hammer_on(edge: EdgeProcess, witness: Witness, request: bytes | Callable[[int], bytes] = WHOLE) -> Hammer:
+    """Aim the load of every test here."""
+    where = port_of(edge.url)
+    return Hammer(where, request, count=COUNT, connections=CONNECTIONS, verify=witness.verify, rate=RATE)
+
+
+async def settled(edge: EdgeProcess, limit_s: float = 5.0) -> list[dict[str, Any]]:
+    """Wait until nothing is in flight, and return what the admin listener says of the targets.
+
+    Raises:
+        AssertionError: something still is, after ``limit_s``.
+    """
+    began_ns = clock.now_ns()
+    while True:
+        targets = await edge.targets()
+        if targets and sum(target["inflight"] for target in targets) == 0:
+            return targets
+        assert clock.now_ns() - began_ns < limit_s * 1e9, f"still in flight: {targets}"
+        await clock.sleep(0.02)
+
+
+async def until(condition: Callable[[], bool], limit_s: float) -> float:
+    """Wait for a condition, and return the seconds that it took.
+
+    Raises:
+        TimeoutError: it did not come true within ``limit_s``.
+    """
+    began_ns = clock.now_ns()
+    async with asyncio.timeout(limit_s):
+        while not condition():
+            await clock.sleep(0.02)
+    return (clock.now_ns() - began_ns) / 1e9
+
+
+async def metric(edge: EdgeProcess, name: str) -> float:
+    """Read one sample of /metrics by its name and labels."""
+    async with aiohttp.ClientSession() as client, client.get(f"{edge.admin}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
+
+
+@pytest.mark.parametrize(("how", "tiers"), [("SIGKILL", False), ("refuse", True)], ids=["process", "port"])
+async def test_a_target_is_killed_and_revived(how: str, tiers: bool) -> None:
+    """No client sees it, whether the target's process dies or its port closes; revived, it answers again."""
+    witness = Witness()
+    spec = ProviderSpec(name="a", port=free_port(), pace=PACE)
+    async with ProviderProcess("b", pace=PACE) as b, contextlib.AsyncExitStack() as lives:
+        a = await lives.enter_async_context(ProviderProcess(spec))
+        async with EdgeProcess(config({**a.base_urls, **b.base_urls}, tiers=tiers), workers=2) as edge:
+            hammer = hammer_on(edge, witness)
+
+            async def strike() -> None:
+                await hammer.reached(1000)
+                if how == "refuse":
+                    await a.switch("a", Fault(kind="refuse", for_s=1.0))
+                    return
+                assert a._child is not None
+                kill(a._child.pid)
+                await hammer.reached(2000)
+                await lives.enter_async_context(ProviderProcess(spec))
+
+            await asyncio.gather(hammer.run(40), strike())
+            targets = {target["id"]: target for target in await settled(edge)}
+    assert hammer.failures == []
+    assert hammer.right == COUNT
+    failed = sum(count for outcome, count in targets["a/m"]["attempts"].items() if outcome.startswith("fail_"))
+    assert failed >= 5
+    assert targets["a/m"]["trips"] >= 1
+    assert witness.who(range(1600, 1900)) == {"b/m"}
+    assert "a/m" in witness.who(range(4500, 5000))
+
+
+async def test_a_worker_is_killed() -> None:
+    """Only what the dead worker was answering fails; another serves within a second, and nothing stays counted."""
+    witness = Witness()
+    async with (
+        ProviderProcess("a", "b", pace=PACE) as world,
+        EdgeProcess(config(world.base_urls, tiers=False), workers=2) as edge,
+    ):
+        hammer = hammer_on(edge, witness, lambda number: STREAM if number % 2 else WHOLE)
+        before = processes(edge)
+        struck: dict[str, float] = {}
+
+        async def strike() -> None:
+            await hammer.reached(1500)
+            struck["held"] = await metric(edge, 'edge_worker_connections{worker="0"}')
+            struck["at_s"] = clock.now_ns() / 1e9
+            kill(before["worker 0"])
+
+            def replaced() -> bool:
+                pid = processes(edge).get("worker 0", before["worker 0"])
+                return pid != before["worker 0"] and listens(pid, port_of(edge.url))
+
+            struck["replaced_s"] = await until(replaced, 10)
+
+        await asyncio.gather(hammer.run(40), strike())
+        targets = await settled(edge)
+        after = processes(edge)
+        answered = await metric(edge, REQUESTS_0)
+        fresh = Hammer(port_of(edge.url), WHOLE, count=128, connections=32, verify=witness.verify)
+        await fresh.run(20)  # on connections of its own: the kernel gives the new worker its share of them
+        answered = await metric(edge, REQUESTS_0) - answered
+    assert 0 < struck["held"] < CONNECTIONS
+    assert 0 < len(hammer.failures) <= struck["held"]
+    assert len({failure.connection for failure in hammer.failures}) == len(hammer.failures)
+    assert {failure.reason.split()[0] for failure in hammer.failures} <= {"reset", "closed"}
+    assert all(0 <= failure.at_s - struck["at_s"] < 0.5 for failure in hammer.failures)
+    assert hammer.right == COUNT - len(hammer.failures)
+    assert struck["replaced_s"] < 1.0
+    assert {name for name, pid in after.items() if before[name] != pid} == {"worker 0"}
+    assert (fresh.right, fresh.failures) == (128, [])
+    assert 0 < answered < 128
+    assert {target["state"] for target in targets} == {"closed"}
+
+
+async def test_control_is_killed() -> None:
+    """No client notices; control comes back, answers operators, and still knows what was counted before it died."""
+    witness = Witness()
+    async with (
+        ProviderProcess("a", "b", pace=PACE) as world,
+        EdgeProcess(config(world.base_urls, tiers=True), workers=2) as edge,
+    ):
+        hammer = hammer_on(edge, witness, lambda number: STREAM if number % 2 else WHOLE)
+        before = processes(edge)
+        struck: dict[str, float] = {}
+
+        async def strike() -> None:
+            await hammer.reached(1500)
+            kill(before["control"])
+            began_ns = clock.now_ns()
+            assert await edge.targets() == []
+            async with asyncio.timeout(10):
+                while not await edge.targets():
+                    await clock.sleep(0.02)
+            struck["back_s"] = (clock.now_ns() - began_ns) / 1e9
+
+        await asyncio.gather(hammer.run(40), strike())
+        targets = await settled(edge)
+        after = processes(edge)
+    assert hammer.failures == []
+    assert hammer.right == COUNT
+    assert struck["back_s"] < 3.0
+    assert {name for name, pid in after.items() if before[name] != pid} == {"control"}
+    attempts = {target["id"]: target["attempts"] for target in targets}
+    assert (attempts["a/m"], attempts["b/m"]) == ({"ok": COUNT}, {})
