@@ -79,10 +79,11 @@ $(SANITIZED)/.built: $(NATIVE) | $(VENV)/.built
 	@echo "compiling native/ under sanitizers (once per change)"
 	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)/native
 	@cp native/*.pyx native/*.pxd native/*.h native/*.py native/*.pyi $(SANITIZED)/native/
-	@cp setup.py pyproject.toml README.md $(SANITIZED)/ && cp -r edge $(SANITIZED)/
+	@cp setup.py pyproject.toml README.md $(SANITIZED)/
 	@find $(SANITIZED) -name '*.so' -delete
 	@cd $(SANITIZED) && EDGE_SANITIZE=address,undefined $(CURDIR)/$(PY) setup.py --quiet build_ext --inplace
 	@touch $@
 
-sanitize: $(SANITIZED)/.built
+sanitize: dev $(SANITIZED)/.built
+	@rm -rf $(SANITIZED)/edge $(SANITIZED)/tests && cp -r edge tests $(SANITIZED)/
 	@PYTHON=$(CURDIR)/$(PY) SANITIZED=$(CURDIR)/$(SANITIZED) sh deploy/sanitized.sh

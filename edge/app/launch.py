@@ -44,7 +44,10 @@ def recall_launch(fd: int) -> Launch:
     Raises:
         SystemExit: the descriptor holds nothing of the kind; someone else started this process.
     """
-    launch = Keepsake(fd, Launch).recall()
+    try:
+        launch = Keepsake(fd, Launch).recall()
+    except OSError:  # no such descriptor, or none of a file
+        launch = None
     if launch is None:
         raise SystemExit("edge: this process is started by `edge run`, not by hand")
     return launch

@@ -156,7 +156,7 @@ class Supervisor:
             if left and now_ns < self._deadline_ns:
                 return False
             for worker in left:
-                logs.say(logs.WARNING, "the grace is over: killed", process=worker.name)
+                logs.say(logs.WARNING, "the grace is over: killed", child=worker.name)
                 worker.send(signal.SIGKILL)
             self._stage = Stage.ENDING
             self._deadline_ns = now_ns + END_NS
@@ -180,7 +180,7 @@ class Supervisor:
                 child.started_ns = now_ns
                 wait_ns = child.buried(now_ns)
                 logs.say(
-                    logs.ERROR, "cannot start a process", process=child.name, error=str(error), wait_s=wait_ns / _S
+                    logs.ERROR, "cannot start a process", child=child.name, error=str(error), wait_s=wait_ns / _S
                 )
                 continue
             self._selector.register(child.ready_read, selectors.EVENT_READ, child)
@@ -188,7 +188,7 @@ class Supervisor:
                 child.restarts += 1
                 self._count_restarts()
             pid = child.process.pid if child.process is not None else 0
-            logs.say(logs.INFO, "started again" if again else "started", process=child.name, pid=pid)
+            logs.say(logs.INFO, "started again" if again else "started", child=child.name, pid=pid)
 
     def _bury(self, now_ns: int) -> None:
         for child in self._children:
@@ -202,9 +202,9 @@ class Supervisor:
             if child.index >= 0:
                 self._board.clear_worker(child.index)
             if self._stage is not Stage.RUNNING:
-                logs.say(logs.INFO, how_it_ended(status), process=child.name, pid=pid)
+                logs.say(logs.INFO, how_it_ended(status), child=child.name, pid=pid)
                 continue
-            logs.say(logs.ERROR, how_it_ended(status), process=child.name, pid=pid, again_in_s=wait_ns / _S)
+            logs.say(logs.ERROR, how_it_ended(status), child=child.name, pid=pid, again_in_s=wait_ns / _S)
             if child.index >= 0 and not self._ever_served and child.restarts + 1 >= HOPELESS:
                 logs.say(logs.ERROR, "no worker could start; giving up. The reason stands above.")
                 self._failed = True
@@ -216,7 +216,7 @@ class Supervisor:
                 continue
             heartbeat_ns = max(self._board.read_worker(worker.index)["heartbeat_ns"], worker.started_ns)
             if now_ns - heartbeat_ns > HUNG_NS:
-                logs.say(logs.ERROR, "no heartbeat: killed", process=worker.name, for_s=(now_ns - heartbeat_ns) // _S)
+                logs.say(logs.ERROR, "no heartbeat: killed", child=worker.name, for_s=(now_ns - heartbeat_ns) // _S)
                 worker.send(signal.SIGKILL)
 
     def _hear(self, child: Child) -> None:
@@ -230,7 +230,7 @@ class Supervisor:
         child.serves = True
         self._ever_served = self._ever_served or child.index >= 0
         took_ms = (clock.now_ns() - child.started_ns) // 1_000_000
-        logs.say(logs.INFO, "serves", process=child.name, after_ms=took_ms)
+        logs.say(logs.INFO, "serves", child=child.name, after_ms=took_ms)
         if not self._announced and all(each.serves for each in self._children):
             self._announced = True
             self._up()

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Do the native tests pass when every memory access is checked?  Runs tests/native against the sanitized copy.
+#
+# PYTHON is the interpreter, SANITIZED the copy that `make sanitize` built. The interpreter itself is not instrumented,
+# so the sanitizer's library is loaded first, leaks are not judged (Python keeps memory on purpose), and Python's own
+# allocator is bypassed, because it would hide overruns inside its arenas.
+set -eu
+cd "$(dirname "$0")/.."
+library=$("${CC:-gcc}" -print-file-name=libasan.so)
+[ "$library" != libasan.so ] || {
+    echo "the sanitized run needs libasan, which comes with gcc: please install gcc" >&2
+    exit 1
+}
+cd "$SANITIZED"
+export LD_PRELOAD="$library"
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+export PYTHONMALLOC=malloc
+# Bounded: a subset that still drives every kernel, with fewer generated examples than the normal run.
+export HYPOTHESIS_MAX_EXAMPLES=30
+exec timeout 600 "$PYTHON" -m pytest -q -p no:cacheprovider tests/native

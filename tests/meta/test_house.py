@@ -1,0 +1,149 @@
+"""Are the house rules kept?  Lint, types, floors, imports, and the words that we do not use."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+MODULES = sorted(
+    ".".join(source.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for source in (ROOT / "edge").rglob("*.py")
+)
+PYTHON = sorted(path for folder in ("edge", "tests", "bench") for path in (ROOT / folder).rglob("*.py"))
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def run(*command: str | Path) -> str:
+    """Run a tool on the sources; return everything it said, with its status first if that is not 0."""
+    ended = subprocess.run(
+        [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280
+    )
+    said = ended.stdout + ended.stderr
+    return said if ended.returncode == 0 else f"status {ended.returncode}\n{said}"
+
+
+def test_lint() -> None:
+    """Ruff has nothing to say."""
+    said = run(BIN / "ruff", "check", "--output-format", "concise", ".")
+    assert said.strip() == "All checks passed!"
+
+
+def test_format() -> None:
+    """Every file is formatted."""
+    said = run(BIN / "ruff", "format", "--check", ".")
+    assert not said.startswith("status"), said
+
+
+def test_types() -> None:
+    """Mypy, strict, has nothing to say."""
+    said = run(BIN / "mypy")
+    assert said.startswith("Success"), said
+
+
+def test_floors() -> None:
+    """Imports go downward only, siblings never meet, and every module has a floor."""
+    said = run(BIN / "lint-imports", "--no-cache")
+    assert not said.startswith("status"), said
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_module_stands_alone(module: str) -> None:
+    """A module imports in a fresh interpreter, whatever was or was not imported before, without a warning."""
+    said = run(sys.executable, "-W", "error", "-c", f"import {module}")
+    assert said == ""
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings_begin_with_a_question(module: str) -> None:
+    """A module's docstring begins with the question that the module answers."""
+    path = ROOT / Path(*module.split("."))
+    source = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+    match = re.match(r'r?"""(.*?)"""', source.read_text(), re.DOTALL)
+    assert match is not None, source
+    if module not in ("edge", "edge.version"):
+        assert "?" in match[1].partition("\n\n")[0], match[1]
+
+
+# What a worker must not wait for when it replaces a dead one: a web framework, an admin API, a YAML reader.
+HEAVY = ("aiohttp", "yaml", "rich", "edge.admin", "edge.sim", "edge.control.prober")
+
+
+def test_a_worker_imports_only_what_it_needs() -> None:
+    """The time to replace a worker is mostly imports: those that only control needs are not among them."""
+    said = run(
+        sys.executable,
+        "-c",
+        f"import sys, edge.app.worker; print([name for name in {HEAVY!r} if name in sys.modules])",
+    )
+    assert said.strip() == "[]"
+
+
+def test_the_command_line_answers_at_once() -> None:
+    """``edge --help`` imports no part of the house but the command line itself."""
+    code = (
+        "import sys, edge.cli.main as main; main.parser(); "
+        "print([name for name in ('aiohttp', 'native', 'edge.config', 'edge.sim') if name in sys.modules])"
+    )
+    assert run(sys.executable, "-c", code).strip() == "[]"
+
+
+@pytest.mark.parametrize("what", ["edge.app.worker", "edge.cli.main"])
+def test_import_time_budget(what: str) -> None:
+    """Importing takes at most so many times what Python itself takes to start: a ratio, so that slow machines pass."""
+    budget = {"edge.app.worker": 20.0, "edge.cli.main": 6.0}[what]
+    code = (
+        "import subprocess, sys, time\n"
+        "def took(code):\n"
+        "    began = time.perf_counter()\n"
+        "    subprocess.run([sys.executable, '-c', code], check=True)\n"
+        "    return time.perf_counter() - began\n"
+        f"bare = min(took('pass') for _ in range(5)); whole = min(took('import {what}') for _ in range(5))\n"
+        "print(whole / bare)"
+    )
+    assert float(run(sys.executable, "-c", code)) < budget
+
+
+# Names of our own concepts may not contain these; third parties' words (aiohttp's "handler") stand in their own calls.
+FORBIDDEN_FILES = re.compile(r"(^|_)(utils?|helpers?|common|misc|managers?)(_|\.|$)")
+
+
+def test_no_room_for_odds_and_ends() -> None:
+    """No module is called utils, helpers, common, misc or manager."""
+    assert [str(path) for path in PYTHON if FORBIDDEN_FILES.search(path.name)] == []
+
+
+def test_files_are_short() -> None:
+    """A file over 400 lines answers more than one question."""
+    sources = [path for folder in ("edge", "bench") for path in (ROOT / folder).rglob("*.py")]
+    assert [str(path.relative_to(ROOT)) for path in sources if len(path.read_text().splitlines()) > 400] == []
+
+
+UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b|except[^\n]*:\s*\n\s*pass\b")
+
+
+def test_nothing_is_left_for_later() -> None:
+    """No promises in comments, and no exception is swallowed in silence."""
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]!r}"
+        for path in [*PYTHON, *(ROOT / "native").glob("*.p[yx]*")]
+        for match in UNFINISHED.finditer(path.read_text())
+    ]
+    assert found == []
+
+
+def test_every_test_says_what_it_proves() -> None:
+    """A test's docstring is the property it proves."""
+    silent = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name, after in re.findall(r"def (test_\w+)\(.*?\)(?: -> [^:]+)?:\n\s*(.{3})", path.read_text(), re.DOTALL)
+        if not after.startswith(('"""', 'r""'))
+    ]
+    assert silent == []

@@ -1,0 +1,82 @@
+"""Does what we build work where it is installed, away from the sources?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(600)
+
+ROOT = Path(__file__).resolve().parents[2]
+STEMS = sorted(source.stem for source in (ROOT / "native").glob("*.pyx"))
+
+USE = """
+import importlib, pathlib, sys
+import edge, native
+assert "site-packages" in edge.__file__ and "site-packages" in native.__file__, (edge.__file__, native.__file__)
+for stem in sys.argv[1:]:
+    importlib.import_module(f"native.{stem}")
+from edge.native import Board
+board = Board.create(1, 1, 1)
+board.beat(0, 17, 5)
+print(board.read_worker(0)["pid"])
+"""
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a command away from the sources; return what it printed."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "EDGE_"))}
+    ended = subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=environ, capture_output=True, text=True, check=False, timeout=500
+    )
+    assert ended.returncode == 0, f"{command}\n{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from what git knows, so that a file that was not committed is missed here and not by users."""
+    place = tmp_path_factory.mktemp("wheel")
+    source = place / "source"
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    for name in filter(None, tracked):
+        if (ROOT / name).is_file() and name.startswith(("edge/", "native/", "setup.py", "pyproject.toml", "README.md")):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, source / name)
+    # The C that an earlier build made is newer than the sources just copied: Cython need not run again.
+    for made in (ROOT / "native").glob("*.c"):
+        shutil.copy2(made, source / "native" / made.name)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place / "dist", cwd=source)
+    (built,) = (place / "dist").glob("*.whl")
+    return built
+
+
+def test_the_wheel_has_what_it_needs_and_nothing_else(wheel: Path) -> None:
+    """Every extension, every .pxd and .pyi and the marker files are in it; tests and generated C are not."""
+    names = zipfile.ZipFile(wheel).namelist()
+    for stem in STEMS:
+        assert any(name.startswith(f"native/{stem}.") and name.endswith(".so") for name in names), stem
+    for source in (*(ROOT / "native").glob("*.pxd"), *(ROOT / "native").glob("*.pyi")):
+        assert f"native/{source.name}" in names
+    assert {"edge/py.typed", "native/py.typed", "native/board.h"} <= set(names)
+    assert not [name for name in names if name.startswith(("tests", "bench")) or name.endswith(".c")]
+
+
+def test_the_installed_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
+    """In a fresh environment, from another directory, every extension loads, a native call works, and `edge` too."""
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    run(*pip, "install", "--prefer-binary", "-c", ROOT / "constraints.txt", wheel, cwd=tmp_path)
+    assert run(python, "-c", USE, *STEMS, cwd=tmp_path).strip() == "17"
+    version = run(tmp_path / "venv" / "bin" / "edge", "--version", cwd=tmp_path)
+    assert version.startswith("edge ")
+    assert "models" in run(tmp_path / "venv" / "bin" / "edge", "config", "schema", cwd=tmp_path)
