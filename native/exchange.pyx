@@ -608,6 +608,8 @@ cdef class Attempt(ClientEvents):
         cdef Exchange exchange = self.exchange
         for data in exchange.body:
             self.stream.send_data(<bytes>data)
+        if not exchange.received:
+            self.stream.send_data(b"")      # the rest of the body may take its time: the head goes now
         if exchange.body_size > exchange.lane.replay_limit:
             exchange.replayable = False
             exchange.body = None

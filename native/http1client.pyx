@@ -14,6 +14,8 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 # A head that has not ended by then never will.
 cdef Py_ssize_t HEAD_SLACK = 16384
+# A body up to here shares one write with its head: each write is a system call, and a copy is much cheaper.
+cdef Py_ssize_t JOIN_LIMIT = 32768
 # Above this many unsent bytes the client is asked to wait.
 cdef Py_ssize_t WRITE_HIGH = 65536
 # The rest of an answer that nobody wants is read up to here to keep the connection.
@@ -41,6 +43,7 @@ cdef class Http1Client(PooledConnection):
     cdef Head head
     cdef bint alive, busy, in_answer, bodiless, sent, chunked, doubt, write_paused, discarding, feeding, finished
     cdef Py_ssize_t head_bytes, discard_left
+    cdef bytes held                 # the request's head, waiting to share a write with its first bytes
 
     def __init__(self, ConnectionPool home, Py_ssize_t header_bytes, int header_count):
         self.home = home
@@ -191,6 +194,7 @@ cdef class Http1Client(PooledConnection):
         self.discarding = False
         self.sent = False
         self.head = None
+        self.held = None
 
     cdef bint fit(self):
         return self.alive and not self.busy and not self.doubt and not self.transport.is_closing()
@@ -208,20 +212,35 @@ cdef class Http1Client(PooledConnection):
         elif length == UNKNOWN_LENGTH:
             framing = b"transfer-encoding: chunked\r\n"
             self.chunked = True
-        self.transport.write(write_head(line, fields, framing))
+        self.held = write_head(line, fields, framing)
 
     cdef void send_data(self, bytes data):
-        if self.transport is None or not PyBytes_GET_SIZE(data):
+        cdef bytes held = self.held
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        self.held = None
+        if self.transport is None:
+            return
+        if held is not None and (size == 0 or size > JOIN_LIMIT):
+            self.transport.write(held)
+            held = None
+        if size == 0:
             return
         if self.chunked:
-            self.transport.write(frame_chunk(None, data))
+            self.transport.write(frame_chunk(held, data))
         else:
-            self.transport.write(data)
+            self.transport.write(data if held is None else held + data)
 
     cdef void send_end(self, list trailers):
+        cdef bytes held = self.held
         self.sent = True
-        if self.chunked and self.transport is not None:
-            self.transport.write(last_chunk(trailers))
+        self.held = None
+        if self.transport is None:
+            return
+        if self.chunked:
+            end = last_chunk(trailers)
+            self.transport.write(end if held is None else held + end)
+        elif held is not None:
+            self.transport.write(held)
 
     cdef void finish(self, list trailers):
         """The answer is complete. The connection goes back when the read that ended it is used up: what follows in the

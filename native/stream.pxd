@@ -68,7 +68,7 @@ cdef class ClientStream:
     cdef ClientEvents events
     cdef readonly bint reused       # the connection has carried an exchange before
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
-    cdef void send_data(self, bytes data)
+    cdef void send_data(self, bytes data)   # no bytes: a head that waits for its body goes now
     cdef void send_end(self, list trailers)
     cdef void cancel(self)          # nobody wants the rest; the connection is not used again unless the wire can tell
     cdef void discard(self)         # the rest of the answer is of no interest: keep the connection if it is short
