@@ -16,6 +16,8 @@ export LD_PRELOAD="$library"
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc
-# Bounded: a subset that still drives every kernel, with fewer generated examples than the normal run.
-export HYPOTHESIS_MAX_EXAMPLES=30
+"$PYTHON" -c 'import os, sys, native.board as board; sys.exit(not board.__file__.startswith(os.getcwd()))' || {
+    echo "the sanitized run found another build of native/ than its own" >&2
+    exit 1
+}
 exec timeout 600 "$PYTHON" -m pytest -q -p no:cacheprovider tests/native

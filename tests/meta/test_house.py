@@ -147,3 +147,25 @@ def test_every_test_says_what_it_proves() -> None:
         if not after.startswith(('"""', 'r""'))
     ]
     assert silent == []
+
+
+def test_the_life_of_a_request_is_the_code() -> None:
+    """Every step that the document describes is a method of native/exchange.pyx, in the words of the code."""
+    steps = re.findall(r"^## (\w+)$", (ROOT / "docs" / "life-of-a-request.md").read_text(), re.MULTILINE)
+    methods = re.findall(
+        r"^    cdef (?:void |bint )?(\w+)\(self", (ROOT / "native" / "exchange.pyx").read_text(), re.MULTILINE
+    )
+    assert len(steps) > 10
+    assert [step for step in steps if step not in methods] == []
+
+
+def test_links_lead_somewhere() -> None:
+    """A relative link of a document is a file."""
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "native").glob("*.md")]
+    dead = [
+        f"{document.name}: {link}"
+        for document in documents
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+        if not (document.parent / link).exists()
+    ]
+    assert dead == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,10 @@ import pytest
 pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).resolve().parents[2]
-STEMS = sorted(source.stem for source in (ROOT / "native").glob("*.pyx"))
+TRACKED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+    "\0"
+)
+STEMS = sorted(Path(name).stem for name in TRACKED if re.fullmatch(r"native/\w+\.pyx", name))
 
 USE = """
 import importlib, pathlib, sys
@@ -44,10 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel from what git knows, so that a file that was not committed is missed here and not by users."""
     place = tmp_path_factory.mktemp("wheel")
     source = place / "source"
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    for name in filter(None, tracked):
+    for name in filter(None, TRACKED):
         if (ROOT / name).is_file() and name.startswith(("edge/", "native/", "setup.py", "pyproject.toml", "README.md")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
@@ -64,8 +65,7 @@ def test_the_wheel_has_what_it_needs_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for stem in STEMS:
         assert any(name.startswith(f"native/{stem}.") and name.endswith(".so") for name in names), stem
-    for source in (*(ROOT / "native").glob("*.pxd"), *(ROOT / "native").glob("*.pyi")):
-        assert f"native/{source.name}" in names
+    assert {name for name in TRACKED if re.fullmatch(r"native/\w+\.(pxd|pyi)", name)} <= set(names)
     assert {"edge/py.typed", "native/py.typed", "native/board.h"} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "bench")) or name.endswith(".c")]
 
