@@ -1,53 +1,36 @@
-from native.balancer cimport CELL_STREAM, CELL_WHOLE, BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, BASELINE_TAU_MS, Choice, ewma_read
+from native.attempt cimport EVENTS, OVER, RELAYING
+from native.balancer cimport (
+    BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, CELL_STREAM, CELL_WHOLE, Choice, Target,
+)
 from native.board cimport (
-    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED,
-    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, R_2XX, R_BROKEN,
-    R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_REQUESTS, R_RETRIES, R_STREAMS, R_UNAVAILABLE, T_ATTEMPTS,
-    T_RETRIED, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket, load64, store32,
-    store64,
+    CANCELLED, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, RATE_LIMITED,
+    REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_REQUESTS, R_RETRIES,
+    R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket,
+    load64, store32, store64,
 )
-from native.breaker cimport (
-    ADMIT_TRIAL, OPEN, Policy, breaker_report, breaker_return, breaker_slow, circuit_state, circuit_until_ns,
-)
+from native.breaker cimport OPEN, circuit_state, circuit_until_ns
 from native.budget cimport budget_deposit, budget_withdraw
 from native.clock cimport monotonic_ns
-from native.headers cimport plain_path
-from native.peek cimport PEEK_OK, Verdict, peek_answer, peek_request, escape_json, splice, unescape_json
+from native.grpc cimport is_grpc, timeout_ns
+from native.headers cimport field_value, plain_path
+from native.peek cimport PEEK_OK, peek_request, unescape_json
 from native.router cimport (
     DOOR_CHAT, DOOR_COMPLETIONS, DOOR_EMBEDDINGS, DOOR_HEALTH, DOOR_MODELS, DOOR_RESPONSES, DOOR_SERVICE, DOOR_UNKNOWN,
+    Route,
 )
-from native.sse cimport (
-    SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE,
-)
-from native.stream cimport NO_BODY, UNKNOWN_LENGTH
+from native.stream cimport NO_BODY, UNKNOWN_LENGTH, ClientStream, Head, ServerEvents
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from native.board import Outcome
 
-cdef enum Action:           # edge/terms/actions.py
-    RELAY = 0
-    CLIENT = 1
-    FAIL = 2
-    REST = 3
-    OUT = 4
-    MISSING = 5
-
 cdef uint64_t NEVER = <uint64_t>-1
-# A 429 without a hint, and the longest hint believed.
+# A 429 without a hint.
 cdef uint64_t REST_NS = 2_000_000_000
-cdef uint64_t REST_MAX_NS = 300_000_000_000
 # A refused credential or a missing model is a matter for people; it is looked at again this often.
 cdef uint64_t OUT_NS = 60_000_000_000
 # The same target again, when no other is left: first wait, doubled by each attempt, jittered by a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
-# Start events before the first content: more than this is no preamble any more, and is committed.
-cdef Py_ssize_t PREAMBLE_LIMIT = 262144
-# An error's body is read up to here before it is judged.
-cdef Py_ssize_t FAULT_LIMIT = 65536
-# A half-open trial must not cost the one client that makes it a whole deadline: it may take three times what the target
-# used to take, and no less than this.
-cdef uint64_t TRIAL_FLOOR_NS = 2_000_000_000
 
 cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 # What a client says to edge and no provider may hear. Credentials go last, from the target.
@@ -99,12 +82,16 @@ cdef class Alarm(Timer):
             exchange.look(now_ns)
 
 
-cdef class Exchange(ServerEvents):
+cdef class Exchange(ExchangeCore):
+    """A request and its answer, with every attempt in between."""
+
     # --- admission and routing ---------------------------------------------------------------------------------------
     cdef admit(self):
         cdef LaneCore lane = self.lane
         cdef Head head = self.head
         cdef Route route = None
+        self.key = -1
+        self.grpc = head.version == 20 and is_grpc(head.content_type)
         self.door = lane.router.door(head.path)
         if lane.router.hosts and (self.door == DOOR_UNKNOWN or head.host in lane.router.hosts):
             route = lane.router.service(head.host, head.path)
@@ -122,7 +109,13 @@ cdef class Exchange(ServerEvents):
                 return
             status, fields, content = lane.local(self.door, head.method, head.path, lane.router.snapshot)
             self.answer(status, list(fields), content)
-        elif head.method != b"POST":
+        else:
+            self.admit_model()
+
+    cdef admit_model(self):
+        cdef LaneCore lane = self.lane
+        cdef Head head = self.head
+        if head.method != b"POST":
             self.refuse("method", head.method.decode("latin-1"), [(b"allow", b"POST")])
         elif head.length == NO_BODY:
             self.refuse("body_missing", "", None)
@@ -135,6 +128,7 @@ cdef class Exchange(ServerEvents):
 
     cdef void on_request_data(self, bytes data):
         cdef Attempt attempt = self.attempt
+        cdef ClientStream upstream
         if self.over:
             return
         self.body_size += PyBytes_GET_SIZE(data)
@@ -145,32 +139,36 @@ cdef class Exchange(ServerEvents):
             else:
                 self.body.append(data)
             return
-        if attempt is not None and attempt.sent:
-            if self.replayable:
-                if self.body_size > self.lane.replay_limit:
-                    self.replayable = False
-                    self.body = None
-                else:
-                    self.body.append(data)
-            if attempt.stream is not None:
-                attempt.stream.send_data(data)
-        else:
+        if attempt is None or not attempt.sent:
             self.body.append(data)
             if self.body_size > self.lane.replay_limit:
                 self.stream.pause()
+            return
+        if self.replayable:
+            if self.body_size > self.lane.replay_limit:
+                self.replayable = False
+                self.body = None
+            else:
+                self.body.append(data)
+        upstream = attempt.stream
+        if upstream is not None:
+            upstream.send_data(data)
 
     cdef void on_request_end(self, list trailers):
+        cdef Attempt attempt = self.attempt
+        cdef ClientStream upstream
         if self.over or self.received:
             return
         self.received = True
-        if self.door == DOOR_SERVICE:
-            if self.attempt is not None and self.attempt.sent:
-                self.attempt.asked()
-                if self.attempt.stream is not None:
-                    self.attempt.stream.send_end(trailers)
-                self.ring(self.attempt.asked_ns)
-        else:
+        if self.door != DOOR_SERVICE:
             self.route_model()
+        elif attempt is not None and attempt.sent:
+            attempt.asked()
+            upstream = attempt.stream
+            if upstream is not None:
+                upstream.send_end(trailers)
+            if not self.over:
+                self.ring(attempt.asked_ns)
 
     cdef route_model(self):
         """Read what the body asks for, without parsing it, and find the pool that can answer."""
@@ -194,7 +192,7 @@ cdef class Exchange(ServerEvents):
         self.wildcard = lane.router.wildcard_model(name)
         self.cell = CELL_STREAM if self.peek.stream == 1 else CELL_WHOLE
         self.fields = [pair for pair in self.head.fields if pair[0] not in WITHHELD]
-        self.start()
+        self.begin()
 
     cdef route_service(self):
         cdef Head head = self.head
@@ -211,18 +209,25 @@ cdef class Exchange(ServerEvents):
         for name, value in head.fields:
             if name == b"x-forwarded-for":
                 address = value + b", " + address
+            elif name == b"grpc-timeout" and self.grpc:
+                timeout = timeout_ns(value)
+                if timeout < 0:
+                    self.refuse("grpc_timeout", value.decode("latin-1"), None)
+                    return
+                self.bounded = True
+                self.total_ns = self.began_ns + timeout
             elif name != b"x-forwarded-proto" and name != b"x-forwarded-host":
                 self.fields.append((name, value))
         self.fields.append((b"x-forwarded-for", address))
         self.fields.append((b"x-forwarded-proto", self.stream.scheme.encode()))
         if head.authority is not None:
             self.fields.append((b"x-forwarded-host", head.authority))
-        self.fields.append((b"via", b"1.1 edge" if head.version == 11 else b"1.0 edge"))
+        self.fields.append((b"via", b"2 edge" if head.version == 20 else b"1.1 edge" if head.version == 11 else b"1.0 edge"))
         if head.expects:
             self.fields.append((b"expect", b"100-continue"))
-        self.start()
+        self.begin()
 
-    def start(self):
+    cdef begin(self):
         """The route is known: from here on the exchange counts, and its deadlines run."""
         cdef RouteRec* rec = self.route.rec
         cdef LaneCore lane = self.lane
@@ -235,7 +240,10 @@ cdef class Exchange(ServerEvents):
         lane.active += 1
         lane.wake()
         budget_deposit(rec, self.began_ns, self.route.budget)
-        self.total_ns = self.began_ns + self.route.total_ns
+        if self.route.total_ns and (not self.bounded or self.began_ns + self.route.total_ns < self.total_ns):
+            self.total_ns = self.began_ns + self.route.total_ns
+        elif not self.bounded:
+            self.total_ns = NEVER
         self.quiet_ns = self.began_ns
         self.alarm = Alarm.__new__(Alarm)
         self.alarm.exchange = self
@@ -260,7 +268,7 @@ cdef class Exchange(ServerEvents):
             self.unavailable()
             return
         if self.attempts == 0:
-            self._explain(choice.index, now)
+            self.explain(choice.index, now)
         self.tried |= (<uint64_t>1) << choice.index
         self.attempts += 1
         attempt = Attempt.__new__(Attempt)
@@ -276,7 +284,7 @@ cdef class Exchange(ServerEvents):
         if not self.over and self.attempt is attempt:
             self.ring(now)
 
-    def _explain(self, int chosen, uint64_t now):
+    cdef explain(self, int chosen, uint64_t now):
         """Why is it not the best tier that answers?  Empty when it is."""
         cdef int i
         cdef int code
@@ -286,15 +294,24 @@ cdef class Exchange(ServerEvents):
                 self.reason = f"{self.route.pool.target_at(i).id}: {self.lane.reply.barred(code)}"
                 return
 
-    cdef bint repeatable(self, Attempt attempt, uint64_t now):
+    cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now):
         """Before the commit point, within attempts and time, and only what may be sent twice."""
         if self.committed or self.attempts >= self.route.attempts or now >= self.total_ns:
             return False
-        return self.door != DOOR_SERVICE or not attempt.sent or (self.replayable and self.head.method in IDEMPOTENT)
+        if self.door != DOOR_SERVICE or not attempt.sent:
+            return True
+        if not self.replayable:
+            return False
+        if self.grpc:
+            # the transport failed or the server says UNAVAILABLE; and it did not forbid the retry (A6)
+            return attempt.pushback != -1 and (
+                outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS
+            )
+        return attempt.refused or self.head.method in IDEMPOTENT
 
     cdef bint may_retry(self, Attempt attempt, int outcome, uint64_t now):
         """Repeatable, and within the retry budget."""
-        if not self.repeatable(attempt, now):
+        if not self.repeatable(attempt, outcome, now):
             return False
         # Leaving a target whose circuit is open moves load, it does not add any; everything else spends the budget.
         if circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN and self.route.pool.size > 1:
@@ -335,11 +352,14 @@ cdef class Exchange(ServerEvents):
             return
         add64(&self.route.rec.count[<int>R_RETRIES], 1)
         add64(&rec.count[<int>T_RETRIED], 1)
-        if self.route.pool.size > 1 and self._another(now):
+        if attempt.pushback > 0:
+            self.resume_ns = now + <uint64_t>attempt.pushback * 1_000_000
+        elif self.route.pool.size > 1 and self.another(now):
             self.choose()
             return
+        else:
+            self.resume_ns = now + (BACKOFF_NS << (self.attempts - 1)) * (50 + self.lane.random() % 101) // 100
         self.climbing = True
-        self.resume_ns = now + (BACKOFF_NS << (self.attempts - 1)) * (50 + self.lane.random() % 101) // 100
         self.ring(now)
 
     def _offered(self, Attempt attempt):
@@ -347,7 +367,7 @@ cdef class Exchange(ServerEvents):
         offered = attempt.target.plan.capabilities
         return not offered or CAPABILITIES.get(self.door) in offered
 
-    def _another(self, uint64_t now):
+    cdef bint another(self, uint64_t now):
         """Is there a usable target that this exchange has not tried?"""
         cdef int i
         for i in range(self.route.pool.size):
@@ -373,6 +393,7 @@ cdef class Exchange(ServerEvents):
     cdef commit(self, Attempt attempt, int64_t length):
         """The first byte of a real answer: after this nothing is retried."""
         cdef Head head = attempt.head
+        cdef ServerStream stream = self.stream
         cdef list fields
         self.committed = True
         attempt.phase = RELAYING
@@ -382,31 +403,51 @@ cdef class Exchange(ServerEvents):
             else:
                 fields = [pair for pair in head.fields if pair[0] not in ANSWER_WITHHELD]
             fields.extend(self.trace_fields(attempt))
-            self.stream.send_head(head.status, fields, length)
-        if self.stream is not None and self.stream.congested():
+            stream.send_head(head.status, fields, length)
+        if stream.congested():
             self.on_client_congested()
 
-    cdef finish(self, Attempt attempt):
+    cdef relay(self, bytes data):
+        cdef ServerStream stream = self.stream
+        if stream is not None:
+            stream.send_data(data)
+
+    cdef finish(self, Attempt attempt, list trailers):
         """The answer is complete and sent."""
+        cdef ServerStream stream = self.stream
         cdef int status = attempt.head.status
         attempt.leave()
         self.attempt = None
         if self.attempts > 1 or self.reason is not None:
             add64(&self.route.rec.count[<int>R_FAILOVERS], 1)
-        stream = self.stream
         self.close(status)
-        (<ServerStream>stream).send_end(None)
+        stream.send_end(trailers)
+
+    cdef answer_fault(self, Attempt attempt, int status, bytes content):
+        """The caller's own fault, in the provider's words."""
+        if self.early:
+            self.answer_problem((status, [], content))
+            return
+        self.commit(attempt, PyBytes_GET_SIZE(content))
+        self.relay(content)
+        self.finish(attempt, None)
 
     cdef broken(self, Attempt attempt, int outcome, str detail):
         """Something went wrong after the commit point: an honest end, never a clean-looking one."""
         cdef ServerStream stream = self.stream
+        cdef list trailers = None
         add64(&self.route.rec.count[<int>R_BROKEN], 1)
-        if attempt.mode == EVENTS and outcome != <int>FAIL_INBAND:
+        if self.grpc:
+            trailers = self.lane.reply.broken_call(outcome == <int>DEADLINE, detail, attempt.target.id)
+        elif attempt.mode == EVENTS and outcome != <int>FAIL_INBAND:
             stream.send_data(self.lane.reply.event("broken", detail, attempt.target.id, self.identity.decode()))
         attempt.leave()
         self.attempt = None
         self.close(0)
-        stream.cut()
+        if trailers is not None:
+            stream.send_end(trailers)
+        else:
+            stream.cut()
 
     cdef unavailable(self):
         """Nothing usable is left: say which targets were tried or rest, why, and until when."""
@@ -429,28 +470,32 @@ cdef class Exchange(ServerEvents):
                 self.lane.reply.unavailable(self.route.name, self.trail, states, wait, self.door == DOOR_SERVICE)
             )
 
-    def answer_problem(self, problem):
+    cdef answer_problem(self, tuple problem):
         """Send one of our own errors: as an answer, or as an event where the head is out already."""
         cdef ServerStream stream = self.stream
-        status, fields, content = problem
+        cdef list fields = <list>problem[1]
         if self.early:
-            stream.send_data(self.lane.reply.as_event(content))
-            self.close(status)
+            stream.send_data(self.lane.reply.as_event(problem[2]))
+            self.close(problem[0])
             stream.cut()
             return
         if self.identity is not None:
             fields = [*fields, (b"x-edge-request-id", self.identity), (b"x-edge-region", self.lane.region)]
             fields.append((b"x-edge-attempts", b"%d" % self.attempts))
-        self.answer(status, fields, content)
+        self.answer(problem[0], fields, problem[2])
 
-    def answer(self, int status, list fields, bytes content):
+    cdef answer(self, int status, list fields, bytes content):
         """Send a whole answer of our own. Where the request has not come whole, it is the connection's last."""
         cdef ServerStream stream = self.stream
         if not self.received and self.head.length != NO_BODY:
             stream.ends = True
         self.close(status)
-        stream.send_head(status, fields, len(content))
-        stream.send_data(content)
+        if self.grpc:
+            # gRPC tells of errors in a trailers-only answer
+            stream.send_head(200, self.lane.reply.call_fields(status, fields, content), NO_BODY)
+        else:
+            stream.send_head(status, fields, PyBytes_GET_SIZE(content))
+            stream.send_data(content)
         stream.send_end(None)
 
     cdef refuse(self, str kind, str detail, list extra):
@@ -473,15 +518,19 @@ cdef class Exchange(ServerEvents):
         self.close(-1)
 
     cdef void on_client_congested(self):
-        if self.attempt is not None and self.committed and self.attempt.stream is not None:
-            self.attempt.paused = True
-            self.attempt.stream.pause()
+        cdef Attempt attempt = self.attempt
+        cdef ClientStream upstream = None if attempt is None else attempt.stream
+        if upstream is not None and self.committed:
+            attempt.paused = True
+            upstream.pause()
 
     cdef void on_client_drained(self):
-        if self.attempt is not None and self.attempt.paused and self.attempt.stream is not None:
-            self.attempt.paused = False
-            self.attempt.last_ns = monotonic_ns()
-            self.attempt.stream.resume()
+        cdef Attempt attempt = self.attempt
+        cdef ClientStream upstream = None if attempt is None else attempt.stream
+        if upstream is not None and attempt.paused:
+            attempt.paused = False
+            attempt.last_ns = monotonic_ns()
+            upstream.resume()
 
     # --- settle ------------------------------------------------------------------------------------------------------
     cdef close(self, int status):
@@ -545,7 +594,7 @@ cdef class Exchange(ServerEvents):
             self.comfort(now)
         self.ring(now)
 
-    def comfort(self, uint64_t now):
+    cdef comfort(self, uint64_t now):
         """Nothing has come for a while: keep the client's connection alive without committing to an answer."""
         if not self.early:
             self.early = True
@@ -556,429 +605,3 @@ cdef class Exchange(ServerEvents):
         self.stream.send_data(COMMENT)
         self.quiet_ns = now
         add64(&self.route.rec.count[<int>R_KEEPALIVES], 1)
-
-
-cdef class Attempt(ClientEvents):
-    # --- upstream ----------------------------------------------------------------------------------------------------
-    cdef begin(self):
-        cdef Exchange exchange = self.exchange
-        self.phase = CONNECTING
-        self.counted = True
-        add32(&self.target.rec.inflight[exchange.lane.worker], 1)
-        add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
-        if self.pool.acquire(self) < 0:
-            exchange.failed(self, CANCELLED, "every connection to it is in use", 0)
-
-    cdef void on_connection(self, ClientStream stream):
-        cdef Exchange exchange = self.exchange
-        cdef Head head
-        cdef Peek* peek
-        cdef bytes model
-        cdef bytes body
-        cdef list fields
-        self.stream = stream
-        if self.phase == OVER:
-            stream.cancel()
-            return
-        self.phase = ASKING
-        self.sent = True
-        head = exchange.head
-        fields = exchange.fields + self.pool.fields if self.pool.fields else exchange.fields
-        if exchange.door == DOOR_SERVICE:
-            stream.send_request(
-                head.method, self.pool.base_path + head.target if self.pool.base_path else head.target,
-                head.authority if head.authority is not None else self.pool.authority, fields, head.length,
-            )
-            self.push_body()
-            return
-        peek = &exchange.peek
-        body = exchange.content
-        model = exchange.wildcard if exchange.wildcard is not None else self.pool.model
-        body = splice(body, peek.model_start, peek.model_end, escape_json(model))
-        # /v1/chat/completions -> {base_path}/chat/completions
-        stream.send_request(
-            b"POST", self.pool.base_path + head.target[3:], self.pool.authority, fields, PyBytes_GET_SIZE(body)
-        )
-        stream.send_data(body)
-        self.asked()
-        stream.send_end(None)
-
-    cdef push_body(self):
-        """Send what has come of a service's request so far; the rest follows as it comes."""
-        cdef Exchange exchange = self.exchange
-        for data in exchange.body:
-            self.stream.send_data(<bytes>data)
-        if not exchange.received:
-            self.stream.send_data(b"")      # the rest of the body may take its time: the head goes now
-        if exchange.body_size > exchange.lane.replay_limit:
-            exchange.replayable = False
-            exchange.body = None
-        if exchange.received:
-            self.asked()
-            self.stream.send_end(None)
-        elif self.stream.congested():
-            exchange.stream.pause()
-        else:
-            exchange.stream.resume()
-
-    cdef asked(self):
-        """The request is sent whole: from now on the target owes an answer."""
-        self.body_done = True
-        self.asked_ns = monotonic_ns()
-
-    cdef void on_upstream_congested(self):
-        if self.exchange is not None and not self.body_done and self.exchange.stream is not None:
-            self.exchange.stream.pause()
-
-    cdef void on_upstream_drained(self):
-        if self.exchange is not None and not self.body_done and self.exchange.stream is not None:
-            self.exchange.stream.resume()
-
-    cdef void on_interim(self, int status):
-        if self.phase == ASKING and status == 100 and self.exchange.door == DOOR_SERVICE and self.exchange.head.expects:
-            self.exchange.stream.send_interim(100)
-
-    cdef void on_head(self, Head head):
-        cdef Exchange exchange = self.exchange
-        cdef uint64_t now = monotonic_ns()
-        cdef int action
-        if self.phase != ASKING:
-            return
-        self.phase = ANSWERING
-        self.head = head
-        self.head_ns = now
-        self.last_ns = now
-        self.held = []
-        action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[head.status]
-        if exchange.door == DOOR_SERVICE:
-            if action == FAIL:
-                if exchange.repeatable(self, now) and exchange._another(now):
-                    exchange.failed(self, FAIL_STATUS, f"status {head.status}", 0)
-                    return
-                self.settle(FAIL_STATUS, now)
-            self.mode = RAW
-            self.content_ns = now
-            exchange.commit(self, head.length)
-        elif action != RELAY:
-            self.mode = FAULT
-            if head.length == NO_BODY:
-                return
-            if action != CLIENT and not self._hinted(head.status):
-                self.answer_fault()
-        elif head.content_encoding is not None and head.content_encoding != b"identity":
-            # what cannot be read cannot be checked: relayed as it comes
-            if exchange.early:
-                exchange.failed(self, FAIL_MALFORMED, "a compressed answer where a stream had begun", 0)
-                return
-            self.mode = RAW
-            self.content_ns = now
-            exchange.commit(self, head.length)
-        elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
-            self.mode = EVENTS
-            self.scanner = Scanner()
-            exchange.ring(now)
-        else:
-            self.mode = HOLD
-
-    def _hinted(self, int status):
-        for hint in self.pool.hints:
-            if hint[0] == status:
-                return True
-        return False
-
-    cdef void on_data(self, bytes data):
-        cdef Exchange exchange = self.exchange
-        if self.phase == OVER:
-            return
-        self.last_ns = monotonic_ns()
-        if self.mode == RAW:
-            exchange.stream.send_data(data)
-            return
-        if self.mode == EVENTS:
-            self.answer_events(data)
-            return
-        self.held.append(data)
-        self.held_size += PyBytes_GET_SIZE(data)
-        if self.mode == FAULT:
-            if self.held_size > FAULT_LIMIT:
-                self.answer_fault()
-        elif self.held_size > exchange.lane.answer_limit and not exchange.early:
-            # larger than edge holds: it goes on unchecked rather than not at all
-            self.mode = RAW
-            self.content_ns = self.last_ns
-            exchange.commit(self, self.head.length)
-            for part in self.held:
-                exchange.stream.send_data(<bytes>part)
-            self.held = None
-
-    cdef answer_events(self, bytes data):
-        cdef Exchange exchange = self.exchange
-        cdef Scanner scanner = self.scanner
-        cdef bytes whole = scanner.feed(data)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(whole)
-        if exchange.committed:
-            if scanner.fresh & <int>SAID_ERROR:
-                self._pass_error(whole, scanner.error_end)
-            elif whole:
-                exchange.stream.send_data(whole)
-            return
-        if whole:
-            self.held.append(whole)
-            self.held_size += PyBytes_GET_SIZE(whole)
-        if scanner.said & <int>SAID_ERROR_FIRST:
-            exchange.failed(self, FAIL_INBAND, "an error event before any content", 0)
-            return
-        if scanner.said & <int>SAID_GARBAGE and not scanner.said & <int>SAID_CONTENT:
-            exchange.failed(self, FAIL_MALFORMED, "an event stream whose data is not JSON", 0)
-            return
-        if scanner.said & (<int>SAID_CONTENT | <int>SAID_DONE | <int>SAID_FINISH) or self.held_size > PREAMBLE_LIMIT:
-            self.content_ns = self.last_ns
-            self._proven(self.last_ns)
-            exchange.commit(self, UNKNOWN_LENGTH)
-            whole = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
-            self.held = None
-            if scanner.fresh & <int>SAID_ERROR:
-                self._pass_error(whole, self.held_size - size + scanner.error_end)
-                return
-            exchange.stream.send_data(whole)
-            exchange.ring(self.last_ns)
-
-    def _pass_error(self, bytes whole, Py_ssize_t end):
-        """The upstream says in its stream that it failed: its words go on up to there, nothing after them does."""
-        cdef Exchange exchange = self.exchange
-        exchange.stream.send_data(whole[:end] if end >= 0 else whole)
-        exchange.failed(self, FAIL_INBAND, "an error event in the middle of the stream", 0)
-
-    def _proven(self, uint64_t now):
-        """First content: the half-open trial has succeeded, whatever the length of the rest."""
-        if self.admit == <int>ADMIT_TRIAL:
-            breaker_report(
-                self.target.rec, &self.exchange.route.pool.policy, now, self.generation, False, True, -1, 0,
-                self.exchange.lane.random(),
-            )
-            self.admit = 1
-
-    cdef answer_fault(self):
-        """An error status with its body (or the first part of it): whose fault is it?"""
-        cdef Exchange exchange = self.exchange
-        cdef int status = self.head.status
-        cdef int action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[status]
-        cdef bytes content = b"".join(self.held)
-        cdef uint64_t rest_ns = 0
-        for hint in self.pool.hints:
-            if hint[0] == status and hint[1] in content:
-                action = hint[2]
-                break
-        if action == CLIENT:
-            self.content_ns = self.head_ns
-            self.settle(CLIENT_FAULT, monotonic_ns())
-            if exchange.early:
-                exchange.answer_problem((status, [], content))
-                return
-            exchange.commit(self, PyBytes_GET_SIZE(content))
-            exchange.stream.send_data(content)
-            exchange.finish(self)
-            return
-        if action == REST or action == FAIL:
-            seconds = exchange.lane.rest(self.head.fields)
-            if seconds is not None:
-                rest_ns = min(<uint64_t>(max(seconds, 0.0) * 1e9), REST_MAX_NS)
-        if action == REST:
-            exchange.failed(self, RATE_LIMITED, f"status {status}", rest_ns)
-        elif action == OUT:
-            exchange.failed(self, REFUSED_CREDENTIAL, f"status {status}", 0)
-        elif action == MISSING:
-            exchange.failed(self, MISCONFIGURED, f"status {status}", 0)
-        else:
-            exchange.failed(self, FAIL_STATUS, f"status {status}", rest_ns)
-
-    cdef void on_end(self, list trailers):
-        cdef Exchange exchange = self.exchange
-        cdef bytes content
-        cdef bytes rest
-        cdef Verdict verdict
-        cdef uint64_t now
-        if self.phase == OVER:
-            return
-        self.stream = None
-        now = monotonic_ns()
-        if self.mode == RAW:
-            self.settle(OK, now)
-            exchange.finish(self)
-        elif self.mode == FAULT:
-            self.answer_fault()
-        elif self.mode == EVENTS:
-            if not exchange.committed:
-                exchange.failed(self, FAIL_TRUNCATED, "the stream ended before any content", 0)
-            elif not self.scanner.said & (<int>SAID_DONE | <int>SAID_FINISH):
-                exchange.failed(self, FAIL_TRUNCATED, "the stream ended before it was complete", 0)
-            else:
-                rest = self.scanner.rest()
-                if rest:
-                    exchange.stream.send_data(rest)
-                self.settle(OK, now)
-                exchange.finish(self)
-        else:
-            content = b"".join(self.held)
-            peek_answer(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
-            if not verdict.valid or not verdict.is_object:
-                exchange.failed(self, FAIL_MALFORMED, "an answer that is not a JSON object", 0)
-            elif verdict.has_error:
-                exchange.failed(self, FAIL_INBAND, "an error under a success status", 0)
-            elif exchange.early:
-                exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
-            else:
-                self.content_ns = self.head_ns
-                self.settle(OK, now)
-                exchange.commit(self, PyBytes_GET_SIZE(content))
-                exchange.stream.send_data(content)
-                exchange.finish(self)
-
-    cdef void on_failed(self, int outcome, str detail):
-        if self.phase == OVER:
-            return
-        self.stream = None
-        if (
-            outcome == <int>FAIL_TRUNCATED and self.mode == EVENTS and self.exchange.committed
-            and self.scanner.said & <int>SAID_DONE
-        ):
-            # everything was said; only the framing's end is missing, and that was for us
-            self.settle(OK, monotonic_ns())
-            self.exchange.finish(self)
-            return
-        self.exchange.failed(self, outcome, detail, 0)
-
-    # --- settle ------------------------------------------------------------------------------------------------------
-    cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=0):
-        """Exactly once per attempt: what the target is to be remembered for."""
-        cdef Exchange exchange = self.exchange
-        cdef TargetRec* rec = self.target.rec
-        cdef const Policy* policy = &exchange.route.pool.policy
-        cdef bint trial = self.admit == <int>ADMIT_TRIAL
-        cdef uint64_t took
-        cdef uint64_t us
-        if self.settled:
-            return
-        self.settled = True
-        add64(&rec.count[outcome], 1)
-        if outcome == <int>CANCELLED or outcome == <int>CLIENT_FAULT:
-            if trial:
-                if outcome == <int>CLIENT_FAULT:
-                    self._proven(now)       # it answered, and rightly
-                else:
-                    breaker_return(rec, now, self.generation)
-            return
-        if outcome == <int>OK:
-            # an answer may begin before an upload is whole: then it is measured from the start
-            us = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.began_ns
-            took = self.content_ns - us
-            self.target.observe(exchange.cell, now, took, False)
-            us = took // 1000
-            add64(&rec.first_hist[hist_bucket(us)], 1)
-            add64(&rec.first_sum_us, us)
-            add64(&exchange.route.rec.first_hist[hist_bucket((self.content_ns - exchange.began_ns) // 1000)], 1)
-            add64(&exchange.route.rec.first_sum_us, (self.content_ns - exchange.began_ns) // 1000)
-            us = (now - self.began_ns) // 1000
-            add64(&rec.total_hist[hist_bucket(us)], 1)
-            add64(&rec.total_sum_us, us)
-            if took > policy.slow_after_ns:
-                self._note_slow(now)
-            breaker_report(rec, policy, now, self.generation, False, trial, -1, 0, exchange.lane.random())
-            return
-        self.target.observe(exchange.cell, now, now - self.began_ns, True)
-        if outcome == <int>DEADLINE:
-            self._note_slow(now)
-            if trial:
-                breaker_return(rec, now, self.generation)
-        elif outcome == <int>RATE_LIMITED or outcome == <int>REFUSED_CREDENTIAL or outcome == <int>MISCONFIGURED:
-            if trial:
-                breaker_report(rec, policy, now, self.generation, True, True, -1, rest_ns, exchange.lane.random())
-        else:
-            breaker_report(rec, policy, now, self.generation, True, trial, -1, rest_ns, exchange.lane.random())
-
-    def _note_slow(self, uint64_t now):
-        if self.slow:
-            return
-        self.slow = True
-        breaker_slow(
-            self.target.rec, &self.exchange.route.pool.policy, now, self.generation,
-            self.admit == <int>ADMIT_TRIAL, self.exchange.lane.random(),
-        )
-
-    cdef leave(self):
-        """The attempt is over: its place is free, and what still runs upstream is stopped."""
-        cdef ClientStream stream = self.stream
-        if self.phase == OVER:
-            return
-        if self.phase == CONNECTING:
-            self.pool.forget(self)
-        if self.counted:
-            self.counted = False
-            add32(&self.target.rec.inflight[self.exchange.lane.worker], -1)
-        self.stream = None
-        if stream is not None:
-            if self.phase == ANSWERING and self.mode == FAULT:
-                stream.discard()
-            else:
-                stream.cancel()
-        self.phase = OVER
-        self.held = None
-
-    # --- deadlines ---------------------------------------------------------------------------------------------------
-    cdef uint64_t next_deadline(self) noexcept:
-        cdef Route route = self.exchange.route
-        cdef uint64_t when = NEVER
-        cdef uint64_t other
-        if self.phase == CONNECTING:
-            when = self.began_ns + route.connect_ns
-        elif self.phase == ASKING:
-            if self.body_done:
-                when = self.asked_ns + self.patience(route.first_byte_ns)
-        elif self.phase == ANSWERING:
-            if self.mode == EVENTS:
-                when = self.began_ns + self.patience(route.first_token_ns)
-            else:
-                when = self.last_ns + route.between_tokens_ns
-        elif self.phase == RELAYING:
-            when = self.last_ns + route.between_tokens_ns
-        if not self.slow and not self.content_ns and self.body_done:
-            other = self.asked_ns + self.exchange.route.pool.policy.slow_after_ns
-            if other < when:
-                when = other
-        return when
-
-    cdef uint64_t patience(self, uint64_t deadline_ns) noexcept:
-        """A trial gets three times what the target used to need, not the whole deadline of the client that makes it."""
-        cdef double usual
-        cdef uint64_t limit
-        if self.admit != <int>ADMIT_TRIAL or self.exchange.route.pool.size < 2:
-            return deadline_ns
-        usual = ewma_read(&self.target.rec.baseline[self.exchange.cell], self.began_ns, <uint64_t>BASELINE_TAU_MS * 1000000)
-        limit = <uint64_t>(usual * 3e6)
-        if limit < TRIAL_FLOOR_NS:
-            limit = TRIAL_FLOOR_NS
-        return limit if limit < deadline_ns else deadline_ns
-
-    cdef bint overdue(self, uint64_t now):
-        """Judge the attempt against its deadlines; True when it has been ended."""
-        cdef Exchange exchange = self.exchange
-        cdef Route route = exchange.route
-        if self.phase == CONNECTING:
-            if now >= self.began_ns + route.connect_ns:
-                exchange.failed(self, FAIL_CONNECT, "no connection within the connect deadline", 0)
-                return True
-        elif self.phase == ASKING:
-            if self.body_done and now >= self.asked_ns + self.patience(route.first_byte_ns):
-                exchange.failed(self, FAIL_FIRST_BYTE, "no answer within the first-byte deadline", 0)
-                return True
-        elif self.phase == ANSWERING and self.mode == EVENTS:
-            if now >= self.began_ns + self.patience(route.first_token_ns):
-                exchange.failed(self, FAIL_FIRST_TOKEN, "no content within the first-token deadline", 0)
-                return True
-        elif self.phase == ANSWERING or self.phase == RELAYING:
-            if not self.paused and now >= self.last_ns + route.between_tokens_ns:
-                exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)
-                return True
-        if not self.slow and not self.content_ns and self.body_done and now >= self.asked_ns + route.pool.policy.slow_after_ns:
-            self._note_slow(now)
-        return False

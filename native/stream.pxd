@@ -67,6 +67,7 @@ cdef class ClientEvents:
 cdef class ClientStream:
     cdef ClientEvents events
     cdef readonly bint reused       # the connection has carried an exchange before
+    cdef readonly bint refused      # the upstream says that it has not begun this request (REFUSED_STREAM, GOAWAY)
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
     cdef void send_data(self, bytes data)   # no bytes: a head that waits for its body goes now
     cdef void send_end(self, list trailers)

@@ -57,6 +57,8 @@ class ClientStream:
 
     @property
     def reused(self) -> bool: ...
+    @property
+    def refused(self) -> bool: ...
 
 class Acceptor:
     # What a server connection needs from the lane it belongs to.

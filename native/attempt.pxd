@@ -1,0 +1,84 @@
+"""How does one try at one target go?  From the connection to the last byte of the answer, and what it is remembered for.
+
+An attempt hears the upstream and tells its exchange; the exchange decides. ``ExchangeCore`` is what an attempt may ask of
+it."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from native.balancer cimport Target
+from native.lane cimport LaneCore
+from native.peek cimport Peek
+from native.pool cimport ConnectionPool
+from native.router cimport Route
+from native.sse cimport Scanner
+from native.stream cimport ClientEvents, ClientStream, Head, ServerEvents, ServerStream
+
+cdef enum Phase:
+    CONNECTING = 0
+    ASKING = 1              # the request is on its way, no answer yet
+    ANSWERING = 2           # the head has come, nothing is committed
+    RELAYING = 3            # committed
+    OVER = 4
+
+cdef enum Mode:             # what is done with an answer's body
+    HOLD = 0                # whole, checked, then sent
+    EVENTS = 1              # server-sent events: held until the first content, then relayed event by event
+    RAW = 2                 # relayed as it comes
+    FAULT = 3               # an error's body: held (bounded) until it is known whose fault it is
+    CALL = 4                # gRPC: relayed as it comes, judged by its status in the end
+    BARE = 5                # gRPC trailers-only: judged before anything is shown
+
+cdef class ExchangeCore(ServerEvents):
+    cdef LaneCore lane
+    cdef Route route
+    cdef ServerStream stream
+    cdef Head head
+    cdef int door, cell, key
+    cdef list body              # a service's request so far, while it may be sent again
+    cdef Py_ssize_t body_size
+    cdef bint received, replayable, committed, early, over, climbing, grpc
+    cdef Peek peek
+    cdef bytes content          # the whole body of a model request
+    cdef bytes wildcard         # the upstream model the client named after "provider/"
+    cdef bytes identity
+    cdef list fields            # what goes on to the upstream, without credentials
+    cdef uint64_t began_ns, total_ns, quiet_ns, resume_ns
+    cdef bint bounded           # the client set the deadline (grpc-timeout): what is left of it goes on
+    cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns)
+    cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now)
+    cdef bint another(self, uint64_t now)
+    cdef commit(self, Attempt attempt, int64_t length)
+    cdef relay(self, bytes data)                    # a piece of the answer's body
+    cdef finish(self, Attempt attempt, list trailers)
+    cdef answer_fault(self, Attempt attempt, int status, bytes content)     # the caller's own fault, as the provider said it
+    cdef ring(self, uint64_t now)
+
+cdef class Attempt(ClientEvents):
+    cdef ExchangeCore exchange
+    cdef Target target
+    cdef ConnectionPool pool
+    cdef ClientStream stream
+    cdef int index, admit, phase, mode
+    cdef uint32_t generation
+    cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
+    cdef int64_t pushback       # ms that a gRPC server asked to wait; -1 never retry, -2 nothing said
+    cdef bint sent, body_done, counted, slow, settled, paused, refused
+    cdef Head head
+    cdef list held
+    cdef Py_ssize_t held_size
+    cdef Scanner scanner
+    cdef begin(self)
+    cdef push_body(self)
+    cdef asked(self)
+    cdef hear_service(self, Head head, int action, uint64_t now)
+    cdef hear_events(self, bytes data)
+    cdef hear_error(self, bytes whole, Py_ssize_t end)
+    cdef judge_fault(self)
+    cdef judge_whole(self, uint64_t now)
+    cdef judge_call(self, bytes status, list trailers, uint64_t now)
+    cdef proven(self, uint64_t now)
+    cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=*)
+    cdef note_slow(self, uint64_t now)
+    cdef leave(self)
+    cdef uint64_t patience(self, uint64_t deadline_ns) noexcept
+    cdef uint64_t next_deadline(self) noexcept
+    cdef bint overdue(self, uint64_t now)

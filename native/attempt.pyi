@@ -1,0 +1,6 @@
+# How does one try at one target go?  Types of the compiled module; the contract is in attempt.pxd.
+
+from native.stream import ClientEvents, ServerEvents
+
+class ExchangeCore(ServerEvents): ...
+class Attempt(ClientEvents): ...

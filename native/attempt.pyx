@@ -1,0 +1,561 @@
+from native.balancer cimport BASELINE_TAU_MS, ewma_read
+from native.board cimport (
+    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_INBAND, FAIL_MALFORMED,
+    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, T_ATTEMPTS,
+    TargetRec, add32, add64, hist_bucket,
+)
+from native.breaker cimport ADMIT_TRIAL, ADMIT_YES, Policy, breaker_report, breaker_return, breaker_slow
+from native.clock cimport monotonic_ns
+from native.grpc cimport (
+    GRPC_DATA_LOSS, GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, pushback_ms,
+    read_status, write_timeout,
+)
+from native.headers cimport field_value
+from native.peek cimport Verdict, escape_json, peek_answer, splice
+from native.router cimport DOOR_SERVICE
+from native.sse cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
+from native.stream cimport NO_BODY, UNKNOWN_LENGTH
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+cdef enum Action:           # edge/terms/actions.py
+    RELAY = 0
+    CLIENT = 1
+    FAIL = 2
+    REST = 3
+    OUT = 4
+    MISSING = 5
+
+cdef uint64_t NEVER = <uint64_t>-1
+# The longest wait believed of an answer that asks for one.
+cdef uint64_t REST_MAX_NS = 300_000_000_000
+# Start events before the first content: more than this is no preamble any more, and is committed.
+cdef Py_ssize_t PREAMBLE_LIMIT = 262144
+# An error's body is read up to here before it is judged.
+cdef Py_ssize_t FAULT_LIMIT = 65536
+# A half-open trial must not cost the one client that makes it a whole deadline: it may take three times what the target
+# used to take, and no less than this.
+cdef uint64_t TRIAL_FLOOR_NS = 2_000_000_000
+
+
+cdef class ExchangeCore(ServerEvents):
+    cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns):
+        raise TypeError("ExchangeCore.failed is not implemented")
+
+    cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now):
+        raise TypeError("ExchangeCore.repeatable is not implemented")
+
+    cdef bint another(self, uint64_t now):
+        raise TypeError("ExchangeCore.another is not implemented")
+
+    cdef commit(self, Attempt attempt, int64_t length):
+        raise TypeError("ExchangeCore.commit is not implemented")
+
+    cdef relay(self, bytes data):
+        raise TypeError("ExchangeCore.relay is not implemented")
+
+    cdef finish(self, Attempt attempt, list trailers):
+        raise TypeError("ExchangeCore.finish is not implemented")
+
+    cdef answer_fault(self, Attempt attempt, int status, bytes content):
+        raise TypeError("ExchangeCore.answer_fault is not implemented")
+
+    cdef ring(self, uint64_t now):
+        raise TypeError("ExchangeCore.ring is not implemented")
+
+
+cdef class Attempt(ClientEvents):
+    """One try of an exchange at one target."""
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+    cdef begin(self):
+        cdef ExchangeCore exchange = self.exchange
+        self.phase = CONNECTING
+        self.counted = True
+        self.pushback = -2
+        add32(&self.target.rec.inflight[exchange.lane.worker], 1)
+        add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
+        if self.pool.acquire(self) < 0:
+            exchange.failed(self, CANCELLED, "every connection to it is in use", 0)
+
+    cdef void on_connection(self, ClientStream stream):
+        cdef ExchangeCore exchange = self.exchange
+        cdef Head head
+        cdef bytes model
+        cdef bytes body
+        cdef list fields
+        cdef uint64_t now
+        self.stream = stream
+        if self.phase == OVER:
+            stream.cancel()
+            return
+        self.phase = ASKING
+        self.sent = True
+        head = exchange.head
+        fields = exchange.fields + self.pool.fields if self.pool.fields else exchange.fields
+        if exchange.door == DOOR_SERVICE:
+            if exchange.bounded:
+                now = monotonic_ns()
+                left = exchange.total_ns - now if exchange.total_ns > now else 1
+                fields = [*fields, (b"grpc-timeout", write_timeout(left))]
+            stream.send_request(
+                head.method, self.pool.base_path + head.target if self.pool.base_path else head.target,
+                head.authority if head.authority is not None else self.pool.authority, fields, head.length,
+            )
+            self.push_body()
+            return
+        model = exchange.wildcard if exchange.wildcard is not None else self.pool.model
+        body = splice(exchange.content, exchange.peek.model_start, exchange.peek.model_end, escape_json(model))
+        # /v1/chat/completions -> {base_path}/chat/completions
+        stream.send_request(
+            b"POST", self.pool.base_path + head.target[3:], self.pool.authority, fields, PyBytes_GET_SIZE(body)
+        )
+        stream.send_data(body)
+        self.asked()
+        stream.send_end(None)
+
+    cdef push_body(self):
+        """Send what has come of a service's request so far; the rest follows as it comes."""
+        cdef ExchangeCore exchange = self.exchange
+        cdef ClientStream stream = self.stream
+        for data in exchange.body:
+            stream.send_data(<bytes>data)
+        if not exchange.body and not exchange.received:
+            stream.send_data(b"")       # the head goes now: the service may answer before the body comes
+        if exchange.body_size > exchange.lane.replay_limit:
+            exchange.replayable = False
+            exchange.body = None
+        if exchange.received:
+            self.asked()
+            stream.send_end(None)
+        elif stream.congested():
+            exchange.stream.pause()
+        else:
+            exchange.stream.resume()
+
+    cdef asked(self):
+        """The request is sent whole: from now on the target owes an answer."""
+        self.body_done = True
+        self.asked_ns = monotonic_ns()
+
+    cdef void on_upstream_congested(self):
+        if not self.body_done and self.phase != OVER and self.exchange.stream is not None:
+            self.exchange.stream.pause()
+
+    cdef void on_upstream_drained(self):
+        if not self.body_done and self.phase != OVER and self.exchange.stream is not None:
+            self.exchange.stream.resume()
+
+    # --- hearing -----------------------------------------------------------------------------------------------------
+    cdef void on_interim(self, int status):
+        if self.phase == ASKING and status == 100 and self.exchange.door == DOOR_SERVICE and self.exchange.head.expects:
+            self.exchange.stream.send_interim(100)
+
+    cdef void on_head(self, Head head):
+        cdef ExchangeCore exchange = self.exchange
+        cdef uint64_t now = monotonic_ns()
+        cdef int action
+        if self.phase != ASKING:
+            return
+        self.phase = ANSWERING
+        self.head = head
+        self.head_ns = now
+        self.last_ns = now
+        self.held = []
+        action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[head.status]
+        if exchange.door == DOOR_SERVICE:
+            self.hear_service(head, action, now)
+        elif action != RELAY:
+            self.mode = FAULT
+            # without a body there is nothing to read: the end follows at once
+            if head.length != NO_BODY and action != CLIENT and not self._hinted(head.status):
+                self.judge_fault()
+        elif head.content_encoding is not None and head.content_encoding != b"identity":
+            # what cannot be read cannot be checked: relayed as it comes
+            self.mode = RAW
+            self.content_ns = now
+            if exchange.early:
+                exchange.failed(self, FAIL_MALFORMED, "a compressed answer where a stream had begun", 0)
+            else:
+                exchange.commit(self, head.length)
+        elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
+            self.mode = EVENTS
+            self.scanner = Scanner()
+            exchange.ring(now)
+        else:
+            self.mode = HOLD
+
+    cdef hear_service(self, Head head, int action, uint64_t now):
+        """A service's answer goes on at once; only a failure that may be tried elsewhere is kept from the client."""
+        cdef ExchangeCore exchange = self.exchange
+        if exchange.grpc and head.status == 200:
+            if head.length == NO_BODY:
+                self.mode = BARE
+                return
+            self.mode = CALL
+        else:
+            self.mode = RAW
+            if action == FAIL:
+                if exchange.repeatable(self, FAIL_STATUS, now) and exchange.another(now):
+                    exchange.failed(self, FAIL_STATUS, f"status {head.status}", 0)
+                    return
+                self.settle(FAIL_STATUS, now)
+        self.content_ns = now
+        exchange.commit(self, head.length)
+
+    def _hinted(self, int status):
+        for hint in self.pool.hints:
+            if hint[0] == status:
+                return True
+        return False
+
+    cdef void on_data(self, bytes data):
+        cdef ExchangeCore exchange = self.exchange
+        if self.phase == OVER:
+            return
+        self.last_ns = monotonic_ns()
+        if self.mode == RAW or self.mode == CALL:
+            exchange.relay(data)
+        elif self.mode == EVENTS:
+            self.hear_events(data)
+        else:
+            self.held.append(data)
+            self.held_size += PyBytes_GET_SIZE(data)
+            if self.mode == FAULT:
+                if self.held_size > FAULT_LIMIT:
+                    self.judge_fault()
+            elif self.held_size > exchange.lane.answer_limit and not exchange.early:
+                # larger than edge holds: it goes on unchecked rather than not at all
+                self.mode = RAW
+                self.content_ns = self.last_ns
+                exchange.commit(self, self.head.length)
+                for part in self.held:
+                    exchange.relay(<bytes>part)
+                self.held = None
+
+    cdef hear_events(self, bytes data):
+        cdef ExchangeCore exchange = self.exchange
+        cdef Scanner scanner = self.scanner
+        cdef bytes whole = scanner.feed(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(whole)
+        if exchange.committed:
+            if scanner.fresh & <int>SAID_ERROR:
+                self.hear_error(whole, scanner.error_end)
+            elif size:
+                exchange.relay(whole)
+            return
+        if size:
+            self.held.append(whole)
+            self.held_size += size
+        if scanner.said & <int>SAID_ERROR_FIRST:
+            exchange.failed(self, FAIL_INBAND, "an error event before any content", 0)
+            return
+        if scanner.said & <int>SAID_GARBAGE and not scanner.said & <int>SAID_CONTENT:
+            exchange.failed(self, FAIL_MALFORMED, "an event stream whose data is not JSON", 0)
+            return
+        if scanner.said & (<int>SAID_CONTENT | <int>SAID_DONE | <int>SAID_FINISH) or self.held_size > PREAMBLE_LIMIT:
+            self.content_ns = self.last_ns
+            self.proven(self.last_ns)
+            exchange.commit(self, UNKNOWN_LENGTH)
+            whole = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
+            self.held = None
+            if scanner.fresh & <int>SAID_ERROR:
+                self.hear_error(whole, self.held_size - size + scanner.error_end)
+                return
+            exchange.relay(whole)
+            exchange.ring(self.last_ns)
+
+    cdef hear_error(self, bytes whole, Py_ssize_t end):
+        """The upstream says in its stream that it failed: its words go on up to there, nothing after them does."""
+        cdef ExchangeCore exchange = self.exchange
+        exchange.relay(whole[:end] if end >= 0 else whole)
+        exchange.failed(self, FAIL_INBAND, "an error event in the middle of the stream", 0)
+
+    cdef void on_end(self, list trailers):
+        cdef ExchangeCore exchange = self.exchange
+        cdef bytes rest
+        cdef uint64_t now
+        if self.phase == OVER:
+            return
+        self.stream = None
+        now = monotonic_ns()
+        if self.mode == RAW:
+            self.settle(OK, now)
+            exchange.finish(self, trailers)
+        elif self.mode == CALL:
+            self.judge_call(None if trailers is None else field_value(trailers, b"grpc-status"), trailers, now)
+        elif self.mode == BARE:
+            self.judge_call(field_value(self.head.fields, b"grpc-status"), self.head.fields, now)
+        elif self.mode == FAULT:
+            self.judge_fault()
+        elif self.mode == EVENTS:
+            if not exchange.committed:
+                exchange.failed(self, FAIL_TRUNCATED, "the stream ended before any content", 0)
+            elif not self.scanner.said & (<int>SAID_DONE | <int>SAID_FINISH):
+                exchange.failed(self, FAIL_TRUNCATED, "the stream ended before it was complete", 0)
+            else:
+                rest = self.scanner.rest()
+                if rest:
+                    exchange.relay(rest)
+                self.settle(OK, now)
+                exchange.finish(self, None)
+        else:
+            self.judge_whole(now)
+
+    cdef void on_failed(self, int outcome, str detail):
+        cdef ExchangeCore exchange = self.exchange
+        if self.phase == OVER:
+            return
+        if self.stream is not None:
+            self.refused = self.stream.refused
+        self.stream = None
+        if (
+            outcome == <int>FAIL_TRUNCATED and self.mode == EVENTS and exchange.committed
+            and self.scanner.said & <int>SAID_DONE
+        ):
+            # everything was said; only the framing's end is missing, and that was for us
+            self.settle(OK, monotonic_ns())
+            exchange.finish(self, None)
+            return
+        exchange.failed(self, outcome, detail, 0)
+
+    # --- judging -----------------------------------------------------------------------------------------------------
+    cdef judge_whole(self, uint64_t now):
+        """A whole answer is checked before anything of it is shown."""
+        cdef ExchangeCore exchange = self.exchange
+        cdef bytes content = b"".join(self.held)
+        cdef Verdict verdict
+        peek_answer(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
+        if not verdict.valid or not verdict.is_object:
+            exchange.failed(self, FAIL_MALFORMED, "an answer that is not a JSON object", 0)
+        elif verdict.has_error:
+            exchange.failed(self, FAIL_INBAND, "an error under a success status", 0)
+        elif exchange.early:
+            exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
+        else:
+            self.content_ns = self.head_ns
+            self.settle(OK, now)
+            exchange.commit(self, PyBytes_GET_SIZE(content))
+            exchange.relay(content)
+            exchange.finish(self, None)
+
+    cdef judge_fault(self):
+        """An error status with its body (or the first part of it): whose fault is it?"""
+        cdef ExchangeCore exchange = self.exchange
+        cdef int status = self.head.status
+        cdef int action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[status]
+        cdef bytes content = b"".join(self.held)
+        cdef uint64_t rest_ns = 0
+        for hint in self.pool.hints:
+            if hint[0] == status and hint[1] in content:
+                action = hint[2]
+                break
+        if action == CLIENT:
+            self.content_ns = self.head_ns
+            self.settle(CLIENT_FAULT, monotonic_ns())
+            exchange.answer_fault(self, status, content)
+            return
+        if action == REST or action == FAIL:
+            seconds = exchange.lane.rest(self.head.fields)
+            if seconds is not None:
+                rest_ns = min(<uint64_t>(min(max(seconds, 0.0), 1e6) * 1e9), REST_MAX_NS)
+        if action == REST:
+            exchange.failed(self, RATE_LIMITED, f"status {status}", rest_ns)
+        elif action == OUT:
+            exchange.failed(self, REFUSED_CREDENTIAL, f"status {status}", 0)
+        elif action == MISSING:
+            exchange.failed(self, MISCONFIGURED, f"status {status}", 0)
+        else:
+            exchange.failed(self, FAIL_STATUS, f"status {status}", rest_ns)
+
+    cdef judge_call(self, bytes status, list trailers, uint64_t now):
+        """A gRPC call ends with its status. UNAVAILABLE before any message may be tried elsewhere; what the server
+        broke counts against it; the rest is between it and its caller."""
+        cdef ExchangeCore exchange = self.exchange
+        cdef int code = read_status(status)
+        cdef bytes wait = None if trailers is None else field_value(trailers, b"grpc-retry-pushback-ms")
+        cdef uint64_t rest_ns = 0
+        if code < 0:
+            exchange.failed(self, FAIL_TRUNCATED, "the call ended without a grpc-status", 0)
+            return
+        if wait is not None:
+            self.pushback = pushback_ms(wait)
+            if self.pushback > 0:
+                rest_ns = min(<uint64_t>self.pushback * 1_000_000, REST_MAX_NS)
+        if not self.content_ns:
+            self.content_ns = self.head_ns
+        if code == <int>GRPC_UNAVAILABLE and self.mode == BARE and exchange.repeatable(self, FAIL_STATUS, now):
+            exchange.failed(self, FAIL_STATUS, "grpc status UNAVAILABLE", rest_ns)
+            return
+        if code == <int>GRPC_OK:
+            self.settle(OK, now)
+        elif code == <int>GRPC_RESOURCE_EXHAUSTED and rest_ns:
+            self.settle(RATE_LIMITED, now, rest_ns)
+        elif code == <int>GRPC_UNAVAILABLE or code == <int>GRPC_INTERNAL or code == <int>GRPC_UNKNOWN or (
+            code == <int>GRPC_DATA_LOSS
+        ):
+            self.settle(FAIL_STATUS, now, rest_ns)
+        else:
+            self.settle(CLIENT_FAULT, now)
+        if self.mode == BARE:
+            exchange.commit(self, NO_BODY)
+            exchange.finish(self, None)
+        else:
+            exchange.finish(self, trailers)
+
+    # --- settle ------------------------------------------------------------------------------------------------------
+    cdef proven(self, uint64_t now):
+        """A rightful answer has begun: the half-open trial has succeeded, whatever the length of the rest."""
+        if self.admit == <int>ADMIT_TRIAL:
+            self.admit = ADMIT_YES
+            breaker_report(
+                self.target.rec, &self.exchange.route.pool.policy, now, self.generation, False, True,
+                self.exchange.key, 0, self.exchange.lane.random(),
+            )
+
+    cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=0):
+        """Exactly once per attempt: what the target is to be remembered for."""
+        cdef ExchangeCore exchange = self.exchange
+        cdef TargetRec* rec = self.target.rec
+        cdef const Policy* policy = &exchange.route.pool.policy
+        cdef bint trial = self.admit == <int>ADMIT_TRIAL
+        cdef uint64_t from_ns
+        cdef uint64_t us
+        if self.settled:
+            return
+        self.settled = True
+        add64(&rec.count[outcome], 1)
+        if outcome == <int>CANCELLED:
+            if trial:
+                breaker_return(rec, now, self.generation)
+        elif outcome == <int>CLIENT_FAULT:
+            self.proven(now)        # it answered, and rightly
+        elif outcome == <int>OK:
+            # an answer may begin before an upload is whole: then it is measured from the start
+            from_ns = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.began_ns
+            self.target.observe(exchange.cell, now, self.content_ns - from_ns, False)
+            us = (self.content_ns - from_ns) // 1000
+            add64(&rec.first_hist[hist_bucket(us)], 1)
+            add64(&rec.first_sum_us, us)
+            us = (self.content_ns - exchange.began_ns) // 1000
+            add64(&exchange.route.rec.first_hist[hist_bucket(us)], 1)
+            add64(&exchange.route.rec.first_sum_us, us)
+            us = (now - self.began_ns) // 1000
+            add64(&rec.total_hist[hist_bucket(us)], 1)
+            add64(&rec.total_sum_us, us)
+            if policy.slow_after_ns and self.content_ns - from_ns > policy.slow_after_ns:
+                self.note_slow(now)
+            breaker_report(
+                rec, policy, now, self.generation, False, trial, exchange.key, 0, exchange.lane.random()
+            )
+        else:
+            self.target.observe(exchange.cell, now, now - self.began_ns, True)
+            if outcome == <int>DEADLINE:
+                self.note_slow(now)
+                if trial:
+                    breaker_return(rec, now, self.generation)
+            elif trial or outcome < <int>RATE_LIMITED:
+                # of a trial everything but a good answer is a failure; else only what the target itself did
+                breaker_report(
+                    rec, policy, now, self.generation, True, trial, exchange.key, rest_ns, exchange.lane.random()
+                )
+
+    cdef note_slow(self, uint64_t now):
+        """At most once: it took longer than ``slow_after``, whether it has answered by now or not."""
+        if not self.slow:
+            self.slow = True
+            breaker_slow(
+                self.target.rec, &self.exchange.route.pool.policy, now, self.generation,
+                self.admit == <int>ADMIT_TRIAL, self.exchange.lane.random(),
+            )
+
+    cdef leave(self):
+        """The attempt is over: its place is free, and what still runs upstream is stopped."""
+        cdef ClientStream stream = self.stream
+        if self.phase == OVER:
+            return
+        if self.phase == CONNECTING:
+            self.pool.forget(self)
+        if self.counted:
+            self.counted = False
+            add32(&self.target.rec.inflight[self.exchange.lane.worker], -1)
+        self.stream = None
+        self.held = None
+        if stream is not None:
+            if self.phase == ANSWERING and self.mode == FAULT:
+                self.phase = OVER
+                stream.discard()
+            else:
+                self.phase = OVER
+                stream.cancel()
+        self.phase = OVER
+
+    # --- deadlines ---------------------------------------------------------------------------------------------------
+    cdef uint64_t patience(self, uint64_t deadline_ns) noexcept:
+        """A trial gets three times what the target used to need, not the whole deadline of the client that makes it."""
+        cdef uint64_t limit
+        if self.admit != <int>ADMIT_TRIAL or self.exchange.route.pool.size < 2:
+            return deadline_ns
+        limit = <uint64_t>(3e6 * ewma_read(
+            &self.target.rec.baseline[self.exchange.cell], self.began_ns, <uint64_t>BASELINE_TAU_MS * 1000000
+        ))
+        if limit < TRIAL_FLOOR_NS:
+            limit = TRIAL_FLOOR_NS
+        return limit if limit < deadline_ns or deadline_ns == 0 else deadline_ns
+
+    cdef uint64_t next_deadline(self) noexcept:
+        """When something may be overdue; a deadline of 0 is off."""
+        cdef Route route = self.exchange.route
+        cdef uint64_t from_ns = 0
+        cdef uint64_t limit = 0
+        cdef uint64_t when
+        cdef uint64_t slow
+        if self.phase == CONNECTING:
+            from_ns = self.began_ns
+            limit = route.connect_ns
+        elif self.phase == ASKING:
+            if self.body_done:
+                from_ns = self.asked_ns
+                limit = self.patience(route.first_byte_ns)
+        elif self.phase == ANSWERING and self.mode == EVENTS:
+            from_ns = self.began_ns
+            limit = self.patience(route.first_token_ns)
+        elif self.phase != OVER:
+            from_ns = self.last_ns
+            limit = route.between_tokens_ns
+        when = from_ns + limit if limit else NEVER
+        if not self.slow and not self.content_ns and self.body_done and route.pool.policy.slow_after_ns:
+            slow = self.asked_ns + route.pool.policy.slow_after_ns
+            if slow < when:
+                when = slow
+        return when
+
+    cdef bint overdue(self, uint64_t now):
+        """Judge the attempt against its deadlines; True when it has been ended."""
+        cdef ExchangeCore exchange = self.exchange
+        cdef Route route = exchange.route
+        cdef uint64_t limit
+        if self.phase == CONNECTING:
+            if now >= self.began_ns + route.connect_ns:
+                exchange.failed(self, FAIL_CONNECT, "no connection within the connect deadline", 0)
+                return True
+        elif self.phase == ASKING:
+            limit = self.patience(route.first_byte_ns)
+            if self.body_done and limit and now >= self.asked_ns + limit:
+                exchange.failed(self, FAIL_FIRST_BYTE, "no answer within the first-byte deadline", 0)
+                return True
+        elif self.phase == ANSWERING and self.mode == EVENTS:
+            limit = self.patience(route.first_token_ns)
+            if limit and now >= self.began_ns + limit:
+                exchange.failed(self, FAIL_FIRST_TOKEN, "no content within the first-token deadline", 0)
+                return True
+        elif self.phase == ANSWERING or self.phase == RELAYING:
+            limit = route.between_tokens_ns
+            # while the client does not read, nothing is asked of the upstream
+            if limit and not self.paused and now >= self.last_ns + limit:
+                exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)
+                return True
+        limit = route.pool.policy.slow_after_ns
+        if limit and not self.slow and not self.content_ns and self.body_done and now >= self.asked_ns + limit:
+            self.note_slow(now)
+        return False

@@ -1,0 +1,68 @@
+"""The few bytes of gRPC that a proxy must understand are read and written as the protocol's text says."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from native import grpc
+
+UNITS = {b"H": 3600 * 10**9, b"M": 60 * 10**9, b"S": 10**9, b"m": 10**6, b"u": 10**3, b"n": 1}
+
+
+@given(st.binary(max_size=11))
+def test_timeouts_are_read_strictly(value: bytes) -> None:
+    """One to eight digits and a unit, nothing else."""
+    found = re.fullmatch(rb"([0-9]{1,8})([HMSmun])", value)
+    expected = -1 if found is None else int(found[1]) * UNITS[found[2]]
+    assert grpc.read_timeout(value) == expected
+
+
+@given(st.integers(0, 10**19 - 1).filter(lambda ns: ns < 2**63))
+def test_written_timeouts_are_never_longer(ns: int) -> None:
+    """What is written reads back as no more than what is left, and loses less than one part in ten million."""
+    told = grpc.read_timeout(grpc.format_timeout(ns))
+    assert told <= max(ns, 1)
+    assert ns - told <= max(ns // 10**7, 10**9) * (3600 if ns > 10**17 else 1)
+
+
+@given(st.binary(max_size=3))
+def test_statuses(value: bytes) -> None:
+    """0 to 16 in decimal, without leading zeros."""
+    expected = int(value) if value in [b"%d" % code for code in range(17)] else -1
+    assert grpc.status_code(value) == expected
+
+
+@pytest.mark.parametrize(("value", "told"), [(b"0", 0), (b"250", 250), (b"-1", -1), (b"", -1), (b"1s", -1), (b"9" * 12, -1)])
+def test_pushback(value: bytes, told: int) -> None:
+    """A non-negative number of milliseconds; anything else forbids the retry (A6)."""
+    assert grpc.pushback(value) == told
+
+
+@given(st.lists(st.binary(max_size=40), max_size=5), st.binary(max_size=4))
+def test_framing(messages: list[bytes], rest: bytes) -> None:
+    """Framed messages come out as they went in; an unfinished prefix is left alone."""
+    data = b"".join(grpc.frame_message(message) for message in messages)
+    assert data == b"".join(struct.pack(">BI", 0, len(message)) + message for message in messages)
+    assert grpc.read_messages(data + rest) == (messages, len(data))
+
+
+def test_framing_refuses() -> None:
+    """Compressed and oversized messages are told apart from unfinished ones."""
+    assert grpc.read_messages(b"\x01\x00\x00\x00\x01a")[1] == -1
+    assert grpc.read_messages(b"\x00\x00\x00\x00\x09abc", 8)[1] == -2
+    assert grpc.read_messages(b"\x00\x00\x00\x00\x09abc", 9)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(b"application/grpc", True), (b"application/grpc+proto", True), (b"application/grpc;x=y", True),
+     (b"application/grpc-web", False), (b"application/json", False), (b"", False)],
+)
+def test_content_types(value: bytes, told: bool) -> None:
+    """gRPC's content type, with or without a sub-format; gRPC-Web is another protocol."""
+    assert grpc.is_grpc_type(value) == told
