@@ -85,7 +85,7 @@ def lines(facts: Ready, snapshot: Snapshot, workers: int) -> list[str]:
     if facts.simulated:
         fault = json.dumps({"kind": "error"})
         out += [
-            "Take the first provider away and try again ('none' in place of 'error' brings it back):",
+            "Take the first provider away and try again (-X DELETE in place of -d and -H brings it back):",
             f"  curl -s {facts.simulated[0]}/_sim/fault -H 'content-type: application/json' -d '{fault}'",
         ]
     return [*out, ""]
