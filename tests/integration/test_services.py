@@ -25,12 +25,12 @@ from edge.sim.wire import (
 GOOD = (ReadMessage(), Send(whole()), Again())
 
 
-def services(*addresses: str, extra: str = "") -> str:
+def services(*addresses: str, extra: str = "", total: str = "5s") -> str:
     """Configuration of one service over these addresses, the first preferred."""
     targets = ", ".join(f"{{target: '{address}', tier: {tier}}}" for tier, address in enumerate(addresses, start=1))
     return (
         f"services: {{billing: {{match: {{host: billing.internal, path: /api/}}, targets: [{targets}], protocol: http1, "
-        f"timeouts: {{connect: 300ms, first_byte: 600ms, between_tokens: 600ms, total: 5s}}{extra}}}}}"
+        f"timeouts: {{connect: 300ms, first_byte: 600ms, between_tokens: 600ms, total: {total}}}{extra}}}}}"
     )
 
 
