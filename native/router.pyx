@@ -75,7 +75,9 @@ cdef class Router:
         self.hosts = {}
         for match in snapshot.services:
             # gRPC's path is "/" service "/" method (gRPC over HTTP/2, Requests)
-            prefix = f"/{match.grpc}/" if match.grpc else match.path
+            prefix = match.path
+            if match.grpc:
+                prefix = f"/{match.grpc}" if "/" in match.grpc else f"/{match.grpc}/"
             self.hosts.setdefault(match.host.lower().encode(), []).append((prefix.encode(), self.routes[match.route]))
         for prefixes in self.hosts.values():
             prefixes.sort(key=_longest_first)

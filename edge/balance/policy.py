@@ -16,7 +16,7 @@ def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service
 
     ``slow_after`` left out is half of the deadline for the first token, or of the first byte for services: answers that
     eat half of what callers are ready to wait announce the ones that eat it all, and a call that reaches the deadline
-    is a failure anyway, so a threshold near it would never see a brown-out.
+    is a failure anyway, so a threshold near it would never see a brown-out. Where the deadline is off, so is it.
     """
     deadline = timeouts.first_token if kind == "model" else timeouts.first_byte
     return snapshot.Breaker(

@@ -29,6 +29,7 @@ LONGEST_NAME: Final = 200
 # Names of targets stand in answer headers and, unescaped, in the JSON sent upstream.
 _TARGET: Final = re.compile(r"[!#-\[\]-~]+")
 _PATH: Final = re.compile(r"/[!$&-;=@-\[\]_a-z~]*")
+_CALL: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(/[A-Za-z_]\w*)?", re.ASCII)
 # Doors of the models: a service for any host is asked only for paths that are none of these.
 _DOORS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/models", "/healthz")
 
@@ -50,7 +51,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
     for name, model in config.models.items():
         found += _model(document, config, known, name, model)
     for name, service in config.services.items():
-        found += _service(document, config, name, service)
+        found += _service(config, name, service)
     found += _matches(config)
     placed = {structs.replace(problem, line=document.line(problem.path)) for problem in found}
     return sorted(
@@ -157,7 +158,7 @@ def _target(
         yield Problem(path, sentence + f", or write it in providers.{name}.capabilities if it does")
 
 
-def _service(document: Document, config: Config, name: str, service: Service) -> Iterator[Problem]:
+def _service(config: Config, name: str, service: Service) -> Iterator[Problem]:
     path: Path = ("services", name)
     if not check_network.NAME.fullmatch(name):
         yield Problem(path, "a service's name is letters, digits, dots, hyphens and underscores")
@@ -166,12 +167,19 @@ def _service(document: Document, config: Config, name: str, service: Service) ->
         yield from check_network.service_target(config, (*path, "targets", index), member.target)
     if service.tls is not None:
         yield from check_network.upstream_tls((*path, "tls"), service.tls)
-    if not document.written(*path, "match", "grpc"):
-        yield from _match((*path, "match"), service.match, has_models=bool(config.models))
+    yield from _match((*path, "match"), service.match, has_models=bool(config.models))
+    if service.match.grpc and service.protocol == "http1":
+        yield Problem((*path, "protocol"), "gRPC needs HTTP/2: write protocol: h2c, or leave it out")
 
 
 def _match(path: Path, match: Match, *, has_models: bool) -> Iterator[Problem]:
-    if not match.host and not match.path:
+    if match.grpc:
+        if match.path:
+            yield Problem((*path, "path"), "path and grpc exclude each other; a gRPC service is its path")
+        if not _CALL.fullmatch(match.grpc):
+            sentence = f"{match.grpc!r} is no gRPC service; write package.Service or package.Service/Method"
+            yield Problem((*path, "grpc"), sentence)
+    elif not match.host and not match.path:
         yield Problem(path, "host or path is needed; write path: / to take every request that nothing else takes")
     if match.host and not check_network.HOST.fullmatch(match.host):
         yield Problem((*path, "host"), f"{match.host!r} is not a host name; write it without scheme and port")
@@ -186,9 +194,9 @@ def _match(path: Path, match: Match, *, has_models: bool) -> Iterator[Problem]:
 def _matches(config: Config) -> Iterator[Problem]:
     first: dict[tuple[str, str], str] = {}
     for name, service in config.services.items():
-        asked = (service.match.host.lower().rstrip("."), service.match.path)
+        asked = (service.match.host.lower().rstrip("."), service.match.path or service.match.grpc)
         if asked in first:
-            yield Problem(("services", name, "match"), f"the same host and path as services.{first[asked]}")
+            yield Problem(("services", name, "match"), f"the same requests as services.{first[asked]}")
         first.setdefault(asked, name)
 
 

@@ -9,10 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+from msgspec import structs
 
 from edge.config import tree, words
 from edge.config.problems import Path, Problem
-from edge.config.schema import PLANNED, PLANNED_VALUES, Breaker, Config, Defaults, Retry, Timeouts
+from edge.config.schema import (
+    CALL_TIMEOUTS,
+    PLANNED,
+    PLANNED_VALUES,
+    Breaker,
+    Config,
+    Defaults,
+    Retry,
+    Service,
+    Timeouts,
+)
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
 
 if TYPE_CHECKING:
@@ -100,6 +111,17 @@ class Reader:
         return ""
 
     def _section(self, section: Section, node: yaml.Node, path: Path) -> Any:
+        if section.type is not Service or not _is_call(node):
+            return self._fields(section, node, path)
+        general = self._bases
+        connect = getattr(general.get(Timeouts, Timeouts()), "connect")  # noqa: B009 - bases are of several types
+        self._bases = {**general, Timeouts: structs.replace(CALL_TIMEOUTS, connect=connect)}
+        try:
+            return self._fields(section, node, path)
+        finally:
+            self._bases = general
+
+    def _fields(self, section: Section, node: yaml.Node, path: Path) -> Any:
         if not isinstance(node, yaml.MappingNode):
             names = ", ".join(field.name for field in section.fields)
             return self._complain(path, node, f"a mapping belongs here, with {names}; not a {_called(node)}")
@@ -160,6 +182,12 @@ class Reader:
 def _entry(root: yaml.Node, name: str) -> yaml.Node | None:
     pairs = root.value if isinstance(root, yaml.MappingNode) else []
     return next((item for key, item in pairs if tree.key_text(key) == name and item.tag != tree.NULL), None)
+
+
+def _is_call(node: yaml.Node) -> bool:
+    """Return whether a service's node names a gRPC service in its match."""
+    match = _entry(node, "match")
+    return match is not None and _entry(match, "grpc") is not None
 
 
 def _unknown(section: Section, name: str) -> str:

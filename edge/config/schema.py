@@ -149,6 +149,10 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 10 * MINUTE
 
 
+CALL_TIMEOUTS: Final = Timeouts(first_byte=0, first_token=0, between_tokens=0, total=0)
+"""Of a gRPC service where nothing is written: 0 is off. Calls may stream for days, and callers bring deadlines."""
+
+
 class Retry(Struct, frozen=True, forbid_unknown_fields=True):
     """How often one exchange may try, and how much of all traffic may be tries after the first."""
 
@@ -235,6 +239,9 @@ class Match(Struct, frozen=True, forbid_unknown_fields=True):
 
     host: Annotated[str, about("Exact host, without port; any when empty.")] = ""
     path: Annotated[str, about("Path prefix, beginning with a slash; any when empty.")] = ""
+    grpc: Annotated[
+        str, about("gRPC service (package.Service) or one method of it (package.Service/Method), instead of a path.")
+    ] = ""
 
 
 class ServiceTarget(Struct, frozen=True, forbid_unknown_fields=True):
@@ -246,13 +253,20 @@ class ServiceTarget(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Service(Struct, frozen=True, forbid_unknown_fields=True):
-    """An internal HTTP/1.1 service, routed by host and path."""
+    """An internal service, routed by host and path, or by gRPC service and method.
+
+    A call of a gRPC service has the deadline that its caller set (grpc-timeout); of ``defaults.timeouts`` only
+    ``connect`` holds for it, the others are off unless they are written here.
+    """
 
     match: Annotated[Match, about("Which requests it gets.")]
     targets: Annotated[
         tuple[Annotated[ServiceTarget, MAY_BE_SHORT], ...], about("Its addresses, 1 to 64; a string is host:port.")
     ]
-    protocol: Annotated[Literal["http1"], about("What its targets speak.")] = "http1"
+    protocol: Annotated[
+        Literal["auto", "http1", "h2c"],
+        about("What its targets speak; h2c is HTTP/2, over TLS where tls is set. auto: h2c for gRPC, http1 otherwise."),
+    ] = "auto"
     tls: Annotated[UpstreamTls | None, about("Call it over TLS, verified like this; plain when left out.")] = None
     timeouts: Annotated[Timeouts, about("Fields that differ from defaults.timeouts.")] = Timeouts()
     retry: Annotated[Retry, about("Fields that differ from defaults.retry.")] = Retry()
@@ -318,13 +332,11 @@ PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
         "keys": "this version has no keys of its own, so it listens on loopback only unless a listener says open: true",
         "telemetry": "this version exports no traces; metrics are at /metrics on the admin address",
     },
-    Match: {"grpc": "this version routes services by host and path only, over HTTP/1.1"},
 }
 """Keys of the design that this version does not have, by section, each with what is true instead."""
 
 PLANNED_VALUES: Final[dict[tuple[type[Struct], str], dict[str, str]]] = {
     (Model, "rescue"): {"text": "this version never continues a stream that died"},
-    (Service, "protocol"): {"h2c": "this version speaks HTTP/1.1 to services"},
     (Provider, "dialect"): {
         "anthropic": "this version speaks OpenAI's dialect; the provider anthropic is asked through its own "
         "OpenAI-compatible layer",

@@ -128,7 +128,8 @@ class _Planner:
     def _service(self, name: str, service: schema.Service) -> ServiceMatch:
         members = tuple(Member(self._address(name, service, at.target), at.tier, at.weight) for at in service.targets)
         route = self._route(name, "service", members, service)
-        return ServiceMatch(route, host=service.match.host.lower().rstrip("."), path=service.match.path)
+        match = service.match
+        return ServiceMatch(route, host=match.host.lower().rstrip("."), path=match.path, grpc=match.grpc)
 
     def _route(self, name: str, kind: Kind, members: tuple[Member, ...], rules: Rules) -> int:
         self._routes.append(
@@ -193,7 +194,7 @@ class _Planner:
             port=port,
             base_path="",
             tls=_tls(service.tls, host) if service.tls is not None else None,
-            protocol="http1",
+            protocol=_protocol(service),
             fields=(),
             outcomes="service",
             max_connections=service.max_connections,
@@ -233,6 +234,12 @@ def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[st
     name, before = known.auth if known is not None else ("authorization", "Bearer ")
     credential = {name: before + provider.api_key} if provider.api_key else {}
     return tuple((credential | fields).items())
+
+
+def _protocol(service: schema.Service) -> Literal["http1", "h2c", "h2"]:
+    if service.protocol == "http1" or (service.protocol == "auto" and not service.match.grpc):
+        return "http1"
+    return "h2c" if service.tls is None else "h2"
 
 
 def _tls(tls: schema.UpstreamTls, host: str) -> plan_of.UpstreamTls:
