@@ -64,13 +64,18 @@ $(VENV)/.built: $(VENV)/.installed $(NATIVE)
 
 dev: build $(VENV)/.dev
 
+# The requirements of an extra, one a line; installing edge[dev] instead would compile everything once more.
+EXTRA = $(PY) -c 'import sys, tomllib; \
+  extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+  print("\n".join(line for name in sys.argv[1:] for line in extras[name]))'
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.built
 	@echo "installing the tools for tests and lint"
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev,demo]'
+	@$(EXTRA) dev demo > $(VENV)/dev.txt && $(PIP) install -c constraints.txt -r $(VENV)/dev.txt
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.built
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[bench]'
+	@$(EXTRA) bench > $(VENV)/bench.txt && $(PIP) install -c constraints.txt -r $(VENV)/bench.txt
 	@touch $@
 
 # --- native code under AddressSanitizer and UBSan, in a copy so that the normal build stays as it is -----------
