@@ -26,6 +26,7 @@ cdef enum Mode:             # what is done with an answer's body
     FAULT = 3               # an error's body: held (bounded) until it is known whose fault it is
     CALL = 4                # gRPC: relayed as it comes, judged by its status in the end
     BARE = 5                # gRPC trailers-only: judged before anything is shown
+    PIPE = 6                # an upgrade was taken: bytes both ways
 
 cdef class ExchangeCore(ServerEvents):
     cdef LaneCore lane
@@ -35,7 +36,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef int door, cell, key
     cdef list body              # a service's request so far, while it may be sent again
     cdef Py_ssize_t body_size
-    cdef bint received, replayable, committed, early, over, climbing, grpc
+    cdef bint received, replayable, committed, early, over, climbing, grpc, tunnel
     cdef Peek peek
     cdef bytes content          # the whole body of a model request
     cdef bytes wildcard         # the upstream model the client named after "provider/"

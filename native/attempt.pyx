@@ -14,7 +14,7 @@ from native.headers cimport field_value
 from native.peek cimport Verdict, escape_json, peek_answer, splice
 from native.router cimport DOOR_SERVICE
 from native.sse cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
-from native.stream cimport NO_BODY, UNKNOWN_LENGTH
+from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -188,6 +188,13 @@ cdef class Attempt(ClientEvents):
     cdef hear_service(self, Head head, int action, uint64_t now):
         """A service's answer goes on at once; only a failure that may be tried elsewhere is kept from the client."""
         cdef ExchangeCore exchange = self.exchange
+        if head.status == 101:
+            self.mode = PIPE
+            self.content_ns = now
+            self.body_done = False      # the client sends on, and may have to wait
+            self.settle(OK, now)
+            exchange.commit(self, TUNNEL)
+            return
         if exchange.grpc and head.status == 200:
             if head.length == NO_BODY:
                 self.mode = BARE
@@ -214,7 +221,7 @@ cdef class Attempt(ClientEvents):
         if self.phase == OVER:
             return
         self.last_ns = monotonic_ns()
-        if self.mode == RAW or self.mode == CALL:
+        if self.mode == RAW or self.mode == CALL or self.mode == PIPE:
             exchange.relay(data)
         elif self.mode == EVENTS:
             self.hear_events(data)
@@ -279,7 +286,7 @@ cdef class Attempt(ClientEvents):
             return
         self.stream = None
         now = monotonic_ns()
-        if self.mode == RAW:
+        if self.mode == RAW or self.mode == PIPE:
             self.settle(OK, now)
             exchange.finish(self, trailers)
         elif self.mode == CALL:
@@ -522,7 +529,7 @@ cdef class Attempt(ClientEvents):
             limit = self.patience(route.first_token_ns)
         elif self.phase != OVER:
             from_ns = self.last_ns
-            limit = route.between_tokens_ns
+            limit = self.exchange.lane.idle_ns if self.mode == PIPE else route.between_tokens_ns
         when = from_ns + limit if limit else NEVER
         if not self.slow and not self.content_ns and self.body_done and route.pool.policy.slow_after_ns:
             slow = self.asked_ns + route.pool.policy.slow_after_ns
@@ -550,7 +557,7 @@ cdef class Attempt(ClientEvents):
                 exchange.failed(self, FAIL_FIRST_TOKEN, "no content within the first-token deadline", 0)
                 return True
         elif self.phase == ANSWERING or self.phase == RELAYING:
-            limit = route.between_tokens_ns
+            limit = exchange.lane.idle_ns if self.mode == PIPE else route.between_tokens_ns
             # while the client does not read, nothing is asked of the upstream
             if limit and not self.paused and now >= self.last_ns + limit:
                 exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)

@@ -18,7 +18,7 @@ from native.router cimport (
     DOOR_CHAT, DOOR_COMPLETIONS, DOOR_EMBEDDINGS, DOOR_HEALTH, DOOR_MODELS, DOOR_RESPONSES, DOOR_SERVICE, DOOR_UNKNOWN,
     Route,
 )
-from native.stream cimport NO_BODY, UNKNOWN_LENGTH, ClientStream, Head, ServerEvents
+from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, ClientStream, Head, ServerEvents
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -139,6 +139,12 @@ cdef class Exchange(ExchangeCore):
             else:
                 self.body.append(data)
             return
+        if self.tunnel:
+            upstream = None if attempt is None else attempt.stream
+            if upstream is not None:
+                attempt.last_ns = monotonic_ns()
+                upstream.send_data(data)
+            return
         if attempt is None or not attempt.sent:
             self.body.append(data)
             if self.body_size > self.lane.replay_limit:
@@ -225,6 +231,12 @@ cdef class Exchange(ExchangeCore):
         self.fields.append((b"via", b"2 edge" if head.version == 20 else b"1.1 edge" if head.version == 11 else b"1.0 edge"))
         if head.expects:
             self.fields.append((b"expect", b"100-continue"))
+        if self.received and head.upgrade is not None and head.upgrade.lower() == b"websocket" and (
+            self.route.pool.target_at(0).plan.protocol == "http1"
+        ):
+            self.stream.switching = True
+            self.fields.append((b"connection", b"upgrade"))
+            self.fields.append((b"upgrade", b"websocket"))
         self.begin()
 
     cdef begin(self):
@@ -403,7 +415,13 @@ cdef class Exchange(ExchangeCore):
             else:
                 fields = [pair for pair in head.fields if pair[0] not in ANSWER_WITHHELD]
             fields.extend(self.trace_fields(attempt))
+            if length == TUNNEL:
+                self.tunnel = True
+                self.total_ns = NEVER       # a tunnel ends when a side ends, or when both are silent too long
+                fields.append((b"upgrade", head.upgrade))
             stream.send_head(head.status, fields, length)
+            if length == TUNNEL:
+                self.ring(attempt.last_ns)
         if stream.congested():
             self.on_client_congested()
 

@@ -22,5 +22,15 @@ def read_request(
 def read_answer(
     status: int, version: int, fields: list[tuple[bytes, bytes]], size_limit: int = 65536, count_limit: int = 100
 ) -> Head | tuple[int, str]: ...
+def read_request2(
+    method: bytes | None,
+    scheme: bytes | None,
+    path: bytes | None,
+    authority: bytes | None,
+    fields: list[tuple[bytes, bytes]],
+    ended: bool,
+    size_limit: int = 65536,
+    count_limit: int = 100,
+) -> Head | tuple[int, str]: ...
 def is_plain_path(path: bytes) -> bool: ...
 def write_message_head(first_line: bytes, fields: list[tuple[bytes, bytes]], last: bytes = b"") -> bytes: ...

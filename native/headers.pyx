@@ -1,7 +1,7 @@
 from http import HTTPStatus
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdio cimport snprintf
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 from native.stream cimport NO_BODY, UNKNOWN_LENGTH
 
@@ -44,25 +44,45 @@ cdef frozenset END_TO_END = frozenset((
     b"x-forwarded-proto", b"x-forwarded-host", b"forwarded", b"via", b"date", b"retry-after",
 ))
 
-# Lower-case names by the spelling on the wire. Bounded: a client that invents names pays for its own lower().
+# What must not come after a body (RFC 9110 6.5.1): who reads it late would have decided otherwise early.
+cdef frozenset NO_TRAILER = frozenset((
+    b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"set-cookie", b"content-type",
+    b"content-encoding", b"content-range", b"cache-control", b"location", b"max-forwards", b"range", b"vary", b"www-authenticate",
+    b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded", b"via", b"age", b"date", b"expires",
+    b"retry-after", b"warning", b"pragma",
+))
+
+# (lower-case name, Field) by the spelling on the wire. Bounded: a client that invents names pays for its own lower().
 cdef dict NAMES = {}
 cdef int NAMES_LIMIT = 512
+cdef const char* DIGITS = b"0123456789abcdef"
 
 
-cdef inline bytes lower_name(bytes name):
+cdef inline tuple known_name(bytes name):
     known = NAMES.get(name)
     if known is not None:
-        return <bytes>known
+        return <tuple>known
     lowered = name.lower()
+    known = (lowered, SPECIAL.get(lowered, PLAIN))
     if len(NAMES) < NAMES_LIMIT and PyBytes_GET_SIZE(name) <= 40:
-        NAMES[name] = lowered
-    return lowered
+        NAMES[name] = known
+    return known
+
+
+cdef inline char* write_number(char* end, uint64_t value, unsigned int base) noexcept:
+    """Write digits that end before ``end``, as printf would and several times faster; where they begin."""
+    while True:
+        end -= 1
+        end[0] = DIGITS[value % base]
+        value //= base
+        if value == 0:
+            return end
 
 
 cdef bytes decimal(int64_t value):
     cdef char[24] text
-    cdef int size = snprintf(text, 24, "%lld", <long long>value)
-    return PyBytes_FromStringAndSize(text, size)
+    cdef char* start = write_number(text + 24, <uint64_t>value, 10)
+    return PyBytes_FromStringAndSize(start, text + 24 - start)
 
 
 cdef int64_t parse_length(bytes value) noexcept:
@@ -86,6 +106,16 @@ cdef bint sound_value(bytes value) noexcept:
     cdef Py_ssize_t i
     for i in range(PyBytes_GET_SIZE(value)):
         if (p[i] < 32 and p[i] != 9) or p[i] == 127:
+            return False
+    return True
+
+
+cdef bint sound_target(bytes value) noexcept:
+    """Visible ASCII without a fragment: what a request line of HTTP/1.1 can hold and one reader takes as another does."""
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
+    cdef Py_ssize_t i
+    for i in range(PyBytes_GET_SIZE(value)):
+        if p[i] <= 32 or p[i] >= 127 or p[i] == c"#":
             return False
     return True
 
@@ -230,13 +260,16 @@ cdef bytes frame_chunk(bytes held, bytes data):
     cdef char[24] size_line
     cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
     cdef Py_ssize_t before = 0 if held is None else PyBytes_GET_SIZE(held)
-    cdef int digits = snprintf(size_line, 24, "%zx\r\n", n)
+    cdef char* start = write_number(size_line + 22, <uint64_t>n, 16)
+    cdef Py_ssize_t digits = size_line + 24 - start
     cdef bytes result = PyBytes_FromStringAndSize(NULL, before + digits + n + 2)
     cdef char* out = PyBytes_AS_STRING(result)
     if before:
         memcpy(out, PyBytes_AS_STRING(held), before)
         out += before
-    memcpy(out, size_line, digits)
+    size_line[22] = c"\r"
+    size_line[23] = c"\n"
+    memcpy(out, start, digits)
     out += digits
     memcpy(out, PyBytes_AS_STRING(data), n)
     out += n
@@ -251,13 +284,16 @@ cdef bytes last_chunk(list trailers):
     return write_head(b"0\r\n", trailers, b"")
 
 
+cdef dict VERSIONS = {"1.1": 11, "1.0": 10}
+
+
 cdef class HeadReader:
     def __init__(self, Py_ssize_t size_limit, int count_limit):
         self.size_limit = size_limit
         self.count_limit = count_limit
-        self._begin()
+        self.begin()
 
-    def _begin(self):
+    cdef void begin(self):
         self.head = Head.__new__(Head)
         self.head.fields = []
         self.size = 0
@@ -268,6 +304,8 @@ cdef class HeadReader:
         self.chunked = False
         self.close = False
         self.keep = False
+        self.hop = False
+        self.switch = False
         self.chunked_last = False
         self.nominated = None
         self.fault = None
@@ -285,6 +323,7 @@ cdef class HeadReader:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
         cdef const char* p = PyBytes_AS_STRING(value)
         cdef int kind
+        cdef tuple known
         if self.fault is not None:
             return -1
         self.count += 1
@@ -299,12 +338,14 @@ cdef class HeadReader:
             return self.refuse(400, "a control character in a header value")
         if not PyBytes_GET_SIZE(name):
             return self.refuse(400, "an empty header name")
-        name = lower_name(name)
-        special = SPECIAL.get(name)
-        if special is None:
+        known = known_name(name)
+        name = <bytes>known[0]
+        kind = <int>known[1]
+        if kind == PLAIN:
             head.fields.append((name, value))
             return 0
-        kind = <int>special
+        if kind == CONNECTION or kind == HOP:
+            self.hop = True
         if kind == CONTENT_TYPE:
             head.content_type = value
             head.fields.append((name, value))
@@ -331,6 +372,7 @@ cdef class HeadReader:
             self._connection(value)
         elif kind == UPGRADE:
             head.upgrades = True
+            head.upgrade = value
         elif kind == EXPECT:
             if value.lower() != b"100-continue":
                 return self.refuse(417, "Expect asks for something other than 100-continue")
@@ -344,10 +386,19 @@ cdef class HeadReader:
                 self.close = True
             elif token == b"keep-alive":
                 self.keep = True
+            elif token == b"upgrade":
+                self.switch = True
             elif token and token not in END_TO_END and token not in SPECIAL:
                 if self.nominated is None:
                     self.nominated = []
                 self.nominated.append(token)
+
+    cdef int version(self, parser):
+        # Asked for the version, httptools formats a string. A connection that is kept though nothing was said of it
+        # is HTTP/1.1 (RFC 9112 9.3).
+        if not self.hop and parser.should_keep_alive():
+            return 11
+        return VERSIONS.get(parser.get_http_version(), 0)
 
     cdef Head take_request(self, bytes method, bytes target, int version):
         cdef Head head = self.head
@@ -396,10 +447,12 @@ cdef class HeadReader:
         head.target = target
         head.version = version
         head.host = b"" if head.authority is None else host_of(head.authority)
+        if not self.switch:
+            head.upgrade = None
         head.keep_alive = not self.close and (version == 11 or self.keep)
         if self.nominated is not None:
             head.fields = [pair for pair in head.fields if pair[0] not in self.nominated]
-        self._begin()
+        self.begin()
         return head
 
     def _absolute(self, bytes method, bytes target):
@@ -456,8 +509,73 @@ cdef class HeadReader:
             head.until_close = True
         if self.nominated is not None:
             head.fields = [pair for pair in head.fields if pair[0] not in self.nominated]
-        self._begin()
+        self.begin()
         return head
+
+    cdef Head take_request2(self, bytes method, bytes scheme, bytes path, bytes authority, bint ended):
+        cdef Head head = self.head
+        cdef Py_ssize_t mark
+        if self.fault is not None:
+            return None
+        if method is None or scheme is None or path is None:
+            self.refuse(405 if method == b"CONNECT" else 400, "a pseudo-header field is missing")
+        elif method == b"CONNECT":
+            self.refuse(405, "CONNECT is not offered")
+        elif scheme != b"http" and scheme != b"https":
+            self.refuse(400, "the scheme is neither http nor https")
+        elif self.codings or self.close or self.keep or head.upgrades:
+            self.refuse(400, "a field that belongs to HTTP/1.1 connections")
+        elif self.hosts > 1:
+            self.refuse(400, "more than one Host")
+        elif authority is not None and self.hosts and head.authority.lower() != authority.lower():
+            self.refuse(400, "Host differs from :authority")
+        elif not sound_target(path) or (path != b"*" if method == b"OPTIONS" and path[:1] == b"*" else path[:1] != b"/"):
+            self.refuse(400, "the request target is not a path")
+        elif ended and head.length > 0:
+            self.refuse(400, "a Content-Length without a body")
+        if self.fault is not None:
+            return None
+        if authority is not None:
+            head.authority = authority
+        if head.authority is None or not sound_host(head.authority):
+            self.refuse(400, ":authority is not a host name with an optional port")
+            return None
+        if not ended and not self.lengths:
+            head.length = UNKNOWN_LENGTH
+        mark = path.find(b"?")
+        head.method = method
+        head.target = path
+        head.path = path if mark < 0 else path[:mark]
+        head.host = host_of(head.authority)
+        head.version = 20
+        head.keep_alive = True
+        self.begin()
+        return head
+
+    cdef Head take_answer2(self, int status, bint ended, bint to_head):
+        cdef Head head = self.head
+        if self.fault is not None:
+            return None
+        if status < 100 or status > 599 or status == 101:
+            self.refuse(502, f"status {status} is no status of HTTP/2")
+        elif self.codings or self.close or self.keep or head.upgrades:
+            self.refuse(502, "a field that belongs to HTTP/1.1 connections")
+        elif ended and head.length > 0 and not to_head and status != 304:
+            self.refuse(502, "a Content-Length without a body")
+        if self.fault is not None:
+            return None
+        if not self.lengths:
+            # an answer to HEAD says nothing of the body it leaves out
+            head.length = UNKNOWN_LENGTH if to_head or not ended else NO_BODY
+        head.status = status
+        head.version = 20
+        head.keep_alive = True
+        self.begin()
+        return head
+
+    cdef list take_trailers(self):
+        cdef list fields = [pair for pair in self.head.fields if pair[0] not in NO_TRAILER]
+        return fields if fields else None
 
 
 def read_request(bytes method, bytes target, int version, list fields, Py_ssize_t size_limit=65536, int count_limit=100):
@@ -484,6 +602,19 @@ def read_answer(int status, int version, list fields, Py_ssize_t size_limit=6553
         if reader.add(name, value) < 0:
             return 502, reader.fault
     head = reader.take_answer(status, version)
+    return head if head is not None else (reader.fault_status, reader.fault)
+
+
+def read_request2(
+    bytes method, bytes scheme, bytes path, bytes authority, list fields, bint ended, Py_ssize_t size_limit=65536,
+    int count_limit=100,
+):
+    """Read one request head of HTTP/2; return the Head, or (status, reason). ``ended``: no body follows."""
+    cdef HeadReader reader = HeadReader(size_limit, count_limit)
+    for name, value in fields:
+        if reader.add(name, value) < 0:
+            return reader.fault_status, reader.fault
+    head = reader.take_request2(method, scheme, path, authority, ended)
     return head if head is not None else (reader.fault_status, reader.fault)
 
 

@@ -6,7 +6,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 from native.board cimport FAIL_MALFORMED, FAIL_RESET, FAIL_TRUNCATED
 from native.clock cimport monotonic_ns
-from native.headers cimport HeadReader, decimal, frame_chunk, last_chunk, write_head
+from native.headers cimport HeadReader, decimal, field_value, frame_chunk, last_chunk, write_head
 from native.pool cimport ConnectionPool, PooledConnection
 from native.stream cimport UNKNOWN_LENGTH, ClientEvents, Head
 
@@ -41,6 +41,7 @@ cdef class Http1Client(PooledConnection):
     cdef object transport, parser
     cdef HeadReader reader
     cdef Head head
+    cdef bint upgrading, raw
     cdef bint alive, busy, in_answer, bodiless, sent, chunked, doubt, write_paused, discarding, feeding, finished
     cdef Py_ssize_t head_bytes, discard_left
     cdef bytes held                 # the request's head, waiting to share a write with its first bytes
@@ -75,7 +76,7 @@ cdef class Http1Client(PooledConnection):
     def _ended(self, exc):
         if not self.busy:
             return
-        if self.in_answer and self.head.until_close and exc is None:
+        if self.in_answer and (self.raw or self.head.until_close) and exc is None:
             self.doubt = True
             self.finish(None)
         elif self.in_answer:
@@ -100,10 +101,16 @@ cdef class Http1Client(PooledConnection):
 
     def data_received(self, bytes data):
         """Feed the parser; any fault ends the connection and the answer on it."""
+        cdef ClientEvents events
         if not self.busy:
             # an answer nobody asked for: out of step, never to be used again
             self.doubt = True
             self.close()
+            return
+        if self.raw:
+            events = self.events
+            if events is not None:
+                events.on_data(data)
             return
         if not self.in_answer:
             self.head_bytes += PyBytes_GET_SIZE(data)
@@ -114,7 +121,13 @@ cdef class Http1Client(PooledConnection):
             if self.reader.fault is None:
                 raise error.__context__ if error.__context__ is not None else error
             self.fail(FAIL_MALFORMED, f"the upstream's answer was refused: {self.reader.fault}")
-        except HttpParserUpgrade:
+        except HttpParserUpgrade as upgrade:
+            if self.raw:
+                rest = data[upgrade.args[0]:]
+                events = self.events
+                if rest and events is not None:
+                    events.on_data(rest)
+                return
             self.fail(FAIL_MALFORMED, "the upstream switched protocols without being asked")
         except HttpParserError as error:
             self.fail(FAIL_MALFORMED, f"the upstream does not speak HTTP/1.1: {error}")
@@ -140,24 +153,21 @@ cdef class Http1Client(PooledConnection):
 
     def on_headers_complete(self):
         cdef int status = self.parser.get_status_code()
-        cdef int version = 11 if self.parser.get_http_version() == "1.1" else 10
-        cdef Head head
-        if version == 10 and self.parser.get_http_version() != "1.0":
-            version = 0
-        head = self.reader.take_answer(status, version)
+        cdef Head head = self.reader.take_answer(status, self.reader.version(self.parser))
         if head is None:
             raise Refused
         self.head_bytes = 0
-        if status == 101:
+        if status == 101 and not (self.upgrading and head.upgrades):
             self.reader.refuse(502, "101 without being asked")
             raise Refused
-        if status < 200:
+        if status < 200 and status != 101:
             events = self.events
             if events is not None:
                 events.on_interim(status)
             return
         self.head = head
         self.in_answer = True
+        self.raw = status == 101
         if not head.keep_alive:
             self.doubt = True
         events = self.events
@@ -183,7 +193,7 @@ cdef class Http1Client(PooledConnection):
             events.on_data(data)
 
     def on_message_complete(self):
-        if self.in_answer:      # else the end of an interim answer
+        if self.in_answer and not self.raw:      # else the end of an interim answer, or the beginning of a tunnel
             self.finish(None)
 
     # --- the exchange on this connection -----------------------------------------------------------------------------
@@ -206,6 +216,7 @@ cdef class Http1Client(PooledConnection):
         cdef bytes line = method + b" " + target + b" HTTP/1.1\r\nhost: " + authority + b"\r\n"
         cdef bytes framing = b""
         self.bodiless = method == b"HEAD"
+        self.upgrading = field_value(fields, b"upgrade") is not None
         self.chunked = False
         if length >= 0:
             framing = b"content-length: " + decimal(length) + b"\r\n"

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.board cimport W_ACCEPTED, W_BYTES_IN, W_BYTES_OUT, W_CONNECTIONS, W_MALFORMED, add64
 from native.clock cimport monotonic_ns
 from native.headers cimport HeadReader, decimal, frame_chunk, last_chunk, status_line, write_head
-from native.stream cimport NO_BODY, Acceptor, Head, ServerEvents, ServerStream
+from native.stream cimport NO_BODY, TUNNEL, Acceptor, Head, ServerEvents, ServerStream
 from native.timerwheel cimport Timer
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -72,6 +72,10 @@ cdef class Http1Stream(ServerStream):
         self.bodiless = self.head.method == b"HEAD" or status == 204 or status == 304
         if status == 204 or (status == 304 and length < 0):
             framing = b""
+        elif length == TUNNEL:
+            self.held = write_head(status_line(status), fields, b"connection: upgrade\r\n")
+            connection.switch()
+            return
         elif length >= 0:
             framing = b"content-length: " + decimal(length) + b"\r\n"
         elif length == NO_BODY:
@@ -131,6 +135,9 @@ cdef class Http1Stream(ServerStream):
             connection.write(held)
         self.answered = True
         self.events = None
+        if connection.raw:
+            connection.shut()
+            return
         connection.advance()
 
     cdef void cut(self):
@@ -182,6 +189,8 @@ cdef class Http1Server:
     cdef uint64_t since_ns          # when the present wait began
     cdef uint64_t paused_ns         # when writing was paused
     cdef Watch watch
+    cdef bytes after                # what came behind a request that asks for a tunnel
+    cdef bint raw                   # a tunnel: no framing any more
 
     def __init__(self, Acceptor acceptor):
         self.acceptor = acceptor
@@ -258,8 +267,14 @@ cdef class Http1Server:
     def data_received(self, bytes data):
         """Feed the parser; a fault in the framing is answered with its status and ends the connection."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef ServerEvents events
         add64(&self.acceptor.meter.count[<int>W_BYTES_IN], size)
         if self.lingering or self.poisoned or self.gone:
+            return
+        if self.raw:
+            events = None if self.current is None else self.current.events
+            if events is not None:
+                events.on_request_data(data)
             return
         if self.incoming is None:
             self.head_bytes += size
@@ -283,9 +298,14 @@ cdef class Http1Server:
             self.answer_fault()
 
     def _upgrade(self, bytes data, Py_ssize_t offset):
-        """No upgrade is offered here: the field is ignored (RFC 9110 7.8) and what follows is the next request."""
+        """Only a service may take an upgrade: then what follows waits for its answer. Elsewhere the field is ignored
+        (RFC 9110 7.8), and what follows is the next request."""
         if self.incoming is not None:
             self.on_message_complete()
+        if self.current is not None and self.current.switching and not self.waiting:
+            self.after = data[offset:]
+            self.pause_reading()
+            return
         if offset < PyBytes_GET_SIZE(data) and not self.poisoned:
             self.data_received(data[offset:])
 
@@ -310,10 +330,9 @@ cdef class Http1Server:
 
     def on_headers_complete(self):
         cdef Http1Stream stream
-        cdef int version = 11 if self.parser.get_http_version() == "1.1" else 0
-        if version == 0 and self.parser.get_http_version() == "1.0":
-            version = 10
-        cdef Head head = self.reader.take_request(self.parser.get_method(), self.url, version)
+        cdef Head head = self.reader.take_request(
+            self.parser.get_method(), self.url, self.reader.version(self.parser)
+        )
         if head is None:
             self.poison(self.reader.fault_status, self.reader.fault)
             raise Refused
@@ -417,6 +436,26 @@ cdef class Http1Server:
                 self.shut()
                 return
             self.resume_reading()
+            if self.after is not None:
+                after = self.after
+                self.after = None
+                if after:
+                    self.data_received(after)
+
+    cdef switch(self):
+        """The service took the upgrade: hand over what has waited, and from now on bytes as they come."""
+        cdef Http1Stream stream = self.current
+        cdef bytes after = self.after
+        cdef ServerEvents events
+        self.raw = True
+        self.after = None
+        held = stream.held
+        stream.held = None
+        self.write(held)
+        self.resume_reading()
+        events = stream.events
+        if after and events is not None:
+            events.on_request_data(after)
 
     cdef poison(self, int status, str reason):
         """Nothing that follows on this connection can be trusted."""

@@ -1,5 +1,7 @@
 from os import urandom
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcpy
 from native.balancer cimport Target
 from native.clock cimport monotonic_ns
 from native.pool cimport ConnectionPool
@@ -11,6 +13,7 @@ from native.http1server import Http1Server
 cdef uint64_t FINE_TICK_NS = 10_000_000
 cdef uint64_t COARSE_TICK_NS = 250_000_000
 cdef double FINE_TICK_S = 0.01
+cdef const char* DIGITS = b"0123456789abcdef"
 cdef double IDLE_TICK_S = 0.25
 cdef uint64_t SWEEP_NS = 1_000_000_000
 # A peer that neither reads nor writes for this long in the middle of a message is stalled.
@@ -156,7 +159,17 @@ cdef class LaneCore(Acceptor):
 
     cdef bytes next_id(self):
         self.serial += 1
-        return b"%b%08x" % (self.prefix, self.serial)
+        cdef char[48] text
+        cdef char* at = text + 48
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.prefix)
+        cdef uint64_t left = self.serial
+        while left or at > text + 40:       # eight hexadecimal digits, or more
+            at -= 1
+            at[0] = DIGITS[left & 15]
+            left >>= 4
+        at -= size
+        memcpy(at, PyBytes_AS_STRING(self.prefix), size)
+        return PyBytes_FromStringAndSize(at, text + 48 - at)
 
     cdef bytes refusal(self, int status, str reason):
         return self.reply.refusal(status, reason)

@@ -14,6 +14,15 @@ cdef class PooledConnection(ClientStream):
     cdef bint wasting(self)                         # reading an answer only to drop it
     cdef void close(self)
 
+cdef class SharedConnection:
+    """What a wire's upstream connection owes its pool when it carries many exchanges at once."""
+    cdef ConnectionPool home
+    cdef uint64_t born_ns, lifetime_ns
+    cdef int room(self)                             # streams that may be opened now
+    cdef ClientStream take(self, ClientEvents who)  # one of them, for an attempt
+    cdef void look(self, uint64_t now_ns)           # once a second: is it alive, idle, old?
+    cdef void close(self)                           # no new streams; it goes when those it has are over
+
 cdef class ConnectionPool:
     cdef readonly object plan           # edge.terms.snapshot.Target
     cdef Target target
@@ -22,6 +31,8 @@ cdef class ConnectionPool:
     cdef WorkerRec* meter
     cdef list idle
     cdef list dregs                     # connections whose answer is read only to be dropped
+    cdef list shared                    # connections that take streams, oldest first
+    cdef int breadth                    # exchanges that one connection carries at once
     cdef object waiters                 # deque of ClientEvents
     cdef readonly int live              # connections open
     cdef readonly int opening
@@ -41,5 +52,11 @@ cdef class ConnectionPool:
     cdef void release(self, PooledConnection connection)    # its exchange is over and it is clean
     cdef void lost(self, PooledConnection connection, bint was_open)
     cdef place(self, PooledConnection connection)           # to a waiter, or idle
+    cdef int acquire_shared(self, ClientEvents who)
+    cdef void joined(self, SharedConnection connection)     # newly open
+    cdef void vacant(self, SharedConnection connection)     # it has room again
+    cdef void retired(self, SharedConnection connection)    # it takes no new streams
+    cdef void parted(self, SharedConnection connection)     # it is closed
+    cdef void widen(self)                                   # open as many as the waiters need
     cdef void sweep(self, uint64_t now_ns)
     cdef void close(self)

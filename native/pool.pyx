@@ -12,6 +12,9 @@ cdef uint64_t AGE_NS = 600_000_000_000
 # The rest of an unwanted answer may take this long before its connection is worth less than a new one.
 cdef uint64_t DREGS_NS = 2_000_000_000
 
+# Exchanges at once on one HTTP/2 connection; a peer may allow fewer. More connections follow when all are full.
+cdef int STREAMS = 100
+
 
 cdef class PooledConnection(ClientStream):
     cdef void assign(self, ClientEvents events):
@@ -25,6 +28,20 @@ cdef class PooledConnection(ClientStream):
 
     cdef void close(self):
         raise TypeError("PooledConnection.close is not implemented")
+
+
+cdef class SharedConnection:
+    cdef int room(self):
+        raise TypeError("SharedConnection.room is not implemented")
+
+    cdef ClientStream take(self, ClientEvents who):
+        raise TypeError("SharedConnection.take is not implemented")
+
+    cdef void look(self, uint64_t now_ns):
+        raise TypeError("SharedConnection.look is not implemented")
+
+    cdef void close(self):
+        raise TypeError("SharedConnection.close is not implemented")
 
 
 cdef class ConnectionPool:
@@ -48,6 +65,8 @@ cdef class ConnectionPool:
         self.factory = factory
         self.idle = []
         self.dregs = []
+        self.shared = []
+        self.breadth = 1 if plan.protocol == "http1" else STREAMS
         self.waiters = deque()
         self.cap = plan.max_connections
         self.connect_ns = 2_000_000_000
@@ -80,12 +99,17 @@ cdef class ConnectionPool:
         cdef ClientEvents who
         self.opening -= 1
         add64(&self.target.rec.count[<int>T_CONNECT_FAILURES], 1)
-        if self.waiters and len(self.waiters) > self.opening:
+        # those whom this one would have carried; who comes back meanwhile stands behind them
+        for _ in range(min(len(self.waiters) - self.opening * self.breadth, self.breadth)):
+            if not self.waiters:
+                return
             who = <ClientEvents>self.waiters.popleft()
             who.on_failed(FAIL_CONNECT, reason)
 
     cdef int acquire(self, ClientEvents who):
         cdef PooledConnection connection
+        if self.breadth > 1:
+            return self.acquire_shared(who)
         while self.idle:
             connection = <PooledConnection>self.idle.pop()
             if connection.fit():
@@ -116,7 +140,7 @@ cdef class ConnectionPool:
         connection.lifetime_ns = self.age_limit_ns + (connection.born_ns & 0xFFFF) * (self.age_limit_ns >> 18)
         add64(&self.target.rec.count[<int>T_CONNECTS], 1)
         add64(&self.meter.count[<int>W_UPSTREAMS], 1)
-        if self.closed:
+        if self.closed and not self.waiters:
             connection.close()
             return
         self.place(connection)
@@ -149,9 +173,62 @@ cdef class ConnectionPool:
             self.opening += 1
             self.opener.open(self)
 
+    cdef int acquire_shared(self, ClientEvents who):
+        cdef SharedConnection connection
+        cdef ClientStream stream
+        for item in self.shared:
+            connection = <SharedConnection>item
+            if connection.room() > 0:
+                stream = connection.take(who)
+                who.on_connection(stream)
+                return 1
+        if len(self.waiters) >= self.cap * self.breadth:
+            return -1
+        self.waiters.append(who)
+        self.widen()
+        return 0
+
+    cdef void widen(self):
+        while self.opening * self.breadth < len(self.waiters) and self.live + self.opening < self.cap:
+            self.opening += 1
+            self.opener.open(self)
+
+    cdef void joined(self, SharedConnection connection):
+        self.opening -= 1
+        self.live += 1
+        connection.born_ns = monotonic_ns()
+        connection.lifetime_ns = self.age_limit_ns + (connection.born_ns & 0xFFFF) * (self.age_limit_ns >> 18)
+        add64(&self.target.rec.count[<int>T_CONNECTS], 1)
+        add64(&self.meter.count[<int>W_UPSTREAMS], 1)
+        self.shared.append(connection)
+        self.vacant(connection)
+        if self.closed:
+            connection.close()
+
+    cdef void vacant(self, SharedConnection connection):
+        cdef ClientEvents who
+        cdef ClientStream stream
+        while self.waiters and connection.room() > 0:
+            who = <ClientEvents>self.waiters.popleft()
+            stream = connection.take(who)
+            who.on_connection(stream)
+
+    cdef void retired(self, SharedConnection connection):
+        if connection in self.shared:
+            self.shared.remove(connection)
+
+    cdef void parted(self, SharedConnection connection):
+        self.live -= 1
+        add64(&self.meter.count[<int>W_UPSTREAMS], <uint64_t>-1)
+        self.retired(connection)
+        if not self.closed:
+            self.widen()
+
     cdef void sweep(self, uint64_t now_ns):
         """Close what has been idle too long (the oldest stand first), and answers nobody wants that do not end."""
         cdef PooledConnection connection
+        for item in list(self.shared):
+            (<SharedConnection>item).look(now_ns)
         if self.dregs:
             dregs = self.dregs
             self.dregs = []
@@ -174,3 +251,5 @@ cdef class ConnectionPool:
         self.closed = True
         while self.idle:
             (<PooledConnection>self.idle.pop()).close()
+        for item in list(self.shared):
+            (<SharedConnection>item).close()

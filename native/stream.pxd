@@ -13,6 +13,7 @@ from native.timerwheel cimport Wheel
 cpdef enum Length:
     NO_BODY = -1            # the message has none
     UNKNOWN_LENGTH = -2     # chunked, or until the end of the stream
+    TUNNEL = -3             # of a 101: bytes in both directions until one side ends
 
 cdef class Head:
     """One parsed message head. ``fields`` is a list of (lower-case name, value) of end-to-end fields only: hop-by-hop,
@@ -29,6 +30,7 @@ cdef class Head:
     cdef readonly bint expects      # Expect: 100-continue
     cdef readonly bint keep_alive
     cdef readonly bint upgrades     # Upgrade, with Connection: upgrade or without
+    cdef readonly bytes upgrade     # its value, where Connection: upgrade says that it is meant (RFC 9110 7.8); else None
     cdef readonly bint until_close  # answer: it ends where the connection does
     cdef readonly bytes content_type
     cdef readonly bytes content_encoding
@@ -44,6 +46,7 @@ cdef class ServerStream:
     cdef ServerEvents events
     cdef readonly str scheme        # "http" or "https"
     cdef bint ends                  # set before send_head: this answer is the connection's last
+    cdef bint switching             # the request asks for a tunnel: what follows it waits for the answer
     cdef void send_interim(self, int status)
     cdef void send_head(self, int status, list fields, int64_t length)
     cdef void send_data(self, bytes data)

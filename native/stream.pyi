@@ -7,6 +7,7 @@ class Length(IntEnum):
 
     NO_BODY = -1
     UNKNOWN_LENGTH = -2
+    TUNNEL = -3
 
 class Head:
     # One parsed message head.
@@ -35,6 +36,8 @@ class Head:
     def keep_alive(self) -> bool: ...
     @property
     def upgrades(self) -> bool: ...
+    @property
+    def upgrade(self) -> bytes | None: ...
     @property
     def until_close(self) -> bool: ...
     @property

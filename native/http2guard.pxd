@@ -1,0 +1,30 @@
+"""What may a peer cost before it is no longer listened to?  HTTP/2 frames counted before anything acts on them.
+
+A budget of frames that carry no message, bounds on one header block, and a share of streams that may end in a reset.
+Sources: RFC 9113 10.5; CVE-2019-9511 to 9518 (floods), VU#421644 (CONTINUATION), CVE-2023-44487 (rapid reset),
+CVE-2025-8671 (MadeYouReset)."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef class Guard:
+    cdef unsigned char[9] head      # of the frame that is coming in
+    cdef int have                   # bytes of it
+    cdef uint32_t left              # payload bytes still to come
+    cdef uint32_t skip              # bytes of the client's preface still to come
+    cdef uint64_t refilled_ns
+    cdef readonly int budget
+    cdef Py_ssize_t block_limit
+    cdef readonly Py_ssize_t block  # bytes of the header block that is open
+    cdef int frames                 # of that block
+    cdef readonly uint64_t block_since_ns      # when it was opened; 0 = none is open
+    cdef uint64_t window_ns         # when the present count of streams began
+    cdef readonly int streams, resets, faults
+    cdef readonly str fault         # why the peer is refused; None = go on
+    cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size, uint64_t now_ns)
+    cdef void earn(self, int amount) noexcept
+    cdef void opened(self, uint64_t now_ns) noexcept
+    cdef bint reset(self, bint fault, uint64_t now_ns)
+    cdef int _judge(self, uint64_t now_ns)
+    cdef int _spend(self, int cost, str what)
+    cdef void _refill(self, uint64_t now_ns) noexcept
+    cdef void _turn(self, uint64_t now_ns) noexcept

@@ -1,0 +1,179 @@
+cimport cython
+from libc.string cimport memcpy
+
+# A peer may be generous with frames that carry nothing for a moment, but not for long: real clients send a few of them
+# per message (window updates above all), and every message earns credit for more. grpc-go measures bandwidth with a ping
+# per round trip while data flow, so pings alone are no sign of abuse.
+cdef int BUDGET = 1000
+cdef int REFILL_PER_S = 100
+cdef int EARNED = 4
+cdef int SETTINGS_COST = 10
+# RFC 9113 4.3: a block is one HEADERS and its CONTINUATIONs; nothing else may be sent meanwhile, so it must end soon.
+# 64 KiB of fields are five frames of 16 KiB.
+cdef int BLOCK_FRAMES = 16
+# Resets: over half of at least this many streams, or this many that were the peer's fault, within the window. Clients
+# that hedge or give up at their deadline stay far below a half.
+cdef uint64_t RESET_WINDOW_NS = 30_000_000_000
+cdef int RESET_STREAMS = 100
+cdef int RESET_FAULTS = 250
+cdef uint64_t SECOND = 1_000_000_000
+
+cdef enum Frame:
+    DATA = 0
+    HEADERS = 1
+    PRIORITY = 2
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    CONTINUATION = 9
+
+cdef int END_STREAM = 1
+cdef int ACK = 1
+cdef int END_HEADERS = 4
+cdef int PADDED = 8
+cdef uint32_t PREFACE_SIZE = 24
+
+
+@cython.final
+cdef class Guard:
+    """Counts the frames of one connection.
+
+    Args:
+        now_ns: when the connection began.
+        block_limit: bytes of one header block, compressed.
+        preface: the client's 24 octets come first.
+    """
+
+    def __init__(self, uint64_t now_ns, Py_ssize_t block_limit, bint preface):
+        self.skip = PREFACE_SIZE if preface else 0
+        self.budget = BUDGET
+        self.refilled_ns = now_ns
+        self.window_ns = now_ns
+        self.block_limit = block_limit
+
+    cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size, uint64_t now_ns):
+        """How many of these bytes may be acted upon: all, or those before the frame that is too much (fault says why)."""
+        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t start
+        cdef Py_ssize_t n
+        if self.fault is not None:
+            return 0
+        self._refill(now_ns)
+        while at < size:
+            if self.skip:
+                n = min(<Py_ssize_t>self.skip, size - at)
+                self.skip -= <uint32_t>n
+                at += n
+                continue
+            if self.left:
+                n = min(<Py_ssize_t>self.left, size - at)
+                self.left -= <uint32_t>n
+                at += n
+                continue
+            start = at
+            n = min(<Py_ssize_t>(9 - self.have), size - at)
+            memcpy(self.head + self.have, data + at, n)
+            self.have += <int>n
+            at += n
+            if self.have < 9:
+                break
+            self.have = 0
+            self.left = (<uint32_t>self.head[0] << 16) | (<uint32_t>self.head[1] << 8) | self.head[2]
+            if self._judge(now_ns) < 0:
+                return start
+        return size
+
+    cdef int _judge(self, uint64_t now_ns):
+        """Count the frame whose header is complete; -1 when it is one too many."""
+        cdef int kind = self.head[3]
+        cdef int flags = self.head[4]
+        if kind == DATA:
+            if flags & END_STREAM:
+                return 0
+            # padding may be all there is in a small frame
+            if self.left == 0 or (flags & PADDED and self.left <= 256):
+                return self._spend(1, "empty DATA frames without end")
+            self.earn(1)
+            return 0
+        if kind == HEADERS or kind == PUSH_PROMISE:
+            self.earn(EARNED)
+            self.block = self.left
+            self.frames = 1
+            self.block_since_ns = 0 if flags & END_HEADERS else now_ns
+        elif kind == CONTINUATION:
+            self.block += self.left
+            self.frames += 1
+            if self.frames > BLOCK_FRAMES:
+                self.fault = f"a header block in more than {BLOCK_FRAMES} frames"
+                return -1
+            if flags & END_HEADERS:
+                self.block_since_ns = 0
+        elif kind == SETTINGS:
+            return self._spend(1 if flags & ACK else SETTINGS_COST, "SETTINGS frames without end")
+        elif kind != RST_STREAM:
+            return self._spend(1, "frames that carry no message, without end")
+        if self.block > self.block_limit:
+            self.fault = f"a header block larger than {self.block_limit} bytes"
+            return -1
+        return 0
+
+    cdef int _spend(self, int cost, str what):
+        self.budget -= cost
+        if self.budget < 0:
+            self.fault = what
+            return -1
+        return 0
+
+    cdef void _refill(self, uint64_t now_ns) noexcept:
+        cdef uint64_t gained
+        if now_ns <= self.refilled_ns:
+            return
+        gained = (now_ns - self.refilled_ns) * <uint64_t>REFILL_PER_S // SECOND
+        if gained >= <uint64_t>BUDGET:
+            self.budget = BUDGET
+            self.refilled_ns = now_ns
+        elif gained:
+            self.refilled_ns += gained * SECOND // <uint64_t>REFILL_PER_S
+            self.earn(<int>gained)
+
+    cdef void earn(self, int amount) noexcept:
+        """A message's frame came or went: its companions are welcome."""
+        self.budget = min(self.budget + amount, BUDGET)
+
+    cdef void opened(self, uint64_t now_ns) noexcept:
+        """One more stream."""
+        self._turn(now_ns)
+        self.streams += 1
+
+    cdef bint reset(self, bint fault, uint64_t now_ns):
+        """One more stream ended in a reset, by the peer, or by us for a fault of the peer's; True = too many."""
+        self._turn(now_ns)
+        self.resets += 1
+        if fault:
+            self.faults += 1
+        if self.fault is None:
+            if self.faults >= RESET_FAULTS:
+                self.fault = f"{RESET_FAULTS} faulty streams within {RESET_WINDOW_NS // SECOND} s"
+            elif self.streams >= RESET_STREAMS and self.resets * 2 > self.streams:
+                self.fault = f"more than half of {self.streams} streams reset"
+        return self.fault is not None
+
+    cdef void _turn(self, uint64_t now_ns) noexcept:
+        if now_ns - self.window_ns < RESET_WINDOW_NS:
+            return
+        self.window_ns = now_ns
+        self.streams = 0
+        self.resets = 0
+        self.faults = 0
+
+    def judge(self, bytes data, uint64_t now_ns):
+        """Count these bytes; return how many of them may be acted upon. ``fault`` says why it is not all."""
+        return self.feed(data, len(data), now_ns)
+
+    def count_stream(self, uint64_t now_ns):
+        """Count a stream that was opened."""
+        self.opened(now_ns)
+
+    def count_reset(self, bint fault, uint64_t now_ns):
+        """Count a stream that was reset; return True when there are too many of them."""
+        return self.reset(fault, now_ns)
