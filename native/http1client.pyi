@@ -4,7 +4,7 @@ from asyncio import Protocol
 
 from native.pool import ConnectionPool
 
-class Refused(Exception): ...
+class RefusedError(Exception): ...
 
 class Http1Client(Protocol):
     # The protocol object of one upstream connection.

@@ -22,7 +22,7 @@ cdef Py_ssize_t WRITE_HIGH = 65536
 cdef Py_ssize_t DISCARD_LIMIT = 65536
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Raised inside a parser callback to stop the parser; the reason stands on the reader."""
 
 
@@ -143,23 +143,23 @@ cdef class Http1Client(PooledConnection):
     def on_message_begin(self):
         if not self.busy:
             self.reader.refuse(502, "an answer too many")
-            raise Refused
+            raise RefusedError
 
     def on_header(self, bytes name, bytes value):
         if self.in_answer:
             return      # trailers end here
         if self.reader.add(name, value) < 0:
-            raise Refused
+            raise RefusedError
 
     def on_headers_complete(self):
         cdef int status = self.parser.get_status_code()
         cdef Head head = self.reader.take_answer(status, self.reader.version(self.parser))
         if head is None:
-            raise Refused
+            raise RefusedError
         self.head_bytes = 0
         if status == 101 and not (self.upgrading and head.upgrades):
             self.reader.refuse(502, "101 without being asked")
-            raise Refused
+            raise RefusedError
         if status < 200 and status != 101:
             events = self.events
             if events is not None:
@@ -182,7 +182,7 @@ cdef class Http1Client(PooledConnection):
     def on_body(self, bytes data):
         if not self.in_answer:
             self.reader.refuse(502, "a body where none belongs")
-            raise Refused
+            raise RefusedError
         if self.discarding:
             self.discard_left -= PyBytes_GET_SIZE(data)
             if self.discard_left < 0:

@@ -29,7 +29,7 @@ cdef Py_ssize_t WRITE_HIGH = 65536
 cdef int PIPELINE_LIMIT = 64
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Raised inside a parser callback to stop the parser; the reason stands on the connection."""
 
 
@@ -319,14 +319,14 @@ cdef class Http1Server:
         self.url = part if not self.url else self.url + part
         if PyBytes_GET_SIZE(self.url) > TARGET_LIMIT:
             self.poison(414, f"the request target is longer than {TARGET_LIMIT} bytes")
-            raise Refused
+            raise RefusedError
 
     def on_header(self, bytes name, bytes value):
         if not self.in_head:
             return      # a trailer field: none is merged into the head, none is forwarded (RFC 9110 6.5.1)
         if self.reader.add(name, value) < 0:
             self.poison(self.reader.fault_status, self.reader.fault)
-            raise Refused
+            raise RefusedError
 
     def on_headers_complete(self):
         cdef Http1Stream stream
@@ -335,10 +335,10 @@ cdef class Http1Server:
         )
         if head is None:
             self.poison(self.reader.fault_status, self.reader.fault)
-            raise Refused
+            raise RefusedError
         if head.upgrades and head.length != NO_BODY:
             self.poison(400, "Upgrade on a request with a body")
-            raise Refused
+            raise RefusedError
         self.in_head = False
         self.head_bytes = 0
         self.overhead = 0
@@ -352,7 +352,7 @@ cdef class Http1Server:
             self.open(stream)
         elif len(self.waiting) >= PIPELINE_LIMIT:
             self.poison(400, f"more than {PIPELINE_LIMIT} pipelined requests")
-            raise Refused
+            raise RefusedError
         else:
             self.waiting.append(stream)
             self.pause_reading()
@@ -378,7 +378,7 @@ cdef class Http1Server:
         cdef Http1Stream stream = self.incoming
         if self.overhead > OVERHEAD_LIMIT:
             self.poison(400, "chunk framing outweighs the body")
-            raise Refused
+            raise RefusedError
         self.incoming = None
         self.overhead = 0
         self.head_bytes = 0

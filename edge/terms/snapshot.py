@@ -45,7 +45,7 @@ class Breaker(Struct, frozen=True):
 
 
 class UpstreamTls(Struct, frozen=True):
-    """How to verify an upstream: ``ca`` a PEM file (None = the system's), ``verify`` False only for tests, said aloud."""
+    """How to verify an upstream: ``ca`` a PEM file (None: the system's); ``verify`` False is for tests, said aloud."""
 
     server_name: str
     ca: str | None = None
@@ -148,9 +148,10 @@ class Key(Struct, frozen=True):
 class Snapshot(Struct, frozen=True):
     """Everything at once. ``models`` maps what clients ask for to an index into ``routes``.
 
-    ``providers`` maps a provider's name to the route of its wildcard target, for ``provider/model`` that no alias names.
-    ``outcomes`` maps a table's name to 600 action codes, one per status (see edge/balance/outcomes.py); ``hints`` maps the
-    same name, where there are any, to (status, bytes in the body of an answer of that status, action instead).
+    ``providers`` maps a provider's name to the route of its wildcard target, for ``provider/model`` that no alias
+    names. ``outcomes`` maps a table's name to 600 action codes, one per status (see edge/balance/outcomes.py);
+    ``hints`` maps the same name, where there are any, to (status, bytes in the body of an answer of that status,
+    action instead).
     """
 
     version: int
@@ -167,4 +168,6 @@ class Snapshot(Struct, frozen=True):
     outcomes: dict[str, bytes]
     keys: tuple[Key, ...] = ()
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
-    slots: dict[str, int] = field(default_factory=dict)  # Board slots by target id and "route:" + name, kept over reloads
+    slots: dict[str, int] = field(
+        default_factory=dict
+    )  # Board slots by target id and "route:" + name, kept over reloads

@@ -148,7 +148,9 @@ REFUSED = (
     Request("fields-many", "9110 5.4", get(b"".join(b"X-%d: y\r\n" % n for n in range(150))), 431),
     Request("fields-large", "9110 5.4", get(b"X: " + b"a" * 70000 + b"\r\n"), 431),
     Request("expect-other", "9110 10.1.1", put(b"Expect: 200-ok\r\nContent-Length: 1\r\n", b"a"), 417),
-    Request("upgrade-with-body", "9110 7.8", put(b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n", b"a")),
+    Request(
+        "upgrade-with-body", "9110 7.8", put(b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n", b"a")
+    ),
     # what a router and a server behind it could read in two ways
     Request("path-dotdot", "3986 5.2.4", get(line=b"GET /a/../admin HTTP/1.1")),
     Request("path-dot-end", "3986 5.2.4", get(line=b"GET /a/.. HTTP/1.1")),

@@ -1,7 +1,7 @@
 """How does the whole native data path behave, with nothing in between?  A lane for tests.
 
-Configuration text goes through the real loader, check, planner and router; connections through the real opener; and the
-lane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are strangers to
+Configuration text goes through the real loader, check, planner and router; connections through the real opener; and
+the lane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are strangers to
 it. Only processes, control and the admin listener are left out: those have tests of their own.
 """
 
@@ -164,10 +164,15 @@ def post(
 STREAM = b'{"model":"chat","stream":true,"messages":[]}'
 
 
-def whole(content: bytes = b'{"id":"a","choices":[{"message":{"content":"hello"}}]}', status: bytes = b"200 OK") -> bytes:
+def whole(
+    content: bytes = b'{"id":"a","choices":[{"message":{"content":"hello"}}]}', status: bytes = b"200 OK"
+) -> bytes:
     """One answer with a length, as bytes."""
     return (
-        b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content) + content
+        b"HTTP/1.1 "
+        + status
+        + b"\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(content)
+        + content
     )
 
 

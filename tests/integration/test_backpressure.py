@@ -93,7 +93,10 @@ async def test_client_that_does_not_read_a_stream() -> None:
 async def test_service_that_does_not_read_an_upload() -> None:
     """A service that stops reading stops the client that uploads to it."""
     script = (ReadHead(), Pause(1.5), ReadToEnd())
-    async with ScriptedServer(script, receive_buffer=65536) as upstream, one_lane(services(upstream.address, total="60s")) as lane:
+    async with (
+        ScriptedServer(script, receive_buffer=65536) as upstream,
+        one_lane(services(upstream.address, total="60s")) as lane,
+    ):
         head = request(b"POST", fields=b"Content-Length: %d\r\n" % FLOOD)
         sock = await silent_client(lane.port, head, 0.1)
         loop = asyncio.get_running_loop()

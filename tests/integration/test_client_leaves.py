@@ -7,12 +7,28 @@ from onelane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_lane, post
 
 from edge import clock
 from edge.native import Outcome
-from edge.sim.wire import Close, HalfClose, Pause, ReadMessage, ReadToEnd, ReadUntil, Reset, ScriptedServer, Send, Step, play_client
+from edge.sim.wire import (
+    Close,
+    HalfClose,
+    Pause,
+    ReadMessage,
+    ReadToEnd,
+    ReadUntil,
+    Reset,
+    ScriptedServer,
+    Send,
+    Step,
+    play_client,
+)
 
 WAITING = (ReadMessage(), ReadToEnd())
 STREAMING = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), ReadToEnd())
 
-LEAVING: dict[str, tuple[Step, ...]] = {"close": (Close(),), "reset": (Reset(),), "half-close": (HalfClose(), Pause(0.3))}
+LEAVING: dict[str, tuple[Step, ...]] = {
+    "close": (Close(),),
+    "reset": (Reset(),),
+    "half-close": (HalfClose(), Pause(0.3)),
+}
 
 
 @pytest.mark.parametrize("how", LEAVING)
@@ -25,7 +41,11 @@ async def test_cancelled(phase: str, how: str) -> None:
         before = (Send(post(STREAM)), ReadUntil(b"hello"))
     text = models("http://127.0.0.1:1")
     async with ScriptedServer(script) as upstream:
-        text = models(upstream.url).replace("first_byte: 500ms", "first_byte: 5s").replace("between_tokens: 500ms", "between_tokens: 5s")
+        text = (
+            models(upstream.url)
+            .replace("first_byte: 500ms", "first_byte: 5s")
+            .replace("between_tokens: 500ms", "between_tokens: 5s")
+        )
         text = text.replace("first_token: 700ms", "first_token: 5s")
         async with one_lane(text) as lane:
             client = await play_client(lane.port, *before, *LEAVING[how])

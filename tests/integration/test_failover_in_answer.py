@@ -23,7 +23,10 @@ WHOLE: dict[str, tuple[tuple[Step, ...], Outcome]] = {
     "not-json": ((ReadMessage(), Send(whole(b"<html>busy</html>")), ReadToEnd()), Outcome.FAIL_MALFORMED),
     "half-json": ((ReadMessage(), Send(whole(b'{"id":"a","choices":[')), ReadToEnd()), Outcome.FAIL_MALFORMED),
     "empty": ((ReadMessage(), Send(whole(b"")), ReadToEnd()), Outcome.FAIL_MALFORMED),
-    "error-under-200": ((ReadMessage(), Send(whole(b'{"error":{"message":"busy"}}')), ReadToEnd()), Outcome.FAIL_INBAND),
+    "error-under-200": (
+        (ReadMessage(), Send(whole(b'{"error":{"message":"busy"}}')), ReadToEnd()),
+        Outcome.FAIL_INBAND,
+    ),
     "vllm-error": ((ReadMessage(), Send(whole(b'{"object":"error","message":"x"}')), ReadToEnd()), Outcome.FAIL_INBAND),
 }
 

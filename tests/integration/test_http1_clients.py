@@ -19,6 +19,10 @@ from edge.sim.wire import (
 )
 
 GOOD = (ReadMessage(), Send(whole()), Again())
+IDLE_LANE = """
+providers: {a: {dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}
+models: {m: {targets: [a/m]}}
+"""
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
@@ -26,7 +30,9 @@ async def test_pipelined_in_order() -> None:
     """Requests sent at once are answered in order, though the first takes longest."""
     script = (ReadMessage(), Pause(0.2), Send(whole(b'{"id":"slow","choices":[]}')), Again())
     async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
-        data = post() + HEALTH + post(b'{"model":"nope"}') + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        data = (
+            post() + HEALTH + post(b'{"model":"nope"}') + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        )
         peer = await lane.raw(data)
         order = [peer.received.find(mark) for mark in (b'"slow"', b'"status"', b"model_not_found")]
         assert -1 not in order
@@ -81,9 +87,16 @@ async def test_continue() -> None:
     async with ScriptedServer(GOOD) as upstream:
         async with one_lane(models(upstream.url, extra="limits: {body: 4KiB}")) as lane:
             body = b'{"model":"chat"}'
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+            head = (
+                b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+            )
             peer = await play_client(
-                lane.port, Send(head % len(body)), ReadUntil(b"100 Continue\r\n\r\n"), Send(body), ReadUntil(b"hello"), Close()
+                lane.port,
+                Send(head % len(body)),
+                ReadUntil(b"100 Continue\r\n\r\n"),
+                Send(body),
+                ReadUntil(b"hello"),
+                Close(),
             )
             assert peer.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
             refused = await lane.raw(head % 5000)
@@ -104,7 +117,13 @@ async def test_head() -> None:
         async with one_lane(text) as lane:
             ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
             peer = await play_client(
-                lane.port, Send(b"HEAD" + ask), ReadUntil(b"\r\n\r\n"), Pause(0.02), Send(b"GET" + ask), ReadUntil(b"}}]}"), Close()
+                lane.port,
+                Send(b"HEAD" + ask),
+                ReadUntil(b"\r\n\r\n"),
+                Pause(0.02),
+                Send(b"GET" + ask),
+                ReadUntil(b"}}]}"),
+                Close(),
             )
             first, second = peer.received.split(b"\r\n\r\n", 1)
             assert b"content-length: 54" in first
@@ -123,7 +142,13 @@ async def test_head_with_a_body_is_not_reused() -> None:
         async with one_lane(text) as lane:
             ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
             peer = await play_client(
-                lane.port, Send(b"HEAD" + ask), ReadUntil(b"\r\n\r\n"), Pause(0.05), Send(b"GET" + ask), ReadUntil(b"}"), Close()
+                lane.port,
+                Send(b"HEAD" + ask),
+                ReadUntil(b"\r\n\r\n"),
+                Pause(0.05),
+                Send(b"GET" + ask),
+                ReadUntil(b"}"),
+                Close(),
             )
             assert peer.received.endswith(b'{"right":1}')
 
@@ -141,9 +166,12 @@ async def test_answer_too_many() -> None:
 
 async def test_slow_head() -> None:
     """A head that drips longer than header_timeout is a 408, however lively its bytes."""
-    async with one_lane("limits: {header_timeout: 1s}\nproviders: {a: {dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}\nmodels: {m: {targets: [a/m]}}") as lane:
+    async with one_lane(IDLE_LANE + "limits: {header_timeout: 1s}") as lane:
         peer = await play_client(
-            lane.port, Send(b"GET /healthz HTTP/1.1\r\n" + b"x-a: b\r\n" * 20, piece=4, gap_s=0.1), ReadToEnd(), limit_s=6.0
+            lane.port,
+            Send(b"GET /healthz HTTP/1.1\r\n" + b"x-a: b\r\n" * 20, piece=4, gap_s=0.1),
+            ReadToEnd(),
+            limit_s=6.0,
         )
         assert peer.received.startswith(b"HTTP/1.1 408 ") or peer.ended == "peer_reset"
         assert peer.ended_s is not None
@@ -152,7 +180,7 @@ async def test_slow_head() -> None:
 
 async def test_idle() -> None:
     """A connection on which nothing happens is closed after ``idle``."""
-    async with one_lane("limits: {idle: 1s}\nproviders: {a: {dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}\nmodels: {m: {targets: [a/m]}}") as lane:
+    async with one_lane(IDLE_LANE + "limits: {idle: 1s}") as lane:
         peer = await lane.raw(HEALTH, limit_s=6.0)
         assert peer.ended == "peer_closed"
         assert peer.received.count(b"200 OK") == 1

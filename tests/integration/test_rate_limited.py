@@ -24,8 +24,10 @@ HINTS = {
     "milliseconds": (b"retry-after-ms: 2500\r\n", 2.5),
     "reset": (b"x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1m3s\r\n", 63.0),
     "reset-of-another-limit": (
-        b"x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 4s\r\n"
-        b"x-ratelimit-remaining-requests: 9\r\nx-ratelimit-reset-requests: 90s\r\n",
+        (
+            b"x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 4s\r\n"
+            b"x-ratelimit-remaining-requests: 9\r\nx-ratelimit-reset-requests: 90s\r\n"
+        ),
         4.0,
     ),
     "nothing": (b"", 2.0),
@@ -38,7 +40,10 @@ HINTS = {
 async def test_rests(hint: str) -> None:
     """The target rests until its hint, another answers at once, and later requests do not even try it."""
     fields, seconds = HINTS[hint]
-    async with ScriptedServer((ReadMessage(), Send(limited(fields)), Again())) as primary, ScriptedServer(GOOD) as backup:
+    async with (
+        ScriptedServer((ReadMessage(), Send(limited(fields)), Again())) as primary,
+        ScriptedServer(GOOD) as backup,
+    ):
         async with one_lane(models(primary.url, backup.url)) as lane:
             for _ in range(3):
                 answer = await lane.ask(post(), b"hello")
@@ -58,5 +63,8 @@ async def test_all_resting() -> None:
                 assert answer.startswith(b"HTTP/1.1 503 ")
                 assert b"retry-after: 9\r\n" in answer
                 error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
-                assert {item["target"]: item["state"] for item in error["targets"]} == {"p0/m": "resting", "p1/m": "resting"}
+                assert {item["target"]: item["state"] for item in error["targets"]} == {
+                    "p0/m": "resting",
+                    "p1/m": "resting",
+                }
                 assert error["code"] == "no_usable_target"

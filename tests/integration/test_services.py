@@ -29,7 +29,8 @@ def services(*addresses: str, extra: str = "", total: str = "5s") -> str:
     """Configuration of one service over these addresses, the first preferred."""
     targets = ", ".join(f"{{target: '{address}', tier: {tier}}}" for tier, address in enumerate(addresses, start=1))
     return (
-        f"services: {{billing: {{match: {{host: billing.internal, path: /api/}}, targets: [{targets}], protocol: http1, "
+        "services: {billing: {match: {host: billing.internal, path: /api/}, "
+        f"targets: [{targets}], protocol: http1, "
         f"timeouts: {{connect: 300ms, first_byte: 600ms, between_tokens: 600ms, total: {total}}}{extra}}}}}"
     )
 
@@ -42,8 +43,8 @@ def request(method: bytes = b"GET", path: bytes = b"/api/x", fields: bytes = b""
 async def test_fields() -> None:
     """Hop-by-hop and nominated fields stop here, end-to-end ones go on, and who asked is told to the service."""
     fields = (
-        b"Connection: keep-alive, X-Hop, Authorization\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nTE: trailers\r\nX-Kept: 2\r\n"
-        b"Authorization: Bearer a\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: gopher\r\nProxy-Authorization: b\r\n"
+        b"Connection: keep-alive, X-Hop, Authorization\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nTE: trailers\r\n"
+        b"X-Kept: 2\r\nAuthorization: Bearer a\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: gopher\r\nProxy-Authorization: b\r\n"
     )
     async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
         answer = await lane.ask(request(fields=fields), b"hello")
@@ -78,7 +79,13 @@ async def test_match(path: bytes, host: bytes, status: int) -> None:
 
 async def test_upload_is_streamed() -> None:
     """A body goes on while it comes: the service has its first part before the client has sent the last."""
-    script = (ReadUntil(b"first"), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadUntil(b"0\r\n\r\n"), Send(whole()), Close())
+    script = (
+        ReadUntil(b"first"),
+        Send(b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ReadUntil(b"0\r\n\r\n"),
+        Send(whole()),
+        Close(),
+    )
     async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
         fields = b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n"
         peer = await play_client(
@@ -157,7 +164,9 @@ async def test_large_upload_is_not_retried() -> None:
         assert len(bad.peers) == 1
 
 
-@pytest.mark.parametrize("status", [b"401 Unauthorized", b"403 Forbidden", b"404 Not Found", b"429 Too Many", b"400 Bad"])
+@pytest.mark.parametrize(
+    "status", [b"401 Unauthorized", b"403 Forbidden", b"404 Not Found", b"429 Too Many", b"400 Bad"]
+)
 async def test_the_services_own_answers(status: bytes) -> None:
     """What a service says to its caller is relayed and counts for nobody."""
     async with ScriptedServer((ReadMessage(), Send(whole(b'{"mine":1}', status)), Again())) as upstream:

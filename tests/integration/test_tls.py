@@ -92,7 +92,9 @@ def listening(authority: trustme.CA, folder: Path, *, client_ca: bool = False) -
     issued.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     asked = f", client_ca: {folder / 'ca.pem'}" if client_ca else ""
-    return f"listen: [{{address: '127.0.0.1:0', tls: {{cert: {folder / 'cert.pem'}, key: {folder / 'key.pem'}{asked}}}}}]"
+    return (
+        f"listen: [{{address: '127.0.0.1:0', tls: {{cert: {folder / 'cert.pem'}, key: {folder / 'key.pem'}{asked}}}}}]"
+    )
 
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:

@@ -48,8 +48,12 @@ async def test_total_deadline(body: bytes) -> None:
     script = (ReadMessage(), Send(SSE_HEAD + chunk(b": ping\n\n") * 50, piece=20, gap_s=0.05), Close())
     text = models("http://127.0.0.1:1")
     async with ScriptedServer(script) as primary:
-        text = models(primary.url).replace("total: 5s", "total: 600ms").replace("first_token: 700ms", "first_token: 20s")
-        text = text.replace("between_tokens: 500ms", "between_tokens: 20s").replace("first_byte: 500ms", "first_byte: 20s")
+        text = (
+            models(primary.url).replace("total: 5s", "total: 600ms").replace("first_token: 700ms", "first_token: 20s")
+        )
+        text = text.replace("between_tokens: 500ms", "between_tokens: 20s").replace(
+            "first_byte: 500ms", "first_byte: 20s"
+        )
         async with one_lane(text) as lane:
             answer = await lane.ask(post(body), b"}}")
             assert answer.startswith(b"HTTP/1.1 504 ")

@@ -30,7 +30,9 @@ ASK = (
     b"GET /api/ws HTTP/1.1\r\nHost: billing.internal\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: a\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-TAKE = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: b\r\n\r\n"
+TAKE = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: b\r\n\r\n"
+)
 
 
 async def echo(request: web.Request) -> web.WebSocketResponse:

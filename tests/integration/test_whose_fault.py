@@ -39,7 +39,7 @@ async def test_ours(status: bytes, outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("status", [b"400 Bad Request", b"413 Too Large", b"422 Unprocessable"])
 async def test_the_callers(status: bytes) -> None:
-    """What the caller did wrong is shown to the caller as the provider said it, never counted, never tried elsewhere."""
+    """What the caller did wrong is shown as the provider said it, never counted, never tried elsewhere."""
     content = b'{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}'
     bad = (ReadMessage(), Send(whole(content, status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:

@@ -37,7 +37,9 @@ def test_statuses(value: bytes) -> None:
     assert grpc.status_code(value) == expected
 
 
-@pytest.mark.parametrize(("value", "told"), [(b"0", 0), (b"250", 250), (b"-1", -1), (b"", -1), (b"1s", -1), (b"9" * 12, -1)])
+@pytest.mark.parametrize(
+    ("value", "told"), [(b"0", 0), (b"250", 250), (b"-1", -1), (b"", -1), (b"1s", -1), (b"9" * 12, -1)]
+)
 def test_pushback(value: bytes, told: int) -> None:
     """A non-negative number of milliseconds; anything else forbids the retry (A6)."""
     assert grpc.pushback(value) == told
@@ -60,9 +62,15 @@ def test_framing_refuses() -> None:
 
 @pytest.mark.parametrize(
     ("value", "told"),
-    [(b"application/grpc", True), (b"application/grpc+proto", True), (b"application/grpc;x=y", True),
-     (b"application/grpc-web", False), (b"application/json", False), (b"", False)],
+    [
+        (b"application/grpc", True),
+        (b"application/grpc+proto", True),
+        (b"application/grpc;x=y", True),
+        (b"application/grpc-web", False),
+        (b"application/json", False),
+        (b"", False),
+    ],
 )
 def test_content_types(value: bytes, told: bool) -> None:
-    """gRPC's content type, with or without a sub-format; gRPC-Web is another protocol."""
+    """A content type of gRPC, with or without a sub-format; gRPC-Web is another protocol."""
     assert grpc.is_grpc_type(value) == told
