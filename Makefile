@@ -90,5 +90,5 @@ $(SANITIZED)/.built: $(NATIVE) | $(VENV)/.built
 	@touch $@
 
 sanitize: dev $(SANITIZED)/.built
-	@rm -rf $(SANITIZED)/edge $(SANITIZED)/tests && cp -r edge tests $(SANITIZED)/
+	@rm -rf $(SANITIZED)/edge $(SANITIZED)/tests && cp -r edge tests $(SANITIZED)/ && cp native/*.md $(SANITIZED)/native/
 	@PYTHON=$(CURDIR)/$(PY) SANITIZED=$(CURDIR)/$(SANITIZED) sh deploy/sanitized.sh

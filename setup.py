@@ -12,6 +12,9 @@ Environment:
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import Cython.Compiler.Options
@@ -37,18 +40,43 @@ def compile_flags() -> tuple[list[str], list[str]]:
     return compile_args, link_args
 
 
+# Stems that call a system library, by its pkg-config name and the oldest version that has what they call.
+LIBRARIES = {"http2": "libnghttp2 >= 1.50", "http2server": "libnghttp2 >= 1.50", "http2client": "libnghttp2 >= 1.50"}
+
+
+def library_flags(wanted: str) -> tuple[list[str], list[str]]:
+    """Return (compiler, linker) flags of a system library; say what to install when it is missing."""
+    try:
+        found = [
+            subprocess.run(["pkg-config", "--print-errors", which, wanted], check=True, capture_output=True, text=True)
+            for which in ("--cflags", "--libs")
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        sys.exit(
+            f"edge's HTTP/2 needs {wanted} with its headers, and pkg-config to find them: please install them "
+            "(Debian, Ubuntu: libnghttp2-dev pkg-config)."
+        )
+    return shlex.split(found[0].stdout), shlex.split(found[1].stdout)
+
+
+def extension(source: Path, compile_args: list[str], link_args: list[str]) -> Extension:
+    """Return the Extension of one source, with the flags of the library that it calls."""
+    wanted = LIBRARIES.get(source.stem)
+    more = library_flags(wanted) if wanted else ([], [])
+    return Extension(
+        f"native.{source.stem}",
+        [source.as_posix()],
+        extra_compile_args=compile_args + more[0],
+        extra_link_args=link_args + more[1],
+        define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],
+    )
+
+
 def extensions() -> list[Extension]:
     """List one Extension per ``native/*.pyx``."""
     compile_args, link_args = compile_flags()
-    macros = [("CYTHON_TRACE_NOGIL", "1")] if DEBUG else []
     return [
-        Extension(
-            f"native.{source.stem}",
-            [source.as_posix()],
-            extra_compile_args=compile_args,
-            extra_link_args=link_args,
-            define_macros=macros,
-        )
+        extension(source, compile_args, link_args)
         for source in sorted(Path("native").glob("*.pyx"))
         if not ONLY or source.stem in ONLY
     ]

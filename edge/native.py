@@ -8,9 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 try:
-    from native.exchange import Lane
-    from native.pool import ConnectionPool
-
     from native.balancer import Barred, Cell, Pool, Target
     from native.board import (
         HIST_BOUNDS_S,
@@ -22,6 +19,8 @@ try:
         WorkerCounter,
     )
     from native.breaker import Admit, CircuitState, TripReason
+    from native.exchange import Lane
+    from native.pool import ConnectionPool
     from native.router import Door, Route, Router
     from native.timerwheel import CallbackTimer, Timer, Wheel
 except ImportError as error:

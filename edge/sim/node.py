@@ -54,6 +54,13 @@ class EdgeProcess:
         """What an SDK wants."""
         return self.url + "/v1"
 
+    @property
+    def pid(self) -> int:
+        """The node's first process; the others descend from it. Raises EdgeStartError when it does not run."""
+        if self._child is None:
+            raise EdgeStartError("edge does not run")
+        return self._child.pid
+
     def last_lines(self) -> str:
         """Return the end of what it has written."""
         log = self._path("log")

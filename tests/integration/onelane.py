@@ -1,8 +1,8 @@
 """How does the whole native data path behave, with nothing in between?  A lane for tests.
 
 Configuration text goes through the real loader, check, planner and router; connections through the real opener; and
-the lane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are strangers to
-it. Only processes, control and the admin listener are left out: those have tests of their own.
+the lane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are
+strangers to it. Only processes, control and the admin listener are left out: those have tests of their own.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ async def test_fields() -> None:
     """Hop-by-hop and nominated fields stop here, end-to-end ones go on, and who asked is told to the service."""
     fields = (
         b"Connection: keep-alive, X-Hop, Authorization\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nTE: trailers\r\n"
-        b"X-Kept: 2\r\nAuthorization: Bearer a\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: gopher\r\nProxy-Authorization: b\r\n"
+        b"X-Kept: 2\r\nAuthorization: Bearer a\r\nX-Forwarded-For: 9.9.9.9\r\n"
+        b"X-Forwarded-Proto: gopher\r\nProxy-Authorization: b\r\n"
     )
     async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
         answer = await lane.ask(request(fields=fields), b"hello")
