@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
 from edge.control import frames
@@ -30,7 +31,10 @@ class Publisher:
 
     async def start(self, sock: socket.socket) -> None:
         """Accept workers on a listening AF_UNIX socket, which stays the caller's to close."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=sock)
+        if sys.version_info >= (3, 13):  # from here on loops remove the path at the end, which is not ours to remove
+            self._server = await asyncio.start_unix_server(self._serve, sock=sock, cleanup_socket=False)
+        else:
+            self._server = await asyncio.start_unix_server(self._serve, sock=sock)
 
     async def stop(self) -> None:
         """Close every worker's connection; they keep serving and connect again to whoever listens next."""
@@ -40,11 +44,18 @@ class Publisher:
             writer.close()
 
     def publish(self, snapshot: Snapshot) -> None:
-        """Send a new Snapshot to every connected worker. One that cannot take it is cut off and asks again."""
+        """Send a new Snapshot to every connected worker.
+
+        One that has not even read the last one is cut off: it gets the newest when it connects again, and Snapshots
+        do not pile up here for a worker that stands still.
+        """
         self.snapshot = snapshot
         self._frame = frames.encode(frames.Publish(snapshot))
         for writer in tuple(self._writers):
-            writer.write(self._frame)
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
+            else:
+                writer.write(self._frame)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         worker: int | None = None

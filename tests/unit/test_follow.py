@@ -120,6 +120,23 @@ async def test_a_snapshot_that_cannot_be_taken_changes_nothing(
     await publisher.stop()
 
 
+async def test_snapshots_do_not_pile_up(listening: socket.socket) -> None:
+    """A worker that stands still is cut off instead of being sent one Snapshot after another."""
+    big = structs.replace(snapshot(), models={f"model-{number}": 0 for number in range(200_000)})
+    publisher = Publisher(big)
+    await publisher.start(listening.dup())
+    reader, writer = await asyncio.open_unix_connection(listening.getsockname(), limit=1024)
+    await until(lambda: bool(publisher._writers))
+    (served,) = publisher._writers
+    await until(lambda: served.transport.get_write_buffer_size() > 0)
+    publisher.publish(structs.replace(big, version=2))
+    await until(lambda: not publisher._writers)
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await frames.read(reader)
+    writer.close()
+    await publisher.stop()
+
+
 async def test_nonsense_ends_only_that_connection(listening: socket.socket) -> None:
     """A peer that sends no message of ours, or one too long, is cut off; others are not disturbed."""
     publisher = Publisher(snapshot())
