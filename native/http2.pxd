@@ -85,7 +85,7 @@ cdef class Http2Wire:
     cdef on_ended(self, int32_t stream)
     cdef on_closed(self, int32_t stream, uint32_t code)
     cdef on_reset(self, int32_t stream)                     # the peer reset it
-    cdef on_sent_end(self, int32_t stream)
+    cdef on_sent(self, int32_t stream, bint ended)          # a frame of its message has gone
     cdef on_drained(self, int32_t stream)
     cdef on_pong(self)
     cdef on_goaway(self, uint32_t code)

@@ -48,10 +48,15 @@ cdef int add_pair(nghttp2_nv* pairs, int at, bytes name, bytes value) except -1:
 
 
 cdef int add_fields(nghttp2_nv* pairs, int at, list fields) except -1:
+    """What asks an HTTP/1.1 connection to switch has no place here (RFC 9113 8.2.2, 8.6): it is left out."""
     cdef tuple pair
+    cdef bytes name
     for item in fields:
         pair = <tuple>item
-        at = add_pair(pairs, at, <bytes?>pair[0], <bytes?>pair[1])
+        name = <bytes?>pair[0]
+        if PyBytes_GET_SIZE(name) == 10 and name == b"connection" or PyBytes_GET_SIZE(name) == 7 and name == b"upgrade":
+            continue
+        at = add_pair(pairs, at, name, <bytes?>pair[1])
     return at
 
 
@@ -246,8 +251,8 @@ cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, voi
     try:
         if kind == NGHTTP2_DATA or kind == NGHTTP2_HEADERS:
             wire.guard.earn(4)
-            if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-                wire.on_sent_end(frame.hd.stream_id)
+            if kind == NGHTTP2_HEADERS or frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
+                wire.on_sent(frame.hd.stream_id, frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
         elif kind == NGHTTP2_RST_STREAM:
             code = frame.rst_stream.error_code
             # ours for reasons of our own are these; all others the peer has provoked
@@ -564,8 +569,8 @@ cdef class Http2Wire:
     cdef on_reset(self, int32_t stream):
         raise TypeError("Http2Wire.on_reset is not implemented")
 
-    cdef on_sent_end(self, int32_t stream):
-        raise TypeError("Http2Wire.on_sent_end is not implemented")
+    cdef on_sent(self, int32_t stream, bint ended):
+        raise TypeError("Http2Wire.on_sent is not implemented")
 
     cdef on_drained(self, int32_t stream):
         raise TypeError("Http2Wire.on_drained is not implemented")

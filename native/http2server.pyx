@@ -159,7 +159,7 @@ cdef class Http2Server(Http2Wire):
     """
 
     cdef Acceptor acceptor
-    cdef str scheme
+    cdef bint secure
     cdef bint settled               # the client's settings have come
     cdef bint retiring, farewell
     cdef uint64_t since_ns          # when the last stream ended
@@ -177,7 +177,7 @@ cdef class Http2Server(Http2Wire):
             self.deaf = True
             transport.abort()
             return
-        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        self.secure = transport.get_extra_info("sslcontext") is not None
         transport.set_write_buffer_limits(high=WRITE_HIGH)
         add64(&self.acceptor.meter.count[<int>W_ACCEPTED], 1)
         add64(&self.acceptor.meter.count[<int>W_CONNECTIONS], 1)
@@ -231,7 +231,6 @@ cdef class Http2Server(Http2Wire):
     cdef _desert(self, Http2Stream stream):
         cdef ServerEvents events = stream.events
         stream.events = None
-        stream.answered = True
         if events is not None:
             events.on_client_gone()
 
@@ -246,7 +245,7 @@ cdef class Http2Server(Http2Wire):
         opened.wire = self
         opened.id = stream
         opened.out = Outbox.__new__(Outbox)
-        opened.scheme = self.scheme
+        opened.scheme = "https" if self.secure else "http"
         opened.began_ns = self.now_ns
         opened.heard_ns = self.now_ns
         self.streams[stream] = opened
@@ -262,7 +261,7 @@ cdef class Http2Server(Http2Wire):
         cdef Head head
         if asked is None or self.guard.fault is not None:
             return
-        head = self.reader.take_request2(self.method, self.scheme_sent(), self.path, self.authority, ended)
+        head = self.reader.take_request2(self.method, self.scheme, self.path, self.authority, ended)
         asked.received = ended
         if head is None:
             self._refuse(asked, self.reader.fault_status, self.reader.fault)
@@ -273,13 +272,9 @@ cdef class Http2Server(Http2Wire):
         if ended and events is not None:
             events.on_request_end(None)
 
-    cdef bytes scheme_sent(self):
-        return (<Http2Wire>self).scheme
-
     cdef _refuse(self, Http2Stream stream, int status, str reason):
         """What is malformed is reset (RFC 9113 8.1.1); what is only not offered, or too large, is answered."""
         cdef bytes answer
-        cdef Head head
         add64(&self.acceptor.meter.count[<int>W_MALFORMED], 1)
         if status == 400:
             self.reset(stream.id, NGHTTP2_PROTOCOL_ERROR)
@@ -335,8 +330,11 @@ cdef class Http2Server(Http2Wire):
         self.since_ns = self.now_ns
         self._desert(asked)
 
-    cdef on_sent_end(self, int32_t stream):
-        cdef Http2Stream asked = <Http2Stream>self.streams.get(stream)
+    cdef on_sent(self, int32_t stream, bint ended):
+        cdef Http2Stream asked
+        if not ended:
+            return
+        asked = <Http2Stream>self.streams.get(stream)
         if asked is None:
             return
         asked.out.finished = True
@@ -411,7 +409,10 @@ cdef class Http2Server(Http2Wire):
         cdef uint64_t stall_ns = self.acceptor.stall_ns
         for item in list(self.streams.values()):
             stream = <Http2Stream>item
-            if stream.out.queued and now_ns > stream.out.moved_ns + stall_ns:
+            if (
+                stream.headed and (stream.out.queued or stream.out.ended or stream.out.cutting)
+                and now_ns > stream.out.moved_ns + stall_ns
+            ):
                 self.reset(stream.id, NGHTTP2_CANCEL)       # an answer that nobody reads
             elif (
                 stream.head is not None and stream.head.length > 0 and not stream.received and not stream.answered
