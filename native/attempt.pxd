@@ -41,6 +41,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef bytes content          # the whole body of a model request
     cdef bytes wildcard         # the upstream model the client named after "provider/"
     cdef bytes identity
+    cdef bytes suffix           # of a model request: what follows the provider's base path
     cdef list fields            # what goes on to the upstream, without credentials
     cdef uint64_t began_ns, total_ns, quiet_ns, resume_ns
     cdef bint bounded           # the client set the deadline (grpc-timeout): what is left of it goes on

@@ -106,9 +106,8 @@ cdef class Attempt(ClientEvents):
             return
         model = exchange.wildcard if exchange.wildcard is not None else self.pool.model
         body = splice(exchange.content, exchange.peek.model_start, exchange.peek.model_end, escape_json(model))
-        # /v1/chat/completions -> {base_path}/chat/completions
         stream.send_request(
-            b"POST", self.pool.base_path + head.target[3:], self.pool.authority, fields, PyBytes_GET_SIZE(body)
+            b"POST", self.pool.base_path + exchange.suffix, self.pool.authority, fields, PyBytes_GET_SIZE(body)
         )
         stream.send_data(body)
         self.asked()

@@ -8,8 +8,8 @@ In order, the first that applies:
    usable target from being ejected for good). Never one that is drained, out, resting, full or tried.
 
 cost = peak-EWMA of latency x (in flight + 1) x attempts per success / weight. Sources: Mitzenmacher 2001 (two choices),
-Finagle PeakEwma.scala (peak, idle decay, the penalty of an unknown host that is already being tried), linkerd (10 s,
-30 ms, failures as 5 s). The attempts per success are ours: a target whose failures are quick has nothing in flight, so
+Finagle PeakEwma.scala (peak, idle decay, an unknown host that is idle or already being tried), linkerd (10 s,
+failures as 5 s). The attempts per success are ours: a target whose failures are quick has nothing in flight, so
 that at 60 in flight elsewhere a latency of 5 s alone would still make it the cheapest.
 """
 
@@ -27,7 +27,6 @@ from native.breaker cimport (
 cdef enum:
     MS = 1_000_000
 
-cdef double DEFAULT_MS = 30.0       # no data and idle: cheap enough to be tried soon (linkerd's default RTT)
 cdef double FLOOR_MS = 0.05         # below this, differences are noise and idle decay would make a target look free
 cdef double BUSY_UNKNOWN_MS = 1e9   # no data and busy: one probe is out already, wait for what it says
 cdef double SHORTEST_MS = 1e-3      # a cell of zero means no data
@@ -214,7 +213,9 @@ cdef class Pool:
         if ms <= 0:     # never asked in this way: what is known of the other way beats knowing nothing
             ms = ewma_read(&rec.ewma[1 - (cell & 1)], now_ns, <uint64_t>EWMA_TAU_MS * MS)
         if ms <= 0:
-            ms = BUSY_UNKNOWN_MS if pending else DEFAULT_MS
+            # Idle and unknown costs nothing, as Finagle has it. Any fixed guess starves a new or recovered member
+            # beside siblings that answer faster than the guess.
+            ms = BUSY_UNKNOWN_MS if pending else 0.0
         ms = max(ms, FLOOR_MS) * (<double>pending + 1.0) / self.weights[index]
         # One success is assumed on top of the window's, so that a single failure does not weigh like a dead target.
         return ms * (<double>window.total + 1.0) / (<double>(window.total - window.failed) + 1.0)

@@ -6,6 +6,12 @@ from native.lane cimport LaneCore
 from native.stream cimport ServerStream
 from native.timerwheel cimport Timer
 
+cdef enum Voice:
+    PLAIN = 0                   # HTTP, in the caller's own JSON dialect
+    CHAT = 1                    # edge.v1.Inference/Chat: one message
+    CHAT_STREAM = 2             # edge.v1.Inference/ChatStream
+    LOCAL = 3                   # a method that edge answers itself: health, reflection, the list of models
+
 cdef class Lane(LaneCore):
     pass
 
@@ -19,6 +25,9 @@ cdef class Exchange(ExchangeCore):
     cdef Attempt attempt
     cdef list trail             # (target id, outcome, detail) of the attempts that failed
     cdef str reason             # why not the first choice
+    cdef int voice              # enum Voice: in which language the client is answered
+    cdef object writer          # of a stream in edge's own gRPC language
+    cdef bytes unread           # of a local call: the beginning of a message
     cdef Alarm alarm
     cdef admit(self)
     cdef admit_model(self)
@@ -37,3 +46,6 @@ cdef class Exchange(ExchangeCore):
     cdef close(self, int status)
     cdef look(self, uint64_t now)
     cdef comfort(self, uint64_t now)
+    cdef read_call(self)
+    cdef hear_local(self, bytes data)
+    cdef dict facts(self, Attempt attempt)

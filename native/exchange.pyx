@@ -3,7 +3,7 @@ from native.balancer cimport (
     BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, CELL_STREAM, CELL_WHOLE, Choice, Target,
 )
 from native.board cimport (
-    CANCELLED, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, RATE_LIMITED,
+    CANCELLED, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, RATE_LIMITED,
     REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_REQUESTS, R_RETRIES,
     R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket,
     load64, store32, store64,
@@ -11,7 +11,7 @@ from native.board cimport (
 from native.breaker cimport OPEN, circuit_state, circuit_until_ns
 from native.budget cimport budget_deposit, budget_withdraw
 from native.clock cimport monotonic_ns
-from native.grpc cimport is_grpc, timeout_ns
+from native.grpc cimport frame, is_grpc, timeout_ns, unframe
 from native.headers cimport field_value, plain_path
 from native.peek cimport PEEK_OK, peek_request, unescape_json
 from native.router cimport (
@@ -31,6 +31,9 @@ cdef uint64_t REST_NS = 2_000_000_000
 cdef uint64_t OUT_NS = 60_000_000_000
 # The same target again, when no other is left: first wait, doubled by each attempt, jittered by a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
+
+# A message to one of edge's own methods; they are questions, not uploads.
+cdef Py_ssize_t LOCAL_LIMIT = 65536
 
 cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 # What a client says to edge and no provider may hear. Credentials go last, from the target.
@@ -93,6 +96,16 @@ cdef class Exchange(ExchangeCore):
         self.key = -1
         self.grpc = head.version == 20 and is_grpc(head.content_type)
         self.door = lane.router.door(head.path)
+        if self.grpc and lane.calls is not None and self.door == DOOR_UNKNOWN:
+            self.voice = lane.calls.voice(head.path)
+            if self.voice == LOCAL:
+                self.body = []
+                self.unread = b""
+                return
+            if self.voice != PLAIN:
+                self.door = DOOR_CHAT
+                self.admit_model()
+                return
         if lane.router.hosts and (self.door == DOOR_UNKNOWN or head.host in lane.router.hosts):
             route = lane.router.service(head.host, head.path)
         if route is not None:
@@ -132,6 +145,9 @@ cdef class Exchange(ExchangeCore):
         if self.over:
             return
         self.body_size += PyBytes_GET_SIZE(data)
+        if self.voice == LOCAL:
+            self.hear_local(data)
+            return
         if self.door != DOOR_SERVICE:
             if self.body_size > self.lane.body_limit:
                 self.body = None
@@ -166,7 +182,14 @@ cdef class Exchange(ExchangeCore):
         if self.over or self.received:
             return
         self.received = True
-        if self.door != DOOR_SERVICE:
+        if self.voice == LOCAL:
+            if not self.lane.calls.stays(self.head.path):
+                stream = self.stream
+                self.close(200)
+                if not self.committed:
+                    stream.send_head(200, [(b"content-type", b"application/grpc")], UNKNOWN_LENGTH)
+                stream.send_end([(b"grpc-status", b"0")])
+        elif self.door != DOOR_SERVICE:
             self.route_model()
         elif attempt is not None and attempt.sent:
             attempt.asked()
@@ -182,6 +205,11 @@ cdef class Exchange(ExchangeCore):
         cdef bytes name
         self.content = <bytes>self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body = None
+        self.suffix = self.head.target[3:]      # /v1/chat/completions -> /chat/completions
+        if self.voice != PLAIN:
+            self.read_call()
+            if self.over:
+                return
         if peek_request(PyBytes_AS_STRING(self.content), PyBytes_GET_SIZE(self.content), &self.peek) != <int>PEEK_OK:
             self.refuse("malformed_json", f"{self.peek.error}:{self.peek.error_at}", None)
             return
@@ -197,8 +225,62 @@ cdef class Exchange(ExchangeCore):
             return
         self.wildcard = lane.router.wildcard_model(name)
         self.cell = CELL_STREAM if self.peek.stream == 1 else CELL_WHOLE
-        self.fields = [pair for pair in self.head.fields if pair[0] not in WITHHELD]
+        if self.voice == PLAIN:
+            self.fields = [pair for pair in self.head.fields if pair[0] not in WITHHELD]
+        else:
+            self.fields = [(b"content-type", b"application/json")]
         self.begin()
+
+    cdef read_call(self):
+        """One message of edge's own gRPC language becomes the JSON body that providers know."""
+        cdef LaneCore lane = self.lane
+        cdef list messages = []
+        cdef bytes timeout = field_value(self.head.fields, b"grpc-timeout")
+        cdef Py_ssize_t used = unframe(self.content, 0, lane.body_limit, messages)
+        self.suffix = b"/chat/completions"
+        if timeout is not None and timeout_ns(timeout) >= 0:
+            self.bounded = True
+            self.total_ns = self.began_ns + <uint64_t>timeout_ns(timeout)
+        if used == -1:
+            self.refuse("compressed_call", "", None)
+        elif len(messages) != 1 or used != PyBytes_GET_SIZE(self.content):
+            self.refuse("one_message", str(len(messages)), None)
+        else:
+            try:
+                self.content = lane.calls.read(messages[0], self.voice == CHAT_STREAM)
+            except ValueError as error:
+                self.refuse("bad_message", str(error), None)
+
+    cdef hear_local(self, bytes data):
+        """Messages to a method that edge answers itself: each gets its answers at once."""
+        cdef LaneCore lane = self.lane
+        cdef ServerStream stream = self.stream
+        cdef list messages = []
+        cdef Py_ssize_t used
+        data = self.unread + data if self.unread else data
+        used = unframe(data, 0, LOCAL_LIMIT, messages)
+        if used < 0:
+            self.refuse("compressed_call" if used == -1 else "body_too_large", str(LOCAL_LIMIT), None)
+            return
+        self.unread = data[used:]
+        for message in messages:
+            code, text, answers = lane.calls.answer(self.head.path, message, lane.router.snapshot)
+            if not self.committed:
+                self.committed = True
+                stream.send_head(200, [(b"content-type", b"application/grpc")], UNKNOWN_LENGTH)
+            for answer in answers:
+                stream.send_data(frame(answer))
+            if code:
+                self.close(200)
+                stream.send_end(lane.reply.call_end(code, text))
+                return
+
+    cdef dict facts(self, Attempt attempt):
+        """What edge's own answers say of how they came about."""
+        return {
+            "target": attempt.target.id, "region": self.lane.region.decode(), "attempts": self.attempts,
+            "request_id": self.identity.decode(),
+        }
 
     cdef route_service(self):
         cdef Head head = self.head
@@ -409,7 +491,13 @@ cdef class Exchange(ExchangeCore):
         cdef list fields
         self.committed = True
         attempt.phase = RELAYING
-        if not self.early:
+        if self.voice != PLAIN:
+            if self.voice == CHAT_STREAM:
+                self.writer = self.lane.calls.writer(self.facts(attempt))
+            fields = [(b"content-type", b"application/grpc")]
+            fields.extend(self.trace_fields(attempt))
+            stream.send_head(200, fields, UNKNOWN_LENGTH)
+        elif not self.early:
             if self.door == DOOR_SERVICE:
                 fields = list(head.fields)
             else:
@@ -427,23 +515,42 @@ cdef class Exchange(ExchangeCore):
 
     cdef relay(self, bytes data):
         cdef ServerStream stream = self.stream
-        if stream is not None:
+        if stream is None:
+            return
+        if self.voice == PLAIN:
             stream.send_data(data)
+        else:
+            try:
+                if self.voice == CHAT:
+                    messages = [self.lane.calls.write(data, self.facts(self.attempt))]
+                else:
+                    messages = self.writer.push_events(data)
+            except ValueError as error:
+                self.failed(self.attempt, FAIL_MALFORMED, f"an answer that cannot be told in gRPC: {error}", 0)
+                return
+            for message in messages:
+                stream.send_data(frame(message))
 
     cdef finish(self, Attempt attempt, list trailers):
         """The answer is complete and sent."""
         cdef ServerStream stream = self.stream
         cdef int status = attempt.head.status
+        if self.over:
+            return
         attempt.leave()
         self.attempt = None
         if self.attempts > 1 or self.reason is not None:
             add64(&self.route.rec.count[<int>R_FAILOVERS], 1)
+        if self.voice != PLAIN:
+            trailers = [(b"grpc-status", b"0")]
         self.close(status)
         stream.send_end(trailers)
 
     cdef answer_fault(self, Attempt attempt, int status, bytes content):
         """The caller's own fault, in the provider's words."""
-        if self.early:
+        if self.early or self.voice != PLAIN:
+            attempt.leave()
+            self.attempt = None
             self.answer_problem((status, [], content))
             return
         self.commit(attempt, PyBytes_GET_SIZE(content))
@@ -578,13 +685,15 @@ cdef class Exchange(ExchangeCore):
         """Set the alarm to the earliest thing that may happen."""
         cdef uint64_t when = self.total_ns
         cdef uint64_t other
+        if self.over:
+            return
         if self.climbing and self.resume_ns < when:
             when = self.resume_ns
         if self.attempt is not None:
             other = self.attempt.next_deadline()
             if other < when:
                 when = other
-        if self.peek.stream == 1 and not self.committed:
+        if self.peek.stream == 1 and not self.committed and not self.grpc:
             other = self.quiet_ns + self.lane.comment_ns
             if other < when:
                 when = other
@@ -608,7 +717,7 @@ cdef class Exchange(ExchangeCore):
             return
         if self.over:
             return
-        if self.peek.stream == 1 and not self.committed and now >= self.quiet_ns + self.lane.comment_ns:
+        if self.peek.stream == 1 and not self.committed and not self.grpc and now >= self.quiet_ns + self.lane.comment_ns:
             self.comfort(now)
         self.ring(now)
 

@@ -10,7 +10,7 @@ cdef class LaneCore(Acceptor):
     cdef readonly Board board
     cdef readonly int worker
     cdef readonly Router router
-    cdef object opener, local, reply, rest
+    cdef object opener, local, reply, rest, calls
     cdef Wheel fine                     # exchange deadlines, 10 ms
     cdef object loop, ticking
     cdef bint quick                     # the tick runs at full pace

@@ -6,8 +6,9 @@ from native.balancer cimport Target
 from native.clock cimport monotonic_ns
 from native.pool cimport ConnectionPool
 
+from native.doorstep import Doorstep
 from native.http1client import Http1Client
-from native.http1server import Http1Server
+from native.http2client import Http2Client
 
 # The fine wheel's tick bounds how late a deadline fires; 100 wake-ups a second cost well under a thousandth of a core.
 cdef uint64_t FINE_TICK_NS = 10_000_000
@@ -31,9 +32,10 @@ cdef class LaneCore(Acceptor):
         local: ``(door, method, path, snapshot) -> (status, fields, body)`` for what edge answers itself.
         reply: the table of our own errors (edge.listen.reply).
         rest: ``(fields) -> seconds | None``, how long an answer asks us to stay away (edge.providers.rest).
+        calls: edge's own gRPC methods (edge.listen.calls.Calls); None = there are none.
     """
 
-    def __init__(self, Board board, int worker, Router router, *, opener, local, reply, rest):
+    def __init__(self, Board board, int worker, Router router, *, opener, local, reply, rest, calls=None):
         cdef uint64_t now = monotonic_ns()
         self.board = board
         self.worker = worker
@@ -41,6 +43,7 @@ cdef class LaneCore(Acceptor):
         self.local = local
         self.reply = reply
         self.rest = rest
+        self.calls = calls
         self.meter = board.worker(worker)
         self.coarse = Wheel(now, COARSE_TICK_NS, 512)
         self.fine = Wheel(now, FINE_TICK_NS, 512)
@@ -56,7 +59,7 @@ cdef class LaneCore(Acceptor):
 
     def protocol(self):
         """Return the protocol object for one new client connection."""
-        return Http1Server(self)
+        return Doorstep(self)
 
     def swap(self, Router router):
         """Take a new Snapshot: exchanges in flight keep theirs, pools of unchanged targets stay open."""
@@ -102,7 +105,8 @@ cdef class LaneCore(Acceptor):
         self.region = snapshot.region.encode()
 
     def _dial(self, pool):
-        return Http1Client(pool, self.header_bytes, self.header_count)
+        wire = Http1Client if pool.plan.protocol == "http1" else Http2Client
+        return wire(pool, self.header_bytes, self.header_count)
 
     def start(self, loop):
         """Run deadlines on ``loop`` until :meth:`stop`."""

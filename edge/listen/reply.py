@@ -55,6 +55,16 @@ PROBLEMS: Final[dict[str, Row]] = {
     "model_missing": Row(
         400, "invalid_request_error", "model_missing", "model", "The body names no model; add a string 'model'."
     ),
+    "grpc_timeout": Row(
+        400, "invalid_request_error", "grpc_timeout", None, "grpc-timeout {0!r} is not one to eight digits and a unit."
+    ),
+    "compressed_call": Row(
+        501, "invalid_request_error", "compressed_call", None, "Compressed messages are not read here; send identity."
+    ),
+    "one_message": Row(
+        400, "invalid_request_error", "one_message", None, "This method takes exactly one message, not {0}."
+    ),
+    "bad_message": Row(400, "invalid_request_error", "bad_message", None, "{0}"),
     "unknown_model": Row(
         404,
         "invalid_request_error",
@@ -190,3 +200,63 @@ def event(code: str, detail: str, target: str, request_id: str) -> bytes:
     """Return the event that ends a broken stream honestly: what went wrong, where, and the id to ask about."""
     message = f"The answer broke off: {detail} ({target}). What came before is incomplete. Request {request_id}."
     return as_event(_body(502, message, "server_error", f"stream_{code}", target=target))
+
+
+_CALL_CODES: Final = {
+    400: 3,  # INVALID_ARGUMENT
+    401: 16,  # UNAUTHENTICATED
+    403: 7,  # PERMISSION_DENIED
+    404: 5,  # NOT_FOUND
+    405: 12,  # UNIMPLEMENTED
+    413: 8,  # RESOURCE_EXHAUSTED
+    422: 3,
+    429: 8,
+    501: 12,
+    502: 14,  # UNAVAILABLE
+    503: 14,
+    504: 4,  # DEADLINE_EXCEEDED
+}
+"""gRPC's status for ours. Not gRPC's own mapping of HTTP statuses: that one is for answers that are not gRPC at all."""
+
+_UNKNOWN_METHOD: Final = 12
+
+
+def _percent(text: str) -> bytes:
+    """Encode a grpc-message: printable ASCII but the percent sign as it is, all else as %XX (PROTOCOL-HTTP2)."""
+    return b"".join(
+        bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte  # noqa: PLR2004
+        for byte in text.encode()
+    )
+
+
+def call_end(code: int, text: str) -> Fields:
+    """Return the trailers that end a gRPC call with this status and message."""
+    trailers = [(b"grpc-status", str(code).encode())]
+    if text:
+        trailers.append((b"grpc-message", _percent(text)))
+    return trailers
+
+
+def call_fields(status: int, fields: Fields, content: bytes) -> Fields:
+    """Return the head of a trailers-only answer that says over gRPC what ``content`` would say over HTTP.
+
+    Retry-After becomes ``grpc-retry-pushback-ms`` (gRPC proposal A6); a method nobody knows is UNIMPLEMENTED.
+    """
+    try:
+        error = msgspec.json.decode(content)["error"]
+        message, kind = str(error["message"]), error.get("code")
+    except (msgspec.DecodeError, KeyError, TypeError):
+        message, kind = content[:1000].decode("utf-8", "replace"), None
+    code = _UNKNOWN_METHOD if kind == "unknown_path" else _CALL_CODES.get(status, 2 if status >= 500 else 3)  # noqa: PLR2004
+    said = [(b"content-type", b"application/grpc"), *call_end(code, message)]
+    for name, value in fields:
+        if name == b"retry-after" and value.isdigit():
+            said.append((b"grpc-retry-pushback-ms", value + b"000"))
+        elif name.startswith(b"x-edge-"):
+            said.append((name, value))
+    return said
+
+
+def broken_call(deadline_passed: bool, detail: str, target: str) -> Fields:
+    """Return the trailers of a call that broke off after its first message."""
+    return call_end(4 if deadline_passed else 14, f"The call broke off: {detail} ({target}).")
