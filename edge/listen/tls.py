@@ -10,7 +10,7 @@ from edge.errors import ConfigInvalidError
 if TYPE_CHECKING:
     from edge.terms.snapshot import ListenTls
 
-ALPN: Final = ["http/1.1"]
+ALPN: Final = ["h2", "http/1.1"]
 
 
 def server_context(tls: ListenTls) -> ssl.SSLContext:

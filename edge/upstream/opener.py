@@ -84,7 +84,7 @@ class Opener:
             TimeoutError: the deadline passed.
         """
         plan = pool.plan
-        context = self._contexts.get(plan.tls) if plan.tls is not None else None
+        context = self._contexts.get(plan.tls, plan.protocol) if plan.tls is not None else None
         async with asyncio.timeout(pool.connect_ns / _S):
             addresses = await self._resolver.addresses(plan.host)
         reason = ""

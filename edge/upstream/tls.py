@@ -13,7 +13,8 @@ from edge.errors import EdgeError
 if TYPE_CHECKING:
     from edge.terms.snapshot import UpstreamTls
 
-ALPN: Final = ["http/1.1"]
+ALPN: Final = {"http1": ["http/1.1"], "h2": ["h2"]}
+"""What is offered, by a target's protocol: never both, for the pool is made for one of them."""
 
 
 class TlsError(EdgeError):
@@ -26,28 +27,28 @@ class TlsContexts:
     """SSL contexts by policy. The server name is not part of a context: it is given with each connection."""
 
     def __init__(self) -> None:
-        self._contexts: dict[tuple[str | None, str | None, str | None, bool], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[str | None, str | None, str | None, bool, str], ssl.SSLContext] = {}
 
-    def get(self, policy: UpstreamTls) -> ssl.SSLContext:
-        """Return the context for this policy.
+    def get(self, policy: UpstreamTls, protocol: str = "http1") -> ssl.SSLContext:
+        """Return the context for this policy and a target's protocol.
 
         Raises:
             TlsError: a named file is missing or is not what it should be.
         """
-        key = (policy.ca, policy.cert, policy.key, policy.verify)
+        key = (policy.ca, policy.cert, policy.key, policy.verify, protocol)
         context = self._contexts.get(key)
         if context is None:
-            context = self._contexts[key] = _make(policy)
+            context = self._contexts[key] = _make(policy, ALPN[protocol])
         return context
 
 
-def _make(policy: UpstreamTls) -> ssl.SSLContext:
+def _make(policy: UpstreamTls, alpn: list[str]) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=policy.ca)
     except OSError as error:  # ssl.SSLError is one
         raise TlsError(f"ca file {policy.ca} cannot be used: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(ALPN)
+    context.set_alpn_protocols(alpn)
     if policy.cert is not None:
         try:
             context.load_cert_chain(policy.cert, policy.key)
