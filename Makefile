@@ -10,7 +10,7 @@ NATIVE := $(wildcard native/*.pyx native/*.pxd native/*.h) setup.py
 ARGS ?=
 SANITIZED := build/sanitized
 
-.PHONY: build run test lint bench clean help dev sanitize
+.PHONY: build run test lint bench wire clean help dev sanitize
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make build   virtual environment, dependencies, compiled code"
 	@echo "make lint    ruff, mypy and the floors, nothing else"
 	@echo "make bench   CPU per request beside Envoy"
+	@echo "make wire    edge/wire from protos/, after a change there"
 	@echo "make clean   remove everything that was built, the virtual environment too"
 
 build: $(VENV)/.built
@@ -35,6 +36,9 @@ lint: dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+wire: dev
+	$(PY) -m protos.generate
 
 bench: dev $(VENV)/.bench
 	$(PY) -m bench.macro $(ARGS)
