@@ -1,0 +1,87 @@
+"""What does edge cost beside Envoy?  ``python -m bench.macro [--check] [--json]``, which ``make bench`` runs.
+
+CPU of the proxy per request and per streamed chunk, one worker each, in one run. Exit status 1 only with ``--check``,
+when a bar is missed; 2 when there was nothing to measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
+from rich.console import Console
+from rich.table import Table
+
+from bench.macro.compare import Row, compare
+from bench.macro.h2load import H2Load
+from bench.macro.processes import BenchError, load
+from bench.macro.scenarios import SCENARIOS, Scenario
+from edge.errors import EdgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROUNDS = 15
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(title="CPU of the proxy, user and system, one worker", title_justify="left")
+    for name in ("CPU per", "proxy", "us", "a second", "ratio", "min..max", "bar", ""):
+        table.add_column(name, justify="right" if name in ("us", "a second", "ratio", "bar") else "left", no_wrap=True)
+    for row in rows:
+        verdict = "" if row.bar is None else "reached" if row.reached else "MISSED"
+        bar = "" if row.bar is None else f"{row.bar:g}"
+        spread = f"{row.ratio_min:.2f}..{row.ratio_max:.2f}"
+        ratio = f"{row.ratio:.2f}"
+        each = f"{row.scenario} {row.unit}"
+        table.add_row(
+            each, row.subject, f"{row.subject_us:.1f}", f"{row.subject_per_s:,.0f}", ratio, spread, bar, verdict
+        )
+        table.add_row("", row.beside, f"{row.beside_us:.1f}", f"{row.beside_per_s:,.0f}", end_section=True)
+    return table
+
+
+async def _rows(asked: argparse.Namespace, chosen: list[Scenario], note: Callable[[str], None]) -> list[Row]:
+    if asked.load == "h2load":
+        return await compare(chosen, H2Load(), rounds=asked.rounds, share=asked.share, note=note)
+    async with load() as asking:
+        return await compare(chosen, asking, rounds=asked.rounds, share=asked.share, note=note)
+
+
+def main() -> int:
+    """Measure and print; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.macro", description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of each scenario ({ROUNDS})")
+    parser.add_argument("--share", type=float, default=1.0, help="of the requests of a full run, to be quick (1)")
+    parser.add_argument("--only", metavar="NAME", help=", ".join(scenario.name for scenario in SCENARIOS))
+    parser.add_argument(
+        "--load", choices=("own", "h2load"), default="own", help="who asks; h2load: a cross-check (own)"
+    )
+    asked = parser.parse_args()
+    chosen = [scenario for scenario in SCENARIOS if asked.only in (None, scenario.name)]
+    if not chosen or asked.rounds < 1:
+        parser.error("there is nothing to do: --only names no scenario, or there are no rounds")
+
+    progress = Console(stderr=True)
+    try:
+        rows = asyncio.run(_rows(asked, chosen, lambda text: progress.print(text, style="dim")))
+    except (BenchError, EdgeError) as fault:
+        progress.print(f"bench: {fault}", style="red")
+        return 2
+    if asked.json:
+        print(json.dumps({"bench": "macro", "rows": [{**to_builtins(row), "reached": row.reached} for row in rows]}))
+    else:
+        Console().print(_table(rows))
+        for scenario in chosen:
+            print(f"{scenario.name}: {scenario.says}; {scenario.connections} connections")
+    return 1 if asked.check and not all(row.reached for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

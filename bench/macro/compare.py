@@ -1,0 +1,136 @@
+"""How is a ratio measured on a machine that has other things to do?  In many short rounds, one beside the other.
+
+In each round both proxies serve the same load, the one that began the last round second; the ratio is taken within the
+round, and the median of the rounds is reported with the least and the greatest. Microseconds are shown for orientation:
+they belong to the machine and the hour, ratios less so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from statistics import median
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from bench.macro.load import Order
+from bench.macro.processes import upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bench.macro.load import Ran
+    from bench.macro.proxies import Proxy
+    from bench.macro.scenarios import Scenario
+
+WARM_SHARE = 4  # a warm-up is this part of a run
+
+
+class Load(Protocol):
+    """Who sends the requests."""
+
+    async def run(self, order: Order) -> Ran:
+        """Send what is ordered."""
+
+
+class Cost(Struct, frozen=True):
+    """What one proxy used in one run."""
+
+    us: float  # of CPU per unit
+    per_s: float  # units a second
+    merged: float = 0.0  # share of a stream's events that shared a chunk with another
+
+
+class Row(Struct, frozen=True):
+    """One scenario, measured."""
+
+    scenario: str
+    unit: str
+    subject: str
+    beside: str
+    subject_us: float
+    beside_us: float
+    subject_per_s: float
+    beside_per_s: float
+    ratio: float
+    ratio_min: float
+    ratio_max: float
+    rounds: int
+    bar: float | None
+    subject_merged: float = 0.0
+    beside_merged: float = 0.0
+
+    @property
+    def reached(self) -> bool:
+        """Whether the bar is reached; true where there is none."""
+        return self.bar is None or self.ratio <= self.bar
+
+
+def row_of(scenario: Scenario, rounds: list[tuple[Cost, Cost]]) -> Row:
+    """Return the medians of rounds of (subject, beside)."""
+    ratios = [subject.us / beside.us for subject, beside in rounds]
+    return Row(
+        scenario=scenario.name,
+        unit=scenario.unit,
+        subject=scenario.subject.name,
+        beside=scenario.beside.name,
+        subject_us=median(subject.us for subject, _ in rounds),
+        beside_us=median(beside.us for _, beside in rounds),
+        subject_per_s=median(subject.per_s for subject, _ in rounds),
+        beside_per_s=median(beside.per_s for _, beside in rounds),
+        ratio=median(ratios),
+        ratio_min=min(ratios),
+        ratio_max=max(ratios),
+        rounds=len(rounds),
+        bar=scenario.bar,
+        subject_merged=median(subject.merged for subject, _ in rounds),
+        beside_merged=median(beside.merged for _, beside in rounds),
+    )
+
+
+async def _cost(scenario: Scenario, proxy: Proxy, asking: Load, count: int) -> Cost:
+    before_ns = proxy.cpu_ns()
+    ran = await asking.run(Order(proxy.port, count, scenario.connections, stream=scenario.stream))
+    units = scenario.units(ran)
+    merged = 1 - ran.chunks / ran.events if ran.events else 0.0
+    return Cost((proxy.cpu_ns() - before_ns) / units / 1000, units / ran.seconds, merged)
+
+
+async def compare(
+    scenarios: Iterable[Scenario], asking: Load, *, rounds: int, share: float, note: Callable[[str], None]
+) -> list[Row]:
+    """Measure each scenario.
+
+    Args:
+        scenarios: lines of the table.
+        asking: sends the requests.
+        rounds: how many.
+        share: of each scenario's count of requests, 1 for all.
+        note: told what is being done.
+
+    Raises:
+        BenchError: a part does not work, or an answer was wrong.
+    """
+    rows = []
+    async with contextlib.AsyncExitStack() as stack:
+        port = await stack.enter_async_context(upstream())
+        running: dict[str, Proxy] = {}
+        for scenario in scenarios:
+            for variant in (scenario.subject, scenario.beside):
+                if variant.name not in running:
+                    running[variant.name] = await stack.enter_async_context(variant.started(port))
+            pair = running[scenario.subject.name], running[scenario.beside.name]
+            count = max(scenario.connections, int(scenario.count * share))
+            for proxy in pair:
+                await _cost(scenario, proxy, asking, max(scenario.connections, count // WARM_SHARE))
+            measured = []
+            for number in range(rounds):
+                order = pair if number % 2 == 0 else pair[::-1]
+                costs = {proxy.name: await _cost(scenario, proxy, asking, count) for proxy in order}
+                subject, beside = (costs[proxy.name] for proxy in pair)
+                measured.append((subject, beside))
+                note(
+                    f"{scenario.name} {number + 1}/{rounds}: {subject.us:.1f} and {beside.us:.1f} us a {scenario.unit}"
+                )
+            rows.append(row_of(scenario, measured))
+    return rows

@@ -1,0 +1,68 @@
+"""Is our own load process to blame?  The same requests sent by h2load (nghttp2), where it is installed.
+
+``python -m bench.macro --only json --load h2load`` is a cross-check, not the measure: the default needs nothing that a
+fresh clone has not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from bench.macro import wire
+from bench.macro.load import Order, Ran
+from bench.macro.processes import BenchError, child, other_cpus
+
+_DONE = re.compile(r"finished in ([\d.]+)(us|ms|s)")
+_COUNTS = re.compile(r"requests: (\d+) total, .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+def parse(said: str) -> Ran:
+    """Read what h2load prints; latencies are left out.
+
+    Raises:
+        BenchError: it says something else.
+    """
+    done, counts = _DONE.search(said), _COUNTS.search(said)
+    if done is None or counts is None:
+        raise BenchError(f"h2load said something unforeseen:\n{said[-1000:]}")
+    total, right = int(counts[1]), int(counts[2])
+    return Ran(right, total - right, float(done[1]) * _SECONDS[done[2]], p50_us=0.0, p99_us=0.0)
+
+
+class H2Load:
+    """Sends whole requests with h2load, a process for each run."""
+
+    def __init__(self) -> None:
+        command = shutil.which("h2load")
+        if command is None:
+            raise BenchError("h2load is missing: install nghttp2-client (Debian), or leave --load out")
+        self._command = command
+
+    async def run(self, order: Order) -> Ran:
+        """Have an Order carried out.
+
+        Raises:
+            BenchError: it is for streams, whose events h2load cannot count, or not every answer was good.
+        """
+        if order.stream:
+            raise BenchError("h2load counts no events: --load h2load goes with --only json")
+        head = wire.WHOLE_REQUEST.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+        fields = [line for line in head if not line.startswith(("host:", "content-length:"))]
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            body = Path(folder) / "body"
+            body.write_bytes(wire.WHOLE_BODY)
+            command = [self._command, "--h1", "-n", str(order.count), "-c", str(order.connections), "-d", str(body)]
+            for field in fields:
+                command += ["-H", field]
+            url = f"http://127.0.0.1:{order.port}/v1/chat/completions"
+            async with child(*command, url, cpus=other_cpus()) as process:
+                said, _ = await asyncio.wait_for(process.communicate(), order.limit_s)
+        ran = parse(said.decode())
+        if ran.wrong or ran.right != order.count:
+            raise BenchError(f"h2load: {ran.wrong} of {order.count} answers were wrong")
+        return ran

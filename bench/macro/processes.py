@@ -1,0 +1,146 @@
+"""Which processes take part, where do they run, and how much CPU has one used?
+
+With two CPUs or more the proxies have the first to themselves and upstream and load share the rest: what the others do
+then costs a proxy no cache and no migrations. Everything ends with its ``async with``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.macro.load import Order, Ran
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+STOP_S = 10.0
+
+
+class BenchError(Exception):
+    """A part of the benchmark does not work, so there is nothing to measure."""
+
+
+def proxy_cpus() -> list[int]:
+    """Return the CPU for proxies: the first of those that this process may use."""
+    return sorted(os.sched_getaffinity(0))[:1]
+
+
+def other_cpus() -> list[int]:
+    """Return the CPUs for everything else: all but the first, if there are more."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return cpus[1:] or cpus
+
+
+def cpu_ns(pids: Iterable[int]) -> int:
+    """User and system nanoseconds that these processes have used, all their threads.
+
+    Raises:
+        BenchError: one of them has ended.
+    """
+    try:
+        # clock_getcpuclockid(3): the number of a process's CPU clock, which has no rounding to ticks as /proc has.
+        return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids)
+    except OSError as fault:
+        raise BenchError(f"a process that is measured has ended: {fault}") from fault
+
+
+def family(pid: int) -> list[int]:
+    """Return this process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(place.name))
+    found = [pid]
+    for member in found:
+        found.extend(children.get(member, ()))
+    return found
+
+
+@contextlib.contextmanager
+def on(cpus: Iterable[int]) -> Iterator[None]:
+    """Let what is started inside run on these CPUs only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.asynccontextmanager
+async def child(
+    *command: str, cpus: Iterable[int], log: Path | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a command; stdin and stdout are pipes unless ``log`` takes what it writes."""
+    with on(cpus), (log or Path(os.devnull)).open("wb") as out:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=out if log else asyncio.subprocess.PIPE,
+            stderr=out if log else None,
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def upstream(turn_ms: int = 4) -> AsyncIterator[int]:
+    """Run the fixed upstream; gives its port."""
+    command = (sys.executable, "-m", "bench.macro.upstream", "--turn-ms", str(turn_ms))
+    async with child(*command, cpus=other_cpus()) as process:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), STOP_S)
+        if not line:
+            raise BenchError("the upstream did not start")
+        yield int(line)
+
+
+class Load:
+    """The process that asks."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def run(self, order: Order) -> Ran:
+        """Have an Order carried out.
+
+        Raises:
+            BenchError: an answer was wrong, or not every one came.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+        line = await asyncio.wait_for(self._process.stdout.readline(), order.limit_s + STOP_S)
+        said = msgspec.json.decode(line) if line else {"fault": "the load process ended"}
+        if "fault" in said:
+            raise BenchError(f"the load failed: {said['fault']}")
+        ran = msgspec.convert(said, Ran)
+        if ran.wrong or ran.right != order.count:
+            raise BenchError(f"{ran.wrong} of {order.count} answers were wrong")
+        return ran
+
+
+@contextlib.asynccontextmanager
+async def load() -> AsyncIterator[Load]:
+    """Run the load process."""
+    async with child(sys.executable, "-m", "bench.macro.load", cpus=other_cpus()) as process:
+        yield Load(process)

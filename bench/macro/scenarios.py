@@ -1,0 +1,61 @@
+"""What is compared with what, what is counted, and how much of it is allowed?  One table; a comparison is a line.
+
+Two variants of one proxy compare as well as two proxies do: ``Edge("edge, with keys", {"keys": [...]})`` beside
+``EDGE`` shows what keys cost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from bench.macro.proxies import Edge, Envoy, Variant
+from bench.macro.wire import EVENTS
+
+if TYPE_CHECKING:
+    from bench.macro.load import Ran
+
+EDGE: Final = Edge()
+ENVOY: Final = Envoy()
+
+
+class Scenario(Struct, frozen=True):
+    """One line of the table: the CPU that ``subject`` uses per unit, over that of ``beside``."""
+
+    name: str
+    says: str
+    subject: Variant
+    beside: Variant
+    unit: str  # what the CPU is divided by
+    count: int  # requests in one run
+    bar: float | None = None  # the ratio that must not be exceeded
+    stream: bool = False
+    connections: int = 32
+
+    def units(self, ran: Ran) -> int:
+        """How many units a run had."""
+        return ran.events if self.stream else ran.right
+
+
+SCENARIOS: Final = (
+    Scenario(
+        name="json",
+        says="POST /v1/chat/completions, 211 bytes asked, 400 answered",
+        subject=EDGE,
+        beside=ENVOY,
+        unit="request",
+        count=10_000,
+        bar=0.7,
+    ),
+    Scenario(
+        name="sse",
+        says=f"the same as a stream of {EVENTS} events of 195 bytes, each in a write of its own",
+        subject=EDGE,
+        beside=ENVOY,
+        unit="chunk",
+        count=32,
+        bar=1.0,
+        stream=True,
+    ),
+)

@@ -1,0 +1,123 @@
+"""What stands behind the proxies?  A process that knows two answers and spends as little as possible on them.
+
+``python -m bench.macro.upstream`` prints its port and ends when its standard input does. Its own CPU is not counted,
+but it shares the machine, so it does no more than find the end of a request. A stream's events are written one at a
+time, one per turn; ``--turn-ms`` is long enough that a proxy which keeps up reads each by itself. Within a turn the
+streams are spread over its milliseconds (the loop's timers know no less), as those of different callers are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import Final, cast
+
+import uvloop
+
+from bench.macro import wire
+
+_LENGTH: Final = b"\r\ncontent-length: "
+_HEAD_END: Final = b"\r\n\r\n"
+_MS_S: Final = 0.001
+
+
+class Streams:
+    """Every running stream, by the millisecond of the turn at which it writes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, turn_ms: int) -> None:
+        self._loop = loop
+        self._running: list[dict[Connection, int]] = [{} for _ in range(turn_ms)]
+        self._phase = 0
+        self._next = 0
+        self._due = 0.0
+        self._ticking = False
+
+    def begin(self, connection: Connection) -> None:
+        """Send a stream on this connection, beginning at its next turn."""
+        self._running[self._next % len(self._running)][connection] = 0
+        self._next += 1
+        if not self._ticking:
+            self._ticking = True
+            self._due = self._loop.time()
+            self._tick()
+
+    def forget(self, connection: Connection) -> None:
+        """Write no more to it."""
+        for running in self._running:
+            running.pop(connection, None)
+
+    def _tick(self) -> None:
+        running = self._running[self._phase]
+        self._phase = (self._phase + 1) % len(self._running)
+        for connection, sent in list(running.items()):
+            connection.write(wire.STREAM_WRITES[sent])
+            if sent + 1 == wire.EVENTS:
+                del running[connection]
+            else:
+                running[connection] = sent + 1
+        if any(self._running):
+            # A late tick is not made up for: two events at once would be read as one.
+            self._due = max(self._due + _MS_S, self._loop.time())
+            self._loop.call_at(self._due, self._tick)
+        else:
+            self._ticking = False
+
+
+class Connection(asyncio.Protocol):
+    """One connection of a proxy."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way to answer."""
+        self.write = cast("asyncio.Transport", transport).write  # uvloop's is not derived from asyncio's
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """A stream nobody reads ends."""
+        self._streams.forget(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is whole."""
+        buffer = self._buffer + data if self._buffer else data
+        while buffer:
+            head = buffer.find(_HEAD_END)
+            at = buffer.find(_LENGTH, 0, head)
+            if head < 0:
+                break
+            start = at + len(_LENGTH)
+            size = int(buffer[start : buffer.index(b"\r\n", start)]) if at >= 0 else 0
+            end = head + len(_HEAD_END) + size
+            if len(buffer) < end:
+                break
+            if b'"stream": true' in buffer[head:end]:
+                self._streams.begin(self)
+            else:
+                self.write(wire.WHOLE_ANSWER)
+            buffer = buffer[end:]
+        self._buffer = buffer
+
+
+async def _serve(turn_ms: int) -> None:
+    loop = asyncio.get_running_loop()
+    streams = Streams(loop, turn_ms)
+    server = await loop.create_server(lambda: Connection(streams), "127.0.0.1", 0)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+    server.close()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(prog="python -m bench.macro.upstream", description=__doc__)
+    parser.add_argument("--turn-ms", type=int, default=4, help="between two events of one stream")
+    uvloop.run(_serve(parser.parse_args().turn_ms))
+
+
+if __name__ == "__main__":
+    main()

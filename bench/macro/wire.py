@@ -1,0 +1,77 @@
+"""What goes over the wire in every macro benchmark?  One chat request, one answer to it, one stream of it; all fixed.
+
+The fields are those that SDKs and providers send, a handful of each, since a proxy pays for every field.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+EVENTS = 200
+_QUESTION = "Name three rivers that cross Berlin, and say in one sentence where each of them ends."
+
+
+def _chat(**more: Any) -> bytes:
+    return json.dumps({"model": "chat", "messages": [{"role": "user", "content": _QUESTION}], **more}).encode()
+
+
+def _post(body: bytes, fields: str = "") -> bytes:
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: edge.test\r\naccept: application/json\r\n"
+        "user-agent: bench/1\r\nauthorization: Bearer sk-not-a-key\r\ncontent-type: application/json\r\n"
+    )
+    return f"{head}{fields}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def _event(choice: dict[str, Any]) -> bytes:
+    chunk = {"id": "chatcmpl-9x8y7z6w5v4u3t2s1r", "object": "chat.completion.chunk", "created": 1730000000}
+    chunk |= {"model": "gpt-4.1-mini", "choices": [{"index": 0, "finish_reason": None, **choice}]}
+    return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_SERVED = (
+    "HTTP/1.1 200 OK\r\ndate: Mon, 01 Sep 2025 12:00:00 GMT\r\nserver: upstream\r\nx-request-id: req_1f2e3d4c5b6a\r\n"
+)
+
+# 200 bytes of body asked, 400 answered.
+WHOLE_BODY = _chat(max_tokens=64, temperature=0.2, user="u-1029384756")
+WHOLE_REQUEST = _post(WHOLE_BODY)
+WHOLE_CONTENT = json.dumps(
+    {
+        "id": "chatcmpl-9x8y7z6w5v4u3t2s1r",
+        "object": "chat.completion",
+        "created": 1730000000,
+        "model": "gpt-4.1-mini",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "The Spree, the Havel and the Dahme. " * 3},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 21, "completion_tokens": 27, "total_tokens": 48},
+    }
+).encode()
+WHOLE_ANSWER = (
+    f"{_SERVED}content-type: application/json\r\ncontent-length: {len(WHOLE_CONTENT)}\r\n\r\n".encode() + WHOLE_CONTENT
+)
+
+# EVENTS events of about 200 bytes, each in a chunk and a write of its own.
+STREAM_BODY = _chat(max_tokens=256, stream=True)
+STREAM_REQUEST = _post(STREAM_BODY)
+STREAM_HEAD = f"{_SERVED}content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+SAID = _event({"delta": {"content": " Spree"}})
+_STOP = _event({"delta": {}, "finish_reason": "stop"})
+_DONE = b"data: [DONE]\n\n"
+LAST_CHUNK = b"0\r\n\r\n"
+STREAM_WRITES = (
+    STREAM_HEAD + _chunk(_event({"delta": {"role": "assistant", "content": ""}})),
+    *[_chunk(SAID)] * (EVENTS - 3),
+    _chunk(_STOP),
+    _chunk(_DONE) + LAST_CHUNK,
+)
