@@ -1,0 +1,416 @@
+"""How does a stranger speak HTTP/2 to edge?  A client of single frames, and an upstream that answers by script.
+
+``FrameClient`` is built on hyperframe and hpack only: it can say what no library would. ``Upstream`` is built on h2, which
+checks every frame that edge sends; each request runs one coroutine of the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Self
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import hpack
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+Fields = list[tuple[str, str]]
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+LIMIT_S = 10.0
+
+
+def request(method: str = "GET", path: str = "/healthz", authority: str = "edge", *fields: tuple[str, str]) -> Fields:
+    """The fields of one request, pseudo-header fields first."""
+    return [(":method", method), (":scheme", "http"), (":path", path), (":authority", authority), *fields]
+
+
+class FrameClient:
+    """One connection whose frames the test writes itself; what comes back is kept in ``frames``, in order."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.encoder = hpack.Encoder()
+        self._decoder = hpack.Decoder()
+        self.frames: list[Frame] = []
+        self.fields: dict[int, list[Fields]] = {}
+        self.closed = False
+        self._news = asyncio.Condition()
+        self._task = asyncio.create_task(self._read())
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(
+        cls, port: int, *, settings: dict[int, int] | None = None, hello: bool = True
+    ) -> AsyncIterator[Self]:
+        """Connect, and say hello unless the test wants to do that itself."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        client = cls(reader, writer)
+        try:
+            if hello:
+                client.write(PREFACE)
+                client.send(SettingsFrame(settings=settings or {}))
+            yield client
+        finally:
+            client._task.cancel()
+            writer.transport.abort()
+            await asyncio.gather(client._task, return_exceptions=True)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self._writer.write(data)
+
+    def send(self, *frames: Frame) -> None:
+        """Send frames in one write."""
+        self._writer.write(b"".join(frame.serialize() for frame in frames))
+
+    def block(self, fields: Fields) -> bytes:
+        """One header block; the encoder's table remembers it."""
+        return self.encoder.encode(fields)
+
+    def headers(self, stream: int, fields: Fields, *flags: str) -> HeadersFrame:
+        """One HEADERS frame with END_HEADERS; ``flags`` are added."""
+        return HeadersFrame(stream, self.block(fields), flags=["END_HEADERS", *flags])
+
+    def ask(self, stream: int, fields: Fields | None = None) -> None:
+        """Send a request without a body."""
+        self.send(self.headers(stream, fields or request(), "END_STREAM"))
+
+    def data(self, stream: int, data: bytes, *flags: str) -> None:
+        """Send one DATA frame."""
+        self.send(DataFrame(stream, data, flags=list(flags)))
+
+    async def _read(self) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                frame, length = Frame.parse_frame_header(memoryview(await self._reader.readexactly(9)))
+                frame.parse_body(memoryview(await self._reader.readexactly(length)))
+                if isinstance(frame, (HeadersFrame, ContinuationFrame)):
+                    self.fields.setdefault(frame.stream_id, []).append(self._decoder.decode(frame.data))
+                self.frames.append(frame)
+                async with self._news:
+                    self._news.notify_all()
+        self.closed = True
+        async with self._news:
+            self._news.notify_all()
+
+    async def until(self, met: Callable[[], object], limit_s: float = LIMIT_S) -> None:
+        """Wait until ``met`` holds; looked at after every frame and at the end of the connection."""
+        async with asyncio.timeout(limit_s), self._news:
+            await self._news.wait_for(met)
+
+    def of(self, kind: type[Frame], stream: int | None = None) -> list[Any]:
+        """The frames of one kind that have come, of one stream or of all."""
+        return [frame for frame in self.frames if isinstance(frame, kind) and stream in (None, frame.stream_id)]
+
+    def ended(self, stream: int) -> bool:
+        """True when the stream has been ended or reset by edge."""
+        return bool(self.of(RstStreamFrame, stream)) or any(
+            "END_STREAM" in frame.flags for frame in self.frames if frame.stream_id == stream
+        )
+
+    def body(self, stream: int) -> bytes:
+        """The bytes of a stream so far."""
+        return b"".join(frame.data for frame in self.of(DataFrame, stream))
+
+    def status(self, stream: int) -> int:
+        """The status of an answer, or -1 while there is none."""
+        heads = self.fields.get(stream, [])
+        return int(dict(heads[0])[":status"]) if heads else -1
+
+    async def answer(self, stream: int, limit_s: float = LIMIT_S) -> int:
+        """Wait for the end of an answer; return its status, or minus the code of its reset."""
+        await self.until(lambda: self.ended(stream) or self.closed, limit_s)
+        resets = self.of(RstStreamFrame, stream)
+        return -int(resets[0].error_code) if resets else self.status(stream)
+
+    async def goaway(self, limit_s: float = LIMIT_S) -> int:
+        """Wait for a GOAWAY and the end of the connection; return its code, or -1 when none came."""
+        await self.until(lambda: self.closed, limit_s)
+        said = self.of(GoAwayFrame)
+        return int(said[-1].error_code) if said else -1
+
+    async def ping(self, limit_s: float = LIMIT_S) -> None:
+        """Wait until everything sent so far has been taken in."""
+        before = len(self.of(PingFrame))
+        self.send(PingFrame(opaque_data=b"are you?"))
+        await self.until(lambda: len(self.of(PingFrame)) > before or self.closed, limit_s)
+
+    def open_windows(self, size: int = 2**30, stream: int = 0) -> None:
+        """Let edge send as much as it likes, on the connection or on one stream."""
+        self.send(WindowUpdateFrame(stream, window_increment=size))
+
+
+class Call:
+    """One request at the upstream, and what the test answers to it."""
+
+    def __init__(self, wire: Wire, stream: int, fields: Fields) -> None:
+        self.wire = wire
+        self.stream = stream
+        self.fields = fields
+        self.trailers: Fields = []
+        self.ended = False
+        self.reset_code: int | None = None
+        self._chunks: list[bytes] = []
+        self.news = asyncio.Event()
+        self.taking = True
+
+    def field(self, name: str) -> str | None:
+        """The first value of a field."""
+        return next((value for key, value in self.fields if key == name), None)
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, whose window is given back; empty at its end.
+
+        Raises:
+            ConnectionResetError: the stream was reset, or the connection lost.
+        """
+        while not self._chunks and not self.ended:
+            if self.reset_code is not None:
+                raise ConnectionResetError
+            self.news.clear()
+            await self.news.wait()
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        if data:
+            self.wire.taken(self.stream, len(data))
+        return data
+
+    async def body(self) -> bytes:
+        """The whole body."""
+        parts = []
+        while part := await self.read():
+            parts.append(part)
+        return b"".join(parts)
+
+    async def head(self, status: int = 200, *fields: tuple[str, str], end: bool = False) -> None:
+        """Send the head of the answer, or an interim one."""
+        self.wire.h2.send_headers(self.stream, [(":status", str(status)), *fields], end_stream=end)
+        await self.wire.flush()
+
+    async def data(self, data: bytes = b"", *, end: bool = False) -> None:
+        """Send a part of the body, as fast as edge takes it."""
+        view = memoryview(data)
+        while len(view):
+            room = min(self.wire.h2.local_flow_control_window(self.stream), 16384)
+            if room <= 0:
+                self.news.clear()
+                if self.reset_code is not None:
+                    raise ConnectionResetError
+                await self.news.wait()
+                continue
+            self.wire.h2.send_data(self.stream, bytes(view[:room]), end_stream=end and room >= len(view))
+            view = view[room:]
+            await self.wire.flush()
+        if end and not data:
+            self.wire.h2.end_stream(self.stream)
+            await self.wire.flush()
+
+    async def end(self, *trailers: tuple[str, str]) -> None:
+        """End the answer with trailers."""
+        self.wire.h2.send_headers(self.stream, list(trailers), end_stream=True)
+        await self.wire.flush()
+
+    async def reset(self, code: int) -> None:
+        """Reset the stream."""
+        self.wire.h2.reset_stream(self.stream, code)
+        await self.wire.flush()
+
+    async def until_reset(self, limit_s: float = LIMIT_S) -> int:
+        """Wait until edge resets the stream or is gone; return the code."""
+        async with asyncio.timeout(limit_s):
+            while self.reset_code is None:
+                self.news.clear()
+                await self.news.wait()
+        return self.reset_code
+
+
+class Wire:
+    """One connection from edge."""
+
+    def __init__(self, home: Upstream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.home = home
+        self.reader = reader
+        self.writer = writer
+        config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+        self.h2 = h2.connection.H2Connection(config=config)
+        self.calls: dict[int, Call] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.pings = 0
+        self.goaway: int | None = None
+        self.closed = False
+        self.answer_pings = True
+
+    async def flush(self) -> None:
+        """Send what h2 has to say."""
+        data = self.h2.data_to_send()
+        if data and not self.closed:
+            self.writer.write(data)
+            await self.writer.drain()
+
+    def taken(self, stream: int, size: int) -> None:
+        """Give the window of these bytes back."""
+        with contextlib.suppress(h2.exceptions.StreamClosedError):
+            self.h2.acknowledge_received_data(size, stream)
+        self.writer.write(self.h2.data_to_send())
+
+    async def say_goodbye(self, last: int | None = None, code: int = 0) -> None:
+        """Send GOAWAY; ``last`` is the last stream that is served, by default the last that came."""
+        frame = GoAwayFrame(0, last_stream_id=max(self.calls, default=0) if last is None else last, error_code=code)
+        self.writer.write(frame.serialize())
+        await self.writer.drain()
+
+    async def run(self) -> None:
+        """Serve until the connection ends."""
+        self.h2.update_settings(self.home.settings)
+        self.h2.initiate_connection()
+        if self.home.window:
+            self.h2.increment_flow_control_window(self.home.window)
+        try:
+            await self.flush()
+            while data := await self.reader.read(65536):
+                for event in self.h2.receive_data(data):
+                    self.hear(event)
+                await self.flush()
+        except (OSError, h2.exceptions.ProtocolError) as error:
+            self.home.faults.append(error)
+        finally:
+            self.closed = True
+            for call in self.calls.values():
+                if call.reset_code is None:
+                    call.reset_code = -1
+                call.news.set()
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+            self.writer.close()
+
+    def hear(self, event: h2.events.Event) -> None:
+        """Note one event."""
+        if isinstance(event, h2.events.RequestReceived):
+            call = Call(self, event.stream_id, list(event.headers))
+            self.calls[event.stream_id] = call
+            self.home.calls.append(call)
+            task = asyncio.create_task(self.serve(call))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+            return
+        if isinstance(event, h2.events.PingReceived):
+            self.pings += 1
+        if isinstance(event, h2.events.ConnectionTerminated):
+            self.goaway = int(event.error_code or 0)
+        if isinstance(event, h2.events.WindowUpdated) and not event.stream_id:
+            for call in self.calls.values():
+                call.news.set()
+        stream = getattr(event, "stream_id", None)
+        if stream not in self.calls:
+            return
+        call = self.calls[stream]
+        if isinstance(event, h2.events.DataReceived):
+            call._chunks.append(event.data)
+        elif isinstance(event, h2.events.TrailersReceived):
+            call.trailers = list(event.headers)
+        elif isinstance(event, h2.events.StreamEnded):
+            call.ended = True
+        elif isinstance(event, h2.events.StreamReset):
+            call.reset_code = int(event.error_code)
+        call.news.set()
+
+    async def serve(self, call: Call) -> None:
+        """Run the test's answer; what it raises is kept for the test to see."""
+        try:
+            await self.home.answer(call)
+        except (ConnectionResetError, BrokenPipeError, h2.exceptions.StreamClosedError):
+            return
+        except Exception as error:  # noqa: BLE001  # raised where the test ends
+            self.home.faults.append(error)
+
+
+class Upstream:
+    """An HTTP/2 service on a free loopback port; ``answer`` runs for each request.
+
+    ``calls`` and ``wires`` keep every request and connection in order; ``faults`` what went wrong, protocol errors of
+    edge above all, and the test fails on them at the end.
+    """
+
+    def __init__(
+        self, answer: Callable[[Call], Awaitable[None]], *, settings: dict[int, int] | None = None, window: int = 0
+    ) -> None:
+        self.answer = answer
+        self.settings = settings or {}
+        self.window = window
+        self.calls: list[Call] = []
+        self.wires: list[Wire] = []
+        self.faults: list[BaseException] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        self.address = f"127.0.0.1:{self.port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        unexpected = [fault for fault in self.faults if not isinstance(fault, OSError)]
+        assert unexpected == []
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        wire = Wire(self, reader, writer)
+        self.wires.append(wire)
+        await wire.run()
+
+
+def plain(content: bytes = b"hello") -> Callable[[Call], Awaitable[None]]:
+    """Answer every request, once it is whole, with 200 and this content."""
+
+    async def answer(call: Call) -> None:
+        await call.body()
+        await call.head(200, ("content-type", "text/plain"), ("content-length", str(len(content))))
+        await call.data(content, end=True)
+
+    return answer
+
+
+def service(*addresses: str, protocol: str = "h2c", extra: str = "") -> str:
+    """Configuration text: one service for every path, over these addresses."""
+    targets = ", ".join(f'"{address}"' for address in addresses)
+    return f"""
+services:
+  echo:
+    match: {{path: /}}
+    protocol: {protocol}
+    targets: [{targets}]
+    timeouts: {{connect: 1s, first_byte: 5s, between_tokens: 5s, total: 30s}}
+{extra}
+"""
+
+
+def lower(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The fields as a mapping, the last value of each name."""
+    return {name.lower(): value for name, value in fields}
