@@ -290,9 +290,9 @@ def test_a_target_that_fails_fast_does_not_draw_the_traffic(usual: Breaker) -> N
 
 
 def test_a_new_target_is_tried_but_not_flooded(usual: Breaker) -> None:
-    """Without data it gets one attempt at once, and no second before the first has said something."""
+    """Without data it gets one attempt at once, however fast the others are, and no second before that has ended."""
     bench = Bench(usual, [1, 1])
-    bench.targets[0].record(0, START, 500 * MS)
+    bench.targets[0].record(0, START, MS)
     assert bench.shares(START, 100)[1] == 1
     bench.targets[1].enter(0)
     assert bench.shares(START, 1000)[1] == 0

@@ -73,7 +73,7 @@ class Member:
         """Return latency x (in flight + 1) x attempts per success / weight."""
         ms = self.cells[cell].read(now_ns) or self.cells[1 - cell].read(now_ns)
         if ms <= 0:
-            ms = 1e9 if self.inflight else 30.0
+            ms = 1e9 if self.inflight else 0.0
         total, failed, _ = self.circuit.window.read(now_ns)
         return max(ms, 0.05) * (self.inflight + 1.0) / self.weight * (total + 1.0) / (total - failed + 1.0)
 
