@@ -6,7 +6,7 @@ from native.board cimport (
     CANCELLED, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, RATE_LIMITED,
     REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_REQUESTS, R_RETRIES,
     R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket,
-    load64, store32, store64,
+    load32, load64, store32, store64,
 )
 from native.breaker cimport OPEN, circuit_state, circuit_until_ns
 from native.budget cimport budget_deposit, budget_withdraw
@@ -49,6 +49,13 @@ cdef dict CAPABILITIES = {
 }
 cdef tuple OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
+
+
+cdef int reason_of(TargetRec* rec, int barred) noexcept:
+    """The TripReason of an open circuit, the Outcome that put a target out; 0 where the bar says all there is."""
+    if barred == <int>BARRED_OPEN:
+        return load32(&rec.trip_reason)
+    return load32(&rec.out_reason) if barred == <int>BARRED_OUT else 0
 
 
 cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
@@ -182,6 +189,7 @@ cdef class Exchange(ExchangeCore):
         if self.over or self.received:
             return
         self.received = True
+        self.trailers = trailers
         if self.voice == LOCAL:
             if not self.lane.calls.stays(self.head.path):
                 stream = self.stream
@@ -585,7 +593,7 @@ cdef class Exchange(ExchangeCore):
         for i in range(self.route.pool.size):
             target = self.route.pool.target_at(i)
             code = self.route.pool.barred(i, now, 0)
-            states.append((target.id, code, wait_ns(target.rec, code, now) / 1e9))
+            states.append((target.id, code, reason_of(target.rec, code), wait_ns(target.rec, code, now) / 1e9))
         wait = 1.0 if earliest <= now or earliest == NEVER else (earliest - now) / 1e9
         add64(&self.route.rec.count[<int>R_UNAVAILABLE], 1)
         if now >= self.total_ns:

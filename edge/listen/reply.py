@@ -13,8 +13,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+# The data path finds every answer of ours in this module.
+from edge.listen.grpc_status import broken_call, call_end, call_fields  # noqa: F401
+
 Fields = list[tuple[bytes, bytes]]
 Problem = tuple[int, Fields, bytes]
+# A target's name, its native.balancer.Barred, the reason behind that (see _WHY), seconds until it may be usable.
+State = tuple[str, int, int, float]
 
 _JSON: Final = (b"content-type", b"application/json")
 # What a client may do when nothing can say better.
@@ -96,6 +101,20 @@ _BARRED: Final = {
 }
 """By native.balancer.Barred."""
 
+_WHY: Final = {
+    (1, 1): "too many failures in a row",
+    (1, 2): "too large a share of failures",
+    (1, 3): "too large a share of slow answers",
+    (1, 4): "it failed its trial",
+    (1, 5): "it failed and asked to be left alone",
+    (2, 0): "one request is trying whether it is back",
+    (3, 0): "it asked for fewer requests",
+    (4, 11): "it refused edge's credential or balance",
+    (4, 12): "it does not have what edge asks it for",
+    (5, 0): "it has as many requests as it may",
+}
+"""By native.balancer.Barred and what stands behind it: native.breaker.TripReason, or the Outcome that put it out."""
+
 
 def barred(code: int) -> str:
     """Return the word for why a target is not usable."""
@@ -128,16 +147,23 @@ def refusal(status: int, reason: str) -> bytes:
 
 
 def _sentence(state: dict[str, Any]) -> str:
+    why = f" ({state['why']})" if state["why"] else ""
     until = f" for another {state['retry_after_s']:g} s" if state["retry_after_s"] else ""
-    return f"{state['target']} is {state['state']}{until}"
+    return f"{state['target']} is {state['state']}{why}{until}"
 
 
 def _account(
-    trail: list[tuple[str, str, str]], states: list[tuple[str, int, float]]
+    trail: list[tuple[str, str, str]], states: list[State]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     tried = [{"target": target, "outcome": outcome, "detail": detail} for target, outcome, detail in trail]
     targets = [
-        {"target": target, "state": _BARRED[code], "retry_after_s": round(wait, 1)} for target, code, wait in states
+        {
+            "target": target,
+            "state": _BARRED[code],
+            "why": _WHY.get((code, reason), ""),
+            "retry_after_s": round(wait, 1),
+        }
+        for target, code, reason, wait in states
     ]
     return tried, targets
 
@@ -155,7 +181,7 @@ def _status_of_service(trail: list[tuple[str, str, str]]) -> int:
 def unavailable(
     route: str,
     trail: list[tuple[str, str, str]],
-    states: list[tuple[str, int, float]],
+    states: list[State],
     wait_s: float,
     service: bool,
 ) -> Problem:
@@ -164,7 +190,7 @@ def unavailable(
     Args:
         route: the model or service that was asked for.
         trail: (target, outcome, detail) of the attempts made, in order.
-        states: (target, native.balancer.Barred, seconds until it may be usable) of every target.
+        states: every target, now.
         wait_s: seconds until the earliest recovery; becomes Retry-After, at least one second.
         service: an internal service, whose callers expect 502 and 504 where they fit.
     """
@@ -180,9 +206,7 @@ def unavailable(
     return status, [_JSON, (b"retry-after", str(retry_after).encode())], content
 
 
-def deadline(
-    route: str, trail: list[tuple[str, str, str]], states: list[tuple[str, int, float]], wait_s: float
-) -> Problem:
+def deadline(route: str, trail: list[tuple[str, str, str]], states: list[State], wait_s: float) -> Problem:
     """Return the answer for "the exchange's total deadline ran out before an answer came"; arguments as above."""
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
     tried, targets = _account(trail, states)
@@ -200,63 +224,3 @@ def event(code: str, detail: str, target: str, request_id: str) -> bytes:
     """Return the event that ends a broken stream honestly: what went wrong, where, and the id to ask about."""
     message = f"The answer broke off: {detail} ({target}). What came before is incomplete. Request {request_id}."
     return as_event(_body(502, message, "server_error", f"stream_{code}", target=target))
-
-
-_CALL_CODES: Final = {
-    400: 3,  # INVALID_ARGUMENT
-    401: 16,  # UNAUTHENTICATED
-    403: 7,  # PERMISSION_DENIED
-    404: 5,  # NOT_FOUND
-    405: 12,  # UNIMPLEMENTED
-    413: 8,  # RESOURCE_EXHAUSTED
-    422: 3,
-    429: 8,
-    501: 12,
-    502: 14,  # UNAVAILABLE
-    503: 14,
-    504: 4,  # DEADLINE_EXCEEDED
-}
-"""gRPC's status for ours. Not gRPC's own mapping of HTTP statuses: that one is for answers that are not gRPC at all."""
-
-_UNKNOWN_METHOD: Final = 12
-
-
-def _percent(text: str) -> bytes:
-    """Encode a grpc-message: printable ASCII but the percent sign as it is, all else as %XX (PROTOCOL-HTTP2)."""
-    return b"".join(
-        bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte  # noqa: PLR2004
-        for byte in text.encode()
-    )
-
-
-def call_end(code: int, text: str) -> Fields:
-    """Return the trailers that end a gRPC call with this status and message."""
-    trailers = [(b"grpc-status", str(code).encode())]
-    if text:
-        trailers.append((b"grpc-message", _percent(text)))
-    return trailers
-
-
-def call_fields(status: int, fields: Fields, content: bytes) -> Fields:
-    """Return the head of a trailers-only answer that says over gRPC what ``content`` would say over HTTP.
-
-    Retry-After becomes ``grpc-retry-pushback-ms`` (gRPC proposal A6); a method nobody knows is UNIMPLEMENTED.
-    """
-    try:
-        error = msgspec.json.decode(content)["error"]
-        message, kind = str(error["message"]), error.get("code")
-    except (msgspec.DecodeError, KeyError, TypeError):
-        message, kind = content[:1000].decode("utf-8", "replace"), None
-    code = _UNKNOWN_METHOD if kind == "unknown_path" else _CALL_CODES.get(status, 2 if status >= 500 else 3)  # noqa: PLR2004
-    said = [(b"content-type", b"application/grpc"), *call_end(code, message)]
-    for name, value in fields:
-        if name == b"retry-after" and value.isdigit():
-            said.append((b"grpc-retry-pushback-ms", value + b"000"))
-        elif name.startswith(b"x-edge-"):
-            said.append((name, value))
-    return said
-
-
-def broken_call(deadline_passed: bool, detail: str, target: str) -> Fields:
-    """Return the trailers of a call that broke off after its first message."""
-    return call_end(4 if deadline_passed else 14, f"The call broke off: {detail} ({target}).")
