@@ -35,6 +35,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef Head head
     cdef int door, cell, key
     cdef list body              # a service's request so far, while it may be sent again
+    cdef list trailers          # what came behind it
     cdef Py_ssize_t body_size
     cdef bint received, replayable, committed, early, over, climbing, grpc, tunnel
     cdef Peek peek

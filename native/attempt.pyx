@@ -126,7 +126,7 @@ cdef class Attempt(ClientEvents):
             exchange.body = None
         if exchange.received:
             self.asked()
-            stream.send_end(None)
+            stream.send_end(exchange.trailers)
         elif stream.congested():
             exchange.stream.pause()
         else:
