@@ -454,7 +454,7 @@ cdef class Http2Wire:
         cdef uint8_t* space
         cdef size_t size = 0
         cdef Py_ssize_t n = 0
-        if self.busy or self.session == NULL or self.transport is None:
+        if self.busy or self.fell or self.session == NULL or self.transport is None:
             return
         # another pump may run while a write is under way: it brings its own
         space = SCRATCH

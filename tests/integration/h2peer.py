@@ -1,7 +1,7 @@
 """How does a stranger speak HTTP/2 to edge?  A client of single frames, and an upstream that answers by script.
 
-``FrameClient`` is built on hyperframe and hpack only: it can say what no library would. ``Upstream`` is built on h2, which
-checks every frame that edge sends; each request runs one coroutine of the test.
+``FrameClient`` is built on hyperframe and hpack only: it can say what no library would. ``Upstream`` is built on h2,
+which checks every frame that edge sends; each request runs one coroutine of the test.
 """
 
 from __future__ import annotations
@@ -89,6 +89,13 @@ class FrameClient:
     def headers(self, stream: int, fields: Fields, *flags: str) -> HeadersFrame:
         """One HEADERS frame with END_HEADERS; ``flags`` are added."""
         return HeadersFrame(stream, self.block(fields), flags=["END_HEADERS", *flags])
+
+    def continuations(self, stream: int, parts: list[bytes]) -> list[ContinuationFrame]:
+        """The rest of a header block; the last one ends it."""
+        frames = [ContinuationFrame(stream, part) for part in parts]
+        if frames:
+            frames[-1].flags.add("END_HEADERS")
+        return frames
 
     def ask(self, stream: int, fields: Fields | None = None) -> None:
         """Send a request without a body."""
@@ -209,7 +216,7 @@ class Call:
     async def data(self, data: bytes = b"", *, end: bool = False) -> None:
         """Send a part of the body, as fast as edge takes it."""
         view = memoryview(data)
-        while len(view):
+        while view:
             room = min(self.wire.h2.local_flow_control_window(self.stream), 16384)
             if room <= 0:
                 self.news.clear()
@@ -257,7 +264,6 @@ class Wire:
         self.pings = 0
         self.goaway: int | None = None
         self.closed = False
-        self.answer_pings = True
 
     async def flush(self) -> None:
         """Send what h2 has to say."""
@@ -313,17 +319,23 @@ class Wire:
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
             return
+        call = self.calls.get(getattr(event, "stream_id", 0))
+        if call is None:
+            self.hear_connection(event)
+        else:
+            self.hear_stream(call, event)
+
+    def hear_connection(self, event: h2.events.Event) -> None:
+        """Note what is said to the whole connection."""
         if isinstance(event, h2.events.PingReceived):
             self.pings += 1
-        if isinstance(event, h2.events.ConnectionTerminated):
+        elif isinstance(event, h2.events.ConnectionTerminated):
             self.goaway = int(event.error_code or 0)
-        if isinstance(event, h2.events.WindowUpdated) and not event.stream_id:
-            for call in self.calls.values():
-                call.news.set()
-        stream = getattr(event, "stream_id", None)
-        if stream not in self.calls:
-            return
-        call = self.calls[stream]
+        for call in self.calls.values():
+            call.news.set()
+
+    def hear_stream(self, call: Call, event: h2.events.Event) -> None:
+        """Note what is said on one stream."""
         if isinstance(event, h2.events.DataReceived):
             call._chunks.append(event.data)
         elif isinstance(event, h2.events.TrailersReceived):
@@ -414,3 +426,14 @@ services:
 def lower(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The fields as a mapping, the last value of each name."""
     return {name.lower(): value for name, value in fields}
+
+
+async def until(met: Callable[[], object], limit_s: float = LIMIT_S) -> None:
+    """Look every few milliseconds until ``met`` holds.
+
+    Raises:
+        TimeoutError: it did not within ``limit_s`` seconds.
+    """
+    async with asyncio.timeout(limit_s):
+        while not met():
+            await asyncio.sleep(0.005)
