@@ -24,6 +24,7 @@ from edge.app.tally import Tally
 from edge.config.schema import Config
 from edge.control.board_watch import PERIOD_S, BoardWatch
 from edge.control.compose import compile_config
+from edge.control.health import HealthChecks
 from edge.control.keepsake import Keepsake
 from edge.control.node import Node
 from edge.control.prober import Asker, Prober
@@ -77,7 +78,8 @@ class Control:
             await admin.start(bind(launch.admin_host, launch.admin_port))
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._board.hint(slot, clock.now_ns()))
-                watching = asyncio.create_task(self._watch(node, prober))
+                health = HealthChecks(self._board)
+                watching = asyncio.create_task(self._watch(node, prober, health))
                 self._serving()
                 try:
                     await self._stop.wait()
@@ -85,6 +87,7 @@ class Control:
                     watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
                     await prober.stop()
+                    await health.stop()
                     await publisher.stop()
                     await admin.stop()
 
@@ -110,12 +113,13 @@ class Control:
         tally = Keepsake(self._launch.tally_fd, Tally).recall()
         return dict(tally.restarts) if tally is not None else {}
 
-    async def _watch(self, node: Node, prober: Prober) -> None:
-        """Once a second: say what changed, and have the ill probed."""
+    async def _watch(self, node: Node, prober: Prober, health: HealthChecks) -> None:
+        """Once a second: say what changed, have the ill probed, and services asked for their health."""
         watch = BoardWatch()
         while True:
             try:
                 self._look(node, watch, prober)
+                health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
             except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
                 logs.say_failure("looking at the targets failed", error)
             await asyncio.sleep(PERIOD_S)

@@ -23,6 +23,7 @@ _MANUAL: Final = {1: "drained by hand: finishes what it has, gets nothing new", 
 _OUT: Final = {
     Outcome.REFUSED_CREDENTIAL: "the provider refused our credential or our balance (401, 402 or 403): "
     "check the key and the account",
+    Outcome.FAIL_STATUS: "it says of itself that it does not serve (grpc.health.v1)",
     Outcome.MISCONFIGURED: "the provider does not know this model (404): check the target's name",
 }
 

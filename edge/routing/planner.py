@@ -197,6 +197,7 @@ class _Planner:
             protocol=_protocol(service),
             fields=(),
             outcomes="service",
+            health="" if service.match.grpc else None,
             max_connections=service.max_connections,
             max_inflight=service.max_inflight,
         )

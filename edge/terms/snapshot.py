@@ -73,6 +73,7 @@ class Target(Struct, frozen=True):
     capabilities: tuple[str, ...] = ()
     max_connections: int = 256  # per worker
     max_inflight: int = 0  # per node; 0 = no cap
+    health: str | None = None  # gRPC: the service whose health is asked ("" the whole server); None: not asked
     probe_path: str | None = None  # a free request that a healthy target answers with 2xx
 
 

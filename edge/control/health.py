@@ -1,0 +1,137 @@
+"""Does a gRPC service say of itself that it serves?  Asks grpc.health.v1 of every target that may have it.
+
+A target that answers NOT_SERVING is taken out until it says otherwise; one that has no such service is left to its
+circuit, and asked again now and then. A check that fails proves nothing that the circuit does not see sooner: only what
+the service *says* counts here. Source: gRPC Health Checking Protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from edge import clock
+from edge.native import Outcome
+from edge.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from edge.native import Board
+    from edge.terms.snapshot import Target
+
+_S: Final = 1_000_000_000
+PERIOD_NS: Final = 5 * _S
+# A server without the health service will hardly grow one; a new build on the same address may.
+WITHOUT_NS: Final = 60 * _S
+LIMIT_S: Final = 2.0
+AT_ONCE: Final = 16
+# "Not serving" holds for this long without another word, so that a control that died takes nobody out for good.
+HOLDS_NS: Final = 3 * PERIOD_NS
+NOT_SERVING: Final = Outcome.FAIL_STATUS
+
+
+class HealthChecks:
+    """Keeps one running check per target at most, and :data:`AT_ONCE` in all. Channels are kept between checks.
+
+    Args:
+        board: where a target is taken out and put back.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._due_ns: dict[str, int] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._out: set[str] = set()
+
+    def tend(self, targets: Iterable[Target], now_ns: int, chance: Callable[[], float]) -> None:
+        """Start the checks that are due; forget targets that are gone.
+
+        Args:
+            targets: those with ``health`` set.
+            now_ns: monotonic nanoseconds.
+            chance: a number in [0, 1), for the jitter.
+        """
+        asked = {target.id: target for target in targets if target.health is not None}
+        for name in set(self._due_ns) - set(asked):
+            del self._due_ns[name]
+            self._out.discard(name)
+            channel = self._channels.pop(name, None)
+            if channel is not None:
+                self._keep(f"close {name}", channel.close(None))
+        for name, target in asked.items():
+            due_ns = self._due_ns.setdefault(name, now_ns + int(_S * chance()))
+            if due_ns > now_ns or name in self._running or len(self._running) >= AT_ONCE:
+                continue
+            self._due_ns[name] = now_ns + int(PERIOD_NS * (0.75 + chance() / 2))
+            self._keep(name, self._check(target))
+
+    async def stop(self) -> None:
+        """Give up what is running and close every channel."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(channel.close(None) for channel in self._channels.values()))
+        self._channels.clear()
+
+    def _keep(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running[name] = task
+        task.add_done_callback(partial(self._forget, name))
+
+    def _forget(self, name: str, task: asyncio.Task[None]) -> None:
+        self._running.pop(name, None)
+        if not task.cancelled() and task.exception() is not None:
+            logs.say(logs.WARNING, "health check failed", target=name, error=repr(task.exception()))
+
+    async def _check(self, target: Target) -> None:
+        channel = self._channels.get(target.id)
+        if channel is None:
+            channel = self._channels[target.id] = _channel(target)
+        request = health_pb2.HealthCheckRequest(service=target.health)
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=LIMIT_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                self._due_ns[target.id] = clock.now_ns() + WITHOUT_NS
+                self._serving(target)
+            elif error.code() is grpc.StatusCode.NOT_FOUND:
+                self._serving(target)
+            logs.say(logs.DEBUG, "health check", target=target.id, code=error.code().name)
+            return
+        if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
+            self._out.add(target.id)
+            self._board.set_out(target.slot, NOT_SERVING, clock.now_ns() + HOLDS_NS)
+        else:
+            self._serving(target)
+
+    def _serving(self, target: Target) -> None:
+        """Put back what this checker took out, and nothing that was taken out for another reason."""
+        if target.id in self._out:
+            self._out.discard(target.id)
+            if self._board.read_target(target.slot, clock.now_ns())["out_reason"] == NOT_SERVING:
+                self._board.clear_out(target.slot)
+
+
+def _channel(target: Target) -> grpc.aio.Channel:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    address = f"{host}:{target.port}"
+    # a channel of its own: gRPC would share connections between channels of one process, and with them their faults
+    options: list[tuple[str, object]] = [("grpc.use_local_subchannel_pool", 1)]
+    if target.tls is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    tls = target.tls
+    credentials = grpc.ssl_channel_credentials(
+        None if tls.ca is None else Path(tls.ca).read_bytes(),
+        None if tls.key is None else Path(tls.key).read_bytes(),
+        None if tls.cert is None else Path(tls.cert).read_bytes(),
+    )
+    options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return grpc.aio.secure_channel(address, credentials, options=options)
