@@ -84,3 +84,9 @@ class Witness:
 def attempts(lane: OneLane, target: str) -> int:
     """Return how many attempts a target has seen, those that found no connection included."""
     return int(lane.target(target)["counts"][TargetCounter.T_ATTEMPTS])
+
+
+def set_manual(lane: OneLane, target: str, code: int) -> None:
+    """Take a target out by hand (1 drain, 2 eject), or put it back (0)."""
+    slot = next(plan.slot for plan in lane.snapshot.targets if plan.id == target)
+    lane.board.set_manual(slot, code)

@@ -1,0 +1,173 @@
+"""What happens when no target is left?  An honest 503 with a date, a trickle of trials, and a quick way back."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from onelane import OneLane, models, one_lane, whole
+from witness import Witness, asking, set_manual
+
+from edge import clock
+from edge.sim.asked import Pace
+from edge.sim.faults import Fault
+from edge.sim.wire import Close, ReadMessage, ScriptedServer, Send, refused_port
+from edge.sim.world import SimulatedProviders
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+pytestmark = pytest.mark.timeout(60)
+
+BAD = (ReadMessage(), Send(whole(b"{}", b"500 Internal Server Error")), Close())
+OPEN_S = 1.0
+
+
+def configured(*urls: str, breaker: str) -> str:
+    """Write a lane's configuration with this breaker."""
+    return models(*urls, defaults=f"defaults: {{breaker: {breaker}}}")
+
+
+async def ask(lane: OneLane) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Ask once, and return the status, the fields and the body."""
+    answer = await lane.ask(asking(), b"}}")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    fields = dict(line.split(": ", 1) for line in lines)
+    return int(status.split()[1]), fields, json.loads(body)
+
+
+async def down(lane: OneLane, *names: str) -> None:
+    """Ask until every circuit is open."""
+    for _ in range(30):
+        await ask(lane)
+        if {lane.target(name)["state"] for name in names} == {"open"}:
+            return
+    pytest.fail(f"not open: {[lane.target(name) for name in names]}")
+
+
+def wait_s(target: Mapping[str, Any]) -> float:
+    """Return the seconds until an open target may be tried."""
+    return float(target["until_ns"] - target["now_ns"]) / 1e9
+
+
+async def test_the_503() -> None:
+    """Retry-After is the earliest recovery; the body names every target with its state, the reason and its own time."""
+    with refused_port() as dead:
+        async with ScriptedServer(BAD) as bad:
+            text = configured(f"http://127.0.0.1:{dead}", bad.url, breaker="{open: 7s, open_max: 60s}")
+            async with one_lane(text) as lane:
+                await down(lane, "p0/m", "p1/m")
+                status, fields, body = await ask(lane)
+                waits = {name: wait_s(lane.target(name)) for name in ("p0/m", "p1/m")}
+                assert status == 503
+                assert fields["content-type"] == "application/json"
+                assert 0 <= int(fields["retry-after"]) - min(waits.values()) < 1.1
+                assert 4.0 < min(waits.values()) < 9.0
+                error = body["error"]
+                assert (error["type"], error["code"]) == ("service_unavailable", "no_usable_target")
+                assert error["tried"] == []
+                for item in error["targets"]:
+                    assert (item["state"], item["why"]) == ("open", "too many failures in a row")
+                    assert abs(item["retry_after_s"] - waits.pop(item["target"])) < 0.2
+                assert waits == {}
+                assert error["message"].startswith("No target of 'chat' can answer now: p0/m is open (too many")
+                assert error["message"].endswith(f"Retry in {fields['retry-after']} s.")
+
+
+async def test_the_503_of_the_last_attempt() -> None:
+    """A request that did try says which targets it tried and how each failed."""
+    with refused_port() as dead:
+        async with ScriptedServer(BAD) as bad, one_lane(models(f"http://127.0.0.1:{dead}", bad.url)) as lane:
+            status, fields, body = await ask(lane)
+            assert status == 503
+            assert fields["retry-after"] == "1"
+            assert fields["x-edge-attempts"] == "3"
+            tried = [(item["target"], item["outcome"]) for item in body["error"]["tried"]]
+            assert tried[:2] == [("p0/m", "fail_connect"), ("p1/m", "fail_status")]
+            assert len(tried) == 3
+
+
+async def test_each_bar_has_its_reason() -> None:
+    """A target that is out, resting or taken out by hand says so in the same list."""
+    refused = (ReadMessage(), Send(whole(b"{}", b"401 Unauthorized")), Close())
+    missing = (ReadMessage(), Send(whole(b"{}", b"404 Not Found")), Close())
+    limited = (ReadMessage(), Send(b"HTTP/1.1 429 Slow\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n"), Close())
+    async with ScriptedServer(refused) as one, ScriptedServer(missing) as two, ScriptedServer(limited) as three:
+        text = configured(one.url, two.url, three.url, "http://127.0.0.1:1", breaker="{}, retry: {attempts: 6}")
+        async with one_lane(text) as lane:
+            set_manual(lane, "p3/m", 2)
+            status, fields, body = await ask(lane)
+            said = {item["target"]: (item["state"], item["why"]) for item in body["error"]["targets"]}
+            assert (status, fields["retry-after"]) == (503, "9")
+            assert said == {
+                "p0/m": ("out", "it refused edge's credential or balance"),
+                "p1/m": ("out", "it does not have what edge asks it for"),
+                "p2/m": ("resting", "it asked for fewer requests"),
+                "p3/m": ("taken out by hand", ""),
+            }
+
+
+async def test_the_trickle() -> None:
+    """Under load each dead target is tried at most once per open period, however long its back-off has grown."""
+    async with ScriptedServer(BAD) as one, ScriptedServer(BAD) as two:
+        async with one_lane(configured(one.url, two.url, breaker="{open: 1s, open_max: 60s}")) as lane:
+            await down(lane, "p0/m", "p1/m")
+            before = [len(server.peers) for server in (one, two)]
+            load = Witness(lane.port, count=300, rate=60, connections=4)
+            await load.run()
+            assert len(load.hammer.failures) == 300
+            assert {failure.reason.partition(":")[0] for failure in load.hammer.failures} == {"status 503"}
+            for server, already, name in zip((one, two), before, ("p0/m", "p1/m"), strict=True):
+                at_s = [peer.opened_s for peer in server.peers[already - 1 :]]
+                gaps_s = [later - earlier for earlier, later in pairwise(at_s)]
+                assert 3 <= len(gaps_s) <= 5
+                assert min(gaps_s) > 0.7 * OPEN_S  # the first wait is jittered by a quarter
+                assert min(gaps_s[1:]) > 0.99 * OPEN_S
+                assert wait_s(lane.target(name)) > 2 * OPEN_S
+
+
+async def test_the_way_back() -> None:
+    """Once a target is well, the trickle finds it within an open period, although its back-off has grown beyond."""
+    pace = Pace(ttft_s=0.002, tps=0.0, tokens=4)
+    async with SimulatedProviders("a", "b", pace=pace) as world:
+        text = configured(world["a"].url, world["b"].url, breaker="{open: 1s, open_max: 60s}")
+        async with one_lane(text) as lane:
+            await world["a"].switch(Fault(kind="error"))
+            await world["b"].switch(Fault(kind="reset"))
+            await down(lane, "p0/m", "p1/m")
+            dark = Witness(lane.port, count=240, rate=60, connections=2)
+            await dark.run()
+            assert len(dark.hammer.failures) == 240
+            assert wait_s(lane.target("p1/m")) > 2 * OPEN_S
+            await world["b"].switch()
+            repaired_s = clock.now_ns() / 1e9
+            light = Witness(lane.port, count=240, rate=60, connections=2)
+            await light.run()
+            first_s = light.first_s("p1/m", repaired_s)
+            assert first_s is not None
+            assert first_s < OPEN_S + 0.2
+            late = [failure for failure in light.hammer.failures if failure.at_s - repaired_s > first_s + 0.05]
+            assert late == []
+            assert lane.target("p1/m")["state"] == "closed"
+            assert lane.target("p0/m")["state"] != "closed"
+
+
+async def test_the_last_target_alone() -> None:
+    """A pool of one is never ejected for good either: 503 while it is dead, answers soon after it is back."""
+    async with SimulatedProviders("a", pace=Pace(ttft_s=0.002, tps=0.0, tokens=4)) as world:
+        async with one_lane(configured(world["a"].url, breaker="{open: 500ms, open_max: 60s}")) as lane:
+            await world["a"].switch(Fault(kind="error"))
+            await down(lane, "p0/m")
+            dark = Witness(lane.port, count=120, rate=60, connections=2)
+            await dark.run()
+            assert len(dark.hammer.failures) == 120
+            await world["a"].switch()
+            repaired_s = clock.now_ns() / 1e9
+            light = Witness(lane.port, count=120, rate=60, connections=2)
+            await light.run()
+            first_s = light.first_s("p0/m", repaired_s)
+            assert first_s is not None
+            assert first_s < 0.5 + 0.2

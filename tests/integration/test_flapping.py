@@ -1,0 +1,79 @@
+"""What does a target cost that is ill every other second?  The client nothing, and it gets little traffic."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from msgspec import Struct
+from onelane import models, one_lane
+from witness import Witness, attempts
+
+from edge.native import Outcome, TargetCounter
+from edge.sim.asked import Pace
+from edge.sim.faults import Fault
+from edge.sim.world import SimulatedProviders
+
+pytestmark = pytest.mark.timeout(60)
+
+RATE = 40.0
+PERIOD_S = 2.0
+SECONDS = 16
+COUNT = int(RATE * SECONDS)
+PATIENCE_S = 0.5  # first_byte of the lane
+FAULTS: dict[str, tuple[Fault, Outcome]] = {
+    "503": (Fault(kind="flapping", period_s=PERIOD_S), Outcome.FAIL_STATUS),
+    "reset": (Fault(kind="reset", period_s=PERIOD_S), Outcome.FAIL_RESET),
+    "black-hole": (Fault(kind="blackhole", period_s=PERIOD_S), Outcome.FAIL_FIRST_BYTE),
+}
+
+
+class Flapping(Struct, frozen=True):
+    """What became of a load over a flapping first target."""
+
+    witness: Witness
+    seen: int
+    bad: int
+    trips: int
+
+
+async def flap(fault: Fault, outcome: Outcome) -> Flapping:
+    """Run a load on two tiers, the first of which flaps from the beginning."""
+    pace = Pace(ttft_s=0.005, tps=0.0, tokens=6)
+    async with SimulatedProviders("a", "b", pace=pace) as world:
+        async with one_lane(models(world["a"].url, world["b"].url)) as lane:
+            await world["a"].switch(fault)
+            witness = Witness(lane.port, count=COUNT, rate=RATE, connections=4)
+            await witness.run()
+            trips = lane.target("p0/m")["counts"][TargetCounter.T_TRIPS]
+            return Flapping(witness, attempts(lane, "p0/m"), lane.outcomes("p0/m")[outcome], trips)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def loads() -> dict[str, Flapping]:
+    """Run all of them at the same time."""
+    found = await asyncio.gather(*(flap(fault, outcome) for fault, outcome in FAULTS.values()))
+    return dict(zip(FAULTS, found, strict=True))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_the_client_never_sees_it(loads: dict[str, Flapping], fault: str) -> None:
+    """No request fails, and none waits for more than one bad attempt."""
+    load = loads[fault]
+    assert load.witness.hammer.failures == []
+    assert load.witness.hammer.right == COUNT
+    assert load.witness.hammer.latency_s(1.0) < PATIENCE_S + 0.4
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_its_share_is_bounded(loads: dict[str, Flapping], fault: str) -> None:
+    """Well half of the time, it gets less than a fifth of the traffic, and few of those fail.
+
+    Each relapse within half a minute doubles its wait, and each recovery starts with a tenth of its traffic: after the
+    first, it takes longer to relapse than the second that it is ill, and is left alone for longer than it is well.
+    """
+    load = loads[fault]
+    assert 5 <= load.bad <= 0.1 * COUNT
+    assert load.bad < load.seen < 0.2 * COUNT
+    assert 2 <= load.trips < SECONDS / PERIOD_S

@@ -1,0 +1,155 @@
+"""How does a target come back?  By one trial, then slowly; and nothing from before its outage counts."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from onelane import OneLane, models, one_lane, whole
+from witness import Witness, asking, attempts, set_manual
+
+from edge import clock
+from edge.native import Outcome, TargetCounter
+from edge.sim.asked import Pace
+from edge.sim.faults import Fault
+from edge.sim.wire import Again, Close, Pause, ReadMessage, ReadToEnd, ScriptedServer, Send, Step
+from edge.sim.world import SimulatedProviders
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+BAD = (ReadMessage(), Send(whole(b"{}", b"500 Internal Server Error")), Close())
+SILENT = (ReadMessage(), ReadToEnd())
+PACE = Pace(ttft_s=0.002, tps=0.0, tokens=4)
+
+
+def lane_text(*urls: str, breaker: str) -> str:
+    """Write a lane's configuration with this breaker and patient deadlines."""
+    return models(*urls, defaults=f"defaults: {{breaker: {breaker}}}").replace("500ms", "5s").replace("700ms", "5s")
+
+
+def slow(seconds: float) -> tuple[Step, ...]:
+    """Answer well, but only after a while."""
+    return (ReadMessage(), Pause(seconds), Send(whole()), Close())
+
+
+async def trip(lane: OneLane, name: str = "p0/m") -> None:
+    """Ask until the circuit is open."""
+    for _ in range(20):
+        await lane.ask(asking(), b"}}")
+        if lane.target(name)["state"] == "open":
+            return
+    pytest.fail(f"{name} did not open: {lane.target(name)}")
+
+
+async def until_due(lane: OneLane, name: str = "p0/m") -> None:
+    """Wait until the next request may try an open target."""
+    target = lane.target(name)
+    await clock.sleep(max((target["until_ns"] - target["now_ns"]) / 1e9, 0.0) + 0.01)
+
+
+async def test_its_share_grows() -> None:
+    """After the trial its share grows from a tenth to all over ``ramp``, and the next tier takes the rest meanwhile."""
+    rate, ramp_s = 100.0, 4
+    async with SimulatedProviders("a", "b", pace=PACE) as world:
+        text = lane_text(world["a"].url, world["b"].url, breaker="{open: 300ms, ramp: 4s}")
+        async with one_lane(text) as lane:
+            await world["a"].switch(Fault(kind="error"))
+            await trip(lane)
+            await world["a"].switch()
+            await until_due(lane)
+            began_s = clock.now_ns() / 1e9
+            witness = Witness(lane.port, count=int((ramp_s + 1.5) * rate), rate=rate)
+            await witness.run()
+            shares = [witness.share("p0/m", began_s + at_s, began_s + at_s + 1) for at_s in range(ramp_s)]
+            assert witness.hammer.failures == []
+            # 0.1 for 0.4 s, then a straight line: 0.145, 0.375, 0.625 and 0.875; four standard deviations either way.
+            for share, mean in zip(shares, (0.145, 0.375, 0.625, 0.875), strict=True):
+                assert abs(share - mean) < 4 * (mean * (1 - mean) / rate) ** 0.5
+            assert witness.share("p0/m", began_s + ramp_s + 0.1, began_s + ramp_s + 2) == 1.0
+
+
+async def test_a_recovered_equal_is_given_work_at_once() -> None:
+    """Among equals that are fast and idle it is tried again without waiting for load: nothing is known against it."""
+    async with SimulatedProviders("a", "b", pace=PACE) as world:
+        text = lane_text(world["a"].url, world["b"].url, breaker="{open: 300ms, ramp: 200ms}")
+        async with one_lane(text.replace("tier: 2", "tier: 1")) as lane:
+            await world["a"].switch(Fault(kind="error"))
+            for _ in range(5):  # alone, it fails until it is left alone
+                set_manual(lane, "p1/m", 2)
+                await lane.ask(asking(), b"}}")
+                set_manual(lane, "p1/m", 0)
+            assert lane.target("p0/m")["state"] == "open"
+            await world["a"].switch()
+            await until_due(lane)
+            before = attempts(lane, "p0/m")
+            witness = Witness(lane.port, count=200, rate=100, connections=1)
+            await witness.run()
+            assert witness.hammer.failures == []
+            assert attempts(lane, "p0/m") - before >= 10
+
+
+@pytest.mark.parametrize("backup", [True, False], ids=["with-backup", "alone"])
+async def test_one_trial_at_a_time(backup: bool) -> None:
+    """While a trial runs, exactly one request is at the target; the others are answered elsewhere, or told to wait."""
+    async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, slow(0.4), GOOD) as primary, ScriptedServer(GOOD) as other:
+        urls = (primary.url, other.url) if backup else (primary.url,)
+        async with one_lane(lane_text(*urls, breaker="{open: 300ms, ramp: 0s}")) as lane:
+            await trip(lane)
+            assert len(primary.peers) == 5
+            await until_due(lane)
+            trial = asyncio.create_task(lane.ask(asking(), b"}}"))
+            await primary.wait_peers(6)
+            assert lane.target("p0/m")["state"] == "half_open"
+            answers = await asyncio.gather(*(lane.ask(asking(), b"}}") for _ in range(30)))
+            assert not trial.done()
+            assert lane.target("p0/m")["state"] == "half_open"
+            assert lane.target("p0/m")["inflight"] == 1
+            assert len(primary.peers) == 6
+            for answer in answers:
+                if backup:
+                    assert b"x-edge-target: p1/m\r\n" in answer
+                    assert b"x-edge-reason: p0/m: on trial\r\n" in answer
+                else:
+                    assert answer.startswith(b"HTTP/1.1 503 ")
+                    assert b"one request is trying whether it is back" in answer
+            assert b"x-edge-target: p0/m\r\n" in await trial
+            assert lane.target("p0/m")["state"] == "closed"
+            assert lane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 1
+            assert b"x-edge-target: p0/m\r\n" in await lane.ask(asking(), b"}}")
+
+
+async def test_a_trial_whose_client_leaves_is_given_back() -> None:
+    """A client that leaves during its trial proves nothing: the next request may try at once."""
+    async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary, ScriptedServer(GOOD) as other:
+        async with one_lane(lane_text(primary.url, other.url, breaker="{open: 300ms, ramp: 0s}")) as lane:
+            await trip(lane)
+            await until_due(lane)
+            leaving = asyncio.create_task(lane.ask(asking(), b"}}", limit_s=0.3))
+            await primary.wait_peers(6)
+            assert await leaving == b""
+            assert await primary.peers[5].wait_end(2) == "peer_closed"
+            assert b"x-edge-target: p0/m\r\n" in await lane.ask(asking(), b"}}")
+            assert lane.target("p0/m")["state"] == "closed"
+            assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+
+
+@pytest.mark.parametrize("late", ["good", "bad"])
+async def test_stragglers_change_nothing(late: str) -> None:
+    """What was asked before the circuit opened and ends after it neither closes it nor makes its wait longer."""
+    end = whole() if late == "good" else whole(b"{}", b"500 Internal Server Error")
+    straggler = (ReadMessage(), Pause(0.5), Send(end), Close())
+    async with ScriptedServer(straggler, straggler, straggler, BAD) as primary, ScriptedServer(GOOD) as other:
+        async with one_lane(lane_text(primary.url, other.url, breaker="{open: 2s}")) as lane:
+            stragglers = [asyncio.create_task(lane.ask(asking(), b"}}")) for _ in range(3)]
+            await primary.wait_peers(3)
+            await trip(lane)
+            opened = lane.target("p0/m")
+            assert opened["inflight"] == 3
+            answers = await asyncio.gather(*stragglers)
+            now = lane.target("p0/m")
+            assert {b"x-edge-target: p0/m\r\n" in answer for answer in answers} == {late == "good"}
+            assert (now["state"], now["inflight"]) == ("open", 0)
+            for unchanged in ("generation", "until_ns", "opens"):
+                assert now[unchanged] == opened[unchanged]
+            outcome = Outcome.OK if late == "good" else Outcome.FAIL_STATUS
+            assert lane.outcomes("p0/m")[outcome] == (3 if late == "good" else 8)
+            assert b"x-edge-reason: p0/m: open\r\n" in await lane.ask(asking(), b"}}")
