@@ -190,7 +190,6 @@ cdef class Exchange(ExchangeCore):
             return
         self.received = True
         self.trailers = trailers
-        self.trailers = trailers
         if self.voice == LOCAL:
             if not self.lane.calls.stays(self.head.path):
                 stream = self.stream

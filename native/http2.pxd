@@ -71,6 +71,7 @@ cdef class Http2Wire:
     cdef receive(self, bytes data)
     cdef void schedule(self)
     cdef pump(self)
+    cdef _send(self)
     cdef write(self, bytes data)
     cdef void calm(self, str reason)            # refuse the peer: GOAWAY with ENHANCE_YOUR_CALM
     cdef void ping(self)

@@ -448,14 +448,32 @@ cdef class Http2Wire:
         self.pump()
 
     cdef pump(self):
-        """Write what the session has to say, in as few writes as it takes, until it has nothing or the peer is slow."""
+        """Write what the session has to say, and do what follows from it."""
+        if self.busy or self.fell or self.session == NULL or self.transport is None:
+            return
+        self._send()
+        if self.guard.fault is not None and self.reason is None:
+            # a reset too many, of ours
+            self.calm(self.guard.fault)
+            self._send()
+        if self.drained:
+            drained = self.drained
+            self.drained = []
+            for stream in drained:
+                self.on_drained(stream)
+        if not self.fell and (
+            self.deaf or not (nghttp2_session_want_read(self.session) or nghttp2_session_want_write(self.session))
+        ):
+            self.fell = True
+            self.on_fallen()
+
+    cdef _send(self):
+        """As few writes as it takes, until there is nothing to say or the peer is slow."""
         global SCRATCH
         cdef const uint8_t* part = NULL
         cdef uint8_t* space
         cdef size_t size = 0
         cdef Py_ssize_t n = 0
-        if self.busy or self.fell or self.session == NULL or self.transport is None:
-            return
         # another pump may run while a write is under way: it brings its own
         space = SCRATCH
         SCRATCH = NULL
@@ -490,22 +508,6 @@ cdef class Http2Wire:
             self.error = None
             self.transport.abort()
             raise error
-        if self.guard.fault is not None and self.reason is None:
-            self.calm(self.guard.fault)
-        self._settle()
-
-    def _settle(self):
-        """After a pump: who may go on, and is it the end?"""
-        if self.drained:
-            drained = self.drained
-            self.drained = []
-            for stream in drained:
-                self.on_drained(stream)
-        if not self.fell and (
-            self.deaf or not (nghttp2_session_want_read(self.session) or nghttp2_session_want_write(self.session))
-        ):
-            self.fell = True
-            self.on_fallen()
 
     cdef write(self, bytes data):
         if self.transport is not None:

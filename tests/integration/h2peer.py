@@ -28,6 +28,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from edge import clock
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
@@ -40,6 +42,18 @@ LIMIT_S = 10.0
 def request(method: str = "GET", path: str = "/healthz", authority: str = "edge", *fields: tuple[str, str]) -> Fields:
     """The fields of one request, pseudo-header fields first."""
     return [(":method", method), (":scheme", "http"), (":path", path), (":authority", authority), *fields]
+
+
+class RawFrame(Frame):
+    """A frame of any kind with any body: what the classes of hyperframe would not write."""
+
+    def __init__(self, kind: int, stream: int, body: bytes, flags: int = 0) -> None:
+        super().__init__(stream)
+        self._said = len(body).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + body
+
+    def serialize(self) -> bytes:
+        """The frame as it goes on the wire."""
+        return self._said
 
 
 class FrameClient:
@@ -160,6 +174,21 @@ class FrameClient:
         before = len(self.of(PingFrame))
         self.send(PingFrame(opaque_data=b"are you?"))
         await self.until(lambda: len(self.of(PingFrame)) > before or self.closed, limit_s)
+
+    def stop_reading(self) -> None:
+        """Read no more: what edge sends fills the kernel's buffers, then its own."""
+        self._task.cancel()
+        transport: Any = self._writer.transport
+        transport.pause_reading()
+
+    def lost(self) -> bool:
+        """True when the connection is known to be closed."""
+        return self._writer.transport.is_closing()
+
+    async def drain(self) -> None:
+        """Wait until the kernel has taken what was sent, unless the connection is lost."""
+        with contextlib.suppress(OSError):
+            await self._writer.drain()
 
     def open_windows(self, size: int = 2**30, stream: int = 0) -> None:
         """Let edge send as much as it likes, on the connection or on one stream."""
@@ -434,6 +463,8 @@ async def until(met: Callable[[], object], limit_s: float = LIMIT_S) -> None:
     Raises:
         TimeoutError: it did not within ``limit_s`` seconds.
     """
-    async with asyncio.timeout(limit_s):
-        while not met():
-            await asyncio.sleep(0.005)
+    for _ in range(int(limit_s / 0.005)):
+        if met():
+            return
+        await clock.sleep(0.005)
+    raise TimeoutError

@@ -1,6 +1,8 @@
-"""A gRPC service that says NOT_SERVING gets nothing until it says otherwise; one without a health service is trusted."""
+"""A gRPC service that says NOT_SERVING gets nothing until it says otherwise; one without the service is trusted."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -12,7 +14,9 @@ from edge.control.compose import checked, compile_config
 from edge.control.health import PERIOD_NS, HealthChecks
 from edge.native import Board, Outcome
 from edge.routing.planner import capacities
-from edge.terms.snapshot import Target
+
+if TYPE_CHECKING:
+    from edge.terms.snapshot import Target
 
 
 async def settle(checks: HealthChecks, board: Board, target: Target, *, out: bool) -> bool:

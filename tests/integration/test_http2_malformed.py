@@ -1,4 +1,4 @@
-"""Nothing malformed goes on (RFC 9113 8.1.1): each is a stream error, no upstream hears of it, and the listener serves on."""
+"""Nothing malformed goes on (RFC 9113 8.1.1): it is a stream error, no upstream hears of it, the listener serves on."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ HEADS: dict[str, Fields] = {
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("upstream", ["http1", "h2c"])
 async def test_malformed_heads(name: str, upstream: str) -> None:
-    """A malformed head is reset with PROTOCOL_ERROR and reaches no upstream of either wire; the next request is served."""
+    """A malformed head is reset with PROTOCOL_ERROR and reaches no upstream of either wire; the next one is served."""
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
     async with ScriptedServer((ReadMessage(), Send(answer), Close())) as first, Upstream(plain()) as second:
         address = f"127.0.0.1:{first.port}" if upstream == "http1" else second.address
@@ -207,7 +207,7 @@ async def test_a_host_instead_of_an_authority() -> None:
     [([(f"x-{n}", "1") for n in range(120)], 431), ([("x", "a" * 70_000)], 431), ([("expect", "miracles")], 417)],
 )
 async def test_refused_but_answered(fields: Fields, status: int) -> None:
-    """A head that is too large, or asks for what is not offered, is answered as over HTTP/1.1, and the next is served."""
+    """A head too large, or one that asks for what is not offered, is answered as over HTTP/1.1; the next is served."""
     async with one_lane(service("127.0.0.1:1")) as lane, FrameClient.connect(lane.port) as client:
         block = client.block([*GET, *fields])
         parts = [block[at : at + 16000] for at in range(0, len(block), 16000)]
