@@ -1,0 +1,208 @@
+"""A gRPC call is tried elsewhere only while nothing of it was answered, and only where transport or server say so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from onelane import OneLane, one_lane
+
+from edge import clock
+from edge.native import Outcome
+from edge.sim.wire import Close, ReadBytes, ReadToEnd, Reset, ScriptedServer, refused_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Behaviour = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
+
+
+class Handler(grpc.GenericRpcHandler):
+    """Every method ``Call`` behaves as told; ``Many`` sends a message and then fails; what came is counted."""
+
+    def __init__(self, behave: Behaviour) -> None:
+        self.behave = behave
+        self.calls = 0
+        self.timeouts: list[float | None] = []
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        """Find the method by its name."""
+        if details.method.endswith("/Call"):
+            return grpc.unary_unary_rpc_method_handler(self.call)
+        if details.method.endswith("/Many"):
+            return grpc.unary_stream_rpc_method_handler(self.many)
+        return None
+
+    async def call(self, message: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        """One message, one answer."""
+        self.calls += 1
+        self.timeouts.append(context.time_remaining())
+        return await self.behave(message, context)
+
+    async def many(self, message: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        """A message, then UNAVAILABLE."""
+        self.calls += 1
+        yield message
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+
+async def good(message: bytes, _: grpc.aio.ServicerContext) -> bytes:
+    """Say it back."""
+    return message
+
+
+def failing(code: grpc.StatusCode, trailing: tuple[tuple[str, str], ...] = ()) -> Behaviour:
+    """Fail every call with this status."""
+
+    async def behave(_: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        await context.abort(code, "as told", trailing)
+        raise AssertionError
+
+    return behave
+
+
+async def serve(behave: Behaviour) -> tuple[grpc.aio.Server, Handler, str]:
+    """A server on a free port, its handler and its address."""
+    server = grpc.aio.server()
+    handler = Handler(behave)
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return server, handler, f"127.0.0.1:{port}"
+
+
+def text(*addresses: str, extra: str = "") -> str:
+    """Configuration of one gRPC service over these addresses, the first preferred."""
+    targets = ", ".join(f"{{target: '{address}', tier: {tier}}}" for tier, address in enumerate(addresses, start=1))
+    return f"services: {{g: {{match: {{grpc: a.B}}, targets: [{targets}]{extra}}}}}"
+
+
+async def ask(lane: OneLane, method: str = "Call", timeout_s: float = 5.0) -> tuple[grpc.StatusCode, str, bytes]:
+    """(status, details, answer) of one unary call."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}", options=[("grpc.enable_retries", 0)]) as channel:
+        call = channel.unary_unary(f"/a.B/{method}")(b"hi", timeout=timeout_s)
+        try:
+            answer = await call
+        except grpc.aio.AioRpcError as error:
+            return error.code(), error.details() or "", b""
+        return grpc.StatusCode.OK, "", answer
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+async def test_statuses(code: grpc.StatusCode) -> None:
+    """Only UNAVAILABLE goes elsewhere; every other status is the service's word to its caller."""
+    first, handler, one = await serve(failing(code))
+    second, other, two = await serve(good)
+    try:
+        async with one_lane(text(one, two)) as lane:
+            told, details, answer = await ask(lane)
+            if code is grpc.StatusCode.UNAVAILABLE:
+                assert (told, answer, other.calls) == (grpc.StatusCode.OK, b"hi", 1)
+            else:
+                assert (told, details, other.calls) == (code, "as told", 0)
+            assert handler.calls == 1
+            broke = code.name in ("UNAVAILABLE", "INTERNAL", "UNKNOWN", "DATA_LOSS")
+            outcomes = lane.outcomes(f"g/{one}")
+            assert outcomes[Outcome.FAIL_STATUS] == broke
+            assert outcomes[Outcome.CLIENT_FAULT] == (not broke)
+    finally:
+        await asyncio.gather(first.stop(None), second.stop(None))
+
+
+@pytest.mark.parametrize("fault", ["refused", "reset", "closed"])
+async def test_transport(fault: str) -> None:
+    """A connection that is refused or dies before the answer costs the caller nothing."""
+    second, other, two = await serve(good)
+    script = (ReadBytes(60), Reset() if fault == "reset" else Close())
+    try:
+        with refused_port() as port:
+            async with ScriptedServer(script) as bad:
+                one = f"127.0.0.1:{port}" if fault == "refused" else bad.address
+                async with one_lane(text(one, two)) as lane:
+                    assert await ask(lane) == (grpc.StatusCode.OK, "", b"hi")
+                    assert other.calls == 1
+    finally:
+        await second.stop(None)
+
+
+async def test_not_after_the_first_message() -> None:
+    """Once a message was passed on, the call's end is passed on as well, whatever it is."""
+    first, handler, one = await serve(good)
+    second, other, two = await serve(good)
+    try:
+        async with one_lane(text(one, two)) as lane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+                call = channel.unary_stream("/a.B/Many")(b"hi", timeout=5)
+                seen = []
+                with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - the loop is the statement
+                    async for message in call:
+                        seen.append(message)  # noqa: PERF401 - it raises in the middle
+            assert (seen, caught.value.code()) == ([b"hi"], grpc.StatusCode.UNAVAILABLE)
+            assert (handler.calls, other.calls) == (1, 0)
+    finally:
+        await asyncio.gather(first.stop(None), second.stop(None))
+
+
+@pytest.mark.parametrize(("pushback", "calls", "at_least_s"), [("-1", 0, 0.0), ("soon", 0, 0.0), ("300", 1, 0.3)])
+async def test_pushback(pushback: str, calls: int, at_least_s: float) -> None:
+    """A server that pushes back is obeyed: never again, or not before its time."""
+    first, _, one = await serve(failing(grpc.StatusCode.UNAVAILABLE, (("grpc-retry-pushback-ms", pushback),)))
+    second, other, two = await serve(good)
+    try:
+        async with one_lane(text(one, two)) as lane:
+            began_s = clock.now_ns() / 1e9
+            await ask(lane)
+            assert other.calls == calls
+            assert clock.now_ns() / 1e9 - began_s >= at_least_s
+    finally:
+        await asyncio.gather(first.stop(None), second.stop(None))
+
+
+async def test_deadline_goes_on_less_the_elapsed() -> None:
+    """The second target is told what is left of the caller's deadline, not the whole."""
+    first, handler, one = await serve(failing(grpc.StatusCode.UNAVAILABLE, (("grpc-retry-pushback-ms", "400"),)))
+    second, other, two = await serve(good)
+    try:
+        async with one_lane(text(one, two)) as lane:
+            assert (await ask(lane, timeout_s=3.0))[0] is grpc.StatusCode.OK
+            assert handler.timeouts[0] is not None
+            assert other.timeouts[0] is not None
+            assert 2.0 < handler.timeouts[0] <= 3.0
+            assert other.timeouts[0] < handler.timeouts[0] - 0.3
+    finally:
+        await asyncio.gather(first.stop(None), second.stop(None))
+
+
+async def test_deadline_of_the_caller() -> None:
+    """A call to a silent target ends with DEADLINE_EXCEEDED when the caller's time is up."""
+    async with ScriptedServer((ReadToEnd(),)) as silent, one_lane(text(silent.address)) as lane:
+        began_s = clock.now_ns() / 1e9
+        assert (await ask(lane, timeout_s=0.5))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert clock.now_ns() / 1e9 - began_s < 2.0
+        for _ in range(100):
+            if lane.lane.active == 0:
+                break
+            await clock.sleep(0.02)
+        assert lane.target(f"g/{silent.address}")["inflight"] == 0
+
+
+async def test_nothing_left() -> None:
+    """When no target is left the caller gets UNAVAILABLE, a sentence, and when to come back."""
+    with refused_port() as port:
+        async with one_lane(text(f"127.0.0.1:{port}", extra=", retry: {attempts: 1}")) as lane:
+            code, details, _ = await ask(lane)
+            assert code is grpc.StatusCode.UNAVAILABLE
+            assert "No target of 'g' can answer now" in details
+
+
+async def test_unknown_service() -> None:
+    """A service that nobody configured is UNIMPLEMENTED."""
+    with refused_port() as port:
+        async with one_lane(text(f"127.0.0.1:{port}")) as lane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await channel.unary_unary("/x.Y/Call")(b"", timeout=5)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
