@@ -1,1 +1,1 @@
-"""What stands in for the world: simulated providers, network faults, load, the demo. Tests import their fakes here."""
+"""What stands in for the world?  Simulated providers, network faults, load, the demo. Tests import their fakes here."""

@@ -1,1 +1,1 @@
-"""The vocabulary that rooms share instead of each other. Plain frozen data, no behaviour."""
+"""What words do rooms share, instead of knowing each other?  Plain frozen data, no behaviour."""

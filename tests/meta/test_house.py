@@ -53,6 +53,10 @@ def test_floors() -> None:
     assert not said.startswith("status"), said
 
 
+# What protos/generate.py writes is held to the protos, not to our style.
+GENERATED = re.compile(r"_pb2(_grpc)?$")
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_each_module_stands_alone(module: str) -> None:
     """A module imports in a fresh interpreter, whatever was or was not imported before, without a warning."""
@@ -60,7 +64,7 @@ def test_each_module_stands_alone(module: str) -> None:
     assert said == ""
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [name for name in MODULES if not GENERATED.search(name)])
 def test_docstrings_begin_with_a_question(module: str) -> None:
     """A module's docstring begins with the question that the module answers."""
     path = ROOT / Path(*module.split("."))
@@ -122,7 +126,8 @@ def test_no_room_for_odds_and_ends() -> None:
 def test_files_are_short() -> None:
     """A file over 400 lines answers more than one question."""
     sources = [path for folder in ("edge", "bench") for path in (ROOT / folder).rglob("*.py")]
-    assert [str(path.relative_to(ROOT)) for path in sources if len(path.read_text().splitlines()) > 400] == []
+    written = [path for path in sources if not GENERATED.search(path.stem)]
+    assert [str(path.relative_to(ROOT)) for path in written if len(path.read_text().splitlines()) > 400] == []
 
 
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b|except[^\n]*:\s*\n\s*pass\b")
