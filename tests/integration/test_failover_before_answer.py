@@ -45,8 +45,11 @@ async def test_silent(fault: str, body: bytes) -> None:
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert b"x-edge-target: p1/m\r\n" in answer
             assert b"x-edge-attempts: 2\r\n" in answer
-            assert f"x-edge-reason: p0/m: {outcome.name.lower()}\r\n".encode() in answer
-            assert lane.outcomes("p0/m")[outcome] == 1
+            seen = Outcome(next(code for code, count in enumerate(lane.outcomes("p0/m")) if count))
+            # a reset that comes with the connection may be seen before or after it stands
+            assert seen in ((outcome, Outcome.FAIL_CONNECT) if fault == "reset-before-request" else (outcome,))
+            assert f"x-edge-reason: p0/m: {seen.name.lower()}\r\n".encode() in answer
+            assert sum(lane.outcomes("p0/m")) == 1
             assert lane.target("p0/m")["inflight"] == 0
 
 
