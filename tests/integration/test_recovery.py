@@ -70,7 +70,7 @@ async def test_its_share_grows() -> None:
 async def test_a_recovered_equal_is_given_work_at_once() -> None:
     """Among equals that are fast and idle it is tried again without waiting for load: nothing is known against it."""
     async with SimulatedProviders("a", "b", pace=PACE) as world:
-        text = lane_text(world["a"].url, world["b"].url, breaker="{open: 300ms, ramp: 200ms}")
+        text = lane_text(world["a"].url, world["b"].url, breaker="{open: 300ms, ramp: 0s}")
         async with one_lane(text.replace("tier: 2", "tier: 1")) as lane:
             await world["a"].switch(Fault(kind="error"))
             for _ in range(5):  # alone, it fails until it is left alone
@@ -81,10 +81,10 @@ async def test_a_recovered_equal_is_given_work_at_once() -> None:
             await world["a"].switch()
             await until_due(lane)
             before = attempts(lane, "p0/m")
-            witness = Witness(lane.port, count=200, rate=100, connections=1)
+            witness = Witness(lane.port, count=20, rate=100, connections=1)
             await witness.run()
             assert witness.hammer.failures == []
-            assert attempts(lane, "p0/m") - before >= 10
+            assert attempts(lane, "p0/m") - before >= 2  # the trial is one of them
 
 
 @pytest.mark.parametrize("backup", [True, False], ids=["with-backup", "alone"])
