@@ -1,0 +1,140 @@
+"""How does edge say over gRPC what it would say with an HTTP status?  One table, and the fields that end a call.
+
+This is for what edge says itself. It is not gRPC's own mapping of HTTP statuses (http-grpc-status-mapping.md), by which
+a client judges an answer that is no gRPC at all: an upstream's such answer is relayed, and its caller does just that.
+Source of the codes: grpc/grpc, doc/statuscodes.md; of the fields: PROTOCOL-HTTP2.md.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from edge.listen.reply import Fields
+
+
+class Code(IntEnum):
+    """gRPC's status codes."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One HTTP status, its code, and why."""
+
+    status: int
+    code: Code
+    why: str
+
+
+ROWS: Final[tuple[Row, ...]] = (
+    Row(400, Code.INVALID_ARGUMENT, "The request cannot be read; the message says where."),
+    Row(401, Code.UNAUTHENTICATED, "No key, or not one of this node's."),
+    Row(402, Code.RESOURCE_EXHAUSTED, "The caller's own account is used up."),
+    Row(403, Code.PERMISSION_DENIED, "The key may not do this."),
+    Row(404, Code.NOT_FOUND, "No such model. A method that nobody knows is UNIMPLEMENTED."),
+    Row(405, Code.UNIMPLEMENTED, "Not offered here."),
+    Row(408, Code.DEADLINE_EXCEEDED, "The request did not come whole in time."),
+    Row(409, Code.ABORTED, "A conflict with another of the caller's requests."),
+    Row(412, Code.FAILED_PRECONDITION, "A condition that the request names does not hold."),
+    Row(413, Code.RESOURCE_EXHAUSTED, "A message that is too large; gRPC's own servers say it so."),
+    Row(416, Code.OUT_OF_RANGE, "Past the end of something."),
+    Row(429, Code.RESOURCE_EXHAUSTED, "Asked too often; grpc-retry-pushback-ms says when to come back."),
+    Row(431, Code.RESOURCE_EXHAUSTED, "Too much metadata."),
+    Row(499, Code.CANCELLED, "The caller left."),
+    Row(500, Code.INTERNAL, "Something broke inside."),
+    Row(501, Code.UNIMPLEMENTED, "Not built, or a compression that is not read here."),
+    Row(502, Code.UNAVAILABLE, "The last target gave no usable answer; another try may."),
+    Row(503, Code.UNAVAILABLE, "No target can answer now; grpc-retry-pushback-ms says when to come back."),
+    Row(504, Code.DEADLINE_EXCEEDED, "The call's, the route's or the target's deadline ran out."),
+)
+
+_CODES: Final = {row.status: row.code for row in ROWS}
+_FIRST_SERVER_STATUS: Final = 500
+_UNKNOWN_METHOD: Final = "unknown_path"  # of edge.listen.reply.PROBLEMS
+
+# Clients take 8 KiB of trailers by default (grpc-java, grpc-go's suggestion) and say something misleading when there
+# is more: the message stays well under it, encoded.
+MESSAGE_LIMIT: Final = 4096
+_CUT: Final = "%E2%80%A6"  # an ellipsis
+
+_PLAIN: Final = frozenset(range(0x20, 0x7F)) - {ord("%")}
+_ENCODED: Final = tuple(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in range(256))
+
+
+def code_for(status: int, kind: str | None = None) -> Code:
+    """Return the code for an HTTP status, and for the kind of problem where edge knows it."""
+    if kind == _UNKNOWN_METHOD:
+        return Code.UNIMPLEMENTED
+    return _CODES.get(status, Code.UNKNOWN if status >= _FIRST_SERVER_STATUS else Code.INVALID_ARGUMENT)
+
+
+def encode_message(text: str) -> bytes:
+    """Return a grpc-message: UTF-8, printable ASCII but the percent sign as it is, all else as %XX.
+
+    Longer than ``MESSAGE_LIMIT`` bytes, it is cut between two characters and ends in an ellipsis.
+    """
+    encoded = "".join([_ENCODED[byte] for byte in text.encode("utf-8", "replace")])
+    if len(encoded) <= MESSAGE_LIMIT:
+        return encoded.encode()
+    kept: list[str] = []
+    room = MESSAGE_LIMIT - len(_CUT)
+    for character in text:
+        piece = "".join([_ENCODED[byte] for byte in character.encode("utf-8", "replace")])
+        room -= len(piece)
+        if room < 0:
+            break
+        kept.append(piece)
+    return "".join([*kept, _CUT]).encode()
+
+
+def call_end(code: int, text: str) -> Fields:
+    """Return the trailers that end a gRPC call with this status and message."""
+    trailers = [(b"grpc-status", str(int(code)).encode())]
+    if text:
+        trailers.append((b"grpc-message", encode_message(text)))
+    return trailers
+
+
+def call_fields(status: int, fields: Fields, content: bytes) -> Fields:
+    """Return the head of a trailers-only answer that says over gRPC what ``content`` would say over HTTP.
+
+    Retry-After becomes ``grpc-retry-pushback-ms`` (gRPC proposal A6).
+    """
+    try:
+        error = msgspec.json.decode(content)["error"]
+        message, kind = str(error["message"]), error.get("code")
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        message, kind = content[:MESSAGE_LIMIT].decode("utf-8", "replace"), None
+    said = [(b"content-type", b"application/grpc"), *call_end(code_for(status, kind), message)]
+    for name, value in fields:
+        if name == b"retry-after" and value.isdigit():
+            said.append((b"grpc-retry-pushback-ms", value + b"000"))
+        elif name.startswith(b"x-edge-"):
+            said.append((name, value))
+    return said
+
+
+def broken_call(deadline_passed: bool, detail: str, target: str) -> Fields:
+    """Return the trailers of a call that broke off after its first message."""
+    code = Code.DEADLINE_EXCEEDED if deadline_passed else Code.UNAVAILABLE
+    return call_end(code, f"The call broke off: {detail} ({target}).")

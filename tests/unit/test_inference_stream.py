@@ -1,0 +1,152 @@
+"""Is a stream in edge's gRPC language the same answer as the whole one, however its bytes come?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.dialects import inference
+from edge.dialects.inference import AnswerUnreadableError
+from edge.sim.answers import Answer
+from edge.sim.asked import Pace, read
+from edge.wire.edge.v1 import inference_pb2 as wire
+
+pytestmark = pytest.mark.timeout(60)
+
+FACTS = {"target": "one/small", "region": "eu", "attempts": 1, "request_id": "r-1"}
+
+
+def event(value: Any) -> bytes:
+    """Frame an event."""
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def delta(fields: dict[str, Any], index: int | None = 0, **choice: Any) -> dict[str, Any]:
+    """Shape a chunk as OpenAI does."""
+    where = {} if index is None else {"index": index}
+    return {"id": "a", "model": "m", "created": 5, "choices": [{**where, "delta": fields, **choice}]}
+
+
+def told(*pieces: bytes) -> list[wire.ChatChunk]:
+    """Push bytes, return the chunks."""
+    writer = inference.writer(FACTS)
+    return [wire.ChatChunk.FromString(message) for piece in pieces for message in writer.push_events(piece)]
+
+
+def together(chunks: list[wire.ChatChunk]) -> tuple[str, list[tuple[str, str, str]], int]:
+    """Put the first choice together: text, calls, why it ended."""
+    text, finish = "", 0
+    calls: dict[int, list[str]] = {}
+    for chunk in chunks:
+        for choice in chunk.choices:
+            text += choice.text
+            finish = choice.finish_reason or finish
+            for call in choice.tool_calls:
+                known = calls.setdefault(call.index, ["", "", ""])
+                known[0] += call.id
+                known[1] += call.name
+                known[2] += call.arguments
+    return text, [(one, two, three) for one, two, three in calls.values()], finish
+
+
+@pytest.fixture
+def answers() -> tuple[bytes, bytes]:
+    """Make one answer of a simulated provider, whole and as an event stream."""
+    asked = {"model": "small", "stream": True, "stream_options": {"include_usage": True}, "messages": [{}]}
+    ask = read("/v1/chat/completions", json.dumps(asked).encode(), Pace(tokens=12))
+    whole = Answer(ask, "sim-a", "1", 1_700_000_000)
+    return whole.whole(), b"".join([*whole.opening(), *whole.content(), *whole.closing()])
+
+
+def test_a_stream_says_what_the_whole_says(answers: tuple[bytes, bytes]) -> None:
+    """Texts put together are the text; reason, usage, names and who answered are told once."""
+    whole = wire.ChatResponse.FromString(inference.write(answers[0], FACTS))
+    chunks = told(answers[1])
+    text, calls, finish = together(chunks)
+    assert text == whole.choices[0].message.parts[0].text
+    assert (calls, finish) == ([], whole.choices[0].finish_reason)
+    assert chunks[-1].usage == whole.usage
+    assert [index for index, chunk in enumerate(chunks) if chunk.HasField("answered")] == [0]
+    assert (chunks[0].id, chunks[0].model, chunks[0].answered) == (whole.id, whole.model, whole.answered)
+    assert chunks[0].choices[0].role == wire.ROLE_ASSISTANT
+    assert {chunk.id for chunk in chunks[1:]} == {""}
+
+
+@given(st.data(), st.sampled_from([b"\n", b"\r\n", b"\r"]))
+def test_bytes_may_be_cut_anywhere(data: st.DataObject, end: bytes) -> None:
+    """The messages do not depend on how an event stream is cut or on how its lines end."""
+    stream = (
+        b": comment\n\n" + b"".join(event(delta({"content": text})) for text in ("a", "ü", "\n")) + b"data: [DONE]\n\n"
+    )
+    stream = stream.replace(b"\n", end)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    pieces = [stream[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert [chunk.SerializeToString() for chunk in told(*pieces)] == [
+        chunk.SerializeToString() for chunk in told(stream)
+    ]
+    assert together(told(*pieces))[0] == "aü\n"
+
+
+def test_calls_in_pieces() -> None:
+    """Pieces of calls keep their index; a provider without indices means them in order."""
+    opening = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}, "sig": "s"}
+    chunks = told(
+        event(delta({"tool_calls": [{"index": 1, **opening}]})),
+        event(delta({"tool_calls": [{"index": 1, "function": {"arguments": '{"a'}}]})),
+        event(delta({"tool_calls": [{"index": 1, "function": {"arguments": '":1}'}}]}, finish_reason="tool_calls")),
+    )
+    assert together(chunks) == ("", [("c", "f", '{"a":1}')], wire.FINISH_REASON_TOOL_CALLS)
+    assert dict(chunks[0].choices[0].tool_calls[0].extra) == {"sig": "s"}
+    (chunk,) = told(event(delta({"tool_calls": [opening, opening]}, index=None)))
+    assert [call.index for call in chunk.choices[0].tool_calls] == [0, 1]
+
+
+def test_what_is_repeated_is_told_once() -> None:
+    """Names, roles and additions come with the first chunk and when they change; an event without news is none."""
+    same = {**delta({"role": "assistant", "content": "a"}), "fingerprint": "f"}
+    chunks = told(
+        event(same),
+        event(same),
+        event({**same, "choices": [{"index": 0, "delta": {}}]}),
+        event({**same, "model": "m2", "fingerprint": "g"}),
+    )
+    assert [chunk.model for chunk in chunks] == ["m", "", "m2"]
+    assert [chunk.choices[0].role for chunk in chunks] == [wire.ROLE_ASSISTANT, 0, 0]
+    assert [dict(chunk.extra) for chunk in chunks] == [{"fingerprint": "f"}, {}, {"fingerprint": "g"}]
+
+
+def test_several_choices_and_thoughts() -> None:
+    """Each choice has its own role and text; thoughts and refusals are no text."""
+    chunks = told(
+        event(delta({"role": "assistant", "reasoning_content": "hm"})),
+        event(delta({"reasoning": "hm"}, index=1)),
+        event(delta({"role": "assistant", "refusal": "no", "annotations": []}, index=1, logprobs={"content": None})),
+        event(delta({"content": [{"type": "text", "text": "pa"}, "rts"]})),
+    )
+    choices = [chunk.choices[0] for chunk in chunks]
+    assert [choice.index for choice in choices] == [0, 1, 1, 0]
+    assert [choice.reasoning for choice in choices] == ["hm", "hm", "", ""]
+    assert (choices[2].refusal, choices[2].role, choices[3].text) == ("no", wire.ROLE_ASSISTANT, "parts")
+    assert set(choices[2].extra.fields) == {"logprobs", "annotations"}
+
+
+def test_errors_in_the_stream_are_no_message() -> None:
+    """An error event says nothing here: the call's status does. The end mark says nothing either."""
+    assert told(event({"error": {"message": "boom"}}), b"data: [DONE]\n\n") == []
+
+
+def test_events_of_several_lines() -> None:
+    """Data lines of one event belong together; other fields of an event say nothing."""
+    (chunk,) = told(b'event: x\nid: 1\ndata: {"choices":[{"delta":\ndata: {"content":"a"}}]}\nretry: 5\n\n')
+    assert chunk.choices[0].text == "a"
+
+
+@pytest.mark.parametrize("data", [b"x", b"{", b"[]", b'{"choices": 5}', b'{"choices":[{"delta":{"content":[{}]}}]}'])
+def test_what_is_no_chunk_is_the_providers(data: bytes) -> None:
+    """An event that is no chunk is refused by name."""
+    with pytest.raises(AnswerUnreadableError):
+        inference.writer(FACTS).push(data)
