@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from sdk import Sdk, open_sdk
+from sdk import KEY, ODD, UPSTREAM, Sdk, open_sdk
 
 from edge.sim.asked import Pace
 from edge.sim.node import EdgeProcess
@@ -17,10 +17,7 @@ from edge.sim.world import ProviderProcess
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-KEY = "sk-of-the-provider"
 PACE = Pace(ttft_s=0.0, tps=0.0, tokens=12)
-UPSTREAM = "org/odd:model{1}"
-ODD = 'chat "ü" \\ 数据 🚀'
 NO_BREAKER = {"consecutive": 0, "ratio": "0%", "slow": "0%"}
 
 

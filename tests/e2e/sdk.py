@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 PATIENCE_S = 10.0
+KEY = "sk-of-the-provider"
+ODD = 'chat "ü" \\ 数据 🚀'  # an alias
+UPSTREAM = "org/odd:model{1}"  # a provider's own name
 HELLO = [{"role": "user", "content": "hello"}]
 CHAT: dict[str, Any] = {"model": "chat", "messages": HELLO}
 

@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import ODD, UPSTREAM
-from sdk import CHAT, HELLO
+from sdk import CHAT, HELLO, ODD, UPSTREAM
 
 if TYPE_CHECKING:
     from sdk import Sdk

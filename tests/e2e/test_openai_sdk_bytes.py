@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import KEY, ODD
-from sdk import HELLO, received
+from sdk import HELLO, KEY, ODD, received
 
 if TYPE_CHECKING:
     from sdk import Sdk
