@@ -179,6 +179,7 @@ cdef class Http2Client(Http2Wire):
     cdef int header_count
     cdef int taken                  # streams given out and not over
     cdef bint alive, secure, leaving, used
+    cdef bint settled               # the upstream's settings have come
     cdef int pings                  # in this silence
     cdef uint64_t last_ping_ns, said_ns, idle_ns
 
@@ -240,7 +241,8 @@ cdef class Http2Client(Http2Wire):
             self.leave()
             return 0
         most = nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-        return <int>(min(most, <int64_t>MAX_STREAMS) - self.taken)
+        # before its settings have come a peer is taken to allow what the last one did
+        return <int>min(most, <int64_t>(MAX_STREAMS if self.settled else self.home.breadth)) - self.taken
 
     cdef ClientStream call(self, ClientEvents who):
         cdef Http2Call call = Http2Call.__new__(Http2Call)
@@ -421,6 +423,8 @@ cdef class Http2Client(Http2Wire):
         self.leave()
 
     cdef on_settings(self):
+        self.settled = True
+        self.home.allow(nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
         if self.berth is not None:
             self.home.vacant(self.berth)
 

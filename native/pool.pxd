@@ -1,6 +1,6 @@
 """Which connection carries this attempt?  One pool per target and worker: idle ones newest first, then a new one."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from native.board cimport WorkerRec
 from native.balancer cimport Target
 from native.stream cimport ClientEvents, ClientStream
@@ -32,7 +32,8 @@ cdef class ConnectionPool:
     cdef list idle
     cdef list dregs                     # connections whose answer is read only to be dropped
     cdef list shared                    # connections that take streams, oldest first
-    cdef int breadth                    # exchanges that one connection carries at once
+    cdef bint shares                    # its connections carry many exchanges at once
+    cdef int breadth                    # how many: at most ours, at most what the last peer to say so allowed
     cdef object waiters                 # deque of ClientEvents
     cdef readonly int live              # connections open
     cdef readonly int opening
@@ -54,6 +55,7 @@ cdef class ConnectionPool:
     cdef place(self, PooledConnection connection)           # to a waiter, or idle
     cdef int acquire_shared(self, ClientEvents who)
     cdef void joined(self, SharedConnection connection)     # newly open
+    cdef void allow(self, int64_t streams)                  # the peer says how many streams it takes
     cdef void vacant(self, SharedConnection connection)     # it has room again
     cdef void retired(self, SharedConnection connection)    # it takes no new streams
     cdef void parted(self, SharedConnection connection)     # it is closed

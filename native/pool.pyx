@@ -1,5 +1,6 @@
 from collections import deque
 
+from libc.stdint cimport int64_t, uint64_t
 from native.board cimport FAIL_CONNECT, T_CONNECT_FAILURES, T_CONNECTS, W_UPSTREAMS, add64
 from native.clock cimport monotonic_ns
 
@@ -66,7 +67,8 @@ cdef class ConnectionPool:
         self.idle = []
         self.dregs = []
         self.shared = []
-        self.breadth = 1 if plan.protocol == "http1" else STREAMS
+        self.shares = plan.protocol != "http1"
+        self.breadth = STREAMS if self.shares else 1
         self.waiters = deque()
         self.cap = plan.max_connections
         self.connect_ns = 2_000_000_000
@@ -108,7 +110,7 @@ cdef class ConnectionPool:
 
     cdef int acquire(self, ClientEvents who):
         cdef PooledConnection connection
-        if self.breadth > 1:
+        if self.shares:
             return self.acquire_shared(who)
         while self.idle:
             connection = <PooledConnection>self.idle.pop()
@@ -204,6 +206,11 @@ cdef class ConnectionPool:
         self.vacant(connection)
         if self.closed:
             connection.close()
+
+    cdef void allow(self, int64_t streams):
+        self.breadth = max(1, <int>min(streams, <int64_t>STREAMS))
+        if not self.closed:
+            self.widen()
 
     cdef void vacant(self, SharedConnection connection):
         cdef ClientEvents who

@@ -15,6 +15,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
 import hpack
 from hyperframe.frame import (
     ContinuationFrame,
@@ -290,6 +291,7 @@ class Wire:
         self.h2 = h2.connection.H2Connection(config=config)
         self.calls: dict[int, Call] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self.most = 0
         self.pings = 0
         self.goaway: int | None = None
         self.closed = False
@@ -315,7 +317,7 @@ class Wire:
 
     async def run(self) -> None:
         """Serve until the connection ends."""
-        self.h2.update_settings(self.home.settings)
+        self.h2.local_settings = h2.settings.Settings(client=False, initial_values={3: 100} | self.home.settings)
         self.h2.initiate_connection()
         if self.home.window:
             self.h2.increment_flow_control_window(self.home.window)
@@ -344,6 +346,7 @@ class Wire:
             call = Call(self, event.stream_id, list(event.headers))
             self.calls[event.stream_id] = call
             self.home.calls.append(call)
+            self.most = max(self.most, self.h2.open_inbound_streams)
             task = asyncio.create_task(self.serve(call))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -415,7 +418,7 @@ class Upstream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         unexpected = [fault for fault in self.faults if not isinstance(fault, OSError)]
-        assert unexpected == []
+        assert not unexpected, unexpected
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
