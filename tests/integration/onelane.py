@@ -18,7 +18,9 @@ import uvloop
 from edge import clock
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
+from edge.dialects import inference
 from edge.listen import reply
+from edge.listen.calls import Calls
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
 from edge.native import Board, Lane, Router
@@ -111,6 +113,7 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
         local=Local(models_document, model_document).answer,
         reply=reply,
         rest=rest_seconds,
+        calls=Calls(inference, models_document),
     )
 
     async def begin() -> list[asyncio.AbstractServer]:

@@ -1,0 +1,119 @@
+"""edge's own gRPC language reaches the same models, pools and rescue as HTTP does."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, chunk, models, one_lane, sse, whole
+
+from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, ScriptedServer, Send, refused_port
+from edge.wire.edge.v1 import inference_pb2, inference_pb2_grpc
+
+ANSWER = (
+    b'{"id":"c1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant",'
+    b'"content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}'
+)
+GOOD = (ReadMessage(), Send(whole(ANSWER)), Again())
+GOOD_STREAM = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
+
+
+def hello(model: str = "chat") -> inference_pb2.ChatRequest:
+    """One user message."""
+    message = inference_pb2.Message(role=inference_pb2.ROLE_USER, parts=[inference_pb2.Part(text="hi")])
+    return inference_pb2.ChatRequest(model=model, messages=[message])
+
+
+async def test_chat() -> None:
+    """A chat fails over like any other, says who answered, and carries usage."""
+    with refused_port() as port:
+        async with ScriptedServer(GOOD) as backup, one_lane(models(f"http://127.0.0.1:{port}", backup.url)) as lane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+                answer = await inference_pb2_grpc.InferenceStub(channel).Chat(hello(), timeout=5)
+        assert "hello" in str(answer)
+        assert "p1/m" in str(answer)
+        sent = backup.peers[0].received
+        assert sent.startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+        assert b"application/json" in sent
+        assert b"grpc" not in sent
+        assert b'"model":"m"' in sent.replace(b" ", b"")
+
+
+async def test_chat_stream() -> None:
+    """A stream arrives chunk by chunk and ends with OK."""
+    async with ScriptedServer(GOOD_STREAM) as primary, one_lane(models(primary.url)) as lane:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+            chunks = [piece async for piece in inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=5)]
+        assert "hello" in "".join(str(piece) for piece in chunks)
+        assert b'"stream":true' in primary.peers[0].received.replace(b" ", b"")
+
+
+async def test_broken_stream() -> None:
+    """A stream that breaks after its first content ends with an error status, never with OK."""
+    script = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), Close())
+    async with ScriptedServer(script) as primary, one_lane(models(primary.url)) as lane:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+            call = inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=5)
+            seen = 0
+            with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - the loop is the statement
+                async for _ in call:
+                    seen += 1
+        assert seen >= 1
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "broke off" in (caught.value.details() or "")
+
+
+@pytest.mark.parametrize(
+    ("script", "model", "code"),
+    [
+        (
+            (ReadMessage(), Send(whole(b'{"error":{"message":"too long"}}', b"400 Bad")), Again()),
+            "chat",
+            "INVALID_ARGUMENT",
+        ),
+        (GOOD, "nope", "NOT_FOUND"),
+        (GOOD, "", "INVALID_ARGUMENT"),
+        ((ReadMessage(), Send(whole(b"{}", b"503 Busy")), Again()), "chat", "UNAVAILABLE"),
+        ((ReadMessage(), Send(whole(b'{"id":"x"}')), Again()), "chat", "UNAVAILABLE"),
+        ((ReadToEnd(),), "chat", "DEADLINE_EXCEEDED"),
+    ],
+)
+async def test_errors(script: tuple[object, ...], model: str, code: str) -> None:
+    """What HTTP callers read in a status, gRPC callers read in theirs."""
+    text = models("http://127.0.0.1:1")
+    async with ScriptedServer(script) as primary:  # type: ignore[arg-type]
+        text = models(primary.url).replace("total: 5s", "total: 1s").replace("first_byte: 500ms", "first_byte: 3s")
+        async with one_lane(text) as lane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await inference_pb2_grpc.InferenceStub(channel).Chat(hello(model), timeout=5)
+        assert caught.value.code().name == code, caught.value.details()
+
+
+async def test_what_edge_answers_itself() -> None:
+    """The list of models, health and reflection are there for any language, over the client port."""
+    async with ScriptedServer(GOOD) as primary, one_lane(models(primary.url)) as lane:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+            listed = await inference_pb2_grpc.InferenceStub(channel).ListModels(
+                inference_pb2.ListModelsRequest(), timeout=5
+            )
+            assert "chat" in str(listed)
+            stub = health_pb2_grpc.HealthStub(channel)
+            health = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.Check(health_pb2.HealthCheckRequest(service="no.Such"), timeout=5)
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+            watch = stub.Watch(health_pb2.HealthCheckRequest())
+            assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+            watch.cancel()
+            reflect = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+            ask = [
+                reflection_pb2.ServerReflectionRequest(list_services=""),
+                reflection_pb2.ServerReflectionRequest(file_containing_symbol="edge.v1.Inference"),
+            ]
+            told = [answer async for answer in reflect(iter(ask), timeout=5)]
+            names = [service.name for service in told[0].list_services_response.service]
+            assert "edge.v1.Inference" in names
+            assert told[1].file_descriptor_response.file_descriptor_proto
