@@ -68,12 +68,12 @@ async def test_the_client_never_sees_it(loads: dict[str, Flapping], fault: str) 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_its_share_is_bounded(loads: dict[str, Flapping], fault: str) -> None:
-    """Well half of the time, it gets less than a fifth of the traffic, and few of those fail.
+    """Well half of the time, it gets less than a fifth of the traffic, and fails less than a tenth.
 
     Each relapse within half a minute doubles its wait, and each recovery starts with a tenth of its traffic: after the
     first, it takes longer to relapse than the second that it is ill, and is left alone for longer than it is well.
     """
     load = loads[fault]
     assert 5 <= load.bad <= 0.1 * COUNT
-    assert load.bad < load.seen < 0.2 * COUNT
+    assert load.seen < 0.2 * COUNT  # the good ones among them may be none: trials can all fall into ill seconds
     assert 2 <= load.trips < SECONDS / PERIOD_S
