@@ -124,6 +124,10 @@ cdef class LaneCore(Acceptor):
         for pool in self.pools.values():
             (<ConnectionPool>pool).close()
 
+    def leave(self):
+        """Let every HTTP/1.1 answer from now on be the last of its connection; idle connections stay. Idempotent."""
+        self.draining = True
+
     def drain(self):
         """Tell keep-alive clients to close, close idle ones; exchanges in flight finish. Idempotent."""
         self.draining = True

@@ -1,10 +1,15 @@
-"""How does an operator ask?  A few GETs on a listener apart from the clients', with a bearer token where one is set.
+"""How does an operator ask and steer?  On a listener apart from the clients', with a bearer token where one is set.
 
     /live            200: control answers
     /ready           200: a load balancer may send requests here; else 503 and why
     /metrics         Prometheus text
     /api/targets     every target: state, why, until when, numbers
     /api/snapshot    what the data path decides by, without secrets
+    /api/node        the node: versions, reloads, what is on disk, whether it drains
+
+    POST /api/reload                                  read the configuration again; 422 with every problem
+    POST /api/drain                                   take the node out of service, then end it
+    PUT  /api/targets/ID/drain|eject|restore          {"reason": "..."}; take a target out by hand, or give it back
 
 ``/live`` and ``/ready`` need no token: orchestrators ask them, and they tell nothing worth hiding.
 """
@@ -12,12 +17,14 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aiohttp import web
 
 from edge import clock
+from edge.admin.answers import json_answer, problem
+from edge.admin.steps import Steps
 from edge.admin.views import snapshot_view, targets_view
 from edge.telemetry import logs, meters
 from edge.version import VERSION
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from edge.control.node import Node
 
 _OPEN: Final = frozenset({"/live", "/ready"})
+_LONGEST_BODY: Final = 64 * 1024
 
 
 class AdminServer:
@@ -44,6 +52,10 @@ class AdminServer:
         self._token = token.encode()
         self._runner: web.AppRunner | None = None
 
+    def ask_for(self, token: str) -> None:
+        """Ask for another token from now on; "" = for none."""
+        self._token = token.encode()
+
     async def start(self, sock: socket.socket) -> None:
         """Serve on a bound socket, which belongs to the server from now on."""
 
@@ -54,7 +66,7 @@ class AdminServer:
         ) -> web.StreamResponse:
             return await self._guard(request, handler)
 
-        app = web.Application(middlewares=[guard])
+        app = web.Application(middlewares=[guard], client_max_size=_LONGEST_BODY)
         app.add_routes(
             [
                 web.get("/live", self._live),
@@ -62,8 +74,11 @@ class AdminServer:
                 web.get("/metrics", self._metrics),
                 web.get("/api/targets", self._targets),
                 web.get("/api/snapshot", self._snapshot),
+                web.get("/api/node", self._state),
             ]
         )
+        if self._node.steering is not None:
+            app.add_routes(Steps(self._node, self._node.steering).routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
@@ -77,35 +92,42 @@ class AdminServer:
         self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         if self._token and request.path not in _OPEN and not self._carries_token(request):
-            return _problem(
+            return problem(
                 401, "this needs the header Authorization: Bearer TOKEN, with the token of admin.token", challenge=True
+            )
+        if request.method not in ("GET", "HEAD") and _is_from_a_page(request):
+            return problem(
+                403, "a web page of another place asks this; it is refused, because no page may steer a node"
             )
         try:
             return await answer(request)
         except web.HTTPNotFound:
-            return _problem(
-                404, f"{request.path} is not here; there are /live /ready /metrics /api/targets /api/snapshot"
+            return problem(
+                404,
+                f"{request.path} is not here; there are /live /ready /metrics /api/targets /api/snapshot /api/node, "
+                "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as refused:
-            response = _problem(405, f"{request.method} is not possible here; only GET is")
-            response.headers["Allow"] = refused.headers.get("Allow", "GET, HEAD")
+            allowed = refused.headers.get("Allow", "GET, HEAD")
+            response = problem(405, f"{request.method} is not possible here; only {allowed.partition(',')[0]} is")
+            response.headers["Allow"] = allowed
             return response
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  # an operator's look must not end control
             logs.say_failure("an admin request failed", error, path=request.path)
-            return _problem(500, "this failed inside edge; the log says why")
+            return problem(500, "this failed inside edge; the log says why")
 
     def _carries_token(self, request: web.Request) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
 
     async def _live(self, _request: web.Request) -> web.Response:
-        return _json({"live": True, "version": VERSION})
+        return json_answer({"live": True, "version": VERSION})
 
     async def _ready(self, _request: web.Request) -> web.Response:
         state = self._node.readiness(clock.now_ns())
-        return _json(msgspec.to_builtins(state), status=200 if state.ready else 503)
+        return json_answer(msgspec.to_builtins(state), status=200 if state.ready else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         node = self._node
@@ -113,18 +135,16 @@ class AdminServer:
         return web.Response(body=text.encode(), headers={"Content-Type": meters.CONTENT_TYPE})
 
     async def _targets(self, _request: web.Request) -> web.Response:
-        return _json(targets_view(self._node.snapshot, self._node.targets(clock.now_ns())))
+        return json_answer(targets_view(self._node.snapshot, self._node.targets(clock.now_ns())))
+
+    async def _state(self, _request: web.Request) -> web.Response:
+        return json_answer(msgspec.to_builtins(self._node.state()))
 
     async def _snapshot(self, _request: web.Request) -> web.Response:
-        return _json(snapshot_view(self._node.snapshot))
+        return json_answer(snapshot_view(self._node.snapshot))
 
 
-def _json(value: Any, *, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
-
-
-def _problem(status: int, sentence: str, *, challenge: bool = False) -> web.Response:
-    response = _json({"error": sentence}, status=status)
-    if challenge:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
+def _is_from_a_page(request: web.Request) -> bool:
+    """Tell whether a browser sends this for a page that is not ours: it names the page's origin, always."""
+    origin = request.headers.get("Origin")
+    return origin is not None and origin.partition("://")[2] != request.host

@@ -69,6 +69,7 @@ def _target_view(target: Target) -> dict[str, Any]:
         "max_connections": target.max_connections,
         "max_inflight": target.max_inflight,
         "probe_path": target.probe_path,
+        "health": target.health,
     }
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -21,14 +22,17 @@ from edge.admin.server import AdminServer
 from edge.app.launch import child_arguments, recall_launch, say_ready, snapshot_keepsake
 from edge.app.leash import leash
 from edge.app.tally import Tally
-from edge.config.schema import Config
 from edge.control.board_watch import PERIOD_S, BoardWatch
 from edge.control.compose import compile_config
 from edge.control.health import HealthChecks
 from edge.control.keepsake import Keepsake
+from edge.control.ledger import Ledger
 from edge.control.node import Node
 from edge.control.prober import Asker, Prober
 from edge.control.publish import Publisher
+from edge.control.recorder import Recorder
+from edge.control.state import StateFile
+from edge.control.steering import Steering
 from edge.errors import EdgeError
 from edge.listen.server import bind
 from edge.native import Board
@@ -38,7 +42,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge.app.launch import Launch
+    from edge.config.schema import Config
     from edge.terms.snapshot import Snapshot
+
+
+class NoLedgerError(EdgeError):
+    """Control was started without what it needs to know."""
+
+    kind = "no_ledger"
 
 
 class Control:
@@ -46,16 +57,25 @@ class Control:
 
     Args:
         launch: how the node was started.
-        config: the checked configuration.
+        ledger: the checked configuration and its history; control alone writes it.
         serving: called once, when workers and operators can connect.
     """
 
-    def __init__(self, launch: Launch, config: Config, board: Board, serving: Callable[[], None]) -> None:
+    def __init__(self, launch: Launch, ledger: Keepsake[Ledger], board: Board, serving: Callable[[], None]) -> None:
         self._launch = launch
-        self._config = config
+        self._ledger = ledger
         self._board = board
         self._serving = serving
         self._stop = asyncio.Event()
+        self._steering: Steering | None = None
+        self._admin: AdminServer | None = None
+        self._recorder: Recorder | None = None
+        self._told_to_leave = False
+
+    def reload(self) -> None:
+        """Read the configuration again (SIGHUP); before :meth:`run` has begun there is nothing to read again."""
+        if self._steering is not None:
+            self._steering.reload_or_log("SIGHUP")
 
     def stop(self) -> None:
         """Let :meth:`run` return."""
@@ -68,10 +88,33 @@ class Control:
             EdgeError: the admin address cannot be listened on.
         """
         launch = self._launch
-        snapshot = self._compose()
+        ledger = self._known()
+        snapshot = self._compose(ledger.config)
         publisher = Publisher(snapshot)
-        node = Node(self._board, publisher, launch.workers, self._restarts)
-        admin = AdminServer(node, self._config.admin.token)
+        steering = Steering(
+            self._board,
+            publisher,
+            self._ledger,
+            snapshot_keepsake(launch.snapshot_fd),
+            applied=self._applied,
+            leave=self._leave,
+        )
+        recorder = None
+        if launch.state_dir and ledger.source:
+            recorder = Recorder(StateFile(Path(launch.state_dir), ledger.source))
+        node = Node(
+            self._board,
+            publisher,
+            launch.workers,
+            lambda: dict(self._tally().restarts),
+            leaving=lambda: self._tally().leaving,
+            steering=steering,
+            recorder=recorder,
+        )
+        admin = AdminServer(node, ledger.config.admin.token)
+        self._steering, self._admin, self._recorder = steering, admin, recorder
+        if recorder is not None and ledger.started_from is None:  # what is on disk keeps its age while it is in use
+            recorder.record(ledger.config, snapshot)
         # The descriptor belongs to the supervisor, whose socket outlives every control.
         with socket.socket(fileno=os.dup(launch.control_fd)) as sock:
             await publisher.start(sock)
@@ -79,7 +122,7 @@ class Control:
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._board.hint(slot, clock.now_ns()))
                 health = HealthChecks(self._board)
-                watching = asyncio.create_task(self._watch(node, prober, health))
+                watching = asyncio.create_task(self._watch(node, steering, prober, health))
                 self._serving()
                 try:
                     await self._stop.wait()
@@ -90,13 +133,21 @@ class Control:
                     await health.stop()
                     await publisher.stop()
                     await admin.stop()
+                    if recorder is not None:
+                        await recorder.stop()
 
-    def _compose(self) -> Snapshot:
+    def _known(self) -> Ledger:
+        ledger = self._ledger.recall()
+        if ledger is None:
+            raise NoLedgerError("the supervisor handed over no configuration")
+        return ledger
+
+    def _compose(self, config: Config) -> Snapshot:
         keepsake = snapshot_keepsake(self._launch.snapshot_fd)
         previous = keepsake.recall()
         targets, routes, _ = self._board.capacities
         snapshot = structs.replace(
-            compile_config(self._config, now=clock.wall(), previous=previous, capacity=(targets, routes)),
+            compile_config(config, now=clock.wall(), previous=previous, capacity=(targets, routes)),
             listeners=self._launch.listeners,
         )
         if previous is not None:
@@ -104,17 +155,29 @@ class Control:
             if again == previous:  # a restart is no news to the workers
                 snapshot = previous
         logs.conceal(value for target in snapshot.targets for _, value in target.fields)
-        logs.conceal([self._config.admin.token])
+        logs.conceal([config.admin.token])
         if snapshot is not previous:
             keepsake.keep(snapshot)
         return snapshot
 
-    def _restarts(self) -> dict[str, int]:
-        tally = Keepsake(self._launch.tally_fd, Tally).recall()
-        return dict(tally.restarts) if tally is not None else {}
+    def _applied(self, config: Config, snapshot: Snapshot) -> None:
+        """Let what was reloaded hold where it does not come with the Snapshot."""
+        if self._admin is not None:
+            self._admin.ask_for(config.admin.token)
+        if self._recorder is not None:
+            self._recorder.record(config, snapshot)
 
-    async def _watch(self, node: Node, prober: Prober, health: HealthChecks) -> None:
-        """Once a second: say what changed, have the ill probed, and services asked for their health."""
+    def _leave(self) -> None:
+        """Have the supervisor drain the node; it takes SIGUSR1 for that, so that a SIGTERM after it is the first."""
+        if not self._told_to_leave:
+            self._told_to_leave = True
+            os.kill(self._launch.supervisor, signal.SIGUSR1)
+
+    def _tally(self) -> Tally:
+        return Keepsake(self._launch.tally_fd, Tally).recall() or Tally({})
+
+    async def _watch(self, node: Node, steering: Steering, prober: Prober, health: HealthChecks) -> None:
+        """Once a second: say what changed, have the ill probed, services asked for their health, a new file read."""
         watch = BoardWatch()
         while True:
             try:
@@ -122,6 +185,10 @@ class Control:
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
             except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
                 logs.say_failure("looking at the targets failed", error)
+            try:
+                steering.look()
+            except Exception as error:  # noqa: BLE001  # as above; what holds goes on to hold
+                logs.say_failure("looking at the configuration file failed", error)
             await asyncio.sleep(PERIOD_S)
 
     def _look(self, node: Node, watch: BoardWatch, prober: Prober) -> None:
@@ -135,10 +202,11 @@ class Control:
         prober.tend(ill, now_ns, clock.random)
 
 
-async def _run(launch: Launch, config: Config, ready_fd: int) -> None:
-    control = Control(launch, config, Board(launch.board_fd), lambda: say_ready(ready_fd))
+async def _run(launch: Launch, ready_fd: int) -> None:
+    control = Control(launch, Keepsake(launch.ledger_fd, Ledger), Board(launch.board_fd), lambda: say_ready(ready_fd))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, control.stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, control.reload)
     await control.run()
 
 
@@ -150,11 +218,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     launch = recall_launch(given.launch)
     leash(launch.supervisor)
     logs.set_up("control", level=launch.log_level, form=launch.log_form)
-    config = Keepsake(launch.config_fd, Config).recall()
-    if config is None:
-        raise SystemExit("edge: the supervisor handed over no configuration")
     try:
-        uvloop.run(_run(launch, config, given.ready))
+        uvloop.run(_run(launch, given.ready))
     except EdgeError as error:
         logs.say(logs.ERROR, str(error))
         sys.exit(1)

@@ -32,8 +32,10 @@ class Launch(Struct, frozen=True):
     board_fd: int
     snapshot_fd: int
     tally_fd: int
-    config_fd: int  # the checked configuration; control alone inherits it
+    ledger_fd: int  # the checked configuration and its history; control alone inherits it
     grace_s: float  # how long exchanges in flight may take to end when the node stops
+    drain_grace_s: float = 0.0  # how long it says that it is not ready, before it stops to accept
+    state_dir: str = ""  # where the last good configuration is kept; "" = nowhere
     log_level: str = "info"
     log_form: logs.Form = "auto"
 

@@ -12,25 +12,27 @@ from typing import TYPE_CHECKING
 
 from edge.app.control import Control
 from edge.app.launch import snapshot_keepsake
+from edge.app.tally import Tally
 from edge.app.worker import Worker
+from edge.control.keepsake import Keepsake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge.app.children import Child
     from edge.app.launch import Launch
-    from edge.config.schema import Config
+    from edge.control.ledger import Ledger
     from edge.native import Board
 
 
 async def run_single(
-    launch: Launch, config: Config, board: Board, others: Sequence[Child], up: Callable[[], None]
+    launch: Launch, ledger: Keepsake[Ledger], board: Board, others: Sequence[Child], up: Callable[[], None]
 ) -> None:
-    """Run until SIGTERM or SIGINT, then drain.
+    """Run until SIGTERM, SIGINT or ``edge drain``, then drain; SIGHUP reloads.
 
     Args:
         launch: how the node was started.
-        config: the checked configuration.
+        ledger: the checked configuration and its history.
         board: the node's Board.
         others: processes that belong to the node (simulated providers).
         up: called once, when everything serves.
@@ -43,7 +45,7 @@ async def run_single(
         await asyncio.to_thread(os.read, child.ready_read, 1)
     loop = asyncio.get_running_loop()
     listening = asyncio.Event()
-    control = Control(launch, config, board, listening.set)
+    control = Control(launch, ledger, board, listening.set)
     worker = Worker(
         board,
         index=0,
@@ -53,8 +55,17 @@ async def run_single(
         grace_s=launch.grace_s,
         serving=up,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, worker.drain)
+    tally = Keepsake(launch.tally_fd, Tally)
+    tally.keep(Tally({}))
+
+    def leave(notice_s: float) -> None:
+        tally.keep(Tally({}, leaving=True))
+        loop.call_later(notice_s, worker.drain)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        loop.add_signal_handler(number, leave, launch.drain_grace_s)
+    loop.add_signal_handler(signal.SIGINT, leave, 0.0)
+    loop.add_signal_handler(signal.SIGHUP, control.reload)
     controlling = asyncio.create_task(control.run())
     waiting = asyncio.create_task(listening.wait())
     try:

@@ -12,10 +12,11 @@ from pathlib import Path  # noqa: TC003  # msgspec reads the annotation at run t
 from typing import TYPE_CHECKING
 
 import uvloop
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from edge import clock
 from edge.app import announce, reserve
+from edge.app.beginning import Beginning, from_file
 from edge.app.children import Child
 from edge.app.launch import Launch
 from edge.app.simulated import Simulated
@@ -23,13 +24,12 @@ from edge.app.single import run_single
 from edge.app.supervisor import Supervisor
 from edge.app.tally import Tally
 from edge.config.addresses import parse_address
-from edge.config.check import check
-from edge.config.load import read
-from edge.config.schema import Config
-from edge.control.compose import checked, compile_config, from_keys
+from edge.config.schema import Node
+from edge.config.units import NS_PER_S
+from edge.control.compose import compile_config, from_keys
 from edge.control.keepsake import Keepsake
+from edge.control.ledger import Ledger
 from edge.native import Board
-from edge.providers import KNOWN
 from edge.routing.planner import capacities
 from edge.telemetry import logs
 from edge.terms.snapshot import Snapshot
@@ -44,6 +44,8 @@ class Options(Struct, frozen=True):
     config: Path | None = None
     workers: int | None = None
     grace_s: float = 30.0
+    drain_grace_s: float | None = None
+    state_dir: str | None = None  # "" = keep nothing on disk
     ready_file: Path | None = None
     log_level: str = "info"
     log_form: logs.Form = "auto"
@@ -57,58 +59,57 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         AddressTakenError: an address cannot be listened on.
     """
     logs.set_up("edge", level=options.log_level, form=options.log_form)
-    config = from_keys(environ) if options.config is None else _from_file(options.config)
     simulated = None
-    if config is None:
-        simulated = Simulated()
-        config = simulated.config()
+    if options.config is not None:
+        begun = from_file(options.config.absolute(), options.state_dir, environ)
+    else:
+        config = from_keys(environ)
+        if config is None:
+            simulated = Simulated()
+            config = structs.replace(simulated.config(), node=Node(drain_grace=0))
+        begun = Beginning(Ledger(config), compile_config(config, now=clock.wall()))
+    config, snapshot = begun.ledger.config, begun.snapshot
     reserve.many_files()
     workers = config.node.workers if options.workers is None else options.workers
-    snapshot = compile_config(config, now=clock.wall())
     with contextlib.ExitStack() as held:
-        launch, board, tally = _share(options, config, snapshot, max(workers, 1), held)
+        launch, board, tally = _share(options, begun, max(workers, 1), held)
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)  # of an earlier run, it would speak of addresses that are gone
             held.callback(options.ready_file.unlink, missing_ok=True)
         facts = announce.ready_facts(launch, snapshot, [] if simulated is None else simulated.urls)
 
         def up() -> None:
-            sys.stdout.write("\n".join(announce.lines(facts, snapshot, workers)) + "\n")
+            sys.stdout.write("\n".join([*begun.said, *announce.lines(facts, snapshot, workers)]) + "\n")
             sys.stdout.flush()
             if options.ready_file is not None:
                 announce.write_ready_file(options.ready_file, facts)
 
         others = [] if simulated is None else simulated.children()
         if workers == 0:
-            uvloop.run(run_single(launch, config, board, others, up))
+            uvloop.run(run_single(launch, Keepsake(launch.ledger_fd, Ledger), board, others, up))
             return 0
         return _supervise(launch, board, tally, others, up)
 
 
-def _from_file(path: Path) -> Config:
-    document = read(path)
-    config = checked(document)
-    for problem in check(document, KNOWN):
-        logs.say(logs.WARNING, problem.text(document.source))
-    return config
-
-
 def _share(
-    options: Options, config: Config, snapshot: Snapshot, workers: int, held: contextlib.ExitStack
+    options: Options, begun: Beginning, workers: int, held: contextlib.ExitStack
 ) -> tuple[Launch, Board, Keepsake[Tally]]:
     """Make everything that the processes share; ``held`` gives it back at the end."""
+    config, snapshot = begun.ledger.config, begun.snapshot
     listeners = held.enter_context(reserve.listeners(snapshot.listeners))
     admin_host, admin_port = parse_address(config.admin.address)
     admin_port = held.enter_context(reserve.port(admin_host, admin_port))
     sock = held.enter_context(reserve.control_socket())
     targets, routes = capacities(snapshot)
     board = Board.create(targets, routes, workers, clock.now_ns())
-    configured = Keepsake.create("config", Config)
+    ledger = Keepsake.create("ledger", Ledger)
     last = Keepsake.create("snapshot", Snapshot)
     tally = Keepsake.create("tally", Tally)
-    for keepsake in (configured, last, tally):
+    for keepsake in (ledger, last, tally):
         held.callback(os.close, keepsake.fd)
-    configured.keep(config)
+    ledger.keep(begun.ledger)
+    if begun.ledger.started_from is not None:  # versions go on from the one on disk
+        last.keep(structs.replace(snapshot, listeners=listeners))
     launch = Launch(
         supervisor=os.getpid(),
         workers=workers,
@@ -120,8 +121,10 @@ def _share(
         board_fd=board.fd,
         snapshot_fd=last.fd,
         tally_fd=tally.fd,
-        config_fd=configured.fd,
+        ledger_fd=ledger.fd,
         grace_s=options.grace_s,
+        drain_grace_s=config.node.drain_grace / NS_PER_S if options.drain_grace_s is None else options.drain_grace_s,
+        state_dir=begun.state_dir,
         log_level=options.log_level,
         log_form=options.log_form,
     )
@@ -141,9 +144,11 @@ def _supervise(
             return ["-m", "edge.app.control", *given]
         return ["-m", "edge.app.worker", *given, "--index", str(child.index)]
 
-    control = Child("control", arguments, (*shared, launch.control_fd, launch.config_fd, launch.tally_fd))
+    control = Child("control", arguments, (*shared, launch.control_fd, launch.ledger_fd, launch.tally_fd))
     workers = [Child(f"worker {index}", arguments, shared, index) for index in range(launch.workers)]
     try:
-        return Supervisor(board, workers, [control, *others], tally, grace_s=launch.grace_s, up=up).run()
+        return Supervisor(
+            board, workers, [control, *others], tally, grace_s=launch.grace_s, notice_s=launch.drain_grace_s, up=up
+        ).run()
     finally:
         os.close(told.fd)

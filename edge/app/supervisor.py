@@ -3,8 +3,12 @@
 It answers no connection and runs no event loop: it waits for signals, deaths and deadlines, so that nothing that
 breaks the others can break it. A dead worker's in-flight columns on the Board are cleared before its successor starts.
 
-    running   --SIGTERM or SIGINT-->  draining  --workers gone, or grace over-->  ending  --all gone-->  exit
-    (any)     --second signal------>  everything is killed at once
+    running   --SIGTERM, SIGUSR1-->  leaving  --drain grace over-->  draining  --workers gone, or grace over-->  ending
+    running   --SIGINT------------>  draining                       ending  --all gone-->  exit
+    (any)     --second SIGTERM or SIGINT-->  everything is killed at once
+
+Leaving means: /ready fails, and everything is answered as before. SIGUSR1 is how control passes on ``edge drain``; the
+SIGTERM of an orchestrator that follows is the first one, and changes nothing. SIGHUP is passed to control: a reload.
 """
 
 from __future__ import annotations
@@ -36,12 +40,14 @@ END_NS: Final = 3 * _S
 # A node whose workers die this often before any of them ever served will not come up by trying.
 HOPELESS: Final = 5
 LOOK_S: Final = 1.0
+CONTROL: Final = "control"
 
 
 class Stage(enum.Enum):
     """How far the end is."""
 
     RUNNING = "running"
+    LEAVING = "leaving"
     DRAINING = "draining"
     ENDING = "ending"
 
@@ -55,6 +61,7 @@ class Supervisor:
         others: control, and what else belongs to the node; ended after the workers.
         tally: where restarts are counted for control.
         grace_s: how long workers may drain.
+        notice_s: how long the node says that it is not ready, before they do.
         up: called once, when every child serves.
     """
 
@@ -66,6 +73,7 @@ class Supervisor:
         tally: Keepsake[Tally],
         *,
         grace_s: float,
+        notice_s: float = 0.0,
         up: Callable[[], None],
     ) -> None:
         self._board = board
@@ -74,6 +82,8 @@ class Supervisor:
         self._children = (*others, *workers)
         self._tally = tally
         self._grace_ns = int(grace_s * _S)
+        self._notice_ns = int(notice_s * _S)
+        self._told = False
         self._up = up
         self._announced = False
         self._ever_served = False
@@ -88,11 +98,11 @@ class Supervisor:
         """Run until everything has ended; return the exit status: 0, 1 when it could not come up, or 128 + signal."""
         previous = {
             number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
         }
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._count_restarts()
+        self._write_tally()
         try:
             return self._loop()
         finally:
@@ -112,7 +122,9 @@ class Supervisor:
             if status is not None:
                 return status
             self._bury(now_ns)
-            if self._stage is Stage.RUNNING:
+            if self._stage is Stage.LEAVING and now_ns >= self._deadline_ns:
+                self._drain(now_ns)
+            if self._keeps:
                 self._start_due(now_ns)
                 self._kill_hung(now_ns)
             elif self._end(now_ns):
@@ -134,14 +146,32 @@ class Supervisor:
             number = self._asked.pop(0)
             name = signal.Signals(number).name
             if number == signal.SIGHUP and not os.isatty(0):
-                logs.say(logs.WARNING, "SIGHUP changes nothing: start edge again to read its configuration again")
-            elif self._stage is Stage.RUNNING:
-                logs.say(logs.INFO, f"{name}: draining", grace_s=self._grace_ns / _S)
-                self._drain(now_ns)
-            else:
+                for other in self._others:
+                    if other.name == CONTROL and other.serves:
+                        other.send(signal.SIGHUP)
+                continue
+            again, self._told = self._told, self._told or number != signal.SIGUSR1
+            if again and number != signal.SIGUSR1:
                 logs.say(logs.WARNING, f"{name} again: ending at once")
                 return 128 + number
+            if self._stage is Stage.RUNNING:
+                notice_ns = self._notice_ns if number in (signal.SIGTERM, signal.SIGUSR1) and self._announced else 0
+                logs.say(logs.INFO, f"{name}: draining", notice_s=notice_ns / _S, grace_s=self._grace_ns / _S)
+                self._leave(now_ns + notice_ns)
+            else:
+                logs.say(logs.INFO, f"{name}: the node drains already")
         return None
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether the dead are still started again."""
+        return self._stage in (Stage.RUNNING, Stage.LEAVING)
+
+    def _leave(self, until_ns: int) -> None:
+        """Be not ready from now on, and drain at ``until_ns``."""
+        self._stage = Stage.LEAVING
+        self._deadline_ns = until_ns
+        self._write_tally()
 
     def _drain(self, now_ns: int) -> None:
         self._stage = Stage.DRAINING
@@ -179,14 +209,12 @@ class Supervisor:
             except OSError as error:
                 child.started_ns = now_ns
                 wait_ns = child.buried(now_ns)
-                logs.say(
-                    logs.ERROR, "cannot start a process", child=child.name, error=str(error), wait_s=wait_ns / _S
-                )
+                logs.say(logs.ERROR, "cannot start a process", child=child.name, error=str(error), wait_s=wait_ns / _S)
                 continue
             self._selector.register(child.ready_read, selectors.EVENT_READ, child)
             if again:
                 child.restarts += 1
-                self._count_restarts()
+                self._write_tally()
             pid = child.process.pid if child.process is not None else 0
             logs.say(logs.INFO, "started again" if again else "started", child=child.name, pid=pid)
 
@@ -201,7 +229,7 @@ class Supervisor:
             wait_ns = child.buried(now_ns)
             if child.index >= 0:
                 self._board.clear_worker(child.index)
-            if self._stage is not Stage.RUNNING:
+            if not self._keeps:
                 logs.say(logs.INFO, how_it_ended(status), child=child.name, pid=pid)
                 continue
             logs.say(logs.ERROR, how_it_ended(status), child=child.name, pid=pid, again_in_s=wait_ns / _S)
@@ -235,13 +263,16 @@ class Supervisor:
             self._announced = True
             self._up()
 
-    def _count_restarts(self) -> None:
-        self._tally.keep(Tally({child.name: child.restarts for child in self._children}))
+    def _write_tally(self) -> None:
+        restarts = {child.name: child.restarts for child in self._children}
+        self._tally.keep(Tally(restarts, leaving=self._stage is not Stage.RUNNING))
 
     def _wait_s(self, now_ns: int) -> float:
         """Return seconds until something is due by itself."""
         due = [child.due_ns for child in self._children if child.process is None and child.due_ns is not None]
-        if self._stage is not Stage.RUNNING:
+        if self._stage is Stage.LEAVING:
+            due.append(self._deadline_ns)
+        elif self._stage is not Stage.RUNNING:
             due = [self._deadline_ns]
         wait_s = min(((due_ns - now_ns) / _S for due_ns in due), default=LOOK_S)
         return min(max(wait_s, 0.0), LOOK_S)

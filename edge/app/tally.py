@@ -1,4 +1,4 @@
-"""What does only the supervisor know?  How often it started each process again; control reads it for the metrics."""
+"""What does only the supervisor know?  How often it started each process again, and whether the node is leaving."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from msgspec import Struct
 
 
 class Tally(Struct, frozen=True):
-    """Restarts since the node was started, by process name."""
+    """Restarts since the node was started, by process name; ``leaving`` once it is told to drain."""
 
     restarts: dict[str, int]
+    leaving: bool = False

@@ -21,10 +21,12 @@ from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, s
 from edge.app.leash import leash
 from edge.control import frames
 from edge.control.follow import Follower
+from edge.dialects import inference
 from edge.errors import EdgeError
 from edge.listen import reply
+from edge.listen.calls import Calls
 from edge.listen.local import Local
-from edge.listen.server import open_listeners
+from edge.listen.server import open_listeners, turn_away
 from edge.native import Board, Lane, Router
 from edge.providers.rest import rest_seconds
 from edge.routing.table import model_document, models_document
@@ -43,6 +45,10 @@ SAMPLE_S: Final = 0.25
 SAMPLES: Final = 4
 # How often a draining worker looks whether it is empty.
 DRAIN_LOOK_S: Final = 0.02
+# Between the last SYN let in and the close: a handshake begun before it ends within a round trip.
+SETTLE_S: Final = 0.1
+# How long a connection on which nothing runs may still ask, once its listener is closed.
+LINGER_S: Final = 0.5
 
 
 class Worker:
@@ -98,6 +104,7 @@ class Worker:
                 local=local.answer,
                 reply=reply,
                 rest=rest_seconds,
+                calls=Calls(inference, models_document, lambda: not self._stop.is_set()),
             )
             self._lane.start(asyncio.get_running_loop())
         else:
@@ -142,7 +149,8 @@ class Worker:
             await self._opener.stop()
 
     async def _serve(self, snapshot: Snapshot, lane: Lane) -> None:
-        servers = await open_listeners(asyncio.get_running_loop(), snapshot.listeners, lane.protocol)
+        loop = asyncio.get_running_loop()
+        servers = await open_listeners(loop, snapshot.listeners, lane.protocol)
         self._open = True
         # What exists now lives as long as the process; the collector need not walk it again and again.
         gc.collect()
@@ -150,14 +158,30 @@ class Worker:
         self._follower.report()
         self._serving()
         await self._stop.wait()
-        for server in servers:
-            server.close()
-        lane.drain()
-        self._follower.report()
         give_up_ns = clock.now_ns() + int(self._grace_s * _S)
+        self._follower.report()
+        await self._leave(lane, servers, give_up_ns)
+        lane.drain()
         while lane.active or lane.connections:
             if clock.now_ns() >= give_up_ns:
                 logs.say(logs.WARNING, "exchanges were cut off: the grace is over", count=lane.active)
+                break
+            await asyncio.sleep(DRAIN_LOOK_S)
+
+    async def _leave(self, lane: Lane, servers: list[asyncio.Server], give_up_ns: int) -> None:
+        """Close the listeners without losing who is at the door, and let keep-alive clients hear that it ends.
+
+        A client whose connection is closed while its request is on the way sees a failure; one that reads
+        ``connection: close`` asks elsewhere. So each connection may ask once more before those that stay silent end.
+        """
+        lane.leave()
+        turn_away(servers)
+        await asyncio.sleep(SETTLE_S)
+        for server in servers:
+            server.close()
+        until_ns = min(clock.now_ns() + int(LINGER_S * _S), give_up_ns)
+        while lane.connections:
+            if clock.now_ns() >= until_ns:
                 break
             await asyncio.sleep(DRAIN_LOOK_S)
 

@@ -43,6 +43,7 @@ class TargetReport(Struct, frozen=True):
     consecutive: int  # failures in a row
     trips: int
     attempts: dict[str, int]  # by outcome, those that happened
+    since: float | None = None  # Unix time when a person took it out; None: nobody did
 
 
 def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:

@@ -24,6 +24,17 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="SECONDS",
         help="how long to wait for exchanges when stopped (30)",
     )
+    parser.add_argument(
+        "--drain-grace",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long to accept on while /ready already fails (node.drain_grace)",
+    )
+    parser.add_argument(
+        "--state-dir",
+        metavar="FOLDER",
+        help='where the last good configuration is kept; "" keeps none (node.state_dir)',
+    )
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the addresses as JSON when all is up")
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default=os.environ.get("EDGE_LOG_LEVEL", "info")
@@ -46,6 +57,8 @@ def run(asked: argparse.Namespace) -> int:
         config=asked.config,
         workers=asked.workers,
         grace_s=asked.grace,
+        drain_grace_s=asked.drain_grace,
+        state_dir=asked.state_dir,
         ready_file=asked.ready_file,
         log_level=asked.log_level,
         log_form=asked.log_format,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import TYPE_CHECKING, Any, Final
+
+from edge.cli.asking import add_address, ask
 
 if TYPE_CHECKING:
     import argparse
 
     from rich.table import Table
 
-DEFAULT_ADMIN: Final = "http://127.0.0.1:9901"
-LIMIT_S: Final = 5.0
 EVERY_S: Final = 1.0
 _STYLES: Final = {
     "closed": "green",
@@ -29,15 +28,7 @@ _STYLES: Final = {
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
     """Declare ``edge status``."""
     parser = subparsers.add_parser("status", help="show every target of a running node: state, load, latency, why")
-    parser.add_argument(
-        "--admin",
-        default=os.environ.get("EDGE_ADMIN", DEFAULT_ADMIN),
-        metavar="URL",
-        help=f"admin address (EDGE_ADMIN, {DEFAULT_ADMIN})",
-    )
-    parser.add_argument(
-        "--token", default=os.environ.get("EDGE_ADMIN_TOKEN", ""), help="bearer token (EDGE_ADMIN_TOKEN)"
-    )
+    add_address(parser)
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="what the admin address answers, as JSON")
     shape.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
@@ -54,6 +45,8 @@ def run(asked: argparse.Namespace) -> int:
     console = Console()
     if not asked.watch:
         console.print(table(_targets(asked)))
+        for line in _notes(asked):
+            console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
         return 0
     from rich.live import Live  # noqa: PLC0415
 
@@ -103,35 +96,26 @@ def _milliseconds(value: float | None) -> str:
 
 
 def _targets(asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """Ask the node.
-
-    Raises:
-        NodeUnreachableError: it does not answer, refuses the token, or is something else than edge.
-    """
-    import urllib.error  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
-    from edge.errors import NodeUnreachableError  # noqa: PLC0415
-
-    base = asked.admin if "://" in asked.admin else f"http://{asked.admin}"
-    url = f"{base.rstrip('/')}/api/targets"
-    if not url.startswith(("http://", "https://")):
-        raise NodeUnreachableError(f"{asked.admin} is not an http address; write --admin {DEFAULT_ADMIN}")
-    headers = {"Authorization": f"Bearer {asked.token}"} if asked.token else {}
-    try:
-        with urllib.request.urlopen(  # noqa: S310  # the scheme was checked above
-            urllib.request.Request(url, headers=headers),  # noqa: S310
-            timeout=LIMIT_S,
-        ) as answer:
-            targets: list[dict[str, Any]] = json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            remedy = "give its token with --token or EDGE_ADMIN_TOKEN" if error.code == 401 else "is this edge?"  # noqa: PLR2004
-            raise NodeUnreachableError(f"{url} answered {error.code}: {remedy}") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise NodeUnreachableError(
-            f"nothing answers at {url} ({reason}): start a node with `edge run`, "
-            "or name its admin address with --admin or EDGE_ADMIN"
-        ) from error
+    targets: list[dict[str, Any]] = ask(asked, "/api/targets")[1]
     return targets
+
+
+def notes(node: dict[str, Any], now: float) -> list[str]:
+    """Return what a person should know of the node as a whole, of what ``/api/node`` said; nothing when all is well."""
+    lines = []
+    if node.get("draining"):
+        lines.append("the node drains")
+    if node.get("started_from") is not None:
+        age_s = max(now - node["started_from"], 0)
+        lines.append(f"{node['config']} could not be used: the last good configuration holds, {age_s:.0f} s old")
+    if node.get("problems"):
+        lines.append(f"the last reload was refused {max(now - node['last_refused'], 0):.0f} s ago:")
+        lines += [f"  {problem}" for problem in node["problems"]]
+    if node.get("state_failures"):
+        lines.append(f"the last good configuration could not be written to {node['state_file']}")
+    return lines
+
+
+def _notes(asked: argparse.Namespace) -> list[str]:
+    status, node = ask(asked, "/api/node", refusals=frozenset({404}))
+    return notes(node, time.time()) if status == 200 else []  # noqa: PLR2004  # an older node has no such path

@@ -41,6 +41,21 @@ class Node(Struct, frozen=True, forbid_unknown_fields=True):
             high=MOST_WORKERS,
         ),
     ] = field(default_factory=usable_cpus)
+    drain_grace: Annotated[
+        Duration,
+        about(
+            "When told to drain, the node says at /ready that it is not, and still accepts for this long, so that load "
+            "balancers notice first. Longer than their check takes to fail; 0s when there are none."
+        ),
+    ] = 5 * NS_PER_S
+    state_dir: Annotated[
+        FilePath | None,
+        about(
+            "Folder for the last good configuration, credentials included (mode 0600): a node whose file is missing or "
+            "broken starts from it. When left out $XDG_STATE_HOME/edge, else /var/lib/edge if that can be written; "
+            'nothing is kept when it is "".'
+        ),
+    ] = None
 
 
 class ListenTls(Struct, frozen=True, forbid_unknown_fields=True):

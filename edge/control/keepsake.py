@@ -6,10 +6,11 @@ A keepsake is an anonymous memory file whose descriptor children inherit. It has
 - the last Snapshot: control writes each before publishing it, and a worker that starts reads it first and asks control
   afterwards. So a killed worker is replaced within a second even while control is down, and a restarted control goes
   on counting versions where the dead one stopped;
-- the supervisor's tally of restarts.
+- the supervisor's tally of restarts;
+- control's ledger (``edge.control.ledger``).
 
 A reader that meets a half-written value (the writer is writing, or was killed while writing) sees a wrong checksum and
-treats it as absent. Nothing touches a disk, because Snapshots and configurations hold credentials.
+treats it as absent. Nothing here touches a disk; what does is ``edge.control.state``.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Keepsake(Generic[T]):
 
     def keep(self, value: T) -> None:
         """Write the value, whole, in place of the last one."""
-        body = msgspec.msgpack.encode(value, enc_hook=_plain)
+        body = packed(value)
         os.pwrite(self.fd, bytes(_HEADER.size), 0)  # from here on, readers see none rather than a mixture
         _pwrite_all(self.fd, body, _HEADER.size)
         os.ftruncate(self.fd, _HEADER.size + len(body))
@@ -54,7 +55,7 @@ class Keepsake(Generic[T]):
         for _ in range(_LOOKS):
             body = self._body()
             if body is not None:
-                return msgspec.msgpack.decode(body, type=self._kind, dec_hook=_of_kind)
+                return unpacked(body, self._kind)
         return None
 
     def _body(self) -> bytes | None:
@@ -66,6 +67,20 @@ class Keepsake(Generic[T]):
             return None
         body = _pread_all(self.fd, size, _HEADER.size)
         return body if len(body) == size and zlib.crc32(body) == checksum else None
+
+
+def packed(value: object) -> bytes:
+    """Return a value of frozen structs as msgpack, secrets in clear."""
+    return msgspec.msgpack.encode(value, enc_hook=_plain)
+
+
+def unpacked(body: bytes, kind: type[T]) -> T:
+    """Return the value that :func:`packed` packed.
+
+    Raises:
+        msgspec.MsgspecError: it is none of this kind.
+    """
+    return msgspec.msgpack.decode(body, type=kind, dec_hook=_of_kind)
 
 
 def _plain(value: object) -> str:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from edge import clock
 from edge.control.board_watch import read_targets
+from edge.control.ledger import Reloads
 from edge.telemetry.meters import NodeFacts
+from edge.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.balance.report import TargetReport
     from edge.control.publish import Publisher
+    from edge.control.recorder import Recorder
+    from edge.control.steering import Steering
     from edge.native import Board
     from edge.terms.snapshot import Snapshot
 
@@ -44,6 +49,28 @@ class Readiness(Struct, frozen=True):
     pools: dict[str, PoolState]
 
 
+class NodeState(Struct, frozen=True):
+    """What is true of the node as a whole. Times are Unix seconds, 0: never."""
+
+    version: str
+    region: str
+    node: str
+    snapshot: int
+    snapshot_created: float
+    workers: int
+    draining: bool
+    config: str  # the file; "" = the environment, or simulated
+    started_from: float | None  # when the state on disk that holds was written; None: the file itself holds
+    reloads_applied: int
+    reloads_refused: int
+    last_applied: float
+    last_refused: float
+    problems: tuple[str, ...]  # of the last reload, if it was refused
+    state_file: str  # "" = none is kept
+    state_written: float
+    state_failures: int
+
+
 class Node:
     """The node as control sees it.
 
@@ -52,15 +79,29 @@ class Node:
         publisher: the current Snapshot, and what each worker serves by.
         workers: columns of the Board in use.
         restarts: returns how often each process was started again.
+        leaving: tells whether the node was told to drain.
+        steering: what operators may change; None: nothing.
+        recorder: what writes the state on disk; None: nothing does.
     """
 
     def __init__(
-        self, board: Board, publisher: Publisher, workers: int, restarts: Callable[[], dict[str, int]]
+        self,
+        board: Board,
+        publisher: Publisher,
+        workers: int,
+        restarts: Callable[[], dict[str, int]],
+        *,
+        leaving: Callable[[], bool] = lambda: False,
+        steering: Steering | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.board = board
         self._publisher = publisher
         self._workers = workers
         self._restarts = restarts
+        self._leaving = leaving
+        self.steering = steering
+        self._recorder = recorder
 
     @property
     def snapshot(self) -> Snapshot:
@@ -70,11 +111,62 @@ class Node:
     def facts(self) -> NodeFacts:
         """Return what the metrics need beside the Board."""
         serving = {index: status.version for index, status in self._publisher.serving.items()}
-        return NodeFacts(self._workers, serving, self._restarts())
+        state = self.state()
+        return NodeFacts(
+            self._workers,
+            serving,
+            self._restarts(),
+            reloads={"applied": state.reloads_applied, "refused": state.reloads_refused},
+            last_reloads={"applied": state.last_applied, "refused": state.last_refused},
+            started_from_state=state.started_from is not None,
+            draining=state.draining,
+            state_written=state.state_written,
+            state_failures=state.state_failures,
+        )
+
+    def state(self) -> NodeState:
+        """Return what is true of the node as a whole."""
+        ledger = self.steering.ledger if self.steering is not None else None
+        reloads = ledger.reloads if ledger is not None else Reloads()
+        recorder = self._recorder
+        return NodeState(
+            version=VERSION,
+            region=self.snapshot.region,
+            node=self.snapshot.node,
+            snapshot=self.snapshot.version,
+            snapshot_created=self.snapshot.created,
+            workers=sum(not status.draining for status in self._publisher.serving.values()),
+            draining=self._leaving(),
+            config=ledger.source if ledger is not None else "",
+            started_from=ledger.started_from if ledger is not None else None,
+            reloads_applied=reloads.applied,
+            reloads_refused=reloads.refused,
+            last_applied=reloads.last_applied,
+            last_refused=reloads.last_refused,
+            problems=reloads.problems,
+            state_file=recorder.path if recorder is not None else "",
+            state_written=recorder.written if recorder is not None else 0.0,
+            state_failures=recorder.failures if recorder is not None else 0,
+        )
+
+    async def taken(self, version: int, limit_s: float) -> int:
+        """Wait until every worker that follows decides by this version or a later one; return how many do."""
+        end_ns = clock.now_ns() + int(limit_s * 1e9)
+        while True:
+            serving = [status.version >= version for status in self._publisher.serving.values()]
+            if all(serving) or clock.now_ns() > end_ns:
+                return sum(serving)
+            await clock.sleep(0.005)
 
     def targets(self, now_ns: int) -> dict[str, TargetReport]:
-        """Return a report per target id."""
-        return read_targets(self.board, self.snapshot, now_ns)
+        """Return a report per target id; of one that was taken out by hand, with the reason and since when."""
+        reports = read_targets(self.board, self.snapshot, now_ns)
+        by_hand = self.steering.ledger.by_hand if self.steering is not None else {}
+        for name, done in by_hand.items():
+            if name in reports:
+                why = f"{reports[name].why}: {done.reason}"
+                reports[name] = structs.replace(reports[name], why=why, since=done.since)
+        return reports
 
     def readiness(self, now_ns: int) -> Readiness:
         """Return whether requests are accepted here, and how each pool stands."""
@@ -85,10 +177,13 @@ class Node:
         for route in snapshot.routes:
             members = [reports[snapshot.targets[member.target].id] for member in route.members]
             pools[route.name] = PoolState(sum(member.usable for member in members), len(members))
-        if accepting:
+        leaving = self._leaving()
+        if leaving:
+            why = "the node drains"
+        elif accepting:
             why = ""
         elif self._publisher.serving:
             why = "every worker is draining"
         else:
             why = "no worker serves yet"
-        return Readiness(accepting > 0, why, accepting, self._workers, snapshot.version, pools)
+        return Readiness(accepting > 0 and not leaving, why, accepting, self._workers, snapshot.version, pools)

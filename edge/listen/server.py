@@ -7,15 +7,18 @@ lives, and makes port 0 mean one number for all of them.
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import AddressTakenError
 from edge.listen.tls import server_context
+from edge.telemetry import logs
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from edge.terms.snapshot import Listener
 
@@ -23,6 +26,19 @@ if TYPE_CHECKING:
 BACKLOG: Final = 4096
 # A TLS client that says nothing must not hold a connection for long.
 TLS_HANDSHAKE_S: Final = 10.0
+# linux/asm-generic/socket.h; Python has no name for it.
+_SO_ATTACH_FILTER: Final = 26
+# A classic BPF program over a TCP header: drop what begins a connection (SYN without ACK), let everything else in.
+_NO_SYN: Final = b"".join(
+    struct.pack("HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, 13),  # A = the byte of the flags
+        (0x54, 0, 0, 0x12),  # A &= SYN | ACK
+        (0x15, 0, 1, 0x02),  # if A == SYN
+        (0x06, 0, 0, 0),  # then drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # else take all of it
+    )
+)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -57,14 +73,14 @@ async def open_listeners(
     loop: asyncio.AbstractEventLoop,
     listeners: Iterable[Listener],
     protocol: Callable[[], asyncio.BaseProtocol],
-) -> list[asyncio.AbstractServer]:
+) -> list[asyncio.Server]:
     """Accept on every listener, or on none.
 
     Raises:
         AddressTakenError: an address cannot be bound.
         ConfigInvalidError: a certificate cannot be used.
     """
-    servers: list[asyncio.AbstractServer] = []
+    servers: list[asyncio.Server] = []
     try:
         for listener in listeners:
             context = server_context(listener.tls) if listener.tls is not None else None
@@ -82,3 +98,24 @@ async def open_listeners(
             server.close()
         raise
     return servers
+
+
+def turn_away(servers: Sequence[asyncio.Server]) -> None:
+    """Let no new connection begin on these, while those that have begun are still accepted. Close them soon after.
+
+    A listening socket that is closed resets every connection in its queue, also those that came between the last
+    accept and the close; with several workers each loses its own. So the kernel is told to drop SYNs first: the queue
+    then only empties, and a client that came too late tries again by itself, a second later, and finds another
+    listener of the address, or none. (The idea is that of dropping SYNs around a reload of HAProxy; a socket filter
+    needs no privilege.) Where the kernel refuses the filter, this does nothing.
+    """
+    program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+    # struct sock_fprog {unsigned short len; struct sock_filter *filter;}
+    option = struct.pack("@HP", len(_NO_SYN) // 8, ctypes.addressof(program))
+    for server in servers:
+        for sock in server.sockets:
+            with socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
+                try:
+                    same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+                except OSError as error:
+                    logs.say(logs.DEBUG, "new connections cannot be held off before the close", error=str(error))

@@ -95,6 +95,7 @@ class EdgeProcess:
     async def _start(self) -> None:
         self._path("edge.yaml").write_bytes(msgspec.json.encode(self._config))  # JSON is YAML
         command = ["-m", "edge", "run", "-c", str(self._path("edge.yaml")), "--workers", str(self._workers)]
+        command += ["--drain-grace", "0", "--state-dir", str(self._path("state"))]
         with self._path("log").open("wb") as log:
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable,

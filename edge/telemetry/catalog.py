@@ -79,6 +79,7 @@ OUT = Metric(
     TARGET,
     "1 while the target is out because its credential was refused or it does not know its model: needs a person.",
 )
+MANUAL = Metric("edge_target_manual", "gauge", TARGET, "What a person did: 0 nothing, 1 drained, 2 ejected.")
 TRIPS = Metric("edge_target_trips_total", "counter", TARGET, "Times the circuit opened.")
 TRIALS = Metric("edge_target_trials_total", "counter", TARGET, "Trial requests admitted while half-open.")
 SLOW = Metric("edge_target_slow_total", "counter", TARGET, "Attempts that were slower than the route's slow_after.")
@@ -106,6 +107,32 @@ WORKER_SNAPSHOT = Metric(
 )
 SNAPSHOT_VERSION = Metric("edge_snapshot_version", "gauge", (), "Version of the snapshot that control publishes.")
 SNAPSHOT_AGE = Metric("edge_snapshot_age_seconds", "gauge", (), "Since that snapshot was made.")
+RELOADS = Metric("edge_reloads_total", "counter", ("result",), "Times the configuration was read again, by result.")
+LAST_RELOAD = Metric(
+    "edge_last_reload_timestamp_seconds",
+    "gauge",
+    ("result",),
+    "Unix time of the last reload with that result; 0 if there was none.",
+)
+STARTED_FROM_STATE = Metric(
+    "edge_started_from_state",
+    "gauge",
+    (),
+    "1 while the node runs by the last good configuration from disk, because its file was missing or broken.",
+)
+DRAINING = Metric("edge_draining", "gauge", (), "1 once the node was told to drain.")
+STATE_WRITTEN = Metric(
+    "edge_state_written_timestamp_seconds",
+    "gauge",
+    (),
+    "Unix time when the last good configuration was written to disk; 0 if it was not.",
+)
+STATE_FAILURES = Metric(
+    "edge_state_write_failures_total",
+    "counter",
+    (),
+    "Times that could not be written (a full disk, say), since control was last started.",
+)
 BUILD = Metric("edge_build_info", "gauge", ("version", "region", "node"), "Always 1; its labels say what runs here.")
 
 ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(vars().values()) if isinstance(value, Metric))

@@ -68,6 +68,12 @@ class NodeFacts(Struct, frozen=True):
     workers: int  # columns of the Board in use
     serving: dict[int, int]  # worker index -> version of the snapshot it decides by
     restarts: dict[str, int]  # process name -> times started again
+    reloads: dict[str, int] = {}  # result -> how many
+    last_reloads: dict[str, float] = {}  # result -> Unix time of the last, 0 = never
+    started_from_state: bool = False
+    draining: bool = False
+    state_written: float = 0.0  # Unix time, 0 = never
+    state_failures: int = 0
 
 
 class _Page:
@@ -120,12 +126,24 @@ def render(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, w
     page.add(catalog.SNAPSHOT_AGE, (), max(wall_s - snapshot.created, 0.0))
     for process, restarts in facts.restarts.items():
         page.add(catalog.RESTARTS, (process,), restarts)
+    _add_node(page, facts)
     for route in snapshot.routes:
         _add_route(page, route.name, board.read_route(route.slot))
     for target in snapshot.targets:
         _add_target(page, target.id, board.read_target(target.slot, now_ns), now_ns)
     _add_workers(page, board, facts, now_ns)
     return page.text()
+
+
+def _add_node(page: _Page, facts: NodeFacts) -> None:
+    for result, count in facts.reloads.items():
+        page.add(catalog.RELOADS, (result,), count)
+    for result, when in facts.last_reloads.items():
+        page.add(catalog.LAST_RELOAD, (result,), when)
+    page.add(catalog.STARTED_FROM_STATE, (), facts.started_from_state)
+    page.add(catalog.DRAINING, (), facts.draining)
+    page.add(catalog.STATE_WRITTEN, (), facts.state_written)
+    page.add(catalog.STATE_FAILURES, (), facts.state_failures)
 
 
 def _add_route(page: _Page, name: str, view: RouteView) -> None:
@@ -149,6 +167,7 @@ def _add_target(page: _Page, name: str, view: TargetView, now_ns: int) -> None:
     page.add(catalog.CIRCUIT, (name,), _CIRCUITS[view["state"]])
     page.add(catalog.RESTING, (name,), view["rest_until_ns"] > now_ns)
     page.add(catalog.OUT, (name,), view["out_until_ns"] > now_ns)
+    page.add(catalog.MANUAL, (name,), view["manual"])
     page.add_histogram(catalog.TARGET_FIRST, (name,), view["first_hist"], view["first_sum_us"])
     page.add_histogram(catalog.TARGET_TOTAL, (name,), view["total_hist"], view["total_sum_us"])
 

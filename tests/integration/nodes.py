@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +40,7 @@ class RunningNode:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = folder
-        self._arguments = list(arguments)
+        self._arguments = ["--drain-grace", "0", "--state-dir", str(folder / "state"), *arguments]
         if config is not None:
             addresses = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
             (folder / "edge.yaml").write_bytes(msgspec.json.encode({**addresses, **config}))  # JSON is YAML
@@ -162,6 +163,14 @@ class RunningNode:
             return answer.status, msgspec.json.decode(
                 body
             ) if answer.content_type == "application/json" else body.decode()
+
+    async def send(self, method: str, path: str, body: Any = None, **fields: str) -> tuple[int, Any]:
+        """Steer by the admin listener: status, and the body."""
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client,
+            client.request(method, URL(self.admin + path, encoded=True), json=body, headers=fields) as answer,
+        ):
+            return answer.status, msgspec.json.decode(await answer.read())
 
     async def target(self, name: str) -> dict[str, Any]:
         """What ``/api/targets`` says of one."""

@@ -33,7 +33,7 @@ def facts(*simulated: str) -> Ready:
         board_fd=0,
         snapshot_fd=0,
         tally_fd=0,
-        config_fd=0,
+        ledger_fd=0,
         grace_s=1,
     )
     return ready_facts(launch, plan, list(simulated))

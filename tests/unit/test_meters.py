@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(10)
 
-FACTS = NodeFacts(workers=2, serving={0: 7, 1: 6}, restarts={"worker 0": 3, "control": 0})
+FACTS = NodeFacts(
+    workers=2,
+    serving={0: 7, 1: 6},
+    restarts={"worker 0": 3, "control": 0},
+    reloads={"applied": 2, "refused": 1},
+    last_reloads={"applied": 5.0, "refused": 6.0},
+)
 S = 1_000_000_000
 
 

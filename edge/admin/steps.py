@@ -1,0 +1,75 @@
+"""What may an operator do over HTTP?  Reload, drain the node, take a target out by hand. Each is one step, answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from aiohttp import web
+
+from edge import clock
+from edge.admin.answers import json_answer, problem
+from edge.admin.views import targets_view
+from edge.control.steering import NoReasonError, NoSourceError, UnknownTargetError
+from edge.errors import ConfigInvalidError
+
+if TYPE_CHECKING:
+    from edge.control.node import Node
+    from edge.control.steering import Action, Steering
+
+# A worker takes a Snapshot in milliseconds; one that stands still is not waited for.
+TAKEN_S: Final = 2.0
+
+
+class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a PUT."""
+
+    reason: str = ""
+
+
+class Steps:
+    """The writing half of the admin API."""
+
+    def __init__(self, node: Node, steering: Steering) -> None:
+        self._node = node
+        self._steering = steering
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return what to add to the application. A target's id may have its slashes encoded or not."""
+        return [
+            web.post("/api/reload", self.reload),
+            web.post("/api/drain", self.drain),
+            web.put("/api/targets/{id:.+}/{action:drain|eject|restore}", self.steer),
+        ]
+
+    async def reload(self, _request: web.Request) -> web.Response:
+        """Answer when the workers decide by it: 200; 422 with every problem; 409 when there is no file."""
+        try:
+            done = self._steering.reload("asked at the admin address")
+        except NoSourceError as error:
+            return problem(409, str(error))
+        except ConfigInvalidError as error:
+            return problem(422, "the configuration is refused; nothing has changed", problems=error.problems)
+        workers = await self._node.taken(done.version, TAKEN_S)
+        return json_answer({"version": done.version, "changed": done.changed, "workers": workers})
+
+    async def drain(self, _request: web.Request) -> web.Response:
+        """Answer 202: it has begun, or had."""
+        self._steering.drain()
+        return json_answer({"draining": True}, status=202)
+
+    async def steer(self, request: web.Request) -> web.Response:
+        """Answer with the target as it is then; 404 when there is none, 400 without a reason."""
+        action = cast("Action", request.match_info["action"])
+        try:
+            body = await request.read()
+            given = msgspec.json.decode(body, type=Reason) if body or action != "restore" else Reason()
+            target = self._steering.steer(request.match_info["id"], action, given.reason)
+        except UnknownTargetError as error:
+            return problem(404, str(error))
+        except NoReasonError as error:
+            return problem(400, str(error))
+        except msgspec.MsgspecError as error:
+            return problem(400, f'the body is JSON such as {{"reason": "why, for whoever looks later"}}: {error}')
+        shown: list[dict[str, Any]] = targets_view(self._node.snapshot, self._node.targets(clock.now_ns()))
+        return json_answer(next(each for each in shown if each["id"] == target.id))

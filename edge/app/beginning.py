@@ -1,0 +1,110 @@
+"""By what does a node begin?  Its file; and when that is missing or broken, the last good one that it left on disk."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
+
+from edge import clock
+from edge.config.check import check
+from edge.config.load import read
+from edge.config.problems import errors
+from edge.control.compose import compile_config
+from edge.control.file_watch import mark_of
+from edge.control.ledger import Ledger
+from edge.control.state import StateFile, StateUnusableError, default_folder
+from edge.errors import ConfigInvalidError
+from edge.providers import KNOWN
+from edge.telemetry import logs
+from edge.terms.snapshot import Snapshot  # noqa: TC001  # msgspec reads the annotation at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge.config.schema import Config
+
+
+class Beginning(Struct, frozen=True):
+    """What a node starts with. ``said`` is for the person who started it."""
+
+    ledger: Ledger
+    snapshot: Snapshot
+    state_dir: str = ""
+    said: tuple[str, ...] = ()
+
+
+def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> Beginning:
+    """Read a node's file, or what the node left on disk when it last had a good one.
+
+    Args:
+        path: absolute, as written: symlinks are followed anew at each look.
+        state_dir: where the state is, whatever the file says; "": nowhere; None: as the file says.
+        environ: for the default place.
+
+    Raises:
+        ConfigInvalidError: the file cannot be used and there is no state, or that cannot be used either.
+    """
+    source = str(path)
+    mark = mark_of(source)
+    document = read(path)
+    found = check(document, KNOWN)
+    folder = _folder(document.config if state_dir is None else None, state_dir, environ)
+    refused = errors(found)
+    if refused:
+        texts = [problem.text(source) for problem in refused]
+        return _from_state(Ledger(document.config, source=source, mark=mark), folder, texts)
+    for problem in found:
+        logs.say(logs.WARNING, problem.text(source))
+    if not folder:
+        logs.say(logs.INFO, "no state is kept on disk: without its configuration file this node cannot start again")
+    snapshot = compile_config(document.config, now=clock.wall())
+    return Beginning(Ledger(document.config, source=source, mark=mark), snapshot, folder)
+
+
+def _folder(config: Config | None, state_dir: str | None, environ: Mapping[str, str]) -> str:
+    """Return where the state is, "" for nowhere: what was asked for, what the file says, the default."""
+    written = state_dir if config is None else config.node.state_dir
+    if written is not None:
+        return str(Path(written).absolute()) if written else ""
+    place = default_folder(environ)
+    return "" if place is None else str(place)
+
+
+def _from_state(ledger: Ledger, folder: str, problems: list[str]) -> Beginning:
+    try:
+        stored = StateFile(Path(folder), ledger.source).read() if folder else None
+    except StateUnusableError as error:
+        raise ConfigInvalidError([*problems, str(error)]) from error
+    if stored is None:
+        raise ConfigInvalidError(problems)
+    before = stored.snapshot
+    snapshot = compile_config(stored.config, now=clock.wall(), previous=before)
+    again = structs.replace(snapshot, version=before.version, created=before.created, listeners=before.listeners)
+    if again == before:
+        snapshot = structs.replace(snapshot, version=before.version, created=before.created)
+    for problem in problems:
+        logs.say(logs.ERROR, problem)
+    now = clock.wall()
+    age = spell_age(now - stored.written)
+    said = f"STARTED FROM THE LAST GOOD CONFIGURATION, {age} old: {ledger.source} {_what(ledger)}"
+    logs.say(logs.ERROR, said, version=before.version, age_s=round(now - stored.written, 1))
+    begun = structs.replace(ledger, config=stored.config, started_from=stored.written)
+    written = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(stored.written))
+    hint = "Mend the file; it is read as soon as it is good."
+    return Beginning(begun, snapshot, folder, (f"{said} (written {written}).", *problems, hint, ""))
+
+
+def _what(ledger: Ledger) -> str:
+    return "is missing" if ledger.mark is None else "cannot be used"
+
+
+def spell_age(seconds: float) -> str:
+    """Say a time span as a person would: ``12 s``, ``5 min``, ``3 h``, ``2 days``; less than 0 as 0."""
+    whole = max(int(seconds), 0)
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if whole >= 2 * size or (unit != "days" and whole >= size):
+            return f"{whole // size} {unit}"
+    return f"{whole} s"

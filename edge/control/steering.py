@@ -1,0 +1,263 @@
+"""What may an operator change while the node runs?  The configuration, a target by hand, and whether it goes on.
+
+A reload is all or nothing: the file is read, checked and compiled whole, and only then is one Snapshot published. What
+is wrong with it changes nothing and is said with its places. Exchanges in flight keep the Snapshot they began with.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct, structs
+
+from edge import clock
+from edge.config.check import check
+from edge.config.load import read
+from edge.config.problems import Problem, errors
+from edge.control.compose import compile_config
+from edge.control.file_watch import FileWatch, mark_of
+from edge.control.ledger import ByHand
+from edge.errors import ConfigInvalidError, EdgeError
+from edge.providers import KNOWN
+from edge.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edge.config.problems import Document, Path
+    from edge.config.schema import Config
+    from edge.control.keepsake import Keepsake
+    from edge.control.ledger import Ledger, Mark
+    from edge.control.publish import Publisher
+    from edge.native import Board
+    from edge.terms.snapshot import Snapshot, Target
+
+Action = Literal["drain", "eject", "restore"]
+
+CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
+"""What each action by hand writes to the Board."""
+
+LONGEST_REASON: Final = 500
+_ROUTE: Final = "route:"
+_FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
+    ("listen", lambda config: config.listen),
+    ("admin.address", lambda config: config.admin.address),
+    ("node.workers", lambda config: config.node.workers),
+    ("node.drain_grace", lambda config: config.node.drain_grace),
+    ("node.state_dir", lambda config: config.node.state_dir),
+)
+# Whoever changes one of these speaks to another target under the same name: what was learned is not true of it.
+_IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
+
+
+class NoSourceError(EdgeError):
+    """A reload was asked for, and the configuration is from no file."""
+
+    kind = "no_source"
+
+
+class UnknownTargetError(EdgeError):
+    """No target of that name takes part in any route."""
+
+    kind = "unknown_target"
+    source = "client"
+
+
+class NoReasonError(EdgeError):
+    """Something is done by hand and not said why."""
+
+    kind = "no_reason"
+    source = "client"
+
+
+class Reloaded(Struct, frozen=True):
+    """What a reload came to: the version that holds now, and whether it is another than before."""
+
+    version: int
+    changed: bool
+
+
+class Steering:
+    """What operators do to one node.
+
+    Args:
+        board: the node's Board.
+        publisher: where a new Snapshot goes.
+        ledger: the configuration that holds; written here alone.
+        last: where the last Snapshot is kept for processes that start.
+        applied: called with each configuration and Snapshot that came to hold.
+        leave: begins the drain of the node.
+        environ: what ``${NAME}`` reads; None: this process's environment.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        publisher: Publisher,
+        ledger: Keepsake[Ledger],
+        last: Keepsake[Snapshot],
+        *,
+        applied: Callable[[Config, Snapshot], None],
+        leave: Callable[[], None],
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        kept = ledger.recall()
+        if kept is None:
+            raise ValueError("the ledger is empty")
+        self.ledger = kept
+        self._board = board
+        self._publisher = publisher
+        self._keepsake = ledger
+        self._last = last
+        self._applied = applied
+        self._leave = leave
+        self._environ = environ
+        self._watch = FileWatch()
+
+    def drain(self) -> None:
+        """Begin to drain the node: not ready, later no new connections, exit when all is answered. Idempotent."""
+        self._leave()
+
+    def look(self) -> None:
+        """Reload if the file has changed and stands still. Called once a second; what is wrong with it is logged."""
+        source = self.ledger.source
+        if source and self._watch.look(mark_of(source), self.ledger.mark):
+            self.reload_or_log("the file changed")
+
+    def reload_or_log(self, cause: str) -> None:
+        """Reload for someone who cannot be answered; the log has the outcome."""
+        try:
+            self.reload(cause)
+        except NoSourceError as error:
+            logs.say(logs.WARNING, str(error), cause=cause)
+        except ConfigInvalidError:
+            return  # each problem has been logged
+
+    def reload(self, cause: str) -> Reloaded:
+        """Read the file again and let it hold, whole or not at all.
+
+        Raises:
+            NoSourceError: the configuration is from no file.
+            ConfigInvalidError: with every problem; nothing has changed.
+        """
+        source = self.ledger.source
+        if not source:
+            sentence = "there is no file to read again: this node was started from the environment; start it with -c"
+            raise NoSourceError(sentence)
+        mark = mark_of(source)
+        document = read(source, self._environ)
+        found = check(document, KNOWN)
+        if not errors(found):
+            found += self._fixed(document)
+        if errors(found):
+            raise self._refused([problem.text(source) for problem in errors(found)], mark, cause)
+        previous = self._publisher.snapshot
+        try:
+            snapshot = self._compile(document.config, previous)
+        except ConfigInvalidError as error:
+            raise self._refused(error.problems, mark, cause) from error
+        for problem in found:
+            logs.say(logs.WARNING, problem.text(source))
+        reloads = self.ledger.reloads
+        reloads = structs.replace(reloads, applied=reloads.applied + 1, last_applied=clock.wall(), problems=())
+        self._note(structs.replace(self.ledger, config=document.config, mark=mark, started_from=None, reloads=reloads))
+        if snapshot is not previous:
+            self._publish(snapshot, previous)
+        self._applied(document.config, snapshot)
+        logs.say(
+            logs.INFO,
+            "the configuration was reloaded" if snapshot is not previous else "reloaded, and nothing is different",
+            cause=cause,
+            version=snapshot.version,
+        )
+        return Reloaded(snapshot.version, snapshot is not previous)
+
+    def steer(self, name: str, action: Action, reason: str) -> Target:
+        """Take a target out by hand, or give it back.
+
+        Args:
+            name: the target's id.
+            action: ``drain``: it finishes what it has and gets nothing new; ``eject``: the same, said of one that
+                misbehaves; ``restore``: it takes part again, with the circuit it has.
+            reason: for whoever looks later; may be empty only to restore.
+
+        Raises:
+            UnknownTargetError: no route has such a target.
+            NoReasonError: none is given, or it is no line of text.
+        """
+        snapshot = self._publisher.snapshot
+        target = next((each for each in snapshot.targets if each.id == name), None)
+        if target is None:
+            close = difflib.get_close_matches(name, [each.id for each in snapshot.targets], n=1, cutoff=0.6)
+            raise UnknownTargetError(f"there is no target {name}" + (f"; did you mean {close[0]}?" if close else ""))
+        reason = reason.strip()
+        if (action != "restore" and not reason) or len(reason) > LONGEST_REASON or not (reason or " ").isprintable():
+            raise NoReasonError(f"say why in reason: one line of 1 to {LONGEST_REASON} characters, which status shows")
+        by_hand = {known: done for known, done in self.ledger.by_hand.items() if known != name}
+        if action != "restore":
+            by_hand[name] = ByHand(CODES[action], reason, clock.wall())
+        self._note(structs.replace(self.ledger, by_hand=by_hand))
+        self._board.set_manual(target.slot, CODES[action])
+        logs.say(logs.WARNING, f"by hand: {action}", target=name, reason=reason)
+        return target
+
+    def _fixed(self, document: Document) -> list[Problem]:
+        """Say what a running node cannot change; half of a file is never applied."""
+        found = []
+        for name, value in _FIXED:
+            if value(document.config) != value(self.ledger.config):
+                path: Path = tuple(name.split("."))
+                sentence = "this cannot change while the node runs; put it back, or restart the node"
+                found.append(Problem(path, sentence, document.line(path)))
+        return found
+
+    def _compile(self, config: Config, previous: Snapshot) -> Snapshot:
+        targets, routes, _ = self._board.capacities
+        snapshot = structs.replace(
+            compile_config(config, now=clock.wall(), previous=previous, capacity=(targets, routes)),
+            listeners=previous.listeners,
+        )
+        same = structs.replace(snapshot, version=previous.version, created=previous.created) == previous
+        return previous if same else snapshot
+
+    def _publish(self, snapshot: Snapshot, previous: Snapshot) -> None:
+        logs.conceal(value for target in snapshot.targets for _, value in target.fields)
+        logs.conceal([self.ledger.config.admin.token])
+        self._clear(snapshot, previous)
+        self._last.keep(snapshot)
+        self._publisher.publish(snapshot)
+
+    def _clear(self, snapshot: Snapshot, previous: Snapshot) -> None:
+        """Forget what is on the Board of those whose records go to others, and of targets that are others now."""
+        owners = {(name.startswith(_ROUTE), slot): name for name, slot in previous.slots.items()}
+        for route in snapshot.routes:
+            if owners.get((True, route.slot), _ROUTE + route.name) != _ROUTE + route.name:
+                self._board.clear_route(route.slot)
+        known = {target.id: target for target in previous.targets}
+        for target in snapshot.targets:
+            before = known.get(target.id)
+            moved = before is not None and any(getattr(before, name) != getattr(target, name) for name in _IDENTITY)
+            if moved or owners.get((False, target.slot), target.id) != target.id:
+                self._board.clear_target(target.slot)
+        by_hand = {name: done for name, done in self.ledger.by_hand.items() if name in snapshot.slots}
+        for name, done in by_hand.items():
+            self._board.set_manual(snapshot.slots[name], done.code)
+        if by_hand != self.ledger.by_hand:
+            self._note(structs.replace(self.ledger, by_hand=by_hand))
+
+    def _refused(self, problems: Sequence[str], mark: Mark | None, cause: str) -> ConfigInvalidError:
+        """Take note of a reload that changes nothing; return what to raise."""
+        for problem in problems:
+            logs.say(logs.ERROR, problem)
+        logs.say(logs.ERROR, "the reload was refused: nothing has changed", cause=cause, problems=len(problems))
+        reloads = self.ledger.reloads
+        reloads = structs.replace(
+            reloads, refused=reloads.refused + 1, last_refused=clock.wall(), problems=tuple(problems)
+        )
+        self._note(structs.replace(self.ledger, mark=mark, reloads=reloads))
+        return ConfigInvalidError(problems)
+
+    def _note(self, ledger: Ledger) -> None:
+        self._keepsake.keep(ledger)
+        self.ledger = ledger
