@@ -38,7 +38,7 @@ class Cost(Struct, frozen=True):
 
     us: float  # of CPU per unit
     per_s: float  # units a second
-    merged: float = 0.0  # share of a stream's events that shared a chunk with another
+    merged: float = 0.0  # share of a stream's events that shared a chunk or DATA frame with another
 
 
 class Row(Struct, frozen=True):
@@ -90,7 +90,8 @@ def row_of(scenario: Scenario, rounds: list[tuple[Cost, Cost]]) -> Row:
 
 async def _cost(scenario: Scenario, proxy: Proxy, asking: Load, count: int) -> Cost:
     before_ns = proxy.cpu_ns()
-    ran = await asking.run(Order(proxy.port, count, scenario.connections, stream=scenario.stream))
+    order = Order(proxy.port, count, scenario.connections, stream=scenario.stream, streams=scenario.streams)
+    ran = await asking.run(order)
     units = scenario.units(ran)
     merged = 1 - ran.chunks / ran.events if ran.events else 0.0
     return Cost((proxy.cpu_ns() - before_ns) / units / 1000, units / ran.seconds, merged)
@@ -120,9 +121,10 @@ async def compare(
                 if variant.name not in running:
                     running[variant.name] = await stack.enter_async_context(variant.started(port))
             pair = running[scenario.subject.name], running[scenario.beside.name]
-            count = max(scenario.connections, int(scenario.count * share))
+            least = scenario.connections * max(1, scenario.streams)
+            count = max(least, int(scenario.count * share))
             for proxy in pair:
-                await _cost(scenario, proxy, asking, max(scenario.connections, count // WARM_SHARE))
+                await _cost(scenario, proxy, asking, max(least, count // WARM_SHARE))
             measured = []
             for number in range(rounds):
                 order = pair if number % 2 == 0 else pair[::-1]

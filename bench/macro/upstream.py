@@ -1,9 +1,10 @@
-"""What stands behind the proxies?  A process that knows two answers and spends as little as possible on them.
+"""What stands behind the proxies?  A process that knows four answers and spends as little as possible on them.
 
 ``python -m bench.macro.upstream`` prints its port and ends when its standard input does. Its own CPU is not counted,
 but it shares the machine, so it does no more than find the end of a request. A stream's events are written one at a
 time, one per turn; ``--turn-ms`` is long enough that a proxy which keeps up reads each by itself. Within a turn the
-streams are spread over its milliseconds (the loop's timers know no less), as those of different callers are.
+streams are spread over its milliseconds (the loop's timers know no less), as those of different callers are. A
+connection that begins with HTTP/2's preface is a Greeter's, over gRPC.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Final, cast
 import uvloop
 
 from bench.macro import wire
+from bench.macro.frames import PREFACE
+from bench.macro.greeter import Server
 
 _LENGTH: Final = b"\r\ncontent-length: "
 _HEAD_END: Final = b"\r\n\r\n"
@@ -73,7 +76,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the way to answer."""
-        self.write = cast("asyncio.Transport", transport).write  # uvloop's is not derived from asyncio's
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from asyncio's
+        self.write = self._transport.write
 
     def connection_lost(self, _: Exception | None) -> None:
         """A stream nobody reads ends."""
@@ -82,6 +86,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer each request that is whole."""
         buffer = self._buffer + data if self._buffer else data
+        if buffer.startswith(PREFACE):
+            greeter = Server()
+            self._transport.set_protocol(greeter)
+            greeter.connection_made(self._transport)
+            greeter.data_received(buffer[len(PREFACE) :])
+            return
         while buffer:
             head = buffer.find(_HEAD_END)
             at = buffer.find(_LENGTH, 0, head)

@@ -9,9 +9,11 @@ import sys
 import time
 
 import pytest
+from hpack import Decoder
 
-from bench.macro import wire
+from bench.macro import greeter, wire
 from bench.macro.compare import Cost, row_of
+from bench.macro.frames import DATA, END_STREAM, HEADERS, Coder, frame
 from bench.macro.h2load import parse
 from bench.macro.load import Order, Ran, carry_out
 from bench.macro.overhead import added
@@ -49,7 +51,7 @@ def test_a_bar_is_reached_when_it_is_not_exceeded(bar: float | None, reached: bo
 def test_streams_are_counted_by_events() -> None:
     """The unit of a stream is its event, the unit of a whole answer is the answer."""
     ran = Ran(right=2, wrong=0, seconds=1.0, p50_us=1, p99_us=1, events=400, chunks=398)
-    assert {line.name: line.units(ran) for line in SCENARIOS} == {"json": 2, "sse": 400}
+    assert {line.name: line.units(ran) for line in SCENARIOS} == {"json": 2, "sse": 400, "grpc": 2, "grpc-stream": 400}
 
 
 def test_the_table_names_each_scenario_once() -> None:
@@ -95,6 +97,42 @@ async def test_the_load_checks_every_answer(stream: bool) -> None:
     assert ran.events == (9 * wire.EVENTS if stream else 0)
     assert 0.9 * ran.events <= ran.chunks <= ran.events
     assert 0 < ran.p50_us <= ran.p99_us
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_load_checks_every_call(stream: bool) -> None:
+    """Over gRPC every call is right as well, and every message of a stream is counted, in a DATA frame of its own."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(Streams(loop, 2)), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    ran = await carry_out(Order(port, count=40, connections=2, stream=stream, streams=8, limit_s=20.0))
+    server.close()
+    await server.wait_closed()
+    assert (ran.right, ran.wrong) == (40, 0)
+    assert ran.events == ran.chunks == (40 * greeter.MESSAGES if stream else 0)
+    assert 0 < ran.p50_us <= ran.p99_us
+
+
+@pytest.mark.parametrize(("stream", "reply"), [(False, greeter.SAID), (False, b""), (True, greeter.SAID)])
+async def test_the_load_sees_wrong_calls(stream: bool, reply: bytes) -> None:
+    """Another message, no message, and a stream with one too few are wrong."""
+    answer = frame(HEADERS, 4, 1, b"\x88") + (frame(DATA, 0, 1, reply) if reply else b"")
+    answer += frame(HEADERS, 4 | END_STREAM, 1, b"\x88")
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Odd(answer, closes=False), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    ran = await carry_out(Order(port, count=1, connections=1, stream=stream, streams=1, limit_s=5.0))
+    server.close()
+    await server.wait_closed()
+    assert (ran.right, ran.wrong) == (0, 1)
+
+
+def test_field_sections_stay_decodable() -> None:
+    """Whatever was encoded before, and however often, a decoder that saw all of it gets the same fields back."""
+    sections = {"a": ((":status", "200"), ("x-a", "1")), "b": (("x-b", "2"), ("x-a", "1"))}
+    coder, decoder = Coder(sections), Decoder()
+    for name in "aaabbbaab":
+        assert tuple(decoder.decode(coder(name))) == sections[name]
 
 
 class Odd(asyncio.Protocol):
@@ -162,16 +200,17 @@ def test_proxies_have_a_cpu_of_their_own() -> None:
     assert os.sched_getaffinity(0) == before
 
 
-async def test_envoy_takes_its_configuration() -> None:
+@pytest.mark.parametrize("http2", [False, True])
+async def test_envoy_takes_its_configuration(http2: bool) -> None:
     """Envoy relays with the plain configuration, where its package is installed, and is gone afterwards."""
     pytest.importorskip("envoy")
     loop = asyncio.get_running_loop()
     streams = Streams(loop, 2)
     server = await loop.create_server(lambda: Connection(streams), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with Envoy().started(port) as proxy:
+    async with Envoy(http2=http2).started(port) as proxy:
         used = proxy.cpu_ns()
-        ran = await carry_out(Order(proxy.port, 20, 4))
+        ran = await carry_out(Order(proxy.port, 20, 4, streams=2 if http2 else 0))
         assert ran.right == 20
         assert proxy.cpu_ns() > used
     server.close()

@@ -1,0 +1,155 @@
+"""How does a process speak HTTP/2 and spend next to nothing on it?  Fixed fields, framed by hand, never decoded.
+
+Both ends of the gRPC scenarios, load and upstream, are a :class:`Peer`: what they cost is not counted, but they share
+the machine with the proxy. Field sections are compressed as real peers do it (RFC 7541: named once, an index from
+then on), so that a proxy decodes what it would decode; what comes is told apart by frames alone (RFC 9113 4.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from hpack import Encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Section = tuple[tuple[str, str], ...]
+
+DATA: Final = 0
+HEADERS: Final = 1
+RST_STREAM: Final = 3
+SETTINGS: Final = 4
+PING: Final = 6
+GOAWAY: Final = 7
+WINDOW_UPDATE: Final = 8
+END_STREAM: Final = 1
+ACK: Final = 1
+_END_HEADERS: Final = 4
+_FRAME_HEAD: Final = 9
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+WINDOW: Final = 65535  # of a connection, and of a stream unless settings say otherwise
+_LARGEST: Final = 2**31 - 1
+INITIAL_WINDOW_SIZE: Final = 4
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """Return one frame."""
+    return b"%b%c%c%b%b" % (len(payload).to_bytes(3, "big"), kind, flags, stream.to_bytes(4, "big"), payload)
+
+
+def message(data: bytes) -> bytes:
+    """Return a gRPC message as it stands in DATA frames: not compressed, its length, itself."""
+    return b"\0" + len(data).to_bytes(4, "big") + data
+
+
+# As wide as can be: a reader that always reads needs no flow control, and sends no updates.
+OPENING: Final = frame(SETTINGS, 0, 0, INITIAL_WINDOW_SIZE.to_bytes(2, "big") + _LARGEST.to_bytes(4, "big")) + frame(
+    WINDOW_UPDATE, 0, 0, (_LARGEST - WINDOW).to_bytes(4, "big")
+)
+
+
+class Coder:
+    """Compresses field sections for one connection. One that adds nothing to the table is encoded once."""
+
+    def __init__(self, sections: Mapping[str, Section]) -> None:
+        self._sections = sections
+        self._encoder = Encoder()
+        self._known: dict[str, bytes] = {}
+
+    def __call__(self, name: str) -> bytes:
+        """Return the block of a section, as it is to be sent now."""
+        block = self._known.get(name)
+        if block is None:
+            table = self._encoder.header_table.dynamic_entries
+            before = len(table)
+            block = self._encoder.encode(self._sections[name])
+            if len(table) == before:
+                self._known[name] = block
+            else:
+                self._known.clear()  # what was newest is newest no more: every index has moved
+        return block
+
+
+class Peer(asyncio.Protocol):
+    """One end of one connection. What is put into ``out`` goes with :meth:`flush`, which follows everything that comes.
+
+    Args:
+        sections: every field section that it sends, by name.
+        greeting: what it says first.
+    """
+
+    def __init__(self, sections: Mapping[str, Section], greeting: bytes) -> None:
+        self._coder = Coder(sections)
+        self._rest = b""
+        self.out = [greeting]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the greeting, and what stands behind it."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from asyncio's
+        self.flush()
+
+    def headers(self, name: str, stream: int, flags: int = 0) -> None:
+        """Send a field section."""
+        self.out.append(frame(HEADERS, flags | _END_HEADERS, stream, self._coder(name)))
+
+    def flush(self) -> None:
+        """Write all that waits, at once."""
+        if self.out:
+            self._transport.write(b"".join(self.out))
+            self.out.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Take every frame that is whole."""
+        if self._rest:
+            data = self._rest + data
+        at, size = 0, len(data)
+        while size - at >= _FRAME_HEAD:
+            start = at + _FRAME_HEAD
+            end = start + int.from_bytes(data[at : at + 3], "big")
+            if end > size:
+                break
+            kind, flags = data[at + 3], data[at + 4]
+            stream = int.from_bytes(data[at + 5 : start], "big")
+            if kind == DATA:
+                self.on_data(stream, data[start:end], flags & END_STREAM)
+            elif kind == HEADERS:
+                self.on_headers(stream, flags & END_STREAM)
+            elif not flags & ACK:
+                self._on_control(kind, stream, data[start:end])
+            at = end
+        self._rest = data[at:]
+        self.flush()
+
+    def _on_control(self, kind: int, stream: int, payload: bytes) -> None:
+        if kind == WINDOW_UPDATE:
+            self.on_window(stream, int.from_bytes(payload, "big"))
+        elif kind == SETTINGS:
+            self.out.append(frame(SETTINGS, ACK, 0))
+            for at in range(0, len(payload), 6):
+                number, value = (
+                    int.from_bytes(payload[at : at + 2], "big"),
+                    int.from_bytes(payload[at + 2 : at + 6], "big"),
+                )
+                self.on_setting(number, value)
+        elif kind == PING:
+            self.out.append(frame(PING, ACK, 0, payload))
+        elif kind in (RST_STREAM, GOAWAY):
+            self.on_end(f"{'RST_STREAM' if kind == RST_STREAM else 'GOAWAY'} {payload.hex()} on stream {stream}")
+
+    def on_data(self, stream: int, payload: bytes, ended: int) -> None:
+        """A DATA frame."""
+
+    def on_headers(self, stream: int, ended: int) -> None:
+        """A HEADERS frame."""
+
+    def on_window(self, stream: int, more: int) -> None:
+        """The other end takes so many more bytes."""
+
+    def on_setting(self, number: int, value: int) -> None:
+        """The other end has set something."""
+
+    def on_end(self, said: str) -> None:
+        """The other end has ended a stream or the connection."""
