@@ -56,7 +56,7 @@ def normal(value: Any) -> Any:
         return {name: normal(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [normal(inner) for inner in value]
-    return value if isinstance(value, (bool, str)) or value is None else float(value)
+    return value if isinstance(value, (bool, str)) or value is None else float(value) + 0.0
 
 
 # ---- requests
