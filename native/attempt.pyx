@@ -138,8 +138,11 @@ cdef class Attempt(ClientEvents):
         self.asked_ns = monotonic_ns()
 
     cdef void on_upstream_congested(self):
-        if not self.body_done and self.phase != OVER and self.exchange.stream is not None:
-            self.exchange.stream.pause()
+        cdef ExchangeCore exchange = self.exchange
+        # a request that is here whole has nothing more to wait for, and who does not read does not see its client leave
+        if self.phase == OVER or exchange.stream is None or (exchange.received and self.mode != PIPE):
+            return
+        exchange.stream.pause()
 
     cdef void on_upstream_drained(self):
         if not self.body_done and self.phase != OVER and self.exchange.stream is not None:
@@ -176,6 +179,7 @@ cdef class Attempt(ClientEvents):
             if exchange.early:
                 exchange.failed(self, FAIL_MALFORMED, "a compressed answer where a stream had begun", 0)
             else:
+                self.proven(now)
                 exchange.commit(self, head.length)
         elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
             self.mode = EVENTS
@@ -206,6 +210,8 @@ cdef class Attempt(ClientEvents):
                     exchange.failed(self, FAIL_STATUS, f"status {head.status}", 0)
                     return
                 self.settle(FAIL_STATUS, now)
+            else:
+                self.proven(now)
         self.content_ns = now
         exchange.commit(self, head.length)
 
@@ -221,6 +227,8 @@ cdef class Attempt(ClientEvents):
             return
         self.last_ns = monotonic_ns()
         if self.mode == RAW or self.mode == CALL or self.mode == PIPE:
+            if self.mode == CALL:
+                self.proven(self.last_ns)
             exchange.relay(data)
         elif self.mode == EVENTS:
             self.hear_events(data)
@@ -230,10 +238,14 @@ cdef class Attempt(ClientEvents):
             if self.mode == FAULT:
                 if self.held_size > FAULT_LIMIT:
                     self.judge_fault()
-            elif self.held_size > exchange.lane.answer_limit and not exchange.early:
+            elif self.held_size > exchange.lane.answer_limit:
+                if exchange.early:
+                    exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
+                    return
                 # larger than edge holds: it goes on unchecked rather than not at all
                 self.mode = RAW
                 self.content_ns = self.last_ns
+                self.proven(self.last_ns)
                 exchange.commit(self, self.head.length)
                 for part in self.held:
                     exchange.relay(<bytes>part)
@@ -526,7 +538,7 @@ cdef class Attempt(ClientEvents):
         elif self.phase == ANSWERING and self.mode == EVENTS:
             from_ns = self.began_ns
             limit = self.patience(route.first_token_ns)
-        elif self.phase != OVER:
+        elif self.phase != OVER and not self.paused:
             from_ns = self.last_ns
             limit = self.exchange.lane.idle_ns if self.mode == PIPE else route.between_tokens_ns
         when = from_ns + limit if limit else NEVER
@@ -559,6 +571,11 @@ cdef class Attempt(ClientEvents):
             limit = exchange.lane.idle_ns if self.mode == PIPE else route.between_tokens_ns
             # while the client does not read, nothing is asked of the upstream
             if limit and not self.paused and now >= self.last_ns + limit:
+                if self.mode == EVENTS and self.scanner.said & <int>SAID_DONE:
+                    # everything was said; the rest of the framing was for us
+                    self.settle(OK, now)
+                    exchange.finish(self, None)
+                    return True
                 exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)
                 return True
         limit = route.pool.policy.slow_after_ns

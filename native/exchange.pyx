@@ -181,6 +181,8 @@ cdef class Exchange(ExchangeCore):
                 self.body.append(data)
         upstream = attempt.stream
         if upstream is not None:
+            if self.committed:
+                attempt.last_ns = monotonic_ns()    # who is still being asked has not stopped answering
             upstream.send_data(data)
 
     cdef void on_request_end(self, list trailers):
@@ -301,10 +303,11 @@ cdef class Exchange(ExchangeCore):
         self.received = head.length == NO_BODY
         peer = self.stream.peer()
         address = b"unknown" if not isinstance(peer, tuple) else str(peer[0]).encode()
+        forwarded = None
         self.fields = []
         for name, value in head.fields:
             if name == b"x-forwarded-for":
-                address = value + b", " + address
+                forwarded = value if forwarded is None else forwarded + b", " + value
             elif name == b"grpc-timeout" and self.grpc:
                 timeout = timeout_ns(value)
                 if timeout < 0:
@@ -314,7 +317,7 @@ cdef class Exchange(ExchangeCore):
                 self.total_ns = self.began_ns + timeout
             elif name != b"x-forwarded-proto" and name != b"x-forwarded-host":
                 self.fields.append((name, value))
-        self.fields.append((b"x-forwarded-for", address))
+        self.fields.append((b"x-forwarded-for", address if forwarded is None else forwarded + b", " + address))
         self.fields.append((b"x-forwarded-proto", self.stream.scheme.encode()))
         if head.authority is not None:
             self.fields.append((b"x-forwarded-host", head.authority))
@@ -664,6 +667,7 @@ cdef class Exchange(ExchangeCore):
             attempt.paused = False
             attempt.last_ns = monotonic_ns()
             upstream.resume()
+            self.ring(attempt.last_ns)
 
     # --- settle ------------------------------------------------------------------------------------------------------
     cdef close(self, int status):

@@ -42,7 +42,8 @@ cdef class Http1Client(PooledConnection):
     cdef HeadReader reader
     cdef Head head
     cdef bint upgrading, raw
-    cdef bint alive, busy, in_answer, bodiless, sent, chunked, doubt, write_paused, discarding, feeding, finished
+    cdef bint alive, busy, in_answer, bodiless, sent, chunked, doubt, write_paused, read_paused, discarding, feeding
+    cdef bint finished
     cdef Py_ssize_t head_bytes, discard_left
     cdef bytes held                 # the request's head, waiting to share a write with its first bytes
 
@@ -273,6 +274,7 @@ cdef class Http1Client(PooledConnection):
         self.discarding = False
         self.reused = True
         if self.alive and not self.doubt:
+            self.resume()       # the answer's end may have come in the read that its client was too slow for
             self.home.release(self)
 
     cdef void fail(self, int outcome, str detail):
@@ -304,6 +306,7 @@ cdef class Http1Client(PooledConnection):
 
     cdef drop(self):
         self.discarding = False
+        self.doubt = True
         if self.transport is not None:
             self.transport.abort()
 
@@ -313,11 +316,13 @@ cdef class Http1Client(PooledConnection):
             self.transport.close()
 
     cdef void pause(self):
-        if self.transport is not None and self.alive:
+        if not self.read_paused and self.transport is not None and self.alive:
+            self.read_paused = True
             self.transport.pause_reading()
 
     cdef void resume(self):
-        if self.transport is not None and self.alive:
+        if self.read_paused and self.transport is not None and self.alive:
+            self.read_paused = False
             self.transport.resume_reading()
 
     cdef bint congested(self):

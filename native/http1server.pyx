@@ -184,6 +184,7 @@ cdef class Http1Server:
     cdef list waiting               # pipelined behind current
     cdef Py_ssize_t head_bytes, overhead
     cdef bint in_head, write_paused, read_paused, lingering, poisoned, gone, secure
+    cdef bint ending                # the last answer is on its way: nothing that still comes is a request
     cdef int fault_status
     cdef str fault
     cdef uint64_t since_ns          # when the present wait began
@@ -263,13 +264,15 @@ cdef class Http1Server:
         self.write_paused = False
         if events is not None:
             events.on_client_drained()
+        elif self.current is None and not self.ending and not self.gone:
+            self.proceed()
 
     def data_received(self, bytes data):
         """Feed the parser; a fault in the framing is answered with its status and ends the connection."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef ServerEvents events
         add64(&self.acceptor.meter.count[<int>W_BYTES_IN], size)
-        if self.lingering or self.poisoned or self.gone:
+        if self.ending or self.poisoned or self.gone:
             return
         if self.raw:
             events = None if self.current is None else self.current.events
@@ -282,32 +285,39 @@ cdef class Http1Server:
             self.overhead += size
             self.since_ns = monotonic_ns()
         try:
-            self.parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self._upgrade(data, upgrade.args[0])
+            while data is not None:
+                data = self._feed(data)
         except HttpParserCallbackError as error:
-            if not self.poisoned:
+            if not self.poisoned and not self.ending:
                 raise error.__context__ if error.__context__ is not None else error
         except HttpParserError as error:
-            self.poison(400, f"the request is not HTTP/1.1: {error}")
+            if not self.ending:
+                self.poison(400, f"the request is not HTTP/1.1: {error}")
         if self.in_head and self.head_bytes > self.acceptor.header_bytes + TARGET_LIMIT:
             self.poison(431, f"header fields larger than {self.acceptor.header_bytes} bytes")
         elif self.overhead > OVERHEAD_LIMIT:
             self.poison(400, "chunk framing outweighs the body")
-        if self.poisoned and self.current is None:
+        if self.poisoned and self.current is None and not self.waiting:
             self.answer_fault()
 
-    def _upgrade(self, bytes data, Py_ssize_t offset):
-        """Only a service may take an upgrade: then what follows waits for its answer. Elsewhere the field is ignored
-        (RFC 9110 7.8), and what follows is the next request."""
+    cdef bytes _feed(self, bytes data):
+        """Parse; what is left after a request that asks for an upgrade. Only a service may take one: then what follows
+        waits for its answer. Elsewhere the field is ignored (RFC 9110 7.8), and what follows is the next request."""
+        cdef Py_ssize_t offset
+        try:
+            self.parser.feed_data(data)
+            return None
+        except HttpParserUpgrade as upgrade:
+            offset = upgrade.args[0]
         if self.incoming is not None:
             self.on_message_complete()
         if self.current is not None and self.current.switching and not self.waiting:
             self.after = data[offset:]
             self.pause_reading()
-            return
-        if offset < PyBytes_GET_SIZE(data) and not self.poisoned:
-            self.data_received(data[offset:])
+            return None
+        if offset < PyBytes_GET_SIZE(data) and not self.poisoned and not self.ending:
+            return data[offset:]
+        return None
 
     # --- httptools callbacks -----------------------------------------------------------------------------------------
     def on_message_begin(self):
@@ -330,7 +340,10 @@ cdef class Http1Server:
 
     def on_headers_complete(self):
         cdef Http1Stream stream
-        cdef Head head = self.reader.take_request(
+        cdef Head head
+        if self.ending:
+            raise RefusedError      # the answer before was the connection's last
+        head = self.reader.take_request(
             self.parser.get_method(), self.url, self.reader.version(self.parser)
         )
         if head is None:
@@ -348,7 +361,7 @@ cdef class Http1Server:
         stream.scheme = "https" if self.secure else "http"
         stream.received = head.length == NO_BODY
         self.incoming = stream
-        if self.current is None:
+        if self.current is None and not self.write_paused:
             self.open(stream)
         elif len(self.waiting) >= PIPELINE_LIMIT:
             self.poison(400, f"more than {PIPELINE_LIMIT} pipelined requests")
@@ -427,7 +440,14 @@ cdef class Http1Server:
                 self.shut()
             return
         self.since_ns = monotonic_ns()
-        if self.waiting:
+        self.proceed()
+
+    cdef void proceed(self):
+        """Turn to the next request; but who does not read what was answered is not answered more."""
+        if self.write_paused:
+            if not self.waiting:
+                self.pause_reading()
+        elif self.waiting:
             self.open(<Http1Stream>self.waiting.pop(0))
         elif self.poisoned:
             self.answer_fault()
@@ -488,7 +508,7 @@ cdef class Http1Server:
         self.incoming = None
 
     cdef answer_fault(self):
-        if self.gone or self.lingering:
+        if self.gone or self.ending:
             return
         self.write(self.acceptor.refusal(self.fault_status, self.fault))
         self.linger()
@@ -496,6 +516,7 @@ cdef class Http1Server:
     cdef linger(self):
         """Answer sent, connection ending: read and drop for a moment so that the answer arrives."""
         self.lingering = True
+        self.ending = True
         if self.transport is None:
             return
         self.resume_reading()
@@ -516,20 +537,25 @@ cdef class Http1Server:
         cdef uint64_t waited = now_ns - self.since_ns if now_ns > self.since_ns else 0
         if self.transport is None:
             return
-        if self.lingering:
-            self.abort()
+        if self.ending:
+            # what is written may take its time, but not for ever; what still comes is dropped
+            if waited > self.acceptor.stall_ns or (
+                self.lingering and not self.write_paused and not self.transport.get_write_buffer_size()
+            ):
+                self.abort()
+            else:
+                self.rearm(now_ns)
             return
         if self.write_paused and now_ns > self.paused_ns + self.acceptor.stall_ns:
             self.abort()
             return
-        if self.in_head and waited > self.acceptor.header_timeout_ns:
+        if self.in_head and not self.read_paused and waited > self.acceptor.header_timeout_ns:
             self.poison(408, "the request head did not come in time")
         elif self.incoming is not None and not self.read_paused and waited > self.acceptor.stall_ns:
             self.poison(408, "the request body stopped coming")
         elif self.current is None and not self.in_head and waited > self.acceptor.idle_ns:
             self.shut()
-            return
-        if self.poisoned and self.current is None:
+        if self.poisoned and self.current is None and not self.waiting:
             self.answer_fault()
             return
         if self.watch is not None:
@@ -541,7 +567,9 @@ cdef class Http1Server:
             self.transport.write(data)
 
     cdef void shut(self):
+        self.ending = True
         if self.transport is not None:
+            self.since_ns = monotonic_ns()
             self.transport.close()
 
     cdef abort(self):

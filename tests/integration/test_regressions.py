@@ -1,0 +1,247 @@
+"""What a review of the data path found broken stays mended: rare orders of events, each of which once went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+from onelane import DONE, HELLO, SSE_HEAD, STREAM, chunk, models, one_lane, post, whole
+from test_services import request, services
+
+from edge import clock
+from edge.native import Outcome, WorkerCounter
+from edge.sim.wire import (
+    Again,
+    Pause,
+    ReadHead,
+    ReadMessage,
+    ReadToEnd,
+    ReadUntil,
+    ScriptedServer,
+    Send,
+    now_s,
+    play_client,
+)
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+async def slow_socket(port: int, buffer: int = 65536) -> socket.socket:
+    """Connect a client whose kernel holds little of what it does not read."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    return sock
+
+
+async def read_all(sock: socket.socket, *, gap_s: float = 0.0, limit_s: float = 10.0) -> int:
+    """Read until the other side closes, resting after each read; how many bytes came."""
+    total = 0
+    async with asyncio.timeout(limit_s):
+        with contextlib.suppress(ConnectionResetError):
+            while data := await asyncio.get_running_loop().sock_recv(sock, 65536):
+                total += len(data)
+                await clock.sleep(gap_s)
+    return total
+
+
+async def test_nothing_after_an_answer_that_ends_the_connection() -> None:
+    """What follows a request that was answered before it was whole is not taken for a request."""
+    async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
+        async with one_lane(services(upstream.address)) as lane:
+            early = b"POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello"
+            for follows in (HEALTH, request(b"POST", fields=b"content-length: 0\r\n")):
+                peer = await lane.raw(early + follows)
+                assert peer.received.count(b"HTTP/1.1 ") == 1
+                assert peer.received.startswith(b"HTTP/1.1 404 ")
+            await clock.sleep(0.05)
+            assert upstream.peers == []
+
+
+async def test_connection_is_read_again_after_a_slow_client() -> None:
+    """An upstream connection whose last answer had to wait for its client answers the next request at once."""
+    size = 6_000_000
+    script = (
+        ReadHead(),
+        Send(whole(b"x" * size)),
+        ReadHead(),
+        Send(whole()),
+        Again(),
+    )
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        for _ in range(3):
+            sock = await slow_socket(lane.port)
+            await asyncio.get_running_loop().sock_sendall(sock, request(fields=b"Connection: close\r\n"))
+            await clock.sleep(0.1)
+            assert await read_all(sock, gap_s=0.005) > size
+            sock.close()
+            began = now_s()
+            answer = await lane.ask(request(), b"hello", limit_s=3.0)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert now_s() - began < 0.4
+
+
+async def test_stall_is_noticed_in_its_own_time() -> None:
+    """A whole answer that stops coming is left after between_tokens, however long the first-byte deadline is."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+    async with (
+        ScriptedServer((ReadMessage(), Send(head), ReadToEnd())) as stalled,
+        ScriptedServer((ReadMessage(), Send(whole()), Again())) as good,
+        one_lane(models(stalled.url, good.url).replace("first_byte: 500ms", "first_byte: 4s")) as lane,
+    ):
+        began = now_s()
+        answer = await lane.ask(post(), b"hello")
+        assert b"x-edge-attempts: 2" in answer
+        assert now_s() - began < 1.5
+
+
+async def test_recovery_by_an_answer_without_end() -> None:
+    """A half-open trial has succeeded when a service's answer begins, be it one that never ends."""
+    endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
+    breaker = ", breaker: {consecutive: 1, open: 200ms}"
+    script = (ReadHead(), Send(whole(status=b"500 No")), ReadHead(), Send(endless), ReadToEnd())
+    async with ScriptedServer(script) as upstream:
+        async with one_lane(services(upstream.address, extra=breaker)) as lane:
+            await lane.ask(request(b"POST", fields=b"content-length: 0\r\n"), b"hello")
+            name = lane.snapshot.targets[0].id
+            assert lane.target(name)["state"] == "open"
+            await clock.sleep(0.4)
+            peer = asyncio.create_task(play_client(lane.port, Send(request()), ReadUntil(b"begun"), Pause(0.2)))
+            await clock.sleep(0.15)
+            assert lane.target(name)["state"] == "closed"
+            await peer
+
+
+async def test_client_leaves_while_the_upstream_does_not_read() -> None:
+    """A client that leaves is noticed though its request, which edge has whole, is still on its way to the upstream."""
+    body = b'{"model":"chat","messages":["' + b"x" * 8_000_000 + b'"]}'
+    script = (Pause(3.0), ReadToEnd())
+    async with (
+        ScriptedServer(script, receive_buffer=16384) as upstream,
+        one_lane(models(upstream.url).replace("first_byte: 500ms", "first_byte: 4s")) as lane,
+    ):
+        sock = await slow_socket(lane.port)
+        await asyncio.get_running_loop().sock_sendall(sock, post(body))
+        await clock.sleep(0.3)
+        assert lane.lane.active == 1
+        sock.close()
+        await clock.sleep(0.2)
+        assert lane.lane.active == 0
+
+
+async def test_long_upload_under_an_early_answer() -> None:
+    """While the client still sends, an answer that has begun and waits for the rest is not stalled."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
+    script = (ReadHead(), Send(head), ReadUntil(b"0\r\n\r\n"), Send(chunk(b"whole") + b"0\r\n\r\n"), ReadToEnd())
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        upload = request(b"POST", fields=b"transfer-encoding: chunked\r\n") + chunk(b"a")
+        peer = await play_client(
+            lane.port,
+            Send(upload),
+            *[step for _ in range(8) for step in (Pause(0.2), Send(chunk(b"more")))],
+            Send(b"0\r\n\r\n"),
+            ReadUntil(b"whole"),
+            ReadUntil(b"0\r\n\r\n"),
+        )
+        assert peer.ended == "script"
+
+
+async def test_pipelining_without_reading() -> None:
+    """A client that asks on and on and reads nothing is not answered on and on: its answers do not pile up."""
+    async with one_lane(models("http://127.0.0.1:9")) as lane:
+        sock = await slow_socket(lane.port)
+        sent = 0
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(3.0):
+                while sent < 30_000_000:
+                    await asyncio.get_running_loop().sock_sendall(sock, HEALTH * 2000)
+                    sent += 2000 * len(HEALTH)
+        sock.close()
+        assert lane.board.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT] < 12_000_000
+
+
+async def test_pipelining_with_slow_reading() -> None:
+    """Answers that had to wait for their reader all come, in order and in full."""
+    count = 60
+    name = "m" * 60
+    many = "\n".join(f"  {name}{n}: {{targets: [a/m]}}" for n in range(600))
+    text = f"providers: {{a: {{dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}}}\nmodels:\n{many}\n"
+    async with one_lane(text) as lane:
+        ask = b"GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n"
+        last = ask.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        sock = await slow_socket(lane.port)
+        await asyncio.get_running_loop().sock_sendall(sock, ask)
+        await clock.sleep(0.05)
+        one = len(await asyncio.get_running_loop().sock_recv(sock, 1 << 22))
+        assert one > 60_000
+        await asyncio.get_running_loop().sock_sendall(sock, ask * count + last)
+        await clock.sleep(0.3)
+        assert await read_all(sock) >= one * (count + 1)
+        sock.close()
+
+
+async def test_many_upgrades_in_one_read() -> None:
+    """Requests that all ask for an upgrade which nobody takes are answered one after the other, however many."""
+    ask = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
+    count = 2000
+    async with one_lane(models("http://127.0.0.1:9")) as lane:
+        peer = await lane.raw(ask * count + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+        assert peer.received.count(b"HTTP/1.1 200 OK") == count + 1
+
+
+async def test_early_answer_to_a_slow_reader() -> None:
+    """An answer that came before its request was whole reaches a client that takes seconds to read it."""
+    size = 8_000_000
+    script = (ReadHead(), Send(whole(b"x" * size)), ReadToEnd())
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        sock = await slow_socket(lane.port)
+        ask = request(b"POST", fields=b"content-length: 1000\r\n") + b"a"
+        await asyncio.get_running_loop().sock_sendall(sock, ask)
+        assert await read_all(sock, gap_s=0.03) > size
+        sock.close()
+
+
+async def test_waiters_behind_a_failed_connect() -> None:
+    """Those who wait for a place behind a connection that cannot be opened are told at once, not at their deadline."""
+    text = models("http://127.0.0.1:1", extra="").replace("connect: 500ms", "connect: 3s")
+    text = text.replace("base_url: 'http://127.0.0.1:1/v1'", "base_url: 'http://127.0.0.1:1/v1', max_connections: 1")
+    text = text.replace("    timeouts:", "    retry: {attempts: 1}\n    timeouts:")
+    async with one_lane(text) as lane:
+        began = now_s()
+        await asyncio.gather(*[lane.ask(post(), b"}}") for _ in range(2)])
+        assert now_s() - began < 1.5
+
+
+async def test_forwarded_for_in_several_lines() -> None:
+    """Several X-Forwarded-For lines are one list in the order they came in, the client's own address last."""
+    async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
+        async with one_lane(services(upstream.address)) as lane:
+            await lane.ask(request(fields=b"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n"), b"hello")
+            assert b"\r\nx-forwarded-for: 1.1.1.1, 2.2.2.2, 127.0.0.1\r\n" in upstream.peers[0].received
+
+
+async def test_everything_was_said_before_the_silence() -> None:
+    """A stream that has said [DONE] and then only fails to end is complete: nothing is added to it."""
+    script = (ReadMessage(), Send(SSE_HEAD + chunk(HELLO) + chunk(DONE)), ReadToEnd())
+    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
+        answer = await lane.ask(post(STREAM), b"0\r\n\r\n", limit_s=3.0)
+        assert answer.endswith(chunk(DONE) + b"0\r\n\r\n")
+        assert lane.outcomes("p0/m")[Outcome.OK] == 1
+
+
+async def test_whole_answer_without_end_after_comfort() -> None:
+    """A client that was kept waiting as a stream is told at once when the answer turns out to be none, however long."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    flood = chunk(b" " * 60_000)
+    extra = "limits: {keepalive_comment: 1s, answer: 1MiB}"
+    script = (ReadMessage(), Pause(1.3), Send(head), Send(flood * 400, piece=600_000, gap_s=0.01), ReadToEnd())
+    async with (
+        ScriptedServer(script) as upstream,
+        one_lane(models(upstream.url, extra=extra).replace("first_byte: 500ms", "first_byte: 4s")) as lane,
+    ):
+        peer = await lane.raw(post(STREAM), limit_s=8.0)
+        assert b"no_usable_target" in peer.received
+        assert b"a stream had begun" in peer.received
+        assert len(upstream.peers) <= 3
