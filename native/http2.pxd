@@ -43,7 +43,7 @@ cdef class Outbox:
 cdef class Http2Wire:
     cdef nghttp2_session* session
     cdef object transport, loop, flush
-    cdef dict streams               # by id; the session's own pointers are borrowed from here
+    cdef dict streams               # by id, as long as the session knows them: it borrows their queues
     cdef Guard guard
     cdef HeadReader reader
     cdef object error               # the first exception in a callback
@@ -52,7 +52,6 @@ cdef class Http2Wire:
     cdef bint write_paused
     cdef bint deaf                  # broken or refused: nothing more is read
     cdef bint fell                  # and everybody has been told
-    cdef bint gone                  # the transport is closed
     cdef str reason                 # why it is deaf
     cdef uint64_t now_ns            # of the present turn
     cdef uint64_t heard_ns          # when anything last came

@@ -388,14 +388,17 @@ cdef class Http2Wire:
         nghttp2_session_set_local_window_size(self.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW)
 
     cdef close_session(self):
-        """The transport is closed. Streams that still hold on find nothing to speak to."""
-        self.gone = True
+        """The transport is closed. Streams that still hold on find nothing to speak to.
+
+        The session goes before the streams do: it borrows their queues. Until then no stream leaves the dict but one that
+        the session has closed.
+        """
         self.transport = None
         self.flush = None
-        self.streams = {}
-        if self.session != NULL and not self.busy:
+        if self.session != NULL:
             nghttp2_session_del(self.session)
             self.session = NULL
+        self.streams = {}
 
     cdef receive(self, bytes data):
         """Give the session what came, up to the first frame that is too much, and send what it has to say."""

@@ -292,8 +292,6 @@ cdef class Http2Client(Http2Wire):
         if not call.closed:
             call.closed = True
             call.out.clear()
-            if call.id:
-                self.streams.pop(call.id, None)
             self.over()
         if events is not None:
             events.on_failed(outcome, detail)
@@ -389,7 +387,7 @@ cdef class Http2Client(Http2Wire):
         return None
 
     cdef on_closed(self, int32_t stream, uint32_t code):
-        cdef Http2Call call = <Http2Call>self.streams.get(stream)
+        cdef Http2Call call = <Http2Call>self.streams.pop(stream, None)
         if call is None:
             return
         if call.events is None:

@@ -226,7 +226,6 @@ cdef class Http2Server(Http2Wire):
             stream = <Http2Stream>item
             stream.closed = True
             self._desert(stream)
-        self.streams.clear()
 
     cdef _desert(self, Http2Stream stream):
         cdef ServerEvents events = stream.events

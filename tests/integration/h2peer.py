@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 import h2.config
@@ -68,6 +69,11 @@ class FrameClient:
         self.frames: list[Frame] = []
         self.fields: dict[int, list[Fields]] = {}
         self.closed = False
+        self.counted = 0
+        self.granted: Counter[int] = Counter()  # window given by edge beyond the first, by stream; 0 is the connection
+        self.sent: Counter[int] = Counter()  # bytes that ``data`` sent, likewise
+        self.give_back = False  # open the windows again as DATA comes
+        self.forget = False  # count the bytes of DATA, and keep none of them
         self._news = asyncio.Condition()
         self._task = asyncio.create_task(self._read())
 
@@ -118,6 +124,8 @@ class FrameClient:
 
     def data(self, stream: int, data: bytes, *flags: str) -> None:
         """Send one DATA frame."""
+        self.sent[0] += len(data)
+        self.sent[stream] += len(data)
         self.send(DataFrame(stream, data, flags=list(flags)))
 
     async def _read(self) -> None:
@@ -127,6 +135,16 @@ class FrameClient:
                 frame.parse_body(memoryview(await self._reader.readexactly(length)))
                 if isinstance(frame, (HeadersFrame, ContinuationFrame)):
                     self.fields.setdefault(frame.stream_id, []).append(self._decoder.decode(frame.data))
+                if isinstance(frame, DataFrame):
+                    self.counted += len(frame.data)
+                    if self.give_back and frame.data:
+                        self.open_windows(len(frame.data), frame.stream_id)
+                        self.open_windows(len(frame.data))
+                    frame.data = b"" if self.forget else bytes(frame.data)
+                if isinstance(frame, WindowUpdateFrame):
+                    self.granted[frame.stream_id] += frame.window_increment
+                if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
+                    self.send(SettingsFrame(flags=["ACK"]))
                 self.frames.append(frame)
                 async with self._news:
                     self._news.notify_all()
@@ -190,6 +208,10 @@ class FrameClient:
         """Wait until the kernel has taken what was sent, unless the connection is lost."""
         with contextlib.suppress(OSError):
             await self._writer.drain()
+
+    def room(self, stream: int) -> int:
+        """How much more ``data`` may send on a stream."""
+        return 65535 + min(self.granted[name] - self.sent[name] for name in (0, stream))
 
     def open_windows(self, size: int = 2**30, stream: int = 0) -> None:
         """Let edge send as much as it likes, on the connection or on one stream."""
