@@ -1,0 +1,163 @@
+"""Does gRPC under load survive a dying target, and does a stream of a gibibyte pass without being kept?"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_target import CALL, DOWN, OPTIONS, SHAPE, TOTAL, UP, TargetProcess, Total, block, total
+from processes import processes
+
+from edge import clock
+from edge.sim.node import EdgeProcess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CALLS = 20_000
+STREAMS = 64
+KILLED_AT = CALLS // 3
+STARTED_AT = CALLS // 2
+PATIENCE_S = 20.0
+
+GIBIBYTE = 2**30
+BLOCK = 2**19
+MORE_KIB = 32 * 1024
+SAMPLE_S = 0.02
+
+
+def config(*addresses: str) -> dict[str, Any]:
+    """Write edge.yaml of one service, which looks at what is down often enough for a run of some seconds."""
+    breaker = {"open": "100ms", "open_max": "400ms"}
+    service = {"match": {"grpc": "load.Target"}, "targets": list(addresses), "breaker": breaker}
+    return {"services": {"target": service}}
+
+
+def channel(edge: EdgeProcess) -> grpc.aio.Channel:
+    """Connect to edge; whatever fails there is seen, since grpc does not try again."""
+    options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1), *OPTIONS]
+    return grpc.aio.insecure_channel(edge.url.removeprefix("http://"), options=options)
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens now."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+        return port
+
+
+class Crowd:
+    """So many callers at once; what each got is counted."""
+
+    def __init__(self, through: grpc.aio.Channel) -> None:
+        self._call = through.unary_unary(CALL)
+        self._left = CALLS
+        self.answers: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.done = 0
+        self.turns = {KILLED_AT: asyncio.Event(), STARTED_AT: asyncio.Event()}
+
+    async def run(self) -> None:
+        """Make all calls."""
+        await asyncio.gather(*(self._caller() for _ in range(STREAMS)))
+
+    async def _caller(self) -> None:
+        while self._left:
+            self._left -= 1
+            message = b"%d" % self._left
+            try:
+                name, _, said = (await self._call(message, timeout=PATIENCE_S)).partition(b":")
+                if said == message:
+                    self.answers[name.decode()] += 1
+                else:
+                    self.failures["another caller's answer"] += 1
+            except grpc.aio.AioRpcError as error:
+                self.failures[f"{error.code().name}: {error.details()}"] += 1
+            self.done += 1
+            if self.done in self.turns:
+                self.turns[self.done].set()
+
+
+@pytest.mark.timeout(120)
+async def test_no_call_fails_when_a_target_dies() -> None:
+    """20,000 unary calls over 64 streams, a target killed and another started meanwhile: every one is answered."""
+    port = free_port()
+    async with TargetProcess("first") as first, TargetProcess("second") as second:
+        async with EdgeProcess(config(first.address, second.address, f"127.0.0.1:{port}")) as edge:
+            async with channel(edge) as through:
+                crowd = Crowd(through)
+                calls = asyncio.create_task(crowd.run())
+                await crowd.turns[KILLED_AT].wait()
+                await second.kill()
+                by_then = crowd.answers["second"]
+                await crowd.turns[STARTED_AT].wait()
+                async with TargetProcess("third", port):
+                    await calls
+    assert crowd.failures == {}
+    assert crowd.answers.total() == CALLS
+    assert by_then > KILLED_AT // 10
+    assert crowd.answers["second"] < by_then + STREAMS
+    assert crowd.answers["third"] > 0
+
+
+class Memory:
+    """The most that a process has kept in memory while this was watching, above what it began with."""
+
+    def __init__(self, edge: EdgeProcess) -> None:
+        self._rollup = Path(f"/proc/{processes(edge)['worker 0']}/smaps_rollup")
+        self._began = self._kib()
+        self.more_kib = 0
+
+    def look(self) -> None:
+        """Read it now."""
+        self.more_kib = max(self.more_kib, self._kib() - self._began)
+
+    def _kib(self) -> int:
+        # Summed up page by page when asked; VmRSS in status may lag by what each CPU has not yet reported.
+        return next(int(line.split()[1]) for line in self._rollup.read_text().splitlines() if line.startswith("Rss:"))
+
+    async def watch(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            self.look()
+            await clock.sleep(SAMPLE_S)
+
+
+def expected() -> Total:
+    """Count what is sent."""
+    counted = Total()
+    for number in range(GIBIBYTE // BLOCK):
+        counted.add(block(number, BLOCK))
+    return counted
+
+
+async def blocks() -> AsyncIterator[bytes]:
+    """Send a gibibyte."""
+    for number in range(GIBIBYTE // BLOCK):
+        yield block(number, BLOCK)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("direction", ["down", "up"])
+async def test_a_gibibyte_passes_and_is_not_kept(direction: str) -> None:
+    """1 GiB in one stream, either way, arrives whole, and the worker holds less than 32 MiB more at any moment."""
+    async with TargetProcess("only") as target, EdgeProcess(config(target.address)) as edge, channel(edge) as through:
+        await through.unary_unary(CALL)(b"warm", timeout=PATIENCE_S)
+        memory = Memory(edge)
+        watching = asyncio.create_task(memory.watch())
+        if direction == "down":
+            call = through.unary_stream(DOWN)(SHAPE.pack(GIBIBYTE // BLOCK, BLOCK), timeout=100)
+            came = TOTAL.unpack((await total(call)).pack())
+        else:
+            came = TOTAL.unpack(await through.stream_unary(UP)(blocks(), timeout=100))
+        watching.cancel()
+        memory.look()
+    assert came == TOTAL.unpack(expected().pack())
+    assert memory.more_kib < MORE_KIB, f"{memory.more_kib} KiB more"
