@@ -1,4 +1,4 @@
-"""Who plays the provider, and how is it taken away?  ``edge sim provider``, ``edge sim fault``, ``edge sim stats``."""
+"""Who plays the provider, and how is it taken away?  ``edge sim provider``, ``fault``, ``stats``, ``service``."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ FAULT_OPTIONS: Final = (
     ("limit", int, "capacity: requests at once"),
 )
 
+# Options of `edge sim service` that are fields of edge.sim.v1.Fault as they stand.
+SERVICE_FAULTS: Final = ("message", "after", "rate", "method", "reset", "blackhole", "unhealthy")
+
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
     """Declare ``edge sim`` and what is under it."""
@@ -63,6 +66,21 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     fault.add_argument("--clean", action="store_true", default=None, help="cut: end the HTTP framing properly")
     fault.set_defaults(run=run_fault)
 
+    service = under.add_parser("service", help="run a gRPC service until Ctrl-C, and let it fail")
+    service.add_argument("--name", default="sim-service", help="who it says it is (sim-service)")
+    service.add_argument("--host", default="127.0.0.1", help="where it listens (127.0.0.1)")
+    service.add_argument("--port", type=int, default=0, help="0 takes a free one, which is printed")
+    service.add_argument("--latency", metavar="DURATION", help="wait before every message")
+    service.add_argument("--status", metavar="NAME", help="end calls with this gRPC status, such as UNAVAILABLE")
+    service.add_argument("--message", default="", metavar="TEXT", help="what that status says")
+    service.add_argument("--after", type=int, default=0, metavar="N", help="send N messages of a stream first")
+    service.add_argument("--rate", type=float, default=0.0, help="share of the calls that it befalls, 0 to 1 (all)")
+    service.add_argument("--method", default="", help="only methods that begin so, such as /helloworld.Greeter/")
+    service.add_argument("--reset", action="store_true", help="cut the connection instead of answering")
+    service.add_argument("--blackhole", action="store_true", help="never answer")
+    service.add_argument("--unhealthy", action="store_true", help="say NOT_SERVING to grpc.health.v1")
+    service.set_defaults(run=run_service)
+
     stats = under.add_parser("stats", help="what one has seen, as JSON")
     stats.add_argument("url", help=f"its address, such as {URL}")
     stats.set_defaults(run=run_stats)
@@ -90,6 +108,38 @@ def run_provider(asked: argparse.Namespace) -> int:
             f"edge: cannot listen on {asked.host}:{asked.port}: {os.strerror(wrong.errno or 0)}; choose another --port",
             file=sys.stderr,
         )
+        return 1
+    return 0
+
+
+def run_service(asked: argparse.Namespace) -> int:
+    """Run one gRPC service until it is told to stop."""
+    import uvloop  # noqa: PLC0415
+
+    from edge.config.units import NS_PER_S, parse_duration  # noqa: PLC0415
+    from edge.listen.grpc_status import Code  # noqa: PLC0415
+    from edge.sim.service import ServiceSpec, SimService, serve  # noqa: PLC0415
+    from edge.wire.edge.sim.v1.service_pb2 import Fault  # noqa: PLC0415
+
+    def announce(service: SimService) -> None:
+        print(f"{service.spec.name} (simulated gRPC) answers at {service.address}", flush=True)
+
+    names = [code.name for code in Code if code is not Code.OK]
+    if asked.status is not None and asked.status.upper() not in names:
+        return _refuse(f"--status: {asked.status!r} is not one of {', '.join(names)}")
+    try:
+        latency_s = parse_duration(asked.latency) / NS_PER_S if asked.latency else 0.0
+    except ValueError as wrong:
+        return _refuse(f"--latency: {wrong}")
+    fault = Fault(
+        latency_s=latency_s,
+        status=0 if asked.status is None else Code[asked.status.upper()],
+        **{name: getattr(asked, name) for name in SERVICE_FAULTS},
+    )
+    try:
+        uvloop.run(serve(ServiceSpec(asked.name, asked.host, asked.port), fault, announce, until_eof=False))
+    except OSError as wrong:
+        print(f"edge: {wrong}; choose another --port", file=sys.stderr)
         return 1
     return 0
 

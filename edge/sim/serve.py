@@ -18,7 +18,25 @@ import uvloop
 from edge.sim.provider import ProviderSpec, SimProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+
+
+@contextlib.asynccontextmanager
+async def until_told(*, until_eof: bool) -> AsyncIterator[asyncio.Event]:
+    """Give an event that SIGINT, SIGTERM or, with ``until_eof``, the end of standard input sets."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    with contextlib.ExitStack() as held:
+        if until_eof:
+            reader = asyncio.StreamReader()
+            pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+            held.callback(pipe.close)
+            ended = asyncio.create_task(reader.read())
+            ended.add_done_callback(lambda _: stop.set())
+            held.callback(ended.cancel)
+        yield stop
 
 
 async def serve(specs: tuple[ProviderSpec, ...], announce: Callable[[SimProvider], None], *, until_eof: bool) -> None:
@@ -27,20 +45,10 @@ async def serve(specs: tuple[ProviderSpec, ...], announce: Callable[[SimProvider
     Raises:
         OSError: an address is taken.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
+        stop = await stack.enter_async_context(until_told(until_eof=until_eof))
         for spec in specs:
             announce(await stack.enter_async_context(SimProvider(spec)))
-        if until_eof:
-            reader = asyncio.StreamReader()
-            pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-            stack.callback(pipe.close)
-            ended = asyncio.create_task(reader.read())
-            ended.add_done_callback(lambda _: stop.set())
-            stack.callback(ended.cancel)
         await stop.wait()
 
 
