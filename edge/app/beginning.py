@@ -105,6 +105,6 @@ def spell_age(seconds: float) -> str:
     """Say a time span as a person would: ``12 s``, ``5 min``, ``3 h``, ``2 days``; less than 0 as 0."""
     whole = max(int(seconds), 0)
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if whole >= 2 * size or (unit != "days" and whole >= size):
+        if whole >= 2 * size:
             return f"{whole // size} {unit}"
     return f"{whole} s"

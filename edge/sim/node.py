@@ -92,14 +92,18 @@ class EdgeProcess:
     def _path(self, name: str) -> Path:
         return Path(self._place.name) / name
 
+    def _options(self) -> list[str]:
+        """Nobody balances over this node, so nobody has to notice that it leaves."""
+        return ["--drain-grace", "0", "--state-dir", str(self._path("state"))]
+
     async def _start(self) -> None:
         self._path("edge.yaml").write_bytes(msgspec.json.encode(self._config))  # JSON is YAML
         command = ["-m", "edge", "run", "-c", str(self._path("edge.yaml")), "--workers", str(self._workers)]
-        command += ["--drain-grace", "0", "--state-dir", str(self._path("state"))]
         with self._path("log").open("wb") as log:
             self._child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *command,
+                *self._options(),
                 "--ready-file",
                 str(self._path("ready")),
                 stdin=asyncio.subprocess.DEVNULL,

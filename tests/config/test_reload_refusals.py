@@ -1,0 +1,126 @@
+"""Is each malformed file refused by a running node, with every place and remedy, and does nothing change?
+
+The files are those of ``cases/`` that may not be used, and those that only a restart could bring about.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import pytest
+from test_cases import CASES, DASHES, ENVIRON, FILES
+
+from edge.admin.server import AdminServer
+from edge.config.load import read_text
+from edge.control.compose import checked, compile_config
+from edge.control.keepsake import Keepsake
+from edge.control.ledger import Ledger
+from edge.control.node import Node
+from edge.control.publish import Publisher
+from edge.control.steering import Steering
+from edge.listen.server import bind
+from edge.native import Board
+from edge.routing.planner import capacities
+from edge.terms.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(20)
+
+GOOD: Final = 'providers: {openai: {api_key: "${SET}"}}\nmodels: {chat: {targets: [openai/gpt-4.1-mini]}}\n'
+
+
+def _refused() -> dict[str, tuple[str, list[str]]]:
+    """Return text and expected problems of each case that may not be used, by name."""
+    found = {}
+    for path in CASES:
+        text, _, expected = path.read_text(encoding="utf-8").partition(DASHES)
+        if "fine\n" not in expected:
+            found[path.stem] = (text, [line for line in expected.splitlines() if ": warning: " not in line])
+    return found
+
+
+MANY: Final = ", ".join(f"openai/m{number}" for number in range(64))
+STAYS: Final = "this cannot change while the node runs; put it back, or restart the node"
+REFUSED: Final = _refused() | {
+    "other_listener": (GOOD + "listen: [{address: 127.0.0.1:8081}]\n", [f"edge.yaml:3: listen: {STAYS}"]),
+    "other_admin": (GOOD + "admin: {address: 127.0.0.1:9902}\n", [f"edge.yaml:3: admin.address: {STAYS}"]),
+    "other_workers": (GOOD + "node: {workers: 63}\n", [f"edge.yaml:3: node.workers: {STAYS}"]),
+    "other_grace": (GOOD + "node: {drain_grace: 7s}\n", [f"edge.yaml:3: node.drain_grace: {STAYS}"]),
+    "other_state": (GOOD + "node: {state_dir: here}\n", [f"edge.yaml:3: node.state_dir: {STAYS}"]),
+    "all_of_them": (
+        GOOD + "listen: [{address: 127.0.0.1:8081}]\nnode: {workers: 63, drain_grace: 7s}\n",
+        [
+            f"edge.yaml:3: listen: {STAYS}",
+            f"edge.yaml:4: node.workers: {STAYS}",
+            f"edge.yaml:4: node.drain_grace: {STAYS}",
+        ],
+    ),
+    "too_many_targets": (
+        f"{GOOD.splitlines()[0]}\nmodels: {{chat: {{targets: [openai/gpt-4.1-mini]}}, many: {{targets: [{MANY}]}}}}\n",
+        ["66 targets need more records than the 64 this node started with; restart it"],
+    ),
+}
+
+
+def test_there_are_fifty() -> None:
+    """The corpus is as large as it is said to be."""
+    assert len(REFUSED) >= 50
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_refused(name: str, tmp_path: Path) -> None:
+    """422 with exactly the problems that ``edge check`` names; Snapshot, ledger and Board stay as they are."""
+    text, expected = REFUSED[name]
+    folder = tmp_path / "node"
+    shutil.copytree(FILES, folder)
+    file = folder / "edge.yaml"
+    config = checked(read_text(GOOD, "edge.yaml", folder, ENVIRON))
+    snapshot = compile_config(config, now=1.0)
+    targets, routes = capacities(snapshot)
+    board = Board.create(targets, routes, 1)
+    publisher = Publisher(snapshot)
+    ledger = Keepsake.create("ledger", Ledger)
+    ledger.keep(Ledger(config, source=str(file)))
+    last = Keepsake.create("snapshot", Snapshot)
+    touched: list[Any] = []
+    steering = Steering(
+        board,
+        publisher,
+        ledger,
+        last,
+        applied=lambda *now_holds: touched.append(now_holds),
+        leave=lambda: touched.append("left"),
+        environ=ENVIRON,
+    )
+    board.set_out(0, 12, 2**62)
+    before = board.read_target(0, 1)
+    server = AdminServer(Node(board, publisher, 1, dict, steering=steering), "")
+    sock = bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}/api/reload"
+    await server.start(sock)
+    try:
+        file.write_text(text, encoding="utf-8")
+        async with aiohttp.ClientSession() as client, client.post(url) as answer:
+            status, said = answer.status, await answer.json()
+        kept = ledger.recall()
+        sent = last.recall()
+    finally:
+        await server.stop()
+        os.close(ledger.fd)
+        os.close(last.fd)
+    assert (status, said["error"]) == (422, "the configuration is refused; nothing has changed")
+    problems = [line.replace(str(file), "edge.yaml").replace(str(folder), "DIR") for line in said["problems"]]
+    assert problems == expected
+    assert publisher.snapshot is snapshot
+    assert board.read_target(0, 1) == before
+    assert (touched, sent) == ([], None)
+    assert kept is not None
+    assert kept.config == config
+    assert (kept.reloads.refused, kept.reloads.applied) == (1, 0)
+    assert kept.reloads.problems == tuple(said["problems"])
+    assert "sk-secret" not in str(said)

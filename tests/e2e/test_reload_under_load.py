@@ -1,0 +1,135 @@
+"""What does a client notice of a hundred reloads, and of a node that leaves?  Nothing.
+
+Keep-alive clients ask without a pause for breath. A request that fails is not sent again, so that none is excused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from test_kills import CONNECTIONS, PACE, STREAM, WHOLE, Witness, config, settled
+
+from edge import clock
+from edge.sim.hammer import Hammer
+from edge.sim.node import EdgeProcess
+from edge.sim.world import ProviderProcess, free_port
+
+pytestmark = pytest.mark.timeout(120)
+
+RELOADS = 100
+RATE = 500.0  # a second; the rest of a small machine is for a hundred reloads
+
+
+class Node(EdgeProcess):
+    """An edge whose file can be rewritten, and which may share its address with another one's."""
+
+    def __init__(self, written: dict[str, Any], *, workers: int, port: int, notice_s: float = 0.0) -> None:
+        super().__init__(written, workers=workers)
+        self.port = port
+        self._notice_s = notice_s
+        self._config["listen"] = [{"address": f"127.0.0.1:{port}"}]
+
+    def _options(self) -> list[str]:
+        return [*super()._options(), "--drain-grace", f"{self._notice_s:g}"]
+
+    async def post(self, path: str) -> tuple[int, Any]:
+        """Steer by the admin listener."""
+        assert self._client is not None
+        async with self._client.post(self.admin + path) as answer:
+            return answer.status, msgspec.json.decode(await answer.read())
+
+    async def rewrite(self, written: dict[str, Any]) -> None:
+        """Rename a new file over the old one, and have it read."""
+        partial = self._path("edge.yaml.new")
+        partial.write_bytes(msgspec.json.encode({**self._config, **written}))
+        partial.rename(self._path("edge.yaml"))
+        status, said = await self.post("/api/reload")
+        assert (status, said["changed"], said["workers"]) == (200, True, 2), said
+
+    async def gone(self, limit_s: float) -> int:
+        """Wait for its end; return the exit status."""
+        assert self._child is not None
+        return await asyncio.wait_for(self._child.wait(), limit_s)
+
+
+def variant(number: int, urls: dict[str, str]) -> dict[str, Any]:
+    """Return the configuration of the n-th reload: by turns a target comes, deadlines change, it goes, they change."""
+    names = list(urls) if number % 4 in (1, 2) else list(urls)[:-1]
+    written = config({name: urls[name] for name in names}, tiers=False)
+    written["models"]["chat"]["timeouts"] = {"total": f"{60 + number}s", "connect": "2s" if number % 2 else "3s"}
+    written["limits"] = {"connections": 10_000 + number}
+    return written
+
+
+async def test_a_hundred_reloads_under_load() -> None:
+    """Targets come and go and deadlines change beneath running answers; every answer is whole, every reload holds."""
+    witness = Witness()
+    async with ProviderProcess("a", "b", "c", pace=PACE) as world:
+        urls = world.base_urls
+        async with Node(variant(0, urls), workers=2, port=free_port()) as edge:
+            count = 1_000_000  # as many as there is time for: the load outlasts the reloads
+            hammer = Hammer(
+                edge.port,
+                lambda number: STREAM if number % 2 else WHOLE,
+                count=count,
+                connections=CONNECTIONS,
+                verify=witness.verify,
+                rate=RATE,
+            )
+            load = asyncio.create_task(hammer.run(100))
+            await hammer.reached(100)
+            for number in range(1, RELOADS + 1):
+                await edge.rewrite(variant(number, urls))
+                await clock.sleep(0.05)
+            finished = hammer.finished
+            await hammer.reached(finished + 200)
+            assert hammer.failures == []
+            load.cancel()
+            await asyncio.gather(load, return_exceptions=True)
+            targets = await settled(edge)
+            async with aiohttp.ClientSession() as client, client.get(f"{edge.admin}/metrics") as answer:
+                page = await answer.text()
+    assert hammer.right > 1000
+    assert 'edge_reloads_total{result="applied"} 100' in page
+    assert 'edge_reloads_total{result="refused"} 0' in page
+    assert f"edge_snapshot_version {RELOADS + 1}" in page
+    assert 'edge_restarts_total{process="control"} 0' in page
+    assert {target for _, target in witness.seen} == {"a/m", "b/m", "c/m"}
+    assert {target["state"] for target in targets} == {"closed"}
+
+
+async def test_one_node_leaves_under_load() -> None:
+    """Another takes over at the same address; the first one drains and exits with 0, and no request fails."""
+    witness = Witness()
+    port = free_port()
+    async with ProviderProcess("a", "b", pace=PACE) as world:
+        written = config(world.base_urls, tiers=False)
+        async with (
+            Node(written, workers=2, port=port, notice_s=0.5) as first,
+            Node(written, workers=2, port=port) as second,
+        ):
+            hammer = Hammer(
+                port,
+                lambda number: STREAM if number % 2 else WHOLE,
+                count=1_000_000,
+                connections=CONNECTIONS,
+                verify=witness.verify,
+                rate=RATE,
+            )
+            load = asyncio.create_task(hammer.run(60))
+            await hammer.reached(500)
+            before = sum(sum(target["attempts"].values()) for target in await first.targets())
+            assert before > 50
+            assert (await first.post("/api/drain"))[0] == 202
+            assert await first.gone(20) == 0
+            await hammer.reached(hammer.finished + 1000)
+            assert hammer.failures == []
+            load.cancel()
+            await asyncio.gather(load, return_exceptions=True)
+            after = sum(sum(target["attempts"].values()) for target in await settled(second))
+    assert hammer.right > 1500
+    assert after > 1000

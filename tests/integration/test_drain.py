@@ -1,0 +1,181 @@
+"""Does a node leave in the order that nobody notices: not ready, then no new connections, then no old ones?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import aiohttp
+import msgspec
+import pytest
+from nodes import CHAT, KEY, RunningNode, chat_config, until
+from yarl import URL
+
+from edge.listen.server import bind, open_listeners, turn_away
+from edge.sim.asked import Pace
+from edge.sim.provider import ProviderSpec, SimProvider
+from edge.terms.snapshot import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(60)
+
+FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+BODY = msgspec.json.encode(CHAT)
+REQUEST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: edge\r\ncontent-type: application/json\r\n"
+    + f"content-length: {len(BODY)}\r\n\r\n".encode()
+    + BODY
+)
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[SimProvider]:
+    """One provider that answers at once."""
+    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as running:
+        yield running
+
+
+async def ask(node: RunningNode) -> int:
+    """Ask once on a connection of its own; return the status of a whole answer."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
+    ):
+        await answer.read()
+        return answer.status
+
+
+async def unready(node: RunningNode) -> None:
+    """Wait until ``/ready`` says that the node drains."""
+    end = time.monotonic() + 3
+    while True:
+        status, said = await node.get("/ready")
+        if status == 503:
+            assert said["why"] == "the node drains"
+            return
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+async def test_it_says_so_first(tmp_path: Path, provider: SimProvider, workers: str) -> None:
+    """From the signal on it is not ready; for the drain grace new connections are answered; then it ends with 0."""
+    config = chat_config(provider.url)
+    async with RunningNode(tmp_path, config, "--workers", workers, "--drain-grace", "1.5") as node:
+        assert (await node.get("/ready"))[0] == 200
+        began = time.monotonic()
+        node.tell(signal.SIGTERM)
+        await unready(node)
+        assert "edge_draining 1" in (await node.get("/metrics"))[1]
+        answered = 0
+        while time.monotonic() - began < 1.0:
+            assert await ask(node) == 200
+            answered += 1
+        assert answered > 3
+        assert await node.status() == 0
+        assert 1.5 <= time.monotonic() - began < 6
+
+
+async def test_a_person_need_not_wait(tmp_path: Path, provider: SimProvider) -> None:
+    """Ctrl-C drains at once: nobody's load balancer has to notice."""
+    async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1", "--drain-grace", "30") as node:
+        node.tell(signal.SIGINT)
+        assert await node.status() == 0
+
+
+async def test_the_command_begins_it(tmp_path: Path, provider: SimProvider) -> None:
+    """``edge drain`` begins it, again or by SIGTERM changes nothing, and the second SIGTERM ends the node at once."""
+    async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1", "--drain-grace", "30") as node:
+        for _ in range(2):
+            command = [sys.executable, "-m", "edge", "drain", "--admin", node.admin]
+            done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
+            assert done.returncode == 0
+        await unready(node)
+        shown = (await node.get("/api/node"))[1]
+        assert shown["draining"] is True
+        node.tell(signal.SIGTERM)
+        await until(lambda: "the node drains already" in node.log(), 5)
+        assert await ask(node) == 200
+        assert not node.ended()
+        node.tell(signal.SIGTERM)
+        assert await node.status() == 128 + signal.SIGTERM
+
+
+async def test_a_worker_that_dies_while_leaving_is_replaced(tmp_path: Path, provider: SimProvider) -> None:
+    """Until the listeners close the node keeps what it promises: a killed control is back, and still not ready."""
+    async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1", "--drain-grace", "20") as node:
+        before = node.children()
+        node.tell(signal.SIGTERM)
+        await unready(node)
+        for name in ("worker 0", "control"):
+            node.tell(signal.SIGKILL, name)
+        await until(lambda: {"control", "worker 0"} <= node.children().keys(), 10)
+        await node.ready_with(1)
+        assert not set(before.values()) & set(node.children().values())
+        assert (await node.get("/ready"))[0] == 503
+        assert await ask(node) == 200
+        node.tell(signal.SIGINT)
+        assert await node.status() == 128 + signal.SIGINT
+
+
+async def test_keep_alive_clients_hear_of_it(tmp_path: Path, provider: SimProvider) -> None:
+    """A connection that waits may ask once more; the answer says close, and the connection is closed."""
+    async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
+        where = URL(node.url)
+        reader, writer = await asyncio.open_connection(where.host, where.port)
+        for closes in (False, True):
+            if closes:
+                worker = node.children()["worker 0"]
+                node.tell(signal.SIGTERM)
+                await until(lambda: "draining" in node.log(), 5)
+                await asyncio.sleep(0.2)
+                assert worker in node.children().values()
+            writer.write(REQUEST)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            assert head.startswith(b"http/1.1 200")
+            assert (b"\r\nconnection: close\r\n" in head) is closes
+            length = int(head.partition(b"content-length: ")[2].split()[0])
+            await reader.readexactly(length)
+        assert await reader.read() == b""
+        writer.close()
+        assert await node.status() == 0
+
+
+async def test_who_is_at_the_door_is_let_in() -> None:
+    """After the listeners turn away, what was connected is still accepted, and who comes later is not yet refused."""
+    accepted: list[asyncio.Transport] = []
+
+    class Counts(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.append(transport)  # type: ignore[arg-type]
+
+    with bind("127.0.0.1", 0) as held:
+        port = held.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        servers = await open_listeners(loop, [Listener("127.0.0.1", port)], Counts)
+        with contextlib.ExitStack() as clients:
+            early = [clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(20)]
+            turn_away(servers)  # the loop has not turned since: all of them are in the queue
+            late = clients.enter_context(socket.socket())
+            late.setblocking(False)
+            assert late.connect_ex(("127.0.0.1", port)) != 0
+            for _ in range(20):
+                await asyncio.sleep(0.005)
+            assert len(accepted) == len(early)
+            assert late.connect_ex(("127.0.0.1", port)) != 0  # neither through nor refused
+            assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            for server in servers:
+                server.close()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.wait_for(loop.sock_connect(late, ("127.0.0.1", port)), 5)
+        for transport in accepted:
+            transport.abort()

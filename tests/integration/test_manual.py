@@ -1,0 +1,137 @@
+"""Does a target stay out for as long as a person wants, with the reason in sight, and nobody else notice?"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+import pytest
+from nodes import CHAT, KEY, RunningNode, chat_config
+
+from edge.sim.asked import Pace
+from edge.sim.faults import Fault
+from edge.sim.provider import ProviderSpec, SimProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(60)
+
+FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+FIRST, SECOND = "p0/sim-small", "p1/sim-small"
+
+
+@pytest.fixture
+async def providers() -> AsyncIterator[tuple[SimProvider, SimProvider]]:
+    """Two that answer at once."""
+    async with (
+        SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as first,
+        SimProvider(ProviderSpec(name="p1", pace=FAST, key=KEY)) as second,
+    ):
+        yield first, second
+
+
+async def who(node: RunningNode) -> str:
+    """Ask once; return who answered, or the status of what is no success."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
+    ):
+        await answer.read()
+        return answer.headers["x-edge-target"] if answer.status == 200 else str(answer.status)
+
+
+def edge(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of edge."""
+    return subprocess.run([sys.executable, "-m", "edge", *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("action", ["drain", "eject"])
+@pytest.mark.parametrize("written", [FIRST, quote(FIRST, safe="")], ids=["plain", "encoded"])
+async def test_out_and_back(
+    tmp_path: Path, providers: tuple[SimProvider, SimProvider], action: str, written: str
+) -> None:
+    """It gets nothing from the answer on, says why and since when, and takes part again once restored."""
+    config = chat_config(providers[0].url, providers[1].url)
+    async with RunningNode(tmp_path, config, "--workers", "2") as node:
+        assert await who(node) == FIRST
+        status, said = await node.send("PUT", f"/api/targets/{written}/{action}", {"reason": "the bill of May"})
+        assert (status, said["id"], said["state"], said["usable"]) == (200, FIRST, "manual", False)
+        assert said["why"].startswith("drained by hand" if action == "drain" else "ejected by hand")
+        assert said["why"].endswith(": the bill of May")
+        assert abs(said["since"] - time.time()) < 5
+        assert {await who(node) for _ in range(10)} == {SECOND}
+        assert (
+            f'edge_target_manual{{target="{FIRST}"}} {1 if action == "drain" else 2}' in (await node.get("/metrics"))[1]
+        )
+        status, said = await node.send("PUT", f"/api/targets/{written}/restore")
+        assert (status, said["state"], said["why"], said["since"]) == (200, "closed", "", None)
+        assert await who(node) == FIRST
+
+
+async def test_it_outlives_reloads_and_control(tmp_path: Path, providers: tuple[SimProvider, SimProvider]) -> None:
+    """Neither a reload nor a killed control brings it back or forgets the reason, also when it moves meanwhile."""
+    urls = [provider.url for provider in providers]
+    async with RunningNode(tmp_path, chat_config(*urls), "--workers", "1") as node:
+        await node.send("PUT", f"/api/targets/{FIRST}/drain", {"reason": "to be seen"})
+        before = await node.target(FIRST)
+        addresses = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
+        for new in (chat_config(*urls, urls[0]), chat_config(urls[1], urls[1])):
+            (tmp_path / "edge.yaml").write_bytes(msgspec.json.encode({**addresses, **new}))
+            assert (await node.send("POST", "/api/reload"))[1]["changed"] is True
+            now = await node.target(FIRST)
+            assert (now["state"], now["why"], now["since"]) == ("manual", before["why"], before["since"])
+            assert await who(node) == SECOND
+        node.tell(signal.SIGKILL, "control")
+        await node.ready_with(1)
+        now = await node.target(FIRST)
+        assert (now["state"], now["why"], now["since"]) == ("manual", before["why"], before["since"])
+
+
+async def test_an_ejected_target_is_not_tried(tmp_path: Path, providers: tuple[SimProvider, SimProvider]) -> None:
+    """Nor as the last resort: when it alone is left, callers get an honest 503."""
+    async with RunningNode(tmp_path, chat_config(*(each.url for each in providers)), "--workers", "1") as node:
+        await providers[0].switch(Fault("error"))
+        await node.send("PUT", f"/api/targets/{FIRST}/eject", {"reason": "wrong answers"})
+        assert await who(node) == SECOND
+        await node.send("PUT", f"/api/targets/{SECOND}/drain", {"reason": "also"})
+        assert await who(node) == "503"
+        assert (await node.target(FIRST))["attempts"] == {}
+
+
+async def test_mistakes_are_said(tmp_path: Path, providers: tuple[SimProvider, SimProvider]) -> None:
+    """An unknown id, a missing or endless reason and a body that is no JSON each change nothing and say what to do."""
+    async with RunningNode(tmp_path, chat_config(providers[0].url), "--workers", "1") as node:
+        status, said = await node.send("PUT", "/api/targets/p0/sim-smal/drain", {"reason": "x"})
+        assert (status, said["error"]) == (404, f"there is no target p0/sim-smal; did you mean {FIRST}?")
+        for body in ({}, {"reason": " "}, {"reason": "x" * 501}, {"reason": "a\nb"}):
+            status, said = await node.send("PUT", f"/api/targets/{FIRST}/drain", body)
+            assert (status, "say why in reason" in said["error"]) == (400, True)
+        for body in (None, {"why": "x"}, ["x"]):
+            status, said = await node.send("PUT", f"/api/targets/{FIRST}/drain", body)
+            assert (status, "the body is JSON" in said["error"]) == (400, True)
+        assert (await node.send("PUT", f"/api/targets/{FIRST}/explode", {"reason": "x"}))[0] == 404
+        assert (await node.target(FIRST))["state"] == "closed"
+
+
+async def test_the_command_does_it(tmp_path: Path, providers: tuple[SimProvider, SimProvider]) -> None:
+    """``edge target`` takes a target out and back, and ``edge status`` shows the reason."""
+    async with RunningNode(tmp_path, chat_config(*(each.url for each in providers)), "--workers", "1") as node:
+        where = ("--admin", node.admin)
+        done = await asyncio.to_thread(edge, "target", "drain", FIRST, "--reason", "moving house", *where)
+        assert (done.returncode, "moving house" in done.stdout) == (0, True), done
+        assert await who(node) == SECOND
+        shown = await asyncio.to_thread(edge, "status", "--json", *where)
+        assert "moving house" in shown.stdout
+        done = await asyncio.to_thread(edge, "target", "restore", FIRST, *where)
+        assert (done.returncode, done.stdout) == (0, f"{FIRST}: closed\n")
+        done = await asyncio.to_thread(edge, "target", "eject", "nobody", "--reason", "x", *where)
+        assert (done.returncode, "there is no target nobody" in done.stderr) == (1, True)

@@ -1,0 +1,234 @@
+"""Does a node whose configuration is gone serve by the last good one, and does it trust nothing else on that disk?"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import msgspec
+import pytest
+from nodes import CHAT, KEY, RunningNode, chat_config, until
+
+from edge.app.beginning import from_file, spell_age
+from edge.control.compose import compile_config, load_checked
+from edge.control.recorder import Recorder
+from edge.control.state import StateFile, StateUnusableError, default_folder
+from edge.errors import ConfigInvalidError
+from edge.sim.asked import Pace
+from edge.sim.provider import ProviderSpec, SimProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.timeout(60)
+
+FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+ADDRESSES = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
+GOOD = {**ADDRESSES, **chat_config("http://127.0.0.1:9")}
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[SimProvider]:
+    """One provider that answers at once."""
+    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as running:
+        yield running
+
+
+def write(folder: Path, config: dict[str, Any]) -> Path:
+    """Write the file in place."""
+    (folder / "edge.yaml").write_bytes(msgspec.json.encode(config))
+    return folder / "edge.yaml"
+
+
+def kept(folder: Path) -> StateFile:
+    """Keep a good configuration in ``folder/state``, and return where."""
+    path = write(folder, GOOD)
+    config = load_checked(path)
+    file = StateFile(folder / "state", str(path))
+    file.write(config, compile_config(config, now=1_700_000_000.0), 1_700_000_001.0)
+    return file
+
+
+async def ask(node: RunningNode) -> int:
+    """Ask once; return the status of a whole answer."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
+    ):
+        await answer.read()
+        return answer.status
+
+
+@pytest.mark.parametrize("how", ["missing", "broken"])
+async def test_it_starts_from_the_last_good_one(tmp_path: Path, provider: SimProvider, how: str) -> None:
+    """It serves by it, says loudly how old it is, goes on counting versions, and takes the file when it is mended."""
+    good = chat_config(provider.url)
+    async with RunningNode(tmp_path, good, "--workers", "1") as node:
+        (file,) = (tmp_path / "state").iterdir()
+        assert file.stat().st_mode & 0o777 == 0o600
+        write(tmp_path, {**ADDRESSES, **good, "limits": {"connections": 99}})
+        assert (await node.send("POST", "/api/reload"))[1]["version"] == 2
+        written = (await node.get("/api/node"))[1]["state_written"]
+        assert written > 0
+        node.tell(signal.SIGTERM)
+        assert await node.status() == 0
+    path = tmp_path / "edge.yaml"
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_text("models: {chat: [")
+    node = RunningNode(tmp_path, None, "--workers", "1", "-c", str(path))
+    async with node:
+        assert await ask(node) == 200
+        assert "STARTED FROM THE LAST GOOD CONFIGURATION" in node.out()
+        assert "STARTED FROM THE LAST GOOD CONFIGURATION" in node.log()
+        assert KEY not in node.out() + node.log()
+        assert (await node.get("/api/snapshot"))[1]["version"] == 2
+        assert (await node.get("/api/snapshot"))[1]["limits"]["connections"] == 99
+        state = (await node.get("/api/node"))[1]
+        assert 0 < state["started_from"] <= written + 60
+        assert "edge_started_from_state 1" in (await node.get("/metrics"))[1]
+        command = [sys.executable, "-m", "edge", "status", "--admin", node.admin]
+        shown = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+        assert "the last good configuration holds" in shown.stdout
+        write(tmp_path, {**ADDRESSES, **good, "limits": {"connections": 98}})
+        assert (await node.send("POST", "/api/reload"))[1] == {"version": 3, "changed": True, "workers": 1}
+        assert (await node.get("/api/node"))[1]["started_from"] is None
+
+
+async def test_a_full_disk_is_a_warning(tmp_path: Path, provider: SimProvider) -> None:
+    """What cannot be written is said and counted; the node serves, reloads and ends as ever."""
+    (tmp_path / "blocked").write_text("a file where the folder should be")
+    arguments = ("--workers", "1", "--state-dir", str(tmp_path / "blocked"))
+    async with RunningNode(tmp_path, chat_config(provider.url), *arguments) as node:
+        await until(lambda: "cannot be kept on disk" in node.log(), 5)
+        assert await ask(node) == 200
+        assert "edge_state_write_failures_total 1" in (await node.get("/metrics"))[1]
+        node.tell(signal.SIGTERM)
+        assert await node.status() == 0
+
+
+async def test_no_space_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ENOSPC at the fsync: counted, nothing half written is left, and what was there can still be read."""
+    file = kept(tmp_path)
+    stored = file.read()
+    assert stored is not None
+
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    recorder = Recorder(file)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        recorder.record(stored.config, stored.snapshot)
+        await recorder.stop()
+    assert (recorder.failures, recorder.written) == (1, 0.0)
+    assert list(file.path.parent.iterdir()) == [file.path]
+    assert file.read() == stored
+    recorder.record(stored.config, stored.snapshot)
+    await recorder.stop()
+    assert (recorder.failures, recorder.written > 0) == (1, True)
+
+
+def test_what_was_kept_is_what_is_found(tmp_path: Path) -> None:
+    """Configuration, secrets and Snapshot come back equal, and a node without any state finds none."""
+    file = kept(tmp_path)
+    stored = file.read()
+    assert stored is not None
+    assert stored.config == load_checked(tmp_path / "edge.yaml")
+    assert stored.snapshot == compile_config(stored.config, now=1_700_000_000.0)
+    assert stored.written == 1_700_000_001.0
+    assert repr(stored.config.providers["p0"].api_key) == "'***'"
+    assert StateFile(tmp_path / "state", "/another/edge.yaml").read() is None
+
+
+def damage(path: Path, how: str) -> None:
+    """Do to the state what disks and people do."""
+    data = path.read_bytes()
+    if how == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "flipped":
+        path.write_bytes(data[:-10] + bytes([data[-10] ^ 1]) + data[-9:])
+    elif how == "foreign":
+        path.write_text("something else entirely\n" * 10)
+    elif how == "open":
+        path.chmod(0o644)
+    elif how == "folder":
+        path.unlink()
+        path.mkdir()
+    elif how == "link":
+        path.rename(path.with_name("elsewhere"))
+        path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "flipped", "foreign", "open", "folder", "link"])
+def test_what_is_not_ours_is_refused(tmp_path: Path, how: str) -> None:
+    """Damaged, foreign or writable by others: one sentence with the file's name, beside what is wrong with the file."""
+    file = kept(tmp_path)
+    damage(file.path, how)
+    with pytest.raises(StateUnusableError, match=r"state|edge"):
+        file.read()
+    (tmp_path / "edge.yaml").unlink()
+    with pytest.raises(ConfigInvalidError) as refused:
+        from_file(tmp_path / "edge.yaml", str(tmp_path / "state"), {})
+    assert len(refused.value.problems) == 2
+    assert "cannot be read: No such file" in refused.value.problems[0]
+    assert str(file.path) in refused.value.problems[1]
+
+
+def test_another_ones_state_is_not_taken(tmp_path: Path) -> None:
+    """A state renamed to stand in for another file is refused with both names."""
+    file = kept(tmp_path)
+    other = StateFile(tmp_path / "state", "/etc/other.yaml")
+    file.path.rename(other.path)
+    with pytest.raises(StateUnusableError, match=r"is that of .*edge\.yaml, not of /etc/other\.yaml"):
+        other.read()
+
+
+def test_without_state_a_bad_file_is_only_a_bad_file(tmp_path: Path) -> None:
+    """A first start with a mistake ends with the mistake, and nothing is written."""
+    path = write(tmp_path, {"modles": {}})
+    with pytest.raises(ConfigInvalidError, match="did you mean models"):
+        from_file(path, str(tmp_path / "state"), {})
+    assert not (tmp_path / "state").exists()
+
+
+def test_where_it_is_kept(tmp_path: Path) -> None:
+    """What was asked for, what the file says, XDG_STATE_HOME; an empty text keeps none."""
+    path = write(tmp_path, GOOD)
+    environ = {"XDG_STATE_HOME": str(tmp_path / "xdg")}
+    assert from_file(path, None, environ).state_dir == str(tmp_path / "xdg" / "edge")
+    assert from_file(path, "", environ).state_dir == ""
+    assert from_file(path, str(tmp_path / "asked"), environ).state_dir == str(tmp_path / "asked")
+    write(tmp_path, {**GOOD, "node": {"state_dir": "beside"}})
+    assert from_file(path, None, environ).state_dir == str(tmp_path / "beside")
+    write(tmp_path, {**GOOD, "node": {"state_dir": ""}})
+    assert from_file(path, None, environ).state_dir == ""
+    assert default_folder({}) in (None, Path("/var/lib/edge"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "0 s"),
+        (59, "59 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "119 min"),
+        (7200, "2 h"),
+        (86400, "24 h"),
+        (200000, "2 days"),
+    ],
+)
+def test_ages_are_said_as_people_do(seconds: float, said: str) -> None:
+    """One number and one unit."""
+    assert spell_age(seconds) == said
