@@ -276,8 +276,6 @@ cdef class Http2Client(Http2Wire):
         if self.leaving or not self.alive:
             return
         self.leaving = True
-        if self.berth is not None:
-            self.home.retired(self.berth)
         if self.taken == 0:
             self._goodbye()
 
@@ -299,8 +297,6 @@ cdef class Http2Client(Http2Wire):
     cdef _fail_all(self, int outcome, str detail):
         cdef Http2Call call
         self.alive = False
-        if self.berth is not None:
-            self.home.retired(self.berth)
         for item in list(self.streams.values()):
             call = <Http2Call>item
             call.refused = not call.left
@@ -471,7 +467,7 @@ cdef class Http2Client(Http2Wire):
             self.leave()
         elif self.berth is not None and now_ns > self.berth.born_ns + self.berth.lifetime_ns:
             self.leave()
-        elif now_ns > self.heard_ns + SILENCE_NS:
+        if now_ns > self.heard_ns + SILENCE_NS:     # also one that takes no new streams: it may have some that run
             self._ask(now_ns)
         for item in list(self.streams.values()):
             call = <Http2Call>item

@@ -64,6 +64,7 @@ cdef class LaneCore(Acceptor):
     def swap(self, Router router):
         """Take a new Snapshot: exchanges in flight keep theirs, pools of unchanged targets stay open."""
         cdef dict pools = {}
+        cdef list leaving = []
         cdef ConnectionPool pool
         cdef Target target
         snapshot = router.snapshot
@@ -76,7 +77,7 @@ cdef class LaneCore(Acceptor):
                 pool.target = target
             else:
                 if kept is not None:
-                    (<ConnectionPool>kept).close()
+                    leaving.append(kept)
                 pool = ConnectionPool(
                     target, self.opener, self._dial, snapshot.outcomes[target.plan.outcomes],
                     snapshot.hints.get(target.plan.outcomes, ()),
@@ -85,7 +86,11 @@ cdef class LaneCore(Acceptor):
             target.pool = pool
             pools[target.id] = pool
         for gone in self.pools.values():
+            leaving.append(gone)
+        for gone in leaving:
             (<ConnectionPool>gone).close()
+            if (<ConnectionPool>gone).live or (<ConnectionPool>gone).opening:
+                pools[gone] = gone      # under no target's name: looked after until its last exchange is over
         for route in snapshot.routes:
             for member in route.members:
                 pool = <ConnectionPool>pools[snapshot.targets[member.target].id]

@@ -57,7 +57,6 @@ cdef class ConnectionPool:
     cdef void joined(self, SharedConnection connection)     # newly open
     cdef void allow(self, int64_t streams)                  # the peer says how many streams it takes
     cdef void vacant(self, SharedConnection connection)     # it has room again
-    cdef void retired(self, SharedConnection connection)    # it takes no new streams
     cdef void parted(self, SharedConnection connection)     # it is closed
     cdef void widen(self)                                   # open as many as the waiters need
     cdef void sweep(self, uint64_t now_ns)

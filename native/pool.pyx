@@ -107,6 +107,7 @@ cdef class ConnectionPool:
                 return
             who = <ClientEvents>self.waiters.popleft()
             who.on_failed(FAIL_CONNECT, reason)
+        self.widen()        # the others waited for a place, and this one has left one
 
     cdef int acquire(self, ClientEvents who):
         cdef PooledConnection connection
@@ -158,7 +159,7 @@ cdef class ConnectionPool:
         self.idle.append(connection)
 
     cdef void release(self, PooledConnection connection):
-        if self.closed or monotonic_ns() - connection.born_ns > connection.lifetime_ns:
+        if (self.closed and not self.waiters) or monotonic_ns() - connection.born_ns > connection.lifetime_ns:
             connection.close()
             return
         self.place(connection)
@@ -170,10 +171,7 @@ cdef class ConnectionPool:
         add64(&self.meter.count[<int>W_UPSTREAMS], <uint64_t>-1)
         if connection in self.idle:
             self.idle.remove(connection)
-        # somebody may be waiting for the place this one held
-        if self.waiters and len(self.waiters) > self.opening and not self.closed:
-            self.opening += 1
-            self.opener.open(self)
+        self.widen()        # somebody may be waiting for the place this one held
 
     cdef int acquire_shared(self, ClientEvents who):
         cdef SharedConnection connection
@@ -209,8 +207,7 @@ cdef class ConnectionPool:
 
     cdef void allow(self, int64_t streams):
         self.breadth = max(1, <int>min(streams, <int64_t>STREAMS))
-        if not self.closed:
-            self.widen()
+        self.widen()
 
     cdef void vacant(self, SharedConnection connection):
         cdef ClientEvents who
@@ -220,16 +217,12 @@ cdef class ConnectionPool:
             stream = connection.take(who)
             who.on_connection(stream)
 
-    cdef void retired(self, SharedConnection connection):
-        if connection in self.shared:
-            self.shared.remove(connection)
-
     cdef void parted(self, SharedConnection connection):
         self.live -= 1
         add64(&self.meter.count[<int>W_UPSTREAMS], <uint64_t>-1)
-        self.retired(connection)
-        if not self.closed:
-            self.widen()
+        if connection in self.shared:
+            self.shared.remove(connection)
+        self.widen()
 
     cdef void sweep(self, uint64_t now_ns):
         """Close what has been idle too long (the oldest stand first), and answers nobody wants that do not end."""
@@ -254,7 +247,7 @@ cdef class ConnectionPool:
             connection.close()
 
     cdef void close(self):
-        """No new connections; idle ones go now, busy ones when their exchange is over."""
+        """Idle connections go now, busy ones when their exchange is over; those who still wait are served."""
         self.closed = True
         while self.idle:
             (<PooledConnection>self.idle.pop()).close()

@@ -42,7 +42,8 @@ T = TypeVar("T")
 class OneLane:
     """A running lane: ``port`` is where it listens, ``board`` and ``snapshot`` are what it decides by."""
 
-    def __init__(self, snapshot: Snapshot, board: Board, lane: Lane, port: int) -> None:
+    def __init__(self, snapshot: Snapshot, board: Board, lane: Lane, port: int, thread: LaneThread) -> None:
+        self.thread = thread
         self.snapshot = snapshot
         self.board = board
         self.lane = lane
@@ -62,6 +63,15 @@ class OneLane:
     def outcomes(self, name: str) -> tuple[int, ...]:
         """How often each native.board.Outcome befell a target."""
         return tuple(self.target(name)["counts"][:16])
+
+    async def swap(self, text: str) -> None:
+        """Give the running lane another configuration, with the same listeners and no more targets than before."""
+        self.snapshot = compile_config(checked(read_text(text, "test", Path.cwd(), {})), now=clock.wall())
+
+        async def take() -> None:
+            self.lane.swap(Router(self.snapshot, self.board, 1))
+
+        await self.thread.run(take())
 
     async def raw(self, data: bytes, *, limit_s: float = 5.0) -> Peer:
         """Send bytes on a new connection and read until edge closes it."""
@@ -133,7 +143,7 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
 
     servers = await thread.run(begin())
     try:
-        yield OneLane(snapshot, board, lane, servers[0].sockets[0].getsockname()[1])
+        yield OneLane(snapshot, board, lane, servers[0].sockets[0].getsockname()[1], thread)
     finally:
         await thread.run(end(servers))
         thread.stop()

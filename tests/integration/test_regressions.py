@@ -206,11 +206,11 @@ async def test_early_answer_to_a_slow_reader() -> None:
 async def test_waiters_behind_a_failed_connect() -> None:
     """Those who wait for a place behind a connection that cannot be opened are told at once, not at their deadline."""
     text = models("http://127.0.0.1:1", extra="").replace("connect: 500ms", "connect: 3s")
-    text = text.replace("base_url: 'http://127.0.0.1:1/v1'", "base_url: 'http://127.0.0.1:1/v1', max_connections: 1")
+    text = text.replace("base_url: 'http://127.0.0.1:1/v1'", "base_url: 'http://127.0.0.1:1/v1', max_connections: 4")
     text = text.replace("    timeouts:", "    retry: {attempts: 1}\n    timeouts:")
     async with one_lane(text) as lane:
         began = now_s()
-        await asyncio.gather(*[lane.ask(post(), b"}}") for _ in range(2)])
+        await asyncio.gather(*[lane.ask(post(), b"}}") for _ in range(12)])
         assert now_s() - began < 1.5
 
 
@@ -245,3 +245,28 @@ async def test_whole_answer_without_end_after_comfort() -> None:
         assert b"no_usable_target" in peer.received
         assert b"a stream had begun" in peer.received
         assert len(upstream.peers) <= 3
+
+
+async def test_who_waits_while_the_plan_changes() -> None:
+    """A request that waits for a place at a target is still served by it when a new plan replaces its connections."""
+    script = (ReadMessage(), Pause(0.15), Send(whole()), Again())
+    async with ScriptedServer(script) as upstream:
+        few = services(upstream.address, extra=", max_connections: 1")
+        async with one_lane(few) as lane:
+            first = asyncio.create_task(lane.ask(request(b"POST"), b"hello"))
+            await clock.sleep(0.05)
+            second = asyncio.create_task(lane.ask(request(b"POST"), b"hello"))
+            await clock.sleep(0.05)
+            await lane.swap(services(upstream.address, extra=", max_connections: 2"))
+            assert b"x-edge-attempts: 1" in await first
+            assert b"x-edge-attempts: 1" in await second
+
+
+async def test_unwanted_rest_while_the_plan_changes() -> None:
+    """The connection of an answer that nobody wants any more goes in time, also when its target's plan has changed."""
+    unwanted = b"HTTP/1.1 503 No\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+    script = (ReadMessage(), Send(unwanted), ReadToEnd())
+    async with ScriptedServer(script, limit_s=8.0) as upstream, one_lane(models(upstream.url)) as lane:
+        await lane.ask(post(), b"}}")
+        await lane.swap(models(upstream.url.replace("127.0.0.1", "localhost")))
+        assert await upstream.peers[0].wait_end(6.0) in ("peer_closed", "peer_reset")
