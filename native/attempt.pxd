@@ -63,6 +63,7 @@ cdef class Attempt(ClientEvents):
     cdef int index, admit, phase, mode
     cdef uint32_t generation
     cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
+    cdef uint64_t looked_ns     # when an overdue attempt last looked at its target's circuit
     cdef int64_t pushback       # ms that a gRPC server asked to wait; -1 never retry, -2 nothing said
     cdef bint sent, body_done, counted, slow, settled, paused, refused
     cdef Head head
@@ -83,5 +84,6 @@ cdef class Attempt(ClientEvents):
     cdef note_slow(self, uint64_t now)
     cdef leave(self)
     cdef uint64_t patience(self, uint64_t deadline_ns) noexcept
+    cdef uint64_t slow_limit(self) noexcept
     cdef uint64_t next_deadline(self) noexcept
     cdef bint overdue(self, uint64_t now)

@@ -2,9 +2,11 @@ from native.balancer cimport BASELINE_TAU_MS, ewma_read
 from native.board cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_INBAND, FAIL_MALFORMED,
     FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, T_ATTEMPTS,
-    TargetRec, add32, add64, hist_bucket,
+    TargetRec, add32, add64, hist_bucket, load64,
 )
-from native.breaker cimport ADMIT_TRIAL, ADMIT_YES, Policy, breaker_report, breaker_return, breaker_slow
+from native.breaker cimport (
+    ADMIT_TRIAL, ADMIT_YES, OPEN, Policy, breaker_report, breaker_return, breaker_slow, circuit_state,
+)
 from native.clock cimport monotonic_ns
 from native.grpc cimport (
     GRPC_DATA_LOSS, GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, pushback_ms,
@@ -36,6 +38,10 @@ cdef Py_ssize_t FAULT_LIMIT = 65536
 # A half-open trial must not cost the one client that makes it a whole deadline: it may take three times what the target
 # used to take, and no less than this.
 cdef uint64_t TRIAL_FLOOR_NS = 2_000_000_000
+# Nothing under this is slow unless the operator says so: prompts differ, and their first tokens with them.
+cdef uint64_t SLOW_FLOOR_NS = 2_000_000_000
+# How often an overdue attempt looks whether others have found its target ill.
+cdef uint64_t LOOK_AGAIN_NS = 250_000_000
 
 
 cdef class ExchangeCore(ServerEvents):
@@ -461,7 +467,7 @@ cdef class Attempt(ClientEvents):
             us = (now - self.began_ns) // 1000
             add64(&rec.total_hist[hist_bucket(us)], 1)
             add64(&rec.total_sum_us, us)
-            if policy.slow_after_ns and self.content_ns - from_ns > policy.slow_after_ns:
+            if policy.slow_after_ns and self.content_ns - from_ns > self.slow_limit():
                 self.note_slow(now)
             breaker_report(
                 rec, policy, now, self.generation, False, trial, exchange.key, 0, exchange.lane.random()
@@ -521,6 +527,23 @@ cdef class Attempt(ClientEvents):
             limit = TRIAL_FLOOR_NS
         return limit if limit < deadline_ns or deadline_ns == 0 else deadline_ns
 
+    cdef uint64_t slow_limit(self) noexcept:
+        """From when on this attempt counts as slow."""
+        cdef const Policy* policy = &self.exchange.route.pool.policy
+        cdef double usual
+        cdef uint64_t limit
+        if not policy.slow_adaptive:
+            return policy.slow_after_ns
+        usual = ewma_read(
+            &self.target.rec.baseline[self.exchange.cell], self.began_ns, <uint64_t>BASELINE_TAU_MS * 1000000
+        )
+        if usual <= 0:
+            return policy.slow_after_ns
+        limit = <uint64_t>(4e6 * usual)
+        if limit < SLOW_FLOOR_NS:
+            limit = SLOW_FLOOR_NS
+        return limit if limit < policy.slow_after_ns else policy.slow_after_ns
+
     cdef uint64_t next_deadline(self) noexcept:
         """When something may be overdue; a deadline of 0 is off."""
         cdef Route route = self.exchange.route
@@ -542,8 +565,11 @@ cdef class Attempt(ClientEvents):
             from_ns = self.last_ns
             limit = self.exchange.lane.idle_ns if self.mode == PIPE else route.between_tokens_ns
         when = from_ns + limit if limit else NEVER
-        if not self.slow and not self.content_ns and self.body_done and route.pool.policy.slow_after_ns:
-            slow = self.asked_ns + route.pool.policy.slow_after_ns
+        if not self.content_ns and self.body_done and route.pool.policy.slow_after_ns:
+            slow = self.asked_ns + self.slow_limit()
+            if self.slow:
+                # overdue already: look again soon whether the circuit has opened meanwhile
+                slow = self.looked_ns + LOOK_AGAIN_NS
             if slow < when:
                 when = slow
         return when
@@ -578,7 +604,17 @@ cdef class Attempt(ClientEvents):
                     return True
                 exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)
                 return True
-        limit = route.pool.policy.slow_after_ns
-        if limit and not self.slow and not self.content_ns and self.body_done and now >= self.asked_ns + limit:
+        if route.pool.policy.slow_after_ns and not self.content_ns and self.body_done and (
+            now >= self.asked_ns + self.slow_limit()
+        ):
+            self.looked_ns = now
             self.note_slow(now)
+            # It is overdue, and so are enough others that the circuit has opened: waiting out the deadline would help
+            # nobody while another target can answer.
+            if (
+                self.phase < RELAYING and circuit_state(load64(&self.target.rec.circuit)) == <int>OPEN
+                and exchange.repeatable(self, FAIL_FIRST_BYTE, now) and exchange.another(now)
+            ):
+                exchange.failed(self, FAIL_FIRST_BYTE, "overdue, and its circuit has opened", 0)
+                return True
         return False

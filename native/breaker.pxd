@@ -26,7 +26,8 @@ cdef struct Policy:         # one per route, compiled from its config
     uint32_t min_requests   # volume below which neither ratio trips
     double failure_ratio    # 0..1; 0 = off
     double slow_ratio       # 0..1; 0 = off
-    uint64_t slow_after_ns  # a first token or byte later than this is slow
+    uint64_t slow_after_ns  # a first token or byte later than this is slow; 0 = off
+    bint slow_adaptive      # nobody wrote it: four times what the target usually needs is slow too, if over 2 s
     int window_s            # 1..10
     uint64_t open_ns        # first open period
     uint64_t open_max_ns    # cap of the back-off

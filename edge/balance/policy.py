@@ -16,7 +16,9 @@ def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service
 
     ``slow_after`` left out is half of the deadline for the first token, or of the first byte for services: answers that
     eat half of what callers are ready to wait announce the ones that eat it all, and a call that reaches the deadline
-    is a failure anyway, so a threshold near it would never see a brown-out. Where the deadline is off, so is it.
+    is a failure anyway, so a threshold near it would never see a brown-out. It is then also adaptive: four times what
+    the target usually needs is slow too, where that is over two seconds, so that a black hole behind a deadline of half
+    a minute is noticed in seconds. Where the deadline is off, so is it.
     """
     deadline = timeouts.first_token if kind == "model" else timeouts.first_byte
     return snapshot.Breaker(
@@ -26,6 +28,7 @@ def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service
         min_requests=config.min_requests,
         slow=config.slow,
         slow_after_ns=config.slow_after or deadline // 2,
+        slow_adaptive=not config.slow_after,
         open_ns=config.open,
         open_max_ns=config.open_max,
         ramp_ns=config.ramp,

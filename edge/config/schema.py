@@ -193,8 +193,8 @@ class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
     slow_after: Annotated[
         Duration | None,
         about(
-            "An answer whose first token (for services: first byte) comes later than this is slow; half of that "
-            "deadline when left out.",
+            "An answer whose first token (services: first byte) comes later than this is slow. Left out: four times "
+            "what the target usually needs, between 2s and half of that deadline.",
             low=NS_PER_MS,
         ),
     ] = None

@@ -39,6 +39,7 @@ class Breaker(Struct, frozen=True):
     min_requests: int
     slow: float
     slow_after_ns: int
+    slow_adaptive: bool  # slow_after_ns is only the most; what the target usually needs decides
     open_ns: int
     open_max_ns: int
     ramp_ns: int

@@ -145,6 +145,7 @@ POLICY = Breaker(
     min_requests=4,
     slow=0.5,
     slow_after_ns=S,
+    slow_adaptive=False,
     open_ns=S,
     open_max_ns=20 * S,
     ramp_ns=10 * S,

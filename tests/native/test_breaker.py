@@ -55,6 +55,7 @@ POLICIES = st.builds(
     min_requests=st.integers(0, 12),
     slow=st.sampled_from([0.0, 0.5, 1.0]),
     slow_after_ns=st.just(S),
+    slow_adaptive=st.just(False),
     open_ns=st.integers(1, 3 * S),
     open_max_ns=st.integers(1, 60 * S),
     ramp_ns=st.integers(0, 20 * S),
@@ -222,7 +223,7 @@ def test_a_trial_that_disappoints_doubles_the_wait(board: Board, usual: Breaker,
 def test_jitter_is_a_quarter_and_never_over_the_cap(rnd: int, opens: int) -> None:
     """Every wait lies within a quarter of its nominal length and at or under open_max."""
     board = Board.create(1, 0, 1)
-    breaker = Breaker(5, 0.5, 10, 10, 0.5, S, S, 60 * S, 10 * S)
+    breaker = Breaker(5, 0.5, 10, 10, 0.5, S, False, S, 60 * S, 10 * S)
     pool = make_pool(board, breaker)
     trip(pool)
     now = START
@@ -418,7 +419,7 @@ def test_two_processes_never_hold_the_permit_together(
 import time
 from types import SimpleNamespace
 from native.balancer import Pool, Target
-policy = SimpleNamespace(consecutive=1, ratio=0.0, window_s=10, min_requests=1, slow=0.0, slow_after_ns=1,
+policy = SimpleNamespace(consecutive=1, ratio=0.0, window_s=10, min_requests=1, slow=0.0, slow_after_ns=1, slow_adaptive=False,
                          open_ns=1, open_max_ns=1, ramp_ns=0)
 target, inside = Target(board, 0, "ill"), Target(board, 1, "inside")
 pool = Pool([target], [1], [1.0], policy, workers=4, permit_ns=60_000_000_000)

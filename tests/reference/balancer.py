@@ -30,12 +30,17 @@ class PeakEwma:
 
     def read(self, now_ns: int) -> float:
         """Return milliseconds, decayed to now; 0 = no data."""
-        return self.ms * math.exp(-float(now_ns // MS - self.stamp_ms) * MS / float(TAU_MS * MS)) if self.ms else 0.0
+        return self.ms * self.left(now_ns) if self.ms else 0.0
+
+    def left(self, now_ns: int) -> float:
+        """Return what is left of the value; after two time constants it is forgotten."""
+        age = float(now_ns // MS - self.stamp_ms) * MS / float(TAU_MS * MS)
+        return math.exp(-age) if age <= 2.0 else 0.0
 
     def observe(self, now_ns: int, latency_ns: int, *, failed: bool = False) -> None:
         """Take in one latency; a failure counts five seconds at least."""
         sample = max((max(latency_ns, PENALTY_NS) if failed else latency_ns) / MS, 1e-3)
-        weight = math.exp(-float(now_ns // MS - self.stamp_ms) * MS / float(TAU_MS * MS))
+        weight = self.left(now_ns)
         value = self.ms * weight
         self.ms = float32(sample if sample >= value else value + sample * (1.0 - weight))
         self.stamp_ms = now_ns // MS

@@ -184,6 +184,7 @@ def test_a_breaker_is_the_kernels_words() -> None:
         min_requests=10,
         slow=0.5,
         slow_after_ns=4 * S,
+        slow_adaptive=True,
         open_ns=S,
         open_max_ns=60 * S,
         ramp_ns=10 * S,
@@ -196,6 +197,7 @@ def test_slow_after_is_taken_when_it_is_written() -> None:
     """A threshold of the operator's own is not touched."""
     snapshot = snapshot_of(WHOLE + "defaults: {breaker: {slow_after: 700ms}}")
     assert {route.breaker.slow_after_ns for route in snapshot.routes} == {700_000_000}
+    assert {route.breaker.slow_adaptive for route in snapshot.routes} == {False}
 
 
 def test_the_same_configuration_plans_the_same_snapshot() -> None:

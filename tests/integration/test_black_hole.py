@@ -1,0 +1,57 @@
+"""A primary that goes silent is left in seconds, long before its deadlines, also by those who already wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from onelane import one_lane, post, whole
+
+from edge import clock
+from edge.native import Outcome
+from edge.sim.wire import Again, ReadMessage, ReadToEnd, ScriptedServer, Send
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+# Answers one request; then it reads and says nothing, on that connection and on every other.
+FADING = ((ReadMessage(), Send(whole()), ReadToEnd()), (ReadToEnd(),))
+
+
+def text(primary: str, backup: str) -> str:
+    """Two tiers with the default deadlines of half a minute, and the default breaker."""
+    return f"""
+providers:
+  p0: {{dialect: openai, base_url: '{primary}/v1'}}
+  p1: {{dialect: openai, base_url: '{backup}/v1'}}
+models: {{chat: {{targets: [p0/m, {{target: p1/m, tier: 2}}]}}}}
+"""
+
+
+async def test_left_in_seconds() -> None:
+    """Twelve callers wait for a primary that fell silent: within four seconds all have the backup's answer."""
+    async with ScriptedServer(*FADING) as primary, ScriptedServer(GOOD) as backup:
+        async with one_lane(text(primary.url, backup.url)) as lane:
+            assert b"x-edge-target: p0/m\r\n" in await lane.ask(post(), b"hello")
+            began_s = clock.now_ns() / 1e9
+            answers = await asyncio.gather(*(lane.ask(post(), b"hello", limit_s=20.0) for _ in range(12)))
+            took_s = clock.now_ns() / 1e9 - began_s
+            assert all(b"x-edge-target: p1/m\r\n" in answer for answer in answers)
+            assert 2.0 <= took_s < 4.5
+            assert lane.target("p0/m")["state"] == "open"
+            assert lane.outcomes("p0/m")[Outcome.FAIL_FIRST_BYTE] == 12
+            # whoever comes now does not wait at all
+            began_s = clock.now_ns() / 1e9
+            assert b"x-edge-attempts: 1\r\n" in await lane.ask(post(), b"hello")
+            assert clock.now_ns() / 1e9 - began_s < 1.0
+
+
+async def test_alone_it_is_waited_for() -> None:
+    """Where no other target can answer, an overdue attempt keeps its whole deadline: late is better than never."""
+    async with ScriptedServer(*FADING) as primary:
+        only = text(primary.url, primary.url).replace(", {target: p1/m, tier: 2}", "")
+        async with one_lane(only) as lane:
+            assert b"200 OK" in await lane.ask(post(), b"hello")
+            waiting = [asyncio.create_task(lane.ask(post(), b"hello", limit_s=8.0)) for _ in range(12)]
+            await clock.sleep(4.0)
+            assert lane.outcomes("p0/m")[Outcome.FAIL_FIRST_BYTE] == 0
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
