@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import argparse
 
     from edge.sim.demo import Summary, View
-    from edge.sim.load import Load
+    from edge.sim.load import Steady
 
 RECENT = 40  # requests that the live median looks at
 
@@ -23,7 +23,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Play it; 1 when a request through edge failed."""
+    """Play it; 1 when a request or a call through edge failed, or there was none."""
     import msgspec  # noqa: PLC0415
 
     from edge.sim import demo  # noqa: PLC0415
@@ -34,7 +34,8 @@ def run(asked: argparse.Namespace) -> int:
         print(msgspec.json.encode(summary).decode())
     else:
         summary = _watch(plan)
-    return 1 if summary.failed or not summary.requests else 0
+    lost = summary.failed + summary.greeter_failed
+    return 1 if lost or not summary.requests or not summary.greeter_calls else 0
 
 
 def _watch(plan: tuple[Any, ...]) -> Summary:
@@ -45,7 +46,10 @@ def _watch(plan: tuple[Any, ...]) -> Summary:
     from edge.sim import demo  # noqa: PLC0415
 
     console = Console()
-    console.print("Starting three simulated providers, edge, and two clients with the official OpenAI SDK …")
+    console.print(
+        "Starting three simulated providers, a gRPC service of two targets, edge, two clients with the official OpenAI "
+        "SDK and one with gRPC …"
+    )
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             summary = asyncio.run(demo.run(plan, lambda view: live.update(_picture(view), refresh=True)))
@@ -68,7 +72,7 @@ def _picture(view: View) -> Any:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from edge.sim.demo import MODEL, PRIMARY  # noqa: PLC0415
+    from edge.sim.demo import GREETER, MODEL, PRIMARY  # noqa: PLC0415
 
     targets = Table(expand=False)
     for name, width in (
@@ -81,24 +85,29 @@ def _picture(view: View) -> Any:
     ):
         right = name in {"in flight", "answers", "now"}
         targets.add_column(name, justify="right" if right else "left", min_width=width)
-    answers = [shot.target for shot in view.edge.shots if shot.ok]
-    recent = answers[-RECENT:]
-    for target in (each for each in view.targets if MODEL in each.get("routes", ())):
-        name = str(target["id"])
-        share = recent.count(name) / len(recent) if recent else 0.0
-        state = str(target.get("state", "?"))
-        targets.add_row(
-            name,
-            Text(state, style="green" if state == "closed" else "yellow" if state == "ramping" else "red"),
-            str(target.get("inflight", "")),
-            str(answers.count(name)),
-            f"{share:.0%}",
-            str(target.get("why", "")),
-        )
+    for route, load in ((MODEL, view.edge), (GREETER, view.greeter)):
+        answers = [shot.target for shot in load.shots if shot.ok]
+        recent = answers[-RECENT:]
+        for target in (each for each in view.targets if route in each.get("routes", ())):
+            name = str(target["id"])
+            share = recent.count(name) / len(recent) if recent else 0.0
+            state = str(target.get("state", "?"))
+            targets.add_row(
+                name,
+                Text(state, style="green" if state == "closed" else "yellow" if state == "ramping" else "red"),
+                str(target.get("inflight", "")),
+                str(answers.count(name)),
+                f"{share:.0%}",
+                str(target.get("why", "")),
+            )
     loads = Table(expand=False)
     for name in ("the application", "requests", "failed", "median now"):
         loads.add_column(name, justify="left" if name == "the application" else "right")
-    for name, load in (("through edge", view.edge), (f"straight to {PRIMARY}", view.direct)):
+    for name, load in (
+        ("through edge", view.edge),
+        (f"straight to {PRIMARY}", view.direct),
+        ("gRPC through edge", view.greeter),
+    ):
         loads.add_row(name, str(len(load.shots)), _failures(load.failed), f"{_median_ms(load):.0f} ms")
     head = Text(f"{view.at_s:4.0f} of {view.total_s:.0f} s   {view.phase.says}")
     head.stylize("bold yellow" if view.phase.faults else "bold green")
@@ -124,9 +133,11 @@ def _comparison(summary: Summary) -> Any:
         Text(f"First answer by another after the primary turned slow: {_time(summary.failover_ms)}"),
         Text(f"First answer by the primary after its recovery: {_time(summary.recovered_ms)}"),
     ]
-    lines += [
-        Text(f"Failed through edge, {count}x: {reason}", style="red") for reason, count in summary.reasons.items()
-    ]
+    greeted = ", ".join(f"{name} {count}" for name, count in sorted(summary.greeter_answered_by.items()))
+    lines.append(Text.assemble(f"gRPC calls: {summary.greeter_calls}, failed ", _failures(summary.greeter_failed)))
+    lines.append(Text(f"Answered by: {greeted}"))
+    reasons = [*summary.reasons.items(), *summary.greeter_reasons.items()]
+    lines += [Text(f"Failed through edge, {count}x: {reason}", style="red") for reason, count in reasons]
     return Group(table, *lines)
 
 
@@ -136,7 +147,7 @@ def _failures(count: int) -> Any:
     return Text(str(count), style="bold red" if count else "green")
 
 
-def _median_ms(load: Load) -> float:
+def _median_ms(load: Steady) -> float:
     from edge.sim.scores import quantile  # noqa: PLC0415
 
     return quantile((shot.latency_s for shot in load.shots[-RECENT:]), 0.5) * 1000

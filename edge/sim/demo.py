@@ -1,7 +1,8 @@
 """What does an application notice when its provider slows down, black-holes and comes back?
 
 Three simulated providers, one edge before them, and two equal loads with the official SDK: one through the edge, one
-straight to the primary. What the second suffers is what the first was spared.
+straight to the primary. What the second suffers is what the first was spared. Beside them an internal gRPC service with
+two targets, of which one dies.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from msgspec import Struct
 from edge import clock
 from edge.sim.asked import Pace
 from edge.sim.faults import Fault
+from edge.sim.greeters import SERVICE, GreeterLoad, GreeterProcess
 from edge.sim.load import Load
 from edge.sim.node import EdgeProcess
 from edge.sim.scores import quantile
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PRIMARY = "primary"
 BACKUPS = ("backup-a", "backup-b")
 MODEL = "chat"
+GREETER = "greeter"
 UPSTREAM_MODEL = "sim-small"
 PACE = Pace(ttft_s=0.04, tps=200, tokens=8)
 RATE = 20.0
@@ -43,6 +46,7 @@ class Phase(Struct, frozen=True):
     says: str
     seconds: float
     faults: tuple[Fault, ...] = ()
+    greeter_dies: bool = False  # one of the two targets of the gRPC service is killed as it begins
 
 
 class Summary(Struct, frozen=True):
@@ -65,6 +69,10 @@ class Summary(Struct, frozen=True):
     answered_by: dict[str, int]
     reasons: dict[str, int]
     direct_reasons: dict[str, int]
+    greeter_calls: int
+    greeter_failed: int
+    greeter_answered_by: dict[str, int]
+    greeter_reasons: dict[str, int]
 
 
 class View(Struct, frozen=True):
@@ -76,6 +84,7 @@ class View(Struct, frozen=True):
     targets: list[dict[str, Any]]
     edge: Load
     direct: Load
+    greeter: GreeterLoad
 
 
 def phases(*, fast: bool) -> tuple[Phase, ...]:
@@ -84,13 +93,24 @@ def phases(*, fast: bool) -> tuple[Phase, ...]:
     return (
         Phase("healthy", "the primary is healthy", healthy),
         Phase("slow", "the primary turns slow: 1.5 s to the first token", slow, (Fault(kind="latency", delay_s=1.5),)),
-        Phase("black hole", "the primary accepts and never answers", hole, (Fault(kind="blackhole"),)),
+        Phase(
+            "black hole",
+            "the primary accepts and never answers; one of two Greeters is killed",
+            hole,
+            (Fault(kind="blackhole"),),
+            greeter_dies=True,
+        ),
         Phase("recovered", "the primary is healthy again", back),
     )
 
 
-def config(base_urls: dict[str, str]) -> dict[str, Any]:
-    """Write the demo's edge.yaml: the primary in tier 1, the backups in tier 2, deadlines short enough to watch."""
+def config(base_urls: dict[str, str], greeters: tuple[str, ...]) -> dict[str, Any]:
+    """Write the demo's edge.yaml: the primary in tier 1, the backups in tier 2, deadlines short enough to watch.
+
+    Args:
+        base_urls: of the providers, by name.
+        greeters: addresses of the gRPC service's targets.
+    """
     targets: list[dict[str, Any]] = [{"target": f"{PRIMARY}/{UPSTREAM_MODEL}", "tier": 1}]
     targets += [{"target": f"{name}/{UPSTREAM_MODEL}", "tier": 2} for name in BACKUPS]
     return {
@@ -109,6 +129,7 @@ def config(base_urls: dict[str, str]) -> dict[str, Any]:
                 "breaker": {"open": "500ms", "open_max": "2s", "ramp": "1s"},
             }
         },
+        "services": {GREETER: {"match": {"grpc": SERVICE}, "targets": list(greeters)}},
     }
 
 
@@ -118,33 +139,41 @@ async def run(plan: tuple[Phase, ...], show: Callable[[View], None]) -> Summary:
     Raises:
         EdgeStartError: edge did not come up.
         SimUnreachableError: a simulated provider did not.
+        GreeterStartError: a simulated gRPC service did not.
         SdkMissingError: the official SDK is not installed.
     """
     async with (
         ProviderProcess(PRIMARY, *BACKUPS, pace=PACE) as world,
-        EdgeProcess(config(world.base_urls)) as edge,
+        GreeterProcess("greeter-a") as mortal,
+        GreeterProcess("greeter-b") as other,
+        EdgeProcess(config(world.base_urls, (mortal.address, other.address))) as edge,
         Load(edge.base_url, MODEL, rate=RATE, timeout_s=PATIENCE_S) as through,
         Load(world.base_urls[PRIMARY], UPSTREAM_MODEL, rate=RATE, timeout_s=PATIENCE_S) as direct,
+        GreeterLoad(edge.url.removeprefix("http://"), rate=RATE, timeout_s=PATIENCE_S) as greeter,
     ):
         total_s = sum(phase.seconds for phase in plan)
-        loads = asyncio.gather(through.run(total_s), direct.run(total_s))
+        loads = asyncio.gather(through.run(total_s), direct.run(total_s), greeter.run(total_s))
         began_ns = clock.now_ns()
         turns_s: list[float] = []
         due_s = 0.0
         for phase in plan:
             await world.switch(PRIMARY, *phase.faults)
+            if phase.greeter_dies:
+                await mortal.kill()
             turns_s.append(_since_s(began_ns))
             due_s += phase.seconds
             while (at_s := _since_s(began_ns)) < due_s:
-                show(View(phase, at_s, total_s, await edge.targets(), through, direct))
+                show(View(phase, at_s, total_s, await edge.targets(), through, direct, greeter))
                 await clock.sleep(min(REFRESH_S, max(due_s - _since_s(began_ns), 0.0)))
         await loads
-        show(View(plan[-1], total_s, total_s, await edge.targets(), through, direct))
-    return summarise(plan, turns_s, through.shots, direct.shots)
+        show(View(plan[-1], total_s, total_s, await edge.targets(), through, direct, greeter))
+    return summarise(plan, turns_s, through.shots, direct.shots, greeter.shots)
 
 
-def summarise(plan: tuple[Phase, ...], turns_s: list[float], through: list[Shot], direct: list[Shot]) -> Summary:
-    """Reduce both loads to figures; ``turns_s`` is when each phase began, on the clock of the shots."""
+def summarise(
+    plan: tuple[Phase, ...], turns_s: list[float], through: list[Shot], direct: list[Shot], greeter: list[Shot]
+) -> Summary:
+    """Reduce the loads to figures; ``turns_s`` is when each phase began, on the clock of the shots."""
     onset_s = next((turn for phase, turn in zip(plan, turns_s, strict=True) if phase.faults), 0.0)
     recovery_s = turns_s[-1]
     return Summary(
@@ -161,6 +190,10 @@ def summarise(plan: tuple[Phase, ...], turns_s: list[float], through: list[Shot]
         answered_by=dict(Counter(shot.provider for shot in through if shot.ok)),
         reasons=dict(Counter(shot.reason for shot in through if not shot.ok)),
         direct_reasons=dict(Counter(shot.reason for shot in direct if not shot.ok)),
+        greeter_calls=len(greeter),
+        greeter_failed=_failed(greeter),
+        greeter_answered_by=dict(Counter(shot.target for shot in greeter if shot.ok)),
+        greeter_reasons=dict(Counter(shot.reason for shot in greeter if not shot.ok)),
     )
 
 

@@ -1,8 +1,8 @@
-"""How does a service look to an application that uses the official SDK, at a steady rate?
+"""How does a service look to an application that asks at a steady rate, as with the official SDK?
 
 Requests start on a timetable (an open loop: a slow answer does not slow the load down, so an outage cannot hide),
-bounded in number, in time and in how many are under way. Every request is one ``Shot``; the SDK's own retries are off,
-because they would hide failures.
+bounded in number, in time and in how many are under way. Every request is one ``Shot``; the client's own retries are
+off, because they would hide failures.
 """
 
 from __future__ import annotations
@@ -47,7 +47,82 @@ class Shot(Struct, frozen=True):
         return self.target.partition("/")[0]
 
 
-class Load:
+class Steady:
+    """A steady load of whatever :meth:`ask` asks.
+
+    Args:
+        rate: requests started a second.
+        concurrency: at most so many under way; beyond it a start waits for an end.
+        timeout_s: the application's patience.
+    """
+
+    def __init__(self, *, rate: float, concurrency: int, timeout_s: float) -> None:
+        self._rate = rate
+        self._free = asyncio.Semaphore(concurrency)
+        self._timeout_s = timeout_s
+        self._began_s = 0.0
+        self.started = 0
+        self.shots: list[Shot] = []
+
+    async def ask(self, number: int, seen: Seen) -> None:
+        """Make request ``number``; any exception is a failure."""
+        raise NotImplementedError
+
+    def streams(self, number: int) -> bool:  # noqa: ARG002
+        """Tell whether request ``number`` streams."""
+        return False
+
+    @property
+    def failed(self) -> int:
+        """How many requests failed."""
+        return sum(not shot.ok for shot in self.shots)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """The failures by reason."""
+        return dict(Counter(shot.reason for shot in self.shots if not shot.ok))
+
+    @property
+    def answered_by(self) -> dict[str, int]:
+        """The answers by provider."""
+        return dict(Counter(shot.provider for shot in self.shots if shot.ok))
+
+    async def run(self, seconds: float) -> None:
+        """Start requests for so long, and wait for the last ones (no longer than their patience, and a second)."""
+        under_way: set[asyncio.Task[None]] = set()
+        self._began_s = _now_s()
+        try:
+            for number in range(int(seconds * self._rate)):
+                await clock.sleep(max(0.0, self._began_s + number / self._rate - _now_s()))
+                await self._free.acquire()
+                task = asyncio.create_task(self._one(number))
+                self.started += 1
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+            if under_way:
+                await asyncio.wait(under_way, timeout=self._timeout_s + 1.0)
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _one(self, number: int) -> None:
+        began_s = _now_s()
+        seen = Seen(began_s)
+        reason = ""
+        try:
+            async with asyncio.timeout(self._timeout_s):  # a client's own limits may be for one read, not the answer
+                await self.ask(number, seen)
+        except Exception as fault:  # noqa: BLE001 (whatever an application would see is a failure to count)
+            reason = f"{type(fault).__name__}: {fault}".splitlines()[0].removesuffix(": ")[:160]
+        finally:
+            self._free.release()
+        took_s = _now_s() - began_s
+        at_s = began_s - self._began_s
+        self.shots.append(Shot(at_s, not reason, self.streams(number), took_s, seen.ttft_s, seen.target, reason))
+
+
+class Load(Steady):
     """A steady load on one ``base_url``; ``async with Load(...) as load: await load.run(40)``.
 
     Args:
@@ -73,16 +148,11 @@ class Load:
         timeout_s: float = 10.0,
         api_key: str = "none",
     ) -> None:
+        super().__init__(rate=rate, concurrency=concurrency, timeout_s=timeout_s)
         self._model = model
-        self._rate = rate
         self._stream_share = stream_share
         self._tokens = tokens
-        self._free = asyncio.Semaphore(concurrency)
         self._client = _client(base_url, api_key, timeout_s)
-        self._timeout_s = timeout_s
-        self._began_s = 0.0
-        self.started = 0
-        self.shots: list[Shot] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,70 +160,26 @@ class Load:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
-    @property
-    def failed(self) -> int:
-        """How many requests failed."""
-        return sum(not shot.ok for shot in self.shots)
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """The failures by reason."""
-        return dict(Counter(shot.reason for shot in self.shots if not shot.ok))
-
-    @property
-    def answered_by(self) -> dict[str, int]:
-        """The answers by provider."""
-        return dict(Counter(shot.provider for shot in self.shots if shot.ok))
-
-    async def run(self, seconds: float) -> None:
-        """Start requests for so long, and wait for the last ones (no longer than their patience, and a second)."""
-        under_way: set[asyncio.Task[None]] = set()
-        self._began_s = _now_s()
-        try:
-            for number in range(int(seconds * self._rate)):
-                await clock.sleep(max(0.0, self._began_s + number / self._rate - _now_s()))
-                await self._free.acquire()
-                task = asyncio.create_task(self._one(self._streams(number)))
-                self.started += 1
-                under_way.add(task)
-                task.add_done_callback(under_way.discard)
-            if under_way:
-                await asyncio.wait(under_way, timeout=self._timeout_s + 1.0)
-        finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
-
-    def _streams(self, number: int) -> bool:
+    def streams(self, number: int) -> bool:
+        """Spread the streams evenly."""
         return int((number + 1) * self._stream_share) > int(number * self._stream_share)
 
-    async def _one(self, stream: bool) -> None:
-        began_s = _now_s()
-        seen = _Seen(began_s)
-        reason = ""
-        try:
-            async with asyncio.timeout(self._timeout_s):  # the SDK's own limits one read, not the whole answer
-                await (self._stream(seen) if stream else self._whole(seen))
-        except Exception as fault:  # noqa: BLE001 (whatever an application would see is a failure to count)
-            reason = f"{type(fault).__name__}: {fault}".splitlines()[0].removesuffix(": ")[:160]
-        finally:
-            self._free.release()
-        took_s = _now_s() - began_s
-        at_s = began_s - self._began_s
-        self.shots.append(Shot(at_s, not reason, stream, took_s, seen.ttft_s, seen.target, reason))
+    async def ask(self, number: int, seen: Seen) -> None:
+        """Ask with the SDK, and look whether the answer is whole."""
+        await (self._stream(seen) if self.streams(number) else self._whole(seen))
 
     def _asked(self) -> dict[str, Any]:
         messages = [{"role": "user", "content": PROMPT}]
         return {"model": self._model, "messages": messages, "max_tokens": self._tokens}
 
-    async def _whole(self, seen: _Seen) -> None:
+    async def _whole(self, seen: Seen) -> None:
         raw = await self._client.chat.completions.with_raw_response.create(**self._asked())
         answer = raw.parse()
         seen.headers(raw.headers)
         if not answer.choices or not answer.choices[0].message.content:
             raise IncompleteAnswerError("an answer without content")
 
-    async def _stream(self, seen: _Seen) -> None:
+    async def _stream(self, seen: Seen) -> None:
         raw = await self._client.chat.completions.with_raw_response.create(**self._asked(), stream=True)
         seen.headers(raw.headers)
         finish = None
@@ -172,7 +198,7 @@ class IncompleteAnswerError(Exception):
     """An answer that ended politely and is not whole: the SDK does not complain, an application must."""
 
 
-class _Seen:
+class Seen:
     """What one request has seen so far."""
 
     def __init__(self, began_s: float) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 @pytest.mark.timeout(60)
 async def test_the_fast_demo_loses_nothing() -> None:
-    """``edge demo --fast --json`` prints one object: no request failed through edge, many did on the straight way."""
+    """``edge demo --fast --json`` prints one object: nothing failed through edge, much did on the straight way."""
     demo = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "edge", "demo", "--fast", "--json"),
@@ -30,5 +30,7 @@ async def test_the_fast_demo_loses_nothing() -> None:
     assert summary["requests"] == summary["direct_requests"] == 240
     assert summary["direct_failed"] > 20
     assert set(summary["answered_by"]) == {"primary", "backup-a", "backup-b"}
+    assert (summary["greeter_calls"], summary["greeter_failed"]) == (240, 0), summary["greeter_reasons"]
+    assert len(summary["greeter_answered_by"]) == 2
     assert summary["failover_ms"] < 2000
     assert summary["recovered_ms"] < 3400

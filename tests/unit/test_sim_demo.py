@@ -22,9 +22,11 @@ def test_the_demo_takes_the_time_it_says(fast: bool, about_s: float) -> None:
     plan = demo.phases(fast=fast)
     assert sum(phase.seconds for phase in plan) == about_s
     assert (plan[0].faults, plan[-1].faults) == ((), ())
+    assert sum(phase.greeter_dies for phase in plan) == 1
+    assert not plan[0].greeter_dies
 
 
-def test_the_summary_counts_both_loads_and_both_turns() -> None:
+def test_the_summary_counts_all_loads_and_both_turns() -> None:
     """Failover counts from the first fault, recovery from the last turn, and failed answers answer nobody."""
     plan = demo.phases(fast=True)
     through = [
@@ -35,17 +37,20 @@ def test_the_summary_counts_both_loads_and_both_turns() -> None:
         shot(9.5, "primary", latency_s=0.5),
     ]
     direct = [shot(0.0, "primary"), shot(5.0, "unknown", ok=False, latency_s=3.0)]
-    summary = demo.summarise(plan, [0.0, 2.5, 5.0, 8.5], through, direct)
+    greeter = [shot(1.0, "a"), shot(5.1, "a", ok=False), shot(5.2, "b"), shot(5.3, "b")]
+    summary = demo.summarise(plan, [0.0, 2.5, 5.0, 8.5], through, direct, greeter)
     assert (summary.requests, summary.failed, summary.direct_requests, summary.direct_failed) == (5, 1, 2, 1)
     assert (summary.failover_ms, summary.recovered_ms) == (1200.0, 1500.0)
     assert summary.answered_by == {"primary": 3, "backup-a": 1}
     assert (summary.p50_ms, summary.p99_ms, summary.direct_p99_ms) == (300.0, 1100.0, 3000.0)
-    assert summary.direct_reasons == {"TimeoutError": 1}
+    assert summary.direct_reasons == summary.greeter_reasons == {"TimeoutError": 1}
+    assert (summary.greeter_calls, summary.greeter_failed) == (4, 1)
+    assert summary.greeter_answered_by == {"a/m": 1, "b/m": 2}
 
 
 def test_what_never_happened_has_no_time() -> None:
     """Without an answer by another there is no failover, and JSON says null."""
-    summary = demo.summarise(demo.phases(fast=True), [0.0, 1.0, 2.0, 3.0], [shot(0.0, "primary")], [])
+    summary = demo.summarise(demo.phases(fast=True), [0.0, 1.0, 2.0, 3.0], [shot(0.0, "primary")], [], [])
     assert (summary.failover_ms, summary.recovered_ms) == (None, None)
 
 
@@ -53,6 +58,6 @@ def test_the_configuration_is_accepted(tmp_path, capsys) -> None:
     """``edge check`` finds nothing wrong with the demo's edge.yaml, not even a warning."""
     file = tmp_path / "edge.yaml"
     urls = dict.fromkeys((demo.PRIMARY, *demo.BACKUPS), "http://127.0.0.1:9/v1")
-    file.write_text(json.dumps(demo.config(urls)))
+    file.write_text(json.dumps(demo.config(urls, ("127.0.0.1:9", "127.0.0.1:10"))))
     assert main(["check", str(file)]) == 0, capsys.readouterr()
     assert "warning" not in capsys.readouterr().out
