@@ -501,6 +501,9 @@ cdef class Exchange(ExchangeCore):
         cdef ServerStream stream = self.stream
         cdef list fields
         self.committed = True
+        self.content = None     # nothing is sent again from here on
+        self.body = None
+        self.replayable = False
         attempt.phase = RELAYING
         if self.voice != PLAIN:
             if self.voice == CHAT_STREAM:

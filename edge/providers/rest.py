@@ -38,14 +38,14 @@ def _number(text: str) -> float | None:
 def _http_date(text: str) -> float | None:
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - clock.wall())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _instant(text: str) -> float | None:
     try:
         return max(0.0, datetime.fromisoformat(text).timestamp() - clock.wall())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 
+import pytest
 from onelane import DONE, HELLO, SSE_HEAD, STREAM, chunk, models, one_lane, post, whole
 from test_services import request, services
 
@@ -270,3 +271,18 @@ async def test_unwanted_rest_while_the_plan_changes() -> None:
         await lane.ask(post(), b"}}")
         await lane.swap(models(upstream.url.replace("127.0.0.1", "localhost")))
         assert await upstream.peers[0].wait_end(6.0) in ("peer_closed", "peer_reset")
+
+
+@pytest.mark.parametrize(
+    "wait", [b"Mon, 01 Jan 99999999999 00:00:00 GMT", b"Mon, 01 Jan 2024 00:00:00 +99999999999999999999", b"9" * 400]
+)
+async def test_retry_after_beyond_all_bounds(wait: bytes) -> None:
+    """A Retry-After that no clock can hold is no hint, and not a fault of edge's: another target answers at once."""
+    limited = whole(b"{}", b"429 Slow Down").replace(b"\r\n\r\n", b"\r\nretry-after: " + wait + b"\r\n\r\n")
+    async with (
+        ScriptedServer((ReadMessage(), Send(limited), Again())) as busy,
+        ScriptedServer((ReadMessage(), Send(whole()), Again())) as free,
+        one_lane(models(busy.url, free.url)) as lane,
+    ):
+        assert b"x-edge-attempts: 2" in await lane.ask(post(), b"hello")
+        assert lane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 1
