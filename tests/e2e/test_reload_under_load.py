@@ -6,22 +6,25 @@ Keep-alive clients ask without a pause for breath. A request that fails is not s
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final, Self
 
 import aiohttp
 import msgspec
 import pytest
-from test_kills import CONNECTIONS, PACE, STREAM, WHOLE, Witness, config, settled
+from test_kills import CONNECTIONS, MESSAGES, PACE, STREAM, WHOLE, Witness, config, settled
 
 from edge import clock
-from edge.sim.hammer import Hammer
+from edge.sim import wire
+from edge.sim.hammer import Failure, Hammer
 from edge.sim.node import EdgeProcess
 from edge.sim.world import ProviderProcess, free_port
 
 pytestmark = pytest.mark.timeout(120)
 
-RELOADS = 100
-RATE = 500.0  # a second; the rest of a small machine is for a hundred reloads
+RELOADS: Final = 100
+CHAT: Final = {"model": "chat", "messages": MESSAGES}
+STREAMED: Final = {**CHAT, "stream": True}
+RATE: Final = 400.0  # a second; the rest of a small machine is for a hundred reloads
 
 
 class Node(EdgeProcess):
@@ -65,46 +68,78 @@ def variant(number: int, urls: dict[str, str]) -> dict[str, Any]:
     return written
 
 
+class Load:
+    """Keep-alive clients, and beside them some that open a connection for each request."""
+
+    def __init__(self, port: int) -> None:
+        self.witness = Witness()
+        once = [wire.request(msgspec.json.encode(body), ("connection", "close")) for body in (CHAT, STREAMED)]
+        self._hammers = [
+            Hammer(
+                port,
+                request,
+                count=1_000_000,  # more than there is time for: the load outlasts what is tested
+                connections=connections,
+                verify=self.witness.verify,
+                rate=rate,
+            )
+            for request, connections, rate in (
+                (lambda number: STREAM if number % 2 else WHOLE, CONNECTIONS, RATE),
+                (lambda number: once[number % 2], CONNECTIONS, RATE / 2),
+            )
+        ]
+        self._running: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._running = [asyncio.create_task(hammer.run(100)) for hammer in self._hammers]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def further(self, count: int) -> None:
+        """Wait until each kind of client has seen so many more answers."""
+        await asyncio.gather(*(hammer.reached(hammer.finished + count) for hammer in self._hammers))
+
+    @property
+    def right(self) -> int:
+        """How many answers were right."""
+        return sum(hammer.right for hammer in self._hammers)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What went wrong."""
+        return [failure for hammer in self._hammers for failure in hammer.failures]
+
+
 async def test_a_hundred_reloads_under_load() -> None:
     """Targets come and go and deadlines change beneath running answers; every answer is whole, every reload holds."""
-    witness = Witness()
     async with ProviderProcess("a", "b", "c", pace=PACE) as world:
         urls = world.base_urls
         async with Node(variant(0, urls), workers=2, port=free_port()) as edge:
-            count = 1_000_000  # as many as there is time for: the load outlasts the reloads
-            hammer = Hammer(
-                edge.port,
-                lambda number: STREAM if number % 2 else WHOLE,
-                count=count,
-                connections=CONNECTIONS,
-                verify=witness.verify,
-                rate=RATE,
-            )
-            load = asyncio.create_task(hammer.run(100))
-            await hammer.reached(100)
-            for number in range(1, RELOADS + 1):
-                await edge.rewrite(variant(number, urls))
-                await clock.sleep(0.05)
-            finished = hammer.finished
-            await hammer.reached(finished + 200)
-            assert hammer.failures == []
-            load.cancel()
-            await asyncio.gather(load, return_exceptions=True)
+            async with Load(edge.port) as load:
+                await load.further(100)
+                for number in range(1, RELOADS + 1):
+                    await edge.rewrite(variant(number, urls))
+                    await clock.sleep(0.05)
+                await load.further(200)
+                assert load.failures == []
             targets = await settled(edge)
             async with aiohttp.ClientSession() as client, client.get(f"{edge.admin}/metrics") as answer:
                 page = await answer.text()
-    assert hammer.right > 1000
+    assert load.right > 1500
     assert 'edge_reloads_total{result="applied"} 100' in page
     assert 'edge_reloads_total{result="refused"} 0' in page
     assert f"edge_snapshot_version {RELOADS + 1}" in page
     assert 'edge_restarts_total{process="control"} 0' in page
-    assert {target for _, target in witness.seen} == {"a/m", "b/m", "c/m"}
+    assert {target for _, target in load.witness.seen} == {"a/m", "b/m", "c/m"}
     assert {target["state"] for target in targets} == {"closed"}
 
 
 async def test_one_node_leaves_under_load() -> None:
     """Another takes over at the same address; the first one drains and exits with 0, and no request fails."""
-    witness = Witness()
     port = free_port()
     async with ProviderProcess("a", "b", pace=PACE) as world:
         written = config(world.base_urls, tiers=False)
@@ -112,24 +147,14 @@ async def test_one_node_leaves_under_load() -> None:
             Node(written, workers=2, port=port, notice_s=0.5) as first,
             Node(written, workers=2, port=port) as second,
         ):
-            hammer = Hammer(
-                port,
-                lambda number: STREAM if number % 2 else WHOLE,
-                count=1_000_000,
-                connections=CONNECTIONS,
-                verify=witness.verify,
-                rate=RATE,
-            )
-            load = asyncio.create_task(hammer.run(60))
-            await hammer.reached(500)
-            before = sum(sum(target["attempts"].values()) for target in await first.targets())
-            assert before > 50
-            assert (await first.post("/api/drain"))[0] == 202
-            assert await first.gone(20) == 0
-            await hammer.reached(hammer.finished + 1000)
-            assert hammer.failures == []
-            load.cancel()
-            await asyncio.gather(load, return_exceptions=True)
+            async with Load(port) as load:
+                await load.further(300)
+                before = sum(sum(target["attempts"].values()) for target in await first.targets())
+                assert before > 100
+                assert (await first.post("/api/drain"))[0] == 202
+                assert await first.gone(20) == 0
+                await load.further(500)
+                assert load.failures == []
             after = sum(sum(target["attempts"].values()) for target in await settled(second))
-    assert hammer.right > 1500
+    assert load.right > 1600
     assert after > 1000
