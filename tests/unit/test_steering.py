@@ -1,0 +1,164 @@
+"""Does a reload forget exactly what is not true any more, and notice a file only when it stands still?"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from edge.config.load import read
+from edge.control.compose import checked, compile_config
+from edge.control.file_watch import FileWatch, mark_of
+from edge.control.keepsake import Keepsake
+from edge.control.ledger import Ledger
+from edge.control.publish import Publisher
+from edge.control.steering import Steering
+from edge.errors import ConfigInvalidError
+from edge.native import Board
+from edge.routing.planner import capacities
+from edge.terms.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(20)
+
+MARKS = [(1, 10, 100, 5), (2, 10, 100, 5), (3, 12, 101, 5)]
+
+
+def text(*targets: str, port: int = 9, key: str = "one") -> str:
+    """Write a configuration of these targets of one provider."""
+    return (
+        f'providers: {{p: {{base_url: "http://127.0.0.1:{port}/v1", api_key: "sk-0123456789-{key}"}}}}\n'
+        f"models: {{chat: {{targets: [{', '.join(targets)}]}}}}\n"
+    )
+
+
+class Steered:
+    """A board, a publisher and a file, without processes."""
+
+    def __init__(self, folder: Path, *targets: str) -> None:
+        self.file = folder / "edge.yaml"
+        self.file.write_text(text(*targets))
+        config = checked(read(self.file))
+        snapshot = compile_config(config, now=1.0)
+        self.board = Board.create(*capacities(snapshot), 1)
+        self.publisher = Publisher(snapshot)
+        self.ledger = Keepsake.create("ledger", Ledger)
+        self.ledger.keep(Ledger(config, source=str(self.file), mark=mark_of(str(self.file))))
+        self.last = Keepsake.create("snapshot", Snapshot)
+
+    def __enter__(self) -> Self:
+        self.steering = Steering(
+            self.board, self.publisher, self.ledger, self.last, applied=lambda *_: None, leave=lambda: None
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.ledger.fd)
+        os.close(self.last.fd)
+
+    def reload(self, written: str) -> bool:
+        """Let another file hold; return whether that changed anything."""
+        self.file.write_text(written)
+        return self.steering.reload("a test").changed
+
+    def slot(self, name: str) -> int:
+        """Where a target's record is."""
+        return next(target.slot for target in self.publisher.snapshot.targets if target.id == name)
+
+    def out(self, name: str) -> bool:
+        """Whether the Board bars a target, as was learned of it."""
+        return self.board.read_target(self.slot(name), 1)["out_until_ns"] > 0
+
+    def learn(self, name: str) -> None:
+        """Learn that a target is to be left alone."""
+        self.board.set_out(self.slot(name), 11, 2**62)
+
+
+def test_who_stays_keeps_what_was_learned(tmp_path: Path) -> None:
+    """Beside new and removed targets, and also of one that is taken out and put back."""
+    with Steered(tmp_path, "p/a", "p/b") as node:
+        node.learn("p/a")
+        assert node.reload(text("p/a", "p/c"))
+        assert (node.out("p/a"), node.out("p/c")) == (True, False)
+        assert node.reload(text("p/c"))
+        assert node.reload(text("p/c", "p/a"))
+        assert (node.out("p/a"), node.out("p/c")) == (True, False)
+
+
+@pytest.mark.parametrize("change", [{"port": 10}, {"key": "two"}], ids=["address", "credential"])
+def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, object]) -> None:
+    """What the old address or the old credential earned does not bar the new one; what a person said still does."""
+    with Steered(tmp_path, "p/a", "p/b") as node:
+        node.learn("p/a")
+        node.steering.steer("p/a", "eject", "by hand")
+        assert node.reload(text("p/a", "p/b", **change))  # type: ignore[arg-type]
+        assert not node.out("p/a")
+        assert node.board.read_target(node.slot("p/a"), 1)["manual"] == 2
+
+
+def test_a_record_that_goes_to_another_is_cleared_first(tmp_path: Path) -> None:
+    """When every record has had an owner, a new target gets one of a target long gone, and nothing of its past."""
+    with Steered(tmp_path, "p/first", "p/stays") as node:
+        node.learn("p/first")
+        node.steering.steer("p/first", "drain", "it goes")
+        gone = node.slot("p/first")
+        capacity = node.board.capacities[0]
+        owners = []
+        for number in range(capacity):
+            node.reload(text("p/stays", f"p/n{number}"))
+            owners.append(node.slot(f"p/n{number}"))
+            record = node.board.read_target(owners[-1], 1)
+            assert (record["out_until_ns"], record["manual"]) == (0, 0)
+            node.learn(f"p/n{number}")
+        assert gone in owners
+        assert "p/first" not in node.steering.ledger.by_hand
+        assert len(set(owners)) > capacity // 2
+
+
+def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
+    """More targets than records: refused, and the successor of control reads the same refusal."""
+    with Steered(tmp_path, "p/a") as node:
+        before = node.publisher.snapshot
+        with pytest.raises(ConfigInvalidError, match="need more records than the"):
+            node.reload(text(*(f"p/m{number}" for number in range(64))))
+        assert node.publisher.snapshot is before
+        kept = node.ledger.recall()
+        assert kept is not None
+        assert kept.reloads.refused == 1
+        assert not node.reload(text("p/a"))
+        kept = node.ledger.recall()
+        assert kept is not None
+        assert (kept.reloads.applied, kept.reloads.problems) == (1, ())
+
+
+def test_a_look_reads_what_has_changed_once(tmp_path: Path) -> None:
+    """Two looks that agree read the file, also a bad one once only; without a change nothing is read."""
+    with Steered(tmp_path, "p/a") as node:
+        for _ in range(3):
+            node.steering.look()
+        assert node.steering.ledger.reloads.applied == 0
+        node.file.write_text("models: [")
+        for _ in range(5):
+            node.steering.look()
+        assert node.steering.ledger.reloads.refused == 1
+        node.file.unlink()
+        for _ in range(3):
+            node.steering.look()
+        assert node.steering.ledger.reloads.refused == 1
+        node.file.write_text(text("p/a", "p/b"))
+        for _ in range(3):
+            node.steering.look()
+        assert (node.steering.ledger.reloads.applied, node.publisher.snapshot.version) == (1, 2)
+
+
+def test_a_file_in_the_making_is_not_read() -> None:
+    """A file that looks different at each look is left alone until it stands still; a missing one too."""
+    watch = FileWatch()
+    assert [watch.look(mark, MARKS[0]) for mark in (MARKS[1], MARKS[2], MARKS[1])] == [False, False, False]
+    assert watch.look(MARKS[1], MARKS[0])
+    assert not watch.look(MARKS[1], MARKS[1])
+    assert [watch.look(None, MARKS[1]) for _ in range(2)] == [False, False]
+    assert mark_of("/nowhere/edge.yaml") is None
