@@ -407,7 +407,8 @@ class Wire:
         except (ConnectionResetError, BrokenPipeError, h2.exceptions.StreamClosedError):
             return
         except Exception as error:  # noqa: BLE001  # raised where the test ends
-            self.home.faults.append(error)
+            if self.goaway is None and not self.closed:
+                self.home.faults.append(error)
 
 
 class Upstream:

@@ -99,6 +99,7 @@ async def test_continuation(parts: list[bytes]) -> None:
     """A header block in many frames, or without end, ends in GOAWAY (VU#421644)."""
     async with one_lane(service("127.0.0.1:1")) as lane:
         async with FrameClient.connect(lane.port) as client:
+            await client.ping()
             _continuations(client, parts)
             assert await client.goaway() == ENHANCE_YOUR_CALM
         await still_serves(lane)
@@ -131,6 +132,7 @@ async def test_a_head_that_does_not_end() -> None:
     text = service("127.0.0.1:1") + "limits: {header_timeout: 400ms}\n"
     async with one_lane(text) as lane:
         async with FrameClient.connect(lane.port) as client:
+            await client.ping()
             client.send(HeadersFrame(1, client.block(request()), flags=["END_STREAM"]))
             assert await client.goaway() == ENHANCE_YOUR_CALM
         await still_serves(lane)
