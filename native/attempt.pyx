@@ -190,9 +190,9 @@ cdef class Attempt(ClientEvents):
         elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
             self.mode = EVENTS
             self.scanner = Scanner()
-            exchange.ring(now)
         else:
             self.mode = HOLD
+        exchange.ring(now)      # another deadline counts from here, and it may be the nearer one
 
     cdef hear_service(self, Head head, int action, uint64_t now):
         """A service's answer goes on at once; only a failure that may be tried elsewhere is kept from the client."""

@@ -88,10 +88,15 @@ async def test_stall_is_noticed_in_its_own_time() -> None:
     """A whole answer that stops coming is left after between_tokens, however long the first-byte deadline is."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
     async with (
-        ScriptedServer((ReadMessage(), Send(head), ReadToEnd())) as stalled,
+        ScriptedServer((ReadMessage(), Send(whole()), ReadMessage(), Send(head), ReadToEnd())) as stalled,
         ScriptedServer((ReadMessage(), Send(whole()), Again())) as good,
-        one_lane(models(stalled.url, good.url).replace("first_byte: 500ms", "first_byte: 4s")) as lane,
+        one_lane(
+            models(stalled.url, good.url).replace(
+                "first_byte: 500ms, first_token: 700ms", "first_byte: 4s, first_token: 4s"
+            )
+        ) as lane,
     ):
+        assert b"x-edge-attempts: 1" in await lane.ask(post(), b"hello")
         began = now_s()
         answer = await lane.ask(post(), b"hello")
         assert b"x-edge-attempts: 2" in answer
