@@ -18,6 +18,8 @@ cdef Py_ssize_t HEAD_SLACK = 16384
 cdef Py_ssize_t JOIN_LIMIT = 32768
 # Above this many unsent bytes the client is asked to wait.
 cdef Py_ssize_t WRITE_HIGH = 65536
+# Interim answers before the final one: more than this is no progress.
+cdef int INTERIM_LIMIT = 16
 # The rest of an answer that nobody wants is read up to here to keep the connection.
 cdef Py_ssize_t DISCARD_LIMIT = 65536
 
@@ -44,6 +46,7 @@ cdef class Http1Client(PooledConnection):
     cdef bint upgrading, raw
     cdef bint alive, busy, in_answer, bodiless, sent, chunked, doubt, write_paused, read_paused, discarding, feeding
     cdef bint finished
+    cdef int interims
     cdef Py_ssize_t head_bytes, discard_left
     cdef bytes held                 # the request's head, waiting to share a write with its first bytes
 
@@ -162,6 +165,10 @@ cdef class Http1Client(PooledConnection):
             self.reader.refuse(502, "101 without being asked")
             raise RefusedError
         if status < 200 and status != 101:
+            self.interims += 1
+            if self.interims > INTERIM_LIMIT:
+                self.reader.refuse(502, "interim answers without a final one")
+                raise RefusedError
             events = self.events
             if events is not None:
                 events.on_interim(status)
@@ -201,6 +208,7 @@ cdef class Http1Client(PooledConnection):
     cdef void assign(self, ClientEvents events):
         self.events = events
         self.busy = True
+        self.interims = 0
         self.in_answer = False
         self.discarding = False
         self.sent = False

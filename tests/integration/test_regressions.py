@@ -291,3 +291,13 @@ async def test_retry_after_beyond_all_bounds(wait: bytes) -> None:
     ):
         assert b"x-edge-attempts: 2" in await lane.ask(post(), b"hello")
         assert lane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 1
+
+
+async def test_interim_answers_without_end() -> None:
+    """Interim answers of which none is the final one are a malformed answer, not a flood for the client."""
+    script = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000), ReadToEnd())
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        ask = request(b"POST", fields=b"expect: 100-continue\r\ncontent-length: 5\r\n") + b"hello"
+        answer = await lane.ask(ask, b"}}")
+        assert b"HTTP/1.1 502 " in answer
+        assert answer.count(b"100 Continue") <= 16
