@@ -65,7 +65,7 @@ cdef class Attempt(ClientEvents):
     cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
     cdef uint64_t looked_ns     # when an overdue attempt last looked at its target's circuit
     cdef int64_t pushback       # ms that a gRPC server asked to wait; -1 never retry, -2 nothing said
-    cdef bint sent, body_done, counted, slow, settled, paused, refused
+    cdef bint sent, body_done, counted, slow, settled, paused, refused, moved
     cdef Head head
     cdef list held
     cdef Py_ssize_t held_size

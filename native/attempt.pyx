@@ -332,6 +332,7 @@ cdef class Attempt(ClientEvents):
             return
         if self.stream is not None:
             self.refused = self.stream.refused
+            self.moved = self.stream.moved
         self.stream = None
         if (
             outcome == <int>FAIL_TRUNCATED and self.mode == EVENTS and exchange.committed

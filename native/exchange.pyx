@@ -418,6 +418,8 @@ cdef class Exchange(ExchangeCore):
         """Repeatable, and within the retry budget."""
         if not self.repeatable(attempt, outcome, now):
             return False
+        if attempt.moved:
+            return True
         # Leaving a target whose circuit is open moves load, it does not add any; everything else spends the budget.
         if circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN and self.route.pool.size > 1:
             return True
@@ -446,7 +448,7 @@ cdef class Exchange(ExchangeCore):
         elif outcome == <int>REFUSED_CREDENTIAL or (outcome == <int>MISCONFIGURED and self._offered(attempt)):
             store32(&rec.out_reason, outcome)
             store64(&rec.out_until_ns, now + OUT_NS)
-        attempt.settle(outcome, now, rest_ns)
+        attempt.settle(CANCELLED if attempt.moved else outcome, now, rest_ns)
         if self.committed:
             self.broken(attempt, outcome, detail)
             return
@@ -457,6 +459,10 @@ cdef class Exchange(ExchangeCore):
             return
         add64(&self.route.rec.count[<int>R_RETRIES], 1)
         add64(&rec.count[<int>T_RETRIED], 1)
+        if attempt.moved:
+            self.tried &= ~((<uint64_t>1) << attempt.index)
+            self.choose()
+            return
         if attempt.pushback > 0:
             self.resume_ns = now + <uint64_t>attempt.pushback * 1_000_000
         elif self.route.pool.size > 1 and self.another(now):

@@ -71,6 +71,7 @@ cdef class ClientStream:
     cdef ClientEvents events
     cdef readonly bint reused       # the connection has carried an exchange before
     cdef readonly bint refused      # the upstream says that it has not begun this request (REFUSED_STREAM, GOAWAY)
+    cdef readonly bint moved        # ... only because a connection that had served came to its end: nobody is to blame
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
     cdef void send_data(self, bytes data)   # no bytes: a head that waits for its body goes now
     cdef void send_end(self, list trailers)
