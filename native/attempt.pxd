@@ -50,6 +50,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now)
     cdef bint another(self, uint64_t now)
     cdef commit(self, Attempt attempt, int64_t length)
+    cdef bytes tell(self, Attempt attempt, bytes content)   # a whole answer in the caller's language; ValueError
     cdef relay(self, bytes data)                    # a piece of the answer's body
     cdef finish(self, Attempt attempt, list trailers)
     cdef answer_fault(self, Attempt attempt, int status, bytes content)     # the caller's own fault, as the provider said it

@@ -57,6 +57,9 @@ cdef class ExchangeCore(ServerEvents):
     cdef commit(self, Attempt attempt, int64_t length):
         raise TypeError("ExchangeCore.commit is not implemented")
 
+    cdef bytes tell(self, Attempt attempt, bytes content):
+        raise TypeError("ExchangeCore.tell is not implemented")
+
     cdef relay(self, bytes data):
         raise TypeError("ExchangeCore.relay is not implemented")
 
@@ -358,6 +361,11 @@ cdef class Attempt(ClientEvents):
         elif exchange.early:
             exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
         else:
+            try:
+                content = exchange.tell(self, content)
+            except ValueError as error:
+                exchange.failed(self, FAIL_MALFORMED, f"an answer that cannot be told in gRPC: {error}", 0)
+                return
             self.content_ns = self.head_ns
             self.settle(OK, now)
             exchange.commit(self, PyBytes_GET_SIZE(content))

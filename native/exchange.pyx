@@ -12,7 +12,7 @@ from native.breaker cimport OPEN, circuit_state, circuit_until_ns
 from native.budget cimport budget_deposit, budget_withdraw
 from native.clock cimport monotonic_ns
 from native.grpc cimport frame, is_grpc, timeout_ns, unframe
-from native.headers cimport field_value, plain_path
+from native.headers cimport decimal, field_value, plain_path
 from native.peek cimport PEEK_OK, peek_request, unescape_json
 from native.router cimport (
     DOOR_CHAT, DOOR_COMPLETIONS, DOOR_EMBEDDINGS, DOOR_HEALTH, DOOR_MODELS, DOOR_RESPONSES, DOOR_SERVICE, DOOR_UNKNOWN,
@@ -492,7 +492,7 @@ cdef class Exchange(ExchangeCore):
             (b"x-edge-request-id", self.identity),
             (b"x-edge-target", attempt.target.id.encode()),
             (b"x-edge-region", self.lane.region),
-            (b"x-edge-attempts", b"%d" % self.attempts),
+            (b"x-edge-attempts", decimal(self.attempts)),
         ]
         if self.trail:
             last = self.trail[len(self.trail) - 1]
@@ -533,18 +533,19 @@ cdef class Exchange(ExchangeCore):
         if stream.congested():
             self.on_client_congested()
 
+    cdef bytes tell(self, Attempt attempt, bytes content):
+        """A whole answer in the caller's language; ValueError when it cannot be told there."""
+        return content if self.voice == PLAIN else frame(self.lane.calls.write(content, self.facts(attempt)))
+
     cdef relay(self, bytes data):
         cdef ServerStream stream = self.stream
         if stream is None:
             return
-        if self.voice == PLAIN:
+        if self.voice != CHAT_STREAM:
             stream.send_data(data)
         else:
             try:
-                if self.voice == CHAT:
-                    messages = [self.lane.calls.write(data, self.facts(self.attempt))]
-                else:
-                    messages = self.writer.push_events(data)
+                messages = self.writer.push_events(data)
             except ValueError as error:
                 self.failed(self.attempt, FAIL_MALFORMED, f"an answer that cannot be told in gRPC: {error}", 0)
                 return

@@ -75,6 +75,9 @@ cdef class LaneCore(Acceptor):
             if kept is not None and (<ConnectionPool>kept).plan == target.plan:
                 pool = <ConnectionPool>kept
                 pool.target = target
+                pool.verdicts = snapshot.outcomes[target.plan.outcomes]
+                pool.hints = snapshot.hints.get(target.plan.outcomes, ())
+                pool.connect_ns = 0
             else:
                 if kept is not None:
                     leaving.append(kept)
@@ -83,6 +86,7 @@ cdef class LaneCore(Acceptor):
                     snapshot.hints.get(target.plan.outcomes, ()),
                 )
                 pool.meter = self.meter
+                pool.connect_ns = 0
             target.pool = pool
             pools[target.id] = pool
         for gone in self.pools.values():
