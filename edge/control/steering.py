@@ -214,10 +214,15 @@ class Steering:
 
     def _compile(self, config: Config, previous: Snapshot) -> Snapshot:
         targets, routes, _ = self._board.capacities
-        snapshot = structs.replace(
-            compile_config(config, now=clock.wall(), previous=previous, capacity=(targets, routes)),
-            listeners=previous.listeners,
-        )
+        capacity, now = (targets, routes), clock.wall()
+        snapshot = compile_config(config, now=now, previous=previous, capacity=capacity)
+        moved = _moved(snapshot, previous)
+        if moved:  # to a record of its own: what is in flight to the old one still reports there (a 401, say)
+            slots = {name: slot for name, slot in previous.slots.items() if name not in moved}
+            slots |= {f"{name} before {snapshot.version}": previous.slots[name] for name in moved}
+            before = structs.replace(previous, slots=slots)
+            snapshot = compile_config(config, now=now, previous=before, capacity=capacity)
+        snapshot = structs.replace(snapshot, listeners=previous.listeners)
         same = structs.replace(snapshot, version=previous.version, created=previous.created) == previous
         return previous if same else snapshot
 
@@ -234,11 +239,9 @@ class Steering:
         for route in snapshot.routes:
             if owners.get((True, route.slot), _ROUTE + route.name) != _ROUTE + route.name:
                 self._board.clear_route(route.slot)
-        known = {target.id: target for target in previous.targets}
+        moved = _moved(snapshot, previous)
         for target in snapshot.targets:
-            before = known.get(target.id)
-            moved = before is not None and any(getattr(before, name) != getattr(target, name) for name in _IDENTITY)
-            if moved or owners.get((False, target.slot), target.id) != target.id:
+            if target.id in moved or owners.get((False, target.slot), target.id) != target.id:
                 self._board.clear_target(target.slot)
         by_hand = {name: done for name, done in self.ledger.by_hand.items() if name in snapshot.slots}
         for name, done in by_hand.items():
@@ -261,3 +264,13 @@ class Steering:
     def _note(self, ledger: Ledger) -> None:
         self._keepsake.keep(ledger)
         self.ledger = ledger
+
+
+def _moved(snapshot: Snapshot, previous: Snapshot) -> set[str]:
+    """Return the targets that are others than those of the same name before."""
+    known = {target.id: target for target in previous.targets}
+    return {
+        target.id
+        for target in snapshot.targets
+        if target.id in known and any(getattr(known[target.id], name) != getattr(target, name) for name in _IDENTITY)
+    }

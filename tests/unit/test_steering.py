@@ -90,11 +90,16 @@ def test_who_stays_keeps_what_was_learned(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"port": 10}, {"key": "two"}], ids=["address", "credential"])
 def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, object]) -> None:
-    """What the old address or the old credential earned does not bar the new one; what a person said still does."""
+    """What the old address or the old credential earned does not bar the new one; what a person said still does.
+
+    Nor does what is in flight to the old one and comes back later: it reports to the record of the old one.
+    """
     with Steered(tmp_path, "p/a", "p/b") as node:
         node.learn("p/a")
+        old = node.slot("p/a")
         node.steering.steer("p/a", "eject", "by hand")
         assert node.reload(text("p/a", "p/b", **change))  # type: ignore[arg-type]
+        node.board.set_out(old, 11, 2**62)
         assert not node.out("p/a")
         assert node.board.read_target(node.slot("p/a"), 1)["manual"] == 2
 
@@ -162,3 +167,13 @@ def test_a_file_in_the_making_is_not_read() -> None:
     assert not watch.look(MARKS[1], MARKS[1])
     assert [watch.look(None, MARKS[1]) for _ in range(2)] == [False, False]
     assert mark_of("/nowhere/edge.yaml") is None
+
+
+def test_a_target_that_moves_often_never_runs_out_of_records(tmp_path: Path) -> None:
+    """Hundreds of rotated credentials fit a small Board, and each starts afresh."""
+    with Steered(tmp_path, "p/a") as node:
+        for number in range(3 * node.board.capacities[0]):
+            assert node.reload(text("p/a", key=str(number)))
+            assert not node.out("p/a")
+            node.learn("p/a")
+        assert len(node.publisher.snapshot.slots) <= sum(node.board.capacities[:2])
