@@ -23,6 +23,7 @@ USUAL = Breaker(
     min_requests=10,
     slow=0.5,
     slow_after_ns=10 * S,
+    slow_adaptive=False,
     open_ns=S,
     open_max_ns=60 * S,
     ramp_ns=10 * S,

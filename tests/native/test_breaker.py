@@ -419,7 +419,8 @@ def test_two_processes_never_hold_the_permit_together(
 import time
 from types import SimpleNamespace
 from native.balancer import Pool, Target
-policy = SimpleNamespace(consecutive=1, ratio=0.0, window_s=10, min_requests=1, slow=0.0, slow_after_ns=1, slow_adaptive=False,
+policy = SimpleNamespace(consecutive=1, ratio=0.0, window_s=10, min_requests=1, slow=0.0, slow_after_ns=1,
+                         slow_adaptive=False,
                          open_ns=1, open_max_ns=1, ramp_ns=0)
 target, inside = Target(board, 0, "ill"), Target(board, 1, "inside")
 pool = Pool([target], [1], [1.0], policy, workers=4, permit_ns=60_000_000_000)

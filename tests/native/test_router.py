@@ -16,7 +16,7 @@ S = 1_000_000_000
 TIMEOUTS = Timeouts(
     connect_ns=2 * S, first_byte_ns=10 * S, first_token_ns=20 * S, between_tokens_ns=15 * S, total_ns=120 * S
 )
-BREAKER = Breaker(5, 0.5, 10, 10, 0.5, 10 * S, S, 60 * S, 10 * S)
+BREAKER = Breaker(5, 0.5, 10, 10, 0.5, 10 * S, False, S, 60 * S, 10 * S)
 LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
 
 
