@@ -7,7 +7,7 @@ the exchange takes them (RFC 9113 5.2)."""
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from native.headers cimport HeadReader
 from native.http2guard cimport Guard
-from native.nghttp2 cimport nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_session
+from native.nghttp2 cimport nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_rcbuf, nghttp2_session
 
 cdef enum:
     # The window of one stream: what a reader that has stopped may cost. Of a connection: enough for many of them.
@@ -17,6 +17,9 @@ cdef enum:
     MAX_STREAMS = 100
     # Bytes queued for one stream: above the first its source is asked to wait, below the second to go on.
     QUEUE_HIGH = 65536
+    # Fields remembered for each connection, and the most bytes that one of them may have.
+    KNOWN = 64
+    KNOWN_BYTES = 256
     QUEUE_LOW = 16384
 
 cdef enum Block:                # what the header block that is coming in is
@@ -62,11 +65,17 @@ cdef class Http2Wire:
     cdef int block
     cdef int32_t block_stream
     cdef Py_ssize_t decoded, decoded_limit
+    # Fields that came before: the decompressor's own buffers, held so that the same address is the same text, and what
+    # was made of them (the value of a pseudo-header field; what HeadReader.again takes of the others).
+    cdef nghttp2_rcbuf* names[KNOWN]
+    cdef nghttp2_rcbuf* values[KNOWN]
+    cdef list known
     cdef list cookies
     cdef bytes method, scheme, path, authority
     cdef int status
     cdef open_session(self, bint server, Py_ssize_t header_bytes, int header_count)
     cdef close_session(self)
+    cdef void _forget(self)
     cdef receive(self, bytes data)
     cdef void schedule(self)
     cdef pump(self)
@@ -88,7 +97,7 @@ cdef class Http2Wire:
     cdef on_sent(self, int32_t stream, bint ended)          # a frame of its message has gone
     cdef on_drained(self, int32_t stream)
     cdef on_pong(self)
-    cdef on_goaway(self, uint32_t code)
+    cdef on_goaway(self, uint32_t code, int32_t last)
     cdef on_settings(self)
     cdef on_fallen(self)                                    # deaf, or both sides have said goodbye
 

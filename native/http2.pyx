@@ -57,6 +57,12 @@ cdef int add_fields(nghttp2_nv* pairs, int at, list fields) except -1:
         if PyBytes_GET_SIZE(name) == 10 and name == b"connection" or PyBytes_GET_SIZE(name) == 7 and name == b"upgrade":
             continue
         at = add_pair(pairs, at, name, <bytes?>pair[1])
+        # New each time: in the table they would only drive out what is not (RFC 7541 6.2.2).
+        if (
+            PyBytes_GET_SIZE(name) == 17 and name == b"x-edge-request-id"
+            or PyBytes_GET_SIZE(name) == 12 and name == b"grpc-timeout"
+        ):
+            pairs[at - 1].flags = NGHTTP2_NV_FLAG_NO_INDEX
     return at
 
 
@@ -141,6 +147,7 @@ cdef int on_header(
     cdef Http2Wire wire = <Http2Wire>user
     cdef nghttp2_vec key = nghttp2_rcbuf_get_buf(name)
     cdef nghttp2_vec text = nghttp2_rcbuf_get_buf(value)
+    cdef size_t slot
     try:
         wire.decoded += <Py_ssize_t>(key.len + text.len) + FIELD_OVERHEAD
         if wire.decoded > wire.decoded_limit:
@@ -148,9 +155,18 @@ cdef int on_header(
             return NGHTTP2_ERR_CALLBACK_FAILURE
         if wire.block == <int>UNWANTED:
             return 0
+        slot = (<size_t>name >> 5 ^ <size_t>value >> 5 ^ <size_t>value >> 11) % KNOWN
+        if wire.names[slot] == name and wire.values[slot] == value:
+            made = wire.known[slot]
+            if key.len and key.base[0] == c":":
+                take_pseudo(wire, &key, <bytes>made)
+            else:
+                wire.reader.again(<tuple>made)
+            return 0
         content = PyBytes_FromStringAndSize(<char*>text.base, <Py_ssize_t>text.len)
         if key.len and key.base[0] == c":":
             take_pseudo(wire, &key, content)
+            remember(wire, slot, name, value, key.len + text.len, content)
         elif key.len == 6 and memcmp(key.base, b"cookie", 6) == 0:
             # RFC 9113 8.2.3: crumbs are one field for everybody else
             if wire.cookies is None:
@@ -158,9 +174,27 @@ cdef int on_header(
             wire.cookies.append(content)
         else:
             wire.reader.add(PyBytes_FromStringAndSize(<char*>key.base, <Py_ssize_t>key.len), content)
+            if wire.reader.latest is not None:
+                remember(wire, slot, name, value, key.len + text.len, wire.reader.latest)
         return 0
     except BaseException as error:
         return keep(wire, error)
+
+
+cdef void remember(
+    Http2Wire wire, size_t slot, nghttp2_rcbuf* name, nghttp2_rcbuf* value, size_t size, object made
+):
+    """Peers repeat themselves (RFC 7541 2.3): what was read once need not be copied, looked up and judged again."""
+    if size > KNOWN_BYTES:
+        return
+    if wire.names[slot] != NULL:
+        nghttp2_rcbuf_decref(wire.names[slot])
+        nghttp2_rcbuf_decref(wire.values[slot])
+    nghttp2_rcbuf_incref(name)
+    nghttp2_rcbuf_incref(value)
+    wire.names[slot] = name
+    wire.values[slot] = value
+    wire.known[slot] = made
 
 
 cdef void take_pseudo(Http2Wire wire, const nghttp2_vec* key, bytes value):
@@ -205,7 +239,7 @@ cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, voi
                 wire.pinged_ns = 0
                 wire.on_pong()
         elif kind == NGHTTP2_GOAWAY:
-            wire.on_goaway(frame.goaway.error_code)
+            wire.on_goaway(frame.goaway.error_code, frame.goaway.last_stream_id)
         elif kind == NGHTTP2_SETTINGS:
             if not frame.hd.flags & NGHTTP2_FLAG_ACK:
                 wire.on_settings()
@@ -347,8 +381,10 @@ cdef class Http2Wire:
     def __cinit__(self):
         self.streams = {}
         self.drained = []
+        self.known = [None] * KNOWN
 
     def __dealloc__(self):
+        self._forget()
         if self.session != NULL:
             nghttp2_session_del(self.session)
 
@@ -386,6 +422,15 @@ cdef class Http2Wire:
         count = 4
         nghttp2_submit_settings(self.session, NGHTTP2_FLAG_NONE, entries, count)
         nghttp2_session_set_local_window_size(self.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW)
+
+    cdef void _forget(self):
+        cdef int slot
+        for slot in range(KNOWN):
+            if self.names[slot] != NULL:
+                nghttp2_rcbuf_decref(self.names[slot])
+                nghttp2_rcbuf_decref(self.values[slot])
+                self.names[slot] = NULL
+                self.values[slot] = NULL
 
     cdef close_session(self):
         """The transport is closed. Streams that still hold on find nothing to speak to.
@@ -583,7 +628,7 @@ cdef class Http2Wire:
     cdef on_pong(self):
         return None
 
-    cdef on_goaway(self, uint32_t code):
+    cdef on_goaway(self, uint32_t code, int32_t last):
         return None
 
     cdef on_settings(self):

@@ -180,6 +180,8 @@ cdef class Http2Client(Http2Wire):
     cdef int taken                  # streams given out and not over
     cdef bint alive, secure, leaving, used
     cdef bint settled               # the upstream's settings have come
+    cdef bint served                # an answer has come whole
+    cdef bint goodbye               # the upstream said so, without complaint and not before it had begun anything
     cdef int pings                  # in this silence
     cdef uint64_t last_ping_ns, said_ns, idle_ns
 
@@ -300,6 +302,7 @@ cdef class Http2Client(Http2Wire):
         for item in list(self.streams.values()):
             call = <Http2Call>item
             call.refused = not call.left
+            call.moved = call.refused and self.served
             self._fail(call, FAIL_TRUNCATED if call.head is not None and outcome == FAIL_RESET else outcome, detail)
 
     # --- the session's events ----------------------------------------------------------------------------------------
@@ -352,6 +355,7 @@ cdef class Http2Client(Http2Wire):
         if call is None or call.answered:
             return
         call.answered = True
+        self.served = True
         events = call.events
         call.events = None
         if not call.out.finished:
@@ -392,6 +396,7 @@ cdef class Http2Client(Http2Wire):
         name = nghttp2_http2_strerror(code).decode()
         if code == <uint32_t>NGHTTP2_REFUSED_STREAM:
             call.refused = True
+            call.moved = self.goodbye
             self._fail(call, FAIL_RESET, f"the upstream did not begin it: {name}")
         elif call.head is None:
             self._fail(call, FAIL_RESET, f"the upstream reset the stream before answering: {name}")
@@ -412,8 +417,9 @@ cdef class Http2Client(Http2Wire):
         if events is not None:
             events.on_upstream_drained()
 
-    cdef on_goaway(self, uint32_t code):
+    cdef on_goaway(self, uint32_t code, int32_t last):
         """The upstream takes no new streams here; those it has not begun come back as refused."""
+        self.goodbye = code == <uint32_t>NGHTTP2_NO_ERROR and last > 0
         self.leave()
 
     cdef on_settings(self):

@@ -317,6 +317,7 @@ class Wire:
         self.pings = 0
         self.goaway: int | None = None
         self.closed = False
+        self.last: int | None = None  # the last stream that is served
 
     async def flush(self) -> None:
         """Send what h2 has to say."""
@@ -333,7 +334,8 @@ class Wire:
 
     async def say_goodbye(self, last: int | None = None, code: int = 0) -> None:
         """Send GOAWAY; ``last`` is the last stream that is served, by default the last that came."""
-        frame = GoAwayFrame(0, last_stream_id=max(self.calls, default=0) if last is None else last, error_code=code)
+        self.last = max(self.calls, default=0) if last is None else last
+        frame = GoAwayFrame(0, last_stream_id=self.last, error_code=code)
         self.writer.write(frame.serialize())
         await self.writer.drain()
 

@@ -1,0 +1,318 @@
+"""How do streams and connections of HTTP/2 end?  Cancelled within 100 ms, reset as they were, no loss by goodbye."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from h2peer import Call, FrameClient, Upstream, plain, request, service, until
+from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
+from onelane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_lane
+
+from edge import clock
+from edge.native import Outcome
+from edge.sim.wire import Close, Pause, ReadMessage, ReadToEnd, ReadUntil, ScriptedServer, Send, play_client
+
+if TYPE_CHECKING:
+    from edge.sim.wire import Step
+
+NO_ERROR = 0
+INTERNAL_ERROR = 2
+REFUSED_STREAM = 7
+CANCEL = 8
+POST = request("POST", "/a")
+GET = request("GET", "/a")
+NS_PER_S = 1_000_000_000
+
+
+async def _silence(call: Call) -> None:
+    await call.until_reset()
+
+
+async def _beginning(call: Call) -> None:
+    await call.head(200)
+    await call.data(b"the beginning")
+    await call.until_reset()
+
+
+# --- the client leaves ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("phase", ["waiting", "streaming"])
+@pytest.mark.parametrize("how", ["reset", "close"])
+async def test_a_client_cancels_to_http2(phase: str, how: str) -> None:
+    """A client that resets its stream, or goes, has its upstream stream reset within 100 ms; the connection stays."""
+    async with Upstream(_silence if phase == "waiting" else _beginning) as upstream:
+        async with one_lane(service(upstream.address)) as lane:
+            async with FrameClient.connect(lane.port) as client:
+                client.ask(1, GET)
+                await until(lambda: upstream.calls)
+                if phase == "streaming":
+                    await client.until(lambda: client.body(1))
+                began = clock.now_ns()
+                if how == "reset":
+                    client.send(RstStreamFrame(1, error_code=CANCEL))
+                    assert await upstream.calls[0].until_reset(0.5) == CANCEL
+                    assert clock.now_ns() - began < NS_PER_S // 10
+            if how == "close":
+                assert await upstream.calls[0].until_reset(0.5) == CANCEL
+                assert clock.now_ns() - began < NS_PER_S // 10
+            await until(lambda: lane.lane.active == 0)
+            assert not upstream.wires[0].closed
+            target = f"echo/{upstream.address}"
+            assert lane.outcomes(target)[Outcome.CANCELLED] == sum(lane.outcomes(target)) == 1
+            assert lane.target(target)["inflight"] == 0
+
+
+@pytest.mark.parametrize("phase", ["waiting", "streaming"])
+async def test_a_client_cancels_a_model(phase: str) -> None:
+    """A stream that is reset over HTTP/2 stops costing money over HTTP/1.1 within 100 ms, and nobody is blamed."""
+    script: tuple[Step, ...] = (ReadMessage(), ReadToEnd())
+    if phase == "streaming":
+        script = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), ReadToEnd())
+    async with ScriptedServer(script) as upstream:
+        text = models(upstream.url).replace("first_byte: 500ms", "first_byte: 5s").replace("700ms", "5s")
+        async with one_lane(text.replace("between_tokens: 500ms", "between_tokens: 5s")) as lane:
+            async with FrameClient.connect(lane.port) as client:
+                client.send(client.headers(1, request("POST", "/v1/chat/completions")))
+                client.data(1, STREAM, "END_STREAM")
+                peer = (await upstream.wait_peers(1))[0]
+                if phase == "streaming":
+                    await client.until(lambda: client.body(1))
+                else:
+                    await clock.sleep(0.1)
+                began = clock.now_ns()
+                client.send(RstStreamFrame(1, error_code=CANCEL))
+                assert await peer.wait_end(1.0) in ("peer_closed", "peer_reset")
+                assert clock.now_ns() - began < NS_PER_S // 10
+                assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+                assert sum(lane.outcomes("p0/m")) == 1
+                assert lane.lane.active == 0
+
+
+async def test_an_http1_client_leaves() -> None:
+    """A client of HTTP/1.1 that closes has its HTTP/2 stream upstream reset within 100 ms."""
+    async with Upstream(_beginning) as upstream, one_lane(service(upstream.address)) as lane:
+        asked = b"GET /a HTTP/1.1\r\nhost: edge\r\n\r\n"
+        await play_client(lane.port, Send(asked), ReadUntil(b"beginning"), Close())
+        began = clock.now_ns()
+        assert await upstream.calls[0].until_reset(0.5) == CANCEL
+        assert clock.now_ns() - began < NS_PER_S // 10
+        assert not upstream.wires[0].closed
+
+
+# --- the upstream breaks off ---------------------------------------------------------------------------------------
+async def test_a_reset_before_the_answer() -> None:
+    """A stream that the upstream resets before its answer is 502, and takes no other stream with it."""
+
+    async def answer(call: Call) -> None:
+        if call.field(":path") == "/bad":
+            await call.reset(INTERNAL_ERROR)
+        else:
+            await plain()(call)
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.ask(1, request("POST", "/bad"))
+            assert await client.answer(1) == 502
+            client.ask(3, GET)
+            assert await client.answer(3) == 200
+        assert len(upstream.wires) == 1
+
+
+async def test_a_reset_in_the_answer() -> None:
+    """An answer that breaks off is passed on as far as it came, and its stream is reset: it never looks whole."""
+
+    async def answer(call: Call) -> None:
+        await call.head(200)
+        await call.data(b"half")
+        await clock.sleep(0.05)
+        await call.reset(INTERNAL_ERROR)
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.ask(1, GET)
+            assert await client.answer(1) == -INTERNAL_ERROR
+            assert client.body(1) == b"half"
+            assert not any("END_STREAM" in frame.flags for frame in client.of(DataFrame, 1))
+        peer = await lane.raw(b"GET /a HTTP/1.1\r\nhost: edge\r\n\r\n")
+        assert peer.received.endswith(b"\r\n\r\n4\r\nhalf\r\n")
+
+
+async def test_a_connection_lost_in_the_answer() -> None:
+    """Answers on a connection that is lost break off; one that HTTP/1.1 cut short breaks off for HTTP/2 too."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"
+    async with ScriptedServer((ReadMessage(), Send(head), Close())) as upstream:
+        async with one_lane(service(f"127.0.0.1:{upstream.port}", protocol="http1")) as lane:
+            async with FrameClient.connect(lane.port) as client:
+                client.ask(1, GET)
+                assert await client.answer(1) == -INTERNAL_ERROR
+                assert client.body(1) == b"half"
+                client.ask(3)
+                assert await client.answer(3) == 200
+
+
+async def test_an_answer_that_belies_its_length() -> None:
+    """A length that is not kept is a malformed answer (RFC 9113 8.1.1): 502 before the commit, a reset after it."""
+
+    async def answer(call: Call) -> None:
+        await call.head(200, ("content-length", "5"))
+        await call.data(b"1234", end=True)
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.ask(1, GET)
+            assert await client.answer(1) == -INTERNAL_ERROR
+
+
+# --- refused streams and goodbyes ----------------------------------------------------------------------------------
+async def test_a_refused_stream_is_tried_again() -> None:
+    """REFUSED_STREAM says that nothing was begun: even a POST is tried again, on the same target if need be."""
+    refused = 0
+
+    async def answer(call: Call) -> None:
+        nonlocal refused
+        if refused < 1:
+            refused += 1
+            await call.reset(REFUSED_STREAM)
+        else:
+            await plain(b"at last")(call)
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.send(client.headers(1, POST))
+            client.data(1, b"abc", "END_STREAM")
+            assert await client.answer(1) == 200
+            assert client.body(1) == b"at last"
+            assert len(upstream.calls) == 2
+
+
+async def test_goodbye_in_mid_flight() -> None:
+    """An upstream that says goodbye again and again loses no request: what it has not begun moves, nobody is blamed."""
+    due = False
+
+    async def answer(call: Call) -> None:
+        nonlocal due
+        if due and call.stream > 41:
+            due = False
+            await call.wire.say_goodbye(call.stream - 20)
+        body = await call.body()
+        await clock.sleep(0.01)
+        if call.wire.last is not None and call.stream > call.wire.last:
+            return
+        await call.head(200)
+        await call.data(body, end=True)
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            streams = iter(range(1, 10_000, 2))
+            for turn in range(10):
+                now = [next(streams) for _ in range(80)]
+                due = turn > 0
+                for stream in now:
+                    client.send(client.headers(stream, POST))
+                    client.data(stream, b"%d" % stream, "END_STREAM")
+                got = [await client.answer(stream) for stream in now]
+                assert got == [200] * len(now)
+                assert [client.body(stream) for stream in now] == [b"%d" % stream for stream in now]
+        assert len(upstream.wires) > 5
+        counts = lane.outcomes(f"echo/{upstream.address}")
+        assert counts[Outcome.CANCELLED] > 50
+        assert counts[Outcome.OK] == sum(counts) - counts[Outcome.CANCELLED]
+
+
+async def test_goodbye_without_service_is_a_failure() -> None:
+    """An upstream that only ever says goodbye is not asked for ever: it fails like any other."""
+
+    async def answer(call: Call) -> None:
+        await call.wire.say_goodbye(0)
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.ask(1, POST)
+            assert await client.answer(1) == 502
+        assert lane.outcomes(f"echo/{upstream.address}")[Outcome.FAIL_RESET] == len(upstream.calls) <= 3
+
+
+async def test_goodbye_leaves_what_was_not_begun() -> None:
+    """Streams above the last one of a GOAWAY were not begun: they are asked again on another connection."""
+
+    async def answer(call: Call) -> None:
+        if len(upstream.wires) == 1:
+            if call.stream == 1:
+                await until(lambda: len(call.wire.calls) == 5)
+                await call.wire.say_goodbye(1)
+                await plain(b"first")(call)
+            return
+        await plain(b"second")(call)
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            for n in range(5):
+                client.send(client.headers(2 * n + 1, POST))
+                client.data(2 * n + 1, b"abc", "END_STREAM")
+            for n in range(5):
+                assert await client.answer(2 * n + 1) == 200
+            assert sorted(client.body(2 * n + 1) for n in range(5)) == [b"first"] + [b"second"] * 4
+        await until(lambda: upstream.wires[0].closed)
+
+
+async def test_drain_says_goodbye_twice() -> None:
+    """A lane that drains says so, serves what was on its way, nothing that comes later, and closes in the end."""
+    async with Upstream(_beginning) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client, FrameClient.connect(lane.port) as idle:
+            await idle.ping()
+            client.ask(1, GET)
+            await client.until(lambda: client.body(1))
+            lane.thread.loop.call_soon_threadsafe(lane.lane.drain)
+            await client.until(lambda: client.of(GoAwayFrame))
+            notice = client.of(GoAwayFrame)[0]
+            assert (notice.error_code, notice.last_stream_id) == (NO_ERROR, 2**31 - 1)
+            client.ask(3)
+            assert await client.answer(3) == 200
+            asked = [frame for frame in client.of(PingFrame) if "ACK" not in frame.flags]
+            client.send(PingFrame(opaque_data=asked[0].opaque_data, flags=["ACK"]))
+            await client.until(lambda: len(client.of(GoAwayFrame)) == 2)
+            assert (client.of(GoAwayFrame)[1].error_code, client.of(GoAwayFrame)[1].last_stream_id) == (NO_ERROR, 3)
+            client.ask(5)
+            await client.ping()
+            assert not client.fields.get(5)
+            await idle.until(lambda: idle.closed)
+            assert not client.closed
+            await upstream.calls[0].data(b", the end", end=True)
+            assert await client.answer(1) == 200
+            assert client.body(1) == b"the beginning, the end"
+            await client.until(lambda: client.closed)
+        await until(lambda: lane.lane.connections == 0)
+
+
+async def test_an_idle_client_is_let_go() -> None:
+    """A connection on which nobody asks anything is ended, with a goodbye, after its time."""
+    async with one_lane(service("127.0.0.1:1") + "limits: {idle: 1s}\n") as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.ask(1)
+            assert await client.answer(1) == 200
+            assert await client.goaway() == NO_ERROR
+
+
+async def test_a_client_says_goodbye() -> None:
+    """A client's GOAWAY lets its running streams end; then the connection is closed."""
+    async with Upstream(_beginning) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.ask(1, GET)
+            await client.until(lambda: client.body(1))
+            client.send(GoAwayFrame(0, last_stream_id=0, error_code=0))
+            await client.ping()
+            await upstream.calls[0].data(b"!", end=True)
+            assert await client.answer(1) == 200
+            await client.until(lambda: client.closed)
+
+
+async def test_a_body_that_stops() -> None:
+    """Half a request of known length and then nothing: the deadline of the exchange or the wire's ends it."""
+    script: tuple[Step, ...] = (ReadToEnd(), Pause(1))
+    async with ScriptedServer(script) as upstream:
+        text = service(f"127.0.0.1:{upstream.port}", protocol="http1").replace("total: 30s", "total: 700ms")
+        async with one_lane(text) as lane, FrameClient.connect(lane.port) as client:
+            client.send(client.headers(1, [*POST, ("content-length", "10")]))
+            client.data(1, b"half")
+            assert await client.answer(1) in (504, NO_ERROR)
+            assert client.status(1) == 504
