@@ -61,7 +61,7 @@ def test_a_taken_address_is_named() -> None:
             bind("127.0.0.1", port)
     with pytest.raises(AddressTakenError, match=r"cannot listen on 192\.0\.2\.1:80: "):
         bind("192.0.2.1", 80)
-    with pytest.raises(AddressTakenError, match="cannot listen on no-such-host.invalid:80: "):
+    with pytest.raises(AddressTakenError, match=r"cannot listen on no-such-host\.invalid:80: "):
         bind("no-such-host.invalid", 80)
 
 
