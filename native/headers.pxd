@@ -17,11 +17,14 @@ cdef class HeadReader:
     cdef bint close, keep, switch
     cdef bint hop               # a field that speaks to this hop only was seen
     cdef list nominated         # names listed in Connection
+    cdef tuple latest           # the last field added, where again() may take it; None = it may not
+    cdef int latest_kind
     cdef readonly str fault     # why the head was refused, None = sound so far
     cdef readonly int fault_status
     cdef void begin(self)       # forget what was added; take() does so itself
     cdef int refuse(self, int status, str reason)
     cdef int add(self, bytes name, bytes value)                             # 0 sound, -1 refused
+    cdef int again(self, tuple pair, int kind)                              # a field that add() found sound before
     cdef int version(self, parser)      # 11, 10 or 0, at the end of the head
     cdef Head take_request(self, bytes method, bytes target, int version)   # None = refused
     cdef Head take_answer(self, int status, int version)

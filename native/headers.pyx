@@ -324,6 +324,7 @@ cdef class HeadReader:
         cdef const char* p = PyBytes_AS_STRING(value)
         cdef int kind
         cdef tuple known
+        self.latest = None
         if self.fault is not None:
             return -1
         self.count += 1
@@ -341,14 +342,19 @@ cdef class HeadReader:
         known = known_name(name)
         name = <bytes>known[0]
         kind = <int>known[1]
-        if kind == PLAIN:
-            head.fields.append((name, value))
+        if kind == PLAIN or kind == CONTENT_TYPE:
+            known = (name, value)
+            self.latest = known
+            self.latest_kind = kind
+            head.fields.append(known)
+            if kind == CONTENT_TYPE:
+                head.content_type = value
             return 0
         if kind == CONNECTION or kind == HOP:
             self.hop = True
-        if kind == CONTENT_TYPE:
-            head.content_type = value
-            head.fields.append((name, value))
+        if kind == HOP:
+            self.latest = (name, value)
+            self.latest_kind = kind
         elif kind == CONTENT_ENCODING:
             head.content_encoding = value
             head.fields.append((name, value))
@@ -377,6 +383,23 @@ cdef class HeadReader:
             if value.lower() != b"100-continue":
                 return self.refuse(417, "Expect asks for something other than 100-continue")
             head.expects = True
+        return 0
+
+    cdef int again(self, tuple pair, int kind):
+        if self.fault is not None:
+            return -1
+        self.count += 1
+        self.size += PyBytes_GET_SIZE(<bytes>pair[0]) + PyBytes_GET_SIZE(<bytes>pair[1]) + 4
+        if self.count > self.count_limit:
+            return self.refuse(431, f"more than {self.count_limit} header fields")
+        if self.size > self.size_limit:
+            return self.refuse(431, f"header fields larger than {self.size_limit} bytes")
+        if kind == HOP:
+            self.hop = True
+            return 0
+        if kind == CONTENT_TYPE:
+            self.head.content_type = <bytes>pair[1]
+        self.head.fields.append(pair)
         return 0
 
     def _connection(self, bytes value):

@@ -69,6 +69,7 @@ cdef class Http2Wire:
     # was made of them (the value of a pseudo-header field; what HeadReader.again takes of the others).
     cdef nghttp2_rcbuf* names[KNOWN]
     cdef nghttp2_rcbuf* values[KNOWN]
+    cdef int kinds[KNOWN]
     cdef list known
     cdef list cookies
     cdef bytes method, scheme, path, authority

@@ -161,7 +161,7 @@ cdef int on_header(
             if key.len and key.base[0] == c":":
                 take_pseudo(wire, &key, <bytes>made)
             else:
-                wire.reader.again(<tuple>made)
+                wire.reader.again(<tuple>made, wire.kinds[slot])
             return 0
         content = PyBytes_FromStringAndSize(<char*>text.base, <Py_ssize_t>text.len)
         if key.len and key.base[0] == c":":
@@ -176,6 +176,7 @@ cdef int on_header(
             wire.reader.add(PyBytes_FromStringAndSize(<char*>key.base, <Py_ssize_t>key.len), content)
             if wire.reader.latest is not None:
                 remember(wire, slot, name, value, key.len + text.len, wire.reader.latest)
+                wire.kinds[slot] = wire.reader.latest_kind
         return 0
     except BaseException as error:
         return keep(wire, error)

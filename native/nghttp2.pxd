@@ -76,6 +76,7 @@ cdef extern from *:
     const int NGHTTP2_FLAG_END_STREAM
     const int NGHTTP2_FLAG_ACK
     const int NGHTTP2_NV_FLAG_NONE
+    const int NGHTTP2_NV_FLAG_NO_INDEX
     const int NGHTTP2_DATA_FLAG_EOF
     const int NGHTTP2_DATA_FLAG_NO_END_STREAM
 
@@ -108,6 +109,8 @@ cdef extern from *:
     const char* nghttp2_strerror(int)
     const char* nghttp2_http2_strerror(uint32_t)
     nghttp2_vec nghttp2_rcbuf_get_buf(nghttp2_rcbuf*)
+    void nghttp2_rcbuf_incref(nghttp2_rcbuf*)
+    void nghttp2_rcbuf_decref(nghttp2_rcbuf*)
 
     int nghttp2_option_new(nghttp2_option**)
     void nghttp2_option_set_no_auto_window_update(nghttp2_option*, int)

@@ -44,6 +44,7 @@ _S: Final = 1_000_000_000
 SAMPLE_S: Final = 0.25
 SAMPLES: Final = 4
 # How often a draining worker looks whether it is empty.
+COLLECT_AFTER: Final = 20_000  # more containers made than let go of
 DRAIN_LOOK_S: Final = 0.02
 # Between the last SYN let in and the close: a handshake begun before it ends within a round trip.
 SETTLE_S: Final = 0.1
@@ -152,9 +153,11 @@ class Worker:
         loop = asyncio.get_running_loop()
         servers = await open_listeners(loop, snapshot.listeners, lane.protocol)
         self._open = True
-        # What exists now lives as long as the process; the collector need not walk it again and again.
+        # What exists now lives as long as the process; the collector need not walk it again and again. Exchanges make no
+        # circles: it looks for those that errors leave, not at every burst of requests.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER, 20, 20)
         self._follower.report()
         self._serving()
         await self._stop.wait()

@@ -1,0 +1,79 @@
+"""A connection that repeats its fields is read as if it had not: the same fields arrive, and the same limits hold."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import grpc
+import grpc.aio
+import msgspec
+from onelane import one_lane
+
+CALLS = 400
+LIMIT = 20
+
+Fields = list[tuple[str, str]]
+
+
+class Echo(grpc.GenericRpcHandler):
+    """Answers every call with the x- fields that it came with, and trails them."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        """Answer any method."""
+        return grpc.unary_unary_rpc_method_handler(self.call)
+
+    async def call(self, _: bytes, told: grpc.aio.ServicerContext) -> bytes:
+        """Say the fields back in the message and in the trailers."""
+        fields = own(told.invocation_metadata())
+        told.set_trailing_metadata(tuple(fields))
+        return msgspec.json.encode(fields)
+
+
+def own(metadata: Any) -> Fields:
+    """Return the fields that the test has sent."""
+    return sorted((str(key), str(value)) for key, value in metadata if str(key).startswith("x-own-"))
+
+
+async def test_repeated_fields_arrive_as_sent() -> None:
+    """Few names with few values, beside values that drive them out of the table: each call has its own, both ways."""
+    chance = random.Random(7)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Echo(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with one_lane(f"services: {{g: {{match: {{grpc: a.B}}, targets: ['127.0.0.1:{port}']}}}}") as lane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+                ask = channel.unary_unary("/a.B/Call")
+                for number in range(CALLS):
+                    fields = [(f"x-own-{chance.randrange(4)}", f"v{chance.randrange(3)}") for _ in range(5)]
+                    fields.append(("x-own-long", f"{number}".ljust(chance.randrange(1, 600), "l")))
+                    call = ask(b"", metadata=tuple(fields), timeout=5)
+                    expected = sorted(fields)
+                    assert [tuple(pair) for pair in msgspec.json.decode(await call)] == expected
+                    assert own(await call.trailing_metadata()) == expected
+    finally:
+        await server.stop(None)
+
+
+async def test_repeated_fields_count() -> None:
+    """A field that came before counts as much as a new one: over the limit it is refused, below it served, as often."""
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Echo(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    config = (
+        f"services: {{g: {{match: {{grpc: a.B}}, targets: ['127.0.0.1:{port}']}}}}\nlimits: {{header_count: {LIMIT}}}"
+    )
+    try:
+        async with one_lane(config) as lane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+                ask = channel.unary_unary("/a.B/Call")
+                for _ in range(3):
+                    few = (("x-own-a", "1"),) * (LIMIT // 2)
+                    assert len(msgspec.json.decode(await ask(b"", metadata=few, timeout=5))) == LIMIT // 2
+                    call = ask(b"", metadata=(("x-own-a", "1"),) * LIMIT, timeout=5)
+                    assert await call.code() is not grpc.StatusCode.OK
+    finally:
+        await server.stop(None)
