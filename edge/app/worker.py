@@ -153,8 +153,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         servers = await open_listeners(loop, snapshot.listeners, lane.protocol)
         self._open = True
-        # What exists now lives as long as the process; the collector need not walk it again and again. Exchanges make no
-        # circles: it looks for those that errors leave, not at every burst of requests.
+        # What exists now lives as long as the process; the collector need not walk it again and again. Exchanges make
+        # no circles: it looks for those that errors leave, not at every burst of requests.
         gc.collect()
         gc.freeze()
         gc.set_threshold(COLLECT_AFTER, 20, 20)
