@@ -15,10 +15,6 @@ from native.nghttp2 cimport *
 from native.pool cimport ConnectionPool, SharedConnection
 from native.stream cimport NO_BODY, ClientEvents, ClientStream, Head
 
-cdef uint64_t SECOND = 1_000_000_000
-# Silence on a connection: is anybody there? Without an answer within the second, nobody is.
-cdef uint64_t SILENCE_NS = 30_000_000_000
-cdef uint64_t PONG_NS = 10_000_000_000
 # gRPC servers close on clients that ping more often than this while nothing else is said ("too_many_pings"): two pings in
 # one silence are forgiven, more must be this far apart.
 cdef uint64_t PING_APART_NS = 300_000_000_000
@@ -26,8 +22,6 @@ cdef int PINGS_FORGIVEN = 2
 # An attempt given up after this much silence on the whole connection makes it suspect; a ping unanswered for as long
 # sends new attempts elsewhere.
 cdef uint64_t SUSPECT_NS = 1_000_000_000
-# HTTP/2 says goodbye before it closes, so an idle connection may be kept for longer than in HTTP/1.1.
-cdef uint64_t IDLE_NS = 120_000_000_000
 # The rest of an unwanted answer may take this long or be this large before it is reset.
 cdef uint64_t DREGS_NS = 2_000_000_000
 cdef Py_ssize_t DISCARD_LIMIT = 65536
@@ -456,24 +450,24 @@ cdef class Http2Client(Http2Wire):
         self.ping()
 
     cdef void suspect(self, Http2Call call):
-        """An attempt is given up. Has the connection been silent since it was made?"""
+        """An attempt is given up. Has the connection been silent while it waited?"""
         cdef uint64_t now_ns = monotonic_ns()
-        if call.head is None and self.heard_ns < call.asked_ns and now_ns > call.asked_ns + SUSPECT_NS:
+        if call.head is None and now_ns > max(call.asked_ns, self.heard_ns) + SUSPECT_NS:
             self._ask(now_ns)
 
     cdef look(self, uint64_t now_ns):
         cdef Http2Call call
         if not self.alive or self.transport is None:
             return
-        if self.pinged_ns and now_ns > self.pinged_ns + PONG_NS:
+        if self.pinged_ns and now_ns > self.pinged_ns + self.home.pong_ns:
             self.transport.abort()
-            self._fail_all(FAIL_RESET, f"the upstream did not answer a ping within {PONG_NS // SECOND} s")
+            self._fail_all(FAIL_RESET, f"the upstream did not answer a ping within {self.home.pong_ns / 1e9:g} s")
             return
-        if self.taken == 0 and now_ns > self.idle_ns + IDLE_NS:
+        if self.taken == 0 and now_ns > self.idle_ns + self.home.idle_limit_ns:
             self.leave()
         elif self.berth is not None and now_ns > self.berth.born_ns + self.berth.lifetime_ns:
             self.leave()
-        if now_ns > self.heard_ns + SILENCE_NS:     # also one that takes no new streams: it may have some that run
+        if now_ns > self.heard_ns + self.home.silence_ns:     # also one that takes no new streams: it may have some that run
             self._ask(now_ns)
         for item in list(self.streams.values()):
             call = <Http2Call>item

@@ -40,6 +40,7 @@ cdef class ConnectionPool:
     cdef readonly int cap
     cdef public uint64_t connect_ns     # deadline of one connect
     cdef public uint64_t idle_limit_ns, age_limit_ns
+    cdef public uint64_t silence_ns, pong_ns    # shared ones: a ping after so long, an answer within so long
     cdef bint closed
     # how to speak to the target, in bytes
     cdef readonly bytes authority, base_path, model

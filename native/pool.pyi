@@ -14,6 +14,8 @@ class ConnectionPool:
     connect_ns: int
     idle_limit_ns: int
     age_limit_ns: int
+    silence_ns: int
+    pong_ns: int
     def __init__(
         self,
         target: Target,

@@ -8,6 +8,11 @@ from native.clock cimport monotonic_ns
 # connection is a needless retry. Services often keep only 5 s (node, uvicorn).
 cdef uint64_t MODEL_IDLE_NS = 45_000_000_000
 cdef uint64_t SERVICE_IDLE_NS = 4_000_000_000
+# HTTP/2 says goodbye before it closes, so an idle connection may be kept for longer.
+cdef uint64_t SHARED_IDLE_NS = 120_000_000_000
+# Silence on a shared connection: is anybody there? Without an answer in time, nobody is.
+cdef uint64_t SILENCE_NS = 30_000_000_000
+cdef uint64_t PONG_NS = 10_000_000_000
 # Long enough to be cheap, short enough that a moved address is noticed. Each connection adds up to a quarter.
 cdef uint64_t AGE_NS = 600_000_000_000
 # The rest of an unwanted answer may take this long before its connection is worth less than a new one.
@@ -74,6 +79,10 @@ cdef class ConnectionPool:
         self.connect_ns = 2_000_000_000
         self.is_service = plan.kind == "service"
         self.idle_limit_ns = SERVICE_IDLE_NS if self.is_service else MODEL_IDLE_NS
+        if self.shares:
+            self.idle_limit_ns = SHARED_IDLE_NS
+        self.silence_ns = SILENCE_NS
+        self.pong_ns = PONG_NS
         self.age_limit_ns = AGE_NS
         default_port = 443 if plan.tls is not None else 80
         host = f"[{plan.host}]" if ":" in plan.host else plan.host

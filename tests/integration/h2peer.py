@@ -33,6 +33,7 @@ from hyperframe.frame import (
 from edge import clock
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 Fields = list[tuple[str, str]]
@@ -332,6 +333,11 @@ class Wire:
             self.h2.acknowledge_received_data(size, stream)
         self.writer.write(self.h2.data_to_send())
 
+    def freeze(self) -> None:
+        """Take nothing in any more, and say nothing."""
+        transport: Any = self.writer.transport
+        transport.pause_reading()
+
     async def say_goodbye(self, last: int | None = None, code: int = 0) -> None:
         """Send GOAWAY; ``last`` is the last stream that is served, by default the last that came."""
         self.last = max(self.calls, default=0) if last is None else last
@@ -343,8 +349,6 @@ class Wire:
         """Serve until the connection ends."""
         self.h2.local_settings = h2.settings.Settings(client=False, initial_values={3: 100} | self.home.settings)
         self.h2.initiate_connection()
-        if self.home.window:
-            self.h2.increment_flow_control_window(self.home.window)
         try:
             await self.flush()
             while data := await self.reader.read(65536):
@@ -421,18 +425,22 @@ class Upstream:
     """
 
     def __init__(
-        self, answer: Callable[[Call], Awaitable[None]], *, settings: dict[int, int] | None = None, window: int = 0
+        self,
+        answer: Callable[[Call], Awaitable[None]],
+        *,
+        settings: dict[int, int] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.answer = answer
+        self.tls = tls
         self.settings = settings or {}
-        self.window = window
         self.calls: list[Call] = []
         self.wires: list[Wire] = []
         self.faults: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
         self.port = int(self._server.sockets[0].getsockname()[1])
         self.address = f"127.0.0.1:{self.port}"
         return self
