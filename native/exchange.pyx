@@ -51,6 +51,22 @@ cdef tuple OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 
 
+cdef tuple FROM_HTTP = (b"x-forwarded-proto", b"http")
+cdef tuple FROM_HTTPS = (b"x-forwarded-proto", b"https")
+# Many requests come on one connection: who asked last usually asks next.
+cdef object LAST_PEER = None
+cdef bytes LAST_ADDRESS = b"unknown"
+
+
+cdef bytes address_of(object peer):
+    """The IP address of a socket's name, as text."""
+    global LAST_PEER, LAST_ADDRESS
+    if peer is not LAST_PEER:
+        LAST_ADDRESS = str(peer[0]).encode() if isinstance(peer, tuple) else b"unknown"
+        LAST_PEER = peer
+    return LAST_ADDRESS
+
+
 cdef int reason_of(TargetRec* rec, int barred) noexcept:
     """The TripReason of an open circuit, the Outcome that put a target out; 0 where the bar says all there is."""
     if barred == <int>BARRED_OPEN:
@@ -294,6 +310,11 @@ cdef class Exchange(ExchangeCore):
 
     cdef route_service(self):
         cdef Head head = self.head
+        cdef bytes forwarded = None
+        cdef bytes address
+        cdef bytes name
+        cdef tuple pair
+        cdef Py_ssize_t size
         if not plain_path(head.path):
             self.refuse("odd_path", head.path.decode("latin-1"), None)
             return
@@ -301,24 +322,25 @@ cdef class Exchange(ExchangeCore):
         self.body = []
         self.replayable = True
         self.received = head.length == NO_BODY
-        peer = self.stream.peer()
-        address = b"unknown" if not isinstance(peer, tuple) else str(peer[0]).encode()
-        forwarded = None
+        address = address_of(self.stream.peer())
         self.fields = []
-        for name, value in head.fields:
-            if name == b"x-forwarded-for":
-                forwarded = value if forwarded is None else forwarded + b", " + value
-            elif name == b"grpc-timeout" and self.grpc:
-                timeout = timeout_ns(value)
+        for item in head.fields:
+            pair = <tuple>item
+            name = <bytes>pair[0]
+            size = PyBytes_GET_SIZE(name)
+            if size == 15 and name == b"x-forwarded-for":
+                forwarded = pair[1] if forwarded is None else forwarded + b", " + <bytes>pair[1]
+            elif size == 12 and self.grpc and name == b"grpc-timeout":
+                timeout = timeout_ns(<bytes>pair[1])
                 if timeout < 0:
-                    self.refuse("grpc_timeout", value.decode("latin-1"), None)
+                    self.refuse("grpc_timeout", (<bytes>pair[1]).decode("latin-1"), None)
                     return
                 self.bounded = True
                 self.total_ns = self.began_ns + timeout
-            elif name != b"x-forwarded-proto" and name != b"x-forwarded-host":
-                self.fields.append((name, value))
+            elif not (size == 17 and name == b"x-forwarded-proto" or size == 16 and name == b"x-forwarded-host"):
+                self.fields.append(pair)
         self.fields.append((b"x-forwarded-for", address if forwarded is None else forwarded + b", " + address))
-        self.fields.append((b"x-forwarded-proto", self.stream.scheme.encode()))
+        self.fields.append(FROM_HTTPS if self.stream.scheme == "https" else FROM_HTTP)
         if head.authority is not None:
             self.fields.append((b"x-forwarded-host", head.authority))
         self.fields.append((b"via", b"2 edge" if head.version == 20 else b"1.1 edge" if head.version == 11 else b"1.0 edge"))

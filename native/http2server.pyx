@@ -147,8 +147,7 @@ cdef class Http2Stream(ServerStream):
         return self.out.congested
 
     cdef object peer(self):
-        transport = self.wire.transport
-        return None if transport is None else transport.get_extra_info("peername")
+        return self.wire.peername
 
 
 cdef class Http2Server(Http2Wire):
@@ -159,6 +158,7 @@ cdef class Http2Server(Http2Wire):
     """
 
     cdef Acceptor acceptor
+    cdef object peername            # the same object for every stream
     cdef bint secure
     cdef bint settled               # the client's settings have come
     cdef bint retiring, farewell
@@ -173,6 +173,7 @@ cdef class Http2Server(Http2Wire):
         """Take a new connection in; over the limit it is closed at once."""
         cdef Watch watch
         self.transport = transport
+        self.peername = transport.get_extra_info("peername")
         if len(self.acceptor.open_connections) >= self.acceptor.connection_limit:
             self.deaf = True
             transport.abort()
