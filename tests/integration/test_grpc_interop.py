@@ -15,6 +15,7 @@ import grpclib.client
 import grpclib.const
 import grpclib.exceptions
 import pytest
+from onelane import one_lane
 
 from edge.sim.service import ECHO_INITIAL, ECHO_TRAILING, ServiceSpec, SimService
 from edge.wire.grpc.testing import test_pb2, test_pb2_grpc
@@ -39,12 +40,16 @@ def output(size: int | None, body: int = 0) -> test_pb2.StreamingOutputCallReque
     )
 
 
-@pytest.fixture(params=["direct"])
+@pytest.fixture(params=["direct", "edge"])
 async def address(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """Run the service, and whatever stands before it; give host and port to call."""
     async with SimService(ServiceSpec("interop")) as service:
-        assert request.param == "direct"
-        yield service.address
+        if request.param == "direct":
+            yield service.address
+            return
+        text = f"services: {{i: {{match: {{grpc: grpc.testing.TestService}}, targets: ['{service.address}']}}}}"
+        async with one_lane(text) as lane:
+            yield f"127.0.0.1:{lane.port}"
 
 
 @pytest.fixture
