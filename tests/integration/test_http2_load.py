@@ -1,0 +1,38 @@
+"""Does a lane hold under a load of HTTP/2 from a stranger?  h2load through one lane to another, over every combination."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+
+import pytest
+from onelane import models, one_lane
+
+H2LOAD = shutil.which("h2load")
+
+
+async def load(port: int, *arguments: str) -> dict[str, int]:
+    """Run h2load; how many requests ended how."""
+    assert H2LOAD is not None
+    command = [H2LOAD, *arguments, "-H", ":authority: inner", f"http://127.0.0.1:{port}/healthz"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said = (await asyncio.wait_for(process.communicate(), 50))[0].decode()
+    found = re.search(r"(\d+) total, .* (\d+) succeeded, (\d+) failed, (\d+) errored", said)
+    statuses = re.search(r"status codes: (\d+) 2xx", said)
+    assert found is not None
+    assert statuses is not None
+    return {"total": int(found[1]), "failed": int(found[3]) + int(found[4]), "2xx": int(statuses[1])}
+
+
+@pytest.mark.skipif(H2LOAD is None, reason="needs h2load (Debian: nghttp2-client)")
+@pytest.mark.parametrize("protocol", ["h2c", "http1"])
+async def test_20_000_requests_over_64_streams(protocol: str) -> None:
+    """20,000 requests over 64 streams, of four connections and of one: all of them 200, and nothing stays behind."""
+    async with one_lane(models("http://127.0.0.1:1")) as inner:
+        text = f'services: {{s: {{match: {{host: inner}}, protocol: {protocol}, targets: ["127.0.0.1:{inner.port}"]}}}}'
+        async with one_lane(text) as lane:
+            for clients, streams in (("1", "64"), ("4", "16")):
+                got = await load(lane.port, "-n", "10000", "-c", clients, "-m", streams)
+                assert got == {"total": 10_000, "failed": 0, "2xx": 10_000}
+            assert lane.lane.active == 0

@@ -1,0 +1,175 @@
+"""Does the guard let messages through and stop what only costs, wherever a read may cut the frames?"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from native.http2guard import Guard
+from tests.reference import http2guard as twin
+
+S = 1_000_000_000
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+LIMIT = 80_000
+
+
+def frame(kind: int, flags: int = 0, length: int = 0, stream: int = 1) -> bytes:
+    """One frame with an empty payload of this length."""
+    return length.to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + bytes(length)
+
+
+def counted(guard: Guard, data: bytes, now_ns: int = 0) -> int:
+    """How many of these bytes may be acted upon."""
+    return guard.judge(data, now_ns)
+
+
+@pytest.mark.parametrize("kind", [2, 6, 7, 8, 12, 16, 200])
+def test_frames_without_a_message(kind: int) -> None:
+    """A thousand frames that carry nothing are borne, the next is not, and nothing after it is acted upon."""
+    guard = Guard(0, LIMIT, preface=False)
+    assert counted(guard, frame(kind, length=8) * 1000) == 17 * 1000
+    assert guard.budget == 0
+    assert counted(guard, frame(0, length=3) * 2 + frame(kind) * 3 + frame(0)) == 12 * 2 + 9 * 2
+    assert guard.fault == "frames that carry no message, without end"
+    assert counted(guard, frame(1, 5)) == 0
+
+
+def test_settings_cost_more() -> None:
+    """A hundred SETTINGS are borne; acknowledgements cost as little as a ping."""
+    guard = Guard(0, LIMIT, preface=False)
+    assert counted(guard, frame(4, 1) * 10 + frame(4) * 100) == 9 * 109
+    assert guard.fault is not None
+
+
+def test_time_brings_credit_back() -> None:
+    """A hundred frames a second are borne for ever."""
+    guard = Guard(0, LIMIT, preface=False)
+    for second in range(60):
+        assert counted(guard, frame(6, length=8) * 100, second * S) == 1700
+    assert guard.fault is None
+
+
+def test_messages_earn_credit() -> None:
+    """Window updates that accompany messages are borne, however many they are."""
+    guard = Guard(0, LIMIT, preface=False)
+    for _ in range(10_000):
+        turn = frame(1, 4, 20) + frame(0, 0, 100) + frame(8, length=4) * 4
+        assert counted(guard, turn) == len(turn)
+    assert guard.budget >= 995
+
+
+@pytest.mark.parametrize(("flags", "length"), [(0, 0), (8, 1), (8, 256)])
+def test_empty_data(flags: int, length: int) -> None:
+    """DATA without data is a frame without a message, also when padding fills it; its last one is a message's end."""
+    guard = Guard(0, LIMIT, preface=False)
+    assert counted(guard, frame(0, flags, length) * 1000) == (9 + length) * 1000
+    assert counted(guard, frame(0, 1)) == 9
+    assert counted(guard, frame(0, flags, length)) == 0
+
+
+def test_a_block_in_many_frames() -> None:
+    """A header block may have sixteen frames."""
+    guard = Guard(0, LIMIT, preface=False)
+    block = frame(1, 0, 10) + frame(9, 0, 10) * 15
+    assert counted(guard, block, 7) == len(block)
+    assert guard.block_since_ns == 7
+    assert counted(guard, frame(9, 4, 10), 8) == 0
+    assert guard.fault == "a header block in more than 16 frames"
+
+
+def test_a_block_that_is_too_large() -> None:
+    """A header block may have so many bytes, compressed, however they are cut."""
+    guard = Guard(0, 100, preface=False)
+    assert counted(guard, frame(1, 0, 60) + frame(9, 4, 40)) == 118
+    assert (guard.block, guard.block_since_ns) == (100, 0)
+    assert counted(guard, frame(1, 0, 60) + frame(9, 4, 41)) == 69
+    assert guard.fault == "a header block larger than 100 bytes"
+
+
+def test_the_preface_is_no_frame() -> None:
+    """The client's 24 octets are passed over, wherever they are cut."""
+    for cut in range(25):
+        guard = Guard(0, LIMIT, preface=True)
+        assert counted(guard, PREFACE[:cut]) == cut
+        rest = PREFACE[cut:] + frame(4) + frame(1, 4, 10)
+        assert counted(guard, rest) == len(rest)
+        assert guard.budget == 994
+
+
+@given(
+    frames=st.lists(
+        st.tuples(
+            st.sampled_from([0, 0, 1, 2, 3, 4, 5, 6, 8, 9, 9, 9, 10, 200]),
+            st.integers(0, 255),
+            st.sampled_from([0, 1, 8, 256, 257, 3000]),
+            st.integers(0, 2 * S),
+            st.sampled_from([1, 1, 1, 30, 600]),
+        ),
+        max_size=40,
+    ),
+    cuts=st.lists(st.integers(1, 50), min_size=1, max_size=10),
+)
+def test_as_the_twin(frames: list[tuple[int, int, int, int, int]], cuts: list[int]) -> None:
+    """Frame by frame the same verdict as the twin's, although the guard sees them cut anywhere."""
+    guard, reference = Guard(0, 20_000, preface=False), twin.Guard(0, 20_000)
+    now, turn = 0, 0
+    for kind, flags, length, later, times in frames:
+        now += later
+        for _ in range(times):
+            data = frame(kind, flags, length)
+            passed = 0
+            while passed < len(data):
+                part = data[passed : passed + cuts[turn % len(cuts)]]
+                turn += 1
+                taken = counted(guard, part, now)
+                passed += taken
+                if taken < len(part):
+                    break
+            assert (guard.fault is None) == reference.frame(kind, flags, length, now)
+            if guard.fault is not None:
+                assert passed < len(data)
+                return
+            assert (guard.budget, guard.block_since_ns) == (reference.budget, reference.block_since_ns)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ossrrf"), st.sampled_from([0, 1, 10**6, 10 * S])), max_size=600))
+def test_resets_as_the_twin(events: list[tuple[str, int]]) -> None:
+    """Streams, resets and faults are counted as the twin counts them."""
+    guard, reference = Guard(0, LIMIT, preface=False), twin.Resets(0)
+    now = 0
+    for kind, later in events:
+        now += later
+        if kind in "os":
+            guard.count_stream(now)
+            reference.opened(now)
+        else:
+            over = guard.count_reset(kind == "f", now)
+            assert over == reference.reset(fault=kind == "f", now_ns=now)
+            if over:
+                return
+        assert (guard.streams, guard.resets, guard.faults) == (reference.streams, reference.resets, reference.faults)
+
+
+def test_half_of_a_hundred_streams() -> None:
+    """Half of a hundred streams may be reset, one more may not; below a hundred nothing is concluded."""
+    guard = Guard(0, LIMIT, preface=False)
+    for _ in range(99):
+        guard.count_stream(0)
+        assert not guard.count_reset(False, 0)
+    guard = Guard(0, LIMIT, preface=False)
+    for _ in range(100):
+        guard.count_stream(0)
+    assert not any(guard.count_reset(False, 0) for _ in range(50))
+    assert guard.count_reset(False, 0)
+
+
+def test_faults_are_counted_alone() -> None:
+    """So many faults of the peer are enough, among however many good streams; a while later all is forgiven."""
+    guard = Guard(0, LIMIT, preface=False)
+    for _ in range(2000):
+        guard.count_stream(0)
+    assert not any(guard.count_reset(True, 0) for _ in range(249))
+    guard.count_stream(31 * S)
+    assert guard.faults == 0
+    assert not any(guard.count_reset(True, 31 * S) for _ in range(99))
