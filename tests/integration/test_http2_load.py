@@ -1,4 +1,4 @@
-"""Does a lane hold under a load of HTTP/2 from a stranger?  h2load through one lane to another, over every combination."""
+"""Does a lane hold under a load of HTTP/2?  h2load through one lane to another, over each wire upstream."""
 
 from __future__ import annotations
 
