@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
+from wires import Said, over_http2
 
 from edge import clock
 from edge.config.load import read_text
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+WIRE = "http1"
+"""What clients of the tests speak; the fixture ``both_wires`` turns it."""
 
 
 class OneLane:
@@ -73,12 +78,16 @@ class OneLane:
 
         await self.thread.run(take())
 
-    async def raw(self, data: bytes, *, limit_s: float = 5.0) -> Peer:
-        """Send bytes on a new connection and read until edge closes it."""
+    async def raw(self, data: bytes, *, limit_s: float = 5.0) -> Peer | Said:
+        """Send bytes on a new connection and read until edge closes it (HTTP/2: until the answer ends)."""
+        if WIRE == "http2":
+            return await over_http2(self.port, data, None, limit_s)
         return await play_client(self.port, Send(data), ReadToEnd(), limit_s=limit_s)
 
     async def ask(self, data: bytes, wait_for: bytes, *, limit_s: float = 5.0) -> bytes:
         """Send bytes on a new connection and read until ``wait_for`` has come; the connection is closed then."""
+        if WIRE == "http2":
+            return (await over_http2(self.port, data, wait_for, limit_s)).received
         peer = await play_client(self.port, Send(data), ReadUntil(wait_for), Close(), limit_s=limit_s)
         return peer.received
 

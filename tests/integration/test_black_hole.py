@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from onelane import one_lane, post, whole
 
 from edge import clock
 from edge.native import Outcome
 from edge.sim.wire import Again, ReadMessage, ReadToEnd, ScriptedServer, Send
+
+pytestmark = pytest.mark.usefixtures("both_wires")
 
 GOOD = (ReadMessage(), Send(whole()), Again())
 # Answers one request; then it reads and says nothing, on that connection and on every other.

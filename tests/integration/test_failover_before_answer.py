@@ -20,6 +20,8 @@ from edge.sim.wire import (
     unreachable_port,
 )
 
+pytestmark = pytest.mark.usefixtures("both_wires")
+
 GOOD = (ReadMessage(), Send(whole()), Again())
 GOOD_STREAM = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
 

@@ -8,6 +8,8 @@ from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, on
 from edge.native import Outcome
 from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, Reset, ScriptedServer, Send, Step
 
+pytestmark = pytest.mark.usefixtures("both_wires")
+
 GOOD = (ReadMessage(), Send(whole()), Again())
 GOOD_STREAM = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n"

@@ -10,6 +10,8 @@ from onelane import models, one_lane, post, whole
 from edge.native import Outcome
 from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
 
+pytestmark = pytest.mark.usefixtures("both_wires")
+
 GOOD = (ReadMessage(), Send(whole()), Again())
 BODY = b'{"error":{"message":"slow down","type":"rate_limit"}}'
 

@@ -8,6 +8,8 @@ from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, on
 from edge.native import Outcome
 from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, Reset, ScriptedServer, Send, Step
 
+pytestmark = pytest.mark.usefixtures("both_wires")
+
 ERROR = b'data: {"error":{"message":"overloaded","type":"server_error"}}\n\n'
 BEGUN = SSE_HEAD + chunk(ROLE) + chunk(HELLO)
 

@@ -7,6 +7,8 @@ from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, on
 
 from edge.sim.wire import Again, Close, Pause, ReadMessage, ReadToEnd, ScriptedServer, Send
 
+pytestmark = pytest.mark.usefixtures("both_wires")
+
 COMMENTS = "limits: {keepalive_comment: 100ms}"
 GOOD = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
 

@@ -10,6 +10,8 @@ from onelane import models, one_lane, post, whole
 from edge.native import Outcome
 from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
 
+pytestmark = pytest.mark.usefixtures("both_wires")
+
 GOOD = (ReadMessage(), Send(whole()), Again())
 
 
@@ -63,7 +65,7 @@ async def test_the_callers(status: bytes) -> None:
         (post(b"[1]"), 400, "malformed_json"),
         (post(b'{"model":"chat","model":"other"}'), 400, "malformed_json"),
         (post(b'{"model":7}'), 400, "malformed_json"),
-        (post(b""), 400, "malformed_json"),
+        (post(b" "), 400, "malformed_json"),
         (post(path="/v1/nope"), 404, "unknown_path"),
         (b"GET /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\n", 405, "method_not_allowed"),
         (b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n\r\n", 400, "body_missing"),
