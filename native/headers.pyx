@@ -587,9 +587,13 @@ cdef class HeadReader:
             self.refuse(502, "a Content-Length without a body")
         if self.fault is not None:
             return None
-        if not self.lengths:
-            # an answer to HEAD says nothing of the body it leaves out
-            head.length = UNKNOWN_LENGTH if to_head or not ended else NO_BODY
+        if to_head or status == 304:
+            # says nothing of the body it leaves out, or how long that would be
+            head.length = head.length if self.lengths else UNKNOWN_LENGTH if to_head else NO_BODY
+        elif ended:
+            head.length = NO_BODY
+        elif not self.lengths:
+            head.length = UNKNOWN_LENGTH
         head.status = status
         head.version = 20
         head.keep_alive = True

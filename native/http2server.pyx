@@ -75,10 +75,8 @@ cdef class Http2Stream(ServerStream):
         if self.headed or self.closed:
             return
         self.headed = True
-        # NO_BODY, and a length of nothing, end the stream with its head: gRPC tells trailers-only by that
-        self.bodiless = (
-            length == NO_BODY or length == 0 or status == 204 or status == 304 or self.head.method == b"HEAD"
-        )
+        # the head ends the stream: gRPC tells trailers-only by that
+        self.bodiless = length == NO_BODY or status == 204 or status == 304 or self.head.method == b"HEAD"
         pairs = scratch_pairs(len(fields) + 2)
         code = decimal(status)
         count = add_fields(pairs, add_pair(pairs, 0, b":status", code), fields)

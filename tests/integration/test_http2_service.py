@@ -8,6 +8,7 @@ import httpx
 import pytest
 from aiohttp import web
 from h2peer import Call, FrameClient, Upstream, plain, request, service, until
+from hyperframe.frame import HeadersFrame
 from onelane import one_lane
 
 from edge.sim.wire import ReadToEnd, ScriptedServer, Send, play_client
@@ -183,6 +184,25 @@ async def test_trailers_to_http1() -> None:
         asked = b"GET /a HTTP/1.1\r\nhost: edge\r\nconnection: close\r\n\r\n"
         peer = await play_client(lane.port, Send(asked), ReadToEnd())
         assert peer.received.endswith(b"\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 294\r\nconnection-less: 1\r\n\r\n")
+
+
+@pytest.mark.parametrize("fields", [[], [("content-length", "0")]])
+async def test_trailers_without_a_body(fields: list[tuple[str, str]]) -> None:
+    """Trailers arrive also behind a body of no bytes, and a head that ends its stream ends it here too."""
+
+    async def answer(call: Call) -> None:
+        await call.head(200, *fields, end=call.field(":path") == "/head")
+        if call.field(":path") != "/head":
+            await call.end(("x-sum", "0"))
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.ask(1, request("GET", "/trailers"))
+            assert await client.answer(1) == 200
+            assert client.fields[1][-1] == [("x-sum", "0")]
+            client.ask(3, request("GET", "/head"))
+            assert await client.answer(3) == 200
+            assert [type(frame) for frame in client.frames if frame.stream_id == 3] == [HeadersFrame]
 
 
 async def test_interim_answers() -> None:
