@@ -413,7 +413,7 @@ class Wire:
         except (ConnectionResetError, BrokenPipeError, h2.exceptions.StreamClosedError):
             return
         except Exception as error:  # noqa: BLE001  # raised where the test ends
-            if self.goaway is None and not self.closed:
+            if self.goaway is None and not self.closed and call.reset_code is None:
                 self.home.faults.append(error)
 
 
