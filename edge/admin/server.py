@@ -11,19 +11,24 @@
     POST /api/drain                                   take the node out of service, then end it
     PUT  /api/targets/ID/drain|eject|restore          {"reason": "..."}; take a target out by hand, or give it back
 
+gRPC comes in on the same address: ``edge.v1.Admin``, health and reflection (edge.admin.calls).
+
 ``/live`` and ``/ready`` need no token: orchestrators ask them, and they tell nothing worth hiding.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from aiohttp import web
 
 from edge import clock
 from edge.admin.answers import json_answer, problem
+from edge.admin.calls import AdminCalls
+from edge.admin.doorstep import Doorstep
 from edge.admin.steps import Steps
 from edge.admin.views import snapshot_view, targets_view
 from edge.telemetry import logs, meters
@@ -45,12 +50,17 @@ class AdminServer:
     Args:
         node: what is shown.
         token: bearer token that requests must carry; "" = none is asked for.
+        calls_path: where the gRPC side listens, in a private folder; None = there is none.
     """
 
-    def __init__(self, node: Node, token: str) -> None:
+    def __init__(self, node: Node, token: str, calls_path: str | None = None) -> None:
         self._node = node
         self._token = token.encode()
         self._runner: web.AppRunner | None = None
+        self._calls_path = calls_path
+        self._calls: AdminCalls | None = None
+        self._server: asyncio.Server | None = None
+        self._leading: set[asyncio.Task[None]] = set()
 
     def ask_for(self, token: str) -> None:
         """Ask for another token from now on; "" = for none."""
@@ -81,10 +91,24 @@ class AdminServer:
             app.add_routes(Steps(self._node, self._node.steering).routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+        if self._calls_path is None:
+            await web.SockSite(self._runner, sock).start()
+            return
+        path = self._calls_path
+        self._calls = AdminCalls(self._node, lambda: self._token)
+        await self._calls.start(path)
+        http = cast("Callable[[], asyncio.Protocol]", self._runner.server)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Doorstep(http, path, self._leading), sock=sock)
 
     async def stop(self) -> None:
         """Close the listener and its connections."""
+        if self._server is not None:
+            self._server.close()
+        if self._calls is not None:
+            await self._calls.stop()
+        for task in self._leading:
+            task.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -111,7 +111,7 @@ class Control:
             steering=steering,
             recorder=recorder,
         )
-        admin = AdminServer(node, ledger.config.admin.token)
+        admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._steering, self._admin, self._recorder = steering, admin, recorder
         if recorder is not None and ledger.started_from is None:  # what is on disk keeps its age while it is in use
             recorder.record(ledger.config, snapshot)

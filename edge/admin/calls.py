@@ -1,0 +1,238 @@
+"""What may an operator ask over gRPC?  edge.v1.Admin with the same views, steps and token as the HTTP API.
+
+Runs on grpc.aio behind a socket in the node's private folder; ``edge.admin.doorstep`` leads connections to it that
+begin with HTTP/2's preface. Health and reflection stand beside it, health without a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from edge import clock
+from edge.admin.reflect import reflection_calls
+from edge.admin.views import targets_view
+from edge.control.steering import NoReasonError, NoSourceError, UnknownTargetError
+from edge.errors import ConfigInvalidError
+from edge.version import VERSION
+from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+    from edge.control.node import Node
+    from edge.control.steering import Action, Steering
+
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+ADMIN: Final = "edge.v1.Admin"
+HEALTH: Final = "grpc.health.v1.Health"
+LOOK_S: Final = 1.0
+_GRACE_S: Final = 0.5
+_CELLS: Final = (("stream", "first_token_ms"), ("whole", "first_byte_ms"))
+
+
+class AdminCalls:
+    """The gRPC side of the admin listener.
+
+    Args:
+        node: what is shown and steered.
+        token: returns the bearer token that calls must carry; "" = none.
+    """
+
+    def __init__(self, node: Node, token: Callable[[], bytes]) -> None:
+        self._server = grpc.aio.server(interceptors=[_Guard(token)], options=[("grpc.so_reuseport", 0)])
+        admin_pb2_grpc.add_AdminServicer_to_server(_Admin(node), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(_Health(node), self._server)
+        files = [admin_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR]
+        self._server.add_generic_rpc_handlers(reflection_calls(files, [ADMIN, HEALTH]))
+
+    async def start(self, path: str) -> None:
+        """Serve on a socket at this path, in a folder that nobody else may enter.
+
+        Raises:
+            RuntimeError: the path cannot be bound.
+        """
+        Path(path).unlink(missing_ok=True)  # noqa: ASYNC240 - of a control that was killed; it takes no time
+        self._server.add_insecure_port(f"unix:{path}")
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """End every call."""
+        await self._server.stop(_GRACE_S)
+
+
+class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic for the type checker alone
+    """Refuses calls without the token; health needs none."""
+
+    def __init__(self, token: Callable[[], bytes]) -> None:
+        self._token = token
+
+        async def refuse(_message: object, context: Context) -> None:
+            await context.abort(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "this needs the metadata authorization: Bearer TOKEN, with the token of admin.token",
+            )
+
+        self._refusal = grpc.unary_unary_rpc_method_handler(refuse)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        token = self._token()
+        if token and not handler_call_details.method.startswith(f"/{HEALTH}/"):
+            metadata: Iterable[tuple[str, str | bytes]] = handler_call_details.invocation_metadata or ()
+            said = str(dict(metadata).get("authorization", ""))
+            scheme, _, given = said.partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
+                return self._refusal
+        return await continuation(handler_call_details)
+
+
+class _Admin(admin_pb2_grpc.AdminServicer):
+    """The methods of protos/edge/v1/admin.proto; each says there what it does."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def _targets(self, only: Iterable[str]) -> list[admin_pb2.TargetStatus]:
+        wanted = set(only)
+        views = targets_view(self._node.snapshot, self._node.targets(clock.now_ns()))
+        return [_status(view) for view in views if not wanted or view["id"] in wanted]
+
+    async def Status(self, request: admin_pb2.StatusRequest, _context: Context) -> admin_pb2.StatusResponse:  # noqa: N802
+        snapshot = self._node.snapshot
+        state = self._node.readiness(clock.now_ns())
+        return admin_pb2.StatusResponse(
+            node=snapshot.node,
+            region=snapshot.region,
+            version=VERSION,
+            snapshot=snapshot.version,
+            ready=state.ready,
+            why_not_ready=state.why,
+            workers=state.workers,
+            workers_of=state.of,
+            targets=self._targets(request.targets),
+        )
+
+    async def Drain(self, request: admin_pb2.DrainRequest, context: Context) -> admin_pb2.DrainResponse:  # noqa: N802
+        return admin_pb2.DrainResponse(target=await self._steer(request.target, "drain", request.reason, context))
+
+    async def Eject(self, request: admin_pb2.EjectRequest, context: Context) -> admin_pb2.EjectResponse:  # noqa: N802
+        return admin_pb2.EjectResponse(target=await self._steer(request.target, "eject", request.reason, context))
+
+    async def Restore(  # noqa: N802
+        self, request: admin_pb2.RestoreRequest, context: Context
+    ) -> admin_pb2.RestoreResponse:
+        return admin_pb2.RestoreResponse(target=await self._steer(request.target, "restore", "", context))
+
+    async def Reload(  # noqa: N802
+        self, _request: admin_pb2.ReloadRequest, context: Context
+    ) -> admin_pb2.ReloadResponse:
+        steering = await self._steering(context)
+        try:
+            reloaded = steering.reload("edge.v1.Admin/Reload")
+        except NoSourceError as error:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
+        except ConfigInvalidError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return admin_pb2.ReloadResponse(snapshot=reloaded.version, changed=reloaded.changed)
+
+    async def WatchVerdicts(  # noqa: N802
+        self, request: admin_pb2.WatchVerdictsRequest, _context: Context
+    ) -> AsyncIterator[admin_pb2.Verdict]:
+        known: dict[str, admin_pb2.TargetStatus] = {}
+        while True:
+            for target in self._targets(request.targets):
+                before = known.get(target.id)
+                if before is None or (before.state, before.why) != (target.state, target.why):
+                    known[target.id] = target
+                    verdict = admin_pb2.Verdict(
+                        target=target.id,
+                        now=target.state,
+                        usable=target.usable,
+                        why=target.why,
+                        at=clock.wall(),
+                    )
+                    if before is not None:
+                        verdict.was = before.state
+                    if target.HasField("until_s"):
+                        verdict.until_s = target.until_s
+                    yield verdict
+            await asyncio.sleep(LOOK_S)
+
+    async def _steering(self, context: Context) -> Steering:
+        if self._node.steering is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this node cannot be changed while it runs")
+            raise AssertionError  # abort has raised
+        return self._node.steering
+
+    async def _steer(self, name: str, action: Action, reason: str, context: Context) -> admin_pb2.TargetStatus:
+        steering = await self._steering(context)
+        try:
+            steering.steer(name, action, reason)
+        except UnknownTargetError as error:
+            await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
+        except NoReasonError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        found = self._targets([name])
+        if not found:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no route uses {name}")
+        return found[0]
+
+
+class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the package is untyped
+    """Serving: a load balancer may send requests here, as /ready has it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def _now(self, service: str) -> health_pb2.HealthCheckResponse:
+        if service not in ("", ADMIN):
+            return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        ready = self._node.readiness(clock.now_ns()).ready
+        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        return health_pb2.HealthCheckResponse(status=serving if ready else not_serving)
+
+    async def Check(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, context: Context
+    ) -> health_pb2.HealthCheckResponse:
+        answer = self._now(request.service)
+        if answer.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"no service {request.service!r} here")
+        return answer
+
+    async def Watch(  # noqa: N802
+        self, request: health_pb2.HealthCheckRequest, _context: Context
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        known = None
+        while True:
+            answer = self._now(request.service)
+            if answer.status != known:
+                known = answer.status
+                yield answer
+            await asyncio.sleep(LOOK_S)
+
+
+def _status(view: dict[str, Any]) -> admin_pb2.TargetStatus:
+    """Return one target of ``targets_view`` as the proto has it."""
+    plain = ("id", "usable", "why", "tier", "inflight", "volume", "error_ratio", "slow_ratio", "consecutive", "trips")
+    target = admin_pb2.TargetStatus(
+        state=f"TARGET_STATE_{view['state'].upper()}",
+        routes=view["routes"],
+        attempts=view["attempts"],
+        **{name: view[name] for name in plain},
+    )
+    if view["until_s"] is not None:
+        target.until_s = view["until_s"]
+    for cell, name in _CELLS:
+        if view["latency_ms"].get(cell) is not None:
+            setattr(target, name, view["latency_ms"][cell])
+    return target

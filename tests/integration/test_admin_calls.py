@@ -1,0 +1,68 @@
+"""Operators steer a node over gRPC on the same admin address, with the same token as over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nodes import RunningNode, chat_config
+
+from edge.sim.provider import ProviderSpec, SimProvider
+from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(60)
+TOKEN = "operators-only"
+
+
+async def test_admin(tmp_path: Path) -> None:
+    """Status, drain with a reason, watch, restore, reload, health and reflection; and HTTP beside it."""
+    async with SimProvider(ProviderSpec(name="p0")) as provider:
+        config = {**chat_config(provider.base_url), "admin": {"address": "127.0.0.1:0", "token": TOKEN}}
+        async with RunningNode(tmp_path, config) as node:
+            address = node.ready["admin"].removeprefix("http://")
+            bearer = (("authorization", f"Bearer {TOKEN}"),)
+            async with grpc.aio.insecure_channel(address) as channel:
+                stub = admin_pb2_grpc.AdminStub(channel)
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await stub.Status(admin_pb2.StatusRequest(), timeout=5)
+                assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+                health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+                assert health.status == health_pb2.HealthCheckResponse.SERVING
+                status = await stub.Status(admin_pb2.StatusRequest(), timeout=5, metadata=bearer)
+                assert status.ready
+                name = status.targets[0].id
+                assert status.targets[0].state == admin_pb2.TARGET_STATE_CLOSED
+                watch = stub.WatchVerdicts(admin_pb2.WatchVerdictsRequest(targets=[name]), metadata=bearer)
+                assert (await watch.read()).now == admin_pb2.TARGET_STATE_CLOSED
+                drained = await stub.Drain(
+                    admin_pb2.DrainRequest(target=name, reason="a bill"), timeout=5, metadata=bearer
+                )
+                assert drained.target.state == admin_pb2.TARGET_STATE_MANUAL
+                assert "a bill" in drained.target.why
+                verdict = await watch.read()
+                assert (verdict.was, verdict.now) == (admin_pb2.TARGET_STATE_CLOSED, admin_pb2.TARGET_STATE_MANUAL)
+                watch.cancel()
+                restored = await stub.Restore(admin_pb2.RestoreRequest(target=name), timeout=5, metadata=bearer)
+                assert restored.target.state == admin_pb2.TARGET_STATE_CLOSED
+                for request, code in (
+                    (admin_pb2.EjectRequest(target="no/such", reason="x"), grpc.StatusCode.NOT_FOUND),
+                    (admin_pb2.EjectRequest(target=name), grpc.StatusCode.INVALID_ARGUMENT),
+                ):
+                    with pytest.raises(grpc.aio.AioRpcError) as caught:
+                        await stub.Eject(request, timeout=5, metadata=bearer)
+                    assert caught.value.code() is code
+                assert not (await stub.Reload(admin_pb2.ReloadRequest(), timeout=5, metadata=bearer)).changed
+                listed = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+                told = [answer async for answer in listed(iter([b"\x3a\x00"]), timeout=5, metadata=bearer)]
+                assert b"edge.v1.Admin" in told[0]
+            async with aiohttp.ClientSession() as client:
+                async with client.get(f"http://{address}/ready") as answer:
+                    assert answer.status == 200
+                async with client.get(f"http://{address}/api/targets") as answer:
+                    assert answer.status == 401
