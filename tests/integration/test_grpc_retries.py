@@ -170,7 +170,8 @@ async def test_deadline_goes_on_less_the_elapsed() -> None:
             assert (await ask(lane, timeout_s=3.0))[0] is grpc.StatusCode.OK
             assert handler.timeouts[0] is not None
             assert other.timeouts[0] is not None
-            assert 2.0 < handler.timeouts[0] <= 3.0
+            # grpcio reads its clock in coarse steps: what it calls remaining may be a few ms over what was set
+            assert 2.0 < handler.timeouts[0] < 3.1
             assert other.timeouts[0] < handler.timeouts[0] - 0.3
     finally:
         await asyncio.gather(first.stop(None), second.stop(None))
