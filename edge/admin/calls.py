@@ -10,6 +10,7 @@ import asyncio
 import hmac
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -23,7 +24,7 @@ from edge.version import VERSION
 from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from edge.control.node import Node
     from edge.control.steering import Action, Steering
@@ -34,6 +35,9 @@ ADMIN: Final = "edge.v1.Admin"
 HEALTH: Final = "grpc.health.v1.Health"
 LOOK_S: Final = 1.0
 _GRACE_S: Final = 0.5
+# gRPC's clients take 8 KiB of trailers and cut the connection over 16; a bad configuration can have more to say.
+LONGEST_MESSAGE: Final = 6000
+_PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 _CELLS: Final = (("stream", "first_token_ms"), ("whole", "first_byte_ms"))
 
 
@@ -142,7 +146,7 @@ class _Admin(admin_pb2_grpc.AdminServicer):
         except NoSourceError as error:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
         except ConfigInvalidError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _shortened(error.problems))
         return admin_pb2.ReloadResponse(snapshot=reloaded.version, changed=reloaded.changed)
 
     async def WatchVerdicts(  # noqa: N802
@@ -219,6 +223,18 @@ class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the pack
                 known = answer.status
                 yield answer
             await asyncio.sleep(LOOK_S)
+
+
+def _shortened(problems: Sequence[str]) -> str:
+    """Return as many problems as a status can carry, each in whole, and how many more there are."""
+    said = ""
+    for number, problem in enumerate(problems):
+        line = problem if number == 0 else f"\n{problem}"
+        # What is not plain ASCII is three times as long on the wire.
+        if len(quote(said + line, safe=_PLAIN)) > LONGEST_MESSAGE:
+            return f"{said}\nand {len(problems) - number} more".strip()
+        said += line
+    return said
 
 
 def _status(view: dict[str, Any]) -> admin_pb2.TargetStatus:

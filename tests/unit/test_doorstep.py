@@ -1,0 +1,198 @@
+"""Do both kinds of connections find their way on the admin address, and nothing else a place to stay?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from plans import board_for, snapshot
+
+from edge.admin import doorstep
+from edge.admin.calls import AdminCalls
+from edge.admin.doorstep import Doorstep
+from edge.control.node import Node
+from edge.control.publish import Publisher
+from edge.errors import ConfigInvalidError
+from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(20)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+class Http(asyncio.Protocol):
+    """Stands in for the HTTP server: says what it got, from the first byte."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(b"http:" + data)
+
+
+class Door:
+    """An address with both behind it."""
+
+    def __init__(self) -> None:
+        self.inner: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self.came = asyncio.Event()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Stand in for the gRPC server."""
+        self.inner.append((reader, writer))
+        self.came.set()
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Come from outside."""
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def joined(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.StreamReader, Any]:
+        """Connect with the preface; return both ends, once the inner one has read the preface."""
+        reader, writer = await self.connect()
+        writer.write(PREFACE)
+        await self.came.wait()
+        inside, back = self.inner[-1]
+        assert await inside.readexactly(len(PREFACE)) == PREFACE
+        return reader, writer, inside, back
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    """Open one."""
+    door = Door()
+    path = str(tmp_path / "inner.sock")
+    tasks: set[asyncio.Task[None]] = set()
+    inner = await asyncio.start_unix_server(door.accept, path)
+    outer = await asyncio.get_running_loop().create_server(lambda: Doorstep(Http, path, tasks), "127.0.0.1", 0)
+    door.port = outer.sockets[0].getsockname()[1]
+    yield door
+    outer.close()
+    inner.close()
+    for _, writer in door.inner:
+        writer.close()
+    assert not tasks
+
+
+async def slowly(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Send each byte in a segment of its own."""
+    for at in range(len(data)):
+        writer.write(data[at : at + 1])
+        await writer.drain()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "start", [b"GET / HTTP/1.1\r\n", b"PUT /x", b"PRI * HTTP/1.1\r\n", b"PROPFIND", b"\x16\x03\x01"]
+)
+async def test_whatever_is_not_the_preface_goes_to_http(door: Door, start: bytes) -> None:
+    """From the first byte that differs the HTTP server has the connection, with every byte before it."""
+    reader, writer = await door.connect()
+    await slowly(writer, start)
+    heard = b""
+    while heard.replace(b"http:", b"") != start:
+        heard += await reader.read(4096)
+    assert door.inner == []
+    writer.close()
+
+
+async def test_the_preface_goes_to_grpc(door: Door) -> None:
+    """However it is cut, it arrives whole, and bytes pass both ways."""
+    reader, writer = await door.connect()
+    await slowly(writer, PREFACE + b"more")
+    await door.came.wait()
+    inside, back = door.inner[0]
+    assert await inside.readexactly(len(PREFACE) + 4) == PREFACE + b"more"
+    back.write(b"answer")
+    assert await reader.readexactly(6) == b"answer"
+    writer.close()
+
+
+async def test_the_end_of_one_side_is_the_end_of_the_other(door: Door) -> None:
+    """Whichever closes, the other is closed, after what was still to come."""
+    _, writer, inside, _ = await door.joined()
+    writer.write(b"last")
+    writer.close()
+    assert await inside.read() == b"last"
+    door.came.clear()
+    reader, writer, _, back = await door.joined()
+    back.write(b"last")
+    back.close()
+    assert await reader.read() == b"last"
+    writer.close()
+
+
+async def test_a_slow_reader_holds_the_sender_back(door: Door) -> None:
+    """What nobody reads is not piled up between the two: the sender has to wait, and nothing is lost."""
+    reader, writer, _, back = await door.joined()
+    block, sent = bytes(1 << 20), 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            while sent < 256 << 20:
+                back.write(block)
+                sent += len(block)
+                await back.drain()
+    assert sent < 64 << 20  # socket buffers, not the memory of this process
+    got = 0
+    while got < sent:
+        got += len(await reader.read(1 << 20))
+    assert got == sent
+    writer.close()
+
+
+async def test_nobody_inside(tmp_path: Path) -> None:
+    """A gRPC server that is gone costs the caller its connection at once."""
+    path, tasks = str(tmp_path / "none.sock"), set[asyncio.Task[None]]()
+    server = await asyncio.get_running_loop().create_server(lambda: Doorstep(Http, path, tasks), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+    writer.write(PREFACE)
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+    server.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"PRI * HT"])
+async def test_who_does_not_say_what_he_wants_is_let_go(
+    door: Door, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """Silence, and half a preface, hold a connection for a bounded time."""
+    monkeypatch.setattr(doorstep, "FIRST_BYTES_S", 0.05)
+    reader, writer = await door.connect()
+    writer.write(said)
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+
+
+@pytest.mark.parametrize(("count", "text"), [(3, "a problem"), (2000, "ein Übel 💥")])
+async def test_a_refused_reload_can_be_told_however_much_is_wrong(tmp_path: Path, count: int, text: str) -> None:
+    """The status and the first problems arrive; more than trailers hold would end the whole connection instead."""
+
+    class Wrong:
+        def reload(self, _cause: str) -> None:
+            raise ConfigInvalidError([f"line {number}: {text}" for number in range(count)])
+
+    plan = snapshot()
+    node = Node(board_for(plan), Publisher(plan), 2, dict)
+    node.steering = Wrong()  # type: ignore[assignment]
+    calls = AdminCalls(node, lambda: b"")
+    path = str(tmp_path / "admin.sock")
+    await calls.start(path)
+    async with grpc.aio.insecure_channel(f"unix:{path}") as channel:
+        stub: Any = admin_pb2_grpc.AdminStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Reload(admin_pb2.ReloadRequest())
+    await calls.stop()
+    lines = str(refused.value.details()).splitlines()
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    whole = [line for line in lines if line.startswith("line ")]
+    assert whole == [f"line {number}: {text}" for number in range(len(whole))]
+    assert lines[len(whole) :] == ([] if len(whole) == count else [f"and {count - len(whole)} more"])
+    assert len(whole) == count or len(whole) > 50
