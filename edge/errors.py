@@ -52,3 +52,30 @@ class NodeUnreachableError(EdgeError):
 
     kind = "node_unreachable"
     retry = "same"
+
+
+class StoreUnavailableError(EdgeError):
+    """The shared store did not do it: nobody answered in time, no majority, no room. It may have done it all the same."""
+
+    kind = "store_unavailable"
+    retry = "same"
+
+
+class StoreRefusedError(EdgeError):
+    """The shared store refuses us: credentials, certificates or rights."""
+
+    kind = "store_refused"
+
+
+class CompactedError(EdgeError):
+    """A watch asked for history that the store has forgotten; list again."""
+
+    kind = "store_compacted"
+    retry = "same"
+
+
+class LeaseGoneError(EdgeError):
+    """A lease has run out, and its keys with it; take a new one and write again."""
+
+    kind = "lease_gone"
+    retry = "same"

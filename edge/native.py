@@ -12,6 +12,7 @@ try:
     from native.board import (
         HIST_BOUNDS_S,
         LAYOUT,
+        AllowanceCounter,
         Board,
         Outcome,
         RouteCounter,
@@ -27,6 +28,7 @@ except ImportError as error:
     raise ImportError(f"edge's compiled part cannot be loaded ({error}): run `make build`") from error
 
 if TYPE_CHECKING:
+    from native.board import AllowanceView as AllowanceView  # noqa: PLC0414 - mypy's spelling of a re-export
     from native.board import RouteView as RouteView  # noqa: PLC0414 - mypy's spelling of a re-export
     from native.board import TargetView as TargetView  # noqa: PLC0414 - mypy's spelling of a re-export
     from native.board import WorkerView as WorkerView  # noqa: PLC0414 - mypy's spelling of a re-export
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HIST_BOUNDS_S",
     "Admit",
+    "AllowanceCounter",
     "Barred",
     "Board",
     "CallbackTimer",
@@ -55,6 +58,6 @@ __all__ = [
     "WorkerCounter",
 ]
 
-BOARD_LAYOUT: Final = 1  # what the Python above this door was written against; see native/board.h
+BOARD_LAYOUT: Final = 2  # what the Python above this door was written against; see native/board.h
 if LAYOUT != BOARD_LAYOUT:
     raise ImportError(f"edge's compiled part has Board layout {LAYOUT}, not {BOARD_LAYOUT}: run `make build`")

@@ -7,19 +7,22 @@
 #include <stdint.h>
 
 #define EDGE_BOARD_MAGIC 0x3147444544472031ULL
-#define EDGE_BOARD_LAYOUT 1u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_BOARD_LAYOUT 2u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in board.pyx, 1 ms to 2 min; the last one is +Inf */
 #define EDGE_TARGET_COUNTERS 32
 #define EDGE_ROUTE_COUNTERS 48
 #define EDGE_WORKER_COUNTERS 32
+#define EDGE_ALLOWANCE_COUNTERS 16
+#define EDGE_CLASSES 3         /* priority classes: 0 high, 1 normal, 2 low */
 
 typedef struct __attribute__((aligned(64))) {
     uint64_t magic;
     uint32_t layout, target_capacity, route_capacity, worker_capacity;
     uint64_t created_ns;
-    uint64_t spare[3];
+    uint32_t allowance_capacity, spare32;
+    uint64_t spare[2];
 } edge_board_header;
 
 typedef struct __attribute__((aligned(64))) {
@@ -58,7 +61,18 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t total_hist[EDGE_HIST_BUCKETS];
     uint64_t first_sum_us, total_sum_us;
     uint64_t spare2[6];
+
+    /* adaptive concurrency (native/capacity): float32 | stamp_ms words, as in a latency cell */
+    uint64_t limit;          /* requests at once; 0 = nothing learned yet */
+    uint64_t limit_floor;    /* ms: what a first token takes when nothing waits */
+    uint64_t limit_sum_us, limit_count; /* first tokens since the limit was last reckoned */
+    uint64_t spill;          /* requests of the lowest class that may be spilled here at once: the ramp */
+    /* what other regions say (control writes, every second while it is fresh): weight in thousandths (16) | failures in
+     * a row that open it here, 0 = the policy's (16) | stamp_ms (32). All zero, or a stamp older than 15 s: nothing. */
+    uint64_t remote;
+    uint64_t spare3[2];
     uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
+    uint32_t inflight_class[EDGE_CLASSES][EDGE_MAX_WORKERS]; /* of these, by priority class */
 } edge_target_rec;
 
 typedef struct __attribute__((aligned(64))) {
@@ -68,9 +82,26 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t first_hist[EDGE_HIST_BUCKETS];
     uint64_t total_hist[EDGE_HIST_BUCKETS];
     uint64_t first_sum_us, total_sum_us;
-    uint64_t spare2[6];
+    uint64_t queue_hist[EDGE_HIST_BUCKETS];    /* how long exchanges waited for a place */
+    uint64_t queue_sum_us;
+    uint64_t own_sum_ns, own_count;            /* what edge itself added before the first byte went upstream */
+    uint64_t output_hist[EDGE_HIST_BUCKETS];   /* output tokens of complete answers by powers of two; halved by control */
+    uint64_t spare2[3];
     uint32_t inflight[EDGE_MAX_WORKERS];
 } edge_route_rec;
+
+/* What a caller's key, or a provider's credential, may still use. */
+typedef struct __attribute__((aligned(64))) {
+    uint64_t requests_tat;   /* GCRA: theoretical arrival time, ns; moved by compare-and-swap */
+    uint64_t tokens_tat;
+    uint64_t requests_share; /* thousandths of a request per minute that this node may grant; 0 = all of the Snapshot's */
+    uint64_t tokens_share;   /* thousandths of a token per minute; written by control for scope: global */
+    uint64_t spent_month;    /* months since year 0 that the next word speaks of */
+    uint64_t spent_nano;     /* US dollars * 1e9 */
+    uint64_t spare[2];
+    uint64_t count[EDGE_ALLOWANCE_COUNTERS];   /* enum AllowanceCounter */
+    uint32_t inflight[EDGE_MAX_WORKERS];
+} edge_allowance_rec;
 
 typedef struct __attribute__((aligned(64))) {
     uint64_t pid, started_ns, heartbeat_ns;

@@ -11,10 +11,13 @@ cdef extern from "board.h" nogil:
     const int EDGE_TARGET_COUNTERS
     const int EDGE_ROUTE_COUNTERS
     const int EDGE_WORKER_COUNTERS
+    const int EDGE_ALLOWANCE_COUNTERS
+    const int EDGE_CLASSES
     ctypedef struct BoardHeader "edge_board_header":
         uint64_t magic
         uint32_t layout, target_capacity, route_capacity, worker_capacity
         uint64_t created_ns
+        uint32_t allowance_capacity
     ctypedef struct TargetRec "edge_target_rec":
         uint64_t circuit, opened_ns, trial_ns
         uint32_t consecutive, opens, trip_reason, out_reason
@@ -29,13 +32,22 @@ cdef extern from "board.h" nogil:
         uint64_t[24] first_hist
         uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
+        uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote
         uint32_t[64] inflight
+        uint32_t[3][64] inflight_class
     ctypedef struct RouteRec "edge_route_rec":
         uint64_t budget
         uint64_t[48] count
         uint64_t[24] first_hist
         uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
+        uint64_t[24] queue_hist
+        uint64_t queue_sum_us, own_sum_ns, own_count
+        uint64_t[24] output_hist
+        uint32_t[64] inflight
+    ctypedef struct AllowanceRec "edge_allowance_rec":
+        uint64_t requests_tat, tokens_tat, requests_share, tokens_share, spent_month, spent_nano
+        uint64_t[16] count
         uint32_t[64] inflight
     ctypedef struct WorkerRec "edge_worker_rec":
         uint64_t pid, started_ns, heartbeat_ns
@@ -97,6 +109,12 @@ cpdef enum TargetCounter:
     T_CONNECTS = 20
     T_CONNECT_FAILURES = 21
     T_SLOW = 22
+    T_SPILLED = 23          # attempts here because a better tier was full or down
+    T_EXHAUSTED = 24        # times it was passed over because its credential's allowance was used up
+    T_PROMPT_TOKENS = 25    # as the target reported them
+    T_OUTPUT_TOKENS = 26
+    T_COST_NANO = 27        # US dollars * 1e9, by the configured prices
+    T_FULL = 28             # times it was passed over because its concurrency limit was reached
 
 # Counters of a route: answers by what the client saw
 cpdef enum RouteCounter:
@@ -113,6 +131,17 @@ cpdef enum RouteCounter:
     R_BUDGET = 10           # a retry that the budget refused
     R_KEEPALIVES = 11       # SSE comments sent while waiting
     R_STREAMS = 12
+    R_SHED_HIGH = 13        # our own 503 because there was no room, by priority class
+    R_SHED_NORMAL = 14
+    R_SHED_LOW = 15
+    R_QUEUED = 16           # exchanges that waited for a place
+    R_LIMITED = 17          # our own 429: the caller's allowance was used up
+    R_PROMPT_TOKENS = 18
+    R_OUTPUT_TOKENS = 19
+    R_COST_NANO = 20
+    R_SPILLED = 21          # answered by a later tier because a better one was full or down
+    R_PEER = 22             # answered by another region
+    R_WAITING = 23          # waiting now
 
 cpdef enum WorkerCounter:
     W_ACCEPTED = 0
@@ -124,12 +153,31 @@ cpdef enum WorkerCounter:
     W_BYTES_OUT = 6
     W_LOOP_LAG_US = 7       # of the last tick
     W_UNROUTED = 8          # 404 of our own
+    W_REFUSED_KEYS = 9      # 401 and 403 of our own
+    W_RECORDED = 10         # exchanges recorded for tracing
+    W_UNRECORDED = 11       # such records that were dropped because nobody took them
+    W_HOPS_REFUSED = 12     # exchanges from peers refused for their hops
+
+# Counters of an allowance
+cpdef enum AllowanceCounter:
+    A_REQUESTS = 0          # admitted
+    A_REFUSED_REQUESTS = 1  # 429s by what was used up
+    A_REFUSED_TOKENS = 2
+    A_REFUSED_CONCURRENT = 3
+    A_REFUSED_BUDGET = 4
+    A_PROMPT_TOKENS = 5     # settled
+    A_OUTPUT_TOKENS = 6
+    A_COST_NANO = 7         # all time, unlike spent_nano
+    A_RESERVED = 8          # tokens reserved, all time
+    A_RETURNED = 9          # tokens given back at settling, all time
+    A_LEARNED = 10          # times a provider's x-ratelimit fields lowered the bucket
 
 
 cdef class Board:
     cdef BoardHeader* header
     cdef TargetRec* targets
     cdef RouteRec* routes
+    cdef AllowanceRec* allowances
     cdef WorkerRec* workers
     cdef readonly int fd
     cdef bint owns_fd       # created here: closed with the Board; an attached one borrows it
@@ -137,6 +185,7 @@ cdef class Board:
     cdef TargetRec* target(self, int slot) except NULL
     cdef RouteRec* route(self, int slot) except NULL
     cdef WorkerRec* worker(self, int index) except NULL
+    cdef AllowanceRec* allowance(self, int slot) except NULL
 
 
 cdef int hist_bucket(uint64_t us) noexcept nogil   # index of the bucket that holds this many microseconds

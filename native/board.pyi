@@ -33,6 +33,12 @@ class TargetCounter(IntEnum):
     T_CONNECTS = 20
     T_CONNECT_FAILURES = 21
     T_SLOW = 22
+    T_SPILLED = 23
+    T_EXHAUSTED = 24
+    T_PROMPT_TOKENS = 25
+    T_OUTPUT_TOKENS = 26
+    T_COST_NANO = 27
+    T_FULL = 28
 
 class RouteCounter(IntEnum):
     R_REQUESTS = 0
@@ -48,6 +54,17 @@ class RouteCounter(IntEnum):
     R_BUDGET = 10
     R_KEEPALIVES = 11
     R_STREAMS = 12
+    R_SHED_HIGH = 13
+    R_SHED_NORMAL = 14
+    R_SHED_LOW = 15
+    R_QUEUED = 16
+    R_LIMITED = 17
+    R_PROMPT_TOKENS = 18
+    R_OUTPUT_TOKENS = 19
+    R_COST_NANO = 20
+    R_SPILLED = 21
+    R_PEER = 22
+    R_WAITING = 23
 
 class WorkerCounter(IntEnum):
     W_ACCEPTED = 0
@@ -59,6 +76,23 @@ class WorkerCounter(IntEnum):
     W_BYTES_OUT = 6
     W_LOOP_LAG_US = 7
     W_UNROUTED = 8
+    W_REFUSED_KEYS = 9
+    W_RECORDED = 10
+    W_UNRECORDED = 11
+    W_HOPS_REFUSED = 12
+
+class AllowanceCounter(IntEnum):
+    A_REQUESTS = 0
+    A_REFUSED_REQUESTS = 1
+    A_REFUSED_TOKENS = 2
+    A_REFUSED_CONCURRENT = 3
+    A_REFUSED_BUDGET = 4
+    A_PROMPT_TOKENS = 5
+    A_OUTPUT_TOKENS = 6
+    A_COST_NANO = 7
+    A_RESERVED = 8
+    A_RETURNED = 9
+    A_LEARNED = 10
 
 class TargetView(TypedDict):
     # A copy of one target's record: times in monotonic ns, latencies in ms (0.0 = no data).
@@ -83,6 +117,11 @@ class TargetView(TypedDict):
     total_hist: tuple[int, ...]
     first_sum_us: int
     total_sum_us: int
+    inflight_class: tuple[int, int, int]  # high, normal, low
+    limit: float  # requests at once, as learned; 0.0 = nothing learned
+    limit_floor_ms: float
+    spill: float
+    remote: int  # see board.h
 
 class RouteView(TypedDict):
     # A copy of one route's record.
@@ -93,6 +132,22 @@ class RouteView(TypedDict):
     total_hist: tuple[int, ...]
     first_sum_us: int
     total_sum_us: int
+    queue_hist: tuple[int, ...]
+    queue_sum_us: int
+    own_sum_ns: int
+    own_count: int
+    output_hist: tuple[int, ...]
+
+class AllowanceView(TypedDict):
+    # A copy of the record of one caller's key or one provider's credential.
+    requests_tat: int  # monotonic ns
+    tokens_tat: int
+    requests_share: int  # thousandths of a request per minute; 0 = all of the Snapshot's
+    tokens_share: int
+    spent_month: int  # months since year 0
+    spent_nano: int  # US dollars * 1e9
+    inflight: int
+    counts: tuple[int, ...]
 
 class WorkerView(TypedDict):
     # A copy of one worker's record; pid 0 = nobody.
@@ -110,8 +165,12 @@ class Board:
     def fd(self) -> int: ...
     @property
     def capacities(self) -> tuple[int, int, int]: ...
+    @property
+    def allowance_capacity(self) -> int: ...
     @staticmethod
-    def create(target_capacity: int, route_capacity: int, worker_capacity: int, now_ns: int = 0) -> Board: ...
+    def create(
+        target_capacity: int, route_capacity: int, worker_capacity: int, now_ns: int = 0, allowance_capacity: int = 0
+    ) -> Board: ...
     def read_target(self, slot: int, now_ns: int) -> TargetView: ...
     def read_route(self, slot: int) -> RouteView: ...
     def read_worker(self, index: int) -> WorkerView: ...
@@ -119,6 +178,8 @@ class Board:
     def clear_worker(self, index: int) -> None: ...
     def clear_target(self, slot: int) -> None: ...
     def clear_route(self, slot: int) -> None: ...
+    def read_allowance(self, slot: int) -> AllowanceView: ...
+    def clear_allowance(self, slot: int) -> None: ...
     def set_manual(self, slot: int, code: int) -> None: ...
     def set_out(self, slot: int, reason: int, until_ns: int) -> None: ...
     def clear_out(self, slot: int) -> None: ...

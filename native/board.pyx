@@ -99,12 +99,15 @@ cdef class Board:
                 f"the Board has layout {header.layout} and this build reads layout {EDGE_BOARD_LAYOUT}: "
                 "restart the whole node with one build"
             )
-        needed = block_size(header.target_capacity, header.route_capacity, header.worker_capacity)
+        needed = block_size(
+            header.target_capacity, header.route_capacity, header.worker_capacity, header.allowance_capacity
+        )
         if header.worker_capacity > <uint32_t>EDGE_MAX_WORKERS or needed > self.size:
             raise ValueError(f"descriptor {fd} is not a whole Board: {size} bytes of {needed}")
         self.targets = <TargetRec*>(<char*>block + sizeof(BoardHeader))
         self.routes = <RouteRec*>(self.targets + header.target_capacity)
-        self.workers = <WorkerRec*>(self.routes + header.route_capacity)
+        self.allowances = <AllowanceRec*>(self.routes + header.route_capacity)
+        self.workers = <WorkerRec*>(self.allowances + header.allowance_capacity)
         self.fd = fd
 
     def __dealloc__(self):
@@ -114,7 +117,7 @@ cdef class Board:
             close(self.fd)
 
     @staticmethod
-    def create(target_capacity, route_capacity, worker_capacity, now_ns=0):
+    def create(target_capacity, route_capacity, worker_capacity, now_ns=0, allowance_capacity=0):
         """Make an empty block of that many records; its ``fd`` is inheritable and closed with the Board.
 
         The block cannot change its size afterwards (sealed), so that no process can take memory away from another.
@@ -126,7 +129,9 @@ cdef class Board:
             raise ValueError(f"worker_capacity is 1 to {EDGE_MAX_WORKERS}, not {worker_capacity}")
         if not 0 <= target_capacity <= 65536 or not 0 <= route_capacity <= 65536:
             raise ValueError(f"target and route capacities are 0 to 65536, not {target_capacity}, {route_capacity}")
-        size = block_size(target_capacity, route_capacity, worker_capacity)
+        if not 0 <= allowance_capacity <= 65536:
+            raise ValueError(f"the allowance capacity is 0 to 65536, not {allowance_capacity}")
+        size = block_size(target_capacity, route_capacity, worker_capacity, allowance_capacity)
         fd = os.memfd_create("edge-board", os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, size)
@@ -139,6 +144,7 @@ cdef class Board:
             header.target_capacity = target_capacity
             header.route_capacity = route_capacity
             header.worker_capacity = worker_capacity
+            header.allowance_capacity = allowance_capacity
             header.created_ns = now_ns
             store64(&header.magic, EDGE_BOARD_MAGIC)
             munmap(block, <size_t>size)
@@ -163,6 +169,16 @@ cdef class Board:
         if not 0 <= index < <int>self.header.worker_capacity:
             raise IndexError(f"worker {index} is not on this Board of {self.header.worker_capacity}")
         return self.workers + index
+
+    cdef AllowanceRec* allowance(self, int slot) except NULL:
+        if not 0 <= slot < <int>self.header.allowance_capacity:
+            raise IndexError(f"allowance slot {slot} is not on this Board of {self.header.allowance_capacity}")
+        return self.allowances + slot
+
+    @property
+    def allowance_capacity(self):
+        """Records for keys and credentials that fit."""
+        return self.header.allowance_capacity
 
     @property
     def capacities(self):
@@ -200,6 +216,13 @@ cdef class Board:
             "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
             "first_sum_us": load64(&rec.first_sum_us),
             "total_sum_us": load64(&rec.total_sum_us),
+            "inflight_class": tuple(
+                [sum32(rec.inflight_class[place], <int>self.header.worker_capacity) for place in range(EDGE_CLASSES)]
+            ),
+            "limit": edge_cell_ms(load64(&rec.limit)),
+            "limit_floor_ms": edge_cell_ms(load64(&rec.limit_floor)),
+            "spill": edge_cell_ms(load64(&rec.spill)),
+            "remote": load64(&rec.remote),
         }
 
     def read_route(self, int slot):
@@ -213,6 +236,25 @@ cdef class Board:
             "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
             "first_sum_us": load64(&rec.first_sum_us),
             "total_sum_us": load64(&rec.total_sum_us),
+            "queue_hist": copy64(rec.queue_hist, EDGE_HIST_BUCKETS),
+            "queue_sum_us": load64(&rec.queue_sum_us),
+            "own_sum_ns": load64(&rec.own_sum_ns),
+            "own_count": load64(&rec.own_count),
+            "output_hist": copy64(rec.output_hist, EDGE_HIST_BUCKETS),
+        }
+
+    def read_allowance(self, int slot):
+        """Copy the record of one key or credential; see ``AllowanceView`` in board.pyi."""
+        cdef AllowanceRec* rec = self.allowance(slot)
+        return {
+            "requests_tat": load64(&rec.requests_tat),
+            "tokens_tat": load64(&rec.tokens_tat),
+            "requests_share": load64(&rec.requests_share),
+            "tokens_share": load64(&rec.tokens_share),
+            "spent_month": load64(&rec.spent_month),
+            "spent_nano": load64(&rec.spent_nano),
+            "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
+            "counts": copy64(rec.count, EDGE_ALLOWANCE_COUNTERS),
         }
 
     def read_worker(self, int index):
@@ -238,10 +280,15 @@ cdef class Board:
         """Forget what a dead worker had in flight: its column in every record, its pid and its gauges."""
         cdef WorkerRec* rec = self.worker(index)
         cdef uint32_t slot
+        cdef int place
         for slot in range(self.header.target_capacity):
             store32(&self.targets[slot].inflight[index], 0)
+            for place in range(EDGE_CLASSES):
+                store32(&self.targets[slot].inflight_class[place][index], 0)
         for slot in range(self.header.route_capacity):
             store32(&self.routes[slot].inflight[index], 0)
+        for slot in range(self.header.allowance_capacity):
+            store32(&self.allowances[slot].inflight[index], 0)
         for gauge in (WorkerCounter.W_CONNECTIONS, WorkerCounter.W_UPSTREAMS, WorkerCounter.W_LOOP_LAG_US):
             store64(&rec.count[<int>gauge], 0)
         store64(&rec.pid, 0)
@@ -260,6 +307,11 @@ cdef class Board:
     def clear_route(self, int slot):
         """Make a slot ready for a new route; in-flight columns stay, as in ``clear_target``."""
         cdef RouteRec* rec = self.route(slot)
+        memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
+
+    def clear_allowance(self, int slot):
+        """Make a slot ready for a new key or credential; in-flight columns stay, as in ``clear_target``."""
+        cdef AllowanceRec* rec = self.allowance(slot)
         memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
 
     def set_manual(self, int slot, int code):
@@ -287,7 +339,8 @@ cdef class Board:
         return circuit_hint(self.target(slot), now_ns)
 
 
-cdef size_t block_size(uint32_t targets, uint32_t routes, uint32_t workers) noexcept nogil:
+cdef size_t block_size(uint32_t targets, uint32_t routes, uint32_t workers, uint32_t allowances) noexcept nogil:
     return (
         sizeof(BoardHeader) + targets * sizeof(TargetRec) + routes * sizeof(RouteRec) + workers * sizeof(WorkerRec)
+        + allowances * sizeof(AllowanceRec)
     )

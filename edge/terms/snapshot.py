@@ -76,6 +76,10 @@ class Target(Struct, frozen=True):
     max_inflight: int = 0  # per node; 0 = no cap
     health: str | None = None  # gRPC: the service whose health is asked ("" the whole server); None: not asked
     probe_path: str | None = None  # a free request that a healthy target answers with 2xx
+    credential: int = -1  # index into Snapshot.credentials; -1 = nothing is known of its allowance
+    price_input: float = 0.0  # US dollars per million tokens; 0 = not known, costs nothing
+    price_output: float = 0.0
+    adaptive: bool = False  # learn how many requests it takes at once (native/capacity)
 
 
 class Member(Struct, frozen=True):
@@ -84,6 +88,13 @@ class Member(Struct, frozen=True):
     target: int
     tier: int = 1
     weight: float = 1.0
+
+
+class Queue(Struct, frozen=True):
+    """How many exchanges of a route may wait for a place, per worker, and how long each."""
+
+    limit: int = 256
+    wait_ns: int = 5_000_000_000
 
 
 class Route(Struct, frozen=True):
@@ -97,6 +108,8 @@ class Route(Struct, frozen=True):
     retry: Retry
     breaker: Breaker
     rescue: Literal["never", "text"] = "never"
+    queue: Queue = Queue()
+    shares: tuple[float, float, float] = (0.5, 0.3, 0.2)  # of a full target, for high, normal and low
 
 
 class ServiceMatch(Struct, frozen=True):
@@ -136,15 +149,41 @@ class Listener(Struct, frozen=True):
     host: str
     port: int
     tls: ListenTls | None = None
+    open: bool = False  # asks for no key
+
+
+class Allowance(Struct, frozen=True):
+    """What one key or credential may use; ``slot`` is its record on the Board. 0 is no bound.
+
+    Bursts are what may be used at once after a time of rest, in requests and in tokens.
+    """
+
+    slot: int
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    requests_burst: int = 0
+    tokens_burst: int = 0
+    shared: bool = False  # scope: global; the Board says this node's share
 
 
 class Key(Struct, frozen=True):
-    """A caller's key by its SHA-256 (hex); ``slot`` is its place in bit maps and buckets."""
+    """A caller's key by its SHA-256 (hex); ``slot`` is its place in the breakers' bit maps (modulo 64)."""
 
     name: str
     sha256: str
     slot: int
-    models: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()  # aliases, "provider/model", "provider/*" or "service:NAME"; empty: all
+    allowance: Allowance | None = None
+    concurrent: int = 0  # requests at once; 0 = no bound
+    budget_nano: int = 0  # US dollars * 1e9 per calendar month (UTC); 0 = no bound
+    priority: int = 1  # 0 high, 1 normal, 2 low
+
+
+class Credential(Struct, frozen=True):
+    """A provider's credential, as far as its allowance goes. The secret itself stands in ``Target.fields``."""
+
+    name: str  # the provider
+    allowance: Allowance
 
 
 class Snapshot(Struct, frozen=True):
@@ -169,6 +208,7 @@ class Snapshot(Struct, frozen=True):
     limits: Limits
     outcomes: dict[str, bytes]
     keys: tuple[Key, ...] = ()
+    credentials: tuple[Credential, ...] = ()
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     slots: dict[str, int] = field(
         default_factory=dict
