@@ -55,7 +55,7 @@ class NodeUnreachableError(EdgeError):
 
 
 class StoreUnavailableError(EdgeError):
-    """The shared store did not do it: nobody answered in time, no majority, no room. It may have done it all the same."""
+    """The shared store did not do it: nobody answered, no majority, no room. It may have done it all the same."""
 
     kind = "store_unavailable"
     retry = "same"
