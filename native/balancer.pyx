@@ -3,7 +3,8 @@
 In order, the first that applies:
 1. a member due for its half-open trial, if this is the exchange's first attempt or nobody else is usable;
 2. power of two choices over cost, in the best tier with a usable member. A member that has just recovered stands aside
-   with probability 1 - ramp wherever somebody else, here or in a later tier, could take the attempt;
+   with probability 1 - ramp wherever somebody else, here or in a later tier, could take the attempt; so does one that
+   other regions find ill, with the weight that they left it;
 3. nobody usable: a member whose circuit is open, at most once per open period each (the trickle that keeps the last
    usable target from being ejected for good). Never one that is drained, out, resting, full or tried.
 
@@ -17,7 +18,8 @@ from libc.math cimport exp
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from native.board cimport (
     EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, Board, TargetRec, WindowSum, add32, cas64, load32, load64,
-    edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms, edge_window_sum,
+    edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms, edge_remote_weight,
+    edge_window_sum,
 )
 from native.breaker cimport (
     Admit, CircuitState, breaker_peek, breaker_ramp, breaker_report, breaker_return, breaker_slow,
@@ -256,7 +258,8 @@ cdef class Pool:
         for index in range(self.size):
             bit = <uint64_t>1 << index
             if usable & bit:
-                share = breaker_ramp(self.recs[index], &self.policy, now_ns)
+                share = min(breaker_ramp(self.recs[index], &self.policy, now_ns),
+                            edge_remote_weight(load64(&self.recs[index].remote), now_ns // MS))
                 if share < 1.0 and unit(mix(rnd + <uint64_t>index)) >= share:
                     aside |= bit
         while usable:

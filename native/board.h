@@ -166,6 +166,23 @@ static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, i
     return sum;
 }
 
+/* What other regions say of a target. It holds for 15 s after control wrote it, so that a control that died neither keeps
+ * a target from its traffic nor leaves its fuse short for good. */
+#define EDGE_REMOTE_HOLDS_MS 15000u
+static inline uint64_t edge_remote(uint32_t thousandths, uint32_t fuse, uint64_t now_ms) {
+    return (uint64_t)(thousandths & 0xFFFFu) << 48 | (uint64_t)(fuse & 0xFFFFu) << 32 | (uint32_t)now_ms;
+}
+static inline int edge_remote_holds(uint64_t word, uint64_t now_ms) {
+    uint32_t age = (uint32_t)now_ms - (uint32_t)word;
+    return word >> 32 && (age <= EDGE_REMOTE_HOLDS_MS || age > UINT32_MAX - 60000u);
+}
+static inline double edge_remote_weight(uint64_t word, uint64_t now_ms) {
+    return edge_remote_holds(word, now_ms) ? (double)(word >> 48) / 1000.0 : 1.0;
+}
+static inline uint32_t edge_remote_fuse(uint64_t word, uint64_t now_ms) {
+    return edge_remote_holds(word, now_ms) ? (uint32_t)(word >> 32) & 0xFFFFu : 0;
+}
+
 /* A latency cell: float32 milliseconds in the upper half, stamp in the lower. An all-zero cell has no data. */
 static inline float edge_cell_ms(uint64_t word) {
     union { uint32_t bits; float value; } as = {.bits = (uint32_t)(word >> 32)};

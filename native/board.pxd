@@ -76,6 +76,9 @@ cdef extern from "board.h" nogil:
     uint32_t edge_bucket_second(uint64_t word)
     uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count)
     WindowSum edge_window_sum(TargetRec* rec, uint64_t now_s, int seconds)
+    uint64_t edge_remote(uint32_t thousandths, uint32_t fuse, uint64_t now_ms)
+    double edge_remote_weight(uint64_t word, uint64_t now_ms)   # 0..1; 1.0 = nothing is said, or it is stale
+    uint32_t edge_remote_fuse(uint64_t word, uint64_t now_ms)   # failures in a row that open; 0 = the policy's
     float edge_cell_ms(uint64_t word)
     uint64_t edge_cell(float ms, uint64_t now_ms)
     uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms)

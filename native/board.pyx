@@ -330,6 +330,33 @@ cdef class Board:
         """Put a target back that was out."""
         self.set_out(slot, 0, 0)
 
+    def rest(self, int slot, uint64_t until_ns):
+        """Let a target rest until then; of two deadlines the later one stays."""
+        cdef TargetRec* rec = self.target(slot)
+        cdef uint64_t until = load64(&rec.rest_until_ns)
+        while until < until_ns and not cas64(&rec.rest_until_ns, until, until_ns):
+            until = load64(&rec.rest_until_ns)
+
+    def set_remote(self, int slot, double weight, uint32_t fuse, uint64_t now_ns):
+        """Say what other regions make of a target; it holds for 15 s.
+
+        ``weight`` (0.001 to 1.0) is the share of its traffic that it may take where somebody else could; ``fuse`` how
+        many failures in a row open its circuit here, 0 = as many as the route's policy says.
+        """
+        if not 0.001 <= weight <= 1.0:
+            raise ValueError(f"a weight is 0.001 to 1.0, not {weight}")
+        store64(&self.target(slot).remote, edge_remote(<uint32_t>(weight * 1000 + 0.5), fuse, now_ns // 1_000_000))
+
+    def clear_remote(self, int slot):
+        """Let nothing be said of a target by other regions."""
+        store64(&self.target(slot).remote, 0)
+
+    def set_shares(self, int slot, uint64_t requests, uint64_t tokens):
+        """Say what this node may grant of a shared allowance, in thousandths per minute; 0 = all of it."""
+        cdef AllowanceRec* rec = self.allowance(slot)
+        store64(&rec.requests_share, requests)
+        store64(&rec.tokens_share, tokens)
+
     def hint(self, int slot, uint64_t now_ns):
         """Tell an open circuit that a free probe answered; True if its trial is due sooner now.
 

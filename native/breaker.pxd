@@ -15,6 +15,7 @@ cpdef enum TripReason:
     TRIP_SLOW = 3
     TRIP_TRIAL = 4          # the half-open trial failed
     TRIP_RETRY_AFTER = 5
+    TRIP_REMOTE = 6         # fewer failures than the policy's, because other regions said the same
 
 cpdef enum Admit:
     ADMIT_NO = 0

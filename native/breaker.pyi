@@ -14,6 +14,7 @@ class TripReason(IntEnum):
     TRIP_SLOW = 3
     TRIP_TRIAL = 4
     TRIP_RETRY_AFTER = 5
+    TRIP_REMOTE = 6
 
 class Admit(IntEnum):
     ADMIT_NO = 0

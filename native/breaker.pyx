@@ -6,6 +6,7 @@
 Only a compare-and-swap of ``circuit`` moves the state; the words beside it are written by whoever won. Every trip and
 every permit starts a new generation, and an outcome counts towards the state only in the generation that admitted it:
 neither stragglers from before a trip nor a trial whose permit lapsed can open or close anything.
+Other regions may have left a fuse on the record (``remote``, see board.h): as many failures in a row then open it here.
 Sources: linkerd2-proxy (exact window, one permit, Retry-After as a floor), resilience4j (slow-call ratio).
 """
 
@@ -13,7 +14,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from native.board cimport (
     T_SLOW, T_TRIALS, T_TRIPS,
     add32, add64, cas64, circuit_hint, load32, load64, or64, store32, store64,
-    edge_circuit, edge_circuit_generation, edge_circuit_state, edge_circuit_until_ms, EDGE_CIRCUIT_GENERATION_MASK,
+    edge_circuit, edge_circuit_generation, edge_circuit_state, edge_circuit_until_ms, edge_remote_fuse,
+    EDGE_CIRCUIT_GENERATION_MASK,
 )
 from native.window cimport Tally, window_add, window_clear, window_read, window_slow
 
@@ -154,11 +156,13 @@ cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noex
     return bits & (bits - 1) != 0
 
 
-cdef bint too_slow(const Policy* policy, Tally window) noexcept nogil:
+cdef bint too_slow(const Policy* policy, Tally window, uint32_t fuse) noexcept nogil:
     # An overdue call is counted before it ends, so that a black hole, where nothing ends, trips on these alone. The
-    # larger of the two counts is the volume: a call that was overdue and then ended stands in both.
+    # larger of the two counts is the volume: a call that was overdue and then ended stands in both. Where other
+    # regions have found the target ill, as few as the fuse are volume enough.
     cdef uint64_t volume = max(window.total, window.slow)
-    return (policy.slow_ratio > 0 and volume > 0 and volume >= policy.min_requests
+    cdef uint32_t enough = min(policy.min_requests, fuse) if fuse else policy.min_requests
+    return (policy.slow_ratio > 0 and volume > 0 and volume >= enough
             and <double>window.slow >= policy.slow_ratio * <double>volume)
 
 
@@ -167,6 +171,7 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
     cdef uint64_t word = load64(&rec.circuit)
     cdef int state = edge_circuit_state(word)
     cdef bint current = edge_circuit_generation(word) == generation
+    cdef uint32_t fuse = edge_remote_fuse(load64(&rec.remote), now_ns // MS)
     cdef uint32_t consecutive
     cdef Tally window
     if current or state != CircuitState.CLOSED:
@@ -190,10 +195,12 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
     if key < 0 or keys_agree(rec, now_ns, key, failed):
         if policy.consecutive and consecutive >= policy.consecutive:
             return trip(rec, policy, word, now_ns, TripReason.TRIP_CONSECUTIVE, retry_after_ns, rnd)
+        if policy.consecutive and fuse and consecutive >= fuse:
+            return trip(rec, policy, word, now_ns, TripReason.TRIP_REMOTE, retry_after_ns, rnd)
         if (policy.failure_ratio > 0 and window.total > 0 and window.total >= policy.min_requests
                 and <double>window.failed >= policy.failure_ratio * <double>window.total):
             return trip(rec, policy, word, now_ns, TripReason.TRIP_RATIO, retry_after_ns, rnd)
-    if too_slow(policy, window):
+    if too_slow(policy, window, fuse):
         return trip(rec, policy, word, now_ns, TripReason.TRIP_SLOW, retry_after_ns, rnd)
     return 0
 
@@ -210,7 +217,8 @@ cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uin
         return 0
     if state == CircuitState.HALF_OPEN and trial:
         return trip(rec, policy, word, now_ns, TripReason.TRIP_TRIAL, 0, rnd)
-    if state == CircuitState.CLOSED and too_slow(policy, window_read(rec, now_ns, policy.window_s)):
+    if state == CircuitState.CLOSED and too_slow(policy, window_read(rec, now_ns, policy.window_s),
+                                                 edge_remote_fuse(load64(&rec.remote), now_ns // MS)):
         return trip(rec, policy, word, now_ns, TripReason.TRIP_SLOW, 0, rnd)
     return 0
 

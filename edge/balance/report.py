@@ -26,6 +26,11 @@ _OUT: Final = {
     Outcome.FAIL_STATUS: "it says of itself that it does not serve (grpc.health.v1)",
     Outcome.MISCONFIGURED: "the provider does not know this model (404): check the target's name",
 }
+_TRIPPED: Final[dict[int, str]] = {
+    TripReason.TRIP_TRIAL: "the trial request failed",
+    TripReason.TRIP_RETRY_AFTER: "failing, and the provider said when to come back (Retry-After)",
+    TripReason.TRIP_REMOTE: "it fails here as other regions had said",
+}
 
 
 class TargetReport(Struct, frozen=True):
@@ -107,8 +112,4 @@ def _tripped(reason: int, policy: Breaker) -> str:
         return f"at least {policy.ratio:.0%} of the answers of the last {policy.window_s} s were failures"
     if reason == TripReason.TRIP_SLOW:
         return f"at least {policy.slow:.0%} of the last {policy.window_s} s took over {policy.slow_after_ns / _S:g} s"
-    if reason == TripReason.TRIP_TRIAL:
-        return "the trial request failed"
-    if reason == TripReason.TRIP_RETRY_AFTER:
-        return "failing, and the provider said when to come back (Retry-After)"
-    return "taken out by its circuit breaker"
+    return _TRIPPED.get(reason, "taken out by its circuit breaker")

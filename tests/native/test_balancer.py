@@ -16,7 +16,7 @@ from native.balancer import Barred, Cell, Pool, Target
 from native.board import Board
 from native.breaker import Admit
 from tests.reference import balancer as twin
-from tests.reference.breaker import Circuit
+from tests.reference.breaker import Circuit, Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +154,7 @@ MEMBERS = st.lists(
     st.tuples(st.integers(1, 3), st.sampled_from([0.5, 1.0, 3.0]), st.integers(0, 4)), min_size=0, max_size=6
 )
 CALL = st.tuples(
-    st.sampled_from(["pick", "pick", "pick", "ok", "fail", "late", "enter", "leave", "rest", "out", "manual"]),
+    st.sampled_from(["pick", "pick", "pick", "ok", "fail", "late", "enter", "leave", "rest", "out", "manual", "said"]),
     st.one_of(st.just(0), st.integers(0, S), st.integers(0, 30 * S)),
     st.integers(0, 5),
     st.integers(0, 2**64 - 1),
@@ -211,6 +211,9 @@ def act(board: Board, pool: Pool, model: list[twin.Member], now: int, deed: tupl
     elif call == "out":
         member.out_until_ns = now + rnd % (5 * S)
         board.set_out(place, 11, member.out_until_ns)
+    elif call == "said":
+        member.circuit.remote = Remote(0.1 * (1 + bits % 10), bits % 3, now)
+        board.set_remote(place, 0.1 * (1 + bits % 10), bits % 3, now)
     elif call == "manual":
         member.manual = bits % 3
         board.set_manual(place, member.manual)
@@ -380,6 +383,24 @@ def test_a_lone_primary_ramps_against_the_next_tier(usual: Breaker) -> None:
     assert shares[0] == pytest.approx(0.1, abs=0.01)
     assert shares[1] == pytest.approx(0.5, abs=0.02)
     assert shares[2] == 1
+
+
+def test_what_other_regions_find_ill_stands_aside(usual: Breaker) -> None:
+    """A weight of a tenth leaves it a tenth, in its tier or against a later one; 15 s later it has all of it again."""
+    for tiers, before in (([1, 2], 1.0), ([1, 1], 0.5)):
+        bench = Bench(usual, tiers)
+        assert bench.shares(START)[0] == pytest.approx(before, abs=0.02)
+        bench.board.set_remote(0, 0.1, 1, START)
+        assert bench.shares(START)[0] == pytest.approx(before / 10, abs=0.01)
+        assert bench.shares(START + 15_001 * MS)[0] == pytest.approx(before, abs=0.02)
+
+
+def test_the_last_usable_target_is_used_whatever_other_regions_say(usual: Breaker) -> None:
+    """Remote evidence lowers a weight and removes nobody."""
+    bench = Bench(usual, [1, 2])
+    bench.board.set_remote(0, 0.001, 1, START)
+    bench.board.set_manual(1, 2)
+    assert bench.shares(START, 500)[0] == 1
 
 
 def test_a_recovering_target_does_not_wait_for_one_that_is_worse_placed(usual: Breaker) -> None:

@@ -177,6 +177,32 @@ def test_manual_codes_are_checked(board: Board) -> None:
     assert board.read_target(0, 0)["manual"] == 0
 
 
+def test_the_word_of_other_regions_is_checked_and_kept(board: Board) -> None:
+    """A weight, a fuse and a stamp share a word; a weight that would remove the target is refused."""
+    board.set_remote(3, 0.25, 2, 77 * S)
+    assert board.read_target(3, 0)["remote"] == 250 << 48 | 2 << 32 | 77_000
+    board.clear_remote(3)
+    assert board.read_target(3, 0)["remote"] == 0
+    for weight in (0.0, 1.1, -1.0):
+        with pytest.raises(ValueError, match=r"a weight is 0\.001 to 1\.0"):
+            board.set_remote(3, weight, 0, 0)
+
+
+def test_a_rest_from_outside_keeps_the_later_deadline(board: Board) -> None:
+    """What another region heard of a 429 never shortens what this one heard."""
+    board.rest(2, 9 * S)
+    board.rest(2, 3 * S)
+    assert board.read_target(2, 0)["rest_until_ns"] == 9 * S
+
+
+def test_shares_are_written() -> None:
+    """Control writes what this node may grant of a shared allowance."""
+    shared = Board.create(0, 0, 1, allowance_capacity=2)
+    shared.set_shares(1, 200_000, 5)
+    view = shared.read_allowance(1)
+    assert (view["requests_share"], view["tokens_share"]) == (200_000, 5)
+
+
 def test_a_route_is_read_and_cleared(board: Board) -> None:
     """A route's record has as many counters and buckets as the layout says."""
     board.clear_route(0)

@@ -13,7 +13,7 @@ from edge.terms.snapshot import Breaker
 from native.balancer import Pool, Target
 from native.board import Board, TargetCounter
 from native.breaker import Admit, TripReason
-from tests.reference.breaker import Circuit
+from tests.reference.breaker import Circuit, Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +61,7 @@ POLICIES = st.builds(
     ramp_ns=st.integers(0, 20 * S),
 )
 STEPS = st.one_of(st.just(0), st.integers(0, 3 * S), st.integers(0, 90 * S), st.integers(0, 40_000 * S))
-KINDS = st.sampled_from(["take", "last resort", "ok", "ok", "fail", "fail", "fail", "slow", "return", "hint"])
+KINDS = st.sampled_from(["take", "last resort", "ok", "ok", "fail", "fail", "fail", "slow", "return", "hint", "said"])
 CALL = st.tuples(
     KINDS,
     STEPS,
@@ -95,6 +95,9 @@ def test_the_circuit_is_its_twin(policy: Breaker, calls: list[tuple[str, int, in
         elif kind == "return":
             pool.give_back(0, now, generation)
             twin.give_back(now, generation)
+        elif kind == "said":
+            twin.remote = Remote(0.1, age, now)
+            board.set_remote(0, 0.1, age, now)
         elif kind == "hint":
             assert board.hint(0, now) == twin.hint(now)
         else:
@@ -409,6 +412,35 @@ def test_slowness_needs_no_second_key(board: Board, usual: Breaker) -> None:
     pool.report(0, START, 0, failed=False, key=9)
     pool.report(0, START, 0, failed=False, key=7)
     assert TripReason.TRIP_SLOW in [pool.overdue(0, START, 0) for _ in range(10)]
+
+
+def test_other_regions_shorten_the_fuse(board: Board, usual: Breaker) -> None:
+    """With a fuse of two, two failures in a row open it and say why; a success between them starts over."""
+    pool = make_pool(board, usual)
+    board.set_remote(0, 1.0, 2, START)
+    assert fail(pool, START, 1) == 0
+    pool.report(0, START, 0, failed=False)
+    assert fail(pool, START, 1) == 0
+    assert fail(pool, START, 1) == TripReason.TRIP_REMOTE
+
+
+def test_what_other_regions_said_is_forgotten_after_15_s(board: Board, usual: Breaker) -> None:
+    """A control that died leaves no short fuse behind; one that takes it back is obeyed at once."""
+    pool = make_pool(board, usual)
+    board.set_remote(0, 0.1, 1, START)
+    assert fail(pool, START + 15_001 * MS, 4) == 0
+    board.set_remote(0, 0.1, 1, START + 16 * S)
+    board.clear_remote(0)
+    pool.report(0, START + 16 * S, 0, failed=False)
+    assert fail(pool, START + 16 * S, 4) == 0
+
+
+def test_with_a_short_fuse_few_overdue_calls_are_enough(board: Board, usual: Breaker) -> None:
+    """A black hole that other regions know of opens on two calls that hang, and not on ten."""
+    pool = make_pool(board, usual)
+    board.set_remote(0, 1.0, 2, START)
+    assert pool.overdue(0, START, 0) == 0
+    assert pool.overdue(0, START, 0) == TripReason.TRIP_SLOW
 
 
 def test_two_processes_never_hold_the_permit_together(

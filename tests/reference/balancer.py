@@ -74,6 +74,10 @@ class Member:
         }
         return next((reason for reason, applies in reasons.items() if applies), USABLE)
 
+    def share(self, now_ns: int) -> float:
+        """Return how often it does not stand aside for somebody else."""
+        return min(self.circuit.ramp(now_ns), self.circuit.remote.weight(now_ns))
+
     def cost(self, now_ns: int, cell: int) -> float:
         """Return latency x (in flight + 1) x attempts per success / weight."""
         ms = self.cells[cell].read(now_ns) or self.cells[1 - cell].read(now_ns)
@@ -103,8 +107,7 @@ def pick(members: list[Member], now_ns: int, rnd: int, tried: int, cell: int) ->
         aside = {
             i
             for i in healthy
-            if (mix((rnd + i) % 2**64) >> 11) / 2**53 >= members[i].circuit.ramp(now_ns)
-            and members[i].circuit.ramp(now_ns) < 1.0
+            if (mix((rnd + i) % 2**64) >> 11) / 2**53 >= members[i].share(now_ns) and members[i].share(now_ns) < 1.0
         }
         staying = [i for i in healthy if i not in aside]
         candidates = [

@@ -9,12 +9,32 @@ from tests.reference.window import Window
 
 MS = 1_000_000
 GENERATIONS = 2**22
-CONSECUTIVE, RATIO, SLOW, TRIAL, RETRY_AFTER = 1, 2, 3, 4, 5
+CONSECUTIVE, RATIO, SLOW, TRIAL, RETRY_AFTER, REMOTE = 1, 2, 3, 4, 5, 6
 
 
 def ceil_ms(ns: int) -> int:
     """Round up: a target is never tried before its time."""
     return -(-ns // MS)
+
+
+@dataclass
+class Remote:
+    """What other regions said; it holds for 15 s."""
+
+    share: float = 1.0
+    shortened: int = 0
+    said_ns: int = -100_000 * MS
+
+    def _holds(self, now_ns: int) -> bool:
+        return now_ns // MS - self.said_ns // MS <= 15_000
+
+    def weight(self, now_ns: int) -> float:
+        """Return the share of its traffic that the target may take."""
+        return self.share if self._holds(now_ns) else 1.0
+
+    def fuse(self, now_ns: int) -> int:
+        """Return how many failures in a row open it; 0 = the policy's."""
+        return self.shortened if self._holds(now_ns) else 0
 
 
 @dataclass
@@ -39,6 +59,7 @@ class Circuit:
     window: Window = field(default_factory=Window)
     keys: dict[int, dict[int, bool]] = field(default_factory=dict)  # epoch -> key -> has it failed
     latest_epoch: int = 0
+    remote: Remote = field(default_factory=Remote)
 
     def take(self, now_ns: int, *, last_resort: bool = False) -> tuple[int, int]:
         """Return (0 no | 1 yes | 2 trial, generation); the generation of a refusal means nothing and is 0."""
@@ -81,8 +102,10 @@ class Circuit:
         self.consecutive = self.consecutive + 1 if failed else 0
         total, failures, _ = self.window.read(now_ns, self.policy.window_s)
         if key < 0 or self._keys_agree(now_ns, key % 64, failed):
-            if 0 < self.policy.consecutive <= self.consecutive:
-                return self._open(now_ns, CONSECUTIVE, retry_after_ns, rnd)
+            fuse = self.remote.fuse(now_ns) or self.policy.consecutive
+            if self.policy.consecutive and min(fuse, self.policy.consecutive) <= self.consecutive:
+                reason = CONSECUTIVE if self.policy.consecutive <= self.consecutive else REMOTE
+                return self._open(now_ns, reason, retry_after_ns, rnd)
             enough = self.policy.ratio > 0 and total >= max(1, self.policy.min_requests)
             if enough and failures >= self.policy.ratio * total:
                 return self._open(now_ns, RATIO, retry_after_ns, rnd)
@@ -127,7 +150,8 @@ class Circuit:
     def _too_slow(self, now_ns: int) -> bool:
         total, _, slow = self.window.read(now_ns, self.policy.window_s)
         volume = max(total, slow)
-        return self.policy.slow > 0 and volume >= max(1, self.policy.min_requests) and slow >= self.policy.slow * volume
+        enough = min(self.policy.min_requests, self.remote.fuse(now_ns) or self.policy.min_requests)
+        return self.policy.slow > 0 and volume >= max(1, enough) and slow >= self.policy.slow * volume
 
     def _keys_agree(self, now_ns: int, key: int, failed: bool) -> bool:
         self.latest_epoch = max(self.latest_epoch, now_ns // 10_000_000_000)
