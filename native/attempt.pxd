@@ -45,6 +45,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef bytes suffix           # of a model request: what follows the provider's base path
     cdef list fields            # what goes on to the upstream, without credentials
     cdef uint64_t began_ns, total_ns, quiet_ns, resume_ns
+    cdef uint64_t whole_ns      # when the request was here whole (a service's: its head); 0: its own time is told
     cdef bint bounded           # the client set the deadline (grpc-timeout): what is left of it goes on
     cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns)
     cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now)
@@ -64,6 +65,7 @@ cdef class Attempt(ClientEvents):
     cdef int index, admit, phase, mode
     cdef uint32_t generation
     cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
+    cdef uint64_t waiting_ns    # since when it waits for a connection
     cdef uint64_t looked_ns     # when an overdue attempt last looked at its target's circuit
     cdef int64_t pushback       # ms that a gRPC server asked to wait; -1 never retry, -2 nothing said
     cdef bint sent, body_done, counted, slow, settled, paused, refused, moved
@@ -74,6 +76,8 @@ cdef class Attempt(ClientEvents):
     cdef begin(self)
     cdef push_body(self)
     cdef asked(self)
+    cdef note_own(self, uint64_t now)
+    cdef bytes conceal(self, bytes content)
     cdef hear_service(self, Head head, int action, uint64_t now)
     cdef hear_events(self, bytes data)
     cdef hear_error(self, bytes whole, Py_ssize_t end)

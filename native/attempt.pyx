@@ -2,7 +2,7 @@ from native.balancer cimport BASELINE_TAU_MS, ewma_read
 from native.board cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_INBAND, FAIL_MALFORMED,
     FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, T_ATTEMPTS,
-    TargetRec, add32, add64, hist_bucket, load64,
+    RouteRec, TargetRec, add32, add64, hist_bucket, load64,
 )
 from native.breaker cimport (
     ADMIT_TRIAL, ADMIT_YES, OPEN, Policy, breaker_report, breaker_return, breaker_slow, circuit_state,
@@ -79,13 +79,17 @@ cdef class Attempt(ClientEvents):
     # --- asking ------------------------------------------------------------------------------------------------------
     cdef begin(self):
         cdef ExchangeCore exchange = self.exchange
+        cdef int got
         self.phase = CONNECTING
         self.counted = True
         self.pushback = -2
         add32(&self.target.rec.inflight[exchange.lane.worker], 1)
         add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
-        if self.pool.acquire(self) < 0:
+        got = self.pool.acquire(self)
+        if got < 0:
             exchange.failed(self, CANCELLED, "every connection to it is in use", 0)
+        elif got == 0:
+            self.waiting_ns = monotonic_ns()
 
     cdef void on_connection(self, ClientStream stream):
         cdef ExchangeCore exchange = self.exchange
@@ -98,6 +102,8 @@ cdef class Attempt(ClientEvents):
         if self.phase == OVER:
             stream.cancel()
             return
+        if self.waiting_ns and exchange.whole_ns:
+            exchange.whole_ns += monotonic_ns() - self.waiting_ns
         self.phase = ASKING
         self.sent = True
         head = exchange.head
@@ -112,6 +118,7 @@ cdef class Attempt(ClientEvents):
                 head.authority if head.authority is not None else self.pool.authority, fields, head.length,
             )
             self.push_body()
+            self.note_own(self.asked_ns if self.asked_ns else monotonic_ns())
             return
         model = exchange.wildcard if exchange.wildcard is not None else self.pool.model
         body = splice(exchange.content, exchange.peek.model_start, exchange.peek.model_end, escape_json(model))
@@ -120,6 +127,7 @@ cdef class Attempt(ClientEvents):
         )
         stream.send_data(body)
         self.asked()
+        self.note_own(self.asked_ns)
         stream.send_end(None)
 
     cdef push_body(self):
@@ -145,6 +153,15 @@ cdef class Attempt(ClientEvents):
         """The request is sent whole: from now on the target owes an answer."""
         self.body_done = True
         self.asked_ns = monotonic_ns()
+
+    cdef note_own(self, uint64_t now):
+        """Once per exchange, of its first attempt: what edge itself took, connecting left out."""
+        cdef ExchangeCore exchange = self.exchange
+        cdef RouteRec* rec = exchange.route.rec
+        if exchange.whole_ns and now > exchange.whole_ns:
+            add64(&rec.own_sum_ns, now - exchange.whole_ns)
+            add64(&rec.own_count, 1)
+        exchange.whole_ns = 0
 
     cdef void on_upstream_congested(self):
         cdef ExchangeCore exchange = self.exchange
@@ -295,7 +312,7 @@ cdef class Attempt(ClientEvents):
     cdef hear_error(self, bytes whole, Py_ssize_t end):
         """The upstream says in its stream that it failed: its words go on up to there, nothing after them does."""
         cdef ExchangeCore exchange = self.exchange
-        exchange.relay(whole[:end] if end >= 0 else whole)
+        exchange.relay(self.conceal(whole[:end] if end >= 0 else whole))
         exchange.failed(self, FAIL_INBAND, "an error event in the middle of the stream", 0)
 
     cdef void on_end(self, list trailers):
@@ -386,7 +403,7 @@ cdef class Attempt(ClientEvents):
         if action == CLIENT:
             self.content_ns = self.head_ns
             self.settle(CLIENT_FAULT, monotonic_ns())
-            exchange.answer_fault(self, status, content)
+            exchange.answer_fault(self, status, self.conceal(content))
             return
         if action == REST or action == FAIL:
             seconds = exchange.lane.rest(self.head.fields)
@@ -400,6 +417,17 @@ cdef class Attempt(ClientEvents):
             exchange.failed(self, MISCONFIGURED, f"status {status}", 0)
         else:
             exchange.failed(self, FAIL_STATUS, f"status {status}", rest_ns)
+
+    cdef bytes conceal(self, bytes content):
+        """What a target says of a fault, without the credential that it was asked with: some quote it."""
+        for word in self.pool.secrets:
+            if word in content:
+                content = content.replace(word, b"***")
+            for pair in self.head.fields:
+                if word in pair[1]:
+                    self.head.fields = [(name, value.replace(word, b"***")) for name, value in self.head.fields]
+                    break
+        return content
 
     cdef judge_call(self, bytes status, list trailers, uint64_t now):
         """A gRPC call ends with its status. UNAVAILABLE before any message may be tried elsewhere; what the server

@@ -289,7 +289,10 @@ cdef class Board:
             store32(&self.routes[slot].inflight[index], 0)
         for slot in range(self.header.allowance_capacity):
             store32(&self.allowances[slot].inflight[index], 0)
-        for gauge in (WorkerCounter.W_CONNECTIONS, WorkerCounter.W_UPSTREAMS, WorkerCounter.W_LOOP_LAG_US):
+        for gauge in (
+            WorkerCounter.W_CONNECTIONS, WorkerCounter.W_UPSTREAMS, WorkerCounter.W_UPSTREAMS_IDLE,
+            WorkerCounter.W_LOOP_LAG_US,
+        ):
             store64(&rec.count[<int>gauge], 0)
         store64(&rec.pid, 0)
 

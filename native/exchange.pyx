@@ -5,7 +5,7 @@ from native.balancer cimport (
 from native.board cimport (
     CANCELLED, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, RATE_LIMITED,
     REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_REQUESTS, R_RETRIES,
-    R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket,
+    R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_REFUSED, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket,
     load32, load64, store32, store64,
 )
 from native.breaker cimport OPEN, circuit_state, circuit_until_ns
@@ -137,7 +137,6 @@ cdef class Exchange(ExchangeCore):
             self.route_service()
             return
         if self.door == DOOR_UNKNOWN:
-            add64(&lane.meter.count[<int>W_UNROUTED], 1)
             self.refuse("unknown_path", head.path.decode("latin-1"), None)
         elif self.door == DOOR_MODELS or self.door == DOOR_HEALTH:
             if head.method != b"GET" and head.method != b"HEAD":
@@ -216,6 +215,7 @@ cdef class Exchange(ExchangeCore):
                     stream.send_head(200, [(b"content-type", b"application/grpc")], UNKNOWN_LENGTH)
                 stream.send_end([(b"grpc-status", b"0")])
         elif self.door != DOOR_SERVICE:
+            self.whole_ns = monotonic_ns()
             self.route_model()
         elif attempt is not None and attempt.sent:
             attempt.asked()
@@ -321,6 +321,7 @@ cdef class Exchange(ExchangeCore):
         self.cell = CELL_WHOLE
         self.body = []
         self.replayable = True
+        self.whole_ns = self.began_ns
         self.received = head.length == NO_BODY
         address = address_of(self.stream.peer())
         self.fields = []
@@ -460,6 +461,7 @@ cdef class Exchange(ExchangeCore):
         cdef uint64_t known
         if attempt.phase == OVER or self.over:
             return
+        self.whole_ns = 0
         self.trail.append((attempt.target.id, OUTCOME_NAMES[outcome], detail))
         if outcome == <int>RATE_LIMITED:
             until = now + (rest_ns if rest_ns else REST_NS)
@@ -667,6 +669,9 @@ cdef class Exchange(ExchangeCore):
         stream.send_end(None)
 
     cdef refuse(self, str kind, str detail, list extra):
+        # which model or path it was is the client's word: it may be counted, but it may not name a counter
+        unrouted = kind == "unknown_path" or kind == "unknown_model"
+        add64(&self.lane.meter.count[<int>W_UNROUTED if unrouted else <int>W_REFUSED], 1)
         status, fields, content = self.lane.reply.problem(kind, detail)
         if extra is not None:
             fields = [*fields, *extra]

@@ -3,6 +3,7 @@ from os import urandom
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 from native.balancer cimport Target
+from native.board cimport W_UPSTREAMS_IDLE, store64
 from native.clock cimport monotonic_ns
 from native.pool cimport ConnectionPool
 
@@ -150,6 +151,7 @@ cdef class LaneCore(Acceptor):
 
     def _tick(self):
         cdef uint64_t now = monotonic_ns()
+        cdef Py_ssize_t idle = 0
         self.quick = self.active > 0
         self.ticking = self.loop.call_later(FINE_TICK_S if self.quick else IDLE_TICK_S, self._tick)
         self.fine.advance(now)
@@ -158,6 +160,8 @@ cdef class LaneCore(Acceptor):
             self.swept_ns = now
             for pool in self.pools.values():
                 (<ConnectionPool>pool).sweep(now)
+                idle += len((<ConnectionPool>pool).idle)
+            store64(&self.meter.count[<int>W_UPSTREAMS_IDLE], <uint64_t>idle)
 
     cdef void wake(self):
         if not self.quick and self.ticking is not None:

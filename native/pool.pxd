@@ -45,6 +45,7 @@ cdef class ConnectionPool:
     # how to speak to the target, in bytes
     cdef readonly bytes authority, base_path, model
     cdef readonly list fields
+    cdef tuple secrets                  # what of the fields nobody but the target may read
     cdef readonly bytes verdicts        # an action per status, 600 of them
     cdef readonly tuple hints
     cdef readonly bint is_service

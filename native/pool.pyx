@@ -18,6 +18,9 @@ cdef uint64_t AGE_NS = 600_000_000_000
 # The rest of an unwanted answer may take this long before its connection is worth less than a new one.
 cdef uint64_t DREGS_NS = 2_000_000_000
 
+# Shorter values are ordinary words, which an error may well contain.
+cdef Py_ssize_t SHORTEST_SECRET = 8
+
 # Exchanges at once on one HTTP/2 connection; a peer may allow fewer. More connections follow when all are full.
 cdef int STREAMS = 100
 
@@ -90,6 +93,9 @@ cdef class ConnectionPool:
         self.base_path = plan.base_path.encode()
         self.model = plan.model.encode()
         self.fields = [(name.encode(), value.encode("latin-1")) for name, value in plan.fields]
+        # of "Bearer KEY" the last word is dangerous by itself
+        words = [value.rpartition(b" ")[2] for _, value in self.fields]
+        self.secrets = tuple([word for word in words if len(word) >= SHORTEST_SECRET])
         self.verdicts = verdicts
         self.hints = hints
 

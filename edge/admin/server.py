@@ -2,7 +2,7 @@
 
     /live            200: control answers
     /ready           200: a load balancer may send requests here; else 503 and why
-    /metrics         Prometheus text
+    /metrics         Prometheus text; OpenMetrics where Accept asks for it
     /api/targets     every target: state, why, until when, numbers
     /api/snapshot    what the data path decides by, without secrets
     /api/node        the node: versions, reloads, what is on disk, whether it drains
@@ -31,7 +31,7 @@ from edge.admin.calls import AdminCalls
 from edge.admin.doorstep import Doorstep
 from edge.admin.steps import Steps
 from edge.admin.views import snapshot_view, targets_view
-from edge.telemetry import logs, meters
+from edge.telemetry import exposition, logs
 from edge.version import VERSION
 
 if TYPE_CHECKING:
@@ -153,10 +153,11 @@ class AdminServer:
         state = self._node.readiness(clock.now_ns())
         return json_answer(msgspec.to_builtins(state), status=200 if state.ready else 503)
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
-        node = self._node
-        text = meters.render(node.board, node.snapshot, node.facts(), now_ns=clock.now_ns(), wall_s=clock.wall())
-        return web.Response(body=text.encode(), headers={"Content-Type": meters.CONTENT_TYPE})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        form = exposition.form_of(request.headers.get("Accept", ""))
+        reading = self._node.read()
+        text = exposition.openmetrics(reading, {}) if form == exposition.OPENMETRICS else exposition.prometheus(reading)
+        return web.Response(body=text.encode(), headers={"Content-Type": form, "Vary": "Accept"})
 
     async def _targets(self, _request: web.Request) -> web.Response:
         return json_answer(targets_view(self._node.snapshot, self._node.targets(clock.now_ns())))

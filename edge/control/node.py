@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from edge import clock
 from edge.control.board_watch import read_targets
 from edge.control.ledger import Reloads
+from edge.telemetry import meters
 from edge.telemetry.meters import NodeFacts
 from edge.version import VERSION
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from edge.control.recorder import Recorder
     from edge.control.steering import Steering
     from edge.native import Board
+    from edge.telemetry.reading import Reading
     from edge.terms.snapshot import Snapshot
 
 
@@ -123,6 +125,10 @@ class Node:
             state_written=state.state_written,
             state_failures=state.state_failures,
         )
+
+    def read(self) -> Reading:
+        """Return every metric as it is now."""
+        return meters.read(self.board, self.snapshot, self.facts(), now_ns=clock.now_ns(), wall_s=clock.wall())
 
     def state(self) -> NodeState:
         """Return what is true of the node as a whole."""

@@ -1,1 +1,4 @@
-"""How does anyone see what edge does?  ``catalog`` names every metric, ``meters`` reads them, ``logs`` speaks."""
+"""How does anyone see what edge does?
+
+``catalog`` names every metric, ``meters`` reads them, ``exposition`` writes them down, ``logs`` speaks.
+"""

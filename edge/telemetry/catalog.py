@@ -1,7 +1,10 @@
 """Which numbers does edge publish, and what does each mean?  Every metric with its sentence; nothing else may be shown.
 
-Names follow the Prometheus conventions: base units (seconds, bytes), ``_total`` for counters. All are read from the
-Board, so they are exact over all workers whichever process is asked, and survive the death of any of them.
+Names follow the Prometheus conventions: base units (seconds, bytes), ``_total`` for counters. What happens to requests
+is read from the Board: exact over all workers whichever process is asked, and it survives the death of any of them.
+
+Labels take their values from the configuration and from fixed sets alone, never from what a client sends: unknown
+models, methods and paths are counted, without saying which.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-Kind = Literal["counter", "gauge", "histogram"]
+Kind = Literal["counter", "gauge", "histogram", "summary"]
 
 
 class Metric(Struct, frozen=True):
@@ -25,6 +28,8 @@ class Metric(Struct, frozen=True):
 ROUTE: Final = ("route",)
 TARGET: Final = ("target",)
 WORKER: Final = ("worker",)
+KEY: Final = ("key",)
+CREDENTIAL: Final = ("credential",)
 
 REQUESTS = Metric("edge_requests_total", "counter", ROUTE, "Requests that were given this route.")
 ANSWERS = Metric(
@@ -56,6 +61,33 @@ ROUTE_FIRST = Metric(
     "From a request's head to the first content sent to the client, failed attempts included.",
 )
 ROUTE_TOTAL = Metric("edge_request_seconds", "histogram", ROUTE, "From a request's head to the end of its answer.")
+OWN = Metric(
+    "edge_own_seconds",
+    "summary",
+    ROUTE,
+    "What edge itself took, from a request being here whole (services: its head) to it being handed upstream; "
+    "connecting and waiting for a place left out.",
+)
+SHED = Metric(
+    "edge_shed_total", "counter", ("route", "class"), "Requests refused with 503 for want of room, by priority class."
+)
+QUEUED = Metric("edge_queued_total", "counter", ROUTE, "Requests that waited for a place.")
+WAITING = Metric("edge_queue_waiting", "gauge", ROUTE, "Requests waiting for a place now.")
+QUEUE_TIME = Metric("edge_queue_seconds", "histogram", ROUTE, "How long requests waited for a place.")
+LIMITED = Metric(
+    "edge_limited_total", "counter", ROUTE, "Requests refused with 429: the caller's allowance was used up."
+)
+SPILLED = Metric(
+    "edge_spilled_total", "counter", ROUTE, "Requests answered by a later tier because a better one was full or down."
+)
+PEER = Metric("edge_peer_answers_total", "counter", ROUTE, "Requests answered by another region's edge.")
+ROUTE_TOKENS = Metric(
+    "edge_tokens_total",
+    "counter",
+    ("route", "kind"),
+    "Tokens, as the targets reported them: of prompts and of outputs.",
+)
+ROUTE_COST = Metric("edge_cost_usd_total", "counter", ROUTE, "US dollars spent, by the configured prices.")
 
 ATTEMPTS = Metric("edge_attempts_total", "counter", ("target", "outcome"), "Attempts that ended, by how.")
 ATTEMPTS_STARTED = Metric("edge_attempts_started_total", "counter", TARGET, "Attempts begun.")
@@ -88,13 +120,106 @@ CONNECTS = Metric("edge_target_connects_total", "counter", TARGET, "Connections 
 CONNECT_FAILURES = Metric(
     "edge_target_connect_failures_total", "counter", TARGET, "Connections that could not be opened."
 )
+TARGET_CLASS = Metric(
+    "edge_attempts_inflight_class", "gauge", ("target", "class"), "Attempts running now, by priority class."
+)
+TARGET_TOKENS = Metric(
+    "edge_target_tokens_total", "counter", ("target", "kind"), "Tokens, as the target reported them."
+)
+TARGET_COST = Metric("edge_target_cost_usd_total", "counter", TARGET, "US dollars spent, by the configured prices.")
+TARGET_SPILLED = Metric(
+    "edge_target_spilled_total", "counter", TARGET, "Attempts here because a better tier was full or down."
+)
+EXHAUSTED = Metric(
+    "edge_target_exhausted_total", "counter", TARGET, "Times passed over: its credential's allowance was used up."
+)
+FULL = Metric("edge_target_full_total", "counter", TARGET, "Times passed over: its concurrency limit was reached.")
+LIMIT = Metric(
+    "edge_target_limit", "gauge", TARGET, "Requests at once that it was found to take well; 0: nothing learned."
+)
+LIMIT_FLOOR = Metric(
+    "edge_target_limit_floor_seconds", "gauge", TARGET, "What its first token takes when nothing waits; 0: not known."
+)
+SPILL = Metric(
+    "edge_target_spill_allowance", "gauge", TARGET, "Low-priority requests that may be spilled here at once."
+)
+
+KEY_REQUESTS = Metric("edge_key_requests_total", "counter", KEY, "Requests admitted with this key.")
+KEY_REFUSED = Metric(
+    "edge_key_refused_total",
+    "counter",
+    ("key", "reason"),
+    "Requests refused with 429, by what was used up: requests, tokens, concurrent or budget.",
+)
+KEY_TOKENS = Metric("edge_key_tokens_total", "counter", ("key", "kind"), "Tokens used with this key.")
+KEY_COST = Metric(
+    "edge_key_cost_usd_total", "counter", KEY, "US dollars spent with this key, by the configured prices."
+)
+KEY_SPENT = Metric("edge_key_spent_usd", "gauge", KEY, "US dollars spent with this key in this calendar month (UTC).")
+KEY_BUDGET = Metric("edge_key_budget_usd", "gauge", KEY, "US dollars that it may spend in a month; only where bounded.")
+KEY_INFLIGHT = Metric("edge_key_inflight", "gauge", KEY, "Requests of this key being answered now.")
+KEY_REMAINING = Metric(
+    "edge_key_remaining_ratio",
+    "gauge",
+    ("key", "bound"),
+    "What may be used at once of requests or tokens, as a share of the burst; only where bounded.",
+)
+CREDENTIAL_REQUESTS = Metric(
+    "edge_credential_requests_total", "counter", CREDENTIAL, "Requests made with this provider's credential."
+)
+CREDENTIAL_REFUSED = Metric(
+    "edge_credential_refused_total",
+    "counter",
+    ("credential", "reason"),
+    "Times a request went elsewhere, by what of the credential's allowance was used up.",
+)
+CREDENTIAL_TOKENS = Metric(
+    "edge_credential_tokens_total", "counter", ("credential", "kind"), "Tokens used with this credential."
+)
+CREDENTIAL_LEARNED = Metric(
+    "edge_credential_learned_total",
+    "counter",
+    CREDENTIAL,
+    "Times the provider said that less is left than was reckoned (x-ratelimit fields).",
+)
+CREDENTIAL_REMAINING = Metric(
+    "edge_credential_remaining_ratio",
+    "gauge",
+    ("credential", "bound"),
+    "What may be used at once of requests or tokens, as a share of the burst; only where bounded.",
+)
 
 ACCEPTED = Metric("edge_worker_accepted_total", "counter", WORKER, "Client connections accepted.")
 CONNECTIONS = Metric("edge_worker_connections", "gauge", WORKER, "Client connections open now.")
 UPSTREAMS = Metric("edge_worker_upstream_connections", "gauge", WORKER, "Upstream connections open now.")
+IDLE = Metric(
+    "edge_worker_upstream_idle_connections",
+    "gauge",
+    WORKER,
+    "Upstream connections that wait for a request, each second.",
+)
 WORKER_REQUESTS = Metric("edge_worker_requests_total", "counter", WORKER, "Requests read.")
 MALFORMED = Metric("edge_worker_malformed_total", "counter", WORKER, "Requests refused because of their framing.")
-UNROUTED = Metric("edge_worker_unrouted_total", "counter", WORKER, "Requests that matched no route.")
+UNROUTED = Metric(
+    "edge_worker_unrouted_total", "counter", WORKER, "Requests that matched no route: unknown models and unknown paths."
+)
+REFUSED = Metric(
+    "edge_worker_refused_total",
+    "counter",
+    WORKER,
+    "Other requests refused before anything was tried: for their method, body or JSON.",
+)
+REFUSED_KEYS = Metric("edge_worker_refused_keys_total", "counter", WORKER, "Requests refused with 401 or 403.")
+RECORDED = Metric("edge_worker_recorded_total", "counter", WORKER, "Requests recorded for traces and the access log.")
+UNRECORDED = Metric(
+    "edge_worker_unrecorded_total", "counter", WORKER, "Such records dropped: nobody took them in time."
+)
+HOPS_REFUSED = Metric(
+    "edge_worker_hops_refused_total",
+    "counter",
+    WORKER,
+    "Requests from other regions refused because of their path here.",
+)
 BYTES_IN = Metric("edge_worker_received_bytes_total", "counter", WORKER, "Bytes received from clients.")
 BYTES_OUT = Metric("edge_worker_sent_bytes_total", "counter", WORKER, "Bytes sent to clients.")
 LOOP_LAG = Metric(

@@ -1,7 +1,7 @@
-"""How many, how long, how often?  Reads the Board and writes Prometheus text (exposition format 0.0.4).
+"""How many, how long, how often?  Reads the Board into samples of the catalogue; ``exposition`` and ``otlp`` tell them.
 
-The numbers of a family stand together under its HELP and TYPE, in the order of the catalogue. Counters keep their
-value when control is restarted, because they live on the Board and not here.
+The numbers of a family stand together, in the order of the catalogue. Counters keep their value when control is
+restarted, because they live on the Board and not here.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter, WorkerCounter
-from edge.telemetry import catalog
+from edge.telemetry import allowances, catalog
+from edge.telemetry.reading import Histogram, Reading, Total
 from edge.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge.native import Board, RouteView, TargetView
-    from edge.telemetry.catalog import Metric
     from edge.terms.snapshot import Snapshot
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+CLASSES: Final = ("high", "normal", "low")
+"""Priority classes in the order of the Board's columns."""
 
+_NANO: Final = 1e-9
 _CIRCUITS: Final = {"closed": 0, "open": 1, "half_open": 2}
-_CLASSES: Final = {
+_ANSWERS: Final = {
     RouteCounter.R_2XX: "2xx",
     RouteCounter.R_3XX: "3xx",
     RouteCounter.R_4XX: "4xx",
@@ -32,6 +34,7 @@ _CLASSES: Final = {
     RouteCounter.R_CANCELLED: "cancelled",
     RouteCounter.R_BROKEN: "broken",
 }
+_SHED: Final = (RouteCounter.R_SHED_HIGH, RouteCounter.R_SHED_NORMAL, RouteCounter.R_SHED_LOW)
 _OF_ROUTE: Final = {
     catalog.REQUESTS: RouteCounter.R_REQUESTS,
     catalog.RETRIES: RouteCounter.R_RETRIES,
@@ -40,6 +43,11 @@ _OF_ROUTE: Final = {
     catalog.BUDGET_REFUSED: RouteCounter.R_BUDGET,
     catalog.KEEPALIVES: RouteCounter.R_KEEPALIVES,
     catalog.STREAMS: RouteCounter.R_STREAMS,
+    catalog.QUEUED: RouteCounter.R_QUEUED,
+    catalog.WAITING: RouteCounter.R_WAITING,
+    catalog.LIMITED: RouteCounter.R_LIMITED,
+    catalog.SPILLED: RouteCounter.R_SPILLED,
+    catalog.PEER: RouteCounter.R_PEER,
 }
 _OF_TARGET: Final = {
     catalog.ATTEMPTS_STARTED: TargetCounter.T_ATTEMPTS,
@@ -49,14 +57,23 @@ _OF_TARGET: Final = {
     catalog.LEFT: TargetCounter.T_RETRIED,
     catalog.CONNECTS: TargetCounter.T_CONNECTS,
     catalog.CONNECT_FAILURES: TargetCounter.T_CONNECT_FAILURES,
+    catalog.TARGET_SPILLED: TargetCounter.T_SPILLED,
+    catalog.EXHAUSTED: TargetCounter.T_EXHAUSTED,
+    catalog.FULL: TargetCounter.T_FULL,
 }
 _OF_WORKER: Final = {
     catalog.ACCEPTED: WorkerCounter.W_ACCEPTED,
     catalog.CONNECTIONS: WorkerCounter.W_CONNECTIONS,
     catalog.UPSTREAMS: WorkerCounter.W_UPSTREAMS,
+    catalog.IDLE: WorkerCounter.W_UPSTREAMS_IDLE,
     catalog.WORKER_REQUESTS: WorkerCounter.W_REQUESTS,
     catalog.MALFORMED: WorkerCounter.W_MALFORMED,
     catalog.UNROUTED: WorkerCounter.W_UNROUTED,
+    catalog.REFUSED: WorkerCounter.W_REFUSED,
+    catalog.REFUSED_KEYS: WorkerCounter.W_REFUSED_KEYS,
+    catalog.RECORDED: WorkerCounter.W_RECORDED,
+    catalog.UNRECORDED: WorkerCounter.W_UNRECORDED,
+    catalog.HOPS_REFUSED: WorkerCounter.W_HOPS_REFUSED,
     catalog.BYTES_IN: WorkerCounter.W_BYTES_IN,
     catalog.BYTES_OUT: WorkerCounter.W_BYTES_OUT,
 }
@@ -76,51 +93,17 @@ class NodeFacts(Struct, frozen=True):
     state_failures: int = 0
 
 
-class _Page:
-    """Collects samples by family, so that each family is written once and whole."""
-
-    def __init__(self) -> None:
-        self._lines: dict[str, list[str]] = {}
-
-    def add(self, metric: Metric, labels: Sequence[str], value: float, *, suffix: str = "", le: str = "") -> None:
-        pairs = [f'{name}="{_escape(label)}"' for name, label in zip(metric.labels, labels, strict=True)]
-        if le:
-            pairs.append(f'le="{le}"')
-        shown = f"{{{','.join(pairs)}}}" if pairs else ""
-        self._lines.setdefault(metric.name, []).append(f"{metric.name}{suffix}{shown} {value:.10g}")
-
-    def add_histogram(self, metric: Metric, labels: Sequence[str], buckets: Sequence[int], sum_us: int) -> None:
-        count = 0
-        for bucket, bound in zip(buckets, (*HIST_BOUNDS_S, None), strict=True):
-            count += bucket
-            self.add(metric, labels, count, suffix="_bucket", le="+Inf" if bound is None else f"{bound:g}")
-        self.add(metric, labels, sum_us / 1e6, suffix="_sum")
-        self.add(metric, labels, count, suffix="_count")
-
-    def text(self) -> str:
-        out: list[str] = []
-        for metric in catalog.ALL:
-            lines = self._lines.get(metric.name)
-            if lines:
-                out += [
-                    f"# HELP {metric.name} {_escape_help(metric.help)}",
-                    f"# TYPE {metric.name} {metric.kind}",
-                    *lines,
-                ]
-        return "\n".join(out) + "\n"
-
-
-def render(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> str:
-    """Return the whole page.
+def read(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> Reading:
+    """Return every sample there is.
 
     Args:
         board: the node's Board.
         snapshot: what control publishes: names of slots.
         facts: what the Board does not know.
         now_ns: monotonic nanoseconds, for ages.
-        wall_s: Unix time, for the snapshot's age.
+        wall_s: Unix time, for the snapshot's age and the month that is spent in.
     """
-    page = _Page()
+    page = Reading()
     page.add(catalog.BUILD, (VERSION, snapshot.region, snapshot.node), 1)
     page.add(catalog.SNAPSHOT_VERSION, (), snapshot.version)
     page.add(catalog.SNAPSHOT_AGE, (), max(wall_s - snapshot.created, 0.0))
@@ -131,11 +114,17 @@ def render(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, w
         _add_route(page, route.name, board.read_route(route.slot))
     for target in snapshot.targets:
         _add_target(page, target.id, board.read_target(target.slot, now_ns), now_ns)
+    allowances.add(page, board, snapshot, now_ns, wall_s)
     _add_workers(page, board, facts, now_ns)
-    return page.text()
+    return page
 
 
-def _add_node(page: _Page, facts: NodeFacts) -> None:
+def seconds(buckets: Sequence[int], sum_us: int) -> Histogram:
+    """Return a latency histogram of the Board, in seconds."""
+    return Histogram(HIST_BOUNDS_S, tuple(buckets), sum_us / 1e6)
+
+
+def _add_node(page: Reading, facts: NodeFacts) -> None:
     for result, count in facts.reloads.items():
         page.add(catalog.RELOADS, (result,), count)
     for result, when in facts.last_reloads.items():
@@ -146,33 +135,48 @@ def _add_node(page: _Page, facts: NodeFacts) -> None:
     page.add(catalog.STATE_FAILURES, (), facts.state_failures)
 
 
-def _add_route(page: _Page, name: str, view: RouteView) -> None:
+def _add_route(page: Reading, name: str, view: RouteView) -> None:
     counts = view["counts"]
     for metric, counter in _OF_ROUTE.items():
         page.add(metric, (name,), counts[counter])
-    for counter, status_class in _CLASSES.items():
+    for counter, status_class in _ANSWERS.items():
         page.add(catalog.ANSWERS, (name, status_class), counts[counter])
+    for priority, counter in zip(CLASSES, _SHED, strict=True):
+        page.add(catalog.SHED, (name, priority), counts[counter])
+    page.add(catalog.ROUTE_TOKENS, (name, "prompt"), counts[RouteCounter.R_PROMPT_TOKENS])
+    page.add(catalog.ROUTE_TOKENS, (name, "output"), counts[RouteCounter.R_OUTPUT_TOKENS])
+    page.add(catalog.ROUTE_COST, (name,), counts[RouteCounter.R_COST_NANO] * _NANO)
     page.add(catalog.REQUESTS_INFLIGHT, (name,), view["inflight"])
-    page.add_histogram(catalog.ROUTE_FIRST, (name,), view["first_hist"], view["first_sum_us"])
-    page.add_histogram(catalog.ROUTE_TOTAL, (name,), view["total_hist"], view["total_sum_us"])
+    page.add(catalog.ROUTE_FIRST, (name,), seconds(view["first_hist"], view["first_sum_us"]))
+    page.add(catalog.ROUTE_TOTAL, (name,), seconds(view["total_hist"], view["total_sum_us"]))
+    page.add(catalog.QUEUE_TIME, (name,), seconds(view["queue_hist"], view["queue_sum_us"]))
+    page.add(catalog.OWN, (name,), Total(view["own_count"], view["own_sum_ns"] * _NANO))
 
 
-def _add_target(page: _Page, name: str, view: TargetView, now_ns: int) -> None:
+def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None:
     counts = view["counts"]
     for metric, counter in _OF_TARGET.items():
         page.add(metric, (name,), counts[counter])
     for outcome in Outcome:
         page.add(catalog.ATTEMPTS, (name, outcome.name.lower()), counts[outcome])
+    for priority, running in zip(CLASSES, view["inflight_class"], strict=True):
+        page.add(catalog.TARGET_CLASS, (name, priority), running)
+    page.add(catalog.TARGET_TOKENS, (name, "prompt"), counts[TargetCounter.T_PROMPT_TOKENS])
+    page.add(catalog.TARGET_TOKENS, (name, "output"), counts[TargetCounter.T_OUTPUT_TOKENS])
+    page.add(catalog.TARGET_COST, (name,), counts[TargetCounter.T_COST_NANO] * _NANO)
     page.add(catalog.TARGET_INFLIGHT, (name,), view["inflight"])
     page.add(catalog.CIRCUIT, (name,), _CIRCUITS[view["state"]])
     page.add(catalog.RESTING, (name,), view["rest_until_ns"] > now_ns)
     page.add(catalog.OUT, (name,), view["out_until_ns"] > now_ns)
     page.add(catalog.MANUAL, (name,), view["manual"])
-    page.add_histogram(catalog.TARGET_FIRST, (name,), view["first_hist"], view["first_sum_us"])
-    page.add_histogram(catalog.TARGET_TOTAL, (name,), view["total_hist"], view["total_sum_us"])
+    page.add(catalog.LIMIT, (name,), view["limit"])
+    page.add(catalog.LIMIT_FLOOR, (name,), view["limit_floor_ms"] / 1e3)
+    page.add(catalog.SPILL, (name,), view["spill"])
+    page.add(catalog.TARGET_FIRST, (name,), seconds(view["first_hist"], view["first_sum_us"]))
+    page.add(catalog.TARGET_TOTAL, (name,), seconds(view["total_hist"], view["total_sum_us"]))
 
 
-def _add_workers(page: _Page, board: Board, facts: NodeFacts, now_ns: int) -> None:
+def _add_workers(page: Reading, board: Board, facts: NodeFacts, now_ns: int) -> None:
     for index in range(facts.workers):
         name = str(index)
         view = board.read_worker(index)
@@ -183,11 +187,3 @@ def _add_workers(page: _Page, board: Board, facts: NodeFacts, now_ns: int) -> No
             page.add(catalog.HEARTBEAT, (name,), max(now_ns - view["heartbeat_ns"], 0) / 1e9)
     for index, version in sorted(facts.serving.items()):
         page.add(catalog.WORKER_SNAPSHOT, (str(index),), version)
-
-
-def _escape(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _escape_help(sentence: str) -> str:
-    return sentence.replace("\\", "\\\\").replace("\n", "\\n")

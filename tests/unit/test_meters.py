@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 from plans import board_for, snapshot
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.telemetry import catalog
-from edge.telemetry.meters import NodeFacts, render
+from edge.native import HIST_BOUNDS_S, Board
+from edge.routing.planner import capacities
+from edge.telemetry import allowances, catalog
+from edge.telemetry.exposition import OPENMETRICS, PROMETHEUS, Exemplar, form_of, openmetrics, prometheus
+from edge.telemetry.meters import NodeFacts, read
+from edge.telemetry.reading import Reading
+from edge.terms.snapshot import Allowance, Credential, Key
 
 if TYPE_CHECKING:
-    from edge.native import Board
     from edge.terms.snapshot import Snapshot
 
 pytestmark = pytest.mark.timeout(10)
@@ -27,10 +33,29 @@ FACTS = NodeFacts(
 S = 1_000_000_000
 
 
+def page(board: Board, plan: Snapshot, now_ns: int = 100 * S) -> Reading:
+    """Read a Board."""
+    return read(board, plan, FACTS, now_ns=now_ns, wall_s=1_700_000_060.0)
+
+
+def everything() -> tuple[Snapshot, Board]:
+    """A plan with keys and credentials, and its Board."""
+    keys = (
+        Key("team", "0" * 64, 0, allowance=Allowance(0, 600, 60_000, 60, 60_000), budget_nano=5 * S),
+        Key("old", "1" * 64, 1),
+    )
+    credentials = (Credential("one", Allowance(1, requests_per_minute=60, requests_burst=10)),)
+    plan = structs.replace(snapshot(), keys=keys, credentials=credentials)
+    targets, routes, *_ = capacities(plan)
+    board = Board.create(targets, routes, 2, allowance_capacity=2)
+    board.beat(0, 1, 1)
+    return plan, board
+
+
 def samples(board: Board, plan: Snapshot, now_ns: int = 100 * S) -> dict[str, dict[tuple[str, ...], float]]:
-    """Render and parse: family sample name -> label values -> value."""
+    """Write and parse: family sample name -> label values -> value."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families(render(board, plan, FACTS, now_ns=now_ns, wall_s=1_700_000_060.0)):
+    for family in text_string_to_metric_families(prometheus(page(board, plan, now_ns))):
         for sample in family.samples:
             found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
     return found
@@ -38,16 +63,112 @@ def samples(board: Board, plan: Snapshot, now_ns: int = 100 * S) -> dict[str, di
 
 def test_every_family_is_in_the_catalogue_and_shown() -> None:
     """What is shown is documented, with the right type; what is documented is shown, once a worker has beaten."""
-    plan = snapshot()
-    board = board_for(plan)
-    board.beat(0, 1, 1)
-    text = render(board, plan, FACTS, now_ns=2, wall_s=0.0)
-    shown = {family.name: family for family in text_string_to_metric_families(text)}
+    plan, board = everything()
+    shown = {family.name: family for family in text_string_to_metric_families(prometheus(page(board, plan)))}
     for metric in catalog.ALL:
         name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
         assert shown[name].type == metric.kind
         assert shown[name].documentation == metric.help
     assert len(shown) == len(catalog.ALL)
+
+
+def test_openmetrics_says_the_same() -> None:
+    """The page for OpenMetrics passes the strict parser and has every sample of the other, with the same value."""
+    plan, board = everything()
+    now = page(board, plan)
+    shown = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in openmetrics_families(openmetrics(now, {}))
+        for sample in family.samples
+    }
+    wanted = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(prometheus(now))
+        for sample in family.samples
+    }
+    assert shown == wanted
+
+
+def test_an_exemplar_stands_at_its_bucket() -> None:
+    """A bucket that something is in shows the trace of one such request; an empty bucket and the old text show none."""
+    plan, board = everything()
+    now = page(board, plan)
+    filled = Reading()
+    for metric, found in now:
+        for sample in found:
+            value = sample.value
+            if metric is catalog.ROUTE_TOTAL:
+                assert not isinstance(value, float | int)
+                value = structs.replace(value, buckets=(0, 0, 3, *[0] * (len(HIST_BOUNDS_S) - 2)), sum=0.01)
+            filled.add(metric, sample.labels, value)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    exemplars = {
+        (catalog.ROUTE_TOTAL.name, ("chat",), place): Exemplar(trace, (HIST_BOUNDS_S[1] + HIST_BOUNDS_S[2]) / 2, 1.5)
+        for place in (2, 3)
+    }
+    found = [
+        (sample.labels["le"], sample.exemplar.labels)
+        for family in openmetrics_families(openmetrics(filled, exemplars))
+        for sample in family.samples
+        if sample.exemplar
+    ]
+    assert found == [(str(HIST_BOUNDS_S[2]), {"trace_id": trace})]
+    assert trace not in prometheus(filled)
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", PROMETHEUS),
+        ("*/*", PROMETHEUS),
+        ("text/plain;version=0.0.4", PROMETHEUS),
+        ("application/openmetrics-text", OPENMETRICS),
+        ("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPENMETRICS),
+        ("Application/OpenMetrics-Text; version=0.0.1", OPENMETRICS),
+        ("application/openmetrics-text;q=0, text/plain", PROMETHEUS),
+        ("application/openmetrics-text;q=0.5", OPENMETRICS),
+    ],
+)
+def test_the_form_follows_the_accept_field(accept: str, form: str) -> None:
+    """OpenMetrics is for those who name it; everybody else reads the old text."""
+    assert form_of(accept) == form
+
+
+def test_what_is_left_of_an_allowance() -> None:
+    """Half the burst used is half left; nothing used is all, more than all is none, and no bound is no sample."""
+    allowance = Allowance(0, requests_per_minute=600, requests_burst=60)
+    _, board = everything()
+    view = board.read_allowance(0)
+    for used, left in ((0, 1.0), (30, 0.5), (60, 0.0), (90, 0.0)):
+        view["requests_tat"] = 100 * S + used * S // 10
+        assert dict(allowances.remaining(allowance, view, 100 * S)) == {"requests": pytest.approx(left)}
+    shared = structs.replace(allowance, shared=True)
+    view["requests_tat"] = 106 * S
+    view["requests_share"] = 300_000  # this node may grant 300 a minute: what was used comes back half as fast
+    assert dict(allowances.remaining(shared, view, 100 * S)) == {"requests": pytest.approx(0.5)}
+
+
+def test_spending_is_of_this_month() -> None:
+    """What was spent in another month is not shown as spent in this one."""
+    assert allowances.month_of(1_700_000_060.0) == 2023 * 12 + 10  # November
+    plan, board = everything()
+    found = samples(board, plan)
+    assert found["edge_key_spent_usd"] == {("team",): 0.0}
+    assert found["edge_key_budget_usd"] == {("team",): 5.0}
+    assert set(found["edge_key_remaining_ratio"]) == {("team", "requests"), ("team", "tokens")}
+
+
+def test_a_sample_has_the_labels_of_its_metric() -> None:
+    """A sample with a label too few or too many is a defect, and said to be one."""
+    with pytest.raises(ValueError, match="edge_requests_total"):
+        Reading().add(catalog.REQUESTS, ("chat", "more"), 1)
+
+
+def test_large_counters_keep_their_last_digit() -> None:
+    """A counter of bytes is exact beyond ten digits."""
+    reading = Reading()
+    reading.add(catalog.BYTES_OUT, ("0",), 12_345_678_901_234)
+    assert 'edge_worker_sent_bytes_total{worker="0"} 12345678901234\n' in prometheus(reading)
 
 
 def test_names_follow_the_conventions() -> None:

@@ -1,0 +1,138 @@
+"""What does a lane write down of what it did itself: its own time, what it refused, and what it must not repeat?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from onelane import HELLO, ROLE, STREAM, models, one_lane, post, sse, whole
+
+from edge.native import RouteCounter, WorkerCounter
+from edge.sim.wire import Again, Pause, ReadMessage, ScriptedServer, Send
+from edge.telemetry import catalog
+from edge.telemetry.meters import NodeFacts, read
+
+if TYPE_CHECKING:
+    from onelane import OneLane
+
+pytestmark = pytest.mark.timeout(30)
+
+KEY = b"sk-upstream-4711-0815"
+
+
+def own(lane: OneLane) -> tuple[int, int]:
+    """How many times the lane noted its own time on its only route, and the sum in ns."""
+    view = lane.board.read_route(lane.snapshot.routes[0].slot)
+    return view["own_count"], view["own_sum_ns"]
+
+
+def worker(lane: OneLane, counter: WorkerCounter) -> int:
+    """A counter of the lane's worker."""
+    return lane.board.read_worker(0)["counts"][counter]
+
+
+def keyed(url: str) -> str:
+    """Configuration of one model at one provider that is asked with a key."""
+    return models(url).replace("dialect: openai", f"dialect: openai, api_key: {KEY.decode()}", 1)
+
+
+async def test_own_time_is_neither_the_clients_nor_the_targets() -> None:
+    """Once per exchange; the time of a slow answer is not in it, nor that of connecting."""
+    async with ScriptedServer((ReadMessage(), Pause(0.2), Send(whole()), Again())) as upstream:
+        async with one_lane(models(upstream.url)) as lane:
+            for _ in range(3):
+                await lane.ask(post(), b"}}")
+            count, spent_ns = own(lane)
+            assert count == 3
+            assert 0 < spent_ns < 3 * 100_000_000
+
+
+async def test_own_time_is_of_the_first_attempt() -> None:
+    """An exchange that is tried twice is noted once, before the first answer."""
+    bad = (ReadMessage(), Pause(0.2), Send(whole(b'{"error":{"message":"busy"}}', b"500 Busy")), Again())
+    good = (ReadMessage(), Send(whole()), Again())
+    async with ScriptedServer(bad) as first, ScriptedServer(good) as second:
+        async with one_lane(models(first.url, second.url)) as lane:
+            assert b"x-edge-attempts: 2\r\n" in await lane.ask(post(), b"}}")
+            count, spent_ns = own(lane)
+            assert count == 1
+            assert spent_ns < 150_000_000
+
+
+async def test_what_clients_make_up_names_no_counter() -> None:
+    """Unknown models, methods and paths are counted, and however many there are, they make not one series more."""
+    async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
+        async with one_lane(models(upstream.url)) as lane:
+            facts = NodeFacts(workers=1, serving={}, restarts={})
+
+            def series() -> set[tuple[str, tuple[str, ...]]]:
+                page = read(lane.board, lane.snapshot, facts, now_ns=1, wall_s=1.0)
+                return {(metric.name, sample.labels) for metric, samples in page for sample in samples}
+
+            before = series()
+            for number in range(30):
+                await lane.ask(post(b'{"model":"m-%d"}' % number), b"}}")
+                await lane.ask(post(path=f"/v2/{number}"), b"}}")
+                await lane.ask(b"DELETE /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n", b"}}")
+                await lane.raw(f"M{number} /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+                await lane.ask(post(b"{%d" % number), b"}}")
+            assert worker(lane, WorkerCounter.W_UNROUTED) == 60
+            assert worker(lane, WorkerCounter.W_REFUSED) == 60
+            assert worker(lane, WorkerCounter.W_MALFORMED) == 30
+            assert worker(lane, WorkerCounter.W_REQUESTS) == 120
+            assert lane.board.read_route(lane.snapshot.routes[0].slot)["counts"][RouteCounter.R_REQUESTS] == 0
+            assert series() == before
+            known = {route.name for route in lane.snapshot.routes} | {target.id for target in lane.snapshot.targets}
+            labelled = {labels[0] for name, labels in before if name.startswith(("edge_request", "edge_attempt"))}
+            assert labelled <= known
+            assert catalog.REQUESTS.labels == ("route",)
+
+
+async def test_idle_connections_are_told_each_second() -> None:
+    """A connection that waits for its next request is counted as idle within about a second."""
+    async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
+        async with one_lane(models(upstream.url)) as lane:
+            await lane.ask(post(), b"}}")
+            for _ in range(300):
+                if worker(lane, WorkerCounter.W_UPSTREAMS_IDLE):
+                    break
+                await lane.thread.run(_moment())
+            assert worker(lane, WorkerCounter.W_UPSTREAMS_IDLE) == 1
+            assert worker(lane, WorkerCounter.W_UPSTREAMS) == 1
+
+
+async def _moment() -> None:
+    import asyncio
+
+    await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("status", [b"400 Bad Request", b"413 Too Large", b"422 Unprocessable"])
+async def test_a_fault_does_not_repeat_our_credential(status: bytes) -> None:
+    """A provider that quotes the key in its words or header fields is relayed without it, otherwise as it is."""
+    content = b'{"error":{"message":"you sent Bearer ' + KEY + b", again " + KEY + b'","type":"bad"}}'
+    answer = (
+        b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\nx-debug: got " + KEY + b"\r\nx-other: kept\r\n"
+        b"content-length: %d\r\n\r\n" % len(content) + content
+    )
+    async with ScriptedServer((ReadMessage(), Send(answer), Again())) as upstream:
+        async with one_lane(keyed(upstream.url)) as lane:
+            got = await lane.ask(post(), b"}}")
+            assert got.startswith(b"HTTP/1.1 " + status[:3])
+            assert KEY in upstream.peers[0].received
+            assert KEY not in got
+            assert got.endswith(b'{"error":{"message":"you sent Bearer ***, again ***","type":"bad"}}')
+            assert b"x-debug: got ***\r\nx-other: kept\r\n" in got
+
+
+async def test_an_error_in_a_stream_does_not_repeat_our_credential() -> None:
+    """The same of the event with which a stream fails."""
+    fault = b'data: {"error":{"message":"key ' + KEY + b' is tired"}}\n\n'
+    async with ScriptedServer(
+        (ReadMessage(), Send(sse(ROLE, HELLO)[:-5]), Send(sse(fault).partition(b"\r\n\r\n")[2]))
+    ) as (upstream):
+        async with one_lane(keyed(upstream.url)) as lane:
+            got = await lane.ask(post(STREAM), b"is tired")
+            assert b"hello" in got
+            assert b"key *** is tired" in got
+            assert KEY not in got
