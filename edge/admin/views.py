@@ -70,6 +70,10 @@ def _target_view(target: Target) -> dict[str, Any]:
         "max_inflight": target.max_inflight,
         "probe_path": target.probe_path,
         "health": target.health,
+        "credential": target.credential,  # a place in the list of limited providers, not the secret
+        "price_input": target.price_input,
+        "price_output": target.price_output,
+        "adaptive": target.adaptive,
     }
 
 

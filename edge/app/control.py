@@ -147,7 +147,13 @@ class Control:
         previous = keepsake.recall()
         targets, routes, _ = self._board.capacities
         snapshot = structs.replace(
-            compile_config(config, now=clock.wall(), previous=previous, capacity=(targets, routes)),
+            compile_config(
+                config,
+                now=clock.wall(),
+                previous=previous,
+                capacity=(targets, routes),
+                allowance_capacity=self._board.allowance_capacity,
+            ),
             listeners=self._launch.listeners,
         )
         if previous is not None:

@@ -30,7 +30,7 @@ from edge.control.compose import compile_config, from_keys
 from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
 from edge.native import Board
-from edge.routing.planner import capacities
+from edge.routing.planner import allowance_capacity, capacities
 from edge.telemetry import logs
 from edge.terms.snapshot import Snapshot
 
@@ -101,7 +101,7 @@ def _share(
     admin_port = held.enter_context(reserve.port(admin_host, admin_port))
     sock = held.enter_context(reserve.control_socket())
     targets, routes = capacities(snapshot)
-    board = Board.create(targets, routes, workers, clock.now_ns())
+    board = Board.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
     ledger = Keepsake.create("ledger", Ledger)
     last = Keepsake.create("snapshot", Snapshot)
     tally = Keepsake.create("tally", Tally)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
-from edge.config import check_network, effective, words
+from edge.config import check_keys, check_network, effective, words
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
 from edge.config.units import NS_PER_S, format_duration
@@ -45,6 +45,8 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
     found = [
         *check_network.listeners(config),
         *check_network.providers(document, config, known),
+        *check_keys.providers(config),
+        *check_keys.keys(document, config, known),
         *_whole(document, config),
         *_rules(document, config),
     ]

@@ -46,7 +46,7 @@ def listeners(config: Config) -> Iterator[Problem]:
     for index, listen in enumerate(config.listen):
         path: Path = ("listen", index)
         yield from _bind(bound, (*path, "address"), listen.address)
-        yield from _exposure(path, listen)
+        yield from _exposure(path, listen, keyed=bool(config.keys))
         if listen.tls is not None:
             yield from _server_files((*path, "tls"), listen.tls)
     yield from _bind(bound, ("admin", "address"), config.admin.address)
@@ -121,14 +121,19 @@ def _bind(bound: list[tuple[str, int, str]], path: Path, text: str) -> Iterator[
     bound.append((host, port, spell(path)))
 
 
-def _exposure(path: Path, listen: Listen) -> Iterator[Problem]:
+def _exposure(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:
     host = _host_of(listen.address)
-    if host is None or addresses.is_loopback(host) or listen.open:
+    certified = listen.tls is not None and listen.tls.client_ca is not None
+    if host is None or addresses.is_loopback(host) or certified:
         return
-    if listen.tls is None or listen.tls.client_ca is None:
+    if listen.open and keyed:
+        sentence = f"{listen.address} asks for no key, whatever stands in keys: other machines may spend your credit"
+        yield Problem((*path, "open"), sentence, severity="warning")
+    if not listen.open and not keyed:
         sentence = (
-            f"{listen.address} lets other machines spend your providers' credit without a key; write open: true beside "
-            "it if that is meant, tls.client_ca to ask for certificates, or listen on 127.0.0.1"
+            f"{listen.address} lets other machines spend your providers' credit without a key; write keys (`edge keys "
+            "new NAME` makes one), tls.client_ca to ask for certificates, open: true beside it if that is meant, or "
+            "listen on 127.0.0.1"
         )
         yield Problem((*path, "address"), sentence)
 

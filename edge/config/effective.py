@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from edge.config.schema_keys import Price
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -23,6 +25,16 @@ def provider(name: str, written: Provider, known: Mapping[str, places.Provider])
         capabilities=(facts.capabilities if facts else ()) if written.capabilities is None else written.capabilities,
         probe=(facts.probe if facts else "/models") if written.probe is None else written.probe,
     )
+
+
+def price(provider: Provider, known: places.Provider | None, model: str) -> Price:
+    """Return what an upstream model costs: as written, else as known, else as written for ``*``, else nothing.
+
+    ``model`` is ``*`` for a target whose model the caller chooses.
+    """
+    if model not in provider.prices and known is not None and model in known.prices:
+        return Price(*known.prices[model])
+    return provider.prices.get(model) or provider.prices.get("*") or Price()
 
 
 def whole(config: Config, known: Mapping[str, places.Provider]) -> Config:

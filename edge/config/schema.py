@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Struct, field
 
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, Share, Size, about
+from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.units import NS_PER_MS, NS_PER_S
 from edge.terms.places import Dialect
 
@@ -78,8 +79,8 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
     open: Annotated[
         bool,
         about(
-            "Accept callers from other machines without a key. Whoever reaches the address spends your providers' "
-            "credit, so an address off loopback is refused unless this is true or client_ca asks for certificates."
+            "Accept callers without a key here. Whoever reaches the address spends your providers' credit, so an "
+            "address off loopback needs keys, or client_ca that asks for certificates, or this."
         ),
     ] = False
 
@@ -135,6 +136,16 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
         int,
         about("Most requests at once to each of its targets, per node; over it they go elsewhere. 0: no cap.", low=0),
     ] = 0
+    limits: Annotated[ProviderLimits, about("What it grants this credential, so that it is not asked in vain.")] = (
+        ProviderLimits()
+    )
+    prices: Annotated[
+        dict[str, Price],
+        about(
+            "What its models cost, by upstream model, where that differs from what edge knows; `*` stands for models "
+            "that nobody has named. What has no price costs a budget nothing."
+        ),
+    ] = field(default_factory=dict)
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -337,6 +348,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     defaults: Annotated[Defaults, about("What every model and service starts from.")] = Defaults()
     models: Annotated[dict[str, Model], about("What clients ask for, by name.")] = field(default_factory=dict)
     services: Annotated[dict[str, Service], about("Internal services, by name.")] = field(default_factory=dict)
+    keys: Annotated[
+        tuple[Key, ...], about("Who may pass, and how much; when there is none, callers on loopback only.")
+    ] = ()
     limits: Annotated[Limits, about("Bounds on what clients may ask of this node.")] = Limits()
 
 
@@ -344,7 +358,6 @@ PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
     Config: {
         "cluster": "this version runs each node by itself, without etcd",
         "peers": "this version does not forward to other edges",
-        "keys": "this version has no keys of its own, so it listens on loopback only unless a listener says open: true",
         "telemetry": "this version exports no traces; metrics are at /metrics on the admin address",
     },
 }

@@ -52,7 +52,12 @@ def from_keys(environ: Mapping[str, str]) -> Config | None:
 
 
 def compile_config(
-    config: Config, *, now: float, previous: Snapshot | None = None, capacity: tuple[int, int] | None = None
+    config: Config,
+    *,
+    now: float,
+    previous: Snapshot | None = None,
+    capacity: tuple[int, int] | None = None,
+    allowance_capacity: int | None = None,
 ) -> Snapshot:
     """Compile a checked configuration into the next Snapshot.
 
@@ -61,6 +66,7 @@ def compile_config(
         now: Unix time, seconds.
         previous: the Snapshot it follows: its version is counted on, its Board records are kept.
         capacity: records of targets and routes that the Board has; None before there is a Board.
+        allowance_capacity: its records of keys and credentials; None before there is a Board.
 
     Raises:
         ConfigInvalidError: the Board this node started with is too small for it.
@@ -74,4 +80,5 @@ def compile_config(
         now=now,
         slots=previous.slots if previous else None,
         capacity=capacity,
+        allowance_capacity=allowance_capacity,
     )

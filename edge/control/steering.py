@@ -20,6 +20,7 @@ from edge.control.file_watch import FileWatch, mark_of
 from edge.control.ledger import ByHand
 from edge.errors import ConfigInvalidError, EdgeError
 from edge.providers import KNOWN
+from edge.routing import slots as records
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
 """What each action by hand writes to the Board."""
 
 LONGEST_REASON: Final = 500
-_ROUTE: Final = "route:"
 _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("listen", lambda config: config.listen),
     ("admin.address", lambda config: config.admin.address),
@@ -214,14 +214,16 @@ class Steering:
 
     def _compile(self, config: Config, previous: Snapshot) -> Snapshot:
         targets, routes, _ = self._board.capacities
-        capacity, now = (targets, routes), clock.wall()
-        snapshot = compile_config(config, now=now, previous=previous, capacity=capacity)
+        capacity, now, allowances = (targets, routes), clock.wall(), self._board.allowance_capacity
+        snapshot = compile_config(config, now=now, previous=previous, capacity=capacity, allowance_capacity=allowances)
         moved = _moved(snapshot, previous)
         if moved:  # to a record of its own: what is in flight to the old one still reports there (a 401, say)
             slots = {name: slot for name, slot in previous.slots.items() if name not in moved}
             slots |= {f"{name} before {snapshot.version}": previous.slots[name] for name in moved}
             before = structs.replace(previous, slots=slots)
-            snapshot = compile_config(config, now=now, previous=before, capacity=capacity)
+            snapshot = compile_config(
+                config, now=now, previous=before, capacity=capacity, allowance_capacity=allowances
+            )
         snapshot = structs.replace(snapshot, listeners=previous.listeners)
         same = structs.replace(snapshot, version=previous.version, created=previous.created) == previous
         return previous if same else snapshot
@@ -235,13 +237,16 @@ class Steering:
 
     def _clear(self, snapshot: Snapshot, previous: Snapshot) -> None:
         """Forget what is on the Board of those whose records go to others, and of targets that are others now."""
-        owners = {(name.startswith(_ROUTE), slot): name for name, slot in previous.slots.items()}
-        for route in snapshot.routes:
-            if owners.get((True, route.slot), _ROUTE + route.name) != _ROUTE + route.name:
-                self._board.clear_route(route.slot)
         moved = _moved(snapshot, previous)
+        for name, slot in records.taken_over(snapshot.slots, previous.slots).items():
+            if name.startswith(records.ROUTE):
+                self._board.clear_route(slot)
+            elif name.startswith(records.ALLOWANCE):
+                self._board.clear_allowance(slot)
+            else:
+                moved.add(name)
         for target in snapshot.targets:
-            if target.id in moved or owners.get((False, target.slot), target.id) != target.id:
+            if target.id in moved:
                 self._board.clear_target(target.slot)
         by_hand = {name: done for name, done in self.ledger.by_hand.items() if name in snapshot.slots}
         for name, done in by_hand.items():

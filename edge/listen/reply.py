@@ -70,6 +70,51 @@ PROBLEMS: Final[dict[str, Row]] = {
         400, "invalid_request_error", "one_message", None, "This method takes exactly one message, not {0}."
     ),
     "bad_message": Row(400, "invalid_request_error", "bad_message", None, "{0}"),
+    "missing_key": Row(
+        401,
+        "invalid_request_error",
+        "missing_api_key",
+        None,
+        "No key was sent: send Authorization: Bearer KEY, or x-api-key, or x-goog-api-key, with a key of this edge.",
+    ),
+    "unknown_key": Row(
+        401,
+        "invalid_request_error",
+        "invalid_api_key",
+        None,
+        "This key is not known here: send a key of this edge, not one of a provider.",
+    ),
+    "model_not_allowed": Row(
+        403, "invalid_request_error", "model_not_allowed", "model", "This key may not ask for {0!r}."
+    ),
+    "rate_limited_requests": Row(
+        429,
+        "requests",
+        "rate_limit_exceeded",
+        None,
+        "This key's requests per minute are used up; retry in {0} s.",
+    ),
+    "rate_limited_tokens": Row(
+        429,
+        "tokens",
+        "rate_limit_exceeded",
+        None,
+        "This key's tokens per minute are used up; retry in {0} s.",
+    ),
+    "rate_limited_concurrent": Row(
+        429,
+        "requests",
+        "rate_limit_exceeded",
+        None,
+        "This key has as many requests in flight as it may; retry in {0} s.",
+    ),
+    "rate_limited_budget": Row(
+        429,
+        "insufficient_quota",
+        "insufficient_quota",
+        None,
+        "This key's budget of the month is spent; the next one begins in {0} s.",
+    ),
     "unknown_model": Row(
         404,
         "invalid_request_error",
@@ -78,7 +123,17 @@ PROBLEMS: Final[dict[str, Row]] = {
         "No model {0!r} here; GET /v1/models lists what there is, or write provider/model.",
     ),
 }
-"""By kind, as the data path names them. ``{0}`` is the detail."""
+"""By kind, as the data path names them. ``{0}`` is the detail; of ``rate_limited_*`` the whole seconds until it may be
+tried again."""
+
+_MORE: Final[dict[str, list[tuple[bytes, bytes]]]] = {
+    # RFC 9110 11.6.1 wants a challenge beside every 401.
+    "missing_key": [(b"www-authenticate", b"Bearer")],
+    "unknown_key": [(b"www-authenticate", b"Bearer")],
+    # Waiting some seconds does not help here, and the SDKs of OpenAI and Anthropic take this for an answer.
+    "rate_limited_budget": [(b"x-should-retry", b"false")],
+}
+"""Fields beside those of every answer, by kind."""
 
 _JSON_FAULTS: Final = {
     1: "it is malformed at byte {at}",
@@ -130,10 +185,13 @@ def _body(status: int, message: str, kind: str, code: str | None, param: str | N
 def problem(kind: str, detail: str) -> Problem:
     """Return (status, fields, body) for a request that edge refuses; ``detail`` fills the sentence."""
     row = PROBLEMS[kind]
+    fields = [_JSON, *_MORE.get(kind, ())]
+    if kind.startswith("rate_limited_"):
+        fields.append((b"retry-after", detail.encode()))
     if kind == "malformed_json":
         fault, _, at = detail.partition(":")
         detail = _JSON_FAULTS[int(fault)].format(at=at)
-    return row.status, [_JSON], _body(row.status, row.sentence.format(detail), row.type, row.code, row.param)
+    return row.status, fields, _body(row.status, row.sentence.format(detail), row.type, row.code, row.param)
 
 
 def refusal(status: int, reason: str) -> bytes:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import structs
 
 from edge.config import addresses, effective
+from edge.routing import allowances
 from edge.routing import slots as board
 from edge.terms import snapshot as plan_of
 from edge.terms.snapshot import Listener, ListenTls, Member, Route, ServiceMatch, Snapshot, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from edge.config import schema
     from edge.terms.places import Provider
@@ -38,6 +39,7 @@ def plan(
     now: float,
     slots: Mapping[str, int] | None = None,
     capacity: tuple[int, int] | None = None,
+    allowance_capacity: int | None = None,
 ) -> Snapshot:
     """Compile a checked configuration.
 
@@ -50,11 +52,14 @@ def plan(
         now: Unix time, seconds.
         slots: ``slots`` of the Snapshot before; who is in it keeps its record on the Board.
         capacity: records of targets and of routes that the Board has; None at the first start.
+        allowance_capacity: records of keys and credentials that the Board has; None at the first start.
 
     Raises:
-        ConfigInvalidError: more targets or routes than the Board has records for.
+        ConfigInvalidError: more targets, routes, or keys and credentials than the Board has records for.
     """
-    return _Planner(config, known, outcomes, breaker).snapshot(version, now, slots or {}, capacity)
+    targets, routes = capacity or (None, None)
+    most = board.Most(targets, routes, allowance_capacity)
+    return _Planner(config, known, outcomes, breaker).snapshot(version, now, slots or {}, most)
 
 
 def capacities(snapshot: Snapshot) -> tuple[int, int]:
@@ -62,6 +67,11 @@ def capacities(snapshot: Snapshot) -> tuple[int, int]:
     targets = max((target.slot for target in snapshot.targets), default=0)
     routes = max((route.slot for route in snapshot.routes), default=0)
     return board.room(targets), board.room(routes)
+
+
+def allowance_capacity(snapshot: Snapshot) -> int:
+    """Return how many records of keys and credentials a Board needs for this Snapshot and later, larger ones."""
+    return board.room(max((held.slot for held in allowances.held(snapshot)), default=0))
 
 
 class _Planner:
@@ -79,6 +89,7 @@ class _Planner:
             name: effective.provider(name, provider, known) for name, provider in config.providers.items()
         }
         self._known = known
+        self._credentials = [name for name, provider in self._providers.items() if allowances.is_bounded(provider)]
         self._breaker = breaker
         self._outcomes = dict(outcomes)
         self._hints: dict[str, tuple[tuple[int, bytes, int], ...]] = {}
@@ -86,15 +97,20 @@ class _Planner:
         self._index: dict[str, int] = {}
         self._routes: list[Route] = []
 
-    def snapshot(
-        self, version: int, now: float, previous: Mapping[str, int], capacity: tuple[int, int] | None
-    ) -> Snapshot:
+    def snapshot(self, version: int, now: float, previous: Mapping[str, int], most: board.Most) -> Snapshot:
         config = self._config
         models = {name: self._alias(name, model) for name, model in config.models.items()}
         models |= self._direct(models)
         providers = {name: self._wildcard(name) for name in config.providers}
         services = tuple(self._service(name, service) for name, service in config.services.items())
-        slots = _slots(self._targets, self._routes, previous, capacity)
+        slots = board.assign_all(
+            previous,
+            most,
+            targets=self._targets,
+            routes=[route.name for route in self._routes],
+            allowances=[board.KEY + key.name for key in config.keys]
+            + [board.CREDENTIAL + name for name in self._credentials],
+        )
         return Snapshot(
             version=version,
             created=now,
@@ -108,6 +124,11 @@ class _Planner:
             services=services,
             limits=_limits(config.limits),
             outcomes=self._outcomes,
+            keys=tuple(allowances.key(key, slots[board.KEY + key.name]) for key in config.keys),
+            credentials=tuple(
+                allowances.credential(name, self._providers[name].limits, slots[board.CREDENTIAL + name])
+                for name in self._credentials
+            ),
             hints=self._hints,
             slots=slots,
         )
@@ -158,6 +179,7 @@ class _Planner:
         provider = self._providers[name]
         url = addresses.parse_base_url(provider.base_url)
         wildcard = model == WILDCARD_MODEL
+        price = effective.price(provider, self._known.get(name), model)
         target = Target(
             id=target_id,
             slot=-1,
@@ -176,6 +198,9 @@ class _Planner:
             max_connections=provider.max_connections,
             max_inflight=provider.max_inflight,
             probe_path=url.path + provider.probe if provider.probe else None,
+            credential=self._credentials.index(name) if name in self._credentials else -1,
+            price_input=price.input,
+            price_output=price.output,
         )
         return self._add(target)
 
@@ -216,19 +241,6 @@ class _Planner:
         return name
 
 
-def _slots(
-    targets: Iterable[str], routes: Iterable[Route], previous: Mapping[str, int], capacity: tuple[int, int] | None
-) -> dict[str, int]:
-    """Return the slots of targets by id and of routes by ``route:`` and name, in one mapping."""
-    most_targets, most_routes = capacity or (None, None)
-    of_routes = {name: slot for name, slot in previous.items() if name.startswith(board.ROUTE)}
-    of_targets = {name: slot for name, slot in previous.items() if name not in of_routes}
-    names = [board.ROUTE + route.name for route in routes]
-    return board.assign(targets, of_targets, most_targets, "targets") | board.assign(
-        names, of_routes, most_routes, "routes"
-    )
-
-
 def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:
     """Return the fields that every request to a provider carries, its credential first."""
     fields = {name.lower(): str(value) for name, value in provider.headers.items()}
@@ -252,7 +264,7 @@ def _tls(tls: schema.UpstreamTls, host: str) -> plan_of.UpstreamTls:
 def _listener(listen: schema.Listen) -> Listener:
     host, port = addresses.parse_address(listen.address)
     tls = listen.tls
-    return Listener(host, port, None if tls is None else ListenTls(tls.cert, tls.key, tls.client_ca))
+    return Listener(host, port, None if tls is None else ListenTls(tls.cert, tls.key, tls.client_ca), listen.open)
 
 
 def _timeouts(timeouts: schema.Timeouts) -> plan_of.Timeouts:

@@ -4,12 +4,56 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from edge.errors import ConfigInvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ROUTE: Final = "route:"
+KEY: Final = "key:"
+CREDENTIAL: Final = "credential:"
+ALLOWANCE: Final = (KEY, CREDENTIAL)
+"""What stands before names in a Snapshot's ``slots``; a name without any is a target's. None of them has a colon."""
+
+
+class Most(Struct, frozen=True):
+    """How many records of each kind the Board has; None: no bound, before there is a Board."""
+
+    targets: int | None = None
+    routes: int | None = None
+    allowances: int | None = None
+
+
+def assign_all(
+    previous: Mapping[str, int],
+    most: Most,
+    *,
+    targets: Iterable[str],
+    routes: Iterable[str],
+    allowances: Iterable[str],
+) -> dict[str, int]:
+    """Return the slots of everyone in one mapping: targets by id, the others by what they are and their name.
+
+    Args:
+        previous: what the last call returned.
+        most: records there are.
+        targets: ids.
+        routes: names, without ``route:``.
+        allowances: names, with ``key:`` or ``credential:``; they share one kind of record.
+
+    Raises:
+        ConfigInvalidError: more names than records.
+    """
+    of_routes = {name: slot for name, slot in previous.items() if name.startswith(ROUTE)}
+    of_allowances = {name: slot for name, slot in previous.items() if name.startswith(ALLOWANCE)}
+    of_targets = {name: slot for name, slot in previous.items() if name not in of_routes | of_allowances}
+    return (
+        assign(targets, of_targets, most.targets, "targets")
+        | assign([ROUTE + name for name in routes], of_routes, most.routes, "routes")
+        | assign(allowances, of_allowances, most.allowances, "keys and limited providers")
+    )
 
 
 def assign(wanted: Iterable[str], previous: Mapping[str, int], capacity: int | None, called: str) -> dict[str, int]:
@@ -45,6 +89,17 @@ def assign(wanted: Iterable[str], previous: Mapping[str, int], capacity: int | N
             slot = freed.pop(next(iter(freed)))
         slots[name] = slot
     return freed | {name: slots[name] for name in names}
+
+
+def taken_over(now: Mapping[str, int], previous: Mapping[str, int]) -> dict[str, int]:
+    """Return the slots, by name, of those whose record was another's in ``previous``; both as :func:`assign_all`."""
+    owners = {(_kind(name), slot): name for name, slot in previous.items()}
+    return {name: slot for name, slot in now.items() if owners.get((_kind(name), slot), name) != name}
+
+
+def _kind(name: str) -> str:
+    """Return which records a name counts among."""
+    return ROUTE if name.startswith(ROUTE) else KEY if name.startswith(ALLOWANCE) else ""
 
 
 def room(highest: int) -> int:

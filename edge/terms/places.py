@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 Dialect = Literal["openai"]
 
@@ -31,7 +31,8 @@ class Provider(Struct, frozen=True):
 
     ``auth`` is a header's name and what stands before the key; ``probe`` a path under ``base_url`` that costs nothing;
     ``chat_model`` and ``embed_model`` small, cheap defaults for a start without a configuration file; ``retired`` pairs
-    of a model name that no longer answers and its successor.
+    of a model name that no longer answers and its successor; ``prices`` US dollars per million tokens of prompt and
+    answer by model, as they were on the day ``priced``.
     """
 
     name: str
@@ -47,6 +48,8 @@ class Provider(Struct, frozen=True):
     url_variable: str = ""
     hints: tuple[Hint, ...] = ()
     retired: tuple[tuple[str, str], ...] = ()
+    prices: dict[str, tuple[float, float]] = field(default_factory=dict)
+    priced: str = ""
 
 
 CAPABILITIES = ("chat", "completions", "embeddings", "images", "json", "responses", "tools")

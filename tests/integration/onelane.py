@@ -26,7 +26,7 @@ from edge.listen.local import Local
 from edge.listen.server import open_listeners
 from edge.native import Board, Lane, Router
 from edge.providers.rest import rest_seconds
-from edge.routing.planner import capacities
+from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
 from edge.sim.wire import Close, Peer, ReadToEnd, ReadUntil, Send, play_client
 from edge.upstream.opener import Opener
@@ -121,7 +121,7 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
     config = checked(read_text(text, "test", folder or Path.cwd(), {}))
     snapshot = compile_config(config, now=clock.wall())
     targets, routes = capacities(snapshot)
-    board = Board.create(targets, routes, 2)
+    board = Board.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
     thread = LaneThread()
     opener = Opener(thread.loop)
     lane = Lane(

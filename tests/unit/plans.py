@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
 from edge.native import Board
-from edge.routing.planner import capacities
+from edge.routing.planner import allowance_capacity, capacities
 
 if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
@@ -35,4 +35,4 @@ def snapshot(text: str = TEXT) -> Snapshot:
 def board_for(plan: Snapshot, workers: int = 2) -> Board:
     """Make an empty Board of the right size."""
     targets, routes = capacities(plan)
-    return Board.create(targets, routes, workers)
+    return Board.create(targets, routes, workers, allowance_capacity=allowance_capacity(plan))

@@ -16,9 +16,19 @@ from edge.config.schema import Config
 from edge.errors import ConfigInvalidError
 from edge.providers import KNOWN
 from edge.routing import slots as board
-from edge.routing.planner import capacities, plan
+from edge.routing.planner import allowance_capacity, capacities, plan
 from edge.routing.table import model_document, models_document
-from edge.terms.snapshot import Breaker, Member, ServiceMatch, Snapshot, Target, Timeouts
+from edge.terms.snapshot import (
+    Allowance,
+    Breaker,
+    Credential,
+    Key,
+    Member,
+    ServiceMatch,
+    Snapshot,
+    Target,
+    Timeouts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,6 +215,118 @@ def test_the_same_configuration_plans_the_same_snapshot() -> None:
     config = read_text(WHOLE, environ={}).config
     first = planned(config)
     assert msgspec.structs.replace(planned(config, 2, first.slots), version=1) == first
+
+
+KEYED = """
+providers:
+  openai:
+    api_key: sk-1
+    limits: {requests_per_minute: 500, tokens_per_minute: 90000, scope: global}
+    prices: {gpt-4.1-mini: {input: 0.5}, "*": {input: 9, output: 10}}
+  local: {base_url: "http://10.0.0.5/v1"}
+models: {chat: {targets: [openai/gpt-4.1-mini, openai/own-name, local/qwen3]}}
+keys:
+  - {name: plain, sha256: "{AA}"}
+  - name: bound
+    sha256: "{BB}"
+    models: [chat, "openai/*"]
+    requests_per_minute: 600
+    tokens_per_minute: 2000
+    requests_burst: 7
+    concurrent: 3
+    budget: 12.5
+    priority: high
+    scope: global
+  - {name: few, sha256: "{CC}", requests_per_minute: 5, tokens_per_minute: 100, tokens_burst: 50, priority: low}
+"""
+for letters in ("AA", "BB", "CC"):
+    KEYED = KEYED.replace(f"{{{letters}}}", (letters if letters == "BB" else letters.lower()) * 32)
+
+
+def test_keys_are_numbers_for_the_data_path() -> None:
+    """A key's words arrive in the Snapshot's units, bursts filled in, its hash in lower case, its record its own."""
+    plain, bound, few = snapshot_of(KEYED).keys
+    assert plain == Key("plain", "aa" * 32, 0, (), Allowance(0))
+    assert bound == Key(
+        "bound",
+        "bb" * 32,
+        1,
+        ("chat", "openai/*"),
+        Allowance(1, 600, 2000, 7, 2000, shared=True),
+        concurrent=3,
+        budget_nano=12_500_000_000,
+        priority=0,
+    )
+    assert (few.allowance, few.priority) == (Allowance(2, 5, 100, 1, 50), 2)
+
+
+def test_a_limited_credential_has_its_own_record() -> None:
+    """All targets of a provider with limits share one allowance, beside the keys'; of others nothing is known."""
+    snapshot = snapshot_of(KEYED)
+    assert snapshot.credentials == (Credential("openai", Allowance(3, 500, 90000, 50, 90000, shared=True)),)
+    credentials = {each.id: each.credential for each in snapshot.targets}
+    assert credentials == {
+        "openai/gpt-4.1-mini": 0,
+        "openai/own-name": 0,
+        "openai/*": 0,
+        "local/qwen3": -1,
+        "local/*": -1,
+    }
+
+
+def test_a_price_is_the_operators_else_the_catalogues_else_unknown() -> None:
+    """What is written holds, whole; `*` is for what neither the file nor edge names; else it costs nothing."""
+    snapshot = snapshot_of(KEYED)
+    prices = {each.id: (each.price_input, each.price_output) for each in snapshot.targets}
+    assert prices == {
+        "openai/gpt-4.1-mini": (0.5, 0.0),
+        "openai/own-name": (9.0, 10.0),
+        "openai/*": (9.0, 10.0),
+        "local/qwen3": (0.0, 0.0),
+        "local/*": (0.0, 0.0),
+    }
+
+
+def test_allowances_keep_their_records_over_reloads() -> None:
+    """A key that stays keeps its record, and with it what it has used, though its hash and its bounds change."""
+    first = planned(read_text(KEYED, environ={}).config)
+    text = KEYED.replace("{name: plain", "{name: new").replace("BB" * 32, "dd" * 32)
+    second = planned(read_text(text, environ={}).config, 2, first.slots)
+    assert {key.name: key.slot for key in second.keys} == {"bound": 1, "few": 2, "new": 4}
+    assert second.credentials == first.credentials
+    third = planned(read_text(KEYED, environ={}).config, 3, second.slots)
+    assert {key.name: key.slot for key in third.keys} == {"bound": 1, "few": 2, "plain": 0}
+
+
+def test_more_keys_than_the_board_holds_are_refused() -> None:
+    """A reload that needs more allowances than there are says so, and what to do; a Board is made with room."""
+    config = read_text(KEYED, environ={}).config
+    first = planned(config)
+    assert allowance_capacity(first) == 64
+    with pytest.raises(ConfigInvalidError, match="4 keys and limited providers need more records than the 3"):
+        plan(
+            config,
+            known=KNOWN,
+            outcomes=outcomes.TABLES,
+            breaker=policy.breaker,
+            version=2,
+            now=1.0,
+            slots=first.slots,
+            allowance_capacity=3,
+        )
+
+
+def test_a_record_that_goes_to_another_is_named() -> None:
+    """Whose record was somebody else's is told, of each kind apart; who keeps or returns to its own is not."""
+    before = {"p/a": 0, "p/b": 1, "route:x": 0, "key:k": 0, "credential:p": 1}
+    after = {"p/a": 0, "p/c": 1, "p/d": 2, "route:y": 0, "key:k": 0, "key:l": 1, "credential:q": 2}
+    assert board.taken_over(after, before) == {"p/c": 1, "route:y": 0, "key:l": 1}
+
+
+def test_a_listener_says_whether_it_asks_for_keys() -> None:
+    """``open`` reaches the workers."""
+    snapshot = snapshot_of(WHOLE.replace('{address: "[::1]:0"}', '{address: "[::1]:0", open: true}'))
+    assert [listener.open for listener in snapshot.listeners] == [False, True]
 
 
 def test_slots_are_distinct_and_start_at_nought() -> None:

@@ -1,0 +1,165 @@
+"""May these keys be given out, and do their bounds mean anything?
+
+A key itself must never stand in the file: what looks like one is refused without being repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from edge.config import check_network, effective, words
+from edge.config.problems import Path, Problem, spell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from edge.config.problems import Document
+    from edge.config.schema import Config
+    from edge.config.schema_keys import Key
+    from edge.terms import places
+
+SERVICE: Final = "service:"
+"""What stands before a service's name in ``keys[].models``."""
+
+_SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
+# Prefixes of keys that are out in the world: our own, and the best known of providers.
+_CLEAR: Final = ("edge-", "sk-", "AIza")
+_MAKE: Final = "`edge keys new NAME` prints the line"
+# The hash of nothing: what a script writes whose variable was empty.
+_EMPTY: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def keys(document: Document, config: Config, known: Mapping[str, places.Provider]) -> Iterator[Problem]:
+    """Check every key, and all against each other."""
+    names: dict[str, int] = {}
+    hashes: dict[str, int] = {}
+    for index, key in enumerate(config.keys):
+        path: Path = ("keys", index)
+        if not check_network.NAME.fullmatch(key.name):
+            sentence = "a key's name is up to 63 letters, digits, dots, hyphens and underscores"
+            yield Problem((*path, "name"), sentence)
+        elif key.name in names:
+            sentence = f"{key.name} is the name of {spell(('keys', names[key.name]))} too; each key has its own"
+            yield Problem((*path, "name"), sentence)
+        names.setdefault(key.name, index)
+        yield from _sha256((*path, "sha256"), key)
+        digest = key.sha256.lower()
+        if _SHA256.fullmatch(digest) and digest in hashes:
+            first = config.keys[hashes[digest]].name
+            yield Problem((*path, "sha256"), f"the same key as {first}; make one for each caller: {_MAKE}")
+        hashes.setdefault(digest, index)
+        yield from _models(document, config, known, path, key)
+        yield from _bounds(path, key)
+        if key.budget is not None:
+            yield from _budget(config, known, path, key)
+
+
+def providers(config: Config) -> Iterator[Problem]:
+    """Check what is written of providers' prices."""
+    for name, provider in config.providers.items():
+        for model, price in provider.prices.items():
+            path: Path = ("providers", name, "prices", model)
+            if not model or not model.isprintable() or model.startswith(f"{name}/"):
+                yield Problem(path, f"write the upstream model alone, as the provider calls it, without {name}/")
+            if not price.input and not price.output:
+                yield Problem(path, "input or output is missing: US dollars per million tokens")
+
+
+def _sha256(path: Path, key: Key) -> Iterator[Problem]:
+    if key.sha256.startswith(_CLEAR):
+        yield Problem(
+            path,
+            "this is a key itself, and whoever reads the file could use it: it must count as lost; give out a new one "
+            f"with `edge keys new {key.name if check_network.NAME.fullmatch(key.name) else 'NAME'}` and write the "
+            "sha256 that it prints",
+        )
+    elif not _SHA256.fullmatch(key.sha256):
+        said = f", and these are {len(key.sha256)} characters" if len(key.sha256) != 64 else ""  # noqa: PLR2004
+        yield Problem(path, f"not the SHA-256 of a key: that is 64 hex digits{said}; {_MAKE}")
+    elif key.sha256.lower() == _EMPTY:
+        yield Problem(path, f"this is the SHA-256 of nothing, not of a key; {_MAKE}")
+
+
+def _models(
+    document: Document, config: Config, known: Mapping[str, places.Provider], path: Path, key: Key
+) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, name in enumerate(key.models):
+        place: Path = (*path, "models", index)
+        if name in seen:
+            yield Problem(place, f"{name} stands here twice; remove one")
+        seen.add(name)
+        sentence = _unknown(document, config, known, name)
+        if sentence:
+            yield Problem(place, sentence)
+
+
+def _unknown(  # noqa: PLR0911  # one return a fault
+    document: Document, config: Config, known: Mapping[str, places.Provider], name: str
+) -> str:
+    """Return what is wrong with what a key may ask for; "" when it is there."""
+    if name in config.models or document.written("models", name):
+        return ""
+    if name.startswith(SERVICE):
+        service = name.removeprefix(SERVICE)
+        if service in config.services or document.written("services", service):
+            return ""
+        return f"no service is called {service}" + _likely(service, config.services)
+    provider, slash, model = name.partition("/")
+    if slash and (provider in config.providers or document.written("providers", provider)):
+        return "" if model else f"write {provider}/MODEL, or {provider}/* for all of its models"
+    if slash and provider in known:
+        return f"the provider {provider} is not configured; write providers: {{{provider}: {{api_key: ...}}}}"
+    if slash:
+        return f"unknown provider {provider}" + _likely(provider, config.providers)
+    if name in config.services:
+        return f"{name} is a service; write {SERVICE}{name}"
+    if name in config.providers:
+        return f"{name} is a provider; write {name}/* for all of its models"
+    if name in ("*", "all"):
+        return "leave models out to let the key ask for everything"
+    asked = [*config.models, *(SERVICE + service for service in config.services)]
+    return f"no model is called {name!r}" + _likely(name, asked)
+
+
+def _likely(name: str, names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return words.nearest(name, listed) or (f"; there are {', '.join(listed)}" if listed else "; there is none")
+
+
+def _bounds(path: Path, key: Key) -> Iterator[Problem]:
+    for what in ("requests", "tokens"):
+        burst, limit = getattr(key, f"{what}_burst"), getattr(key, f"{what}_per_minute")
+        if burst and not limit:
+            sentence = f"nothing is bounded by it; write {what}_per_minute too, or leave it out"
+            yield Problem((*path, f"{what}_burst"), sentence)
+
+
+def _budget(config: Config, known: Mapping[str, places.Provider], path: Path, key: Key) -> Iterator[Problem]:
+    """Warn of what the key may ask for and edge has no price of: it would be free."""
+    free = sorted(_unpriced(config, known, key))
+    if free:
+        shown = ", ".join(free[:3]) + (f" and {len(free) - 3} more" if len(free) > 3 else "")  # noqa: PLR2004
+        sentence = (
+            f"no price is known of {shown}, so it costs this budget nothing; write it in "
+            f"providers.{free[0].partition('/')[0]}.prices"
+        )
+        yield Problem((*path, "budget"), sentence, severity="warning")
+
+
+def _unpriced(config: Config, known: Mapping[str, places.Provider], key: Key) -> set[str]:
+    asked: set[str] = set()
+    for name in key.models or (*config.models, *(f"{provider}/*" for provider in config.providers)):
+        if name in config.models:
+            asked |= {member.target for member in config.models[name].targets}
+        elif not name.startswith(SERVICE):
+            asked.add(name)
+    free = set()
+    for target in asked:
+        provider, _, model = target.partition("/")
+        if provider in config.providers:
+            price = effective.price(config.providers[provider], known.get(provider), model)
+            if not price.input and not price.output:
+                free.add(target)
+    return free

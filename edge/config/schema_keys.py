@@ -1,0 +1,96 @@
+"""What may an edge.yaml say of who may pass, how much they may use, and what it costs?
+
+Sections of ``edge.config.schema``: callers' keys, what a provider grants its credential, and prices. 0 requests or
+tokens is no bound, as everywhere in the file.
+"""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Struct
+
+from edge.config.fields import about
+
+# A slip of the finger rather than a bound; also keeps every sum made with it within 64 bits.
+MOST: Final = 10**12
+
+Scope = Literal["node", "global"]
+
+
+class Price(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one model costs. Budgets are reckoned by it; a price of 0 counts as unknown."""
+
+    input: Annotated[float, about("US dollars per million tokens of the prompt.", low=0, high=100_000)] = 0.0
+    output: Annotated[float, about("US dollars per million tokens of the answer.", low=0, high=100_000)] = 0.0
+
+
+class ProviderLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the provider grants this credential. While it is used up, the provider's targets are passed over."""
+
+    requests_per_minute: Annotated[
+        int, about("Attempts per minute, a tenth of them at once. 0: no bound is known.", low=0, high=MOST)
+    ] = 0
+    tokens_per_minute: Annotated[
+        int, about("Tokens per minute, prompt and answer together. 0: no bound is known.", low=0, high=MOST)
+    ] = 0
+    scope: Annotated[Scope, about("node: each node may use all of it; global: the nodes of a cluster share it.")] = (
+        "node"
+    )
+
+
+class Key(Struct, frozen=True, forbid_unknown_fields=True):
+    """A caller and what it may use. `edge keys new NAME` makes the key and prints these lines."""
+
+    name: Annotated[str, about("Shown in status, metrics and logs; the key itself is never kept.")]
+    sha256: Annotated[str, about("SHA-256 of the key, 64 hex digits, as `edge keys new` prints it.")]
+    models: Annotated[
+        tuple[str, ...],
+        about(
+            "What it may ask for: aliases, provider/model, provider/* and service:NAME. Empty: everything, services "
+            "included."
+        ),
+    ] = ()
+    requests_per_minute: Annotated[
+        int, about("Over it 429 with the exact Retry-After. 0: no bound.", low=0, high=MOST)
+    ] = 0
+    tokens_per_minute: Annotated[
+        int,
+        about(
+            "Tokens of prompts and answers together: estimated when a request comes, settled by what the provider "
+            "reports. 0: no bound.",
+            low=0,
+            high=MOST,
+        ),
+    ] = 0
+    requests_burst: Annotated[
+        int,
+        about(
+            "Requests at once after a rest. 0: a tenth of a minute's, at least one, so that no minute sees more than a "
+            "tenth over the limit.",
+            low=0,
+            high=MOST,
+        ),
+    ] = 0
+    tokens_burst: Annotated[
+        int,
+        about(
+            "Tokens at once after a rest. 0: one minute's, because a single large prompt may need that much.",
+            low=0,
+            high=MOST,
+        ),
+    ] = 0
+    concurrent: Annotated[int, about("Requests at once, per node. 0: no bound.", low=0, high=1_000_000)] = 0
+    budget: Annotated[
+        float | None,
+        about(
+            "US dollars per calendar month (UTC), by the prices of what answered; over it 429 until the month ends. No "
+            "bound when left out.",
+            above=0,
+            high=1_000_000_000,
+        ),
+    ] = None
+    priority: Annotated[
+        Literal["high", "normal", "low"], about("Who is let in first when a target is full; low is shed first.")
+    ] = "normal"
+    scope: Annotated[Scope, about("node: each node grants all of it; global: the nodes of a cluster share it.")] = (
+        "node"
+    )

@@ -1,0 +1,66 @@
+"""How much may a key or a provider's credential use?  The configuration's words as numbers for the data path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge.terms.snapshot import Allowance, Credential, Key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.config import schema
+    from edge.config.schema_keys import Key as WrittenKey
+    from edge.config.schema_keys import ProviderLimits
+    from edge.terms.snapshot import Snapshot
+
+PRIORITIES: Final = ("high", "normal", "low")
+"""Names of the classes, by the number that the Snapshot and the Board know them by."""
+
+NANO: Final = 1_000_000_000
+"""Units of the Board's money in a US dollar."""
+
+# A tenth of a minute's at once: a caller that comes in gusts is not refused for it, and no minute sees more than 110%.
+_REQUESTS_BURST: Final = 10
+
+
+def key(written: WrittenKey, slot: int) -> Key:
+    """Return a caller's key; ``slot`` is its record, and by it its bit in the breakers' maps."""
+    return Key(
+        name=written.name,
+        sha256=written.sha256.lower(),
+        slot=slot,
+        models=written.models,
+        allowance=_allowance(slot, written, written.requests_burst, written.tokens_burst),
+        concurrent=written.concurrent,
+        budget_nano=round((written.budget or 0) * NANO),
+        priority=PRIORITIES.index(written.priority),
+    )
+
+
+def credential(provider: str, limits: ProviderLimits, slot: int) -> Credential:
+    """Return what is known of a provider's credential."""
+    return Credential(provider, _allowance(slot, limits, 0, 0))
+
+
+def is_bounded(provider: schema.Provider) -> bool:
+    """Tell whether anything is known of what a provider grants."""
+    return bool(provider.limits.requests_per_minute or provider.limits.tokens_per_minute)
+
+
+def held(snapshot: Snapshot) -> Iterator[Allowance]:
+    """Yield every allowance of a Snapshot."""
+    yield from (each.allowance for each in snapshot.keys if each.allowance is not None)
+    yield from (each.allowance for each in snapshot.credentials)
+
+
+def _allowance(slot: int, bounds: WrittenKey | ProviderLimits, requests_burst: int, tokens_burst: int) -> Allowance:
+    requests, tokens = bounds.requests_per_minute, bounds.tokens_per_minute
+    return Allowance(
+        slot=slot,
+        requests_per_minute=requests,
+        tokens_per_minute=tokens,
+        requests_burst=requests and (requests_burst or max(requests // _REQUESTS_BURST, 1)),
+        tokens_burst=tokens and (tokens_burst or tokens),
+        shared=bounds.scope == "global",
+    )
