@@ -17,6 +17,7 @@ from edge.config.schema import Config
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
 from edge.config.show import plain
 from edge.providers import KNOWN
+from edge.telemetry.catalog import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,11 +73,21 @@ def providers() -> str:
     return "\n".join(lines) + "\n"
 
 
+def metrics() -> str:
+    """Every family of the catalogue."""
+    lines = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    for metric in ALL:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(lines) + "\n"
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "fields": fields,
     "statuses": statuses,
     "hints": hints,
     "providers": providers,
+    "metrics": metrics,
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import signal
 import socket
@@ -223,6 +224,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     launch = recall_launch(given.launch)
     leash(launch.supervisor)
+    faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
     logs.set_up("control", level=launch.log_level, form=launch.log_form)
     try:
         uvloop.run(_run(launch, given.ready))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -236,6 +237,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     launch = recall_launch(given.launch)
     leash(launch.supervisor)
+    faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
     logs.set_up(f"worker {given.index}", level=launch.log_level, form=launch.log_form)
     try:
         uvloop.run(_run(launch, given.index, given.ready))
