@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
 
 class Item(Struct, frozen=True):
@@ -50,10 +50,11 @@ class Write(Struct, frozen=True):
 
 
 class Store(Protocol):
-    """What edges of all regions agree through. Every call is bounded in time and may raise StoreError.
+    """What edges of all regions agree through. Every call is bounded in time, and keys begin without a slash.
 
-    ``edge.errors`` has its errors: StoreUnavailableError (nobody answered in time, no majority, no room),
-    StoreRefusedError (credentials, rights), CompactedError (of a watch: list again), LeaseGoneError.
+    ``edge.errors`` has the errors that every call may raise: StoreUnavailableError (nobody answered in time, no
+    majority, no room), StoreRefusedError (credentials, rights), CompactedError (of a watch: list again) and
+    LeaseGoneError. What no store can hold (``edge.cluster.bounds``) is a ValueError.
     """
 
     async def get(self, key: str) -> Item | None:
@@ -80,11 +81,12 @@ class Store(Protocol):
     async def revoke(self, lease: int) -> None:
         """End a lease and delete its keys; one that is gone is no error."""
 
-    def watch(self, prefix: str, revision: int) -> AsyncIterator[tuple[Change, ...]]:
+    def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Change, ...], None]:
         """Yield the changes under a prefix from ``revision`` on, in order, those of one transaction together.
 
-        An empty tuple says that the watch is alive and has nothing. Raises CompactedError where history is gone and
-        StoreUnavailableError where the watch broke; the caller lists again.
+        An empty tuple says that the watch is alive and has nothing: it comes about once a second, so that silence of
+        some seconds never goes unnoticed. Raises CompactedError where history is gone and StoreUnavailableError where
+        the watch broke; the caller lists again. Who stops early closes it (``contextlib.aclosing``).
         """
 
     async def close(self) -> None:
