@@ -175,7 +175,11 @@ class Follower:
             held = self._held.get(name)
             if held is None or held.revision != item.revision or held.value != item.value:
                 changed[name] = Held(item.value, item.revision, now)
-        self._held = {name: changed.get(name) or self._held[name] for name in listed}
+        for name, now_held in changed.items():
+            if now_held is None:
+                del self._held[name]
+            else:
+                self._held[name] = now_held
         self.revision = listing.revision
         self._tell(changed)
 
