@@ -8,6 +8,7 @@ from native.balancer cimport Target
 from native.lane cimport LaneCore
 from native.peek cimport Peek
 from native.pool cimport ConnectionPool
+from native.record cimport Trace
 from native.router cimport Route
 from native.sse cimport Scanner
 from native.stream cimport ClientEvents, ClientStream, Head, ServerEvents, ServerStream
@@ -44,6 +45,8 @@ cdef class ExchangeCore(ServerEvents):
     cdef bytes identity
     cdef bytes suffix           # of a model request: what follows the provider's base path
     cdef list fields            # what goes on to the upstream, without credentials
+    cdef Trace trace
+    cdef Py_ssize_t trace_at    # where its traceparent stands among the fields
     cdef uint64_t began_ns, total_ns, quiet_ns, resume_ns
     cdef uint64_t whole_ns      # when the request was here whole (a service's: its head); 0: its own time is told
     cdef bint bounded           # the client set the deadline (grpc-timeout): what is left of it goes on
@@ -68,6 +71,13 @@ cdef class Attempt(ClientEvents):
     cdef uint64_t waiting_ns    # since when it waits for a connection
     cdef uint64_t looked_ns     # when an overdue attempt last looked at its target's circuit
     cdef int64_t pushback       # ms that a gRPC server asked to wait; -1 never retry, -2 nothing said
+    cdef uint64_t span          # under which the target knows it
+    cdef uint64_t connected_ns  # when it got a connection, if it had to wait for one
+    cdef uint64_t ended_ns      # when it was settled
+    cdef int outcome            # native.board.Outcome once it is settled, -1 before
+    cdef int code               # the gRPC status it ended with, -1 = none
+    cdef str detail             # of a failure, in words
+    cdef bint tripped           # it opened the circuit
     cdef bint sent, body_done, counted, slow, settled, paused, refused, moved
     cdef Head head
     cdef list held

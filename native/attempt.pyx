@@ -14,6 +14,7 @@ from native.grpc cimport (
 )
 from native.headers cimport field_value
 from native.peek cimport Verdict, escape_json, peek_answer, splice
+from native.record cimport write_traceparent
 from native.router cimport DOOR_SERVICE
 from native.sse cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
 from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
@@ -83,6 +84,9 @@ cdef class Attempt(ClientEvents):
         self.phase = CONNECTING
         self.counted = True
         self.pushback = -2
+        self.outcome = -1
+        self.code = -1
+        self.span = exchange.lane.random() | 1
         add32(&self.target.rec.inflight[exchange.lane.worker], 1)
         add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
         got = self.pool.acquire(self)
@@ -102,11 +106,14 @@ cdef class Attempt(ClientEvents):
         if self.phase == OVER:
             stream.cancel()
             return
-        if self.waiting_ns and exchange.whole_ns:
-            exchange.whole_ns += monotonic_ns() - self.waiting_ns
+        if self.waiting_ns:
+            self.connected_ns = monotonic_ns()
+            if exchange.whole_ns:
+                exchange.whole_ns += self.connected_ns - self.waiting_ns
         self.phase = ASKING
         self.sent = True
         head = exchange.head
+        exchange.fields[exchange.trace_at] = (b"traceparent", write_traceparent(&exchange.trace, self.span))
         fields = exchange.fields + self.pool.fields if self.pool.fields else exchange.fields
         if exchange.door == DOOR_SERVICE:
             if exchange.bounded:
@@ -436,6 +443,7 @@ cdef class Attempt(ClientEvents):
         cdef int code = read_status(status)
         cdef bytes wait = None if trailers is None else field_value(trailers, b"grpc-retry-pushback-ms")
         cdef uint64_t rest_ns = 0
+        self.code = code
         if code < 0:
             exchange.failed(self, FAIL_TRUNCATED, "the call ended without a grpc-status", 0)
             return
@@ -485,6 +493,8 @@ cdef class Attempt(ClientEvents):
         if self.settled:
             return
         self.settled = True
+        self.outcome = outcome
+        self.ended_ns = now
         add64(&rec.count[outcome], 1)
         if outcome == <int>CANCELLED:
             if trial:
@@ -517,9 +527,9 @@ cdef class Attempt(ClientEvents):
                     breaker_return(rec, now, self.generation)
             elif trial or outcome < <int>RATE_LIMITED:
                 # of a trial everything but a good answer is a failure; else only what the target itself did
-                breaker_report(
+                self.tripped = breaker_report(
                     rec, policy, now, self.generation, True, trial, exchange.key, rest_ns, exchange.lane.random()
-                )
+                ) > 0
 
     cdef note_slow(self, uint64_t now):
         """At most once: it took longer than ``slow_after``, whether it has answered by now or not."""

@@ -23,6 +23,9 @@ cdef class Exchange(ExchangeCore):
     cdef uint64_t tried         # a bit per member of the pool
     cdef int attempts
     cdef Attempt attempt
+    cdef Attempt latest         # the attempt begun last, over or not
+    cdef list tries             # what is to be told of those before it
+    cdef int code               # the gRPC status the client got, -1 = none
     cdef list trail             # (target id, outcome, detail) of the attempts that failed
     cdef str reason             # why not the first choice
     cdef int voice              # enum Voice: in which language the client is answered
@@ -44,6 +47,10 @@ cdef class Exchange(ExchangeCore):
     cdef answer_problem(self, tuple problem)
     cdef answer(self, int status, list fields, bytes content)
     cdef close(self, int status)
+    cdef follow(self)
+    cdef consider(self, int status, uint64_t now)
+    cdef tuple record(self, int why, int status, uint64_t now)
+    cdef tuple tell_of(self, Attempt attempt, uint64_t end)
     cdef look(self, uint64_t now)
     cdef comfort(self, uint64_t now)
     cdef read_call(self)

@@ -5,15 +5,17 @@ from native.balancer cimport (
 from native.board cimport (
     CANCELLED, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, RATE_LIMITED,
     REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_REQUESTS, R_RETRIES,
-    R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_REFUSED, W_REQUESTS, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket,
+    R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_REFUSED, W_REQUESTS, W_UNRECORDED, W_UNROUTED, RouteRec, TargetRec, add32,
+    add64, cas64, hist_bucket,
     load32, load64, store32, store64,
 )
 from native.breaker cimport OPEN, circuit_state, circuit_until_ns
 from native.budget cimport budget_deposit, budget_withdraw
-from native.clock cimport monotonic_ns
-from native.grpc cimport frame, is_grpc, timeout_ns, unframe
+from native.clock cimport monotonic_ns, wall_ns
+from native.grpc cimport frame, is_grpc, read_status, timeout_ns, unframe
 from native.headers cimport decimal, field_value, plain_path
 from native.peek cimport PEEK_OK, peek_request, unescape_json
+from native.record cimport Recorder, span_hex, trace_hex
 from native.router cimport (
     DOOR_CHAT, DOOR_COMPLETIONS, DOOR_EMBEDDINGS, DOOR_HEALTH, DOOR_MODELS, DOOR_RESPONSES, DOOR_SERVICE, DOOR_UNKNOWN,
     Route,
@@ -39,7 +41,7 @@ cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DE
 # What a client says to edge and no provider may hear. Credentials go last, from the target.
 cdef frozenset WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"forwarded", b"via", b"x-forwarded-for",
-    b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate", b"origin",
+    b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate", b"traceparent", b"origin",
     b"referer", b"openai-organization", b"openai-project",
 ))
 cdef frozenset ANSWER_WITHHELD = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security"))
@@ -48,6 +50,14 @@ cdef dict CAPABILITIES = {
     <int>DOOR_RESPONSES: "responses",
 }
 cdef tuple OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
+cdef tuple KEPT_NAMES = ("", "sampled", "failed", "slow", "retried")
+# gRPC statuses that say that the server failed (OpenTelemetry's conventions for RPC):
+# UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
+cdef int FAILED_CODES = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15
+# Where the traceparent of an attempt will stand.
+cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
+# Paths are told up to here.
+cdef Py_ssize_t PATH_LIMIT = 256
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 
 
@@ -84,6 +94,11 @@ cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
     elif barred == <int>BARRED_OUT:
         until = load64(&rec.out_until_ns)
     return until - now if until > now else 0
+
+
+cdef inline int64_t offset(uint64_t when, uint64_t began) noexcept:
+    """Nanoseconds since the exchange began; -1 for what never happened."""
+    return <int64_t>(when - began) if when else -1
 
 
 cdef class Lane(LaneCore):
@@ -338,7 +353,10 @@ cdef class Exchange(ExchangeCore):
                     return
                 self.bounded = True
                 self.total_ns = self.began_ns + timeout
-            elif not (size == 17 and name == b"x-forwarded-proto" or size == 16 and name == b"x-forwarded-host"):
+            elif not (
+                size == 17 and name == b"x-forwarded-proto" or size == 16 and name == b"x-forwarded-host"
+                or size == 11 and name == b"traceparent"
+            ):
                 self.fields.append(pair)
         self.fields.append((b"x-forwarded-for", address if forwarded is None else forwarded + b", " + address))
         self.fields.append(FROM_HTTPS if self.stream.scheme == "https" else FROM_HTTP)
@@ -361,6 +379,7 @@ cdef class Exchange(ExchangeCore):
         cdef LaneCore lane = self.lane
         self.identity = lane.next_id()
         self.trail = []
+        self.follow()
         add64(&rec.count[<int>R_REQUESTS], 1)
         add32(&rec.inflight[lane.worker], 1)
         if self.peek.stream == 1 and self.door != DOOR_SERVICE:
@@ -376,6 +395,30 @@ cdef class Exchange(ExchangeCore):
         self.alarm = Alarm.__new__(Alarm)
         self.alarm.exchange = self
         self.choose()
+
+    cdef follow(self):
+        """Give the exchange its place in a trace, and decide whether it is recorded."""
+        cdef LaneCore lane = self.lane
+        cdef uint64_t[3] chance
+        cdef bytes caller = None
+        cdef bint goes_on
+        cdef tuple pair
+        for item in self.head.fields:
+            pair = <tuple>item
+            if PyBytes_GET_SIZE(<bytes>pair[0]) == 11 and <bytes>pair[0] == b"traceparent":
+                # said twice it says nothing
+                caller = <bytes>pair[1] if caller is None else b""
+        chance[0] = lane.random()
+        chance[1] = lane.random()
+        chance[2] = lane.random()
+        self.code = -1
+        goes_on = lane.recorder.begin(&self.trace, caller, False, self.began_ns, chance)
+        if self.fields is not None:
+            if not goes_on and self.door == DOOR_SERVICE and field_value(self.fields, b"tracestate") is not None:
+                # it belongs to a trace that does not go on
+                self.fields = [item for item in self.fields if (<tuple>item)[0] != b"tracestate"]
+            self.trace_at = len(self.fields)
+            self.fields.append(NO_TRACEPARENT)
 
     # --- balance -----------------------------------------------------------------------------------------------------
     cdef choose(self):
@@ -399,6 +442,10 @@ cdef class Exchange(ExchangeCore):
             self.explain(choice.index, now)
         self.tried |= (<uint64_t>1) << choice.index
         self.attempts += 1
+        if self.latest is not None:
+            if self.tries is None:
+                self.tries = []
+            self.tries.append(self.tell_of(self.latest, self.latest.ended_ns))
         attempt = Attempt.__new__(Attempt)
         attempt.exchange = self
         attempt.index = choice.index
@@ -408,6 +455,7 @@ cdef class Exchange(ExchangeCore):
         attempt.pool = attempt.target.pool
         attempt.began_ns = now
         self.attempt = attempt
+        self.latest = attempt
         attempt.begin()
         if not self.over and self.attempt is attempt:
             self.ring(now)
@@ -463,6 +511,7 @@ cdef class Exchange(ExchangeCore):
             return
         self.whole_ns = 0
         self.trail.append((attempt.target.id, OUTCOME_NAMES[outcome], detail))
+        attempt.detail = detail
         if outcome == <int>RATE_LIMITED:
             until = now + (rest_ns if rest_ns else REST_NS)
             while True:     # the later deadline wins, whoever else is writing
@@ -588,6 +637,9 @@ cdef class Exchange(ExchangeCore):
             add64(&self.route.rec.count[<int>R_FAILOVERS], 1)
         if self.voice != PLAIN:
             trailers = [(b"grpc-status", b"0")]
+            self.code = 0
+        else:
+            self.code = attempt.code
         self.close(status)
         stream.send_end(trailers)
 
@@ -609,6 +661,7 @@ cdef class Exchange(ExchangeCore):
         add64(&self.route.rec.count[<int>R_BROKEN], 1)
         if self.grpc:
             trailers = self.lane.reply.broken_call(outcome == <int>DEADLINE, detail, attempt.target.id)
+            self.code = read_status(field_value(trailers, b"grpc-status"))
         elif attempt.mode == EVENTS and outcome != <int>FAIL_INBAND:
             stream.send_data(self.lane.reply.event("broken", detail, attempt.target.id, self.identity.decode()))
         attempt.leave()
@@ -659,10 +712,13 @@ cdef class Exchange(ExchangeCore):
         cdef ServerStream stream = self.stream
         if not self.received and self.head.length != NO_BODY:
             stream.ends = True
-        self.close(status)
         if self.grpc:
             # gRPC tells of errors in a trailers-only answer
-            stream.send_head(200, self.lane.reply.call_fields(status, fields, content), NO_BODY)
+            fields = self.lane.reply.call_fields(status, fields, content)
+            self.code = read_status(field_value(fields, b"grpc-status"))
+        self.close(status)
+        if self.grpc:
+            stream.send_head(200, fields, NO_BODY)
         else:
             stream.send_head(status, fields, PyBytes_GET_SIZE(content))
             stream.send_data(content)
@@ -710,24 +766,94 @@ cdef class Exchange(ExchangeCore):
     cdef close(self, int status):
         """Exactly once per exchange: counters, and every reference that would make a circle."""
         cdef RouteRec* rec
+        cdef uint64_t now
         if self.over:
             return
         self.over = True
         if self.alarm is not None:
+            now = monotonic_ns()
             rec = self.route.rec
             self.lane.active -= 1
             add32(&rec.inflight[self.lane.worker], -1)
             if status >= 200:
                 add64(&rec.count[<int>R_2XX + status // 100 - 2], 1)
-            us = (monotonic_ns() - self.began_ns) // 1000
+            us = (now - self.began_ns) // 1000
             add64(&rec.total_hist[hist_bucket(us)], 1)
             add64(&rec.total_sum_us, us)
             self.lane.fine.disarm(self.alarm)
             self.alarm.exchange = None
             self.alarm = None
+            self.consider(status, now)
+        elif self.voice != LOCAL and self.door != DOOR_HEALTH and self.door != DOOR_MODELS:
+            # refused before it had a route
+            self.follow()
+            self.consider(status, monotonic_ns())
+        self.latest = None
         self.stream = None
         self.body = None
         self.content = None
+
+    # --- the record --------------------------------------------------------------------------------------------------
+    cdef consider(self, int status, uint64_t now):
+        """Is it to be recorded?  Sampled, or failed, slow or retried and within what may be kept of those."""
+        cdef LaneCore lane = self.lane
+        cdef Recorder recorder = lane.recorder
+        cdef Attempt last = self.latest
+        cdef uint64_t first = now if last is None or not last.content_ns else last.content_ns
+        cdef int why
+        if lane.records is None:
+            return
+        why = recorder.keep(
+            &self.trace, now,
+            status >= 500 or status == 0 or (self.code > 0 and FAILED_CODES >> self.code & 1),
+            recorder.slow_ns and first - self.began_ns >= recorder.slow_ns,
+            self.attempts > 1,
+        )
+        if why and not recorder.add(self.record(why, status, now)):
+            add64(&lane.meter.count[<int>W_UNRECORDED], 1)
+
+    cdef tuple record(self, int why, int status, uint64_t now):
+        """What happened, in the order of edge.terms.trace.ExchangeRecord."""
+        cdef LaneCore lane = self.lane
+        cdef Head head = self.head
+        cdef Attempt last = self.latest
+        cdef bint routed = self.route is not None
+        cdef str model = ""
+        cdef str link = ""
+        cdef list tries = self.tries
+        cdef int64_t first = -1
+        if tries is None:
+            tries = []
+        if last is not None:
+            tries.append(self.tell_of(last, now if self.committed or not last.ended_ns else last.ended_ns))
+            if self.committed:
+                first = offset(last.content_ns, self.began_ns)
+        if routed and self.door != DOOR_SERVICE:
+            model = self.route.name
+            if self.wildcard is not None:
+                model = model[:-1] + self.wildcard.decode("utf-8", "replace")
+        if self.trace.link_span:
+            link = trace_hex(self.trace.link_high, self.trace.link_low) + "-" + span_hex(self.trace.link_span)
+        return (
+            "" if self.identity is None else self.identity.decode(),
+            trace_hex(self.trace.high, self.trace.low), span_hex(self.trace.span), span_hex(self.trace.parent), link,
+            self.trace.sampled, KEPT_NAMES[why], lane.worker, self.route.name if routed else "",
+            "" if not routed else "service" if self.door == DOOR_SERVICE else "model",
+            head.method.decode("latin-1"), head.version, head.path[:PATH_LIMIT].decode("latin-1"),
+            CAPABILITIES.get(self.door, ""), self.grpc, model, status, self.code, self.peek.stream == 1, "", "",
+            wall_ns() - (now - self.began_ns), now - self.began_ns, first, -1, -1, 0, lane.region.decode(), 0, 0, tries,
+        )
+
+    cdef tuple tell_of(self, Attempt attempt, uint64_t end):
+        """One attempt, in the order of edge.terms.trace.AttemptRecord."""
+        cdef uint64_t began = self.began_ns
+        return (
+            attempt.target.id, OUTCOME_NAMES[attempt.outcome] if attempt.outcome >= 0 else "",
+            "" if attempt.detail is None else attempt.detail, span_hex(attempt.span), attempt.began_ns - began,
+            offset(attempt.connected_ns, began), offset(attempt.asked_ns, began), offset(attempt.head_ns, began),
+            offset(attempt.content_ns, began), offset(end, began),
+            0 if attempt.head is None else attempt.head.status, attempt.code, attempt.pushback, attempt.tripped,
+        )
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
     cdef ring(self, uint64_t now):

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport uint64_t
 from native.board cimport Board
+from native.record cimport Recorder
 from native.router cimport Router
 from native.stream cimport Acceptor
 from native.timerwheel cimport Wheel
@@ -23,6 +24,10 @@ cdef class LaneCore(Acceptor):
     cdef Py_ssize_t body_limit, answer_limit, replay_limit
     cdef uint64_t comment_ns
     cdef bytes region
+    cdef Recorder recorder              # what is kept of exchanges that are over
+    cdef object records                 # (records) -> taken?: where they go
+    cdef uint64_t flushed_ns
     cdef uint64_t random(self) noexcept
     cdef bytes next_id(self)
+    cdef flush(self, uint64_t now)      # hand on what was recorded
     cdef void wake(self)                # an exchange began: tick at full pace

@@ -3,9 +3,10 @@ from os import urandom
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 from native.balancer cimport Target
-from native.board cimport W_UPSTREAMS_IDLE, store64
+from native.board cimport W_RECORDED, W_UNRECORDED, W_UPSTREAMS_IDLE, add64, store64
 from native.clock cimport monotonic_ns
 from native.pool cimport ConnectionPool
+from native.record cimport Recorder
 
 from native.doorstep import Doorstep
 from native.http1client import Http1Client
@@ -20,6 +21,10 @@ cdef double IDLE_TICK_S = 0.25
 cdef uint64_t SWEEP_NS = 1_000_000_000
 # A peer that neither reads nor writes for this long in the middle of a message is stalled.
 cdef uint64_t STALL_NS = 30_000_000_000
+# Records go on this often, or as soon as so many wait: a hundred of them are encoded in well under a millisecond.
+cdef uint64_t FLUSH_NS = 100_000_000
+cdef Py_ssize_t FLUSH_AT = 32
+cdef Py_ssize_t FLUSH_MOST = 512
 
 
 cdef class LaneCore(Acceptor):
@@ -34,9 +39,13 @@ cdef class LaneCore(Acceptor):
         reply: the table of our own errors (edge.listen.reply).
         rest: ``(fields) -> seconds | None``, how long an answer asks us to stay away (edge.providers.rest).
         calls: edge's own gRPC methods (edge.listen.calls.Calls); None = there are none.
+        records: ``(records) -> bool`` takes what was recorded, tuples in the order of edge.terms.trace.ExchangeRecord;
+            False = it could not. None = nothing is recorded.
     """
 
-    def __init__(self, Board board, int worker, Router router, *, opener, local, reply, rest, calls=None):
+    def __init__(
+        self, Board board, int worker, Router router, *, opener, local, reply, rest, calls=None, records=None
+    ):
         cdef uint64_t now = monotonic_ns()
         self.board = board
         self.worker = worker
@@ -45,6 +54,8 @@ cdef class LaneCore(Acceptor):
         self.reply = reply
         self.rest = rest
         self.calls = calls
+        self.records = records
+        self.recorder = Recorder(router.snapshot.tracing)
         self.meter = board.worker(worker)
         self.coarse = Wheel(now, COARSE_TICK_NS, 512)
         self.fine = Wheel(now, FINE_TICK_NS, 512)
@@ -113,6 +124,7 @@ cdef class LaneCore(Acceptor):
         self.comment_ns = limits.keepalive_comment_ns
         self.connection_limit = limits.connections
         self.region = snapshot.region.encode()
+        self.recorder.configure(snapshot.tracing)
 
     def _dial(self, pool):
         wire = Http1Client if pool.plan.protocol == "http1" else Http2Client
@@ -133,6 +145,7 @@ cdef class LaneCore(Acceptor):
             connection.kill()
         for pool in self.pools.values():
             (<ConnectionPool>pool).close()
+        self.flush(monotonic_ns())
 
     def leave(self):
         """Let every HTTP/1.1 answer from now on be the last of its connection; idle connections stay. Idempotent."""
@@ -156,12 +169,22 @@ cdef class LaneCore(Acceptor):
         self.ticking = self.loop.call_later(FINE_TICK_S if self.quick else IDLE_TICK_S, self._tick)
         self.fine.advance(now)
         self.coarse.advance(now)
+        if self.recorder.pending and (
+            len(self.recorder.pending) >= FLUSH_AT or now - self.flushed_ns >= FLUSH_NS
+        ):
+            self.flush(now)
         if now - self.swept_ns > SWEEP_NS:
             self.swept_ns = now
             for pool in self.pools.values():
                 (<ConnectionPool>pool).sweep(now)
                 idle += len((<ConnectionPool>pool).idle)
             store64(&self.meter.count[<int>W_UPSTREAMS_IDLE], <uint64_t>idle)
+
+    cdef flush(self, uint64_t now):
+        cdef list taken = self.recorder.take(FLUSH_MOST)
+        self.flushed_ns = now
+        if taken is not None:
+            add64(&self.meter.count[<int>(W_RECORDED if self.records(taken) else W_UNRECORDED)], len(taken))
 
     cdef void wake(self):
         if not self.quick and self.ticking is not None:

@@ -32,6 +32,7 @@ from edge.control.node import Node
 from edge.control.prober import Asker, Prober
 from edge.control.publish import Publisher
 from edge.control.recorder import Recorder
+from edge.control.ring import Ring
 from edge.control.state import StateFile
 from edge.control.steering import Steering
 from edge.errors import EdgeError
@@ -91,7 +92,8 @@ class Control:
         launch = self._launch
         ledger = self._known()
         snapshot = self._compose(ledger.config)
-        publisher = Publisher(snapshot)
+        ring = Ring()
+        publisher = Publisher(snapshot, [ring.take])
         steering = Steering(
             self._board,
             publisher,
@@ -111,6 +113,7 @@ class Control:
             leaving=lambda: self._tally().leaving,
             steering=steering,
             recorder=recorder,
+            ring=ring,
         )
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._steering, self._admin, self._recorder = steering, admin, recorder

@@ -107,6 +107,7 @@ class Worker:
                 reply=reply,
                 rest=rest_seconds,
                 calls=Calls(inference, models_document, lambda: not self._stop.is_set()),
+                records=lambda records: self._follower.send(self._index, records),
             )
             self._lane.start(asyncio.get_running_loop())
         else:

@@ -101,6 +101,17 @@ def upstream_tls(path: Path, tls: UpstreamTls) -> Iterator[Problem]:
         yield Problem((*path, "verify"), sentence, severity="warning")
 
 
+def fixed_headers(path: Path, headers: Mapping[str, str]) -> Iterator[Problem]:
+    """Check headers that are added to what edge sends."""
+    for name, value in headers.items():
+        if not _FIELD_NAME.fullmatch(name):
+            yield Problem((*path, name), "this is not a header name")
+        elif name.lower() in _OWN_FIELDS:
+            yield Problem((*path, name), "edge writes this header itself; remove it")
+        if not _FIELD_VALUE.fullmatch(value):
+            yield Problem((*path, name), "its value has characters that a header cannot carry")
+
+
 def unknown_capability(name: str) -> str:
     """Return the sentence for a capability that nobody has."""
     return f"unknown capability {name!r}" + (
@@ -173,13 +184,7 @@ def _destination(config: Config, path: Path, host: str, port: int, variable: str
 def _called(path: Path, provider: Provider) -> Iterator[Problem]:
     if not _FIELD_VALUE.fullmatch(provider.api_key):
         yield Problem((*path, "api_key"), "it has characters that a header cannot carry; is there a line break in it?")
-    for name, value in provider.headers.items():
-        if not _FIELD_NAME.fullmatch(name):
-            yield Problem((*path, "headers", name), "this is not a header name")
-        elif name.lower() in _OWN_FIELDS:
-            yield Problem((*path, "headers", name), "edge writes this header itself; remove it")
-        if not _FIELD_VALUE.fullmatch(value):
-            yield Problem((*path, "headers", name), "its value has characters that a header cannot carry")
+    yield from fixed_headers((*path, "headers"), provider.headers)
     for capability in provider.capabilities or ():
         if capability not in CAPABILITIES:
             yield Problem((*path, "capabilities"), unknown_capability(capability))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from edge import clock
 from edge.control import frames
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edge.terms.snapshot import Snapshot
+    from edge.terms.trace import ExchangeRecord
 
 # Control is restarted within a second; the socket queues connects meanwhile, so these waits matter only when it stays
 # away, and jitter keeps many workers from arriving at once.
 FIRST_WAIT_S: Final = 0.05
 LONGEST_WAIT_S: Final = 2.0
+# Records that control has not read by then are dropped: it stands still, or has too much to do.
+MOST_UNREAD: Final = 1024 * 1024
 
 
 class Follower:
@@ -54,6 +57,18 @@ class Follower:
         status = self._status()
         if self._writer is not None and status is not None:
             self._writer.write(frames.encode(status))
+
+    def send(self, worker: int, records: Sequence[tuple[object, ...]]) -> bool:
+        """Hand records to control, tuples in the order of :class:`edge.terms.trace.ExchangeRecord`; never waits.
+
+        Returns:
+            False when control is away or behind: they are lost.
+        """
+        if self._writer is None or self._writer.transport.get_write_buffer_size() > MOST_UNREAD:
+            return False
+        # on the wire a tuple and a record are the same array: nothing is built only to be taken apart
+        self._writer.write(frames.encode(frames.Recorded(worker, cast("tuple[ExchangeRecord, ...]", records))))
+        return True
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from edge.errors import EdgeError
 from edge.terms.snapshot import Snapshot  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.terms.trace import ExchangeRecord  # noqa: TC001  # as above
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,13 +39,20 @@ class Serving(Struct, frozen=True, tag="serving"):
     draining: bool = False
 
 
+class Recorded(Struct, frozen=True, tag="recorded"):
+    """Worker to control: these exchanges are over and worth remembering."""
+
+    worker: int
+    records: tuple[ExchangeRecord, ...]
+
+
 class FrameError(EdgeError):
     """The peer sent something that is not one of our messages."""
 
     kind = "bad_frame"
 
 
-Message = Publish | Serving
+Message = Publish | Serving | Recorded
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from edge import clock
 from edge.control.board_watch import read_targets
 from edge.control.ledger import Reloads
+from edge.control.ring import Ring
 from edge.telemetry import meters
 from edge.telemetry.meters import NodeFacts
 from edge.version import VERSION
@@ -84,6 +85,7 @@ class Node:
         leaving: tells whether the node was told to drain.
         steering: what operators may change; None: nothing.
         recorder: what writes the state on disk; None: nothing does.
+        ring: the last recorded exchanges; None: none are kept.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Node:
         leaving: Callable[[], bool] = lambda: False,
         steering: Steering | None = None,
         recorder: Recorder | None = None,
+        ring: Ring | None = None,
     ) -> None:
         self.board = board
         self._publisher = publisher
@@ -104,6 +107,7 @@ class Node:
         self._leaving = leaving
         self.steering = steering
         self._recorder = recorder
+        self.ring = ring if ring is not None else Ring()
 
     @property
     def snapshot(self) -> Snapshot:

@@ -11,8 +11,10 @@ from edge.telemetry import logs
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Sequence
 
     from edge.terms.snapshot import Snapshot
+    from edge.terms.trace import ExchangeRecord
 
 
 class Publisher:
@@ -20,10 +22,15 @@ class Publisher:
 
     ``serving`` maps a worker's index to its last :class:`~edge.control.frames.Serving`; a worker whose connection has
     ended is not in it.
+
+    Args:
+        snapshot: the first one.
+        takers: each is given every batch of records that a worker sends; they return at once and do not raise.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, takers: Sequence[Callable[[Sequence[ExchangeRecord]], None]] = ()) -> None:
         self.snapshot = snapshot
+        self._takers = takers
         self.serving: dict[int, frames.Serving] = {}
         self._frame = frames.encode(frames.Publish(snapshot))
         self._writers: set[asyncio.StreamWriter] = set()
@@ -64,6 +71,10 @@ class Publisher:
             writer.write(self._frame)
             while True:
                 message = await frames.read(reader)
+                if isinstance(message, frames.Recorded):
+                    for take in self._takers:
+                        take(message.records)
+                    continue
                 if not isinstance(message, frames.Serving):
                     raise frames.FrameError(f"a worker sent {type(message).__name__}")  # noqa: TRY301
                 worker = message.worker

@@ -131,6 +131,7 @@ class _Planner:
             ),
             hints=self._hints,
             slots=slots,
+            tracing=_tracing(config.telemetry),
         )
 
     def _alias(self, name: str, model: schema.Model) -> int:
@@ -274,6 +275,16 @@ def _timeouts(timeouts: schema.Timeouts) -> plan_of.Timeouts:
         first_token_ns=timeouts.first_token,
         between_tokens_ns=timeouts.between_tokens,
         total_ns=timeouts.total,
+    )
+
+
+def _tracing(telemetry: schema.Telemetry) -> plan_of.Tracing:
+    return plan_of.Tracing(
+        sample=telemetry.sample,
+        slow_ns=telemetry.slow,
+        errors_per_second=telemetry.errors_per_second,
+        asked_per_second=telemetry.asked_per_second,
+        restart=telemetry.trust == "restart",
     )
 
 

@@ -143,6 +143,16 @@ class ListenTls(Struct, frozen=True):
     client_ca: str | None = None
 
 
+class Tracing(Struct, frozen=True):
+    """Which exchanges are recorded. Rates are per second and worker, and bound what cannot be foreseen."""
+
+    sample: float = 0.01
+    slow_ns: int = 10_000_000_000  # an answer that begins later is slow; 0 = none is
+    errors_per_second: int = 10  # of failed, of slow and of retried exchanges each, though they were not sampled
+    asked_per_second: int = 100  # exchanges sampled because their caller says so
+    restart: bool = False  # callers' traces do not go on: a new one begins, with a link to theirs
+
+
 class Listener(Struct, frozen=True):
     """One address that workers accept on."""
 
@@ -209,6 +219,7 @@ class Snapshot(Struct, frozen=True):
     outcomes: dict[str, bytes]
     keys: tuple[Key, ...] = ()
     credentials: tuple[Credential, ...] = ()
+    tracing: Tracing = Tracing()
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     slots: dict[str, int] = field(
         default_factory=dict

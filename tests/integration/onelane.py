@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import uvloop
 from wires import Said, over_http2
 
@@ -29,6 +30,7 @@ from edge.providers.rest import rest_seconds
 from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
 from edge.sim.wire import Close, Peer, ReadToEnd, ReadUntil, Send, play_client
+from edge.terms.trace import ExchangeRecord
 from edge.upstream.opener import Opener
 
 if TYPE_CHECKING:
@@ -45,9 +47,22 @@ WIRE = "http1"
 
 
 class OneLane:
-    """A running lane: ``port`` is where it listens, ``board`` and ``snapshot`` are what it decides by."""
+    """A running lane: ``port`` is where it listens, ``board`` and ``snapshot`` are what it decides by.
 
-    def __init__(self, snapshot: Snapshot, board: Board, lane: Lane, port: int, thread: LaneThread) -> None:
+    ``records`` are the exchanges that it recorded; :meth:`recorded` waits for them.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        board: Board,
+        lane: Lane,
+        port: int,
+        thread: LaneThread,
+        *,
+        records: list[tuple[object, ...]],
+    ) -> None:
+        self._records = records
         self.thread = thread
         self.snapshot = snapshot
         self.board = board
@@ -68,6 +83,18 @@ class OneLane:
     def outcomes(self, name: str) -> tuple[int, ...]:
         """How often each native.board.Outcome befell a target."""
         return tuple(self.target(name)["counts"][:16])
+
+    @property
+    def records(self) -> list[ExchangeRecord]:
+        """What was recorded so far, as control would get it."""
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(self._records), type=list[ExchangeRecord])
+
+    async def recorded(self, count: int) -> list[ExchangeRecord]:
+        """Wait until that many exchanges are recorded; return them."""
+        async with asyncio.timeout(5):
+            while len(self._records) < count:  # noqa: ASYNC110 - filled by another thread
+                await asyncio.sleep(0.01)
+        return self.records
 
     async def swap(self, text: str) -> None:
         """Give the running lane another configuration, with the same listeners and no more targets than before."""
@@ -124,6 +151,12 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
     board = Board.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
     thread = LaneThread()
     opener = Opener(thread.loop)
+    records: list[tuple[object, ...]] = []
+
+    def take(batch: list[tuple[object, ...]]) -> bool:
+        records.extend(batch)
+        return True
+
     lane = Lane(
         board,
         0,
@@ -133,6 +166,7 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
         reply=reply,
         rest=rest_seconds,
         calls=Calls(inference, models_document),
+        records=take,
     )
 
     async def begin() -> list[asyncio.AbstractServer]:
@@ -152,7 +186,7 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
 
     servers = await thread.run(begin())
     try:
-        yield OneLane(snapshot, board, lane, servers[0].sockets[0].getsockname()[1], thread)
+        yield OneLane(snapshot, board, lane, servers[0].sockets[0].getsockname()[1], thread, records=records)
     finally:
         await thread.run(end(servers))
         thread.stop()

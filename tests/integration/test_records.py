@@ -1,0 +1,129 @@
+"""What the lane tells of an exchange: one trace through caller, edge and targets, every attempt, and no more."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from onelane import DONE, HELLO, ROLE, STOP, STREAM, models, one_lane, post, sse, whole
+
+from edge.sim.wire import Again, Close, ReadHead, ReadMessage, ScriptedServer, Send, refused_port
+
+pytestmark = pytest.mark.usefixtures("both_wires")
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+CALLER = f"00-{TRACE}-{SPAN}-01".encode()
+ALL = "telemetry: {sample: 100%}"
+NONE = "telemetry: {sample: 0%}"
+
+
+def sent_traceparent(received: bytes) -> tuple[str, str, str]:
+    """(trace id, span id, flags) that an upstream was given, exactly once."""
+    found = re.findall(rb"(?i)\r\ntraceparent: 00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\r\n", received)
+    assert len(found) == 1, received
+    trace, span, flags = found[0]
+    return trace.decode(), span.decode(), flags.decode()
+
+
+async def test_failover() -> None:
+    """Each attempt is told with its reason, in order and in time, and its target knows it by its span."""
+    async with ScriptedServer((ReadHead(), Close())) as bad, ScriptedServer(GOOD) as good:
+        async with one_lane(models(bad.url, good.url, extra=ALL)) as lane:
+            await lane.ask(post(fields=b"traceparent: " + CALLER + b"\r\ntracestate: a=1\r\nbaggage: b=2\r\n"), b"}}")
+            (record,) = await lane.recorded(1)
+            first, second = record.attempts
+            assert (record.trace_id, record.parent_span_id, record.kept) == (TRACE, SPAN, "sampled")
+            assert (record.route, record.kind, record.operation, record.model) == ("chat", "model", "chat", "chat")
+            assert (record.status, record.grpc_status, record.worker) == (200, -1, 0)
+            assert (first.target, first.outcome, first.status) == ("p0/m", "fail_reset", 0)
+            assert (second.target, second.outcome, second.status) == ("p1/m", "ok", 200)
+            assert first.detail
+            assert second.detail == ""
+            for attempt, server in ((first, bad), (second, good)):
+                received = server.peers[0].received
+                assert sent_traceparent(received) == (TRACE, attempt.span_id, "01")
+                assert b"tracestate" not in received
+                assert b"baggage" not in received
+            assert len({record.span_id, first.span_id, second.span_id, SPAN}) == 4
+            assert 0 <= first.began_ns <= first.connected_ns <= first.asked_ns <= first.ended_ns <= second.began_ns
+            assert second.asked_ns <= second.head_ns <= second.content_ns <= second.ended_ns <= record.duration_ns
+            assert record.first_ns == second.content_ns
+            assert first.content_ns == -1
+
+
+async def test_stream() -> None:
+    """A stream is told as one, with its first content apart from its end."""
+    script = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
+    async with ScriptedServer(script) as good, one_lane(models(good.url, extra=ALL)) as lane:
+        await lane.ask(post(STREAM), b"[DONE]")
+        (record,) = await lane.recorded(1)
+        assert record.stream
+        assert record.parent_span_id == ""
+        assert 0 < record.first_ns <= record.duration_ns
+        assert sent_traceparent(good.peers[0].received)[::2] == (record.trace_id, "03")
+
+
+async def test_unsampled_is_not_told() -> None:
+    """What is neither sampled nor failed leaves no record, and its target is told that it is not sampled."""
+    async with ScriptedServer(GOOD) as good, one_lane(models(good.url, extra=NONE)) as lane:
+        for _ in range(3):
+            await lane.ask(post(), b"}}")
+        await lane.ask(post(fields=b"traceparent: " + CALLER + b"\r\n"), b"}}")
+        (record,) = await lane.recorded(1)  # the caller asked for it
+        assert record.trace_id == TRACE
+        received = b"".join(peer.received for peer in good.peers)
+        flags = re.findall(rb"\r\ntraceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-([0-9a-f]{2})\r\n", received)
+        assert sorted(flags) == [b"01", b"02", b"02", b"02"]
+
+
+async def test_failures_are_told_though_not_sampled() -> None:
+    """A refusal of our own is kept with the attempts that led to it."""
+    with refused_port() as port:
+        async with one_lane(models(f"http://127.0.0.1:{port}", extra=NONE)) as lane:
+            answer = await lane.ask(post(), b"}")
+            assert b" 503 " in answer.splitlines()[0]
+            (record,) = await lane.recorded(1)
+            assert (record.kept, record.status, record.sampled) == ("failed", 503, False)
+            assert {attempt.outcome for attempt in record.attempts} == {"fail_connect"}
+            assert record.reason.startswith("fail_connect: ")
+            assert record.request_id.encode() in answer
+
+
+@pytest.mark.parametrize("bad", [b"00-" + b"0" * 32 + CALLER[35:], b"nonsense", CALLER[:-3]])
+async def test_malformed(bad: bytes) -> None:
+    """A malformed traceparent is none: a new trace begins."""
+    async with ScriptedServer(GOOD) as good, one_lane(models(good.url, extra=ALL)) as lane:
+        await lane.ask(post(fields=b"traceparent: " + bad + b"\r\n"), b"}}")
+        (record,) = await lane.recorded(1)
+        assert record.trace_id != TRACE
+        assert record.parent_span_id == ""
+        assert sent_traceparent(good.peers[0].received)[0] == record.trace_id
+
+
+SERVICE = "services: {{billing: {{match: {{path: /api/}}, targets: ['{0}'], protocol: http1}}}}\n{1}\n"
+
+
+@pytest.mark.parametrize("trust", ["continue", "restart"])
+async def test_service(trust: str) -> None:
+    """A service gets tracestate and baggage; a restarted trace links to the caller's and drops its state."""
+    telemetry = f"telemetry: {{sample: 100%, trust: {trust}}}"
+    async with ScriptedServer(GOOD) as good, one_lane(SERVICE.format(good.address, telemetry)) as lane:
+        fields = b"traceparent: " + CALLER + b"\r\ntracestate: a=1\r\nbaggage: b=2\r\n"
+        await lane.ask(b"GET /api/x?secret=1 HTTP/1.1\r\nhost: edge\r\n" + fields + b"\r\n", b"}}")
+        (record,) = await lane.recorded(1)
+        received = good.peers[0].received.lower()
+        assert b"\r\nbaggage: b=2\r\n" in received
+        assert (b"\r\ntracestate: a=1\r\n" in received) == (trust == "continue")
+        assert (record.trace_id == TRACE) == (trust == "continue")
+        assert record.link == ("" if trust == "continue" else f"{TRACE}-{SPAN}")
+        assert sent_traceparent(received)[0] == record.trace_id
+        assert (record.kind, record.path, record.method) == ("service", "/api/x", "GET")
+
+
+async def test_refused_before_routing() -> None:
+    """What has no route is told too, without a name that a caller invented."""
+    async with ScriptedServer(GOOD) as good, one_lane(models(good.url, extra=ALL)) as lane:
+        await lane.ask(post(b'{"model":"invented"}'), b"}")
+        (record,) = await lane.recorded(1)
+        assert (record.status, record.route, record.model, record.attempts) == (404, "", "", ())

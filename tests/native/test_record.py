@@ -1,0 +1,129 @@
+"""Trace contexts are read strictly, and what is recorded agrees with a slow twin and stays within its bounds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from edge.terms.snapshot import Tracing
+from native.record import Kept, Recorder, format_traceparent, parse_traceparent
+from tests.reference import record as twin
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+GOOD = f"00-{TRACE}-{SPAN}-01".encode()
+WORDS = st.integers(0, 2**64 - 1)
+HEX = st.text("0123456789abcdef", min_size=1, max_size=34)
+VALUES = st.one_of(
+    st.binary(max_size=60),
+    st.builds(lambda *parts: "-".join(parts).encode(), HEX, HEX, HEX, HEX),
+    st.builds(
+        lambda version, high, low, span, flags, rest: (
+            f"{version:02x}-{high:016x}{low:016x}-{span:016x}-{flags:02x}".encode() + rest
+        ),
+        st.sampled_from([0, 1, 254, 255]),
+        WORDS,
+        WORDS,
+        WORDS,
+        st.integers(0, 255),
+        st.sampled_from([b"", b"", b"", b"-", b"-x", b"x", b" "]),
+    ),
+    st.builds(
+        lambda place, byte: GOOD[:place] + bytes([byte]) + GOOD[place + 1 :], st.integers(0, 54), st.integers(0, 255)
+    ),
+)
+
+
+@given(VALUES)
+@example(GOOD)
+@example(GOOD.upper())
+@example(GOOD[:-1])
+@example(b"00-" + b"0" * 32 + GOOD[35:])
+@example(GOOD[:36] + b"0" * 16 + GOOD[52:])
+@example(b"cc" + GOOD[2:] + b"-what-comes-later")
+@example(b"ff" + GOOD[2:])
+def test_read_agrees(value: bytes) -> None:
+    """What W3C's grammar takes is taken, and nothing else."""
+    assert parse_traceparent(value) == twin.parse(value)
+
+
+@given(WORDS, WORDS, st.integers(1, 2**64 - 1), st.integers(0, 3))
+def test_written_is_read(high: int, low: int, span: int, flags: int) -> None:
+    """What is written is a traceparent of version 00 that says the same."""
+    written = format_traceparent(high, low, span, flags)
+    assert written == f"00-{high:016x}{low:016x}-{span:016x}-{flags:02x}".encode()
+    if high or low:
+        assert parse_traceparent(written) == (f"{high:016x}{low:016x}", f"{span:016x}", flags)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.one_of(st.none(), VALUES, st.just(GOOD), st.just(GOOD[:-1] + b"0")),
+        st.booleans(),
+        st.sampled_from([0, 1, 300, 999, 1000, 5000]),
+        st.tuples(WORDS, WORDS, WORDS),
+        st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS, st.sampled_from([0.0, 0.01, 0.5, 1.0]), st.integers(0, 3), st.integers(0, 3), st.booleans())
+def test_agrees(
+    steps: list[tuple[bytes | None, bool, int, tuple[int, int, int], tuple[bool, bool, bool]]],
+    sample: float,
+    errors: int,
+    asked: int,
+    restart: bool,
+) -> None:
+    """Whatever callers say and however exchanges end, the same are sampled and kept as the twin does."""
+    fast = Recorder(Tracing(sample=sample, errors_per_second=errors, asked_per_second=asked, restart=restart))
+    slow = twin.Recorder(sample, errors, asked, restart)
+    now_ns = 10**15
+    for caller, trusted, gap_ms, chance, ended in steps:
+        now_ns += gap_ms * 1_000_000
+        decided = fast.decide(caller, trusted, now_ns, chance)
+        assert decided == slow.decide(caller, trusted, now_ns, chance)
+        sampled = bool(decided[4] & 1)
+        assert fast.judge(sampled, now_ns, *ended).name.lower() == slow.judge(sampled, now_ns, *ended)
+
+
+def test_wishes_are_bounded() -> None:
+    """A caller that wants everything sampled gets so many a second, and again as many in the next."""
+    recorder = Recorder(Tracing(sample=0.0, asked_per_second=5))
+    flags = [recorder.decide(GOOD, False, 10**15 + at, (1, 2, 3))[4] & 1 for at in range(100)]
+    assert sum(flags) == 5
+    assert recorder.decide(GOOD, False, 10**15 + 10**9, (1, 2, 3))[4] & 1
+
+
+def test_chosen_ids_are_bounded() -> None:
+    """A caller that chooses trace ids which every ratio takes is bounded like one that asks."""
+    recorder = Recorder(Tracing(sample=0.01, asked_per_second=5))
+    chosen = f"00-{'1' * 16}{'0' * 16}-{SPAN}-00".encode()
+    assert sum(recorder.decide(chosen, False, 10**15, (1, 2, 3))[4] & 1 for _ in range(100)) == 5
+
+
+def test_restart_links() -> None:
+    """Where callers are not trusted a new trace begins, and says which one it came from."""
+    trace, _, parent, link, flags, goes_on = Recorder(Tracing(restart=True)).decide(GOOD, False, 10**15, (7, 2**63, 9))
+    assert (trace, parent, goes_on) == (f"{7:016x}{2**63:016x}", "", False)
+    assert link == f"{TRACE}-{SPAN}"
+    assert flags & 1
+
+
+def test_failures_are_kept() -> None:
+    """Without sampling, failures are kept up to their rate, and slow exchanges have a rate of their own."""
+    recorder = Recorder(Tracing(sample=0.0, errors_per_second=3))
+    kept = [recorder.judge(False, 10**15, True, False, False) for _ in range(10)]
+    assert kept == [Kept.FAILED] * 3 + [Kept.NOT_KEPT] * 7
+    assert recorder.judge(False, 10**15, False, True, False) == Kept.SLOW
+    assert recorder.judge(False, 10**15, False, False, False) == Kept.NOT_KEPT
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25])
+def test_share(share: float) -> None:
+    """The share of traces that are sampled is the share that was asked for, and is chosen by the trace id."""
+    recorder = Recorder(Tracing(sample=share))
+    words = [(index * 0x9E3779B97F4A7C15) % 2**64 for index in range(1, 20_001)]
+    sampled = sum(recorder.decide(None, False, 10**15, (1, word, 1))[4] & 1 for word in words)
+    assert abs(sampled / len(words) - share) < 0.005

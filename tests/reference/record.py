@@ -1,0 +1,76 @@
+"""How would one read a traceparent and decide about recording slowly and obviously?  The twin of native/record."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+VALUE = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+SECOND_NS = 1_000_000_000
+
+
+def parse(value: bytes) -> tuple[str, str, int] | None:
+    """Return (trace id, parent id, flags) by W3C Trace Context section 3.2; None: malformed."""
+    match = VALUE.fullmatch(value.decode("latin-1"))
+    if match is None:
+        return None
+    version, trace, parent, flags, rest = match.groups()
+    if version == "ff" or (version == "00" and rest is not None) or not int(trace, 16) or not int(parent, 16):
+        return None
+    return trace, parent, int(flags, 16)
+
+
+class Seconds:
+    """So many in a second that begins with the first of them."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.began_ns, self.used = most, 0, 0
+
+    def spend(self, now_ns: int) -> bool:
+        """Take one."""
+        if now_ns - self.began_ns >= SECOND_NS:
+            self.began_ns, self.used = now_ns, 0
+        self.used += self.used < self.most + 1
+        if self.used > self.most:
+            self.used = self.most
+            return False
+        return True
+
+
+class Recorder:
+    """Sampling, callers' wishes within a budget, and what is kept though it was not sampled."""
+
+    def __init__(self, sample: float, errors: int, asked: int, restart: bool) -> None:
+        self.every, self.bound, self.restart = sample >= 1, int(sample * 2**64), restart
+        self.asked = Seconds(asked)
+        self.spare: dict[str, Seconds] = defaultdict(lambda: Seconds(errors))
+
+    def decide(
+        self, caller: bytes | None, trusted: bool, now_ns: int, chance: tuple[int, int, int]
+    ) -> tuple[str, str, str, str, int, bool]:
+        """Return (trace id, own span, parent, link, flags, whether the caller's trace goes on)."""
+        said = parse(caller) if caller is not None else None
+        wished = said is not None and bool(said[2] & 1)
+        link = ""
+        goes_on = said is not None
+        if said is not None and self.restart and not trusted:
+            link, goes_on = f"{said[0]}-{said[1]}", False
+        if said is not None and goes_on:
+            trace, parent, flags = said
+        else:
+            trace, parent, flags = f"{chance[0]:016x}{chance[1] or 1:016x}", "", 2
+        sampled = self.every or int(trace[16:], 16) < self.bound
+        if trusted and goes_on:
+            sampled = wished
+        elif not trusted and not self.every and (wished or (goes_on and sampled)):
+            sampled = self.asked.spend(now_ns)
+        return trace, f"{chance[2] or 1:016x}", parent, link, flags & 2 | sampled, goes_on
+
+    def judge(self, sampled: bool, now_ns: int, failed: bool, slow: bool, retried: bool) -> str:
+        """Say why it is kept; "not_kept": it is not."""
+        if sampled:
+            return "sampled"
+        for kind, so in (("failed", failed), ("slow", slow), ("retried", retried)):
+            if so:
+                return kind if self.spare[kind].spend(now_ns) else "not_kept"
+        return "not_kept"
