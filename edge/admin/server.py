@@ -156,7 +156,10 @@ class AdminServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         form = exposition.form_of(request.headers.get("Accept", ""))
         reading = self._node.read()
-        text = exposition.openmetrics(reading, {}) if form == exposition.OPENMETRICS else exposition.prometheus(reading)
+        if form == exposition.OPENMETRICS:
+            text = exposition.openmetrics(reading, self._node.exemplars)
+        else:
+            text = exposition.prometheus(reading)
         return web.Response(body=text.encode(), headers={"Content-Type": form, "Vary": "Accept"})
 
     async def _targets(self, _request: web.Request) -> web.Response:

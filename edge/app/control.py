@@ -20,7 +20,7 @@ from msgspec import structs
 
 from edge import clock
 from edge.admin.server import AdminServer
-from edge.app.launch import child_arguments, recall_launch, say_ready, snapshot_keepsake
+from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_keepsake
 from edge.app.leash import leash
 from edge.app.tally import Tally
 from edge.control.board_watch import PERIOD_S, BoardWatch
@@ -39,6 +39,8 @@ from edge.errors import EdgeError
 from edge.listen.server import bind
 from edge.native import Board
 from edge.telemetry import logs
+from edge.telemetry.access import AccessLog
+from edge.telemetry.exemplars import ExemplarBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,6 +74,7 @@ class Control:
         self._steering: Steering | None = None
         self._admin: AdminServer | None = None
         self._recorder: Recorder | None = None
+        self._access = AccessLog("off")
         self._told_to_leave = False
 
     def reload(self) -> None:
@@ -93,7 +96,9 @@ class Control:
         ledger = self._known()
         snapshot = self._compose(ledger.config)
         ring = Ring()
-        publisher = Publisher(snapshot, [ring.take])
+        book = ExemplarBook()
+        self._access.mode = ledger.config.log.access
+        publisher = Publisher(snapshot, [ring.take, self._access.take, book.take])
         steering = Steering(
             self._board,
             publisher,
@@ -114,6 +119,7 @@ class Control:
             steering=steering,
             recorder=recorder,
             ring=ring,
+            exemplars=book.found,
         )
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._steering, self._admin, self._recorder = steering, admin, recorder
@@ -174,6 +180,7 @@ class Control:
         """Let what was reloaded hold where it does not come with the Snapshot."""
         if self._admin is not None:
             self._admin.ask_for(config.admin.token)
+        self._access.mode = config.log.access
         if self._recorder is not None:
             self._recorder.record(config, snapshot)
 
@@ -190,6 +197,7 @@ class Control:
         """Once a second: say what changed, have the ill probed, services asked for their health, a new file read."""
         watch = BoardWatch()
         while True:
+            logs.tell_suppressed()
             try:
                 self._look(node, watch, prober)
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
@@ -228,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     launch = recall_launch(given.launch)
     leash(launch.supervisor)
     faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
-    logs.set_up("control", level=launch.log_level, form=launch.log_form)
+    set_up_logs("control", launch)
     try:
         uvloop.run(_run(launch, given.ready))
     except EdgeError as error:

@@ -38,6 +38,7 @@ class Launch(Struct, frozen=True):
     state_dir: str = ""  # where the last good configuration is kept; "" = nowhere
     log_level: str = "info"
     log_form: logs.Form = "auto"
+    log_lines: int = 0  # most of one kind a second; 0 = all
 
 
 def recall_launch(fd: int) -> Launch:
@@ -53,6 +54,11 @@ def recall_launch(fd: int) -> Launch:
     if launch is None:
         raise SystemExit("edge: this process is started by `edge run`, not by hand")
     return launch
+
+
+def set_up_logs(who: str, launch: Launch) -> None:
+    """Let this process speak as the node was told to."""
+    logs.set_up(who, level=launch.log_level, form=launch.log_form, per_second=launch.log_lines)
 
 
 def snapshot_keepsake(fd: int) -> Keepsake[Snapshot]:

@@ -18,7 +18,7 @@ from edge import clock
 from edge.app import announce, reserve
 from edge.app.beginning import Beginning, from_file
 from edge.app.children import Child
-from edge.app.launch import Launch
+from edge.app.launch import Launch, set_up_logs
 from edge.app.simulated import Simulated
 from edge.app.single import run_single
 from edge.app.supervisor import Supervisor
@@ -47,8 +47,8 @@ class Options(Struct, frozen=True):
     drain_grace_s: float | None = None
     state_dir: str | None = None  # "" = keep nothing on disk
     ready_file: Path | None = None
-    log_level: str = "info"
-    log_form: logs.Form = "auto"
+    log_level: str | None = None
+    log_form: logs.Form | None = None
 
 
 def run(options: Options, environ: Mapping[str, str]) -> int:
@@ -58,7 +58,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         ConfigInvalidError: the configuration cannot be used.
         AddressTakenError: an address cannot be listened on.
     """
-    logs.set_up("edge", level=options.log_level, form=options.log_form)
+    logs.set_up("edge", level=options.log_level or "info", form=options.log_form or "auto")
     simulated = None
     if options.config is not None:
         begun = from_file(options.config.absolute(), options.state_dir, environ)
@@ -73,6 +73,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     workers = config.node.workers if options.workers is None else options.workers
     with contextlib.ExitStack() as held:
         launch, board, tally = _share(options, begun, max(workers, 1), held)
+        set_up_logs("edge", launch)
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)  # of an earlier run, it would speak of addresses that are gone
             held.callback(options.ready_file.unlink, missing_ok=True)
@@ -125,8 +126,9 @@ def _share(
         grace_s=options.grace_s,
         drain_grace_s=config.node.drain_grace / NS_PER_S if options.drain_grace_s is None else options.drain_grace_s,
         state_dir=begun.state_dir,
-        log_level=options.log_level,
-        log_form=options.log_form,
+        log_level=options.log_level or config.log.level,
+        log_form=options.log_form or config.log.format,
+        log_lines=config.log.lines_per_second,
     )
     return launch, board, tally
 

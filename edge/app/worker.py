@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from edge import clock
-from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, snapshot_keepsake
+from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_keepsake
 from edge.app.leash import leash
 from edge.control import frames
 from edge.control.follow import Follower
@@ -194,6 +194,7 @@ class Worker:
         """Write heartbeat and loop lag to the Board, once a second, for as long as the loop turns."""
         while True:
             worst_ns = 0
+            logs.tell_suppressed()
             for _ in range(SAMPLES):
                 due_ns = clock.now_ns() + int(SAMPLE_S * _S)
                 await asyncio.sleep(SAMPLE_S)
@@ -239,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     launch = recall_launch(given.launch)
     leash(launch.supervisor)
     faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
-    logs.set_up(f"worker {given.index}", level=launch.log_level, form=launch.log_form)
+    set_up_logs(f"worker {given.index}", launch)
     try:
         uvloop.run(_run(launch, given.index, given.ready))
     except EdgeError as error:

@@ -37,13 +37,16 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the addresses as JSON when all is up")
     parser.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default=os.environ.get("EDGE_LOG_LEVEL", "info")
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=os.environ.get("EDGE_LOG_LEVEL"),
+        help="the least that is said (log.level)",
     )
     parser.add_argument(
         "--log-format",
         choices=("auto", "console", "json"),
-        default=os.environ.get("EDGE_LOG_FORMAT", "auto"),
-        help="auto: for people on a terminal, else JSON lines",
+        default=os.environ.get("EDGE_LOG_FORMAT"),
+        help="auto: for people on a terminal, else JSON lines (log.format)",
     )
     parser.set_defaults(run=run)
 

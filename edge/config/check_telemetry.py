@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edge.config.problems import Path
-    from edge.config.schema import Telemetry
+    from edge.config.schema_telemetry import Telemetry
 
 
 def telemetry(written: Telemetry) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, Share, Size, about
 from edge.config.schema_keys import Key, Price, ProviderLimits
+from edge.config.schema_telemetry import Log, Telemetry
 from edge.config.units import NS_PER_MS, NS_PER_S
 from edge.terms.places import Dialect
 
@@ -338,58 +339,6 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 64 * 1024
 
 
-class Telemetry(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which requests are recorded, and where their traces go. Prompts and answers are in none of it."""
-
-    otlp: Annotated[
-        str,
-        about(
-            "Collector (OpenTelemetry, Jaeger) that traces are sent to, such as http://localhost:4317. When empty "
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT and OTEL_EXPORTER_OTLP_ENDPOINT say it; without them nothing is sent, "
-            "and edge trace shows the last requests all the same."
-        ),
-    ] = ""
-    protocol: Annotated[
-        Literal["auto", "grpc", "http"],
-        about("How to speak to the collector. auto: OTEL_EXPORTER_OTLP_PROTOCOL, else http on port 4318, else grpc."),
-    ] = "auto"
-    headers: Annotated[
-        dict[str, Secret], about("Fields sent with every export, such as a token; OTEL_EXPORTER_OTLP_HEADERS if none.")
-    ] = field(default_factory=dict)
-    sample: Annotated[
-        Share, about("Share of requests that are recorded and traced, chosen by trace id. 0%: none but those below.")
-    ] = 0.01
-    slow: Annotated[
-        Duration,
-        about("A request whose first content comes later than this is kept though it was not sampled. 0s: none is."),
-    ] = 10 * NS_PER_S
-    errors_per_second: Annotated[
-        int,
-        about(
-            "How many failed, slow and retried requests are kept though they were not sampled: of each, per second "
-            "and worker. 0: none.",
-            low=0,
-            high=10_000,
-        ),
-    ] = 10
-    trust: Annotated[
-        Literal["continue", "restart"],
-        about(
-            "What a caller's traceparent is worth. continue: its trace goes on through edge. restart: a new one begins "
-            "and links to it."
-        ),
-    ] = "continue"
-    asked_per_second: Annotated[
-        int,
-        about(
-            "How many requests are sampled because their caller's traceparent says so, per second and worker; after "
-            "that it is not obeyed.",
-            low=0,
-            high=100_000,
-        ),
-    ] = 100
-
-
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of edge.yaml."""
 
@@ -404,6 +353,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Key, ...], about("Who may pass, and how much; when there is none, callers on loopback only.")
     ] = ()
     limits: Annotated[Limits, about("Bounds on what clients may ask of this node.")] = Limits()
+    log: Annotated[Log, about("What each process says, and whether requests get a line.")] = Log()
     telemetry: Annotated[Telemetry, about("Which requests are recorded, and where their traces go.")] = field(
         default_factory=Telemetry
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge.control.recorder import Recorder
     from edge.control.steering import Steering
     from edge.native import Board
+    from edge.telemetry.exposition import Exemplars
     from edge.telemetry.reading import Reading
     from edge.terms.snapshot import Snapshot
 
@@ -86,6 +87,7 @@ class Node:
         steering: what operators may change; None: nothing.
         recorder: what writes the state on disk; None: nothing does.
         ring: the last recorded exchanges; None: none are kept.
+        exemplars: traces for the buckets of histograms.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Node:
         steering: Steering | None = None,
         recorder: Recorder | None = None,
         ring: Ring | None = None,
+        exemplars: Exemplars | None = None,
     ) -> None:
         self.board = board
         self._publisher = publisher
@@ -108,6 +111,7 @@ class Node:
         self.steering = steering
         self._recorder = recorder
         self.ring = ring if ring is not None else Ring()
+        self.exemplars = exemplars if exemplars is not None else {}
 
     @property
     def snapshot(self) -> Snapshot:

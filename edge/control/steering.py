@@ -46,6 +46,9 @@ _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("node.workers", lambda config: config.node.workers),
     ("node.drain_grace", lambda config: config.node.drain_grace),
     ("node.state_dir", lambda config: config.node.state_dir),
+    ("log.format", lambda config: config.log.format),
+    ("log.level", lambda config: config.log.level),
+    ("log.lines_per_second", lambda config: config.log.lines_per_second),
 )
 # Whoever changes one of these speaks to another target under the same name: what was learned is not true of it.
 _IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edge.config import schema
+    from edge.config.schema_telemetry import Telemetry
     from edge.terms.places import Provider
 
     Kind = Literal["model", "service"]
@@ -278,7 +279,7 @@ def _timeouts(timeouts: schema.Timeouts) -> plan_of.Timeouts:
     )
 
 
-def _tracing(telemetry: schema.Telemetry) -> plan_of.Tracing:
+def _tracing(telemetry: Telemetry) -> plan_of.Tracing:
     return plan_of.Tracing(
         sample=telemetry.sample,
         slow_ns=telemetry.slow,

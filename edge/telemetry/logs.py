@@ -2,14 +2,17 @@
 
 A line is a sentence plus facts: ``say(INFO, "worker serves", worker=0, pid=17)``. Credentials never reach a line:
 whoever learns a secret calls :func:`conceal`, and every line is searched for it before it is written, tracebacks
-included. Nothing here is called per request.
+included. A kind of line that comes too often is left out and counted: ``suppressed 812 lines``. Nothing here is called
+per request.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
+from collections import Counter
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -101,7 +104,50 @@ class _Json(logging.Formatter):
         return without_secrets(msgspec.json.encode(line, enc_hook=str).decode())
 
 
-def set_up(who: str, *, level: str = "info", form: Form = "auto", stream: IO[str] | None = None) -> None:
+class _Sink(logging.StreamHandler[IO[str]]):
+    """Writes at most so many lines of one kind (a sentence) a second; 0 = all. Its lock is held whenever it writes."""
+
+    def __init__(self, stream: IO[str], per_second: int) -> None:
+        super().__init__(stream)
+        self._most = per_second
+        self._second = 0
+        self._written: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, unless there were too many like it."""
+        self.turn(int(record.created))
+        sentence = str(record.msg)
+        self._written[sentence] += 1
+        if self._most and self._written[sentence] > self._most:
+            self._left_out[sentence] += 1
+        else:
+            super().emit(record)
+
+    def turn(self, second: int) -> None:
+        """Begin another second, and tell what was left out of the one before."""
+        if second == self._second:
+            return
+        self._second = second
+        left_out, self._left_out = self._left_out, Counter()
+        self._written.clear()
+        for sentence, count in left_out.items():
+            facts = {"facts": {"like": sentence}}
+            said = f"suppressed {count} line{'s' if count > 1 else ''}"
+            super().emit(_LOG.makeRecord(_LOG.name, WARNING, "", 0, said, (), None, extra=facts))
+
+
+def tell_suppressed() -> None:
+    """Tell what was left out, now that its second may be over; called now and then where lines may stop to come."""
+    for sink in logging.getLogger().handlers:
+        if isinstance(sink, _Sink):
+            with sink.lock or contextlib.nullcontext():
+                sink.turn(int(time.time()))
+
+
+def set_up(
+    who: str, *, level: str = "info", form: Form = "auto", stream: IO[str] | None = None, per_second: int = 0
+) -> None:
     """Direct everything this process logs, third parties included, to one stream (stderr by default).
 
     Args:
@@ -109,6 +155,7 @@ def set_up(who: str, *, level: str = "info", form: Form = "auto", stream: IO[str
         level: ``debug``, ``info``, ``warning`` or ``error``.
         form: ``auto`` is ``console`` on a terminal, else ``json``.
         stream: where to write.
+        per_second: most lines of one kind a second; 0 = all.
 
     Raises:
         ValueError: the level is none of the four.
@@ -118,7 +165,7 @@ def set_up(who: str, *, level: str = "info", form: Form = "auto", stream: IO[str
     if level.lower() not in levels:
         raise ValueError(f"log level {level!r} is unknown; use one of {', '.join(levels)}")
     people = form == "console" or (form == "auto" and out.isatty())
-    sink = logging.StreamHandler(out)
+    sink = _Sink(out, per_second)
     sink.setFormatter(_Console(who) if people else _Json(who))
     root = logging.getLogger()
     root.handlers[:] = [sink]

@@ -76,6 +76,39 @@ def test_console_reads_as_a_sentence() -> None:
     assert out.getvalue()[8:] == " ERROR worker 0: it broke  why=reasons\n"
 
 
+def test_a_flood_of_one_kind_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one sentence so many lines are written a second; the rest is one line, and other sentences pass."""
+    now = 1000.25
+    monkeypatch.setattr(logs.time, "time", lambda: now)
+    monkeypatch.setattr(logging.time, "time", lambda: now)
+    monkeypatch.setattr(logging.time, "time_ns", lambda: int(now * 1e9), raising=False)
+    out = io.StringIO()
+    logs.set_up("worker 0", form="json", stream=out, per_second=3)
+    for number in range(10):
+        logs.say(logs.WARNING, "request failed", number=number)
+    logs.say(logs.WARNING, "something else")
+    logs.tell_suppressed()
+    said = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["message"] for line in said] == ["request failed"] * 3 + ["something else"]
+    now = 1001.0
+    logs.tell_suppressed()
+    logs.say(logs.WARNING, "request failed", number=11)
+    said = [json.loads(line) for line in out.getvalue().splitlines()][4:]
+    assert [(line["message"], line.get("like")) for line in said] == [
+        ("suppressed 7 lines", "request failed"),
+        ("request failed", None),
+    ]
+
+
+def test_without_a_limit_every_line_is_written() -> None:
+    """0 leaves nothing out."""
+    out = io.StringIO()
+    logs.set_up("worker 0", form="json", stream=out)
+    for _ in range(500):
+        logs.say(logs.INFO, "a line")
+    assert len(out.getvalue().splitlines()) == 500
+
+
 def test_unknown_level_is_refused() -> None:
     """A level that does not exist is an error that lists those that do."""
     with pytest.raises(ValueError, match="debug, info, warning, error"):

@@ -1,0 +1,85 @@
+"""What became of a request, in one line?  The access log, written by control from what workers recorded.
+
+A line is built from named fields of a record, and a record holds no header, no body and no query, so nothing that a
+caller or a provider said can be in it. Nothing here runs where requests do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from edge.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edge.terms.trace import AttemptRecord, ExchangeRecord
+
+Access = Literal["off", "errors", "sampled"]
+
+_FIRST_FAILURE: Final = 500
+_MS: Final = 1e6
+
+
+class AccessLog:
+    """Writes a line for each record that ``mode`` wants; :meth:`take` fits ``edge.control.publish.Publisher``."""
+
+    def __init__(self, mode: Access, say: Callable[..., None] = logs.say) -> None:
+        self.mode = mode
+        self._say = say
+
+    def take(self, records: Sequence[ExchangeRecord]) -> None:
+        """Write the lines of a batch."""
+        if self.mode == "off":
+            return
+        for record in records:
+            if failed(record):
+                self._say(logs.WARNING, "request failed", **facts(record))
+            elif self.mode == "sampled":
+                self._say(logs.INFO, "request", **facts(record))
+
+
+def failed(record: ExchangeRecord) -> bool:
+    """Did the client get no good answer, for another reason than its own?"""
+    return record.status >= _FIRST_FAILURE or record.status == 0 or (record.status != -1 and record.kept == "failed")
+
+
+def facts(record: ExchangeRecord) -> dict[str, object]:
+    """Return what a line says: times in milliseconds, tokens and cost where they are known."""
+    found: dict[str, object] = {
+        "request_id": record.request_id,
+        "trace_id": record.trace_id,
+        "route": record.route,
+        "kind": record.kind,
+        "status": {0: "broken", -1: "cancelled"}.get(record.status, record.status),
+        "duration_ms": _ms(record.duration_ns),
+    }
+    if record.grpc_status >= 0:
+        found["grpc_status"] = record.grpc_status
+    if record.first_ns >= 0:
+        found["first_ms"] = _ms(record.first_ns)
+    if record.queue_ns:
+        found["queue_ms"] = _ms(record.queue_ns)
+    if record.key:
+        found["key"] = record.key
+    if record.stream:
+        found["stream"] = True
+    if record.prompt_tokens >= 0 and record.output_tokens >= 0:
+        found |= {"prompt_tokens": record.prompt_tokens, "output_tokens": record.output_tokens}
+    if record.cost_nano:
+        found["cost_usd"] = record.cost_nano / 1e9
+    if record.hops:
+        found["hops"] = record.hops
+    if record.reason:
+        found["reason"] = record.reason
+    return found | {"attempts": [_attempt(attempt) for attempt in record.attempts], "worker": record.worker}
+
+
+def _attempt(attempt: AttemptRecord) -> str:
+    """``openai/gpt-4.1: fail_status (status 503) after 112 ms``."""
+    why = f" ({attempt.detail})" if attempt.detail else ""
+    return f"{attempt.target}: {attempt.outcome or 'left'}{why} after {_ms(attempt.ended_ns - attempt.began_ns)} ms"
+
+
+def _ms(ns: int) -> float:
+    return round(ns / _MS, 1)

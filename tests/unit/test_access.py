@@ -1,0 +1,150 @@
+"""Which requests get a line, what is in it, and which trace stands for a bucket?"""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+
+from edge.native import HIST_BOUNDS_S
+from edge.telemetry import catalog, logs
+from edge.telemetry.access import Access, AccessLog, facts
+from edge.telemetry.exemplars import ExemplarBook
+from edge.terms.trace import AttemptRecord, ExchangeRecord
+
+pytestmark = pytest.mark.timeout(10)
+
+MS = 1_000_000
+TRIED = AttemptRecord(
+    target="a/m",
+    outcome="fail_status",
+    detail="status 503",
+    span_id="1" * 16,
+    began_ns=0,
+    connected_ns=-1,
+    asked_ns=1,
+    head_ns=12 * MS,
+    content_ns=-1,
+    ended_ns=12 * MS,
+    status=503,
+    grpc_status=-1,
+    pushback_ms=-2,
+    tripped=False,
+)
+RECORD = ExchangeRecord(
+    request_id="r1",
+    trace_id="f" * 32,
+    span_id="2" * 16,
+    parent_span_id="",
+    link="",
+    sampled=True,
+    kept="sampled",
+    worker=1,
+    route="chat",
+    kind="model",
+    method="POST",
+    http_version=11,
+    path="/v1/chat/completions",
+    operation="chat",
+    grpc=False,
+    model="chat",
+    status=200,
+    grpc_status=-1,
+    stream=True,
+    key="team",
+    priority="normal",
+    began_ns=1_700_000_000_000_000_000,
+    duration_ns=250 * MS,
+    first_ns=20 * MS,
+    prompt_tokens=7,
+    output_tokens=9,
+    cost_nano=1500,
+    region="eu",
+    hops=0,
+    queue_ns=0,
+    attempts=(TRIED,),
+)
+
+
+def lines(mode: Access, *records: ExchangeRecord) -> list[tuple[int, str]]:
+    """What a batch makes the log say: (level, request id)."""
+    said: list[tuple[int, str]] = []
+    AccessLog(mode, lambda level, _sentence, **known: said.append((level, str(known["request_id"])))).take(records)
+    return said
+
+
+def test_who_gets_a_line() -> None:
+    """Off: nobody; errors: those that got no good answer for another reason than their own; sampled: the others too."""
+    good = RECORD
+    batch = [
+        good,
+        structs.replace(good, request_id="503", status=503, kept="failed"),
+        structs.replace(good, request_id="broken", status=0, kept="failed"),
+        structs.replace(good, request_id="call", grpc_status=14, kept="failed"),
+        structs.replace(good, request_id="left", status=-1, kept="slow"),
+        structs.replace(good, request_id="own fault", status=400),
+    ]
+    assert lines("off", *batch) == []
+    wrong = [(logs.WARNING, "503"), (logs.WARNING, "broken"), (logs.WARNING, "call")]
+    assert lines("errors", *batch) == wrong
+    both = lines("sampled", *batch)
+    assert [line for line in both if line[0] == logs.WARNING] == wrong
+    assert [name for level, name in both if level == logs.INFO] == ["r1", "left", "own fault"]
+
+
+def test_a_line_says_how_it_went() -> None:
+    """Request, route, status, times in milliseconds, tokens, cost, and each attempt with its reason."""
+    said = facts(structs.replace(RECORD, status=0))
+    assert said == {
+        "request_id": "r1",
+        "trace_id": "f" * 32,
+        "route": "chat",
+        "kind": "model",
+        "status": "broken",
+        "duration_ms": 250.0,
+        "first_ms": 20.0,
+        "key": "team",
+        "stream": True,
+        "prompt_tokens": 7,
+        "output_tokens": 9,
+        "cost_usd": 1.5e-06,
+        "reason": "fail_status: status 503",
+        "attempts": ["a/m: fail_status (status 503) after 12.0 ms"],
+        "worker": 1,
+    }
+
+
+def test_what_a_caller_wrote_is_in_no_line() -> None:
+    """Path, method and model's name are the caller's words: they stay out, whatever stands in them."""
+    said = str(facts(structs.replace(RECORD, path="/SECRET", method="SECRET", model="SECRET", link="SECRET")))
+    assert "SECRET" not in said
+
+
+def test_the_last_sampled_request_stands_for_its_bucket() -> None:
+    """Each request falls into the bucket that the Board counts it in; only sampled ones with a route are offered."""
+    book = ExemplarBook()
+    later = structs.replace(RECORD, trace_id="e" * 32)
+    book.take(
+        [RECORD, later, structs.replace(RECORD, sampled=False, trace_id="d" * 32), structs.replace(RECORD, route="")]
+    )
+    total = HIST_BOUNDS_S.index(0.3)
+    first = HIST_BOUNDS_S.index(0.02)
+    assert set(book.found) == {
+        (catalog.ROUTE_TOTAL.name, ("chat",), total),
+        (catalog.ROUTE_FIRST.name, ("chat",), first),
+    }
+    exemplar = book.found[catalog.ROUTE_TOTAL.name, ("chat",), total]
+    assert (exemplar.trace_id, exemplar.value) == ("e" * 32, 0.25)
+    assert exemplar.when == pytest.approx(1_700_000_000.25)
+
+
+@pytest.mark.parametrize(
+    ("took_ns", "place"),
+    [(1_000_999, 0), (1_001_000, 1), (120_000_000_000, len(HIST_BOUNDS_S) - 1), (121_000_000_000, len(HIST_BOUNDS_S))],
+)
+def test_an_exemplar_fits_its_bucket(took_ns: int, place: int) -> None:
+    """A value on a bound is within it, as in the Board; no value is larger than its bucket."""
+    book = ExemplarBook()
+    book.take([structs.replace(RECORD, duration_ns=took_ns, first_ns=-1)])
+    (key,) = book.found
+    assert key[2] == place
+    assert place == len(HIST_BOUNDS_S) or book.found[key].value <= HIST_BOUNDS_S[place]
