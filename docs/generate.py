@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edge.balance.outcomes import ACTIONS, ROWS, Row
+from edge.balance.outcomes import ACTIONS, REGION_ROWS, ROWS, RegionRow, Row
 from edge.config.schema import Config
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
 from edge.config.show import plain
@@ -41,6 +41,13 @@ def statuses() -> str:
     for row in ROWS:
         actions = " | ".join(ACTIONS[code] for code in (row.model, row.wildcard, row.service))
         lines.append(f"| {_span(row)} | {actions} | {row.why} |")
+    return "\n".join(lines) + "\n"
+
+
+def regions() -> str:
+    """What each status of another region's edge means."""
+    lines = ["| status | means | why |", "| --- | --- | --- |"]
+    lines += [f"| {_span(row)} | {ACTIONS[row.action]} | {row.why} |" for row in REGION_ROWS]
     return "\n".join(lines) + "\n"
 
 
@@ -86,6 +93,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "fields": fields,
     "statuses": statuses,
     "hints": hints,
+    "regions": regions,
     "providers": providers,
     "metrics": metrics,
 }
@@ -101,7 +109,7 @@ def documents() -> list[Path]:
     return [path for path in sorted(HERE.glob("*.md")) if PART.search(path.read_text(encoding="utf-8"))]
 
 
-def _span(row: Row) -> str:
+def _span(row: Row | RegionRow) -> str:
     return str(row.first) if row.first == row.last else f"{row.first}-{row.last}"
 
 

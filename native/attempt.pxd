@@ -49,6 +49,9 @@ cdef class ExchangeCore(ServerEvents):
     cdef Py_ssize_t trace_at    # where its traceparent stands among the fields
     cdef uint64_t began_ns, total_ns, quiet_ns, resume_ns
     cdef uint64_t whole_ns      # when the request was here whole (a service's: its head); 0: its own time is told
+    cdef bint peer              # it comes from another region's edge, which has admitted and charged the caller
+    cdef bytes hops             # regions it came through, as they wrote them; None = it comes from a client
+    cdef bytes caller_name, caller_class    # what another region is told of the caller; None = nothing is known
     cdef bint bounded           # the client set the deadline (grpc-timeout): what is left of it goes on
     cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns)
     cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now)
@@ -84,6 +87,7 @@ cdef class Attempt(ClientEvents):
     cdef Py_ssize_t held_size
     cdef Scanner scanner
     cdef begin(self)
+    cdef forward(self)
     cdef push_body(self)
     cdef asked(self)
     cdef note_own(self, uint64_t now)

@@ -28,6 +28,7 @@ cdef enum Action:           # edge/terms/actions.py
     REST = 3
     OUT = 4
     MISSING = 5
+    ELSEWHERE = 6
 
 cdef uint64_t NEVER = <uint64_t>-1
 # The longest wait believed of an answer that asks for one.
@@ -114,6 +115,9 @@ cdef class Attempt(ClientEvents):
         self.sent = True
         head = exchange.head
         exchange.fields[exchange.trace_at] = (b"traceparent", write_traceparent(&exchange.trace, self.span))
+        if self.pool.is_region:
+            self.forward()
+            return
         fields = exchange.fields + self.pool.fields if self.pool.fields else exchange.fields
         if exchange.door == DOOR_SERVICE:
             if exchange.bounded:
@@ -133,6 +137,33 @@ cdef class Attempt(ClientEvents):
             b"POST", self.pool.base_path + exchange.suffix, self.pool.authority, fields, PyBytes_GET_SIZE(body)
         )
         stream.send_data(body)
+        self.asked()
+        self.note_own(self.asked_ns)
+        stream.send_end(None)
+
+    cdef forward(self):
+        """Another region's edge is asked as the client asked here: the same body, the model's name not replaced."""
+        cdef ExchangeCore exchange = self.exchange
+        cdef ClientStream stream = self.stream
+        cdef LaneCore lane = exchange.lane
+        cdef uint64_t now
+        cdef uint64_t left
+        cdef list fields = [pair for pair in exchange.fields if pair[0] != b"x-request-timeout"]
+        fields.append((b"x-edge-hops", lane.region if exchange.hops is None else exchange.hops + b"," + lane.region))
+        if exchange.total_ns != NEVER:
+            now = monotonic_ns()
+            left = max((exchange.total_ns - now) // 1_000_000, <uint64_t>1) if exchange.total_ns > now else 1
+            fields.append((b"x-request-timeout", b"%d.%03d" % (left // 1000, left % 1000)))
+        if exchange.caller_name is not None:
+            fields.append((b"x-edge-key-name", exchange.caller_name))
+        if exchange.caller_class is not None:
+            fields.append((b"x-edge-class", exchange.caller_class))
+        fields.extend(self.pool.fields)
+        stream.send_request(
+            b"POST", self.pool.base_path + exchange.suffix, self.pool.authority, fields,
+            PyBytes_GET_SIZE(exchange.content),
+        )
+        stream.send_data(exchange.content)
         self.asked()
         self.note_own(self.asked_ns)
         stream.send_end(None)
@@ -412,12 +443,15 @@ cdef class Attempt(ClientEvents):
             self.settle(CLIENT_FAULT, monotonic_ns())
             exchange.answer_fault(self, status, self.conceal(content))
             return
-        if action == REST or action == FAIL:
+        if action == REST or action == FAIL or action == ELSEWHERE:
             seconds = exchange.lane.rest(self.head.fields)
             if seconds is not None:
                 rest_ns = min(<uint64_t>(min(max(seconds, 0.0), 1e6) * 1e9), REST_MAX_NS)
         if action == REST:
             exchange.failed(self, RATE_LIMITED, f"status {status}", rest_ns)
+        elif action == ELSEWHERE:
+            # it answered, and rightly: for this model it has nothing, and that is no fault of its own
+            exchange.failed(self, CLIENT_FAULT, f"status {status}", rest_ns)
         elif action == OUT:
             exchange.failed(self, REFUSED_CREDENTIAL, f"status {status}", 0)
         elif action == MISSING:

@@ -65,8 +65,9 @@ cdef class Pool:
     cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int* admit) noexcept nogil
     cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
-    # tried: bit per member already attempted by this exchange. last_resort is internal: used only when no member is usable.
-    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, Choice* out) noexcept
+    # tried: bit per member already attempted by this exchange. closed: bit per member that it may not use at all.
+    # last_resort is internal: used only when no member is usable.
+    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, Choice* out, uint64_t closed=*) noexcept
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     cdef int _checked(self, int index) except -1

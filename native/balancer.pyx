@@ -231,7 +231,9 @@ cdef class Pool:
         out.index = index if out.admit != Admit.ADMIT_NO else -1
         return out.admit
 
-    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, Choice* out) noexcept:
+    cdef void pick(
+        self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, Choice* out, uint64_t closed=0,
+    ) noexcept:
         cdef uint64_t usable = 0, due = 0, shut = 0, aside = 0, bit, candidates
         cdef int[64] group
         cdef int index, tier, count, first, second, best_tier, bar
@@ -242,7 +244,7 @@ cdef class Pool:
         out.generation = 0
         for index in range(self.size):
             bit = <uint64_t>1 << index
-            bar = self.inspect(index, now_ns, tried, &admit)
+            bar = self.inspect(index, now_ns, tried | closed, &admit)
             if admit == Admit.ADMIT_YES:
                 usable |= bit
             elif admit == Admit.ADMIT_TRIAL:

@@ -32,7 +32,11 @@ cdef class Exchange(ExchangeCore):
     cdef object writer          # of a stream in edge's own gRPC language
     cdef bytes unread           # of a local call: the beginning of a message
     cdef Alarm alarm
+    cdef uint64_t loops         # a bit per member that leads back to where the request has been
     cdef admit(self)
+    cdef bint hear_peer(self)
+    cdef mark_loops(self)
+    cdef uint64_t away(self, uint64_t tried, uint64_t now)
     cdef admit_model(self)
     cdef route_model(self)
     cdef route_service(self)
@@ -55,4 +59,5 @@ cdef class Exchange(ExchangeCore):
     cdef comfort(self, uint64_t now)
     cdef read_call(self)
     cdef hear_local(self, bytes data)
+    cdef tuple answered_by(self, Attempt attempt)
     cdef dict facts(self, Attempt attempt)

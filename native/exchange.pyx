@@ -3,11 +3,10 @@ from native.balancer cimport (
     BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, CELL_STREAM, CELL_WHOLE, Choice, Target,
 )
 from native.board cimport (
-    CANCELLED, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, RATE_LIMITED,
-    REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_REQUESTS, R_RETRIES,
-    R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_REFUSED, W_REQUESTS, W_UNRECORDED, W_UNROUTED, RouteRec, TargetRec, add32,
-    add64, cas64, hist_bucket,
-    load32, load64, store32, store64,
+    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, MISCONFIGURED,
+    RATE_LIMITED, REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_PEER,
+    R_REQUESTS, R_RETRIES, R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_HOPS_REFUSED, W_REFUSED, W_REQUESTS, W_UNRECORDED,
+    W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket, load32, load64, store32, store64,
 )
 from native.breaker cimport OPEN, circuit_state, circuit_until_ns
 from native.budget cimport budget_deposit, budget_withdraw
@@ -24,6 +23,8 @@ from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, ClientStream, Head, 
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from hmac import compare_digest
+
 from native.board import Outcome
 
 cdef uint64_t NEVER = <uint64_t>-1
@@ -34,6 +35,12 @@ cdef uint64_t OUT_NS = 60_000_000_000
 # The same target again, when no other is left: first wait, doubled by each attempt, jittered by a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
 
+# How often a request may go on to another region, and for how long a region that has nothing for a route is not asked
+# for it again: what it says, within these.
+cdef Py_ssize_t MOST_HOPS = 2
+cdef uint64_t ABSENT_NS = 1_000_000_000
+cdef uint64_t ABSENT_MAX_NS = 10_000_000_000
+
 # A message to one of edge's own methods; they are questions, not uploads.
 cdef Py_ssize_t LOCAL_LIMIT = 65536
 
@@ -41,10 +48,15 @@ cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DE
 # What a client says to edge and no provider may hear. Credentials go last, from the target.
 cdef frozenset WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"forwarded", b"via", b"x-forwarded-for",
-    b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate", b"traceparent", b"origin",
-    b"referer", b"openai-organization", b"openai-project",
+    b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate", b"traceparent",
+    b"origin", b"referer", b"openai-organization", b"openai-project", b"x-edge-peer-token", b"x-edge-hops", b"x-edge-key-name",
+    b"x-edge-class",
 ))
-cdef frozenset ANSWER_WITHHELD = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security"))
+# The last ones are told anew: of a peer's answer they are read first.
+cdef frozenset ANSWER_WITHHELD = frozenset((
+    b"set-cookie", b"alt-svc", b"strict-transport-security", b"x-edge-request-id", b"x-edge-target", b"x-edge-region",
+    b"x-edge-attempts", b"x-edge-reason",
+))
 cdef dict CAPABILITIES = {
     <int>DOOR_CHAT: "chat", <int>DOOR_COMPLETIONS: "completions", <int>DOOR_EMBEDDINGS: "embeddings",
     <int>DOOR_RESPONSES: "responses",
@@ -132,6 +144,8 @@ cdef class Exchange(ExchangeCore):
         cdef Head head = self.head
         cdef Route route = None
         self.key = -1
+        if lane.peer_token is not None and not self.hear_peer():
+            return
         self.grpc = head.version == 20 and is_grpc(head.content_type)
         self.door = lane.router.door(head.path)
         if self.grpc and lane.calls is not None and self.door == DOOR_UNKNOWN:
@@ -144,7 +158,7 @@ cdef class Exchange(ExchangeCore):
                 self.door = DOOR_CHAT
                 self.admit_model()
                 return
-        if lane.router.hosts and (self.door == DOOR_UNKNOWN or head.host in lane.router.hosts):
+        if lane.router.hosts and not self.peer and (self.door == DOOR_UNKNOWN or head.host in lane.router.hosts):
             route = lane.router.service(head.host, head.path)
         if route is not None:
             self.door = DOOR_SERVICE
@@ -161,6 +175,40 @@ cdef class Exchange(ExchangeCore):
             self.answer(status, list(fields), content)
         else:
             self.admit_model()
+
+    cdef bint hear_peer(self):
+        """Is this another region's edge?  Only then is it believed where the request has been, and for whom it is.
+
+        Of a client the fields count for nothing, but one: who says that a request has been elsewhere does not have it
+        sent there again. False: the request has been refused.
+        """
+        cdef bytes token = field_value(self.head.fields, b"x-edge-peer-token")
+        cdef bytes hops = field_value(self.head.fields, b"x-edge-hops")
+        cdef list names
+        self.hops = hops
+        if token is None or not compare_digest(token, self.lane.peer_token):
+            return True
+        self.peer = True
+        self.caller_name = field_value(self.head.fields, b"x-edge-key-name")
+        self.caller_class = field_value(self.head.fields, b"x-edge-class")
+        if hops is not None:
+            names = hops.split(b",")
+            if len(names) > MOST_HOPS or self.lane.region in names:
+                add64(&self.lane.meter.count[<int>W_HOPS_REFUSED], 1)
+                self.refuse("peer_loop", hops.decode("latin-1"), None)
+                return False
+        return True
+
+    cdef mark_loops(self):
+        """Where may this request not go?  Back to where it has been, and nowhere once it has been in two regions."""
+        cdef list names = self.hops.split(b",")
+        cdef int i
+        if not self.peer or len(names) >= MOST_HOPS:
+            self.loops = self.route.regions
+            return
+        for i in range(self.route.pool.size):
+            if self.route.regions >> i & 1 and self.route.pool.target_at(i).plan.provider.encode() in names:
+                self.loops |= <uint64_t>1 << i
 
     cdef admit_model(self):
         cdef LaneCore lane = self.lane
@@ -316,10 +364,27 @@ cdef class Exchange(ExchangeCore):
                 stream.send_end(lane.reply.call_end(code, text))
                 return
 
+    cdef tuple answered_by(self, Attempt attempt):
+        """(target, region, attempts): another region's edge says itself who answered, and its attempts come to ours."""
+        cdef bytes target
+        cdef bytes region
+        cdef bytes attempts
+        if not attempt.pool.is_region:
+            return attempt.target.id.encode(), self.lane.region, decimal(self.attempts)
+        target = field_value(attempt.head.fields, b"x-edge-target")
+        region = field_value(attempt.head.fields, b"x-edge-region")
+        attempts = field_value(attempt.head.fields, b"x-edge-attempts")
+        return (
+            attempt.target.id.encode() if target is None else target,
+            attempt.target.plan.provider.encode() if region is None else region,
+            decimal(self.attempts - 1 + (int(attempts) if attempts is not None and attempts.isdigit() else 1)),
+        )
+
     cdef dict facts(self, Attempt attempt):
         """What edge's own answers say of how they came about."""
+        target, region, attempts = self.answered_by(attempt)
         return {
-            "target": attempt.target.id, "region": self.lane.region.decode(), "attempts": self.attempts,
+            "target": target.decode("latin-1"), "region": region.decode("latin-1"), "attempts": int(attempts),
             "request_id": self.identity.decode(),
         }
 
@@ -392,6 +457,8 @@ cdef class Exchange(ExchangeCore):
         elif not self.bounded:
             self.total_ns = NEVER
         self.quiet_ns = self.began_ns
+        if self.hops is not None and self.route.regions:
+            self.mark_loops()
         self.alarm = Alarm.__new__(Alarm)
         self.alarm.exchange = self
         self.choose()
@@ -431,10 +498,10 @@ cdef class Exchange(ExchangeCore):
         choice.admit = 0
         choice.generation = 0
         self.climbing = False
-        self.route.pool.pick(now, lane.random(), self.tried, self.cell, &choice)
+        self.route.pool.pick(now, lane.random(), self.tried, self.cell, &choice, self.away(self.tried, now))
         if choice.index < 0 and self.tried:
             # every usable target has been tried once: the same one again, after a moment
-            self.route.pool.pick(now, lane.random(), 0, self.cell, &choice)
+            self.route.pool.pick(now, lane.random(), 0, self.cell, &choice, self.away(0, now))
         if choice.index < 0:
             self.unavailable()
             return
@@ -459,6 +526,22 @@ cdef class Exchange(ExchangeCore):
         attempt.begin()
         if not self.over and self.attempt is attempt:
             self.ring(now)
+
+    cdef uint64_t away(self, uint64_t tried, uint64_t now):
+        """A bit per member that may not be used: every other region while a target of our own can answer, else those
+        where the request has been and those that have just said that they cannot answer it."""
+        cdef Route route = self.route
+        cdef uint64_t closed = self.loops
+        cdef int i
+        if route.regions == 0:
+            return 0
+        for i in range(route.pool.size):
+            if not route.regions >> i & 1:
+                if route.pool.barred(i, now, tried) == 0:
+                    return route.regions
+            elif route.absent_ns[i] > now:
+                closed |= <uint64_t>1 << i
+        return closed
 
     cdef explain(self, int chosen, uint64_t now):
         """Why is it not the best tier that answers?  Empty when it is."""
@@ -510,6 +593,9 @@ cdef class Exchange(ExchangeCore):
         if attempt.phase == OVER or self.over:
             return
         self.whole_ns = 0
+        if outcome == <int>CLIENT_FAULT:
+            # another region has no answer to this: it is left alone for this route, for as long as it says
+            self.route.absent_ns[attempt.index] = now + min(rest_ns if rest_ns else ABSENT_NS, ABSENT_MAX_NS)
         self.trail.append((attempt.target.id, OUTCOME_NAMES[outcome], detail))
         attempt.detail = detail
         if outcome == <int>RATE_LIMITED:
@@ -553,19 +639,19 @@ cdef class Exchange(ExchangeCore):
 
     cdef bint another(self, uint64_t now):
         """Is there a usable target that this exchange has not tried?"""
+        cdef uint64_t gone = self.tried | self.away(self.tried, now)
         cdef int i
         for i in range(self.route.pool.size):
-            if self.route.pool.barred(i, now, self.tried) == 0:
+            if self.route.pool.barred(i, now, gone) == 0:
                 return True
         return False
 
     # --- the answer --------------------------------------------------------------------------------------------------
     cdef list trace_fields(self, Attempt attempt):
+        target, region, attempts = self.answered_by(attempt)
         cdef list fields = [
-            (b"x-edge-request-id", self.identity),
-            (b"x-edge-target", attempt.target.id.encode()),
-            (b"x-edge-region", self.lane.region),
-            (b"x-edge-attempts", decimal(self.attempts)),
+            (b"x-edge-request-id", self.identity), (b"x-edge-target", target), (b"x-edge-region", region),
+            (b"x-edge-attempts", attempts),
         ]
         if self.trail:
             last = self.trail[len(self.trail) - 1]
@@ -584,6 +670,8 @@ cdef class Exchange(ExchangeCore):
         self.body = None
         self.replayable = False
         attempt.phase = RELAYING
+        if attempt.pool.is_region:
+            add64(&self.route.rec.count[<int>R_PEER], 1)
         if self.voice != PLAIN:
             if self.voice == CHAT_STREAM:
                 self.writer = self.lane.calls.writer(self.facts(attempt))
@@ -678,13 +766,23 @@ cdef class Exchange(ExchangeCore):
         cdef list states = []
         cdef int i
         cdef int code
+        cdef uint64_t until
         cdef uint64_t earliest = self.route.pool.earliest_ns(now)
         cdef Target target
         for i in range(self.route.pool.size):
             target = self.route.pool.target_at(i)
             code = self.route.pool.barred(i, now, 0)
-            states.append((target.id, code, reason_of(target.rec, code), wait_ns(target.rec, code, now) / 1e9))
+            until = wait_ns(target.rec, code, now)
+            if code == 0 and self.route.regions >> i & 1:
+                if self.loops >> i & 1:
+                    continue        # for this request it does not exist
+                if self.route.absent_ns[i] > now:
+                    code = BARRED_RESTING
+                    until = self.route.absent_ns[i] - now
+            states.append((target.id, code, reason_of(target.rec, code), until / 1e9))
         wait = 1.0 if earliest <= now or earliest == NEVER else (earliest - now) / 1e9
+        if self.route.regions and earliest <= now:      # a region that is well, and not for this request
+            wait = min([state[3] for state in states if state[3] > 0], default=1.0)
         add64(&self.route.rec.count[<int>R_UNAVAILABLE], 1)
         if now >= self.total_ns:
             self.answer_problem(self.lane.reply.deadline(self.route.name, self.trail, states, wait))

@@ -27,6 +27,7 @@ cdef class LaneCore(Acceptor):
     cdef Recorder recorder              # what is kept of exchanges that are over
     cdef object records                 # (records) -> taken?: where they go
     cdef uint64_t flushed_ns
+    cdef bytes peer_token               # what other regions' edges show; None = nobody is believed to be one
     cdef uint64_t random(self) noexcept
     cdef bytes next_id(self)
     cdef flush(self, uint64_t now)      # hand on what was recorded

@@ -125,6 +125,7 @@ cdef class LaneCore(Acceptor):
         self.connection_limit = limits.connections
         self.region = snapshot.region.encode()
         self.recorder.configure(snapshot.tracing)
+        self.peer_token = snapshot.peers.token.encode("latin-1") if snapshot.peers is not None else None
 
     def _dial(self, pool):
         wire = Http1Client if pool.plan.protocol == "http1" else Http2Client

@@ -49,6 +49,7 @@ cdef class ConnectionPool:
     cdef readonly bytes verdicts        # an action per status, 600 of them
     cdef readonly tuple hints
     cdef readonly bint is_service
+    cdef bint is_region                # another region's edge
     cdef int acquire(self, ClientEvents who)        # 1 given at once, 0 waits, -1 full
     cdef void forget(self, ClientEvents who)        # it no longer waits
     cdef void ready(self, PooledConnection connection)      # newly open

@@ -81,6 +81,7 @@ cdef class ConnectionPool:
         self.cap = plan.max_connections
         self.connect_ns = 2_000_000_000
         self.is_service = plan.kind == "service"
+        self.is_region = plan.kind == "region"
         self.idle_limit_ns = SERVICE_IDLE_NS if self.is_service else MODEL_IDLE_NS
         if self.shares:
             self.idle_limit_ns = SHARED_IDLE_NS

@@ -29,6 +29,8 @@ cdef class Route:
     cdef readonly int attempts
     cdef readonly double budget
     cdef readonly int rescue        # 0 never, 1 text
+    cdef uint64_t regions           # a bit per member that is another region's edge
+    cdef uint64_t[64] absent_ns     # until then such a member has nothing for this route: it said so to this worker
 
 cdef class Router:
     """The compiled Snapshot. Immutable after construction; exchanges hold a reference to the one they began with."""

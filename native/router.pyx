@@ -53,6 +53,12 @@ cdef class Route:
         self.attempts = plan.retry.attempts
         self.budget = plan.retry.budget
         self.rescue = 1 if plan.rescue == "text" else 0
+        self.regions = 0
+        for index in range(pool.size):
+            self.absent_ns[index] = 0
+            target = pool.target_at(index).plan
+            if target is not None and target.kind == "region":
+                self.regions |= <uint64_t>1 << <int>index
 
     def __repr__(self):
         return f"<Route {self.name} slot {self.slot}>"

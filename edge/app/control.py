@@ -172,6 +172,8 @@ class Control:
                 snapshot = previous
         logs.conceal(value for target in snapshot.targets for _, value in target.fields)
         logs.conceal([config.admin.token])
+        if snapshot.peers is not None:
+            logs.conceal([snapshot.peers.token])
         if snapshot is not previous:
             keepsake.keep(snapshot)
         return snapshot

@@ -95,6 +95,8 @@ class Worker:
         if snapshot == self._snapshot:
             return
         logs.conceal(value for target in snapshot.targets for _, value in target.fields)
+        if snapshot.peers is not None:
+            logs.conceal([snapshot.peers.token])
         router = Router(snapshot, self._board, self._workers)
         if self._lane is None:
             local = Local(models_document, model_document)

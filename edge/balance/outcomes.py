@@ -5,6 +5,9 @@ chose it (``provider/model`` that no alias names), so what only says "no such mo
 caller's: nobody must be able to bench a provider for everybody. ``service``: an internal service, whose 401 or 404
 is an answer like any other.
 
+Another region's edge has a table of its own: it speaks for its targets and not of itself, so that a model which nobody
+can answer over there says nothing about that region's other models.
+
 ``docs/outcomes.md`` shows the same rows, and the faults below HTTP that are no status at all.
 """
 
@@ -16,6 +19,7 @@ from msgspec import Struct
 
 from edge.terms.actions import (
     ACTION_CLIENT,
+    ACTION_ELSEWHERE,
     ACTION_FAIL,
     ACTION_MISCONFIGURED,
     ACTION_OUT,
@@ -27,9 +31,11 @@ STATUSES: Final = 600
 MODEL: Final = "model"
 WILDCARD: Final = "model-wildcard"
 SERVICE: Final = "service"
+REGION: Final = "region"
 
 RELAY, CLIENT, FAIL = ACTION_RELAY, ACTION_CLIENT, ACTION_FAIL
 REST, OUT, MISCONFIGURED = ACTION_REST, ACTION_OUT, ACTION_MISCONFIGURED
+ELSEWHERE = ACTION_ELSEWHERE
 
 ACTIONS: Final = {
     ACTION_RELAY: "good",
@@ -38,6 +44,7 @@ ACTIONS: Final = {
     ACTION_REST: "rests",
     ACTION_OUT: "out",
     ACTION_MISCONFIGURED: "misconfigured",
+    ACTION_ELSEWHERE: "elsewhere",
 }
 """What the documents and the status call each action."""
 
@@ -135,6 +142,55 @@ ROWS: Final[tuple[Row, ...]] = (
 )
 
 
+class RegionRow(Struct, frozen=True):
+    """Statuses ``first`` to ``last`` of another region's edge, what they mean, and why."""
+
+    first: int
+    last: int
+    action: int
+    why: str
+
+
+REGION_ROWS: Final[tuple[RegionRow, ...]] = (
+    RegionRow(0, 199, FAIL, "No final answer of HTTP."),
+    RegionRow(200, 299, RELAY, "A good answer, checked like a provider's."),
+    RegionRow(300, 399, MISCONFIGURED, "What listens there is no edge: an edge never redirects."),
+    RegionRow(400, 400, CLIENT, "The caller's own, over there as here."),
+    RegionRow(401, 401, OUT, "It does not believe us: the peers token differs. A provider's 401 is never relayed."),
+    RegionRow(402, 403, CLIENT, "A provider's word to this caller, relayed."),
+    RegionRow(404, 404, ELSEWHERE, "It does not know the model: its configuration is another."),
+    RegionRow(405, 405, MISCONFIGURED, "What listens there is no edge."),
+    RegionRow(406, 406, CLIENT, "About this request only."),
+    RegionRow(407, 407, MISCONFIGURED, "A proxy between the regions wants a login."),
+    RegionRow(408, 420, CLIENT, "About this request only; includes 413 and 415 to 418."),
+    RegionRow(421, 421, FAIL, "Not the server that the address promised."),
+    RegionRow(422, 425, CLIENT, "About this request only."),
+    RegionRow(426, 426, MISCONFIGURED, "What listens there speaks another protocol."),
+    RegionRow(427, 428, CLIENT, "About this request only."),
+    RegionRow(429, 429, ELSEWHERE, "What it may use of this model is used up."),
+    RegionRow(430, 499, CLIENT, "About this request only."),
+    RegionRow(500, 500, FAIL, "It broke: an edge never answers 500."),
+    RegionRow(501, 501, CLIENT, "It does not do what this request asks."),
+    RegionRow(502, 502, FAIL, "What stands before it could not reach it."),
+    RegionRow(
+        503,
+        504,
+        ELSEWHERE,
+        "No target of this model can answer there either, or none did in time.",
+    ),
+    RegionRow(505, 505, CLIENT, "It refuses the request's form."),
+    RegionRow(506, 599, FAIL, "Any other 5xx."),
+)
+
+
+def region_table() -> bytes:
+    """Return 600 action codes, one per status, for another region's edge."""
+    codes = bytearray(STATUSES)
+    for row in REGION_ROWS:
+        codes[row.first : row.last + 1] = bytes([row.action]) * (row.last + 1 - row.first)
+    return bytes(codes)
+
+
 def table(variant: str) -> bytes:
     """Return 600 action codes, one per status, of the variant ``model``, ``model-wildcard`` or ``service``."""
     codes = bytearray(STATUSES)
@@ -144,5 +200,7 @@ def table(variant: str) -> bytes:
     return bytes(codes)
 
 
-TABLES: Final[dict[str, bytes]] = {variant: table(variant) for variant in (MODEL, WILDCARD, SERVICE)}
+TABLES: Final[dict[str, bytes]] = {variant: table(variant) for variant in (MODEL, WILDCARD, SERVICE)} | {
+    REGION: region_table()
+}
 """The tables by name, as ``Snapshot.outcomes`` carries them."""

@@ -93,7 +93,7 @@ def service_target(config: Config, path: Path, text: str) -> Iterator[Problem]:
 def upstream_tls(path: Path, tls: UpstreamTls) -> Iterator[Problem]:
     """Check how an upstream is verified, and our own certificate for it."""
     for name, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
-        yield from _readable((*path, name), file)
+        yield from readable((*path, name), file)
     if (tls.cert is None) != (tls.key is None):
         yield Problem(path, "cert and key belong together; write both or neither")
     if not tls.verify:
@@ -195,7 +195,7 @@ def _called(path: Path, provider: Provider) -> Iterator[Problem]:
 
 def _server_files(path: Path, tls: ListenTls) -> Iterator[Problem]:
     files = (("cert", tls.cert), ("key", tls.key), ("client_ca", tls.client_ca))
-    unreadable = [problem for name, file in files for problem in _readable((*path, name), file)]
+    unreadable = [problem for name, file in files for problem in readable((*path, name), file)]
     yield from unreadable
     if unreadable:
         return
@@ -221,7 +221,8 @@ def _refuse_password() -> str:
     raise ValueError("the key is encrypted; nobody is there to type its password")
 
 
-def _readable(path: Path, file: str | None) -> Iterator[Problem]:
+def readable(path: Path, file: str | None) -> Iterator[Problem]:
+    """Check that a file can be read; None is no file."""
     if file is None:
         return
     try:

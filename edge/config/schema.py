@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, Share, Size, about
 from edge.config.schema_keys import Key, Price, ProviderLimits
+from edge.config.schema_peers import Peers
 from edge.config.schema_telemetry import Log, Telemetry
 from edge.config.units import NS_PER_MS, NS_PER_S
 from edge.terms.places import Dialect
@@ -357,12 +358,14 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     telemetry: Annotated[Telemetry, about("Which requests are recorded, and where their traces go.")] = field(
         default_factory=Telemetry
     )
+    peers: Annotated[
+        Peers | None, about("Other regions' edges; left out: this one answers alone and believes nobody to be another.")
+    ] = None
 
 
 PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
     Config: {
         "cluster": "this version runs each node by itself, without etcd",
-        "peers": "this version does not forward to other edges",
     },
     Telemetry: {"content": "this version records no prompts and no answers"},
 }

@@ -14,9 +14,10 @@ from edge.routing.planner import plan
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edge.config.schema import Config
+    from edge.terms.places import Peer
     from edge.terms.snapshot import Snapshot
 
 
@@ -58,6 +59,7 @@ def compile_config(
     previous: Snapshot | None = None,
     capacity: tuple[int, int] | None = None,
     allowance_capacity: int | None = None,
+    peers: Sequence[Peer] = (),
 ) -> Snapshot:
     """Compile a checked configuration into the next Snapshot.
 
@@ -67,6 +69,7 @@ def compile_config(
         previous: the Snapshot it follows: its version is counted on, its Board records are kept.
         capacity: records of targets and routes that the Board has; None before there is a Board.
         allowance_capacity: its records of keys and credentials; None before there is a Board.
+        peers: edges of other regions that are known beside those of the configuration.
 
     Raises:
         ConfigInvalidError: the Board this node started with is too small for it.
@@ -81,4 +84,5 @@ def compile_config(
         slots=previous.slots if previous else None,
         capacity=capacity,
         allowance_capacity=allowance_capacity,
+        peers=peers,
     )

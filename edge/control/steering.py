@@ -234,6 +234,8 @@ class Steering:
     def _publish(self, snapshot: Snapshot, previous: Snapshot) -> None:
         logs.conceal(value for target in snapshot.targets for _, value in target.fields)
         logs.conceal([self.ledger.config.admin.token])
+        if snapshot.peers is not None:
+            logs.conceal([snapshot.peers.token])
         self._clear(snapshot, previous)
         self._last.keep(snapshot)
         self._publisher.publish(snapshot)

@@ -115,6 +115,13 @@ PROBLEMS: Final[dict[str, Row]] = {
         None,
         "This key's budget of the month is spent; the next one begins in {0} s.",
     ),
+    "peer_loop": Row(
+        503,
+        "service_unavailable",
+        "peer_loop",
+        None,
+        "This request came round, or too far: it has been in {0}.",
+    ),
     "unknown_model": Row(
         404,
         "invalid_request_error",

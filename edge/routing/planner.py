@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import structs
 
 from edge.config import addresses, effective
+from edge.config.schema import MOST_MEMBERS
 from edge.routing import allowances
 from edge.routing import slots as board
 from edge.terms import snapshot as plan_of
+from edge.terms.places import Peer
 from edge.terms.snapshot import Listener, ListenTls, Member, Route, ServiceMatch, Snapshot, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from edge.config import schema
+    from edge.config.schema_peers import Peers
     from edge.config.schema_telemetry import Telemetry
     from edge.terms.places import Provider
 
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     BreakerPolicy = Callable[[schema.Breaker, schema.Timeouts, Kind], plan_of.Breaker]
 
 WILDCARD_MODEL: Final = "*"
+REGION_TIER: Final = 1000
+"""After every tier that a configuration can name: another region answers when no target of our own can."""
 
 
 def plan(
@@ -41,6 +46,7 @@ def plan(
     slots: Mapping[str, int] | None = None,
     capacity: tuple[int, int] | None = None,
     allowance_capacity: int | None = None,
+    peers: Sequence[Peer] = (),
 ) -> Snapshot:
     """Compile a checked configuration.
 
@@ -54,13 +60,14 @@ def plan(
         slots: ``slots`` of the Snapshot before; who is in it keeps its record on the Board.
         capacity: records of targets and of routes that the Board has; None at the first start.
         allowance_capacity: records of keys and credentials that the Board has; None at the first start.
+        peers: edges of other regions that are known beside those of the configuration; one's own region is left out.
 
     Raises:
         ConfigInvalidError: more targets, routes, or keys and credentials than the Board has records for.
     """
     targets, routes = capacity or (None, None)
     most = board.Most(targets, routes, allowance_capacity)
-    return _Planner(config, known, outcomes, breaker).snapshot(version, now, slots or {}, most)
+    return _Planner(config, known, outcomes, breaker, peers).snapshot(version, now, slots or {}, most)
 
 
 def capacities(snapshot: Snapshot) -> tuple[int, int]:
@@ -84,8 +91,10 @@ class _Planner:
         known: Mapping[str, Provider],
         outcomes: Mapping[str, bytes],
         breaker: BreakerPolicy,
+        peers: Sequence[Peer],
     ) -> None:
         self._config = config
+        self._peers = _peers(config, peers)
         self._providers = {
             name: effective.provider(name, provider, known) for name, provider in config.providers.items()
         }
@@ -123,6 +132,7 @@ class _Planner:
             models=models,
             providers=providers,
             services=services,
+            peers=None if config.peers is None else plan_of.Peers(str(config.peers.token)),
             limits=_limits(config.limits),
             outcomes=self._outcomes,
             keys=tuple(allowances.key(key, slots[board.KEY + key.name]) for key in config.keys),
@@ -141,7 +151,7 @@ class _Planner:
 
     def _direct(self, aliases: Mapping[str, int]) -> dict[str, int]:
         """Give every configured target a route of its own under ``provider/model``, with the defaults."""
-        names = [name for name in self._targets if name not in aliases]
+        names = [name for name, at in self._targets.items() if at.kind == "model" and name not in aliases]
         return {name: self._route(name, "model", (Member(self._index[name]),), self._config.defaults) for name in names}
 
     def _wildcard(self, provider: str) -> int:
@@ -155,6 +165,10 @@ class _Planner:
         return ServiceMatch(route, host=match.host.lower().rstrip("."), path=match.path, grpc=match.grpc)
 
     def _route(self, name: str, kind: Kind, members: tuple[Member, ...], rules: Rules) -> int:
+        peers = self._config.peers
+        if kind == "model" and peers is not None and (not peers.models or name in peers.models):
+            regions = (Member(self._region(peer, peers), REGION_TIER) for peer in self._peers)
+            members = (*members, *regions)[:MOST_MEMBERS]
         self._routes.append(
             Route(
                 name=name,
@@ -230,6 +244,30 @@ class _Planner:
         )
         return self._add(target)
 
+    def _region(self, peer: Peer, peers: Peers) -> int:
+        """Return the index of another region's edge, made at its first mention."""
+        target_id = f"region:{peer.region}/{peer.address}"
+        if target_id in self._index:
+            return self._index[target_id]
+        host, port = addresses.parse_address(peer.address)
+        tls = peers.tls
+        target = Target(
+            id=target_id,
+            slot=-1,
+            kind="region",
+            provider=peer.region,
+            model="",
+            host=host,
+            port=port,
+            base_path="/v1",
+            tls=None if tls is None else plan_of.UpstreamTls(tls.server_name or host, tls.ca, tls.cert, tls.key),
+            protocol="h2c" if tls is None else "h2",
+            fields=(("x-edge-peer-token", str(peers.token)),) if peers.token else (),
+            outcomes="region",
+            probe_path="/healthz",
+        )
+        return self._add(target)
+
     def _table(self, provider: str, variant: Literal["model", "model-wildcard"]) -> str:
         """Return the name of a provider's outcome table; one of its own where it has hints."""
         hints = self._known[provider].hints if provider in self._known else ()
@@ -241,6 +279,14 @@ class _Planner:
             (hint.status, hint.needle, hint.wildcard if variant == "model-wildcard" else hint.action) for hint in hints
         )
         return name
+
+
+def _peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
+    """Return every address of another region once, those of the configuration first."""
+    if config.peers is None:
+        return []
+    written = [Peer(node.region, address) for node in config.peers.nodes for address in node.addresses]
+    return [peer for peer in dict.fromkeys([*written, *more]) if peer.region != config.node.region]
 
 
 def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:

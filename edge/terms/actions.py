@@ -1,4 +1,4 @@
-"""What may an answer mean for the target that gave it?  Six codes, so small that a table holds one byte per status.
+"""What may an answer mean for the target that gave it?  Seven codes, so small that a table holds one byte per status.
 
 ``edge.balance.outcomes`` says which status means what, and why; ``native`` acts on the codes.
 """
@@ -19,3 +19,5 @@ ACTION_OUT: Final = 4
 """Our credential or balance was refused: the target is out, loudly, tried elsewhere."""
 ACTION_MISCONFIGURED: Final = 5
 """We ask for something that is not there: the target is out, loudly, tried elsewhere."""
+ACTION_ELSEWHERE: Final = 6
+"""Another region cannot answer this model now: it is well, and is left alone for this model only; tried elsewhere."""

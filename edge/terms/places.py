@@ -52,5 +52,12 @@ class Provider(Struct, frozen=True):
     priced: str = ""
 
 
+class Peer(Struct, frozen=True):
+    """An edge of another region: where it is asked. ``address`` is host:port."""
+
+    region: str
+    address: str
+
+
 CAPABILITIES = ("chat", "completions", "embeddings", "images", "json", "responses", "tools")
 """What a target may be required to offer: the four doors, and image parts, JSON output and tool calls in a chat."""

@@ -196,6 +196,12 @@ class Credential(Struct, frozen=True):
     allowance: Allowance
 
 
+class Peers(Struct, frozen=True):
+    """How other regions' edges are believed to be what they say: by the token that all of them hold."""
+
+    token: str
+
+
 class Snapshot(Struct, frozen=True):
     """Everything at once. ``models`` maps what clients ask for to an index into ``routes``.
 
@@ -220,6 +226,7 @@ class Snapshot(Struct, frozen=True):
     keys: tuple[Key, ...] = ()
     credentials: tuple[Credential, ...] = ()
     tracing: Tracing = Tracing()
+    peers: Peers | None = None  # None: nobody is believed to be another edge
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     slots: dict[str, int] = field(
         default_factory=dict

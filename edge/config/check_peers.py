@@ -1,0 +1,92 @@
+"""Can other regions' edges be asked, and told from clients?  Addresses, token and certificates of ``peers``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from edge.config import addresses, words
+from edge.config.check_network import readable
+from edge.config.problems import Path, Problem
+from edge.config.schema import MOST_MEMBERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.config.schema import Config
+    from edge.config.schema_peers import PeerNode, Peers
+
+SHORTEST_TOKEN: Final = 16
+# Regions stand in a header, with commas between them.
+_REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_TOKEN: Final = re.compile(r"[!-~]*")
+
+
+def peers(config: Config) -> Iterator[Problem]:
+    """Check ``peers``, when it is there."""
+    found = config.peers
+    if found is None:
+        return
+    path: Path = ("peers",)
+    if not _REGION.fullmatch(config.node.region):
+        sentence = f"{config.node.region!r} is told to other regions; use letters, digits, dots and hyphens"
+        yield Problem(("node", "region"), sentence)
+    yield from _trust(path, config, found)
+    seen: dict[str, str] = {}
+    for index, node in enumerate(found.nodes):
+        yield from _node((*path, "nodes", index), node, found, seen)
+    others = sum(len(node.addresses) for node in found.nodes if node.region != config.node.region)
+    for name, model in config.models.items():
+        if others and len(model.targets) + others > MOST_MEMBERS and (not found.models or name in found.models):
+            sentence = f"{len(model.targets)} targets and {others} addresses of peers; a pool takes {MOST_MEMBERS}"
+            yield Problem(("models", name, "targets"), sentence)
+    for index, text in enumerate(found.advertise):
+        yield from _address((*path, "advertise", index), text)
+    for index, name in enumerate(found.models):
+        if name not in config.models:
+            yield Problem((*path, "models", index), f"no model {name}" + words.nearest(name, config.models))
+
+
+def _trust(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
+    if not found.token:
+        yield Problem((*path, "token"), "other edges are told from clients by it; write token: ${EDGE_PEER_TOKEN}")
+    elif not _TOKEN.fullmatch(found.token):
+        yield Problem((*path, "token"), "it has characters that a header cannot carry")
+    elif len(found.token) < SHORTEST_TOKEN:
+        yield Problem((*path, "token"), f"it is shorter than {SHORTEST_TOKEN} characters: it can be guessed")
+    if found.tls is not None:
+        for name, file in (("ca", found.tls.ca), ("cert", found.tls.cert), ("key", found.tls.key)):
+            yield from readable((*path, "tls", name), file)
+        if not any(listen.tls is not None and listen.tls.client_ca for listen in config.listen):
+            sentence = "no listener asks other edges for their certificates; write listen: tls: client_ca"
+            yield Problem((*path, "tls"), sentence, severity="warning")
+
+
+def _node(path: Path, node: PeerNode, found: Peers, seen: dict[str, str]) -> Iterator[Problem]:
+    if not _REGION.fullmatch(node.region):
+        yield Problem((*path, "region"), f"{node.region!r} is no region; use letters, digits, dots and hyphens")
+    if not node.addresses:
+        yield Problem((*path, "addresses"), "at least one address is needed; write host:port")
+    for index, text in enumerate(node.addresses):
+        place: Path = (*path, "addresses", index)
+        wrong = list(_address(place, text))
+        yield from wrong
+        if text in seen:
+            yield Problem(place, f"{text} stands here twice, in {seen[text]} too")
+        elif not wrong and found.tls is None and not addresses.is_private(addresses.parse_address(text)[0]):
+            sentence = f"{text} is sent the token and every prompt unencrypted across the internet; write peers.tls"
+            yield Problem(place, sentence, severity="warning")
+        seen.setdefault(text, node.region)
+
+
+def _address(path: Path, text: str) -> Iterator[Problem]:
+    try:
+        host, port = addresses.parse_address(text)
+    except ValueError as error:
+        yield Problem(path, str(error))
+        return
+    why = addresses.forbidden(host)
+    if not host or not port:
+        yield Problem(path, f"{text!r} is not an address to call; write host:port")
+    elif why:
+        yield Problem(path, f"{host} is never called: {why}")

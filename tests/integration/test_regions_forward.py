@@ -1,0 +1,247 @@
+"""Does another region's edge answer when no target of one's own can, and only then?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from h2peer import Call, Upstream, lower
+from onelane import OneLane, one_lane, post, whole
+
+from edge.listen.server import bind
+from edge.native import RouteCounter, WorkerCounter
+from edge.sim.asked import Pace
+from edge.sim.faults import Fault
+from edge.sim.provider import ProviderSpec, SimProvider
+from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+TOKEN = "a-token-of-all-regions"
+PACE = Pace(ttft_s=0.01, tps=500, tokens=3)
+CHAT = b'{"model":"chat","messages":[{"role":"user","content":"hi"}]}'
+DOWN = Fault(kind="refuse")
+
+
+def config(region: str, ports: dict[str, int], url: str, token: str = TOKEN) -> str:
+    """One region: a provider of its own, and every region's address, its own included."""
+    nodes = ", ".join(f'{{region: {name}, addresses: ["127.0.0.1:{port or 1}"]}}' for name, port in ports.items())
+    return f"""
+node: {{region: {region}, name: {region}-1}}
+listen: [{{address: "127.0.0.1:{ports[region]}"}}]
+providers: {{own: {{base_url: "{url}/v1", api_key: sk-of-{region}}}}}
+models:
+  chat:
+    targets: [own/sim-small]
+    timeouts: {{connect: 500ms, first_byte: 2s, first_token: 2s, between_tokens: 1s, total: 5s}}
+peers: {{token: "{token}", nodes: [{nodes}]}}
+"""
+
+
+class World:
+    """Regions with a provider each, by name."""
+
+    def __init__(self, lanes: dict[str, OneLane], providers: dict[str, SimProvider]) -> None:
+        self.lanes = lanes
+        self.providers = providers
+
+    def count(self, region: str, counter: int, route: str = "chat") -> int:
+        """A counter of a route."""
+        snapshot = self.lanes[region].snapshot
+        return int(self.lanes[region].board.read_route(snapshot.routes[snapshot.models[route]].slot)["counts"][counter])
+
+    def worker(self, region: str, counter: int) -> int:
+        """A counter of the one worker."""
+        return int(self.lanes[region].board.read_worker(0)["counts"][counter])
+
+
+@contextlib.asynccontextmanager
+async def regions(*names: str, **different: str) -> AsyncIterator[World]:
+    """Run the regions; ``different`` is the token of those that have another."""
+    async with contextlib.AsyncExitStack() as stack:
+        # bound, not listening: nobody else gets the port, and the lane shares it
+        held = {name: stack.enter_context(bind("127.0.0.1", 0)) for name in names}
+        ports = {name: sock.getsockname()[1] for name, sock in held.items()}
+        lanes, providers = {}, {}
+        for name in names:
+            spec = ProviderSpec(name=f"provider-{name}", pace=PACE)
+            providers[name] = await stack.enter_async_context(SimProvider(spec))
+            text = config(name, ports, providers[name].url, different.get(name, TOKEN))
+            lanes[name] = await stack.enter_async_context(one_lane(text))
+        yield World(lanes, providers)
+
+
+async def ask(lane: OneLane, body: bytes = CHAT, fields: bytes = b"") -> tuple[int, dict[str, str], str]:
+    """Status, fields and body of one answer."""
+    received = (await lane.raw(post(body, fields=fields + b"connection: close\r\n"), limit_s=15.0)).received
+    head, _, content = received.partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    pairs = [line.partition(": ") for line in lines[1:]]
+    assert len({name for name, _, _ in pairs}) == len(pairs), lines
+    return int(lines[0].split()[1]), {name.lower(): value for name, _, value in pairs}, content.decode()
+
+
+async def test_own_targets_answer_while_they_can() -> None:
+    """A region with a healthy target asks no other, however close the others are."""
+    async with regions("a", "b") as world:
+        for _ in range(20):
+            status, fields, _ = await ask(world.lanes["a"])
+            assert (status, fields["x-edge-region"], fields["x-edge-target"]) == (200, "a", "own/sim-small")
+        assert world.providers["b"].stats()["requests"] == 0
+
+
+async def test_another_region_answers_when_no_target_is_left() -> None:
+    """The body goes on as the client sent it, and the answer says who gave it; nothing is told twice."""
+    async with regions("a", "b") as world:
+        await world.providers["a"].switch(DOWN)
+        status, fields, body = await ask(world.lanes["a"])
+        assert status == 200, body
+        assert json.loads(body)["choices"]
+        assert (fields["x-edge-region"], fields["x-edge-target"]) == ("b", "own/sim-small")
+        assert fields["x-edge-attempts"] == "2", "one of ours that failed, and the one over there"
+        assert fields["x-edge-reason"].startswith("own/sim-small: fail_connect")
+        assert (world.count("a", RouteCounter.R_PEER), world.count("b", RouteCounter.R_PEER)) == (1, 0)
+        assert world.count("b", RouteCounter.R_REQUESTS) == 1
+
+
+async def test_streams_come_through_a_peer() -> None:
+    """A stream is relayed event by event to its end."""
+    async with regions("a", "b") as world:
+        await world.providers["a"].switch(DOWN)
+        status, fields, body = await ask(world.lanes["a"], CHAT.replace(b"{", b'{"stream":true,', 1))
+        assert (status, fields["x-edge-region"]) == (200, "b")
+        assert "data: [DONE]" in body
+
+
+async def test_direct_names_are_forwarded_too() -> None:
+    """``provider/model`` is served by another region's edge as it is here: configured by name, or a wildcard."""
+    async with regions("a", "b") as world:
+        await world.providers["a"].switch(DOWN)
+        for name in (b"own/sim-small", b"own/sim-large"):
+            status, fields, _ = await ask(world.lanes["a"], CHAT.replace(b"chat", name))
+            assert (status, fields["x-edge-region"]) == (200, "b"), name
+
+
+async def test_own_targets_come_back() -> None:
+    """Another region answers for as long as no target of one's own can, and not longer."""
+    async with regions("a", "b") as world:
+        await world.providers["a"].switch(Fault(kind="error"))
+        for _ in range(12):
+            assert (await ask(world.lanes["a"]))[1]["x-edge-region"] == "b"
+        assert world.lanes["a"].target("own/sim-small")["state"] == "open"
+        await world.providers["a"].switch()
+        for _ in range(400):
+            if (await ask(world.lanes["a"]))[1]["x-edge-region"] == "a":
+                break
+        else:
+            pytest.fail("the region's own target was never tried again")
+
+
+async def test_nobody_can_answer() -> None:
+    """When no region can, the request ends within two hops, honestly, and the other region is not held to be ill."""
+    async with regions("a", "b", "c") as world:
+        for provider in world.providers.values():
+            await provider.switch(Fault(kind="error"))
+        for _ in range(10):
+            status, fields, body = await ask(world.lanes["a"])
+            assert (status, json.loads(body)["error"]["code"]) == (503, "no_usable_target")
+            assert int(fields["retry-after"]) >= 1
+        for target in world.lanes["a"].snapshot.targets:
+            if target.kind == "region":
+                seen = world.lanes["a"].target(target.id)
+                assert (seen["state"], seen["consecutive"]) == ("closed", 0)
+        asked = sum(world.count(name, RouteCounter.R_REQUESTS) for name in "bc")
+        assert 1 <= asked <= 4, "a region that has said no is left alone for a while"
+        assert sum(world.worker(name, WorkerCounter.W_HOPS_REFUSED) for name in "abc") == 0
+
+
+async def test_a_third_region_answers() -> None:
+    """A region that is asked and has nothing asks on, and never back; the answer names who gave it in the end."""
+    async with regions("a", "b", "c") as world:
+        await world.providers["a"].switch(DOWN)
+        await world.providers["b"].switch(DOWN)
+        for _ in range(6):
+            status, fields, _ = await ask(world.lanes["a"])
+            assert (status, fields["x-edge-region"]) == (200, "c")
+
+
+@pytest.mark.parametrize(
+    ("hops", "status"), [("b", 200), ("b,c", 200), ("a", 503), ("b,a", 503), ("b,c,d", 503)], ids=str
+)
+async def test_loops_and_depth_are_refused(hops: str, status: int) -> None:
+    """A peer's request that has been here, or in more than two regions, is refused and counted; others are served."""
+    async with regions("a", "b") as world:
+        said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: {hops}\r\n".encode()
+        got, _, body = await ask(world.lanes["a"], fields=said)
+        assert got == status
+        assert ("peer_loop" in body) == (status == 503)
+        assert world.worker("a", WorkerCounter.W_HOPS_REFUSED) == (status == 503)
+
+
+@pytest.mark.parametrize("token", ["", "x-edge-peer-token: a-token-of-nobody-else\r\n"], ids=["none", "wrong"])
+async def test_a_client_is_not_believed(token: str) -> None:
+    """Without the token nothing that a client says of hops is believed, and what it says sends it nowhere else."""
+    async with regions("a", "b") as world:
+        said = f"{token}x-edge-hops: a\r\n".encode()
+        assert (await ask(world.lanes["a"], fields=said))[0] == 200
+        await world.providers["a"].switch(DOWN)
+        assert (await ask(world.lanes["a"], fields=said))[0] == 503
+        assert (await ask(world.lanes["a"]))[0] == 200
+        assert world.worker("a", WorkerCounter.W_HOPS_REFUSED) == 0
+
+
+async def test_regions_with_different_tokens_do_not_go_round() -> None:
+    """Two regions that do not believe each other ask each other once at most for one request."""
+    async with regions("a", "b", b="another-token-of-b") as world:
+        for provider in world.providers.values():
+            await provider.switch(DOWN)
+        assert (await ask(world.lanes["a"]))[0] == 503
+        assert world.count("b", RouteCounter.R_REQUESTS) <= 1
+        assert world.count("a", RouteCounter.R_REQUESTS) == 1
+
+
+async def test_what_a_peer_is_told() -> None:
+    """The other edge gets path and body as the client sent them, the token, the hops and the time that is left.
+
+    Neither the caller's credential nor anything that it said in another edge's name goes along.
+    """
+    heard: list[tuple[dict[str, str], bytes]] = []
+
+    async def answer(call: Call) -> None:
+        heard.append((lower(call.fields), await call.body()))
+        content = b'{"choices":[{"message":{"content":"hello"}}]}'
+        said = [("content-type", "application/json"), ("content-length", str(len(content)))]
+        said += [("x-edge-region", "b"), ("x-edge-target", "far/m"), ("x-edge-attempts", "3")]
+        said += [("x-edge-request-id", "z")]
+        await call.head(200, *said)
+        await call.data(content, end=True)
+
+    async with Upstream(answer) as upstream:
+        async with one_lane(config("a", {"a": 0, "b": upstream.port}, "http://127.0.0.1:9")) as lane:
+            body = b'{"messages": [], "model" : "chat"}'
+            said = b"authorization: Bearer sk-client\r\nx-edge-key-name: forged\r\nx-edge-class: high\r\n"
+            status, fields, _ = await ask(lane, body, said)
+    assert (status, fields["x-edge-region"], fields["x-edge-target"]) == (200, "b", "far/m")
+    assert fields["x-edge-attempts"] == "4"
+    assert fields["x-edge-request-id"] != "z"
+    ((sent, content),) = heard
+    assert content == body
+    assert (sent[":method"], sent[":path"]) == ("POST", "/v1/chat/completions")
+    assert (sent["x-edge-peer-token"], sent["x-edge-hops"]) == (TOKEN, "a")
+    assert 0 < float(sent["x-request-timeout"]) < 5
+    assert not {"authorization", "x-edge-key-name", "x-edge-class"} & sent.keys()
+
+
+async def test_a_provider_is_told_nothing_of_it() -> None:
+    """What edges say to each other stays between them: a provider sees none of it, and not the token."""
+    async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as provider:
+        async with one_lane(config("b", {"b": 0, "a": 9}, provider.url)) as lane:
+            said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: a\r\nx-edge-key-name: k\r\nx-edge-class: low\r\n"
+            assert (await ask(lane, fields=said.encode()))[0] == 200
+        received = provider.peers[0].received
+        assert b"authorization: Bearer sk-of-b" in received
+        assert b"x-edge" not in received
+        assert TOKEN.encode() not in received
