@@ -317,6 +317,26 @@ cdef class Board:
         cdef AllowanceRec* rec = self.allowance(slot)
         memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
 
+    def set_spent(self, int slot, uint64_t month, uint64_t nano):
+        """Put back what a key spent in ``month`` (months since year 0), in US dollars * 1e9; True if that was done.
+
+        Only into a record that knows of no spending yet, so that what was counted meanwhile is never lost.
+        """
+        cdef AllowanceRec* rec = self.allowance(slot)
+        if not cas64(&rec.spent_month, 0, month):
+            return False
+        add64(&rec.spent_nano, nano)
+        return True
+
+    def halve_outputs(self, int slot):
+        """Let half of what a route's histogram of output tokens knows be forgotten, so that it follows the times."""
+        cdef RouteRec* rec = self.route(slot)
+        cdef int place
+        cdef uint64_t count
+        for place in range(EDGE_HIST_BUCKETS):
+            count = load64(&rec.output_hist[place])
+            add64(&rec.output_hist[place], -(count - count // 2))
+
     def set_manual(self, int slot, int code):
         """Take a target out by hand, or back: 0 none, 1 drain, 2 eject."""
         if code not in (0, 1, 2):

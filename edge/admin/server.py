@@ -5,6 +5,7 @@
     /metrics         Prometheus text; OpenMetrics where Accept asks for it
     /api/targets     every target: state, why, until when, numbers
     /api/snapshot    what the data path decides by, without secrets
+    /api/keys        what each key, and each provider with limits, has used and may still
     /api/node        the node: versions, reloads, what is on disk, whether it drains
 
     POST /api/reload                                  read the configuration again; 422 with every problem
@@ -30,7 +31,7 @@ from edge.admin.answers import json_answer, problem
 from edge.admin.calls import AdminCalls
 from edge.admin.doorstep import Doorstep
 from edge.admin.steps import Steps
-from edge.admin.views import snapshot_view, targets_view
+from edge.admin.views import keys_view, snapshot_view, targets_view
 from edge.telemetry import exposition, logs
 from edge.version import VERSION
 
@@ -84,6 +85,7 @@ class AdminServer:
                 web.get("/metrics", self._metrics),
                 web.get("/api/targets", self._targets),
                 web.get("/api/snapshot", self._snapshot),
+                web.get("/api/keys", self._keys),
                 web.get("/api/node", self._state),
             ]
         )
@@ -167,6 +169,10 @@ class AdminServer:
 
     async def _state(self, _request: web.Request) -> web.Response:
         return json_answer(msgspec.to_builtins(self._node.state()))
+
+    async def _keys(self, _request: web.Request) -> web.Response:
+        now_ns = clock.now_ns()
+        return json_answer(keys_view(self._node.keys(now_ns), self._node.credentials(now_ns)))
 
     async def _snapshot(self, _request: web.Request) -> web.Response:
         return json_answer(snapshot_view(self._node.snapshot))

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edge.terms.snapshot import CLASSES
+
 if TYPE_CHECKING:
+    from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
     from edge.terms.snapshot import Snapshot, Target
 
@@ -46,7 +49,20 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
             for match in snapshot.services
         ],
         "limits": msgspec.to_builtins(snapshot.limits),
-        "keys": [{"name": key.name, "models": list(key.models)} for key in snapshot.keys],
+        "keys": [
+            {
+                "name": key.name,
+                "models": list(key.models),
+                "allowance": msgspec.to_builtins(key.allowance),
+                "concurrent": key.concurrent,
+                "budget_nano": key.budget_nano,
+                "priority": CLASSES[key.priority],
+            }
+            for key in snapshot.keys
+        ],
+        "credentials": [
+            {"name": each.name, "allowance": msgspec.to_builtins(each.allowance)} for each in snapshot.credentials
+        ],
     }
 
 
@@ -75,6 +91,11 @@ def _target_view(target: Target) -> dict[str, Any]:
         "price_output": target.price_output,
         "adaptive": target.adaptive,
     }
+
+
+def keys_view(keys: list[KeyReport], credentials: list[CredentialReport]) -> dict[str, Any]:
+    """Return what keys and limited providers have used; neither keys nor hashes of them are in the reports."""
+    return {"keys": msgspec.to_builtins(keys), "credentials": msgspec.to_builtins(credentials)}
 
 
 def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[dict[str, Any]]:

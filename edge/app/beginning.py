@@ -14,8 +14,9 @@ from edge.config.load import read
 from edge.config.problems import errors
 from edge.control.compose import compile_config
 from edge.control.file_watch import mark_of
+from edge.control.kept_file import StateUnusableError
 from edge.control.ledger import Ledger
-from edge.control.state import StateFile, StateUnusableError, default_folder
+from edge.control.state import StateFile, default_folder
 from edge.errors import ConfigInvalidError
 from edge.providers import KNOWN
 from edge.telemetry import logs

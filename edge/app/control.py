@@ -29,10 +29,12 @@ from edge.control.health import HealthChecks
 from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
 from edge.control.node import Node
+from edge.control.outputs import Outputs
 from edge.control.prober import Asker, Prober
 from edge.control.publish import Publisher
 from edge.control.recorder import Recorder
 from edge.control.ring import Ring
+from edge.control.spend import SpendFile, Spending
 from edge.control.state import StateFile
 from edge.control.steering import Steering
 from edge.errors import EdgeError
@@ -99,6 +101,8 @@ class Control:
         book = ExemplarBook()
         self._access.mode = ledger.config.log.access
         publisher = Publisher(snapshot, [ring.take, self._access.take, book.take])
+        folder = Path(launch.state_dir) if launch.state_dir and ledger.source else None
+        spending = Spending(self._board, SpendFile(folder, ledger.source)) if folder is not None else None
         steering = Steering(
             self._board,
             publisher,
@@ -106,10 +110,9 @@ class Control:
             snapshot_keepsake(launch.snapshot_fd),
             applied=self._applied,
             leave=self._leave,
+            spending=spending,
         )
-        recorder = None
-        if launch.state_dir and ledger.source:
-            recorder = Recorder(StateFile(Path(launch.state_dir), ledger.source))
+        recorder = Recorder(StateFile(folder, ledger.source)) if folder is not None else None
         node = Node(
             self._board,
             publisher,
@@ -132,7 +135,7 @@ class Control:
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._board.hint(slot, clock.now_ns()))
                 health = HealthChecks(self._board)
-                watching = asyncio.create_task(self._watch(node, steering, prober, health))
+                watching = asyncio.create_task(self._watch(node, steering, prober, health, spending))
                 self._serving()
                 try:
                     await self._stop.wait()
@@ -145,6 +148,8 @@ class Control:
                     await admin.stop()
                     if recorder is not None:
                         await recorder.stop()
+                    if spending is not None:
+                        await spending.stop(publisher.snapshot)
 
     def _known(self) -> Ledger:
         ledger = self._ledger.recall()
@@ -195,14 +200,19 @@ class Control:
     def _tally(self) -> Tally:
         return Keepsake(self._launch.tally_fd, Tally).recall() or Tally({})
 
-    async def _watch(self, node: Node, steering: Steering, prober: Prober, health: HealthChecks) -> None:
+    async def _watch(
+        self, node: Node, steering: Steering, prober: Prober, health: HealthChecks, spending: Spending | None
+    ) -> None:
         """Once a second: say what changed, have the ill probed, services asked for their health, a new file read."""
-        watch = BoardWatch()
+        watch, outputs = BoardWatch(), Outputs(self._board, clock.now_ns())
         while True:
             logs.tell_suppressed()
             try:
                 self._look(node, watch, prober)
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
+                outputs.look(node.snapshot, clock.now_ns())
+                if spending is not None:
+                    spending.look(node.snapshot, clock.now_ns())
             except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
                 logs.say_failure("looking at the targets failed", error)
             try:

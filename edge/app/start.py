@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path  # noqa: TC003  # msgspec reads the annotation at run time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -29,6 +29,7 @@ from edge.config.units import NS_PER_S
 from edge.control.compose import compile_config, from_keys
 from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
+from edge.control.spend import SpendFile, put_back
 from edge.native import Board
 from edge.routing.planner import allowance_capacity, capacities
 from edge.telemetry import logs
@@ -103,6 +104,8 @@ def _share(
     sock = held.enter_context(reserve.control_socket())
     targets, routes = capacities(snapshot)
     board = Board.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
+    if begun.state_dir:  # before anybody serves, so that no budget is spent twice
+        put_back(board, snapshot, SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn())
     ledger = Keepsake.create("ledger", Ledger)
     last = Keepsake.create("snapshot", Snapshot)
     tally = Keepsake.create("tally", Tally)

@@ -43,7 +43,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
     """
     config = effective.whole(document.config, known)
     found = [
-        *check_network.listeners(config),
+        *check_network.listeners(document, config),
         *check_network.providers(document, config, known),
         *check_keys.providers(config),
         *check_keys.keys(document, config, known),
@@ -59,7 +59,8 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
     found += _matches(config)
     placed = {structs.replace(problem, line=document.line(problem.path)) for problem in found}
     return sorted(
-        {*document.problems, *placed}, key=lambda problem: (problem.line, [str(part) for part in problem.path])
+        {*document.problems, *placed},
+        key=lambda problem: (problem.line, [str(part) for part in problem.path], problem.sentence),
     )
 
 

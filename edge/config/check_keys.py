@@ -33,8 +33,8 @@ _EMPTY: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85
 def keys(document: Document, config: Config, known: Mapping[str, places.Provider]) -> Iterator[Problem]:
     """Check every key, and all against each other."""
     names: dict[str, int] = {}
-    hashes: dict[str, int] = {}
-    for index, key in enumerate(config.keys):
+    hashes: dict[str, str] = {}
+    for index, key in zip(_places(document, config), config.keys, strict=True):
         path: Path = ("keys", index)
         if not check_network.NAME.fullmatch(key.name):
             sentence = "a key's name is up to 63 letters, digits, dots, hyphens and underscores"
@@ -46,9 +46,9 @@ def keys(document: Document, config: Config, known: Mapping[str, places.Provider
         yield from _sha256((*path, "sha256"), key)
         digest = key.sha256.lower()
         if _SHA256.fullmatch(digest) and digest in hashes:
-            first = config.keys[hashes[digest]].name
-            yield Problem((*path, "sha256"), f"the same key as {first}; make one for each caller: {_MAKE}")
-        hashes.setdefault(digest, index)
+            sentence = f"the same key as {hashes[digest]}; make one for each caller: {_MAKE}"
+            yield Problem((*path, "sha256"), sentence)
+        hashes.setdefault(digest, key.name)
         yield from _models(document, config, known, path, key)
         yield from _bounds(path, key)
         if key.budget is not None:
@@ -64,6 +64,17 @@ def providers(config: Config) -> Iterator[Problem]:
                 yield Problem(path, f"write the upstream model alone, as the provider calls it, without {name}/")
             if not price.input and not price.output:
                 yield Problem(path, "input or output is missing: US dollars per million tokens")
+
+
+def _places(document: Document, config: Config) -> list[int]:
+    """Return where in the file each key stands: those without a readable name or hash are not in ``config``."""
+    left_out = {
+        problem.path[1]
+        for problem in document.problems
+        if problem.path[:1] == ("keys",) and problem.path[1:] and problem.path[2:] in ((), ("name",), ("sha256",))
+    }
+    written = [place for place in range(len(config.keys) + len(left_out)) if place not in left_out]
+    return written[: len(config.keys)]
 
 
 def _sha256(path: Path, key: Key) -> Iterator[Problem]:
@@ -143,7 +154,7 @@ def _budget(config: Config, known: Mapping[str, places.Provider], path: Path, ke
         shown = ", ".join(free[:3]) + (f" and {len(free) - 3} more" if len(free) > 3 else "")  # noqa: PLR2004
         sentence = (
             f"no price is known of {shown}, so it costs this budget nothing; write it in "
-            f"providers.{free[0].partition('/')[0]}.prices"
+            f"providers.{free[0].partition('/')[0]}.prices (`*` for all that are not named)"
         )
         yield Problem((*path, "budget"), sentence, severity="warning")
 

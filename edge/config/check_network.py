@@ -38,15 +38,16 @@ _OWN_FIELDS: Final = frozenset(
 )
 
 
-def listeners(config: Config) -> Iterator[Problem]:
+def listeners(document: Document, config: Config) -> Iterator[Problem]:
     """Check what is listened on: clients' addresses and the admin's."""
+    keyed = bool(config.keys) or document.written("keys", 0)
     bound: list[tuple[str, int, str]] = []
     if not config.listen:
         yield Problem(("listen",), "at least one address is needed")
     for index, listen in enumerate(config.listen):
         path: Path = ("listen", index)
         yield from _bind(bound, (*path, "address"), listen.address)
-        yield from _exposure(path, listen, keyed=bool(config.keys))
+        yield from _exposure(path, listen, keyed=keyed)
         if listen.tls is not None:
             yield from _server_files((*path, "tls"), listen.tls)
     yield from _bind(bound, ("admin", "address"), config.admin.address)

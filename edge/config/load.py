@@ -58,7 +58,9 @@ def read_text(
     root, problems = tree.compose(text)
     reader = Reader(os.environ if environ is None else environ, folder or Path.cwd())
     config = reader.read(root)
-    found = sorted({*problems, *reader.problems}, key=lambda problem: (problem.line, str(problem.path)))
+    found = sorted(
+        {*problems, *reader.problems}, key=lambda problem: (problem.line, str(problem.path), problem.sentence)
+    )
     return Document(config, tuple(found), reader.lines, source)
 
 

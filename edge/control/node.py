@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from edge import clock
+from edge.admission.report import credential_report, key_report
 from edge.control.board_watch import read_targets
 from edge.control.ledger import Reloads
 from edge.control.ring import Ring
@@ -20,6 +21,7 @@ from edge.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
@@ -181,6 +183,22 @@ class Node:
                 why = f"{reports[name].why}: {done.reason}"
                 reports[name] = structs.replace(reports[name], why=why, since=done.since)
         return reports
+
+    def keys(self, now_ns: int) -> list[KeyReport]:
+        """Return what each caller's key has used, in the order of the file."""
+        wall = clock.wall()
+        return [
+            key_report(key, key.allowance, self.board.read_allowance(key.allowance.slot), now_ns, wall)
+            for key in self.snapshot.keys
+            if key.allowance is not None
+        ]
+
+    def credentials(self, now_ns: int) -> list[CredentialReport]:
+        """Return what each provider's credential has used, where its limits are known."""
+        return [
+            credential_report(each, self.board.read_allowance(each.allowance.slot), now_ns)
+            for each in self.snapshot.credentials
+        ]
 
     def readiness(self, now_ns: int) -> Readiness:
         """Return whether requests are accepted here, and how each pool stands."""

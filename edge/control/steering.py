@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge.control.keepsake import Keepsake
     from edge.control.ledger import Ledger, Mark
     from edge.control.publish import Publisher
+    from edge.control.spend import Spending
     from edge.native import Board
     from edge.terms.snapshot import Snapshot, Target
 
@@ -92,6 +93,7 @@ class Steering:
         applied: called with each configuration and Snapshot that came to hold.
         leave: begins the drain of the node.
         environ: what ``${NAME}`` reads; None: this process's environment.
+        spending: what keys spent before; None: nobody remembers.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Steering:
         applied: Callable[[Config, Snapshot], None],
         leave: Callable[[], None],
         environ: Mapping[str, str] | None = None,
+        spending: Spending | None = None,
     ) -> None:
         kept = ledger.recall()
         if kept is None:
@@ -116,6 +119,7 @@ class Steering:
         self._applied = applied
         self._leave = leave
         self._environ = environ
+        self._spending = spending
         self._watch = FileWatch()
 
     def drain(self) -> None:
@@ -253,6 +257,8 @@ class Steering:
         for target in snapshot.targets:
             if target.id in moved:
                 self._board.clear_target(target.slot)
+        if self._spending is not None:
+            self._spending.put_back(snapshot)
         by_hand = {name: done for name, done in self.ledger.by_hand.items() if name in snapshot.slots}
         for name, done in by_hand.items():
             self._board.set_manual(snapshot.slots[name], done.code)

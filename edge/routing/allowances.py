@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.terms.snapshot import Allowance, Credential, Key
+from edge.terms.snapshot import CLASSES, Allowance, Credential, Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from edge.config.schema_keys import Key as WrittenKey
     from edge.config.schema_keys import ProviderLimits
     from edge.terms.snapshot import Snapshot
-
-PRIORITIES: Final = ("high", "normal", "low")
-"""Names of the classes, by the number that the Snapshot and the Board know them by."""
 
 NANO: Final = 1_000_000_000
 """Units of the Board's money in a US dollar."""
@@ -34,7 +31,7 @@ def key(written: WrittenKey, slot: int) -> Key:
         allowance=_allowance(slot, written, written.requests_burst, written.tokens_burst),
         concurrent=written.concurrent,
         budget_nano=round((written.budget or 0) * NANO),
-        priority=PRIORITIES.index(written.priority),
+        priority=CLASSES.index(written.priority),
     )
 
 

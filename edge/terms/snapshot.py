@@ -8,9 +8,12 @@ A Snapshot holds credentials: it travels only over the node's private socket and
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct, field
+
+CLASSES: Final = ("high", "normal", "low")
+"""Priority classes, by the number that Snapshot and Board know them by."""
 
 
 class Timeouts(Struct, frozen=True):

@@ -18,8 +18,9 @@ from nodes import CHAT, KEY, RunningNode, chat_config, until
 
 from edge.app.beginning import from_file, spell_age
 from edge.control.compose import compile_config, load_checked
+from edge.control.kept_file import StateUnusableError
 from edge.control.recorder import Recorder
-from edge.control.state import StateFile, StateUnusableError, default_folder
+from edge.control.state import StateFile, default_folder
 from edge.errors import ConfigInvalidError
 from edge.sim.asked import Pace
 from edge.sim.provider import ProviderSpec, SimProvider

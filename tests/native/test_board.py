@@ -222,3 +222,32 @@ def test_every_bound_is_its_own_bucket() -> None:
     assert bounds == sorted(set(bounds))
     assert [bucket_of(bound) for bound in bounds] == list(range(23))
     assert [bucket_of(bound + 1) for bound in bounds] == list(range(1, 24))
+
+
+def test_spending_is_put_back_only_where_nothing_is_known() -> None:
+    """What was remembered never replaces, nor adds to, what was counted since; a cleared record knows nothing again."""
+    board = Board.create(0, 0, 1, allowance_capacity=2)
+    assert board.set_spent(1, 24312, 5 * S)
+    assert not board.set_spent(1, 24312, 7 * S)
+    assert not board.set_spent(1, 24313, 7 * S)
+    record = board.read_allowance(1)
+    assert (record["spent_month"], record["spent_nano"]) == (24312, 5 * S)
+    board.clear_allowance(1)
+    assert board.set_spent(1, 24313, 7 * S)
+    with pytest.raises(IndexError, match="not on this Board"):
+        board.set_spent(2, 24312, 1)
+
+
+def test_a_routes_outputs_are_halved_in_place() -> None:
+    """Every count of the histogram becomes its half, rounded down; nothing else of the record changes."""
+    boards = [Board.create(0, routes, 1) for routes in (0, 1, 2)]
+    none, one, two = (os.fstat(board.fd).st_size for board in boards)
+    size, header, board = two - one, 64, boards[2]
+    assert one - none == size
+    os.pwrite(board.fd, struct.pack(f"={size // 8}Q", *range(1, size // 8 + 1)), header + size)
+    before = board.read_route(1)
+    board.halve_outputs(1)
+    after = board.read_route(1)
+    assert after["output_hist"] == tuple(count // 2 for count in before["output_hist"])
+    assert {**after, "output_hist": ()} == {**before, "output_hist": ()}
+    assert set(board.read_route(0)["output_hist"]) == {0}

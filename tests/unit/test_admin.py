@@ -9,8 +9,10 @@ import aiohttp
 import pytest
 from plans import SECRET, board_for, snapshot
 
+from edge import clock
 from edge.admin.server import AdminServer
-from edge.admin.views import snapshot_view
+from edge.admin.views import keys_view, snapshot_view
+from edge.admission.report import month_of
 from edge.control.frames import Serving
 from edge.control.node import Node
 from edge.control.publish import Publisher
@@ -95,7 +97,7 @@ async def test_targets(admin: Running) -> None:
 async def test_no_answer_holds_a_secret(admin: Running) -> None:
     """The credential that every target carries is in no answer of the admin listener."""
     assert SECRET in str(admin.publisher.snapshot)
-    for path in ("/live", "/ready", "/metrics", "/api/targets", "/api/snapshot", "/nowhere"):
+    for path in ("/live", "/ready", "/metrics", "/api/targets", "/api/snapshot", "/api/keys", "/nowhere"):
         async with admin.client.get(admin.url + path) as answer:
             text = await answer.text()
         assert SECRET not in text, path
@@ -111,7 +113,62 @@ def test_the_snapshot_view_is_decided_field_by_field() -> None:
     with_keys = snapshot_view(
         type(plan)(**{**{f: getattr(plan, f) for f in plan.__struct_fields__}, "keys": (Key("a", "ab" * 32, 0),)})
     )
-    assert with_keys["keys"] == [{"name": "a", "models": []}]
+    (shown,) = with_keys["keys"]
+    assert set(shown) == set(Key.__struct_fields__) - {"sha256", "slot"}
+    assert "abab" not in str(with_keys)
+
+
+KEYED = f"""
+providers:
+  one: {{base_url: "http://127.0.0.1:9/v1", api_key: "{SECRET}", limits: {{requests_per_minute: 60}}}}
+models: {{chat: {{targets: [one/small]}}}}
+keys:
+  - {{name: plain, sha256: "{"ab" * 32}"}}
+  - name: bound
+    sha256: "{"cd" * 32}"
+    models: [chat]
+    requests_per_minute: 600
+    tokens_per_minute: 1000
+    concurrent: 4
+    budget: 2.5
+    priority: low
+    scope: global
+"""
+
+
+def test_keys_tell_what_is_left() -> None:
+    """Each bound as it stands on the Board, this month's spending and the refusals; neither key nor hash."""
+    plan = snapshot(KEYED)
+    board = board_for(plan)
+    node = Node(board, Publisher(plan), 2, dict)
+    now_ns = clock.now_ns()
+    board.set_spent(1, month_of(clock.wall()), 1_250_000_000)
+    told = keys_view(node.keys(now_ns), node.credentials(now_ns))
+    plain, bound = told["keys"]
+    assert (plain["name"], plain["requests"], plain["tokens"], plain["budget"]) == ("plain", None, None, None)
+    assert bound == {
+        "name": "bound",
+        "priority": "low",
+        "models": ("chat",),
+        "scope": "global",
+        "requests": {"limit": 600.0, "burst": 60, "remaining": 60, "reset_s": 0.0},
+        "tokens": {"limit": 1000.0, "burst": 1000, "remaining": 1000, "reset_s": 0.0},
+        "concurrent": 4,
+        "budget": 2.5,
+        "inflight": 0,
+        "admitted": 0,
+        "refused": {"requests": 0, "tokens": 0, "concurrent": 0, "budget": 0},
+        "prompt_tokens": 0,
+        "output_tokens": 0,
+        "cost": 0.0,
+        "spent": 1.25,
+    }
+    assert [(each["name"], each["requests"]["burst"]) for each in told["credentials"]] == [("one", 6)]
+    assert SECRET not in str(told)
+    assert "cdcd" not in str(told)
+    board.clear_allowance(1)
+    board.set_spent(1, month_of(clock.wall()) - 1, 1_250_000_000)
+    assert node.keys(now_ns)[1].spent == 0.0, "that was last month's"
 
 
 async def test_the_token_guards_all_but_health() -> None:
@@ -125,7 +182,7 @@ async def test_the_token_guards_all_but_health() -> None:
             {"Authorization": TOKEN},
             {"Authorization": f"Basic {TOKEN}"},
         ):
-            for path in ("/metrics", "/api/targets", "/api/snapshot", "/nowhere"):
+            for path in ("/metrics", "/api/targets", "/api/snapshot", "/api/keys", "/nowhere"):
                 status, body, answered = await admin.get(path, **headers)
                 assert (status, answered["WWW-Authenticate"]) == (401, "Bearer")
                 assert "Authorization: Bearer" in body["error"]

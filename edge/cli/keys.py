@@ -1,0 +1,213 @@
+"""Who may pass?  ``edge keys new NAME`` makes a key, ``list`` shows those of a file, ``status`` what each has used."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from edge.cli.asking import add_address, ask
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.table import Table
+
+# Enough of a hash to tell two keys apart on a screen.
+_SHOWN_DIGITS: Final = 8
+_FIELDS: Final = {
+    "models": "models",
+    "rpm": "requests_per_minute",
+    "tpm": "tokens_per_minute",
+    "concurrent": "concurrent",
+    "budget": "budget",
+    "priority": "priority",
+    "scope": "scope",
+}
+"""Options of ``new``, and the fields that they write."""
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
+    """Declare ``edge keys new``, ``list`` and ``status``."""
+    parser = subparsers.add_parser("keys", help="make a key for a caller; show keys and what they have used")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    new = actions.add_parser("new", help="make a key: it goes to stdout, once; the line for the file to stderr")
+    new.add_argument("name", help="whose it is, such as team-a")
+    new.add_argument("--models", metavar="A,B", help="what it may ask for: aliases, provider/*, service:NAME (all)")
+    new.add_argument("--rpm", metavar="N", help="requests per minute")
+    new.add_argument("--tpm", metavar="N", help="tokens per minute")
+    new.add_argument("--concurrent", metavar="N", help="requests at once")
+    new.add_argument("--budget", metavar="USD", help="US dollars per calendar month")
+    new.add_argument("--priority", metavar="CLASS", help="high, normal or low (normal)")
+    new.add_argument("--scope", metavar="SCOPE", help="node or global (node)")
+    new.add_argument("--json", action="store_true", help="name, key, sha256 and line as one JSON object")
+    new.set_defaults(run=run_new)
+    listed = actions.add_parser("list", help="show the keys of a configuration file")
+    listed.add_argument("-c", "--config", default="edge.yaml", metavar="FILE", help="default: edge.yaml")
+    listed.add_argument("--json", action="store_true", help="as JSON")
+    listed.set_defaults(run=run_list)
+    status = actions.add_parser("status", help="show what the keys of a running node have used")
+    add_address(status)
+    status.add_argument("--json", action="store_true", help="what the admin address answers, as JSON")
+    status.set_defaults(run=run_status)
+
+
+def run_new(asked: argparse.Namespace) -> int:
+    """Make a key and say what to write; 2 when an option means nothing."""
+    import yaml  # noqa: PLC0415
+
+    from edge.admission.keys import new_key, sha256_of  # noqa: PLC0415
+
+    key = new_key()
+    entry: dict[str, Any] = {"name": asked.name, "sha256": sha256_of(key)}
+    for option, field in _FIELDS.items():
+        written = getattr(asked, option)
+        if written is not None:
+            entry[field] = written.split(",") if option == "models" else _plain(written)
+    line = (
+        "- " + yaml.safe_dump(entry, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6).strip()
+    )
+    problems = _problems(line)
+    if problems:
+        for problem in problems:
+            print(f"edge: {problem}", file=sys.stderr)
+        return 2
+    if asked.json:
+        print(json.dumps({"name": asked.name, "key": key, "sha256": entry["sha256"], "line": line}))
+        return 0
+    print(key, flush=True)
+    print(
+        f"\nThis key is shown once; give it to {asked.name}. Write this into the file of every node, then run "
+        f"`edge reload`:\n\nkeys:\n  {line}",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _plain(written: str) -> int | float | str:
+    """Return a number as a number, so that it is not written in quotes; what is none is for the reader to refuse."""
+    for kind in (int, float):
+        try:
+            return kind(written)
+        except ValueError:
+            continue
+    return written
+
+
+def _problems(line: str) -> list[str]:
+    """Return what a configuration with this key would be refused for, whatever else is in it."""
+    from edge.config.check_keys import keys  # noqa: PLC0415
+    from edge.config.load import read_text  # noqa: PLC0415
+    from edge.config.problems import spell  # noqa: PLC0415
+
+    document = read_text(f"keys:\n  {line}\n", environ={})
+    found = [*document.problems, *keys(document, document.config, {})]
+    return [
+        f"{spell(problem.path[2:])}: {problem.sentence}"
+        for problem in found
+        if problem.severity == "error" and problem.path[2:3] != ("models",)  # which there are, only the file says
+    ]
+
+
+def run_list(asked: argparse.Namespace) -> int:
+    """Show the keys of a file as far as it can be understood; 1 when it cannot be read at all."""
+    from edge.config.load import read  # noqa: PLC0415
+
+    document = read(asked.config)
+    unread = [problem for problem in document.problems if not problem.path]
+    if unread:
+        print(f"edge: {unread[0].text(document.source)}", file=sys.stderr)
+        return 1
+    keys: list[dict[str, Any]] = [
+        {
+            "name": key.name,
+            "sha256": key.sha256[:_SHOWN_DIGITS].lower(),
+            "models": list(key.models),
+            "priority": key.priority,
+            "requests_per_minute": key.requests_per_minute,
+            "tokens_per_minute": key.tokens_per_minute,
+            "concurrent": key.concurrent,
+            "budget": key.budget,
+            "scope": key.scope,
+        }
+        for key in document.config.keys
+    ]
+    if asked.json:
+        print(json.dumps(keys, indent=2))
+        return 0
+    if not keys:
+        print(f"{document.source} has no keys: callers need none, on loopback only; `edge keys new NAME` makes one")
+        return 0
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("key", "sha256", "priority", "requests/min", "tokens/min", "at once", "budget", "models"):
+        table.add_column(name, justify="right" if name[-3:] in ("min", "nce", "get") else "left")
+    for key in keys:
+        table.add_row(
+            key["name"],
+            f"{key['sha256']}…",
+            key["priority"],
+            *(_bound(key[name]) for name in ("requests_per_minute", "tokens_per_minute", "concurrent")),
+            "-" if key["budget"] is None else f"${key['budget']:,g}",
+            ", ".join(key["models"]) or "everything",
+        )
+    Console(soft_wrap=True).print(table)
+    return 0
+
+
+def run_status(asked: argparse.Namespace) -> int:
+    """Show what a node answers of its keys; 0 when it answers."""
+    told = ask(asked, "/api/keys")[1]
+    if asked.json:
+        print(json.dumps(told, indent=2))
+        return 0
+    from rich.console import Console  # noqa: PLC0415
+
+    if not told["keys"]:
+        print("this node has no keys: callers need none")
+    console = Console(soft_wrap=True)
+    for shown in (told["keys"], told["credentials"]):
+        if shown:
+            console.print(status_table(shown))
+    return 0
+
+
+def status_table(keys: list[dict[str, Any]]) -> Table:
+    """Return the table of what ``/api/keys`` said of keys, or of credentials."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    of_callers = "priority" in keys[0]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("key" if of_callers else "provider", no_wrap=True)
+    for name in ("requests left", "tokens left", "at once", "requests", "prompt", "output", "spent"):
+        table.add_column(name, justify="right")
+    if of_callers:
+        table.add_column("refused")
+    for key in keys:
+        budget = key.get("budget")
+        spent = f"${key.get('spent', key['cost']):,.2f}" + (f" of ${budget:,g}" if budget else "")
+        row = [
+            key["name"],
+            _left(key["requests"]),
+            _left(key["tokens"]),
+            str(key["inflight"]) + (f" of {key['concurrent']}" if key.get("concurrent") else ""),
+            f"{key['admitted']:,}" if of_callers else "-",
+            f"{key['prompt_tokens']:,}",
+            f"{key['output_tokens']:,}",
+            spent,
+        ]
+        refused = {name: count for name, count in key.get("refused", {}).items() if count}
+        said = ", ".join(f"{count:,} by {name}" for name, count in refused.items())
+        table.add_row(*row, *([Text(said, style="yellow")] if of_callers else []))
+    return table
+
+
+def _left(bound: dict[str, Any] | None) -> str:
+    return "-" if bound is None else f"{bound['remaining']:,} ({bound['limit']:,g}/min)"
+
+
+def _bound(value: int) -> str:
+    return f"{value:,}" if value else "-"

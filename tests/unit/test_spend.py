@@ -1,0 +1,128 @@
+"""Is what keys spent remembered over restarts, and does a bad disk harm nobody?"""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from plans import board_for, snapshot
+
+from edge import clock
+from edge.admission.report import month_of
+from edge.control.kept_file import StateUnusableError
+from edge.control.spend import SpendFile, Spending, Spent, put_back
+
+HASHES = ("aa" * 32, "bb" * 32)
+TEXT = f"""
+providers: {{p: {{base_url: "http://127.0.0.1:9/v1"}}}}
+models: {{chat: {{targets: [p/m]}}}}
+keys:
+  - {{name: a, sha256: "{HASHES[0]}", budget: 5}}
+  - {{name: b, sha256: "{HASHES[1]}"}}
+"""
+S = 1_000_000_000
+
+
+def this_month() -> int:
+    """Return the month that the Board counts in now."""
+    return month_of(clock.wall())
+
+
+def test_months_are_counted_from_year_nought() -> None:
+    """January 2026 is 2026 * 12, its last second too, and February is one more."""
+    begins = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()
+    ends = dt.datetime(2026, 2, 1, tzinfo=dt.UTC).timestamp()
+    assert (month_of(begins), month_of(ends - 1), month_of(ends)) == (24312, 24312, 24313)
+
+
+async def test_a_new_board_gets_what_was_spent(tmp_path: Path) -> None:
+    """What one node's keys spent stands on the Board of the next, which begins empty; nothing else does."""
+    plan = snapshot(TEXT)
+    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    spending = Spending(board, file)
+    board.set_spent(0, this_month(), 3 * S)
+    await spending.stop(plan)
+    after = board_for(plan)
+    put_back(after, plan, file.read())
+    records = [after.read_allowance(slot) for slot in (0, 1)]
+    assert [(record["spent_month"], record["spent_nano"]) for record in records] == [(this_month(), 3 * S), (0, 0)]
+
+
+async def test_what_is_counted_already_is_not_counted_twice(tmp_path: Path) -> None:
+    """A control that was started again puts nothing back into a Board that knows."""
+    plan = snapshot(TEXT)
+    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    file.write({"a": Spent(this_month(), 7 * S)})
+    put_back(board, plan, file.read())
+    Spending(board, file).put_back(plan)
+    assert board.read_allowance(0)["spent_nano"] == 7 * S
+
+
+async def test_a_key_that_comes_back_goes_on_with_its_budget(tmp_path: Path) -> None:
+    """A key that is taken out of the file and put back later has spent what it had, whatever its record is then."""
+    plan, without = snapshot(TEXT), snapshot(TEXT.replace("name: a", "name: c"))
+    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    spending = Spending(board, file)
+    board.set_spent(0, this_month(), 4 * S)
+    await spending.stop(plan)
+    board.clear_allowance(0)
+    await spending.stop(without)
+    spending.put_back(plan)
+    assert board.read_allowance(0)["spent_nano"] == 4 * S
+
+
+async def test_it_is_written_every_ten_seconds_when_something_changed(tmp_path: Path) -> None:
+    """Nothing spent writes nothing; what was spent is on disk after ten seconds, and only then."""
+    plan = snapshot(TEXT)
+    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    spending, began = Spending(board, file), clock.now_ns()
+    spending.look(plan, began + 11 * S)
+    assert file.read() == {}
+    board.set_spent(1, this_month(), S)
+    spending.look(plan, began + 20 * S)
+    assert file.read() == {}
+    spending.look(plan, began + 22 * S)
+    await spending.stop(plan)
+    assert file.read() == {"b": Spent(this_month(), S)}
+
+
+async def test_months_that_are_over_are_forgotten(tmp_path: Path) -> None:
+    """The file holds this month's spending only."""
+    plan = snapshot(TEXT)
+    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    file.write({"a": Spent(this_month() - 1, S), "gone": Spent(this_month(), 2 * S)})
+    await Spending(board, file).stop(plan)
+    assert file.read() == {"gone": Spent(this_month(), 2 * S)}
+
+
+async def test_a_disk_that_cannot_be_written_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, the node goes on, and everything is written when the disk can be written again."""
+    plan, folder = snapshot(TEXT), tmp_path / "state"
+    board, file = board_for(plan), SpendFile(folder, "/etc/edge.yaml")
+    spending = Spending(board, file)
+    folder.write_text("")
+    board.set_spent(0, this_month(), S)
+    await spending.stop(plan)
+    await spending.stop(plan)
+    assert [record.message for record in caplog.records] == ["what keys spent cannot be kept on disk"]
+    folder.unlink()
+    await spending.stop(plan)
+    assert file.read() == {"a": Spent(this_month(), S)}
+
+
+@pytest.mark.parametrize("what", ["damaged", "stranger", "readable"])
+def test_a_bad_file_is_refused_and_the_node_starts(tmp_path: Path, what: str) -> None:
+    """A damaged file, one of something else, and one that others could have written are not believed."""
+    file = SpendFile(tmp_path, "/etc/edge.yaml")
+    file.write({"a": Spent(this_month(), S)})
+    path = Path(file.path)
+    if what == "damaged":
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    elif what == "stranger":
+        path.write_bytes(b"hello")
+    else:
+        path.chmod(0o644)
+    with pytest.raises(StateUnusableError, match="spending"):
+        file.read()
+    assert file.read_or_warn() == {}
