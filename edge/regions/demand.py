@@ -1,0 +1,90 @@
+"""How much is asked of this node?  Counters that only grow become a rate, steady and yet quick to shift."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from edge.native import AllowanceCounter
+
+if TYPE_CHECKING:
+    from edge.native import AllowanceView
+
+_S: Final = 1_000_000_000
+# The mean of so many seconds hardly swings where demand is steady. Where the last few seconds differ from it by more
+# than chance explains (SIGMAS, for arrivals at random), it begins anew with them.
+MEAN_S: Final = 10.0
+LOOK_S: Final = 3.0
+SIGMAS: Final = 3.0
+# What is asked of one node swings about its mean: a little more than the mean keeps it from refusing by chance.
+ROOM: Final = 1.02
+PER_MINUTE: Final = 60 * 1000  # thousandths per minute in one per second
+
+
+def offered(view: AllowanceView, passed_over: int = 0) -> tuple[float, float]:
+    """Return requests and tokens asked for so far, granted or not.
+
+    Args:
+        view: the allowance's record. Of what was refused for want of tokens, as many as a granted request reserves
+            are taken to have been asked for.
+        passed_over: attempts that were not made here because the allowance was used up (of a credential).
+    """
+    counts = view["counts"]
+    granted = counts[AllowanceCounter.A_REQUESTS]
+    refused = counts[AllowanceCounter.A_REFUSED_REQUESTS] + counts[AllowanceCounter.A_REFUSED_TOKENS] + passed_over
+    tokens = float(counts[AllowanceCounter.A_RESERVED] - counts[AllowanceCounter.A_RETURNED])
+    each = tokens / granted if granted else 0.0
+    return float(granted + refused), tokens + each * refused
+
+
+class Demand:
+    """What is asked for of one allowance, in thousandths per minute."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, tuple[float, float]] | None = None
+        self._requests = Rate()
+        self._tokens = Rate()
+
+    def want(self, total: tuple[float, float], now_ns: int) -> tuple[int, int]:
+        """Take in what was asked for so far; return what to ask the others for."""
+        if self._last is None:
+            self._last = (now_ns, total)
+        then_ns, before = self._last
+        if now_ns > then_ns:
+            seconds = (now_ns - then_ns) / _S
+            requests, tokens = max(total[0] - before[0], 0.0), max(total[1] - before[1], 0.0)
+            self._requests.add(requests, seconds, 1.0)
+            # tokens come by the request, so that chance swings them in portions of that size
+            self._tokens.add(tokens, seconds, max(tokens / requests, 1.0) if requests else 1.0)
+            self._last = (now_ns, total)
+        return int(self._requests.mean * ROOM * PER_MINUTE), int(self._tokens.mean * ROOM * PER_MINUTE)
+
+
+class Rate:
+    """A rate per second: steady under chance, quick to follow a shift."""
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+        self._age_s = 0.0
+        self._recent: deque[tuple[float, float]] = deque()  # seconds, units
+
+    def add(self, units: float, seconds: float, portion: float) -> None:
+        """Take in so many units of the last seconds, which came in portions of about that size."""
+        self._recent.appendleft((seconds, units))
+        looked_s = came = worst = 0.0
+        shift: tuple[float, float] | None = None
+        since = 0
+        for place, (lasted_s, some) in enumerate(self._recent, 1):
+            looked_s, came = looked_s + lasted_s, came + some
+            expected = self.mean * looked_s
+            strange = (came - expected) ** 2 / (portion * (expected + portion))
+            if strange > max(worst, SIGMAS**2):
+                worst, shift, since = strange, (looked_s, came), place
+        if shift is not None:  # what was before it is of another time
+            self._recent = deque(tuple(self._recent)[:since])
+            self._age_s, self.mean = shift[0], shift[1] / shift[0]
+            return
+        while looked_s - self._recent[-1][0] >= LOOK_S:
+            looked_s -= self._recent.pop()[0]
+        self._age_s = min(self._age_s + seconds, MEAN_S)
+        self.mean += (units / seconds - self.mean) * min(seconds / self._age_s, 1.0)

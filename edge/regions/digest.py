@@ -1,0 +1,138 @@
+"""What does a node tell the others?  One small document under one key, whatever the number of its targets.
+
+    nodes/REGION/NODE    a Digest, under a lease; written on change at most once a second, and every five seconds
+    manual/TARGET        a Hand: what a person did to a target everywhere
+    shares/KIND/NAME     who may grant how much of a shared allowance (edge.regions.shares)
+
+Times in a digest are durations (what is left, as of the writing): no two clocks are ever compared. A target is told
+when there is something to tell: one that is closed, idle and rests not is left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+VERSION: Final = 1
+"""Of the document. A reader leaves out what has another one: it says so, and decides by the rest."""
+
+NODES: Final = "nodes/"
+HANDS: Final = "manual/"
+SHARES: Final = "shares/"
+
+HEARTBEAT_NS: Final = 5_000_000_000
+WRITE_APART_NS: Final = 1_000_000_000
+FRESH_NS: Final = 3 * HEARTBEAT_NS
+LEASE_S: Final = 15.0
+
+State = Literal["closed", "open", "half_open", "ramping", "resting", "out", "manual"]
+
+# Below this many ended attempts a share of failures says nothing; Envoy's minimum is of this size.
+MIN_VOLUME: Final = 5
+BAD_RATIO: Final = 0.5
+
+
+class TargetDigest(Struct, frozen=True, array_like=True):
+    """One target as one node sees it; counts are of the last ten seconds. As JSON an array, in this order."""
+
+    id: str
+    kind: str  # "model" or "service"
+    state: State
+    total: int
+    failed: int
+    slow: int
+    p95_ms: int  # first token or byte of successes; 0 = no data
+    inflight: int
+    headroom: int  # requests that it takes beside those; -1 = nothing is known
+    rest_ms: int = 0  # what was left of a rest that this node itself was told of
+    consecutive: int = 0
+
+
+class Digest(Struct, frozen=True):
+    """What one node tells."""
+
+    region: str
+    node: str
+    instance: str  # of the control that wrote it: two nodes of one name are found by this
+    version: str  # of edge
+    addresses: tuple[str, ...]  # where other edges reach it
+    load: int  # exchanges in flight
+    targets: tuple[TargetDigest, ...] = ()
+    draining: bool = False
+    v: int = VERSION
+
+
+class Hand(Struct, frozen=True):
+    """What a person did to a target in all regions: ``code`` as on the Board (1 drain, 2 eject)."""
+
+    code: int
+    reason: str
+    since: float  # Unix time, for people
+    by: str  # REGION/NODE where it was asked for
+
+
+def name_of(region: str, node: str) -> str:
+    """Return how a node is called among all."""
+    return f"{region}/{node}"
+
+
+def node_key(region: str, node: str) -> str:
+    """Return where a node's digest stands."""
+    return NODES + name_of(region, node)
+
+
+def encode(document: Digest | Hand) -> bytes:
+    """Return a document as it is written: compact JSON, so that any client of the store can be read by people."""
+    return msgspec.json.encode(document)
+
+
+def decode(data: bytes) -> Digest | None:
+    """Return the digest in a value; None when it is of another version or none at all."""
+    try:
+        if msgspec.json.decode(data, type=_Head).v != VERSION:
+            return None
+        return msgspec.json.decode(data, type=Digest)
+    except msgspec.MsgspecError:
+        return None
+
+
+def decode_hand(data: bytes) -> Hand | None:
+    """Return the hand in a value; None when it is none, or says something that does not exist."""
+    try:
+        hand = msgspec.json.decode(data, type=Hand)
+    except msgspec.MsgspecError:
+        return None
+    return hand if hand.code in (1, 2) else None
+
+
+def opinion(target: TargetDigest) -> bool | None:
+    """Return whether a node finds a target bad: True, False, or None where it has seen too little to say.
+
+    A target that is out or resting is not bad for others: that is said of this node's credential and allowance.
+    """
+    if target.state in ("open", "half_open"):
+        return True
+    if target.state in ("out", "manual"):
+        return None
+    if target.total >= MIN_VOLUME and target.failed >= BAD_RATIO * target.total:
+        return True
+    return False if target.total > target.failed else None
+
+
+def news(digest: Digest) -> tuple[object, ...]:
+    """Return what must not wait for the next heartbeat: two digests that agree in it are no news to each other."""
+    told: Iterable[object] = (
+        (target.id, target.state, opinion(target), target.rest_ms > 0)
+        for target in digest.targets
+        if opinion(target) is not False or target.state != "closed"
+    )
+    return (digest.addresses, digest.draining, digest.version, *sorted(told, key=repr))
+
+
+class _Head(Struct, frozen=True):
+    v: int

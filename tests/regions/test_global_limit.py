@@ -1,0 +1,101 @@
+"""Is a limit of 600 a minute over three nodes used to the full, and kept, while demand moves between them?"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import pytest
+
+from edge.regions.demand import Demand
+from tests.regions.shared_world import S, SharingNode, World
+
+LIMIT = 600  # per minute
+BURST = LIMIT // 10
+MINUTES = 3
+
+
+@dataclass
+class Bucket:
+    """A node's part of the bucket, as native/allowance has it: rate and burst shrink and grow with its share."""
+
+    full_ns: float = 0.0
+    share: int = 0
+
+    def set_share(self, share: int, now_ns: int) -> None:
+        """Go by another share; see ``Board.set_shares``."""
+        window_ns = BURST * 60 * S / LIMIT
+        behind_ns = self.full_ns - now_ns
+        if share > self.share and behind_ns > window_ns:
+            self.full_ns = now_ns + max(window_ns, behind_ns * self.share / share)
+        self.share = share
+
+    def take(self, now_ns: int) -> bool:
+        """Take one request."""
+        interval_ns = 60_000 * S / self.share
+        room_ns = max(int(BURST * self.share / (LIMIT * 1000)), 1) * interval_ns
+        begin_ns = max(self.full_ns, now_ns)
+        if begin_ns + interval_ns > now_ns + room_ns:
+            return False
+        self.full_ns = begin_ns + interval_ns
+        return True
+
+
+@dataclass
+class Caller:
+    """Those who ask one node, at random, so many times a minute."""
+
+    node: SharingNode
+    rates: tuple[int, ...]  # by minute
+    chance: random.Random
+    next_ns: float = 0.0
+    offered: int = 0
+    accepted: int = 0
+
+    def __post_init__(self) -> None:
+        self.bucket = Bucket()
+        self.demand = Demand()
+
+    def until(self, now_ns: int, began_ns: int) -> None:
+        """Ask as often as falls into the time until now."""
+        while self.next_ns < now_ns:
+            minute = min(max(int((self.next_ns - began_ns) // (60 * S)), 0), MINUTES - 1)
+            turn_ns = began_ns + (minute + 1) * 60 * S
+            gap_ns = self.chance.expovariate(max(self.rates[minute], 1) / (60 * S))
+            if self.next_ns + gap_ns > turn_ns > self.next_ns and minute < MINUTES - 1:
+                self.next_ns = turn_ns  # of the next minute another rate holds, from its first moment
+                continue
+            self.next_ns += gap_ns
+            self.offered += 1
+            self.bucket.set_share(self.node.share, int(self.next_ns))
+            self.accepted += self.bucket.take(int(self.next_ns))
+        self.node.want = self.node_want(now_ns)
+
+    def node_want(self, now_ns: int) -> tuple[int, int]:
+        """What the node would tell the others."""
+        return self.demand.want((float(self.offered), 0.0), now_ns)
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [((540, 270, 90), (90, 540, 270), (270, 90, 540)), ((900, 900, 900), (40, 900, 40), (40, 40, 900))],
+    ids=["turning", "leaping"],
+)
+@pytest.mark.parametrize("seed", range(3))
+async def test_shifting_demand_gets_the_limit_and_no_more(rates: tuple[tuple[int, ...], ...], seed: int) -> None:
+    """Accepted within 2% of three minutes of the limit, and never over it and one burst, whoever is asked when."""
+    world = World(3)
+    await world.run(6)
+    chance = random.Random(seed)
+    began_ns = world.time.true_ns
+    by_node = list(zip(*rates, strict=True))
+    callers = [Caller(node, by_node[place], chance, float(began_ns)) for place, node in enumerate(world.nodes)]
+    while world.time.true_ns < began_ns + MINUTES * 60 * S:
+        for caller in callers:
+            caller.until(world.time.true_ns, began_ns)
+        await world.run(1)
+    accepted = sum(caller.accepted for caller in callers)
+    moves = sum(node.keeper.moves for node in world.nodes)
+    print(f"{accepted} accepted of {sum(caller.offered for caller in callers)} offered, {moves} moves")  # noqa: T201
+    assert accepted == pytest.approx(MINUTES * LIMIT, rel=0.02)
+    assert accepted <= MINUTES * LIMIT + BURST + 3

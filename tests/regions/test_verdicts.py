@@ -1,0 +1,191 @@
+"""What do other regions' troubles do here, and what do they never do?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.regions import digest as told
+from edge.regions.digest import Digest, TargetDigest, opinion
+from edge.regions.sampler import headroom, quantile_ms
+from edge.regions.verdicts import Verdict, judge, rests
+from edge.regions.view import Heard, survey
+
+S = 1_000_000_000
+A, B, C = "a/m", "b/m", "c/m"
+
+
+def seen(name: str, state: Any = "closed", total: int = 0, failed: int = 0, **more: Any) -> TargetDigest:
+    """A target as a node tells of it."""
+    facts: dict[str, Any] = {"slow": 0, "p95_ms": 0, "inflight": 0, "headroom": -1, "kind": "model", **more}
+    return TargetDigest(id=name, state=state, total=total, failed=failed, **facts)
+
+
+def heard(region: str, *targets: TargetDigest, node: str = "n", age_s: float = 1.0, proven: bool = True) -> Heard:
+    """A node's digest, so old."""
+    return Heard(Digest(region, node, "i", "1", (), 0, targets), int(age_s * S), proven)
+
+
+def verdicts(*nodes: Heard, own: str = "eu") -> dict[str, Verdict]:
+    """What the first node of region ``own`` makes of it all."""
+    mine = next((each for each in nodes if each.digest.region == own), heard(own))
+    every = nodes if mine in nodes else (mine, *nodes)
+    here = {target.id: target for target in mine.digest.targets}
+    beside = [each for each in every if each.digest.region == own and each is not mine]
+    return judge(own, here, survey(every), beside)
+
+
+BAD = seen(A, "open", 5, 5)
+GOOD = seen(A, "closed", 50, 1)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (seen(A, "open"), True),
+        (seen(A, "half_open"), True),
+        (seen(A, "closed", 10, 5), True),
+        (seen(A, "closed", 4, 4), None),
+        (seen(A, "closed", 4, 3), False),
+        (seen(A, "closed", 10, 4), False),
+        (seen(A, "closed"), None),
+        (seen(A, "out", 10, 10), None),
+        (seen(A, "manual", 10, 1), None),
+        (seen(A, "resting", 10, 1), False),
+    ],
+)
+def test_what_a_node_makes_of_a_target(target: TargetDigest, *, expected: bool | None) -> None:
+    """Open, or half of five, is bad; a success among little is good; our own credential says nothing to others."""
+    assert opinion(target) is expected
+
+
+def test_one_region_is_hearsay() -> None:
+    """It shortens the fuse to two and takes no traffic away, also from a target that works here."""
+    assert verdicts(heard("us", BAD))[A] == Verdict(1.0, 2, "found bad by us")
+    assert verdicts(heard("eu", GOOD), heard("us", BAD))[A].fuse == 2
+
+
+def test_a_majority_of_two_or_more_is_a_verdict() -> None:
+    """A fuse of one, and a weight of what part disagrees, a tenth at least."""
+    assert verdicts(heard("us", BAD), heard("ap", BAD))[A] == Verdict(0.1, 1, "found bad by ap, us")
+    assert verdicts(heard("us", BAD), heard("ap", BAD), heard("sa", GOOD))[A].weight == pytest.approx(0.333)
+    split = verdicts(heard("us", BAD), heard("ap", GOOD), heard("sa", GOOD))[A]
+    assert (split.weight, split.fuse) == (1.0, 2)
+
+
+def test_ones_own_successes_outrank_a_verdict() -> None:
+    """Where it works it goes on to be used; the first failure here lets the others count."""
+    others = (heard("us", BAD), heard("ap", BAD))
+    assert verdicts(heard("eu", GOOD), *others)[A] == Verdict(1.0, 2, "found bad by ap, us")
+    failing = seen(A, "closed", 50, 1, consecutive=1)
+    assert verdicts(heard("eu", failing), *others)[A].fuse == 1
+
+
+def test_the_stale_the_unproven_and_the_suspect_are_not_heard() -> None:
+    """Sixteen seconds without a change; a key that merely lingers; a region where most looks bad at once."""
+    assert verdicts(heard("us", BAD, age_s=16)) == {}
+    assert verdicts(heard("us", BAD, proven=False)) == {}
+    everything = (BAD, seen(B, "open"), seen(C, "closed", 20, 0))
+    assert survey([heard("us", *everything)])["us"].suspect is True
+    assert verdicts(heard("us", *everything)) == {}
+    assert survey([heard("us", BAD, seen(C, "closed", 20, 0))])["us"].suspect is False
+    assert survey([heard("us", BAD)])["us"].suspect is False, "of one provider it cannot be told"
+
+
+def test_another_node_of_our_region_is_heard_even_when_the_region_is_suspect() -> None:
+    """We share its way out."""
+    neighbour = heard("eu", BAD, seen(B, "open"), node="other")
+    assert {name: verdict.fuse for name, verdict in verdicts(heard("eu"), neighbour).items()} == {A: 2, B: 2}
+
+
+def test_services_do_not_make_a_region_suspect() -> None:
+    """Two services of its own that are down say nothing of its way out."""
+    down = [seen(f"s{number}/10.0.0.1:1", "open", kind="service") for number in (1, 2)]
+    assert survey([heard("us", *down)])["us"].suspect is False
+
+
+@given(
+    st.lists(
+        st.builds(
+            heard,
+            st.sampled_from(["eu", "us", "ap", "sa"]),
+            st.builds(
+                seen,
+                st.sampled_from([A, B, C]),
+                st.sampled_from(["closed", "open", "half_open", "out", "resting"]),
+                st.integers(0, 50),
+                st.just(0),
+            ),
+            node=st.text("xyz", min_size=1),
+            age_s=st.floats(0, 30),
+            proven=st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_nothing_is_ever_removed(nodes: list[Heard]) -> None:
+    """Whatever is heard: a weight of a tenth or more, a fuse of one or two, and every region that is named is bad."""
+    for verdict in verdicts(*nodes).values():
+        assert 0.1 <= verdict.weight <= 1.0
+        assert verdict.fuse in (1, 2)
+        assert verdict.why.startswith("found bad by")
+
+
+def test_rests_are_merged_where_the_credential_is_shared() -> None:
+    """The longest that is left, less the digest's age; nothing of others' credentials, nothing of our own region's."""
+    pictures = survey(
+        [
+            heard("us", seen(A, "resting", rest_ms=30_000), seen(B, "resting", rest_ms=9_000), age_s=2),
+            heard("ap", seen(A, "resting", rest_ms=5_000)),
+            heard("eu", seen(C, "resting", rest_ms=5_000)),
+        ]
+    )
+    assert rests(pictures, "eu", {A, C}) == {A: 28_000}
+
+
+def test_a_region_is_the_sum_of_its_fresh_nodes() -> None:
+    """Weighed by volume: one node's bad minute is not the region's."""
+    picture = survey(
+        [
+            heard("us", seen(A, "open", 5, 5, p95_ms=900, headroom=0), node="1"),
+            heard("us", seen(A, "closed", 95, 1, p95_ms=100, headroom=7), node="2"),
+            heard("us", seen(A, "open", 500, 500), node="3", age_s=60),
+        ]
+    )["us"]
+    assert (picture.nodes, picture.fresh_nodes, picture.fresh, picture.age_s) == (3, 2, True, 1.0)
+    target = picture.targets[A]
+    assert (target.bad, target.state, target.total, target.error_ratio) == (False, "closed", 100, 0.06)
+    assert (target.p95_ms, target.headroom) == (900, 7)
+
+
+def test_documents_survive_the_journey_and_strangers_are_left_out() -> None:
+    """What was encoded is decoded; another version, another shape and noise are None."""
+    digest = heard("us", BAD).digest
+    assert told.decode(told.encode(digest)) == digest
+    later = told.encode(digest).replace(b'"v":1', b'"v":2')
+    assert [told.decode(data) for data in (later, b"", b"[]", b'{"v":1}', b"\xff")] == [None] * 5
+    hand = told.Hand(2, "why", 1.0, "us/n")
+    assert told.decode_hand(told.encode(hand)) == hand
+    assert told.decode_hand(told.encode(hand).replace(b'"code":2', b'"code":7')) is None
+
+
+def test_numbers_that_swing_are_no_news() -> None:
+    """Volume, latency and load wait for the heartbeat; a circuit, a rest and an address do not."""
+    quiet = heard("us", GOOD).digest
+    assert told.news(quiet) == told.news(heard("us", seen(A, "closed", 70, 3, p95_ms=3)).digest)
+    for other in (BAD, seen(A, "resting", 50, 1, rest_ms=5), seen(A, "closed", 10, 9)):
+        assert told.news(quiet) != told.news(heard("us", other).digest)
+    resting = heard("us", seen(A, "resting", 50, 1, rest_ms=5)).digest
+    assert told.news(resting) == told.news(heard("us", seen(A, "resting", 40, 0, rest_ms=4)).digest)
+
+
+def test_headroom_and_quantiles() -> None:
+    """The smaller bound counts; no bound is not known; the 95th of 100 is the bucket that holds it."""
+    assert [headroom(0.0, 0, 3), headroom(10.7, 0, 3), headroom(10.7, 5, 3), headroom(2.0, 0, 3)] == [-1, 7, 2, 0]
+    assert quantile_ms([0] * 24) == 0
+    assert quantile_ms([95, 5] + [0] * 22) == 1
+    assert quantile_ms([94, 6] + [0] * 22) == 2
+    assert quantile_ms([0] * 23 + [1]) == 240_000
