@@ -35,6 +35,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef ServerStream stream
     cdef Head head
     cdef int door, cell, key
+    cdef int klass              # priority: 0 high, 1 normal, 2 low
     cdef list body              # a service's request so far, while it may be sent again
     cdef list trailers          # what came behind it
     cdef Py_ssize_t body_size
@@ -68,7 +69,7 @@ cdef class Attempt(ClientEvents):
     cdef Target target
     cdef ConnectionPool pool
     cdef ClientStream stream
-    cdef int index, admit, phase, mode
+    cdef int index, admit, phase, mode, klass
     cdef uint32_t generation
     cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
     cdef uint64_t waiting_ns    # since when it waits for a connection
@@ -99,6 +100,7 @@ cdef class Attempt(ClientEvents):
     cdef judge_whole(self, uint64_t now)
     cdef judge_call(self, bytes status, list trailers, uint64_t now)
     cdef proven(self, uint64_t now)
+    cdef learn(self, uint64_t now)
     cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=*)
     cdef note_slow(self, uint64_t now)
     cdef leave(self)

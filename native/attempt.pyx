@@ -1,4 +1,4 @@
-from native.balancer cimport BASELINE_TAU_MS, ewma_read
+from native.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total
 from native.board cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_INBAND, FAIL_MALFORMED,
     FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, T_ATTEMPTS,
@@ -7,6 +7,7 @@ from native.board cimport (
 from native.breaker cimport (
     ADMIT_TRIAL, ADMIT_YES, OPEN, Policy, breaker_report, breaker_return, breaker_slow, circuit_state,
 )
+from native.capacity cimport capacity_first, capacity_refused
 from native.clock cimport monotonic_ns
 from native.grpc cimport (
     GRPC_DATA_LOSS, GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, pushback_ms,
@@ -88,7 +89,9 @@ cdef class Attempt(ClientEvents):
         self.outcome = -1
         self.code = -1
         self.span = exchange.lane.random() | 1
+        self.klass = exchange.klass
         add32(&self.target.rec.inflight[exchange.lane.worker], 1)
+        add32(&self.target.rec.inflight_class[self.klass][exchange.lane.worker], 1)
         add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
         got = self.pool.acquire(self)
         if got < 0:
@@ -244,6 +247,7 @@ cdef class Attempt(ClientEvents):
                 exchange.failed(self, FAIL_MALFORMED, "a compressed answer where a stream had begun", 0)
             else:
                 self.proven(now)
+                self.learn(now)
                 exchange.commit(self, head.length)
         elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
             self.mode = EVENTS
@@ -277,6 +281,8 @@ cdef class Attempt(ClientEvents):
             else:
                 self.proven(now)
         self.content_ns = now
+        if action == RELAY:
+            self.learn(now)
         exchange.commit(self, head.length)
 
     def _hinted(self, int status):
@@ -310,6 +316,7 @@ cdef class Attempt(ClientEvents):
                 self.mode = RAW
                 self.content_ns = self.last_ns
                 self.proven(self.last_ns)
+                self.learn(self.last_ns)
                 exchange.commit(self, self.head.length)
                 for part in self.held:
                     exchange.relay(<bytes>part)
@@ -338,6 +345,7 @@ cdef class Attempt(ClientEvents):
         if scanner.said & (<int>SAID_CONTENT | <int>SAID_DONE | <int>SAID_FINISH) or self.held_size > PREAMBLE_LIMIT:
             self.content_ns = self.last_ns
             self.proven(self.last_ns)
+            self.learn(self.last_ns)
             exchange.commit(self, UNKNOWN_LENGTH)
             whole = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
             self.held = None
@@ -422,6 +430,7 @@ cdef class Attempt(ClientEvents):
                 exchange.failed(self, FAIL_MALFORMED, f"an answer that cannot be told in gRPC: {error}", 0)
                 return
             self.content_ns = self.head_ns
+            self.learn(now)
             self.settle(OK, now)
             exchange.commit(self, PyBytes_GET_SIZE(content))
             exchange.relay(content)
@@ -516,6 +525,20 @@ cdef class Attempt(ClientEvents):
                 self.exchange.key, 0, self.exchange.lane.random(),
             )
 
+    cdef learn(self, uint64_t now):
+        """The first content is here: what it says about how much the target takes."""
+        cdef TargetRec* rec = self.target.rec
+        cdef uint64_t from_ns
+        if self.target.bounds.initial <= 0:
+            return
+        from_ns = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.began_ns
+        # A whole answer takes as long as it is: it is measured only where there are no streams to measure by.
+        capacity_first(
+            rec, &self.target.bounds, now, (self.content_ns - from_ns) // 1000,
+            self.exchange.cell == <int>CELL_STREAM or load64(&rec.baseline[<int>CELL_STREAM]) == 0,
+            inflight_total(rec, self.exchange.route.pool.workers),
+        )
+
     cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=0):
         """Exactly once per attempt: what the target is to be remembered for."""
         cdef ExchangeCore exchange = self.exchange
@@ -555,6 +578,12 @@ cdef class Attempt(ClientEvents):
             )
         else:
             self.target.observe(exchange.cell, now, now - self.began_ns, True)
+            if self.target.bounds.initial > 0 and (
+                outcome == <int>RATE_LIMITED or outcome == <int>FAIL_FIRST_BYTE or outcome == <int>FAIL_FIRST_TOKEN
+                or (outcome == <int>FAIL_STATUS and self.head is not None
+                    and (self.head.status == 503 or self.head.status == 529))
+            ):
+                capacity_refused(rec, &self.target.bounds, now)
             if outcome == <int>DEADLINE:
                 self.note_slow(now)
                 if trial:
@@ -584,6 +613,9 @@ cdef class Attempt(ClientEvents):
         if self.counted:
             self.counted = False
             add32(&self.target.rec.inflight[self.exchange.lane.worker], -1)
+            add32(&self.target.rec.inflight_class[self.klass][self.exchange.lane.worker], -1)
+            if self.exchange.lane.crowded:
+                self.exchange.lane.nudge()
         self.stream = None
         self.held = None
         if stream is not None:

@@ -3,6 +3,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from native.board cimport Board, TargetRec
 from native.breaker cimport Policy
+from native.capacity cimport Bounds
 
 cpdef enum Cell:
     CELL_STREAM = 0         # latency of streams: time to the first content token
@@ -14,7 +15,7 @@ cpdef enum Barred:          # why a target is not usable now (status, error bodi
     BARRED_TRIAL = 2        # half-open and the permit is taken
     BARRED_RESTING = 3      # rate limited
     BARRED_OUT = 4          # credential refused or misconfigured
-    BARRED_FULL = 5         # in-flight cap reached
+    BARRED_FULL = 5         # no place for this class: cap, limit, share or ramp
     BARRED_MANUAL = 6       # drained or ejected by hand
     BARRED_TRIED = 7
 
@@ -28,6 +29,7 @@ cdef struct Choice:
     int index               # position in the pool, -1 = none
     int admit               # enum Admit
     uint32_t generation
+    uint64_t full           # members that were passed over because they had no place
 
 # Peak-EWMA of one latency cell: up at once, down with time constant tau (10 s). Never fed by fast failures: a failure
 # is recorded as penalty_ns at least, or a fast-failing target would draw all traffic.
@@ -36,6 +38,7 @@ cdef double ewma_read(uint64_t* cell, uint64_t now_ns, uint64_t tau_ns) noexcept
 # The same average without the peak: for baselines.
 cdef void average_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
 cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil
+cdef uint32_t inflight_of(TargetRec* rec, int klass, int workers) noexcept nogil
 
 cdef class Target:
     """One target as this worker sees it: its record on the Board and the facts needed to speak to it."""
@@ -44,6 +47,7 @@ cdef class Target:
     cdef readonly int slot
     cdef readonly str id            # "deepseek/deepseek-chat", "greeter/10.0.0.7:50051"
     cdef readonly uint32_t max_inflight   # 0 = no cap
+    cdef Bounds bounds              # of the limit that is learned; initial 0: none is
     cdef public object plan         # edge.terms.snapshot.Target: what to say and where (never logged: holds the credential)
     cdef public object pool         # native.pool.ConnectionPool of this worker
     # One attempt's latency: feeds the EWMA (a failure at least FAILURE_PENALTY_MS) and, of successes, the baseline.
@@ -59,15 +63,27 @@ cdef class Pool:
     cdef double[64] weights
     cdef Policy policy
     cdef int workers
+    cdef Bounds[64] bounds
+    cdef double[3] shares           # of a limit, by class; all zero: classes are not told apart
+    cdef bint shared
+    cdef int best_tier
     cdef Target target_at(self, int index)
-    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried) noexcept
+    # klass: 0 high, 1 normal (the default), 2 low
+    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int klass=*) noexcept
     # What keeps a member from being used now (enum Barred), and through ``admit`` whether it is due for a trial.
-    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int* admit) noexcept nogil
+    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int klass, int* admit) noexcept nogil
+    cdef double limit_of(self, int index) noexcept nogil        # requests at once; 0 = no bound
+    cdef bint full(self, int index, uint64_t now_ns, int klass) noexcept nogil
+    cdef bint spilled(self, int index) noexcept nogil           # is it of a later tier than the best?
     cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     # tried: bit per member already attempted by this exchange. closed: bit per member that it may not use at all.
     # last_resort is internal: used only when no member is usable.
-    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, Choice* out, uint64_t closed=*) noexcept
+    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, int klass, Choice* out,
+                   uint64_t closed=*) noexcept
+    cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, int klass, Choice* out,
+                    uint64_t closed) noexcept
+    cdef int _class(self, int klass) except -1
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     cdef int _checked(self, int index) except -1

@@ -8,6 +8,11 @@ In order, the first that applies:
 3. nobody usable: a member whose circuit is open, at most once per open period each (the trickle that keeps the last
    usable target from being ejected for good). Never one that is drained, out, resting, full or tried.
 
+Full is a member that has no place for the request's priority class (0 high, 1 normal, 2 low). Its limit is what has been
+learned (native/capacity) or ``max_inflight``, whichever is less. Up to 4/5 of it anyone may in; above, the high class may,
+and another only while it has less than its own share, so that shares cost nothing until it is crowded. At the limit nobody
+may. In a tier after the first the low class also keeps out of the last fifth, and within the ramp of what is spilled.
+
 cost = peak-EWMA of latency x (in flight + 1) x attempts per success / weight. Sources: Mitzenmacher 2001 (two choices),
 Finagle PeakEwma.scala (peak, idle decay, an unknown host that is idle or already being tried), linkerd (10 s,
 failures as 5 s). The attempts per success are ours: a target whose failures are quick has nothing in flight, so
@@ -25,6 +30,7 @@ from native.breaker cimport (
     Admit, CircuitState, breaker_peek, breaker_ramp, breaker_report, breaker_return, breaker_slow,
     breaker_take,
 )
+from native.capacity cimport capacity_limit, capacity_spill, capacity_spilled
 
 cdef enum:
     MS = 1_000_000
@@ -32,6 +38,9 @@ cdef enum:
 cdef double FLOOR_MS = 0.05         # below this, differences are noise and idle decay would make a target look free
 cdef double BUSY_UNKNOWN_MS = 1e9   # no data and busy: one probe is out already, wait for what it says
 cdef double SHORTEST_MS = 1e-3      # a cell of zero means no data
+cdef double CROWDED = 0.8           # of a limit: from here on shares count, and what is spilled of the low class stays out
+cdef enum:
+    LOW = 2
 
 
 cdef double weight_of(uint64_t word, uint64_t now_ms, uint64_t tau_ns) noexcept nogil:
@@ -81,6 +90,15 @@ cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil:
     return total
 
 
+cdef uint32_t inflight_of(TargetRec* rec, int klass, int workers) noexcept nogil:
+    cdef uint32_t total = 0
+    cdef int value, place
+    for place in range(workers):
+        value = <int>load32(&rec.inflight_class[klass][place])
+        total += value if value > 0 else 0
+    return total
+
+
 cdef uint64_t mix(uint64_t value) noexcept nogil:
     """splitmix64: further random bits from the caller's."""
     value += 0x9E3779B97F4A7C15ULL
@@ -94,7 +112,10 @@ cdef double unit(uint64_t bits) noexcept nogil:
 
 
 cdef class Target:
-    """One target as this worker sees it; ``plan`` is its part of the Snapshot and may hold a credential."""
+    """One target as this worker sees it; ``plan`` is its part of the Snapshot and may hold a credential.
+
+    Its limit is learned if ``plan.adaptive`` says so, within ``plan.concurrency`` (initial, least, most).
+    """
 
     def __init__(self, Board board not None, int slot, str id not None, uint32_t max_inflight=0, plan=None):
         self.rec = board.target(slot)
@@ -103,6 +124,10 @@ cdef class Target:
         self.id = id
         self.max_inflight = max_inflight
         self.plan = plan
+        if plan is not None and plan.adaptive:
+            self.bounds.initial, self.bounds.least, self.bounds.most = plan.concurrency
+            if not 0 < self.bounds.least <= self.bounds.initial <= self.bounds.most:
+                raise ValueError(f"{id}: concurrency is initial, least and most, not {plan.concurrency}")
 
     def __repr__(self):
         return f"<Target {self.id} slot {self.slot}>"
@@ -122,17 +147,21 @@ cdef class Target:
         """The peak-EWMA of a cell, decayed to ``now_ns``; 0.0 = no data."""
         return ewma_read(&self.rec.ewma[cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
 
-    def enter(self, int worker):
-        """Count one attempt in flight in that worker's column."""
-        if not 0 <= worker < EDGE_MAX_WORKERS:
-            raise IndexError(f"there is no worker {worker}")
-        add32(&self.rec.inflight[worker], 1)
+    def enter(self, int worker, int klass=1):
+        """Count one attempt in flight in that worker's column, of a priority class."""
+        self._count(worker, klass, 1)
 
-    def leave(self, int worker):
+    def leave(self, int worker, int klass=1):
         """Count one attempt less."""
+        self._count(worker, klass, -1)
+
+    def _count(self, int worker, int klass, int more):
         if not 0 <= worker < EDGE_MAX_WORKERS:
             raise IndexError(f"there is no worker {worker}")
-        add32(&self.rec.inflight[worker], -1)
+        if not 0 <= klass <= LOW:
+            raise IndexError(f"there is no class {klass}")
+        add32(&self.rec.inflight[worker], more)
+        add32(&self.rec.inflight_class[klass][worker], more)
 
     def rest(self, uint64_t until_ns):
         """Rate limited until then; of two deadlines the later one stays."""
@@ -145,11 +174,12 @@ cdef class Pool:
     """Members in the order given; a lower tier number is preferred, a weight of 2 takes twice the share.
 
     ``breaker`` is any object with the attributes of ``edge.terms.snapshot.Breaker``; ``workers`` is how many in-flight
-    columns to add up. Raises ValueError for more than 64 members, unequal lengths or numbers out of range.
+    columns to add up; ``shares`` of a limit are what high, normal and low may count on (None: no class is told apart,
+    because there is only one). Raises ValueError for more than 64 members, unequal lengths or numbers out of range.
     """
 
     def __init__(self, targets, tiers, weights, breaker, *, int workers, uint64_t permit_ns,
-                 uint64_t retry_after_max_ns=300_000_000_000):
+                 uint64_t retry_after_max_ns=300_000_000_000, shares=None):
         cdef int place
         cdef Target target
         self.targets = list(targets)
@@ -168,8 +198,16 @@ cdef class Pool:
                 raise ValueError(f"the weight of {target.id} is above 0, not {weights[place]}")
             self.recs[place] = target.rec
             self.caps[place] = target.max_inflight
+            self.bounds[place] = target.bounds
             self.tiers[place] = tiers[place]
             self.weights[place] = weights[place]
+        self.best_tier = min(tiers) if self.size else 0
+        if shares is not None:
+            if len(shares) != 3 or min(shares) < 0 or sum(shares) > 1.000001:
+                raise ValueError(f"shares are three numbers from 0 to 1, together at most 1, not {shares}")
+            self.shared = True
+            for place in range(3):
+                self.shares[place] = shares[place]
         self.workers = workers
         self.policy.consecutive = breaker.consecutive
         self.policy.min_requests = breaker.min_requests
@@ -187,7 +225,34 @@ cdef class Pool:
     cdef Target target_at(self, int index):
         return <Target>self.targets[index]
 
-    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int* admit) noexcept nogil:
+    cdef bint spilled(self, int index) noexcept nogil:
+        return self.tiers[index] > self.best_tier
+
+    cdef double limit_of(self, int index) noexcept nogil:
+        cdef double limit = capacity_limit(self.recs[index], &self.bounds[index])
+        if self.caps[index] and (limit <= 0 or limit > self.caps[index]):
+            limit = self.caps[index]
+        return limit
+
+    cdef bint full(self, int index, uint64_t now_ns, int klass) noexcept nogil:
+        cdef TargetRec* rec = self.recs[index]
+        cdef double limit = self.limit_of(index)
+        cdef double total, own
+        if limit <= 0:
+            return False
+        total = inflight_total(rec, self.workers)
+        if total + 1.0 > limit:
+            return True
+        if klass == LOW and self.spilled(index):
+            if total >= CROWDED * limit:
+                return True
+            own = inflight_of(rec, LOW, self.workers)
+            return own + 1.0 > capacity_spill(rec, now_ns, limit, <uint32_t>own)
+        if klass and self.shared and total >= CROWDED * limit:
+            return inflight_of(rec, klass, self.workers) >= self.shares[klass] * limit
+        return False
+
+    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int klass, int* admit) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
         admit[0] = Admit.ADMIT_NO
         if tried >> index & 1:
@@ -198,7 +263,7 @@ cdef class Pool:
             return Barred.BARRED_OUT
         if load64(&rec.rest_until_ns) > now_ns:
             return Barred.BARRED_RESTING
-        if self.caps[index] and inflight_total(rec, self.workers) >= self.caps[index]:
+        if (self.caps[index] or self.bounds[index].initial > 0) and self.full(index, now_ns, klass):
             return Barred.BARRED_FULL
         admit[0] = breaker_peek(rec, now_ns)
         if admit[0] != Admit.ADMIT_NO:
@@ -207,9 +272,9 @@ cdef class Pool:
             return Barred.BARRED_TRIAL
         return Barred.BARRED_OPEN
 
-    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried) noexcept:
+    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int klass=1) noexcept:
         cdef int admit = 0
-        return self.inspect(index, now_ns, tried, &admit)
+        return self.inspect(index, now_ns, tried, klass, &admit)
 
     cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
@@ -231,9 +296,16 @@ cdef class Pool:
         out.index = index if out.admit != Admit.ADMIT_NO else -1
         return out.admit
 
-    cdef void pick(
-        self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, Choice* out, uint64_t closed=0,
-    ) noexcept:
+    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, int klass, Choice* out,
+                   uint64_t closed=0) noexcept:
+        cdef TargetRec* rec
+        self._pick(now_ns, rnd, tried, cell, klass, out, closed)
+        if klass == LOW and out.index >= 0 and self.spilled(out.index) and self.limit_of(out.index) > 0:
+            rec = self.recs[out.index]
+            capacity_spilled(rec, now_ns, self.limit_of(out.index), inflight_of(rec, LOW, self.workers))
+
+    cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, int klass, Choice* out,
+                    uint64_t closed) noexcept:
         cdef uint64_t usable = 0, due = 0, shut = 0, aside = 0, bit, candidates
         cdef int[64] group
         cdef int index, tier, count, first, second, best_tier, bar
@@ -242,15 +314,18 @@ cdef class Pool:
         out.index = -1
         out.admit = Admit.ADMIT_NO
         out.generation = 0
+        out.full = 0
         for index in range(self.size):
             bit = <uint64_t>1 << index
-            bar = self.inspect(index, now_ns, tried | closed, &admit)
+            bar = self.inspect(index, now_ns, tried | closed, klass, &admit)
             if admit == Admit.ADMIT_YES:
                 usable |= bit
             elif admit == Admit.ADMIT_TRIAL:
                 due |= bit
             elif bar == Barred.BARRED_OPEN:
                 shut |= bit
+            elif bar == Barred.BARRED_FULL:
+                out.full |= bit
 
         # 1. trials. A retry does not gamble on one while a proven target is left.
         if due and (tried == 0 or usable == 0) and self._take_first(due, now_ns, False, out):
@@ -323,7 +398,7 @@ cdef class Pool:
         cdef int admit = 0
         for index in range(self.size):
             rec = self.recs[index]
-            bar = self.inspect(index, now_ns, 0, &admit)
+            bar = self.inspect(index, now_ns, 0, 1, &admit)
             if bar == Barred.USABLE:
                 return 0
             if bar == Barred.BARRED_MANUAL or bar == Barred.BARRED_FULL:
@@ -338,15 +413,19 @@ cdef class Pool:
             earliest = min(earliest, when)
         return earliest
 
-    def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int cell=0):
+    def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int cell=0, int klass=1):
         """``pick`` from Python: (index, admit, generation); index -1 = none. Takes the permit if it is a trial."""
         cdef Choice choice
-        self.pick(now_ns, rnd, tried, cell, &choice)
+        self.pick(now_ns, rnd, tried, cell, self._class(klass), &choice)
         return choice.index, choice.admit, choice.generation
 
-    def why(self, int index, uint64_t now_ns, uint64_t tried=0):
-        """The Barred code of a member; 0 = usable (a member due for its trial is)."""
-        return self.barred(self._checked(index), now_ns, tried)
+    def why(self, int index, uint64_t now_ns, uint64_t tried=0, int klass=1):
+        """The Barred code of a member for a class; 0 = usable (a member due for its trial is)."""
+        return self.barred(self._checked(index), now_ns, tried, self._class(klass))
+
+    def limit(self, int index):
+        """Requests at once that a member takes now; 0.0 = no bound."""
+        return self.limit_of(self._checked(index))
 
     def earliest(self, uint64_t now_ns):
         """Monotonic ns when some member may be usable again; 0 = now, None = unknown."""
@@ -377,6 +456,11 @@ cdef class Pool:
     def ramp(self, int index, uint64_t now_ns):
         """The share of its weight that a member may take: 0.1 to 1.0."""
         return breaker_ramp(self.recs[self._checked(index)], &self.policy, now_ns)
+
+    cdef int _class(self, int klass) except -1:
+        if not 0 <= klass <= LOW:
+            raise ValueError(f"a priority class is 0 (high), 1 (normal) or 2 (low), not {klass}")
+        return klass
 
     cdef int _checked(self, int index) except -1:
         if not 0 <= index < self.size:

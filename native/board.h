@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define EDGE_BOARD_MAGIC 0x3147444544472031ULL
-#define EDGE_BOARD_LAYOUT 2u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_BOARD_LAYOUT 3u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in board.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -63,14 +63,15 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t spare2[6];
 
     /* adaptive concurrency (native/capacity): float32 | stamp_ms words, as in a latency cell */
-    uint64_t limit;          /* requests at once; 0 = nothing learned yet */
-    uint64_t limit_floor;    /* ms: what a first token takes when nothing waits */
+    uint64_t limit;          /* requests at once | when it last fell; 0 = nothing learned yet */
+    uint64_t limit_floor;    /* ms: what a first token takes when nothing waits | when the window now open began */
     uint64_t limit_sum_us, limit_count; /* first tokens since the limit was last reckoned */
     uint64_t spill;          /* requests of the lowest class that may be spilled here at once: the ramp */
     /* what other regions say (control writes, every second while it is fresh): weight in thousandths (16) | failures in
      * a row that open it here, 0 = the policy's (16) | stamp_ms (32). All zero, or a stamp older than 15 s: nothing. */
     uint64_t remote;
-    uint64_t spare3[2];
+    uint64_t limit_seen;     /* ms: the average first token of the last whole window | when it ended */
+    uint64_t spare3[1];
     uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
     uint32_t inflight_class[EDGE_CLASSES][EDGE_MAX_WORKERS]; /* of these, by priority class */
 } edge_target_rec;
@@ -88,6 +89,7 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t output_hist[EDGE_HIST_BUCKETS];   /* output tokens of complete answers by powers of two; halved by control */
     uint64_t spare2[3];
     uint32_t inflight[EDGE_MAX_WORKERS];
+    uint32_t waiting[EDGE_MAX_WORKERS];        /* exchanges that wait for a place, by worker */
 } edge_route_rec;
 
 /* What a caller's key, or a provider's credential, may still use. */

@@ -32,7 +32,7 @@ cdef extern from "board.h" nogil:
         uint64_t[24] first_hist
         uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
-        uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote
+        uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote, limit_seen
         uint32_t[64] inflight
         uint32_t[3][64] inflight_class
     ctypedef struct RouteRec "edge_route_rec":
@@ -45,6 +45,7 @@ cdef extern from "board.h" nogil:
         uint64_t queue_sum_us, own_sum_ns, own_count
         uint64_t[24] output_hist
         uint32_t[64] inflight
+        uint32_t[64] waiting
     ctypedef struct AllowanceRec "edge_allowance_rec":
         uint64_t requests_tat, tokens_tat, requests_share, tokens_share, spent_month, spent_nano
         uint64_t[16] count
@@ -144,7 +145,7 @@ cpdef enum RouteCounter:
     R_COST_NANO = 20
     R_SPILLED = 21          # answered by a later tier because a better one was full or down
     R_PEER = 22             # answered by another region
-    R_WAITING = 23          # waiting now
+    R_WAITING = 23          # waiting now; not counted here but read from RouteRec.waiting, a column per worker
 
 cpdef enum WorkerCounter:
     W_ACCEPTED = 0

@@ -121,7 +121,8 @@ class TargetView(TypedDict):
     total_sum_us: int
     inflight_class: tuple[int, int, int]  # high, normal, low
     limit: float  # requests at once, as learned; 0.0 = nothing learned
-    limit_floor_ms: float
+    limit_floor_ms: float  # a first token when nothing waits
+    limit_seen_ms: float  # the average first token of the last whole window
     spill: float
     remote: int  # see board.h
 

@@ -221,6 +221,7 @@ cdef class Board:
             ),
             "limit": edge_cell_ms(load64(&rec.limit)),
             "limit_floor_ms": edge_cell_ms(load64(&rec.limit_floor)),
+            "limit_seen_ms": edge_cell_ms(load64(&rec.limit_seen)),
             "spill": edge_cell_ms(load64(&rec.spill)),
             "remote": load64(&rec.remote),
         }
@@ -228,10 +229,12 @@ cdef class Board:
     def read_route(self, int slot):
         """Copy one route's record; see ``RouteView`` in board.pyi."""
         cdef RouteRec* rec = self.route(slot)
+        counts = list(copy64(rec.count, EDGE_ROUTE_COUNTERS))
+        counts[<int>R_WAITING] = sum32(rec.waiting, <int>self.header.worker_capacity)
         return {
             "budget": load64(&rec.budget),
             "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
-            "counts": copy64(rec.count, EDGE_ROUTE_COUNTERS),
+            "counts": tuple(counts),
             "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
             "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
             "first_sum_us": load64(&rec.first_sum_us),
@@ -287,6 +290,7 @@ cdef class Board:
                 store32(&self.targets[slot].inflight_class[place][index], 0)
         for slot in range(self.header.route_capacity):
             store32(&self.routes[slot].inflight[index], 0)
+            store32(&self.routes[slot].waiting[index], 0)
         for slot in range(self.header.allowance_capacity):
             store32(&self.allowances[slot].inflight[index], 0)
         for gauge in (

@@ -2,7 +2,9 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from native.attempt cimport Attempt, ExchangeCore
+from native.balancer cimport Choice
 from native.lane cimport LaneCore
+from native.queue cimport Waiter
 from native.stream cimport ServerStream
 from native.timerwheel cimport Timer
 
@@ -33,6 +35,7 @@ cdef class Exchange(ExchangeCore):
     cdef bytes unread           # of a local call: the beginning of a message
     cdef Alarm alarm
     cdef uint64_t loops         # a bit per member that leads back to where the request has been
+    cdef Waiter waiter          # its place in the route's queue, while it waits there
     cdef admit(self)
     cdef bint hear_peer(self)
     cdef mark_loops(self)
@@ -42,11 +45,16 @@ cdef class Exchange(ExchangeCore):
     cdef route_service(self)
     cdef begin(self)
     cdef choose(self)
+    cdef passed_over(self, const Choice* choice)
+    cdef wait(self, uint64_t now)
+    cdef shed(self, uint64_t now)
+    cdef int come_back_s(self)
     cdef explain(self, int chosen, uint64_t now)
     cdef bint may_retry(self, Attempt attempt, int outcome, uint64_t now)
     cdef list trace_fields(self, Attempt attempt)
     cdef broken(self, Attempt attempt, int outcome, str detail)
     cdef unavailable(self)
+    cdef list target_states(self, uint64_t now)
     cdef refuse(self, str kind, str detail, list extra)
     cdef answer_problem(self, tuple problem)
     cdef answer(self, int status, list fields, bytes content)

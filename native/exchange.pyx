@@ -1,12 +1,14 @@
 from native.attempt cimport EVENTS, OVER, RELAYING
 from native.balancer cimport (
-    BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, CELL_STREAM, CELL_WHOLE, Choice, Target,
+    BARRED_FULL, BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, CELL_STREAM, CELL_WHOLE, Choice, Target,
+    inflight_total,
 )
 from native.board cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, MISCONFIGURED,
-    RATE_LIMITED, REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_PEER,
-    R_REQUESTS, R_RETRIES, R_STREAMS, R_UNAVAILABLE, T_RETRIED, W_HOPS_REFUSED, W_REFUSED, W_REQUESTS, W_UNRECORDED,
-    W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64, hist_bucket, load32, load64, store32, store64,
+    OK, RATE_LIMITED, REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_PEER,
+    R_REQUESTS, R_RETRIES, R_SHED_HIGH, R_SPILLED, R_STREAMS, R_UNAVAILABLE, T_FULL, T_RETRIED, T_SPILLED,
+    W_HOPS_REFUSED, W_REFUSED, W_REQUESTS, W_UNRECORDED, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64,
+    hist_bucket, load32, load64, store32, store64,
 )
 from native.breaker cimport OPEN, circuit_state, circuit_until_ns
 from native.budget cimport budget_deposit, budget_withdraw
@@ -14,6 +16,7 @@ from native.clock cimport monotonic_ns, wall_ns
 from native.grpc cimport frame, is_grpc, read_status, timeout_ns, unframe
 from native.headers cimport decimal, field_value, plain_path
 from native.peek cimport PEEK_OK, peek_request, unescape_json
+from native.queue cimport Queue, Waiter
 from native.record cimport Recorder, span_hex, trace_hex
 from native.router cimport (
     DOOR_CHAT, DOOR_COMPLETIONS, DOOR_EMBEDDINGS, DOOR_HEALTH, DOOR_MODELS, DOOR_RESPONSES, DOOR_SERVICE, DOOR_UNKNOWN,
@@ -43,6 +46,11 @@ cdef uint64_t ABSENT_MAX_NS = 10_000_000_000
 
 # A message to one of edge's own methods; they are questions, not uploads.
 cdef Py_ssize_t LOCAL_LIMIT = 65536
+
+cdef enum:
+    LOW = 2                     # the class that does not wait
+# When the lowest class is let in more widely (native/capacity): coming back sooner is in vain.
+cdef double RAMP_STEP_S = 5.0
 
 cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 # What a client says to edge and no provider may hear. Credentials go last, from the target.
@@ -128,6 +136,24 @@ cdef class Lane(LaneCore):
         return None if exchange.over else exchange
 
 
+    cdef serve(self, uint64_t now_ns):
+        """Those who wait, in their order, as far as there are places."""
+        cdef Queue queue
+        cdef Waiter waiter
+        cdef Exchange exchange
+        for route in list(self.crowded):
+            queue = (<Route>route).queue
+            while True:
+                waiter = queue.first()
+                if waiter is None:
+                    break
+                exchange = <Exchange>waiter.owner
+                exchange.choose()
+                if waiter.owner is not None:
+                    break       # there is no place for the first, so there is none for those behind
+        self.crowded = [route for route in self.crowded if (<Route>route).queue.count]
+
+
 cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns):
         cdef Exchange exchange = self.exchange      # kept alive: looking may end it
@@ -144,6 +170,7 @@ cdef class Exchange(ExchangeCore):
         cdef Head head = self.head
         cdef Route route = None
         self.key = -1
+        self.klass = 1
         if lane.peer_token is not None and not self.hear_peer():
             return
         self.grpc = head.version == 20 and is_grpc(head.content_type)
@@ -497,16 +524,32 @@ cdef class Exchange(ExchangeCore):
         choice.index = -1
         choice.admit = 0
         choice.generation = 0
+        choice.full = 0
         self.climbing = False
-        self.route.pool.pick(now, lane.random(), self.tried, self.cell, &choice, self.away(self.tried, now))
+        if self.attempts == 0 and self.waiter is None and self.route.queue.ahead(self.klass):
+            self.wait(now)      # others came first
+            return
+        self.route.pool.pick(
+            now, lane.random(), self.tried, self.cell, self.klass, &choice, self.away(self.tried, now)
+        )
         if choice.index < 0 and self.tried:
             # every usable target has been tried once: the same one again, after a moment
-            self.route.pool.pick(now, lane.random(), 0, self.cell, &choice, self.away(0, now))
+            self.route.pool.pick(now, lane.random(), 0, self.cell, self.klass, &choice, self.away(0, now))
+        if choice.full and self.waiter is None:
+            self.passed_over(&choice)
         if choice.index < 0:
-            self.unavailable()
+            if choice.full:
+                self.wait(now)
+            else:
+                self.unavailable()
             return
+        if self.waiter is not None:
+            self.route.queue.leave(self.waiter, now)
+            self.waiter = None
         if self.attempts == 0:
             self.explain(choice.index, now)
+        if self.route.pool.spilled(choice.index):
+            add64(&self.route.pool.recs[choice.index].count[<int>T_SPILLED], 1)
         self.tried |= (<uint64_t>1) << choice.index
         self.attempts += 1
         if self.latest is not None:
@@ -537,11 +580,71 @@ cdef class Exchange(ExchangeCore):
             return 0
         for i in range(route.pool.size):
             if not route.regions >> i & 1:
-                if route.pool.barred(i, now, tried) == 0:
+                if route.pool.barred(i, now, tried, self.klass) == 0:
                     return route.regions
             elif route.absent_ns[i] > now:
                 closed |= <uint64_t>1 << i
         return closed
+
+    cdef passed_over(self, const Choice* choice):
+        """Count the targets that would have come first, had they had a place."""
+        cdef int i
+        for i in range(self.route.pool.size):
+            if choice.full >> i & 1 and (
+                choice.index < 0 or self.route.pool.tiers[i] <= self.route.pool.tiers[choice.index]
+            ):
+                add64(&self.route.pool.recs[i].count[<int>T_FULL], 1)
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+    cdef wait(self, uint64_t now):
+        """There is no place anywhere: the low class is told so at once, the others wait for one."""
+        cdef Queue queue = self.route.queue
+        cdef Waiter waiter
+        cdef Exchange other
+        if self.waiter is not None:
+            return
+        if self.klass != LOW:
+            self.waiter = queue.join(self, self.klass, self.lane.worker, now)
+            if self.waiter is None:
+                waiter = queue.evict(self.klass)
+                if waiter is not None:
+                    other = <Exchange>waiter.owner
+                    other.shed(now)
+                    self.waiter = queue.join(self, self.klass, self.lane.worker, now)
+        if self.waiter is None:
+            self.shed(now)
+            return
+        self.lane.crowd(self.route)
+        self.ring(now)
+
+    cdef shed(self, uint64_t now):
+        """Say at once that there is no room, and when to come back."""
+        cdef list states = self.target_states(now)
+        add64(&self.route.rec.count[<int>R_SHED_HIGH + self.klass], 1)
+        self.answer_problem(self.lane.reply.overloaded(self.route.name, self.trail, states, self.come_back_s()))
+
+    cdef int come_back_s(self):
+        """Whole seconds, 1 to 10: until as many have left as stand before this one, by what a request takes here."""
+        cdef uint64_t done = 0, us = 0, busy = 0
+        cdef double seconds = 1.0
+        cdef bint down = False
+        cdef TargetRec* rec
+        cdef int i, code
+        for i in range(self.route.pool.size):
+            rec = self.route.pool.recs[i]
+            done += load64(&rec.count[<int>OK])
+            us += load64(&rec.total_sum_us)
+            busy += inflight_total(rec, self.route.pool.workers)
+            code = self.route.pool.barred(i, monotonic_ns(), 0, self.klass)
+            down = down or (not self.route.pool.spilled(i) and code != 0 and code != <int>BARRED_FULL)
+        if done and busy:
+            seconds = <double>us / 1e6 / <double>done * (self.route.queue.count + 1) / <double>busy
+        if self.klass == LOW and down:
+            seconds = max(seconds, RAMP_STEP_S)
+        seconds = min(max(seconds, 1.0), 10.0)
+        # up to twice as long: those who are sent away together must not come back together
+        seconds *= 1.0 + <double>(self.lane.random() >> 11) / 9007199254740992.0
+        return min(<int>(seconds + 0.5), 10)
 
     cdef explain(self, int chosen, uint64_t now):
         """Why is it not the best tier that answers?  Empty when it is."""
@@ -549,7 +652,7 @@ cdef class Exchange(ExchangeCore):
         cdef int code
         for i in range(self.route.pool.size):
             if self.route.pool.tiers[i] < self.route.pool.tiers[chosen]:
-                code = self.route.pool.barred(i, now, 0)
+                code = self.route.pool.barred(i, now, 0, self.klass)
                 self.reason = f"{self.route.pool.target_at(i).id}: {self.lane.reply.barred(code)}"
                 return
 
@@ -642,7 +745,7 @@ cdef class Exchange(ExchangeCore):
         cdef uint64_t gone = self.tried | self.away(self.tried, now)
         cdef int i
         for i in range(self.route.pool.size):
-            if self.route.pool.barred(i, now, gone) == 0:
+            if self.route.pool.barred(i, now, gone, self.klass) == 0:
                 return True
         return False
 
@@ -723,6 +826,8 @@ cdef class Exchange(ExchangeCore):
         self.attempt = None
         if self.attempts > 1 or self.reason is not None:
             add64(&self.route.rec.count[<int>R_FAILOVERS], 1)
+        if self.route.pool.spilled(attempt.index):
+            add64(&self.route.rec.count[<int>R_SPILLED], 1)
         if self.voice != PLAIN:
             trailers = [(b"grpc-status", b"0")]
             self.code = 0
@@ -763,23 +868,8 @@ cdef class Exchange(ExchangeCore):
     cdef unavailable(self):
         """Nothing usable is left: say which targets were tried or rest, why, and until when."""
         cdef uint64_t now = monotonic_ns()
-        cdef list states = []
-        cdef int i
-        cdef int code
-        cdef uint64_t until
+        cdef list states = self.target_states(now)
         cdef uint64_t earliest = self.route.pool.earliest_ns(now)
-        cdef Target target
-        for i in range(self.route.pool.size):
-            target = self.route.pool.target_at(i)
-            code = self.route.pool.barred(i, now, 0)
-            until = wait_ns(target.rec, code, now)
-            if code == 0 and self.route.regions >> i & 1:
-                if self.loops >> i & 1:
-                    continue        # for this request it does not exist
-                if self.route.absent_ns[i] > now:
-                    code = BARRED_RESTING
-                    until = self.route.absent_ns[i] - now
-            states.append((target.id, code, reason_of(target.rec, code), until / 1e9))
         wait = 1.0 if earliest <= now or earliest == NEVER else (earliest - now) / 1e9
         if self.route.regions and earliest <= now:      # a region that is well, and not for this request
             wait = min([state[3] for state in states if state[3] > 0], default=1.0)
@@ -790,6 +880,26 @@ cdef class Exchange(ExchangeCore):
             self.answer_problem(
                 self.lane.reply.unavailable(self.route.name, self.trail, states, wait, self.door == DOOR_SERVICE)
             )
+
+    cdef list target_states(self, uint64_t now):
+        """Every target of the route: why it is not usable, and for how long."""
+        cdef list states = []
+        cdef int i
+        cdef int code
+        cdef uint64_t until
+        cdef Target target
+        for i in range(self.route.pool.size):
+            target = self.route.pool.target_at(i)
+            code = self.route.pool.barred(i, now, 0, self.klass)
+            until = wait_ns(target.rec, code, now)
+            if code == 0 and self.route.regions >> i & 1:
+                if self.loops >> i & 1:
+                    continue        # for this request it does not exist
+                if self.route.absent_ns[i] > now:
+                    code = BARRED_RESTING
+                    until = self.route.absent_ns[i] - now
+            states.append((target.id, code, reason_of(target.rec, code), until / 1e9))
+        return states
 
     cdef answer_problem(self, tuple problem):
         """Send one of our own errors: as an answer, or as an event where the head is out already."""
@@ -868,6 +978,9 @@ cdef class Exchange(ExchangeCore):
         if self.over:
             return
         self.over = True
+        if self.waiter is not None:
+            self.route.queue.leave(self.waiter, monotonic_ns())
+            self.waiter = None
         if self.alarm is not None:
             now = monotonic_ns()
             rec = self.route.rec
@@ -962,6 +1075,8 @@ cdef class Exchange(ExchangeCore):
             return
         if self.climbing and self.resume_ns < when:
             when = self.resume_ns
+        if self.waiter is not None and self.waiter.until_ns < when:
+            when = self.waiter.until_ns
         if self.attempt is not None:
             other = self.attempt.next_deadline()
             if other < when:
@@ -985,6 +1100,9 @@ cdef class Exchange(ExchangeCore):
             return
         if self.climbing and now >= self.resume_ns:
             self.choose()
+            return
+        if self.waiter is not None and now >= self.waiter.until_ns:
+            self.shed(now)
             return
         if attempt is not None and attempt.overdue(now):
             return

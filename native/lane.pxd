@@ -3,7 +3,7 @@
 from libc.stdint cimport uint64_t
 from native.board cimport Board
 from native.record cimport Recorder
-from native.router cimport Router
+from native.router cimport Route, Router
 from native.stream cimport Acceptor
 from native.timerwheel cimport Wheel
 
@@ -14,6 +14,8 @@ cdef class LaneCore(Acceptor):
     cdef object opener, local, reply, rest, calls
     cdef Wheel fine                     # exchange deadlines, 10 ms
     cdef object loop, ticking
+    cdef list crowded                   # routes that somebody waits for, of older Snapshots too
+    cdef bint nudged                    # they are served as soon as the loop comes round
     cdef bint quick                     # the tick runs at full pace
     cdef readonly int active            # exchanges in flight
     cdef uint64_t chance                # xorshift state
@@ -31,4 +33,7 @@ cdef class LaneCore(Acceptor):
     cdef uint64_t random(self) noexcept
     cdef bytes next_id(self)
     cdef flush(self, uint64_t now)      # hand on what was recorded
+    cdef void crowd(self, Route route)  # somebody waits for it
+    cdef void nudge(self)               # a place is free: serve who waits, soon
+    cdef serve(self, uint64_t now_ns)
     cdef void wake(self)                # an exchange began: tick at full pace

@@ -61,6 +61,7 @@ cdef class LaneCore(Acceptor):
         self.fine = Wheel(now, FINE_TICK_NS, 512)
         self.open_connections = set()
         self.pools = {}
+        self.crowded = []
         seed = urandom(16)
         self.chance = int.from_bytes(seed[:8], "little") | 1
         self.prefix = seed[8:14].hex().encode()
@@ -169,6 +170,8 @@ cdef class LaneCore(Acceptor):
         self.quick = self.active > 0
         self.ticking = self.loop.call_later(FINE_TICK_S if self.quick else IDLE_TICK_S, self._tick)
         self.fine.advance(now)
+        if self.crowded:
+            self.serve(now)     # other workers free places too
         self.coarse.advance(now)
         if self.recorder.pending and (
             len(self.recorder.pending) >= FLUSH_AT or now - self.flushed_ns >= FLUSH_NS
@@ -186,6 +189,24 @@ cdef class LaneCore(Acceptor):
         self.flushed_ns = now
         if taken is not None:
             add64(&self.meter.count[<int>(W_RECORDED if self.records(taken) else W_UNRECORDED)], len(taken))
+
+    cdef void crowd(self, Route route):
+        if route not in self.crowded:
+            self.crowded.append(route)
+
+    cdef void nudge(self):
+        # Not at once: who leaves is in the middle of something, and so may be whoever made it leave.
+        if not self.nudged and self.ticking is not None:
+            self.nudged = True
+            self.loop.call_soon(self._serve_soon)
+
+    def _serve_soon(self):
+        self.nudged = False
+        if self.ticking is not None:
+            self.serve(monotonic_ns())
+
+    cdef serve(self, uint64_t now_ns):
+        raise TypeError("LaneCore.serve is not implemented")
 
     cdef void wake(self):
         if not self.quick and self.ticking is not None:

@@ -6,6 +6,7 @@ of that host's prefixes, longest first."""
 from libc.stdint cimport int64_t, uint64_t
 from native.board cimport Board, RouteRec
 from native.balancer cimport Pool
+from native.queue cimport Queue
 
 cpdef enum Door:            # what kind of request a path is
     DOOR_UNKNOWN = 0
@@ -25,6 +26,7 @@ cdef class Route:
     cdef readonly int slot
     cdef readonly bint is_service
     cdef readonly Pool pool
+    cdef readonly Queue queue       # of this worker
     cdef readonly uint64_t connect_ns, first_byte_ns, first_token_ns, between_tokens_ns, total_ns
     cdef readonly int attempts
     cdef readonly double budget

@@ -5,6 +5,7 @@ from typing import Any
 
 from native.balancer import Pool, Target
 from native.board import Board
+from native.queue import Queue
 
 class Door(IntEnum):
     DOOR_UNKNOWN = 0
@@ -29,6 +30,8 @@ class Route:
     def is_service(self) -> bool: ...
     @property
     def pool(self) -> Pool: ...
+    @property
+    def queue(self) -> Queue: ...
     @property
     def connect_ns(self) -> int: ...
     @property

@@ -8,6 +8,7 @@ is below.
 """
 
 from native.balancer cimport Target
+from native.queue cimport Queue
 
 cdef dict DOORS = {
     b"/v1/chat/completions": Door.DOOR_CHAT,
@@ -45,6 +46,7 @@ cdef class Route:
         self.slot = plan.slot
         self.is_service = plan.kind == "service"
         self.pool = pool
+        self.queue = Queue(board, plan.slot, plan.queue.limit, plan.queue.wait_ns)
         self.connect_ns = plan.timeouts.connect_ns
         self.first_byte_ns = plan.timeouts.first_byte_ns
         self.first_token_ns = plan.timeouts.first_token_ns
@@ -99,6 +101,7 @@ cdef class Router:
             # a trial has reported back by then, or its worker is gone
             permit_ns=max(timeouts.first_token_ns, timeouts.first_byte_ns) + timeouts.connect_ns,
             retry_after_max_ns=RETRY_AFTER_MAX_NS,
+            shares=plan.shares if _tells_classes_apart(self.snapshot) else None,
         )
 
     cdef int door(self, bytes path) noexcept:
@@ -146,6 +149,14 @@ cdef class Router:
     def find_service(self, bytes host not None, bytes path not None):
         """The Route of the service for a lower-case host without port, and a path without query; None = no service."""
         return self.service(host, path)
+
+
+def _tells_classes_apart(snapshot):
+    """Are there callers of several classes? If not, nothing is set aside for the others."""
+    classes = {key.priority for key in snapshot.keys}
+    if not classes or any([listener.open for listener in snapshot.listeners]):
+        classes.add(1)
+    return len(classes) > 1
 
 
 def _longest_first(entry):

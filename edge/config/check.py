@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
-from edge.config import check_keys, check_network, check_peers, check_telemetry, effective, words
+from edge.config import check_crowding, check_keys, check_network, check_peers, check_telemetry, effective, words
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
 from edge.config.units import NS_PER_S, format_duration
@@ -51,6 +51,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
         *_whole(document, config),
         *_rules(document, config),
         *check_telemetry.telemetry(config.telemetry),
+        *check_crowding.crowding(document, config),
     ]
     for name, model in config.models.items():
         found += _model(document, config, known, name, model)

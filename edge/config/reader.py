@@ -12,6 +12,7 @@ import yaml
 from msgspec import structs
 
 from edge.config import tree, words
+from edge.config.crowding import Queue, Shares
 from edge.config.problems import Path, Problem
 from edge.config.schema import (
     CALL_TIMEOUTS,
@@ -64,7 +65,13 @@ class Reader:
             read = self._value(section_of(Defaults), defaults, ("defaults",))
             del self.problems[before:]  # they are found again, and said once, with the whole
             if isinstance(read, Defaults):
-                self._bases = {Timeouts: read.timeouts, Retry: read.retry, Breaker: read.breaker}
+                self._bases = {
+                    Timeouts: read.timeouts,
+                    Retry: read.retry,
+                    Breaker: read.breaker,
+                    Queue: read.queue,
+                    Shares: read.shares,
+                }
         config = self._value(shape, root, ())
         return config if isinstance(config, Config) else Config()
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Struct, field
 
+from edge.config.crowding import Concurrency, Queue, Shares
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, Share, Size, about
 from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_peers import Peers
@@ -148,6 +149,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
             "that nobody has named. What has no price costs a budget nothing."
         ),
     ] = field(default_factory=dict)
+    concurrency: Annotated[Concurrency, about("How the limit of each of its targets is learned.")] = Concurrency()
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -247,6 +249,8 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Annotated[Timeouts, about("Fields that differ from defaults.timeouts.")] = Timeouts()
     retry: Annotated[Retry, about("Fields that differ from defaults.retry.")] = Retry()
     breaker: Annotated[Breaker, about("Fields that differ from defaults.breaker.")] = Breaker()
+    queue: Annotated[Queue, about("Fields that differ from defaults.queue.")] = Queue()
+    shares: Annotated[Shares, about("Fields that differ from defaults.shares.")] = Shares()
     rescue: Annotated[
         Literal["never"],
         about("What to do when a stream dies after content was sent: never means it ends with an honest error."),
@@ -260,6 +264,8 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Annotated[Timeouts, about("Deadlines.")] = Timeouts()
     retry: Annotated[Retry, about("Further attempts.")] = Retry()
     breaker: Annotated[Breaker, about("When to leave a target alone.")] = Breaker()
+    queue: Annotated[Queue, about("Waiting for a place.")] = Queue()
+    shares: Annotated[Shares, about("Who may have the last places.")] = Shares()
 
 
 class Match(Struct, frozen=True, forbid_unknown_fields=True):
@@ -299,8 +305,11 @@ class Service(Struct, frozen=True, forbid_unknown_fields=True):
     timeouts: Annotated[Timeouts, about("Fields that differ from defaults.timeouts.")] = Timeouts()
     retry: Annotated[Retry, about("Fields that differ from defaults.retry.")] = Retry()
     breaker: Annotated[Breaker, about("Fields that differ from defaults.breaker.")] = Breaker()
+    queue: Annotated[Queue, about("Fields that differ from defaults.queue.")] = Queue()
+    shares: Annotated[Shares, about("Fields that differ from defaults.shares.")] = Shares()
     max_connections: Annotated[int, about("Most connections to each target, per worker.", low=1)] = 256
     max_inflight: Annotated[int, about("Most requests at once to each target, per node. 0: no cap.", low=0)] = 0
+    concurrency: Annotated[Concurrency, about("How the limit of each target is learned.")] = Concurrency()
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):

@@ -280,6 +280,23 @@ def deadline(route: str, trail: list[tuple[str, str, str]], states: list[State],
     return 504, [_JSON, (b"retry-after", str(retry_after).encode())], content
 
 
+def overloaded(route: str, trail: list[tuple[str, str, str]], states: list[State], retry_after: int) -> Problem:
+    """Return the answer for "every target that could answer has as many requests as it takes".
+
+    ``retry_after`` is in whole seconds; the other arguments are those of :func:`unavailable`. Envoy and gRPC's own
+    servers say the same with 503 and UNAVAILABLE, and OpenAI with 503.
+    """
+    tried, targets = _account(trail, states)
+    message = (
+        f"{route!r} is overloaded: {'; '.join([_sentence(item) for item in targets if item['state'] != 'usable'])}."
+    )
+    if all(item["state"] == "usable" for item in targets):
+        message = f"{route!r} is overloaded: others are waiting for a place already."
+    message += f" Retry in {retry_after} s."
+    content = _body(503, message, "overloaded", "overloaded", tried=tried, targets=targets)
+    return 503, [_JSON, (b"retry-after", str(retry_after).encode())], content
+
+
 def as_event(content: bytes) -> bytes:
     """Return an error body as the last event of a stream; no ``[DONE]`` follows it."""
     return b"data: " + content.replace(b"\n", b" ") + b"\n\n"

@@ -21,7 +21,7 @@ from edge.terms.snapshot import Listener, ListenTls, Member, Route, ServiceMatch
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edge.config import schema
+    from edge.config import crowding, schema
     from edge.config.schema_peers import Peers
     from edge.config.schema_telemetry import Telemetry
     from edge.terms.places import Provider
@@ -178,6 +178,8 @@ class _Planner:
                 timeouts=_timeouts(rules.timeouts),
                 retry=plan_of.Retry(rules.retry.attempts, rules.retry.budget),
                 breaker=self._breaker(rules.breaker, rules.timeouts, kind),
+                queue=plan_of.Queue(rules.queue.limit, rules.queue.wait),
+                shares=(rules.shares.high, rules.shares.normal, rules.shares.low),
             )
         )
         return len(self._routes) - 1
@@ -213,6 +215,8 @@ class _Planner:
             capabilities=provider.capabilities or (),
             max_connections=provider.max_connections,
             max_inflight=provider.max_inflight,
+            adaptive=provider.concurrency.adaptive is not False,
+            concurrency=_concurrency(provider.concurrency),
             probe_path=url.path + provider.probe if provider.probe else None,
             credential=self._credentials.index(name) if name in self._credentials else -1,
             price_input=price.input,
@@ -241,6 +245,8 @@ class _Planner:
             health="" if service.match.grpc else None,
             max_connections=service.max_connections,
             max_inflight=service.max_inflight,
+            adaptive=service.concurrency.adaptive is True,
+            concurrency=_concurrency(service.concurrency),
         )
         return self._add(target)
 
@@ -333,6 +339,10 @@ def _tracing(telemetry: Telemetry) -> plan_of.Tracing:
         asked_per_second=telemetry.asked_per_second,
         restart=telemetry.trust == "restart",
     )
+
+
+def _concurrency(concurrency: crowding.Concurrency) -> tuple[float, float, float]:
+    return float(concurrency.initial), float(concurrency.min), float(concurrency.max)
 
 
 def _limits(limits: schema.Limits) -> plan_of.Limits:

@@ -83,6 +83,7 @@ class Target(Struct, frozen=True):
     price_input: float = 0.0  # US dollars per million tokens; 0 = not known, costs nothing
     price_output: float = 0.0
     adaptive: bool = False  # learn how many requests it takes at once (native/capacity)
+    concurrency: tuple[float, float, float] = (64.0, 4.0, 5000.0)  # requests at once: initial, least, most
 
 
 class Member(Struct, frozen=True):
