@@ -1,0 +1,195 @@
+"""How do traces reach a collector without anybody waiting for it?  A bounded queue, one thread, and a count of the lost.
+
+The queue holds records, not spans: what is dropped has cost next to nothing. The thread builds and sends spans in
+batches, at the lowest priority the system knows, so that workers come first where the CPU is short. A collector that is
+dead, slow or refuses costs records, never a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from edge.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from edge.telemetry.otlp import Collector
+    from edge.terms.trace import ExchangeRecord
+
+# Defaults of OpenTelemetry's batch processor, but for the delay: a person who looks for a trace should not wait 5 s.
+QUEUE: Final = 2048
+BATCH: Final = 512
+DELAY_MS: Final = 1000
+TIMEOUT_S: Final = 10.0
+NICENESS: Final = 15
+# One line about a collector that fails in so many seconds.
+QUIET_S: Final = 60.0
+
+
+class Sent(Struct, frozen=True):
+    """What became of the records of exchanges that were to be exported, since this export began."""
+
+    sent: int = 0
+    dropped: int = 0  # the queue was full
+    failed: int = 0  # the collector did not take them
+
+
+class Export:
+    """Sends records as spans.
+
+    Args:
+        exporter: speaks to the collector; used and closed by the thread alone.
+        build: makes the spans of one record.
+        queue: records held at most.
+        batch: records sent at once, at most.
+        delay_s: how long a record may wait for others.
+    """
+
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        build: Callable[[ExchangeRecord], list[ReadableSpan]],
+        *,
+        queue: int = QUEUE,
+        batch: int = BATCH,
+        delay_s: float = DELAY_MS / 1000,
+    ) -> None:
+        self._exporter = exporter
+        self._build = build
+        self._waiting: deque[ExchangeRecord] = deque()
+        self._most = queue
+        self._batch = batch
+        self._delay_s = delay_s
+        self._change = threading.Condition()
+        self._leaving = False
+        self._sent = self._dropped = self._failed = 0
+        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+        self._thread.start()
+
+    @property
+    def counts(self) -> Sent:
+        """What became of the records so far."""
+        with self._change:
+            return Sent(self._sent, self._dropped, self._failed)
+
+    def take(self, records: Sequence[ExchangeRecord]) -> None:
+        """Queue these; those for which there is no room are dropped and counted. Never waits for the collector."""
+        with self._change:
+            room = max(self._most - len(self._waiting), 0)
+            self._waiting.extend(records[:room])
+            self._dropped += len(records[room:])
+            if len(self._waiting) >= self._batch:
+                self._change.notify()
+
+    def stop(self, limit_s: float = 2.0) -> None:
+        """Send what waits, for so long at most, then end. Waits: call it where waiting is allowed."""
+        with self._change:
+            self._leaving = True
+            self._change.notify()
+        self._thread.join(limit_s)
+        # an export that hangs is cut short; the thread is a daemon and cannot hold the process up
+        self._exporter.shutdown()
+
+    def _run(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while True:
+            with self._change:
+                if not self._leaving and len(self._waiting) < self._batch:
+                    self._change.wait(self._delay_s)
+                count = min(self._batch, len(self._waiting))
+                records = [self._waiting.popleft() for _ in range(count)]
+                if not records and self._leaving:
+                    return
+            if records:
+                self._send(records)
+
+    def _send(self, records: list[ExchangeRecord]) -> None:
+        try:
+            spans = [span for record in records for span in self._build(record)]
+            taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+        except Exception as error:  # noqa: BLE001  # whatever breaks here, the next batch must be tried
+            logs.say_failure("traces could not be exported", error)
+            taken = False
+        with self._change:
+            if taken:
+                self._sent += len(records)
+            else:
+                self._failed += len(records)
+
+
+def open_export(
+    collector: Collector, build: Callable[[ExchangeRecord], list[ReadableSpan]], environ: Mapping[str, str]
+) -> Export:
+    """Begin to export to a collector. It need not be there yet.
+
+    Args:
+        collector: who is sent the spans.
+        build: makes the spans of one record.
+        environ: OTEL_BSP_* bound queue, batch and delay.
+    """
+    logs.conceal(collector.headers.values())
+    _quieten()
+    queue = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)
+    return Export(
+        _exporter(collector),
+        build,
+        queue=queue,
+        batch=min(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH), queue),
+        delay_s=_number(environ, "OTEL_BSP_SCHEDULE_DELAY", DELAY_MS) / 1000,
+    )
+
+
+def _exporter(collector: Collector) -> SpanExporter:
+    """Return the SDK's exporter for a collector; each is imported only where it is used."""
+    headers = collector.headers or None
+    if collector.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc  # noqa: PLC0415
+
+        return over_grpc.OTLPSpanExporter(endpoint=collector.url, headers=headers)
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http  # noqa: PLC0415
+
+    return over_http.OTLPSpanExporter(endpoint=collector.url, headers=headers)
+
+
+def _number(environ: Mapping[str, str], name: str, default: int) -> int:
+    """Return a positive number of the environment; the specification has nonsense ignored with a warning."""
+    text = environ.get(name, "").strip()
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    if text:
+        logs.say(logs.WARNING, f"{name} is not a positive number; it is ignored", default=default)
+    return default
+
+
+class _Seldom(logging.Filter):
+    """Lets one line pass in ``QUIET_S`` seconds: a dead collector is said once, not with every batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = -QUIET_S
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now = record.created
+        if now - self._last < QUIET_S:
+            return False
+        self._last = now
+        return True
+
+
+_SELDOM: Final = _Seldom()
+
+
+def _quieten() -> None:
+    """Have the SDK's exporters say seldom what they say with every failure; adding the filter twice adds it once."""
+    for name in ("opentelemetry.exporter.otlp.proto.grpc.exporter", "opentelemetry.exporter.otlp.proto.http"):
+        logging.getLogger(name).addFilter(_SELDOM)

@@ -1,0 +1,65 @@
+"""Where does telemetry go, and how?  What the configuration says, and where it is silent, OpenTelemetry's variables.
+
+Source: OpenTelemetry specification, protocol/exporter.md and configuration/sdk-environment-variables.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge.config.schema import Telemetry
+
+Signal = Literal["traces", "metrics"]
+GRPC_PORT: Final = 4317
+HTTP_PORT: Final = 4318
+
+
+class Collector(Struct, frozen=True):
+    """Who is sent what. ``headers`` may hold secrets; empty: the exporter takes OTEL_EXPORTER_OTLP_HEADERS."""
+
+    url: str  # with http the whole URL of the signal
+    protocol: Literal["grpc", "http"]
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Collector({self.url!r}, {self.protocol})"
+
+
+def collector(written: Telemetry, environ: Mapping[str, str], signal: Signal = "traces") -> Collector | None:
+    """Return who is sent this signal; None: nobody, because nobody is named or it was switched off.
+
+    Args:
+        written: the section ``telemetry``.
+        environ: OTEL_* variables; what is written wins over them, but OTEL_SDK_DISABLED and OTEL_*_EXPORTER=none.
+        signal: traces or metrics.
+    """
+    own, common = f"OTEL_EXPORTER_OTLP_{signal.upper()}_", "OTEL_EXPORTER_OTLP_"
+    disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if disabled or environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip().lower() == "none":
+        return None
+    whole = "" if written.otlp else environ.get(f"{own}ENDPOINT", "").strip()
+    url = written.otlp or whole or environ.get(f"{common}ENDPOINT", "").strip()
+    if not url:
+        return None
+    if "://" not in url:
+        url = f"http://{url}"
+    asked = environ.get(f"{own}PROTOCOL") or environ.get(f"{common}PROTOCOL") or ""
+    protocol = _protocol(written.protocol, asked.strip().lower(), url)
+    if protocol == "http" and not whole and not url.rstrip("/").endswith(f"/v1/{signal}"):
+        url = f"{url.rstrip('/')}/v1/{signal}"
+    return Collector(url, protocol, {name.lower(): str(value) for name, value in written.headers.items()})
+
+
+def _protocol(written: str, asked: str, url: str) -> Literal["grpc", "http"]:
+    if written != "auto":
+        return "grpc" if written == "grpc" else "http"
+    if asked:
+        return "grpc" if asked == "grpc" else "http"
+    parts = urlsplit(url)
+    return "http" if parts.port == HTTP_PORT or parts.path.rstrip("/").endswith(("/v1/traces", "/v1/metrics")) else "grpc"
