@@ -1050,7 +1050,8 @@ cdef class Exchange(ExchangeCore):
             trace_hex(self.trace.high, self.trace.low), span_hex(self.trace.span), span_hex(self.trace.parent), link,
             self.trace.sampled, KEPT_NAMES[why], lane.worker, self.route.name if routed else "",
             "" if not routed else "service" if self.door == DOOR_SERVICE else "model",
-            head.method.decode("latin-1"), head.version, head.path[:PATH_LIMIT].decode("latin-1"),
+            head.method.decode("latin-1"), head.version, "http" if self.stream is None else self.stream.scheme,
+            head.path[:PATH_LIMIT].decode("latin-1"),
             CAPABILITIES.get(self.door, ""), self.grpc, model, status, self.code, self.peek.stream == 1, "", "",
             wall_ns() - (now - self.began_ns), now - self.began_ns, first, -1, -1, 0, lane.region.decode(), 0, 0, tries,
         )

@@ -37,6 +37,7 @@ from edge.control.ring import Ring
 from edge.control.spend import SpendFile, Spending
 from edge.control.state import StateFile
 from edge.control.steering import Steering
+from edge.control.tracing import Tracing
 from edge.errors import EdgeError
 from edge.listen.server import bind
 from edge.native import Board
@@ -77,6 +78,7 @@ class Control:
         self._admin: AdminServer | None = None
         self._recorder: Recorder | None = None
         self._access = AccessLog("off")
+        self._tracing: Tracing | None = None
         self._told_to_leave = False
 
     def reload(self) -> None:
@@ -97,10 +99,10 @@ class Control:
         launch = self._launch
         ledger = self._known()
         snapshot = self._compose(ledger.config)
-        ring = Ring()
+        ring, tracing = Ring(), Tracing(os.environ)
         book = ExemplarBook()
         self._access.mode = ledger.config.log.access
-        publisher = Publisher(snapshot, [ring.take, self._access.take, book.take])
+        publisher = Publisher(snapshot, [ring.take, tracing.take, self._access.take, book.take])
         folder = Path(launch.state_dir) if launch.state_dir and ledger.source else None
         spending = Spending(self._board, SpendFile(folder, ledger.source)) if folder is not None else None
         steering = Steering(
@@ -123,9 +125,11 @@ class Control:
             recorder=recorder,
             ring=ring,
             exemplars=book.found,
+            exported=lambda: tracing.exported,
         )
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
-        self._steering, self._admin, self._recorder = steering, admin, recorder
+        self._steering, self._admin, self._recorder, self._tracing = steering, admin, recorder, tracing
+        tracing.follow(ledger.config.telemetry, snapshot)
         if recorder is not None and ledger.started_from is None:  # what is on disk keeps its age while it is in use
             recorder.record(ledger.config, snapshot)
         # The descriptor belongs to the supervisor, whose socket outlives every control.
@@ -146,6 +150,7 @@ class Control:
                     await health.stop()
                     await publisher.stop()
                     await admin.stop()
+                    await tracing.stop()
                     if recorder is not None:
                         await recorder.stop()
                     if spending is not None:
@@ -188,6 +193,8 @@ class Control:
         if self._admin is not None:
             self._admin.ask_for(config.admin.token)
         self._access.mode = config.log.access
+        if self._tracing is not None:
+            self._tracing.follow(config.telemetry, snapshot)
         if self._recorder is not None:
             self._recorder.record(config, snapshot)
 

@@ -88,8 +88,9 @@ class Node:
         leaving: tells whether the node was told to drain.
         steering: what operators may change; None: nothing.
         recorder: what writes the state on disk; None: nothing does.
-        ring: the last recorded exchanges; None: none are kept.
+        ring: the last recorded exchanges; None: an empty one.
         exemplars: traces for the buckets of histograms.
+        exported: returns what became of records that were to be exported, by result.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Node:
         recorder: Recorder | None = None,
         ring: Ring | None = None,
         exemplars: Exemplars | None = None,
+        exported: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self.board = board
         self._publisher = publisher
@@ -114,6 +116,7 @@ class Node:
         self._recorder = recorder
         self.ring = ring if ring is not None else Ring()
         self.exemplars = exemplars if exemplars is not None else {}
+        self._exported = exported
 
     @property
     def snapshot(self) -> Snapshot:
@@ -134,6 +137,7 @@ class Node:
             draining=state.draining,
             state_written=state.state_written,
             state_failures=state.state_failures,
+            exported=self._exported(),
         )
 
     def read(self) -> Reading:

@@ -258,6 +258,12 @@ STATE_FAILURES = Metric(
     (),
     "Times that could not be written (a full disk, say), since control was last started.",
 )
+EXPORTED = Metric(
+    "edge_traces_exported_total",
+    "counter",
+    ("result",),
+    "Recorded requests that were to be sent to the collector: sent, dropped (too many waited), failed (not taken).",
+)
 BUILD = Metric("edge_build_info", "gauge", ("version", "region", "node"), "Always 1; its labels say what runs here.")
 
 ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(vars().values()) if isinstance(value, Metric))

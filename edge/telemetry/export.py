@@ -1,4 +1,4 @@
-"""How do traces reach a collector without anybody waiting for it?  A bounded queue, one thread, and a count of the lost.
+"""How do traces reach a collector without anybody waiting for it?  A bounded queue, one thread, a count of the lost.
 
 The queue holds records, not spans: what is dropped has cost next to nothing. The thread builds and sends spans in
 batches, at the lowest priority the system knows, so that workers come first where the CPU is short. A collector that is
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from edge import clock
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 QUEUE: Final = 2048
 BATCH: Final = 512
 DELAY_MS: Final = 1000
-TIMEOUT_S: Final = 10.0
 NICENESS: Final = 15
 # One line about a collector that fails in so many seconds.
 QUIET_S: Final = 60.0
@@ -73,6 +73,7 @@ class Export:
         self._change = threading.Condition()
         self._leaving = False
         self._sent = self._dropped = self._failed = 0
+        self._say_ns = 0
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
@@ -120,6 +121,10 @@ class Export:
         except Exception as error:  # noqa: BLE001  # whatever breaks here, the next batch must be tried
             logs.say_failure("traces could not be exported", error)
             taken = False
+        now_ns = clock.now_ns()
+        if not taken and now_ns >= self._say_ns:
+            self._say_ns = now_ns + int(QUIET_S * 1e9)
+            logs.say(logs.WARNING, "the collector does not take traces; they are dropped", why=_OVERHEARD.last)
         with self._change:
             if taken:
                 self._sent += len(records)
@@ -138,7 +143,7 @@ def open_export(
         environ: OTEL_BSP_* bound queue, batch and delay.
     """
     logs.conceal(collector.headers.values())
-    _quieten()
+    _overhear()
     queue = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)
     return Export(
         _exporter(collector),
@@ -171,25 +176,22 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     return default
 
 
-class _Seldom(logging.Filter):
-    """Lets one line pass in ``QUIET_S`` seconds: a dead collector is said once, not with every batch."""
+class _Overheard(logging.Handler):
+    """Keeps the last thing the SDK's exporters said, which is why they failed, out of the log and at hand."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._last = -QUIET_S
+        super().__init__(logging.WARNING)
+        self.last = ""
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        now = record.created
-        if now - self._last < QUIET_S:
-            return False
-        self._last = now
-        return True
+    def emit(self, record: logging.LogRecord) -> None:
+        self.last = record.getMessage()
 
 
-_SELDOM: Final = _Seldom()
+_OVERHEARD: Final = _Overheard()
 
 
-def _quieten() -> None:
-    """Have the SDK's exporters say seldom what they say with every failure; adding the filter twice adds it once."""
-    for name in ("opentelemetry.exporter.otlp.proto.grpc.exporter", "opentelemetry.exporter.otlp.proto.http"):
-        logging.getLogger(name).addFilter(_SELDOM)
+def _overhear() -> None:
+    """Take over what the SDK's exporters would log with every failure; a second call changes nothing."""
+    logger = logging.getLogger("opentelemetry.exporter")
+    logger.addHandler(_OVERHEARD)
+    logger.propagate = False

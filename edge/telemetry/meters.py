@@ -91,6 +91,7 @@ class NodeFacts(Struct, frozen=True):
     draining: bool = False
     state_written: float = 0.0  # Unix time, 0 = never
     state_failures: int = 0
+    exported: dict[str, int] = {}  # result -> records of exchanges
 
 
 def read(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> Reading:
@@ -133,6 +134,8 @@ def _add_node(page: Reading, facts: NodeFacts) -> None:
     page.add(catalog.DRAINING, (), facts.draining)
     page.add(catalog.STATE_WRITTEN, (), facts.state_written)
     page.add(catalog.STATE_FAILURES, (), facts.state_failures)
+    for result, count in facts.exported.items():
+        page.add(catalog.EXPORTED, (result,), count)
 
 
 def _add_route(page: Reading, name: str, view: RouteView) -> None:

@@ -62,4 +62,6 @@ def _protocol(written: str, asked: str, url: str) -> Literal["grpc", "http"]:
     if asked:
         return "grpc" if asked == "grpc" else "http"
     parts = urlsplit(url)
-    return "http" if parts.port == HTTP_PORT or parts.path.rstrip("/").endswith(("/v1/traces", "/v1/metrics")) else "grpc"
+    return (
+        "http" if parts.port == HTTP_PORT or parts.path.rstrip("/").endswith(("/v1/traces", "/v1/metrics")) else "grpc"
+    )

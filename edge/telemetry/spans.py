@@ -76,7 +76,7 @@ class SpanBuilder:
         parent = _context(trace, record.parent_span_id, remote=True) if record.parent_span_id else None
         spans = [self._server(record, own, parent)]
         for index, attempt in enumerate(record.attempts):
-            spans.append(self._client(record, attempt, index, own))  # noqa: PERF401 - plainer than a star expression
+            spans.append(self._client(record, attempt, index, own))
         return spans
 
     def _server(self, record: ExchangeRecord, own: SpanContext, parent: SpanContext | None) -> ReadableSpan:
@@ -188,13 +188,12 @@ class SpanBuilder:
             attributes[names.STREAM] = True
 
 
-def _generated(
-    record: ExchangeRecord, attempt: AttemptRecord, target: Target | None, attributes: Attributes
-) -> str:
+def _generated(record: ExchangeRecord, attempt: AttemptRecord, target: Target | None, attributes: Attributes) -> str:
     """Say what GenAI's conventions want of an attempt at a model; return the span's name."""
+    model = record.model
     if target is not None:
         attributes[names.PROVIDER] = names.PROVIDERS.get(target.provider, target.provider)
-        attributes[names.MODEL] = target.model or record.model.partition("/")[2]
+        attributes[names.MODEL] = model = target.model or record.model.partition("/")[2]
     if attempt.outcome == "ok":
         if record.stream and attempt.content_ns >= 0:
             attributes[names.FIRST_CHUNK] = (attempt.content_ns - attempt.began_ns) * _NS
@@ -202,7 +201,7 @@ def _generated(
             attributes[names.INPUT_TOKENS] = record.prompt_tokens
         if record.output_tokens >= 0:
             attributes[names.OUTPUT_TOKENS] = record.output_tokens
-    return f"{attributes[names.OPERATION]} {attributes[names.MODEL]}"
+    return f"{names.OPERATIONS.get(record.operation, record.operation)} {model}"
 
 
 def _rpc(record: ExchangeRecord, attributes: Attributes, code: int | None = None) -> str:

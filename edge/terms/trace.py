@@ -48,6 +48,7 @@ class ExchangeRecord(Struct, frozen=True, array_like=True):
     kind: Literal["model", "service", ""]
     method: str
     http_version: int  # 10, 11, 20
+    scheme: str  # http or https
     path: str  # without the query, cut off after 256 bytes
     operation: str  # of a model: chat, completions, embeddings, responses
     grpc: bool

@@ -1,0 +1,234 @@
+"""Where do traces go, what do they say, and does anybody wait for a collector?"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from msgspec import structs
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.semconv import attributes as stable
+from opentelemetry.semconv._incubating import attributes as incubating
+from opentelemetry.trace import SpanKind, StatusCode
+from plans import snapshot
+from records import attempt, record
+
+from edge.config.fields import Secret
+from edge.config.schema import Telemetry
+from edge.telemetry import names
+from edge.telemetry.export import Export, Sent
+from edge.telemetry.otlp import Collector, collector
+from edge.telemetry.spans import SpanBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+pytestmark = pytest.mark.timeout(30)
+
+
+@pytest.mark.parametrize(
+    ("written", "environ", "expected"),
+    [
+        ({}, {}, None),
+        ({"otlp": "http://c:4317"}, {}, Collector("http://c:4317", "grpc")),
+        ({"otlp": "http://c:4318"}, {}, Collector("http://c:4318/v1/traces", "http")),
+        ({"otlp": "http://c:4318/v1/traces"}, {}, Collector("http://c:4318/v1/traces", "http")),
+        ({"otlp": "https://c/otlp/", "protocol": "http"}, {}, Collector("https://c/otlp/v1/traces", "http")),
+        ({"otlp": "http://c:4317"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://d:1"}, Collector("http://c:4317", "grpc")),
+        ({}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://d:4317"}, Collector("http://d:4317", "grpc")),
+        ({}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "d:4317"}, Collector("http://d:4317", "grpc")),
+        (
+            {},
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://d:9", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+            Collector("http://d:9/v1/traces", "http"),
+        ),
+        (
+            {},
+            {
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://d:9/in",
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+            },
+            Collector("http://d:9/in", "http"),
+        ),
+        ({"otlp": "http://c:4317"}, {"OTEL_SDK_DISABLED": "true"}, None),
+        ({"otlp": "http://c:4317"}, {"OTEL_TRACES_EXPORTER": "none"}, None),
+        (
+            {"otlp": "http://c:4317", "headers": {"X-Token": Secret("t")}},
+            {},
+            Collector("http://c:4317", "grpc", {"x-token": "t"}),
+        ),
+    ],
+)
+def test_collector(written: dict[str, Any], environ: dict[str, str], expected: Collector | None) -> None:
+    """What is written wins, the variables fill the rest, and each protocol gets the URL it needs."""
+    assert collector(Telemetry(**written), environ) == expected
+
+
+def test_collector_hides_its_headers() -> None:
+    """A token does not stand in what is printed of it."""
+    assert "t0ken" not in repr(Collector("http://c:4317", "grpc", {"x-token": "t0ken"}))
+
+
+def test_names_are_those_of_the_conventions() -> None:
+    """Every attribute that is not ours stands in the installed semantic conventions."""
+    import importlib
+    import pkgutil
+
+    known = set()
+    for package in (stable, incubating):
+        for module in pkgutil.iter_modules(package.__path__):
+            found = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
+            known |= {value for value in found.values() if isinstance(value, str)}
+    ours = {
+        value
+        for name, value in vars(names).items()
+        if name.isupper() and isinstance(value, str) and "." in value and not value.startswith("edge.")
+    }
+    assert len(ours) > 15
+    assert ours - known == set()
+
+
+def built(**more: Any) -> list[ReadableSpan]:
+    """The spans of one record."""
+    return SpanBuilder(snapshot()).spans(record(**more))
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "error"),
+    [
+        ({"status": 200}, StatusCode.UNSET, None),
+        ({"status": 404}, StatusCode.UNSET, None),
+        ({"status": 503}, StatusCode.ERROR, "503"),
+        ({"status": 0}, StatusCode.ERROR, "broken"),
+        ({"status": -1}, StatusCode.UNSET, None),
+        ({"status": 200, "grpc": True, "grpc_status": 14}, StatusCode.ERROR, "UNAVAILABLE"),
+        ({"status": 200, "grpc": True, "grpc_status": 5}, StatusCode.UNSET, None),
+        ({"status": 200, "grpc": True, "grpc_status": 0}, StatusCode.UNSET, None),
+    ],
+)
+def test_status_of_a_server(more: dict[str, Any], code: StatusCode, error: str | None) -> None:
+    """The caller's own faults and its leaving are no errors of edge; what edge could not give is."""
+    span = built(**more)[0]
+    assert span.kind is SpanKind.SERVER
+    assert span.status.status_code is code
+    assert (span.attributes or {}).get(names.ERROR) == error
+
+
+def test_status_of_attempts() -> None:
+    """An attempt that failed says why; its siblings are counted; a circuit that it opened is an event."""
+    failed = attempt(outcome="fail_status", detail="status 500", status=500, tripped=True)
+    spans = built(attempts=(failed, attempt(span_id="b" * 16)))
+    _, first, second = spans
+    assert [span.kind for span in spans[1:]] == [SpanKind.CLIENT] * 2
+    assert first.status.status_code is StatusCode.ERROR
+    assert first.status.description == "status 500"
+    assert (first.attributes or {})[names.ERROR] == "fail_status"
+    assert [event.name for event in first.events] == [names.CIRCUIT_OPENED]
+    assert second.status.status_code is StatusCode.UNSET
+    assert (second.attributes or {})[names.RESEND] == 1
+    assert first.parent == second.parent == spans[0].context
+
+
+def test_unknown_methods_collapse() -> None:
+    """A caller cannot invent names of spans: neither by a method of HTTP nor by one of gRPC."""
+    assert built(method="BREW", operation="", kind="")[0].name == "_OTHER"
+    assert built(grpc=True, path="/a.B/Invented", kind="service", status=200, grpc_status=12)[0].name == "grpc"
+
+
+def test_link() -> None:
+    """A trace that was restarted links to its caller's."""
+    (link,) = built(link=f"{'c' * 32}-{'d' * 16}")[0].links
+    assert (link.context.trace_id, link.context.span_id) == (int("c" * 32, 16), int("d" * 16, 16))
+
+
+class Collected(SpanExporter):
+    """Takes spans when it is let."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.result = SpanExportResult.SUCCESS
+        self.spans: list[ReadableSpan] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Wait for the gate, then take them."""
+        self.gate.wait(5)
+        if isinstance(self.result, SpanExportResult):
+            self.spans += spans
+            return self.result
+        raise OSError("nothing there")
+
+    def shutdown(self) -> None:
+        """Let whatever waits go."""
+        self.gate.set()
+
+
+def settled(export: Export, count: int) -> Sent:
+    """Wait until that many records have come to their end."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        counts = export.counts
+        if counts.sent + counts.failed >= count:
+            return counts
+        time.sleep(0.01)
+    raise AssertionError(export.counts)
+
+
+def test_a_slow_collector_costs_records_and_no_time() -> None:
+    """With a collector that hangs, taking records stays quick; what finds no room is counted, the rest is sent."""
+    exporter = Collected()
+    export = Export(exporter, SpanBuilder(snapshot()).spans, queue=100, batch=10, delay_s=0.01)
+    began = time.monotonic()
+    for _ in range(1000):
+        export.take((record(), record()))
+    took_s = time.monotonic() - began
+    dropped = export.counts.dropped
+    assert 2000 - 110 <= dropped <= 2000 - 100
+    assert took_s < 1.0
+    exporter.gate.set()
+    assert settled(export, 2000 - dropped) == Sent(sent=2000 - dropped, dropped=dropped, failed=0)
+    export.stop()
+    assert len(exporter.spans) == 2 * (2000 - dropped)
+
+
+@pytest.mark.parametrize("result", [SpanExportResult.FAILURE, None])
+def test_a_collector_that_refuses_is_counted(result: Any) -> None:
+    """A refusal, and even an exporter that breaks, is counted and does not end the thread."""
+    exporter = Collected()
+    exporter.gate.set()
+    exporter.result = result
+    export = Export(exporter, SpanBuilder(snapshot()).spans, delay_s=0.01)
+    export.take((record(),))
+    assert settled(export, 1) == Sent(sent=0, dropped=0, failed=1)
+    exporter.result = SpanExportResult.SUCCESS
+    export.take((record(),))
+    assert settled(export, 2) == Sent(sent=1, dropped=0, failed=1)
+    export.stop()
+
+
+def test_what_waits_is_sent_at_the_end() -> None:
+    """A stop sends what waits, and returns in time though the collector hangs."""
+    exporter = Collected()
+    exporter.gate.set()
+    export = Export(exporter, SpanBuilder(snapshot()).spans, delay_s=60)
+    export.take((record(), record()))
+    export.stop()
+    assert len(exporter.spans) == 4
+    hanging = Export(Collected(), SpanBuilder(snapshot()).spans, delay_s=0.01)
+    hanging.take((record(),))
+    began = time.monotonic()
+    hanging.stop(0.1)
+    assert time.monotonic() - began < 2
+
+
+def test_targets_of_a_new_snapshot_are_known() -> None:
+    """A reload's new target is told with its address; one that is gone is still told by its name."""
+    plan = snapshot()
+    builder = SpanBuilder(plan)
+    builder.learn(structs.replace(plan, targets=()))
+    span = builder.spans(record(attempts=(attempt(target=plan.targets[0].id),)))[1]
+    assert (span.attributes or {})[names.TARGET] == plan.targets[0].id
+    assert names.ADDRESS not in (span.attributes or {})
