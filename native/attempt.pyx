@@ -161,6 +161,9 @@ cdef class Attempt(ClientEvents):
             fields.append((b"x-edge-key-name", exchange.caller_name))
         if exchange.caller_class is not None:
             fields.append((b"x-edge-class", exchange.caller_class))
+        if exchange.trace.parent:
+            # the caller's trace goes on, and with it what the caller said of it: the other region is one of us
+            fields.extend([pair for pair in exchange.head.fields if pair[0] == b"tracestate" or pair[0] == b"baggage"])
         fields.extend(self.pool.fields)
         stream.send_request(
             b"POST", self.pool.base_path + exchange.suffix, self.pool.authority, fields,

@@ -506,7 +506,7 @@ cdef class Exchange(ExchangeCore):
         chance[1] = lane.random()
         chance[2] = lane.random()
         self.code = -1
-        goes_on = lane.recorder.begin(&self.trace, caller, False, self.began_ns, chance)
+        goes_on = lane.recorder.begin(&self.trace, caller, self.peer, self.began_ns, chance)
         if self.fields is not None:
             if not goes_on and self.door == DOOR_SERVICE and field_value(self.fields, b"tracestate") is not None:
                 # it belongs to a trace that does not go on
@@ -1052,8 +1052,11 @@ cdef class Exchange(ExchangeCore):
             "" if not routed else "service" if self.door == DOOR_SERVICE else "model",
             head.method.decode("latin-1"), head.version, "http" if self.stream is None else self.stream.scheme,
             head.path[:PATH_LIMIT].decode("latin-1"),
-            CAPABILITIES.get(self.door, ""), self.grpc, model, status, self.code, self.peek.stream == 1, "", "",
-            wall_ns() - (now - self.began_ns), now - self.began_ns, first, -1, -1, 0, lane.region.decode(), 0, 0, tries,
+            CAPABILITIES.get(self.door, ""), self.grpc, model, status, self.code, self.peek.stream == 1,
+            "" if self.caller_name is None else self.caller_name.decode("latin-1"),
+            "" if self.caller_class is None else self.caller_class.decode("latin-1"),
+            wall_ns() - (now - self.began_ns), now - self.began_ns, first, -1, -1, 0, lane.region.decode(),
+            self.hops.count(b",") + 1 if self.peer and self.hops is not None else 0, 0, tries,
         )
 
     cdef tuple tell_of(self, Attempt attempt, uint64_t end):

@@ -15,7 +15,7 @@ from edge.telemetry.otlp import collector
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from edge.config.schema import Telemetry
+    from edge.config.schema_telemetry import Telemetry
     from edge.telemetry.export import Export
     from edge.telemetry.otlp import Collector
     from edge.telemetry.spans import SpanBuilder

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge.config.schema import Telemetry
+    from edge.config.schema_telemetry import Telemetry
 
 Signal = Literal["traces", "metrics"]
 GRPC_PORT: Final = 4317
