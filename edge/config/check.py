@@ -58,7 +58,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
     for name, service in config.services.items():
         found += _service(config, name, service)
     found += _matches(config)
-    placed = {structs.replace(problem, line=document.line(problem.path)) for problem in found}
+    placed = {document.as_written(structs.replace(problem, line=document.line(problem.path))) for problem in found}
     return sorted(
         {*document.problems, *placed},
         key=lambda problem: (problem.line, [str(part) for part in problem.path], problem.sentence),

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from edge.config import tree
 from edge.config.fields import Secret
 from edge.config.problems import Document, Problem, errors
@@ -58,10 +60,10 @@ def read_text(
     root, problems = tree.compose(text)
     reader = Reader(os.environ if environ is None else environ, folder or Path.cwd())
     config = reader.read(root)
-    found = sorted(
-        {*problems, *reader.problems}, key=lambda problem: (problem.line, str(problem.path), problem.sentence)
-    )
-    return Document(config, tuple(found), reader.lines, source)
+    document = Document(config, (), reader.lines, source, reader.taken)
+    found = {document.as_written(problem) for problem in (*problems, *reader.problems)}
+    ordered = tuple(sorted(found, key=lambda problem: (problem.line, str(problem.path), problem.sentence)))
+    return structs.replace(document, problems=ordered)
 
 
 def from_environment(environ: Mapping[str, str], known: Mapping[str, places.Provider]) -> Config | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,12 +35,21 @@ class Document(Struct, frozen=True):
     """A configuration as read: ``config`` holds what could be understood, ``problems`` what could not.
 
     ``lines`` maps every path that is written in the file to its line, 1-based; ``source`` is the file's name.
+    ``taken`` maps what came from the environment to how it is written, ``${NAME}``: it may be a key in the wrong place.
     """
 
     config: Config
     problems: tuple[Problem, ...] = ()
     lines: dict[Path, int] = {}
     source: str = ""
+    taken: dict[str, str] = {}
+
+    def as_written(self, problem: Problem) -> Problem:
+        """Return a problem that quotes the file, and nothing of the environment."""
+        sentence = problem.sentence
+        for value in sorted(self.taken, key=len, reverse=True):
+            sentence = sentence.replace(value, self.taken[value])
+        return structs.replace(problem, sentence=sentence)
 
     def line(self, path: Path) -> int:
         """Return the line of a path, or of the nearest section around it that is written."""

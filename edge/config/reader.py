@@ -45,11 +45,12 @@ _CLEAR_IS_FINE: Final = "headers"
 
 
 class Reader:
-    """Reads one document. ``problems`` and ``lines`` grow as it goes."""
+    """Reads one document. ``problems``, ``lines`` and ``taken`` (see Document) grow as it goes."""
 
     def __init__(self, environ: Mapping[str, str], folder: FilePath) -> None:
         self.problems: list[Problem] = []
         self.lines: dict[Path, int] = {}
+        self.taken: dict[str, str] = {}
         self._environ = environ
         self._folder = folder
         self._bases: dict[Any, Struct] = {}  # what a section's missing fields are taken from: the file's own defaults
@@ -98,6 +99,7 @@ class Reader:
         if not isinstance(node, yaml.ScalarNode):
             return self._complain(path, node, f"one value belongs here, not a {_called(node)}")
         try:
+            self.taken |= words.taken(node.value, self._environ)
             text = words.fill(node.value, self._environ)
             if scalar.kind in ("text", "secret", "path") and text == node.value and node.tag in _NOT_TEXT:
                 shown = "it" if scalar.kind == "secret" else repr(text)

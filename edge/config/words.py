@@ -19,6 +19,7 @@ _MARK: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|
 _FILE: Final = "file:"
 _LONGEST_SECRET: Final = 64 * 1024
 _MOST_DIGITS: Final = 15
+_SHORTEST_SECRET: Final = 8
 
 
 def fill(text: str, environ: Mapping[str, str]) -> str:
@@ -42,6 +43,15 @@ def fill(text: str, environ: Mapping[str, str]) -> str:
         return value
 
     return _MARK.sub(replace, text)
+
+
+def taken(text: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what ``fill`` takes from the environment for a text, and how it is written: value -> ``${NAME}``.
+
+    Words too short to be a secret are left out: they stand in ordinary sentences.
+    """
+    names = {match[1] for match in _MARK.finditer(text) if match[1]}
+    return {environ[name]: f"${{{name}}}" for name in names if len(environ.get(name, "")) >= _SHORTEST_SECRET}
 
 
 def fetch(text: str, folder: Path) -> str:

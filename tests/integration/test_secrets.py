@@ -1,0 +1,263 @@
+"""Does any secret ever come out?  Put in wherever one can be, and looked for wherever something is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import grpc
+import grpc.aio
+import msgspec
+import pytest
+from aiohttp import web
+from nodes import RunningNode, until
+
+from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+pytestmark = pytest.mark.timeout(120)
+
+OURS: Final = {
+    "UPSTREAM_KEY": "sk-upstream-1c0ffee1-aaaa",
+    "UPSTREAM_HEADER": "org-header-2c0ffee2-bbbb",
+    "ADMIN_TOKEN": "admin-token-3c0ffee3-cccc",
+    "OTLP_TOKEN": "otlp-token-4c0ffee4-dddd",
+    "PEER_TOKEN": "peer-token-5c0ffee5-eeee",
+}
+"""What the configuration holds: the environment's names and their values."""
+
+THEIRS: Final = {
+    "authorization": "Bearer edge-6c0ffee6-ffff",
+    "x-api-key": "edge-7c0ffee7-gggg",
+    "x-goog-api-key": "edge-8c0ffee8-hhhh",
+    "api-key": "edge-9c0ffee9-iiii",
+    "cookie": "session=edge-ac0ffeea-jjjj",
+    "proxy-authorization": "Basic edge-bc0ffeeb-kkkk",
+    "x-custom": "edge-cc0ffeec-llll",
+}
+"""What callers send in header fields; the last is one that nobody knows to be a secret."""
+
+QUERY: Final = "edge-dc0ffeed-mmmm"
+PROMPT: Final = "edge-ec0ffeee-nnnn"
+SECRETS: Final = (*OURS.values(), *(value.rpartition(" ")[2] for value in THEIRS.values()), QUERY, PROMPT)
+
+MODELS: Final = ("e400", "e401", "e403", "e404", "e429", "e500", "inband", "broken", "garbage", "redirect", "good")
+
+
+class Telltale:
+    """A provider that quotes everything it is sent, in every kind of answer; ``heard`` is what it was sent."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Quote the request."""
+        body = await request.text()
+        quoted = "; ".join(f"{name}={value}" for name, value in request.headers.items())
+        self.heard.append(quoted)
+        model = json.loads(body)["model"]
+        quoting = {"x-quoted": request.headers.get("authorization", "")}
+        error = {"error": {"message": f"refused: {quoted}", "type": "quote"}}
+        if model.startswith(("e4", "e5")):
+            return web.json_response(error, status=int(model[1:]), headers=quoting)
+        if model == "redirect":
+            return web.Response(status=302, headers={"Location": f"http://127.0.0.1:9/?{quoted}"[:200], **quoting})
+        if model == "inband":
+            return web.json_response(error)
+        if model == "garbage":
+            return web.Response(text=quoted)
+        if model == "good":
+            return web.json_response({"id": "x", "choices": [{"message": {"role": "assistant", "content": "hello"}}]})
+        stream = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await stream.prepare(request)
+        await stream.write(b'data: {"choices":[{"index":0,"delta":{"content":"hello"}}]}\n\n')
+        await asyncio.sleep(0.02)
+        await stream.write(f"data: {json.dumps(error)}\n\n".encode())
+        return stream
+
+
+@contextlib.asynccontextmanager
+async def telltale() -> AsyncIterator[tuple[Telltale, str]]:
+    """Run one; yield it and its URL."""
+    told = Telltale()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", told.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield told, f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
+    finally:
+        await runner.cleanup()
+
+
+def config(url: str) -> dict[str, Any]:
+    """Every place of the file that a secret may stand in, by the environment."""
+    return {
+        "node": {"name": "node", "region": "eu"},
+        "admin": {"address": "127.0.0.1:0", "token": "${ADMIN_TOKEN}"},
+        "providers": {
+            "p": {
+                "base_url": f"{url}/v1",
+                "api_key": "${UPSTREAM_KEY}",
+                "headers": {"openai-organization": "${UPSTREAM_HEADER}"},
+            }
+        },
+        "models": {name: {"targets": [f"p/{name}"], "retry": {"attempts": 2}} for name in MODELS},
+        "telemetry": {
+            "otlp": "http://127.0.0.1:9",
+            "headers": {"x-token": "${OTLP_TOKEN}"},
+            "sample": "100%",
+            "errors_per_second": 1000,
+        },
+        "log": {"level": "debug", "access": "sampled"},
+        "peers": {
+            "token": "${PEER_TOKEN}",
+            "nodes": [{"region": "us", "addresses": ["127.0.0.1:9"]}],
+        },
+    }
+
+
+def leaks(where: str, text: str, secrets: Iterable[str] = SECRETS) -> list[str]:
+    """Say which secrets are in a text, as they are or in base64."""
+    found = []
+    for secret in secrets:
+        coded = base64.b64encode(secret.encode()).decode().rstrip("=")[:-1]
+        if secret in text or coded in text:
+            at = max(text.find(secret), 0)
+            found.append(f"{where}: {secret} in ...{text[max(at - 80, 0) : at + 80]!r}")
+    return found
+
+
+def admin_paths() -> list[str]:
+    """Every path that the admin listener answers to GET, as its sources say."""
+    sources = "".join(path.read_text() for path in (Path(__file__).parents[2] / "edge/admin").glob("*.py"))
+    found = re.findall(r'web\.get\("([^"]+)"', sources)
+    assert "/metrics" in found
+    return [re.sub(r"{[^}]*}", "nobody", path) for path in found]
+
+
+async def ask_everything(url: str) -> list[tuple[str, str]]:
+    """Ask for every model, and for what is refused, with a secret in every field; return (what, whole answer)."""
+    said = []
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": PROMPT}], "user": PROMPT}
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(timeout=timeout) as client:
+
+        async def post(what: str, data: bytes, path: str = "/v1/chat/completions") -> None:
+            text = ""
+            with contextlib.suppress(aiohttp.ClientPayloadError):
+                async with client.post(f"{url}{path}?key={QUERY}", data=data, headers=THEIRS) as answer:
+                    text = f"{answer.status} {dict(answer.headers)}"
+                    async for piece in answer.content.iter_any():
+                        text += piece.decode(errors="replace")
+            said.append((what, text))
+
+        for name in MODELS:
+            for stream in (False, True):
+                await post(name, json.dumps({**body, "model": name, "stream": stream}).encode())
+        await post("unknown model", json.dumps({**body, "model": "nobody"}).encode())
+        await post("unknown path", b"{}", "/v9/nothing")
+        await post("malformed", b'{"model": ' + PROMPT.encode())
+        await post("no model", json.dumps(body).encode())
+    return said
+
+
+async def admin_answers(node: RunningNode) -> list[tuple[str, str]]:
+    """Everything that operators are told over HTTP and gRPC, with the token and without."""
+    said = []
+    bearer = {"Authorization": f"Bearer {OURS['ADMIN_TOKEN']}"}
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client:
+        for path in admin_paths():
+            for fields in (bearer, {**bearer, "Accept": "application/openmetrics-text"}, THEIRS):
+                async with client.get(f"{node.admin}{path}", headers=fields) as answer:
+                    said.append((f"admin {path}", f"{dict(answer.headers)} {await answer.text()}"))
+        async with client.put(
+            f"{node.admin}/api/targets/p/nobody/drain", headers=bearer, json={"reason": "x"}
+        ) as answer:
+            said.append(("admin PUT", await answer.text()))
+    async with grpc.aio.insecure_channel(node.admin.removeprefix("http://")) as channel:
+        stub = admin_pb2_grpc.AdminStub(channel)
+        token = (("authorization", f"Bearer {OURS['ADMIN_TOKEN']}"),)
+        said.append(("Admin/Status", str(await stub.Status(admin_pb2.StatusRequest(), timeout=5, metadata=token))))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Status(admin_pb2.StatusRequest(), timeout=5, metadata=(("authorization", "Bearer wrong"),))
+        said.append(("Admin refused", str(refused.value)))
+    return said
+
+
+def command_line(pid: int) -> str:
+    """With what a process was started, as everybody on the machine can read it."""
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+async def command(*words: str, environ: Mapping[str, str]) -> str:
+    """Run ``edge`` with these words; return all it says."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "edge", *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environ)
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    return out.decode()
+
+
+async def test_no_secret_comes_out(tmp_path: Path) -> None:
+    """Answers to clients, logs of every process, metrics, admin answers, commands, command lines and crashes."""
+    environ = {**os.environ, **OURS}
+    found: list[str] = []
+    async with telltale() as (provider, url):
+        async with RunningNode(tmp_path, config(url), "--workers", "2", environ=OURS) as node:
+            for what, text in await ask_everything(node.url):
+                assert text, what
+                found += leaks(f"answer to {what}", text, OURS.values())  # their own words may come back to them
+            heard = "\n".join(provider.heard)
+            assert OURS["UPSTREAM_KEY"] in heard, "the provider never heard our credential: this test proves nothing"
+            assert OURS["UPSTREAM_HEADER"] in heard
+            for name in ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "proxy-authorization"):
+                assert THEIRS[name].rpartition(" ")[2] not in heard, f"{name} of a caller reached the provider"
+            for what, text in await admin_answers(node):
+                found += leaks(what, text)
+            file = str(tmp_path / "edge.yaml")
+            admin = ("--admin", node.admin, "--token", OURS["ADMIN_TOKEN"])
+            for words in (
+                ("config", "show", "-c", file),
+                ("check", file),
+                ("status", "--json", *admin),
+                ("status", *admin),
+                ("reload", *admin),
+            ):
+                found += leaks(" ".join(words[:2]), await command(*words, environ=environ))
+            for name, pid in node.children().items():
+                found += leaks(f"command line of {name}", command_line(pid))
+            # a configuration that is refused, with its secrets where they do not belong
+            wrong = config(url)
+            wrong["providers"]["p"]["base_url"] = f"http://user:{OURS['UPSTREAM_KEY']}@127.0.0.1:9/v1"
+            wrong["providers"]["p"]["dialect"] = "${UPSTREAM_KEY}"
+            wrong["admin"]["address"] = "${ADMIN_TOKEN}"
+            (tmp_path / "edge.yaml").write_bytes(msgspec.json.encode(wrong))
+            status, problems = await node.send("POST", "/api/reload", Authorization=f"Bearer {OURS['ADMIN_TOKEN']}")
+            assert status == 422, problems
+            found += leaks("refused reload", str(problems))
+            found += leaks("edge check of it", await command("check", file, environ=environ))
+            # a crash in the middle of a request
+            node.tell(signal.SIGABRT, "worker 0")
+            await until(lambda: "Fatal Python error: Aborted" in node.log(), 10)
+            node.tell(signal.SIGABRT, "control")
+            await until(lambda: node.log().count("Fatal Python error: Aborted") == 2, 10)
+            await until(lambda: len(node.children()) == 3, 10)
+        found += leaks("log", node.log())
+        found += leaks("stdout", node.out())
+        assert '"request failed"' in node.log(), "no failure was logged: this test proves too little"
+    assert found == []
