@@ -60,14 +60,15 @@ class Doorstep(asyncio.Protocol):
         protocol.data_received(self._seen)
 
     async def _lead(self) -> None:
+        outer, inner = _Pipe(), _Pipe()
+        outer.connection_made(self._transport)
+        inner.other = outer  # before it is connected: an HTTP/2 server speaks first, and its words are not repeated
         try:
-            _, inner = await asyncio.get_running_loop().create_unix_connection(_Pipe, self._path)
+            await asyncio.get_running_loop().create_unix_connection(lambda: inner, self._path)
         except OSError:
             self._transport.abort()
             return
-        outer = _Pipe()
-        outer.connection_made(self._transport)
-        outer.other, inner.other = inner, outer
+        outer.other = inner
         self._transport.set_protocol(outer)
         inner.write(self._seen)
         if self._transport.is_closing():

@@ -196,3 +196,37 @@ async def test_a_refused_reload_can_be_told_however_much_is_wrong(tmp_path: Path
     assert whole == [f"line {number}: {text}" for number in range(len(whole))]
     assert lines[len(whole) :] == ([] if len(whole) == count else [f"and {count - len(whole)} more"])
     assert len(whole) == count or len(whole) > 50
+
+
+async def test_what_the_inner_side_says_first_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words that come before the connection is even handed over go out: an HTTP/2 server's settings are such words."""
+    loop = asyncio.get_running_loop()
+    settled = asyncio.Event()
+
+    async def eager(factory: Any, _path: str) -> tuple[Any, Any]:
+        inner = factory()
+        inner.connection_made(Sink())
+        inner.data_received(b"settings")
+        settled.set()
+        return Sink(), inner
+
+    class Sink(asyncio.Transport):
+        def write(self, data: Any) -> None:
+            assert data == PREFACE
+
+        def close(self) -> None:
+            return None
+
+        def is_closing(self) -> bool:
+            return False
+
+    monkeypatch.setattr(loop, "create_unix_connection", eager)
+    tasks: set[asyncio.Task[None]] = set()
+    server = await loop.create_server(lambda: Doorstep(Http, "unused", tasks), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(PREFACE)
+    assert await asyncio.wait_for(reader.readexactly(8), 5) == b"settings"
+    assert settled.is_set()
+    writer.close()
+    await writer.wait_closed()
+    server.close()
