@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ from edge.terms.snapshot import Breaker
 from native.balancer import Barred, Cell, Pool, Target
 from native.board import Board
 from native.breaker import Admit
+from native.capacity import Capacity
 from tests.reference import balancer as twin
 from tests.reference.breaker import Circuit, Remote
 
@@ -151,10 +153,27 @@ POLICY = Breaker(
     ramp_ns=10 * S,
 )
 MEMBERS = st.lists(
-    st.tuples(st.integers(1, 3), st.sampled_from([0.5, 1.0, 3.0]), st.integers(0, 4)), min_size=0, max_size=6
+    st.tuples(st.integers(1, 3), st.sampled_from([0.5, 1.0, 3.0]), st.integers(0, 25)), min_size=0, max_size=6
 )
 CALL = st.tuples(
-    st.sampled_from(["pick", "pick", "pick", "ok", "fail", "late", "enter", "leave", "rest", "out", "manual", "said"]),
+    st.sampled_from(
+        [
+            "pick",
+            "pick",
+            "pick",
+            "ok",
+            "fail",
+            "late",
+            "enter",
+            "enter",
+            "leave",
+            "refused",
+            "rest",
+            "out",
+            "manual",
+            "said",
+        ]
+    ),
     st.one_of(st.just(0), st.integers(0, S), st.integers(0, 30 * S)),
     st.integers(0, 5),
     st.integers(0, 2**64 - 1),
@@ -163,24 +182,38 @@ CALL = st.tuples(
 
 
 @settings(max_examples=400)
-@given(members=MEMBERS, calls=st.lists(CALL, max_size=60))
-def test_a_pool_is_its_twin(members: list[tuple[int, float, int]], calls: list[tuple[str, int, int, int, int]]) -> None:
+@given(
+    members=MEMBERS, calls=st.lists(CALL, max_size=60), shares=st.sampled_from([None, (0.5, 0.3, 0.2), (1.0, 0.0, 0.0)])
+)
+def test_a_pool_is_its_twin(
+    members: list[tuple[int, float, int]],
+    calls: list[tuple[str, int, int, int, int]],
+    shares: tuple[float, float, float] | None,
+) -> None:
     """Any history of picks, outcomes, load, rests and hands on the switch leads both to the same choice and reason."""
     board = Board.create(8, 0, 4)
-    targets = [Target(board, slot, f"t{slot}", cap) for slot, (_, _, cap) in enumerate(members)]
+    plans = [SimpleNamespace(adaptive=cap % 2 == 1, concurrency=(8.0, 2.0, 50.0)) for _, _, cap in members]
+    targets = [Target(board, slot, f"t{slot}", cap // 2, plans[slot]) for slot, (_, _, cap) in enumerate(members)]
     tiers, weights = [tier for tier, _, _ in members], [weight for _, weight, _ in members]
-    pool = Pool(targets, tiers, weights, POLICY, workers=4, permit_ns=PERMIT)
-    model = [twin.Member(Circuit(POLICY, PERMIT), tier, weight, cap) for tier, weight, cap in members]
+    pool = Pool(targets, tiers, weights, POLICY, workers=4, permit_ns=PERMIT, shares=shares)
+    model = [
+        twin.Member(Circuit(POLICY, PERMIT), tier, weight, cap // 2, adaptive=cap % 2 == 1)
+        for tier, weight, cap in members
+    ]
+    best = min(tiers, default=0)
     now = START
     for call, step, place, rnd, bits in calls:
         now += step
         if call == "pick":
             tried = bits if rnd % 3 == 0 else 0
-            assert pool.choose(now, rnd, tried, bits & 1) == twin.pick(model, now, rnd, tried, bits & 1)
+            klass = bits % 3
+            expected = twin.pick(model, now, rnd, tried, bits & 1, klass=klass, shares=shares)
+            assert pool.choose(now, rnd, tried, bits & 1, klass) == expected
         elif place < len(members):
             act(board, pool, model, now, (call, place, rnd, bits))
-        barred = [member.barred(now, tried=False) for member in model]
-        assert [pool.why(index, now) for index in range(pool.size)] == barred
+        for klass in range(3):
+            barred = [member.barred(now, tried=False, klass=klass, shares=shares, best=best) for member in model]
+            assert [pool.why(index, now, 0, klass) for index in range(pool.size)] == barred
 
 
 def act(board: Board, pool: Pool, model: list[twin.Member], now: int, deed: tuple[str, int, int, int]) -> None:
@@ -198,13 +231,8 @@ def act(board: Board, pool: Pool, model: list[twin.Member], now: int, deed: tupl
     elif call == "late":
         expected = member.circuit.overdue(now, generation, trial=trial, rnd=rnd)
         assert pool.overdue(place, now, generation, trial, rnd) == expected
-    elif call == "enter":
-        member.inflight += 1
-        target.enter(bits & 3)
-    elif call == "leave" and member.inflight:
-        member.inflight -= 1
-        worker = next(worker for worker in range(4) if column(board, place, worker) > 0)
-        target.leave(worker)
+    elif call in ("enter", "leave", "refused"):
+        load(board, target, member, now, deed)
     elif call == "rest":
         member.rest_until_ns = max(member.rest_until_ns, now + rnd % (5 * S))
         target.rest(now + rnd % (5 * S))
@@ -217,6 +245,26 @@ def act(board: Board, pool: Pool, model: list[twin.Member], now: int, deed: tupl
     elif call == "manual":
         member.manual = bits % 3
         board.set_manual(place, member.manual)
+
+
+def load(board: Board, target: Target, member: twin.Member, now: int, deed: tuple[str, int, int, int]) -> None:
+    """Let attempts begin, end or be refused for load, on both sides."""
+    call, place, rnd, bits = deed
+    if call == "enter":
+        for _ in range(1 + rnd % 4):
+            member.inflight += 1
+            member.classes[bits % 3] += 1
+            target.enter(bits & 3, bits % 3)
+            member.capacity.first(now, rnd % 3_000_000, member.inflight)
+            Capacity(board, place, 8, 2, 50).first(now, rnd % 3_000_000, member.inflight)
+    elif call == "leave" and member.classes[bits % 3]:
+        member.inflight -= 1
+        member.classes[bits % 3] -= 1
+        worker = next(worker for worker in range(4) if column(board, place, worker) > 0)
+        target.leave(worker, bits % 3)
+    elif call == "refused":
+        member.capacity.refused(now)
+        Capacity(board, place, 8, 2, 50).refused(now)
 
 
 def column(board: Board, slot: int, worker: int) -> int:
@@ -537,3 +585,102 @@ target.record(0, 5_000_000_000, 700_000_000)
     hammer(board, script, 4)
     view = board.read_target(0, 0)
     assert (view["inflight"], view["ewma_ms"][0]) == (4000, 700.0)
+
+
+# --- priority classes -------------------------------------------------------------------------------------------------
+
+SHARES = (0.5, 0.3, 0.2)
+
+
+def crowd(cap: int, *inflight: int, shares: tuple[float, ...] | None = SHARES) -> tuple[Pool, Target]:
+    """A pool of one target that takes ``cap`` at once and has so many of each class, high first."""
+    board = Board.create(1, 0, 2)
+    target = Target(board, 0, "a", cap)
+    for klass, count in enumerate(inflight):
+        for _ in range(count):
+            target.enter(klass % 2, klass)
+    return Pool([target], [1], [1.0], POLICY, workers=2, permit_ns=PERMIT, shares=shares), target
+
+
+@pytest.mark.parametrize(
+    ("inflight", "usable"),
+    [
+        ((0, 0, 79), (True, True, True)),  # not crowded: the low class may have it all
+        ((0, 0, 80), (True, True, False)),  # crowded: it has more than its share
+        ((50, 11, 19), (True, True, True)),  # crowded, and each class has less than its share
+        ((50, 30, 5), (True, False, True)),
+        ((0, 80, 20), (False, False, False)),  # at the limit nobody may
+        ((99, 0, 0), (True, True, True)),
+        ((100, 0, 0), (False, False, False)),
+    ],
+)
+def test_shares_count_only_when_it_is_crowded(inflight: tuple[int, ...], usable: tuple[bool, ...]) -> None:
+    """Of a target that takes a hundred: who may have the next place, by what each class has already."""
+    pool, _ = crowd(100, *inflight)
+    assert tuple(pool.why(0, START, 0, klass) == Barred.USABLE for klass in range(3)) == usable
+
+
+def test_without_classes_nothing_is_set_aside() -> None:
+    """Where all callers are of one class they may have the last place too."""
+    pool, _ = crowd(100, 0, 99, 0, shares=None)
+    assert pool.choose(START, 1)[0] == 0
+
+
+def test_a_small_cap_is_usable_by_everybody() -> None:
+    """One place is no crowd: shares of it must not shut two classes out for good."""
+    pool, _ = crowd(1)
+    assert [pool.why(0, START, 0, klass) for klass in range(3)] == [Barred.USABLE] * 3
+
+
+def test_what_spills_of_the_low_class_is_ramped(usual: Breaker) -> None:
+    """The better tier is down: high and normal go on at once, low starts with a tenth and grows while it is used."""
+    bench = Bench(usual, [1, 2], caps=60)
+    bench.board.set_manual(0, 1)
+
+    def admitted(now: int, klass: int) -> int:
+        count = 0
+        while bench.pool.choose(now, 5, 0, 0, klass)[0] == 1 and count < 100:
+            bench.targets[1].enter(0, klass)
+            count += 1
+        return count
+
+    assert admitted(START, 2) == 6
+    assert admitted(START + 4 * S, 2) == 0
+    assert admitted(START + 6 * S, 2) == 3
+    assert admitted(START + 7 * S, 0) == 51, "all that is left"
+    for _ in range(51):
+        bench.targets[1].leave(0, 0)
+    assert admitted(START + 12 * S, 2) == 4
+    assert bench.pool.why(1, START + 12 * S, 0, 1) == Barred.USABLE
+
+
+def test_what_spills_of_the_low_class_leaves_a_fifth(usual: Breaker) -> None:
+    """However far the ramp has come, the low class keeps out of the last fifth of a later tier."""
+    bench = Bench(usual, [1, 2], caps=20)
+    bench.board.set_manual(0, 1)
+    for _ in range(16):
+        bench.targets[1].enter(0, 1)
+    assert bench.choose(START)[0] == 1
+    assert bench.pool.why(1, START, 0, 2) == Barred.BARRED_FULL
+
+
+def test_a_full_tier_spills_to_the_next(usual: Breaker) -> None:
+    """Full is a reason to go on to the next tier, and when it has room again, so is it to come back."""
+    bench = Bench(usual, [1, 2], caps=2)
+    for _ in range(2):
+        bench.targets[0].enter(0)
+    assert bench.choose(START)[0] == 1
+    bench.targets[0].leave(0)
+    assert bench.choose(START)[0] == 0
+    assert bench.pool.limit(0) == 2
+
+
+def test_strange_classes_and_shares_are_refused(usual: Breaker) -> None:
+    """There are three classes, and their shares are of one whole."""
+    bench = Bench(usual, [1])
+    with pytest.raises(ValueError, match="priority class"):
+        bench.pool.choose(START, 1, 0, 0, 3)
+    with pytest.raises(ValueError, match="shares"):
+        Pool([], [], [], usual, workers=1, permit_ns=1, shares=(0.5, 0.5, 0.5))
+    with pytest.raises(IndexError):
+        bench.targets[0].enter(0, 3)

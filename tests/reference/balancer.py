@@ -7,12 +7,15 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.reference.capacity import Capacity
+
 if TYPE_CHECKING:
     from tests.reference.breaker import Circuit
 
 MS = 1_000_000
 TAU_MS = 10_000
 PENALTY_NS = 5_000 * MS
+LOW = 2
 USABLE, OPEN, TRIAL, RESTING, OUT, FULL, MANUAL, TRIED = range(8)
 
 
@@ -55,12 +58,35 @@ class Member:
     weight: float = 1.0
     cap: int = 0
     inflight: int = 0
+    classes: list[int] = field(default_factory=lambda: [0, 0, 0])
+    adaptive: bool = False
+    capacity: Capacity = field(default_factory=lambda: Capacity(8, 2, 50))
     manual: int = 0
     out_until_ns: int = 0
     rest_until_ns: int = 0
     cells: list[PeakEwma] = field(default_factory=lambda: [PeakEwma(), PeakEwma()])
 
-    def barred(self, now_ns: int, *, tried: bool) -> int:
+    def limit(self) -> float:
+        """Return requests at once, 0 = no bound."""
+        bounds = [float(self.cap)] if self.cap else []
+        bounds += [self.capacity.limit()] if self.adaptive else []
+        return min(bounds, default=0.0)
+
+    def full(self, now_ns: int, klass: int, shares: tuple[float, ...] | None, *, spilled: bool) -> bool:
+        """Tell whether there is no place for one more of this class."""
+        limit = self.limit()
+        if limit <= 0:
+            return False
+        if self.inflight + 1 > limit:
+            return True
+        crowded = self.inflight >= 0.8 * limit
+        if klass == LOW and spilled:
+            return crowded or self.classes[LOW] + 1 > self.capacity.spill(now_ns, self.classes[LOW], limit)
+        return bool(klass and shares and crowded and self.classes[klass] >= shares[klass] * limit)
+
+    def barred(
+        self, now_ns: int, *, tried: bool, klass: int = 1, shares: tuple[float, ...] | None = None, best: int = 0
+    ) -> int:
         """Return the first reason not to use it now, 0 = none."""
         due = self.circuit.state != "closed" and now_ns // MS >= self.circuit.until_ms
         reasons = {
@@ -68,7 +94,7 @@ class Member:
             MANUAL: self.manual != 0,
             OUT: now_ns < self.out_until_ns,
             RESTING: now_ns < self.rest_until_ns,
-            FULL: 0 < self.cap <= self.inflight,
+            FULL: self.full(now_ns, klass, shares, spilled=self.tier > best),
             TRIAL: self.circuit.state == "half_open" and not due,
             OPEN: self.circuit.state == "open" and not due,
         }
@@ -96,9 +122,32 @@ def mix(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def pick(members: list[Member], now_ns: int, rnd: int, tried: int, cell: int) -> tuple[int, int, int]:
+def pick(
+    members: list[Member],
+    now_ns: int,
+    rnd: int,
+    tried: int,
+    cell: int,
+    *,
+    klass: int = 1,
+    shares: tuple[float, ...] | None = None,
+) -> tuple[int, int, int]:
     """Return (index, admit, generation); (-1, 0, 0) when nobody can take it."""
-    barred = [member.barred(now_ns, tried=bool(tried >> place & 1)) for place, member in enumerate(members)]
+    best = min((member.tier for member in members), default=0)
+    barred = [
+        member.barred(now_ns, tried=bool(tried >> place & 1), klass=klass, shares=shares, best=best)
+        for place, member in enumerate(members)
+    ]
+    chosen = _pick(members, barred, now_ns, rnd, cell=cell, tried=tried)
+    member = members[chosen[0]] if chosen[0] >= 0 else None
+    if member is not None and klass == LOW and member.tier > best and member.limit() > 0:
+        member.capacity.spilled(now_ns, member.classes[LOW], member.limit())
+    return chosen
+
+
+def _pick(
+    members: list[Member], barred: list[int], now_ns: int, rnd: int, *, cell: int, tried: int
+) -> tuple[int, int, int]:
     healthy = [i for i, bar in enumerate(barred) if bar == USABLE and members[i].circuit.state == "closed"]
     due = [i for i, bar in enumerate(barred) if bar == USABLE and members[i].circuit.state != "closed"]
     if due and (not tried or not healthy):
