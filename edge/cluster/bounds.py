@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 MOST_WRITES: Final = 128  # --max-txn-ops
 LARGEST_VALUE: Final = 1024**2  # --max-request-bytes is 1.5 MiB, keys and framing included
 LONGEST_KEY: Final = 4096
+LONGEST_TTL_S: Final = 1_000_000
 
 
 def check_key(key: str) -> None:
@@ -24,6 +25,12 @@ def check_value(key: str, value: bytes) -> None:
     """Refuse a value that a store cannot hold."""
     if len(value) > LARGEST_VALUE:
         raise ValueError(f"the value of {key} has {len(value)} bytes; a store takes at most {LARGEST_VALUE}")
+
+
+def check_ttl(ttl_s: float) -> None:
+    """Refuse a lease without an end, or that never began."""
+    if not 0 < ttl_s <= LONGEST_TTL_S:
+        raise ValueError(f"a lease lasts more than 0 and at most {LONGEST_TTL_S} seconds, not {ttl_s}")
 
 
 def check_txn(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> None:

@@ -7,7 +7,6 @@ without etcd has a cluster of itself. The contract suite holds etcd to what is w
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Final
 
 from edge import clock as real
@@ -120,8 +119,7 @@ class MemoryCluster:
 
     def grant(self, ttl_s: float) -> int:
         """Return a new lease."""
-        if not 0 < ttl_s < math.inf:
-            raise ValueError(f"a lease lasts more than 0 seconds and not for ever, not {ttl_s}")
+        bounds.check_ttl(ttl_s)
         ttl_s = max(ttl_s, LEAST_TTL_S)
         number, self._next_lease = self._next_lease, self._next_lease + 1
         self._leases[number] = _Lease(ttl_s, self.clock.now_ns() + int(ttl_s * _NS))

@@ -70,6 +70,23 @@ def parse_base_url(text: str) -> BaseUrl:
     return BaseUrl(tls, _host(parts.hostname), port or (443 if tls else 80), parts.path.rstrip("/"))
 
 
+def parse_member(text: str) -> BaseUrl:
+    """Return the parts of a store's member, ``http[s]://host:port``.
+
+    Raises:
+        ValueError: with what to write; text with an @ is not repeated, for a password may stand in it.
+    """
+    scheme, _, address = text.partition("://")
+    if "@" in text:
+        raise ValueError("user and password stand beside endpoints, not within; write http[s]://host:port")
+    if scheme not in ("http", "https"):
+        raise ValueError(f"{text!r} is not a member; write http://host:port or https://host:port")
+    host, port = parse_address(address.removesuffix("/"))
+    if not host or not port:
+        raise ValueError(f"{text!r} lacks a host or a port; write http[s]://host:port")
+    return BaseUrl(scheme == "https", host, port, "")
+
+
 def forbidden(host: str) -> str:
     """Return why this host is never called, or an empty string."""
     if host.lower().rstrip(".") in _METADATA_NAMES:

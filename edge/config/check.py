@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
-from edge.config import check_crowding, check_keys, check_network, check_peers, check_telemetry, effective, words
+from edge.config import (
+    check_cluster,
+    check_crowding,
+    check_keys,
+    check_network,
+    check_peers,
+    check_telemetry,
+    effective,
+    words,
+)
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
 from edge.config.units import NS_PER_S, format_duration
@@ -48,6 +57,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
         *check_keys.providers(config),
         *check_keys.keys(document, config, known),
         *check_peers.peers(config),
+        *check_cluster.cluster(config),
         *_whole(document, config),
         *_rules(document, config),
         *check_telemetry.telemetry(config.telemetry),

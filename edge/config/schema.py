@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from edge.config.crowding import Concurrency, Queue, Shares
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, Share, Size, about
+from edge.config.schema_cluster import Cluster
 from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_peers import Peers
 from edge.config.schema_telemetry import Log, Telemetry
@@ -370,12 +371,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     peers: Annotated[
         Peers | None, about("Other regions' edges; left out: this one answers alone and believes nobody to be another.")
     ] = None
+    cluster: Annotated[Cluster, about("What this edge shares with those of other regions.")] = Cluster()
 
 
 PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
-    Config: {
-        "cluster": "this version runs each node by itself, without etcd",
-    },
+    Config: {},
     Telemetry: {"content": "this version records no prompts and no answers"},
 }
 """Keys of the design that this version does not have, by section, each with what is true instead."""

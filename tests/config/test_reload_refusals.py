@@ -52,6 +52,10 @@ REFUSED: Final = _refused() | {
     "other_workers": (GOOD + "node: {workers: 63}\n", [f"edge.yaml:3: node.workers: {STAYS}"]),
     "other_grace": (GOOD + "node: {drain_grace: 7s}\n", [f"edge.yaml:3: node.drain_grace: {STAYS}"]),
     "other_state": (GOOD + "node: {state_dir: here}\n", [f"edge.yaml:3: node.state_dir: {STAYS}"]),
+    "other_cluster": (
+        GOOD + "cluster: {etcd: {endpoints: [http://127.0.0.1:2379]}}\n",
+        [f"edge.yaml:3: cluster: {STAYS}"],
+    ),
     "all_of_them": (
         GOOD + "listen: [{address: 127.0.0.1:8081}]\nnode: {workers: 63, drain_grace: 7s}\n",
         [
