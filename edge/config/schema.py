@@ -375,7 +375,6 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
-    Config: {},
     Telemetry: {"content": "this version records no prompts and no answers"},
 }
 """Keys of the design that this version does not have, by section, each with what is true instead."""
