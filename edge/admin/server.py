@@ -6,6 +6,7 @@
     /api/targets     every target: state, why, until when, numbers
     /api/snapshot    what the data path decides by, without secrets
     /api/keys        what each key, and each provider with limits, has used and may still
+    /api/traces      the last recorded requests (edge.admin.traces)
     /api/node        the node: versions, reloads, what is on disk, whether it drains
 
     POST /api/reload                                  read the configuration again; 422 with every problem
@@ -31,6 +32,7 @@ from edge.admin.answers import json_answer, problem
 from edge.admin.calls import AdminCalls
 from edge.admin.doorstep import Doorstep
 from edge.admin.steps import Steps
+from edge.admin.traces import Traces
 from edge.admin.views import keys_view, snapshot_view, targets_view
 from edge.telemetry import exposition, logs
 from edge.version import VERSION
@@ -89,6 +91,7 @@ class AdminServer:
                 web.get("/api/node", self._state),
             ]
         )
+        app.add_routes(Traces(self._node).routes())
         if self._node.steering is not None:
             app.add_routes(Steps(self._node, self._node.steering).routes())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)

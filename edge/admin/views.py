@@ -9,13 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 
+from edge.telemetry import logs
 from edge.terms.snapshot import CLASSES
 
 if TYPE_CHECKING:
     from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
     from edge.terms.snapshot import Snapshot, Target
+    from edge.terms.trace import ExchangeRecord
 
 
 def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
@@ -97,6 +100,16 @@ def _target_view(target: Target) -> dict[str, Any]:
 def keys_view(keys: list[KeyReport], credentials: list[CredentialReport]) -> dict[str, Any]:
     """Return what keys and limited providers have used; neither keys nor hashes of them are in the reports."""
     return {"keys": msgspec.to_builtins(keys), "credentials": msgspec.to_builtins(credentials)}
+
+
+def trace_view(record: ExchangeRecord) -> dict[str, Any]:
+    """Return a recorded exchange by names; times as in the record, in nanoseconds."""
+    view = structs.asdict(record)
+    view["attempts"] = [
+        {**structs.asdict(attempt), "detail": logs.without_secrets(attempt.detail)} for attempt in record.attempts
+    ]
+    view["reason"] = logs.without_secrets(record.reason)
+    return view
 
 
 def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
-from edge.telemetry import names
+from edge.telemetry import logs, names
 from edge.version import VERSION
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class SpanBuilder:
         if attempt.status:
             attributes[names.STATUS] = attempt.status
         _put(attributes, names.OUTCOME, attempt.outcome)
-        _put(attributes, names.REASON, attempt.detail)
+        _put(attributes, names.REASON, logs.without_secrets(attempt.detail))
         for name, at_ns in (
             (names.CONNECTED, attempt.connected_ns),
             (names.SENT, attempt.asked_ns),
@@ -246,7 +246,7 @@ def _failed(attributes: Attributes, error: str, why: str) -> Status:
     if not error:
         return _UNSET
     attributes[names.ERROR] = error
-    return Status(StatusCode.ERROR, why or None)
+    return Status(StatusCode.ERROR, logs.without_secrets(why) or None)
 
 
 def _links(record: ExchangeRecord) -> tuple[Link, ...]:

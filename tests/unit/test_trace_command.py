@@ -1,0 +1,195 @@
+"""Can a request be followed without any collector: in the ring, over the admin address, and in any terminal?"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from plans import board_for, snapshot
+from records import BEGAN_NS, MS, attempt, record
+from rich.console import Console
+
+from edge.admin.server import AdminServer
+from edge.admin.views import trace_view
+from edge.cli import main, trace, waterfall
+from edge.control.node import Node
+from edge.control.publish import Publisher
+from edge.control.ring import Ring
+from edge.listen.server import bind
+from edge.telemetry import logs
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from edge.terms.trace import ExchangeRecord
+
+pytestmark = pytest.mark.timeout(20)
+
+
+def failover() -> ExchangeRecord:
+    """A request of 100 ms: 40 at a target that failed, then 60 at one that answered."""
+    first = attempt(
+        target="near/model",
+        outcome="fail_first_byte",
+        detail="no answer within the first-byte deadline",
+        began_ns=0,
+        connected_ns=10 * MS,
+        asked_ns=10 * MS,
+        head_ns=-1,
+        content_ns=-1,
+        ended_ns=40 * MS,
+        status=0,
+        tripped=True,
+    )
+    second = attempt(
+        target="far/model",
+        began_ns=40 * MS,
+        connected_ns=-1,
+        head_ns=60 * MS,
+        content_ns=80 * MS,
+        ended_ns=100 * MS,
+    )
+    return record(duration_ns=100 * MS, first_ns=80 * MS, attempts=(first, second), request_id="f" * 20)
+
+
+def test_failures_are_not_pushed_out() -> None:
+    """However many go well, what went wrong stays; both are bounded, and the newest of a list comes first."""
+    ring = Ring(10)
+    ring.take([failover()])
+    ring.take([record(request_id=f"{n:020}", began_ns=BEGAN_NS + n) for n in range(1, 100)])
+    assert len(ring.last(1000)) == 11
+    assert [kept.request_id for kept in ring.last(2)] == [f"{99:020}", f"{98:020}"]
+    assert [kept.request_id for kept in ring.last(5, wrong=True)] == ["f" * 20]
+    assert ring.find("f" * 20) == failover()
+    assert ring.find(f"{1:020}") is None
+    found = ring.find("1" * 32)
+    assert found is not None
+    assert found.trace_id == "1" * 32
+    assert ring.last(5, route="other") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "wrong"),
+    [({}, False), ({"status": 503}, True), ({"status": 0}, True), ({"kept": "slow"}, True), ({"status": -1}, False)],
+)
+def test_what_goes_wrong(more: dict[str, Any], wrong: bool) -> None:
+    """Failed, broken off, slow and retried requests are worth a look; good ones and those whose client left are not."""
+    ring = Ring()
+    ring.take([record(**more)])
+    assert bool(ring.last(5, wrong=True)) == wrong
+
+
+def shown(one: ExchangeRecord, width: int, *, unicode: bool = True, color: bool = False) -> str:
+    """What the terminal shows."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=color, color_system="standard" if color else None)
+    for line in waterfall.waterfall(trace_view(one), width, unicode=unicode):
+        console.print(line)
+    return out.getvalue()
+
+
+def test_waterfall() -> None:
+    """Bars stand where the attempts were in time, phases can be told apart, and the reason stands beside them."""
+    text = shown(failover(), 100)
+    lines = text.splitlines()
+    assert "POST /v1/chat/completions  200  100 ms" in lines[0]
+    first = lines.index(next(line for line in lines if "near/model" in line))
+    assert "fail_first_byte: no answer within the first-byte deadline" in lines[first]
+    assert "opened its circuit" in text
+    assert lines[first + 1] == "░" * 10 + "▒" * 30 + "!"
+    second = lines.index(next(line for line in lines if "far/model" in line))
+    assert "first content after 40 ms" in lines[second]
+    assert lines[second + 1] == " " * 40 + "▒" * 20 + "▓" * 20 + "█" * 20
+    assert "\x1b[" not in text
+
+
+@pytest.mark.parametrize("width", [20, 37, 80, 200])
+@pytest.mark.parametrize("unicode", [True, False])
+@pytest.mark.parametrize("color", [True, False])
+def test_any_terminal(width: int, unicode: bool, color: bool) -> None:
+    """No line is wider than the terminal, and without Unicode everything is ASCII."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown(failover(), width, unicode=unicode, color=color))
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert unicode or text.isascii()
+    assert "near/model" in text
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"attempts": ()},
+        {"duration_ns": 0},
+        {"queue_ns": 5 * MS},
+        {"status": 0},
+        {"status": -1},
+        {"grpc": True, "grpc_status": 14},
+        {"attempts": (attempt(outcome="", began_ns=20 * MS, ended_ns=-1, connected_ns=-1, head_ns=-1),)},
+    ],
+)
+def test_odd_records(odd: dict[str, Any]) -> None:
+    """Whatever a record lacks, it is shown."""
+    assert "0123456789ab00000001" in shown(record(**odd), 60)
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[tuple[Ring, str]]:
+    """The ring of an admin listener, and its URL."""
+    plan, ring = snapshot(), Ring()
+    server = AdminServer(Node(board_for(plan), Publisher(plan), 1, dict, ring=ring), "")
+    sock = bind("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    await server.start(sock)
+    yield ring, url
+    await server.stop()
+
+
+async def edge(url: str, *arguments: str) -> int:
+    """Run one command line against a node, beside the loop that answers it."""
+    import asyncio
+
+    return await asyncio.to_thread(main.main, ["trace", "--admin", url, *arguments])
+
+
+async def test_command(node: tuple[Ring, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The list, one request by either id, JSON, and an honest sentence for what is not remembered."""
+    ring, url = node
+    assert await edge(url) == 0
+    assert "nothing is remembered yet" in capsys.readouterr().out
+    ring.take([failover(), record()])
+    assert await edge(url, "--wrong", "--json") == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert listed["request_id"] == "f" * 20
+    assert listed["attempts"][0]["outcome"] == "fail_first_byte"
+    assert listed["reason"] == "fail_first_byte: no answer within the first-byte deadline"
+    assert await edge(url) == 0
+    assert "0123456789ab" in capsys.readouterr().out
+    assert await edge(url, "f" * 20) == 0
+    assert "near/model" in capsys.readouterr().out
+    assert await edge(url, "unknown") == 1
+    assert "no such request is remembered" in capsys.readouterr().err
+    assert await edge(url, "--last", "0") == 1
+    assert "last is a number" in capsys.readouterr().err
+
+
+def test_secrets_are_not_told() -> None:
+    """A concealed value does not come out through a failure's words."""
+    logs.conceal(["sk-very-secret-value"])
+    view = trace_view(record(attempts=(attempt(detail="refused sk-very-secret-value"),)))
+    assert "sk-very-secret-value" not in json.dumps(view)
+
+
+def test_table_of_every_kind() -> None:
+    """Each kind of exchange has its line in the list."""
+    ones = [failover(), record(status=0), record(status=-1), record(request_id="", route="", kind="", attempts=())]
+    assert trace.table([trace_view(one) for one in ones]).row_count == 4
+
+
+def test_arguments() -> None:
+    """A list is what is shown without an id."""
+    parser = argparse.ArgumentParser()
+    trace.add(parser.add_subparsers())
+    assert parser.parse_args(["trace"]).id is None
