@@ -26,6 +26,7 @@ pytestmark = pytest.mark.timeout(90)
 
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+PEERS = "peers-of-this-test-0123"
 CALLER = f"00-{TRACE}-{SPAN}-01"
 
 
@@ -64,15 +65,16 @@ def assert_within(inner: Span, outer: Span) -> None:
 
 @pytest.mark.parametrize("kind", [GrpcCollector, HttpCollector], ids=["grpc", "http"])
 async def test_the_tree(tmp_path: Path, provider: SimProvider, kind: type[GrpcCollector | HttpCollector]) -> None:
-    """A failed attempt, a failover and a hop to another edge: exactly the spans there should be, each in its place."""
+    """A failed attempt, a failover and a hop to another region: exactly the spans that should be, each in its place."""
     protocol = "grpc" if kind is GrpcCollector else "http"
     async with kind() as collector:
         with refused_port() as port:
             over = {"otlp": collector.url, "protocol": protocol, "headers": {"X-Token": "collector-token-1"}}
-            far = chat_config(provider.url)
+            far = {**chat_config(provider.url), "peers": {"token": PEERS}}
             async with node_of(tmp_path, "us", far, **over) as us:
-                near = chat_config(f"http://127.0.0.1:{port}", us.url)
-                near["models"]["chat"]["targets"][1]["target"] = "p1/chat"
+                near = chat_config(f"http://127.0.0.1:{port}")
+                regions = [{"region": "us", "addresses": [us.url.removeprefix("http://")]}]
+                near["peers"] = {"token": PEERS, "nodes": regions}
                 async with node_of(tmp_path, "eu", near, **over) as eu:
                     before_ns = time.time_ns()
                     answer = await ask(eu, traceparent=CALLER, tracestate="vendor=1", baggage="who=me")
@@ -94,11 +96,13 @@ async def test_the_tree(tmp_path: Path, provider: SimProvider, kind: type[GrpcCo
     assert failed.end <= hop.start
     assert server.name == "POST /v1/chat/completions"
     assert server.attributes["http.response.status_code"] == 200
-    assert server.attributes["edge.request_id"] in answer.headers.getall("x-edge-request-id")
+    assert server.attributes["edge.request_id"] == answer.headers["x-edge-request-id"]
     assert failed.attributes["error.type"] == "fail_connect"
     assert failed.attributes["server.port"] == port
     assert "http.request.resend_count" not in failed.attributes
     assert hop.attributes["http.request.resend_count"] == 1
+    assert hop.attributes["edge.target.kind"] == "region"
+    assert far_server.attributes["edge.hops"] == 1
     assert last.name == "chat sim-small"
     assert last.attributes["gen_ai.operation.name"] == "chat"
     assert last.attributes["gen_ai.request.model"] == "sim-small"
