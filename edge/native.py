@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 try:
+    from native.allowance import Allowance, Bound
     from native.balancer import Barred, Cell, Pool, Target
     from native.board import (
         HIST_BOUNDS_S,
@@ -20,6 +21,7 @@ try:
         WorkerCounter,
     )
     from native.breaker import Admit, CircuitState, TripReason
+    from native.callers import Caller, Callers
     from native.exchange import Lane
     from native.pool import ConnectionPool
     from native.router import Door, Route, Router
@@ -36,10 +38,14 @@ if TYPE_CHECKING:
 __all__ = [
     "HIST_BOUNDS_S",
     "Admit",
+    "Allowance",
     "AllowanceCounter",
     "Barred",
     "Board",
+    "Bound",
     "CallbackTimer",
+    "Caller",
+    "Callers",
     "Cell",
     "CircuitState",
     "ConnectionPool",

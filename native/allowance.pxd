@@ -36,6 +36,9 @@ cdef void note_usage(AllowanceRec* rec, uint64_t prompt, uint64_t output, uint64
 cdef uint64_t spent(AllowanceRec* rec, uint64_t month) noexcept nogil
 cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil
 
+# Which month (UTC) it is in so many seconds since 1970, as months since year 0 (12 * year + month - 1), and its last second + 1.
+cdef void month_at(uint64_t now_s, uint64_t* month, uint64_t* end_s) noexcept nogil
+
 # What answers of a route were long: noted by powers of two, and the tokens that 19 of 20 stayed under.
 cdef void note_output(RouteRec* rec, uint64_t tokens) noexcept nogil
 cdef uint64_t usual_output(RouteRec* rec) noexcept nogil

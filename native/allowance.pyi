@@ -1,4 +1,4 @@
-# What may one key, or one credential of ours, still use?  Types of the compiled module; the contract is in allowance.pxd.
+# What may one key, or one credential of ours, still use?  Types of the compiled module; see allowance.pxd.
 
 from enum import IntEnum
 from typing import Protocol
@@ -13,6 +13,8 @@ class Bound(IntEnum):
     BOUND_TOKENS = 2
     BOUND_CONCURRENT = 3
     BOUND_BUDGET = 4
+
+def month_of(now_s: int) -> tuple[int, int]: ...
 
 class AllowancePlan(Protocol):
     # edge.terms.snapshot.Allowance fits.

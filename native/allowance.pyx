@@ -112,6 +112,28 @@ cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil
     add64(&rec.spent_nano, nano)
 
 
+cdef void month_at(uint64_t now_s, uint64_t* month, uint64_t* end_s) noexcept nogil:
+    # Howard Hinnant's civil_from_days: eras of 400 years, years that begin in March, so that a leap day comes last.
+    cdef uint64_t days = now_s // 86400
+    cdef uint64_t of_era = (days + 719468) % 146097
+    cdef uint64_t year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    cdef uint64_t began = 365 * year + year // 4 - year // 100
+    cdef uint64_t place = (5 * (of_era - began) + 2) // 153         # 0 = March
+    cdef uint64_t after = began + (153 * (place + 1) + 2) // 5
+    if place == 11:
+        after = 365 * (year + 1) + (year + 1) // 4 - (year + 1) // 100 + (year + 1) // 400
+    month[0] = 12 * (year + 400 * ((days + 719468) // 146097)) + place + 2
+    end_s[0] = (days + after - of_era) * 86400
+
+
+def month_of(uint64_t now_s):
+    """(months since year 0, the second in which the month ends) of a time in seconds since 1970, UTC."""
+    cdef uint64_t month = 0
+    cdef uint64_t end = 0
+    month_at(now_s, &month, &end)
+    return month, end
+
+
 cdef void note_output(RouteRec* rec, uint64_t tokens) noexcept nogil:
     cdef int place = 0
     while tokens and place < EDGE_HIST_BUCKETS - 1:

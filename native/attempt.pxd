@@ -5,6 +5,7 @@ it."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.balancer cimport Target
+from native.callers cimport Caller
 from native.lane cimport LaneCore
 from native.peek cimport Peek
 from native.pool cimport ConnectionPool
@@ -53,6 +54,13 @@ cdef class ExchangeCore(ServerEvents):
     cdef bint peer              # it comes from another region's edge, which has admitted and charged the caller
     cdef bytes hops             # regions it came through, as they wrote them; None = it comes from a client
     cdef bytes caller_name, caller_class    # what another region is told of the caller; None = nothing is known
+    cdef Caller caller          # whose key it came with; None = there are no keys, or none is asked for
+    cdef int klass              # priority: 0 high, 1 normal, 2 low
+    cdef Py_ssize_t proof       # which field of the request holds the key
+    cdef bint entered           # it holds a place and tokens of its caller's
+    cdef bint reached           # a request went out upstream
+    cdef uint64_t prompt_guess, output_guess    # tokens, before anybody has counted them
+    cdef uint64_t prompt_tokens, output_tokens, cost_nano   # of all attempts
     cdef bint bounded           # the client set the deadline (grpc-timeout): what is left of it goes on
     cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns)
     cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now)
@@ -73,6 +81,9 @@ cdef class Attempt(ClientEvents):
     cdef uint32_t generation
     cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
     cdef uint64_t waiting_ns    # since when it waits for a connection
+    cdef int64_t prompt_tokens, output_tokens   # as the target counted them in a whole answer; -1 = it did not
+    cdef bint charged           # it holds tokens of its credential's
+    cdef bint told              # the provider has said what is left, this attempt included
     cdef uint64_t looked_ns     # when an overdue attempt last looked at its target's circuit
     cdef int64_t pushback       # ms that a gRPC server asked to wait; -1 never retry, -2 nothing said
     cdef uint64_t span          # under which the target knows it
@@ -102,6 +113,8 @@ cdef class Attempt(ClientEvents):
     cdef proven(self, uint64_t now)
     cdef learn(self, uint64_t now)
     cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=*)
+    cdef learn(self, Head head, uint64_t now)
+    cdef account(self, int outcome, uint64_t now)
     cdef note_slow(self, uint64_t now)
     cdef leave(self)
     cdef uint64_t patience(self, uint64_t deadline_ns) noexcept

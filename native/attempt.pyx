@@ -1,7 +1,11 @@
+from native.allowance cimport (
+    BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Bounds, bounds_learn, bounds_settle, note_output, note_usage, usual_output,
+)
 from native.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total
 from native.board cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_INBAND, FAIL_MALFORMED,
-    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, T_ATTEMPTS,
+    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, R_COST_NANO, R_OUTPUT_TOKENS, R_PROMPT_TOKENS,
+    T_ATTEMPTS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS,
     RouteRec, TargetRec, add32, add64, hist_bucket, load64,
 )
 from native.breaker cimport (
@@ -13,10 +17,10 @@ from native.grpc cimport (
     GRPC_DATA_LOSS, GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, pushback_ms,
     read_status, write_timeout,
 )
-from native.headers cimport field_value
+from native.headers cimport field_value, parse_length, write_seconds
 from native.peek cimport Verdict, escape_json, peek_answer, splice
 from native.record cimport write_traceparent
-from native.router cimport DOOR_SERVICE
+from native.router cimport DOOR_EMBEDDINGS, DOOR_SERVICE
 from native.sse cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
 from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
 
@@ -90,6 +94,7 @@ cdef class Attempt(ClientEvents):
         self.code = -1
         self.span = exchange.lane.random() | 1
         self.klass = exchange.klass
+        self.prompt_tokens = self.output_tokens = -1
         add32(&self.target.rec.inflight[exchange.lane.worker], 1)
         add32(&self.target.rec.inflight_class[self.klass][exchange.lane.worker], 1)
         add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
@@ -116,6 +121,7 @@ cdef class Attempt(ClientEvents):
                 exchange.whole_ns += self.connected_ns - self.waiting_ns
         self.phase = ASKING
         self.sent = True
+        exchange.reached = True
         head = exchange.head
         exchange.fields[exchange.trace_at] = (b"traceparent", write_traceparent(&exchange.trace, self.span))
         if self.pool.is_region:
@@ -126,7 +132,10 @@ cdef class Attempt(ClientEvents):
             if exchange.bounded:
                 now = monotonic_ns()
                 left = exchange.total_ns - now if exchange.total_ns > now else 1
-                fields = [*fields, (b"grpc-timeout", write_timeout(left))]
+                fields = [
+                    *fields,
+                    (b"grpc-timeout", write_timeout(left)) if exchange.grpc else (b"x-request-timeout", write_seconds(left)),
+                ]
             stream.send_request(
                 head.method, self.pool.base_path + head.target if self.pool.base_path else head.target,
                 head.authority if head.authority is not None else self.pool.authority, fields, head.length,
@@ -234,6 +243,8 @@ cdef class Attempt(ClientEvents):
         self.head_ns = now
         self.last_ns = now
         self.held = []
+        if self.charged:
+            self.learn(head, now)
         action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[head.status]
         if exchange.door == DOOR_SERVICE:
             self.hear_service(head, action, now)
@@ -420,6 +431,8 @@ cdef class Attempt(ClientEvents):
         cdef bytes content = b"".join(self.held)
         cdef Verdict verdict
         peek_answer(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
+        self.prompt_tokens = verdict.prompt_tokens
+        self.output_tokens = verdict.output_tokens
         if not verdict.valid or not verdict.is_object:
             exchange.failed(self, FAIL_MALFORMED, "an answer that is not a JSON object", 0)
         elif verdict.has_error:
@@ -460,6 +473,8 @@ cdef class Attempt(ClientEvents):
             if seconds is not None:
                 rest_ns = min(<uint64_t>(min(max(seconds, 0.0), 1e6) * 1e9), REST_MAX_NS)
         if action == REST:
+            if rest_ns and self.charged:
+                bounds_learn(&self.target.allowance.bounds, monotonic_ns(), BOUND_REQUESTS, 0, rest_ns)
             exchange.failed(self, RATE_LIMITED, f"status {status}", rest_ns)
         elif action == ELSEWHERE:
             # it answered, and rightly: for this model it has nothing, and that is no fault of its own
@@ -556,6 +571,8 @@ cdef class Attempt(ClientEvents):
         self.outcome = outcome
         self.ended_ns = now
         add64(&rec.count[outcome], 1)
+        if exchange.door != DOOR_SERVICE:
+            self.account(outcome, now)
         if outcome == <int>CANCELLED:
             if trial:
                 breaker_return(rec, now, self.generation)
@@ -596,6 +613,94 @@ cdef class Attempt(ClientEvents):
                 self.tripped = breaker_report(
                     rec, policy, now, self.generation, True, trial, exchange.key, rest_ns, exchange.lane.random()
                 ) > 0
+
+    cdef learn(self, Head head, uint64_t now):
+        """What the provider says is left of its bounds: OpenAI's x-ratelimit-*, Anthropic's anthropic-ratelimit-*."""
+        cdef const Bounds* bounds = &self.target.allowance.bounds
+        cdef tuple pair
+        cdef bytes name
+        cdef const char* p
+        cdef Py_ssize_t size
+        cdef int64_t remaining
+        cdef uint64_t wait_ns
+        cdef int bound
+        if not bounds.requests.thousandths and not bounds.tokens.thousandths:
+            return
+        for item in head.fields:
+            pair = <tuple>item
+            name = <bytes>pair[0]
+            size = PyBytes_GET_SIZE(name)
+            if size < 28:
+                continue
+            p = PyBytes_AS_STRING(name)
+            bound = UNBOUND
+            if p[0] == c"x" and name.startswith(b"x-ratelimit-remaining-"):
+                bound = BOUND_REQUESTS if name.endswith(b"-requests") else BOUND_TOKENS if name.endswith(b"-tokens") else UNBOUND
+            elif p[0] == c"a" and name.startswith(b"anthropic-ratelimit-") and name.endswith(b"-remaining"):
+                bound = BOUND_REQUESTS if name.endswith(b"-requests-remaining") else BOUND_TOKENS
+            remaining = parse_length(<bytes>pair[1]) if bound else -1
+            if remaining < 0:
+                continue
+            wait_ns = 0
+            if remaining == 0:
+                seconds = self.exchange.lane.rest(head.fields)
+                if seconds is not None:
+                    wait_ns = min(<uint64_t>(min(max(seconds, 0.0), 1e6) * 1e9), REST_MAX_NS)
+            if bounds_learn(bounds, now, bound, remaining, wait_ns) and bound == BOUND_TOKENS:
+                self.told = True
+
+    cdef account(self, int outcome, uint64_t now):
+        """What this attempt used: as its target counted, and where it did not, a guess at what it has shown.
+
+        The guess: a token for each event with content, a token for four bytes of a prompt or of a whole answer. What
+        was never shown and never counted was not used.
+        """
+        cdef ExchangeCore exchange = self.exchange
+        cdef RouteRec* route = exchange.route.rec
+        cdef int64_t prompt = self.prompt_tokens
+        cdef int64_t output = self.output_tokens
+        cdef uint64_t cost
+        if self.mode == EVENTS and self.scanner is not None:
+            prompt = self.scanner.prompt_tokens
+            output = self.scanner.output_tokens
+        if outcome == <int>OK or exchange.committed:
+            if output < 0:
+                if self.mode == EVENTS:
+                    output = self.scanner.events
+                elif exchange.door == DOOR_EMBEDDINGS or prompt >= 0:
+                    output = 0
+                elif self.mode == HOLD:
+                    output = self.held_size // 4
+                else:       # nobody here could read it
+                    output = usual_output(route)
+            if prompt < 0:
+                prompt = exchange.prompt_guess
+        else:
+            prompt = prompt if prompt > 0 else 0
+            output = output if output > 0 else 0
+        cost = <uint64_t>(prompt * self.target.input_nano + output * self.target.output_nano + 0.5)
+        if outcome == <int>OK:
+            note_output(route, output)
+        if self.charged:
+            self.charged = False
+            bounds_settle(
+                &self.target.allowance.bounds, now,
+                prompt + output if self.told else exchange.prompt_guess + exchange.output_guess, prompt + output,
+                not self.sent,
+            )
+            note_usage(self.target.allowance.bounds.rec, prompt, output, cost)
+        exchange.prompt_tokens += prompt
+        exchange.output_tokens += output
+        exchange.cost_nano += cost
+        if prompt:
+            add64(&self.target.rec.count[<int>T_PROMPT_TOKENS], prompt)
+            add64(&route.count[<int>R_PROMPT_TOKENS], prompt)
+        if output:
+            add64(&self.target.rec.count[<int>T_OUTPUT_TOKENS], output)
+            add64(&route.count[<int>R_OUTPUT_TOKENS], output)
+        if cost:
+            add64(&self.target.rec.count[<int>T_COST_NANO], cost)
+            add64(&route.count[<int>R_COST_NANO], cost)
 
     cdef note_slow(self, uint64_t now):
         """At most once: it took longer than ``slow_after``, whether it has answered by now or not."""

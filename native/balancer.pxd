@@ -1,6 +1,7 @@
 """Which target takes this attempt?  P2C over peak-EWMA of the first token, in the best tier that has capacity."""
 
 from libc.stdint cimport uint32_t, uint64_t
+from native.allowance cimport Allowance, Bounds
 from native.board cimport Board, TargetRec
 from native.breaker cimport Policy
 from native.capacity cimport Bounds
@@ -18,6 +19,7 @@ cpdef enum Barred:          # why a target is not usable now (status, error bodi
     BARRED_FULL = 5         # no place for this class: cap, limit, share or ramp
     BARRED_MANUAL = 6       # drained or ejected by hand
     BARRED_TRIED = 7
+    BARRED_EXHAUSTED = 8    # its credential's allowance is used up
 
 cdef enum:
     # What to observe instead of a failure's real latency, unless that was longer (linkerd's load biaser: 5 s).
@@ -49,6 +51,8 @@ cdef class Target:
     cdef readonly uint32_t max_inflight   # 0 = no cap
     cdef Bounds bounds              # of the limit that is learned; initial 0: none is
     cdef public object plan         # edge.terms.snapshot.Target: what to say and where (never logged: holds the credential)
+    cdef public Allowance allowance # of its credential; None = nothing is known of it
+    cdef public double input_nano, output_nano  # US dollars * 1e9 per token
     cdef public object pool         # native.pool.ConnectionPool of this worker
     # One attempt's latency: feeds the EWMA (a failure at least FAILURE_PENALTY_MS) and, of successes, the baseline.
     cdef void observe(self, int cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept
@@ -58,6 +62,7 @@ cdef class Pool:
     cdef readonly list targets
     cdef readonly int size
     cdef TargetRec* recs[64]
+    cdef const Bounds* allowed[64]  # of each member's credential, or NULL
     cdef uint32_t[64] caps
     cdef int[64] tiers
     cdef double[64] weights

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, Protocol
 
+from native.allowance import Allowance
 from native.board import Board
 
 class Cell(IntEnum):
@@ -19,6 +20,7 @@ class Barred(IntEnum):
     BARRED_FULL = 5
     BARRED_MANUAL = 6
     BARRED_TRIED = 7
+    BARRED_EXHAUSTED = 8
 
 class BreakerPlan(Protocol):
     # What a Pool reads of ``edge.terms.snapshot.Breaker``.
@@ -45,6 +47,9 @@ class Target:
     # One target as this worker sees it; every time is monotonic ns.
     plan: Any
     pool: Any
+    allowance: Allowance | None
+    input_nano: float  # US dollars * 1e9 per token
+    output_nano: float
     def __init__(self, board: Board, slot: int, id: str, max_inflight: int = 0, plan: Any = None) -> None: ...  # noqa: A002
     @property
     def board(self) -> Board: ...

@@ -21,8 +21,9 @@ that at 60 in flight elsewhere a latency of 5 s alone would still make it the ch
 
 from libc.math cimport exp
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
+from native.allowance cimport bounds_wait
 from native.board cimport (
-    EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, Board, TargetRec, WindowSum, add32, cas64, load32, load64,
+    EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, Board, TargetRec, WindowSum, add32, add64, cas64, load32, load64,
     edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms, edge_remote_weight,
     edge_window_sum,
 )
@@ -197,6 +198,7 @@ cdef class Pool:
             if not weights[place] > 0:
                 raise ValueError(f"the weight of {target.id} is above 0, not {weights[place]}")
             self.recs[place] = target.rec
+            self.allowed[place] = NULL if target.allowance is None else &target.allowance.bounds
             self.caps[place] = target.max_inflight
             self.bounds[place] = target.bounds
             self.tiers[place] = tiers[place]
@@ -263,6 +265,8 @@ cdef class Pool:
             return Barred.BARRED_OUT
         if load64(&rec.rest_until_ns) > now_ns:
             return Barred.BARRED_RESTING
+        if self.allowed[index] != NULL and bounds_wait(self.allowed[index], now_ns):
+            return Barred.BARRED_EXHAUSTED
         if (self.caps[index] or self.bounds[index].initial > 0) and self.full(index, now_ns, klass):
             return Barred.BARRED_FULL
         admit[0] = breaker_peek(rec, now_ns)
@@ -326,6 +330,8 @@ cdef class Pool:
                 shut |= bit
             elif bar == Barred.BARRED_FULL:
                 out.full |= bit
+            elif bar == Barred.BARRED_EXHAUSTED:
+                add64(&self.recs[index].count[<int>T_EXHAUSTED], 1)
 
         # 1. trials. A retry does not gamble on one while a proven target is left.
         if due and (tried == 0 or usable == 0) and self._take_first(due, now_ns, False, out):
@@ -404,6 +410,8 @@ cdef class Pool:
             if bar == Barred.BARRED_MANUAL or bar == Barred.BARRED_FULL:
                 continue        # nobody knows when
             when = max(load64(&rec.out_until_ns), load64(&rec.rest_until_ns))
+            if bar == Barred.BARRED_EXHAUSTED:
+                when = max(when, now_ns + bounds_wait(self.allowed[index], now_ns))
             word = load64(&rec.circuit)
             if edge_circuit_state(word) == CircuitState.OPEN:
                 when = max(when, edge_circuit_until_ms(word) * <uint64_t>MS)

@@ -22,6 +22,7 @@ cdef class Caller:
     cdef frozenset services         # str
     cdef int workers, concurrent
     cdef uint64_t budget_nano
+    cdef bytes told_name, told_class    # as another region's edge is told
     cdef bint bounded               # its answers tell of requests or tokens
     cdef tuple limit_requests, limit_tokens     # fields that never change; None while a share decides
     cdef bint may_use(self, bytes model)

@@ -14,6 +14,7 @@ from native.bucket cimport bucket_remaining, bucket_reset_ns
 cdef extern from "sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
 
+cdef tuple CLASSES = (b"high", b"normal", b"low")
 # A place comes free when it does: nobody knows when.
 cdef uint64_t SOON_NS = 1_000_000_000
 # No key is longer; hashing more would be work for nothing.
@@ -101,6 +102,8 @@ cdef class Caller:
         self.name = plan.name
         self.slot = -1 if alone else plan.slot % 64
         self.priority = plan.priority
+        self.told_name = plan.name.encode()
+        self.told_class = CLASSES[plan.priority]
         self.workers = workers
         self.concurrent = plan.concurrent
         self.budget_nano = plan.budget_nano

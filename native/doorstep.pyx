@@ -35,15 +35,18 @@ cdef class Doorstep:
 
     Args:
         acceptor: the lane whose connection it is.
+        keyless: its listener asks for no key.
     """
 
     cdef Acceptor acceptor
     cdef object transport
     cdef bytes seen
+    cdef bint keyless
     cdef Watch watch
 
-    def __init__(self, Acceptor acceptor):
+    def __init__(self, Acceptor acceptor, bint keyless=False):
         self.acceptor = acceptor
+        self.keyless = keyless
 
     def connection_made(self, transport):
         """Wait for the first bytes, but not for long; over the limit the connection is closed at once."""
@@ -90,7 +93,7 @@ cdef class Doorstep:
         transport = self.transport
         self._forget()
         self.transport = None
-        protocol = wire(self.acceptor)
+        protocol = wire(self.acceptor, self.keyless)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if data is not None:

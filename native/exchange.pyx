@@ -1,20 +1,22 @@
+from native.allowance cimport BOUND_BUDGET, bounds_take, bounds_wait, usual_output
 from native.attempt cimport EVENTS, OVER, RELAYING
 from native.balancer cimport (
-    BARRED_FULL, BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, CELL_STREAM, CELL_WHOLE, Choice, Target,
-    inflight_total,
+    BARRED_EXHAUSTED, BARRED_FULL, BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, CELL_STREAM, CELL_WHOLE,
+    Choice, Target, inflight_total,
 )
 from native.board cimport (
-    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, MISCONFIGURED,
-    OK, RATE_LIMITED, REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_PEER,
-    R_REQUESTS, R_RETRIES, R_SHED_HIGH, R_SPILLED, R_STREAMS, R_UNAVAILABLE, T_FULL, T_RETRIED, T_SPILLED,
-    W_HOPS_REFUSED, W_REFUSED, W_REQUESTS, W_UNRECORDED, W_UNROUTED, RouteRec, TargetRec, add32, add64, cas64,
-    hist_bucket, load32, load64, store32, store64,
+    A_REQUESTS, CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS,
+    MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, R_2XX, R_BROKEN, R_BUDGET, R_CANCELLED, R_FAILOVERS,
+    R_KEEPALIVES, R_LIMITED, R_PEER, R_REQUESTS, R_RETRIES, R_SHED_HIGH, R_SPILLED, R_STREAMS, R_UNAVAILABLE, T_EXHAUSTED,
+    T_FULL, T_RETRIED, T_SPILLED, W_HOPS_REFUSED, W_REFUSED, W_REFUSED_KEYS, W_REQUESTS, W_UNRECORDED, W_UNROUTED,
+    RouteRec, TargetRec, add32, add64, cas64, hist_bucket, load32, load64, store32, store64,
 )
-from native.breaker cimport OPEN, circuit_state, circuit_until_ns
+from native.breaker cimport ADMIT_TRIAL, OPEN, breaker_return, circuit_state, circuit_until_ns
 from native.budget cimport budget_deposit, budget_withdraw
+from native.callers cimport SHOWN_NONE, Caller, Callers
 from native.clock cimport monotonic_ns, wall_ns
 from native.grpc cimport frame, is_grpc, read_status, timeout_ns, unframe
-from native.headers cimport decimal, field_value, plain_path
+from native.headers cimport decimal, field_value, parse_seconds, plain_path
 from native.peek cimport PEEK_OK, peek_request, unescape_json
 from native.queue cimport Queue, Waiter
 from native.record cimport Recorder, span_hex, trace_hex
@@ -58,7 +60,7 @@ cdef frozenset WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"forwarded", b"via", b"x-forwarded-for",
     b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate", b"traceparent",
     b"origin", b"referer", b"openai-organization", b"openai-project", b"x-edge-peer-token", b"x-edge-hops", b"x-edge-key-name",
-    b"x-edge-class",
+    b"x-edge-class", b"x-request-timeout",
 ))
 # The last ones are told anew: of a peer's answer they are read first.
 cdef frozenset ANSWER_WITHHELD = frozenset((
@@ -78,6 +80,12 @@ cdef int FAILED_CODES = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
 # Paths are told up to here.
 cdef Py_ssize_t PATH_LIMIT = 256
+# What stands in a caller's way, by native.allowance.Bound, as edge.listen.reply knows it.
+cdef tuple LIMITED = (
+    None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget",
+)
+cdef tuple CLASSES = (b"high", b"normal", b"low")
+cdef bytes GRPC_HEALTH = b"/grpc.health.v1.Health/"
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 
 
@@ -119,6 +127,16 @@ cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
 cdef inline int64_t offset(uint64_t when, uint64_t began) noexcept:
     """Nanoseconds since the exchange began; -1 for what never happened."""
     return <int64_t>(when - began) if when else -1
+
+
+cdef list fields_for(Caller caller, list fields):
+    """A model's answer's fields as they go on. What a provider grants edge is not what edge grants a caller."""
+    if caller is None:
+        return [pair for pair in fields if pair[0] not in ANSWER_WITHHELD]
+    return [
+        pair for pair in fields
+        if pair[0] not in ANSWER_WITHHELD and not (<bytes>pair[0]).startswith((b"x-ratelimit-", b"anthropic-ratelimit-"))
+    ]
 
 
 cdef class Lane(LaneCore):
@@ -171,6 +189,7 @@ cdef class Exchange(ExchangeCore):
         cdef Route route = None
         self.key = -1
         self.klass = 1
+        self.proof = -1
         if lane.peer_token is not None and not self.hear_peer():
             return
         self.grpc = head.version == 20 and is_grpc(head.content_type)
@@ -178,15 +197,20 @@ cdef class Exchange(ExchangeCore):
         if self.grpc and lane.calls is not None and self.door == DOOR_UNKNOWN:
             self.voice = lane.calls.voice(head.path)
             if self.voice == LOCAL:
+                if not head.path.startswith(GRPC_HEALTH) and not self.identify():
+                    return
                 self.body = []
                 self.unread = b""
                 return
             if self.voice != PLAIN:
                 self.door = DOOR_CHAT
-                self.admit_model()
+                if self.identify():
+                    self.admit_model()
                 return
         if lane.router.hosts and not self.peer and (self.door == DOOR_UNKNOWN or head.host in lane.router.hosts):
             route = lane.router.service(head.host, head.path)
+        if (route is not None or self.door != DOOR_HEALTH) and not self.identify():
+            return
         if route is not None:
             self.door = DOOR_SERVICE
             self.route = route
@@ -198,7 +222,7 @@ cdef class Exchange(ExchangeCore):
             if head.method != b"GET" and head.method != b"HEAD":
                 self.refuse("method", head.method.decode("latin-1"), [(b"allow", b"GET, HEAD")])
                 return
-            status, fields, content = lane.local(self.door, head.method, head.path, lane.router.snapshot)
+            status, fields, content = lane.local(self.door, head.method, head.path, lane.router.snapshot, self.caller)
             self.answer(status, list(fields), content)
         else:
             self.admit_model()
@@ -236,6 +260,25 @@ cdef class Exchange(ExchangeCore):
         for i in range(self.route.pool.size):
             if self.route.regions >> i & 1 and self.route.pool.target_at(i).plan.provider.encode() in names:
                 self.loops |= <uint64_t>1 << i
+
+    cdef bint identify(self):
+        """Whose key does it come with?  False: it has been refused."""
+        cdef Callers callers = self.lane.router.callers
+        cdef int shown = 0
+        if self.peer and self.caller_class in CLASSES:
+            self.klass = CLASSES.index(self.caller_class)
+        if callers is None or self.peer:
+            return True     # a peer has admitted its caller itself, and charges it
+        self.caller = callers.find(self.head.fields, &shown, &self.proof)
+        if self.caller is not None:
+            self.key = self.caller.slot
+            self.klass = self.caller.priority
+            self.caller_name = self.caller.told_name
+            self.caller_class = self.caller.told_class
+        elif not self.stream.keyless:
+            self.refuse("missing_key" if shown == <int>SHOWN_NONE else "unknown_key", "", None)
+            return False
+        return True
 
     cdef admit_model(self):
         cdef LaneCore lane = self.lane
@@ -319,6 +362,8 @@ cdef class Exchange(ExchangeCore):
         """Read what the body asks for, without parsing it, and find the pool that can answer."""
         cdef LaneCore lane = self.lane
         cdef bytes name
+        cdef tuple pair
+        cdef int64_t timeout
         self.content = <bytes>self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body = None
         self.suffix = self.head.target[3:]      # /v1/chat/completions -> /chat/completions
@@ -335,6 +380,10 @@ cdef class Exchange(ExchangeCore):
         name = self.content[self.peek.model_start:self.peek.model_end]
         if self.peek.model_escaped:
             name = unescape_json(name)
+        if self.caller is not None and not self.caller.everything and (name is None or not self.caller.may_use(name)):
+            # before anybody learns whether there is such a model
+            self.refuse("model_not_allowed", "?" if name is None else name.decode("utf-8", "replace"), None)
+            return
         self.route = None if name is None else lane.router.model(name)
         if self.route is None:
             self.refuse("unknown_model", "?" if name is None else name.decode("utf-8", "replace"), None)
@@ -342,7 +391,23 @@ cdef class Exchange(ExchangeCore):
         self.wildcard = lane.router.wildcard_model(name)
         self.cell = CELL_STREAM if self.peek.stream == 1 else CELL_WHOLE
         if self.voice == PLAIN:
-            self.fields = [pair for pair in self.head.fields if pair[0] not in WITHHELD]
+            self.fields = []
+            for item in self.head.fields:
+                pair = <tuple>item
+                if pair[0] not in WITHHELD:
+                    self.fields.append(pair)
+                elif PyBytes_GET_SIZE(<bytes>pair[0]) == 17 and pair[0] == b"x-request-timeout":
+                    timeout = parse_seconds(<bytes>pair[1])
+                    if timeout < 0:
+                        self.refuse("request_timeout", (<bytes>pair[1]).decode("latin-1"), None)
+                        return
+                    self.bounded = True
+                    self.total_ns = self.began_ns + <uint64_t>timeout
+        self.prompt_guess = PyBytes_GET_SIZE(self.content) // 4
+        if lane.router.metered and self.door != DOOR_EMBEDDINGS:
+            self.output_guess = usual_output(self.route.rec)
+            if 0 <= self.peek.max_tokens < <int64_t>self.output_guess:
+                self.output_guess = self.peek.max_tokens
         else:
             self.fields = [(b"content-type", b"application/json")]
         self.begin()
@@ -380,7 +445,7 @@ cdef class Exchange(ExchangeCore):
             return
         self.unread = data[used:]
         for message in messages:
-            code, text, answers = lane.calls.answer(self.head.path, message, lane.router.snapshot)
+            code, text, answers = lane.calls.answer(self.head.path, message, lane.router.snapshot, self.caller)
             if not self.committed:
                 self.committed = True
                 stream.send_head(200, [(b"content-type", b"application/grpc")], UNKNOWN_LENGTH)
@@ -422,6 +487,11 @@ cdef class Exchange(ExchangeCore):
         cdef bytes name
         cdef tuple pair
         cdef Py_ssize_t size
+        cdef Py_ssize_t place = -1
+        cdef int64_t timeout
+        if self.caller is not None and not self.caller.may_call(self.route.name):
+            self.refuse("model_not_allowed", f"service:{self.route.name}", None)
+            return
         if not plain_path(head.path):
             self.refuse("odd_path", head.path.decode("latin-1"), None)
             return
@@ -436,6 +506,9 @@ cdef class Exchange(ExchangeCore):
             pair = <tuple>item
             name = <bytes>pair[0]
             size = PyBytes_GET_SIZE(name)
+            place += 1
+            if place == self.proof:
+                continue        # the key is between the caller and edge
             if size == 15 and name == b"x-forwarded-for":
                 forwarded = pair[1] if forwarded is None else forwarded + b", " + <bytes>pair[1]
             elif size == 12 and self.grpc and name == b"grpc-timeout":
@@ -445,6 +518,13 @@ cdef class Exchange(ExchangeCore):
                     return
                 self.bounded = True
                 self.total_ns = self.began_ns + timeout
+            elif size == 17 and not self.grpc and name == b"x-request-timeout":
+                timeout = parse_seconds(<bytes>pair[1])
+                if timeout < 0:
+                    self.refuse("request_timeout", (<bytes>pair[1]).decode("latin-1"), None)
+                    return
+                self.bounded = True
+                self.total_ns = self.began_ns + <uint64_t>timeout
             elif not (
                 size == 17 and name == b"x-forwarded-proto" or size == 16 and name == b"x-forwarded-host"
                 or size == 11 and name == b"traceparent"
@@ -472,6 +552,8 @@ cdef class Exchange(ExchangeCore):
         self.identity = lane.next_id()
         self.trail = []
         self.follow()
+        if self.caller is not None and not self.enter():
+            return
         add64(&rec.count[<int>R_REQUESTS], 1)
         add32(&rec.inflight[lane.worker], 1)
         if self.peek.stream == 1 and self.door != DOOR_SERVICE:
@@ -514,11 +596,27 @@ cdef class Exchange(ExchangeCore):
             self.trace_at = len(self.fields)
             self.fields.append(NO_TRACEPARENT)
 
+    cdef bint enter(self):
+        """Take what this asks for out of the caller's allowance; False: it has been refused."""
+        cdef LaneCore lane = self.lane
+        cdef uint64_t now = monotonic_ns()
+        cdef uint64_t wait = 0
+        # a service costs no tokens and no money: no month is looked at
+        cdef uint64_t month = 0 if self.door == DOOR_SERVICE else lane.month
+        cdef int bound = self.caller.enter(lane.worker, now, self.prompt_guess + self.output_guess, month, &wait)
+        if bound == 0:
+            self.entered = True
+            return True
+        if bound == <int>BOUND_BUDGET:
+            wait = lane.month_end_ns - now if lane.month_end_ns > now else 1
+        add64(&self.route.rec.count[<int>R_LIMITED], 1)
+        self.answer_problem(lane.reply.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000)))
+        return False
+
     # --- balance -----------------------------------------------------------------------------------------------------
     cdef choose(self):
         """Take the best target now and make one attempt at it."""
         cdef Choice choice
-        cdef LaneCore lane = self.lane
         cdef uint64_t now = monotonic_ns()
         cdef Attempt attempt
         choice.index = -1
@@ -529,12 +627,10 @@ cdef class Exchange(ExchangeCore):
         if self.attempts == 0 and self.waiter is None and self.route.queue.ahead(self.klass):
             self.wait(now)      # others came first
             return
-        self.route.pool.pick(
-            now, lane.random(), self.tried, self.cell, self.klass, &choice, self.away(self.tried, now)
-        )
+        self.draw(now, self.tried, &choice)
         if choice.index < 0 and self.tried:
             # every usable target has been tried once: the same one again, after a moment
-            self.route.pool.pick(now, lane.random(), 0, self.cell, self.klass, &choice, self.away(0, now))
+            self.draw(now, 0, &choice)
         if choice.full and self.waiter is None:
             self.passed_over(&choice)
         if choice.index < 0:
@@ -563,6 +659,7 @@ cdef class Exchange(ExchangeCore):
         attempt.generation = choice.generation
         attempt.target = self.route.pool.target_at(choice.index)
         attempt.pool = attempt.target.pool
+        attempt.charged = attempt.target.allowance is not None
         attempt.began_ns = now
         self.attempt = attempt
         self.latest = attempt
@@ -594,6 +691,27 @@ cdef class Exchange(ExchangeCore):
                 choice.index < 0 or self.route.pool.tiers[i] <= self.route.pool.tiers[choice.index]
             ):
                 add64(&self.route.pool.recs[i].count[<int>T_FULL], 1)
+
+    cdef draw(self, uint64_t now, uint64_t tried, Choice* choice):
+        """The best target whose credential has room for this too; what it will use is taken from there."""
+        cdef Target target
+        cdef uint64_t wait = 0
+        while True:
+            self.route.pool.pick(
+                now, self.lane.random(), tried, self.cell, self.klass, choice, self.away(tried, now)
+            )
+            if choice.index < 0:
+                return
+            target = self.route.pool.target_at(choice.index)
+            if target.allowance is None:
+                return
+            if bounds_take(&target.allowance.bounds, now, self.prompt_guess + self.output_guess, &wait) == 0:
+                add64(&target.allowance.bounds.rec.count[<int>A_REQUESTS], 1)
+                return
+            if choice.admit == <int>ADMIT_TRIAL:
+                breaker_return(target.rec, now, choice.generation)
+            add64(&target.rec.count[<int>T_EXHAUSTED], 1)
+            tried |= (<uint64_t>1) << choice.index
 
     # --- waiting -----------------------------------------------------------------------------------------------------
     cdef wait(self, uint64_t now):
@@ -785,7 +903,9 @@ cdef class Exchange(ExchangeCore):
             if self.door == DOOR_SERVICE:
                 fields = list(head.fields)
             else:
-                fields = [pair for pair in head.fields if pair[0] not in ANSWER_WITHHELD]
+                fields = fields_for(self.caller, head.fields)
+                if self.caller is not None:
+                    self.caller.tell(fields, attempt.last_ns)
             fields.extend(self.trace_fields(attempt))
             if length == TUNNEL:
                 self.tunnel = True
@@ -892,6 +1012,8 @@ cdef class Exchange(ExchangeCore):
             target = self.route.pool.target_at(i)
             code = self.route.pool.barred(i, now, 0, self.klass)
             until = wait_ns(target.rec, code, now)
+            if code == <int>BARRED_EXHAUSTED:
+                until = bounds_wait(&target.allowance.bounds, now)
             if code == 0 and self.route.regions >> i & 1:
                 if self.loops >> i & 1:
                     continue        # for this request it does not exist
@@ -913,6 +1035,8 @@ cdef class Exchange(ExchangeCore):
         if self.identity is not None:
             fields = [*fields, (b"x-edge-request-id", self.identity), (b"x-edge-region", self.lane.region)]
             fields.append((b"x-edge-attempts", b"%d" % self.attempts))
+            if self.caller is not None and self.door != DOOR_SERVICE:
+                self.caller.tell(fields, monotonic_ns())
         self.answer(problem[0], fields, problem[2])
 
     cdef answer(self, int status, list fields, bytes content):
@@ -935,7 +1059,10 @@ cdef class Exchange(ExchangeCore):
     cdef refuse(self, str kind, str detail, list extra):
         # which model or path it was is the client's word: it may be counted, but it may not name a counter
         unrouted = kind == "unknown_path" or kind == "unknown_model"
-        add64(&self.lane.meter.count[<int>W_UNROUTED if unrouted else <int>W_REFUSED], 1)
+        strange = kind == "missing_key" or kind == "unknown_key" or kind == "model_not_allowed"
+        add64(&self.lane.meter.count[
+            <int>W_UNROUTED if unrouted else <int>W_REFUSED_KEYS if strange else <int>W_REFUSED
+        ], 1)
         status, fields, content = self.lane.reply.problem(kind, detail)
         if extra is not None:
             fields = [*fields, *extra]
@@ -981,6 +1108,12 @@ cdef class Exchange(ExchangeCore):
         if self.waiter is not None:
             self.route.queue.leave(self.waiter, monotonic_ns())
             self.waiter = None
+        if self.entered:
+            self.entered = False
+            self.caller.leave(
+                self.lane.worker, monotonic_ns(), self.prompt_guess + self.output_guess, self.prompt_tokens,
+                self.output_tokens, self.cost_nano, self.lane.month, not self.reached,
+            )
         if self.alarm is not None:
             now = monotonic_ns()
             rec = self.route.rec
@@ -1033,6 +1166,7 @@ cdef class Exchange(ExchangeCore):
         cdef str link = ""
         cdef list tries = self.tries
         cdef int64_t first = -1
+        cdef bint counted = self.reached and self.door != DOOR_SERVICE
         if tries is None:
             tries = []
         if last is not None:
@@ -1055,8 +1189,9 @@ cdef class Exchange(ExchangeCore):
             CAPABILITIES.get(self.door, ""), self.grpc, model, status, self.code, self.peek.stream == 1,
             "" if self.caller_name is None else self.caller_name.decode("latin-1"),
             "" if self.caller_class is None else self.caller_class.decode("latin-1"),
-            wall_ns() - (now - self.began_ns), now - self.began_ns, first, -1, -1, 0, lane.region.decode(),
-            self.hops.count(b",") + 1 if self.peer and self.hops is not None else 0, 0, tries,
+            wall_ns() - (now - self.began_ns), now - self.began_ns, first,
+            self.prompt_tokens if counted else -1, self.output_tokens if counted else -1, self.cost_nano,
+            lane.region.decode(), self.hops.count(b",") + 1 if self.peer and self.hops is not None else 0, 0, tries,
         )
 
     cdef tuple tell_of(self, Attempt attempt, uint64_t end):
@@ -1120,10 +1255,13 @@ cdef class Exchange(ExchangeCore):
         """Nothing has come for a while: keep the client's connection alive without committing to an answer."""
         if not self.early:
             self.early = True
-            self.stream.send_head(200, [
+            fields = [
                 (b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"),
                 (b"x-edge-request-id", self.identity), (b"x-edge-region", self.lane.region),
-            ], UNKNOWN_LENGTH)
+            ]
+            if self.caller is not None:
+                self.caller.tell(fields, now)
+            self.stream.send_head(200, fields, UNKNOWN_LENGTH)
         self.stream.send_data(COMMENT)
         self.quiet_ns = now
         add64(&self.route.rec.count[<int>R_KEEPALIVES], 1)

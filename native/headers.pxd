@@ -3,7 +3,7 @@
 Rules: RFC 9112 sections 2.2, 3.2, 5, 6, RFC 9113 sections 8.2 and 8.3, and RFC 9110 sections 5.5, 7.6.1, 8.6, 10.1.1. What is forwarded is written anew
 from the fields kept here, never relayed raw."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from native.stream cimport Head
 
 cdef class HeadReader:
@@ -37,6 +37,9 @@ cdef bytes field_value(list fields, bytes name)         # first value or None; n
 cdef bytes write_head(bytes first_line, list fields, bytes last)    # last: framing lines, each ending in CRLF, or b""
 cdef bint plain_path(bytes path) noexcept               # no dot segments, no encoded slash, backslash, NUL or dot
 cdef bytes decimal(int64_t value)
+cdef int64_t parse_length(bytes value) noexcept         # digits and nothing else; -1 = not that
+cdef int64_t parse_seconds(bytes value) noexcept        # 1.5, 1.5s, 200ms in ns; -1 = none of these, or not above 0
+cdef bytes write_seconds(uint64_t ns)                   # as 1.500; rounded down, at least a millisecond
 cdef bytes status_line(int status)                      # HTTP/1.1, ends in CRLF
 cdef bytes frame_chunk(bytes held, bytes data)          # held (may be None) + one chunk, in one buffer
 cdef bytes last_chunk(list trailers)

@@ -100,6 +100,44 @@ cdef int64_t parse_length(bytes value) noexcept:
     return total
 
 
+cdef int64_t parse_seconds(bytes value) noexcept:
+    """A time to wait: a decimal number of seconds, or with a unit s or ms. At most eleven days."""
+    cdef const char* p = PyBytes_AS_STRING(value)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
+    cdef int64_t unit = 1_000_000_000
+    cdef int64_t total = 0
+    cdef Py_ssize_t i
+    cdef bint fraction = False
+    if size > 2 and p[size - 2] == c"m" and p[size - 1] == c"s":
+        unit = 1_000_000
+        size -= 2
+    elif size > 1 and p[size - 1] == c"s":
+        size -= 1
+    if size == 0 or size > 18 or p[0] == c"." or p[size - 1] == c".":
+        return -1
+    for i in range(size):
+        if p[i] == c"." and not fraction:
+            fraction = True
+            total *= unit
+        elif p[i] < c"0" or p[i] > c"9":
+            return -1
+        elif fraction:
+            unit //= 10     # what is smaller than a nanosecond is nothing
+            total += (p[i] - c"0") * unit
+        else:
+            total = total * 10 + (p[i] - c"0")
+            if total > 1_000_000_000:
+                return -1
+    if not fraction:
+        total *= unit
+    return total if 0 < total <= 1_000_000_000_000_000 else -1
+
+
+cdef bytes write_seconds(uint64_t ns):
+    cdef uint64_t ms = ns // 1_000_000 if ns > 1_000_000 else 1
+    return b"%d.%03d" % (ms // 1000, ms % 1000)
+
+
 cdef bint sound_value(bytes value) noexcept:
     """No CR, LF, NUL or other control character but TAB (RFC 9110 5.5)."""
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
@@ -643,6 +681,16 @@ def read_request2(
             return reader.fault_status, reader.fault
     head = reader.take_request2(method, scheme, path, authority, ended)
     return head if head is not None else (reader.fault_status, reader.fault)
+
+
+def seconds_ns(bytes value):
+    """Nanoseconds of an x-request-timeout (``1.5``, ``1.5s``, ``200ms``); -1 when it is none, or not above 0."""
+    return parse_seconds(value)
+
+
+def seconds_of(uint64_t ns):
+    """An x-request-timeout: seconds with three places, rounded down, at least a millisecond."""
+    return write_seconds(ns)
 
 
 def is_plain_path(bytes path):

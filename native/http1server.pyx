@@ -173,6 +173,7 @@ cdef class Http1Server:
 
     Args:
         acceptor: the lane that opens an exchange for each request.
+        keyless: its listener asks for no key.
     """
 
     cdef Acceptor acceptor
@@ -183,7 +184,7 @@ cdef class Http1Server:
     cdef Http1Stream incoming       # whose request is being read
     cdef list waiting               # pipelined behind current
     cdef Py_ssize_t head_bytes, overhead
-    cdef bint in_head, write_paused, read_paused, lingering, poisoned, gone, secure
+    cdef bint in_head, write_paused, read_paused, lingering, poisoned, gone, secure, keyless
     cdef bint ending                # the last answer is on its way: nothing that still comes is a request
     cdef int fault_status
     cdef str fault
@@ -193,8 +194,9 @@ cdef class Http1Server:
     cdef bytes after                # what came behind a request that asks for a tunnel
     cdef bint raw                   # a tunnel: no framing any more
 
-    def __init__(self, Acceptor acceptor):
+    def __init__(self, Acceptor acceptor, bint keyless=False):
         self.acceptor = acceptor
+        self.keyless = keyless
         self.waiting = []
         self.parser = HttpRequestParser(self)
         self.reader = HeadReader(acceptor.header_bytes, acceptor.header_count)
@@ -359,6 +361,7 @@ cdef class Http1Server:
         stream.connection = self
         stream.head = head
         stream.scheme = "https" if self.secure else "http"
+        stream.keyless = self.keyless
         stream.received = head.length == NO_BODY
         self.incoming = stream
         if self.current is None and not self.write_paused:

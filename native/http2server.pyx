@@ -153,19 +153,21 @@ cdef class Http2Server(Http2Wire):
 
     Args:
         acceptor: the lane that opens an exchange for each request.
+        keyless: its listener asks for no key.
     """
 
     cdef Acceptor acceptor
     cdef object peername            # the same object for every stream
-    cdef bint secure
+    cdef bint secure, keyless
     cdef bint settled               # the client's settings have come
     cdef bint retiring, farewell
     cdef uint64_t since_ns          # when the last stream ended
     cdef uint64_t farewell_ns
     cdef Watch watch
 
-    def __init__(self, Acceptor acceptor):
+    def __init__(self, Acceptor acceptor, bint keyless=False):
         self.acceptor = acceptor
+        self.keyless = keyless
 
     def connection_made(self, transport):
         """Take a new connection in; over the limit it is closed at once."""
@@ -244,6 +246,7 @@ cdef class Http2Server(Http2Wire):
         opened.id = stream
         opened.out = Outbox.__new__(Outbox)
         opened.scheme = "https" if self.secure else "http"
+        opened.keyless = self.keyless
         opened.began_ns = self.now_ns
         opened.heard_ns = self.now_ns
         self.streams[stream] = opened

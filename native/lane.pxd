@@ -21,6 +21,7 @@ cdef class LaneCore(Acceptor):
     cdef uint64_t chance                # xorshift state
     cdef uint64_t swept_ns
     cdef uint64_t serial
+    cdef uint64_t month, month_end_ns   # since year 0 (UTC), and when it will be over: the tick looks
     cdef bytes prefix
     cdef dict pools                     # target id -> ConnectionPool, kept over a swap when the plan is the same
     cdef Py_ssize_t body_limit, answer_limit, replay_limit
@@ -36,4 +37,5 @@ cdef class LaneCore(Acceptor):
     cdef void crowd(self, Route route)  # somebody waits for it
     cdef void nudge(self)               # a place is free: serve who waits, soon
     cdef serve(self, uint64_t now_ns)
+    cdef void look_at_calendar(self, uint64_t now_ns) noexcept
     cdef void wake(self)                # an exchange began: tick at full pace

@@ -2,9 +2,10 @@ from os import urandom
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
+from native.allowance cimport month_at
 from native.balancer cimport Target
 from native.board cimport W_RECORDED, W_UNRECORDED, W_UPSTREAMS_IDLE, add64, store64
-from native.clock cimport monotonic_ns
+from native.clock cimport monotonic_ns, wall_ns
 from native.pool cimport ConnectionPool
 from native.record cimport Recorder
 
@@ -65,14 +66,15 @@ cdef class LaneCore(Acceptor):
         seed = urandom(16)
         self.chance = int.from_bytes(seed[:8], "little") | 1
         self.prefix = seed[8:14].hex().encode()
+        self.look_at_calendar(now)
         self.swap(router)
 
     def __repr__(self):
         return f"<Lane worker={self.worker} active={self.active} connections={len(self.open_connections)}>"
 
-    def protocol(self):
-        """Return the protocol object for one new client connection."""
-        return Doorstep(self)
+    def protocol(self, bint keyless=False):
+        """Return the protocol object for one new client connection; ``keyless``: its listener asks for no key."""
+        return Doorstep(self, keyless)
 
     def swap(self, Router router):
         """Take a new Snapshot: exchanges in flight keep theirs, pools of unchanged targets stay open."""
@@ -179,6 +181,7 @@ cdef class LaneCore(Acceptor):
             self.flush(now)
         if now - self.swept_ns > SWEEP_NS:
             self.swept_ns = now
+            self.look_at_calendar(now)
             for pool in self.pools.values():
                 (<ConnectionPool>pool).sweep(now)
                 idle += len((<ConnectionPool>pool).idle)
@@ -207,6 +210,11 @@ cdef class LaneCore(Acceptor):
 
     cdef serve(self, uint64_t now_ns):
         raise TypeError("LaneCore.serve is not implemented")
+    cdef void look_at_calendar(self, uint64_t now_ns) noexcept:
+        cdef uint64_t now_s = wall_ns() // 1_000_000_000
+        cdef uint64_t end_s = 0
+        month_at(now_s, &self.month, &end_s)
+        self.month_end_ns = now_ns + (end_s - now_s) * 1_000_000_000
 
     cdef void wake(self):
         if not self.quick and self.ticking is not None:

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.board cimport Board, RouteRec
 from native.balancer cimport Pool
 from native.queue cimport Queue
+from native.callers cimport Callers
 
 cpdef enum Door:            # what kind of request a path is
     DOOR_UNKNOWN = 0
@@ -39,6 +40,8 @@ cdef class Router:
     cdef readonly object snapshot   # edge.terms.snapshot.Snapshot
     cdef readonly list targets      # native.balancer.Target, in Snapshot order
     cdef readonly list routes       # Route, in Snapshot order
+    cdef readonly Callers callers   # None = everybody may pass
+    cdef readonly bint metered      # somebody's tokens are bounded: a key's, or a credential's
     cdef dict models                # bytes -> Route
     cdef dict providers             # bytes -> Route (wildcards)
     cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host

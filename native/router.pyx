@@ -7,8 +7,10 @@ wins, and a prefix ends at a segment: ``/api`` takes ``/api`` and ``/api/x``, no
 is below.
 """
 
+from native.allowance cimport Allowance
 from native.balancer cimport Target
 from native.queue cimport Queue
+from native.callers cimport Callers
 
 cdef dict DOORS = {
     b"/v1/chat/completions": Door.DOOR_CHAT,
@@ -77,6 +79,18 @@ cdef class Router:
         self.targets = [
             Target(board, plan.slot, plan.id, plan.max_inflight, plan) for plan in snapshot.targets
         ]
+        allowances = [Allowance(board, credential.allowance) for credential in snapshot.credentials]
+        for target in self.targets:
+            target.input_nano = target.plan.price_input * 1000
+            target.output_nano = target.plan.price_output * 1000
+            if target.plan.credential >= 0:
+                target.allowance = allowances[target.plan.credential]
+        if snapshot.keys:
+            self.callers = Callers(board, snapshot.keys, workers)
+        self.metered = any([
+            owner.allowance is not None and owner.allowance.tokens_per_minute
+            for owner in (*snapshot.keys, *snapshot.credentials)
+        ])
         self.routes = [Route(board, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
         self.models = {name.encode(): self.routes[index] for name, index in snapshot.models.items()}
         self.providers = {name.encode(): self.routes[index] for name, index in snapshot.providers.items()}

@@ -46,6 +46,7 @@ cdef class ServerStream:
     cdef ServerEvents events
     cdef readonly str scheme        # "http" or "https"
     cdef bint ends                  # set before send_head: this answer is the connection's last
+    cdef bint keyless               # its listener asks for no key
     cdef bint switching             # the request asks for a tunnel: what follows it waits for the answer
     cdef void send_interim(self, int status)
     cdef void send_head(self, int status, list fields, int64_t length)

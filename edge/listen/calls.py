@@ -7,8 +7,8 @@ The lane asks, all of it synchronously and without a task:
     read(message, stream)              CHAT and CHAT_STREAM: one ChatRequest -> the JSON body that providers know
     write(body, facts)                 CHAT: the provider's JSON -> one ChatResponse
     writer(facts)                      CHAT_STREAM: an object whose ``push_events(data)`` makes ChatChunks of events
-    answer(path, message, snapshot)    LOCAL: one request message -> (code, text, response messages); a code that is not
-                                       0 ends the call with that status
+    answer(path, message, snapshot,    LOCAL: one request message -> (code, text, response messages); a code that is not
+           caller)                     0 ends the call with that status
     stays(path)                        LOCAL: whether the call stays open when the client has said all; until then each
                                        message has its answer, and the call ends with OK when the client is done
 
@@ -31,6 +31,7 @@ from edge.wire.edge.v1 import inference_pb2
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from edge.native import Caller
     from edge.terms.snapshot import Snapshot
 
 PLAIN: Final = 0
@@ -74,12 +75,15 @@ class Calls:
 
     Args:
         language: how chat is told (edge.dialects.inference).
-        models: the JSON list of a Snapshot's models, as ``GET /v1/models`` has it.
+        models: the JSON list of a Snapshot's models, as ``GET /v1/models`` has it; of those that a predicate allows.
         serving: whether this worker takes new requests; grpc.health.v1 says so.
     """
 
     def __init__(
-        self, language: Language, models: Callable[[Snapshot], bytes], serving: Callable[[], bool] = lambda: True
+        self,
+        language: Language,
+        models: Callable[[Snapshot, Callable[[str], bool] | None], bytes],
+        serving: Callable[[], bool] = lambda: True,
     ) -> None:
         self.read = language.read
         self.write = language.write
@@ -90,7 +94,7 @@ class Calls:
         self._list = b""
         self._reflection: Reflection | None = None
         self._watch = _path(HEALTH, "Watch")
-        self._local: dict[bytes, Callable[[bytes, Snapshot], Said]] = {
+        self._local: dict[bytes, Callable[[bytes, Snapshot, Caller | None], Said]] = {
             _path(INFERENCE, "ListModels"): self._list_models,
             _path(HEALTH, "Check"): self._check,
             self._watch: self._watched,
@@ -111,26 +115,28 @@ class Calls:
         """Return whether a call of this LOCAL method goes on when the client has said all."""
         return path == self._watch
 
-    def answer(self, path: bytes, message: bytes, snapshot: Snapshot) -> Said:
-        """Return (code, text, messages) for one message of a LOCAL method."""
+    def answer(self, path: bytes, message: bytes, snapshot: Snapshot, caller: Caller | None = None) -> Said:
+        """Return (code, text, messages) for one message of a LOCAL method; ``caller`` is whose key it came with."""
         try:
-            return self._local[path](message, snapshot)
+            return self._local[path](message, snapshot, caller)
         except (DecodeError, ReflectionError):
             return Code.INVALID_ARGUMENT, "the message is not the one that this method takes", []
 
-    def _list_models(self, message: bytes, snapshot: Snapshot) -> Said:
+    def _list_models(self, message: bytes, snapshot: Snapshot, caller: Caller | None) -> Said:
         inference_pb2.ListModelsRequest.FromString(message)
+        if caller is not None and not caller.everything:
+            return Code.OK, "", [_model_list(self._models(snapshot, caller.allows))]
         if self._list_of is not snapshot:
-            self._list_of, self._list = snapshot, _model_list(self._models(snapshot))
+            self._list_of, self._list = snapshot, _model_list(self._models(snapshot, None))
         return Code.OK, "", [self._list]
 
-    def _check(self, message: bytes, snapshot: Snapshot) -> Said:
+    def _check(self, message: bytes, snapshot: Snapshot, _caller: Caller | None) -> Said:
         service = health_pb2.HealthCheckRequest.FromString(message).service
         if not self._knows(service, snapshot):
             return Code.NOT_FOUND, f"no service {service!r} here", []
         return Code.OK, "", [self._health()]
 
-    def _watched(self, message: bytes, snapshot: Snapshot) -> Said:
+    def _watched(self, message: bytes, snapshot: Snapshot, _caller: Caller | None) -> Said:
         service = health_pb2.HealthCheckRequest.FromString(message).service
         if not self._knows(service, snapshot):
             # The call stays open (health.proto): the service may come with another Snapshot.
@@ -149,7 +155,7 @@ class Calls:
             return True
         return any(match.grpc.partition("/")[0] == service for match in snapshot.services)
 
-    def _reflect(self, message: bytes, _snapshot: Snapshot) -> Said:
+    def _reflect(self, message: bytes, _snapshot: Snapshot, _caller: Caller | None) -> Said:
         if self._reflection is None:  # most workers are never asked
             self._reflection = Reflection([inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR], [INFERENCE, HEALTH])
         return Code.OK, "", [self._reflection.answer(message)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.listen.reply import Fields, Problem
+    from edge.native import Caller
     from edge.terms.snapshot import Snapshot
 
 _MODELS: Final = b"/v1/models"
@@ -27,17 +28,23 @@ class Local:
     """Answers for one worker.
 
     Args:
-        models: the JSON list of a Snapshot's models.
+        models: the JSON list of a Snapshot's models, all of them or those that a predicate allows.
         model: the JSON of one of them by name; None when there is none.
     """
 
-    def __init__(self, models: Callable[[Snapshot], bytes], model: Callable[[Snapshot, str], bytes | None]) -> None:
+    def __init__(
+        self,
+        models: Callable[[Snapshot, Callable[[str], bool] | None], bytes],
+        model: Callable[[Snapshot, str], bytes | None],
+    ) -> None:
         self._models = models
         self._model = model
         self._list_of: Snapshot | None = None
         self._list = b""
 
-    def answer(self, door: int, _method: bytes, path: bytes, snapshot: Snapshot) -> Problem:
+    def answer(
+        self, door: int, _method: bytes, path: bytes, snapshot: Snapshot, caller: Caller | None = None
+    ) -> Problem:
         """Return (status, fields, body); the body of a HEAD is left out by the wire.
 
         Args:
@@ -45,13 +52,18 @@ class Local:
             _method: GET or HEAD, which the data path has made sure of.
             path: as sent, without the query.
             snapshot: what this exchange decides by.
+            caller: whose key it came with; it sees what it may use.
         """
         if door == Door.DOOR_HEALTH:
             return 200, _JSON, _HEALTHY
         name = unquote_to_bytes(path[len(_MODELS) + 1 :])
         if not name:
+            if caller is not None and not caller.everything:
+                return 200, _JSON, self._models(snapshot, caller.allows)
             return 200, _JSON, self._list_for(snapshot)
         text = name.decode("utf-8", "replace")
+        if caller is not None and not caller.allows(text):
+            return reply.problem("model_not_allowed", text)
         one = self._model(snapshot, text)
         if one is None:
             return reply.problem("unknown_model", text)
@@ -59,5 +71,5 @@ class Local:
 
     def _list_for(self, snapshot: Snapshot) -> bytes:
         if self._list_of is not snapshot:
-            self._list_of, self._list = snapshot, self._models(snapshot)
+            self._list_of, self._list = snapshot, self._models(snapshot, None)
         return self._list

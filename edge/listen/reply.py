@@ -63,6 +63,13 @@ PROBLEMS: Final[dict[str, Row]] = {
     "grpc_timeout": Row(
         400, "invalid_request_error", "grpc_timeout", None, "grpc-timeout {0!r} is not one to eight digits and a unit."
     ),
+    "request_timeout": Row(
+        400,
+        "invalid_request_error",
+        "request_timeout",
+        None,
+        "x-request-timeout {0!r} is not a number of seconds above 0, such as 1.5, 1.5s or 200ms.",
+    ),
     "compressed_call": Row(
         501, "invalid_request_error", "compressed_call", None, "Compressed messages are not read here; send identity."
     ),
@@ -160,6 +167,7 @@ _BARRED: Final = {
     5: "full",
     6: "taken out by hand",
     7: "tried",
+    8: "exhausted",
 }
 """By native.balancer.Barred."""
 
@@ -174,6 +182,7 @@ _WHY: Final = {
     (4, 11): "it refused edge's credential or balance",
     (4, 12): "it does not have what edge asks it for",
     (5, 0): "it has as many requests as it may",
+    (8, 0): "what its provider grants edge is used up",
 }
 """By native.balancer.Barred and what stands behind it: native.breaker.TripReason, or the Outcome that put it out."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import AddressTakenError
@@ -72,9 +73,11 @@ def bind(host: str, port: int) -> socket.socket:
 async def open_listeners(
     loop: asyncio.AbstractEventLoop,
     listeners: Iterable[Listener],
-    protocol: Callable[[], asyncio.BaseProtocol],
+    protocol: Callable[..., asyncio.BaseProtocol],
 ) -> list[asyncio.Server]:
     """Accept on every listener, or on none.
+
+    ``protocol`` makes the protocol object of a connection; of a listener that asks for no key it is told True.
 
     Raises:
         AddressTakenError: an address cannot be bound.
@@ -86,7 +89,7 @@ async def open_listeners(
             context = server_context(listener.tls) if listener.tls is not None else None
             servers.append(
                 await loop.create_server(
-                    protocol,
+                    partial(protocol, True) if listener.open else protocol,
                     sock=bind(listener.host, listener.port),
                     backlog=BACKLOG,
                     ssl=context,

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge.terms.snapshot import Snapshot
 
 
-def models_document(snapshot: Snapshot) -> bytes:
-    """Return the JSON list: aliases first, then ``provider/model`` of the configured targets, each in file order."""
-    return msgspec.json.encode({"object": "list", "data": list(_entries(snapshot).values())})
+def models_document(snapshot: Snapshot, allows: Callable[[str], bool] | None = None) -> bytes:
+    """Return the JSON list: aliases first, then ``provider/model`` of the configured targets, each in file order.
+
+    ``allows`` says of a name whether its caller may use it; None: all of them.
+    """
+    entries = _entries(snapshot)
+    return msgspec.json.encode(
+        {"object": "list", "data": [entry for name, entry in entries.items() if allows is None or allows(name)]}
+    )
 
 
 def model_document(snapshot: Snapshot, model: str) -> bytes | None:
