@@ -15,7 +15,7 @@ cdef struct Rate:
     uint64_t interval_ns
     uint64_t burst
 
-cdef struct Bounds:
+cdef struct Grant:
     AllowanceRec* rec
     Rate requests, tokens
     bint shared             # the Board says which share of them is this node's
@@ -23,13 +23,13 @@ cdef struct Bounds:
 # The rate that holds now: the Snapshot's, or this node's share of it with a burst in the same proportion.
 cdef Rate rate_now(const Rate* whole, uint64_t share) noexcept nogil
 # One request and ``tokens`` from both buckets, or from none: a Bound, and in ``wait_ns`` how long it stands in the way.
-cdef int bounds_take(const Bounds* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil
+cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil
 # How long until there is one request and one token; 0 = now.
-cdef uint64_t bounds_wait(const Bounds* bounds, uint64_t now_ns) noexcept nogil
+cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil
 # ``reserved`` tokens were taken and ``used`` are right; with ``untouched`` the request comes back too.
-cdef void bounds_settle(const Bounds* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil
+cdef void bounds_settle(const Grant* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil
 # A provider says what is left of its own bounds. Nothing is learned where none is configured; True if that was news.
-cdef bint bounds_learn(const Bounds* bounds, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns) noexcept nogil
+cdef bint bounds_learn(const Grant* bounds, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns) noexcept nogil
 cdef void note_usage(AllowanceRec* rec, uint64_t prompt, uint64_t output, uint64_t cost_nano) noexcept nogil
 
 # This month's spending, and adding to it; the first of a new month starts from nothing. Months since year 0.
@@ -47,4 +47,4 @@ cdef class Allowance:
     """One record with its bounds, as this worker sees it."""
     cdef readonly Board board       # keeps the block mapped
     cdef readonly int slot
-    cdef Bounds bounds
+    cdef Grant bounds

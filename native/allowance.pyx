@@ -23,15 +23,15 @@ cdef Rate rate_now(const Rate* whole, uint64_t share) noexcept nogil:
     return rate
 
 
-cdef inline Rate requests_now(const Bounds* bounds) noexcept nogil:
+cdef inline Rate requests_now(const Grant* bounds) noexcept nogil:
     return rate_now(&bounds.requests, load64(&bounds.rec.requests_share) if bounds.shared else 0)
 
 
-cdef inline Rate tokens_now(const Bounds* bounds) noexcept nogil:
+cdef inline Rate tokens_now(const Grant* bounds) noexcept nogil:
     return rate_now(&bounds.tokens, load64(&bounds.rec.tokens_share) if bounds.shared else 0)
 
 
-cdef int bounds_take(const Bounds* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
+cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
     cdef Rate requests = requests_now(bounds)
     cdef Rate each
     wait_ns[0] = 0
@@ -50,7 +50,7 @@ cdef int bounds_take(const Bounds* bounds, uint64_t now_ns, uint64_t tokens, uin
     return Bound.UNBOUND
 
 
-cdef uint64_t bounds_wait(const Bounds* bounds, uint64_t now_ns) noexcept nogil:
+cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     cdef Rate rate
     cdef uint64_t wait = 0
     cdef uint64_t other
@@ -64,7 +64,7 @@ cdef uint64_t bounds_wait(const Bounds* bounds, uint64_t now_ns) noexcept nogil:
     return wait
 
 
-cdef void bounds_settle(const Bounds* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil:
+cdef void bounds_settle(const Grant* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil:
     cdef Rate rate
     if bounds.requests.thousandths and untouched:
         rate = requests_now(bounds)
@@ -76,7 +76,7 @@ cdef void bounds_settle(const Bounds* bounds, uint64_t now_ns, uint64_t reserved
             add64(&bounds.rec.count[<int>A_RETURNED], reserved - used)
 
 
-cdef bint bounds_learn(const Bounds* bounds, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns) noexcept nogil:
+cdef bint bounds_learn(const Grant* bounds, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns) noexcept nogil:
     cdef Rate rate
     cdef bint news = False
     if bound == Bound.BOUND_REQUESTS and bounds.requests.thousandths:

@@ -36,7 +36,6 @@ cdef class ExchangeCore(ServerEvents):
     cdef ServerStream stream
     cdef Head head
     cdef int door, cell, key
-    cdef int klass              # priority: 0 high, 1 normal, 2 low
     cdef list body              # a service's request so far, while it may be sent again
     cdef list trailers          # what came behind it
     cdef Py_ssize_t body_size
@@ -113,7 +112,7 @@ cdef class Attempt(ClientEvents):
     cdef proven(self, uint64_t now)
     cdef learn(self, uint64_t now)
     cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=*)
-    cdef learn(self, Head head, uint64_t now)
+    cdef hear_limits(self, Head head, uint64_t now)
     cdef account(self, int outcome, uint64_t now)
     cdef note_slow(self, uint64_t now)
     cdef leave(self)

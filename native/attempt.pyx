@@ -1,5 +1,5 @@
 from native.allowance cimport (
-    BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Bounds, bounds_learn, bounds_settle, note_output, note_usage, usual_output,
+    BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant, bounds_learn, bounds_settle, note_output, note_usage, usual_output,
 )
 from native.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total
 from native.board cimport (
@@ -244,7 +244,7 @@ cdef class Attempt(ClientEvents):
         self.last_ns = now
         self.held = []
         if self.charged:
-            self.learn(head, now)
+            self.hear_limits(head, now)
         action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[head.status]
         if exchange.door == DOOR_SERVICE:
             self.hear_service(head, action, now)
@@ -614,9 +614,9 @@ cdef class Attempt(ClientEvents):
                     rec, policy, now, self.generation, True, trial, exchange.key, rest_ns, exchange.lane.random()
                 ) > 0
 
-    cdef learn(self, Head head, uint64_t now):
+    cdef hear_limits(self, Head head, uint64_t now):
         """What the provider says is left of its bounds: OpenAI's x-ratelimit-*, Anthropic's anthropic-ratelimit-*."""
-        cdef const Bounds* bounds = &self.target.allowance.bounds
+        cdef const Grant* bounds = &self.target.allowance.bounds
         cdef tuple pair
         cdef bytes name
         cdef const char* p

@@ -1,7 +1,7 @@
 """Which target takes this attempt?  P2C over peak-EWMA of the first token, in the best tier that has capacity."""
 
 from libc.stdint cimport uint32_t, uint64_t
-from native.allowance cimport Allowance, Bounds
+from native.allowance cimport Allowance, Grant
 from native.board cimport Board, TargetRec
 from native.breaker cimport Policy
 from native.capacity cimport Bounds
@@ -62,7 +62,7 @@ cdef class Pool:
     cdef readonly list targets
     cdef readonly int size
     cdef TargetRec* recs[64]
-    cdef const Bounds* allowed[64]  # of each member's credential, or NULL
+    cdef const Grant* allowed[64]  # of each member's credential, or NULL
     cdef uint32_t[64] caps
     cdef int[64] tiers
     cdef double[64] weights
