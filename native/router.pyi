@@ -5,8 +5,8 @@ from typing import Any
 
 from native.balancer import Pool, Target
 from native.board import Board
-from native.queue import Queue
 from native.callers import Callers
+from native.queue import Queue
 
 class Door(IntEnum):
     DOOR_UNKNOWN = 0
