@@ -181,6 +181,11 @@ cdef class Board:
         return self.header.allowance_capacity
 
     @property
+    def created_ns(self):
+        """Monotonic ns when the block was made, with every counter at 0."""
+        return self.header.created_ns
+
+    @property
     def capacities(self):
         """(targets, routes, workers) that fit."""
         return self.header.target_capacity, self.header.route_capacity, self.header.worker_capacity

@@ -28,6 +28,7 @@ from edge.control.compose import compile_config
 from edge.control.health import HealthChecks
 from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
+from edge.control.measuring import Measuring
 from edge.control.node import Node
 from edge.control.outputs import Outputs
 from edge.control.prober import Asker, Prober
@@ -79,6 +80,7 @@ class Control:
         self._recorder: Recorder | None = None
         self._access = AccessLog("off")
         self._tracing: Tracing | None = None
+        self._measuring: Measuring | None = None
         self._told_to_leave = False
 
     def reload(self) -> None:
@@ -99,7 +101,7 @@ class Control:
         launch = self._launch
         ledger = self._known()
         snapshot = self._compose(ledger.config)
-        ring, tracing = Ring(), Tracing(os.environ)
+        ring, tracing, measuring = Ring(), Tracing(os.environ), Measuring(os.environ)
         book = ExemplarBook()
         self._access.mode = ledger.config.log.access
         publisher = Publisher(snapshot, [ring.take, tracing.take, self._access.take, book.take])
@@ -126,10 +128,13 @@ class Control:
             ring=ring,
             exemplars=book.found,
             exported=lambda: tracing.exported,
+            metrics_exported=lambda: measuring.exported,
         )
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._steering, self._admin, self._recorder, self._tracing = steering, admin, recorder, tracing
+        self._measuring = measuring
         tracing.follow(ledger.config.telemetry, snapshot)
+        measuring.follow(ledger.config.telemetry)
         if recorder is not None and ledger.started_from is None:  # what is on disk keeps its age while it is in use
             recorder.record(ledger.config, snapshot)
         # The descriptor belongs to the supervisor, whose socket outlives every control.
@@ -140,12 +145,14 @@ class Control:
                 prober = Prober(asker.ask, lambda slot: self._board.hint(slot, clock.now_ns()))
                 health = HealthChecks(self._board)
                 watching = asyncio.create_task(self._watch(node, steering, prober, health, spending))
+                sending = asyncio.create_task(measuring.run(node))
                 self._serving()
                 try:
                     await self._stop.wait()
                 finally:
                     watching.cancel()
-                    await asyncio.gather(watching, return_exceptions=True)
+                    sending.cancel()
+                    await asyncio.gather(watching, sending, return_exceptions=True)
                     await prober.stop()
                     await health.stop()
                     await publisher.stop()
@@ -195,6 +202,8 @@ class Control:
         self._access.mode = config.log.access
         if self._tracing is not None:
             self._tracing.follow(config.telemetry, snapshot)
+        if self._measuring is not None:
+            self._measuring.follow(config.telemetry)
         if self._recorder is not None:
             self._recorder.record(config, snapshot)
 

@@ -91,6 +91,7 @@ class Node:
         ring: the last recorded exchanges; None: an empty one.
         exemplars: traces for the buckets of histograms.
         exported: returns what became of records that were to be exported, by result.
+        metrics_exported: returns the same of readings of the metrics.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Node:
         ring: Ring | None = None,
         exemplars: Exemplars | None = None,
         exported: Callable[[], dict[str, int]] = dict,
+        metrics_exported: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self.board = board
         self._publisher = publisher
@@ -117,6 +119,7 @@ class Node:
         self.ring = ring if ring is not None else Ring()
         self.exemplars = exemplars if exemplars is not None else {}
         self._exported = exported
+        self._metrics_exported = metrics_exported
 
     @property
     def snapshot(self) -> Snapshot:
@@ -138,6 +141,7 @@ class Node:
             state_written=state.state_written,
             state_failures=state.state_failures,
             exported=self._exported(),
+            metrics_exported=self._metrics_exported(),
         )
 
     def read(self) -> Reading:

@@ -264,6 +264,9 @@ EXPORTED = Metric(
     ("result",),
     "Recorded requests that were to be sent to the collector: sent, dropped (too many waited), failed (not taken).",
 )
+METRICS_EXPORTED = Metric(
+    "edge_metrics_exported_total", "counter", ("result",), "Times these metrics were sent to the collector, by result."
+)
 BUILD = Metric("edge_build_info", "gauge", ("version", "region", "node"), "Always 1; its labels say what runs here.")
 
 ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(vars().values()) if isinstance(value, Metric))

@@ -190,6 +190,12 @@ class _Overheard(logging.Handler):
 _OVERHEARD: Final = _Overheard()
 
 
+def overheard() -> str:
+    """Return why the SDK's exporter failed last, and take over what it would log."""
+    _overhear()
+    return _OVERHEARD.last
+
+
 def _overhear() -> None:
     """Take over what the SDK's exporters would log with every failure; a second call changes nothing."""
     logger = logging.getLogger("opentelemetry.exporter")

@@ -92,6 +92,7 @@ class NodeFacts(Struct, frozen=True):
     state_written: float = 0.0  # Unix time, 0 = never
     state_failures: int = 0
     exported: dict[str, int] = {}  # result -> records of exchanges
+    metrics_exported: dict[str, int] = {}  # result -> readings
 
 
 def read(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> Reading:
@@ -136,6 +137,8 @@ def _add_node(page: Reading, facts: NodeFacts) -> None:
     page.add(catalog.STATE_FAILURES, (), facts.state_failures)
     for result, count in facts.exported.items():
         page.add(catalog.EXPORTED, (result,), count)
+    for result, count in facts.metrics_exported.items():
+        page.add(catalog.METRICS_EXPORTED, (result,), count)
 
 
 def _add_route(page: Reading, name: str, view: RouteView) -> None:

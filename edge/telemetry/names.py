@@ -35,6 +35,14 @@ FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 
+# metrics
+SERVER_DURATION: Final = "http.server.request.duration"
+SERVER_ACTIVE: Final = "http.server.active_requests"
+CLIENT_DURATION: Final = "http.client.request.duration"
+MODEL_DURATION: Final = "gen_ai.client.operation.duration"
+MODEL_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  # no password
+
 # ours
 REQUEST_ID: Final = "edge.request_id"
 KEPT: Final = "edge.kept"

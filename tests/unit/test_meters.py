@@ -29,6 +29,7 @@ FACTS = NodeFacts(
     restarts={"worker 0": 3, "control": 0},
     reloads={"applied": 2, "refused": 1},
     last_reloads={"applied": 5.0, "refused": 6.0},
+    metrics_exported={"sent": 3, "failed": 0},
     exported={"sent": 4, "dropped": 0, "failed": 0},
 )
 S = 1_000_000_000
