@@ -152,8 +152,14 @@ class Member:
         answer: dict[str, Any] = json.loads(self.ask("/v3/maintenance/status", b"{}"))
         return answer
 
+    def make_room(self) -> None:
+        """Do what an operator does when it was full: give back what compaction freed, and take back the alarm."""
+        self.ask("/v3/maintenance/defragment", b"{}")
+        disarm = {"action": "DEACTIVATE", "alarm": "NOSPACE", "memberID": self.status()["header"]["member_id"]}
+        self.ask("/v3/maintenance/alarm", json.dumps(disarm).encode())
+
     def metric(self, name: str) -> float:
-        """Return one of its counters or gauges without labels, such as etcd_debugging_mvcc_put_total."""
+        """Return one of its counters or gauges without labels, such as etcd_mvcc_put_total."""
         for line in self.ask("/metrics").splitlines():
             if line.startswith(f"{name} "):
                 return float(line.partition(" ")[2])
@@ -178,7 +184,10 @@ class Member:
 
 
 class EtcdCluster:
-    """Members that know each other. Every wait is bounded; calls block, so an event loop asks from a thread.
+    """Members that know each other. Every wait is bounded.
+
+    The kernel ends a member when the thread that started it ends, so what starts one (:meth:`spawn`, :meth:`start`,
+    :meth:`wipe`) is called from the main thread; what waits blocks, so an event loop has a thread :meth:`wait`.
 
     Args:
         folder: for their data and logs; it must exist.
@@ -214,24 +223,27 @@ class EtcdCluster:
         Raises:
             EtcdError: one ended, or they were not healthy in time; with what the log says last.
         """
+        self.spawn()
+        self.wait()
+
+    def spawn(self) -> None:
+        """Start the members that do not run, with the data that they had."""
         for member in self.members:
             if not member.running():
                 member.start(self._program, self._flags)
-        self.wait(self.members)
 
-    def wait(self, members: Sequence[Member]) -> None:
-        """Wait until these members are healthy."""
+    def wait(self) -> None:
+        """Wait until all members are healthy.
+
+        Raises:
+            EtcdError: as for :meth:`start`.
+        """
         ends = time.monotonic() + START_S
-        for member in members:
+        for member in self.members:
             while not member.healthy():
                 if not member.running() or time.monotonic() > ends:
                     raise EtcdError(f"etcd {member.name} is not healthy: {member.last_words()}")
                 time.sleep(_LOOK_S)
-
-    def restart(self, member: Member) -> None:
-        """Start one that was killed, with the data it had, and wait until it is healthy."""
-        member.start(self._program, self._flags)
-        self.wait([member])
 
     def leader(self) -> Member:
         """Return the member that leads now.
@@ -249,12 +261,16 @@ class EtcdCluster:
             time.sleep(_LOOK_S)
         raise EtcdError("no member leads")
 
+    def puts(self) -> int:
+        """Return how many keys have been written in all, as the first member counts: a transaction's puts, each."""
+        return int(self.members[0].metric("etcd_mvcc_put_total"))
+
     def wipe(self) -> None:
-        """Kill all members, throw away all their data, and start them empty."""
+        """Kill all members, throw away all their data, and start them empty; :meth:`wait` for them."""
         self.stop()
         for member in self.members:
             shutil.rmtree(member.folder, ignore_errors=True)
-        self.start()
+        self.spawn()
 
     def stop(self) -> None:
         """Kill all members, stalled ones too."""

@@ -1,0 +1,271 @@
+"""What does an edge notice when etcd loses members, majority, room or data, and how soon is all well again?
+
+Bounds are what the code promises (a deadline of 2 s, 3 s of silence, a longest wait of 5 s, elections of 1-2 s), with
+room for a busy machine; what counts is that they are seconds and not the minutes that TCP would take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import InEtcd
+
+from edge.cluster.follow import Follower
+from edge.errors import LeaseGoneError, StoreUnavailableError
+from edge.sim.etcd import EtcdCluster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from edge.sim.etcd import Member
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
+    """Run three members for tests that break them, and mend what they broke."""
+    cluster = EtcdCluster(tmp_path_factory.mktemp("fragile"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+async def broken(fragile: EtcdCluster) -> AsyncIterator[InEtcd]:
+    """Give clients; afterwards all members run again."""
+    made = InEtcd(fragile)
+    yield made
+    await made.close()
+    for member in fragile.members:
+        if member.running():
+            member.resume()
+    fragile.spawn()
+    await asyncio.to_thread(fragile.wait)
+
+
+@asynccontextmanager
+async def following(store: Any) -> AsyncIterator[Follower]:
+    """Run a follower of all keys."""
+    follower = Follower(store, "")
+    task = asyncio.create_task(follower.run())
+    try:
+        await until(lambda: follower.connected, 10)
+        yield follower
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled(), task
+
+
+async def until(true: Callable[[], bool], seconds: float) -> float:
+    """Wait until it is so; return after how many seconds it was."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110 - what is waited for is in other processes
+            await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+async def put_until_done(store: Any, key: str, value: bytes, seconds: float = 20) -> None:
+    """Put as an edge does: again each half second while the store is away."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                await store.put(key, value)
+            except StoreUnavailableError:
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+
+def leader_first(cluster: EtcdCluster, leader: Member) -> tuple[str, ...]:
+    """Return the endpoints such that the leader is preferred: the worst case when it fails."""
+    return (leader.url, *(url for url in cluster.endpoints if url != leader.url))
+
+
+@pytest.mark.parametrize("how", ["stall", "kill"])
+async def test_a_leader_that_goes_is_left_within_seconds(broken: InEtcd, how: str) -> None:
+    """The leader, which is the member in use, is stopped or killed: writes and the watch go on through the others."""
+    cluster = broken.cluster
+    leader = await asyncio.to_thread(cluster.leader)
+    endpoints = leader_first(cluster, leader)
+    store, other = broken.client(endpoints=endpoints), broken.client(endpoints=endpoints)
+    await store.put("a", b"1")
+    async with following(other) as follower:
+        getattr(leader, how)()
+        began = time.monotonic()
+        await put_until_done(store, "a", b"2")
+        took = await until(lambda: follower.held["a"].value == b"2", 20)
+        assert time.monotonic() - began <= 15, took
+        # From here on nothing waits for the member that is gone.
+        for number in range(5):
+            asked = time.monotonic()
+            await store.put("b", b"%d" % number)
+            assert time.monotonic() - asked <= 1.5
+        await until(lambda: "b" in follower.held and follower.held["b"].value == b"4", 5)
+        if how == "stall":
+            leader.resume()
+            await asyncio.to_thread(cluster.wait)
+            await put_until_done(store, "c", b"")
+            await until(lambda: "c" in follower.held, 10)
+
+
+async def test_every_call_ends_in_time_while_all_are_stalled(broken: InEtcd) -> None:
+    """With every member stopped each kind of call fails within its deadline, and the watch within some seconds."""
+    store = broken.client()
+    lease = await store.grant(60)
+    await store.put("a", b"")
+    async with following(broken.client()) as follower:
+        for member in broken.cluster.members:
+            member.stall()
+        calls = (
+            store.get("a"),
+            store.list(""),
+            store.put("a", b""),
+            store.delete("a"),
+            store.txn((), ()),
+            store.grant(5),
+            store.keep(lease),
+            store.revoke(lease),
+        )
+        began = time.monotonic()
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert time.monotonic() - began <= 4
+        assert {type(end) for end in ends} == {StoreUnavailableError}
+        await until(lambda: not follower.connected, 10)
+        assert set(follower.held) == {"a"}
+        await asyncio.sleep(1)
+        assert follower.age_s() >= 1
+        for member in broken.cluster.members:
+            member.resume()
+        await until(lambda: follower.connected, 15)
+        assert follower.age_s() <= 2
+
+
+async def test_majority_lost_and_found(broken: InEtcd) -> None:
+    """With one of three left writes fail at once and the watch ends; when the others are back all goes on by itself."""
+    cluster = broken.cluster
+    store = broken.client()
+    await store.put("a", b"1")
+    async with following(broken.client()) as follower:
+        for member in cluster.members[1:]:
+            member.kill()
+        await until(lambda: not follower.connected, 20)
+        with pytest.raises(StoreUnavailableError):
+            await store.put("a", b"2")
+        assert follower.held["a"].value == b"1"
+        cluster.spawn()
+        await asyncio.to_thread(cluster.wait)
+        await put_until_done(store, "a", b"3")
+        await until(lambda: follower.connected and follower.held["a"].value == b"3", 15)
+
+
+async def test_all_data_wiped(broken: InEtcd) -> None:
+    """Members that come back empty are believed, and what is written then is followed from small revisions on."""
+    store = broken.client()
+    lease = await store.grant(60)
+    for number in range(50):
+        await store.put(f"n/{number}", b"", lease=lease)
+    async with following(broken.client()) as follower:
+        assert len(follower.held) == 50
+        broken.cluster.wipe()
+        await until(lambda: follower.held == {}, 20)
+        with pytest.raises(LeaseGoneError):
+            await store.keep(lease)
+        await put_until_done(store, "new", b"1")
+        await until(lambda: set(follower.held) == {"new"}, 15)
+
+
+async def test_no_room(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A full store takes no writes and says how to mend it; it is read and watched; once it is mended all goes on."""
+    cluster = EtcdCluster(
+        tmp_path_factory.mktemp("full"), 1, flags=["--quota-backend-bytes=4000000", "--auto-compaction-retention=0"]
+    )
+    world = InEtcd(cluster)
+    try:
+        cluster.spawn()
+        await asyncio.to_thread(cluster.wait)
+        store = world.client()
+        await store.put("small", b"1")
+        async with following(world.client()) as follower:
+            with pytest.raises(StoreUnavailableError, match=r"out of space .*disarm"):
+                await fill(store)
+            with pytest.raises(StoreUnavailableError, match="out of space"):
+                await store.put("small", b"2")
+            with pytest.raises(StoreUnavailableError, match="out of space"):
+                await store.grant(5)
+            assert (await store.get("small")).value == b"1"
+            await until(lambda: follower.connected and follower.age_s() <= 2, 5)
+            assert await store.delete("large")
+            await until(lambda: set(follower.held) == {"small"}, 5)
+            await world.compact((await store.list("")).revision)
+            await asyncio.to_thread(cluster.members[0].make_room)
+            await put_until_done(store, "small", b"3")
+            await until(lambda: follower.held["small"].value == b"3", 5)
+    finally:
+        await world.close()
+        cluster.stop()
+
+
+async def fill(store: Any) -> None:
+    """Write until it is full, which is long before this ends."""
+    for number in range(50):
+        await store.put("large", bytes(500_000) + b"%d" % number)
+
+
+async def test_compaction_under_a_follower(broken: InEtcd) -> None:
+    """Who was away while history was compacted lists again, and finds what was deleted in between."""
+    store = broken.client()
+    await store.put("a", b"1")
+    away = broken.client()
+    async with following(away) as follower:
+        await store.put("b", b"1")
+        await until(lambda: set(follower.held) == {"a", "b"}, 5)
+        for member in broken.cluster.members:
+            member.stall()
+        await until(lambda: not follower.connected, 10)
+        for member in broken.cluster.members:
+            member.resume()
+        await put_until_done(store, "c", b"1")
+        await store.delete("a")
+        await broken.compact((await store.list("")).revision)
+        await until(lambda: follower.connected and set(follower.held) == {"b", "c"}, 15)
+
+
+async def test_the_nearest_is_used_again(broken: InEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a minute at another member the first of the list is tried again."""
+    monkeypatch.setattr("edge.cluster.members.RETURN_S", 1.0)
+    cluster = broken.cluster
+    store = broken.client()
+    await store.put("a", b"")
+    cluster.members[0].kill()
+    await put_until_done(store, "a", b"")
+    assert store._members.pick() == 1
+    cluster.spawn()
+    await asyncio.to_thread(cluster.wait)
+    await asyncio.sleep(1.2)
+    await store.put("a", b"")
+    assert store._members.pick() == 0
+
+
+async def test_writes_are_counted_by_etcd(etcd: InEtcd) -> None:
+    """What a node writes can be measured at etcd itself: one put is one, a lease that is kept is none."""
+    store = etcd.client()
+    lease = await store.grant(60)
+    before = await asyncio.to_thread(etcd.cluster.puts)
+    for _ in range(10):
+        await store.put("a", b"", lease=lease)
+        await store.keep(lease)
+    # Members apply what was agreed a moment after it was answered.
+    deadline = time.monotonic() + 5
+    while (now := await asyncio.to_thread(etcd.cluster.puts)) < before + 10:
+        assert time.monotonic() < deadline
+    await asyncio.sleep(0.2)
+    assert await asyncio.to_thread(etcd.cluster.puts) == now == before + 10
