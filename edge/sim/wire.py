@@ -94,12 +94,17 @@ class Peer:
         self._limit_s = limit_s
         self._consumed = 0
         self._over = asyncio.Event()
-        self.received = b""  # everything that came, in order
+        self._heard = bytearray()
         self.messages: list[bytes] = []  # what each ReadHead and ReadMessage took
         self.ended: Ended = "running"
         self.opened_s = now_s()
         self.first_byte_s: float | None = None
         self.ended_s: float | None = None
+
+    @property
+    def received(self) -> bytes:
+        """Everything that came, in order."""
+        return bytes(self._heard)
 
     async def play(self, script: Sequence[Step]) -> Ended:
         """Run a script to its end, close the socket, and say how it ended."""
@@ -185,16 +190,16 @@ class Peer:
             raise EOFError
         if self.first_byte_s is None:
             self.first_byte_s = now_s()
-        self.received += data
+        self._heard += data
 
     async def _exactly(self, size: int) -> bytes:
-        while len(self.received) - self._consumed < size:
+        while len(self._heard) - self._consumed < size:
             await self._more()
         start, self._consumed = self._consumed, self._consumed + size
-        return self.received[start : self._consumed]
+        return bytes(self._heard[start : self._consumed])
 
     async def _until(self, mark: bytes) -> bytes:
-        while (at := self.received.find(mark, self._consumed)) < 0:
+        while (at := self._heard.find(mark, self._consumed)) < 0:
             await self._more()
         return await self._exactly(at + len(mark) - self._consumed)
 
