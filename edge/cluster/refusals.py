@@ -57,7 +57,7 @@ _WORDS: Final[tuple[tuple[str, type[EdgeError], str, Next], ...]] = (
     ("too many requests", StoreUnavailableError, "etcd has too much to do", "elsewhere"),
 )
 # How gRPC's core words a handshake that failed; the rest of the sentence is OpenSSL's.
-_HANDSHAKES: Final = ("handshak", "CERTIFICATE_VERIFY_FAILED", "Peer name")
+_HANDSHAKES: Final = ("handshake failed", "Handshake failed", "erification check failed")
 
 
 def meaning(error: grpc.aio.AioRpcError, member: str) -> Meaning:
