@@ -89,12 +89,24 @@ def metrics() -> str:
     return "\n".join(lines) + "\n"
 
 
+def prices() -> str:
+    """What edge knows of prices, and since when."""
+    lines = ["| provider | upstream model | prompt | answer | as of |", "| --- | --- | --- | --- | --- |"]
+    for known in KNOWN.values():
+        lines += [
+            f"| {known.name} | {model} | {prompt:g} | {answer:g} | {known.priced} |"
+            for model, (prompt, answer) in known.prices.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "fields": fields,
     "statuses": statuses,
     "hints": hints,
     "regions": regions,
     "providers": providers,
+    "prices": prices,
     "metrics": metrics,
 }
 

@@ -70,17 +70,21 @@ class Direct(Struct, frozen=True):
 
 
 class Edge(Struct, frozen=True):
-    """edge as ``edge run`` starts it; ``more`` is laid over the configuration, section by section."""
+    """edge as ``edge run`` starts it; ``more`` is laid over the configuration, section by section.
+
+    ``provider`` is laid over the one provider it has.
+    """
 
     name: str = "edge"
     more: Mapping[str, Any] = {}
+    provider: Mapping[str, Any] = {}
 
     @contextlib.asynccontextmanager
     async def started(self, upstream: int) -> AsyncIterator[Proxy]:
         """Run one worker."""
         provider = {"dialect": "openai", "base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-not-a-key"}
         config = {
-            "providers": {"local": provider},
+            "providers": {"local": provider | self.provider},
             "models": {"chat": {"targets": ["local/gpt-4.1-mini"]}},
             "services": {"greeter": {"match": {"grpc": "helloworld.Greeter"}, "targets": [f"127.0.0.1:{upstream}"]}},
             **self.more,

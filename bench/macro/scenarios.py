@@ -1,23 +1,46 @@
 """What is compared with what, what is counted, and how much of it is allowed?  One table; a comparison is a line.
 
-Two variants of one proxy compare as well as two proxies do: ``Edge("edge, with keys", {"keys": [...]})`` beside
-``EDGE`` shows what keys cost.
+Two variants of one proxy compare as well as two proxies do: ``KEYED`` beside ``EDGE`` shows what keys and limits cost.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from bench.macro.greeter import ASKED, CALL, MESSAGES, REPLY, SAID, STREAM
 from bench.macro.proxies import Edge, Envoy, Variant
-from bench.macro.wire import EVENTS
+from bench.macro.wire import EVENTS, KEY
 
 if TYPE_CHECKING:
     from bench.macro.load import Ran
 
 EDGE: Final = Edge()
+# The client's key is one of a hundred, and has every bound there is; none of them is ever reached. The provider's
+# credential has its limits too.
+_BOUNDS: Final = {
+    "models": ["chat"],
+    "requests_per_minute": 60_000_000,
+    "tokens_per_minute": 10_000_000_000,
+    "concurrent": 10_000,
+    "budget": 1_000_000,
+    "priority": "high",
+}
+KEYED: Final = Edge(
+    "edge, with keys and limits",
+    {
+        "keys": [
+            {"name": f"key-{number}", "sha256": hashlib.sha256(secret.encode()).hexdigest(), **_BOUNDS}
+            for number, secret in enumerate([f"other-{number}" for number in range(99)] + [KEY])
+        ]
+    },
+    {
+        "limits": {"requests_per_minute": 60_000_000, "tokens_per_minute": 10_000_000_000},
+        "prices": {"gpt-4.1-mini": {"input": 0.4, "output": 1.6}},
+    },
+)
 ENVOY: Final = Envoy()
 ENVOY_H2: Final = Envoy("envoy, HTTP/2", http2=True)
 
@@ -52,8 +75,17 @@ SCENARIOS: Final = (
         bar=0.7,
     ),
     Scenario(
+        name="keys",
+        says="the same request with a key that has every bound, beside edge without keys",
+        subject=KEYED,
+        beside=EDGE,
+        unit="request",
+        count=10_000,
+        bar=1.05,
+    ),
+    Scenario(
         name="sse",
-        says=f"the same as a stream of {EVENTS} events of 195 bytes, each in a write of its own",
+        says=f"the request of json, answered as a stream of {EVENTS} events of 195 bytes, each in a write of its own",
         subject=EDGE,
         beside=ENVOY,
         unit="chunk",

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 EVENTS = 200
+KEY = "sk-not-a-key"  # what every client sends; where edge has keys, it is one of them
 _QUESTION = "Name three rivers that cross Berlin, and say in one sentence where each of them ends."
 
 
@@ -19,7 +20,7 @@ def _chat(**more: Any) -> bytes:
 def _post(body: bytes, fields: str = "") -> bytes:
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nhost: edge.test\r\naccept: application/json\r\n"
-        "user-agent: bench/1\r\nauthorization: Bearer sk-not-a-key\r\ncontent-type: application/json\r\n"
+        f"user-agent: bench/1\r\nauthorization: Bearer {KEY}\r\ncontent-type: application/json\r\n"
     )
     return f"{head}{fields}content-length: {len(body)}\r\n\r\n".encode() + body
 

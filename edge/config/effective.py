@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     from edge.config.schema import Config, Provider
     from edge.terms import places
+
+
+_DATE: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
 
 
 def provider(name: str, written: Provider, known: Mapping[str, places.Provider]) -> Provider:
@@ -30,11 +34,15 @@ def provider(name: str, written: Provider, known: Mapping[str, places.Provider])
 def price(provider: Provider, known: places.Provider | None, model: str) -> Price:
     """Return what an upstream model costs: as written, else as known, else as written for ``*``, else nothing.
 
-    ``model`` is ``*`` for a target whose model the caller chooses.
+    A dated name, such as gpt-4.1-mini-2025-04-14, costs what its model does where it is not named itself. ``model`` is
+    ``*`` for a target whose model the caller chooses.
     """
-    if model not in provider.prices and known is not None and model in known.prices:
-        return Price(*known.prices[model])
-    return provider.prices.get(model) or provider.prices.get("*") or Price()
+    for name in (model, _DATE.sub("", model)):
+        if name in provider.prices:
+            return provider.prices[name]
+        if known is not None and name in known.prices:
+            return Price(*known.prices[name])
+    return provider.prices.get("*") or Price()
 
 
 def whole(config: Config, known: Mapping[str, places.Provider]) -> Config:

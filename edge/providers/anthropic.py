@@ -7,6 +7,8 @@ in this dialect: real requests tell.
 
 An empty account is a 400 whose message begins ``Your credit balance is too low`` (anthropics/claude-code issue 66314,
 continuedev/continue issue 5499); 402 billing_error also exists. 529 is overload and stands in the general table.
+
+Prices: https://platform.claude.com/docs/en/models/overview and each model's own page, without cache reads.
 """
 
 from __future__ import annotations
@@ -28,4 +30,17 @@ PROVIDER: Final = Provider(
         Hint(400, b':"Your credit balance is too low', ACTION_OUT, ACTION_OUT),
         Hint(400, b': "Your credit balance is too low', ACTION_OUT, ACTION_OUT),
     ),
+    prices={
+        "claude-fable-5-1": (10.0, 50.0),
+        "claude-opus-5-5": (4.0, 20.0),
+        "claude-opus-5": (5.0, 25.0),
+        "claude-opus-4-6": (5.0, 25.0),
+        "claude-opus-4-5": (5.0, 25.0),
+        "claude-sonnet-5-5": (2.0, 10.0),
+        "claude-sonnet-5": (2.0, 10.0),
+        "claude-sonnet-4-6": (3.0, 15.0),
+        "claude-sonnet-4-5": (3.0, 15.0),
+        "claude-haiku-4-5": (1.0, 5.0),
+    },
+    priced="2026-11-22",
 )

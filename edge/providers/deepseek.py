@@ -6,6 +6,9 @@ Facts: https://api-docs.deepseek.com (OpenAI-compatible under https://api.deepse
 
 An unknown model is a 400 whose message is exactly ``Model Not Exist`` (seen in langbot-app/LangBot issue 1643 and
 deepwn/addi issue 13), not a 404.
+
+Prices: https://api-docs.deepseek.com/quick_start/pricing, those of the peak hours and without cache hits: off peak it
+costs half. deepseek-v4-flash is served and billed as deepseek-flash.
 """
 
 from __future__ import annotations
@@ -26,4 +29,10 @@ PROVIDER: Final = Provider(
     url_variable="DEEPSEEK_BASE_URL",
     hints=(Hint(400, b'"Model Not Exist"', ACTION_MISCONFIGURED, ACTION_CLIENT),),
     retired=(("deepseek-chat", "deepseek-v4-flash"), ("deepseek-reasoner", "deepseek-v4-flash")),
+    prices={
+        "deepseek-flash": (0.3, 1.2),
+        "deepseek-v4-flash": (0.3, 1.2),
+        "deepseek-v4-pro": (1.32, 3.96),
+    },
+    priced="2026-11-22",
 )

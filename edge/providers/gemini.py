@@ -8,6 +8,9 @@ down before 2027-05-07).
 A bad key is a 400 with reason ``API_KEY_INVALID`` (cequence-io/openai-scala-client issue 109); an unsupported location
 of ours a 400 ``User location is not supported for the API use.`` (FoundationAgents/OpenManus issue 803, which also
 shows the error wrapped in an array). Both are about us, not about the caller.
+
+Prices: https://ai.google.dev/gemini-api/docs/pricing, paid tier, text; of gemini-2.5-pro and gemini-3.1-pro-preview
+those for prompts over 200,000 tokens, because a budget should not be overspent.
 """
 
 from __future__ import annotations
@@ -33,4 +36,13 @@ PROVIDER: Final = Provider(
         Hint(400, b'"API key not valid. Please pass a valid API key."', ACTION_OUT, ACTION_OUT),
         Hint(400, b'"User location is not supported for the API use."', ACTION_OUT, ACTION_OUT),
     ),
+    prices={
+        "gemini-3.1-pro-preview": (4.0, 18.0),
+        "gemini-3.1-flash-lite": (0.25, 1.5),
+        "gemini-2.5-pro": (2.5, 15.0),
+        "gemini-2.5-flash": (0.3, 2.5),
+        "gemini-2.5-flash-lite": (0.1, 0.4),
+        "gemini-embedding-001": (0.15, 0.0),
+    },
+    priced="2026-11-22",
 )

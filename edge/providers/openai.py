@@ -6,6 +6,8 @@ deprecations page of 2026-04-22, which names gpt-4.1-mini as the successor of th
 A 429 with code ``insufficient_quota`` is a bill, not a rate: waiting does not help (the API's error guide lists it
 beside the rate limit; langchain-ai/langchainjs issue 1929 shows what retrying it does). A 403 with
 ``model_not_found`` is a model this key may not use.
+
+Prices: https://developers.openai.com/api/docs/pricing, standard tier, without cached input.
 """
 
 from __future__ import annotations
@@ -29,4 +31,22 @@ PROVIDER: Final = Provider(
         Hint(429, b'"insufficient_quota"', ACTION_OUT, ACTION_OUT),
         Hint(403, b'"model_not_found"', ACTION_MISCONFIGURED, ACTION_CLIENT),
     ),
+    prices={
+        "gpt-5.4": (2.5, 15.0),
+        "gpt-5.1": (1.25, 10.0),
+        "gpt-5": (1.25, 10.0),
+        "gpt-5-mini": (0.25, 2.0),
+        "gpt-5-nano": (0.05, 0.4),
+        "gpt-4.1": (2.0, 8.0),
+        "gpt-4.1-mini": (0.4, 1.6),
+        "gpt-4.1-nano": (0.1, 0.4),
+        "gpt-4o": (2.5, 10.0),
+        "gpt-4o-2024-05-13": (5.0, 15.0),
+        "gpt-4o-mini": (0.15, 0.6),
+        "o3": (2.0, 8.0),
+        "o4-mini": (1.1, 4.4),
+        "text-embedding-3-large": (0.13, 0.0),
+        "text-embedding-3-small": (0.02, 0.0),
+    },
+    priced="2026-11-22",
 )

@@ -51,7 +51,13 @@ def test_a_bar_is_reached_when_it_is_not_exceeded(bar: float | None, reached: bo
 def test_streams_are_counted_by_events() -> None:
     """The unit of a stream is its event, the unit of a whole answer is the answer."""
     ran = Ran(right=2, wrong=0, seconds=1.0, p50_us=1, p99_us=1, events=400, chunks=398)
-    assert {line.name: line.units(ran) for line in SCENARIOS} == {"json": 2, "sse": 400, "grpc": 2, "grpc-stream": 400}
+    assert {line.name: line.units(ran) for line in SCENARIOS} == {
+        "json": 2,
+        "keys": 2,
+        "sse": 400,
+        "grpc": 2,
+        "grpc-stream": 400,
+    }
 
 
 def test_the_table_names_each_scenario_once() -> None:

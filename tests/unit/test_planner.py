@@ -287,6 +287,25 @@ def test_a_price_is_the_operators_else_the_catalogues_else_unknown() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("gpt-4.1-nano", (0.1, 0.4)),
+        ("gpt-4.1-nano-2025-04-14", (0.1, 0.4)),
+        ("gpt-4.1-mini-2025-04-14", (0.5, 0.0)),
+        ("gpt-4.1-mini-20250414", (0.5, 0.0)),
+        ("gpt-4.1-mini-2025", (9.0, 10.0)),
+        ("gpt-4o-2024-05-13", (5.0, 15.0)),
+        ("nobody-knows", (9.0, 10.0)),
+    ],
+)
+def test_a_dated_name_costs_what_its_model_does(model: str, expected: tuple[float, float]) -> None:
+    """A snapshot of a model is priced as the model, unless it is named itself, in the file or in the catalogue."""
+    text = KEYED.replace("openai/own-name", f"openai/{model}")
+    priced = target(snapshot_of(text), f"openai/{model}")
+    assert (priced.price_input, priced.price_output) == expected
+
+
 def test_allowances_keep_their_records_over_reloads() -> None:
     """A key that stays keeps its record, and with it what it has used, though its hash and its bounds change."""
     first = planned(read_text(KEYED, environ={}).config)

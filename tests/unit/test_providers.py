@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from edge.balance.outcomes import ACTIONS, STATUSES
@@ -129,3 +131,15 @@ def test_an_empty_configuration_has_nothing_to_route() -> None:
     """A configuration that answers nobody is refused, wherever it comes from."""
     (problem,) = check(Document(Config()), KNOWN)
     assert "nothing to route" in problem.sentence
+
+
+@each
+def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> None:
+    """Every model that edge proposes has a price, none is absurd, and it is said when they were looked up."""
+    assert re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", known.priced)
+    named = {known.chat_model, known.embed_model, *(successor for _, successor in known.retired)} - {""}
+    assert named <= set(known.prices)
+    for prompt, answer in known.prices.values():
+        assert 0 < prompt <= 200
+        assert 0 <= answer <= 1000
+        assert answer == 0 or answer >= prompt
