@@ -718,6 +718,7 @@ cdef class Exchange(ExchangeCore):
         """There is no place anywhere: the low class is told so at once, the others wait for one."""
         cdef Queue queue = self.route.queue
         cdef Waiter waiter
+        self.whole_ns = 0       # what edge itself takes is not told of an exchange that waits: most of it would be waiting
         cdef Exchange other
         if self.waiter is not None:
             return

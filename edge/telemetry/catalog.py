@@ -66,7 +66,7 @@ OWN = Metric(
     "summary",
     ROUTE,
     "What edge itself took, from a request being here whole (services: its head) to it being handed upstream; "
-    "connecting and waiting for a place left out.",
+    "connecting is left out, and so are requests that waited for a place.",
 )
 SHED = Metric(
     "edge_shed_total", "counter", ("route", "class"), "Requests refused with 503 for want of room, by priority class."
