@@ -56,6 +56,11 @@ def test_a_share_takes_the_place_of_the_whole() -> None:
     assert each.left(START) == ((60, 0), None)
     shared = Allowance(board, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     assert shared.left(START) == ((60, 0), None)
+    board.set_shares(0, 150_000, 0)
+    assert shared.left(START) == ((15, 0), None)
+    assert each.left(START) == ((60, 0), None)
+    assert [shared.take(START)[0] for _ in range(16)] == [Bound.UNBOUND] * 15 + [Bound.BOUND_REQUESTS]
+    assert shared.take(START) == (Bound.BOUND_REQUESTS, 60 * S // 150)
 
 
 def test_what_a_provider_says() -> None:
@@ -147,7 +152,24 @@ def test_a_deadline_in_seconds() -> None:
         "1000000": 10**15,
     }.items():
         assert seconds_ns(text.encode()) == ns, text
-    for odd in ("", "0", "0.0", "-1", "+1", "1e3", " 1", "1 s", "s", "ms", ".5", "5.", "1.2.3", "1000001", "9" * 30, "x"):
+    for odd in (
+        "",
+        "0",
+        "0.0",
+        "-1",
+        "+1",
+        "1e3",
+        " 1",
+        "1 s",
+        "s",
+        "ms",
+        ".5",
+        "5.",
+        "1.2.3",
+        "1000001",
+        "9" * 30,
+        "x",
+    ):
         assert seconds_ns(odd.encode()) == -1, odd
     written = [seconds_ns(seconds_of(ns)) for ns in (1, 1_999_999, S, 90 * S + 1_500_000)]
     assert written == [1_000_000, 1_000_000, S, 90 * S + 1_000_000]

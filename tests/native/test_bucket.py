@@ -73,9 +73,7 @@ def never_more(admitted: Sequence[tuple[int, int]], interval_ns: int, burst: int
     st.sampled_from(INTERVALS),
     st.integers(6, 12),
 )
-def test_never_more_than_rate_and_burst(
-    asked: list[tuple[int, int]], interval_ns: int, burst: int
-) -> None:
+def test_never_more_than_rate_and_burst(asked: list[tuple[int, int]], interval_ns: int, burst: int) -> None:
     """Though clocks of processes jump to and fro, no interval sees more than rate x time + burst."""
     fast, now, admitted = bucket(interval_ns, burst), START, []
     for step, cost in asked:
@@ -189,26 +187,29 @@ def test_an_exhausted_credential_is_passed_over_and_its_return_foretold() -> Non
 
 
 HAMMER = """
-from native.bucket import Bucket
+import time
 from edge import clock
-fast = Bucket(board, 0, 1_000_000, 50)
-start = clock.now_ns()
-end = start + 3_000_000_000
-took = 0
-while True:
+from edge.terms.snapshot import Allowance as Plan
+from native.allowance import Allowance
+number, rate, burst, seconds = int(sys.argv[1]), 200, 100, 20
+allowance = Allowance(board, Plan(0, requests_per_minute=rate * 60, requests_burst=burst))
+gap_ns = 4_000_000_000 // (10 * rate)
+began = clock.now_ns()
+due, taken = began + number * gap_ns // 4, 0
+while due < began + seconds * 1_000_000_000:
     now = clock.now_ns()
-    if now > end:
-        break
-    if fast.take(now) == 0:
-        took += 1
-print(took, start, end)
+    if now < due:
+        time.sleep((due - now) / 1e9)
+    taken += allowance.take(clock.now_ns())[0] == 0
+    due += gap_ns
+print(taken, began, clock.now_ns())
 """
 
 
-def test_processes_share_a_bucket(hammer: Callable[[Board, str, int], list[str]]) -> None:
-    """Three processes that take all they can get together get the rate and the burst, and nothing is lost."""
-    board = Board.create(0, 0, 1, allowance_capacity=1)
-    said = [[int(word) for word in line.split()] for line in hammer(board, HAMMER, 3)]
-    seconds = (max(end for _, _, end in said) - min(start for _, start, _ in said)) / S
-    allowed = 50 + seconds * 1000
-    assert allowed * 0.9 <= sum(took for took, _, _ in said) <= allowed + 1
+def test_four_workers_keep_one_limit(hammer: Callable[[Board, str, int], list[str]]) -> None:
+    """Four processes that ask for ten times a key's limit for 20 s get rate x time + burst, to a hundredth."""
+    board = Board.create(0, 0, 4, allowance_capacity=1)
+    said = [[int(word) for word in line.split()] for line in hammer(board, HAMMER, 4)]
+    seconds = (max(end for _, _, end in said) - min(began for _, began, _ in said)) / S
+    taken, allowed = sum(each[0] for each in said), 200 * seconds + 100
+    assert allowed * 0.99 <= taken <= allowed + 1, (taken, allowed)
