@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -197,6 +198,13 @@ async def test_a_thousand_requests_over_two_workers(tmp_path: Path) -> None:
         assert sum(value("edge_worker_requests_total", worker) for worker in ("0", "1")) == 1000
         assert sum(value("edge_worker_unrouted_total", worker) for worker in ("0", "1")) == seen["unknown 404"]
         assert sum(value("edge_own_seconds_count", route) for route in wanted) == 900
+        shown = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge", "top", "--once", "--every", "0.1", "--admin", node.admin),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await asyncio.wait_for(shown.communicate(), 20)
+        assert shown.returncode == 0
+        assert "p0/sim-failing" in said.decode()
         moving = ("age_seconds", "_lag_seconds", "_created", "_connections")
         strict = await scrape(node, openmetrics=True)
         assert {key: value for key, value in strict.items() if not key[0].endswith(moving)} == {
