@@ -640,6 +640,7 @@ cdef class Exchange(ExchangeCore):
                 self.unavailable()
             return
         if self.waiter is not None:
+            self.queued_ns = now - self.waiter.since_ns
             self.route.queue.leave(self.waiter, now)
             self.waiter = None
         if self.attempts == 0:
@@ -1107,7 +1108,9 @@ cdef class Exchange(ExchangeCore):
             return
         self.over = True
         if self.waiter is not None:
-            self.route.queue.leave(self.waiter, monotonic_ns())
+            now = monotonic_ns()
+            self.queued_ns = now - self.waiter.since_ns
+            self.route.queue.leave(self.waiter, now)
             self.waiter = None
         if self.entered:
             self.entered = False
