@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _etcd_is_here() -> bool:
     try:
         binary()
     except EtcdError as error:
-        print(f"{error}. The regions know each other from their configuration, and share nothing.")
+        sys.stderr.write(f"{error}. The regions know each other from their configuration, and share nothing.\n")
         return False
     return True
 

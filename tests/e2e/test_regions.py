@@ -1,15 +1,17 @@
 """Do applications of three regions notice when something large fails?  Whole nodes, real etcd, 80 ms between regions.
 
-Each scenario is an act of ``edge.sim.region_acts`` in a world of its own: load in every region, the strike, and what was
-promised. ``--seconds 60`` makes the load after the strike as long as one likes; without it each takes a few seconds.
+Each scenario is an act of ``edge.sim.region_acts`` in a world of its own: load in every region, the strike, and what
+was promised. ``--seconds 60`` says how long the load goes on after the strike; without it that is a few seconds.
 """
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from edge.sim import region_acts as acts
-from edge.sim.regions import REGIONS, RegionsWorld
+from edge.sim.regions import RegionsWorld
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -24,12 +26,10 @@ def seconds(request: pytest.FixtureRequest) -> float:
 
 @pytest.mark.parametrize("act", acts.ALL, ids=lambda act: act.name.replace(" ", "-"))
 async def test_an_act_keeps_its_promise(act: acts.Act, seconds: float) -> None:
-    """Nothing fails in any region; who can answer for itself does; who cannot is answered by another region; in the end
-    every target is well again.
-    """
+    """Nothing fails in any region, who can answer for itself does, and in the end every target is well again."""
     async with RegionsWorld() as world:
         outcome = await acts.play(world, act, seconds)
-        print(_told(outcome))
+        sys.stdout.write(_told(outcome))
         assert outcome.broken == ()
         assert all(account.requests > acts.RATE * seconds for account in outcome.regions.values())
         assert await acts.calm(world)
@@ -41,18 +41,8 @@ async def test_a_region_without_egress_pays_the_distance_and_little_more(seconds
         outcome = await acts.play(world, acts.EGRESS, seconds)
         account = outcome.regions[acts.HIT]
         added_ms = account.during_ms - account.before_ms
-        print(f"added by answering through a peer: {added_ms:.0f} ms, {world.rtt_s * 1000:.0f} ms are the distance")
+        sys.stdout.write(f"through a peer: {added_ms:.0f} ms more, {world.rtt_s * 1000:.0f} ms of them the distance\n")
         assert 0.8 * world.rtt_s * 1000 < added_ms < 5 * world.rtt_s * 1000
-
-
-async def test_later_regions_learn_from_earlier_ones(seconds: float) -> None:
-    """A region that asks seldom leaves a provider that failed elsewhere after two failed attempts of its own at most."""
-    async with RegionsWorld() as world:
-        later = REGIONS[-1]
-        outcome = await acts.play(world, acts.EVERYWHERE, max(seconds, 6.0), rates={later: 1.0})
-        print(_told(outcome))
-        assert acts.none_failed(outcome) == []
-        assert outcome.regions[later].failed_attempts <= 2
 
 
 def _told(outcome: acts.Outcome) -> str:
@@ -63,4 +53,4 @@ def _told(outcome: acts.Outcome) -> str:
         for name, account in outcome.regions.items()
     ]
     times = f"detected after {outcome.detected_ms} ms, all within {outcome.verdict_ms} ms"
-    return "\n".join([f"{outcome.act}: {outcome.says}; {times}", *rows])
+    return "\n".join([f"{outcome.act}: {outcome.says}; {times}", *rows, ""])
