@@ -167,11 +167,8 @@ KEY_REMAINING = Metric(
 CREDENTIAL_REQUESTS = Metric(
     "edge_credential_requests_total", "counter", CREDENTIAL, "Requests made with this provider's credential."
 )
-CREDENTIAL_REFUSED = Metric(
-    "edge_credential_refused_total",
-    "counter",
-    ("credential", "reason"),
-    "Times a request went elsewhere, by what of the credential's allowance was used up.",
+CREDENTIAL_COST = Metric(
+    "edge_credential_cost_usd_total", "counter", CREDENTIAL, "US dollars spent with this credential, by the prices."
 )
 CREDENTIAL_TOKENS = Metric(
     "edge_credential_tokens_total", "counter", ("credential", "kind"), "Tokens used with this credential."
