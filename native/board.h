@@ -100,7 +100,8 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t tokens_share;   /* thousandths of a token per minute; written by control for scope: global */
     uint64_t spent_month;    /* months since year 0 that the next word speaks of */
     uint64_t spent_nano;     /* US dollars * 1e9 */
-    uint64_t spare[2];
+    uint64_t share_until_ns; /* the shares above hold until then; afterwards this node grants 1 / share_nodes of all */
+    uint64_t share_nodes;
     uint64_t count[EDGE_ALLOWANCE_COUNTERS];   /* enum AllowanceCounter */
     uint32_t inflight[EDGE_MAX_WORKERS];
 } edge_allowance_rec;
@@ -183,6 +184,15 @@ static inline double edge_remote_weight(uint64_t word, uint64_t now_ms) {
 }
 static inline uint32_t edge_remote_fuse(uint64_t word, uint64_t now_ms) {
     return edge_remote_holds(word, now_ms) ? (uint32_t)(word >> 32) & 0xFFFFu : 0;
+}
+
+/* What this node may grant of `whole` (thousandths per minute) by one of an allowance's share words. A grant whose time is
+ * over counts no more: others may have it, and a control that died cannot say so. */
+static inline uint64_t edge_share(edge_allowance_rec *rec, uint64_t *word, uint64_t whole, uint64_t now_ns) {
+    uint64_t share = edge_load(word), nodes;
+    if (share == 0 || now_ns <= edge_load(&rec->share_until_ns)) return share;
+    nodes = edge_load(&rec->share_nodes);
+    return nodes > 1 ? whole / nodes + (whole < nodes) : whole;
 }
 
 /* A latency cell: float32 milliseconds in the upper half, stamp in the lower. An all-zero cell has no data. */

@@ -147,6 +147,8 @@ class AllowanceView(TypedDict):
     tokens_tat: int
     requests_share: int  # thousandths of a request per minute; 0 = all of the Snapshot's
     tokens_share: int
+    share_until_ns: int  # monotonic ns; the shares hold until then
+    share_nodes: int  # afterwards this node grants one part in so many
     spent_month: int  # months since year 0
     spent_nano: int  # US dollars * 1e9
     inflight: int
@@ -193,5 +195,15 @@ class Board:
     def rest(self, slot: int, until_ns: int) -> None: ...
     def set_remote(self, slot: int, weight: float, fuse: int, now_ns: int) -> None: ...
     def clear_remote(self, slot: int) -> None: ...
-    def set_shares(self, slot: int, requests: int, tokens: int) -> None: ...
+    def set_shares(
+        self,
+        slot: int,
+        requests: int,
+        tokens: int,
+        *,
+        until_ns: int,
+        nodes: int,
+        now_ns: int,
+        windows_ns: tuple[int, int] = (0, 0),
+    ) -> None: ...
     def hint(self, slot: int, now_ns: int) -> bool: ...

@@ -57,6 +57,16 @@ cdef bint circuit_hint(TargetRec* rec, uint64_t now_ns) noexcept nogil:
     return False
 
 
+cdef void hasten(uint64_t* tat, uint64_t before, uint64_t share, uint64_t now_ns, uint64_t window_ns) noexcept nogil:
+    """Reckon a bucket's debt beyond its window at a share that has grown."""
+    cdef uint64_t word = load64(tat), owed
+    while before and share > before and word > now_ns and word - now_ns > window_ns:
+        owed = <uint64_t>(<double>(word - now_ns) * <double>before / <double>share)
+        if cas64(tat, word, now_ns + max(owed, window_ns)):
+            return
+        word = load64(tat)
+
+
 cdef tuple copy64(uint64_t* values, int size):
     return tuple([load64(&values[place]) for place in range(size)])
 
@@ -259,6 +269,8 @@ cdef class Board:
             "tokens_tat": load64(&rec.tokens_tat),
             "requests_share": load64(&rec.requests_share),
             "tokens_share": load64(&rec.tokens_share),
+            "share_until_ns": load64(&rec.share_until_ns),
+            "share_nodes": load64(&rec.share_nodes),
             "spent_month": load64(&rec.spent_month),
             "spent_nano": load64(&rec.spent_nano),
             "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
@@ -383,9 +395,20 @@ cdef class Board:
         """Let nothing be said of a target by other regions."""
         store64(&self.target(slot).remote, 0)
 
-    def set_shares(self, int slot, uint64_t requests, uint64_t tokens):
-        """Say what this node may grant of a shared allowance, in thousandths per minute; 0 = all of it."""
+    def set_shares(self, int slot, uint64_t requests, uint64_t tokens, *, uint64_t until_ns, uint64_t nodes,
+                   uint64_t now_ns, windows_ns=(0, 0)):
+        """Say what this node may grant of a shared allowance, in thousandths per minute; 0 = all of it.
+
+        The shares hold until ``until_ns`` (monotonic); afterwards it grants one part in ``nodes``. ``windows_ns`` is how
+        far each bucket may be ahead of its time when it is empty (burst / rate): where a share grows, what a bucket owes
+        beyond that counts at the new rate, or one request at a trickle would bar it for minutes.
+        """
         cdef AllowanceRec* rec = self.allowance(slot)
+        cdef uint64_t requests_ns = windows_ns[0], tokens_ns = windows_ns[1]
+        hasten(&rec.requests_tat, load64(&rec.requests_share), requests, now_ns, requests_ns)
+        hasten(&rec.tokens_tat, load64(&rec.tokens_share), tokens, now_ns, tokens_ns)
+        store64(&rec.share_nodes, nodes)
+        store64(&rec.share_until_ns, until_ns)
         store64(&rec.requests_share, requests)
         store64(&rec.tokens_share, tokens)
 

@@ -10,8 +10,9 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import json_answer, problem
 from edge.admin.views import targets_view
+from edge.control.sharing import NothingSharedError
 from edge.control.steering import NoReasonError, NoSourceError, UnknownTargetError
-from edge.errors import ConfigInvalidError
+from edge.errors import ConfigInvalidError, StoreRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from edge.control.node import Node
@@ -64,7 +65,16 @@ class Steps:
         try:
             body = await request.read()
             given = msgspec.json.decode(body, type=Reason) if body or action != "restore" else Reason()
-            target = self._steering.steer(request.match_info["id"], action, given.reason)
+            name = request.match_info["id"]
+            if request.query.get("all") == "1":
+                await self._everywhere(name, action, given.reason)
+            else:
+                self._steering.steer(name, action, given.reason)
+        except NothingSharedError as error:
+            return problem(409, str(error))
+        except (StoreUnavailableError, StoreRefusedError) as error:
+            sentence = f"the others cannot be told, and nothing has changed; leave out all=1 to do it here: {error}"
+            return problem(503, sentence)
         except UnknownTargetError as error:
             return problem(404, str(error))
         except NoReasonError as error:
@@ -72,4 +82,12 @@ class Steps:
         except msgspec.MsgspecError as error:
             return problem(400, f'the body is JSON such as {{"reason": "why, for whoever looks later"}}: {error}')
         shown: list[dict[str, Any]] = targets_view(self._node.snapshot, self._node.targets(clock.now_ns()))
-        return json_answer(next(each for each in shown if each["id"] == target.id))
+        return json_answer(next(each for each in shown if each["id"] == name))
+
+    async def _everywhere(self, name: str, action: Action, reason: str) -> None:
+        """Tell every region; each does it as soon as it hears, this node at once."""
+        hand = self._steering.checked_hand(name, action, reason)
+        sharing = self._node.sharing
+        if sharing is None:
+            raise NothingSharedError("this node shares nothing with others")
+        await sharing.hand(name, hand)

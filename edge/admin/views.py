@@ -17,7 +17,7 @@ from edge.terms.snapshot import CLASSES
 if TYPE_CHECKING:
     from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
-    from edge.telemetry.reading import Reading
+    from edge.control.node import Node
     from edge.terms.snapshot import Snapshot, Target
     from edge.terms.trace import ExchangeRecord
 
@@ -113,21 +113,6 @@ def trace_view(record: ExchangeRecord) -> dict[str, Any]:
     return view
 
 
-def metrics_view(reading: Reading) -> list[dict[str, Any]]:
-    """Return every family with its samples; of a histogram bounds, buckets and sum, of a summary count and sum."""
-    return [
-        {
-            "name": metric.name,
-            "kind": metric.kind,
-            "labels": list(metric.labels),
-            "samples": [
-                {"labels": list(sample.labels), "value": msgspec.to_builtins(sample.value)} for sample in samples
-            ],
-        }
-        for metric, samples in reading
-    ]
-
-
 def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[dict[str, Any]]:
     """Return one object per target that some route uses: where it stands, then how it is."""
     places: dict[int, list[tuple[str, int]]] = {}
@@ -144,3 +129,25 @@ def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[d
         for index, target in enumerate(snapshot.targets)
         if index in places
     ]
+
+
+def regions_view(node: Node) -> dict[str, Any]:
+    """Return every region as this node sees it, its own first; without a cluster there is but one."""
+    sharing = node.sharing
+    if sharing is None:
+        return {"region": node.snapshot.region, "node": node.snapshot.node, "sharing": None, "regions": []}
+    own = node.snapshot.region
+    return {
+        "region": own,
+        "node": node.snapshot.node,
+        "sharing": msgspec.to_builtins(sharing.state()) if sharing.shared else None,
+        "regions": [
+            msgspec.to_builtins(picture)
+            for picture in sorted(
+                sharing.pictures.values(), key=lambda picture: (picture.region != own, picture.region)
+            )
+        ],
+        "nodes": msgspec.to_builtins(sharing.peers),
+        "verdicts": msgspec.to_builtins(sharing.verdicts),
+        "shares": sharing.shares(),
+    }

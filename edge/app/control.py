@@ -22,6 +22,7 @@ from edge import clock
 from edge.admin.server import AdminServer
 from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_keepsake
 from edge.app.leash import leash
+from edge.app.share import met, share
 from edge.app.tally import Tally
 from edge.control.board_watch import PERIOD_S, BoardWatch
 from edge.control.compose import compile_config
@@ -115,6 +116,7 @@ class Control:
             applied=self._applied,
             leave=self._leave,
             spending=spending,
+            peers=met(snapshot),
         )
         recorder = Recorder(StateFile(folder, ledger.source)) if folder is not None else None
         node = Node(
@@ -130,6 +132,7 @@ class Control:
             exported=lambda: tracing.exported,
             metrics_exported=lambda: measuring.exported,
         )
+        node.sharing = sharing = share(node, steering, ledger.config)
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._steering, self._admin, self._recorder, self._tracing = steering, admin, recorder, tracing
         self._measuring = measuring
@@ -144,6 +147,7 @@ class Control:
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._board.hint(slot, clock.now_ns()))
                 health = HealthChecks(self._board)
+                telling = asyncio.create_task(sharing.run())
                 watching = asyncio.create_task(self._watch(node, steering, prober, health, spending))
                 sending = asyncio.create_task(measuring.run(node))
                 self._serving()
@@ -152,7 +156,8 @@ class Control:
                 finally:
                     watching.cancel()
                     sending.cancel()
-                    await asyncio.gather(watching, sending, return_exceptions=True)
+                    telling.cancel()
+                    await asyncio.gather(watching, sending, telling, return_exceptions=True)
                     await prober.stop()
                     await health.stop()
                     await publisher.stop()
@@ -180,6 +185,7 @@ class Control:
                 previous=previous,
                 capacity=(targets, routes),
                 allowance_capacity=self._board.allowance_capacity,
+                peers=met(previous) if previous is not None else (),
             ),
             listeners=self._launch.listeners,
         )

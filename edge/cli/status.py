@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EVERY_S: Final = 1.0
+STALE_S: Final = 15.0  # three heartbeats of edge.regions.digest
 _STYLES: Final = {
     "closed": "green",
     "ramping": "cyan",
@@ -31,6 +32,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     add_address(parser)
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="what the admin address answers, as JSON")
+    parser.add_argument("--all", action="store_true", help="every region's view side by side")
     shape.add_argument("--watch", action="store_true", help="again every second, until Ctrl-C")
     parser.set_defaults(run=run)
 
@@ -38,22 +40,63 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(asked: argparse.Namespace) -> int:
     """Show the targets; 0 when the node answers, whatever state they are in."""
     if asked.json:
-        print(json.dumps(_targets(asked), indent=2))
+        print(json.dumps(_regions(asked) if asked.all else _targets(asked), indent=2))
         return 0
     from rich.console import Console  # noqa: PLC0415
 
     console = Console()
     if not asked.watch:
-        console.print(table(_targets(asked)))
+        console.print(_shown(asked))
         for line in _notes(asked):
             console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
         return 0
     from rich.live import Live  # noqa: PLC0415
 
-    with Live(table(_targets(asked)), console=console, auto_refresh=False) as live:
+    with Live(_shown(asked), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(EVERY_S)
-            live.update(table(_targets(asked)), refresh=True)
+            live.update(_shown(asked), refresh=True)
+
+
+def _shown(asked: argparse.Namespace) -> Table:
+    return side_by_side(_regions(asked)) if asked.all else table(_targets(asked))
+
+
+def side_by_side(said: dict[str, Any]) -> Table:
+    """Return the table of what ``/api/regions`` said: a row per target, a column per region."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    regions = said["regions"]
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("target", no_wrap=True)
+    for region in regions:
+        marks = [f"{region['fresh_nodes']}/{region['nodes']} nodes, {region['age_s']:.0f} s"]
+        marks += ["SUSPECT"] if region["suspect"] else []
+        marks += ["stale"] if not region["fresh"] else []
+        shown.add_column(f"{region['region']}\n{', '.join(marks)}")
+    shown.add_column("here\nbecause of the others")
+    for name in sorted({name for region in regions for name in region["targets"]}):
+        cells = [_cell(region["targets"].get(name)) for region in regions]
+        texts = [Text(cell, style=_STYLES.get(cell.partition(" ")[0], "")) for cell in cells]
+        verdict = said.get("verdicts", {}).get(name)
+        effect = f"weight {verdict['weight']:g}, fuse {verdict['fuse']}: {verdict['why']}" if verdict else ""
+        shown.add_row(name, *texts, effect)
+    return shown
+
+
+def _cell(target: dict[str, Any] | None) -> str:
+    """Return what a region says of a target in one line; "-" where it has nothing to say."""
+    if target is None:
+        return "-"
+    parts = [target["state"], f"{target['error_ratio']:.0%} of {target['total']}"]
+    if target["p95_ms"]:
+        parts.append(f"p95 {target['p95_ms']} ms")
+    if target["headroom"] >= 0:
+        parts.append(f"room {target['headroom']}")
+    if target["rest_ms"]:
+        parts.append(f"rests {target['rest_ms'] / 1000:.0f} s")
+    return f"{parts[0]} {', '.join(parts[1:])}"
 
 
 def table(targets: list[dict[str, Any]]) -> Table:
@@ -100,6 +143,11 @@ def _targets(asked: argparse.Namespace) -> list[dict[str, Any]]:
     return targets
 
 
+def _regions(asked: argparse.Namespace) -> dict[str, Any]:
+    said: dict[str, Any] = ask(asked, "/api/regions")[1]
+    return said
+
+
 def notes(node: dict[str, Any], now: float) -> list[str]:
     """Return what a person should know of the node as a whole, of what ``/api/node`` said; nothing when all is well."""
     lines = []
@@ -111,8 +159,28 @@ def notes(node: dict[str, Any], now: float) -> list[str]:
     if node.get("problems"):
         lines.append(f"the last reload was refused {max(now - node['last_refused'], 0):.0f} s ago:")
         lines += [f"  {problem}" for problem in node["problems"]]
+    lines += _sharing_notes(node.get("sharing"), node.get("region", ""))
     if node.get("state_failures"):
         lines.append(f"the last good configuration could not be written to {node['state_file']}")
+    return lines
+
+
+def _sharing_notes(sharing: dict[str, Any] | None, own: str) -> list[str]:
+    """Return what a person should know of what is shared with other regions."""
+    if sharing is None:
+        return []
+    lines = []
+    age_s = sharing["view_age_s"]
+    if age_s is None:
+        lines.append(f"the shared store was never heard; this node goes by itself: {sharing['error']}".rstrip(": "))
+    elif not sharing["connected"] or age_s > STALE_S:
+        lines.append(f"the shared store is silent: what is known of other regions is {age_s:.0f} s old")
+        if age_s > STALE_S:
+            lines[-1] += ", too old to count"
+    if own in sharing["suspect"]:
+        lines.append("most providers look bad from here at once: this region is suspect, and the others do not heed it")
+    if sharing["twin"]:
+        lines.append("another node goes by the name of this one: give each its own node.name")
     return lines
 
 

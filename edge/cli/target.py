@@ -15,7 +15,7 @@ _HELP: Final = {
     "eject": "the same, for one that misbehaves",
     "restore": "let it take part again",
 }
-_REFUSALS: Final = frozenset({400, 404})
+_REFUSALS: Final = frozenset({400, 404, 409, 503})
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
@@ -26,6 +26,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         action = actions.add_parser(name, help=said)
         action.add_argument("id", help="as `edge status` shows it, such as openai/gpt-4.1-mini")
         action.add_argument("--reason", required=name != "restore", default="", help="why, for whoever looks later")
+        action.add_argument("--all", action="store_true", help="in all regions, through the cluster")
         add_address(action)
         action.set_defaults(run=run, action=name)
 
@@ -34,7 +35,7 @@ def run(asked: argparse.Namespace) -> int:
     """Ask for it; 0 when it is so."""
     from urllib.parse import quote  # noqa: PLC0415
 
-    path = f"/api/targets/{quote(asked.id, safe='')}/{asked.action}"
+    path = f"/api/targets/{quote(asked.id, safe='')}/{asked.action}" + ("?all=1" if asked.all else "")
     status, answer = ask(asked, path, method="PUT", body={"reason": asked.reason}, refusals=_REFUSALS)
     if status in _REFUSALS:
         print(f"edge: {answer['error']}", file=sys.stderr)

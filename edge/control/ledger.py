@@ -24,11 +24,15 @@ class Reloads(Struct, frozen=True):
 
 
 class ByHand(Struct, frozen=True):
-    """What a person did to a target: ``code`` as on the Board (1 drain, 2 eject), and since when (Unix seconds)."""
+    """What a person did to a target: ``code`` as on the Board (1 drain, 2 eject), and since when (Unix seconds).
+
+    ``by``: REGION/NODE where it was done for all regions; "" = here, for this node alone.
+    """
 
     code: int
     reason: str
     since: float
+    by: str = ""
 
 
 class Ledger(Struct, frozen=True):
@@ -40,3 +44,4 @@ class Ledger(Struct, frozen=True):
     started_from: float | None = None  # Unix time of the state on disk that holds for want of a usable file
     reloads: Reloads = Reloads()
     by_hand: dict[str, ByHand] = field(default_factory=dict)
+    overruled: dict[str, float] = field(default_factory=dict)  # done for all at that time, and undone here

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edge.balance.report import TargetReport
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
+    from edge.control.sharing import Sharing, SharingState
     from edge.control.steering import Steering
     from edge.native import Board
     from edge.telemetry.exposition import Exemplars
@@ -75,6 +76,7 @@ class NodeState(Struct, frozen=True):
     state_file: str  # "" = none is kept
     state_written: float
     state_failures: int
+    sharing: SharingState | None  # with the other regions; None: this node is by itself
 
 
 class Node:
@@ -120,11 +122,17 @@ class Node:
         self.exemplars = exemplars if exemplars is not None else {}
         self._exported = exported
         self._metrics_exported = metrics_exported
+        self.sharing: Sharing | None = None
 
     @property
     def snapshot(self) -> Snapshot:
         """The Snapshot that control publishes."""
         return self._publisher.snapshot
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the node was told to drain."""
+        return self._leaving()
 
     def facts(self) -> NodeFacts:
         """Return what the metrics need beside the Board."""
@@ -142,6 +150,7 @@ class Node:
             state_failures=state.state_failures,
             exported=self._exported(),
             metrics_exported=self._metrics_exported(),
+            sharing=self.sharing.facts() if self.sharing is not None and self.sharing.shared else None,
         )
 
     def read(self) -> Reading:
@@ -171,6 +180,7 @@ class Node:
             state_file=recorder.path if recorder is not None else "",
             state_written=recorder.written if recorder is not None else 0.0,
             state_failures=recorder.failures if recorder is not None else 0,
+            sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
         )
 
     async def taken(self, version: int, limit_s: float) -> int:

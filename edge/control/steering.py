@@ -20,6 +20,7 @@ from edge.control.file_watch import FileWatch, mark_of
 from edge.control.ledger import ByHand
 from edge.errors import ConfigInvalidError, EdgeError
 from edge.providers import KNOWN
+from edge.regions.digest import Hand, name_of
 from edge.routing import slots as records
 from edge.telemetry import logs
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from edge.control.publish import Publisher
     from edge.control.spend import Spending
     from edge.native import Board
+    from edge.terms.places import Peer
     from edge.terms.snapshot import Snapshot, Target
 
 Action = Literal["drain", "eject", "restore"]
@@ -44,6 +46,7 @@ LONGEST_REASON: Final = 500
 _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("listen", lambda config: config.listen),
     ("admin.address", lambda config: config.admin.address),
+    ("cluster", lambda config: config.cluster),
     ("node.workers", lambda config: config.node.workers),
     ("node.drain_grace", lambda config: config.node.drain_grace),
     ("node.state_dir", lambda config: config.node.state_dir),
@@ -95,6 +98,7 @@ class Steering:
         leave: begins the drain of the node.
         environ: what ``${NAME}`` reads; None: this process's environment.
         spending: what keys spent before; None: nobody remembers.
+        peers: edges of other regions that the Snapshot knows.
     """
 
     def __init__(
@@ -108,6 +112,7 @@ class Steering:
         leave: Callable[[], None],
         environ: Mapping[str, str] | None = None,
         spending: Spending | None = None,
+        peers: Sequence[Peer] = (),
     ) -> None:
         kept = ledger.recall()
         if kept is None:
@@ -122,6 +127,7 @@ class Steering:
         self._environ = environ
         self._spending = spending
         self._watch = FileWatch()
+        self._peers = tuple(peers)
 
     def drain(self) -> None:
         """Begin to drain the node: not ready, later no new connections, exit when all is answered. Idempotent."""
@@ -194,20 +200,84 @@ class Steering:
             UnknownTargetError: no route has such a target.
             NoReasonError: none is given, or it is no line of text.
         """
-        snapshot = self._publisher.snapshot
-        target = next((each for each in snapshot.targets if each.id == name), None)
-        if target is None:
-            close = difflib.get_close_matches(name, [each.id for each in snapshot.targets], n=1, cutoff=0.6)
-            raise UnknownTargetError(f"there is no target {name}" + (f"; did you mean {close[0]}?" if close else ""))
-        reason = reason.strip()
-        if (action != "restore" and not reason) or len(reason) > LONGEST_REASON or not (reason or " ").isprintable():
-            raise NoReasonError(f"say why in reason: one line of 1 to {LONGEST_REASON} characters, which status shows")
+        target = self._named(name)
+        reason = _reason(action, reason)
         by_hand = {known: done for known, done in self.ledger.by_hand.items() if known != name}
+        overruled, before = self.ledger.overruled, self.ledger.by_hand.get(name)
+        if before is not None and before.by:  # what was done for all holds elsewhere, and no more here
+            overruled = {**overruled, name: before.since}
         if action != "restore":
             by_hand[name] = ByHand(CODES[action], reason, clock.wall())
-        self._note(structs.replace(self.ledger, by_hand=by_hand))
+        self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
         self._board.set_manual(target.slot, CODES[action])
         logs.say(logs.WARNING, f"by hand: {action}", target=name, reason=reason)
+        return target
+
+    def checked_hand(self, name: str, action: Action, reason: str) -> Hand | None:
+        """Return what to tell the others of a step that is meant for all regions; None: that it is undone.
+
+        Raises:
+            UnknownTargetError: no route here has such a target.
+            NoReasonError: none is given, or it is no line of text.
+        """
+        self._named(name)
+        said = _reason(action, reason)
+        if action == "restore":
+            return None
+        snapshot = self._publisher.snapshot
+        return Hand(CODES[action], said, clock.wall(), name_of(snapshot.region, snapshot.node))
+
+    def handed(self, hands: Mapping[str, Hand]) -> None:
+        """Do here what people did for all regions, and undo it when they have. What was done here alone stays."""
+        slots = {target.id: target.slot for target in self._publisher.snapshot.targets}
+        by_hand = {name: done for name, done in self.ledger.by_hand.items() if not done.by or name in hands}
+        overruled = {name: since for name, since in self.ledger.overruled.items() if name in hands}
+        for name, hand in hands.items():
+            undone = overruled.get(name) == hand.since
+            before = by_hand.get(name)
+            if name in slots and not undone and (before is None or before.by):
+                by_hand[name] = ByHand(hand.code, hand.reason, hand.since, hand.by)
+        if (by_hand, overruled) == (self.ledger.by_hand, self.ledger.overruled):
+            return
+        for name in self.ledger.by_hand.keys() | by_hand.keys():
+            done = by_hand.get(name)
+            if name in slots and done != self.ledger.by_hand.get(name):
+                self._board.set_manual(slots[name], 0 if done is None else done.code)
+                facts = {} if done is None else {"reason": done.reason, "by": done.by}
+                sentence = "by hand, everywhere: restore" if done is None else "by hand, everywhere"
+                logs.say(logs.WARNING, sentence, target=name, **facts)
+        self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
+
+    def meet(self, peers: Sequence[Peer]) -> None:
+        """Let the edges of other regions that were met be asked, or no more; workers get a new Snapshot.
+
+        A Board that has no room for them all goes on with those that it knows.
+        """
+        before, self._peers = self._peers, tuple(peers)
+        previous = self._publisher.snapshot
+        if self.ledger.config.peers is None:
+            return
+        try:
+            snapshot = self._compile(self.ledger.config, previous)
+        except ConfigInvalidError as error:
+            self._peers = before
+            logs.say(logs.WARNING, "other regions' edges were met, and there is no room for them", error=str(error))
+            return
+        if snapshot is not previous:
+            self._publish(snapshot, previous)
+            logs.say(logs.INFO, "other regions' edges are others now", peers=len(peers), version=snapshot.version)
+
+    def _named(self, name: str) -> Target:
+        """Return the target of that name.
+
+        Raises:
+            UnknownTargetError: no route has it.
+        """
+        targets = self._publisher.snapshot.targets
+        target = next((each for each in targets if each.id == name), None)
+        if target is None:
+            close = difflib.get_close_matches(name, [each.id for each in targets], n=1, cutoff=0.6)
+            raise UnknownTargetError(f"there is no target {name}" + (f"; did you mean {close[0]}?" if close else ""))
         return target
 
     def _fixed(self, document: Document) -> list[Problem]:
@@ -223,14 +293,17 @@ class Steering:
     def _compile(self, config: Config, previous: Snapshot) -> Snapshot:
         targets, routes, _ = self._board.capacities
         capacity, now, allowances = (targets, routes), clock.wall(), self._board.allowance_capacity
-        snapshot = compile_config(config, now=now, previous=previous, capacity=capacity, allowance_capacity=allowances)
+        peers = self._peers
+        snapshot = compile_config(
+            config, now=now, previous=previous, capacity=capacity, allowance_capacity=allowances, peers=peers
+        )
         moved = _moved(snapshot, previous)
         if moved:  # to a record of its own: what is in flight to the old one still reports there (a 401, say)
             slots = {name: slot for name, slot in previous.slots.items() if name not in moved}
             slots |= {f"{name} before {snapshot.version}": previous.slots[name] for name in moved}
             before = structs.replace(previous, slots=slots)
             snapshot = compile_config(
-                config, now=now, previous=before, capacity=capacity, allowance_capacity=allowances
+                config, now=now, previous=before, capacity=capacity, allowance_capacity=allowances, peers=peers
             )
         snapshot = structs.replace(snapshot, listeners=previous.listeners)
         same = structs.replace(snapshot, version=previous.version, created=previous.created) == previous
@@ -281,6 +354,18 @@ class Steering:
     def _note(self, ledger: Ledger) -> None:
         self._keepsake.keep(ledger)
         self.ledger = ledger
+
+
+def _reason(action: Action, reason: str) -> str:
+    """Return the reason without what surrounds it.
+
+    Raises:
+        NoReasonError: none is given, or it is no line of text.
+    """
+    reason = reason.strip()
+    if (action != "restore" and not reason) or len(reason) > LONGEST_REASON or not (reason or " ").isprintable():
+        raise NoReasonError(f"say why in reason: one line of 1 to {LONGEST_REASON} characters, which status shows")
+    return reason
 
 
 def _moved(snapshot: Snapshot, previous: Snapshot) -> set[str]:

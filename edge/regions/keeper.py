@@ -99,6 +99,25 @@ class ShareKeeper:
         pair = [max(min(grant[kind], allowance.limit[kind]), 1) if allowance.limit[kind] else 0 for kind in BOTH]
         return pair[0], pair[1]
 
+    def until_ns(self) -> int:
+        """Return until when shares that are told now hold (monotonic ns).
+
+        A grant ends with the heartbeats. A safe share, and what is granted before anything was heard, end later only
+        because control says so again meanwhile; what follows them is no more.
+        """
+        now_ns = self._clock.now_ns()
+        if self._proof_ns is None or not self._holds(now_ns):
+            return now_ns + HELD_NS
+        return self._proof_ns + HELD_NS
+
+    def nodes(self, allowance: Shared) -> int:
+        """Return how many nodes share it as far as is known: one part in so many is the safe share."""
+        safe = self._safe.get(allowance.name)
+        for kind in BOTH:
+            if safe is not None and safe[kind]:
+                return max(allowance.limit[kind] // safe[kind], 1)
+        return ASSUMED
+
     def holds(self) -> bool:
         """Tell whether grants hold; else shares are the safe ones."""
         return self._holds(self._clock.now_ns())

@@ -66,7 +66,7 @@ OWN = Metric(
     "summary",
     ROUTE,
     "What edge itself took, from a request being here whole (services: its head) to it being handed upstream; "
-    "connecting is left out, and so are requests that waited for a place.",
+    "connecting and waiting for a place left out.",
 )
 SHED = Metric(
     "edge_shed_total", "counter", ("route", "class"), "Requests refused with 503 for want of room, by priority class."
@@ -167,8 +167,11 @@ KEY_REMAINING = Metric(
 CREDENTIAL_REQUESTS = Metric(
     "edge_credential_requests_total", "counter", CREDENTIAL, "Requests made with this provider's credential."
 )
-CREDENTIAL_COST = Metric(
-    "edge_credential_cost_usd_total", "counter", CREDENTIAL, "US dollars spent with this credential, by the prices."
+CREDENTIAL_REFUSED = Metric(
+    "edge_credential_refused_total",
+    "counter",
+    ("credential", "reason"),
+    "Times a request went elsewhere, by what of the credential's allowance was used up.",
 )
 CREDENTIAL_TOKENS = Metric(
     "edge_credential_tokens_total", "counter", ("credential", "kind"), "Tokens used with this credential."
@@ -263,6 +266,42 @@ EXPORTED = Metric(
 )
 METRICS_EXPORTED = Metric(
     "edge_metrics_exported_total", "counter", ("result",), "Times these metrics were sent to the collector, by result."
+)
+CLUSTER_CONNECTED = Metric(
+    "edge_cluster_connected", "gauge", (), "1 while the store that regions share answers; only where there is one."
+)
+CLUSTER_VIEW_AGE = Metric(
+    "edge_cluster_view_age_seconds",
+    "gauge",
+    (),
+    "Since the store last proved that the copy of it here is right; over 15 s the others' word counts no more.",
+)
+CLUSTER_WRITES = Metric(
+    "edge_cluster_writes_total",
+    "counter",
+    ("result",),
+    "Digests of this node that were to be written to the store: written, or failed.",
+)
+CLUSTER_RELISTS = Metric(
+    "edge_cluster_relists_total", "counter", (), "Times the store was listed whole: every minute, and after a break."
+)
+REGIONS_FRESH = Metric(
+    "edge_regions_fresh", "gauge", (), "Regions that were heard within the last 15 s, this node's own among them."
+)
+REGION_SUSPECT = Metric(
+    "edge_region_suspect",
+    "gauge",
+    ("region",),
+    "1 while most providers look bad from there at once: more likely its own trouble, so that it is not heard.",
+)
+SHARE = Metric(
+    "edge_share_per_minute",
+    "gauge",
+    ("allowance", "bound"),
+    "What this node may grant a minute of an allowance of scope: global (bound: requests, tokens).",
+)
+SHARE_MOVES = Metric(
+    "edge_share_moves_total", "counter", (), "Times this node's part of a shared allowance was written anew."
 )
 BUILD = Metric("edge_build_info", "gauge", ("version", "region", "node"), "Always 1; its labels say what runs here.")
 

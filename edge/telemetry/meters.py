@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter, WorkerCounter
-from edge.telemetry import allowances, catalog
+from edge.telemetry import allowances, catalog, sharing
 from edge.telemetry.reading import Histogram, Reading, Total
+from edge.telemetry.sharing import SharingFacts  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.version import VERSION
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class NodeFacts(Struct, frozen=True):
     state_failures: int = 0
     exported: dict[str, int] = {}  # result -> records of exchanges
     metrics_exported: dict[str, int] = {}  # result -> readings
+    sharing: SharingFacts | None = None  # None: this node is by itself
 
 
 def read(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> Reading:
@@ -139,6 +141,7 @@ def _add_node(page: Reading, facts: NodeFacts) -> None:
         page.add(catalog.EXPORTED, (result,), count)
     for result, count in facts.metrics_exported.items():
         page.add(catalog.METRICS_EXPORTED, (result,), count)
+    sharing.add(page, facts.sharing)
 
 
 def _add_route(page: Reading, name: str, view: RouteView) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from worlds import InEtcd, following, until
+from conftest import InEtcd
+from test_etcd_failures import following, until
 
 from edge.errors import StoreRefusedError
 from edge.sim.etcd import Certificates, EtcdCluster, binary
@@ -57,8 +58,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
 @pytest.fixture
 async def users(guarded: EtcdCluster) -> AsyncIterator[InEtcd]:
     """Give clients that log in as edge."""
-    made = InEtcd(guarded, user="edge", password=PASSWORD)
-    made.prefix = f"/mine{made.prefix}"
+    made = InEtcd(guarded, prefix="/mine", user="edge", password=PASSWORD)
     yield made
     await made.close()
 

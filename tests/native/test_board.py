@@ -196,11 +196,12 @@ def test_a_rest_from_outside_keeps_the_later_deadline(board: Board) -> None:
 
 
 def test_shares_are_written() -> None:
-    """Control writes what this node may grant of a shared allowance."""
+    """Control writes what this node may grant of a shared allowance, until when, and what one node may afterwards."""
     shared = Board.create(0, 0, 1, allowance_capacity=2)
-    shared.set_shares(1, 200_000, 5)
+    shared.set_shares(1, 200_000, 5, until_ns=9 * S, nodes=3, now_ns=S)
     view = shared.read_allowance(1)
     assert (view["requests_share"], view["tokens_share"]) == (200_000, 5)
+    assert (view["share_until_ns"], view["share_nodes"]) == (9 * S, 3)
 
 
 def test_a_route_is_read_and_cleared(board: Board) -> None:

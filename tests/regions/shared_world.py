@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -119,11 +120,8 @@ class SharingNode:
         if now_ns - self._beat_ns >= BEAT_NS:
             self._beat_ns = now_ns
             self._count += 1
-            try:
+            with contextlib.suppress(StoreUnavailableError):
                 await self.link.put(NODES + self.name, b"%d" % self._count)
-            except StoreUnavailableError:
-                pass
-            else:
                 self.keeper.beat(now_ns)
         self.look(now_ns)
         if now_ns - self._seen_ns > 5 * S:

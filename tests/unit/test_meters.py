@@ -16,6 +16,7 @@ from edge.telemetry import allowances, catalog
 from edge.telemetry.exposition import OPENMETRICS, PROMETHEUS, Exemplar, form_of, openmetrics, prometheus
 from edge.telemetry.meters import NodeFacts, read
 from edge.telemetry.reading import Reading
+from edge.telemetry.sharing import SharingFacts
 from edge.terms.snapshot import Allowance, Credential, Key
 
 if TYPE_CHECKING:
@@ -31,6 +32,17 @@ FACTS = NodeFacts(
     last_reloads={"applied": 5.0, "refused": 6.0},
     metrics_exported={"sent": 3, "failed": 0},
     exported={"sent": 4, "dropped": 0, "failed": 0},
+    sharing=SharingFacts(
+        connected=True,
+        view_age_s=0.5,
+        regions_fresh=3,
+        writes=9,
+        write_failures=1,
+        relists=2,
+        grant_moves=4,
+        suspect={"eu": False, "us": True},
+        shares={"key/team": (200.0, 5000.0)},
+    ),
 )
 S = 1_000_000_000
 

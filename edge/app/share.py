@@ -1,0 +1,65 @@
+"""How does a node come to share with the others?  Joins its control to the store that the configuration names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge import clock
+from edge.cluster.open import open_store
+from edge.control.sharing import Hosting, Sharing
+from edge.errors import StoreRefusedError
+from edge.telemetry import logs
+from edge.terms.places import Peer
+
+if TYPE_CHECKING:
+    from edge.config.schema import Config
+    from edge.control.node import Node
+    from edge.control.steering import Steering
+    from edge.terms.ports import Store
+    from edge.terms.snapshot import Snapshot
+
+
+def share(node: Node, steering: Steering, config: Config) -> Sharing:
+    """Return the sharing of a node, which has not begun. Nothing connects here: a node serves before the store answers.
+
+    A store whose certificates cannot be read is said, and the node goes on by itself.
+    """
+    store: Store | None = None
+    if config.cluster.etcd is not None:
+        try:
+            store = open_store(config)
+        except StoreRefusedError as error:
+            logs.say(logs.ERROR, "this node shares nothing with others", error=str(error))
+    hosting = Hosting(
+        snapshot=lambda: node.snapshot,
+        reports=node.targets,
+        draining=lambda: node.leaving,
+        load=lambda: sum(node.board.read_route(route.slot)["inflight"] for route in node.snapshot.routes),
+        addresses=lambda: _advertised(steering.ledger.config),
+        met=steering.meet,
+        handed=steering.handed,
+    )
+    return Sharing(
+        node.board,
+        hosting,
+        store,
+        region=node.snapshot.region,
+        node=node.snapshot.node,
+        instance=f"{clock.bits():016x}",
+        peers=met(node.snapshot),
+    )
+
+
+def met(snapshot: Snapshot) -> tuple[Peer, ...]:
+    """Return the other regions' edges that a Snapshot knows: a restart forgets none while the store is away."""
+    return tuple(
+        Peer(
+            target.provider, f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"
+        )
+        for target in snapshot.targets
+        if target.kind == "region"
+    )
+
+
+def _advertised(config: Config) -> tuple[str, ...]:
+    return config.peers.advertise if config.peers is not None else ()

@@ -1,0 +1,103 @@
+"""Who else is there, and how long ago did we hear them?  What was followed in the store, read and kept by revision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge.regions import digest as told
+from edge.regions import shares
+from edge.regions.digest import HANDS, NODES, SHARES
+from edge.regions.keeper import Silence
+from edge.regions.view import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge.cluster.follow import Held
+    from edge.regions.digest import Digest, Hand
+    from edge.regions.shares import Shares
+
+_NOTHING: Final = (shares.Shares(), 0)
+
+
+class Neighbours:
+    """Reads the copy of the store. ``unread`` counts documents that nobody here understands.
+
+    Args:
+        me: our own name, REGION/NODE, whose digest is not heard.
+    """
+
+    def __init__(self, me: str) -> None:
+        self._me = me
+        self._digests: dict[str, tuple[int, Digest | None]] = {}
+        self._ledgers: dict[str, tuple[int, Shares]] = {}
+        self._last: dict[str, tuple[int, int]] = {}  # node -> (revision that we hold, when it was last heard)
+        self._listed: dict[str, int] = {}  # node -> revision at the first listing, of those that may be dead
+        self._began = False
+        self.unread = 0
+
+    def take(self, changed: Mapping[str, Held | None]) -> None:
+        """Take in what changed, by key; None: it is gone."""
+        for key, held in changed.items():
+            if not key.startswith(NODES):
+                continue
+            name = key.removeprefix(NODES)
+            if held is None:
+                self._digests.pop(name, None)
+                self._last[name] = (0, self._last.get(name, (0, 0))[1])
+                continue
+            if not self._began:
+                self._listed[name] = held.revision
+            digest = told.decode(held.value)
+            self.unread += digest is None
+            self._digests[name] = (held.revision, digest)
+            self._last[name] = (held.revision, held.seen_ns)
+        self._began = True
+
+    def begin(self) -> None:
+        """The first listing is done: whoever appears now is alive."""
+        self._began = True
+
+    def heard(self, now_ns: int) -> list[Heard]:
+        """Return what every other node tells, with its age."""
+        return [
+            Heard(digest, now_ns - self._last[name][1], self._listed.get(name) != revision)
+            for name, (revision, digest) in self._digests.items()
+            if digest is not None and name != self._me
+        ]
+
+    def digest(self, name: str) -> Digest | None:
+        """Return what stands under a node's name."""
+        return self._digests.get(name, (0, None))[1]
+
+    def ledger(self, held: Mapping[str, Held], name: str) -> tuple[Shares, int]:
+        """Return the ledger of an allowance and its revision."""
+        found = held.get(SHARES + name)
+        if found is None:
+            self._ledgers.pop(name, None)
+            return _NOTHING
+        known = self._ledgers.get(name)
+        if known is None or known[0] != found.revision:
+            known = self._ledgers[name] = (found.revision, shares.decode(found.value))
+        return known[1], known[0]
+
+    def silences(self, ledger: Shares, now_ns: int) -> dict[str, Silence]:
+        """Return since when each other node is silent; one that was never heard, since it was first missed."""
+        for name in ledger.nodes:
+            self._last.setdefault(name, (0, now_ns))
+        return {
+            name: Silence(now_ns - seen_ns, revision)
+            for name, (revision, seen_ns) in self._last.items()
+            if name != self._me and (name in ledger.nodes or name in self._digests)
+        }
+
+
+def hands(held: Mapping[str, Held]) -> dict[str, Hand]:
+    """Return what people did in all regions, by target."""
+    found = {}
+    for key, item in held.items():
+        if key.startswith(HANDS):
+            hand = told.decode_hand(item.value)
+            if hand is not None:
+                found[key.removeprefix(HANDS)] = hand
+    return found

@@ -1,0 +1,392 @@
+"""What does this node tell the others, and what does it make of what they tell?  Four times a second, beside all else.
+
+Nothing that serves waits for the store, and this loop does not either: heartbeats and grants are tasks of their own,
+one at a time. When the store is gone, everything here goes on by what was heard, until it is too old to be believed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from edge import clock as real
+from edge.cluster.follow import Follower
+from edge.control.grants import Grants
+from edge.control.neighbours import Neighbours, hands
+from edge.errors import EdgeError, LeaseGoneError, StoreRefusedError, StoreUnavailableError
+from edge.regions import digest as told
+from edge.regions import verdicts, view
+from edge.regions.digest import FRESH_NS, HANDS, HEARTBEAT_NS, LEASE_S, WRITE_APART_NS, Digest, Hand, TargetDigest
+from edge.regions.keeper import ShareKeeper
+from edge.regions.sampler import Sampler
+from edge.telemetry import logs
+from edge.telemetry.sharing import SharingFacts
+from edge.terms import places
+from edge.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from edge.balance.report import TargetReport
+    from edge.clock import Clock
+    from edge.native import Board
+    from edge.regions.verdicts import Verdict
+    from edge.regions.view import Heard, Peer, RegionPicture
+    from edge.terms.ports import Store
+    from edge.terms.snapshot import Snapshot
+
+_S: Final = 1_000_000_000
+PERIOD_S: Final = 0.25
+# What is on the Board of the others holds for 15 s; it is written again well before.
+REWRITE_NS: Final = 5 * _S
+# A copy of the store that was not confirmed for this long is good enough to look at, not to move grants by.
+SEEING_S: Final = 5.0
+# After a heartbeat that failed: a half to two and a half seconds, so that edges that lost the store return one by one.
+AGAIN_NS: Final = 2 * _S
+LEAVE_S: Final = 1.0
+_FOLLOWING: Final = "following the store"
+SAY_TWIN_NS: Final = 60 * _S
+
+
+class NothingSharedError(EdgeError):
+    """Something was asked for in all regions, and this node knows no other."""
+
+    kind = "nothing_shared"
+    source = "client"
+
+
+class Hosting(Struct, frozen=True):
+    """What the rest of control gives the sharing: facts that change, and steps to take."""
+
+    snapshot: Callable[[], Snapshot]
+    reports: Callable[[int], Mapping[str, TargetReport]]
+    draining: Callable[[], bool]
+    load: Callable[[], int]
+    addresses: Callable[[], tuple[str, ...]]
+    met: Callable[[Sequence[places.Peer]], None]  # other regions' edges, whenever they change
+    handed: Callable[[Mapping[str, Hand]], None]  # what people did everywhere, whenever that changes
+
+
+class SharingState(Struct, frozen=True):
+    """How the sharing stands; ages are seconds, None: never."""
+
+    connected: bool
+    view_age_s: float | None
+    error: str
+    relists: int
+    errors: int
+    writes: int
+    write_failures: int
+    grant_moves: int
+    grant_conflicts: int
+    regions_fresh: int  # ours among them
+    suspect: tuple[str, ...]  # regions that most likely have trouble of their own
+    twin: bool  # another node goes by our name
+    unread: int
+
+
+class Sharing:
+    """Shares with the others through a store, and knows nobody without one.
+
+    Args:
+        board: where weights, fuses, rests and shares go.
+        hosting: the rest of control.
+        store: None: this node is by itself.
+        region: ours.
+        node: this one.
+        instance: of this control; no two are alike.
+        peers: edges of other regions that were known before.
+        clock: time and chance.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        hosting: Hosting,
+        store: Store | None,
+        *,
+        region: str,
+        node: str,
+        instance: str,
+        peers: Sequence[places.Peer] = (),
+        clock: Clock = real,
+    ) -> None:
+        self._board = board
+        self._hosting = hosting
+        self._store = store
+        self._region, self._node, self._instance = region, node, instance
+        self._me = told.name_of(region, node)
+        self._clock = clock
+        self._sampler = Sampler(board)
+        self._known = Neighbours(self._me)
+        self._follower = None if store is None else Follower(store, "", self._changed, clock=clock)
+        self._keeper = None if store is None else ShareKeeper(store, region, node, clock)
+        self._grants = None if self._keeper is None else Grants(board, self._keeper)
+        self._own = Digest(region, node, instance, VERSION, (), 0)
+        self._written: tuple[object, ...] | None = None  # the news of the last digest that was written
+        self._began_ns = -HEARTBEAT_NS  # when the last write began
+        self._again_ns = 0
+        self._lease = 0
+        self._ending = False
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._told_rests: dict[str, int] = {}
+        self._weighed: dict[str, tuple[Verdict, int]] = {}
+        self._peers = tuple(peers)
+        self._seeing_ns: int | None = None  # since when the copy of the store is alive
+        self._hands: dict[str, Hand] | None = None  # None: nobody has said yet
+        self._twin_ns = -SAY_TWIN_NS
+        self.writes = 0
+        self.write_failures = 0
+        self.verdicts: dict[str, Verdict] = {}
+        self.pictures: dict[str, RegionPicture] = {}
+        self.peers: tuple[Peer, ...] = ()
+
+    async def run(self) -> None:
+        """Share until cancelled."""
+        self.follow()
+        try:
+            while True:
+                try:
+                    self.look()
+                except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
+                    logs.say_failure("sharing with other regions failed", error)
+                await self._clock.sleep(PERIOD_S)
+        finally:
+            await self._end()
+
+    def follow(self) -> None:
+        """Begin to follow the store."""
+        if self._follower is not None:
+            self._start(_FOLLOWING, self._follower.run())
+
+    def run_no_more(self) -> None:
+        """Give up what runs beside the loop."""
+        self._ending = True
+        for task in self._tasks.values():
+            task.cancel()
+
+    def look(self) -> None:
+        """Tell, weigh, meet: whatever is due. Returns at once."""
+        now_ns = self._clock.now_ns()
+        snapshot = self._hosting.snapshot()
+        states = {name: report.state for name, report in self._hosting.reports(now_ns).items()}
+        self._own = Digest(
+            region=self._region,
+            node=self._node,
+            instance=self._instance,
+            version=VERSION,
+            addresses=self._hosting.addresses(),
+            load=self._hosting.load(),
+            targets=self._sampler.sample(snapshot, states, self._told_rests, now_ns),
+            draining=self._hosting.draining(),
+        )
+        heard = self._known.heard(now_ns)
+        mine = view.Heard(self._own, 0)
+        self.pictures = view.survey([mine, *heard])
+        self.peers = view.peers([mine, *heard], self.pictures)
+        self._weigh(snapshot, heard, now_ns)
+        self._meet()
+        if self._store is None or self._follower is None or self._grants is None:
+            return
+        if self._follower.relists:
+            self._known.begin()
+            if self._hands is None:
+                self._hand_on(hands(self._follower.held))
+        due_ns = WRITE_APART_NS if told.news(self._own) != self._written else HEARTBEAT_NS
+        if now_ns >= max(self._began_ns + due_ns, self._again_ns):
+            self._start("the heartbeat", self._beat(self._store, self._own, now_ns))
+        self._grants.look(snapshot, now_ns)
+        if self._follower.age_s() <= SEEING_S:
+            self._start("grants", self._grants.move(snapshot, self._follower.held, self._known, now_ns))
+
+    async def hand(self, target: str, hand: Hand | None) -> None:
+        """Take a target out in all regions, or give it back (None).
+
+        Raises:
+            NothingSharedError: there is no cluster.
+            StoreUnavailableError: it cannot be told now; nothing has changed.
+            StoreRefusedError: the store does not let us.
+        """
+        if self._store is None:
+            sentence = "this node shares nothing: name a cluster in its configuration, or leave out the wish for all"
+            raise NothingSharedError(sentence)
+        standing = {name: done for name, done in (self._hands or {}).items() if name != target}
+        if hand is None:
+            await self._store.delete(HANDS + target)
+        else:
+            await self._store.put(HANDS + target, told.encode(hand))
+            standing[target] = hand
+        self._hand_on(standing)
+
+    def state(self) -> SharingState:
+        """Return how it stands."""
+        follower, keeper = self._follower, self._keeper
+        age_s = follower.age_s() if follower is not None and follower.relists else None
+        return SharingState(
+            connected=follower is not None and follower.connected,
+            view_age_s=None if age_s is None else round(age_s, 3),
+            error="" if follower is None else follower.error,
+            relists=0 if follower is None else follower.relists,
+            errors=0 if follower is None else follower.errors,
+            writes=self.writes,
+            write_failures=self.write_failures,
+            grant_moves=0 if keeper is None else keeper.moves,
+            grant_conflicts=0 if keeper is None else keeper.conflicts,
+            regions_fresh=sum(picture.fresh for picture in self.pictures.values()),
+            suspect=tuple(name for name, picture in self.pictures.items() if picture.suspect),
+            twin=self._clock.now_ns() - self._twin_ns < SAY_TWIN_NS and self._twin_ns > 0,
+            unread=self._known.unread,
+        )
+
+    def facts(self) -> SharingFacts:
+        """Return what the metrics show."""
+        state = self.state()
+        shares = self.shares()
+        return SharingFacts(
+            connected=state.connected,
+            view_age_s=state.view_age_s,
+            regions_fresh=state.regions_fresh,
+            writes=state.writes,
+            write_failures=state.write_failures,
+            relists=state.relists,
+            grant_moves=state.grant_moves,
+            suspect={name: picture.suspect for name, picture in self.pictures.items()},
+            shares={name: (share["requests_per_minute"], share["tokens_per_minute"]) for name, share in shares.items()},
+        )
+
+    @property
+    def shared(self) -> bool:
+        """Whether there is a cluster."""
+        return self._store is not None
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """Return what this node may grant of each shared allowance."""
+        return {} if self._grants is None else self._grants.shares(self._hosting.snapshot())
+
+    def _weigh(self, snapshot: Snapshot, heard: list[Heard], now_ns: int) -> None:
+        """Write to the Board what the others' word means here."""
+        here: dict[str, TargetDigest] = {target.id: target for target in self._own.targets}
+        beside = [each for each in heard if each.digest.region == self._region]
+        self.verdicts = verdicts.judge(self._region, here, self.pictures, beside)
+        slots = {target.id: target.slot for target in snapshot.targets}
+        for name in self._weighed.keys() - self.verdicts.keys():
+            if name in slots:
+                self._board.clear_remote(slots[name])
+            del self._weighed[name]
+        for name, verdict in self.verdicts.items():
+            before, when_ns = self._weighed.get(name, (None, 0))
+            if name in slots and (before != verdict or now_ns - when_ns >= REWRITE_NS):
+                self._board.set_remote(slots[name], verdict.weight, verdict.fuse, now_ns)
+                self._weighed[name] = (verdict, now_ns)
+        common = {place for place, each in enumerate(snapshot.credentials) if each.allowance.shared}
+        shared = {target.id for target in snapshot.targets if target.credential in common}
+        for name, left_ms in verdicts.rests(self.pictures, self._region, shared).items():
+            until_ns = now_ns + left_ms * 1_000_000
+            self._told_rests[name] = max(self._told_rests.get(name, 0), until_ns)
+            self._board.rest(slots[name], until_ns)
+
+    def _meet(self) -> None:
+        """Let control know the edges of other regions that may be asked; while the store is silent they stay."""
+        now_ns = self._clock.now_ns()
+        if self._follower is None or self._follower.age_s() > SEEING_S:
+            self._seeing_ns = None
+            return
+        if self._seeing_ns is None:
+            self._seeing_ns = now_ns
+        found = dict.fromkeys(
+            places.Peer(peer.region, address)
+            for peer in self.peers
+            if peer.region != self._region and peer.fresh and not peer.draining
+            for address in peer.addresses
+        )
+        if now_ns - self._seeing_ns < FRESH_NS:  # who is silent now may be as blind as we were
+            found = dict.fromkeys((*self._peers, *found))
+        if tuple(found) != self._peers:
+            self._peers = tuple(found)
+            self._hosting.met(self._peers)
+
+    def _changed(self, changed: Mapping[str, object]) -> None:
+        follower = self._follower
+        if follower is None:
+            return
+        self._known.take({key: follower.held.get(key) for key in changed})
+        now_ns = self._clock.now_ns()
+        stands = self._known.digest(self._me)
+        if (
+            told.NODES + self._me in changed
+            and stands is not None
+            and stands.instance != self._instance
+            and self.writes
+        ):
+            self._twin(now_ns)
+        if any(key.startswith(HANDS) for key in changed):
+            self._hand_on(hands(follower.held))
+
+    def _hand_on(self, found: dict[str, Hand]) -> None:
+        if found != self._hands:
+            self._hands = found
+            self._hosting.handed(found)
+
+    def _twin(self, now_ns: int) -> None:
+        if now_ns - self._twin_ns >= SAY_TWIN_NS:
+            self._twin_ns = now_ns
+            sentence = "another node goes by the name of this one; give each its own node.name or node.region"
+            logs.say(logs.ERROR, sentence, name=self._me)
+
+    async def _beat(self, store: Store, digest: Digest, now_ns: int) -> None:
+        """Write the digest once."""
+        self._began_ns = now_ns
+        try:
+            if self._lease:
+                await store.keep(self._lease)
+            else:
+                self._lease = await store.grant(LEASE_S)
+            await store.put(told.node_key(self._region, self._node), told.encode(digest), lease=self._lease)
+        except LeaseGoneError:
+            self._lease, self._again_ns = 0, 0
+            self._began_ns = now_ns - HEARTBEAT_NS
+        except (StoreUnavailableError, StoreRefusedError) as error:
+            self.write_failures += 1
+            self._again_ns = self._clock.now_ns() + int(AGAIN_NS * (0.25 + self._clock.random()))
+            self._began_ns = now_ns - HEARTBEAT_NS
+            logs.say(logs.DEBUG, "the heartbeat was not written", error=str(error))
+        else:
+            self.writes += 1
+            self._written = told.news(digest)
+            if self._keeper is not None:
+                self._keeper.beat(now_ns)
+
+    def _start(self, name: str, work: Coroutine[object, object, None]) -> None:
+        """Run it beside the loop, unless the last one of that name still runs."""
+        if name in self._tasks:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[name] = task
+        task.add_done_callback(lambda done: self._done(name, done))
+
+    def _done(self, name: str, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            logs.say_failure(f"{name} failed", error)
+            if name == _FOLLOWING and not self._ending:
+                self.follow()
+
+    async def _end(self) -> None:
+        """Say goodbye, as long as that takes no time."""
+        tasks = list(self._tasks.values())
+        self.run_no_more()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._store is None:
+            return
+        with contextlib.suppress(TimeoutError, EdgeError):
+            async with asyncio.timeout(LEAVE_S):
+                if self._lease and self._hosting.draining():
+                    await self._store.revoke(self._lease)
+                    if self._grants is not None:
+                        await self._grants.leave(self._hosting.snapshot())
+        await self._store.close()

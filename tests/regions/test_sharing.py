@@ -1,0 +1,329 @@
+"""What do nodes of several regions do to each other's Boards, and what do they write to the store?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edge.balance.report import report
+from edge.cluster.memory import MemoryCluster
+from edge.control.sharing import Hosting, NothingSharedError, Sharing
+from edge.errors import StoreUnavailableError
+from edge.native import Board
+from edge.regions import digest as told
+from edge.regions.digest import Hand
+from edge.terms.places import Peer
+from edge.terms.snapshot import (
+    Allowance,
+    Breaker,
+    Credential,
+    Limits,
+    Snapshot,
+    Target,
+)
+from tests.regions.shared_world import Time
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from edge.cluster.memory import MemoryStore
+
+import asyncio
+
+S = 1_000_000_000
+POLICY = Breaker(
+    consecutive=5,
+    ratio=0.5,
+    window_s=10,
+    min_requests=10,
+    slow=0.5,
+    slow_after_ns=10 * S,
+    slow_adaptive=False,
+    open_ns=S,
+    open_max_ns=60 * S,
+    ramp_ns=10 * S,
+)
+LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
+
+
+def target(name: str, slot: int, credential: int = -1) -> Target:
+    """A model's target."""
+    provider, _, model = name.partition("/")
+    return Target(
+        id=name,
+        slot=slot,
+        kind="model",
+        provider=provider,
+        model=model,
+        host="h",
+        port=1,
+        base_path="/v1",
+        tls=None,
+        protocol="http1",
+        fields=(),
+        outcomes="model",
+        credential=credential,
+    )
+
+
+class Node:
+    """One node: a Board, a sharing, and what it was told to do."""
+
+    def __init__(self, world: Regions, region: str, names: Sequence[str], *, shared: bool = False) -> None:
+        self.world = world
+        self.board = Board.create(len(names), 0, 1, allowance_capacity=1)
+        allowance = Allowance(0, requests_per_minute=600, shared=True)
+        self.snapshot = Snapshot(
+            version=1,
+            created=0.0,
+            region=region,
+            node="n",
+            listeners=(),
+            targets=tuple(target(name, slot, 0 if shared else -1) for slot, name in enumerate(names)),
+            routes=(),
+            models={},
+            providers={},
+            services=(),
+            limits=LIMITS,
+            outcomes={},
+            credentials=(Credential("p", allowance),) if shared else (),
+        )
+        self.peers: tuple[Peer, ...] = ()
+        self.hands: dict[str, Hand] = {}
+        self.store: MemoryStore = world.cluster.client()
+        hosting = Hosting(
+            snapshot=lambda: self.snapshot,
+            reports=self.reports,
+            draining=lambda: False,
+            load=lambda: 0,
+            addresses=lambda: (f"{region}:1",),
+            met=self.meet,
+            handed=self.take,
+        )
+        self.sharing = Sharing(
+            self.board, hosting, self.store, region=region, node="n", instance=region, clock=world.time
+        )
+
+    def reports(self, now_ns: int) -> dict[str, Any]:
+        """How each target stands."""
+        return {
+            each.id: report(self.board.read_target(each.slot, now_ns), now_ns=now_ns, policy=POLICY)
+            for each in self.snapshot.targets
+        }
+
+    def meet(self, peers: Sequence[Peer]) -> None:
+        """Take note of others."""
+        self.peers = tuple(peers)
+
+    def take(self, hands: Mapping[str, Hand]) -> None:
+        """Take note of what people did."""
+        self.hands = dict(hands)
+
+    def remote(self, slot: int = 0) -> tuple[int, int]:
+        """Weight in thousandths and fuse of a target."""
+        word = self.board.read_target(slot, 0)["remote"]
+        return word >> 48, word >> 32 & 0xFFFF
+
+    def fail(self, slot: int = 0) -> None:
+        """Let a target's circuit open."""
+        from native.balancer import Pool
+        from native.balancer import Target as Place
+
+        pool = Pool([Place(self.board, slot, "t")], [1], [1.0], POLICY, workers=1, permit_ns=S)
+        generation = self.board.read_target(slot, 0)["generation"]
+        for _ in range(5):
+            pool.report(0, self.world.time.now_ns(), generation, failed=True)
+
+
+class Regions:
+    """Nodes of several regions, one store, one clock that is turned by hand."""
+
+    def __init__(self) -> None:
+        self.time = Turned()
+        self.cluster = MemoryCluster(self.time)
+        self.nodes: list[Node] = []
+
+    def add(self, region: str, *names: str, shared: bool = False) -> Node:
+        """Add a region of one node."""
+        node = Node(self, region, names, shared=shared)
+        self.nodes.append(node)
+        return node
+
+    async def pass_by(self, seconds: float) -> None:
+        """Let time pass, a quarter of a second at a time."""
+        for _ in range(int(seconds * 4)):
+            self.time.true_ns += S // 4
+            self.time.wake()
+            for node in self.nodes:
+                node.sharing.look()
+            for _ in range(12):
+                await asyncio.sleep(0)
+
+
+class Turned(Time):
+    """A clock whose sleepers wake when it is turned far enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleepers: list[tuple[int, asyncio.Future[None]]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock was turned so far."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.true_ns + int(seconds * S), done))
+        await done
+
+    def wake(self) -> None:
+        """Wake whose time has come."""
+        for entry in tuple(self._sleepers):
+            if entry[0] <= self.true_ns:
+                self._sleepers.remove(entry)
+                if not entry[1].done():
+                    entry[1].set_result(None)
+
+
+@pytest.fixture
+async def regions() -> AsyncIterator[Regions]:
+    """An empty world, whose loops end with the test."""
+    world = Regions()
+    yield world
+    for node in world.nodes:
+        node.sharing.run_no_more()
+    for _ in range(5):
+        world.time.true_ns += 100 * S
+        world.time.wake()
+        await asyncio.sleep(0)
+
+
+def start(world: Regions) -> None:
+    """Let every node follow the store."""
+    for node in world.nodes:
+        node.sharing.follow()
+
+
+async def test_a_provider_that_is_dead_everywhere_is_known_everywhere_within_two_seconds(regions: Regions) -> None:
+    """The first region's failures shorten the second's fuse, and both together the third's, and take its traffic."""
+    eu, us, ap = (regions.add(region, "p/m", "q/m") for region in ("eu", "us", "ap"))
+    start(regions)
+    await regions.pass_by(8)
+    assert us.remote() == (0, 0)
+    eu.fail()
+    await regions.pass_by(1.5)
+    assert (us.remote(), ap.remote()) == ((1000, 2), (1000, 2))
+    assert eu.remote() == (0, 0)
+    us.fail()
+    await regions.pass_by(1.5)
+    assert ap.remote() == (100, 1)
+    assert regions.nodes[2].sharing.verdicts["p/m"].why == "found bad by eu, us"
+    assert ap.board.read_target(0, 0)["state"] == "closed", "local evidence opens, nothing else"
+
+
+async def test_a_region_that_falls_silent_is_heard_no_more(regions: Regions) -> None:
+    """Fifteen seconds after its last heartbeat, by our own clock, its word is gone; so is it as a place to ask."""
+    eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
+    start(regions)
+    await regions.pass_by(8)
+    eu.fail()
+    await regions.pass_by(2)
+    assert us.remote() == (1000, 2)
+    assert us.peers == (Peer("eu", "eu:1"),)
+    regions.nodes.remove(eu)
+    await regions.pass_by(25)
+    assert us.remote() == (0, 0)
+    assert us.peers == ()
+    eu.sharing.run_no_more()
+
+
+async def test_without_the_store_everything_goes_on(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ages grow, the others' word is forgotten, the others' places stay; when it is back, so is everything."""
+    eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
+    start(regions)
+    await regions.pass_by(8)
+    eu.fail()
+    await regions.pass_by(2)
+
+    def gone(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("no majority")
+
+    with monkeypatch.context() as away:
+        for name in ("list", "write", "get", "grant", "keep", "since"):
+            away.setattr(regions.cluster, name, gone)
+        await regions.pass_by(20)
+        state = us.sharing.state()
+        assert (state.connected, us.remote()) == (False, (0, 0))
+        assert state.view_age_s is not None
+        assert state.view_age_s > 15
+        assert us.peers == (Peer("eu", "eu:1"),)
+    await regions.pass_by(12)
+    assert us.sharing.state().connected is True
+    assert us.sharing.state().regions_fresh == 2
+
+
+async def test_what_a_person_does_everywhere_is_done_everywhere(regions: Regions) -> None:
+    """Every node hears of it, of its reason and its end; without a cluster nobody is told."""
+    eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
+    start(regions)
+    await regions.pass_by(2)
+    hand = Hand(2, "wrong answers", 5.0, "eu/n")
+    await eu.sharing.hand("p/m", hand)
+    assert eu.hands == {"p/m": hand}
+    await regions.pass_by(1)
+    assert us.hands == {"p/m": hand}
+    await us.sharing.hand("p/m", None)
+    await regions.pass_by(1)
+    assert (eu.hands, us.hands) == ({}, {})
+    alone = Sharing(eu.board, eu.sharing._hosting, None, region="x", node="n", instance="i", clock=regions.time)
+    with pytest.raises(NothingSharedError, match="shares nothing"):
+        await alone.hand("p/m", hand)
+
+
+async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: Regions) -> None:
+    """The later deadline wins elsewhere, and no two regions keep each other's rest alive."""
+    eu, us, other = (
+        regions.add("eu", "p/m", shared=True),
+        regions.add("us", "p/m", shared=True),
+        regions.add("ap", "p/m"),
+    )
+    start(regions)
+    await regions.pass_by(8)
+    until_ns = regions.time.now_ns() + 10 * S
+    eu.board.rest(0, until_ns)
+    await regions.pass_by(2)
+    assert us.board.read_target(0, 0)["rest_until_ns"] == pytest.approx(until_ns, abs=S // 2)
+    assert other.board.read_target(0, 0)["rest_until_ns"] == 0
+    await regions.pass_by(12)
+    assert eu.board.read_target(0, 0)["rest_until_ns"] == until_ns
+    assert us.board.read_target(0, 0)["rest_until_ns"] < regions.time.now_ns()
+
+
+async def test_two_nodes_of_one_name_are_found(regions: Regions) -> None:
+    """They overwrite each other's digest; both say so."""
+    one, two = regions.add("eu", "p/m"), regions.add("eu", "p/m")
+    two.sharing._instance = "another"
+    start(regions)
+    await regions.pass_by(12)
+    assert one.sharing.state().twin is True
+    assert two.sharing.state().twin is True
+
+
+@pytest.mark.parametrize("count", [3, 30])
+async def test_a_node_writes_the_same_however_many_there_are(regions: Regions, count: int) -> None:
+    """With 200 targets each: a heartbeat every five seconds, and one write a second while things change."""
+    names = [f"p{number}/m" for number in range(200)]
+    for number in range(count):
+        regions.add(f"r{number}", *names)
+    start(regions)
+    await regions.pass_by(3)
+    for steady, most in ((True, 0.3), (False, 1.1)):
+        before = [node.sharing.writes for node in regions.nodes]
+        for step in range(10):
+            if not steady:
+                for node in regions.nodes:
+                    node.board.set_out(step, 11, regions.time.now_ns() + 2 * S)
+            await regions.pass_by(1)
+        rates = [(node.sharing.writes - then) / 10 for node, then in zip(regions.nodes, before, strict=True)]
+        assert max(rates) <= most
+        assert min(rates) >= (0.1 if steady else 0.9)
+    largest = max(len(item.value) for item in regions.cluster.list(told.NODES).items)
+    print(f"{count} nodes: {rates[0]:.2f} writes/s each while things change; largest digest {largest} bytes")  # noqa: T201
