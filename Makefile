@@ -10,11 +10,12 @@ NATIVE := $(wildcard native/*.pyx native/*.pxd native/*.h) setup.py
 ARGS ?=
 SANITIZED := build/sanitized
 
-.PHONY: build run test lint bench wire clean help dev sanitize
+.PHONY: regions build run test lint bench wire clean help dev sanitize
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make run     build what is missing, then start edge (ARGS='-c edge.yaml --workers 4')"
+	@echo "make regions three regions and etcd on this machine, until Ctrl-C"
 	@echo "make test    lint, types, floors, native code under sanitizers, and every test suite"
 	@echo "make build   virtual environment, dependencies, compiled code"
 	@echo "make lint    ruff, mypy and the floors, nothing else"
@@ -26,6 +27,9 @@ build: $(VENV)/.built
 
 run: build
 	@exec $(VENV)/bin/edge run $(ARGS)
+
+regions: build
+	@exec $(VENV)/bin/edge demo regions --stay
 
 # The sanitized run comes first, so that the last line of the output is pytest's count of everything.
 test: dev sanitize

@@ -27,6 +27,7 @@ cdef class Exchange(ExchangeCore):
     cdef Attempt attempt
     cdef Attempt latest         # the attempt begun last, over or not
     cdef list tries             # what is to be told of those before it
+    cdef uint64_t queued_ns     # waited for a place
     cdef int code               # the gRPC status the client got, -1 = none
     cdef list trail             # (target id, outcome, detail) of the attempts that failed
     cdef str reason             # why not the first choice

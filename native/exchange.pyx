@@ -640,6 +640,7 @@ cdef class Exchange(ExchangeCore):
                 self.unavailable()
             return
         if self.waiter is not None:
+            self.queued_ns = now - self.waiter.since_ns
             self.route.queue.leave(self.waiter, now)
             self.waiter = None
         if self.attempts == 0:
@@ -718,6 +719,7 @@ cdef class Exchange(ExchangeCore):
         """There is no place anywhere: the low class is told so at once, the others wait for one."""
         cdef Queue queue = self.route.queue
         cdef Waiter waiter
+        self.whole_ns = 0       # what edge itself takes is not told of an exchange that waits: most of it would be waiting
         cdef Exchange other
         if self.waiter is not None:
             return
@@ -1106,7 +1108,9 @@ cdef class Exchange(ExchangeCore):
             return
         self.over = True
         if self.waiter is not None:
-            self.route.queue.leave(self.waiter, monotonic_ns())
+            now = monotonic_ns()
+            self.queued_ns = now - self.waiter.since_ns
+            self.route.queue.leave(self.waiter, now)
             self.waiter = None
         if self.entered:
             self.entered = False

@@ -5,7 +5,17 @@ pytest-timeout bounds every test, and hypothesis shrinks within that.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import pytest
 
 settings.register_profile("edge", deadline=None)
 settings.load_profile("edge")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take ``--seconds``: how long scenarios under load last."""
+    parser.addoption("--seconds", type=float, help="seconds of load in each scenario of tests/e2e/test_regions.py")

@@ -89,12 +89,12 @@ def row_of(scenario: Scenario, rounds: list[tuple[Cost, Cost]]) -> Row:
 
 
 async def _cost(scenario: Scenario, proxy: Proxy, asking: Load, count: int) -> Cost:
-    before_ns = proxy.cpu_ns()
+    before_ns = proxy.cpu_ns(workers=scenario.workers)
     order = Order(proxy.port, count, scenario.connections, stream=scenario.stream, streams=scenario.streams)
     ran = await asking.run(order)
     units = scenario.units(ran)
     merged = 1 - ran.chunks / ran.events if ran.events else 0.0
-    return Cost((proxy.cpu_ns() - before_ns) / units / 1000, units / ran.seconds, merged)
+    return Cost((proxy.cpu_ns(workers=scenario.workers) - before_ns) / units / 1000, units / ran.seconds, merged)
 
 
 async def compare(

@@ -41,10 +41,11 @@ class Proxy(Struct, frozen=True):
     name: str
     port: int
     pids: tuple[int, ...]
+    workers: tuple[int, ...] = ()  # those of the processes that carry the traffic
 
-    def cpu_ns(self) -> int:
-        """User and system nanoseconds used so far."""
-        return cpu_ns(self.pids)
+    def cpu_ns(self, *, workers: bool = False) -> int:
+        """User and system nanoseconds used so far, by everything or by the workers alone."""
+        return cpu_ns(self.workers if workers else self.pids)
 
 
 class Variant(Protocol):
@@ -73,11 +74,13 @@ class Edge(Struct, frozen=True):
     """edge as ``edge run`` starts it; ``more`` is laid over the configuration, section by section.
 
     ``provider`` is laid over the one provider it has.
+    ``sample``: the share of requests that are traced, to a collector that takes everything (the upstream, over HTTP).
     """
 
     name: str = "edge"
     more: Mapping[str, Any] = {}
     provider: Mapping[str, Any] = {}
+    sample: str | None = None
 
     @contextlib.asynccontextmanager
     async def started(self, upstream: int) -> AsyncIterator[Proxy]:
@@ -89,13 +92,22 @@ class Edge(Struct, frozen=True):
             "services": {"greeter": {"match": {"grpc": "helloworld.Greeter"}, "targets": [f"127.0.0.1:{upstream}"]}},
             **self.more,
         }
+        if self.sample is not None:
+            collector = f"http://127.0.0.1:{upstream}"
+            config["telemetry"] = {"sample": self.sample, "otlp": collector, "protocol": "http"}
         async with contextlib.AsyncExitStack() as stack:
             with on(proxy_cpus()):
                 running = await stack.enter_async_context(EdgeProcess(config, workers=1))
             port = urlsplit(running.url).port
             if port is None:
                 raise BenchError(f"edge listens at {running.url}, which has no port")
-            yield Proxy(self.name, port, tuple(family(running.pid)))
+            pids = family(running.pid)
+            yield Proxy(self.name, port, tuple(pids), tuple(pid for pid in pids if _carries(pid)))
+
+
+def _carries(pid: int) -> bool:
+    """Whether a process of edge is a worker."""
+    return b"edge.app.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 class Envoy(Struct, frozen=True):

@@ -57,6 +57,7 @@ class Scenario(Struct, frozen=True):
     bar: float | None = None  # the ratio that must not be exceeded
     stream: bool = False
     connections: int = 32
+    workers: bool = False  # only the workers' CPU is counted: what stands between a request and its answer
     streams: int = 0  # gRPC calls at once on one connection; 0 = HTTP/1.1
 
     def units(self, ran: Ran) -> int:
@@ -115,5 +116,19 @@ SCENARIOS: Final = (
         stream=True,
         connections=4,
         streams=16,
+    ),
+    *(
+        Scenario(
+            name=f"traces-{share}{suffix}",
+            says=f"json with {share}% of requests traced to a collector over HTTP, beside 0%; {counted} counted",
+            subject=Edge(f"edge, {share}% traced", sample=f"{share}%"),
+            beside=Edge("edge, 0% traced", sample="0%"),
+            unit="request",
+            count=10_000,
+            bar=bar,
+            workers=workers,
+        )
+        for share, bar in ((1, 1.03), (100, 1.6))
+        for suffix, workers, counted in (("", True, "the worker alone is"), ("-node", False, "the whole node is"))
     ),
 )

@@ -5,6 +5,7 @@
     /metrics         Prometheus text; OpenMetrics where Accept asks for it
     /api/targets     every target: state, why, until when, numbers
     /api/snapshot    what the data path decides by, without secrets
+    /api/metrics     the same numbers as JSON
     /api/keys        what each key, and each provider with limits, has used and may still
     /api/traces      the last recorded requests (edge.admin.traces)
     /api/regions     every region as this node sees it, side by side
@@ -35,7 +36,7 @@ from edge.admin.calls import AdminCalls
 from edge.admin.doorstep import Doorstep
 from edge.admin.steps import Steps
 from edge.admin.traces import Traces
-from edge.admin.views import keys_view, regions_view, snapshot_view, targets_view
+from edge.admin.views import keys_view, metrics_view, regions_view, snapshot_view, targets_view
 from edge.telemetry import exposition, logs
 from edge.version import VERSION
 
@@ -89,6 +90,7 @@ class AdminServer:
                 web.get("/metrics", self._metrics),
                 web.get("/api/targets", self._targets),
                 web.get("/api/snapshot", self._snapshot),
+                web.get("/api/metrics", self._numbers),
                 web.get("/api/keys", self._keys),
                 web.get("/api/node", self._state),
                 web.get("/api/regions", self._regions),
@@ -136,8 +138,8 @@ class AdminServer:
         except web.HTTPNotFound:
             return problem(
                 404,
-                f"{request.path} is not here; there are /live /ready /metrics /api/targets /api/snapshot /api/regions "
-                "/api/node, "
+                f"{request.path} is not here; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
+                "/api/keys /api/traces /api/regions /api/node, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as refused:
@@ -170,6 +172,9 @@ class AdminServer:
         else:
             text = exposition.prometheus(reading)
         return web.Response(body=text.encode(), headers={"Content-Type": form, "Vary": "Accept"})
+
+    async def _numbers(self, _request: web.Request) -> web.Response:
+        return json_answer(metrics_view(self._node.read()))
 
     async def _targets(self, _request: web.Request) -> web.Response:
         return json_answer(targets_view(self._node.snapshot, self._node.targets(clock.now_ns())))

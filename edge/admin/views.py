@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
     from edge.control.node import Node
+    from edge.telemetry.reading import Reading
     from edge.terms.snapshot import Snapshot, Target
     from edge.terms.trace import ExchangeRecord
 
@@ -111,6 +112,21 @@ def trace_view(record: ExchangeRecord) -> dict[str, Any]:
     ]
     view["reason"] = logs.without_secrets(record.reason)
     return view
+
+
+def metrics_view(reading: Reading) -> list[dict[str, Any]]:
+    """Return every family with its samples; of a histogram bounds, buckets and sum, of a summary count and sum."""
+    return [
+        {
+            "name": metric.name,
+            "kind": metric.kind,
+            "labels": list(metric.labels),
+            "samples": [
+                {"labels": list(sample.labels), "value": msgspec.to_builtins(sample.value)} for sample in samples
+            ],
+        }
+        for metric, samples in reading
+    ]
 
 
 def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[dict[str, Any]]:

@@ -17,13 +17,25 @@ RECENT = 40  # requests that the live median looks at
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
     """Declare ``edge demo``."""
     parser = subparsers.add_parser("demo", help="watch an outage that an application does not notice (about 40 s)")
-    parser.add_argument("--fast", action="store_true", help="about 12 s")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("outage", "regions"),
+        default="outage",
+        help="outage: one edge, and a provider that fails; regions: three edges, and what fails between them",
+    )
+    parser.add_argument("--fast", action="store_true", help="about 12 s (regions: about 40 s)")
+    parser.add_argument("--stay", action="store_true", help="regions: run them until Ctrl-C, and play nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
     parser.set_defaults(run=run)
 
 
 def run(asked: argparse.Namespace) -> int:
     """Play it; 1 when a request or a call through edge failed, or there was none."""
+    if asked.what == "regions":
+        from edge.cli import demo_regions  # noqa: PLC0415
+
+        return demo_regions.run(asked)
     import msgspec  # noqa: PLC0415
 
     from edge.sim import demo  # noqa: PLC0415

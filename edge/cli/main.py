@@ -19,7 +19,20 @@ from edge.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = ("run", "status", "trace", "check", "config", "reload", "drain", "target", "keys", "sim", "demo")
+COMMANDS: Final = (
+    "run",
+    "status",
+    "top",
+    "trace",
+    "check",
+    "config",
+    "reload",
+    "drain",
+    "target",
+    "keys",
+    "sim",
+    "demo",
+)
 """Modules of ``edge.cli``, in the order of ``edge --help``. A new subcommand is a module and its name here."""
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it

@@ -40,6 +40,7 @@ class Shot(Struct, frozen=True):
     ttft_s: float | None
     target: str
     reason: str = ""  # why not ok
+    region: str = ""  # whose edge answered, as far as known
 
     @property
     def provider(self) -> str:
@@ -119,7 +120,9 @@ class Steady:
             self._free.release()
         took_s = _now_s() - began_s
         at_s = began_s - self._began_s
-        self.shots.append(Shot(at_s, not reason, self.streams(number), took_s, seen.ttft_s, seen.target, reason))
+        self.shots.append(
+            Shot(at_s, not reason, self.streams(number), took_s, seen.ttft_s, seen.target, reason, seen.region)
+        )
 
 
 class Load(Steady):
@@ -205,10 +208,12 @@ class Seen:
         self._began_s = began_s
         self.ttft_s: float | None = None
         self.target = "unknown"
+        self.region = ""
 
     def headers(self, fields: Any) -> None:
         """Learn who answers: edge says so, and so does a simulated provider."""
         self.target = fields.get("x-edge-target") or fields.get("x-sim-provider") or "unknown"
+        self.region = fields.get("x-edge-region") or ""
 
     def content(self) -> None:
         """Note the first content."""

@@ -32,7 +32,9 @@ def add(page: Reading, board: Board, snapshot: Snapshot, now_ns: int, wall_s: fl
         if key.allowance is None:
             continue
         view = board.read_allowance(key.allowance.slot)
-        _add_use(page, view, key.name, (catalog.KEY_REQUESTS, catalog.KEY_REFUSED, catalog.KEY_TOKENS))
+        _add_use(page, view, key.name, catalog.KEY_REQUESTS, catalog.KEY_TOKENS)
+        for reason, counter in _REASONS.items():
+            page.add(catalog.KEY_REFUSED, (key.name, reason), view["counts"][counter])
         page.add(catalog.KEY_COST, (key.name,), view["counts"][AllowanceCounter.A_COST_NANO] * _NANO)
         page.add(catalog.KEY_INFLIGHT, (key.name,), view["inflight"])
         spent = view["spent_nano"] if view["spent_month"] == month_of(wall_s) else 0
@@ -43,8 +45,8 @@ def add(page: Reading, board: Board, snapshot: Snapshot, now_ns: int, wall_s: fl
             page.add(catalog.KEY_REMAINING, (key.name, bound), share)
     for credential in snapshot.credentials:
         view = board.read_allowance(credential.allowance.slot)
-        metrics = (catalog.CREDENTIAL_REQUESTS, catalog.CREDENTIAL_REFUSED, catalog.CREDENTIAL_TOKENS)
-        _add_use(page, view, credential.name, metrics)
+        _add_use(page, view, credential.name, catalog.CREDENTIAL_REQUESTS, catalog.CREDENTIAL_TOKENS)
+        page.add(catalog.CREDENTIAL_COST, (credential.name,), view["counts"][AllowanceCounter.A_COST_NANO] * _NANO)
         learned = view["counts"][AllowanceCounter.A_LEARNED]
         page.add(catalog.CREDENTIAL_LEARNED, (credential.name,), learned)
         for bound, share in remaining(credential.allowance, view, now_ns):
@@ -76,11 +78,8 @@ def remaining(allowance: Allowance, view: AllowanceView, now_ns: int) -> Iterato
         yield name, min(max(1.0 - used / max(burst, 1), 0.0), 1.0)
 
 
-def _add_use(page: Reading, view: AllowanceView, name: str, metrics: tuple[Metric, Metric, Metric]) -> None:
-    requests, refused, tokens = metrics
+def _add_use(page: Reading, view: AllowanceView, name: str, requests: Metric, tokens: Metric) -> None:
     counts = view["counts"]
     page.add(requests, (name,), counts[AllowanceCounter.A_REQUESTS])
-    for reason, counter in _REASONS.items():
-        page.add(refused, (name, reason), counts[counter])
     page.add(tokens, (name, "prompt"), counts[AllowanceCounter.A_PROMPT_TOKENS])
     page.add(tokens, (name, "output"), counts[AllowanceCounter.A_OUTPUT_TOKENS])

@@ -66,7 +66,7 @@ OWN = Metric(
     "summary",
     ROUTE,
     "What edge itself took, from a request being here whole (services: its head) to it being handed upstream; "
-    "connecting and waiting for a place left out.",
+    "connecting is left out, and so are requests that waited for a place.",
 )
 SHED = Metric(
     "edge_shed_total", "counter", ("route", "class"), "Requests refused with 503 for want of room, by priority class."
@@ -167,11 +167,8 @@ KEY_REMAINING = Metric(
 CREDENTIAL_REQUESTS = Metric(
     "edge_credential_requests_total", "counter", CREDENTIAL, "Requests made with this provider's credential."
 )
-CREDENTIAL_REFUSED = Metric(
-    "edge_credential_refused_total",
-    "counter",
-    ("credential", "reason"),
-    "Times a request went elsewhere, by what of the credential's allowance was used up.",
+CREDENTIAL_COST = Metric(
+    "edge_credential_cost_usd_total", "counter", CREDENTIAL, "US dollars spent with this credential, by the prices."
 )
 CREDENTIAL_TOKENS = Metric(
     "edge_credential_tokens_total", "counter", ("credential", "kind"), "Tokens used with this credential."

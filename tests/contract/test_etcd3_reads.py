@@ -17,7 +17,7 @@ import pytest
 from edge.terms.ports import Write
 
 if TYPE_CHECKING:
-    from conftest import InEtcd
+    from worlds import InEtcd
 
 pytestmark = pytest.mark.timeout(60)
 

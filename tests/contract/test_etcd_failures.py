@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import InEtcd
+from worlds import InEtcd, following, until
 
-from edge.cluster.follow import Follower
 from edge.errors import LeaseGoneError, StoreUnavailableError
 from edge.sim.etcd import EtcdCluster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from edge.sim.etcd import Member
 
@@ -48,29 +46,6 @@ async def broken(fragile: EtcdCluster) -> AsyncIterator[InEtcd]:
             member.resume()
     fragile.spawn()
     await asyncio.to_thread(fragile.wait)
-
-
-@asynccontextmanager
-async def following(store: Any) -> AsyncIterator[Follower]:
-    """Run a follower of all keys."""
-    follower = Follower(store, "")
-    task = asyncio.create_task(follower.run())
-    try:
-        await until(lambda: follower.connected, 10)
-        yield follower
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
-        assert task.cancelled(), task
-
-
-async def until(true: Callable[[], bool], seconds: float) -> float:
-    """Wait until it is so; return after how many seconds it was."""
-    began = time.monotonic()
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for is in other processes
-            await asyncio.sleep(0.02)
-    return time.monotonic() - began
 
 
 async def put_until_done(store: Any, key: str, value: bytes, seconds: float = 20) -> None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from conftest import InEtcd
-from test_etcd_failures import following, until
+from worlds import InEtcd, following, until
 
 from edge.errors import StoreRefusedError
 from edge.sim.etcd import Certificates, EtcdCluster, binary
@@ -58,7 +57,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
 @pytest.fixture
 async def users(guarded: EtcdCluster) -> AsyncIterator[InEtcd]:
     """Give clients that log in as edge."""
-    made = InEtcd(guarded, prefix="/mine", user="edge", password=PASSWORD)
+    made = InEtcd(guarded, user="edge", password=PASSWORD)
+    made.prefix = f"/mine{made.prefix}"
     yield made
     await made.close()
 

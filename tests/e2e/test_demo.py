@@ -34,3 +34,32 @@ async def test_the_fast_demo_loses_nothing() -> None:
     assert len(summary["greeter_answered_by"]) == 2
     assert summary["failover_ms"] < 2000
     assert summary["recovered_ms"] < 3400
+
+
+@pytest.mark.timeout(240)
+async def test_the_regions_demo_keeps_its_promises() -> None:
+    """``edge demo regions --fast --json`` plays every act in three regions, and nothing that was promised is broken."""
+    demo = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "edge", "demo", "regions", "--fast", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(demo.communicate(), 200)
+    finally:
+        if demo.returncode is None:
+            demo.kill()
+            await demo.wait()
+    said = json.loads(out)
+    assert (demo.returncode, err.decode()) == (0, ""), said
+    assert said["etcd"]
+    assert [act["act"] for act in said["acts"]] == [
+        "dead in one region",
+        "dead everywhere",
+        "egress black-holed",
+        "etcd majority lost",
+    ]
+    for act in said["acts"]:
+        assert act["broken"] == []
+        assert all(region["failed"] == 0 and region["requests"] > 20 for region in act["regions"].values())

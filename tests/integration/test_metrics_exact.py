@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import grpc
 import grpc.aio
+import msgspec
 import pytest
 from nodes import KEY, RunningNode
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
@@ -77,9 +79,11 @@ class Clients:
         assert self._http is not None
         body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
         async with self._http.post(f"{self._url}/v1/chat/completions", json=body) as answer:
-            await answer.read()
+            content = await answer.read()
             self.seen[f"{kind} {answer.status}"] += 1
             if kind == "failing":
+                usage = msgspec.json.decode(content)["usage"]
+                self.seen.update(prompt=usage["prompt_tokens"], output=usage["completion_tokens"])
                 self.seen["retries"] += int(answer.headers["x-edge-attempts"]) - 1
                 self.seen["failovers"] += "x-edge-reason" in answer.headers
             if "x-edge-target" in answer.headers:
@@ -112,7 +116,10 @@ def config(*urls: str, greeter: str) -> dict[str, object]:
         return {"targets": [{"target": name, "tier": tier} for tier, name in enumerate(targets, 1)], "timeouts": slow}
 
     return {
-        "providers": {"p0": {"base_url": first, "api_key": KEY}, "p1": {"base_url": second, "api_key": KEY}},
+        "providers": {
+            "p0": {"base_url": first, "api_key": KEY},
+            "p1": {"base_url": second, "api_key": KEY, "prices": {"sim-small": {"input": 2, "output": 8}}},
+        },
         "models": {
             "chat": model("p0/sim-small"),
             "bad": model("p0/sim-bad"),
@@ -190,6 +197,13 @@ async def test_a_thousand_requests_over_two_workers(tmp_path: Path) -> None:
             good = "client_fault" if target == "p0/sim-bad" else "ok"
             assert value("edge_attempts_total", good, target) == count
             assert value("edge_attempt_seconds_count", target) == (0 if good == "client_fault" else count)
+        for kind in ("prompt", "output"):
+            # labels in the order of their names
+            assert value("edge_tokens_total", kind, "failing") == seen[kind] > 0
+            assert value("edge_target_tokens_total", kind, "p1/sim-small") == seen[kind]
+        cost = (2 * seen["prompt"] + 8 * seen["output"]) / 1e6
+        assert value("edge_cost_usd_total", "failing") == pytest.approx(cost)
+        assert value("edge_target_cost_usd_total", "p1/sim-small") == pytest.approx(cost)
         assert value("edge_attempts_total", "fail_status", "p0/sim-failing") == seen["retries"]
         assert value("edge_attempts_total", "cancelled", "p0/sim-silent") == 100
         for worker in ("0", "1"):
@@ -197,6 +211,13 @@ async def test_a_thousand_requests_over_two_workers(tmp_path: Path) -> None:
         assert sum(value("edge_worker_requests_total", worker) for worker in ("0", "1")) == 1000
         assert sum(value("edge_worker_unrouted_total", worker) for worker in ("0", "1")) == seen["unknown 404"]
         assert sum(value("edge_own_seconds_count", route) for route in wanted) == 900
+        shown = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "edge", "top", "--once", "--every", "0.1", "--admin", node.admin),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await asyncio.wait_for(shown.communicate(), 20)
+        assert shown.returncode == 0
+        assert "p0/sim-failing" in said.decode()
         moving = ("age_seconds", "_lag_seconds", "_created", "_connections")
         strict = await scrape(node, openmetrics=True)
         assert {key: value for key, value in strict.items() if not key[0].endswith(moving)} == {

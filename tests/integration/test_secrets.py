@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import grpc.aio
 import msgspec
 import pytest
 from aiohttp import web
+from collector import GrpcCollector
 from nodes import RunningNode, until
 
 from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
@@ -35,6 +37,7 @@ OURS: Final = {
     "ADMIN_TOKEN": "admin-token-3c0ffee3-cccc",
     "OTLP_TOKEN": "otlp-token-4c0ffee4-dddd",
     "PEER_TOKEN": "peer-token-5c0ffee5-eeee",
+    "ETCD_PASSWORD": "etcd-word-fc0ffeef-oooo",
 }
 """What the configuration holds: the environment's names and their values."""
 
@@ -51,7 +54,10 @@ THEIRS: Final = {
 
 QUERY: Final = "edge-dc0ffeed-mmmm"
 PROMPT: Final = "edge-ec0ffeee-nnnn"
-SECRETS: Final = (*OURS.values(), *(value.rpartition(" ")[2] for value in THEIRS.values()), QUERY, PROMPT)
+STRANGE: Final = "edge-0d0ffee0-pppp"
+"""A key that is none of ours: somebody's all the same."""
+
+SECRETS: Final = (STRANGE, *OURS.values(), *(value.rpartition(" ")[2] for value in THEIRS.values()), QUERY, PROMPT)
 
 MODELS: Final = ("e400", "e401", "e403", "e404", "e429", "e500", "inband", "broken", "garbage", "redirect", "good")
 
@@ -104,7 +110,7 @@ async def telltale() -> AsyncIterator[tuple[Telltale, str]]:
         await runner.cleanup()
 
 
-def config(url: str) -> dict[str, Any]:
+def config(url: str, collector: str) -> dict[str, Any]:
     """Every place of the file that a secret may stand in, by the environment."""
     return {
         "node": {"name": "node", "region": "eu"},
@@ -118,10 +124,20 @@ def config(url: str) -> dict[str, Any]:
         },
         "models": {name: {"targets": [f"p/{name}"], "retry": {"attempts": 2}} for name in MODELS},
         "telemetry": {
-            "otlp": "http://127.0.0.1:9",
+            "otlp": collector,
             "headers": {"x-token": "${OTLP_TOKEN}"},
             "sample": "100%",
             "errors_per_second": 1000,
+        },
+        "keys": [
+            {
+                "name": "team",
+                "sha256": hashlib.sha256(THEIRS["authorization"].rpartition(" ")[2].encode()).hexdigest(),
+                "tokens_per_minute": 1_000_000,
+            }
+        ],
+        "cluster": {
+            "etcd": {"endpoints": ["http://127.0.0.1:9"], "user": "edge", "password": "${ETCD_PASSWORD}"},
         },
         "log": {"level": "debug", "access": "sampled"},
         "peers": {
@@ -157,10 +173,12 @@ async def ask_everything(url: str) -> list[tuple[str, str]]:
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(timeout=timeout) as client:
 
-        async def post(what: str, data: bytes, path: str = "/v1/chat/completions") -> None:
+        async def post(
+            what: str, data: bytes, path: str = "/v1/chat/completions", fields: Mapping[str, str] = THEIRS
+        ) -> None:
             text = ""
             with contextlib.suppress(aiohttp.ClientPayloadError):
-                async with client.post(f"{url}{path}?key={QUERY}", data=data, headers=THEIRS) as answer:
+                async with client.post(f"{url}{path}?key={QUERY}", data=data, headers=fields) as answer:
                     text = f"{answer.status} {dict(answer.headers)}"
                     async for piece in answer.content.iter_any():
                         text += piece.decode(errors="replace")
@@ -169,6 +187,10 @@ async def ask_everything(url: str) -> list[tuple[str, str]]:
         for name in MODELS:
             for stream in (False, True):
                 await post(name, json.dumps({**body, "model": name, "stream": stream}).encode())
+        good = json.dumps({**body, "model": "good"}).encode()
+        for name in ("authorization", "x-api-key", "x-goog-api-key"):
+            await post(f"strange {name}", good, fields={name: STRANGE if name[0] == "x" else f"Bearer {STRANGE}"})
+        await post("no key", good, fields={"cookie": THEIRS["cookie"]})
         await post("unknown model", json.dumps({**body, "model": "nobody"}).encode())
         await post("unknown path", b"{}", "/v9/nothing")
         await post("malformed", b'{"model": ' + PROMPT.encode())
@@ -217,9 +239,13 @@ async def test_no_secret_comes_out(tmp_path: Path) -> None:
     """Answers to clients, logs of every process, metrics, admin answers, commands, command lines and crashes."""
     environ = {**os.environ, **OURS}
     found: list[str] = []
-    async with telltale() as (provider, url):
-        async with RunningNode(tmp_path, config(url), "--workers", "2", environ=OURS) as node:
-            for what, text in await ask_everything(node.url):
+    async with telltale() as (provider, url), GrpcCollector() as collector:
+        async with RunningNode(tmp_path, config(url, collector.url), "--workers", "2", environ=OURS) as node:
+            answers = dict(await ask_everything(node.url))
+            assert answers["strange authorization"].startswith("401")
+            assert answers["no key"].startswith("401")
+            assert answers["good"].startswith("200")
+            for what, text in answers.items():
                 assert text, what
                 found += leaks(f"answer to {what}", text, OURS.values())  # their own words may come back to them
             heard = "\n".join(provider.heard)
@@ -241,8 +267,10 @@ async def test_no_secret_comes_out(tmp_path: Path) -> None:
                 found += leaks(" ".join(words[:2]), await command(*words, environ=environ))
             for name, pid in node.children().items():
                 found += leaks(f"command line of {name}", command_line(pid))
+            for span in await collector.until(len(MODELS)):
+                found += leaks(f"span {span.name}", str(span))
             # a configuration that is refused, with its secrets where they do not belong
-            wrong = config(url)
+            wrong = config(url, collector.url)
             wrong["providers"]["p"]["base_url"] = f"http://user:{OURS['UPSTREAM_KEY']}@127.0.0.1:9/v1"
             wrong["providers"]["p"]["dialect"] = "${UPSTREAM_KEY}"
             wrong["admin"]["address"] = "${ADMIN_TOKEN}"

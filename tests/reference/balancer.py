@@ -11,12 +11,13 @@ from tests.reference.capacity import Capacity
 
 if TYPE_CHECKING:
     from tests.reference.breaker import Circuit
+    from tests.reference.bucket import Bucket
 
 MS = 1_000_000
 TAU_MS = 10_000
 PENALTY_NS = 5_000 * MS
 LOW = 2
-USABLE, OPEN, TRIAL, RESTING, OUT, FULL, MANUAL, TRIED = range(8)
+USABLE, OPEN, TRIAL, RESTING, OUT, FULL, MANUAL, TRIED, EXHAUSTED = range(9)
 
 
 def float32(value: float) -> float:
@@ -64,6 +65,7 @@ class Member:
     manual: int = 0
     out_until_ns: int = 0
     rest_until_ns: int = 0
+    grant: Bucket | None = None  # requests that its credential has left
     cells: list[PeakEwma] = field(default_factory=lambda: [PeakEwma(), PeakEwma()])
 
     def limit(self) -> float:
@@ -94,6 +96,7 @@ class Member:
             MANUAL: self.manual != 0,
             OUT: now_ns < self.out_until_ns,
             RESTING: now_ns < self.rest_until_ns,
+            EXHAUSTED: self.grant is not None and self.grant.wait(now_ns) > 0,
             FULL: self.full(now_ns, klass, shares, spilled=self.tier > best),
             TRIAL: self.circuit.state == "half_open" and not due,
             OPEN: self.circuit.state == "open" and not due,

@@ -57,6 +57,10 @@ def test_streams_are_counted_by_events() -> None:
         "sse": 400,
         "grpc": 2,
         "grpc-stream": 400,
+        "traces-1": 2,
+        "traces-1-node": 2,
+        "traces-100": 2,
+        "traces-100-node": 2,
     }
 
 

@@ -1,0 +1,138 @@
+"""What happened between two readings of a node's metrics?  Rates, shares and quantiles, by route and by target.
+
+Counters are compared with what they were; one that is lower than before has begun anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Page = dict[str, dict[tuple[str, ...], Any]]
+"""Family -> values of its labels -> number, or {bounds, buckets, sum} or {count, sum}."""
+
+
+class Route(Struct, frozen=True):
+    """A route between two readings; None: nothing happened that would tell."""
+
+    name: str
+    requests: float  # a second, as all rates
+    failed: float | None  # share of the answers that were 5xx or broken off
+    inflight: int
+    waiting: int
+    refused: float
+    first_p50: float | None  # seconds
+    first_p95: float | None
+    tokens: float
+    dollars: float  # an hour
+
+
+class Target(Struct, frozen=True):
+    """The same of a target."""
+
+    name: str
+    attempts: float
+    failed: float | None
+    inflight: int
+    circuit: int
+    kept_away: str  # out, resting, by hand; "" = none of them
+    first_p50: float | None
+    first_p95: float | None
+    tokens: float
+
+
+def page_of(families: Iterable[dict[str, Any]]) -> Page:
+    """Return what ``/api/metrics`` said, by family and labels."""
+    return {
+        family["name"]: {tuple(sample["labels"]): sample["value"] for sample in family["samples"]}
+        for family in families
+    }
+
+
+def routes(before: Page, now: Page, seconds: float) -> list[Route]:
+    """Return every route of the newer reading, the busiest first."""
+    found = []
+    for labels in now.get("edge_requests_total", {}):
+        (name,) = labels
+        answers = {kind: _rise(before, now, "edge_answers_total", (name, kind)) for kind in ("2xx", "3xx", "4xx")}
+        failed = sum(_rise(before, now, "edge_answers_total", (name, kind)) for kind in ("5xx", "broken"))
+        ended = failed + sum(answers.values())
+        shed = sum(_rise(before, now, "edge_shed_total", (name, kind)) for kind in ("high", "normal", "low"))
+        refused = shed + sum(
+            _rise(before, now, family, labels) for family in ("edge_limited_total", "edge_unavailable_total")
+        )
+        found.append(
+            Route(
+                name=name,
+                requests=_rise(before, now, "edge_requests_total", labels) / seconds,
+                failed=failed / ended if ended else None,
+                inflight=int(now["edge_requests_inflight"][labels]),
+                waiting=int(now["edge_queue_waiting"][labels]),
+                refused=refused / seconds,
+                first_p50=quantile(0.5, before, now, "edge_request_first_seconds", labels),
+                first_p95=quantile(0.95, before, now, "edge_request_first_seconds", labels),
+                tokens=sum(_rise(before, now, "edge_tokens_total", (name, kind)) for kind in ("prompt", "output"))
+                / seconds,
+                dollars=_rise(before, now, "edge_cost_usd_total", labels) / seconds * 3600,
+            )
+        )
+    return sorted(found, key=lambda route: (-route.requests, route.name))
+
+
+def targets(before: Page, now: Page, seconds: float) -> list[Target]:
+    """Return every target of the newer reading, the busiest first."""
+    found = []
+    outcomes = {labels[1] for labels in now.get("edge_attempts_total", {})}
+    for labels in now.get("edge_attempts_started_total", {}):
+        (name,) = labels
+        ended = {outcome: _rise(before, now, "edge_attempts_total", (name, outcome)) for outcome in outcomes}
+        told = sum(count for outcome, count in ended.items() if outcome not in ("cancelled", "client_fault"))
+        away = {"out": "edge_target_out", "resting": "edge_target_resting", "by hand": "edge_target_manual"}
+        found.append(
+            Target(
+                name=name,
+                attempts=_rise(before, now, "edge_attempts_started_total", labels) / seconds,
+                failed=1 - ended["ok"] / told if told else None,
+                inflight=int(now["edge_attempts_inflight"][labels]),
+                circuit=int(now["edge_target_circuit"][labels]),
+                kept_away=", ".join(word for word, family in away.items() if now[family][labels]),
+                first_p50=quantile(0.5, before, now, "edge_attempt_first_seconds", labels),
+                first_p95=quantile(0.95, before, now, "edge_attempt_first_seconds", labels),
+                tokens=sum(
+                    _rise(before, now, "edge_target_tokens_total", (name, kind)) for kind in ("prompt", "output")
+                )
+                / seconds,
+            )
+        )
+    return sorted(found, key=lambda target: (-target.attempts, target.name))
+
+
+def quantile(share: float, before: Page, now: Page, family: str, labels: tuple[str, ...]) -> float | None:
+    """Return the upper bound (seconds) of the bucket that the quantile falls into; None: nothing fell into any.
+
+    Of the bucket without a bound the lower one is given: it took at least that long.
+    """
+    newer = now[family][labels]
+    older = before.get(family, {}).get(labels)
+    buckets = newer["buckets"]
+    if older is not None and sum(older["buckets"]) <= sum(buckets):
+        buckets = [count - then for count, then in zip(buckets, older["buckets"], strict=True)]
+    left = share * sum(buckets)
+    if not left:
+        return None
+    for count, bound in zip(buckets, newer["bounds"], strict=False):
+        left -= count
+        if left <= 0:
+            return float(bound)
+    return float(newer["bounds"][-1])
+
+
+def _rise(before: Page, now: Page, family: str, labels: tuple[str, ...]) -> float:
+    """Return by how much a counter grew; one that is lower than it was has begun anew."""
+    newer = float(now.get(family, {}).get(labels, 0))
+    older = float(before.get(family, {}).get(labels, 0))
+    return newer - older if newer >= older else newer

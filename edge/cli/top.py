@@ -1,0 +1,136 @@
+"""What goes through this node right now?  ``edge top``: routes and targets with their rates, again every second.
+
+Rates and quantiles are differences between two readings of ``/api/metrics``, so they say what happened in between and
+nothing of what was before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from edge.cli.asking import add_address, ask
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Group
+    from rich.table import Table
+
+    from edge.cli.rates import Page, Route, Target
+
+# Quantiles of a single second jump about; ten are steady and still say "now".
+WINDOW: Final = 10
+_CIRCUITS: Final = {0: ("closed", "green"), 1: ("open", "red"), 2: ("half open", "cyan")}
+_DASH: Final = "-"
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
+    """Declare ``edge top``."""
+    parser = subparsers.add_parser("top", help="show what goes through a running node now: rates, latencies, tokens")
+    add_address(parser)
+    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)")
+    parser.add_argument("--once", action="store_true", help="look twice, print, and end")
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Show routes and targets until Ctrl-C, or once."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+
+    every_s = max(asked.every, 0.1)
+    seen: deque[tuple[float, Page]] = deque(maxlen=WINDOW + 1)
+    seen.append(_look(asked))
+    time.sleep(every_s)
+    seen.append(_look(asked))
+    console = Console()
+    if asked.once:
+        console.print(_shown(seen))
+        return 0
+    with Live(_shown(seen), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+        while True:
+            time.sleep(every_s)
+            seen.append(_look(asked))
+            live.update(_shown(seen), refresh=True)
+
+
+def _look(asked: argparse.Namespace) -> tuple[float, Page]:
+    from edge.cli import rates  # noqa: PLC0415  # not for --help
+
+    _, families = ask(asked, "/api/metrics")
+    return time.monotonic(), rates.page_of(families)
+
+
+def _shown(seen: deque[tuple[float, Page]]) -> Group:
+    from rich.console import Group  # noqa: PLC0415
+
+    from edge.cli import rates  # noqa: PLC0415
+
+    (then, before), (at, now) = seen[0], seen[-1]
+    seconds = max(at - then, 1e-3)
+    return Group(_routes(rates.routes(before, now, seconds)), "", _targets(rates.targets(before, now, seconds)))
+
+
+def _routes(rows: list[Route]) -> Table:
+    table = _table(
+        "route", "requests/s", "failed", "in flight", "waiting", "refused/s", "p50", "p95", "tokens/s", "$/h"
+    )
+    for row in rows:
+        table.add_row(
+            row.name,
+            _rate(row.requests),
+            _share(row.failed),
+            str(row.inflight),
+            str(row.waiting),
+            _rate(row.refused),
+            _time(row.first_p50),
+            _time(row.first_p95),
+            _rate(row.tokens),
+            f"{row.dollars:.2f}" if row.dollars else _DASH,
+        )
+    return table
+
+
+def _targets(rows: list[Target]) -> Table:
+    from rich.text import Text  # noqa: PLC0415
+
+    table = _table("target", "attempts/s", "failed", "in flight", "circuit", "first p50", "p95", "tokens/s")
+    for row in rows:
+        word, style = _CIRCUITS.get(row.circuit, ("?", ""))
+        table.add_row(
+            row.name,
+            _rate(row.attempts),
+            _share(row.failed),
+            str(row.inflight),
+            Text(row.kept_away, style="bold yellow") if row.kept_away else Text(word, style=style),
+            _time(row.first_p50),
+            _time(row.first_p95),
+            _rate(row.tokens),
+        )
+    return table
+
+
+def _table(first: str, *others: str) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _rate(value: float) -> str:
+    return f"{value:.1f}" if value else _DASH
+
+
+def _share(value: float | None) -> str:
+    return _DASH if value is None else f"{value:.1%}"
+
+
+def _time(value: float | None) -> str:
+    if value is None:
+        return _DASH
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:g} s"

@@ -1,0 +1,315 @@
+"""What do applications of three regions notice when something large fails?  The acts, and what each has promised.
+
+An act strikes while every region is under load, and heals what it broke. Its account says what each region's clients
+got: how many failed, who answered, how long it took before and during; and what was broken of its promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, structs
+
+from edge import clock
+from edge.sim.faults import Fault
+from edge.sim.load import Load
+from edge.sim.regions import MODEL, PROVIDERS, REGIONS, UPSTREAM_MODEL
+from edge.sim.scores import quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from edge.sim.load import Shot
+    from edge.sim.regions import RegionsWorld
+
+RATE: Final = 8.0
+PATIENCE_S: Final = 8.0
+BEFORE_S: Final = 2.0  # under load before anything breaks
+LOOK_S: Final = 0.05
+CALM_S: Final = 15.0  # the longest wait for all targets to be well again
+HIT: Final = REGIONS[0]  # whom an act strikes that strikes one region
+FIRST: Final = PROVIDERS[0]
+_S: Final = 1e9
+
+
+class Account(Struct, frozen=True):
+    """What one region's clients got in one act. Latencies are medians of answers, before the strike and after it."""
+
+    requests: int
+    failed: int
+    reasons: dict[str, int]
+    answered_by: dict[str, int]  # by region, after the strike
+    providers: dict[str, int]  # by provider, after the strike
+    before_ms: float
+    during_ms: float
+    failed_attempts: int  # at the first provider, after the strike
+
+
+class Outcome(Struct, frozen=True):
+    """What came of one act.
+
+    ``detected_ms`` runs from the strike until a region first left the provider alone, ``verdict_ms`` from then until
+    the last one did; None: not all did, or it was not watched.
+    """
+
+    act: str
+    says: str
+    regions: dict[str, Account]
+    detected_ms: float | None
+    verdict_ms: float | None
+    broken: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """How many requests failed, in all regions."""
+        return sum(account.failed for account in self.regions.values())
+
+
+class Act(Struct, frozen=True):
+    """Something large that fails. ``needs_etcd``: it is about etcd. ``promise`` names what was broken of it."""
+
+    name: str
+    says: str
+    strike: Callable[[RegionsWorld], Awaitable[None]]
+    heal: Callable[[RegionsWorld], Awaitable[None]]
+    promise: Callable[[Outcome], list[str]]
+    needs_etcd: bool = False
+    watched: bool = False  # the first provider is struck everywhere: until when has each region left it?
+
+
+async def play(world: RegionsWorld, act: Act, seconds: float, rates: Mapping[str, float] | None = None) -> Outcome:
+    """Play one act under load: two seconds before it strikes and ``seconds`` after, then heal.
+
+    Args:
+        world: that runs, all well.
+        act: what fails.
+        seconds: of load after the strike.
+        rates: requests a second by region; others get :data:`RATE`.
+    """
+    rates = rates or {}
+    async with contextlib.AsyncExitStack() as stack:
+        loads = {
+            name: await stack.enter_async_context(
+                Load(region.base_url, MODEL, rate=rates.get(name, RATE), timeout_s=PATIENCE_S)
+            )
+            for name, region in world.regions.items()
+        }
+        began_ns = clock.now_ns()
+        running = asyncio.gather(*(load.run(BEFORE_S + seconds) for load in loads.values()))
+        try:
+            await clock.sleep(BEFORE_S)
+            attempts = await _failed_attempts(world)
+            watching = asyncio.create_task(_watch(world)) if act.watched else None
+            struck_ns = clock.now_ns()
+            await act.strike(world)
+            await running
+        finally:
+            running.cancel()
+            left = await _stop(watching) if watching is not None else {}
+            after = await _failed_attempts(world)
+            await act.heal(world)
+    struck_s = (struck_ns - began_ns) / _S
+    accounts = {
+        name: _account(load.shots, struck_s, after.get(name, 0) - attempts.get(name, 0)) for name, load in loads.items()
+    }
+    times = sorted((at_ns - struck_ns) / 1e6 for at_ns in left.values())
+    verdict_ms = times[-1] - times[0] if times and len(times) == len(world.regions) else None
+    outcome = Outcome(act.name, act.says, accounts, times[0] if times else None, verdict_ms)
+    return structs.replace(outcome, broken=tuple(act.promise(outcome)))
+
+
+async def calm(world: RegionsWorld, limit_s: float = CALM_S) -> bool:
+    """Ask every region now and then until all its targets are well; False when that takes too long."""
+    end_ns = clock.now_ns() + int(limit_s * _S)
+    async with contextlib.AsyncExitStack() as stack:
+        loads = [
+            await stack.enter_async_context(Load(region.base_url, MODEL, rate=10.0, timeout_s=PATIENCE_S))
+            for region in world.regions.values()
+        ]
+        while clock.now_ns() < end_ns:
+            await asyncio.gather(*(load.run(0.5) for load in loads))
+            states = [
+                target["state"] for region in world.regions.values() for target in (await region.targets()).values()
+            ]
+            if states and all(state == "closed" for state in states):
+                return True
+    return False
+
+
+def _account(shots: list[Shot], struck_s: float, failed_attempts: int) -> Account:
+    after = [shot for shot in shots if shot.at_s >= struck_s and shot.ok]
+    before = [shot for shot in shots if shot.at_s < struck_s and shot.ok]
+    return Account(
+        requests=len(shots),
+        failed=sum(not shot.ok for shot in shots),
+        reasons=dict(Counter(shot.reason for shot in shots if not shot.ok)),
+        answered_by=dict(Counter(shot.region for shot in after)),
+        providers=dict(Counter(shot.provider for shot in after)),
+        before_ms=_median_ms(before),
+        # those under way at the strike, and those that detect it, are the price; what it costs then is the median
+        during_ms=_median_ms(after),
+        failed_attempts=failed_attempts,
+    )
+
+
+def _median_ms(shots: list[Shot]) -> float:
+    return round(quantile((shot.latency_s for shot in shots), 0.5) * 1000, 1)
+
+
+async def _failed_attempts(world: RegionsWorld) -> dict[str, int]:
+    """Return how many attempts at the first provider have failed, by region."""
+    found = {}
+    for name, region in world.regions.items():
+        attempts = (await region.targets()).get(f"{FIRST}/{UPSTREAM_MODEL}", {}).get("attempts", {})
+        found[name] = sum(count for outcome, count in attempts.items() if outcome.startswith("fail_"))
+    return found
+
+
+async def _watch(world: RegionsWorld) -> dict[str, int]:
+    """Return when each region left the first provider alone, monotonic ns; until all have, or it is cancelled."""
+    left: dict[str, int] = {}
+    try:
+        while len(left) < len(world.regions):
+            for name, region in world.regions.items():
+                state = (await region.targets()).get(f"{FIRST}/{UPSTREAM_MODEL}", {}).get("state", "closed")
+                if name not in left and state != "closed":
+                    left[name] = clock.now_ns()
+            await clock.sleep(LOOK_S)
+    except asyncio.CancelledError:
+        return left
+    return left
+
+
+async def _stop(watching: asyncio.Task[dict[str, int]]) -> dict[str, int]:
+    watching.cancel()
+    return await watching
+
+
+# --- what fails, and what is promised of it ---------------------------------------------------------------------------
+
+
+def none_failed(outcome: Outcome) -> list[str]:
+    """Nothing that a client asked for failed."""
+    return [
+        f"{account.failed} of {account.requests} requests failed in {name}: {account.reasons}"
+        for name, account in outcome.regions.items()
+        if account.failed
+    ]
+
+
+def _stays(outcome: Outcome) -> list[str]:
+    """Who is not struck goes on with the provider and the region that it had."""
+    broken = none_failed(outcome)
+    for name, account in outcome.regions.items():
+        answers = sum(account.answered_by.values())
+        if name != HIT and account.providers.get(FIRST, 0) < 0.95 * answers:
+            broken.append(f"{name} left {FIRST}, which is well there: {account.providers}")
+        if account.answered_by.get(name, 0) < answers:
+            broken.append(f"{name} was answered by {account.answered_by}, though it has a target left")
+    return broken
+
+
+def _leaves(outcome: Outcome) -> list[str]:
+    """All regions learn it, the last within two seconds of the first."""
+    broken = none_failed(outcome)
+    if outcome.verdict_ms is None:
+        broken.append(f"not every region has left {FIRST}")
+    elif outcome.verdict_ms > 2000:  # noqa: PLR2004  # the promise
+        broken.append(f"the last region left {FIRST} {outcome.verdict_ms:.0f} ms after the first")
+    return broken
+
+
+def _by_a_peer(outcome: Outcome) -> list[str]:
+    """Whoever has lost the world is answered by another region, and nobody else is."""
+    broken = none_failed(outcome)
+    for name, account in outcome.regions.items():
+        through_a_peer = sum(count for region, count in account.answered_by.items() if region != name)
+        if name == HIT and not through_a_peer:
+            broken.append(f"{name} lost the world and asked no peer: {account.answered_by}")
+        if name != HIT and through_a_peer:
+            broken.append(f"{name} asked a peer for no reason: {account.answered_by}")
+    return broken
+
+
+def _at_home(outcome: Outcome) -> list[str]:
+    """Nothing changes: every region answers for itself, with the provider it had."""
+    return [
+        *none_failed(outcome),
+        *(
+            f"{name} was answered by {account.answered_by}"
+            for name, account in outcome.regions.items()
+            if set(account.answered_by) - {name}
+        ),
+    ]
+
+
+async def _mend(world: RegionsWorld) -> None:
+    world.network.mend()
+
+
+async def _cut_first(world: RegionsWorld) -> None:
+    world.network.cut(HIT, FIRST)
+
+
+async def _break_first(world: RegionsWorld) -> None:
+    await world.providers.switch(FIRST, Fault(kind="error"))
+
+
+async def _heal_first(world: RegionsWorld) -> None:
+    await world.providers.switch(FIRST)
+
+
+async def _cut_egress(world: RegionsWorld) -> None:
+    world.cut_egress(HIT)
+
+
+async def _cut_off(world: RegionsWorld) -> None:
+    world.cut_off(HIT)
+
+
+async def _lose_majority(world: RegionsWorld) -> None:
+    if world.etcd is not None:
+        for member in world.etcd.members[:2]:
+            member.kill()
+
+
+async def _bring_back(world: RegionsWorld) -> None:
+    if world.etcd is not None:
+        await asyncio.to_thread(world.etcd.start)
+
+
+async def _wipe(world: RegionsWorld) -> None:
+    if world.etcd is not None:
+        await asyncio.to_thread(world.etcd.wipe)
+
+
+async def _roll(world: RegionsWorld) -> None:
+    for name in world.regions:
+        await world.start(name)
+
+
+async def _nothing(_: RegionsWorld) -> None:
+    return
+
+
+ONE_REGION: Final = Act("dead in one region", f"{FIRST} cannot be reached from {HIT}", _cut_first, _mend, _stays)
+EVERYWHERE: Final = Act(
+    "dead everywhere", f"{FIRST} fails for everybody", _break_first, _heal_first, _leaves, watched=True
+)
+EGRESS: Final = Act("egress black-holed", f"{HIT} reaches no provider any more", _cut_egress, _mend, _by_a_peer)
+MAJORITY: Final = Act(
+    "etcd majority lost", "two of three members are killed", _lose_majority, _bring_back, _at_home, needs_etcd=True
+)
+CUT_OFF: Final = Act(
+    "one region cut off", f"{HIT} loses etcd and the other regions", _cut_off, _mend, _at_home, needs_etcd=True
+)
+WIPED: Final = Act(
+    "etcd wiped", "all data of etcd is gone, and it starts empty", _wipe, _nothing, _at_home, needs_etcd=True
+)
+ROLLING: Final = Act("rolling restart", "every edge is replaced, one region after the other", _roll, _nothing, _at_home)
+
+DEMO: Final = (ONE_REGION, EVERYWHERE, EGRESS, MAJORITY)
+ALL: Final = (*DEMO, CUT_OFF, WIPED, ROLLING)

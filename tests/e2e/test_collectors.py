@@ -1,0 +1,29 @@
+"""A collector that is dead, slow or refuses costs traces, which are counted, and neither a request nor its time."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.macro.collectors import NONE, measure
+
+# The full run is ``python -m bench.macro.collectors``. Other work on the machine makes a short run's p99 jump.
+SECONDS = 6.0
+AT_MOST = 2.0
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def test_nobody_waits_for_a_collector() -> None:
+    """Beside an edge that exports nothing, p99 stays what it was, no answer is wrong, and no record goes missing."""
+    kinds = {kind.collector: kind for kind in await measure(SECONDS, count=1000)}
+    assert set(kinds) == {NONE, "dead", "well", "slow", "refuses"}
+    for name, kind in kinds.items():
+        assert kind.wrong == 0, name
+        assert kind.ratio <= AT_MOST, kind
+    assert kinds["well"].sent > 0
+    assert kinds["refuses"].failed > 0
+    assert kinds["refuses"].sent == kinds["dead"].sent == 0
+    for name in ("dead", "slow"):
+        lost = kinds[name].dropped + kinds[name].failed
+        # what is neither lost nor sent waits: a queue and a batch that is on its way
+        assert kinds[name].requests - 4096 <= lost + kinds[name].sent <= kinds[name].requests

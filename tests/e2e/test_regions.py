@@ -1,0 +1,56 @@
+"""Do applications of three regions notice when something large fails?  Whole nodes, real etcd, 80 ms between regions.
+
+Each scenario is an act of ``edge.sim.region_acts`` in a world of its own: load in every region, the strike, and what
+was promised. ``--seconds 60`` says how long the load goes on after the strike; without it that is a few seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from edge.sim import region_acts as acts
+from edge.sim.regions import RegionsWorld
+
+pytestmark = pytest.mark.timeout(240)
+
+SECONDS = 6.0
+
+
+@pytest.fixture
+def seconds(request: pytest.FixtureRequest) -> float:
+    """Load after the strike."""
+    return float(request.config.getoption("--seconds") or SECONDS)
+
+
+@pytest.mark.parametrize("act", acts.ALL, ids=lambda act: act.name.replace(" ", "-"))
+async def test_an_act_keeps_its_promise(act: acts.Act, seconds: float) -> None:
+    """Nothing fails in any region, who can answer for itself does, and in the end every target is well again."""
+    async with RegionsWorld() as world:
+        outcome = await acts.play(world, act, seconds)
+        sys.stdout.write(_told(outcome))
+        assert outcome.broken == ()
+        assert all(account.requests > acts.RATE * seconds for account in outcome.regions.values())
+        assert await acts.calm(world)
+
+
+async def test_a_region_without_egress_pays_the_distance_and_little_more(seconds: float) -> None:
+    """Through a peer an answer takes about the distance longer: the median adds one round trip, not a deadline."""
+    async with RegionsWorld(etcd=False) as world:
+        outcome = await acts.play(world, acts.EGRESS, seconds)
+        account = outcome.regions[acts.HIT]
+        added_ms = account.during_ms - account.before_ms
+        sys.stdout.write(f"through a peer: {added_ms:.0f} ms more, {world.rtt_s * 1000:.0f} ms of them the distance\n")
+        assert 0.8 * world.rtt_s * 1000 < added_ms < 5 * world.rtt_s * 1000
+
+
+def _told(outcome: acts.Outcome) -> str:
+    rows = [
+        f"  {name}: {account.requests} requests, {account.failed} failed, answered by {account.answered_by} with "
+        f"{account.providers}, {account.before_ms:.0f} -> {account.during_ms:.0f} ms, "
+        f"{account.failed_attempts} failed attempts"
+        for name, account in outcome.regions.items()
+    ]
+    times = f"detected after {outcome.detected_ms} ms, all within {outcome.verdict_ms} ms"
+    return "\n".join([f"{outcome.act}: {outcome.says}; {times}", *rows, ""])

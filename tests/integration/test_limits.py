@@ -1,0 +1,243 @@
+"""How much a key may use: requests, tokens, places and money; what a provider grants; how long a client waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from callers import ask, bearer, field, get, keys, status
+from onelane import DONE, HELLO, OneLane, models, one_lane, post, sse, whole
+
+from edge import clock
+from edge.native import AllowanceCounter, Outcome, RouteCounter, TargetCounter
+from edge.sim.wire import Again, Pause, ReadMessage, ScriptedServer, Send
+
+pytestmark = pytest.mark.timeout(60)
+
+S = 1_000_000_000
+GOOD = (ReadMessage(), Send(whole()), Again())
+END = b"}}"
+
+
+def error(answer: bytes) -> dict[str, str]:
+    """The error of a body."""
+    found: dict[str, str] = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    return found
+
+
+def record(lane: OneLane, number: int = 0) -> tuple[int, ...]:
+    """The counters of a key's allowance."""
+    allowance = lane.snapshot.keys[number].allowance
+    assert allowance is not None
+    return lane.board.read_allowance(allowance.slot)["counts"]
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_requests() -> None:
+    """The burst passes, the next gets 429 with the exact wait, other keys are not touched, and answers count down."""
+    async with (
+        ScriptedServer(GOOD) as upstream,
+        one_lane(
+            models(upstream.url)
+            + keys(alice="requests_per_minute: 6, requests_burst: 3", bob="requests_per_minute: 60")
+        ) as lane,
+    ):
+        for left in (2, 1, 0):
+            answer = await lane.ask(ask("alice"), b"hello")
+            assert field(answer, "x-ratelimit-limit-requests") == "6"
+            assert field(answer, "x-ratelimit-remaining-requests") == str(left)
+            assert field(answer, "x-ratelimit-limit-tokens") is None
+        assert (field(answer, "x-ratelimit-reset-requests") or "").startswith("29.")
+        refused = await lane.ask(ask("alice"), END)
+        assert (status(refused), field(refused, "retry-after")) == (429, "10")
+        assert error(refused)["code"] == "rate_limit_exceeded"
+        assert error(refused)["type"] == "requests"
+        assert field(refused, "x-ratelimit-remaining-requests") == "0"
+        assert status(await lane.ask(ask("bob"), b"hello")) == 200
+        assert record(lane)[AllowanceCounter.A_REQUESTS] == 3
+        assert record(lane)[AllowanceCounter.A_REFUSED_REQUESTS] == 1
+        assert lane.board.read_route(lane.snapshot.routes[0].slot)["counts"][RouteCounter.R_LIMITED] == 1
+
+
+async def test_tokens() -> None:
+    """A reservation is made of the body and max_tokens; what the provider then reports stands, and the rest returns."""
+    good = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":20,"completion_tokens":10}}')
+    async with (
+        ScriptedServer((ReadMessage(), Send(good), Again())) as upstream,
+        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 500")) as lane,
+    ):
+        body = b'{"model":"chat","max_tokens":400,"messages":[]}'
+        answer = await lane.ask(ask("alice", body), b"hello")
+        assert field(answer, "x-ratelimit-remaining-tokens") == str(500 - 400 - len(body) // 4)
+        answer = await lane.ask(ask("alice", body), b"hello")
+        assert int(field(answer, "x-ratelimit-remaining-tokens") or 0) - (500 - 30 - 400 - len(body) // 4) in (0, 1)
+        refused = await lane.ask(ask("alice", body.replace(b"400", b"480")), END)
+        assert (status(refused), error(refused)["type"]) == (429, "tokens")
+        short = 480 + len(body) // 4 - (500 - 60)
+        assert int(field(refused, "retry-after") or 0) in (short - 1, short)
+        counts = record(lane)
+        assert counts[AllowanceCounter.A_PROMPT_TOKENS] == 40
+        assert counts[AllowanceCounter.A_OUTPUT_TOKENS] == 20
+        assert counts[AllowanceCounter.A_REFUSED_TOKENS] == 1
+        assert counts[AllowanceCounter.A_RESERVED] - counts[AllowanceCounter.A_RETURNED] == 60
+
+
+async def test_answers_teach_what_to_reserve() -> None:
+    """Without max_tokens, what 19 of 20 answers stayed under is reserved, once there are enough to go by."""
+    good = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1,"completion_tokens":100}}')
+    async with (
+        ScriptedServer((ReadMessage(), Send(good), Again())) as upstream,
+        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 9000")) as lane,
+    ):
+        body = b'{"model":"chat","messages":[]}'
+        before = 0
+        for number in range(21):
+            await lane.ask(ask("alice", body), b"hello")
+            reserved = record(lane)[AllowanceCounter.A_RESERVED]
+            assert reserved - before == len(body) // 4 + (512 if number < 20 else 127)
+            before = reserved
+
+
+async def test_places() -> None:
+    """As many at once as allowed; a place comes free when an exchange ends, also when its client leaves."""
+    stall = (ReadMessage(), Send(sse(HELLO, end=False)), Pause(30.0))
+    async with (
+        ScriptedServer(stall) as upstream,
+        one_lane(models(upstream.url) + keys(alice="concurrent: 2")) as lane,
+    ):
+        body = b'{"model":"chat","stream":true}'
+        first, second = [await asyncio.open_connection("127.0.0.1", lane.port) for _ in range(2)]
+        for reader, writer in (first, second):
+            writer.write(ask("alice", body))
+            await reader.readuntil(b"hello")
+        refused = await lane.ask(ask("alice", body), END)
+        assert (status(refused), field(refused, "retry-after")) == (429, "1")
+        assert record(lane)[AllowanceCounter.A_REFUSED_CONCURRENT] == 1
+        first[1].close()
+        for _ in range(200):
+            if lane.board.read_allowance(lane.snapshot.keys[0].allowance.slot)["inflight"] == 1:  # type: ignore[union-attr]
+                break
+            await asyncio.sleep(0.01)
+        assert status(await lane.ask(ask("alice", body), b"hello")) == 200
+        second[1].close()
+
+
+async def test_money() -> None:
+    """A spent budget refuses models until the month is over, in those words, and services go on."""
+    good = whole(
+        b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":500}}'
+    )
+    async with ScriptedServer((ReadMessage(), Send(good), Again())) as upstream, ScriptedServer(GOOD) as service:
+        text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 2, output: 8}}}")
+        text += f"services: {{s: {{match: {{path: /s}}, targets: ['{service.address}'], protocol: http1}}}}\n"
+        async with one_lane(text + keys(alice="budget: 0.01")) as lane:
+            assert status(await lane.ask(ask("alice"), b"hello")) == 200
+            assert status(await lane.ask(ask("alice"), b"hello")) == 200
+            refused = await lane.ask(ask("alice"), END)
+            assert (status(refused), error(refused)["code"]) == (429, "insufficient_quota")
+            month = time.gmtime(clock.wall() + int(field(refused, "retry-after") or 0) + 1)
+            assert (month.tm_mday, month.tm_hour) == (1, 0)
+            assert status(await lane.ask(get("/s", bearer("alice")), b"hello")) == 200
+            assert record(lane)[AllowanceCounter.A_COST_NANO] == 2 * (1000 * 2000 + 500 * 8000)
+
+
+def granted(text: str, limits: str) -> str:
+    """The first provider with these limits."""
+    return text.replace("/v1'}", f"/v1', limits: {{{limits}}}}}", 1)
+
+
+async def test_an_exhausted_credential_is_passed_over() -> None:
+    """What the provider grants is not exceeded, never waited for, and told when nobody else is there."""
+    async with ScriptedServer(GOOD) as primary, ScriptedServer(GOOD) as backup:
+        text = granted(models(primary.url, backup.url), "requests_per_minute: 20")  # a burst of two
+        async with one_lane(text) as lane:
+            targets = [field(await lane.ask(post(), b"hello"), "x-edge-target") for _ in range(4)]
+            assert targets == ["p0/m", "p0/m", "p1/m", "p1/m"]
+            answer = await lane.ask(post(), b"hello")
+            assert field(answer, "x-edge-reason") == "p0/m: exhausted"
+            assert lane.target("p0/m")["counts"][TargetCounter.T_EXHAUSTED] == 3
+        async with one_lane(granted(models(primary.url), "requests_per_minute: 20")) as lane:
+            for _ in range(2):
+                await lane.ask(post(), b"hello")
+            refused = await lane.ask(post(), END)
+            assert (status(refused), field(refused, "retry-after")) == (503, "3")
+            assert b"used up" in refused
+
+
+TOLD = {
+    "openai": b"x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 30s\r\n",
+    "anthropic": (
+        b"anthropic-ratelimit-requests-remaining: 0\r\nanthropic-ratelimit-requests-reset: 2099-01-01T00:00:00Z\r\n"
+    ),
+    "tokens": b"x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 1m0s\r\n",
+}
+
+
+@pytest.mark.parametrize("who", TOLD)
+async def test_a_provider_that_says_how_little_is_left_is_believed(who: str) -> None:
+    """After an answer that says that nothing is left, the next goes elsewhere without a 429 in between."""
+    answer = whole().replace(b"content-length", TOLD[who] + b"content-length", 1)
+    async with ScriptedServer((ReadMessage(), Send(answer), Again())) as primary, ScriptedServer(GOOD) as backup:
+        text = granted(models(primary.url, backup.url), "requests_per_minute: 6000, tokens_per_minute: 6000000")
+        async with one_lane(text + keys(alice="requests_per_minute: 600")) as lane:
+            first = await lane.ask(ask("alice"), b"hello")
+            assert field(first, "x-edge-target") == "p0/m"
+            assert b"reset-tokens: 1m0s" not in first
+            assert b"anthropic" not in first
+            assert field(await lane.ask(ask("alice"), b"hello"), "x-edge-target") == "p1/m"
+            assert lane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 0
+            counts = lane.board.read_allowance(lane.snapshot.credentials[0].allowance.slot)["counts"]
+            assert counts[AllowanceCounter.A_LEARNED] == 1
+
+
+async def test_without_keys_a_providers_words_go_through() -> None:
+    """Nobody's allowance is told, so the provider's is."""
+    answer = whole().replace(b"content-length", TOLD["openai"] + b"content-length", 1)
+    async with (
+        ScriptedServer((ReadMessage(), Send(answer), Again())) as upstream,
+        one_lane(models(upstream.url)) as lane,
+    ):
+        assert field(await lane.ask(post(), b"hello"), "x-ratelimit-reset-requests") == "30s"
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_a_clients_deadline() -> None:
+    """x-request-timeout bounds the whole exchange; what is no time is refused by name."""
+    slow = (ReadMessage(), Pause(0.4), Send(whole()), Again())
+    async with ScriptedServer(slow) as upstream, one_lane(models(upstream.url)) as lane:
+        began = clock.now_ns()
+        late = await lane.ask(post(fields=b"x-request-timeout: 150ms\r\n"), END)
+        assert (status(late), error(late)["code"]) == (504, "deadline_exceeded")
+        assert (clock.now_ns() - began) / S < 0.39
+        assert status(await lane.ask(post(fields=b"x-request-timeout: 3\r\n"), b"hello")) == 200
+        odd = await lane.ask(post(fields=b"x-request-timeout: soon\r\n"), END)
+        assert (status(odd), error(odd)["code"]) == (400, "request_timeout")
+        assert all(b"x-request-timeout" not in peer.received for peer in upstream.peers)
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_what_is_left_of_a_deadline_goes_on_to_services() -> None:
+    """A service hears how long its caller still waits, in seconds."""
+    config = "services: {{s: {{match: {{path: /s}}, targets: ['{}'], protocol: http1}}}}\n"
+    async with ScriptedServer(GOOD) as service, one_lane(config.format(service.address)) as lane:
+        assert status(await lane.ask(get("/s", b"x-request-timeout: 2500ms\r\n"), b"hello")) == 200
+        sent = service.peers[0].messages[0]
+        left = float(field(sent, "x-request-timeout") or 0)
+        assert 1.5 < left <= 2.5
+        assert sent.count(b"x-request-timeout") == 1
+        assert status(await lane.ask(get("/s", b"x-request-timeout: 0\r\n"), END)) == 400
+        assert status(await lane.ask(get("/s"), b"hello")) == 200
+        assert b"x-request-timeout" not in service.peers[-1].messages[-1]
+
+
+async def test_streams_without_usage_count_events() -> None:
+    """Where nobody asked for usage, each event with content is a token, and the prompt a quarter of its bytes."""
+    stop = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+    stream = (ReadMessage(), Send(sse(*[HELLO] * 5, stop, DONE)), Again())
+    async with ScriptedServer(stream) as upstream, one_lane(models(upstream.url) + keys(alice="")) as lane:
+        body = b'{"model":"chat","stream":true,"messages":[]}'
+        await lane.ask(ask("alice", body), b"[DONE]")
+        counts = lane.target("p0/m")["counts"]
+        assert (counts[TargetCounter.T_PROMPT_TOKENS], counts[TargetCounter.T_OUTPUT_TOKENS]) == (len(body) // 4, 5)

@@ -1,0 +1,176 @@
+"""An allowance takes from all its bounds or from none, settles to what was used, and keeps a month's money."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from edge.terms.snapshot import Allowance as Plan
+from edge.terms.snapshot import Key
+from native import callers
+from native.allowance import Allowance, Bound, month_of
+from native.board import AllowanceCounter, Board
+from native.headers import seconds_ns, seconds_of
+
+S = 1_000_000_000
+START = 10**15
+
+
+def allowance(**bounds: int) -> tuple[Board, Allowance]:
+    """One record with these bounds."""
+    board = Board.create(0, 0, 1, allowance_capacity=1)
+    return board, Allowance(board, Plan(0, **bounds))
+
+
+def test_both_or_neither() -> None:
+    """Where tokens are missing, the request comes back; where the request is, no tokens are taken."""
+    _, each = allowance(requests_per_minute=60, requests_burst=2, tokens_per_minute=600, tokens_burst=100)
+    assert each.take(START, 90) == (Bound.UNBOUND, 0)
+    assert each.take(START, 20) == (Bound.BOUND_TOKENS, S)
+    assert each.left(START) == ((1, S), (10, 9 * S))
+    assert each.take(START, 10) == (Bound.UNBOUND, 0)
+    assert each.take(START, 0) == (Bound.BOUND_REQUESTS, S)
+    assert each.wait(START) == S
+
+
+@given(st.integers(0, 500), st.integers(0, 2000), st.booleans())
+def test_settling(reserved: int, used: int, untouched: bool) -> None:
+    """After settling the bucket stands as if the right number had been taken at once."""
+    board, each = allowance(requests_per_minute=60, requests_burst=9, tokens_per_minute=60, tokens_burst=500)
+    assert each.take(START, reserved) == (Bound.UNBOUND, 0)
+    each.settle(START, reserved, used, untouched)
+    assert each.left(START) == ((9 - (not untouched), 0 if untouched else S), (max(0, 500 - used), used * S))
+    counts = board.read_allowance(0)["counts"]
+    assert counts[AllowanceCounter.A_RESERVED] == reserved
+    assert counts[AllowanceCounter.A_RETURNED] == max(0, reserved - used)
+
+
+def test_a_share_takes_the_place_of_the_whole() -> None:
+    """What the Board says is this node's part holds for rate and burst, in the same proportion."""
+    board, each = allowance(requests_per_minute=600, requests_burst=60)
+    assert each.left(START) == ((60, 0), None)
+    shared = Allowance(board, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    assert shared.left(START) == ((60, 0), None)
+    board.set_shares(0, 150_000, 0)
+    assert shared.left(START) == ((15, 0), None)
+    assert each.left(START) == ((60, 0), None)
+    assert [shared.take(START)[0] for _ in range(16)] == [Bound.UNBOUND] * 15 + [Bound.BOUND_REQUESTS]
+    assert shared.take(START) == (Bound.BOUND_REQUESTS, 60 * S // 150)
+
+
+def test_what_a_provider_says() -> None:
+    """It lowers what is known; where no bound is configured nothing is learned."""
+    board, each = allowance(requests_per_minute=60, requests_burst=10)
+    assert each.learn(START, Bound.BOUND_REQUESTS, 3)
+    assert not each.learn(START, Bound.BOUND_REQUESTS, 8)
+    assert not each.learn(START, Bound.BOUND_TOKENS, 0, S)
+    assert each.left(START) == ((3, 7 * S), None)
+    assert board.read_allowance(0)["counts"][AllowanceCounter.A_LEARNED] == 1
+
+
+@given(st.integers(0, 20_000_000_000))
+@example(951_782_400)  # 29 February 2000
+@example(4_107_542_399)  # the last second of February 2100, which has 28 days
+@example(4_107_542_400)
+def test_the_calendar(now_s: int) -> None:
+    """The month is datetime's, and ends in the first second of the next one."""
+    month, end_s = month_of(now_s)
+    at = datetime.fromtimestamp(now_s, UTC)
+    assert month == 12 * at.year + at.month - 1
+    after = datetime.fromtimestamp(end_s, UTC)
+    assert (after.day, after.hour, after.minute, after.second) == (1, 0, 0, 0)
+    assert 12 * after.year + after.month - 1 == month + 1
+
+
+NIST = {  # FIPS 180-4, examples; the long one is NIST's "two blocks"
+    b"abc": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    b"": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq": (
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+    ),
+}
+
+
+def test_the_hash_is_nists() -> None:
+    """The published vectors."""
+    for data, digest in NIST.items():
+        assert callers.sha256(data).hex() == digest
+
+
+@given(st.binary(max_size=300))
+def test_the_hash_is_the_librarys(data: bytes) -> None:
+    """Any bytes hash as hashlib has it, at every length around a block."""
+    assert callers.sha256(data) == sha256(data).digest()
+
+
+@pytest.mark.parametrize("size", [54, 55, 56, 57, 63, 64, 65, 119, 120, 128])
+def test_the_hash_at_the_borders_of_blocks(size: int) -> None:
+    """Where padding needs one more block."""
+    assert callers.sha256(b"k" * size) == sha256(b"k" * size).digest()
+
+
+def test_durations_are_gos() -> None:
+    """As OpenAI sends them, rounded up to a millisecond."""
+    for ms, text in {0: "0ms", 12: "12ms", 1000: "1s", 1500: "1.5s", 7050: "7.05s", 360_000: "6m0s"}.items():
+        assert callers.go_duration(ms * 1_000_000).decode() == text
+    assert callers.go_duration(1) == b"1ms"
+    assert callers.go_duration(3_720_500_000_000) == b"1h2m0.5s"
+
+
+def test_a_key_is_found_by_its_hash_alone() -> None:
+    """A plan holds no clear key, and a caller found says whose it is and where it stood."""
+    board = Board.create(0, 0, 1, allowance_capacity=2)
+    plans = [Key(name, sha256(f"edge-{name}".encode()).hexdigest(), slot) for slot, name in enumerate(("a", "b"))]
+    known = callers.Callers(board, plans, 1)
+    caller, shown, place = known.identify([(b"accept", b"*/*"), (b"authorization", b"BEARER  edge-b")])
+    assert caller is not None
+    assert (caller.name, caller.slot, shown, place) == ("b", 1, 2, 1)
+    assert known.identify([(b"authorization", b"Bearer edge-c"), (b"x-api-key", b"edge-a")])[1:] == (2, 1)
+    assert known.identify([(b"authorization", b"Bearer edge-c")]) == (None, 1, -1)
+    for nothing in (b"Bearer ", b"Bearer", b"Basic edge-a", b""):
+        assert known.identify([(b"authorization", nothing)]) == (None, 0, -1)
+    with pytest.raises(ValueError, match="64 hexadecimal"):
+        callers.Callers(board, [Key("c", "ab", 0)], 1)
+    with pytest.raises(ValueError, match="no allowance"):
+        callers.Callers(board, [Key("c", "ab" * 32, 0, concurrent=1)], 1)
+
+
+def test_a_deadline_in_seconds() -> None:
+    """x-request-timeout: seconds or milliseconds, above 0, nothing else; what is written can be read."""
+    for text, ns in {
+        "1": S,
+        "1.5": S * 3 // 2,
+        "0.25s": S // 4,
+        "200ms": S // 5,
+        "1.5ms": 1_500_000,
+        "0.0000000019": 1,
+        "1000000": 10**15,
+    }.items():
+        assert seconds_ns(text.encode()) == ns, text
+    for odd in (
+        "",
+        "0",
+        "0.0",
+        "-1",
+        "+1",
+        "1e3",
+        " 1",
+        "1 s",
+        "s",
+        "ms",
+        ".5",
+        "5.",
+        "1.2.3",
+        "1000001",
+        "9" * 30,
+        "x",
+    ):
+        assert seconds_ns(odd.encode()) == -1, odd
+    written = [seconds_ns(seconds_of(ns)) for ns in (1, 1_999_999, S, 90 * S + 1_500_000)]
+    assert written == [1_000_000, 1_000_000, S, 90 * S + 1_000_000]
+    assert all(before <= after for before, after in pairwise(written))

@@ -1,0 +1,159 @@
+"""May what ``deploy/`` holds be used as it stands?  Loaded, held against itself, and checked by edge and systemd."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge.config.check import check
+from edge.config.load import read_text
+from edge.config.problems import errors
+from edge.providers import KNOWN
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+ENVIRON = {
+    "EDGE_REGION": "us-east",
+    "EDGE_NODE": "edge-0",
+    "EDGE_PEER_TOKEN": "0123456789abcdef0123456789abcdef",
+    "EDGE_ADMIN_TOKEN": "fedcba9876543210fedcba9876543210",
+    "OPENAI_API_KEY": "sk-0123456789",
+}
+COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "edge.yaml").read_text()))
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+
+
+def kind(name: str) -> dict[str, Any]:
+    """The one object of this kind."""
+    (found,) = [item for item in OBJECTS if item["kind"] == name]
+    return found
+
+
+def problems(text: str) -> list[str]:
+    """What ``edge check`` says against a configuration."""
+    document = read_text(text, "edge.yaml", environ=ENVIRON)
+    return [problem.text("edge.yaml") for problem in errors(check(document, KNOWN))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [(DEPLOY / "compose" / "edge.yaml").read_text(), kind("ConfigMap")["data"]["edge.yaml"]],
+    ids=["compose", "kubernetes"],
+)
+def test_edge_takes_the_configurations(text: str) -> None:
+    """Each configuration passes ``edge check`` with the environment that stands beside it."""
+    assert problems(text) == []
+
+
+def test_compose_names_what_there_is() -> None:
+    """Every service that is named exists, volumes are declared, files are there, and stages are in the Dockerfile."""
+    services = COMPOSE["services"]
+    stages = re.findall(r"^FROM \S+ AS (\w+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    for name, service in services.items():
+        assert set(service.get("depends_on", ())) <= set(services), name
+        if "build" in service:
+            assert service["build"]["target"] in stages
+            assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:"), f"{name} would be open to other machines"
+
+
+def test_compose_and_its_configuration_agree() -> None:
+    """Each host that the configuration calls is a service, and each region has an edge and is every other's peer."""
+    config = read_text((DEPLOY / "compose" / "edge.yaml").read_text(), environ=ENVIRON).config
+    assert config.peers is not None
+    regions = {
+        service["environment"]["EDGE_REGION"]: name
+        for name, service in COMPOSE["services"].items()
+        if name.startswith("edge-")
+    }
+    assert {node.region: node.addresses for node in config.peers.nodes} == {
+        region: (f"{name}:8080",) for region, name in regions.items()
+    }
+    hosts = re.findall(r"https?://([\w-]+):", (DEPLOY / "compose" / "edge.yaml").read_text())
+    assert len(hosts) >= 6
+    assert set(hosts) <= set(COMPOSE["services"])
+
+
+def test_etcd_members_know_each_other() -> None:
+    """The list of members that each is started with is that of the services."""
+    members = {name: service for name, service in COMPOSE["services"].items() if name.startswith("etcd-")}
+    listed = ",".join(f"{name}=http://{name}:2380" for name in members)
+    for name, service in members.items():
+        assert f"--initial-cluster={listed}" in service["command"]
+        assert service["environment"]["ETCD_NAME"] == name
+        assert service["environment"]["ETCD_ADVERTISE_CLIENT_URLS"] == f"http://{name}:2379"
+
+
+def test_kubernetes_objects_fit_together() -> None:
+    """Selectors find the pods, ports have names that exist, volumes are mounted, and nothing runs as root."""
+    deployment, service = kind("Deployment")["spec"], kind("Service")["spec"]
+    pod = deployment["template"]["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    (container,) = pod["containers"]
+    for selector in (
+        deployment["selector"]["matchLabels"],
+        service["selector"],
+        kind("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+    ):
+        assert selector.items() <= labels.items()
+    ports = {port["name"] for port in container["ports"]}
+    probes = [container[name]["httpGet"] for name in ("readinessProbe", "livenessProbe", "startupProbe")]
+    assert {probe["port"] for probe in probes} | {port["targetPort"] for port in service["ports"]} <= ports
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert not container["securityContext"]["allowPrivilegeEscalation"]
+
+
+def test_kubernetes_waits_for_answers_to_end() -> None:
+    """A pod is given more time to end than the node takes to drain."""
+    config = read_text(kind("ConfigMap")["data"]["edge.yaml"], environ=ENVIRON).config
+    pod = kind("Deployment")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] > config.node.drain_grace / 1e9 + 30
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_units(unit: Path, tmp_path: Path) -> None:
+    """A unit has settings and comments only, the same as the other, and systemd reads it without complaint if here."""
+    text = unit.read_text()
+    for line in text.splitlines():
+        assert re.fullmatch(r"#.*|\[\w+\]|[A-Za-z]+=.*|", line), line
+    assert settings(unit) == settings(UNITS[0])
+    if shutil.which("systemd-analyze") is None:
+        return
+    copy = tmp_path / unit.name.replace("@", "@x")
+    copy.write_text(text.replace("/opt/edge/bin/edge", sys.executable))
+    said = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert [line for line in said.stderr.splitlines() if unit.name.partition(".")[0] in line] == []
+
+
+def settings(unit: Path) -> list[str]:
+    """The settings of a unit, without what names the instance."""
+    lines = [line for line in unit.read_text().splitlines() if "=" in line and not line.startswith("#")]
+    return [
+        line
+        for line in lines
+        if not re.match(r"Description|Exec(Start|StartPre)=|EnvironmentFile|StateDirectory=", line)
+    ]
+
+
+def test_units_stop_as_the_node_drains() -> None:
+    """The supervisor alone is told, and it is given longer than a drain takes by default."""
+    for unit in UNITS:
+        told = dict(line.partition("=")[::2] for line in settings(unit))
+        assert told["KillMode"] == "mixed"
+        assert int(told["TimeoutStopSec"]) > 5 + 30

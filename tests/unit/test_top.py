@@ -1,0 +1,115 @@
+"""Does ``edge top`` tell what happened between two readings, and nothing of what was before?"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from msgspec import structs
+from rich.console import Console
+from test_meters import everything, page
+
+from edge.admin.views import metrics_view
+from edge.cli import rates, top
+from edge.native import HIST_BOUNDS_S
+from edge.telemetry import catalog
+from edge.telemetry.reading import Histogram, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge.telemetry.catalog import Metric
+
+pytestmark = pytest.mark.timeout(20)
+
+Changes = dict[tuple["Metric", tuple[str, ...]], float]
+
+
+def reading(
+    changes: Mapping[tuple[Metric, tuple[str, ...]], float], first: Mapping[int, int] | None = None
+) -> rates.Page:
+    """What the node says when these numbers are so: ``first`` are buckets of the time to first content."""
+    plan, board = everything()
+    changed = Reading()
+    for metric, samples in page(board, plan):
+        for sample in samples:
+            value: Any = changes.get((metric, sample.labels), sample.value)
+            if isinstance(value, Histogram) and metric in (catalog.ROUTE_FIRST, catalog.TARGET_FIRST):
+                buckets = [(first or {}).get(place, 0) for place in range(len(HIST_BOUNDS_S) + 1)]
+                value = structs.replace(value, buckets=tuple(buckets))
+            changed.add(metric, sample.labels, value)
+    said: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(metrics_view(changed)))
+    return rates.page_of(said)
+
+
+BEFORE = {
+    (catalog.REQUESTS, ("chat",)): 1000,
+    (catalog.ANSWERS, ("chat", "2xx")): 900,
+    (catalog.ATTEMPTS, ("one/small", "ok")): 900,
+}
+NOW = {
+    (catalog.REQUESTS, ("chat",)): 1050,
+    (catalog.ANSWERS, ("chat", "2xx")): 930,
+    (catalog.ANSWERS, ("chat", "5xx")): 8,
+    (catalog.ANSWERS, ("chat", "broken")): 2,
+    (catalog.REQUESTS_INFLIGHT, ("chat",)): 7,
+    (catalog.LIMITED, ("chat",)): 5,
+    (catalog.SHED, ("chat", "low")): 5,
+    (catalog.ROUTE_TOKENS, ("chat", "output")): 500,
+    (catalog.ROUTE_COST, ("chat",)): 0.5,
+    (catalog.ATTEMPTS_STARTED, ("one/small",)): 60,
+    (catalog.ATTEMPTS, ("one/small", "ok")): 930,
+    (catalog.ATTEMPTS, ("one/small", "fail_status")): 10,
+    (catalog.ATTEMPTS, ("one/small", "cancelled")): 100,
+    (catalog.CIRCUIT, ("one/small",)): 1,
+    (catalog.OUT, ("one/small",)): 1,
+}
+
+
+def test_rates_are_of_what_happened_in_between() -> None:
+    """Rates a second, shares of what ended, dollars an hour; what is now is as it is now."""
+    before, now = reading(BEFORE, {0: 1000}), reading(NOW, {0: 1000, 3: 90, 7: 10})
+    (chat,) = [route for route in rates.routes(before, now, 5.0) if route.name == "chat"]
+    assert chat == rates.Route("chat", 10.0, 0.25, 7, 0, 2.0, HIST_BOUNDS_S[3], HIST_BOUNDS_S[7], 100.0, 360.0)
+    small = rates.targets(before, now, 5.0)[0]
+    assert (small.name, small.attempts, small.failed) == ("one/small", 12.0, 0.25)
+    assert (small.circuit, small.kept_away) == (1, "out")
+
+
+def test_nothing_happened() -> None:
+    """Where nothing ended there is no share and no quantile, and nothing is divided by nothing."""
+    now = reading(NOW, {0: 5})
+    for route in rates.routes(now, now, 1.0):
+        assert (route.requests, route.failed, route.first_p50, route.first_p95) == (0.0, None, None, None)
+
+
+def test_a_node_that_was_restarted() -> None:
+    """Counters that are lower than before have begun anew: no rate is negative."""
+    for route in rates.routes(reading(NOW, {0: 9}), reading({}, {1: 2}), 1.0):
+        assert route.requests >= 0
+        assert route.first_p50 in (None, HIST_BOUNDS_S[1])
+
+
+def test_the_last_bucket_has_no_bound() -> None:
+    """What took longer than the last bound took at least that long."""
+    now = reading({}, {len(HIST_BOUNDS_S): 4})
+    assert rates.quantile(0.5, {}, now, "edge_request_first_seconds", ("chat",)) == HIST_BOUNDS_S[-1]
+
+
+def test_it_is_shown() -> None:
+    """Both tables, the busiest first, on a narrow terminal too."""
+    from collections import deque
+
+    for width in (160, 60):
+        out = io.StringIO()
+        seen = deque([(0.0, reading(BEFORE)), (5.0, reading(NOW, {3: 9}))])
+        Console(file=out, width=width).print(top._shown(seen))
+        text = out.getvalue()
+        assert "chat" in text
+        assert "one/small" in text
+        if width == 160:
+            assert "10.0" in text
+            assert "25.0%" in text
+            assert "out" in text
