@@ -27,6 +27,7 @@ from native.router cimport (
 from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, ClientStream, Head, ServerEvents
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcmp
 
 from hmac import compare_digest
 
@@ -131,12 +132,23 @@ cdef inline int64_t offset(uint64_t when, uint64_t began) noexcept:
 
 cdef list fields_for(Caller caller, list fields):
     """A model's answer's fields as they go on. What a provider grants edge is not what edge grants a caller."""
+    cdef list kept
+    cdef bytes name
     if caller is None:
         return [pair for pair in fields if pair[0] not in ANSWER_WITHHELD]
-    return [
-        pair for pair in fields
-        if pair[0] not in ANSWER_WITHHELD and not (<bytes>pair[0]).startswith((b"x-ratelimit-", b"anthropic-ratelimit-"))
-    ]
+    kept = []
+    for pair in fields:
+        name = <bytes>(<tuple>pair)[0]
+        if name not in ANSWER_WITHHELD and not is_grant(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
+            kept.append(pair)
+    return kept
+
+
+cdef inline bint is_grant(const char* name, Py_ssize_t size) noexcept:
+    """Whether a field says what a provider grants."""
+    return (size > 12 and memcmp(name, b"x-ratelimit-", 12) == 0) or (
+        size > 20 and memcmp(name, b"anthropic-ratelimit-", 20) == 0
+    )
 
 
 cdef class Lane(LaneCore):

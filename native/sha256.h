@@ -1,5 +1,6 @@
-/* What is the SHA-256 of these few bytes?  FIPS 180-4, plain C, without objects in between: it is asked once per request,
- * and a key is one block. Checked against NIST's vectors and hashlib in tests/native/test_callers.py. */
+/* What is the SHA-256 of these few bytes?  FIPS 180-4, without objects in between: it is asked once per request, and a
+ * key is one block. In plain C, and where the processor has instructions for it, with those: an eighth of the time.
+ * Both are checked against NIST's vectors and hashlib in tests/native/test_allowance.py. */
 #ifndef EDGE_SHA256_H
 #define EDGE_SHA256_H
 #include <stddef.h>
@@ -47,19 +48,71 @@ static void edge_sha_block(uint32_t state[8], const unsigned char *p) {
     state[4] += e; state[5] += f; state[6] += g; state[7] += h;
 }
 
-static void edge_sha256(const void *data, size_t size, unsigned char out[32]) {
+typedef void (*edge_sha_blocks)(uint32_t state[8], const unsigned char *p);
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+
+/* The same block with the SHA extensions: two rounds an instruction, on the words a b e f and c d g h. Source: Intel SDM
+ * volume 2, SHA256RNDS2, SHA256MSG1 and SHA256MSG2. */
+__attribute__((target("sha,sse4.1"))) static void edge_sha_block_ni(uint32_t state[8], const unsigned char *p) {
+    const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    __m128i w[4], t = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)state), 0xb1);
+    __m128i cdgh = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(state + 4)), 0x1b);
+    __m128i abef = _mm_alignr_epi8(t, cdgh, 8), abef_before = abef, cdgh_before;
+    cdgh = cdgh_before = _mm_blend_epi16(cdgh, t, 0xf0);
+    for (int i = 0; i < 4; i++) w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * i)), order);
+    #pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        __m128i now = w[i & 3], last = w[(i + 3) & 3];
+        t = _mm_add_epi32(now, _mm_loadu_si128((const __m128i *)(edge_sha_k + 4 * i)));
+        cdgh = _mm_sha256rnds2_epu32(cdgh, abef, t);
+        abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(t, 0x0e));
+        if (i < 12) {
+            t = _mm_add_epi32(_mm_sha256msg1_epu32(now, w[(i + 1) & 3]), _mm_alignr_epi8(last, w[(i + 2) & 3], 4));
+            w[i & 3] = _mm_sha256msg2_epu32(t, last);
+        }
+    }
+    t = _mm_shuffle_epi32(_mm_add_epi32(abef, abef_before), 0x1b);
+    cdgh = _mm_shuffle_epi32(_mm_add_epi32(cdgh, cdgh_before), 0xb1);
+    _mm_storeu_si128((__m128i *)state, _mm_blend_epi16(t, cdgh, 0xf0));
+    _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(cdgh, t, 8));
+}
+
+static edge_sha_blocks edge_sha_best(void) {
+    unsigned a, b, c, d;
+    int sse = __get_cpuid(1, &a, &b, &c, &d) && c >> 19 & 1 && c >> 9 & 1;   /* SSE4.1, SSSE3 */
+    int sha = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1;
+    return sse && sha ? edge_sha_block_ni : edge_sha_block;
+}
+#else
+static edge_sha_blocks edge_sha_best(void) { return edge_sha_block; }
+#endif
+
+static void edge_sha256_by(edge_sha_blocks block, const void *data, size_t size, unsigned char out[32]) {
     uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     const unsigned char *p = (const unsigned char *)data;
     unsigned char last[128];
     size_t left = size, used;
-    for (; left >= 64; left -= 64, p += 64) edge_sha_block(state, p);
+    for (; left >= 64; left -= 64, p += 64) block(state, p);
     used = left < 56 ? 64 : 128;
     memset(last, 0, sizeof last);
     memcpy(last, p, left);
     last[left] = 0x80;
     for (int i = 0; i < 8; i++) last[used - 1 - i] = (unsigned char)((uint64_t)size * 8 >> 8 * i);
-    for (size_t at = 0; at < used; at += 64) edge_sha_block(state, last + at);
+    for (size_t at = 0; at < used; at += 64) block(state, last + at);
     for (int i = 0; i < 32; i++) out[i] = (unsigned char)(state[i / 4] >> (24 - 8 * (i % 4)));
     memset(last, 0, sizeof last);   /* it was a key */
+}
+
+static void edge_sha256(const void *data, size_t size, unsigned char out[32]) {
+    static edge_sha_blocks best;    /* asked of the processor once; two who ask at the same time find the same */
+    if (!best) best = edge_sha_best();
+    edge_sha256_by(best, data, size, out);
+}
+
+static void edge_sha256_plain(const void *data, size_t size, unsigned char out[32]) {
+    edge_sha256_by(edge_sha_block, data, size, out);
 }
 #endif
