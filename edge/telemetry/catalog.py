@@ -193,7 +193,7 @@ IDLE = Metric(
     "edge_worker_upstream_idle_connections",
     "gauge",
     WORKER,
-    "Upstream connections that wait for a request, each second.",
+    "HTTP/1.1 upstream connections that wait for a request, as of the last second.",
 )
 WORKER_REQUESTS = Metric("edge_worker_requests_total", "counter", WORKER, "Requests read.")
 MALFORMED = Metric("edge_worker_malformed_total", "counter", WORKER, "Requests refused because of their framing.")
