@@ -59,7 +59,8 @@ cdef int add_fields(nghttp2_nv* pairs, int at, list fields) except -1:
         at = add_pair(pairs, at, name, <bytes?>pair[1])
         # New each time: in the table they would only drive out what is not (RFC 7541 6.2.2).
         if (
-            PyBytes_GET_SIZE(name) == 17 and name == b"x-edge-request-id"
+            PyBytes_GET_SIZE(name) == 11 and name == b"traceparent"
+            or PyBytes_GET_SIZE(name) == 17 and (name == b"x-edge-request-id" or name == b"x-request-timeout")
             or PyBytes_GET_SIZE(name) == 12 and name == b"grpc-timeout"
         ):
             pairs[at - 1].flags = NGHTTP2_NV_FLAG_NO_INDEX
