@@ -136,7 +136,10 @@ class EtcdStore:
                     for changes in self._batches(answer, revision):
                         yield changes
         except grpc.aio.AioRpcError as error:
-            raise self._failed(number, error).error from error
+            found = self._failed(number, error)
+            if found.then == "token":
+                self._token = None
+            raise found.error from error
 
     async def close(self) -> None:
         """Let go of connections; calls under way fail, watches end."""
@@ -154,7 +157,7 @@ class EtcdStore:
             while True:
                 await asyncio.wait((reading,), timeout=HEARTBEAT_S)
                 if reading.cancelled():
-                    raise StoreUnavailableError(_CLOSED)
+                    raise StoreUnavailableError(self._why_closed())
                 if reading.done():
                     answer = reading.result()
                     if not isinstance(answer, wire.WatchResponse):  # grpc.aio.EOF
@@ -218,7 +221,7 @@ class EtcdStore:
             number = self._members.pick()
             left_s = (ends_ns - self._clock.now_ns()) / NS_PER_S
             # A stalled member must not use up the time of the others, unless there is to be no other.
-            within_s = left_s / tries if twice else left_s
+            within_s = left_s / 2 if twice and tries > 1 else left_s
             token = self._token
             try:
                 metadata = await self._metadata(number, within_s)
@@ -236,9 +239,10 @@ class EtcdStore:
                     raise found.error from error
             except asyncio.CancelledError:
                 task = asyncio.current_task()
-                if self._closed and task is not None and not task.cancelling():
-                    raise StoreUnavailableError(_CLOSED) from None
-                raise
+                if task is not None and task.cancelling():
+                    raise
+                # It was not us who were cancelled, but the call: its channel was closed.
+                raise StoreUnavailableError(self._why_closed()) from None
 
     def _failed(self, number: int, error: grpc.aio.AioRpcError) -> refusals.Meaning:
         """Return what an error means, and leave the member if it is the member's."""
@@ -246,6 +250,9 @@ class EtcdStore:
         if found.then in ("unsent", "elsewhere"):
             self._members.leave(number)
         return found
+
+    def _why_closed(self) -> str:
+        return _CLOSED if self._closed else "the connection was closed, for its certificates were replaced"
 
     def _channel(self, number: int) -> grpc.aio.Channel:
         if self._closed:

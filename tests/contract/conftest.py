@@ -6,12 +6,24 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 from worlds import InEtcd, InMemory
 
 from edge.sim.etcd import EtcdCluster
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config,
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Name the loops of one test: control runs on uvloop; what every store promises holds on asyncio's too."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
+    if item.path.name == "test_store.py":
+        loops["asyncio"] = asyncio.SelectorEventLoop
+    return loops
 
 
 @pytest.fixture(scope="session")
