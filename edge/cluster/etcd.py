@@ -1,4 +1,4 @@
-"""How do edges agree through etcd?  The Store over etcd's gRPC API; the only file that speaks it.
+"""How do edges agree through etcd?  The Store over its gRPC API; ``calls`` has what is said, ``refusals`` how it fails.
 
 Every call has one deadline for all that it tries. What can be asked twice without harm (reads, puts, leases) is tried
 at another member when one fails; a transaction or deletion only if it surely was not sent, because the second try could
@@ -20,23 +20,20 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc.aio
 
 from edge import clock as real
-from edge.cluster import bounds, refusals
-from edge.cluster.members import Members
+from edge.cluster import bounds, calls, refusals
+from edge.cluster.members import Members, MemberStatus
 from edge.config.units import NS_PER_S
 from edge.errors import CompactedError, LeaseGoneError, StoreRefusedError, StoreUnavailableError
 from edge.terms.ports import Change, Item, Listing
 from edge.wire.etcd import rpc_pb2 as wire
-from edge.wire.etcd import rpc_pb2_grpc as stubs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from edge.clock import Clock
+    from edge.cluster.calls import Call, Metadata
     from edge.config.schema_cluster import Etcd
     from edge.terms.ports import Unchanged, Write
-
-    Metadata = tuple[tuple[str, str], ...]
-    Call = Callable[[grpc.aio.Channel, Any, Metadata, float], Awaitable[Any]]
 
 HEARTBEAT_S: Final = 1.0
 SILENCE_S: Final = 3.0
@@ -67,25 +64,27 @@ class EtcdStore:
     async def get(self, key: str) -> Item | None:
         """Return a key as it stands."""
         bounds.check_key(key)
-        answer = await self._ask(_range, wire.RangeRequest(key=self._key(key)))
+        answer = await self._ask(calls.list_range, wire.RangeRequest(key=self._key(key)))
         return self._item(answer.kvs[0]) if answer.kvs else None
 
     async def list(self, prefix: str) -> Listing:
         """Return every key under a prefix; their values together are at most 64 MiB."""
-        answer = await self._ask(_range, wire.RangeRequest(key=self._key(prefix), range_end=_after(self._key(prefix))))
+        answer = await self._ask(
+            calls.list_range, wire.RangeRequest(key=self._key(prefix), range_end=_after(self._key(prefix)))
+        )
         return Listing(tuple(self._item(kv) for kv in answer.kvs), answer.header.revision)
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
         """Write a key, under a lease if one is given; return the revision."""
         bounds.check_key(key)
         bounds.check_value(key, value)
-        answer = await self._ask(_put, wire.PutRequest(key=self._key(key), value=value, lease=lease))
+        answer = await self._ask(calls.put, wire.PutRequest(key=self._key(key), value=value, lease=lease))
         return int(answer.header.revision)
 
     async def delete(self, key: str) -> bool:
         """Delete a key; False if it did not exist."""
         bounds.check_key(key)
-        answer = await self._ask(_delete, wire.DeleteRangeRequest(key=self._key(key)), twice=False)
+        answer = await self._ask(calls.delete, wire.DeleteRangeRequest(key=self._key(key)), twice=False)
         return bool(answer.deleted)
 
     async def txn(self, conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
@@ -103,25 +102,25 @@ class EtcdStore:
             ],
             success=[self._operation(write) for write in writes],
         )
-        answer = await self._ask(_txn, request, twice=False)
+        answer = await self._ask(calls.txn, request, twice=False)
         return int(answer.header.revision) if answer.succeeded else None
 
     async def grant(self, ttl_s: float) -> int:
         """Return a new lease; etcd counts whole seconds and gives at least two."""
         bounds.check_ttl(ttl_s)
-        answer = await self._ask(_grant, wire.LeaseGrantRequest(TTL=math.ceil(ttl_s)))
+        answer = await self._ask(calls.grant, wire.LeaseGrantRequest(TTL=math.ceil(ttl_s)))
         return int(answer.ID)
 
     async def keep(self, lease: int) -> None:
         """Keep a lease for its whole time from now on. LeaseGoneError when it has run out."""
-        answer = await self._ask(_keep, wire.LeaseKeepAliveRequest(ID=lease))
+        answer = await self._ask(calls.keep, wire.LeaseKeepAliveRequest(ID=lease))
         if answer.TTL <= 0:
             raise LeaseGoneError(f"the lease {lease:x} has run out")
 
     async def revoke(self, lease: int) -> None:
         """End a lease and delete its keys; one that is gone is no error."""
         try:
-            await self._ask(_revoke, wire.LeaseRevokeRequest(ID=lease))
+            await self._ask(calls.revoke, wire.LeaseRevokeRequest(ID=lease))
         except LeaseGoneError:
             return
 
@@ -141,6 +140,31 @@ class EtcdStore:
                 self._token = None
             raise found.error from error
 
+    async def members(self) -> tuple[MemberStatus, ...]:
+        """Ask every member how it is, all at once; one that does not answer is told with its error."""
+        return tuple(await asyncio.gather(*(self._look(number) for number in range(len(self._members)))))
+
+    async def _look(self, number: int) -> MemberStatus:
+        url = self._members.name(number)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                metadata = await self._metadata(number, self._deadline_s)
+                said = await calls.status(self._channel(number), metadata[1:], self._deadline_s)
+        except grpc.aio.AioRpcError as error:
+            return MemberStatus(url, error=str(refusals.meaning(error, url).error))
+        except (TimeoutError, StoreUnavailableError, StoreRefusedError) as error:
+            return MemberStatus(url, error=str(error) or f"{url} did not answer in time")
+        return MemberStatus(
+            url,
+            version=said.version,
+            leads=said.leader == said.header.member_id,
+            has_leader=said.leader != 0,
+            revision=said.header.revision,
+            size=said.dbSize,
+            in_use=said.dbSizeInUse,
+            alarms=tuple(said.errors),
+        )
+
     async def close(self) -> None:
         """Let go of connections; calls under way fail, watches end."""
         self._closed = True
@@ -149,7 +173,7 @@ class EtcdStore:
     async def _answers(self, number: int, create: wire.WatchCreateRequest) -> AsyncGenerator[wire.WatchResponse, None]:
         """Yield what a watch answers; ask for a sign of life when it is silent, and give it up when none comes."""
         member = self._members.name(number)
-        stream = stubs.WatchStub(self._channel(number)).Watch(metadata=await self._metadata(number, self._deadline_s))
+        stream = calls.watch(self._channel(number), await self._metadata(number, self._deadline_s))
         reading: asyncio.Future[Any] = asyncio.ensure_future(stream.read())
         heard_ns = self._clock.now_ns()
         try:
@@ -270,16 +294,16 @@ class EtcdStore:
     async def _log_in(self, number: int, within_s: float) -> str:
         if self._logged_in:
             await self._clock.sleep(LOGIN_JITTER_S * self._clock.random())
-        request = wire.AuthenticateRequest(name=self._settings.user, password=self._settings.password)
+        user, password = self._settings.user, self._settings.password
         try:
-            answer = await stubs.AuthStub(self._channel(number)).Authenticate(request, timeout=within_s)
+            token = await calls.authenticate(self._channel(number), user, password, within_s)
         except grpc.aio.AioRpcError as error:
             # A cluster whose operator has yet to enable it: go on without, as etcd's own client does.
             if "authentication is not enabled" in (error.details() or ""):
                 return ""
             raise
         self._logged_in = True
-        return str(answer.token)
+        return token
 
     def _key(self, name: str) -> bytes:
         return (self._root + name).encode("utf-8", "surrogateescape")
@@ -300,41 +324,3 @@ class EtcdStore:
 def _after(prefix: bytes) -> bytes:
     """Return the first key behind all that begin with a prefix; prefixes of ours end in ASCII, so it is there."""
     return prefix[:-1] + bytes((prefix[-1] + 1,))
-
-
-async def _range(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    return await stubs.KVStub(channel).Range(request, metadata=metadata, timeout=within_s)
-
-
-async def _put(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    return await stubs.KVStub(channel).Put(request, metadata=metadata, timeout=within_s)
-
-
-async def _delete(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    return await stubs.KVStub(channel).DeleteRange(request, metadata=metadata, timeout=within_s)
-
-
-async def _txn(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    return await stubs.KVStub(channel).Txn(request, metadata=metadata, timeout=within_s)
-
-
-async def _grant(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    return await stubs.LeaseStub(channel).LeaseGrant(request, metadata=metadata, timeout=within_s)
-
-
-async def _revoke(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    return await stubs.LeaseStub(channel).LeaseRevoke(request, metadata=metadata, timeout=within_s)
-
-
-async def _keep(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    """Keep a lease once: etcd has it as a stream, of which one question and one answer are used."""
-    stream = stubs.LeaseStub(channel).LeaseKeepAlive(metadata=metadata, timeout=within_s)
-    try:
-        with contextlib.suppress(asyncio.InvalidStateError):  # it has ended: reading it tells why
-            await stream.write(request)
-        answer = await stream.read()
-    finally:
-        stream.cancel()
-    if not isinstance(answer, wire.LeaseKeepAliveResponse):  # grpc.aio.EOF
-        raise StoreUnavailableError("etcd ended the stream that keeps a lease")
-    return answer

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 import grpc.aio
+from msgspec import Struct
 
 from edge import clock as real
 from edge.config.addresses import parse_member
@@ -46,6 +47,20 @@ _OPTIONS: Final[tuple[tuple[str, str | int], ...]] = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.primary_user_agent", f"edge/{VERSION}"),
 )
+
+
+class MemberStatus(Struct, frozen=True):
+    """What a member says of itself. ``size`` and ``in_use`` of its database are bytes; ``error``: it did not answer."""
+
+    url: str
+    version: str = ""
+    leads: bool = False
+    has_leader: bool = False
+    revision: int = 0
+    size: int = 0
+    in_use: int = 0
+    alarms: tuple[str, ...] = ()
+    error: str = ""
 
 
 class Members:

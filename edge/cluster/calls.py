@@ -1,0 +1,83 @@
+"""Which calls of etcd's does edge make?  One function each, on a channel to one member; errors are gRPC's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import StoreUnavailableError
+from edge.wire.etcd import rpc_pb2 as wire
+from edge.wire.etcd import rpc_pb2_grpc as stubs
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import grpc.aio
+
+    Metadata = tuple[tuple[str, str], ...]
+    Call = Callable[[grpc.aio.Channel, Any, Metadata, float], Awaitable[Any]]
+
+
+async def list_range(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
+    """Read one key, or all of a range."""
+    return await stubs.KVStub(channel).Range(request, metadata=metadata, timeout=within_s)
+
+
+async def put(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
+    """Write a key."""
+    return await stubs.KVStub(channel).Put(request, metadata=metadata, timeout=within_s)
+
+
+async def delete(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
+    """Delete a key."""
+    return await stubs.KVStub(channel).DeleteRange(request, metadata=metadata, timeout=within_s)
+
+
+async def txn(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
+    """Write many keys if conditions hold."""
+    return await stubs.KVStub(channel).Txn(request, metadata=metadata, timeout=within_s)
+
+
+async def grant(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
+    """Take a lease."""
+    return await stubs.LeaseStub(channel).LeaseGrant(request, metadata=metadata, timeout=within_s)
+
+
+async def revoke(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
+    """End a lease."""
+    return await stubs.LeaseStub(channel).LeaseRevoke(request, metadata=metadata, timeout=within_s)
+
+
+async def keep(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
+    """Keep a lease once: etcd has it as a stream, of which one question and one answer are used."""
+    stream = stubs.LeaseStub(channel).LeaseKeepAlive(metadata=metadata, timeout=within_s)
+    try:
+        with contextlib.suppress(asyncio.InvalidStateError):  # it has ended: reading it tells why
+            await stream.write(request)
+        answer = await stream.read()
+    finally:
+        stream.cancel()
+    if not isinstance(answer, wire.LeaseKeepAliveResponse):  # grpc.aio.EOF
+        raise StoreUnavailableError("etcd ended the stream that keeps a lease")
+    return answer
+
+
+async def authenticate(channel: grpc.aio.Channel, name: str, password: str, within_s: float) -> str:
+    """Return a token for this user."""
+    request = wire.AuthenticateRequest(name=name, password=password)
+    answer = await stubs.AuthStub(channel).Authenticate(request, timeout=within_s)
+    return str(answer.token)
+
+
+async def status(channel: grpc.aio.Channel, metadata: Metadata, within_s: float) -> wire.StatusResponse:
+    """Ask a member how it is; it answers for itself, whether or not it has a leader."""
+    answer: wire.StatusResponse = await stubs.MaintenanceStub(channel).Status(
+        wire.StatusRequest(), metadata=metadata, timeout=within_s
+    )
+    return answer
+
+
+def watch(channel: grpc.aio.Channel, metadata: Metadata) -> Any:
+    """Open a stream of watches; it has no deadline."""
+    return stubs.WatchStub(channel).Watch(metadata=metadata)
