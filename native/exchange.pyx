@@ -728,14 +728,15 @@ cdef class Exchange(ExchangeCore):
 
     # --- waiting -----------------------------------------------------------------------------------------------------
     cdef wait(self, uint64_t now):
-        """There is no place anywhere: the low class is told so at once, the others wait for one."""
+        """There is no place anywhere: the low class is told so at once, the others wait for one. So is another region:
+        it has places to ask for elsewhere and a line of its own, and one request must not stand in two."""
         cdef Queue queue = self.route.queue
         cdef Waiter waiter
         self.whole_ns = 0       # what edge itself takes is not told of an exchange that waits: most of it would be waiting
         cdef Exchange other
         if self.waiter is not None:
             return
-        if self.klass != LOW:
+        if self.klass != LOW and not self.peer:
             self.waiter = queue.join(self, self.klass, self.lane.worker, now)
             if self.waiter is None:
                 waiter = queue.evict(self.klass)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import time
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
-from h2peer import Call, Upstream, lower
+import trustme
+from h2peer import Call, Upstream, lower, until
 from onelane import OneLane, one_lane, post, whole
 
 from edge.listen.server import bind
@@ -16,9 +20,11 @@ from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.provider import ProviderSpec, SimProvider
 from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
+from edge.wire.edge.v1 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 TOKEN = "a-token-of-all-regions"
 PACE = Pace(ttft_s=0.01, tps=500, tokens=3)
@@ -26,18 +32,27 @@ CHAT = b'{"model":"chat","messages":[{"role":"user","content":"hi"}]}'
 DOWN = Fault(kind="refuse")
 
 
-def config(region: str, ports: dict[str, int], url: str, token: str = TOKEN) -> str:
-    """One region: a provider of its own, and every region's address, its own included."""
+def config(
+    region: str,
+    ports: dict[str, int],
+    url: str,
+    *,
+    token: str = TOKEN,
+    provider: str = "",
+    listen: str = "",
+    peers: str = "",
+) -> str:
+    """One region: a provider of its own, and every region's address, its own included; further fields of sections."""
     nodes = ", ".join(f'{{region: {name}, addresses: ["127.0.0.1:{port or 1}"]}}' for name, port in ports.items())
     return f"""
 node: {{region: {region}, name: {region}-1}}
-listen: [{{address: "127.0.0.1:{ports[region]}"}}]
-providers: {{own: {{base_url: "{url}/v1", api_key: sk-of-{region}}}}}
+listen: [{{address: "127.0.0.1:{ports[region]}", {listen}}}]
+providers: {{own: {{base_url: "{url}/v1", api_key: sk-of-{region}, {provider}}}}}
 models:
   chat:
     targets: [own/sim-small]
     timeouts: {{connect: 500ms, first_byte: 2s, first_token: 2s, between_tokens: 1s, total: 5s}}
-peers: {{token: "{token}", nodes: [{nodes}]}}
+peers: {{token: "{token}", nodes: [{nodes}], {peers}}}
 """
 
 
@@ -59,8 +74,8 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def regions(*names: str, **different: str) -> AsyncIterator[World]:
-    """Run the regions; ``different`` is the token of those that have another."""
+async def regions(*names: str, bounds: str = "", **different: str) -> AsyncIterator[World]:
+    """Run the regions; ``bounds`` are fields of their providers, ``different`` the token of those with another."""
     async with contextlib.AsyncExitStack() as stack:
         # bound, not listening: nobody else gets the port, and the lane shares it
         held = {name: stack.enter_context(bind("127.0.0.1", 0)) for name in names}
@@ -69,7 +84,7 @@ async def regions(*names: str, **different: str) -> AsyncIterator[World]:
         for name in names:
             spec = ProviderSpec(name=f"provider-{name}", pace=PACE)
             providers[name] = await stack.enter_async_context(SimProvider(spec))
-            text = config(name, ports, providers[name].url, different.get(name, TOKEN))
+            text = config(name, ports, providers[name].url, token=different.get(name, TOKEN), provider=bounds)
             lanes[name] = await stack.enter_async_context(one_lane(text))
         yield World(lanes, providers)
 
@@ -114,6 +129,21 @@ async def test_streams_come_through_a_peer() -> None:
         status, fields, body = await ask(world.lanes["a"], CHAT.replace(b"{", b'{"stream":true,', 1))
         assert (status, fields["x-edge-region"]) == (200, "b")
         assert "data: [DONE]" in body
+
+
+async def test_grpc_callers_are_answered_through_a_peer() -> None:
+    """Edge's own gRPC language goes to another region as JSON and comes back as gRPC, whole or streamed."""
+    message = inference_pb2.Message(role=inference_pb2.ROLE_USER, parts=[inference_pb2.Part(text="hi")])
+    asked = inference_pb2.ChatRequest(model="chat", messages=[message])
+    async with regions("a", "b") as world:
+        await world.providers["a"].switch(DOWN)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{world.lanes['a'].port}") as channel:
+            stub = inference_pb2_grpc.InferenceStub(channel)
+            call = stub.Chat(asked, timeout=5)
+            assert (await call).choices[0].message.parts[0].text
+            assert dict(await call.initial_metadata())["x-edge-region"] == "b"
+            assert len([piece async for piece in stub.ChatStream(asked, timeout=5)]) > 1
+        assert world.count("a", RouteCounter.R_PEER) == 2
 
 
 async def test_direct_names_are_forwarded_too() -> None:
@@ -245,3 +275,63 @@ async def test_a_provider_is_told_nothing_of_it() -> None:
         assert b"authorization: Bearer sk-of-b" in received
         assert b"x-edge" not in received
         assert TOKEN.encode() not in received
+
+
+async def test_the_time_that_is_left_goes_along() -> None:
+    """A caller's deadline bounds what another region does for it: it is told in time, and nobody works on."""
+    async with regions("a", "b") as world:
+        await world.providers["a"].switch(DOWN)
+        await world.providers["b"].switch(Fault(kind="blackhole"))
+        began = time.monotonic()
+        status, _, _ = await ask(world.lanes["a"], fields=b"x-request-timeout: 600ms\r\n")
+        assert status == 504
+        assert 0.5 < time.monotonic() - began < 1.5
+        await until(lambda: world.providers["b"].stats()["concurrent"] == 0)
+
+
+async def test_a_peers_request_does_not_wait_in_line() -> None:
+    """A region that is full says so to another region at once, and keeps its line for its own callers."""
+    async with regions("b", bounds="max_inflight: 1") as world:
+        lane, provider = world.lanes["b"], world.providers["b"]
+        await provider.switch(Fault(kind="latency", delay_s=1.0))
+        first = asyncio.create_task(ask(lane))
+        await until(lambda: lane.target("own/sim-small")["inflight"] == 1)
+        waiting = asyncio.create_task(ask(lane))
+        began = time.monotonic()
+        said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: a\r\n".encode()
+        status, fields, _ = await ask(lane, fields=said)
+        assert (status, int(fields["retry-after"]) >= 1) == (503, True)
+        assert time.monotonic() - began < 0.9
+        assert [(await first)[0], (await waiting)[0]] == [200, 200]
+
+
+async def test_a_full_region_asks_another() -> None:
+    """While every target of one's own has as many requests as it may, another region answers."""
+    async with regions("a", "b", bounds="max_inflight: 1") as world:
+        await world.providers["a"].switch(Fault(kind="latency", delay_s=1.0))
+        first = asyncio.create_task(ask(world.lanes["a"]))
+        await until(lambda: world.lanes["a"].target("own/sim-small")["inflight"] == 1)
+        assert (await ask(world.lanes["a"]))[1]["x-edge-region"] == "b"
+        assert (await first)[1]["x-edge-region"] == "a"
+
+
+@pytest.mark.parametrize(("cert", "answered"), [("ours", True), ("theirs", False)])
+async def test_regions_over_mutual_tls(tmp_path: Path, cert: str, answered: bool) -> None:
+    """Over HTTP/2 with mutual TLS an edge with the right authority's certificate is answered, another not heard."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    for name, signer in (("ours", authority), ("theirs", trustme.CA())):
+        issued = signer.issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+    served = "{cert: ours.pem, key: ours.pem, client_ca: ca.pem}"
+    called = f"{{ca: ca.pem, cert: {cert}.pem, key: {cert}.pem}}"
+    async with SimProvider(ProviderSpec(pace=PACE)) as provider:
+        with bind("127.0.0.1", 0) as held:
+            ports = {"a": 0, "b": held.getsockname()[1]}
+            async with (
+                one_lane(config("b", ports, provider.url, listen=f"tls: {served}"), tmp_path) as far,
+                one_lane(config("a", ports, "http://127.0.0.1:9", peers=f"tls: {called}"), tmp_path) as near,
+            ):
+                status, fields, body = await ask(near)
+                assert (status, fields["x-edge-region"]) == ((200, "b") if answered else (503, "a")), body
+                assert far.board.read_worker(0)["counts"][WorkerCounter.W_REQUESTS] == answered

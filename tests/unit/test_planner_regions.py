@@ -1,0 +1,83 @@
+"""Where do other regions' edges stand in the plan?  Behind every target of one's own, in every model's pool."""
+
+from __future__ import annotations
+
+from plans import snapshot
+
+from edge.config.load import read_text
+from edge.config.schema import MOST_MEMBERS
+from edge.control.compose import checked, compile_config
+from edge.routing.planner import REGION_TIER
+from edge.terms.places import Peer
+
+TOKEN = "0123456789abcdef"
+BASE = """
+node: {region: here}
+providers: {one: {base_url: "http://127.0.0.1:9/v1"}}
+models:
+  chat: {targets: [one/small, {target: one/big, tier: 64}]}
+  other: {targets: [one/small]}
+services: {billing: {match: {path: /billing}, targets: ["127.0.0.1:9"]}}
+"""
+NODES = """[
+  {region: here, addresses: ["10.0.0.1:80"]}, {region: there, addresses: ["10.0.0.2:80", "10.0.0.3:80"]}]"""
+
+
+def pool(text: str, route: str, *peers: Peer) -> list[tuple[str, int]]:
+    """A route's members: id and tier."""
+    plan = compile_config(checked(read_text(text, "test.yaml", environ={})), now=1.0, peers=peers)
+    found = next(each for each in plan.routes if each.name == route)
+    return [(plan.targets[member.target].id, member.tier) for member in found.members]
+
+
+def test_regions_come_after_every_tier_of_ones_own() -> None:
+    """An alias, a direct name and a wildcard have every address of other regions last; a service has none."""
+    text = f"{BASE}peers: {{token: '{TOKEN}', nodes: {NODES}}}"
+    others = [("region:there/10.0.0.2:80", REGION_TIER), ("region:there/10.0.0.3:80", REGION_TIER)]
+    assert pool(text, "chat") == [("one/small", 1), ("one/big", 64), *others]
+    assert pool(text, "one/big") == [("one/big", 1), *others]
+    assert pool(text, "one/*") == [("one/*", 1), *others]
+    assert pool(text, "billing") == [("billing/127.0.0.1:9", 1)]
+
+
+def test_a_region_is_asked_as_an_edge() -> None:
+    """It is called over HTTP/2 with the token as its credential, and no alias of clients leads to it directly."""
+    plan = snapshot(f"{BASE}peers: {{token: '{TOKEN}', nodes: {NODES}}}")
+    target = next(each for each in plan.targets if each.kind == "region")
+    assert (target.provider, target.host, target.port, target.base_path) == ("there", "10.0.0.2", 80, "/v1")
+    assert (target.protocol, target.tls, target.outcomes) == ("h2c", None, "region")
+    assert target.fields == (("x-edge-peer-token", TOKEN),)
+    assert not [name for name in plan.models if name.startswith("region:")]
+    assert plan.peers is not None
+
+
+def test_some_models_only() -> None:
+    """Where models are named, the others stay in their region."""
+    text = f"{BASE}peers: {{token: '{TOKEN}', nodes: {NODES}, models: [chat]}}"
+    assert len(pool(text, "chat")) == 4
+    assert pool(text, "other") == [("one/small", 1)]
+
+
+def test_who_is_met_joins_who_is_written() -> None:
+    """Edges that are known from elsewhere follow those of the file, each address once, one's own region never."""
+    text = f"{BASE}peers: {{token: '{TOKEN}', nodes: {NODES}}}"
+    met = Peer("there", "10.0.0.3:80"), Peer("far", "[fd00::1]:80"), Peer("here", "10.0.0.9:80")
+    assert [name for name, _ in pool(text, "other", *met)[1:]] == [
+        "region:there/10.0.0.2:80",
+        "region:there/10.0.0.3:80",
+        "region:far/[fd00::1]:80",
+    ]
+
+
+def test_nobody_is_asked_without_the_section() -> None:
+    """Without ``peers`` a region is nobody's, whoever is met: there is no token to show."""
+    assert pool(BASE, "other", Peer("far", "10.0.0.3:80")) == [("one/small", 1)]
+    assert snapshot(BASE).peers is None
+
+
+def test_a_pool_holds_what_it_can() -> None:
+    """More edges than a pool has places for: one's own targets stay, the first of the others fill it."""
+    met = [Peer("far", f"10.0.{number // 250}.{number % 250}:80") for number in range(100)]
+    members = pool(f"{BASE}peers: {{token: '{TOKEN}'}}", "chat", *met)
+    assert [name for name, _ in members[:2]] == ["one/small", "one/big"]
+    assert len(members) == MOST_MEMBERS
