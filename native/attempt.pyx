@@ -206,6 +206,9 @@ cdef class Attempt(ClientEvents):
         """The request is sent whole: from now on the target owes an answer."""
         self.body_done = True
         self.asked_ns = monotonic_ns()
+        if self.waiting_ns:
+            # the alarm stands at the deadline of a connection that is here now: the next one may be nearer
+            self.exchange.ring(self.asked_ns)
 
     cdef note_own(self, uint64_t now):
         """Once per exchange, of its first attempt: what edge itself took, connecting left out."""

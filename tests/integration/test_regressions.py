@@ -301,3 +301,16 @@ async def test_interim_answers_without_end() -> None:
         answer = await lane.ask(ask, b"}}")
         assert b"HTTP/1.1 502 " in answer
         assert answer.count(b"100 Continue") <= 16
+
+
+async def test_the_first_byte_deadline_holds_on_a_new_connection() -> None:
+    """Once a connection is open the next deadline counts, not what was left of the connection's own."""
+    good = (ReadMessage(), Send(whole()), Again())
+    async with ScriptedServer((ReadToEnd(),)) as silent, ScriptedServer(good) as backup:
+        text = models(silent.url, backup.url).replace(
+            "connect: 500ms, first_byte: 500ms", "connect: 4s, first_byte: 200ms"
+        )
+        async with one_lane(text) as lane:
+            began_s = now_s()
+            assert b"p1/m" in await lane.ask(post(), b"}}")
+            assert now_s() - began_s < 2.0
