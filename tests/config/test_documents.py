@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def _generator() -> ModuleType:
-    spec: Any = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+def _generator(name: str = "generate") -> ModuleType:
+    spec: Any = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -55,3 +56,14 @@ def test_every_field_stands_in_the_document() -> None:
     for section in sections_within(section_of(Config)):
         for field in section.fields:
             assert f"| `{field.name}` |" in text
+
+
+def test_the_picture_of_a_trace_is_drawn_from_its_record() -> None:
+    """Drawing anew changes nothing, and every attempt of the record stands in the picture."""
+    draw_trace = _generator("draw_trace")
+    records = json.loads(draw_trace.RECORD.read_text(encoding="utf-8"))
+    drawn = draw_trace.drawn(records)
+    assert drawn == draw_trace.PICTURE.read_text(encoding="utf-8")
+    assert sum(len(record["attempts"]) for record in records) == 4
+    for record in records:
+        assert all(f">{attempt['target']}<" in drawn for attempt in record["attempts"])
