@@ -415,13 +415,13 @@ cdef class Exchange(ExchangeCore):
                         return
                     self.bounded = True
                     self.total_ns = self.began_ns + <uint64_t>timeout
+        else:
+            self.fields = [(b"content-type", b"application/json")]
         self.prompt_guess = PyBytes_GET_SIZE(self.content) // 4
         if lane.router.metered and self.door != DOOR_EMBEDDINGS:
             self.output_guess = usual_output(self.route.rec)
             if 0 <= self.peek.max_tokens < <int64_t>self.output_guess:
                 self.output_guess = self.peek.max_tokens
-        else:
-            self.fields = [(b"content-type", b"application/json")]
         self.begin()
 
     cdef read_call(self):
