@@ -30,6 +30,7 @@ COMMANDS: Final = (
     "drain",
     "target",
     "keys",
+    "cluster",
     "sim",
     "demo",
 )

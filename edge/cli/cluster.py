@@ -1,0 +1,91 @@
+"""How is the store that edges share?  ``edge cluster status``: each member of etcd, as it is asked from here."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from edge.cluster.members import MemberStatus
+    from edge.config.schema_cluster import Etcd
+
+_MIB: Final = 1024**2
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
+    """Declare ``edge cluster status``."""
+    parser = subparsers.add_parser("cluster", help="show the members of the store that edges share")
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    status = actions.add_parser("status", help="ask each member: leader, revision, size, alarms")
+    status.add_argument("-c", "--config", metavar="FILE", default="edge.yaml", help="default: edge.yaml")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    status.set_defaults(run=run_status)
+
+
+def run_status(asked: argparse.Namespace) -> int:
+    """Show the members; 0 when most of them answer, one leads, and none has an alarm."""
+    import asyncio  # noqa: PLC0415
+
+    from edge.control.compose import load_checked  # noqa: PLC0415
+
+    etcd = load_checked(asked.config).cluster.etcd
+    if etcd is None:
+        print(f"edge: {asked.config} has no cluster.etcd: this node shares nothing", file=sys.stderr)
+        return 1
+    members = asyncio.run(_ask(etcd))
+    if asked.json:
+        import msgspec  # noqa: PLC0415
+
+        print(msgspec.json.format(msgspec.json.encode(members), indent=2).decode())
+    else:
+        from rich.console import Console  # noqa: PLC0415
+
+        console = Console()
+        console.print(table(members))
+        for line in notes(members):
+            console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
+    return 0 if well(members) else 1
+
+
+def table(members: Sequence[MemberStatus]) -> Table:
+    """Return a line for each member."""
+    from rich.table import Table  # noqa: PLC0415
+
+    shown = Table("member", "version", "role", "revision", "database", box=None, pad_edge=False)
+    for member in members:
+        if member.error:
+            shown.add_row(member.url, "", "[red]silent[/red]", "", "")
+            continue
+        role = "leader" if member.leads else "follower" if member.has_leader else "[red]no leader[/red]"
+        size = f"{member.in_use / _MIB:.1f} of {member.size / _MIB:.1f} MiB"
+        shown.add_row(member.url, member.version, role, str(member.revision), size)
+    return shown
+
+
+def notes(members: Sequence[MemberStatus]) -> list[str]:
+    """Return what somebody should look at: errors and alarms, each once."""
+    said = [member.error for member in members if member.error]
+    said += [alarm.strip() for member in members for alarm in member.alarms]
+    return list(dict.fromkeys(said))
+
+
+def well(members: Sequence[MemberStatus]) -> bool:
+    """Tell whether edges can write: most members answer, one of them leads, and there is no alarm."""
+    answering = [member for member in members if not member.error]
+    leads = any(member.leads for member in answering)
+    return leads and 2 * len(answering) > len(members) and not any(member.alarms for member in answering)
+
+
+async def _ask(etcd: Etcd) -> tuple[MemberStatus, ...]:
+    from edge.cluster.etcd import EtcdStore  # noqa: PLC0415
+
+    store = EtcdStore(etcd)
+    try:
+        return await store.members()
+    finally:
+        await store.close()
