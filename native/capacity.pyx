@@ -8,16 +8,18 @@ Nobody publishes it, so it is learned: from what the target refuses (loss), and 
 - **Loss.** A 429, a 503, a 529 or a missed first-byte or first-token deadline takes a tenth, at most every 100 ms, and
   only if a first token has come since the last time: a target that answers nobody is ill, not full, and that is the
   breaker's business. A refused connection says nothing about capacity.
-- **Delay.** At the end of a window (at least 1 s and 10 first tokens): an average over 1.5 times the floor takes the limit
+- **Delay.** A window hears of requests that began in it, so that no step is judged by what was before it; it lasts at least
+  1 s, twice the floor (at most 10 s) and 10 first tokens. At its end: an average over 1.5 times the floor takes the limit
   down by as much, to no less than half. Nothing is taken while less than half of the limit is in use: then it is not our
   load that makes the target slow.
-- **The floor** is what a first token takes when nothing waits: it follows lower averages quickly (a fifth of the way per
-  window: one lucky window must not become the measure) and higher ones slowly (1/200, half of the way in two minutes).
+- **The floor** is what a first token takes when nothing waits: it follows lower averages by a twentieth of the way per window
+  (one lucky window must not become the measure) and higher ones by 1/200.
 
 **The ramp** is for what a better tier leaves to a later one: requests of the lowest class may be there ``spill`` at once,
-at first a tenth of the limit or 4, then half as much again every 5 s while at least half of that is used and the target's
-delay stays near its floor; less by a quarter per second while it does not. After 30 s without such a request it starts
-again. A dead primary must not take a small backup with it.
+at first a tenth of the limit or 4, then half as much again every 5 s while at least half of that is used and a window
+since the last step was near the floor; less by a quarter for each window that was not. Where requests are too few for
+windows, time alone decides. After 30 s without such a request it starts again. A dead primary must not take a small backup
+with it.
 
 Sources: Netflix concurrency-limits (AIMD, Gradient2, windows of 1 s and 10 samples, tolerance 1.5, no change below half),
 Envoy's gradient controller (clamp at 0.5, the root of the limit as headroom), Linux tcp_is_cwnd_limited (twice what is
@@ -35,6 +37,7 @@ cdef enum:
     MS = 1_000_000
     REFUSED_EVERY_MS = 100
     WINDOW_MS = 1_000
+    WINDOW_MOST_MS = 10_000
     WINDOW_SAMPLES = 10
     RAMP_STEP_MS = 5_000
     RAMP_SHRINK_MS = 1_000
@@ -46,9 +49,9 @@ cdef double REFUSED_KEEPS = 0.9
 cdef double SLOW_START_PRESSED = 0.5
 cdef double PRESSED = 0.8
 cdef double TOLERANCE = 1.5
-cdef double CALM = 1.25             # up to here a delay is near its floor
+cdef double CALM = 1.15             # up to here a delay is near its floor
 cdef double GRADIENT_LEAST = 0.5
-cdef double FLOOR_DOWN = 0.2
+cdef double FLOOR_DOWN = 0.05
 cdef double FLOOR_UP = 0.005
 cdef double RAMP_SHARE = 0.1
 cdef double RAMP_LEAST = 4.0
@@ -73,6 +76,11 @@ cdef double capacity_limit(TargetRec* rec, const Bounds* bounds) noexcept nogil:
         return 0.0
     word = load64(&rec.limit)
     return clamp(edge_cell_ms(word) if word else bounds.initial, bounds.least, bounds.most)
+
+
+cdef uint32_t window_ms(double floor_ms) noexcept nogil:
+    """How long a window lasts at least: twice the floor, so that most of what began in it has come to its first token."""
+    return <uint32_t>clamp(2.0 * floor_ms, WINDOW_MS, WINDOW_MOST_MS)
 
 
 cdef bint strained(TargetRec* rec, uint64_t now_ns, double times) noexcept nogil:
@@ -131,17 +139,21 @@ cdef void reckon(TargetRec* rec, const Bounds* bounds, uint64_t now_ns, double s
 cdef void capacity_first(TargetRec* rec, const Bounds* bounds, uint64_t now_ns, uint64_t first_us, bint measured,
                          uint32_t inflight) noexcept nogil:
     cdef uint64_t word, total_us, count
+    cdef uint32_t age_ms
     cdef double seen_ms, floor_ms
     grow(rec, bounds, now_ns, inflight)
     if not measured:
         return
-    add64(&rec.limit_sum_us, first_us)
-    count = add64(&rec.limit_count, 1)
     word = load64(&rec.limit_floor)
     if word == 0:
         cas64(&rec.limit_floor, 0, edge_cell(0.0, now_ns // MS))
         return
-    if count < WINDOW_SAMPLES or edge_cell_age_ms(word, now_ns // MS) < WINDOW_MS:
+    age_ms = edge_cell_age_ms(word, now_ns // MS)
+    if first_us // 1000 > age_ms:
+        return          # it began before this window
+    add64(&rec.limit_sum_us, first_us)
+    count = add64(&rec.limit_count, 1)
+    if count < WINDOW_SAMPLES or age_ms < window_ms(edge_cell_ms(word)):
         return
     total_us = load64(&rec.limit_sum_us)
     count = load64(&rec.limit_count)
@@ -185,16 +197,24 @@ cdef double ramp_start(double limit, uint32_t low) noexcept nogil:
 
 cdef double ramp_at(TargetRec* rec, uint64_t word, uint64_t now_ns, double limit, uint32_t low) noexcept nogil:
     """The ramp as it stands now, moved if it is time to; what ``word`` says as long as it is not."""
-    cdef uint32_t age
+    cdef uint32_t age, seen_age
+    cdef uint64_t seen = load64(&rec.limit_seen)
     cdef double value = edge_cell_ms(word)
+    cdef bint known
     if word == 0:
         return ramp_start(limit, low)
     age = edge_cell_age_ms(word, now_ns // MS)
     if age >= RAMP_IDLE_MS:
         return ramp_start(limit, low)
-    if age >= RAMP_SHRINK_MS and strained(rec, now_ns, TOLERANCE):
+    seen_age = edge_cell_age_ms(seen, now_ns // MS)
+    known = seen != 0 and seen_age <= SEEN_MS
+    if known and seen_age < age and age >= RAMP_SHRINK_MS and strained(rec, now_ns, TOLERANCE):
         return max(min(value, <double>low) * RAMP_SHRINKS, RAMP_LEAST)
-    if age >= RAMP_STEP_MS and 2.0 * low >= value and not strained(rec, now_ns, CALM):
+    if age >= RAMP_STEP_MS and 2.0 * low >= value:
+        if known and (
+            seen_age + window_ms(edge_cell_ms(load64(&rec.limit_floor))) > age or strained(rec, now_ns, CALM)
+        ):
+            return value        # that window began before the last step, or it says that this is enough
         return min(value * RAMP_GROWS, max(limit, value))
     return value
 
@@ -206,7 +226,7 @@ cdef double capacity_spill(TargetRec* rec, uint64_t now_ns, double limit, uint32
 cdef void capacity_spilled(TargetRec* rec, uint64_t now_ns, double limit, uint32_t low) noexcept nogil:
     cdef uint64_t word = load64(&rec.spill)
     cdef double value = ramp_at(rec, word, now_ns, limit, low)
-    if <float>value != <float>edge_cell_ms(word) or edge_cell_age_ms(word, now_ns // MS) >= RAMP_STEP_MS:
+    if <float>value != <float>edge_cell_ms(word) or edge_cell_age_ms(word, now_ns // MS) >= RAMP_IDLE_MS // 2:
         cas64(&rec.spill, word, edge_cell(<float>value, now_ns // MS))  # lost: another moved it just now
 
 

@@ -48,6 +48,7 @@ class TargetReport(Struct, frozen=True):
     consecutive: int  # failures in a row
     trips: int
     attempts: dict[str, int]  # by outcome, those that happened
+    limit: float | None = None  # requests at once, as learned; None: nothing is
     since: float | None = None  # Unix time when a person took it out; None: nobody did
 
 
@@ -76,6 +77,7 @@ def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
         volume=total,
         consecutive=view["consecutive"],
         trips=counts[TargetCounter.T_TRIPS],
+        limit=round(view["limit"], 1) or None,
         attempts={outcome.name.lower(): counts[outcome] for outcome in Outcome if counts[outcome]},
     )
 

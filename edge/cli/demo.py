@@ -20,11 +20,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("outage", "regions"),
+        choices=("outage", "overload", "regions"),
         default="outage",
-        help="outage: one edge, and a provider that fails; regions: three edges, and what fails between them",
+        help="outage: one edge, and a provider that fails; overload: a primary dies before a small backup under two "
+        "classes of load; regions: three edges, and what fails between them",
     )
-    parser.add_argument("--fast", action="store_true", help="about 12 s (regions: about 40 s)")
+    parser.add_argument("--fast", action="store_true", help="about 12 s (overload: about 30 s, regions: about 40 s)")
+    parser.add_argument("--plot", metavar="FILE", help="overload: draw what happened into this SVG file")
     parser.add_argument("--stay", action="store_true", help="regions: run them until Ctrl-C, and play nothing")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
     parser.set_defaults(run=run)
@@ -32,6 +34,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(asked: argparse.Namespace) -> int:
     """Play it; 1 when a request or a call through edge failed, or there was none."""
+    if asked.what == "overload":
+        from edge.cli import demo_overload  # noqa: PLC0415
+
+        return demo_overload.run(asked)
     if asked.what == "regions":
         from edge.cli import demo_regions  # noqa: PLC0415
 

@@ -57,16 +57,23 @@ class Capacity:
             self.answered = True
         if not measured:
             return
-        self.total_us += first_us
-        self.count += 1
         if self.window_ms is None:
             self.window_ms, self.floor = now_ms, 0.0
-        elif self.count >= 10 and now_ms - self.window_ms >= 1000:
+            return
+        if first_us // 1000 > now_ms - self.window_ms:
+            return
+        self.total_us += first_us
+        self.count += 1
+        if self.count >= 10 and now_ms - self.window_ms >= self.window_length():
             self._end_window(now_ms, inflight)
+
+    def window_length(self) -> int:
+        """Return how many ms the window now open lasts at least."""
+        return int(min(max(2.0 * (self.floor or 0.0), 1000), 10_000))
 
     def _end_window(self, now_ms: int, inflight: int) -> None:
         seen, floor = self.total_us / self.count / 1000.0, self.floor or 0.0
-        floor = floor + (seen - floor) * (0.2 if seen < floor else 0.005) if floor > 0 else seen
+        floor = floor + (seen - floor) * (0.05 if seen < floor else 0.005) if floor > 0 else seen
         self.floor, self.window_ms = float32(floor), now_ms
         self.total_us = self.count = 0
         self.seen, self.seen_ms = float32(seen), now_ms
@@ -96,15 +103,18 @@ class Capacity:
         age = now_ms - self.ramp_ms
         if self.ramp is None or age >= 30_000:
             return start
-        if age >= 1000 and self.strained(now_ms, 1.5):
+        known = self.seen is not None and now_ms - self.seen_ms <= 10_000
+        if known and self.seen_ms > self.ramp_ms and age >= 1000 and self.strained(now_ms, 1.5):
             return max(min(self.ramp, low) * 0.75, 4.0)
-        if age >= 5000 and 2 * low >= self.ramp and not self.strained(now_ms, 1.25):
-            return min(self.ramp * 1.5, max(limit, self.ramp))
+        if age >= 5000 and 2 * low >= self.ramp:
+            stale = known and self.seen_ms - self.window_length() < self.ramp_ms
+            if not stale and not self.strained(now_ms, 1.15):
+                return min(self.ramp * 1.5, max(limit, self.ramp))
         return self.ramp
 
     def spilled(self, now_ns: int, low: int, limit: float = 0.0) -> None:
         """Take in one more of them."""
         value, now_ms = self.spill(now_ns, low, limit), now_ns // MS
         known = self.ramp or 0.0
-        if float32(value) != known or now_ms - self.ramp_ms >= 5000:
+        if float32(value) != known or now_ms - self.ramp_ms >= 15_000:
             self.ramp, self.ramp_ms = float32(value), now_ms
