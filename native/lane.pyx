@@ -149,7 +149,8 @@ cdef class LaneCore(Acceptor):
             connection.kill()
         for pool in self.pools.values():
             (<ConnectionPool>pool).close()
-        self.flush(monotonic_ns())
+        while self.recorder.pending:
+            self.flush(monotonic_ns())
 
     def leave(self):
         """Let every HTTP/1.1 answer from now on be the last of its connection; idle connections stay. Idempotent."""

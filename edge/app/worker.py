@@ -146,11 +146,11 @@ class Worker:
             if self._snapshot is not None and self._lane is not None:
                 await self._serve(self._snapshot, self._lane)
         finally:
+            if self._lane is not None:
+                self._lane.stop()  # first: its last records go to control
             following.cancel()
             beating.cancel()
             await asyncio.gather(following, beating, return_exceptions=True)
-            if self._lane is not None:
-                self._lane.stop()
             await self._opener.stop()
 
     async def _serve(self, snapshot: Snapshot, lane: Lane) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -208,3 +210,69 @@ async def test_reload_changes_the_collector(tmp_path: Path, provider: SimProvide
             assert len(first.spans) == 2
             page = (await node.get("/metrics"))[1]
             assert 'edge_traces_exported_total{result="sent"}' in page
+
+
+JAEGER = os.environ.get("JAEGER_BIN") or shutil.which("jaeger") or shutil.which("jaeger-all-in-one")
+
+
+@pytest.mark.skipif(JAEGER is None, reason="no Jaeger here: put its binary on PATH or name it by JAEGER_BIN")
+async def test_the_tree_in_jaeger(tmp_path: Path, provider: SimProvider) -> None:
+    """Jaeger itself shows the trace, over its query API: an attempt that failed beside the one that answered."""
+    assert JAEGER is not None
+    process = await asyncio.create_subprocess_exec(
+        JAEGER, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        with refused_port() as port:
+            config = chat_config(f"http://127.0.0.1:{port}", provider.url)
+            async with node_of(tmp_path, "eu", config, otlp="http://127.0.0.1:4317") as node:
+                async with asyncio.timeout(30):
+                    spans: list[dict[str, Any]] = []
+                    while len(spans) < 3:
+                        answer = await ask(node)
+                        _, told = await recorded(node, answer.headers["x-edge-request-id"])
+                        await asyncio.sleep(2)
+                        spans = await shown_by_jaeger(told["trace_id"])
+    finally:
+        process.terminate()
+        await process.wait()
+    (server,) = [span for span in spans if not span["references"]]
+    attempts = sorted((span for span in spans if span["references"]), key=lambda span: span["startTime"])
+    assert server["operationName"] == "POST /v1/chat/completions"
+    assert [span["references"][0]["spanID"] for span in attempts] == [server["spanID"]] * 2
+    assert [any(tag["key"] == "error.type" for tag in span["tags"]) for span in attempts] == [True, False]
+
+
+async def recorded(node: RunningNode, name: str) -> tuple[int, Any]:
+    """Wait until control knows of a request; return what it tells."""
+    while True:
+        status, told = await node.get(f"/api/traces/{name}")
+        if status == 200:
+            return status, told
+        await asyncio.sleep(0.05)
+
+
+async def shown_by_jaeger(trace: str) -> list[dict[str, Any]]:
+    """What the query API has of a trace; nothing while it does not answer."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client:
+        try:
+            async with client.get(f"http://127.0.0.1:16686/api/traces/{trace}") as answer:
+                body = await answer.json()
+        except (aiohttp.ClientError, ValueError):
+            return []
+    return [span for one in body.get("data") or () for span in one["spans"]]
+
+
+async def test_a_request_can_be_told_of_without_a_collector(tmp_path: Path, provider: SimProvider) -> None:
+    """The id that an answer carries finds what happened, over a whole node; what nobody knows is a 404."""
+    with refused_port() as port:
+        config = chat_config(f"http://127.0.0.1:{port}", provider.url)
+        async with node_of(tmp_path, "eu", config, sample="0%") as node:
+            answer = await ask(node)
+            async with asyncio.timeout(5):
+                _, told = await recorded(node, answer.headers["x-edge-request-id"])
+            assert (await node.get("/api/traces/unknown"))[0] == 404
+            assert (await node.get("/api/traces?last=x"))[0] == 400
+            assert [one["request_id"] for one in (await node.get("/api/traces?wrong=1"))[1]] == [told["request_id"]]
+    assert told["kept"] == "retried"
+    assert [attempt["outcome"] for attempt in told["attempts"]] == ["fail_connect", "ok"]

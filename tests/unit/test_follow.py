@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
+from msgspec.structs import astuple
 from plans import snapshot
+from records import record
 
 from edge.control import frames
 from edge.control.follow import Follower
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.terms.snapshot import Snapshot
+    from edge.terms.trace import ExchangeRecord
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -116,6 +119,29 @@ async def test_a_snapshot_that_cannot_be_taken_changes_nothing(
     publisher.publish(structs.replace(snapshot(), version=2))
     await until(lambda: "could not be taken" in caplog.text)
     assert publisher.serving[3].version == 1
+    await end(task)
+    await publisher.stop()
+
+
+async def test_records_arrive_or_are_refused_at_once(listening: socket.socket) -> None:
+    """Records reach everybody who takes them; without a control, or with one that does not read, none is accepted."""
+    taken: list[ExchangeRecord] = []
+    publisher = Publisher(snapshot(), [taken.extend, taken.extend])
+    learner = Learner()
+    follower = Follower(listening.getsockname(), learner.learn, learner.status)
+    assert not follower.send(0, [astuple(record())])
+    await publisher.start(listening.dup())
+    task = asyncio.create_task(follower.run())
+    await until(lambda: 3 in publisher.serving)
+    assert follower.send(0, [astuple(record())])
+    await until(lambda: len(taken) == 2)
+    assert taken == [record(), record()]
+    batch = [astuple(record())] * 2000
+    accepted = 0
+    while follower.send(0, batch):  # the loop does not turn, so nobody reads
+        accepted += 1
+        assert accepted < 100
+    assert accepted >= 1
     await end(task)
     await publisher.stop()
 
