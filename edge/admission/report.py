@@ -10,25 +10,28 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from edge.native import AllowanceCounter
+from edge.native import Allowance, AllowanceCounter
 from edge.terms.snapshot import CLASSES
 
 if TYPE_CHECKING:
-    from edge.native import AllowanceView
-    from edge.terms.snapshot import Allowance, Credential, Key
+    from edge.native import Board
+    from edge.terms import snapshot as plan
 
 _NANO: Final = 1_000_000_000
-_MINUTE_NS: Final = 60 * _NANO
 _THOUSANDTHS: Final = 1000
 
 
 class Bound(Struct, frozen=True):
-    """A bucket: units that come back in a minute, most at once, how many may be used now, seconds until it is full."""
+    """A bucket: units per minute and most at once as configured, how many may be used now, seconds until it is full.
 
-    limit: float
+    ``share`` is what this node may grant of ``limit``; None where it grants all of it.
+    """
+
+    limit: int
     burst: int
     remaining: int
     reset_s: float
+    share: float | None = None
 
 
 class KeyReport(Struct, frozen=True):
@@ -71,16 +74,18 @@ def month_of(wall: float) -> int:
     return then.year * 12 + then.month - 1
 
 
-def key_report(key: Key, allowance: Allowance, record: AllowanceView, now_ns: int, wall: float) -> KeyReport:
-    """Report on a key; ``record`` is what the Board knows of its allowance."""
+def key_report(key: plan.Key, allowance: plan.Allowance, board: Board, now_ns: int, wall: float) -> KeyReport:
+    """Report on a key; ``allowance`` is its own."""
+    record = board.read_allowance(allowance.slot)
     counts = record["counts"]
+    requests, tokens = _bounds(allowance, board, now_ns)
     return KeyReport(
         name=key.name,
         priority=CLASSES[key.priority],
         models=key.models,
         scope=_scope(allowance),
-        requests=_requests(allowance, record, now_ns),
-        tokens=_tokens(allowance, record, now_ns),
+        requests=requests,
+        tokens=tokens,
         concurrent=key.concurrent or None,
         budget=key.budget_nano / _NANO if key.budget_nano else None,
         inflight=record["inflight"],
@@ -98,14 +103,16 @@ def key_report(key: Key, allowance: Allowance, record: AllowanceView, now_ns: in
     )
 
 
-def credential_report(credential: Credential, record: AllowanceView, now_ns: int) -> CredentialReport:
-    """Report on a provider's credential; ``record`` is what the Board knows of its allowance."""
+def credential_report(credential: plan.Credential, board: Board, now_ns: int) -> CredentialReport:
+    """Report on a provider's credential."""
+    record = board.read_allowance(credential.allowance.slot)
     counts = record["counts"]
+    requests, tokens = _bounds(credential.allowance, board, now_ns)
     return CredentialReport(
         name=credential.name,
         scope=_scope(credential.allowance),
-        requests=_requests(credential.allowance, record, now_ns),
-        tokens=_tokens(credential.allowance, record, now_ns),
+        requests=requests,
+        tokens=tokens,
         inflight=record["inflight"],
         prompt_tokens=counts[AllowanceCounter.A_PROMPT_TOKENS],
         output_tokens=counts[AllowanceCounter.A_OUTPUT_TOKENS],
@@ -114,28 +121,24 @@ def credential_report(credential: Credential, record: AllowanceView, now_ns: int
     )
 
 
-def _scope(allowance: Allowance) -> str:
+def _scope(allowance: plan.Allowance) -> str:
     return "global" if allowance.shared else "node"
 
 
-def _requests(allowance: Allowance, record: AllowanceView, now_ns: int) -> Bound | None:
-    share = record["requests_share"] if allowance.shared else 0
-    return _bound(allowance.requests_per_minute, allowance.requests_burst, share, record["requests_tat"], now_ns)
+def _bounds(allowance: plan.Allowance, board: Board, now_ns: int) -> tuple[Bound | None, Bound | None]:
+    """Return how the buckets for requests and for tokens stand, as the data path sees them; None: no bound."""
+    record = board.read_allowance(allowance.slot)
+    requests, tokens = Allowance(board, allowance).left(now_ns)
+    return (
+        _bound(allowance.requests_per_minute, allowance.requests_burst, requests, record["requests_share"]),
+        _bound(allowance.tokens_per_minute, allowance.tokens_burst, tokens, record["tokens_share"]),
+    )
 
 
-def _tokens(allowance: Allowance, record: AllowanceView, now_ns: int) -> Bound | None:
-    share = record["tokens_share"] if allowance.shared else 0
-    return _bound(allowance.tokens_per_minute, allowance.tokens_burst, share, record["tokens_tat"], now_ns)
-
-
-def _bound(per_minute: int, burst: int, share: int, full_ns: int, now_ns: int) -> Bound | None:
-    """Say how a bucket stands that is full again at ``full_ns``; ``share``: thousandths a minute of this node, or 0."""
-    if not per_minute:
+def _bound(per_minute: int, burst: int, left: tuple[int, int] | None, thousandths: int) -> Bound | None:
+    if left is None:
         return None
-    thousandths = per_minute * _THOUSANDTHS
-    if share:
-        burst, thousandths = max(burst * share // thousandths, 1), share
-    unit_ns = -(-_MINUTE_NS * _THOUSANDTHS // thousandths)
-    missing_ns = max(full_ns - now_ns, 0)
-    remaining = max(burst * unit_ns - missing_ns, 0) // unit_ns
-    return Bound(thousandths / _THOUSANDTHS, burst, remaining, round(missing_ns / _NANO, 3))
+    remaining, reset_ns = left
+    return Bound(
+        per_minute, burst, remaining, round(reset_ns / _NANO, 3), thousandths / _THOUSANDTHS if thousandths else None
+    )

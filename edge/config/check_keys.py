@@ -53,11 +53,13 @@ def keys(document: Document, config: Config, known: Mapping[str, places.Provider
         yield from _bounds(path, key)
         if key.budget is not None:
             yield from _budget(config, known, path, key)
+        yield from _scope(config, (*path, "scope"), key.scope)
 
 
 def providers(config: Config) -> Iterator[Problem]:
-    """Check what is written of providers' prices."""
+    """Check what is written of providers' limits and prices."""
     for name, provider in config.providers.items():
+        yield from _scope(config, ("providers", name, "limits", "scope"), provider.limits.scope)
         for model, price in provider.prices.items():
             path: Path = ("providers", name, "prices", model)
             if not model or not model.isprintable() or model.startswith(f"{name}/"):
@@ -145,6 +147,12 @@ def _bounds(path: Path, key: Key) -> Iterator[Problem]:
         if burst and not limit:
             sentence = f"nothing is bounded by it; write {what}_per_minute too, or leave it out"
             yield Problem((*path, f"{what}_burst"), sentence)
+
+
+def _scope(config: Config, path: Path, scope: str) -> Iterator[Problem]:
+    if scope == "global" and config.cluster.etcd is None:
+        sentence = "nothing is shared without cluster.etcd: each node grants all of it"
+        yield Problem(path, sentence, severity="warning")
 
 
 def _budget(config: Config, known: Mapping[str, places.Provider], path: Path, key: Key) -> Iterator[Problem]:

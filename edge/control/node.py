@@ -206,17 +206,14 @@ class Node:
         """Return what each caller's key has used, in the order of the file."""
         wall = clock.wall()
         return [
-            key_report(key, key.allowance, self.board.read_allowance(key.allowance.slot), now_ns, wall)
+            key_report(key, key.allowance, self.board, now_ns, wall)
             for key in self.snapshot.keys
             if key.allowance is not None
         ]
 
     def credentials(self, now_ns: int) -> list[CredentialReport]:
         """Return what each provider's credential has used, where its limits are known."""
-        return [
-            credential_report(each, self.board.read_allowance(each.allowance.slot), now_ns)
-            for each in self.snapshot.credentials
-        ]
+        return [credential_report(each, self.board, now_ns) for each in self.snapshot.credentials]
 
     def readiness(self, now_ns: int) -> Readiness:
         """Return whether requests are accepted here, and how each pool stands."""

@@ -53,7 +53,6 @@ _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("log.format", lambda config: config.log.format),
     ("log.level", lambda config: config.log.level),
     ("log.lines_per_second", lambda config: config.log.lines_per_second),
-    ("cluster", lambda config: config.cluster),
 )
 # Whoever changes one of these speaks to another target under the same name: what was learned is not true of it.
 _IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
