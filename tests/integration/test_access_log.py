@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 import pytest
 from nodes import CHAT, KEY, RunningNode, chat_config, until
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from edge.sim.asked import Pace
 from edge.sim.faults import Fault
@@ -89,6 +90,15 @@ async def test_sampled_requests_have_theirs(tmp_path: Path) -> None:
             assert {line["request_id"] for line in lines(node)} == asked
             assert {line["level"] for line in lines(node)} == {"info"}
             assert all(line["duration_ms"] >= line["first_ms"] >= 0 for line in lines(node))
+            _, page = await node.get("/metrics", Accept="application/openmetrics-text")
+            exemplars = [
+                sample.exemplar
+                for family in text_string_to_metric_families(page)
+                for sample in family.samples
+                if sample.exemplar and family.name == "edge_request_seconds"
+            ]
+            assert exemplars
+            assert {found.labels["trace_id"] for found in exemplars} <= {line["trace_id"] for line in lines(node)}
 
 
 @pytest.mark.parametrize(("arguments", "level"), [((), "warning"), (("--log-level", "info"), "info")])
