@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.board cimport (
     A_COST_NANO, A_LEARNED, A_OUTPUT_TOKENS, A_PROMPT_TOKENS, A_RESERVED, A_RETURNED, EDGE_HIST_BUCKETS, Board, add64,
-    cas64, load64, store64,
+    cas64, edge_share, load64, store64,
 )
 from native.bucket cimport (
     bucket_lower, bucket_remaining, bucket_reset_ns, bucket_settle, bucket_take, bucket_wait, interval_of,
@@ -23,16 +23,20 @@ cdef Rate rate_now(const Rate* whole, uint64_t share) noexcept nogil:
     return rate
 
 
-cdef inline Rate requests_now(const Grant* bounds) noexcept nogil:
-    return rate_now(&bounds.requests, load64(&bounds.rec.requests_share) if bounds.shared else 0)
+cdef inline Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    cdef AllowanceRec* rec = bounds.rec
+    return rate_now(&bounds.requests, edge_share(rec, &rec.requests_share, bounds.requests.thousandths, now_ns)
+                    if bounds.shared else 0)
 
 
-cdef inline Rate tokens_now(const Grant* bounds) noexcept nogil:
-    return rate_now(&bounds.tokens, load64(&bounds.rec.tokens_share) if bounds.shared else 0)
+cdef inline Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    cdef AllowanceRec* rec = bounds.rec
+    return rate_now(&bounds.tokens, edge_share(rec, &rec.tokens_share, bounds.tokens.thousandths, now_ns)
+                    if bounds.shared else 0)
 
 
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
-    cdef Rate requests = requests_now(bounds)
+    cdef Rate requests = requests_now(bounds, now_ns)
     cdef Rate each
     wait_ns[0] = 0
     if requests.thousandths:
@@ -40,7 +44,7 @@ cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint
         if wait_ns[0]:
             return Bound.BOUND_REQUESTS
     if bounds.tokens.thousandths and tokens:
-        each = tokens_now(bounds)
+        each = tokens_now(bounds, now_ns)
         wait_ns[0] = bucket_take(&bounds.rec.tokens_tat, now_ns, tokens, each.interval_ns, each.burst)
         if wait_ns[0]:
             if requests.thousandths:
@@ -55,10 +59,10 @@ cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil:
     cdef uint64_t wait = 0
     cdef uint64_t other
     if bounds.requests.thousandths:
-        rate = requests_now(bounds)
+        rate = requests_now(bounds, now_ns)
         wait = bucket_wait(&bounds.rec.requests_tat, now_ns, 1, rate.interval_ns, rate.burst)
     if bounds.tokens.thousandths:
-        rate = tokens_now(bounds)
+        rate = tokens_now(bounds, now_ns)
         other = bucket_wait(&bounds.rec.tokens_tat, now_ns, 1, rate.interval_ns, rate.burst)
         wait = other if other > wait else wait
     return wait
@@ -67,10 +71,10 @@ cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil:
 cdef void bounds_settle(const Grant* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil:
     cdef Rate rate
     if bounds.requests.thousandths and untouched:
-        rate = requests_now(bounds)
+        rate = requests_now(bounds, now_ns)
         bucket_settle(&bounds.rec.requests_tat, now_ns, -1, rate.interval_ns)
     if bounds.tokens.thousandths and reserved != used:
-        rate = tokens_now(bounds)
+        rate = tokens_now(bounds, now_ns)
         bucket_settle(&bounds.rec.tokens_tat, now_ns, <int64_t>(used - reserved), rate.interval_ns)
         if reserved > used:
             add64(&bounds.rec.count[<int>A_RETURNED], reserved - used)
@@ -80,10 +84,10 @@ cdef bint bounds_learn(const Grant* bounds, uint64_t now_ns, int bound, uint64_t
     cdef Rate rate
     cdef bint news = False
     if bound == Bound.BOUND_REQUESTS and bounds.requests.thousandths:
-        rate = requests_now(bounds)
+        rate = requests_now(bounds, now_ns)
         news = bucket_lower(&bounds.rec.requests_tat, now_ns, remaining, wait_ns, rate.interval_ns, rate.burst)
     elif bound == Bound.BOUND_TOKENS and bounds.tokens.thousandths:
-        rate = tokens_now(bounds)
+        rate = tokens_now(bounds, now_ns)
         news = bucket_lower(&bounds.rec.tokens_tat, now_ns, remaining, wait_ns, rate.interval_ns, rate.burst)
     if news:
         add64(&bounds.rec.count[<int>A_LEARNED], 1)
@@ -207,13 +211,13 @@ cdef class Allowance:
         cdef Rate rate
         requests = tokens = None
         if self.bounds.requests.thousandths:
-            rate = requests_now(&self.bounds)
+            rate = requests_now(&self.bounds, now_ns)
             requests = (
                 bucket_remaining(&rec.requests_tat, now_ns, rate.interval_ns, rate.burst),
                 bucket_reset_ns(&rec.requests_tat, now_ns),
             )
         if self.bounds.tokens.thousandths:
-            rate = tokens_now(&self.bounds)
+            rate = tokens_now(&self.bounds, now_ns)
             tokens = (
                 bucket_remaining(&rec.tokens_tat, now_ns, rate.interval_ns, rate.burst),
                 bucket_reset_ns(&rec.tokens_tat, now_ns),

@@ -56,11 +56,34 @@ def test_a_share_takes_the_place_of_the_whole() -> None:
     assert each.left(START) == ((60, 0), None)
     shared = Allowance(board, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     assert shared.left(START) == ((60, 0), None)
-    board.set_shares(0, 150_000, 0)
+    board.set_shares(0, 150_000, 0, until_ns=START + S, nodes=3, now_ns=START)
     assert shared.left(START) == ((15, 0), None)
     assert each.left(START) == ((60, 0), None)
     assert [shared.take(START)[0] for _ in range(16)] == [Bound.UNBOUND] * 15 + [Bound.BOUND_REQUESTS]
     assert shared.take(START) == (Bound.BOUND_REQUESTS, 60 * S // 150)
+
+
+def test_a_share_ends_when_nobody_says_it_again() -> None:
+    """A control that died leaves one node's part behind, and no grant that others may have."""
+    board, _ = allowance(requests_per_minute=600, requests_burst=60)
+    shared = Allowance(board, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    board.set_shares(0, 500_000, 0, until_ns=START + S, nodes=3, now_ns=START)
+    assert shared.left(START + S) == ((50, 0), None)
+    assert shared.left(START + S + 1) == ((20, 0), None)
+    board.set_shares(0, 500_000, 0, until_ns=START + S, nodes=1, now_ns=START)
+    assert shared.left(START + S + 1) == ((60, 0), None)
+
+
+def test_a_trickle_bars_nobody_once_the_share_has_grown() -> None:
+    """What a bucket owes beyond its window counts at the new rate; within it a grown share forgives nothing."""
+    board, _ = allowance(requests_per_minute=600, requests_burst=60)
+    shared = Allowance(board, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    windows = (6 * S, 0)
+    board.set_shares(0, 2_000, 0, until_ns=START + 99 * S, nodes=3, now_ns=START, windows_ns=windows)
+    assert shared.take(START)[0] == Bound.UNBOUND
+    assert shared.take(START)[1] == 30 * S
+    board.set_shares(0, 600_000, 0, until_ns=START + 99 * S, nodes=3, now_ns=START, windows_ns=windows)
+    assert shared.take(START)[1] == S // 10, "an empty bucket, not one that owes half a minute"
 
 
 def test_what_a_provider_says() -> None:

@@ -1,0 +1,101 @@
+"""Does a node with a cluster in its configuration serve without it, and say so?"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from nodes import CHAT, KEY, RunningNode, chat_config
+from test_manual import FAST, edge
+
+from edge.sim.provider import ProviderSpec, SimProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+import asyncio
+
+import aiohttp
+
+TARGET = "p0/sim-small"
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[SimProvider]:
+    """One simulated provider."""
+    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as one:
+        yield one
+
+
+@pytest.fixture(params=["refused", "silent"])
+def dead(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of an etcd that is not there: nobody listens, or somebody does and says nothing."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        if request.param == "silent":
+            sock.listen()
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
+async def ask(node: RunningNode) -> int:
+    """Ask for a chat; the status."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        client.post(node.url + "/v1/chat/completions", json=CHAT) as answer,
+    ):
+        await answer.read()
+        return answer.status
+
+
+async def test_a_node_serves_before_its_store_answers(tmp_path: Path, provider: SimProvider, dead: str) -> None:
+    """It is up as soon as a node without a cluster, give or take, serves, and says that it goes by itself."""
+    took = []
+    for name, more in (("alone", {}), ("sharing", {"cluster": {"etcd": {"endpoints": [dead]}}})):
+        (tmp_path / name).mkdir()
+        config: dict[str, Any] = {**chat_config(provider.url), **more}
+        began = time.monotonic()
+        async with RunningNode(tmp_path / name, config, "--workers", "1") as node:
+            assert await ask(node) == 200
+            took.append(time.monotonic() - began)
+            sharing = (await node.get("/api/node"))[1]["sharing"]
+            assert (sharing is None) == (name == "alone")
+            if sharing is not None:
+                await told(node)
+    print(f"served after {took[0]:.2f} s by itself, after {took[1]:.2f} s with a dead etcd")  # noqa: T201
+    assert took[1] < took[0] + 2
+
+
+async def told(node: RunningNode) -> None:
+    """Look at everything that says so."""
+    end = time.monotonic() + 10
+    while not (sharing := (await node.get("/api/node"))[1]["sharing"])["error"]:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+    assert (sharing["connected"], sharing["view_age_s"], sharing["regions_fresh"]) == (False, None, 1)
+    regions = (await node.get("/api/regions"))[1]
+    assert [region["region"] for region in regions["regions"]] == [regions["region"]]
+    assert (await node.get("/metrics"))[1].count("\nedge_cluster_connected 0\n") == 1
+    shown = await asyncio.to_thread(edge, "status", "--all", "--admin", node.admin)
+    assert (shown.returncode, "the shared store was never heard" in shown.stdout) == (0, True), shown
+    assert TARGET in shown.stdout
+    status, said = await node.send("PUT", f"/api/targets/{TARGET}/drain?all=1", {"reason": "for all"})
+    assert (status, "nothing has changed" in said["error"]) == (503, True)
+    assert (await node.target(TARGET))["state"] == "closed"
+
+
+async def test_a_node_by_itself_tells_nobody(tmp_path: Path, provider: SimProvider) -> None:
+    """There is one region to see, and a hand for all is refused with the remedy."""
+    async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
+        assert await ask(node) == 200
+        end = time.monotonic() + 5
+        while not (regions := (await node.get("/api/regions"))[1]["regions"])[0]["targets"]:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+        assert regions[0]["targets"][TARGET]["total"] == 1
+        status, said = await node.send("PUT", f"/api/targets/{TARGET}/drain?all=1", {"reason": "for all"})
+        assert (status, "name a cluster in its configuration" in said["error"]) == (409, True)
+        status, said = await node.send("PUT", "/api/targets/p0/other/drain?all=1", {"reason": "for all"})
+        assert status == 404
