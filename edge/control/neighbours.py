@@ -83,6 +83,10 @@ class Neighbours:
 
     def silences(self, ledger: Shares, now_ns: int) -> dict[str, Silence]:
         """Return since when each other node is silent; one that was never heard, since it was first missed."""
+        gone = [name for name, (_, seen_ns) in self._last.items() if now_ns - seen_ns > 2 * shares.FORGOTTEN_NS]
+        for name in gone:
+            if name not in ledger.nodes and name not in self._digests:
+                del self._last[name]
         for name in ledger.nodes:
             self._last.setdefault(name, (0, now_ns))
         return {

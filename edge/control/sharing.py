@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _S: Final = 1_000_000_000
 PERIOD_S: Final = 0.25
+ALONE_S: Final = 1.0  # only who looks at /api/regions would notice
 # What is on the Board of the others holds for 15 s; it is written again well before.
 REWRITE_NS: Final = 5 * _S
 # A copy of the store that was not confirmed for this long is good enough to look at, not to move grants by.
@@ -153,7 +154,7 @@ class Sharing:
                     self.look()
                 except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
                     logs.say_failure("sharing with other regions failed", error)
-                await self._clock.sleep(PERIOD_S)
+                await self._clock.sleep(PERIOD_S if self.shared else ALONE_S)
         finally:
             await self._end()
 

@@ -127,6 +127,7 @@ class Steering:
         self._spending = spending
         self._watch = FileWatch()
         self._peers = tuple(peers)
+        self._hands: dict[str, Hand] | None = None  # for all regions; None: nobody has said yet
 
     def drain(self) -> None:
         """Begin to drain the node: not ready, later no new connections, exit when all is answered. Idempotent."""
@@ -177,6 +178,8 @@ class Steering:
         self._note(structs.replace(self.ledger, config=document.config, mark=mark, started_from=None, reloads=reloads))
         if snapshot is not previous:
             self._publish(snapshot, previous)
+            if self._hands is not None:  # a target that is new here may have been taken out everywhere before
+                self.handed(self._hands)
         self._applied(document.config, snapshot)
         logs.say(
             logs.INFO,
@@ -228,6 +231,7 @@ class Steering:
 
     def handed(self, hands: Mapping[str, Hand]) -> None:
         """Do here what people did for all regions, and undo it when they have. What was done here alone stays."""
+        self._hands = dict(hands)
         slots = {target.id: target.slot for target in self._publisher.snapshot.targets}
         by_hand = {name: done for name, done in self.ledger.by_hand.items() if not done.by or name in hands}
         overruled = {name: since for name, since in self.ledger.overruled.items() if name in hands}

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from edge.cli.main import main
-from edge.cli.status import table
+from edge.cli.status import notes, side_by_side, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,3 +96,43 @@ def test_nobody_there_is_explained(address: str, capsys: pytest.CaptureFixture[s
     error = capsys.readouterr().err
     assert "start a node with `edge run`" in error
     assert "Traceback" not in error
+
+
+def test_regions_stand_side_by_side() -> None:
+    """A row per target and a column per region, with what is suspect or stale marked, and what it means here."""
+    target = {
+        "state": "open",
+        "bad": True,
+        "total": 10,
+        "error_ratio": 0.5,
+        "slow_ratio": 0.0,
+        "p95_ms": 300,
+        "headroom": 4,
+        "rest_ms": 2000,
+    }
+    region = {"nodes": 2, "fresh_nodes": 1, "age_s": 3.2, "fresh": True, "suspect": False, "load": 1}
+    said = {
+        "regions": [
+            {**region, "region": "eu", "targets": {}},
+            {**region, "region": "us", "suspect": True, "targets": {"p/m": target}},
+            {**region, "region": "ap", "fresh": False, "targets": {}},
+        ],
+        "verdicts": {"p/m": {"weight": 0.1, "fuse": 1, "why": "found bad by us"}},
+    }
+    console = Console(file=io.StringIO(), width=200)
+    console.print(side_by_side(said))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    for word in ("eu", "1/2 nodes, 3 s", "SUSPECT", "stale", "open 50% of 10, p95 300 ms, room 4, rests 2 s", "fuse 1"):
+        assert word in shown
+
+
+def test_a_silent_store_is_said_with_its_age() -> None:
+    """How old the view is, whether it still counts, and that it was never there."""
+    sharing = {"view_age_s": 8.0, "connected": False, "error": "refused", "suspect": ["eu"], "twin": True}
+    lines = notes({"region": "eu", "sharing": sharing}, 0.0)
+    assert lines[0] == "the shared store is silent: what is known of other regions is 8 s old"
+    assert [("suspect" in line, "node.name" in line) for line in lines[1:]] == [(True, False), (False, True)]
+    late = notes({"region": "us", "sharing": {**sharing, "view_age_s": 70.0, "twin": False}}, 0.0)
+    assert late == ["the shared store is silent: what is known of other regions is 70 s old, too old to count"]
+    never = notes({"region": "us", "sharing": {**sharing, "view_age_s": None, "twin": False}}, 0.0)
+    assert never == ["the shared store was never heard; this node goes by itself: refused"]

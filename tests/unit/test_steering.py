@@ -16,6 +16,7 @@ from edge.control.publish import Publisher
 from edge.control.steering import Steering
 from edge.errors import ConfigInvalidError
 from edge.native import Board
+from edge.regions.digest import Hand
 from edge.routing.planner import capacities
 from edge.terms.snapshot import Snapshot
 
@@ -177,3 +178,34 @@ def test_a_target_that_moves_often_never_runs_out_of_records(tmp_path: Path) -> 
             assert not node.out("p/a")
             node.learn("p/a")
         assert len(node.publisher.snapshot.slots) <= sum(node.board.capacities[:2])
+
+
+def manual(node: Steered, name: str) -> int:
+    """What the Board says that a person did."""
+    return node.board.read_target(node.slot(name), 1)["manual"]
+
+
+def test_what_was_done_for_all_regions_is_done_here_and_undone(tmp_path: Path) -> None:
+    """Also to a target that a reload brings later; what was done here alone stays, whatever others do."""
+    with Steered(tmp_path, "p/a", "p/b") as node:
+        node.steering.steer("p/b", "drain", "only here")
+        hand = Hand(2, "wrong answers", 5.0, "us/n")
+        node.steering.handed({"p/a": hand, "p/b": hand, "p/later": hand})
+        assert (manual(node, "p/a"), manual(node, "p/b")) == (2, 1)
+        assert node.steering.ledger.by_hand["p/a"].by == "us/n"
+        assert node.reload(text("p/a", "p/b", "p/later"))
+        assert manual(node, "p/later") == 2
+        node.steering.handed({})
+        assert [manual(node, name) for name in ("p/a", "p/b", "p/later")] == [0, 1, 0]
+
+
+def test_one_node_may_undo_for_itself_what_was_done_for_all(tmp_path: Path) -> None:
+    """Nobody needs the store to get a target back; the next hand for all is a new one."""
+    with Steered(tmp_path, "p/a") as node:
+        hand = Hand(1, "moving", 5.0, "us/n")
+        node.steering.handed({"p/a": hand})
+        node.steering.steer("p/a", "restore", "")
+        node.steering.handed({"p/a": hand})
+        assert manual(node, "p/a") == 0
+        node.steering.handed({"p/a": Hand(2, "again", 9.0, "us/n")})
+        assert manual(node, "p/a") == 2
