@@ -134,8 +134,10 @@ def _table(act: Act, outcome: Outcome) -> Any:
         )
     lines = []
     if act.watched and outcome.detected_ms is not None:
-        last = "never by all" if outcome.verdict_ms is None else f"by the last region {outcome.verdict_ms:.0f} ms later"
-        lines.append(Text(f"First left alone {outcome.detected_ms:.0f} ms after it broke, {last}."))
+        last = (
+            "and not all know" if outcome.verdict_ms is None else f"the last region knows {outcome.verdict_ms} ms later"
+        )
+        lines.append(Text(f"The first region knows {outcome.detected_ms} ms after it broke, {last}."))
     lines += [Text(f"BROKEN: {sentence}", style="bold red") for sentence in outcome.broken]
     return Group(table, *lines)
 

@@ -69,13 +69,22 @@ class EdgeProcess:
 
     async def targets(self) -> list[dict[str, Any]]:
         """Ask the admin listener how the targets are; an empty list while it does not answer."""
+        found = await self._ask("/api/targets")
+        return found if isinstance(found, list) else []
+
+    async def verdicts(self) -> dict[str, Any]:
+        """Ask the admin listener what other regions' words mean here, by target; nothing while it does not answer."""
+        found = await self._ask("/api/regions")
+        return found.get("verdicts", {}) if isinstance(found, dict) else {}
+
+    async def _ask(self, path: str) -> object:
         if self._client is None:
-            return []
+            return None
         try:
-            async with self._client.get(f"{self.admin}/api/targets") as response:
-                return msgspec.json.decode(await response.read(), type=list[dict[str, Any]])
+            async with self._client.get(self.admin + path) as response:
+                return msgspec.json.decode(await response.read())
         except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
-            return []
+            return None
 
     async def __aenter__(self) -> Self:
         self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, structs
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from edge.sim.load import Shot
-    from edge.sim.regions import RegionsWorld
+    from edge.sim.regions import Region, RegionsWorld
 
 RATE: Final = 8.0
 PATIENCE_S: Final = 8.0
@@ -32,6 +32,7 @@ LOOK_S: Final = 0.05
 CALM_S: Final = 15.0  # the longest wait for all targets to be well again
 HIT: Final = REGIONS[0]  # whom an act strikes that strikes one region
 FIRST: Final = PROVIDERS[0]
+TARGET: Final = f"{FIRST}/{UPSTREAM_MODEL}"
 _S: Final = 1e9
 
 
@@ -45,21 +46,21 @@ class Account(Struct, frozen=True):
     providers: dict[str, int]  # by provider, after the strike
     before_ms: float
     during_ms: float
-    failed_attempts: int  # at the first provider, after the strike
+    failed_attempts: int  # at the first provider after the strike; where it is watched, until its circuit opened
 
 
 class Outcome(Struct, frozen=True):
     """What came of one act.
 
-    ``detected_ms`` runs from the strike until a region first left the provider alone, ``verdict_ms`` from then until
-    the last one did; None: not all did, or it was not watched.
+    ``detected_ms`` runs from the strike until a region first knew that the provider fails, ``verdict_ms`` from then
+    until the last one did, by its own circuit or by the others' word; None: not all did, or it was not watched.
     """
 
     act: str
     says: str
     regions: dict[str, Account]
-    detected_ms: float | None
-    verdict_ms: float | None
+    detected_ms: int | None
+    verdict_ms: int | None
     broken: tuple[str, ...] = ()
 
     @property
@@ -102,20 +103,24 @@ async def play(world: RegionsWorld, act: Act, seconds: float, rates: Mapping[str
         try:
             await clock.sleep(BEFORE_S)
             attempts = await _failed_attempts(world)
-            watching = asyncio.create_task(_watch(world)) if act.watched else None
+            watch = _Watch(world, attempts)
+            watching = asyncio.create_task(watch.run()) if act.watched else None
             struck_ns = clock.now_ns()
             await act.strike(world)
             await running
         finally:
             running.cancel()
-            left = await _stop(watching) if watching is not None else {}
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
             after = await _failed_attempts(world)
             await act.heal(world)
     struck_s = (struck_ns - began_ns) / _S
     accounts = {
-        name: _account(load.shots, struck_s, after.get(name, 0) - attempts.get(name, 0)) for name, load in loads.items()
+        name: _account(load.shots, struck_s, watch.failed.get(name, after.get(name, 0) - attempts.get(name, 0)))
+        for name, load in loads.items()
     }
-    times = sorted((at_ns - struck_ns) / 1e6 for at_ns in left.values())
+    times = sorted(round((at_ns - struck_ns) / 1e6) for at_ns in watch.learnt_ns.values())
     verdict_ms = times[-1] - times[0] if times and len(times) == len(world.regions) else None
     outcome = Outcome(act.name, act.says, accounts, times[0] if times else None, verdict_ms)
     return structs.replace(outcome, broken=tuple(act.promise(outcome)))
@@ -161,31 +166,36 @@ def _median_ms(shots: list[Shot]) -> float:
 
 async def _failed_attempts(world: RegionsWorld) -> dict[str, int]:
     """Return how many attempts at the first provider have failed, by region."""
-    found = {}
-    for name, region in world.regions.items():
-        attempts = (await region.targets()).get(f"{FIRST}/{UPSTREAM_MODEL}", {}).get("attempts", {})
-        found[name] = sum(count for outcome, count in attempts.items() if outcome.startswith("fail_"))
-    return found
+    return {name: _failures((await region.targets()).get(TARGET, {})) for name, region in world.regions.items()}
 
 
-async def _watch(world: RegionsWorld) -> dict[str, int]:
-    """Return when each region left the first provider alone, monotonic ns; until all have, or it is cancelled."""
-    left: dict[str, int] = {}
-    try:
-        while len(left) < len(world.regions):
-            for name, region in world.regions.items():
-                state = (await region.targets()).get(f"{FIRST}/{UPSTREAM_MODEL}", {}).get("state", "closed")
-                if name not in left and state != "closed":
-                    left[name] = clock.now_ns()
+def _failures(target: dict[str, Any]) -> int:
+    return sum(count for outcome, count in target.get("attempts", {}).items() if outcome.startswith("fail_"))
+
+
+class _Watch:
+    """When each region learnt that the first provider fails, and how many of its own attempts that took."""
+
+    def __init__(self, world: RegionsWorld, before: Mapping[str, int]) -> None:
+        self._world = world
+        self._before = before
+        self.learnt_ns: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Look until every region's circuit has opened, or it is cancelled."""
+        while len(self.failed) < len(self._world.regions):
+            for name, region in self._world.regions.items():
+                await self._look(name, region)
             await clock.sleep(LOOK_S)
-    except asyncio.CancelledError:
-        return left
-    return left
 
-
-async def _stop(watching: asyncio.Task[dict[str, int]]) -> dict[str, int]:
-    watching.cancel()
-    return await watching
+    async def _look(self, name: str, region: Region) -> None:
+        target = (await region.targets()).get(TARGET, {})
+        if name not in self.failed and target.get("state", "closed") != "closed":
+            self.failed[name] = _failures(target) - self._before.get(name, 0)
+            self.learnt_ns.setdefault(name, clock.now_ns())
+        if name not in self.learnt_ns and region.edge is not None and TARGET in await region.edge.verdicts():
+            self.learnt_ns[name] = clock.now_ns()
 
 
 # --- what fails, and what is promised of it ---------------------------------------------------------------------------
@@ -216,9 +226,9 @@ def _leaves(outcome: Outcome) -> list[str]:
     """All regions learn it, the last within two seconds of the first."""
     broken = none_failed(outcome)
     if outcome.verdict_ms is None:
-        broken.append(f"not every region has left {FIRST}")
+        broken.append(f"not every region has learnt that {FIRST} fails")
     elif outcome.verdict_ms > 2000:  # noqa: PLR2004  # the promise
-        broken.append(f"the last region left {FIRST} {outcome.verdict_ms:.0f} ms after the first")
+        broken.append(f"the last region learnt that {FIRST} fails {outcome.verdict_ms} ms after the first")
     return broken
 
 

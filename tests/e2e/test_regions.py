@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from edge.sim import region_acts as acts
-from edge.sim.regions import RegionsWorld
+from edge.sim.regions import REGIONS, RegionsWorld
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -45,6 +45,16 @@ async def test_a_region_without_egress_pays_the_distance_and_little_more(seconds
         assert 0.8 * world.rtt_s * 1000 < added_ms < 5 * world.rtt_s * 1000
 
 
+async def test_later_regions_learn_from_earlier_ones(seconds: float) -> None:
+    """A region that asks seldom knows within two seconds of the first, and pays two failed attempts at most."""
+    async with RegionsWorld() as world:
+        later = REGIONS[-1]
+        outcome = await acts.play(world, acts.EVERYWHERE, max(seconds, 8.0), rates={later: 0.5})
+        sys.stdout.write(_told(outcome))
+        assert outcome.broken == ()
+        assert outcome.regions[later].failed_attempts <= 2
+
+
 def _told(outcome: acts.Outcome) -> str:
     rows = [
         f"  {name}: {account.requests} requests, {account.failed} failed, answered by {account.answered_by} with "
@@ -52,5 +62,5 @@ def _told(outcome: acts.Outcome) -> str:
         f"{account.failed_attempts} failed attempts"
         for name, account in outcome.regions.items()
     ]
-    times = f"detected after {outcome.detected_ms} ms, all within {outcome.verdict_ms} ms"
+    times = f"detected after {outcome.detected_ms} ms, all know within {outcome.verdict_ms} ms"
     return "\n".join([f"{outcome.act}: {outcome.says}; {times}", *rows, ""])
