@@ -200,6 +200,7 @@ cdef class Exchange(ExchangeCore):
         cdef Head head = self.head
         cdef Route route = None
         self.key = -1
+        self.code = -1
         self.klass = 1
         self.proof = -1
         if lane.peer_token is not None and not self.hear_peer():
@@ -599,7 +600,6 @@ cdef class Exchange(ExchangeCore):
         chance[0] = lane.random()
         chance[1] = lane.random()
         chance[2] = lane.random()
-        self.code = -1
         goes_on = lane.recorder.begin(&self.trace, caller, self.peer, self.began_ns, chance)
         if self.fields is not None:
             if not goes_on and self.door == DOOR_SERVICE and field_value(self.fields, b"tracestate") is not None:
@@ -1146,8 +1146,9 @@ cdef class Exchange(ExchangeCore):
             self.alarm = None
             self.consider(status, now)
         elif self.voice != LOCAL and self.door != DOOR_HEALTH and self.door != DOOR_MODELS:
-            # refused before it had a route
-            self.follow()
+            # refused before it counted
+            if self.identity is None:
+                self.follow()
             self.consider(status, monotonic_ns())
         self.latest = None
         self.stream = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
+import grpc
+import grpc.aio
 import pytest
 from onelane import DONE, HELLO, ROLE, STOP, STREAM, models, one_lane, post, sse, whole
 
@@ -127,3 +130,29 @@ async def test_refused_before_routing() -> None:
         await lane.ask(post(b'{"model":"invented"}'), b"}")
         (record,) = await lane.recorded(1)
         assert (record.status, record.route, record.model, record.attempts) == (404, "", "", ())
+
+
+async def test_a_call_refused_before_routing_has_its_status() -> None:
+    """What edge says itself over gRPC is told with gRPC's status: a method that nobody serves is UNIMPLEMENTED."""
+    async with one_lane(models("http://127.0.0.1:1", extra=ALL)) as lane:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary("/no.Such/Method")(b"", timeout=5)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        (record,) = await lane.recorded(1)
+        assert (record.grpc, record.grpc_status, record.route) == (True, 12, "")
+
+
+async def test_who_is_over_the_limit_is_told_once() -> None:
+    """A refusal for a caller's allowance belongs to the caller's trace and route, and names the key, not its secret."""
+    secret = "sk-edge-0123456789abcdef0123456789abcdef"
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    keys = f"keys: [{{name: team-a, sha256: {digest}, requests_per_minute: 1}}]"
+    async with ScriptedServer(GOOD) as good, one_lane(models(good.url, extra=f"{ALL}\n{keys}")) as lane:
+        fields = b"authorization: Bearer " + secret.encode() + b"\r\ntraceparent: " + CALLER + b"\r\n"
+        for _ in range(3):
+            await lane.ask(post(fields=fields), b"}")
+        records = await lane.recorded(3)
+        assert 429 in {record.status for record in records}
+        assert {(record.trace_id, record.key, record.route) for record in records} == {(TRACE, "team-a", "chat")}
+        assert secret not in str(records)
