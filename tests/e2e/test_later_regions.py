@@ -1,0 +1,122 @@
+"""What do the later regions pay when a provider dies everywhere?  Three whole nodes and a real etcd of three."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # the node of the integration tests
+
+from nodes import CHAT, KEY, RunningNode, chat_config
+
+from edge.sim.asked import Pace
+from edge.sim.etcd import EtcdCluster
+from edge.sim.faults import Fault
+from edge.sim.provider import ProviderSpec, SimProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+pytestmark = pytest.mark.timeout(180)
+
+FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+DEAD = "p0/sim-small"
+REGIONS = ("eu", "us", "ap")
+
+
+@pytest.fixture
+async def etcd(tmp_path: Path) -> AsyncIterator[EtcdCluster]:
+    """Three members."""
+    cluster = EtcdCluster(tmp_path)
+    try:
+        cluster.spawn()
+        await asyncio.to_thread(cluster.wait)
+        yield cluster
+    finally:
+        await asyncio.to_thread(cluster.stop)
+
+
+async def ask(node: RunningNode, times: int) -> list[int]:
+    """Ask so often, one after the other; the statuses."""
+    statuses = []
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client:
+        for _ in range(times):
+            async with client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer:
+                await answer.read()
+                statuses.append(answer.status)
+    return statuses
+
+
+async def seen(node: RunningNode, true: Callable[[dict[str, Any]], bool], limit_s: float) -> float:
+    """Wait until what a node says of the regions is so; how long that took."""
+    began = time.monotonic()
+    while not true(said := (await node.get("/api/regions"))[1]):
+        assert time.monotonic() < began + limit_s, said
+        await asyncio.sleep(0.05)
+    return time.monotonic() - began
+
+
+async def failed(node: RunningNode) -> int:
+    """How many attempts failed at the dead provider."""
+    attempts = (await node.target(DEAD))["attempts"]
+    return sum(count for outcome, count in attempts.items() if outcome.startswith("fail"))
+
+
+def fuse(said: dict[str, Any]) -> int:
+    """What a node was told about the dead provider."""
+    return int(said["verdicts"].get(DEAD, {}).get("fuse", 0))
+
+
+async def test_the_first_region_pays_five_the_others_two_at_most(tmp_path: Path, etcd: EtcdCluster) -> None:
+    """The word of the first reaches all within seconds; no client sees a failure; quiet nodes write little."""
+    async with contextlib.AsyncExitStack() as stack:
+        providers = [
+            await stack.enter_async_context(SimProvider(ProviderSpec(name=name, pace=FAST, key=KEY)))
+            for name in ("p0", "p1")
+        ]
+        nodes = []
+        for region in REGIONS:
+            folder = tmp_path / region
+            folder.mkdir()
+            config = {
+                **chat_config(*(provider.url for provider in providers)),
+                "node": {"region": region, "name": "n"},
+                "cluster": {"etcd": {"endpoints": list(etcd.endpoints)}},
+            }
+            nodes.append(await stack.enter_async_context(RunningNode(folder, config, "--workers", "1")))
+        for node in nodes:
+            await seen(node, lambda said: sum(region["fresh"] for region in said["regions"]) == len(REGIONS), 30)
+
+        puts, began = await asyncio.to_thread(etcd.puts), time.monotonic()
+        await asyncio.sleep(6)
+        quiet = (await asyncio.to_thread(etcd.puts) - puts) / (time.monotonic() - began)
+        assert quiet < 3 * 0.5
+
+        await providers[0].switch(Fault("error"))
+        first, second, third = nodes
+        assert set(await ask(first, 8)) == {200}
+        assert (await first.target(DEAD))["state"] in ("open", "half_open")
+        heard = await seen(second, lambda said: fuse(said) == 2, 10)
+        assert set(await ask(second, 8)) == {200}
+        both = await seen(third, lambda said: fuse(said) == 1, 10)
+        assert set(await ask(third, 8)) == {200}
+        paid = [await failed(node) for node in nodes]
+        sys.stdout.write(
+            f"heard after {heard:.2f} s and {both:.2f} s; failed attempts {paid}; {quiet:.2f} writes/s when quiet\n"
+        )
+        assert paid[0] >= 5
+        assert paid[1] <= 2
+        assert paid[2] <= 2
+        await seen(third, lambda said: all(bad(region) for region in said["regions"]), 10)
+
+
+def bad(region: dict[str, Any]) -> bool:
+    """Whether a region finds the dead provider bad."""
+    return bool(region["targets"].get(DEAD, {}).get("bad"))
