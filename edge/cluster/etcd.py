@@ -44,11 +44,7 @@ _CLOSED: Final = "the store is closed"
 
 
 class EtcdStore:
-    """Satisfies ``edge.terms.ports.Store``. Nothing connects before the first call.
-
-    Raises:
-        StoreRefusedError: a certificate file cannot be read.
-    """
+    """Satisfies ``edge.terms.ports.Store``. Nothing is read and nothing connects before the first call."""
 
     def __init__(self, settings: Etcd, clock: Clock = real) -> None:
         self._settings = settings

@@ -64,11 +64,7 @@ class MemberStatus(Struct, frozen=True):
 
 
 class Members:
-    """The members, in the order of preference.
-
-    Raises:
-        StoreRefusedError: a certificate file cannot be read; also from :meth:`channel`.
-    """
+    """The members, in the order of preference."""
 
     def __init__(self, settings: Etcd, clock: Clock = real) -> None:
         self._settings = settings
@@ -101,7 +97,11 @@ class Members:
         return self._settings.endpoints[number]
 
     def channel(self, number: int) -> grpc.aio.Channel:
-        """Return the channel to a member; it connects when it is first used."""
+        """Return the channel to a member; it connects when it is first used.
+
+        Raises:
+            StoreRefusedError: a certificate file cannot be read.
+        """
         now = self._clock.now_ns()
         if now - self._looked_ns > LOOK_S * _NS:
             self._looked_ns = now

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def open_store(config: Config, clock: Clock = real) -> Store:
-    """Return the store. Nothing connects before the first call, so it returns at once whether or not etcd is there.
+    """Return the store.
 
-    Raises:
-        StoreRefusedError: a certificate file cannot be read.
+    Nothing is read and nothing connects before the first call: it returns at once whether or not etcd is there, and a
+    certificate file that is missing fails each call, with its name, until it is there.
     """
     etcd = config.cluster.etcd
     if etcd is None:
