@@ -132,7 +132,7 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_help_is_quick() -> None:
-    """``edge --help`` imports nothing heavy: the best of five runs takes under 150 ms of CPU, the interpreter included."""
+    """``edge --help`` imports nothing heavy: the best of five runs takes below 150 ms of CPU, Python included."""
     took = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
