@@ -41,6 +41,7 @@ KEYED: Final = Edge(
         "prices": {"gpt-4.1-mini": {"input": 0.4, "output": 1.6}},
     },
 )
+UNLIMITED: Final = Edge("edge, learning no limit", provider={"concurrency": {"adaptive": False}})
 ENVOY: Final = Envoy()
 ENVOY_H2: Final = Envoy("envoy, HTTP/2", http2=True)
 
@@ -83,6 +84,15 @@ SCENARIOS: Final = (
         unit="request",
         count=10_000,
         bar=1.05,
+    ),
+    Scenario(
+        name="learned",
+        says="the same request where edge learns how many its target takes, beside edge where it does not",
+        subject=EDGE,
+        beside=UNLIMITED,
+        unit="request",
+        count=10_000,
+        bar=1.03,
     ),
     Scenario(
         name="sse",

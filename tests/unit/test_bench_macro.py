@@ -54,6 +54,7 @@ def test_streams_are_counted_by_events() -> None:
     assert {line.name: line.units(ran) for line in SCENARIOS} == {
         "json": 2,
         "keys": 2,
+        "learned": 2,
         "sse": 400,
         "grpc": 2,
         "grpc-stream": 400,
