@@ -21,7 +21,7 @@ that at 60 in flight elsewhere a latency of 5 s alone would still make it the ch
 
 from libc.math cimport exp
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
-from native.allowance cimport bounds_wait
+from native.allowance cimport bounds_take, bounds_wait
 from native.board cimport (
     EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, Board, TargetRec, WindowSum, add32, add64, cas64, load32, load64,
     edge_cell, edge_cell_age_ms, edge_cell_ms, edge_circuit_state, edge_circuit_until_ms, edge_remote_weight,
@@ -469,6 +469,26 @@ cdef class Pool:
         if not 0 <= klass <= LOW:
             raise ValueError(f"a priority class is 0 (high), 1 (normal) or 2 (low), not {klass}")
         return klass
+
+    def decide(self, int times, uint64_t now_ns, uint64_t step_ns):
+        """What the data path decides for a request, so often in compiled code: pick, take from the credential's bucket
+        where there is one, report a success. For measuring; returns how often somebody was chosen."""
+        cdef Choice choice
+        cdef uint64_t wait = 0
+        cdef Target target
+        cdef int chosen = 0
+        cdef int turn
+        for turn in range(times):
+            now_ns += step_ns
+            self.pick(now_ns, mix(<uint64_t>turn), 0, 0, 1, &choice)
+            if choice.index < 0:
+                continue
+            target = self.target_at(choice.index)
+            if target.allowance is not None and bounds_take(&target.allowance.bounds, now_ns, 0, &wait):
+                continue
+            chosen += 1
+            breaker_report(self.recs[choice.index], &self.policy, now_ns, choice.generation, False, False, -1, 0, 0)
+        return chosen
 
     cdef int _checked(self, int index) except -1:
         if not 0 <= index < self.size:

@@ -1,6 +1,6 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 from native.allowance cimport (
     BOUND_BUDGET, BOUND_CONCURRENT, BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Allowance, Rate, bounds_settle, bounds_take,
     note_usage, rate_now, spend, spent,
@@ -58,11 +58,14 @@ cdef bytes number(uint64_t value):
     return PyBytes_FromStringAndSize(text, put_number(text, value) - text)
 
 
-cdef bytes duration(uint64_t ns):
-    """As Go writes it and OpenAI sends it, in whole milliseconds rounded up: 12ms, 7.5s, 6m0s, 1h2m0s."""
+cdef inline uint64_t whole_ms(uint64_t ns) noexcept:
+    return (ns + 999_999) // 1_000_000
+
+
+cdef bytes duration(uint64_t ms):
+    """As Go writes it and OpenAI sends it: 12ms, 7.5s, 6m0s, 1h2m0s."""
     cdef char[64] text
     cdef char* at = text
-    cdef uint64_t ms = (ns + 999_999) // 1_000_000
     cdef uint64_t rest
     cdef uint64_t scale = 100
     if ms < 1000:
@@ -93,7 +96,7 @@ cdef bytes duration(uint64_t ns):
 
 def go_duration(uint64_t ns):
     """A duration as OpenAI's x-ratelimit-reset-* have it, in whole milliseconds rounded up."""
-    return duration(ns)
+    return duration(whole_ms(ns))
 
 
 cdef class Caller:
@@ -191,6 +194,7 @@ cdef class Caller:
         cdef Allowance allowance = self.allowance
         cdef AllowanceRec* rec
         cdef Rate rate
+        cdef uint64_t value
         if not self.bounded:
             return
         rec = allowance.bounds.rec
@@ -200,22 +204,32 @@ cdef class Caller:
                 (b"x-ratelimit-limit-requests", number(rate.thousandths // 1000))
                 if self.limit_requests is None else self.limit_requests
             )
-            fields.append((
-                b"x-ratelimit-remaining-requests",
-                number(bucket_remaining(&rec.requests_tat, now_ns, rate.interval_ns, rate.burst)),
-            ))
-            fields.append((b"x-ratelimit-reset-requests", duration(bucket_reset_ns(&rec.requests_tat, now_ns))))
+            value = bucket_remaining(&rec.requests_tat, now_ns, rate.interval_ns, rate.burst)
+            if self.remaining_requests is None or value != self.told[0]:
+                self.told[0] = value
+                self.remaining_requests = (b"x-ratelimit-remaining-requests", number(value))
+            value = whole_ms(bucket_reset_ns(&rec.requests_tat, now_ns))
+            if self.reset_requests is None or value != self.told[1]:
+                self.told[1] = value
+                self.reset_requests = (b"x-ratelimit-reset-requests", duration(value))
+            fields.append(self.remaining_requests)
+            fields.append(self.reset_requests)
         if allowance.bounds.tokens.thousandths:
             rate = rate_now(&allowance.bounds.tokens, load64(&rec.tokens_share) if allowance.bounds.shared else 0)
             fields.append(
                 (b"x-ratelimit-limit-tokens", number(rate.thousandths // 1000))
                 if self.limit_tokens is None else self.limit_tokens
             )
-            fields.append((
-                b"x-ratelimit-remaining-tokens",
-                number(bucket_remaining(&rec.tokens_tat, now_ns, rate.interval_ns, rate.burst)),
-            ))
-            fields.append((b"x-ratelimit-reset-tokens", duration(bucket_reset_ns(&rec.tokens_tat, now_ns))))
+            value = bucket_remaining(&rec.tokens_tat, now_ns, rate.interval_ns, rate.burst)
+            if self.remaining_tokens is None or value != self.told[2]:
+                self.told[2] = value
+                self.remaining_tokens = (b"x-ratelimit-remaining-tokens", number(value))
+            value = whole_ms(bucket_reset_ns(&rec.tokens_tat, now_ns))
+            if self.reset_tokens is None or value != self.told[3]:
+                self.told[3] = value
+                self.reset_tokens = (b"x-ratelimit-reset-tokens", duration(value))
+            fields.append(self.remaining_tokens)
+            fields.append(self.reset_tokens)
 
     cdef str limit_of(self, int bound):
         if bound == BOUND_CONCURRENT:
@@ -256,12 +270,12 @@ cdef class Callers:
             name = <bytes>pair[0]
             size = PyBytes_GET_SIZE(name)
             if size == 13:
-                if name != b"authorization":
+                if memcmp(PyBytes_AS_STRING(name), b"authorization", 13) != 0:
                     continue
             elif size == 9:
-                if name != b"x-api-key":
+                if memcmp(PyBytes_AS_STRING(name), b"x-api-key", 9) != 0:
                     continue
-            elif size != 14 or name != b"x-goog-api-key":
+            elif size != 14 or memcmp(PyBytes_AS_STRING(name), b"x-goog-api-key", 14) != 0:
                 continue
             value = <bytes>pair[1]
             p = PyBytes_AS_STRING(value)
