@@ -21,7 +21,8 @@ cdef struct Grant:
     bint shared             # the Board says which share of them is this node's
 
 # The rate that holds now: the Snapshot's, or this node's share of it with a burst in the same proportion.
-cdef Rate rate_now(const Rate* whole, uint64_t share) noexcept nogil
+cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil
+cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil
 # One request and ``tokens`` from both buckets, or from none: a Bound, and in ``wait_ns`` how long it stands in the way.
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil
 # How long until there is one request and one token; 0 = now.

@@ -12,7 +12,7 @@ cdef uint64_t UNKNOWN_OUTPUT = 512
 cdef uint64_t ENOUGH = 20
 
 
-cdef Rate rate_now(const Rate* whole, uint64_t share) noexcept nogil:
+cdef inline Rate rate_of(const Rate* whole, uint64_t share) noexcept nogil:
     cdef Rate rate = whole[0]
     if share and rate.thousandths:
         rate.burst = <uint64_t>(<double>rate.burst * (<double>share / <double>rate.thousandths))
@@ -23,16 +23,18 @@ cdef Rate rate_now(const Rate* whole, uint64_t share) noexcept nogil:
     return rate
 
 
-cdef inline Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
-    cdef AllowanceRec* rec = bounds.rec
-    return rate_now(&bounds.requests, edge_share(rec, &rec.requests_share, bounds.requests.thousandths, now_ns)
-                    if bounds.shared else 0)
+cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    if not bounds.shared:
+        return bounds.requests
+    return rate_of(
+        &bounds.requests, edge_share(bounds.rec, &bounds.rec.requests_share, bounds.requests.thousandths, now_ns)
+    )
 
 
-cdef inline Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
-    cdef AllowanceRec* rec = bounds.rec
-    return rate_now(&bounds.tokens, edge_share(rec, &rec.tokens_share, bounds.tokens.thousandths, now_ns)
-                    if bounds.shared else 0)
+cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    if not bounds.shared:
+        return bounds.tokens
+    return rate_of(&bounds.tokens, edge_share(bounds.rec, &bounds.rec.tokens_share, bounds.tokens.thousandths, now_ns))
 
 
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:

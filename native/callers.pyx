@@ -3,11 +3,10 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 from native.allowance cimport (
     BOUND_BUDGET, BOUND_CONCURRENT, BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Allowance, Rate, bounds_settle, bounds_take,
-    note_usage, rate_now, spend, spent,
+    note_usage, requests_now, spend, spent, tokens_now,
 )
 from native.board cimport (
     A_REFUSED_BUDGET, A_REFUSED_CONCURRENT, A_REFUSED_REQUESTS, A_REQUESTS, AllowanceRec, Board, add32, add64, load32,
-    load64,
 )
 from native.bucket cimport bucket_remaining, bucket_reset_ns
 
@@ -199,7 +198,7 @@ cdef class Caller:
             return
         rec = allowance.bounds.rec
         if allowance.bounds.requests.thousandths:
-            rate = rate_now(&allowance.bounds.requests, load64(&rec.requests_share) if allowance.bounds.shared else 0)
+            rate = requests_now(&allowance.bounds, now_ns)
             fields.append(
                 (b"x-ratelimit-limit-requests", number(rate.thousandths // 1000))
                 if self.limit_requests is None else self.limit_requests
@@ -215,7 +214,7 @@ cdef class Caller:
             fields.append(self.remaining_requests)
             fields.append(self.reset_requests)
         if allowance.bounds.tokens.thousandths:
-            rate = rate_now(&allowance.bounds.tokens, load64(&rec.tokens_share) if allowance.bounds.shared else 0)
+            rate = tokens_now(&allowance.bounds, now_ns)
             fields.append(
                 (b"x-ratelimit-limit-tokens", number(rate.thousandths // 1000))
                 if self.limit_tokens is None else self.limit_tokens
