@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from edge.regions.demand import Demand
+from edge.terms.snapshot import Allowance as Plan
+from native.allowance import Allowance, Bound
+from native.board import Board
 from tests.regions.shared_world import S, SharingNode, World
 
 LIMIT = 600  # per minute
@@ -15,30 +18,21 @@ BURST = LIMIT // 10
 MINUTES = 3
 
 
-@dataclass
 class Bucket:
-    """A node's part of the bucket, as native/allowance has it: rate and burst shrink and grow with its share."""
+    """A node's part of the bucket: the very kernel that workers use, on a Board of its own."""
 
-    full_ns: float = 0.0
-    share: int = 0
+    def __init__(self) -> None:
+        self._board = Board.create(0, 0, 1, allowance_capacity=1)
+        self._kernel = Allowance(self._board, Plan(0, requests_per_minute=LIMIT, requests_burst=BURST, shared=True))
 
     def set_share(self, share: int, now_ns: int) -> None:
-        """Go by another share; see ``Board.set_shares``."""
-        window_ns = BURST * 60 * S / LIMIT
-        behind_ns = self.full_ns - now_ns
-        if share > self.share and behind_ns > window_ns:
-            self.full_ns = now_ns + max(window_ns, behind_ns * self.share / share)
-        self.share = share
+        """Go by another share."""
+        windows = (BURST * 60 * S // LIMIT, 0)
+        self._board.set_shares(0, share, 0, until_ns=now_ns + S, nodes=3, now_ns=now_ns, windows_ns=windows)
 
     def take(self, now_ns: int) -> bool:
         """Take one request."""
-        interval_ns = 60_000 * S / self.share
-        room_ns = max(int(BURST * self.share / (LIMIT * 1000)), 1) * interval_ns
-        begin_ns = max(self.full_ns, now_ns)
-        if begin_ns + interval_ns > now_ns + room_ns:
-            return False
-        self.full_ns = begin_ns + interval_ns
-        return True
+        return self._kernel.take(now_ns)[0] == Bound.UNBOUND
 
 
 @dataclass

@@ -297,6 +297,23 @@ async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: 
     assert us.board.read_target(0, 0)["rest_until_ns"] < regions.time.now_ns()
 
 
+async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None:
+    """Nobody asks: an equal part each; one is asked: nearly all of it, until a time that stands beside it."""
+    eu, us = regions.add("eu", "p/m", shared=True), regions.add("us", "p/m", shared=True)
+    start(regions)
+    await regions.pass_by(12)
+    views = [node.board.read_allowance(0) for node in (eu, us)]
+    assert sum(view["requests_share"] for view in views) <= 600_000
+    assert min(view["share_until_ns"] for view in views) > regions.time.now_ns()
+    assert {view["share_nodes"] for view in views} == {2}
+    assert eu.sharing.shares()["credential/p"]["of_requests_per_minute"] == 600
+    regions.nodes.remove(us)
+    us.sharing.run_no_more()
+    await regions.pass_by(30)
+    assert eu.board.read_allowance(0)["requests_share"] <= 600_000
+    assert us.board.read_allowance(0)["share_until_ns"] < regions.time.now_ns()
+
+
 async def test_two_nodes_of_one_name_are_found(regions: Regions) -> None:
     """They overwrite each other's digest; both say so."""
     one, two = regions.add("eu", "p/m"), regions.add("eu", "p/m")
