@@ -1,0 +1,107 @@
+"""Does a key of scope: global hold over three whole nodes while its callers move from one to another?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # the node of the integration tests
+
+from nodes import CHAT, KEY, RunningNode, chat_config
+
+from edge.sim.asked import Pace
+from edge.sim.etcd import EtcdCluster
+from edge.sim.provider import ProviderSpec, SimProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.timeout(180)
+
+FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+CALLER = "edge-" + "k" * 43
+LIMIT, BURST = 600, 20
+PHASE_S = 10.0
+RATES = ((15, 1, 1), (1, 15, 1))  # requests per second at each node, by phase
+
+
+@pytest.fixture
+async def etcd(tmp_path: Path) -> AsyncIterator[EtcdCluster]:
+    """Three members."""
+    cluster = EtcdCluster(tmp_path)
+    try:
+        cluster.spawn()
+        await asyncio.to_thread(cluster.wait)
+        yield cluster
+    finally:
+        await asyncio.to_thread(cluster.stop)
+
+
+async def ask(client: aiohttp.ClientSession, node: RunningNode, per_s: float, statuses: list[int]) -> None:
+    """Ask evenly for a phase, whatever the answers."""
+    ends = time.monotonic() + PHASE_S
+    waiting = []
+    while time.monotonic() < ends:
+        waiting.append(asyncio.create_task(once(client, node)))
+        await asyncio.sleep(1 / per_s)
+    statuses += await asyncio.gather(*waiting)
+
+
+async def once(client: aiohttp.ClientSession, node: RunningNode) -> int:
+    """Ask once; the status."""
+    fields = {"Authorization": f"Bearer {CALLER}"}
+    async with client.post(f"{node.url}/v1/chat/completions", json=CHAT, headers=fields) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def test_callers_that_move_get_the_limit_and_no_more(tmp_path: Path, etcd: EtcdCluster) -> None:
+    """Nothing but 200 and 429; never over the limit and its burst, and most of it used although demand moves."""
+    async with contextlib.AsyncExitStack() as stack:
+        provider = await stack.enter_async_context(SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)))
+        key = {"name": "team", "sha256": hashlib.sha256(CALLER.encode()).hexdigest(), "scope": "global"}
+        nodes = []
+        for region in ("eu", "us", "ap"):
+            folder = tmp_path / region
+            folder.mkdir()
+            config = {
+                **chat_config(provider.url),
+                "node": {"region": region, "name": "n"},
+                "cluster": {"etcd": {"endpoints": list(etcd.endpoints)}},
+                "keys": [{**key, "requests_per_minute": LIMIT, "requests_burst": BURST}],
+            }
+            nodes.append(await stack.enter_async_context(RunningNode(folder, config, "--workers", "1")))
+        end = time.monotonic() + 30
+        while sum([await share(node) for node in nodes]) < 0.98 * LIMIT:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.1)
+        client = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
+        statuses: list[int] = []
+        began = time.monotonic()
+        for rates in RATES:
+            await asyncio.gather(
+                *(ask(client, node, per_s, statuses) for node, per_s in zip(nodes, rates, strict=True))
+            )
+            # read one after the other: what moved in between may stand in two of them
+            assert sum([await share(node) for node in nodes]) <= 1.1 * LIMIT
+        allowed = LIMIT * (time.monotonic() - began) / 60
+        accepted = statuses.count(200)
+        sys.stdout.write(
+            f"{accepted} accepted of {len(statuses)}; the limit allows {allowed:.0f} and {BURST} at once\n"
+        )
+        assert set(statuses) == {200, 429}
+        assert 0.8 * allowed <= accepted <= allowed + BURST + 1
+
+
+async def share(node: RunningNode) -> float:
+    """What a node may grant a minute."""
+    said = (await node.get("/api/regions"))[1]
+    return float(said["shares"]["key/team"]["requests_per_minute"])
