@@ -10,7 +10,9 @@ import pytest
 from msgspec import structs
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.semconv import attributes as stable
+from opentelemetry.semconv import metrics as stable_metrics
 from opentelemetry.semconv._incubating import attributes as incubating
+from opentelemetry.semconv._incubating import metrics as incubating_metrics
 from opentelemetry.trace import SpanKind, StatusCode
 from plans import snapshot
 from records import attempt, record
@@ -74,12 +76,12 @@ def test_collector_hides_its_headers() -> None:
 
 
 def test_names_are_those_of_the_conventions() -> None:
-    """Every attribute that is not ours stands in the installed semantic conventions."""
+    """Every attribute and metric that is not ours stands in the installed semantic conventions."""
     import importlib
     import pkgutil
 
     known = set()
-    for package in (stable, incubating):
+    for package in (stable, incubating, stable_metrics, incubating_metrics):
         for module in pkgutil.iter_modules(package.__path__):
             found = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
             known |= {value for value in found.values() if isinstance(value, str)}
