@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge.sim.regions import Region, RegionsWorld
 
 RATE: Final = 8.0
-PATIENCE_S: Final = 8.0
+PATIENCE_S: Final = 12.0
 BEFORE_S: Final = 2.0  # under load before anything breaks
 LOOK_S: Final = 0.05
 CALM_S: Final = 15.0  # the longest wait for all targets to be well again

@@ -56,13 +56,13 @@ def config(
                 "targets": targets,
                 "timeouts": {
                     "connect": "500ms",
-                    "first_byte": "1s",
-                    "first_token": "1s",
+                    "first_byte": "2s",  # a machine that does all of this at once may stand still for a second
+                    "first_token": "2s",
                     "between_tokens": "2s",
                     "total": "10s",
                 },
                 "retry": {"attempts": len(providers) + 1},
-                "breaker": {"open": "500ms", "open_max": "2s", "ramp": "1s"},
+                "breaker": {"open": "500ms", "open_max": "2s", "ramp": "1s", "slow_after": "1500ms"},
             }
         },
         "peers": {"token": token, "nodes": [{"region": name, "addresses": [at]} for name, at in peers.items()]},
