@@ -97,12 +97,19 @@ class RegionsWorld:
     Args:
         names: of the regions.
         etcd: start a real etcd of three members, which the edges share their knowledge through.
+        meet: the edges learn of each other through etcd; else from their configuration.
         workers: of each edge; 0: one process.
-        rtt_s: round trip between two regions.
+        rtt_s: round trip between two regions; edges that meet are as near as their clients.
     """
 
     def __init__(
-        self, names: Sequence[str] = REGIONS, *, etcd: bool = True, workers: int = 1, rtt_s: float = RTT_S
+        self,
+        names: Sequence[str] = REGIONS,
+        *,
+        etcd: bool = True,
+        meet: bool = False,
+        workers: int = 1,
+        rtt_s: float = RTT_S,
     ) -> None:
         self.network = Network()
         self.providers = ProviderProcess(*PROVIDERS, pace=PACE)
@@ -110,6 +117,7 @@ class RegionsWorld:
         self.etcd: EtcdCluster | None = None
         self._names = tuple(names)
         self._with_etcd = etcd
+        self._meet = meet
         self._workers = workers
         self.rtt_s = rtt_s
         self._token = secrets.token_hex(16)
@@ -193,4 +201,7 @@ class RegionsWorld:
             link = await self.network.link(name, STORE, rtt_s=rtt_s)
             link.leads_to("127.0.0.1", int(url.rpartition(":")[2]))
             stores.append(f"http://{link.address}")
-        return config(name, providers, peers, stores, self._token)
+        written = config(name, providers, peers, stores, self._token)
+        if self._meet:
+            written["peers"] = {"token": self._token, "advertise": [self.regions[name].front.address]}
+        return written

@@ -6,6 +6,7 @@ was promised. ``--seconds 60`` says how long the load goes on after the strike; 
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
@@ -53,6 +54,24 @@ async def test_later_regions_learn_from_earlier_ones(seconds: float) -> None:
         sys.stdout.write(_told(outcome))
         assert outcome.broken == ()
         assert outcome.regions[later].failed_attempts <= 2
+
+
+async def test_regions_that_meet_through_etcd_answer_for_each_other(seconds: float) -> None:
+    """Edges that were told of nobody learn of each other through etcd, and are asked like those in a file."""
+    async with RegionsWorld(meet=True) as world:
+        for _ in range(150):
+            if await all_met(world):
+                break
+            await asyncio.sleep(0.1)
+        outcome = await acts.play(world, acts.EGRESS, seconds)
+        sys.stdout.write(_told(outcome))
+        assert outcome.broken == ()
+
+
+async def all_met(world: RegionsWorld) -> bool:
+    """Whether every region has the others among its targets."""
+    kinds = [[target["id"] for target in (await region.targets()).values()] for region in world.regions.values()]
+    return all(sum(name.startswith("region:") for name in names) == len(world.regions) - 1 for names in kinds)
 
 
 def _told(outcome: acts.Outcome) -> str:
