@@ -138,14 +138,22 @@ class EtcdStore:
 
     async def members(self) -> tuple[MemberStatus, ...]:
         """Ask every member how it is, all at once; one that does not answer is told with its error."""
+        for _ in range(len(self._members)):
+            try:
+                await self._metadata(self._deadline_s / 2)
+            except grpc.aio.AioRpcError as error:
+                self._failed(self._members.pick(), error)
+            else:
+                break
         return tuple(await asyncio.gather(*(self._look(number) for number in range(len(self._members)))))
 
     async def _look(self, number: int) -> MemberStatus:
         url = self._members.name(number)
         try:
             async with asyncio.timeout(self._deadline_s):
-                metadata = await self._metadata(number, self._deadline_s)
-                said = await calls.status(self._channel(number), metadata[1:], self._deadline_s)
+                # Not _LEADER: one that has none is to say so.
+                metadata = (("token", self._token),) if self._token else ()
+                said = await calls.status(self._channel(number), metadata, self._deadline_s)
         except grpc.aio.AioRpcError as error:
             return MemberStatus(url, error=str(refusals.meaning(error, url).error))
         except (TimeoutError, StoreUnavailableError, StoreRefusedError) as error:
@@ -169,7 +177,7 @@ class EtcdStore:
     async def _answers(self, number: int, create: wire.WatchCreateRequest) -> AsyncGenerator[wire.WatchResponse, None]:
         """Yield what a watch answers; ask for a sign of life when it is silent, and give it up when none comes."""
         member = self._members.name(number)
-        stream = calls.watch(self._channel(number), await self._metadata(number, self._deadline_s))
+        stream = calls.watch(self._channel(number), await self._metadata(self._deadline_s))
         reading: asyncio.Future[Any] = asyncio.ensure_future(stream.read())
         heard_ns = self._clock.now_ns()
         try:
@@ -244,7 +252,7 @@ class EtcdStore:
             within_s = left_s / 2 if twice and tries > 1 else left_s
             token = self._token
             try:
-                metadata = await self._metadata(number, within_s)
+                metadata = await self._metadata(within_s)
                 token = self._token
                 return await call(self._channel(number), request, metadata, within_s)
             except grpc.aio.AioRpcError as error:
@@ -279,12 +287,15 @@ class EtcdStore:
             raise StoreUnavailableError(_CLOSED)
         return self._members.channel(number)
 
-    async def _metadata(self, number: int, within_s: float) -> Metadata:
-        """Return what goes with a call: that a leader is wanted, and our token, for which it logs in if need be."""
+    async def _metadata(self, within_s: float) -> Metadata:
+        """Return what goes with a call: that a leader is wanted, and our token, for which it logs in if need be.
+
+        A token is good at every member, so those who waited for another's login that failed ask the member of now.
+        """
         if self._settings.user and self._token is None:
             async with self._login:
                 if self._token is None:
-                    self._token = await self._log_in(number, within_s)
+                    self._token = await self._log_in(self._members.pick(), within_s)
         return (_LEADER, ("token", self._token)) if self._token else (_LEADER,)
 
     async def _log_in(self, number: int, within_s: float) -> str:

@@ -132,6 +132,22 @@ async def test_who_may_not_is_told_why(users: InEtcd, settings: dict[str, Any], 
             await watch()
 
 
+async def test_a_login_does_not_wait_for_a_stalled_member(users: InEtcd) -> None:
+    """Twenty calls that need a token while the first member is stopped all succeed: one login is slower, once."""
+    follower = next(member for member in users.cluster.members if member is not users.cluster.leader())
+    others = [url for url in users.cluster.endpoints if url != follower.url]
+    store = users.client(endpoints=(follower.url, *others))
+    follower.stall()
+    try:
+        ends = await asyncio.gather(*(store.put(f"k{number}", b"") for number in range(20)), return_exceptions=True)
+        await store.put("after", b"")
+        told = {member.url: member.error for member in await store.members()}
+    finally:
+        follower.resume()
+    assert [end for end in ends if isinstance(end, BaseException)] == []
+    assert [url for url, error in told.items() if error] == [follower.url]
+
+
 async def test_a_user_before_there_are_users(etcd: InEtcd) -> None:
     """Where authentication is not enabled yet, credentials in the configuration do no harm."""
     store = etcd.client(user="edge", password=PASSWORD)
