@@ -35,6 +35,7 @@ class Grants:
         self._board = board
         self._keeper = keeper
         self._demands: dict[str, Demand] = {}
+        self._said: set[str] = set()  # allowances whose share is ours to write
         self.wants: dict[str, Pair] = {}
 
     def look(self, snapshot: Snapshot, now_ns: int) -> None:
@@ -85,6 +86,11 @@ class Grants:
 
     def _write(self, name: str, allowance: Allowance) -> None:
         bounds = _bounds(name, allowance)
+        if name not in self._said and not self._keeper.joined(name):
+            view = self._board.read_allowance(allowance.slot)
+            if view["share_nodes"] and view["share_until_ns"] > clock.now_ns():
+                return  # what the control before this one was granted holds until its time is over
+        self._said.add(name)
         share = self._keeper.share(bounds)
         self._board.set_shares(
             allowance.slot,

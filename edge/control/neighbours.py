@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge.config.addresses import parse_address
 from edge.regions import digest as told
 from edge.regions import shares
 from edge.regions.digest import HANDS, NODES, SHARES
@@ -105,3 +106,12 @@ def hands(held: Mapping[str, Held]) -> dict[str, Hand]:
             if hand is not None:
                 found[key.removeprefix(HANDS)] = hand
     return found
+
+
+def reachable(address: str) -> bool:
+    """Tell whether what a node gives as its address can be asked; one node's mistake must not stop the others."""
+    try:
+        host, port = parse_address(address)
+    except ValueError:
+        return False
+    return bool(host) and port > 0

@@ -15,7 +15,7 @@ from msgspec import Struct
 from edge import clock as real
 from edge.cluster.follow import Follower
 from edge.control.grants import Grants
-from edge.control.neighbours import Neighbours, hands
+from edge.control.neighbours import Neighbours, hands, reachable
 from edge.errors import EdgeError, LeaseGoneError, StoreRefusedError, StoreUnavailableError
 from edge.regions import digest as told
 from edge.regions import verdicts, view
@@ -302,6 +302,7 @@ class Sharing:
             for peer in self.peers
             if peer.region != self._region and peer.fresh and not peer.draining
             for address in peer.addresses
+            if reachable(address)
         )
         if now_ns - self._seeing_ns < FRESH_NS:  # who is silent now may be as blind as we were
             found = dict.fromkeys((*self._peers, *found))

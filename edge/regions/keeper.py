@@ -118,6 +118,10 @@ class ShareKeeper:
                 return max(allowance.limit[kind] // safe[kind], 1)
         return ASSUMED
 
+    def joined(self, name: str) -> bool:
+        """Tell whether this node stands in the ledger of an allowance."""
+        return name in self._granted
+
     def holds(self) -> bool:
         """Tell whether grants hold; else shares are the safe ones."""
         return self._holds(self._clock.now_ns())

@@ -36,6 +36,8 @@ FUSE_VERDICT: Final = 1
 # What makes a target work here: as many successes in the last ten seconds, hardly a failure, and none the last.
 WORKS_SUCCESSES: Final = 3
 WORKS_RATIO: Final = 0.2
+# As far as a provider's own Retry-After is believed: no other region may silence a target for longer.
+LONGEST_REST_MS: Final = 300_000
 
 
 class Verdict(Struct, frozen=True):
@@ -94,8 +96,9 @@ def rests(pictures: Mapping[str, RegionPicture], own: str, shared: Collection[st
         if region == own or not picture.fresh:
             continue
         for name, target in picture.targets.items():
-            if target.rest_ms > found.get(name, 0) and name in shared:
-                found[name] = target.rest_ms
+            left_ms = min(target.rest_ms, LONGEST_REST_MS)
+            if left_ms > found.get(name, 0) and name in shared:
+                found[name] = left_ms
     return found
 
 

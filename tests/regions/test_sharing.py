@@ -235,6 +235,21 @@ async def test_a_region_that_falls_silent_is_heard_no_more(regions: Regions) -> 
     eu.sharing.run_no_more()
 
 
+async def test_an_address_that_is_none_is_left_out(regions: Regions) -> None:
+    """One node's mistake stops neither the others' heartbeats nor their meeting."""
+    eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
+    start(regions)
+    await regions.pass_by(2)
+    wrong = told.Digest("ap", "n", "i", "1", ("nonsense", ":80", "h:0", "ap:1"), 0)
+    await us.store.put(told.node_key("ap", "n"), told.encode(wrong))
+    await us.store.put(told.node_key("sa", "n"), b"noise")
+    writes = eu.sharing.writes
+    await regions.pass_by(8)
+    assert set(eu.peers) == {Peer("us", "us:1"), Peer("ap", "ap:1")}
+    assert eu.sharing.writes > writes
+    assert eu.sharing.state().unread == 1
+
+
 async def test_without_the_store_everything_goes_on(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ages grow, the others' word is forgotten, the others' places stay; when it is back, so is everything."""
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")

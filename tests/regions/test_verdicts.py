@@ -144,6 +144,8 @@ def test_rests_are_merged_where_the_credential_is_shared() -> None:
         ]
     )
     assert rests(pictures, "eu", {A, C}) == {A: 28_000}
+    endless = survey([heard("us", seen(A, "resting", rest_ms=10**9))])
+    assert rests(endless, "eu", {A}) == {A: 300_000}
 
 
 def test_a_region_is_the_sum_of_its_fresh_nodes() -> None:
