@@ -114,7 +114,10 @@ async def test_the_first_region_pays_five_the_others_two_at_most(tmp_path: Path,
         assert paid[0] >= 5
         assert paid[1] <= 2
         assert paid[2] <= 2
-        await seen(third, lambda said: all(bad(region) for region in said["regions"]), 10)
+        # a tenth of the third region's traffic goes there: it may not even have tried
+        await seen(
+            third, lambda said: {region["region"] for region in said["regions"] if bad(region)} >= {"eu", "us"}, 10
+        )
 
 
 def bad(region: dict[str, Any]) -> bool:
