@@ -22,7 +22,7 @@ def test_timeouts_are_read_strictly(value: bytes) -> None:
     assert grpc.read_timeout(value) == expected
 
 
-@given(st.integers(0, 10**19 - 1).filter(lambda ns: ns < 2**63))
+@given(st.integers(0, 2**62 - 1))
 def test_written_timeouts_are_never_longer(ns: int) -> None:
     """What is written reads back as no more than what is left, and loses less than one part in ten million."""
     told = grpc.read_timeout(grpc.format_timeout(ns))
