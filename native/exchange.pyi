@@ -1,6 +1,6 @@
 # In what order do things happen to a request?  Types of the compiled module; the contract is in exchange.pxd.
 
-from native.attempt import ExchangeCore
+from native.answering import Answering
 from native.lane import LaneCore
 from native.timerwheel import Timer
 
@@ -8,5 +8,5 @@ class Lane(LaneCore):
     # A worker's data path: give ``protocol`` to ``loop.create_server`` and ``start`` it.
     ...
 
-class Exchange(ExchangeCore): ...
+class Exchange(Answering): ...
 class Alarm(Timer): ...

@@ -1,6 +1,6 @@
 """What is remembered of an exchange, for whoever wants to follow it?
 
-The lane writes these as plain tuples in this order (``native/exchange.pyx``, ``record`` and ``tell_of``), a worker
+The lane writes these as plain tuples in this order (``native/answering.pyx``, ``record`` and ``tell_of``), a worker
 sends them to control in batches, and control makes spans, the access log and the ring of ``edge trace`` from them.
 They hold no header, no body and no query: what a caller or a provider said cannot leak through them.
 """
