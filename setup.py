@@ -6,6 +6,7 @@ mapped sub-package breaks Cython's ``.pxd`` look-up silently.
 Environment:
   EDGE_DEBUG=1              line tracing, assertions and no optimisation, for debuggers and coverage
   EDGE_ONLY=peek,sse        just these stems, while working on them
+  EDGE_BUILD_JOBS=4         how many are translated and compiled at once; 2 when left out
   EDGE_SANITIZE=address     comma-separated GCC sanitizers (``address``, ``undefined``) for the native tests
 """
 
@@ -25,6 +26,7 @@ Cython.Compiler.Options.warning_errors = True
 
 DEBUG = os.environ.get("EDGE_DEBUG") == "1"
 SANITIZE = os.environ.get("EDGE_SANITIZE", "")
+JOBS = int(os.environ.get("EDGE_BUILD_JOBS", "2"))
 ONLY = {stem for stem in os.environ.get("EDGE_ONLY", "").split(",") if stem}
 
 
@@ -90,7 +92,7 @@ def extensions() -> list[Extension]:
 setup(
     ext_modules=cythonize(
         extensions(),
-        nthreads=int(os.environ.get("EDGE_BUILD_JOBS", "2")),
+        nthreads=JOBS,
         compiler_directives={
             "language_level": 3,
             "embedsignature": True,
@@ -101,4 +103,5 @@ setup(
             "warn.maybe_uninitialized": True,
         },
     ),
+    options={"build_ext": {"parallel": JOBS}},
 )
