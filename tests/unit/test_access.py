@@ -43,6 +43,7 @@ RECORD = ExchangeRecord(
     kind="model",
     method="POST",
     http_version=11,
+    scheme="http",
     path="/v1/chat/completions",
     operation="chat",
     grpc=False,
