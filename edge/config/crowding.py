@@ -31,7 +31,7 @@ class Queue(Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: Annotated[
         int, about("Most requests that wait, per model or service and worker; over it 503. 0: nobody waits.", low=0)
-    ] = 256
+    ] = 1024
     wait: Annotated[
         Duration, about("Longest wait for a place; then 503 with Retry-After.", low=NS_PER_MS, high=LONGEST_WAIT)
     ] = 5 * NS_PER_S

@@ -97,7 +97,7 @@ class Member(Struct, frozen=True):
 class Queue(Struct, frozen=True):
     """How many exchanges of a route may wait for a place, per worker, and how long each."""
 
-    limit: int = 256
+    limit: int = 1024
     wait_ns: int = 5_000_000_000
 
 

@@ -75,7 +75,9 @@ async def told(node: RunningNode) -> None:
         assert time.monotonic() < end
         await asyncio.sleep(0.1)
     assert (sharing["connected"], sharing["view_age_s"], sharing["regions_fresh"]) == (False, None, 1)
-    regions = (await node.get("/api/regions"))[1]
+    while not (regions := (await node.get("/api/regions"))[1])["regions"][0]["targets"]:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
     assert [region["region"] for region in regions["regions"]] == [regions["region"]]
     assert (await node.get("/metrics"))[1].count("\nedge_cluster_connected 0\n") == 1
     shown = await asyncio.to_thread(edge, "status", "--all", "--admin", node.admin)
