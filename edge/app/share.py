@@ -7,29 +7,18 @@ from typing import TYPE_CHECKING
 from edge import clock
 from edge.cluster.open import open_store
 from edge.control.sharing import Hosting, Sharing
-from edge.errors import StoreRefusedError
-from edge.telemetry import logs
 from edge.terms.places import Peer
 
 if TYPE_CHECKING:
     from edge.config.schema import Config
     from edge.control.node import Node
     from edge.control.steering import Steering
-    from edge.terms.ports import Store
     from edge.terms.snapshot import Snapshot
 
 
 def share(node: Node, steering: Steering, config: Config) -> Sharing:
-    """Return the sharing of a node, which has not begun. Nothing connects here: a node serves before the store answers.
-
-    A store whose certificates cannot be read is said, and the node goes on by itself.
-    """
-    store: Store | None = None
-    if config.cluster.etcd is not None:
-        try:
-            store = open_store(config)
-        except StoreRefusedError as error:
-            logs.say(logs.ERROR, "this node shares nothing with others", error=str(error))
+    """Return the sharing of a node, not begun. Nothing connects here: a node serves before the store answers."""
+    store = open_store(config) if config.cluster.etcd is not None else None
     hosting = Hosting(
         snapshot=lambda: node.snapshot,
         reports=node.targets,
