@@ -28,6 +28,7 @@ cdef class Intake(ExchangeCore):
     cdef read_call(self)
     cdef hear_local(self, bytes data)
     cdef route_service(self)
+    cdef bint bind(self, int64_t timeout_ns, str kind, bytes value)     # False: refused
     cdef follow(self)
     cdef bint enter(self)
     # what the other parts do

@@ -220,7 +220,6 @@ cdef class Intake(ExchangeCore):
         cdef LaneCore lane = self.lane
         cdef bytes name
         cdef tuple pair
-        cdef int64_t timeout
         self.content = <bytes>self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body = None
         self.suffix = self.head.target[3:]      # /v1/chat/completions -> /chat/completions
@@ -254,12 +253,8 @@ cdef class Intake(ExchangeCore):
                 if pair[0] not in WITHHELD:
                     self.fields.append(pair)
                 elif PyBytes_GET_SIZE(<bytes>pair[0]) == 17 and pair[0] == b"x-request-timeout":
-                    timeout = parse_seconds(<bytes>pair[1])
-                    if timeout < 0:
-                        self.refuse("request_timeout", (<bytes>pair[1]).decode("latin-1"), None)
+                    if not self.bind(parse_seconds(<bytes>pair[1]), "request_timeout", <bytes>pair[1]):
                         return
-                    self.bounded = True
-                    self.total_ns = self.began_ns + <uint64_t>timeout
         else:
             self.fields = [(b"content-type", b"application/json")]
         self.prompt_guess = PyBytes_GET_SIZE(self.content) // 4
@@ -321,7 +316,6 @@ cdef class Intake(ExchangeCore):
         cdef tuple pair
         cdef Py_ssize_t size
         cdef Py_ssize_t place = -1
-        cdef int64_t timeout
         if self.caller is not None and not self.caller.may_call(self.route.name):
             self.refuse("model_not_allowed", f"service:{self.route.name}", None)
             return
@@ -345,19 +339,11 @@ cdef class Intake(ExchangeCore):
             if size == 15 and name == b"x-forwarded-for":
                 forwarded = pair[1] if forwarded is None else forwarded + b", " + <bytes>pair[1]
             elif size == 12 and self.grpc and name == b"grpc-timeout":
-                timeout = timeout_ns(<bytes>pair[1])
-                if timeout < 0:
-                    self.refuse("grpc_timeout", (<bytes>pair[1]).decode("latin-1"), None)
+                if not self.bind(timeout_ns(<bytes>pair[1]), "grpc_timeout", <bytes>pair[1]):
                     return
-                self.bounded = True
-                self.total_ns = self.began_ns + timeout
             elif size == 17 and not self.grpc and name == b"x-request-timeout":
-                timeout = parse_seconds(<bytes>pair[1])
-                if timeout < 0:
-                    self.refuse("request_timeout", (<bytes>pair[1]).decode("latin-1"), None)
+                if not self.bind(parse_seconds(<bytes>pair[1]), "request_timeout", <bytes>pair[1]):
                     return
-                self.bounded = True
-                self.total_ns = self.began_ns + <uint64_t>timeout
             elif not (
                 size == 17 and name == b"x-forwarded-proto" or size == 16 and name == b"x-forwarded-host"
                 or size == 11 and name == b"traceparent"
@@ -377,6 +363,15 @@ cdef class Intake(ExchangeCore):
             self.fields.append((b"connection", b"upgrade"))
             self.fields.append((b"upgrade", b"websocket"))
         self.begin()
+
+    cdef bint bind(self, int64_t timeout_ns, str kind, bytes value):
+        """The caller's own deadline counts from the request's head; below 0 it is none, and refused as ``kind``."""
+        if timeout_ns < 0:
+            self.refuse(kind, value.decode("latin-1"), None)
+            return False
+        self.bounded = True
+        self.total_ns = self.began_ns + <uint64_t>timeout_ns
+        return True
 
     cdef follow(self):
         """Give the exchange its place in a trace, and decide whether it is recorded."""
