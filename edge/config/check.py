@@ -66,13 +66,19 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
     for name, model in config.models.items():
         found += _model(document, config, known, name, model)
     for name, service in config.services.items():
-        found += _service(config, name, service)
+        found += _service(document, config, name, service)
     found += _matches(config)
-    placed = {document.as_written(structs.replace(problem, line=document.line(problem.path))) for problem in found}
+    placed = {document.as_written(_in_file(document, problem)) for problem in found}
     return sorted(
         {*document.problems, *placed},
         key=lambda problem: (problem.line, [str(part) for part in problem.path], problem.sentence),
     )
+
+
+def _in_file(document: Document, problem: Problem) -> Problem:
+    """Return a problem of the configuration as one of the file: with the path that is written there, and its line."""
+    path = document.place(problem.path)
+    return structs.replace(problem, path=path, line=document.line(path))
 
 
 def _whole(document: Document, config: Config) -> Iterator[Problem]:
@@ -129,7 +135,7 @@ def _model(
     if "/" in name and document.written("providers", provider):
         sentence = f"{provider} is a provider, so {name} asks it directly; give the alias a name without {provider}/"
         yield Problem(path, sentence)
-    yield from _members(path, model.targets)
+    yield from _members(document, path, model.targets)
     for capability in model.require.capabilities:
         if capability not in CAPABILITIES:
             yield Problem((*path, "require", "capabilities"), check_network.unknown_capability(capability))
@@ -174,11 +180,11 @@ def _target(
         yield Problem(path, sentence + f", or write it in providers.{name}.capabilities if it does")
 
 
-def _service(config: Config, name: str, service: Service) -> Iterator[Problem]:
+def _service(document: Document, config: Config, name: str, service: Service) -> Iterator[Problem]:
     path: Path = ("services", name)
     if not check_network.NAME.fullmatch(name):
         yield Problem(path, "a service's name is letters, digits, dots, hyphens and underscores")
-    yield from _members(path, service.targets)
+    yield from _members(document, path, service.targets)
     for index, member in enumerate(service.targets):
         yield from check_network.service_target(config, (*path, "targets", index), member.target)
     if service.tls is not None:
@@ -216,9 +222,9 @@ def _matches(config: Config) -> Iterator[Problem]:
         first.setdefault(asked, name)
 
 
-def _members(path: Path, members: Sequence[ModelTarget | ServiceTarget]) -> Iterator[Problem]:
+def _members(document: Document, path: Path, members: Sequence[ModelTarget | ServiceTarget]) -> Iterator[Problem]:
     path = (*path, "targets")
-    if not members:
+    if not (members or document.written(*path, 0)):
         yield Problem(path, "a pool needs at least one target")
     if len(members) > MOST_MEMBERS:
         yield Problem(path, f"{len(members)} targets; a pool has at most {MOST_MEMBERS}")

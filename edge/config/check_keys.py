@@ -34,13 +34,14 @@ def keys(document: Document, config: Config, known: Mapping[str, places.Provider
     """Check every key, and all against each other."""
     names: dict[str, int] = {}
     hashes: dict[str, str] = {}
-    for index, key in zip(_places(document, config), config.keys, strict=True):
+    for index, key in enumerate(config.keys):
         path: Path = ("keys", index)
         if not check_network.NAME.fullmatch(key.name):
             sentence = "a key's name is up to 63 letters, digits, dots, hyphens and underscores"
             yield Problem((*path, "name"), sentence)
         elif key.name in names:
-            sentence = f"{key.name} is the name of {spell(('keys', names[key.name]))} too; each key has its own"
+            first = spell(document.place(("keys", names[key.name])))
+            sentence = f"{key.name} is the name of {first} too; each key has its own"
             yield Problem((*path, "name"), sentence)
         names.setdefault(key.name, index)
         yield from _sha256((*path, "sha256"), key)
@@ -66,17 +67,6 @@ def providers(config: Config) -> Iterator[Problem]:
                 yield Problem(path, f"write the upstream model alone, as the provider calls it, without {name}/")
             if not price.input and not price.output:
                 yield Problem(path, "input or output is missing: US dollars per million tokens")
-
-
-def _places(document: Document, config: Config) -> list[int]:
-    """Return where in the file each key stands: those without a readable name or hash are not in ``config``."""
-    left_out = {
-        problem.path[1]
-        for problem in document.problems
-        if problem.path[:1] == ("keys",) and problem.path[1:] and problem.path[2:] in ((), ("name",), ("sha256",))
-    }
-    written = [place for place in range(len(config.keys) + len(left_out)) if place not in left_out]
-    return written[: len(config.keys)]
 
 
 def _sha256(path: Path, key: Key) -> Iterator[Problem]:

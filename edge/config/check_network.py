@@ -42,15 +42,15 @@ def listeners(document: Document, config: Config) -> Iterator[Problem]:
     """Check what is listened on: clients' addresses and the admin's."""
     keyed = bool(config.keys) or document.written("keys", 0)
     bound: list[tuple[str, int, str]] = []
-    if not config.listen:
+    if not (config.listen or document.written("listen", 0)):
         yield Problem(("listen",), "at least one address is needed")
     for index, listen in enumerate(config.listen):
         path: Path = ("listen", index)
-        yield from _bind(bound, (*path, "address"), listen.address)
+        yield from _bind(document, bound, (*path, "address"), listen.address)
         yield from _exposure(path, listen, keyed=keyed)
         if listen.tls is not None:
             yield from _server_files((*path, "tls"), listen.tls)
-    yield from _bind(bound, ("admin", "address"), config.admin.address)
+    yield from _bind(document, bound, ("admin", "address"), config.admin.address)
     host = _host_of(config.admin.address)
     if host is not None and not addresses.is_loopback(host) and not config.admin.token:
         sentence = (
@@ -120,7 +120,7 @@ def unknown_capability(name: str) -> str:
     )
 
 
-def _bind(bound: list[tuple[str, int, str]], path: Path, text: str) -> Iterator[Problem]:
+def _bind(document: Document, bound: list[tuple[str, int, str]], path: Path, text: str) -> Iterator[Problem]:
     try:
         host, port = addresses.parse_address(text)
     except ValueError as error:
@@ -130,7 +130,7 @@ def _bind(bound: list[tuple[str, int, str]], path: Path, text: str) -> Iterator[
         everywhere = addresses.is_wildcard(host) or addresses.is_wildcard(other_host)
         if port and port == other_port and (host == other_host or everywhere):
             yield Problem(path, f"{text} is taken by {other}; choose another port")
-    bound.append((host, port, spell(path)))
+    bound.append((host, port, spell(document.place(path))))
 
 
 def _exposure(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:

@@ -60,7 +60,7 @@ def read_text(
     root, problems = tree.compose(text)
     reader = Reader(os.environ if environ is None else environ, folder or Path.cwd())
     config = reader.read(root)
-    document = Document(config, (), reader.lines, source, reader.taken)
+    document = Document(config, (), reader.lines, source, reader.taken, reader.kept)
     found = {document.as_written(problem) for problem in (*problems, *reader.problems)}
     ordered = tuple(sorted(found, key=lambda problem: (problem.line, str(problem.path), problem.sentence)))
     return structs.replace(document, problems=ordered)

@@ -36,6 +36,8 @@ class Document(Struct, frozen=True):
 
     ``lines`` maps every path that is written in the file to its line, 1-based; ``source`` is the file's name.
     ``taken`` maps what came from the environment to how it is written, ``${NAME}``: it may be a key in the wrong place.
+    ``kept`` maps the path of each list that lost entries, because they could not be understood, to the places in the
+    file of those that are left.
     """
 
     config: Config
@@ -43,6 +45,7 @@ class Document(Struct, frozen=True):
     lines: dict[Path, int] = {}
     source: str = ""
     taken: dict[str, str] = {}
+    kept: dict[Path, tuple[int, ...]] = {}
 
     def as_written(self, problem: Problem) -> Problem:
         """Return a problem that quotes the file, and nothing of the environment."""
@@ -50,6 +53,14 @@ class Document(Struct, frozen=True):
         for value in sorted(self.taken, key=len, reverse=True):
             sentence = sentence.replace(value, self.taken[value])
         return structs.replace(problem, sentence=sentence)
+
+    def place(self, path: Path) -> Path:
+        """Return where a path of ``config`` stands in the file: lists may have lost entries before it."""
+        found: Path = ()
+        for part in path:
+            kept = self.kept.get(found) if isinstance(part, int) else None
+            found = (*found, part if kept is None else kept[int(part)])
+        return found
 
     def line(self, path: Path) -> int:
         """Return the line of a path, or of the nearest section around it that is written."""

@@ -45,12 +45,13 @@ _CLEAR_IS_FINE: Final = "headers"
 
 
 class Reader:
-    """Reads one document. ``problems``, ``lines`` and ``taken`` (see Document) grow as it goes."""
+    """Reads one document. ``problems``, ``lines``, ``taken`` and ``kept`` (see Document) grow as it goes."""
 
     def __init__(self, environ: Mapping[str, str], folder: FilePath) -> None:
         self.problems: list[Problem] = []
         self.lines: dict[Path, int] = {}
         self.taken: dict[str, str] = {}
+        self.kept: dict[Path, tuple[int, ...]] = {}
         self._environ = environ
         self._folder = folder
         self._bases: dict[Any, Struct] = {}  # what a section's missing fields are taken from: the file's own defaults
@@ -185,6 +186,8 @@ class Reader:
         if not isinstance(node, yaml.SequenceNode):
             return self._complain(path, node, f"a list belongs here, not a {_called(node)}")
         values = [self._value(sequence.item, item, (*path, index)) for index, item in enumerate(node.value)]
+        if _INVALID in values:
+            self.kept[path] = tuple(index for index, value in enumerate(values) if value is not _INVALID)
         return tuple(value for value in values if value is not _INVALID)
 
 
