@@ -166,7 +166,9 @@ cdef class Router:
 
 
 def _tells_classes_apart(snapshot):
-    """Are there callers of several classes? If not, nothing is set aside for the others."""
+    """Are there callers of several classes? If not, nothing is set aside for the others. A peer's may be of any."""
+    if snapshot.peers is not None:
+        return True
     classes = {key.priority for key in snapshot.keys}
     if not classes or any([listener.open for listener in snapshot.listeners]):
         classes.add(1)

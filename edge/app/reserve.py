@@ -1,12 +1,17 @@
-"""What does a node hold for all its processes, and give back at the end?  Addresses, a private folder, a socket.
+"""What does a node hold for all its processes, and give back at the end?  Addresses, a private folder, a socket, state.
 
 A reserved address is a bound socket that never listens. While it is held, no one else of this machine gets the port,
 port 0 is the same number for every worker, and a worker that is restarted finds its address free.
+
+The lock on the state belongs to the process that was started, and to no child of it: children come and go under it,
+and the kernel gives it back in the moment in which that process dies, however it does, though children still drain.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import resource
 import shutil
 import socket
@@ -16,6 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
+from edge.control.kept_file import name_for
+from edge.errors import EdgeError
 from edge.listen.server import bind
 from edge.telemetry import logs
 
@@ -28,6 +35,13 @@ if TYPE_CHECKING:
 _LONGEST_SOCKET_PATH: Final = 107
 # Two descriptors per stream, and some: below this a node is not of much use.
 _FEW_FILES: Final = 4096
+
+
+class StateTakenError(EdgeError):
+    """Another node keeps its state where this one wants to: each would undo what the other wrote."""
+
+    kind = "state_taken"
+    retry = "same"
 
 
 @contextlib.contextmanager
@@ -65,6 +79,33 @@ def control_socket() -> Iterator[socket.socket]:
             yield sock
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def state(folder: str, source: str) -> Iterator[None]:
+    """Hold what the node of the file ``source`` keeps in ``folder``. A folder that cannot be locked is said, no more.
+
+    Raises:
+        StateTakenError: another node of the same file keeps its state there.
+    """
+    path = Path(folder) / name_for("lock", source)
+    with contextlib.ExitStack() as held:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Not inherited: neither a control that outlives us for a moment nor a worker that drains may keep it.
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            held.callback(os.close, fd)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StateTakenError(
+                f"another node that was started with {source} keeps its state in {folder}: both would overwrite what "
+                "keys spent and the last good configuration; stop that one, or give this one a folder of its own by "
+                "node.state_dir or --state-dir"
+            ) from error
+        except OSError as error:  # a full or read-only disk, or one without locks, keeps no node from serving
+            said = error.strerror or str(error)
+            logs.say(logs.WARNING, "the state folder cannot be locked against other nodes", path=str(path), error=said)
+        yield
 
 
 def _private_folder() -> Path:

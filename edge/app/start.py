@@ -58,6 +58,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     Raises:
         ConfigInvalidError: the configuration cannot be used.
         AddressTakenError: an address cannot be listened on.
+        StateTakenError: another node of this file keeps its state in the same folder.
     """
     logs.set_up("edge", level=options.log_level or "info", form=options.log_form or "auto")
     simulated = None
@@ -98,6 +99,8 @@ def _share(
 ) -> tuple[Launch, Board, Keepsake[Tally]]:
     """Make everything that the processes share; ``held`` gives it back at the end."""
     config, snapshot = begun.ledger.config, begun.snapshot
+    if begun.state_dir:
+        held.enter_context(reserve.state(begun.state_dir, begun.ledger.source))
     listeners = held.enter_context(reserve.listeners(snapshot.listeners))
     admin_host, admin_port = parse_address(config.admin.address)
     admin_port = held.enter_context(reserve.port(admin_host, admin_port))

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from nodes import CHAT, KEY, RunningNode, chat_config, until
 
+from edge.app import reserve
 from edge.app.beginning import from_file, spell_age
 from edge.control.compose import compile_config, load_checked
 from edge.control.kept_file import StateUnusableError
@@ -72,7 +73,7 @@ async def test_it_starts_from_the_last_good_one(tmp_path: Path, provider: SimPro
     """It serves by it, says loudly how old it is, goes on counting versions, and takes the file when it is mended."""
     good = chat_config(provider.url)
     async with RunningNode(tmp_path, good, "--workers", "1") as node:
-        (file,) = (tmp_path / "state").iterdir()
+        (file,) = (tmp_path / "state").glob("snapshot-*")
         assert file.stat().st_mode & 0o777 == 0o600
         write(tmp_path, {**ADDRESSES, **good, "limits": {"connections": 99}})
         assert (await node.send("POST", "/api/reload"))[1]["version"] == 2
@@ -233,3 +234,50 @@ def test_where_it_is_kept(tmp_path: Path) -> None:
 def test_ages_are_said_as_people_do(seconds: float, said: str) -> None:
     """One number and one unit."""
     assert spell_age(seconds) == said
+
+
+def test_a_state_is_one_nodes(tmp_path: Path) -> None:
+    """Two nodes of one file in one folder: the second is told which, and what to do; other files do not meet."""
+    folder = str(tmp_path / "state")
+    with reserve.state(folder, "/etc/edge.yaml"):
+        with reserve.state(folder, "/etc/other.yaml"), reserve.state(str(tmp_path), "/etc/edge.yaml"):
+            pass
+        with (
+            pytest.raises(reserve.StateTakenError, match=rf"/etc/edge.yaml keeps its state in {folder}: .*--state-dir"),
+            reserve.state(folder, "/etc/edge.yaml"),
+        ):
+            pass
+    with reserve.state(folder, "/etc/edge.yaml"):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No disk keeps a node from serving: not one that is full, nor one without locks."""
+    (tmp_path / "file").write_text("")
+    with reserve.state(str(tmp_path / "file"), "/etc/edge.yaml"):
+        assert "cannot be locked against other nodes" in caplog.text
+
+
+async def test_a_second_node_of_the_same_state_does_not_start(tmp_path: Path, provider: SimProvider) -> None:
+    """It is refused while the first runs, whatever becomes of that one's children, and not after its death."""
+    config = chat_config(provider.url)
+    first = RunningNode(tmp_path, config, "--workers", "1")
+    (tmp_path / "second").mkdir()
+    second = RunningNode(tmp_path / "second", config, "--workers", "1", "--state-dir", str(tmp_path / "state"))
+    second._arguments[-1] = str(tmp_path / "edge.yaml")
+    hung = 0
+    try:
+        async with first:
+            first.tell(signal.SIGKILL, "control")
+            second.start()
+            assert await second.status() == 1
+            assert f"keeps its state in {tmp_path / 'state'}: both would overwrite" in second.log()
+            hung = first.children()["worker 0"]
+            os.kill(hung, signal.SIGSTOP)  # a child that outlives its supervisor for as long as we like
+            os.kill(first.pid, signal.SIGKILL)
+            await until(first.ended, 10)
+            async with second:
+                assert await ask(second) == 200
+    finally:
+        if hung:
+            os.kill(hung, signal.SIGKILL)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.terms.snapshot import Breaker, Limits, Member, Retry, Route, ServiceMatch, Snapshot, Target, Timeouts
+from edge.terms.snapshot import Breaker, Limits, Member, Peers, Retry, Route, ServiceMatch, Snapshot, Target, Timeouts
 from native.board import Board
 from native.router import Door, Router
 from tests.reference import router as twin
@@ -101,6 +101,18 @@ def test_an_alias_wins_over_a_wildcard(router: Router) -> None:
         "openai/a/b": ("openai/*", b"a/b"),
         "größe": ("chat", None),
     }
+
+
+@pytest.mark.parametrize("peers", [None, Peers("a-token-of-all-regions")])
+def test_callers_of_peers_may_be_of_any_class(board: Board, peers: Peers | None) -> None:
+    """A node without keys sets something aside for the high class where other regions may send some of it."""
+    crowded = msgspec.structs.replace(target(0), max_inflight=10)
+    plan = snapshot(targets=(crowded, target(1), target(2)), peers=peers)
+    pool = Router(msgspec.structs.replace(plan, routes=(route(0, "chat"), *plan.routes[1:])), board, 4).routes[0].pool
+    for _ in range(8):
+        pool.targets[0].enter(0, 1)
+    normal, high = (pool.choose(S, 0, klass=klass)[0] for klass in (1, 0))
+    assert (normal, high) == ((0, 0) if peers is None else (-1, 0))
 
 
 @pytest.mark.parametrize("name", [b"", b"/", b"openai", b"openai/", b"/gpt", b"other/gpt", b"Chat", b"chat ", b"\xff"])
