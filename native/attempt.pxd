@@ -44,7 +44,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef bytes content          # the whole body of a model request
     cdef bytes wildcard         # the upstream model the client named after "provider/"
     cdef bytes identity
-    cdef bytes suffix           # of a model request: what follows the provider's base path
+    cdef bytes suffix           # of a model request: what follows the provider's base path, with what goes on of the query
     cdef list fields            # what goes on to the upstream, without credentials
     cdef Trace trace
     cdef Py_ssize_t trace_at    # where its traceparent stands among the fields

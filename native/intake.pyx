@@ -32,6 +32,8 @@ cdef tuple CLASSES = (b"high", b"normal", b"low")
 cdef bytes GRPC_HEALTH = b"/grpc.health.v1.Health/"
 cdef tuple FROM_HTTP = (b"x-forwarded-proto", b"http")
 cdef tuple FROM_HTTPS = (b"x-forwarded-proto", b"https")
+# A provider's API version, such as 2025-04-01-preview, is no longer than this.
+cdef Py_ssize_t VERSION_LIMIT = 32
 # Many requests come on one connection: who asked last usually asks next.
 cdef object LAST_PEER = None
 cdef bytes LAST_ADDRESS = b"unknown"
@@ -44,6 +46,18 @@ cdef bytes address_of(object peer):
         LAST_ADDRESS = str(peer[0]).encode() if isinstance(peer, tuple) else b"unknown"
         LAST_PEER = peer
     return LAST_ADDRESS
+
+
+cdef bytes kept_query(bytes query):
+    """What a provider may hear of a caller's query: OpenAI's dialect needs none, but Azure's paths want a date of it.
+    Everything else stays here, for some callers put their key there (``?key=``)."""
+    cdef bytes value
+    for pair in query.split(b"&"):
+        if pair.startswith(b"api-version="):
+            value = pair[12:]
+            if PyBytes_GET_SIZE(value) <= VERSION_LIMIT and value.replace(b"-", b"").replace(b".", b"").isalnum():
+                return b"?" + pair
+    return b""
 
 
 cdef class Intake(ExchangeCore):
@@ -222,7 +236,9 @@ cdef class Intake(ExchangeCore):
         cdef tuple pair
         self.content = <bytes>self.body[0] if len(self.body) == 1 else b"".join(self.body)
         self.body = None
-        self.suffix = self.head.target[3:]      # /v1/chat/completions -> /chat/completions
+        self.suffix = self.head.path[3:]        # /v1/chat/completions -> /chat/completions
+        if PyBytes_GET_SIZE(self.head.target) > PyBytes_GET_SIZE(self.head.path):
+            self.suffix += kept_query(self.head.target[PyBytes_GET_SIZE(self.head.path) + 1:])
         if self.voice != PLAIN:
             self.read_call()
             if self.over:

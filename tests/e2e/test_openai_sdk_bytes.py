@@ -88,13 +88,13 @@ async def test_other_paths(sdk: Sdk) -> None:
         assert said["body"] == renamed(sent, "echo")
 
 
-async def test_the_query_goes_on_and_the_clients_credential_does_not(sdk: Sdk) -> None:
-    """The provider sees its own key, never the client's; fields for it go on, hop-by-hop ones do not."""
+async def test_what_goes_on_of_query_and_fields(sdk: Sdk) -> None:
+    """The provider sees its own key, never the client's, and of the query its api-version alone; hop-by-hop fields end."""
     answer = await sdk.call(
         "chat.completions.create",
         model="echo",
         messages=HELLO,
-        extra_query={"api-version": "2026-01-01"},
+        extra_query={"key": "of-the-client", "api-version": "2026-01-01-preview", "beta": "true"},
         extra_headers={
             "openai-beta": "assistants=v2",
             "x-api-key": "of-the-client",
@@ -105,7 +105,7 @@ async def test_the_query_goes_on_and_the_clients_credential_does_not(sdk: Sdk) -
     )
     said = received(answer.choices[0].message.content)
     fields = said["headers"]
-    assert said["path"] == "/v1/chat/completions?api-version=2026-01-01"
+    assert said["path"] == "/v1/chat/completions?api-version=2026-01-01-preview"
     assert fields["authorization"] == f"Bearer {KEY}"
     assert fields["openai-beta"] == "assistants=v2"
     assert fields["user-agent"].startswith(("OpenAI/", "AsyncOpenAI/"))

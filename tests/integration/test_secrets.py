@@ -72,7 +72,7 @@ class Telltale:
         """Quote the request."""
         body = await request.text()
         quoted = "; ".join(f"{name}={value}" for name, value in request.headers.items())
-        self.heard.append(quoted)
+        self.heard.append(f"{request.raw_path} {quoted}")
         model = json.loads(body)["model"]
         quoting = {"x-quoted": request.headers.get("authorization", "")}
         error = {"error": {"message": f"refused: {quoted}", "type": "quote"}}
@@ -251,6 +251,8 @@ async def test_no_secret_comes_out(tmp_path: Path) -> None:
             heard = "\n".join(provider.heard)
             assert OURS["UPSTREAM_KEY"] in heard, "the provider never heard our credential: this test proves nothing"
             assert OURS["UPSTREAM_HEADER"] in heard
+            assert "/v1/chat/completions " in heard
+            assert QUERY not in heard, "what a caller wrote in the query reached the provider"
             for name in ("authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "proxy-authorization"):
                 assert THEIRS[name].rpartition(" ")[2] not in heard, f"{name} of a caller reached the provider"
             for what, text in await admin_answers(node):

@@ -1,0 +1,44 @@
+"""What does who answers see of what a caller wrote behind the question mark?"""
+
+from __future__ import annotations
+
+import pytest
+from onelane import models, one_lane, post, whole
+from test_services import request, services
+
+from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
+
+pytestmark = pytest.mark.usefixtures("both_wires")
+
+GOOD = (ReadMessage(), Send(whole()), Again())
+
+
+@pytest.mark.parametrize(
+    ("query", "seen"),
+    [
+        ("", ""),
+        ("?", ""),
+        ("?key=edge-secret", ""),
+        ("?beta=true&alt=sse", ""),
+        ("?api-version=2025-04-01-preview", "?api-version=2025-04-01-preview"),
+        ("?key=edge-secret&api-version=v1&api-version=v2", "?api-version=v1"),
+        ("?api-version=", ""),
+        ("?api-version=%65dge-secret", ""),
+        (f"?api-version={'a' * 33}", ""),
+        ("?api-version=a=edge-secret", ""),
+        ("?API-VERSION=1;key=edge-secret", ""),
+    ],
+)
+async def test_a_provider_sees_no_query(query: str, seen: str) -> None:
+    """Nothing of a caller's query reaches a provider, but for an api-version that looks like one."""
+    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+        answer = await lane.ask(post(path=f"/v1/chat/completions{query}"), b"}}")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert upstream.peers[0].received.startswith(f"POST /v1/chat/completions{seen} HTTP/1.1\r\n".encode())
+
+
+async def test_a_service_sees_its_query() -> None:
+    """A service's path and query go on as they were written."""
+    async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
+        await lane.ask(request(path=b"/api/x?key=a%20b&&c=%7E"), b"hello")
+        assert upstream.peers[0].received.startswith(b"GET /api/x?key=a%20b&&c=%7E HTTP/1.1\r\n")
