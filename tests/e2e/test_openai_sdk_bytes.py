@@ -89,7 +89,7 @@ async def test_other_paths(sdk: Sdk) -> None:
 
 
 async def test_what_goes_on_of_query_and_fields(sdk: Sdk) -> None:
-    """The provider sees its own key, never the client's, and of the query its api-version alone; hop-by-hop fields end."""
+    """The provider sees its own key, never the client's, and of the query its api-version; hop-by-hop fields end."""
     answer = await sdk.call(
         "chat.completions.create",
         model="echo",
