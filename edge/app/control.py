@@ -233,6 +233,8 @@ class Control:
                 self._look(node, watch, prober)
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
                 outputs.look(node.snapshot, clock.now_ns())
+                if self._recorder is not None:
+                    self._recorder.look(clock.now_ns())
                 if spending is not None:
                     spending.look(node.snapshot, clock.now_ns())
             except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones

@@ -10,6 +10,7 @@ and the kernel gives it back in the moment in which that process dies, however i
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -52,7 +53,26 @@ def port(host: str, wanted: int) -> Iterator[int]:
         AddressTakenError: it cannot be had.
     """
     with bind(host, wanted) as sock:
+        if wanted and _others_listen(sock):
+            logs.say(
+                logs.WARNING,
+                "another node of this user listens here too: each gets a part of the connections, commands as well",
+                address=f"{host}:{wanted}",
+            )
         yield int(sock.getsockname()[1])
+
+
+def _others_listen(sock: socket.socket) -> bool:
+    """Tell whether somebody accepts connections at the address that ``sock`` is bound to."""
+    with socket.socket(sock.family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # passes what is bound, and not what listens
+        if sock.family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            probe.bind(sock.getsockname())
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 @contextlib.contextmanager

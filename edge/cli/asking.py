@@ -71,8 +71,10 @@ def ask(
         with error:
             if error.code in refusals:
                 return error.code, json.load(error)
-            token = error.code == _UNAUTHORIZED
-            remedy = "give its token with --token or EDGE_ADMIN_TOKEN" if token else "is this edge?"
+            remedy = "is this edge?"
+            if error.code == _UNAUTHORIZED:
+                remedy = "this is not its token; give" if asked.token else "give"
+                remedy += " admin.token of its configuration with --token or EDGE_ADMIN_TOKEN"
             raise NodeUnreachableError(f"{url} answered {error.code}: {remedy}") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)

@@ -43,9 +43,9 @@ def run_status(asked: argparse.Namespace) -> int:
 
         print(msgspec.json.format(msgspec.json.encode(members), indent=2).decode())
     else:
-        from rich.console import Console  # noqa: PLC0415
+        from edge.cli.screen import screen  # noqa: PLC0415
 
-        console = Console()
+        console = screen()
         console.print(table(members))
         for line in notes(members):
             console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.cli.asking import add_address, ask
+from edge.cli.screen import screen
 
 if TYPE_CHECKING:
     import argparse
@@ -138,7 +139,6 @@ def run_list(asked: argparse.Namespace) -> int:
     if not keys:
         print(f"{document.source} has no keys: callers need none, on loopback only; `edge keys new NAME` makes one")
         return 0
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -153,7 +153,7 @@ def run_list(asked: argparse.Namespace) -> int:
             "-" if key["budget"] is None else f"${key['budget']:,g}",
             ", ".join(key["models"]) or "everything",
         )
-    Console(soft_wrap=True).print(table)
+    screen().print(table)
     return 0
 
 
@@ -163,11 +163,9 @@ def run_status(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(told, indent=2))
         return 0
-    from rich.console import Console  # noqa: PLC0415
-
     if not told["keys"]:
         print("this node has no keys: callers need none")
-    console = Console(soft_wrap=True)
+    console = screen()
     for shown in (told["keys"], told["credentials"]):
         if shown:
             console.print(status_table(shown))

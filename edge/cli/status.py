@@ -7,14 +7,18 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.cli.asking import add_address, ask
+from edge.cli.screen import screen
 
 if TYPE_CHECKING:
     import argparse
 
+    from rich.console import RenderableType
     from rich.table import Table
 
 EVERY_S: Final = 1.0
 STALE_S: Final = 15.0  # three heartbeats of edge.regions.digest
+# On less, a column of reasons would be folded to a word a line: they stand below the table instead.
+_WIDE: Final = 130
 _STYLES: Final = {
     "closed": "green",
     "ramping": "cyan",
@@ -42,24 +46,37 @@ def run(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(_regions(asked) if asked.all else _targets(asked), indent=2))
         return 0
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console()
+    console = screen()
     if not asked.watch:
-        console.print(_shown(asked))
+        console.print(_shown(asked, console.width))
         for line in _notes(asked):
             console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
         return 0
     from rich.live import Live  # noqa: PLC0415
 
-    with Live(_shown(asked), console=console, auto_refresh=False) as live:
+    with Live(_shown(asked, console.width), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(EVERY_S)
-            live.update(_shown(asked), refresh=True)
+            live.update(_shown(asked, console.width), refresh=True)
 
 
-def _shown(asked: argparse.Namespace) -> Table:
-    return side_by_side(_regions(asked)) if asked.all else table(_targets(asked))
+def _shown(asked: argparse.Namespace, width: int) -> RenderableType:
+    return side_by_side(_regions(asked)) if asked.all else of_targets(_targets(asked), width)
+
+
+def of_targets(targets: list[dict[str, Any]], width: int) -> RenderableType:
+    """Return what ``/api/targets`` said for a screen of ``width`` columns: reasons in the table, or below it."""
+    from rich.console import Group  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    if width >= _WIDE:
+        return table(targets)
+    reasons = [
+        Text(f"{target['id']} is {target['state']}: {_why(target)}", style=_STYLES.get(target["state"], ""))
+        for target in targets
+        if target["why"]
+    ]
+    return Group(table(targets, reasons=False), *reasons)
 
 
 def side_by_side(said: dict[str, Any]) -> Table:
@@ -99,8 +116,8 @@ def _cell(target: dict[str, Any] | None) -> str:
     return f"{parts[0]} {', '.join(parts[1:])}"
 
 
-def table(targets: list[dict[str, Any]]) -> Table:
-    """Return the table of what ``/api/targets`` said."""
+def table(targets: list[dict[str, Any]], *, reasons: bool = True) -> Table:
+    """Return the table of what ``/api/targets`` said, with or without a column of reasons."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -111,7 +128,8 @@ def table(targets: list[dict[str, Any]]) -> Table:
     shown.add_column("state", no_wrap=True)
     for heading in ("in flight", "first token", "first byte", "errors", "of"):
         shown.add_column(heading, justify="right")
-    shown.add_column("why")
+    if reasons:
+        shown.add_column("why")
     for target in targets:
         shown.add_row(
             target["id"],
@@ -124,7 +142,7 @@ def table(targets: list[dict[str, Any]]) -> Table:
             _milliseconds(target["latency_ms"]["whole"]),
             f"{target['error_ratio']:.0%}" if target["volume"] else "-",
             str(target["volume"]),
-            _why(target),
+            *([_why(target)] if reasons else []),
         )
     return shown
 
@@ -160,8 +178,8 @@ def notes(node: dict[str, Any], now: float) -> list[str]:
         lines.append(f"the last reload was refused {max(now - node['last_refused'], 0):.0f} s ago:")
         lines += [f"  {problem}" for problem in node["problems"]]
     lines += _sharing_notes(node.get("sharing"), node.get("region", ""))
-    if node.get("state_failures"):
-        lines.append(f"the last good configuration could not be written to {node['state_file']}")
+    if node.get("state_error"):
+        lines.append(f"the last good configuration cannot be written to {node['state_file']}: {node['state_error']}")
     return lines
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from edge.cli.asking import add_address, ask
+from edge.cli.screen import screen
 
 if TYPE_CHECKING:
     import argparse
@@ -37,7 +38,6 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(asked: argparse.Namespace) -> int:
     """Show routes and targets until Ctrl-C, or once."""
-    from rich.console import Console  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
 
     every_s = max(asked.every, 0.1)
@@ -45,7 +45,7 @@ def run(asked: argparse.Namespace) -> int:
     seen.append(_look(asked))
     time.sleep(every_s)
     seen.append(_look(asked))
-    console = Console()
+    console = screen()
     if asked.once:
         console.print(_shown(seen))
         return 0
@@ -75,7 +75,16 @@ def _shown(seen: deque[tuple[float, Page]]) -> Group:
 
 def _routes(rows: list[Route]) -> Table:
     table = _table(
-        "route", "requests/s", "failed", "in flight", "waiting", "refused/s", "p50", "p95", "tokens/s", "$/h"
+        "route",
+        "requests\nper s",
+        "failed",
+        "in\nflight",
+        "waiting",
+        "refused\nper s",
+        "p50",
+        "p95",
+        "tokens\nper s",
+        "$\nper h",
     )
     for row in rows:
         table.add_row(
@@ -96,7 +105,7 @@ def _routes(rows: list[Route]) -> Table:
 def _targets(rows: list[Target]) -> Table:
     from rich.text import Text  # noqa: PLC0415
 
-    table = _table("target", "attempts/s", "failed", "in flight", "circuit", "first p50", "p95", "tokens/s")
+    table = _table("target", "attempts\nper s", "failed", "in\nflight", "circuit", "first\np50", "p95", "tokens\nper s")
     for row in rows:
         word, style = _CIRCUITS.get(row.circuit, ("?", ""))
         table.add_row(
@@ -115,7 +124,7 @@ def _targets(rows: list[Target]) -> Table:
 def _table(first: str, *others: str) -> Table:
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column(first, no_wrap=True)
     for heading in others:
         table.add_column(heading, justify="right", no_wrap=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from edge.cli.asking import add_address, ask
+from edge.cli.screen import screen
 from edge.cli.waterfall import spell, status, waterfall, went_wrong
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _LAST: Final = 20
+_WIDEST: Final = 120  # of a bar in time; more shows nothing more
 _UNKNOWN: Final = 404
 _REFUSED: Final = 400
 
@@ -49,13 +51,11 @@ def run(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(found, indent=2))
         return 0
-    from rich.console import Console  # noqa: PLC0415
-
-    console = Console(highlight=False)
+    console = screen(highlight=False)
     if not asked.id:
         console.print(table(found) if found else "nothing is remembered yet")
         return 0
-    for line in waterfall(found, console.width, unicode=console.encoding.startswith("utf")):
+    for line in waterfall(found, min(console.width, _WIDEST), unicode=console.encoding.startswith("utf")):
         console.print(line)
     return 0
 

@@ -76,6 +76,7 @@ class NodeState(Struct, frozen=True):
     state_file: str  # "" = none is kept
     state_written: float
     state_failures: int
+    state_error: str  # why the newest could not be written; "" = it was
     sharing: SharingState | None  # with the other regions; None: this node is by itself
 
 
@@ -180,6 +181,7 @@ class Node:
             state_file=recorder.path if recorder is not None else "",
             state_written=recorder.written if recorder is not None else 0.0,
             state_failures=recorder.failures if recorder is not None else 0,
+            state_error=recorder.error if recorder is not None else "",
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
         )
 

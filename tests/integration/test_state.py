@@ -16,11 +16,12 @@ import msgspec
 import pytest
 from nodes import CHAT, KEY, RunningNode, chat_config, until
 
+from edge import clock
 from edge.app import reserve
 from edge.app.beginning import from_file, spell_age
 from edge.control.compose import compile_config, load_checked
 from edge.control.kept_file import StateUnusableError
-from edge.control.recorder import Recorder
+from edge.control.recorder import AGAIN_NS, Recorder
 from edge.control.state import StateFile, default_folder
 from edge.errors import ConfigInvalidError
 from edge.sim.asked import Pace
@@ -68,17 +69,27 @@ async def ask(node: RunningNode) -> int:
         return answer.status
 
 
+async def on_disk(node: RunningNode, after: float = 0.0) -> float:
+    """Wait until the state was written later than ``after``; return when. Nothing that serves waits for the disk."""
+    async with asyncio.timeout(20):
+        while True:
+            written: float = (await node.get("/api/node"))[1]["state_written"]
+            if written > after:
+                return written
+            await asyncio.sleep(0.02)
+
+
 @pytest.mark.parametrize("how", ["missing", "broken"])
 async def test_it_starts_from_the_last_good_one(tmp_path: Path, provider: SimProvider, how: str) -> None:
     """It serves by it, says loudly how old it is, goes on counting versions, and takes the file when it is mended."""
     good = chat_config(provider.url)
     async with RunningNode(tmp_path, good, "--workers", "1") as node:
+        first = await on_disk(node)
         (file,) = (tmp_path / "state").glob("snapshot-*")
         assert file.stat().st_mode & 0o777 == 0o600
         write(tmp_path, {**ADDRESSES, **good, "limits": {"connections": 99}})
         assert (await node.send("POST", "/api/reload"))[1]["version"] == 2
-        written = (await node.get("/api/node"))[1]["state_written"]
-        assert written > 0
+        written = await on_disk(node, first)
         node.tell(signal.SIGTERM)
         assert await node.status() == 0
     path = tmp_path / "edge.yaml"
@@ -134,9 +145,13 @@ async def test_no_space_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: p
     assert (recorder.failures, recorder.written) == (1, 0.0)
     assert list(file.path.parent.iterdir()) == [file.path]
     assert file.read() == stored
-    recorder.record(stored.config, stored.snapshot)
-    await recorder.stop()
-    assert (recorder.failures, recorder.written > 0) == (1, True)
+    assert recorder.error == os.strerror(errno.ENOSPC)
+    soon, then = clock.now_ns() + AGAIN_NS // 2, clock.now_ns() + AGAIN_NS
+    for now_ns, written in ((soon, False), (then, True), (then + AGAIN_NS, True)):
+        recorder.look(now_ns)
+        await recorder.stop()
+        assert (recorder.failures, recorder.written > 0) == (1, written)
+        assert (recorder.error == "") == written
 
 
 def test_what_was_kept_is_what_is_found(tmp_path: Path) -> None:

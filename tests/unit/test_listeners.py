@@ -13,6 +13,7 @@ import trustme
 from edge.app import reserve
 from edge.errors import AddressTakenError, ConfigInvalidError
 from edge.listen.server import bind, open_listeners
+from edge.telemetry import logs
 from edge.terms.snapshot import Listener, ListenTls
 
 pytestmark = pytest.mark.timeout(20)
@@ -49,6 +50,22 @@ async def test_a_reserved_port_takes_nothing_and_gives_way_to_workers() -> None:
             server[0].close()
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", listener.port))
+
+
+def test_a_second_node_at_an_address_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two nodes may share an address, and whoever starts the second one is told; one alone hears nothing."""
+    logs.set_up("edge", form="json")
+    with bind("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with reserve.port("127.0.0.1", port):
+            assert "listens here too" not in capsys.readouterr().err
+        first.listen()
+        with reserve.port("127.0.0.1", port) as shared:
+            assert shared == port
+        assert (
+            f'listens here too: each gets a part of the connections, commands as well","address":"127.0.0.1:{port}"'
+            in (capsys.readouterr().err)
+        )
 
 
 def test_a_taken_address_is_named() -> None:

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from edge.cli.main import main
-from edge.cli.status import notes, side_by_side, table
+from edge.cli.status import notes, of_targets, side_by_side, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,6 +77,32 @@ def test_the_table_says_it_all() -> None:
     assert row.count("one/small") == 1
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_reasons_are_whole_on_any_screen(width: int) -> None:
+    """Why a target is left alone can be read in one piece: in its row where there is room, else below the table."""
+    why = "the provider refused our credential or our balance: check the key and the account"
+    out = io.StringIO()
+    targets = [{**TARGETS[0], "state": "out", "why": why, "until_s": 59}, {**TARGETS[0], "id": "two", "why": ""}]
+    Console(file=out, width=width).print(of_targets(targets, width))
+    shown = out.getvalue()
+    assert f"{why} (59 s left)" in " ".join(shown.split())
+    assert "one/small" in shown.splitlines()[1 if width == 200 else 2]
+    assert ("one/small is out: " in shown) == (width < 200)
+    assert "two is" not in shown
+
+
+def test_a_pipe_is_wide(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], admin: str) -> None:
+    """What nobody looks at yet is not folded to 80 columns, unless COLUMNS asks for it."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("edge.cli.status._notes", lambda _asked: [])
+    assert main(["status", "--admin", admin, "--token", "right"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "one/small" in line]
+    assert "5 failures in a row (3 s left)" in row
+    monkeypatch.setenv("COLUMNS", "70")
+    assert main(["status", "--admin", admin, "--token", "right"]) == 0
+    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 70
+
+
 def test_json_is_what_the_node_said(admin: str, capsys: pytest.CaptureFixture[str]) -> None:
     """For programs, nothing is added or lost."""
     assert main(["status", "--admin", admin, "--token", "right", "--json"]) == 0
@@ -86,7 +112,9 @@ def test_json_is_what_the_node_said(admin: str, capsys: pytest.CaptureFixture[st
 def test_a_refused_token_is_explained(admin: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Who is turned away learns how to send the token."""
     assert main(["status", "--admin", f"http://{admin}", "--token", "wrong"]) == 1
-    assert "--token or EDGE_ADMIN_TOKEN" in capsys.readouterr().err
+    assert "this is not its token; give admin.token of its configuration" in capsys.readouterr().err
+    assert main(["status", "--admin", f"http://{admin}", "--token", ""]) == 1
+    assert "401: give admin.token of its configuration with --token or EDGE_ADMIN_TOKEN" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:1"])
@@ -124,6 +152,15 @@ def test_regions_stand_side_by_side() -> None:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     for word in ("eu", "1/2 nodes, 3 s", "SUSPECT", "stale", "open 50% of 10, p95 300 ms, room 4, rests 2 s", "fuse 1"):
         assert word in shown
+
+
+def test_a_state_that_is_not_on_disk_is_said_with_the_reason() -> None:
+    """While the newest configuration cannot be kept, and no longer."""
+    node = {"state_file": "/var/lib/edge/snapshot-1", "state_failures": 3, "state_error": "No space left on device"}
+    assert notes(node, 0.0) == [
+        "the last good configuration cannot be written to /var/lib/edge/snapshot-1: No space left on device"
+    ]
+    assert notes({**node, "state_error": ""}, 0.0) == []
 
 
 def test_a_silent_store_is_said_with_its_age() -> None:
