@@ -195,6 +195,8 @@ def _sharing_notes(sharing: dict[str, Any] | None, own: str) -> list[str]:
         lines.append(f"the shared store is silent: what is known of other regions is {age_s:.0f} s old")
         if age_s > STALE_S:
             lines[-1] += ", too old to count"
+    if sharing.get("unwritten"):
+        lines.append(f"the shared store takes no writes, so the others find this node silent: {sharing['unwritten']}")
     if own in sharing["suspect"]:
         lines.append("most providers look bad from here at once: this region is suspect, and the others do not heed it")
     if sharing["twin"]:

@@ -9,6 +9,7 @@ from edge.config import addresses, words
 from edge.config.check_network import readable
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
+from edge.config.schema_peers import MOST_ADVERTISED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 SHORTEST_TOKEN: Final = 16
 # Regions stand in a header, with commas between them.
-_REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TOKEN: Final = re.compile(r"[!-~]*")
 
 
@@ -28,7 +29,7 @@ def peers(config: Config) -> Iterator[Problem]:
     if found is None:
         return
     path: Path = ("peers",)
-    if not _REGION.fullmatch(config.node.region):
+    if not REGION.fullmatch(config.node.region):
         sentence = f"{config.node.region!r} is told to other regions; use letters, digits, dots and hyphens"
         yield Problem(("node", "region"), sentence)
     yield from _trust(path, config, found)
@@ -40,6 +41,9 @@ def peers(config: Config) -> Iterator[Problem]:
         if others and len(model.targets) + others > MOST_MEMBERS and (not found.models or name in found.models):
             sentence = f"{len(model.targets)} targets and {others} addresses of peers; a pool takes {MOST_MEMBERS}"
             yield Problem(("models", name, "targets"), sentence)
+    if len(found.advertise) > MOST_ADVERTISED:
+        sentence = f"{len(found.advertise)} addresses; others read {MOST_ADVERTISED} of one node"
+        yield Problem((*path, "advertise"), sentence)
     for index, text in enumerate(found.advertise):
         yield from _address((*path, "advertise", index), text)
     for index, name in enumerate(found.models):
@@ -63,7 +67,7 @@ def _trust(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
 
 
 def _node(path: Path, node: PeerNode, found: Peers, seen: dict[str, str]) -> Iterator[Problem]:
-    if not _REGION.fullmatch(node.region):
+    if not REGION.fullmatch(node.region):
         yield Problem((*path, "region"), f"{node.region!r} is no region; use letters, digits, dots and hyphens")
     if not node.addresses:
         yield Problem((*path, "addresses"), "at least one address is needed; write host:port")

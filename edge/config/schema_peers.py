@@ -1,10 +1,12 @@
 """What may ``peers`` say: which other regions' edges are there, and how are they known?"""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Struct
 
 from edge.config.fields import FilePath, Secret, about
+
+MOST_ADVERTISED: Final = 16
 
 
 class PeerNode(Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +42,10 @@ class Peers(Struct, frozen=True, forbid_unknown_fields=True):
     nodes: Annotated[tuple[PeerNode, ...], about("Regions and their edges' addresses.")] = ()
     advertise: Annotated[
         tuple[str, ...],
-        about("host:port by which other regions reach this node; told to them through the cluster, if there is one."),
+        about(
+            "host:port by which other regions reach this node, 16 at most; told to them through the cluster, if there "
+            "is one."
+        ),
     ] = ()
     models: Annotated[
         tuple[str, ...], about("Aliases that another region may answer; everything that models serve when empty.")

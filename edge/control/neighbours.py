@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Final
 
-from edge.config.addresses import parse_address
+from edge.config.addresses import forbidden, parse_address
+from edge.config.check_peers import REGION
+from edge.config.schema import MOST_MEMBERS
 from edge.regions import digest as told
 from edge.regions import shares
 from edge.regions.digest import HANDS, NODES, SHARES
 from edge.regions.keeper import Silence
 from edge.regions.view import Heard
+from edge.terms import places
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edge.cluster.follow import Held
     from edge.regions.digest import Digest, Hand
     from edge.regions.shares import Shares
+    from edge.regions.view import Peer
 
 _NOTHING: Final = (shares.Shares(), 0)
+# More nodes than this are not heard: whatever fills the prefix with keys, looking at them all stays cheap.
+MOST_NODES: Final = 2_000
 
 
 class Neighbours:
@@ -45,15 +52,24 @@ class Neighbours:
             name = key.removeprefix(NODES)
             if held is None:
                 self._digests.pop(name, None)
-                self._last[name] = (0, self._last.get(name, (0, 0))[1])
+                self._listed.pop(name, None)
+                if name in self._last:
+                    self._last[name] = (0, self._last[name][1])
+                continue
+            if name not in self._digests and len(self._digests) >= MOST_NODES:
+                self.unread += 1
                 continue
             if not self._began:
                 self._listed[name] = held.revision
-            digest = told.decode(held.value)
+            digest = told.decode(held.value, name)
             self.unread += digest is None
             self._digests[name] = (held.revision, digest)
             self._last[name] = (held.revision, held.seen_ns)
         self._began = True
+        if len(self._last) > 2 * MOST_NODES:  # names come and go where each start of a node has a new one
+            gone = [name for name in self._last if name not in self._digests]
+            for name in sorted(gone, key=lambda name: self._last[name][1])[: len(gone) // 2]:
+                del self._last[name]
 
     def begin(self) -> None:
         """The first listing is done: whoever appears now is alive."""
@@ -108,10 +124,21 @@ def hands(held: Mapping[str, Held]) -> dict[str, Hand]:
     return found
 
 
+def askable(peers: Iterable[Peer], own: str) -> tuple[places.Peer, ...]:
+    """Return the edges of other regions that may be asked, as many as a pool takes; each region has its turn."""
+    by_region: dict[str, list[places.Peer]] = {}
+    for peer in peers:
+        if peer.region != own and peer.fresh and not peer.draining and REGION.fullmatch(peer.region):
+            found = (places.Peer(peer.region, address) for address in peer.addresses if reachable(address))
+            by_region.setdefault(peer.region, []).extend(found)
+    turns = chain.from_iterable(zip_longest(*by_region.values()))
+    return tuple(dict.fromkeys(peer for peer in turns if peer is not None))[:MOST_MEMBERS]
+
+
 def reachable(address: str) -> bool:
-    """Tell whether what a node gives as its address can be asked; one node's mistake must not stop the others."""
+    """Tell whether what a node gives as its address may be asked; one node's mistake must not stop the others."""
     try:
         host, port = parse_address(address)
     except ValueError:
         return False
-    return bool(host) and port > 0
+    return bool(host) and port > 0 and not forbidden(host)

@@ -14,17 +14,18 @@ from msgspec import Struct
 
 from edge import clock as real
 from edge.cluster.follow import Follower
+from edge.config.schema import MOST_MEMBERS
 from edge.control.grants import Grants
-from edge.control.neighbours import Neighbours, hands, reachable
-from edge.errors import EdgeError, LeaseGoneError, StoreRefusedError, StoreUnavailableError
+from edge.control.heartbeat import Heartbeat
+from edge.control.neighbours import Neighbours, askable, hands
+from edge.errors import EdgeError
 from edge.regions import digest as told
 from edge.regions import verdicts, view
-from edge.regions.digest import FRESH_NS, HANDS, HEARTBEAT_NS, LEASE_S, WRITE_APART_NS, Digest, Hand, TargetDigest
+from edge.regions.digest import FRESH_NS, HANDS, Digest, Hand, TargetDigest
 from edge.regions.keeper import ShareKeeper
 from edge.regions.sampler import Sampler
 from edge.telemetry import logs
 from edge.telemetry.sharing import SharingFacts
-from edge.terms import places
 from edge.version import VERSION
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from edge.native import Board
     from edge.regions.verdicts import Verdict
     from edge.regions.view import Heard, Peer, RegionPicture
+    from edge.terms import places
     from edge.terms.ports import Store
     from edge.terms.snapshot import Snapshot
 
@@ -45,8 +47,6 @@ ALONE_S: Final = 1.0  # only who looks at /api/regions would notice
 REWRITE_NS: Final = 5 * _S
 # A copy of the store that was not confirmed for this long is good enough to look at, not to move grants by.
 SEEING_S: Final = 5.0
-# After a heartbeat that failed: a half to two and a half seconds, so that edges that lost the store return one by one.
-AGAIN_NS: Final = 2 * _S
 LEAVE_S: Final = 1.0
 _FOLLOWING: Final = "following the store"
 SAY_TWIN_NS: Final = 60 * _S
@@ -81,6 +81,7 @@ class SharingState(Struct, frozen=True):
     errors: int
     writes: int
     write_failures: int
+    unwritten: str  # why it takes no writes though it answers
     grant_moves: int
     grant_conflicts: int
     regions_fresh: int  # ours among them
@@ -126,11 +127,11 @@ class Sharing:
         self._follower = None if store is None else Follower(store, "", self._changed, clock=clock)
         self._keeper = None if store is None else ShareKeeper(store, region, node, clock)
         self._grants = None if self._keeper is None else Grants(board, self._keeper)
+        self._beat: Heartbeat | None = None
+        if store is not None and self._follower is not None and self._keeper is not None:
+            follower, key = self._follower, told.node_key(region, node)
+            self._beat = Heartbeat(store, key, clock, proof=self._keeper.beat, connected=lambda: follower.connected)
         self._own = Digest(region, node, instance, VERSION, (), 0)
-        self._written: tuple[object, ...] | None = None  # the news of the last digest that was written
-        self._began_ns = -HEARTBEAT_NS  # when the last write began
-        self._again_ns = 0
-        self._lease = 0
         self._ending = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._told_rests: dict[str, int] = {}
@@ -139,8 +140,6 @@ class Sharing:
         self._seeing_ns: int | None = None  # since when the copy of the store is alive
         self._hands: dict[str, Hand] | None = None  # None: nobody has said yet
         self._twin_ns = -SAY_TWIN_NS
-        self.writes = 0
-        self.write_failures = 0
         self.verdicts: dict[str, Verdict] = {}
         self.pictures: dict[str, RegionPicture] = {}
         self.peers: tuple[Peer, ...] = ()
@@ -190,15 +189,14 @@ class Sharing:
         self.peers = view.peers([mine, *heard], self.pictures)
         self._weigh(snapshot, heard, now_ns)
         self._meet()
-        if self._store is None or self._follower is None or self._grants is None:
+        if self._beat is None or self._follower is None or self._grants is None:
             return
         if self._follower.relists:
             self._known.begin()
             if self._hands is None:
                 self._hand_on(hands(self._follower.held))
-        due_ns = WRITE_APART_NS if told.news(self._own) != self._written else HEARTBEAT_NS
-        if now_ns >= max(self._began_ns + due_ns, self._again_ns):
-            self._start("the heartbeat", self._beat(self._store, self._own, now_ns))
+        if self._beat.due(self._own, now_ns):
+            self._start("the heartbeat", self._beat.write(self._own, now_ns))
         self._grants.look(snapshot, now_ns)
         if self._follower.age_s() <= SEEING_S:
             self._start("grants", self._grants.move(snapshot, self._follower.held, self._known, now_ns))
@@ -224,7 +222,7 @@ class Sharing:
 
     def state(self) -> SharingState:
         """Return how it stands."""
-        follower, keeper = self._follower, self._keeper
+        follower, keeper, beat = self._follower, self._keeper, self._beat
         age_s = follower.age_s() if follower is not None and follower.relists else None
         return SharingState(
             connected=follower is not None and follower.connected,
@@ -233,7 +231,8 @@ class Sharing:
             relists=0 if follower is None else follower.relists,
             errors=0 if follower is None else follower.errors,
             writes=self.writes,
-            write_failures=self.write_failures,
+            write_failures=0 if beat is None else beat.failures,
+            unwritten="" if beat is None else beat.unwritten,
             grant_moves=0 if keeper is None else keeper.moves,
             grant_conflicts=0 if keeper is None else keeper.conflicts,
             regions_fresh=sum(picture.fresh for picture in self.pictures.values()),
@@ -257,6 +256,11 @@ class Sharing:
             suspect={name: picture.suspect for name, picture in self.pictures.items()},
             shares={name: (share["requests_per_minute"], share["tokens_per_minute"]) for name, share in shares.items()},
         )
+
+    @property
+    def writes(self) -> int:
+        """How often this node's digest was written."""
+        return 0 if self._beat is None else self._beat.writes
 
     @property
     def shared(self) -> bool:
@@ -284,7 +288,7 @@ class Sharing:
                 self._weighed[name] = (verdict, now_ns)
         common = {place for place, each in enumerate(snapshot.credentials) if each.allowance.shared}
         shared = {target.id for target in snapshot.targets if target.credential in common}
-        for name, left_ms in verdicts.rests(self.pictures, self._region, shared).items():
+        for name, left_ms in verdicts.rests(heard, shared).items():
             until_ns = now_ns + left_ms * 1_000_000
             self._told_rests[name] = max(self._told_rests.get(name, 0), until_ns)
             self._board.rest(slots[name], until_ns)
@@ -297,18 +301,12 @@ class Sharing:
             return
         if self._seeing_ns is None:
             self._seeing_ns = now_ns
-        found = dict.fromkeys(
-            places.Peer(peer.region, address)
-            for peer in self.peers
-            if peer.region != self._region and peer.fresh and not peer.draining
-            for address in peer.addresses
-            if reachable(address)
-        )
+        found = askable(self.peers, self._region)
         if now_ns - self._seeing_ns < FRESH_NS:  # who is silent now may be as blind as we were
-            found = dict.fromkeys((*self._peers, *found))
-        if tuple(found) != self._peers:
-            self._peers = tuple(found)
-            self._hosting.met(self._peers)
+            found = tuple(dict.fromkeys((*found, *self._peers)))[:MOST_MEMBERS]
+        if found != self._peers:
+            self._peers = found
+            self._hosting.met(found)
 
     def _changed(self, changed: Mapping[str, object]) -> None:
         follower = self._follower
@@ -338,29 +336,6 @@ class Sharing:
             sentence = "another node goes by the name of this one; give each its own node.name or node.region"
             logs.say(logs.ERROR, sentence, name=self._me)
 
-    async def _beat(self, store: Store, digest: Digest, now_ns: int) -> None:
-        """Write the digest once."""
-        self._began_ns = now_ns
-        try:
-            if self._lease:
-                await store.keep(self._lease)
-            else:
-                self._lease = await store.grant(LEASE_S)
-            await store.put(told.node_key(self._region, self._node), told.encode(digest), lease=self._lease)
-        except LeaseGoneError:
-            self._lease, self._again_ns = 0, 0
-            self._began_ns = now_ns - HEARTBEAT_NS
-        except (StoreUnavailableError, StoreRefusedError) as error:
-            self.write_failures += 1
-            self._again_ns = self._clock.now_ns() + int(AGAIN_NS * (0.25 + self._clock.random()))
-            self._began_ns = now_ns - HEARTBEAT_NS
-            logs.say(logs.DEBUG, "the heartbeat was not written", error=str(error))
-        else:
-            self.writes += 1
-            self._written = told.news(digest)
-            if self._keeper is not None:
-                self._keeper.beat(now_ns)
-
     def _start(self, name: str, work: Coroutine[object, object, None]) -> None:
         """Run it beside the loop, unless the last one of that name still runs."""
         if name in self._tasks:
@@ -387,8 +362,8 @@ class Sharing:
             return
         with contextlib.suppress(TimeoutError, EdgeError):
             async with asyncio.timeout(LEAVE_S):
-                if self._lease and self._hosting.draining():
-                    await self._store.revoke(self._lease)
+                if self._beat is not None and self._hosting.draining():
+                    await self._beat.end()
                     if self._grants is not None:
                         await self._grants.leave(self._hosting.snapshot())
         await self._store.close()

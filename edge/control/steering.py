@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct, structs
 
 from edge import clock
+from edge.config.addresses import is_private, parse_address
 from edge.config.check import check
 from edge.config.load import read
 from edge.config.problems import Problem, errors
@@ -254,18 +255,26 @@ class Steering:
     def meet(self, peers: Sequence[Peer]) -> None:
         """Let the edges of other regions that were met be asked, or no more; workers get a new Snapshot.
 
-        A Board that has no room for them all goes on with those that it knows.
+        Of more than the Board has room for, the first are asked.
         """
-        before, self._peers = self._peers, tuple(peers)
+        self._peers = tuple(peers)
         previous = self._publisher.snapshot
-        if self.ledger.config.peers is None:
+        written = self.ledger.config.peers
+        if written is None:
             return
-        try:
-            snapshot = self._compile(self.ledger.config, previous)
-        except ConfigInvalidError as error:
-            self._peers = before
-            logs.say(logs.WARNING, "other regions' edges were met, and there is no room for them", error=str(error))
-            return
+        own = sum(target.kind != "region" for target in previous.targets)
+        room = self._board.capacities[0] - own - sum(len(node.addresses) for node in written.nodes)
+        if len(peers) > room:
+            self._peers = self._peers[: max(room, 0)]
+            sentence = "more edges of other regions were met than there is room for; a restart makes room"
+            logs.say(logs.WARNING, sentence, met=len(peers), room=max(room, 0))
+        public = [peer.address for peer in self._peers if not is_private(parse_address(peer.address)[0])]
+        if public and written.tls is None:
+            sentence = (
+                "edges that were met are sent the token and prompts in clear across the internet; write peers.tls"
+            )
+            logs.say(logs.WARNING, sentence, addresses=public)
+        snapshot = self._compile(self.ledger.config, previous)
         if snapshot is not previous:
             self._publish(snapshot, previous)
             logs.say(logs.INFO, "other regions' edges are others now", peers=len(peers), version=snapshot.version)

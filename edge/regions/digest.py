@@ -10,10 +10,12 @@ when there is something to tell: one that is closed, idle and rests not is left 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from edge.config.schema_peers import MOST_ADVERTISED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +34,14 @@ LEASE_S: Final = 15.0
 
 State = Literal["closed", "open", "half_open", "ramping", "resting", "out", "manual"]
 
+# What one document may say at most. Whoever writes more, or what is no line of text, is not read: one node's mistake,
+# or its malice, must cost the others neither memory nor a turn of their loop, and its words stand in terminals.
+MOST_TARGETS: Final = 2_000
+LONGEST_REASON: Final = 500
+_Count = Annotated[int, Meta(ge=0, le=2**53)]
+_LONGEST: Final = 256
+_Text = Annotated[str, Meta(max_length=_LONGEST)]
+
 # Below this many ended attempts a share of failures says nothing; Envoy's minimum is of this size.
 MIN_VOLUME: Final = 5
 BAD_RATIO: Final = 0.5
@@ -40,29 +50,29 @@ BAD_RATIO: Final = 0.5
 class TargetDigest(Struct, frozen=True, array_like=True):
     """One target as one node sees it; counts are of the last ten seconds. As JSON an array, in this order."""
 
-    id: str
-    kind: str  # "model" or "service"
+    id: _Text
+    kind: _Text  # "model" or "service"
     state: State
-    total: int
-    failed: int
-    slow: int
-    p95_ms: int  # first token or byte of successes; 0 = no data
-    inflight: int
-    headroom: int  # requests that it takes beside those; -1 = nothing is known
-    rest_ms: int = 0  # what was left of a rest that this node itself was told of
-    consecutive: int = 0
+    total: _Count
+    failed: _Count
+    slow: _Count
+    p95_ms: _Count  # first token or byte of successes; 0 = no data
+    inflight: _Count
+    headroom: Annotated[int, Meta(ge=-1, le=2**53)]  # requests that it takes beside those; -1 = nothing is known
+    rest_ms: _Count = 0  # what was left of a rest that this node itself was told of
+    consecutive: _Count = 0
 
 
 class Digest(Struct, frozen=True):
     """What one node tells."""
 
-    region: str
-    node: str
-    instance: str  # of the control that wrote it: two nodes of one name are found by this
-    version: str  # of edge
-    addresses: tuple[str, ...]  # where other edges reach it
-    load: int  # exchanges in flight
-    targets: tuple[TargetDigest, ...] = ()
+    region: _Text
+    node: _Text
+    instance: _Text  # of the control that wrote it: two nodes of one name are found by this
+    version: _Text  # of edge
+    addresses: Annotated[tuple[_Text, ...], Meta(max_length=MOST_ADVERTISED)]  # where other edges reach it
+    load: _Count  # exchanges in flight
+    targets: Annotated[tuple[TargetDigest, ...], Meta(max_length=MOST_TARGETS)] = ()
     draining: bool = False
     v: int = VERSION
 
@@ -70,10 +80,10 @@ class Digest(Struct, frozen=True):
 class Hand(Struct, frozen=True):
     """What a person did to a target in all regions: ``code`` as on the Board (1 drain, 2 eject)."""
 
-    code: int
-    reason: str
+    code: Annotated[int, Meta(ge=1, le=2)]
+    reason: Annotated[str, Meta(max_length=LONGEST_REASON)]
     since: float  # Unix time, for people
-    by: str  # REGION/NODE where it was asked for
+    by: Annotated[str, Meta(max_length=513)]  # REGION/NODE where it was asked for
 
 
 def name_of(region: str, node: str) -> str:
@@ -86,28 +96,36 @@ def node_key(region: str, node: str) -> str:
     return NODES + name_of(region, node)
 
 
+def tellable(name: str) -> bool:
+    """Tell whether a name may stand in a document: others read none of one that has a name too long or unprintable."""
+    return len(name) <= _LONGEST and name.isprintable()
+
+
 def encode(document: Digest | Hand) -> bytes:
     """Return a document as it is written: compact JSON, so that any client of the store can be read by people."""
     return msgspec.json.encode(document)
 
 
-def decode(data: bytes) -> Digest | None:
-    """Return the digest in a value; None when it is of another version or none at all."""
+def decode(data: bytes, name: str) -> Digest | None:
+    """Return the digest in a value; None when it is of another version or node than ``name``, or none at all."""
     try:
         if msgspec.json.decode(data, type=_Head).v != VERSION:
             return None
-        return msgspec.json.decode(data, type=Digest)
-    except msgspec.MsgspecError:
+        digest = msgspec.json.decode(data, type=Digest)
+    except _UNREADABLE:
         return None
+    words = (digest.region, digest.node, digest.instance, digest.version, *digest.addresses)
+    plain = all(map(str.isprintable, (*words, *(each.id for each in digest.targets))))
+    return digest if plain and name_of(digest.region, digest.node) == name else None
 
 
 def decode_hand(data: bytes) -> Hand | None:
     """Return the hand in a value; None when it is none, or says something that does not exist."""
     try:
         hand = msgspec.json.decode(data, type=Hand)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return None
-    return hand if hand.code in (1, 2) else None
+    return hand if hand.reason.isprintable() and hand.by.isprintable() else None
 
 
 def opinion(target: TargetDigest) -> bool | None:
@@ -136,3 +154,7 @@ def news(digest: Digest) -> tuple[object, ...]:
 
 class _Head(Struct, frozen=True):
     v: int
+
+
+# Beside what is no such JSON: text that is no UTF-8, and brackets within brackets within brackets.
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

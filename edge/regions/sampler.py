@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from edge.native import HIST_BOUNDS_S
-from edge.regions.digest import State, TargetDigest
+from edge.regions.digest import MOST_TARGETS, State, TargetDigest, opinion, tellable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Sampler:
         earlier = self._before[0][1] if self._before else {}
         for target in snapshot.targets:
             state = states.get(target.id)
-            if state is None or target.kind == "region":
+            if state is None or target.kind == "region" or not tellable(target.id):
                 continue
             view = self._board.read_target(target.slot, now_ns)
             hists[target.id] = view["first_hist"]
@@ -56,7 +56,9 @@ class Sampler:
             if digest.state != "closed" or digest.total or digest.inflight or digest.rest_ms:
                 found.append(digest)
         self._remember(hists, now_ns)
-        return tuple(found)
+        if len(found) > MOST_TARGETS:  # what is ill must be told, and then what is asked most
+            found.sort(key=lambda digest: (opinion(digest) is not True, not digest.rest_ms, -digest.total, digest.id))
+        return tuple(found[:MOST_TARGETS])
 
     def _remember(self, hists: dict[str, tuple[int, ...]], now_ns: int) -> None:
         if not self._before or now_ns - self._before[-1][0] >= EVERY_NS:

@@ -83,22 +83,21 @@ def judge(
     return found
 
 
-def rests(pictures: Mapping[str, RegionPicture], own: str, shared: Collection[str]) -> dict[str, int]:
-    """Return how long (ms, from now) targets should rest because another region was told so: the longest of them.
+def rests(others: Iterable[Heard], shared: Collection[str]) -> dict[str, int]:
+    """Return how long (ms, from now) targets should rest because another node was told so: the longest of them.
 
     Args:
-        pictures: every region.
-        own: ours, which needs not be told.
+        others: every other node, those of our own region among them: a credential of all is theirs as well.
         shared: the targets whose credential is the same everywhere (``scope: global``); a 429 says nothing of others.
     """
     found: dict[str, int] = {}
-    for region, picture in pictures.items():
-        if region == own or not picture.fresh:
+    for each in others:
+        if not (each.fresh and each.proven):
             continue
-        for name, target in picture.targets.items():
-            left_ms = min(target.rest_ms, LONGEST_REST_MS)
-            if left_ms > found.get(name, 0) and name in shared:
-                found[name] = left_ms
+        for target in each.digest.targets:
+            left_ms = min(target.rest_ms - each.age_ns // 1_000_000, LONGEST_REST_MS)
+            if left_ms > found.get(target.id, 0) and target.id in shared:
+                found[target.id] = left_ms
     return found
 
 

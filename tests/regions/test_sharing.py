@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edge.balance.report import report
+from edge.cluster.follow import Held
 from edge.cluster.memory import MemoryCluster
+from edge.control.neighbours import MOST_NODES, Neighbours
 from edge.control.sharing import Hosting, NothingSharedError, Sharing
 from edge.errors import StoreUnavailableError
 from edge.native import Board
@@ -248,6 +250,107 @@ async def test_an_address_that_is_none_is_left_out(regions: Regions) -> None:
     assert set(eu.peers) == {Peer("us", "us:1"), Peer("ap", "ap:1")}
     assert eu.sharing.writes > writes
     assert eu.sharing.state().unread == 1
+
+
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        b'{"v":1,"x":' + DEEP,
+        b'{"v":1,"region":"\xff","node":"n","instance":"i","version":"1","addresses":[],"load":0}',
+        b'{"v":1,"region":"ap","node":"n","instance":"i","version":"1","addresses":[],"load":0,"targets":'
+        b'[["p/m","model","closed",1,1' + b"0" * 400 + b",0,0,0,0]]}",
+    ],
+    ids=["deep", "no text", "huge"],
+)
+async def test_one_bad_document_stops_nobody(regions: Regions, noise: bytes) -> None:
+    """Whatever one client of the store writes, heartbeats go on, the others are heard, hands are obeyed."""
+    eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
+    await us.store.put(told.node_key("ap", "n"), noise)
+    await us.store.put(told.HANDS + "p/m", b'{"code":2,"reason":"r","since":1.0,"by":"b","x":' + DEEP)
+    start(regions)
+    await regions.pass_by(8)
+    await us.store.put(told.node_key("ap", "n"), noise + b" ")
+    writes = eu.sharing.writes
+    eu.fail()
+    await regions.pass_by(8)
+    assert eu.sharing.writes > writes
+    assert us.remote() == (1000, 2)
+    hand = Hand(2, "wrong answers", 5.0, "eu/n")
+    await eu.sharing.hand("p/m", hand)
+    await regions.pass_by(1)
+    assert us.hands == {"p/m": hand}
+    assert us.sharing.state().unread >= 2
+
+
+async def test_only_addresses_that_may_be_called_are_met(regions: Regions) -> None:
+    """No metadata service, no region that a header cannot carry, and of many addresses each region has its turn."""
+    eu = regions.add("eu", "p/m")
+    start(regions)
+    await regions.pass_by(2)
+    many = tuple(f"10.0.0.{number}:1" for number in range(16))
+    for region, node, addresses in (
+        ("ap", "a", ("169.254.169.254:80", "metadata.google.internal:80", "[fe80::1]:80", "0.0.0.0:80", "10.1.1.1:1")),
+        ("a,b", "a", ("10.2.2.2:1",)),
+        *(("us", f"n{number}", tuple(each.replace(".0.0.", f".3.{number}.") for each in many)) for number in range(9)),
+        ("zz", "z", ("10.4.4.4:1",)),
+    ):
+        document = told.Digest(region, node, "i", "1", addresses, 0)
+        await eu.store.put(told.node_key(region, node), told.encode(document))
+    await regions.pass_by(2)
+    assert len(eu.peers) == 64
+    assert [peer for peer in eu.peers if peer.region != "us"] == [Peer("ap", "10.1.1.1:1"), Peer("zz", "10.4.4.4:1")]
+
+
+async def test_a_store_that_takes_no_writes_is_told(
+    regions: Regions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Out of room it still answers, so nothing else would say why the others hear nothing of this node."""
+    eu = regions.add("eu", "p/m")
+    start(regions)
+    await regions.pass_by(8)
+
+    def full(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("etcd is out of space")
+
+    with caplog.at_level("INFO", "edge"), monkeypatch.context() as away:
+        away.setattr(regions.cluster, "write", full)
+        await regions.pass_by(25)
+        state = eu.sharing.state()
+        assert (state.connected, state.unwritten) == (True, "etcd is out of space")
+        assert state.write_failures > 1
+        away.undo()
+        await regions.pass_by(5)
+    assert eu.sharing.state().unwritten == ""
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "the shared store answers and takes no writes: the others find this node silent",
+        "the shared store takes writes again",
+    ]
+
+
+def test_no_more_nodes_than_many_are_heard() -> None:
+    """Whatever fills the prefix with keys: looking at the nodes stays cheap, and names that went are forgotten."""
+    known = Neighbours("eu/n")
+    known.begin()
+
+    def key(number: int) -> str:
+        return told.node_key("us", f"n{number}")
+
+    for wave in range(4):
+        numbers = range(wave * 2_500, wave * 2_500 + 2_500)
+        known.take(
+            {
+                key(number): Held(told.encode(told.Digest("us", f"n{number}", "i", "1", (), 0)), number + 1, wave)
+                for number in numbers
+            }
+        )
+        assert len(known.heard(10)) == MOST_NODES
+        known.take(dict.fromkeys(map(key, numbers)))
+        assert known.heard(10) == []
+    assert len(known._last) <= 2 * MOST_NODES
 
 
 async def test_without_the_store_everything_goes_on(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -135,17 +136,19 @@ def test_nothing_is_ever_removed(nodes: list[Heard]) -> None:
 
 
 def test_rests_are_merged_where_the_credential_is_shared() -> None:
-    """The longest that is left, less the digest's age; nothing of others' credentials, nothing of our own region's."""
-    pictures = survey(
-        [
-            heard("us", seen(A, "resting", rest_ms=30_000), seen(B, "resting", rest_ms=9_000), age_s=2),
-            heard("ap", seen(A, "resting", rest_ms=5_000)),
-            heard("eu", seen(C, "resting", rest_ms=5_000)),
-        ]
-    )
-    assert rests(pictures, "eu", {A, C}) == {A: 28_000}
-    endless = survey([heard("us", seen(A, "resting", rest_ms=10**9))])
-    assert rests(endless, "eu", {A}) == {A: 300_000}
+    """The longest that is left, less the digest's age, of every other node; nothing of others' credentials.
+
+    Another node of our own region has the same credential too: its rest is ours.
+    """
+    others = [
+        heard("us", seen(A, "resting", rest_ms=30_000), seen(B, "resting", rest_ms=9_000), age_s=2),
+        heard("ap", seen(A, "resting", rest_ms=5_000)),
+        heard("eu", seen(C, "resting", rest_ms=5_000)),
+    ]
+    assert rests(others, {A, C}) == {A: 28_000, C: 4_000}
+    assert rests([heard("us", seen(A, "resting", rest_ms=10**9))], {A}) == {A: 300_000}
+    unheard = [heard("us", seen(A, rest_ms=99_000), age_s=20), heard("ap", seen(A, rest_ms=99_000), proven=False)]
+    assert rests(unheard, {A}) == {}
 
 
 def test_a_region_is_the_sum_of_its_fresh_nodes() -> None:
@@ -166,12 +169,62 @@ def test_a_region_is_the_sum_of_its_fresh_nodes() -> None:
 def test_documents_survive_the_journey_and_strangers_are_left_out() -> None:
     """What was encoded is decoded; another version, another shape and noise are None."""
     digest = heard("us", BAD).digest
-    assert told.decode(told.encode(digest)) == digest
-    later = told.encode(digest).replace(b'"v":1', b'"v":2')
-    assert [told.decode(data) for data in (later, b"", b"[]", b'{"v":1}', b"\xff")] == [None] * 5
+    data = told.encode(digest)
+    assert told.decode(data, "us/n") == digest
+    assert told.decode(data, "eu/n") is None, "of one node, under the name of another"
+    later = data.replace(b'"v":1', b'"v":2')
+    assert [told.decode(data, "us/n") for data in (later, b"", b"[]", b'{"v":1}', b"\xff")] == [None] * 5
+    newer = data.replace(b'"v":1', b'"v":1,"weather":{"in":["us"]}').replace(b"5,5,", b"5,5,", 1)
+    newer = newer.replace(b",0]]", b',0,"a column of tomorrow"]]')
+    assert newer.count(b"tomorrow") == 1
+    assert told.decode(newer, "us/n") == digest, "of a version that says more"
     hand = told.Hand(2, "why", 1.0, "us/n")
     assert told.decode_hand(told.encode(hand)) == hand
     assert told.decode_hand(told.encode(hand).replace(b'"code":2', b'"code":7')) is None
+
+
+ROW = [A, "model", "open", 5, 5, 0, 0, 0, -1, 0, 0]
+WIDE = 10**400
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"x": "DEEP"},
+        {"region": "us\r\nx-edge-target: mine"},
+        {"node": "\x1b[2J"},
+        {"version": "\ud800"},
+        {"instance": "i" * 300},
+        {"load": WIDE},
+        {"load": -1},
+        {"addresses": [f"10.0.0.{number}:1" for number in range(17)]},
+        {"targets": [[*ROW[:3], 1, WIDE, *ROW[5:]]]},
+        {"targets": [[*ROW[:3], -5, *ROW[4:]]]},
+        {"targets": [["\x9b31m", *ROW[1:]]]},
+        {"targets": [ROW] * 2_001},
+        {"targets": "many"},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_no_document_costs_more_than_it_may(more: dict[str, Any]) -> None:
+    """Whatever stands under a node's key is its digest or nothing: no exception, no number or text that breaks us."""
+    good = {"region": "us", "node": "n", "instance": "i", "version": "1", "addresses": [], "load": 0, "v": 1}
+    assert told.decode(json.dumps({**good, "targets": [ROW]}).encode(), "us/n") is not None
+    data = json.dumps(good | more).replace('"DEEP"', "[" * 100_000 + "]" * 100_000)
+    digest = {**good, **more}
+    assert told.decode(data.encode(), f"{digest['region']}/{digest['node']}") is None
+    assert told.decode(data.encode().replace(b'"us"', b'"\xff"'), "us/n") is None
+
+
+@pytest.mark.parametrize("reason", ["a\nb", "\x1b[31m", "long " * 200, "\xff", "DEEP"])
+def test_no_hand_says_what_breaks_a_line(reason: str) -> None:
+    """What a person did is a line of text of bounded length, or was not done."""
+    good = {"code": 2, "reason": "why", "since": 1.0, "by": "us/n"}
+    assert told.decode_hand(json.dumps(good).encode()) is not None
+    data = json.dumps({**good, "reason": reason}, ensure_ascii=False).encode("latin-1")
+    if reason == "DEEP":
+        data = json.dumps({**good, "x": "DEEP"}).replace('"DEEP"', "[" * 100_000).encode()
+    assert told.decode_hand(data) is None
 
 
 def test_numbers_that_swing_are_no_news() -> None:

@@ -18,6 +18,7 @@ from edge.errors import ConfigInvalidError
 from edge.native import Board
 from edge.regions.digest import Hand
 from edge.routing.planner import capacities
+from edge.terms.places import Peer
 from edge.terms.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -103,6 +104,27 @@ def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, obje
         node.board.set_out(old, 11, 2**62)
         assert not node.out("p/a")
         assert node.board.read_target(node.slot("p/a"), 1)["manual"] == 2
+
+
+def test_of_more_edges_than_there_is_room_for_the_first_are_asked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One node that tells of hundreds of addresses keeps nobody from meeting the others; the log says what is left."""
+    with Steered(tmp_path, "p/a") as node:
+        assert node.reload(text("p/a") + 'node: {region: here}\npeers: {token: "0123456789abcdef"}\n')
+        met = [Peer("us", f"8.8.8.8:{port}") for port in range(1, 500)]
+        node.steering.meet(met)
+        regions = [target for target in node.publisher.snapshot.targets if target.kind == "region"]
+        room = node.board.capacities[0] - 2
+        assert [target.port for target in regions] == list(range(1, room + 1))
+        node.steering.meet(met[:1])
+        assert sum(target.kind == "region" for target in node.publisher.snapshot.targets) == 1
+    said = [record.getMessage() for record in caplog.records if " met " in record.getMessage()]
+    assert [("room for" in sentence, "in clear" in sentence) for sentence in said] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
 
 
 def test_a_record_that_goes_to_another_is_cleared_first(tmp_path: Path) -> None:
