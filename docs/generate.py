@@ -16,6 +16,7 @@ from edge.balance.outcomes import ACTIONS, REGION_ROWS, ROWS, RegionRow, Row
 from edge.config.schema import Config
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
 from edge.config.show import plain
+from edge.listen.reply import PASSED_OVER
 from edge.providers import KNOWN
 from edge.telemetry.catalog import ALL
 
@@ -64,6 +65,12 @@ def hints() -> str:
     return "\n".join(lines) + "\n"
 
 
+def passed_over() -> str:
+    """Why a target of a better tier did not answer."""
+    lines = ["| word | why |", "| --- | --- |"]
+    return "\n".join(lines + [f"| {word} | {why} |" for word, why in PASSED_OVER]) + "\n"
+
+
 def providers() -> str:
     """What is known of each provider."""
     lines = [
@@ -105,6 +112,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "statuses": statuses,
     "hints": hints,
     "regions": regions,
+    "passed_over": passed_over,
     "providers": providers,
     "prices": prices,
     "metrics": metrics,

@@ -16,10 +16,14 @@ cpdef enum Barred:          # why a target is not usable now (status, error bodi
     BARRED_TRIAL = 2        # half-open and the permit is taken
     BARRED_RESTING = 3      # rate limited
     BARRED_OUT = 4          # credential refused or misconfigured
-    BARRED_FULL = 5         # no place for this class: cap, limit, share or ramp
+    BARRED_FULL = 5         # no place for this class: cap, limit or share
     BARRED_MANUAL = 6       # drained or ejected by hand
     BARRED_TRIED = 7
     BARRED_EXHAUSTED = 8    # its credential's allowance is used up
+    BARRED_RAMP = 9         # as much of the low class is here as a later tier takes for now
+    # From here on nothing is barred: why a usable member stood aside for another.
+    ASIDE_RAMPING = 10      # it has just come back, and is given its traffic step by step
+    ASIDE_REGIONS = 11      # other regions find it ill
 
 cdef enum:
     # What to observe instead of a failure's real latency, unless that was longer (linkerd's load biaser: 5 s).
@@ -78,7 +82,8 @@ cdef class Pool:
     # What keeps a member from being used now (enum Barred), and through ``admit`` whether it is due for a trial.
     cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int klass, int* admit) noexcept nogil
     cdef double limit_of(self, int index) noexcept nogil        # requests at once; 0 = no bound
-    cdef bint full(self, int index, uint64_t now_ns, int klass) noexcept nogil
+    cdef int crowded(self, int index, uint64_t now_ns, int klass) noexcept nogil    # BARRED_FULL, BARRED_RAMP or USABLE
+    cdef int aside(self, int index, uint64_t now_ns) noexcept nogil     # why a usable member may not take its whole share
     cdef bint spilled(self, int index) noexcept nogil           # is it of a later tier than the best?
     cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil

@@ -21,6 +21,9 @@ class Barred(IntEnum):
     BARRED_MANUAL = 6
     BARRED_TRIED = 7
     BARRED_EXHAUSTED = 8
+    BARRED_RAMP = 9
+    ASIDE_RAMPING = 10
+    ASIDE_REGIONS = 11
 
 class BreakerPlan(Protocol):
     # What a Pool reads of ``edge.terms.snapshot.Breaker``.

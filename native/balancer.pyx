@@ -5,8 +5,9 @@ In order, the first that applies:
 2. power of two choices over cost, in the best tier with a usable member. A member that has just recovered stands aside
    with probability 1 - ramp wherever somebody else, here or in a later tier, could take the attempt; so does one that
    other regions find ill, with the weight that they left it;
-3. nobody usable: a member whose circuit is open, at most once per open period each (the trickle that keeps the last
-   usable target from being ejected for good). Never one that is drained, out, resting, full or tried.
+3. nobody usable: a member whose circuit is open or on trial, once per open period each, and once a second where that is
+   longer (the trickle that keeps the last usable target from being ejected for good; and where answers take long, a
+   trial's does too). Never one that is drained, out, resting, full or tried.
 
 Full is a member that has no place for the request's priority class (0 high, 1 normal, 2 low). Its limit is what has been
 learned (native/capacity) or ``max_inflight``, whichever is less. Up to 4/5 of it anyone may in; above, the high class may,
@@ -236,26 +237,30 @@ cdef class Pool:
             limit = self.caps[index]
         return limit
 
-    cdef bint full(self, int index, uint64_t now_ns, int klass) noexcept nogil:
+    cdef int crowded(self, int index, uint64_t now_ns, int klass) noexcept nogil:
+        """Barred for want of a place for this class, or not."""
         cdef TargetRec* rec = self.recs[index]
         cdef double limit = self.limit_of(index)
         cdef double total, own
         if limit <= 0:
-            return False
+            return Barred.USABLE
         total = inflight_total(rec, self.workers)
         if total + 1.0 > limit:
-            return True
+            return Barred.BARRED_FULL
         if klass == LOW and self.spilled(index):
             if total >= CROWDED * limit:
-                return True
+                return Barred.BARRED_FULL
             own = inflight_of(rec, LOW, self.workers)
-            return own + 1.0 > capacity_spill(rec, now_ns, limit, <uint32_t>own)
-        if klass and self.shared and total >= CROWDED * limit:
-            return inflight_of(rec, klass, self.workers) >= self.shares[klass] * limit
-        return False
+            if own + 1.0 > capacity_spill(rec, now_ns, limit, <uint32_t>own):
+                return Barred.BARRED_RAMP
+        elif klass and self.shared and total >= CROWDED * limit:
+            if inflight_of(rec, klass, self.workers) >= self.shares[klass] * limit:
+                return Barred.BARRED_FULL
+        return Barred.USABLE
 
     cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int klass, int* admit) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
+        cdef int bar
         admit[0] = Admit.ADMIT_NO
         if tried >> index & 1:
             return Barred.BARRED_TRIED
@@ -267,8 +272,10 @@ cdef class Pool:
             return Barred.BARRED_RESTING
         if self.allowed[index] != NULL and bounds_wait(self.allowed[index], now_ns):
             return Barred.BARRED_EXHAUSTED
-        if (self.caps[index] or self.bounds[index].initial > 0) and self.full(index, now_ns, klass):
-            return Barred.BARRED_FULL
+        if self.caps[index] or self.bounds[index].initial > 0:
+            bar = self.crowded(index, now_ns, klass)
+            if bar != Barred.USABLE:
+                return bar
         admit[0] = breaker_peek(rec, now_ns)
         if admit[0] != Admit.ADMIT_NO:
             return Barred.USABLE
@@ -279,6 +286,13 @@ cdef class Pool:
     cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int klass=1) noexcept:
         cdef int admit = 0
         return self.inspect(index, now_ns, tried, klass, &admit)
+
+    cdef int aside(self, int index, uint64_t now_ns) noexcept nogil:
+        if breaker_ramp(self.recs[index], &self.policy, now_ns) < 1.0:
+            return Barred.ASIDE_RAMPING
+        if edge_remote_weight(load64(&self.recs[index].remote), now_ns // MS) < 1.0:
+            return Barred.ASIDE_REGIONS
+        return Barred.USABLE
 
     cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
@@ -326,9 +340,9 @@ cdef class Pool:
                 usable |= bit
             elif admit == Admit.ADMIT_TRIAL:
                 due |= bit
-            elif bar == Barred.BARRED_OPEN:
+            elif bar == Barred.BARRED_OPEN or bar == Barred.BARRED_TRIAL:
                 shut |= bit
-            elif bar == Barred.BARRED_FULL:
+            elif bar == Barred.BARRED_FULL or bar == Barred.BARRED_RAMP:
                 out.full |= bit
             elif bar == Barred.BARRED_EXHAUSTED:
                 add64(&self.recs[index].count[<int>T_EXHAUSTED], 1)
@@ -407,7 +421,7 @@ cdef class Pool:
             bar = self.inspect(index, now_ns, 0, 1, &admit)
             if bar == Barred.USABLE:
                 return 0
-            if bar == Barred.BARRED_MANUAL or bar == Barred.BARRED_FULL:
+            if bar == Barred.BARRED_MANUAL or bar == Barred.BARRED_FULL or bar == Barred.BARRED_RAMP:
                 continue        # nobody knows when
             when = max(load64(&rec.out_until_ns), load64(&rec.rest_until_ns))
             if bar == Barred.BARRED_EXHAUSTED:

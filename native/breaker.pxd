@@ -38,8 +38,9 @@ cdef struct Policy:         # one per route, compiled from its config
 
 # Would it be admitted?  Reads only; ADMIT_TRIAL means breaker_take would try for the permit.
 cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil
-# Admit one attempt. last_resort: nothing else is left, so an open target may be tried once per policy.open_ns even
-# before its time. Writes the generation that the outcome must carry.
+# Admit one attempt. last_resort: nothing else is left, so a target whose circuit is open may be tried before its time,
+# and one that is on trial by another request beside it: once per policy.open_ns, and once a second if that is longer.
+# Writes the generation that the outcome must carry.
 cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
                       uint32_t* generation) noexcept nogil
 # Report one outcome. Returns the TripReason if this report opened the circuit, -1 if it closed it, else 0.

@@ -21,6 +21,8 @@ from native.window cimport Tally, window_add, window_clear, window_read, window_
 
 cdef enum:
     MS = 1_000_000
+    # Where nobody else is left, a circuit that is not closed is tried this often, whatever its policy's open period is.
+    TRICKLE_NS = 1_000_000_000
 
 cdef double RAMP_FLOOR = 0.1    # Envoy's slow start: a recovering host starts at a tenth of its weight
 
@@ -51,7 +53,7 @@ cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil:
 cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
                       uint32_t* generation) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
-    cdef uint64_t latest, permit
+    cdef uint64_t trial, permit
     cdef uint32_t current
     while True:
         current = edge_circuit_generation(word)
@@ -59,12 +61,19 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
             generation[0] = current
             return Admit.ADMIT_YES
         if now_ns // MS < edge_circuit_until_ms(word):
-            if not last_resort or edge_circuit_state(word) == CircuitState.HALF_OPEN:
+            if not last_resort:
                 return Admit.ADMIT_NO
             # Read after the circuit: had another trial come and gone meanwhile, the swap below fails.
-            latest = max(load64(&rec.opened_ns), load64(&rec.trial_ns))
-            if now_ns < latest + policy.open_ns:
+            trial = load64(&rec.trial_ns)
+            if now_ns < max(load64(&rec.opened_ns), trial) + min(policy.open_ns, <uint64_t>TRICKLE_NS):
                 return Admit.ADMIT_NO
+            if edge_circuit_state(word) == CircuitState.HALF_OPEN:
+                # One is trying already, and answers may take long: this one joins it. The first outcome of both decides.
+                if not cas64(&rec.trial_ns, trial, now_ns):
+                    return Admit.ADMIT_NO
+                add64(&rec.count[<int>T_TRIALS], 1)
+                generation[0] = current
+                return Admit.ADMIT_TRIAL
         current = (current + 1) & EDGE_CIRCUIT_GENERATION_MASK
         permit = edge_circuit(CircuitState.HALF_OPEN, current, ceil_ms(now_ns + policy.permit_ns))
         if cas64(&rec.circuit, word, permit):

@@ -274,7 +274,9 @@ cdef class Exchange(Answering):
         for i in range(self.route.pool.size):
             if self.route.pool.tiers[i] < self.route.pool.tiers[chosen]:
                 code = self.route.pool.barred(i, now, 0, self.klass)
-                self.reason = f"{self.route.pool.target_at(i).id}: {self.lane.reply.barred(code)}"
+                if code == 0:
+                    code = self.route.pool.aside(i, now)
+                self.reason = f"{self.route.pool.target_at(i).id}: {self.lane.reply.passed_over(code)}"
                 return
 
     cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now):

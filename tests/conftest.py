@@ -18,4 +18,4 @@ settings.load_profile("edge")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take ``--seconds``: how long scenarios under load last."""
-    parser.addoption("--seconds", type=float, help="seconds of load, in tests/e2e/test_regions.py and test_key_limit.py")
+    parser.addoption("--seconds", type=float, help="seconds of load in tests/e2e/test_regions.py and test_key_limit.py")

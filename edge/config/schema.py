@@ -215,7 +215,12 @@ class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     open: Annotated[
-        Duration, about("How long it stays open the first time; doubled, with jitter, each time after.", low=NS_PER_MS)
+        Duration,
+        about(
+            "How long it stays open the first time; doubled, with jitter, each time after. Where no target is usable, "
+            "one request may try it this often, and once a second if this is longer.",
+            low=NS_PER_MS,
+        ),
     ] = NS_PER_S
     open_max: Annotated[Duration, about("The longest it stays open before one request may try.", low=NS_PER_MS)] = (
         MINUTE

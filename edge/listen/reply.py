@@ -15,10 +15,11 @@ import msgspec
 
 # The data path finds every answer of ours in this module.
 from edge.listen.grpc_status import broken_call, call_end, call_fields  # noqa: F401
+from edge.native import Barred, Outcome, TripReason
 
 Fields = list[tuple[bytes, bytes]]
 Problem = tuple[int, Fields, bytes]
-# A target's name, its native.balancer.Barred, the reason behind that (see _WHY), seconds until it may be usable.
+# A target's name, what bars it (Barred), the reason behind that (see _WHY), seconds until it may be usable.
 State = tuple[str, int, int, float]
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -158,38 +159,58 @@ _JSON_FAULTS: Final = {
 }
 """By native.peek.PeekError."""
 
-_BARRED: Final = {
-    0: "usable",
-    1: "open",
-    2: "on trial",
-    3: "resting",
-    4: "out",
-    5: "full",
-    6: "taken out by hand",
-    7: "tried",
-    8: "exhausted",
+_BARRED: Final[dict[int, str]] = {
+    Barred.USABLE: "usable",
+    Barred.BARRED_OPEN: "open",
+    Barred.BARRED_TRIAL: "on trial",
+    Barred.BARRED_RESTING: "resting",
+    Barred.BARRED_OUT: "out",
+    Barred.BARRED_FULL: "full",
+    Barred.BARRED_MANUAL: "taken out by hand",
+    Barred.BARRED_TRIED: "tried",
+    Barred.BARRED_EXHAUSTED: "exhausted",
+    Barred.BARRED_RAMP: "filling up",
+    Barred.ASIDE_RAMPING: "ramping",
+    Barred.ASIDE_REGIONS: "ill in other regions",
 }
-"""By native.balancer.Barred."""
 
-_WHY: Final = {
-    (1, 1): "too many failures in a row",
-    (1, 2): "too large a share of failures",
-    (1, 3): "too large a share of slow answers",
-    (1, 4): "it failed its trial",
-    (1, 5): "it failed and asked to be left alone",
-    (2, 0): "one request is trying whether it is back",
-    (3, 0): "it asked for fewer requests",
-    (4, 11): "it refused edge's credential or balance",
-    (4, 12): "it does not have what edge asks it for",
-    (5, 0): "it has as many requests as it may",
-    (8, 0): "what its provider grants edge is used up",
+PASSED_OVER: Final = (
+    (_BARRED[Barred.BARRED_OPEN], "Its circuit is open: it failed, or was slow, too often."),
+    (_BARRED[Barred.BARRED_TRIAL], "One request is trying whether it is back."),
+    (_BARRED[Barred.BARRED_RESTING], "It asked for fewer requests (429)."),
+    (_BARRED[Barred.BARRED_OUT], "It refused edge's credential or balance, or does not have what edge asks it for."),
+    (_BARRED[Barred.BARRED_FULL], "It has as many requests as it may, of this class or of all."),
+    (_BARRED[Barred.BARRED_MANUAL], "Somebody drained or ejected it."),
+    (_BARRED[Barred.BARRED_EXHAUSTED], "What its provider grants edge is used up."),
+    (_BARRED[Barred.BARRED_RAMP], "It stands in for a better tier, and is given the low class step by step."),
+    (_BARRED[Barred.ASIDE_RAMPING], "It has just come back, and is given its traffic step by step."),
+    (_BARRED[Barred.ASIDE_REGIONS], "Other regions find it ill, so it gets less for a while."),
+    ("passed over", "It was taken at that instant by another request."),
+)
+"""The words of ``x-edge-reason`` where nothing failed, for the documents."""
+
+_WHY: Final[dict[tuple[int, int], str]] = {
+    (Barred.BARRED_OPEN, TripReason.TRIP_CONSECUTIVE): "too many failures in a row",
+    (Barred.BARRED_OPEN, TripReason.TRIP_RATIO): "too large a share of failures",
+    (Barred.BARRED_OPEN, TripReason.TRIP_SLOW): "too large a share of slow answers",
+    (Barred.BARRED_OPEN, TripReason.TRIP_TRIAL): "it failed its trial",
+    (Barred.BARRED_OPEN, TripReason.TRIP_RETRY_AFTER): "it failed and asked to be left alone",
+    (Barred.BARRED_OPEN, TripReason.TRIP_REMOTE): "it failed, as other regions had said",
+    (Barred.BARRED_TRIAL, 0): "one request is trying whether it is back",
+    (Barred.BARRED_RESTING, 0): "it asked for fewer requests",
+    (Barred.BARRED_OUT, Outcome.FAIL_STATUS): "it says of itself that it does not serve",
+    (Barred.BARRED_OUT, Outcome.REFUSED_CREDENTIAL): "it refused edge's credential or balance",
+    (Barred.BARRED_OUT, Outcome.MISCONFIGURED): "it does not have what edge asks it for",
+    (Barred.BARRED_FULL, 0): "it has as many requests as it may",
+    (Barred.BARRED_EXHAUSTED, 0): "what its provider grants edge is used up",
+    (Barred.BARRED_RAMP, 0): "it is given more of the low class step by step",
 }
-"""By native.balancer.Barred and what stands behind it: native.breaker.TripReason, or the Outcome that put it out."""
+"""By what bars a target and what stands behind it: the TripReason of its circuit, or the Outcome that put it out."""
 
 
-def barred(code: int) -> str:
-    """Return the word for why a target is not usable."""
-    return _BARRED[code]
+def passed_over(code: int) -> str:
+    """Return the word for why a target of a better tier did not answer; of one that is usable by now it was a race."""
+    return _BARRED[code] if code else "passed over"
 
 
 def _body(status: int, message: str, kind: str, code: str | None, param: str | None = None, **more: Any) -> bytes:

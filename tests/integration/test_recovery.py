@@ -92,7 +92,7 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
     """While a trial runs, exactly one request is at the target; the others are answered elsewhere, or told to wait."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, slow(0.4), GOOD) as primary, ScriptedServer(GOOD) as other:
         urls = (primary.url, other.url) if backup else (primary.url,)
-        async with one_lane(lane_text(*urls, breaker="{open: 300ms, ramp: 0s}")) as lane:
+        async with one_lane(lane_text(*urls, breaker="{open: 500ms, ramp: 0s}")) as lane:
             await trip(lane)
             assert len(primary.peers) == 5
             await until_due(lane)
@@ -115,6 +115,36 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
             assert lane.target("p0/m")["state"] == "closed"
             assert lane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 1
             assert b"x-edge-target: p0/m\r\n" in await lane.ask(asking(), b"}}")
+
+
+async def test_a_long_trial_does_not_keep_everybody_out() -> None:
+    """Alone, on trial by an answer that takes long: after an open period one more may try, and its success counts."""
+    async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary:
+        async with one_lane(lane_text(primary.url, breaker="{open: 300ms, ramp: 0s}")) as lane:
+            await trip(lane)
+            await until_due(lane)
+            trial = asyncio.create_task(lane.ask(asking(), b"}}", limit_s=20))
+            await primary.wait_peers(6)
+            async with asyncio.timeout(10):
+                while not (await lane.ask(asking(), b"}}")).startswith(b"HTTP/1.1 200 "):
+                    await clock.sleep(0.02)
+            assert not trial.done()
+            assert lane.target("p0/m")["state"] == "closed"
+            assert lane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 2
+            trial.cancel()
+
+
+async def test_who_stands_aside_while_it_recovers_is_said() -> None:
+    """What a later tier answers for a target that has just come back is not called an outage."""
+    async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, GOOD) as primary, ScriptedServer(GOOD) as other:
+        async with one_lane(lane_text(primary.url, other.url, breaker="{open: 300ms, ramp: 60s}")) as lane:
+            await trip(lane)
+            await until_due(lane)
+            answers = [await lane.ask(asking(), b"}}") for _ in range(20)]
+            assert b"x-edge-reason" not in answers[0]  # the trial
+            spared = [answer for answer in answers if b"x-edge-target: p1/m\r\n" in answer]
+            assert spared
+            assert all(b"x-edge-reason: p0/m: ramping\r\n" in answer for answer in spared)
 
 
 async def test_a_trial_whose_client_leaves_is_given_back() -> None:

@@ -645,6 +645,7 @@ def test_what_spills_of_the_low_class_is_ramped(usual: Breaker) -> None:
         return count
 
     assert admitted(START, 2) == 6
+    assert bench.pool.why(1, START, 0, 2) == Barred.BARRED_RAMP
     assert admitted(START + 4 * S, 2) == 0
     assert admitted(START + 6 * S, 2) == 3
     assert admitted(START + 7 * S, 0) == 51, "all that is left"

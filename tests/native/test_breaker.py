@@ -322,6 +322,44 @@ def test_the_last_resort_is_a_trickle(board: Board, usual: Breaker) -> None:
     assert trials == 9  # not in the second right after the trip
 
 
+def test_a_last_resort_waits_a_second_at_most(board: Board, usual: Breaker) -> None:
+    """Where open periods are long, the last usable target is not gone for as long as they are."""
+    pool = make_pool(board, usual, open_ns=40 * S)
+    trip(pool)
+    assert pool.take_one(0, START + S - MS, last_resort=True)[0] == Admit.ADMIT_NO
+    assert pool.take_one(0, START + S)[0] == Admit.ADMIT_NO
+    assert pool.take_one(0, START + S, last_resort=True)[0] == Admit.ADMIT_TRIAL
+
+
+@pytest.mark.parametrize("better", ["first", "second"])
+def test_others_join_a_long_trial_as_a_last_resort(board: Board, usual: Breaker, better: str) -> None:
+    """Once a second one more may try beside it, and whichever answers first closes the circuit for all."""
+    pool = make_pool(board, usual)
+    trip(pool)
+    _, first = pool.take_one(0, START + S)
+    joined = [pool.take_one(0, START + S + step * 100 * MS, last_resort=True) for step in range(1, 25)]
+    assert [step for step, (admit, _) in enumerate(joined, 1) if admit == Admit.ADMIT_TRIAL] == [10, 20]
+    second = joined[9][1]
+    one, other = (first, second) if better == "first" else (second, first)
+    assert pool.report(0, START + 4 * S, one, failed=False, trial=True) == -1
+    assert pool.report(0, START + 4 * S, other, failed=False, trial=True) == 0
+    assert board.read_target(0, START + 4 * S)["state"] == "closed"
+
+
+def test_who_joined_a_trial_that_failed_decides_nothing(board: Board, usual: Breaker) -> None:
+    """The first outcome is the trial's: what the other says later neither closes it nor opens it for longer."""
+    pool = make_pool(board, usual)
+    trip(pool)
+    _, first = pool.take_one(0, START + S)
+    _, second = pool.take_one(0, START + 2 * S, last_resort=True)
+    assert pool.report(0, START + 3 * S, first, failed=True, trial=True) == TripReason.TRIP_TRIAL
+    opens = board.read_target(0, START + 3 * S)["opens"]
+    assert pool.report(0, START + 3 * S, second, failed=True, trial=True) == 0
+    assert pool.report(0, START + 3 * S, second, failed=False, trial=True) == 0
+    view = board.read_target(0, START + 3 * S)
+    assert (view["state"], view["opens"]) == ("open", opens)
+
+
 def test_a_hint_brings_the_trial_forward_but_not_before_a_quarter(board: Board, usual: Breaker) -> None:
     """Hints add up to one: ten of them do not make it a tenth."""
     pool = make_pool(board, usual, open_ns=40 * S)
@@ -460,7 +498,7 @@ pool.report(0, time.monotonic_ns(), 0, failed=True)
 trials = together = 0
 end = time.monotonic_ns() + 1_000_000_000
 while (now := time.monotonic_ns()) < end:
-    admit, generation = pool.take_one(0, now, last_resort=True)
+    admit, generation = pool.take_one(0, now)
     if admit == 2:
         inside.enter(0)
         trials += 1

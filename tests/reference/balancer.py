@@ -17,7 +17,7 @@ MS = 1_000_000
 TAU_MS = 10_000
 PENALTY_NS = 5_000 * MS
 LOW = 2
-USABLE, OPEN, TRIAL, RESTING, OUT, FULL, MANUAL, TRIED, EXHAUSTED = range(9)
+USABLE, OPEN, TRIAL, RESTING, OUT, FULL, MANUAL, TRIED, EXHAUSTED, RAMP = range(10)
 
 
 def float32(value: float) -> float:
@@ -74,7 +74,7 @@ class Member:
         bounds += [self.capacity.limit()] if self.adaptive else []
         return min(bounds, default=0.0)
 
-    def full(self, now_ns: int, klass: int, shares: tuple[float, ...] | None, *, spilled: bool) -> bool:
+    def full(self, klass: int, shares: tuple[float, ...] | None, *, spilled: bool) -> bool:
         """Tell whether there is no place for one more of this class."""
         limit = self.limit()
         if limit <= 0:
@@ -83,8 +83,14 @@ class Member:
             return True
         crowded = self.inflight >= 0.8 * limit
         if klass == LOW and spilled:
-            return crowded or self.classes[LOW] + 1 > self.capacity.spill(now_ns, self.classes[LOW], limit)
+            return crowded
         return bool(klass and shares and crowded and self.classes[klass] >= shares[klass] * limit)
+
+    def ramped(self, now_ns: int, klass: int, *, spilled: bool) -> bool:
+        """Tell whether a later tier has as much of the low class as it takes for now."""
+        limit = self.limit()
+        low = self.classes[LOW]
+        return klass == LOW and spilled and limit > 0 and low + 1 > self.capacity.spill(now_ns, low, limit)
 
     def barred(
         self, now_ns: int, *, tried: bool, klass: int = 1, shares: tuple[float, ...] | None = None, best: int = 0
@@ -97,7 +103,8 @@ class Member:
             OUT: now_ns < self.out_until_ns,
             RESTING: now_ns < self.rest_until_ns,
             EXHAUSTED: self.grant is not None and self.grant.wait(now_ns) > 0,
-            FULL: self.full(now_ns, klass, shares, spilled=self.tier > best),
+            FULL: self.full(klass, shares, spilled=self.tier > best),
+            RAMP: self.ramped(now_ns, klass, spilled=self.tier > best),
             TRIAL: self.circuit.state == "half_open" and not due,
             OPEN: self.circuit.state == "open" and not due,
         }
@@ -169,7 +176,7 @@ def _pick(
         group = [i for i in candidates if members[i].tier == best]
         chosen = _two_choices(members, group, now_ns, rnd, cell)
         return (chosen, *members[chosen].circuit.take(now_ns))
-    return _take_first(members, [i for i, bar in enumerate(barred) if bar == OPEN], now_ns, last_resort=True)
+    return _take_first(members, [i for i, bar in enumerate(barred) if bar in (OPEN, TRIAL)], now_ns, last_resort=True)
 
 
 def _two_choices(members: list[Member], group: list[int], now_ns: int, rnd: int, cell: int) -> int:

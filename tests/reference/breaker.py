@@ -66,9 +66,13 @@ class Circuit:
         if self.state == "closed":
             return 1, self.generation
         if now_ns // MS < self.until_ms:
-            trickle = last_resort and self.state == "open"
-            if not trickle or now_ns < max(self.opened_ns, self.trial_ns) + self.policy.open_ns:
+            gap_ns = min(self.policy.open_ns, 1000 * MS)
+            if not last_resort or now_ns < max(self.opened_ns, self.trial_ns) + gap_ns:
                 return 0, 0
+            if self.state == "half_open":
+                self.trial_ns = now_ns
+                self.trials += 1
+                return 2, self.generation
         self.state = "half_open"
         self.generation = (self.generation + 1) % GENERATIONS
         self.until_ms = ceil_ms(now_ns + self.permit_ns)

@@ -1,0 +1,39 @@
+"""Does edge have a word for whatever keeps a target from answering?"""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from edge.listen import reply
+from edge.native import Barred, Outcome, TripReason
+
+BEHIND = [
+    *((Barred.BARRED_OPEN, reason) for reason in TripReason if reason),
+    *((Barred.BARRED_OUT, outcome) for outcome in (Outcome.REFUSED_CREDENTIAL, Outcome.MISCONFIGURED)),
+    (Barred.BARRED_OUT, Outcome.FAIL_STATUS),  # what grpc.health.v1 says of a service
+    (Barred.BARRED_TRIAL, 0),
+    (Barred.BARRED_RESTING, 0),
+    (Barred.BARRED_FULL, 0),
+    (Barred.BARRED_EXHAUSTED, 0),
+    (Barred.BARRED_RAMP, 0),
+]
+
+
+@pytest.mark.parametrize(("bar", "behind"), BEHIND)
+def test_a_body_says_why(bar: Barred, behind: int) -> None:
+    """Of every bar, with every reason that may stand behind it, the body has a state and a sentence."""
+    for problem in (
+        reply.unavailable("chat", [], [("p/m", bar, behind, 1.0)], 1.0, service=False),
+        reply.overloaded("chat", [], [("p/m", bar, behind, 1.0)], 1),
+    ):
+        (told,) = msgspec.json.decode(problem[2])["error"]["targets"]
+        assert told["state"]
+        assert told["why"]
+
+
+def test_who_is_passed_over_has_a_word_of_its_own() -> None:
+    """Every bar and every reason to stand aside can be told apart in ``x-edge-reason``; all but one are documented."""
+    words = [reply.passed_over(bar) for bar in Barred]
+    assert len(set(words)) == len(words)
+    assert {word for word, _ in reply.PASSED_OVER} == set(words) - {reply.passed_over(Barred.BARRED_TRIED)}
