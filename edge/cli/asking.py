@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 DEFAULT_ADMIN: Final = "http://127.0.0.1:9901"
 LIMIT_S: Final = 5.0
 _UNAUTHORIZED: Final = 401
+# C0 but for line ends and tabs, C1, and DEL.
+_CONTROLS: Final = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,17 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token", default=os.environ.get("EDGE_ADMIN_TOKEN", ""), help="bearer token (EDGE_ADMIN_TOKEN)"
     )
+
+
+def _shown(said: Any) -> Any:
+    """Return what was said as text that steers no terminal: callers and other nodes chose some of its words."""
+    if isinstance(said, str):
+        return said if said.isprintable() else said.translate(_CONTROLS)
+    if isinstance(said, list):
+        return [_shown(each) for each in said]
+    if isinstance(said, dict):
+        return {_shown(name): _shown(each) for name, each in said.items()}
+    return said
 
 
 def ask(
@@ -66,11 +79,11 @@ def ask(
             urllib.request.Request(url, data=data, headers=headers, method=method),  # noqa: S310
             timeout=LIMIT_S,
         ) as answer:
-            return answer.status, json.load(answer)
+            return answer.status, _shown(json.load(answer))
     except urllib.error.HTTPError as error:
         with error:
             if error.code in refusals:
-                return error.code, json.load(error)
+                return error.code, _shown(json.load(error))
             remedy = "is this edge?"
             if error.code == _UNAUTHORIZED:
                 remedy = "this is not its token; give" if asked.token else "give"

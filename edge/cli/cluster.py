@@ -55,13 +55,16 @@ def run_status(asked: argparse.Namespace) -> int:
 def table(members: Sequence[MemberStatus]) -> Table:
     """Return a line for each member."""
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     shown = Table("member", "version", "role", "revision", "database", box=None, pad_edge=False)
     for member in members:
         if member.error:
-            shown.add_row(member.url, "", "[red]silent[/red]", "", "")
+            shown.add_row(member.url, "", Text("silent", style="red"), "", "")
             continue
-        role = "leader" if member.leads else "follower" if member.has_leader else "[red]no leader[/red]"
+        role = Text("leader" if member.leads else "follower")
+        if not member.has_leader:
+            role = Text("no leader", style="red")
         size = f"{member.in_use / _MIB:.1f} of {member.size / _MIB:.1f} MiB"
         shown.add_row(member.url, member.version, role, str(member.revision), size)
     return shown

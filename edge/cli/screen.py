@@ -16,10 +16,13 @@ _UNBOUNDED: Final = 240
 
 
 def screen(*, highlight: bool = True) -> Console:
-    """Return what to print on: stdout. ``COLUMNS`` says otherwise, as it does everywhere."""
+    """Return what to print on: stdout. ``COLUMNS`` says otherwise, as it does everywhere.
+
+    Brackets are text: names and reasons come from people and other nodes, and are no markup.
+    """
     from rich.console import Console  # noqa: PLC0415  # not for --help
 
-    console = Console(highlight=highlight)
+    console = Console(highlight=highlight, markup=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=highlight, width=_UNBOUNDED)
+        console = Console(highlight=highlight, markup=False, width=_UNBOUNDED)
     return console

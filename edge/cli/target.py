@@ -35,7 +35,7 @@ def run(asked: argparse.Namespace) -> int:
     """Ask for it; 0 when it is so."""
     from urllib.parse import quote  # noqa: PLC0415
 
-    path = f"/api/targets/{quote(asked.id, safe='')}/{asked.action}" + ("?all=1" if asked.all else "")
+    path = f"/api/targets/{quote(asked.id, safe='', errors='replace')}/{asked.action}" + ("?all=1" if asked.all else "")
     status, answer = ask(asked, path, method="PUT", body={"reason": asked.reason}, refusals=_REFUSALS)
     if status in _REFUSALS:
         print(f"edge: {answer['error']}", file=sys.stderr)

@@ -38,13 +38,15 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(asked: argparse.Namespace) -> int:
     """Show it; 0 when there is something to show, 1 when the request is not remembered."""
     if asked.id:
-        code, found = ask(asked, f"/api/traces/{quote(asked.id, safe='')}", refusals=frozenset({_UNKNOWN}))
+        code, found = ask(
+            asked, f"/api/traces/{quote(asked.id, safe='', errors='replace')}", refusals=frozenset({_UNKNOWN})
+        )
         if code == _UNKNOWN:
             print(f"edge: {found['error']}", file=sys.stderr)
             return 1
     else:
         query = {"last": asked.last, "wrong": int(asked.wrong), **({"route": asked.route} if asked.route else {})}
-        code, found = ask(asked, f"/api/traces?{urlencode(query)}", refusals=frozenset({_REFUSED}))
+        code, found = ask(asked, f"/api/traces?{urlencode(query, errors='replace')}", refusals=frozenset({_REFUSED}))
         if code == _REFUSED:
             print(f"edge: {found['error']}", file=sys.stderr)
             return 1

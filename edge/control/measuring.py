@@ -84,7 +84,7 @@ class Measuring:
         def begin() -> MetricExport:
             from edge.telemetry.metric_export import open_metric_export  # noqa: PLC0415  # as above
 
-            return open_metric_export(where)
+            return open_metric_export(where, self._environ)
 
         try:
             export = await asyncio.to_thread(begin)

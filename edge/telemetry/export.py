@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from edge import clock
 from edge.telemetry import logs
+from edge.telemetry.otlp import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -142,7 +143,7 @@ def open_export(
         build: makes the spans of one record.
         environ: OTEL_BSP_* bound queue, batch and delay.
     """
-    logs.conceal(collector.headers.values())
+    logs.conceal([*collector.headers.values(), *secrets(environ)])
     _overhear()
     queue = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)
     return Export(

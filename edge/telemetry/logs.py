@@ -2,13 +2,14 @@
 
 A line is a sentence plus facts: ``say(INFO, "worker serves", worker=0, pid=17)``. Credentials never reach a line:
 whoever learns a secret calls :func:`conceal`, and every line is searched for it before it is written, tracebacks
-included. A kind of line that comes too often is left out and counted: ``suppressed 812 lines``. Nothing here is called
-per request.
+included. What others said stands in a line as text: it neither ends the line nor steers a terminal. A kind of line that
+comes too often is left out and counted: ``suppressed 812 lines``. Nothing here is called per request.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
 import time
@@ -31,16 +32,28 @@ Form = Literal["auto", "console", "json"]
 _SHORTEST_SECRET: Final = 8
 _LOG: Final = logging.getLogger("edge")
 _LETTERS: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "WARN", logging.ERROR: "ERROR"}
-_secrets: set[str] = set()
+_secrets: list[str] = []  # the longest first: one may begin with another
+# What a terminal would obey: C0 and C1 controls, and DEL.
+_CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+_PLAIN_LINES: Final = {code: said for code, said in _CONTROLS.items() if code not in (0x09, 0x0A)}
+# JSON escapes the first 32 by itself.
+_IN_JSON: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def conceal(secrets: Iterable[str]) -> None:
     """Write ``***`` in place of each of these from now on, in every line of this process."""
     for secret in secrets:
-        # A field such as "Bearer KEY" is dangerous through its last word alone.
+        # A field such as "Bearer KEY" is dangerous through its last word alone; in JSON some characters look different.
         for part in (secret, secret.rpartition(" ")[2]):
-            if len(part) >= _SHORTEST_SECRET:
-                _secrets.add(part)
+            for form in (part, _quoted(part)):
+                if len(form) >= _SHORTEST_SECRET and form not in _secrets:
+                    _secrets.append(form)
+    _secrets.sort(key=len, reverse=True)
+
+
+def _quoted(text: str) -> str:
+    """Return a text as it stands within JSON."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def without_secrets(text: str) -> str:
@@ -77,9 +90,10 @@ class _Console(logging.Formatter):
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         line = f"{clock} {_LETTERS.get(record.levelno, record.levelname):5} {self._who}: {record.getMessage()}"
         line += "".join(f"  {name}={value}" for name, value in _facts(record).items())
+        line = without_secrets(line).translate(_CONTROLS)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return without_secrets(line)
+            line += "\n" + without_secrets(self.formatException(record.exc_info)).translate(_PLAIN_LINES)
+        return line
 
 
 class _Json(logging.Formatter):
@@ -101,7 +115,11 @@ class _Json(logging.Formatter):
             line[name if name not in line else f"{name}_"] = value
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return without_secrets(msgspec.json.encode(line, enc_hook=str).decode())
+        try:
+            text = msgspec.json.encode(line, enc_hook=str).decode()
+        except UnicodeEncodeError:  # a name that is no text, of a file or a key
+            text = json.dumps(line, default=str)
+        return without_secrets(text).translate(_IN_JSON)
 
 
 class _Sink(logging.StreamHandler[IO[str]]):

@@ -15,8 +15,11 @@ from edge import clock
 from edge.telemetry import logs
 from edge.telemetry.export import NICENESS, QUIET_S, overheard
 from edge.telemetry.measured import tell
+from edge.telemetry.otlp import secrets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge.telemetry.measured import Moment
     from edge.telemetry.otlp import Collector
 
@@ -82,18 +85,25 @@ class MetricExport:
             logs.say(logs.WARNING, "the collector does not take metrics", why=overheard())
 
 
-def open_metric_export(collector: Collector) -> MetricExport:
-    """Begin to export to a collector. It need not be there yet."""
-    logs.conceal(collector.headers.values())
+def open_metric_export(collector: Collector, environ: Mapping[str, str]) -> MetricExport:
+    """Begin to export to a collector. It need not be there yet.
+
+    Args:
+        collector: who is sent the readings.
+        environ: OTEL_EXPORTER_OTLP_TIMEOUT bounds an export.
+    """
+    logs.conceal([*collector.headers.values(), *secrets(environ)])
     headers = collector.headers or None
+    told = any(environ.get(f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT") for signal in ("", "METRICS_"))
+    timeout = None if told else TIMEOUT_S
     overheard()
     if collector.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as over_grpc  # noqa: PLC0415
 
         exporter: MetricExporter = over_grpc.OTLPMetricExporter(
-            endpoint=collector.url, headers=headers, timeout=TIMEOUT_S
+            endpoint=collector.url, headers=headers, timeout=timeout
         )
         return MetricExport(exporter)
     from opentelemetry.exporter.otlp.proto.http import metric_exporter as over_http  # noqa: PLC0415
 
-    return MetricExport(over_http.OTLPMetricExporter(endpoint=collector.url, headers=headers, timeout=TIMEOUT_S))
+    return MetricExport(over_http.OTLPMetricExporter(endpoint=collector.url, headers=headers, timeout=timeout))

@@ -6,7 +6,7 @@ Source: OpenTelemetry specification, protocol/exporter.md and configuration/sdk-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct, field
 
@@ -54,6 +54,22 @@ def collector(written: Telemetry, environ: Mapping[str, str], signal: Signal = "
     if protocol == "http" and not whole and not url.rstrip("/").endswith(f"/v1/{signal}"):
         url = f"{url.rstrip('/')}/v1/{signal}"
     return Collector(url, protocol, {name.lower(): str(value) for name, value in written.headers.items()})
+
+
+def secrets(environ: Mapping[str, str]) -> list[str]:
+    """Return what OTEL_* variables say that nobody may read: values of fields, and what stands before a URL's host.
+
+    The SDK reads the fields by itself, and what it cannot understand it writes to the log as it is.
+    """
+    found = []
+    for signal in ("", "TRACES_", "METRICS_"):
+        for pair in environ.get(f"OTEL_EXPORTER_OTLP_{signal}HEADERS", "").split(","):
+            value = pair.partition("=")[2].strip()
+            found += [pair.strip(), value, unquote(value)]
+        before, at, _ = environ.get(f"OTEL_EXPORTER_OTLP_{signal}ENDPOINT", "").rpartition("@")
+        if at:
+            found += [before.rpartition("//")[2], before.rpartition("//")[2].partition(":")[2]]
+    return found
 
 
 def _protocol(written: str, asked: str, url: str) -> Literal["grpc", "http"]:

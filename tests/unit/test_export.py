@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from msgspec import structs
@@ -19,8 +20,9 @@ from records import attempt, record
 
 from edge.config.fields import Secret
 from edge.config.schema import Telemetry
-from edge.telemetry import names
-from edge.telemetry.export import Export, Sent
+from edge.telemetry import logs, names
+from edge.telemetry.export import Export, Sent, open_export
+from edge.telemetry.metric_export import open_metric_export
 from edge.telemetry.otlp import Collector, collector
 from edge.telemetry.spans import SpanBuilder
 
@@ -73,6 +75,36 @@ def test_collector(written: dict[str, Any], environ: dict[str, str], expected: C
 def test_collector_hides_its_headers() -> None:
     """A token does not stand in what is printed of it."""
     assert "t0ken" not in repr(Collector("http://c:4317", "grpc", {"x-token": "t0ken"}))
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_what_the_variables_say_in_confidence_is_in_no_line(
+    protocol: Literal["grpc", "http"], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The SDK quotes fields that it cannot understand; the log has none of their values, and no password of a URL."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "api key=sk-0123456789,authorization=Bearer%20tk-9876543210",
+        "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "also wrong=mk-5555555555",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://edge:pass-w0rd-word@127.0.0.1:9",
+    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(logs, "_secrets", [])
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", root.handlers[:])
+    logs.set_up("control", form="json")
+    url = "http://127.0.0.1:9" if protocol == "grpc" else "http://127.0.0.1:9/v1/traces"
+    exports = [
+        open_export(Collector(url, protocol), lambda _: [], environ),
+        open_metric_export(Collector(url, protocol), environ),
+    ]
+    logs.say(logs.INFO, "exported", collector=environ["OTEL_EXPORTER_OTLP_ENDPOINT"], token="tk-9876543210")
+    for export in exports:
+        export.stop()
+    said = capsys.readouterr().err
+    assert said.count("Header format invalid") == 2
+    for secret in ("0123456789", "9876543210", "5555555555", "w0rd"):
+        assert secret not in said
 
 
 def test_names_are_those_of_the_conventions() -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(10)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
-    monkeypatch.setattr(logs, "_secrets", set())
+    monkeypatch.setattr(logs, "_secrets", [])
     yield
     root.handlers[:] = before
     root.setLevel(level)
@@ -67,6 +67,35 @@ def test_no_secret_is_written(form: logs.Form) -> None:
     assert "***" in text
     assert "short" in text
     assert "ValueError" in text
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_secret_is_found_in_every_spelling(form: logs.Form) -> None:
+    """One that begins with another, one that JSON writes differently, one beside a name that is no text."""
+    out = written(form)
+    logs.conceal(["sk-012345", "sk-0123456789abcdef", 'pass"word\\9876'])
+    logs.say(logs.INFO, "seen", long="sk-0123456789abcdef", odd='pass"word\\9876', name="a\udc80b sk-0123456789abcdef")
+    text = out.getvalue()
+    assert not [word for word in ("6789", "abcdef", "9876", "word") if word in text]
+    assert text.count("***") == 3
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_others_said_neither_ends_a_line_nor_steers_a_terminal(form: logs.Form) -> None:
+    """Newlines, escape sequences and the controls of eight bits are spelled out; a traceback keeps its lines."""
+    out = written(form)
+    said = "a\n12:00:00 ERROR control: forged\r\x1b[2J\x9b31m\x7f\x85"
+    logs.say(logs.WARNING, f"it said {said}", why=said, many=[said])
+    try:
+        raise ValueError(said)  # noqa: TRY301 - a traceback is wanted
+    except ValueError as error:
+        logs.say_failure("it failed", error)
+    text = out.getvalue()
+    assert not [code for code in text if not code.isprintable() and code != "\n"]
+    first = text.splitlines()[0]
+    assert first.count("forged") == 3
+    if form == "json":
+        assert json.loads(first)["why"] == said
 
 
 def test_console_reads_as_a_sentence() -> None:

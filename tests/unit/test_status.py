@@ -47,13 +47,25 @@ class Answers(http.server.BaseHTTPRequestHandler):
         """Answer by the token."""
         right = self.headers["Authorization"] == "Bearer right"
         body = json.dumps(TARGETS).encode() if right else b"{}"
-        self.send_response(200 if right else 401)
+        known = self.path != "/api/node"  # as an older one
+        self.send_response((200 if known else 404) if right else 401)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:  # type: ignore[override]
         """Say nothing."""
+
+
+def test_words_of_others_are_text(
+    admin: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reason that looks like markup or steers a terminal is shown, and breaks nothing."""
+    monkeypatch.setitem(TARGETS[0], "why", "drained: [/red] \x1b[2J\x9b1m")
+    assert main(["status", "--admin", admin, "--token", "right"]) == 0
+    said = capsys.readouterr().out
+    assert "drained: [/red]" in said
+    assert all(code.isprintable() or code == "\n" for code in said)
 
 
 @pytest.fixture

@@ -175,6 +175,37 @@ async def test_command(node: tuple[Ring, str], capsys: pytest.CaptureFixture[str
     assert "last is a number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["f", "F" * 20, "../targets", "%2e%2e/node", "a/b", "?last=1", "#", "\x1b[2J\n", "\udc80", "x" * 9_000, "[/red]"],
+)
+async def test_an_id_is_an_id(node: tuple[Ring, str], capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """A part of one, another path, what a terminal would obey: none of it is remembered, and no traceback says so."""
+    ring, url = node
+    ring.take([failover()])
+    assert await edge(url, "--", name) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("edge: ")
+    assert "Traceback" not in said.err
+    assert all(code.isprintable() or code == "\n" for code in said.err)
+
+
+async def test_what_callers_wrote_steers_no_terminal(
+    node: tuple[Ring, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Escape sequences and markup in a path, a method, a key's name and a reason are shown as text."""
+    ring, url = node
+    odd = "\x1b[2J\x9b31m[/red]"
+    wrong = attempt(outcome="fail_status", detail=odd)
+    ring.take([record(request_id="f" * 20, path="/" + odd, method=odd, key=odd, attempts=(wrong,), kept="failed")])
+    for arguments in ((), ("f" * 20,)):
+        assert await edge(url, *arguments) == 0
+        said = capsys.readouterr().out
+        assert all(code.isprintable() or code == "\n" for code in said)
+    assert said.count("[/red]") == 4
+
+
 def test_secrets_are_not_told() -> None:
     """A concealed value does not come out through a failure's words."""
     logs.conceal(["sk-very-secret-value"])
