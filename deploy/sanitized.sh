@@ -1,9 +1,9 @@
 #!/bin/sh
 # Do the native tests pass when every memory access is checked?  Runs tests/native against the sanitized copy.
 #
-# PYTHON is the interpreter, SANITIZED the copy that `make sanitize` built. The interpreter itself is not instrumented,
-# so the sanitizer's library is loaded first, leaks are not judged (Python keeps memory on purpose), and Python's own
-# allocator is bypassed, because it would hide overruns inside its arenas.
+# PYTHON is the interpreter, SANITIZED the copy that `make sanitize` built; arguments go to pytest. The interpreter
+# itself is not instrumented, so the sanitizer's library is loaded first, leaks are not judged (Python keeps memory on
+# purpose), and Python's own allocator is bypassed, because it would hide overruns inside its arenas.
 set -eu
 cd "$(dirname "$0")/.."
 library=$("${CC:-gcc}" -print-file-name=libasan.so)
@@ -20,4 +20,4 @@ export PYTHONMALLOC=malloc
     echo "the sanitized run found another build of native/ than its own" >&2
     exit 1
 }
-exec timeout 600 "$PYTHON" -m pytest -q -p no:cacheprovider tests/native
+exec timeout 600 "$PYTHON" -m pytest -q -p no:cacheprovider "$@" tests/native

@@ -1,21 +1,62 @@
 """What holds for every test?  A busy machine is no defect: no example is judged by the time it took.
 
-pytest-timeout bounds every test, and hypothesis shrinks within that.
+pytest-timeout bounds every test, and hypothesis shrinks within that. Where several processes share the suite
+(``pytest -n 2 --dist loadfile``, as ``make test`` does) a test that is marked ``alone`` waits until the others pause:
+it measures time, memory or processor, or needs addresses that only one program can have.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Generator, Iterator
 
 settings.register_profile("edge", deadline=None)
 settings.load_profile("edge")
+
+TESTS = Path(__file__).parent
+SHARED = "PYTEST_XDIST_WORKER" in os.environ
+# Files that take longest begin first, so that in the end no process is alone with one of them.
+LONG = ("e2e/", "integration/test_outage.py", "meta/", "contract/", "native/test_bucket.py", "regions/test_sharing.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take ``--seconds``: how long scenarios under load last."""
     parser.addoption("--seconds", type=float, help="seconds of load in tests/e2e/test_regions.py and test_key_limit.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the long ones begin; otherwise the order stays as random as it was."""
+    if SHARED:
+        items.sort(key=lambda item: not item.path.relative_to(TESTS).as_posix().startswith(LONG))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test beside others, or alone; what it waits for that does not count towards its time limit."""
+    if not SHARED:
+        return (yield)
+    with _room(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextmanager
+def _room(*, alone: bool) -> Iterator[None]:
+    """Hold the room: all share it or one has it. Who waits for it holds the door, so that nobody overtakes."""
+    with (TESTS / "conftest.py").open("rb") as door, (TESTS.parent / "pyproject.toml").open("rb") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)

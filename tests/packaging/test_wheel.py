@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -19,6 +20,8 @@ TRACKED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=Tru
     "\0"
 )
 STEMS = sorted(Path(name).stem for name in TRACKED if re.fullmatch(r"native/\w+\.pyx", name))
+EXTENSION = sysconfig.get_config_var("EXT_SUFFIX")
+COMPILED = "board"  # with the header; the others would take half a minute
 
 USE = """
 import importlib, pathlib, sys
@@ -52,9 +55,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file() and name.startswith(("edge/", "native/", "setup.py", "pyproject.toml", "README.md")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
-    # The C that an earlier build made is newer than the sources just copied: Cython need not run again.
-    for made in (ROOT / "native").glob("*.c"):
-        shutil.copy2(made, source / "native" / made.name)
+    # What an earlier build made is newer than the sources just copied and need not be made again, but for one stem.
+    compiled = source / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}" / "native"
+    compiled.mkdir(parents=True)
+    for stem in set(STEMS) - {COMPILED}:
+        shutil.copy2(ROOT / "native" / f"{stem}.c", source / "native")
+        shutil.copy2(ROOT / "native" / f"{stem}{EXTENSION}", compiled)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place / "dist", cwd=source)
     (built,) = (place / "dist").glob("*.whl")
     return built
