@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from edge.errors import EdgeError
+from edge.sim.ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -200,7 +200,7 @@ class EtcdCluster:
         self, folder: Path, size: int = 3, *, certificates: Certificates | None = None, flags: Sequence[str] = ()
     ) -> None:
         self._program = binary()
-        ports = _free_ports(2 * size)
+        ports = free_ports(2 * size)
         self.members = [
             Member(f"m{index}", folder, (ports[2 * index], ports[2 * index + 1]), certificates) for index in range(size)
         ]
@@ -276,11 +276,3 @@ class EtcdCluster:
         """Kill all members, stalled ones too."""
         for member in self.members:
             member.kill()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        taken = [held.enter_context(socket.socket()) for _ in range(count)]
-        for sock in taken:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in taken]

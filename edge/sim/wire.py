@@ -255,10 +255,12 @@ class ScriptedServer:
 
     async def __aenter__(self) -> Self:
         self._listener.listen(1024)
-        self._keep(asyncio.create_task(self._accept()))
+        # Not sock_accept: one that is cancelled may have accepted just then, and nobody would close that connection.
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._listener)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -278,19 +280,17 @@ class ScriptedServer:
                 await clock.sleep(_POLL_S)
         return self.peers
 
-    def _keep(self, task: asyncio.Task[object]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            sock, _ = await loop.sock_accept(self._listener)
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # who knocked has left again
+            sock, _ = self._listener.accept()
+            sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
             peer = Peer(sock, self._limit_s)
             self.peers.append(peer)
-            self._keep(asyncio.create_task(peer.play(script)))
+            task = asyncio.create_task(peer.play(script))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
 
 async def play_client(port: int, *script: Step, host: str = "127.0.0.1", limit_s: float = LIMIT_S) -> Peer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,13 +22,6 @@ if TYPE_CHECKING:
 
 START_S = 15.0
 STOP_S = 5.0
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def specs_of(*providers: str | ProviderSpec, pace: Pace | None = None) -> tuple[ProviderSpec, ...]:

@@ -29,8 +29,6 @@ from edge.terms.snapshot import Snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(20)
-
 GOOD: Final = 'providers: {openai: {api_key: "${SET}"}}\nmodels: {chat: {targets: [openai/gpt-4.1-mini]}}\n'
 
 

@@ -12,14 +12,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from edge.terms.ports import Write
 
 if TYPE_CHECKING:
     from worlds import InEtcd
-
-pytestmark = pytest.mark.timeout(60)
 
 READ = """
 import json, sys, etcd3

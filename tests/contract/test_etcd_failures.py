@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from edge.sim.etcd import Member
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:

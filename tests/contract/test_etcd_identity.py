@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(60)
-
 PASSWORD = "correct horse battery"
 ROOT = "the root's password"
 

@@ -14,8 +14,6 @@ from edge.terms.ports import Change, Unchanged, Write
 if TYPE_CHECKING:
     from edge.terms.ports import Store
 
-pytestmark = pytest.mark.timeout(60)
-
 
 async def changes_until(store: Store, prefix: str, revision: int, count: int) -> list[tuple[Change, ...]]:
     """Return the first batches of a watch that hold anything, until they hold so many changes."""

@@ -24,8 +24,6 @@ from edge.sim.provider import ProviderSpec, SimProvider
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.timeout(180)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 CALLER = "edge-" + "k" * 43
 LIMIT, BURST = 600, 20

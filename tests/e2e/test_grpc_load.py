@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,13 @@ from processes import processes
 
 from edge import clock
 from edge.sim.node import EdgeProcess
+from edge.sim.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+pytestmark = pytest.mark.alone
+
 
 CALLS = 20_000
 STREAMS = 64
@@ -43,14 +46,6 @@ def channel(edge: EdgeProcess) -> grpc.aio.Channel:
     """Connect to edge; whatever fails there is seen, since grpc does not try again."""
     options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1), *OPTIONS]
     return grpc.aio.insecure_channel(edge.url.removeprefix("http://"), options=options)
-
-
-def free_port() -> int:
-    """Return a port on which nobody listens now."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
 
 
 class Crowd:
@@ -85,7 +80,6 @@ class Crowd:
                 self.turns[self.done].set()
 
 
-@pytest.mark.timeout(120)
 async def test_no_call_fails_when_a_target_dies() -> None:
     """20,000 unary calls over 64 streams, a target killed and another started meanwhile: every one is answered."""
     port = free_port()
@@ -144,7 +138,6 @@ async def blocks() -> AsyncIterator[bytes]:
         yield block(number, BLOCK)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("direction", ["down", "up"])
 async def test_a_gibibyte_passes_and_is_not_kept(direction: str) -> None:
     """1 GiB in one stream, either way, arrives whole, and the worker holds less than 32 MiB more at any moment."""

@@ -21,13 +21,15 @@ from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.hammer import Answered, Hammer
 from edge.sim.node import EdgeProcess
+from edge.sim.ports import free_port
 from edge.sim.provider import ProviderSpec
-from edge.sim.world import ProviderProcess, free_port
+from edge.sim.world import ProviderProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.alone
+
 
 COUNT = 5000
 CONNECTIONS = 32

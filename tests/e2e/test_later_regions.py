@@ -24,8 +24,6 @@ from edge.sim.provider import ProviderSpec, SimProvider
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-pytestmark = pytest.mark.timeout(180)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 DEAD = "p0/sim-small"
 REGIONS = ("eu", "us", "ap")

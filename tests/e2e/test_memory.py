@@ -22,6 +22,9 @@ from edge.sim.node import EdgeProcess
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+pytestmark = pytest.mark.alone
+
+
 STREAMS = 2000
 STREAM_KIB = 24
 REQUESTS = int(os.environ.get("EDGE_MEMORY_REQUESTS", "200000"))
@@ -232,7 +235,6 @@ async def _close_streams(world: World, callers: list[Caller]) -> None:
     await _until(lambda: all(caller.lost for caller in callers), "every connection closed")
 
 
-@pytest.mark.timeout(150)
 async def test_slow_streams_are_small(world: World) -> None:
     """2,000 streams at once cost under 24 KiB of the worker's memory each, and a second 2,000 reuse it."""
     await _ask(world, 2000)

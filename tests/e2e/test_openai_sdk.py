@@ -11,8 +11,6 @@ from sdk import CHAT, HELLO, ODD, UPSTREAM
 if TYPE_CHECKING:
     from sdk import Sdk
 
-pytestmark = pytest.mark.timeout(30)
-
 SEED = {"extra_body": {"sim": {"seed": 5}}}
 WEATHER = {
     "type": "function",

@@ -10,8 +10,6 @@ from sdk import HELLO, KEY, ODD, received
 if TYPE_CHECKING:
     from sdk import Sdk
 
-pytestmark = pytest.mark.timeout(30)
-
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJ+/=="
 PARTS = [
     {"type": "text", "text": 'What is this? \u2028 \U0001f680 \\u0041 "quoted" \x07 tab\t'},

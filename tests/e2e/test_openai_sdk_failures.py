@@ -11,8 +11,6 @@ from sdk import CHAT, HELLO
 if TYPE_CHECKING:
     from sdk import Sdk
 
-pytestmark = pytest.mark.timeout(30)
-
 
 @pytest.mark.parametrize("model", ["no-such-model", "no-such-provider/model", 'größe\\"', "/", "main/"])
 async def test_unknown_model(sdk: Sdk, model: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from edge.sim import region_acts as acts
 from edge.sim.regions import REGIONS, RegionsWorld
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.alone]
 
 SECONDS = 6.0
 

@@ -17,9 +17,11 @@ from edge import clock
 from edge.sim import wire
 from edge.sim.hammer import Failure, Hammer
 from edge.sim.node import EdgeProcess
-from edge.sim.world import ProviderProcess, free_port
+from edge.sim.ports import free_port
+from edge.sim.world import ProviderProcess
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.alone
+
 
 RELOADS: Final = 100
 CHAT: Final = {"model": "chat", "messages": MESSAGES}

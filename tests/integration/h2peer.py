@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Fields = list[tuple[str, str]]
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 
 
 def request(method: str = "GET", path: str = "/healthz", authority: str = "edge", *fields: tuple[str, str]) -> Fields:

@@ -91,7 +91,7 @@ class OneLane:
 
     async def recorded(self, count: int) -> list[ExchangeRecord]:
         """Wait until that many exchanges are recorded; return them."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self._records) < count:  # noqa: ASYNC110 - filled by another thread
                 await asyncio.sleep(0.01)
         return self.records
@@ -105,13 +105,13 @@ class OneLane:
 
         await self.thread.run(take())
 
-    async def raw(self, data: bytes, *, limit_s: float = 5.0) -> Peer | Said:
+    async def raw(self, data: bytes, *, limit_s: float = 20.0) -> Peer | Said:
         """Send bytes on a new connection and read until edge closes it (HTTP/2: until the answer ends)."""
         if WIRE == "http2":
             return await over_http2(self.port, data, None, limit_s)
         return await play_client(self.port, Send(data), ReadToEnd(), limit_s=limit_s)
 
-    async def ask(self, data: bytes, wait_for: bytes, *, limit_s: float = 5.0) -> bytes:
+    async def ask(self, data: bytes, wait_for: bytes, *, limit_s: float = 20.0) -> bytes:
         """Send bytes on a new connection and read until ``wait_for`` has come; the connection is closed then."""
         if WIRE == "http2":
             return (await over_http2(self.port, data, wait_for, limit_s)).received

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(60)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=4)
 
 

@@ -16,7 +16,6 @@ from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(60)
 TOKEN = "operators-only"
 
 

@@ -21,8 +21,6 @@ from edge.wire.edge.v1 import inference_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.timeout(30)
-
 LARGE = 8 << 20  # twice what gRPC takes where nobody says otherwise
 
 

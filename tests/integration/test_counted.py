@@ -15,8 +15,6 @@ from edge.telemetry.meters import NodeFacts, read
 if TYPE_CHECKING:
     from onelane import OneLane
 
-pytestmark = pytest.mark.timeout(30)
-
 KEY = b"sk-upstream-4711-0815"
 
 

@@ -19,8 +19,6 @@ from edge.sim.world import SimulatedProviders
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = pytest.mark.timeout(60)
-
 BAD = (ReadMessage(), Send(whole(b"{}", b"500 Internal Server Error")), Close())
 OPEN_S = 1.0
 

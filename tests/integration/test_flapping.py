@@ -15,8 +15,6 @@ from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.world import SimulatedProviders
 
-pytestmark = pytest.mark.timeout(60)
-
 RATE = 40.0
 PERIOD_S = 2.0
 SECONDS = 16

@@ -23,8 +23,6 @@ from edge.wire.grpc.testing import test_pb2, test_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.timeout(30)
-
 BYTES = b"\xab\xab\xab"
 SPECIAL = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n"
 LARGE = test_pb2.SimpleRequest(response_size=314159, payload=test_pb2.Payload(body=bytes(271828)))

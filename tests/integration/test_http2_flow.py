@@ -132,7 +132,6 @@ async def test_an_upstream_that_stops_stops_the_client(protocol: str) -> None:
                 await until(lambda: lane.lane.active == 0)
 
 
-@pytest.mark.timeout(120)
 async def test_64_mib_down() -> None:
     """64 MiB pass down without being held: memory grows by less than 24 MiB, peers of the test included."""
     block = bytes(range(256)) * 256
@@ -154,7 +153,6 @@ async def test_64_mib_down() -> None:
             assert rss_kib() - before < 24 * 1024
 
 
-@pytest.mark.timeout(120)
 async def test_64_mib_up() -> None:
     """64 MiB pass up without being held: memory grows by less than 24 MiB, peers of the test included."""
     total = 0

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import httpx
     from onelane import OneLane
 
-pytestmark = pytest.mark.timeout(30)
-
 PROVIDER_KEY = "sk-of-the-provider"
 HELLO: Any = [{"role": "user", "content": "hello"}]
 KEYS = {

@@ -14,8 +14,6 @@ from edge import clock
 from edge.native import AllowanceCounter, Outcome, RouteCounter, TargetCounter
 from edge.sim.wire import Again, Pause, ReadMessage, ScriptedServer, Send
 
-pytestmark = pytest.mark.timeout(60)
-
 S = 1_000_000_000
 GOOD = (ReadMessage(), Send(whole()), Again())
 END = b"}}"

@@ -21,8 +21,6 @@ from edge.wire.grpc.testing import test_pb2, test_pb2_grpc
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(30)
-
 GOOD = (ReadMessage(), Send(whole()), Again())
 END = b"}}"
 

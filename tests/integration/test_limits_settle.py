@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
-import pytest
 from callers import bearer, clear, keys
 from onelane import DONE, HELLO, ROLE, STOP, one_lane, post, sse, whole
 
@@ -17,8 +16,6 @@ from edge.native import Allowance, AllowanceCounter, RouteCounter, TargetCounter
 
 if TYPE_CHECKING:
     from edge.terms.snapshot import Key
-
-pytestmark = pytest.mark.timeout(120)
 
 PRICES = {"p0": (1.5, 6.0), "p1": (0.25, 2.0)}
 """US dollars per million tokens of prompt and answer."""

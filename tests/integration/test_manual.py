@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(60)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 FIRST, SECOND = "p0/sim-small", "p1/sim-small"
 

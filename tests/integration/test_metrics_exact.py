@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(120)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=4)
 MIX = {"whole": 300, "stream": 200, "fault": 100, "failing": 100, "leaves": 100, "unknown": 100, "call": 100}
 Samples = dict[tuple[str, tuple[str, ...]], float]

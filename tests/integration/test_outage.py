@@ -25,8 +25,6 @@ from edge.sim.world import ProviderProcess, SimulatedProviders
 if TYPE_CHECKING:
     from edge.sim.hammer import Failure
 
-pytestmark = pytest.mark.timeout(120)
-
 RATE = 20.0
 OUTAGE = 200
 MOST_SEEN = OUTAGE * 5 // 100

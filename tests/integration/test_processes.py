@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(90)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 SLOW = Pace(ttft_s=0.0, tps=20.0, tokens=40)
 
@@ -174,6 +172,7 @@ async def test_the_grace_is_bounded(tmp_path: Path, provider: SimProvider, clien
             await stuck
 
 
+@pytest.mark.alone
 async def test_nobody_outlives_the_supervisor(tmp_path: Path) -> None:
     """When the supervisor is killed, everything it started is gone at once, simulated providers too."""
     async with RunningNode(tmp_path, None, "--workers", "2", environ=free_ports()) as node:
@@ -195,6 +194,7 @@ def free_ports() -> dict[str, str]:
     return {}
 
 
+@pytest.mark.alone
 async def test_without_configuration_it_can_be_tried(tmp_path: Path) -> None:
     """Without keys it says that answers are simulated, and the command it prints is answered through edge."""
     async with RunningNode(tmp_path, None, "--workers", "1", environ=free_ports()) as node:
@@ -208,6 +208,7 @@ async def test_without_configuration_it_can_be_tried(tmp_path: Path) -> None:
         assert len(node.ready["simulated"]) == 2
 
 
+@pytest.mark.alone
 async def test_with_a_key_no_provider_is_simulated(tmp_path: Path, provider: SimProvider) -> None:
     """A key in the environment makes the configuration; it is used for real and shown nowhere."""
     environ = {**free_ports(), "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": provider.base_url}

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(60)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 ADDRESSES = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
 ERRORS = {"consecutive": 2, "open": "30s"}
@@ -236,6 +234,7 @@ async def test_a_new_token_holds_at_once(tmp_path: Path, provider: SimProvider) 
         assert (await node.send("POST", "/api/reload", Authorization="Bearer a-new-token-0123"))[0] == 200
 
 
+@pytest.mark.alone
 async def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path, provider: SimProvider) -> None:
     """A node that was started from the environment says so, to the caller and to the command."""
     from test_processes import free_ports

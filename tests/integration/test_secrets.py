@@ -29,8 +29,6 @@ from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
-pytestmark = pytest.mark.timeout(120)
-
 OURS: Final = {
     "UPSTREAM_KEY": "sk-upstream-1c0ffee1-aaaa",
     "UPSTREAM_HEADER": "org-header-2c0ffee2-bbbb",

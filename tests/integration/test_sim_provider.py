@@ -27,8 +27,6 @@ from edge.sim.world import ProviderProcess, SimulatedProviders
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.timeout(30)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 HELLO = [{"role": "user", "content": "hello"}]
 CHAT: dict[str, Any] = {"model": "sim-small", "messages": HELLO}

@@ -23,8 +23,6 @@ from edge.wire.helloworld import helloworld_pb2, helloworld_pb2_grpc
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.timeout(30)
-
 HELLO = helloworld_pb2.HelloRequest(name="you")
 SAYS = "Hello you, from sim-g"
 

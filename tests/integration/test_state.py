@@ -30,8 +30,6 @@ from edge.sim.provider import ProviderSpec, SimProvider
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.timeout(60)
-
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 ADDRESSES = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
 GOOD = {**ADDRESSES, **chat_config("http://127.0.0.1:9")}

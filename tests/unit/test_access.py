@@ -11,8 +11,6 @@ from edge.telemetry.access import Access, AccessLog, facts
 from edge.telemetry.exemplars import ExemplarBook
 from edge.terms.trace import AttemptRecord, ExchangeRecord
 
-pytestmark = pytest.mark.timeout(10)
-
 MS = 1_000_000
 TRIED = AttemptRecord(
     target="a/m",

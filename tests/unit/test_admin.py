@@ -22,8 +22,6 @@ from edge.terms.snapshot import Key, Target
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = pytest.mark.timeout(20)
-
 TOKEN = "operators-only-token"
 
 

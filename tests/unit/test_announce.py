@@ -16,8 +16,6 @@ from edge.app.launch import Launch
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(10)
-
 
 def facts(*simulated: str) -> Ready:
     """Return what a node says of itself."""

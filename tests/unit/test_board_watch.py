@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from plans import board_for, snapshot
 
 from edge.control.board_watch import BoardWatch, read_targets
 from edge.telemetry import logs
-
-pytestmark = pytest.mark.timeout(10)
 
 S = 1_000_000_000
 NOW = 50 * S

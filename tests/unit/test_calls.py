@@ -22,8 +22,6 @@ from edge.wire.edge.v1 import inference_pb2
 if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
-pytestmark = pytest.mark.timeout(20)
-
 CHECK = b"/grpc.health.v1.Health/Check"
 WATCH = b"/grpc.health.v1.Health/Watch"
 REFLECT = b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"

@@ -11,8 +11,6 @@ import pytest
 
 from edge.app.children import FIRST_WAIT_NS, LIVED_NS, LONGEST_WAIT_NS, Backoff, Child, how_it_ended
 
-pytestmark = pytest.mark.timeout(20)
-
 
 def test_first_death_costs_nothing_and_later_ones_more_and_more() -> None:
     """Waits are 0, 0.1, 0.2, 0.4 ... and never more than five seconds, however often it dies."""

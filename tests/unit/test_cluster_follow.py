@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from edge.cluster.follow import Held
 
-pytestmark = pytest.mark.timeout(30)
-
 
 class World:
     """A cluster, somebody who writes to it, and a follower behind a store with faults."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from edge.telemetry.catalog import Metric
 
-pytestmark = pytest.mark.timeout(20)
-
 ROOT = Path(__file__).parents[2]
 SCRAPED = frozenset({"instance", "job"})  # Prometheus adds them to every sample
 BUILT_IN = {"up": SCRAPED}

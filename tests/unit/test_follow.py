@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
     from edge.terms.trace import ExchangeRecord
 
-pytestmark = pytest.mark.timeout(20)
-
 
 @pytest.fixture
 def listening(tmp_path: Path) -> Iterator[socket.socket]:

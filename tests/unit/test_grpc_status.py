@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from edge.listen import reply
 from edge.listen.grpc_status import MESSAGE_LIMIT, ROWS, Code, call_end, call_fields, code_for, encode_message
 
-pytestmark = pytest.mark.timeout(20)
-
 
 def test_the_codes_are_gRPCs() -> None:  # noqa: N802  # that is its name
     """Names and numbers are those of the official library."""

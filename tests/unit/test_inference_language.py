@@ -16,8 +16,6 @@ from edge.dialects import inference
 from edge.dialects.inference import AnswerUnreadableError, RequestUnreadableError
 from edge.wire.edge.v1 import inference_pb2 as wire
 
-pytestmark = pytest.mark.timeout(60)
-
 FACTS = {"target": "one/small", "region": "eu", "attempts": 2, "request_id": "r-1", "reason": "two/big: fail_reset"}
 
 # Text as JSON and protobuf both have it: no lone surrogates.

@@ -15,8 +15,6 @@ from edge.sim.answers import Answer
 from edge.sim.asked import Pace, read
 from edge.wire.edge.v1 import inference_pb2 as wire
 
-pytestmark = pytest.mark.timeout(60)
-
 FACTS = {"target": "one/small", "region": "eu", "attempts": 1, "request_id": "r-1"}
 
 

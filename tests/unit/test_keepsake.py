@@ -12,8 +12,6 @@ from edge.config.schema import Config, Provider
 from edge.control.keepsake import Keepsake
 from edge.terms.snapshot import Snapshot
 
-pytestmark = pytest.mark.timeout(10)
-
 
 def test_empty() -> None:
     """A keepsake in which nothing was kept holds nothing."""

@@ -16,8 +16,6 @@ from edge.listen.server import bind, open_listeners
 from edge.telemetry import logs
 from edge.terms.snapshot import Listener, ListenTls
 
-pytestmark = pytest.mark.timeout(20)
-
 
 class Hello(asyncio.Protocol):
     """Says hello and closes."""

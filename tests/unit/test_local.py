@@ -16,8 +16,6 @@ from edge.routing.table import model_document, models_document
 if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
-pytestmark = pytest.mark.timeout(10)
-
 
 @pytest.fixture
 def local() -> Local:

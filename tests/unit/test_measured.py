@@ -16,8 +16,6 @@ from edge.telemetry.reading import Histogram, Reading
 if TYPE_CHECKING:
     from edge.telemetry.catalog import Metric
 
-pytestmark = pytest.mark.timeout(20)
-
 
 def told(reading: Reading | None = None) -> dict[str, otel.Metric]:
     """Every family by its name."""

@@ -22,8 +22,6 @@ from edge.terms.snapshot import Allowance, Credential, Key
 if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
-pytestmark = pytest.mark.timeout(10)
-
 FACTS = NodeFacts(
     workers=2,
     serving={0: 7, 1: 6},

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(20)
-
 
 class Taken(asyncio.Protocol):
     """Registers itself with its pool, as the native protocol does."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from edge.terms.snapshot import Target
 
-pytestmark = pytest.mark.timeout(20)
-
 
 class Ward:
     """A prober, whom it asked, and whom it gave a hint."""

@@ -13,8 +13,6 @@ from edge.terms.snapshot import Breaker
 if typing.TYPE_CHECKING:
     from edge.native import TargetView
 
-pytestmark = pytest.mark.timeout(10)
-
 S = 1_000_000_000
 NOW = 1000 * S
 POLICY = Breaker(

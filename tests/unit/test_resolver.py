@@ -12,8 +12,6 @@ from edge import clock
 from edge.upstream import resolver
 from edge.upstream.resolver import KEEP_NS, RETRY_NS, Resolver
 
-pytestmark = pytest.mark.timeout(10)
-
 
 class FakeLookups:
     """Stands in for the system's resolver and the clock."""

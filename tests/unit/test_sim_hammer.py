@@ -9,8 +9,6 @@ from edge.sim.hammer import Answered, Hammer
 from edge.sim.scores import quantile
 from edge.sim.wire import Again, Close, ReadMessage, Reset, ScriptedServer, Send, Step
 
-pytestmark = pytest.mark.timeout(20)
-
 REQUEST = wire.request(b"{}")
 
 

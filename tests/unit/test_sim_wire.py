@@ -24,8 +24,6 @@ from edge.sim.wire import (
     play_client,
 )
 
-pytestmark = pytest.mark.timeout(20)
-
 
 async def test_messages_are_split_by_their_framing() -> None:
     """ReadMessage takes one message, by content-length or by chunks with trailers, and leaves the next one unread."""

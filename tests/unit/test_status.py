@@ -17,8 +17,6 @@ from edge.cli.status import notes, of_targets, side_by_side, table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(20)
-
 TARGETS: list[dict[str, Any]] = [
     {
         "id": "one/small",

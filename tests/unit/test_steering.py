@@ -24,8 +24,6 @@ from edge.terms.snapshot import Snapshot
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.timeout(20)
-
 MARKS = [(1, 10, 100, 5), (2, 10, 100, 5), (3, 12, 101, 5)]
 
 

@@ -8,8 +8,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from edge.app.children import Child
 from edge.app.supervisor import HOPELESS, Supervisor
 from edge.app.tally import Tally
@@ -18,8 +16,6 @@ from edge.native import Board
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-pytestmark = pytest.mark.timeout(30)
 
 STAYS = "import os, sys, time; os.write(int(sys.argv[1]), b'1'); time.sleep(60)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + STAYS

@@ -6,7 +6,6 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pytest
 from msgspec import structs
 from rich.console import Console
 from test_meters import everything, page
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge.telemetry.catalog import Metric
-
-pytestmark = pytest.mark.timeout(20)
 
 Changes = dict[tuple["Metric", tuple[str, ...]], float]
 

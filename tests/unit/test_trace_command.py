@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from edge.terms.trace import ExchangeRecord
 
-pytestmark = pytest.mark.timeout(20)
-
 
 def failover() -> ExchangeRecord:
     """A request of 100 ms: 40 at a target that failed, then 60 at one that answered."""

@@ -19,8 +19,6 @@ MESSAGES = sorted(
     path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in ROOT.glob("edge/wire/**/*_pb2.py")
 )
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
