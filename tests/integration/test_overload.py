@@ -159,7 +159,7 @@ async def test_the_total_deadline_ends_a_wait() -> None:
     async with ScriptedServer((ReadMessage(), Pause(2), Send(whole()), Again())) as target:
         text = full(target.url, queue="{wait: 4s}").replace("total: 5s", "total: 600ms")
         async with one_lane(text) as lane:
-            answers = await asyncio.gather(*[lane.ask(post(), b'}}') for _ in range(2)])
+            answers = await asyncio.gather(*[lane.ask(post(), b"}}") for _ in range(2)])
             await until(lane, RouteCounter.R_WAITING, 0)
     assert [status(answer) for answer in answers] == [504, 504]
 
