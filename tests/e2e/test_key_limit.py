@@ -23,7 +23,7 @@ from edge.sim.node import EdgeProcess
 from edge.sim.provider import ProviderSpec
 from edge.sim.world import ProviderProcess
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.alone
 
 WORKERS: Final = 4
 SECONDS: Final = 5.0
