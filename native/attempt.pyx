@@ -1,7 +1,7 @@
 from native.allowance cimport (
     BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant, bounds_learn, bounds_settle, note_output, note_usage, usual_output,
 )
-from native.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total
+from native.balancer cimport BASELINE_TAU_MS, CELL_STREAM, Pool, Target, ewma_read, inflight_total
 from native.board cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_INBAND, FAIL_MALFORMED,
     FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL, R_COST_NANO, R_OUTPUT_TOKENS, R_PROMPT_TOKENS,
@@ -49,6 +49,22 @@ cdef uint64_t TRIAL_FLOOR_NS = 2_000_000_000
 cdef uint64_t SLOW_FLOOR_NS = 2_000_000_000
 # How often an overdue attempt looks whether others have found its target ill.
 cdef uint64_t LOOK_AGAIN_NS = 250_000_000
+
+
+cdef price_elsewhere(ExchangeCore exchange, bytes said, double* input_nano, double* output_nano):
+    """What another region's answer costs its caller, whose budget holds wherever it comes from: the price of the target
+    that is named there, where we know it, else of the dearest of ours."""
+    cdef Pool pool = exchange.route.pool
+    cdef Target target
+    cdef int i
+    for i in range(pool.size):
+        target = pool.target_at(i)
+        if said is not None and target.id.encode() == said:
+            input_nano[0] = target.input_nano
+            output_nano[0] = target.output_nano
+            return
+        input_nano[0] = max(input_nano[0], target.input_nano)
+        output_nano[0] = max(output_nano[0], target.output_nano)
 
 
 cdef class ExchangeCore(ServerEvents):
@@ -662,6 +678,8 @@ cdef class Attempt(ClientEvents):
         cdef RouteRec* route = exchange.route.rec
         cdef int64_t prompt = self.prompt_tokens
         cdef int64_t output = self.output_tokens
+        cdef double input_nano = self.target.input_nano
+        cdef double output_nano = self.target.output_nano
         cdef uint64_t cost
         if self.mode == EVENTS and self.scanner is not None:
             prompt = self.scanner.prompt_tokens
@@ -681,7 +699,9 @@ cdef class Attempt(ClientEvents):
         else:
             prompt = prompt if prompt > 0 else 0
             output = output if output > 0 else 0
-        cost = <uint64_t>(prompt * self.target.input_nano + output * self.target.output_nano + 0.5)
+        if self.pool.is_region and self.head is not None:
+            price_elsewhere(exchange, field_value(self.head.fields, b"x-edge-target"), &input_nano, &output_nano)
+        cost = <uint64_t>(prompt * input_nano + output * output_nano + 0.5)
         if outcome == <int>OK:
             note_output(route, output)
         if self.charged:
@@ -701,7 +721,7 @@ cdef class Attempt(ClientEvents):
         if output:
             add64(&self.target.rec.count[<int>T_OUTPUT_TOKENS], output)
             add64(&route.count[<int>R_OUTPUT_TOKENS], output)
-        if cost:
+        if cost and not self.pool.is_region:    # the region that paid counts it
             add64(&self.target.rec.count[<int>T_COST_NANO], cost)
             add64(&route.count[<int>R_COST_NANO], cost)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "a-token-of-all-regions"
+KEY = b"ek-0123456789abcdef0123"
 PACE = Pace(ttft_s=0.01, tps=500, tokens=3)
 CHAT = b'{"model":"chat","messages":[{"role":"user","content":"hi"}]}'
 DOWN = Fault(kind="refuse")
@@ -74,8 +76,8 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def regions(*names: str, bounds: str = "", **different: str) -> AsyncIterator[World]:
-    """Run the regions; ``bounds`` are fields of their providers, ``different`` the token of those with another."""
+async def regions(*names: str, bounds: str = "", more: str = "", **different: str) -> AsyncIterator[World]:
+    """Run the regions; ``bounds`` are fields of their providers, ``more`` sections, ``different`` the token of some."""
     async with contextlib.AsyncExitStack() as stack:
         # bound, not listening: nobody else gets the port, and the lane shares it
         held = {name: stack.enter_context(bind("127.0.0.1", 0)) for name in names}
@@ -85,6 +87,7 @@ async def regions(*names: str, bounds: str = "", **different: str) -> AsyncItera
             spec = ProviderSpec(name=f"provider-{name}", pace=PACE)
             providers[name] = await stack.enter_async_context(SimProvider(spec))
             text = config(name, ports, providers[name].url, token=different.get(name, TOKEN), provider=bounds)
+            text += more
             lanes[name] = await stack.enter_async_context(one_lane(text))
         yield World(lanes, providers)
 
@@ -120,6 +123,29 @@ async def test_another_region_answers_when_no_target_is_left() -> None:
         assert fields["x-edge-reason"].startswith("own/sim-small: fail_connect")
         assert (world.count("a", RouteCounter.R_PEER), world.count("b", RouteCounter.R_PEER)) == (1, 0)
         assert world.count("b", RouteCounter.R_REQUESTS) == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_key_pays_once_wherever_the_answer_comes_from(stream: bool) -> None:
+    """Its budget is charged where it was admitted, by the price of who answered; the region that paid counts the cost."""
+    keys = f"keys: [{{name: team, sha256: {hashlib.sha256(KEY).hexdigest()}, budget: 50}}]\n"
+    body = CHAT.replace(b"{", b'{"stream":true,', 1) if stream else CHAT
+    async with regions("a", "b", bounds="prices: {sim-small: {input: 2, output: 10}}", more=keys) as world:
+        await world.providers["a"].switch(DOWN)
+        status, fields, answer = await ask(world.lanes["a"], body, b"authorization: Bearer " + KEY + b"\r\n")
+        assert (status, fields["x-edge-region"]) == (200, "b"), answer
+        spent, tokens = {}, {}
+        for region, lane in world.lanes.items():
+            view = lane.board.read_allowance(lane.snapshot.keys[0].allowance.slot)
+            spent[region] = view["spent_nano"]
+            counts = lane.board.read_route(lane.snapshot.routes[lane.snapshot.models["chat"]].slot)["counts"]
+            tokens[region] = counts[RouteCounter.R_PROMPT_TOKENS], counts[RouteCounter.R_OUTPUT_TOKENS]
+        prompt, output = tokens["a"]
+        assert prompt
+        assert output
+        assert spent == {"a": prompt * 2_000 + output * 10_000, "b": 0}
+        assert world.count("a", RouteCounter.R_COST_NANO) == 0
+        assert world.count("b", RouteCounter.R_COST_NANO) == tokens["b"][0] * 2_000 + tokens["b"][1] * 10_000
 
 
 async def test_streams_come_through_a_peer() -> None:
