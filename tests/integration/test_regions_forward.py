@@ -127,7 +127,7 @@ async def test_another_region_answers_when_no_target_is_left() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_key_pays_once_wherever_the_answer_comes_from(stream: bool) -> None:
-    """Its budget is charged where it was admitted, by the price of who answered; the region that paid counts the cost."""
+    """Its budget is charged where it was admitted, by the price of who answered; the cost counts where it was paid."""
     keys = f"keys: [{{name: team, sha256: {hashlib.sha256(KEY).hexdigest()}, budget: 50}}]\n"
     body = CHAT.replace(b"{", b'{"stream":true,', 1) if stream else CHAT
     async with regions("a", "b", bounds="prices: {sim-small: {input: 2, output: 10}}", more=keys) as world:
