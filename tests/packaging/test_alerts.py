@@ -1,0 +1,92 @@
+"""Do the alert rules fire when they should?  Played by Prometheus' own promtool where there is one.
+
+``PROMTOOL`` names it, else it is looked for on PATH. That every alert is played at all is checked without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.timeout(60)
+
+DEPLOY: Final = Path(__file__).parents[2] / "deploy"
+PROMTOOL: Final = os.environ.get("PROMTOOL") or shutil.which("promtool")
+WITH_PROMTOOL: Final = pytest.mark.skipif(
+    PROMTOOL is None, reason="no promtool here: put it on PATH or name it by PROMTOOL"
+)
+PLAYED: Final[list[dict[str, Any]]] = yaml.safe_load((DEPLOY / "prometheus/alerts.test.yaml").read_text())["tests"]
+
+
+def alerts() -> list[str]:
+    """Names of all alerts."""
+    groups = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())["groups"]
+    return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
+
+
+def said(*arguments: str, given: str = "") -> str:
+    """What promtool says; it has to be content."""
+    assert PROMTOOL is not None
+    done = subprocess.run(
+        [PROMTOOL, *arguments], input=given, capture_output=True, text=True, timeout=50, check=False, cwd=DEPLOY
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def fires(check: dict[str, Any]) -> set[str]:
+    """The alerts that are expected at one moment of a test."""
+    return {name for sample in check["exp_samples"] for name in re.findall(r'alertname="(\w+)"', sample["labels"])}
+
+
+@pytest.mark.parametrize("alert", alerts())
+def test_every_alert_is_played(alert: str) -> None:
+    """Some test expects it to fire, and expects it not to at another moment."""
+    played = [[fires(check) for check in test["promql_expr_test"]] for test in PLAYED]
+    mine = [moments for moments in played if any(alert in moment for moment in moments)]
+    assert mine, "no test expects it"
+    assert any(alert not in moment for moments in mine for moment in moments), "no test expects its silence"
+
+
+def test_what_is_played_exists() -> None:
+    """No test expects an alert that is gone, and all ask for whatever fires."""
+    checks = [check for test in PLAYED for check in test["promql_expr_test"]]
+    assert set().union(*(fires(check) for check in checks)) == set(alerts())
+    assert all(check["expr"].find("ALERTS") >= 0 for check in checks)
+
+
+@WITH_PROMTOOL
+def test_alerts_fire_when_they_should() -> None:
+    """Prometheus' own evaluation of every test."""
+    assert "SUCCESS" in said("test", "rules", "prometheus/alerts.test.yaml")
+
+
+@WITH_PROMTOOL
+def test_prometheus_takes_the_example() -> None:
+    """The configuration to begin from, by a Prometheus that is new enough for it (as it says itself)."""
+    version = re.search(r"version (\d+)\.(\d+)", said("--version"))  # one built by hand does not say
+    if version is not None and (int(version[1]), int(version[2])) < (2, 49):
+        pytest.skip(f"promtool {version[0]} does not know scrape_protocols")
+    said("check", "config", "--syntax-only", "prometheus/prometheus.yaml")
+
+
+@WITH_PROMTOOL
+def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
+    """The rules, and what the dashboard asks as if it were rules."""
+    said("check", "rules", "prometheus/alerts.yaml")
+    board = json.loads((DEPLOY / "grafana/edge.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    asked += [annotation["expr"] for annotation in board["annotations"]["list"]]
+    assert len(asked) > 60
+    rules = [{"record": f"x{at}", "expr": text.replace("$__rate_interval", "1m")} for at, text in enumerate(asked)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": rules}]}))
+    assert f"{len(asked)} rules found" in said("check", "rules", str(file))
