@@ -12,7 +12,9 @@ from edge.config import tree
 from edge.config.fields import Secret
 from edge.config.problems import Document, Problem, errors
 from edge.config.reader import Reader
+from edge.config.sampler import sampled
 from edge.config.schema import Config, Defaults, Model, ModelTarget, Provider, Timeouts
+from edge.config.schema_telemetry import Telemetry
 from edge.config.units import NS_PER_S
 from edge.errors import ConfigInvalidError
 
@@ -58,10 +60,16 @@ def read_text(
 ) -> Document:
     """Read YAML text; ``folder`` is where relative files are looked for, ``environ`` what ``${NAME}`` reads."""
     root, problems = tree.compose(text)
-    reader = Reader(os.environ if environ is None else environ, folder or Path.cwd())
+    variables = os.environ if environ is None else environ
+    reader = Reader(variables, folder or Path.cwd())
     config = reader.read(root)
     document = Document(config, (), reader.lines, source, reader.taken, reader.kept)
     found = {document.as_written(problem) for problem in (*problems, *reader.problems)}
+    said = [document.written("telemetry", name) for name in ("sample", "asked_per_second")]
+    telemetry, ignored = sampled(config.telemetry, variables, sample=said[0], asked=said[1])
+    if ignored:
+        found.add(Problem(("telemetry", "sample"), ignored, severity="warning"))
+    document = structs.replace(document, config=structs.replace(config, telemetry=telemetry))
     ordered = tuple(sorted(found, key=lambda problem: (problem.line, str(problem.path), problem.sentence)))
     return structs.replace(document, problems=ordered)
 
@@ -84,7 +92,7 @@ def from_environment(environ: Mapping[str, str], known: Mapping[str, places.Prov
         chat.append(ModelTarget(f"{name}/{provider.chat_model}", tier=len(chat) + 1))
         if provider.embed_model and not embed:
             embed.append(ModelTarget(f"{name}/{provider.embed_model}"))
-    return _aliases(providers, {"chat": chat, "embed": embed}) if providers else None
+    return _aliases(providers, {"chat": chat, "embed": embed}, environ) if providers else None
 
 
 def simulated(urls: Sequence[str]) -> Config:
@@ -99,13 +107,18 @@ def simulated(urls: Sequence[str]) -> Config:
         alias: [ModelTarget(f"{name}/{model}", tier=tier) for tier, name in enumerate(names, start=1)]
         for alias, model in (("chat", "sim-small"), ("embed", "sim-embed"))
     }
-    return _aliases(providers, aliases)
+    return _aliases(providers, aliases, os.environ)
 
 
-def _aliases(providers: dict[str, Provider], aliases: Mapping[str, Sequence[ModelTarget]]) -> Config:
+def _aliases(
+    providers: dict[str, Provider], aliases: Mapping[str, Sequence[ModelTarget]], environ: Mapping[str, str]
+) -> Config:
     models = {
         name: Model(targets=tuple(targets), timeouts=ENVIRONMENT_TIMEOUTS)
         for name, targets in aliases.items()
         if targets
     }
-    return Config(providers=providers, models=models, defaults=Defaults(timeouts=ENVIRONMENT_TIMEOUTS))
+    telemetry, _ = sampled(Telemetry(), environ)
+    return Config(
+        providers=providers, models=models, defaults=Defaults(timeouts=ENVIRONMENT_TIMEOUTS), telemetry=telemetry
+    )

@@ -37,7 +37,11 @@ class Telemetry(Struct, frozen=True, forbid_unknown_fields=True):
         15 * NS_PER_S
     )
     sample: Annotated[
-        Share, about("Share of requests that are recorded and traced, chosen by trace id. 0%: none but those below.")
+        Share,
+        about(
+            "Share of requests that are recorded and traced, chosen by trace id. 0%: none but those below. When left "
+            "out, OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG say it, if they are set."
+        ),
     ] = 0.01
     slow: Annotated[
         Duration,

@@ -55,6 +55,11 @@ _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("log.level", lambda config: config.log.level),
     ("log.lines_per_second", lambda config: config.log.lines_per_second),
 )
+# The others know a node that shares, and what it may grant, by its name.
+_SHARED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
+    ("node.region", lambda config: config.node.region),
+    ("node.name", lambda config: config.node.name),
+)
 # Whoever changes one of these speaks to another target under the same name: what was learned is not true of it.
 _IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
 
@@ -295,7 +300,7 @@ class Steering:
     def _fixed(self, document: Document) -> list[Problem]:
         """Say what a running node cannot change; half of a file is never applied."""
         found = []
-        for name, value in _FIXED:
+        for name, value in _FIXED if self.ledger.config.cluster.etcd is None else (*_FIXED, *_SHARED):
             if value(document.config) != value(self.ledger.config):
                 path: Path = tuple(name.split("."))
                 sentence = "this cannot change while the node runs; put it back, or restart the node"

@@ -38,9 +38,9 @@ def text(*targets: str, port: int = 9, key: str = "one") -> str:
 class Steered:
     """A board, a publisher and a file, without processes."""
 
-    def __init__(self, folder: Path, *targets: str) -> None:
+    def __init__(self, folder: Path, *targets: str, more: str = "") -> None:
         self.file = folder / "edge.yaml"
-        self.file.write_text(text(*targets))
+        self.file.write_text(text(*targets) + more)
         config = checked(read(self.file))
         snapshot = compile_config(config, now=1.0)
         self.board = Board.create(*capacities(snapshot), 1)
@@ -102,6 +102,19 @@ def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, obje
         node.board.set_out(old, 11, 2**62)
         assert not node.out("p/a")
         assert node.board.read_target(node.slot("p/a"), 1)["manual"] == 2
+
+
+@pytest.mark.parametrize("name", ["region", "name"])
+def test_a_node_that_shares_keeps_its_name(tmp_path: Path, name: str) -> None:
+    """The others know it by that; a node by itself may be called anything."""
+    for cluster, refused in (("", False), ("cluster: {etcd: {endpoints: [http://127.0.0.1:1]}}\n", True)):
+        with Steered(tmp_path, "p/a", more=f"node: {{{name}: one}}\n{cluster}") as node:
+            other = text("p/a") + f"node: {{{name}: two}}\n{cluster}"
+            if refused:
+                with pytest.raises(ConfigInvalidError, match=f"node.{name}: this cannot change"):
+                    node.reload(other)
+            else:
+                assert node.reload(other)
 
 
 def test_of_more_edges_than_there_is_room_for_the_first_are_asked(
