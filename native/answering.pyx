@@ -149,6 +149,8 @@ cdef class Answering(Intake):
             else:
                 fields = fields_for(self.caller, head.fields)
                 if self.caller is not None:
+                    if attempt.settled:
+                        self.repay(attempt.last_ns)
                     self.caller.tell(fields, attempt.last_ns)
             fields.extend(self.trace_fields(attempt))
             if length == TUNNEL:

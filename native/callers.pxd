@@ -34,6 +34,8 @@ cdef class Caller:
     cdef int enter(self, int worker, uint64_t now_ns, uint64_t tokens, uint64_t month, uint64_t* wait_ns) noexcept
     cdef void leave(self, int worker, uint64_t now_ns, uint64_t reserved, uint64_t prompt, uint64_t output,
                     uint64_t cost_nano, uint64_t month, bint untouched) noexcept
+    # So many tokens were reserved and so many are right; ``leave`` is told the same number twice afterwards.
+    cdef void repay(self, uint64_t now_ns, uint64_t reserved, uint64_t used) noexcept
     cdef tell(self, list fields, uint64_t now_ns)   # append x-ratelimit-*
     cdef str limit_of(self, int bound)              # in words, for an error
 

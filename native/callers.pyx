@@ -189,6 +189,10 @@ cdef class Caller:
         if cost_nano:
             spend(rec, month, cost_nano)
 
+    cdef void repay(self, uint64_t now_ns, uint64_t reserved, uint64_t used) noexcept:
+        if self.allowance is not None:
+            bounds_settle(&self.allowance.bounds, now_ns, reserved, used, False)
+
     cdef tell(self, list fields, uint64_t now_ns):
         cdef Allowance allowance = self.allowance
         cdef AllowanceRec* rec

@@ -125,6 +125,9 @@ cdef class Exchange(Answering):
         choice.generation = 0
         choice.full = 0
         self.climbing = False
+        if now >= self.total_ns:
+            self.unavailable()      # nobody waits for an answer any more: nothing is spent on one
+            return
         if self.attempts == 0 and self.waiter is None and self.route.queue.ahead(self.klass):
             self.wait(now)      # others came first
             return

@@ -100,8 +100,12 @@ cdef int64_t parse_length(bytes value) noexcept:
     return total
 
 
+# A caller's deadline: a million seconds.
+cdef int64_t LONGEST_NS = 1_000_000_000_000_000
+
+
 cdef int64_t parse_seconds(bytes value) noexcept:
-    """A time to wait: a decimal number of seconds, or with a unit s or ms. At most eleven days."""
+    """A time to wait: a decimal number of seconds, or with a unit s or ms. What is longer than eleven days is as long."""
     cdef const char* p = PyBytes_AS_STRING(value)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
     cdef int64_t unit = 1_000_000_000
@@ -113,7 +117,7 @@ cdef int64_t parse_seconds(bytes value) noexcept:
         size -= 2
     elif size > 1 and p[size - 1] == c"s":
         size -= 1
-    if size == 0 or size > 18 or p[0] == c"." or p[size - 1] == c".":
+    if size <= 0 or p[0] == c"." or p[size - 1] == c".":
         return -1
     for i in range(size):
         if p[i] == c"." and not fraction:
@@ -125,12 +129,10 @@ cdef int64_t parse_seconds(bytes value) noexcept:
             unit //= 10     # what is smaller than a nanosecond is nothing
             total += (p[i] - c"0") * unit
         else:
-            total = total * 10 + (p[i] - c"0")
-            if total > 1_000_000_000:
-                return -1
+            total = min(total * 10 + (p[i] - c"0"), LONGEST_NS // 1_000_000)
     if not fraction:
         total *= unit
-    return total if 0 < total <= 1_000_000_000_000_000 else -1
+    return min(total, LONGEST_NS) if total > 0 else -1
 
 
 cdef bytes write_seconds(uint64_t ns):

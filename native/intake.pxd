@@ -31,6 +31,7 @@ cdef class Intake(ExchangeCore):
     cdef bint bind(self, int64_t timeout_ns, str kind, bytes value)     # False: refused
     cdef follow(self)
     cdef bint enter(self)
+    cdef repay(self, uint64_t now)
     # what the other parts do
     cdef begin(self)
     cdef refuse(self, str kind, str detail, list extra)

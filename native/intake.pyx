@@ -287,9 +287,8 @@ cdef class Intake(ExchangeCore):
         cdef bytes timeout = field_value(self.head.fields, b"grpc-timeout")
         cdef Py_ssize_t used = unframe(self.content, 0, lane.body_limit, messages)
         self.suffix = b"/chat/completions"
-        if timeout is not None and timeout_ns(timeout) >= 0:
-            self.bounded = True
-            self.total_ns = self.began_ns + <uint64_t>timeout_ns(timeout)
+        if timeout is not None and not self.bind(timeout_ns(timeout), "grpc_timeout", timeout):
+            return
         if used == -1:
             self.refuse("compressed_call", "", None)
         elif len(messages) != 1 or used != PyBytes_GET_SIZE(self.content):
@@ -381,12 +380,15 @@ cdef class Intake(ExchangeCore):
         self.begin()
 
     cdef bint bind(self, int64_t timeout_ns, str kind, bytes value):
-        """The caller's own deadline counts from the request's head; below 0 it is none, and refused as ``kind``."""
+        """The caller's own deadline counts from the request's head; below 0 it is none, and refused as ``kind``. Of
+        several the earliest holds."""
+        cdef uint64_t when = self.began_ns + <uint64_t>timeout_ns
         if timeout_ns < 0:
             self.refuse(kind, value.decode("latin-1"), None)
             return False
-        self.bounded = True
-        self.total_ns = self.began_ns + <uint64_t>timeout_ns
+        if not self.bounded or when < self.total_ns:
+            self.bounded = True
+            self.total_ns = when
         return True
 
     cdef follow(self):
@@ -428,6 +430,15 @@ cdef class Intake(ExchangeCore):
         add64(&self.route.rec.count[<int>R_LIMITED], 1)
         self.answer_problem(lane.reply.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000)))
         return False
+
+    cdef repay(self, uint64_t now):
+        """What this used is known before the answer goes out: what was reserved beyond it is there for others now."""
+        if self.entered:
+            self.caller.repay(
+                now, self.prompt_guess + self.output_guess, <uint64_t>(self.prompt_tokens + self.output_tokens)
+            )
+            self.prompt_guess = <uint64_t>self.prompt_tokens
+            self.output_guess = <uint64_t>self.output_tokens
 
     # --- what the other parts do: a missing override is a fault of the programmer and says so --------------------------
     cdef begin(self):

@@ -64,12 +64,14 @@ class Steps:
         action = cast("Action", request.match_info["action"])
         try:
             body = await request.read()
-            given = msgspec.json.decode(body, type=Reason) if body or action != "restore" else Reason()
+            reason = request.query.get("reason", "")
+            if body or not (reason or action == "restore"):
+                reason = msgspec.json.decode(body, type=Reason).reason or reason
             name = request.match_info["id"]
             if request.query.get("all") == "1":
-                await self._everywhere(name, action, given.reason)
+                await self._everywhere(name, action, reason)
             else:
-                self._steering.steer(name, action, given.reason)
+                self._steering.steer(name, action, reason)
         except NothingSharedError as error:
             return problem(409, str(error))
         except (StoreUnavailableError, StoreRefusedError) as error:

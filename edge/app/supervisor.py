@@ -9,6 +9,7 @@ breaks the others can break it. A dead worker's in-flight columns on the Board a
 
 Leaving means: /ready fails, and everything is answered as before. SIGUSR1 is how control passes on ``edge drain``; the
 SIGTERM of an orchestrator that follows is the first one, and changes nothing. SIGHUP is passed to control: a reload.
+Only where the node was started on a terminal that is gone now does it say so, and the node drains.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Supervisor:
         self._grace_ns = int(grace_s * _S)
         self._notice_ns = int(notice_s * _S)
         self._told = False
+        self._on_terminal = os.isatty(0)
         self._up = up
         self._announced = False
         self._ever_served = False
@@ -145,7 +147,7 @@ class Supervisor:
         while self._asked:
             number = self._asked.pop(0)
             name = signal.Signals(number).name
-            if number == signal.SIGHUP and not os.isatty(0):
+            if number == signal.SIGHUP and not (self._on_terminal and not os.isatty(0)):
                 for other in self._others:
                     if other.name == CONTROL and other.serves:
                         other.send(signal.SIGHUP)

@@ -241,6 +241,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     launch = recall_launch(given.launch)
     leash(launch.supervisor)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # for the whole node, by whoever finds processes by their name
     faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
     set_up_logs(f"worker {given.index}", launch)
     try:

@@ -30,6 +30,7 @@ class RunningNode:
         config: edge.yaml as plain data, ``listen`` and ``admin`` on free ports unless given; None: no file.
         arguments: further arguments of ``edge run``.
         environ: added to an environment without provider keys.
+        stdin: a descriptor; nothing by default.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class RunningNode:
         config: Mapping[str, Any] | None,
         *arguments: str,
         environ: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
+        self._stdin = stdin
         self._folder = folder
         self._arguments = ["--drain-grace", "0", "--state-dir", str(folder / "state"), *arguments]
         if config is not None:
@@ -71,7 +74,7 @@ class RunningNode:
         with (self._folder / "out").open("wb") as out, (self._folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edge", "run", *self._arguments, "--ready-file", str(self._folder / "ready")],
-                stdin=subprocess.DEVNULL,
+                stdin=self._stdin,
                 stdout=out,
                 stderr=log,
                 env=self._environ,

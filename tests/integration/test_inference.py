@@ -7,6 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, chunk, models, one_lane, sse, whole
+from wires import over_http2
 
 from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, ScriptedServer, Send, refused_port
 from edge.wire.edge.v1 import inference_pb2, inference_pb2_grpc
@@ -89,6 +90,19 @@ async def test_errors(script: tuple[object, ...], model: str, code: str) -> None
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await inference_pb2_grpc.InferenceStub(channel).Chat(hello(model), timeout=5)
         assert caught.value.code().name == code, caught.value.details()
+
+
+@pytest.mark.parametrize(("wanted", "said"), [("soon", b"grpc-timeout"), ("0n", b"deadline")])
+async def test_a_deadline_that_is_none_or_over(wanted: str, said: bytes) -> None:
+    """What is no time is refused by name, and where no time is left nobody is asked."""
+    fields = f"content-type: application/grpc\r\nte: trailers\r\ngrpc-timeout: {wanted}\r\n\r\n"
+    message = hello().SerializeToString()
+    data = b"POST /edge.v1.Inference/Chat HTTP/1.1\r\nhost: edge\r\n" + fields.encode()
+    async with ScriptedServer(GOOD) as primary, one_lane(models(primary.url)) as lane:
+        told = await over_http2(lane.port, data + b"\0" + len(message).to_bytes(4, "big") + message, None, 10)
+        assert b"grpc-status: " + (b"3" if wanted == "soon" else b"4") in told.received
+        assert said in told.received
+        assert not primary.peers
 
 
 async def test_what_edge_answers_itself() -> None:

@@ -12,7 +12,7 @@ from onelane import DONE, HELLO, OneLane, models, one_lane, post, sse, whole
 
 from edge import clock
 from edge.native import AllowanceCounter, Outcome, RouteCounter, TargetCounter
-from edge.sim.wire import Again, Pause, ReadMessage, ScriptedServer, Send
+from edge.sim.wire import Again, Close, Pause, ReadMessage, ReadToEnd, ReadUntil, ScriptedServer, Send, play_client
 
 S = 1_000_000_000
 GOOD = (ReadMessage(), Send(whole()), Again())
@@ -67,10 +67,9 @@ async def test_tokens() -> None:
         one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 500")) as lane,
     ):
         body = b'{"model":"chat","max_tokens":400,"messages":[]}'
-        answer = await lane.ask(ask("alice", body), b"hello")
-        assert field(answer, "x-ratelimit-remaining-tokens") == str(500 - 400 - len(body) // 4)
-        answer = await lane.ask(ask("alice", body), b"hello")
-        assert int(field(answer, "x-ratelimit-remaining-tokens") or 0) - (500 - 30 - 400 - len(body) // 4) in (0, 1)
+        for used in (30, 60):  # a whole answer tells of what it used; of its reservation nothing is left
+            answer = await lane.ask(ask("alice", body), b"hello")
+            assert int(field(answer, "x-ratelimit-remaining-tokens") or 0) - (500 - used) in (0, 1)
         refused = await lane.ask(ask("alice", body.replace(b"400", b"480")), END)
         assert (status(refused), error(refused)["type"]) == (429, "tokens")
         short = 480 + len(body) // 4 - (500 - 60)
@@ -210,9 +209,36 @@ async def test_a_clients_deadline() -> None:
         assert (status(late), error(late)["code"]) == (504, "deadline_exceeded")
         assert (clock.now_ns() - began) / S < 0.39
         assert status(await lane.ask(post(fields=b"x-request-timeout: 3\r\n"), b"hello")) == 200
+        assert status(await lane.ask(post(fields=b"x-request-timeout: 99999999999999999999\r\n"), b"hello")) == 200
         odd = await lane.ask(post(fields=b"x-request-timeout: soon\r\n"), END)
         assert (status(odd), error(odd)["code"]) == (400, "request_timeout")
         assert all(b"x-request-timeout" not in peer.received for peer in upstream.peers)
+
+
+async def test_of_two_deadlines_the_earlier_holds() -> None:
+    """Whichever comes first in the head."""
+    async with ScriptedServer((ReadMessage(), ReadToEnd())) as upstream, one_lane(models(upstream.url)) as lane:
+        for first, second in ((b"150ms", b"30"), (b"30", b"150ms")):
+            fields = b"x-request-timeout: " + first + b"\r\nx-request-timeout: " + second + b"\r\n"
+            late = await lane.ask(post(fields=fields), END, limit_s=10)
+            assert (status(late), error(late)["code"]) == (504, "deadline_exceeded")
+
+
+async def test_nothing_is_asked_once_the_deadline_is_over() -> None:
+    """A body that comes later than its caller waits costs nobody anything: neither the target nor the key."""
+    bounds = "requests_per_minute: 6, requests_burst: 3, tokens_per_minute: 6000"
+    async with (
+        ScriptedServer(GOOD) as upstream,
+        one_lane(models(upstream.url) + keys(alice=bounds)) as lane,
+    ):
+        head, _, body = ask("alice", fields=b"x-request-timeout: 100ms\r\n").partition(b"\r\n\r\n")
+        steps = (Send(head + b"\r\n\r\n"), Pause(0.3), Send(body), ReadUntil(END), Close())
+        late = (await play_client(lane.port, *steps, limit_s=20)).received
+        assert (status(late), error(late)["code"]) == (504, "deadline_exceeded")
+        assert field(late, "x-edge-attempts") == "0"
+        assert not upstream.peers
+        answer = await lane.ask(ask("alice"), b"hello")
+        assert field(answer, "x-ratelimit-remaining-requests") == "2"
 
 
 @pytest.mark.usefixtures("both_wires")

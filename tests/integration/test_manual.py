@@ -67,6 +67,8 @@ async def test_out_and_back(
         assert said["why"].endswith(": the bill of May")
         assert abs(said["since"] - time.time()) < 5
         assert {await who(node) for _ in range(10)} == {SECOND}
+        _, said = await node.send("PUT", f"/api/targets/{written}/{action}?reason=of%20June")
+        assert said["why"].endswith(": of June")
         assert (
             f'edge_target_manual{{target="{FIRST}"}} {1 if action == "drain" else 2}' in (await node.get("/metrics"))[1]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -89,6 +90,28 @@ async def test_everyone_may_ask_for_it(tmp_path: Path, provider: SimProvider, wo
         assert 'edge_reloads_total{result="refused"} 0' in page
         assert "edge_snapshot_version 4" in page
         assert node.ready["pid"] == node.pid
+
+
+async def test_on_a_terminal(tmp_path: Path, provider: SimProvider) -> None:
+    """SIGHUP means a reload there too, for every process that hears it, until the terminal is gone: then the end."""
+    ours, theirs = os.openpty()
+    try:
+        async with RunningNode(tmp_path, limited(provider.url, 101), "--workers", "1", stdin=theirs) as node:
+            write(tmp_path, limited(provider.url, 102))
+            before = node.children()
+            for name in ("worker 0", None):
+                node.tell(signal.SIGHUP, name)
+            await holds(node, 102)
+            assert await ask(node) == 200
+            assert node.children() == before
+            os.close(ours)
+            ours = -1
+            node.tell(signal.SIGHUP)
+            assert await node.status(30) == 0
+    finally:
+        os.close(theirs)
+        if ours >= 0:
+            os.close(ours)
 
 
 async def test_a_changed_file_is_noticed(tmp_path: Path, provider: SimProvider) -> None:
