@@ -35,15 +35,21 @@ FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
 # A watch that ends sooner than this has proved nothing: the wait before the next one goes on growing.
 PROVED_S: Final = 5.0
+FOREVER_NS: Final = 2**62
 _NS: Final = 1_000_000_000
 
 
 class Held(Struct, frozen=True):
-    """A key as we hold it. ``seen_ns`` is when this revision of it reached us, by our own monotonic clock."""
+    """A key as we hold it.
+
+    ``seen_ns`` is when this revision of it reached us, by our own monotonic clock; ``blind_ns`` for how long before it
+    may have stood there already: 0 for what a watch told, FOREVER_NS for what was found when nothing was known.
+    """
 
     value: bytes
     revision: int
     seen_ns: int
+    blind_ns: int = 0
 
 
 class Follower:
@@ -164,17 +170,20 @@ class Follower:
     def _compare(self, listing: Listing) -> None:
         """Make ``held`` what was listed.
 
-        A store that has gone back (restored, wiped) is believed too: there is no other truth to wait for.
+        A store that has gone back (restored, wiped) is believed too: there is no other truth to wait for. But when its
+        keys were written, nobody knows.
         """
         self.relists += 1
-        self._proved()
         now = self._clock.now_ns()
+        known = self._alive_ns is not None and listing.revision >= self.revision
+        blind_ns = now - self._alive_ns if known and self._alive_ns is not None else FOREVER_NS
+        self._proved()
         listed = {item.key.removeprefix(self._prefix): item for item in listing.items}
         changed: dict[str, Held | None] = {name: None for name in self._held if name not in listed}
         for name, item in listed.items():
             held = self._held.get(name)
             if held is None or held.revision != item.revision or held.value != item.value:
-                changed[name] = Held(item.value, item.revision, now)
+                changed[name] = Held(item.value, item.revision, now, blind_ns)
         for name, now_held in changed.items():
             if now_held is None:
                 del self._held[name]

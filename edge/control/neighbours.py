@@ -10,7 +10,7 @@ from edge.config.check_peers import REGION
 from edge.config.schema import MOST_MEMBERS
 from edge.regions import digest as told
 from edge.regions import shares
-from edge.regions.digest import HANDS, NODES, SHARES
+from edge.regions.digest import FRESH_NS, HANDS, NODES, SHARES
 from edge.regions.keeper import Silence
 from edge.regions.view import Heard
 from edge.terms import places
@@ -40,8 +40,7 @@ class Neighbours:
         self._digests: dict[str, tuple[int, Digest | None]] = {}
         self._ledgers: dict[str, tuple[int, Shares]] = {}
         self._last: dict[str, tuple[int, int]] = {}  # node -> (revision that we hold, when it was last heard)
-        self._listed: dict[str, int] = {}  # node -> revision at the first listing, of those that may be dead
-        self._began = False
+        self._unproven: set[str] = set()  # nodes that may be dead: what they told may have stood there for long
         self.unread = 0
 
     def take(self, changed: Mapping[str, Held | None]) -> None:
@@ -52,40 +51,37 @@ class Neighbours:
             name = key.removeprefix(NODES)
             if held is None:
                 self._digests.pop(name, None)
-                self._listed.pop(name, None)
+                self._unproven.discard(name)
                 if name in self._last:
                     self._last[name] = (0, self._last[name][1])
                 continue
             if name not in self._digests and len(self._digests) >= MOST_NODES:
                 self.unread += 1
                 continue
-            if not self._began:
-                self._listed[name] = held.revision
+            if held.blind_ns > FRESH_NS:
+                self._unproven.add(name)
+            else:
+                self._unproven.discard(name)
             digest = told.decode(held.value, name)
             self.unread += digest is None
             self._digests[name] = (held.revision, digest)
             self._last[name] = (held.revision, held.seen_ns)
-        self._began = True
         if len(self._last) > 2 * MOST_NODES:  # names come and go where each start of a node has a new one
             gone = [name for name in self._last if name not in self._digests]
             for name in sorted(gone, key=lambda name: self._last[name][1])[: len(gone) // 2]:
                 del self._last[name]
 
-    def begin(self) -> None:
-        """The first listing is done: whoever appears now is alive."""
-        self._began = True
-
     def heard(self, now_ns: int) -> list[Heard]:
         """Return what every other node tells, with its age."""
         return [
-            Heard(digest, now_ns - self._last[name][1], self._listed.get(name) != revision)
-            for name, (revision, digest) in self._digests.items()
+            Heard(digest, now_ns - self._last[name][1], name not in self._unproven)
+            for name, (_, digest) in self._digests.items()
             if digest is not None and name != self._me
         ]
 
     def digest(self, name: str) -> Digest | None:
-        """Return what stands under a node's name."""
-        return self._digests.get(name, (0, None))[1]
+        """Return what stands under a node's name, if it was written since we look."""
+        return None if name in self._unproven else self._digests.get(name, (0, None))[1]
 
     def ledger(self, held: Mapping[str, Held], name: str) -> tuple[Shares, int]:
         """Return the ledger of an allowance and its revision."""

@@ -191,10 +191,8 @@ class Sharing:
         self._meet()
         if self._beat is None or self._follower is None or self._grants is None:
             return
-        if self._follower.relists:
-            self._known.begin()
-            if self._hands is None:
-                self._hand_on(hands(self._follower.held))
+        if self._follower.relists and self._hands is None:
+            self._hand_on(hands(self._follower.held))
         if self._beat.due(self._own, now_ns):
             self._start("the heartbeat", self._beat.write(self._own, now_ns))
         self._grants.look(snapshot, now_ns)

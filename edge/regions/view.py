@@ -1,7 +1,8 @@
 """How do all regions stand?  Digests, each with its age by our own clock, become one picture per region.
 
 Presence of a key proves nothing (leases are extended when the store changes its leader): a node counts while its digest
-changes. One that was found at listing has not changed yet; it is shown, and heard from its next change on.
+changes. One that was found when nothing was known, or after a break longer than a digest lives, or in a store that has
+gone back, may be of long ago: it is shown, and heard from its next change on.
 """
 
 from __future__ import annotations

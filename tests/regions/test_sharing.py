@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from edge.cluster.memory import MemoryStore
+    from edge.terms.ports import Change
 
 import asyncio
 
@@ -334,7 +335,6 @@ async def test_a_store_that_takes_no_writes_is_told(
 def test_no_more_nodes_than_many_are_heard() -> None:
     """Whatever fills the prefix with keys: looking at the nodes stays cheap, and names that went are forgotten."""
     known = Neighbours("eu/n")
-    known.begin()
 
     def key(number: int) -> str:
         return told.node_key("us", f"n{number}")
@@ -351,6 +351,47 @@ def test_no_more_nodes_than_many_are_heard() -> None:
         known.take(dict.fromkeys(map(key, numbers)))
         assert known.heard(10) == []
     assert len(known._last) <= 2 * MOST_NODES
+
+
+class Restored(MemoryCluster):
+    """A store in another's place: watches of that one end."""
+
+    ended = False
+
+    def since(self, prefix: str, revision: int) -> tuple[Sequence[tuple[Change, ...]], int]:
+        """As any; the first to ask is one of before."""
+        if not self.ended:
+            self.ended = True
+            raise StoreUnavailableError("the watch ended")
+        return super().since(prefix, revision)
+
+
+async def test_a_restored_store_raises_no_dead(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a backup says of a region that is gone counts for nothing, nor is its own old digest another node's."""
+    eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
+    start(regions)
+    await regions.pass_by(8)
+    eu.fail()
+    await regions.pass_by(2)
+    assert us.remote() == (1000, 2)
+    backup = {item.key: item.value for item in regions.cluster.list("").items}
+    regions.nodes.remove(eu)
+    eu.sharing.run_no_more()
+    await regions.pass_by(25)
+    assert us.remote() == (0, 0)
+    us.sharing._instance = "started-again"
+    await regions.pass_by(6)
+    restored = Restored(regions.time)
+    for key, value in backup.items():
+        await restored.client().put(key, value)
+    monkeypatch.setattr(us.store, "cluster", restored)
+    regions.cluster.wake()
+    for _ in range(20):
+        await regions.pass_by(1)
+        assert us.remote() == (0, 0)
+    assert us.sharing.state().twin is False
+    assert us.sharing.state().connected is True
+    assert {picture.region for picture in us.sharing.pictures.values()} == {"eu", "us"}
 
 
 async def test_without_the_store_everything_goes_on(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cluster.follow import Follower
+from edge.cluster.follow import FOREVER_NS, Follower
 from edge.cluster.memory import MemoryCluster
 from edge.sim.store import FaultyStore
 from edge.sim.time import VirtualClock, settle
@@ -217,6 +217,35 @@ async def test_a_store_that_was_wiped_is_believed() -> None:
         await empty.client().put("nodes/new", b"1")
         await settle()
         assert world.held() == {"new": b"1"}
+
+
+async def test_how_old_a_key_may_be_is_told() -> None:
+    """A watch tells what was just written; what a listing finds may stand there since the copy was right the last time.
+
+    Of what the first listing finds, and of a store that has gone back, nothing is known.
+    """
+    world = World()
+    await world.writer.put("nodes/first", b"1")
+    async with world.following():
+        await world.writer.put("nodes/watched", b"1")
+        await settle()
+        blind = {name: held.blind_ns for name, held in world.follower.held.items()}
+        assert blind == {"first": FOREVER_NS, "watched": 0}
+        world.store.cut = True
+        await world.clock.advance(30)
+        await world.writer.put("nodes/missed", b"1")
+        world.store.cut = False
+        await world.clock.advance(8)
+        assert 29e9 <= world.follower.held["missed"].blind_ns <= 40e9
+        assert world.follower.held["watched"].blind_ns == 0, "it has not changed"
+        world.store._store = (restored := MemoryCluster(world.clock)).client()
+        await restored.client().put("nodes/old", b"1")
+        world.store.break_watches()
+        await world.clock.advance(6)
+        assert world.follower.held["old"].blind_ns == FOREVER_NS
+        await restored.client().put("nodes/old", b"2")
+        await settle()
+        assert world.follower.held["old"].blind_ns == 0
 
 
 async def test_leases_that_run_out_are_deletions() -> None:
