@@ -61,8 +61,9 @@ class Tracing:
 
     def follow(self, telemetry: Telemetry, snapshot: Snapshot) -> None:
         """Export as this configuration says from soon on; returns at once."""
-        self._opening = collector(telemetry, self._environ) is not None
-        task = asyncio.get_running_loop().create_task(self._follow(telemetry, snapshot))
+        where = collector(telemetry, self._environ)
+        self._opening = where is not None
+        task = asyncio.get_running_loop().create_task(self._follow(where, snapshot))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -72,9 +73,9 @@ class Tracing:
         async with self._turn:
             await self._close()
 
-    async def _follow(self, telemetry: Telemetry, snapshot: Snapshot) -> None:
+    async def _follow(self, where: Collector | None, snapshot: Snapshot) -> None:
         async with self._turn:
-            wanted = (collector(telemetry, self._environ), snapshot.region, snapshot.node)
+            wanted = (where, snapshot.region, snapshot.node)
             if wanted == self._known:
                 self._opening = False
                 if self._builder is not None:

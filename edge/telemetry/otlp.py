@@ -10,6 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct, field
 
+from edge.config import addresses
+from edge.telemetry import logs
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -36,7 +39,8 @@ def collector(written: Telemetry, environ: Mapping[str, str], signal: Signal = "
 
     Args:
         written: the section ``telemetry``.
-        environ: OTEL_* variables; what is written wins over them, but OTEL_SDK_DISABLED and OTEL_*_EXPORTER=none.
+        environ: OTEL_* variables; what is written wins over them, but OTEL_SDK_DISABLED and OTEL_*_EXPORTER=none. An
+            address there that is none is a warning in the log.
         signal: traces or metrics.
     """
     own, common = f"OTEL_EXPORTER_OTLP_{signal.upper()}_", "OTEL_EXPORTER_OTLP_"
@@ -49,11 +53,28 @@ def collector(written: Telemetry, environ: Mapping[str, str], signal: Signal = "
         return None
     if "://" not in url:
         url = f"http://{url}"
+    why = _unusable(url)
+    if why:  # of a variable: what is written was checked, and a slip there must not keep a node from serving
+        logs.say(logs.WARNING, f"{signal} are not exported: OTEL_EXPORTER_OTLP_*ENDPOINT {why}")
+        return None
     asked = environ.get(f"{own}PROTOCOL") or environ.get(f"{common}PROTOCOL") or ""
     protocol = _protocol(written.protocol, asked.strip().lower(), url)
     if protocol == "http" and not whole and not url.rstrip("/").endswith(f"/v1/{signal}"):
         url = f"{url.rstrip('/')}/v1/{signal}"
     return Collector(url, protocol, {name.lower(): str(value) for name, value in written.headers.items()})
+
+
+def _unusable(url: str) -> str:
+    """Return why nothing can be sent there, without the URL, in which a password may stand; "": it can."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or " " in url:
+        return "is no address of a collector; write http://host:4317"
+    why = addresses.forbidden(parts.hostname or "")
+    return f"names a host that is never called: {why}" if why else ""
 
 
 def secrets(environ: Mapping[str, str]) -> list[str]:

@@ -70,6 +70,34 @@ def test_collector(written: dict[str, Any], environ: dict[str, str], expected: C
     assert collector(Telemetry(**written), environ) == expected
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://d:notaport",
+        "http://d:99999",
+        "http://d:0",
+        "::::",
+        "http://[::1",
+        "file:///etc/passwd",
+        "http://",
+        "http://a b:1",
+        "http://169.254.169.254:4317",
+        "http://edge:pass-w0rd@d:nowhere",
+    ],
+)
+@pytest.mark.parametrize("signal", ["traces", "metrics"])
+def test_a_variable_that_is_no_address_is_a_warning(
+    url: str, signal: Literal["traces", "metrics"], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A slip in the environment costs the export and a line that quotes nothing, never the node."""
+    for name in ("ENDPOINT", f"{signal.upper()}_ENDPOINT"):
+        caplog.clear()
+        assert collector(Telemetry(), {f"OTEL_EXPORTER_OTLP_{name}": url}, signal) is None
+        (line,) = caplog.records
+        assert f"{signal} are not exported" in line.getMessage()
+        assert "w0rd" not in line.getMessage()
+
+
 def test_collector_hides_its_headers() -> None:
     """A token does not stand in what is printed of it."""
     assert "t0ken" not in repr(Collector("http://c:4317", "grpc", {"x-token": "t0ken"}))
