@@ -25,6 +25,7 @@ try:
     from native.exchange import Lane
     from native.pool import ConnectionPool
     from native.router import Door, Route, Router
+    from native.spanwriter import SpanWriter
     from native.timerwheel import CallbackTimer, Timer, Wheel
 except ImportError as error:
     raise ImportError(f"edge's compiled part cannot be loaded ({error}): run `make build`") from error
@@ -56,6 +57,7 @@ __all__ = [
     "Route",
     "RouteCounter",
     "Router",
+    "SpanWriter",
     "Target",
     "TargetCounter",
     "Timer",

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge.config.schema_telemetry import Telemetry
+    from edge.telemetry.encoding import SpanEncoder
     from edge.telemetry.export import Export
     from edge.telemetry.otlp import Collector
-    from edge.telemetry.spans import SpanBuilder
     from edge.terms.snapshot import Snapshot
     from edge.terms.trace import ExchangeRecord
 
@@ -36,7 +36,7 @@ class Tracing:
         self._environ = environ
         self._known: tuple[Collector | None, str, str] = (None, "", "")
         self._export: Export | None = None
-        self._builder: SpanBuilder | None = None
+        self._encoder: SpanEncoder | None = None
         self._opening = False
         self._early: deque[ExchangeRecord] = deque(maxlen=EARLY)
         self._before = (0, 0, 0)  # counts of exports that have ended
@@ -78,34 +78,36 @@ class Tracing:
             wanted = (where, snapshot.region, snapshot.node)
             if wanted == self._known:
                 self._opening = False
-                if self._builder is not None:
-                    self._builder.learn(snapshot)
+                if self._encoder is not None:
+                    self._encoder.learn(snapshot)
                 return
             await self._close()
             self._known = wanted
             if wanted[0] is None:
                 return
             try:
-                export, builder = await asyncio.to_thread(self._open, wanted[0], snapshot)
+                export, encoder = await asyncio.to_thread(self._open, wanted[0], snapshot)
             except Exception as error:  # noqa: BLE001  # traces are worth less than the node that makes them
                 logs.say_failure("traces cannot be exported", error)
                 self._early.clear()
             else:
-                self._export, self._builder = export, builder
+                self._export, self._encoder = export, encoder
                 export.take(tuple(self._early))
                 self._early.clear()
                 logs.say(logs.INFO, "traces are exported", collector=wanted[0].url, protocol=wanted[0].protocol)
             self._opening = False
 
-    def _open(self, where: Collector, snapshot: Snapshot) -> tuple[Export, SpanBuilder]:
-        from edge.telemetry.export import open_export  # noqa: PLC0415  # see the question above
+    def _open(self, where: Collector, snapshot: Snapshot) -> tuple[Export, SpanEncoder]:
+        from edge.telemetry.batches import Batch  # noqa: PLC0415  # see the question above
+        from edge.telemetry.encoding import SpanEncoder  # noqa: PLC0415
+        from edge.telemetry.export import open_export  # noqa: PLC0415
         from edge.telemetry.spans import SpanBuilder  # noqa: PLC0415
 
-        builder = SpanBuilder(snapshot)
-        return open_export(where, builder.spans, self._environ), builder
+        encoder = SpanEncoder(SpanBuilder(snapshot))
+        return open_export(where, lambda records: Batch(records, encoder), self._environ), encoder
 
     async def _close(self) -> None:
-        export, self._export, self._builder = self._export, None, None
+        export, self._export, self._encoder = self._export, None, None
         if export is not None:
             await asyncio.to_thread(export.stop)
             counts = export.counts

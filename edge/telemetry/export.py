@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from edge import clock
 from edge.telemetry import logs
+from edge.telemetry.batches import open_exporter
 from edge.telemetry.otlp import secrets
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Export:
 
     Args:
         exporter: speaks to the collector; used and closed by the thread alone.
-        build: makes the spans of one record.
+        bundle: makes the spans of records.
         queue: records held at most.
         batch: records sent at once, at most.
         delay_s: how long a record may wait for others.
@@ -59,14 +60,14 @@ class Export:
     def __init__(
         self,
         exporter: SpanExporter,
-        build: Callable[[ExchangeRecord], list[ReadableSpan]],
+        bundle: Callable[[Sequence[ExchangeRecord]], Sequence[ReadableSpan]],
         *,
         queue: int = QUEUE,
         batch: int = BATCH,
         delay_s: float = DELAY_MS / 1000,
     ) -> None:
         self._exporter = exporter
-        self._build = build
+        self._bundle = bundle
         self._waiting: deque[ExchangeRecord] = deque()
         self._most = queue
         self._batch = batch
@@ -117,8 +118,7 @@ class Export:
 
     def _send(self, records: list[ExchangeRecord]) -> None:
         try:
-            spans = [span for record in records for span in self._build(record)]
-            taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+            taken = self._exporter.export(self._bundle(records)) is SpanExportResult.SUCCESS
         except Exception as error:  # noqa: BLE001  # whatever breaks here, the next batch must be tried
             logs.say_failure("traces could not be exported", error)
             taken = False
@@ -134,37 +134,27 @@ class Export:
 
 
 def open_export(
-    collector: Collector, build: Callable[[ExchangeRecord], list[ReadableSpan]], environ: Mapping[str, str]
+    collector: Collector,
+    bundle: Callable[[Sequence[ExchangeRecord]], Sequence[ReadableSpan]],
+    environ: Mapping[str, str],
 ) -> Export:
     """Begin to export to a collector. It need not be there yet.
 
     Args:
         collector: who is sent the spans.
-        build: makes the spans of one record.
+        bundle: makes the spans of records.
         environ: OTEL_BSP_* bound queue, batch and delay.
     """
     logs.conceal([*collector.headers.values(), *secrets(environ)])
     _overhear()
     queue = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)
     return Export(
-        _exporter(collector),
-        build,
+        open_exporter(collector),
+        bundle,
         queue=queue,
         batch=min(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH), queue),
         delay_s=_number(environ, "OTEL_BSP_SCHEDULE_DELAY", DELAY_MS) / 1000,
     )
-
-
-def _exporter(collector: Collector) -> SpanExporter:
-    """Return the SDK's exporter for a collector; each is imported only where it is used."""
-    headers = collector.headers or None
-    if collector.protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc  # noqa: PLC0415
-
-        return over_grpc.OTLPSpanExporter(endpoint=collector.url, headers=headers)
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http  # noqa: PLC0415
-
-    return over_http.OTLPSpanExporter(endpoint=collector.url, headers=headers)
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:

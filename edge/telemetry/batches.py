@@ -1,0 +1,92 @@
+"""How does the SDK's exporter take spans that are encoded already?  It asks ``encode_spans``, and that knows a batch.
+
+Transport stays the SDK's: retries, TLS, compression, headers and all variables. Both its exporters hand what they are
+given to a function of that name in their module; there stands one of ours, which passes on what a :class:`Batch` has
+ready. Should a version no longer ask it, a batch is still a sequence of the SDK's spans, and is encoded as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from edge.telemetry.encoding import SpanEncoder
+    from edge.telemetry.otlp import Collector
+    from edge.terms.trace import ExchangeRecord
+
+SEAM: Final = "encode_spans"
+"""What both exporters of the SDK call in their modules, with what :meth:`export` was given."""
+
+
+class Batch(Sequence[ReadableSpan]):
+    """The spans of some records, which are built only if somebody looks at them."""
+
+    def __init__(self, records: Sequence[ExchangeRecord], encoder: SpanEncoder) -> None:
+        self._records = records
+        self._encoder = encoder
+        self._spans: list[ReadableSpan] | None = None
+
+    def encoded(self) -> bytes:
+        """Return them as an ExportTraceServiceRequest."""
+        return self._encoder.encode(self._records)
+
+    def __len__(self) -> int:
+        return sum(1 + len(record.attempts) for record in self._records)
+
+    @overload
+    def __getitem__(self, place: int) -> ReadableSpan: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[ReadableSpan]: ...
+
+    def __getitem__(self, place: int | slice) -> ReadableSpan | list[ReadableSpan]:
+        if self._spans is None:
+            self._spans = self._encoder.spans(self._records)
+        return self._spans[place]
+
+
+class _Written(bytes):
+    """A message that was serialized already, for an exporter that only wants the bytes."""
+
+    __slots__ = ()
+
+    def SerializeToString(self) -> bytes:  # noqa: N802  # protobuf's name
+        return self
+
+    SerializePartialToString = SerializeToString
+
+
+def open_exporter(collector: Collector) -> SpanExporter:
+    """Return the SDK's exporter for a collector; each is imported only where it is used."""
+    headers = collector.headers or None
+    if collector.protocol == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc  # noqa: PLC0415
+
+        _teach(over_grpc, ExportTraceServiceRequest.FromString)  # its serializer takes nothing but a message
+        return over_grpc.OTLPSpanExporter(endpoint=collector.url, headers=headers)
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http  # noqa: PLC0415
+
+    _teach(over_http, _Written)
+    return over_http.OTLPSpanExporter(endpoint=collector.url, headers=headers)
+
+
+def _teach(module: ModuleType, ready: Callable[[bytes], Any]) -> None:
+    """Have the exporter of a module take batches as they are; a second call changes nothing."""
+    encode = getattr(module, SEAM, None)
+    if encode is None or getattr(encode, "of_batches", False):
+        return
+
+    def encode_spans(spans: Sequence[ReadableSpan]) -> Any:
+        return ready(spans.encoded()) if isinstance(spans, Batch) else encode(spans)
+
+    encode_spans.of_batches = True  # type: ignore[attr-defined]
+    setattr(module, SEAM, encode_spans)

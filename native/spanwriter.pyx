@@ -1,0 +1,386 @@
+"""How are spans written for OTLP when thousands like them were?  See spanwriter.pxd for the contract."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memmove
+
+cdef enum:                  # fields of messages, by number and wire type
+    TRACE_ID = 0x0a         # Span: bytes
+    SPAN_ID = 0x12
+    PARENT_SPAN_ID = 0x22
+    START_TIME = 0x39       # fixed64
+    END_TIME = 0x41
+    ATTRIBUTES = 0x4a
+    EVENTS = 0x5a
+    LINKS = 0x6a
+    EVENT_TIME = 0x09       # Event: fixed64
+    LINK_TRACE_ID = 0x0a    # Link: bytes
+    LINK_SPAN_ID = 0x12
+    LINK_FLAGS = 0x35       # fixed32
+    KEY = 0x0a              # KeyValue: text
+    VALUE = 0x12
+    TEXT = 0x0a             # AnyValue
+    COUNT = 0x18
+    NUMBER = 0x21
+    SPANS = 0x12            # ScopeSpans
+
+cdef enum:
+    LINK_SIZE = 33          # ids of 16 and 8 bytes, flags of 4, what says so
+    REMOTE = 0x300          # SpanFlags: it is known whether the other span is remote, and it is
+    MOST = 1024
+    OWN_SIZE = 512          # ids, times, link and all lengths of a span, more than they take
+    SERVER_ERROR = 500
+
+cdef double SECONDS = 1e-9
+cdef tuple NO_LINK = ("", "", "")
+
+
+cdef inline char* put(char* p, const char* what, Py_ssize_t size) noexcept nogil:
+    memcpy(p, what, size)
+    return p + size
+
+
+cdef inline char* put_varint(char* p, uint64_t number) noexcept nogil:
+    while number > 127:
+        p[0] = <char>(number & 127 | 128)
+        p += 1
+        number >>= 7
+    p[0] = <char>number
+    return p + 1
+
+
+cdef inline int varint_size(uint64_t number) noexcept nogil:
+    cdef int size = 1
+    while number > 127:
+        number >>= 7
+        size += 1
+    return size
+
+
+cdef inline char* put_fixed(char* p, int field, uint64_t number) noexcept nogil:
+    cdef int i
+    p[0] = <char>field
+    for i in range(8):
+        p[1 + i] = <char>(number >> 8 * i)
+    return p + 9
+
+
+cdef inline char* put_number(char* p, bytes before, double number) noexcept:
+    cdef uint64_t bits = 0
+    memcpy(&bits, &number, 8)
+    p = put(p, PyBytes_AS_STRING(before), PyBytes_GET_SIZE(before) - 1)
+    return put_fixed(p, NUMBER, bits)
+
+
+cdef inline char* put_count(char* p, bytes key, uint64_t number) noexcept:
+    cdef int size = varint_size(number)
+    p[0] = ATTRIBUTES
+    p = put_varint(p + 1, PyBytes_GET_SIZE(key) + size + 3)
+    p = put(p, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    p[0] = VALUE
+    p[1] = <char>(size + 1)
+    p[2] = COUNT
+    return put_varint(p + 3, number)
+
+
+cdef inline char* put_text(
+    char* p, bytes key, const char* first, Py_ssize_t first_size, const char* rest, Py_ssize_t rest_size
+) noexcept:
+    """A text in two pieces."""
+    cdef uint64_t size = first_size + rest_size
+    cdef uint64_t value = 1 + varint_size(size) + size
+    p[0] = ATTRIBUTES
+    p = put_varint(p + 1, PyBytes_GET_SIZE(key) + 1 + varint_size(value) + value)
+    p = put(p, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    p[0] = VALUE
+    p = put_varint(p + 1, value)
+    p[0] = TEXT
+    p = put_varint(p + 1, size)
+    return put(put(p, first, first_size), rest, rest_size)
+
+
+cdef inline char* put_id(char* p, int field, const char* name, int size) noexcept nogil:
+    p[0] = <char>field
+    p[1] = <char>size
+    return put(p + 2, name, size)
+
+
+cdef inline int nibble(char c) noexcept nogil:
+    if c"0" <= c <= c"9":
+        return c - c"0"
+    if c"a" <= c <= c"f":
+        return c - c"a" + 10
+    return -1
+
+
+cdef int read_id(str text, int size, char* out) except -1:
+    """Read an id of so many bytes."""
+    cdef Py_ssize_t length = 0
+    cdef const char* p = PyUnicode_AsUTF8AndSize(text, &length)
+    cdef int i, high, low
+    if length != 2 * size:
+        raise ValueError(f"an id of {length} digits, not {2 * size}")
+    for i in range(size):
+        high = nibble(p[2 * i])
+        low = nibble(p[2 * i + 1])
+        if high < 0 or low < 0:
+            raise ValueError(f"{text!r} is no id: it takes lower-case hexadecimal digits")
+        out[i] = <char>(high << 4 | low)
+    return 0
+
+
+cdef char* room_for(Page* page, Py_ssize_t more) except NULL:
+    """Where to go on, with room for that much."""
+    cdef size_t wanted = page.size + more
+    cdef char* grown
+    if wanted > page.room:
+        wanted += wanted // 2
+        grown = <char*>realloc(page.at, wanted)
+        if grown is NULL:
+            raise MemoryError
+        page.at = grown
+        page.room = wanted
+    return page.at + page.size
+
+
+cdef void end_span(Page* page, char* begun, char* end) noexcept nogil:
+    """A span stands three bytes after where it was begun: write its length there, which most often takes two."""
+    cdef uint64_t size = end - begun - 3
+    cdef int taken = varint_size(size)
+    if taken != 2:
+        memmove(begun + 1 + taken, begun + 3, size)
+    begun[0] = SPANS
+    put_varint(begun + 1, size)
+    page.size += 1 + taken + size
+
+
+cdef bytes text_key(str name):
+    """A KeyValue up to its value."""
+    cdef bytes written = name.encode()
+    return bytes((KEY, len(written))) + written
+
+
+cdef bytes number_key(str name):
+    """An attribute up to the eight bytes of its number."""
+    cdef bytes key = text_key(name)
+    return bytes((ATTRIBUTES, len(key) + 11)) + key + bytes((VALUE, 9, NUMBER))
+
+
+cdef class SpanWriter:
+    """Writes spans from records.
+
+    Args:
+        names: has the names of attributes, as edge.telemetry.names.
+        server: returns the shape of the SERVER span of a record: a Span without ids, times, links and what is written
+            here.
+        client: returns that of the CLIENT span of the attempt at an index: the same, its event without the time (b"":
+            it has none), its URL up to the path where the path differs (b"": it does not), whether it is of a model.
+        most: shapes of each kind that are held; all are forgotten when there are more, as with callers who invent
+            models.
+    """
+
+    def __init__(self, names, server, client, int most=MOST):
+        self.server = server
+        self.client = client
+        self.most = most
+        self.request_id = text_key(names.REQUEST_ID)
+        self.path = text_key(names.PATH)
+        self.url = text_key(names.URL)
+        self.input_tokens = text_key(names.INPUT_TOKENS)
+        self.output_tokens = text_key(names.OUTPUT_TOKENS)
+        self.queued = number_key(names.QUEUED)
+        self.cost = number_key(names.COST)
+        self.connected = number_key(names.CONNECTED)
+        self.sent = number_key(names.SENT)
+        self.first_byte = number_key(names.FIRST_BYTE)
+        self.first_content = number_key(names.FIRST_CONTENT)
+        self.first_chunk = number_key(names.FIRST_CHUNK)
+        self.keys = sum([
+            len(key) for key in (
+                self.request_id, self.path, self.url, self.input_tokens, self.output_tokens, self.queued, self.cost,
+                self.connected, self.sent, self.first_byte, self.first_content, self.first_chunk,
+            )
+        ])
+        self.forget()
+
+    def forget(self):
+        """Ask for all shapes anew, because what stands behind them has changed. Allowed while another thread writes."""
+        self.servers = {}
+        self.clients = {}
+
+    def write(self, records):
+        """Return the spans of these as they stand in a ScopeSpans, each exchange's own before those of its attempts.
+
+        Raises:
+            ValueError: an id is none.
+        """
+        cdef Page page
+        cdef char[24] ids
+        cdef dict servers = self.servers
+        cdef dict clients = self.clients
+        cdef tuple attempts
+        cdef int index
+        page.at = NULL
+        page.size = page.room = 0
+        try:
+            for record in records:
+                attempts = record.attempts
+                read_id(record.trace_id, 16, ids)
+                read_id(record.span_id, 8, ids + 16)
+                self.put_server(&page, servers, record, attempts, ids)
+                for index in range(len(attempts)):
+                    self.put_client(&page, clients, record, index, attempts[index], ids)
+            return PyBytes_FromStringAndSize(page.at, page.size)
+        finally:
+            free(page.at)
+
+    cdef int put_server(self, Page* page, dict shapes, object record, tuple attempts, const char* ids) except -1:
+        cdef bint grpc = record.grpc
+        cdef int status = record.status
+        cdef int code = record.grpc_status
+        cdef str kind = record.kind
+        cdef str parent = record.parent_span_id
+        cdef str identity = record.request_id
+        cdef str path = record.path
+        cdef str link = record.link
+        cdef uint64_t began = record.began_ns
+        cdef int64_t first = record.first_ns
+        cdef int64_t queued = record.queue_ns
+        cdef int64_t cost
+        cdef Py_ssize_t path_size = 0
+        cdef Py_ssize_t identity_size = 0
+        cdef const char* path_text = PyUnicode_AsUTF8AndSize(path, &path_size)
+        cdef const char* identity_text = PyUnicode_AsUTF8AndSize(identity, &identity_size)
+        cdef char[24] other
+        cdef char* begun
+        cdef char* p
+        cdef bytes shape
+        cdef tuple depends = (
+            record.method, record.scheme, record.http_version, path if grpc else "", record.kept, record.region,
+            record.route, kind, record.operation, record.model, status, code, grpc, record.stream, record.key,
+            record.priority, record.hops, len(attempts), not parent,
+            record.reason if status >= SERVER_ERROR or status == 0 or code > 0 else "",
+        )
+        found = shapes.get(depends)
+        if found is None:
+            found = self.server(record)
+            if len(shapes) >= self.most:
+                shapes.clear()
+            shapes[depends] = found
+        shape = found
+        begun = room_for(page, PyBytes_GET_SIZE(shape) + path_size + identity_size + self.keys + OWN_SIZE)
+        p = put(begun + 3, PyBytes_AS_STRING(shape), PyBytes_GET_SIZE(shape))
+        p = put_id(p, TRACE_ID, ids, 16)
+        p = put_id(p, SPAN_ID, ids + 16, 8)
+        p = put_fixed(p, START_TIME, began)
+        p = put_fixed(p, END_TIME, began + <uint64_t>record.duration_ns)
+        p = put_text(p, self.path, path_text, path_size, b"", 0)
+        if identity_size:
+            p = put_text(p, self.request_id, identity_text, identity_size, b"", 0)
+        if parent:
+            read_id(parent, 8, other)
+            p = put_id(p, PARENT_SPAN_ID, other, 8)
+        there, _, span = link.partition("-") if link else NO_LINK
+        if span:
+            read_id(there, 16, other)
+            read_id(span, 8, other + 16)
+            p[0] = LINKS
+            p[1] = LINK_SIZE
+            p = put_id(p + 2, LINK_TRACE_ID, other, 16)
+            p = put_id(p, LINK_SPAN_ID, other + 16, 8)
+            p[0] = LINK_FLAGS
+            p[1] = <char>(REMOTE & 255)
+            p[2] = <char>(REMOTE >> 8)
+            p[3] = p[4] = 0
+            p += 5
+        if first >= 0:
+            p = put_number(p, self.first_content, first * SECONDS)
+        if queued:
+            p = put_number(p, self.queued, queued * SECONDS)
+        if kind == "model":
+            p = self.put_tokens(p, record)
+            cost = record.cost_nano
+            if cost:
+                p = put_number(p, self.cost, cost * SECONDS)
+        end_span(page, begun, p)
+        return 0
+
+    cdef int put_client(
+        self, Page* page, dict shapes, object record, int index, object attempt, const char* ids
+    ) except -1:
+        cdef bint grpc = record.grpc
+        cdef str outcome = attempt.outcome
+        cdef str path = record.path
+        cdef uint64_t exchange = record.began_ns
+        cdef int64_t start = attempt.began_ns
+        cdef int64_t end = attempt.ended_ns
+        cdef int64_t at
+        cdef bint of_model
+        cdef Py_ssize_t path_size = 0
+        cdef const char* path_text = PyUnicode_AsUTF8AndSize(path, &path_size)
+        cdef char[8] own
+        cdef char* begun
+        cdef char* p
+        cdef bytes fixed
+        cdef bytes event
+        cdef bytes url
+        cdef tuple depends = (
+            attempt.target, outcome, attempt.detail, attempt.status, attempt.tripped, index, record.method,
+            record.route, record.kind, record.operation, record.model, record.stream,
+            (path, record.grpc_status, attempt.grpc_status) if grpc else None,
+        )
+        found = shapes.get(depends)
+        if found is None:
+            found = self.client(record, index)
+            if len(shapes) >= self.most:
+                shapes.clear()
+            shapes[depends] = found
+        fixed, event, url, of_model = <tuple>found
+        read_id(attempt.span_id, 8, own)
+        begun = room_for(
+            page,
+            PyBytes_GET_SIZE(fixed) + PyBytes_GET_SIZE(event) + PyBytes_GET_SIZE(url) + path_size + self.keys + OWN_SIZE,
+        )
+        p = put(begun + 3, PyBytes_AS_STRING(fixed), PyBytes_GET_SIZE(fixed))
+        p = put_id(p, TRACE_ID, ids, 16)
+        p = put_id(p, SPAN_ID, own, 8)
+        p = put_id(p, PARENT_SPAN_ID, ids + 16, 8)
+        end = exchange + max(start, end)
+        p = put_fixed(p, START_TIME, exchange + start)
+        p = put_fixed(p, END_TIME, end)
+        at = attempt.connected_ns
+        if at >= 0:
+            p = put_number(p, self.connected, (at - start) * SECONDS)
+        at = attempt.asked_ns
+        if at >= 0:
+            p = put_number(p, self.sent, (at - start) * SECONDS)
+        at = attempt.head_ns
+        if at >= 0:
+            p = put_number(p, self.first_byte, (at - start) * SECONDS)
+        at = attempt.content_ns
+        if at >= 0:
+            p = put_number(p, self.first_content, (at - start) * SECONDS)
+        if of_model and outcome == "ok":
+            if at >= 0 and record.stream:
+                p = put_number(p, self.first_chunk, (at - start) * SECONDS)
+            p = self.put_tokens(p, record)
+        if url:
+            p = put_text(p, self.url, PyBytes_AS_STRING(url), PyBytes_GET_SIZE(url), path_text, path_size)
+        if event:
+            p[0] = EVENTS
+            p = put_varint(p + 1, 9 + PyBytes_GET_SIZE(event))
+            p = put_fixed(p, EVENT_TIME, end)
+            p = put(p, PyBytes_AS_STRING(event), PyBytes_GET_SIZE(event))
+        end_span(page, begun, p)
+        return 0
+
+    cdef char* put_tokens(self, char* p, object record) except NULL:
+        cdef int64_t prompt = record.prompt_tokens
+        cdef int64_t output = record.output_tokens
+        if prompt >= 0:
+            p = put_count(p, self.input_tokens, prompt)
+        if output >= 0:
+            p = put_count(p, self.output_tokens, output)
+        return p
