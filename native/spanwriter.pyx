@@ -210,6 +210,11 @@ cdef class SpanWriter:
         self.servers = {}
         self.clients = {}
 
+    @property
+    def held(self):
+        """How many shapes there are."""
+        return len(self.servers) + len(self.clients)
+
     def write(self, records):
         """Return the spans of these as they stand in a ScopeSpans, each exchange's own before those of its attempts.
 

@@ -21,6 +21,8 @@ from records import attempt, record
 from edge.config.fields import Secret
 from edge.config.schema import Telemetry
 from edge.telemetry import logs, names
+from edge.telemetry.batches import Batch
+from edge.telemetry.encoding import SpanEncoder
 from edge.telemetry.export import Export, Sent, open_export
 from edge.telemetry.metric_export import open_metric_export
 from edge.telemetry.otlp import Collector, collector
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from edge.terms.trace import ExchangeRecord
 
 
 @pytest.mark.parametrize(
@@ -205,6 +209,11 @@ def test_link() -> None:
     assert (link.context.trace_id, link.context.span_id) == (int("c" * 32, 16), int("d" * 16, 16))
 
 
+def bundle(records: Sequence[ExchangeRecord]) -> Batch:
+    """The spans of records, as a node has them."""
+    return Batch(records, SpanEncoder(SpanBuilder(snapshot())))
+
+
 class Collected(SpanExporter):
     """Takes spans when it is let."""
 
@@ -240,7 +249,7 @@ def settled(export: Export, count: int) -> Sent:
 def test_a_slow_collector_costs_records_and_no_time() -> None:
     """With a collector that hangs, taking records stays quick; what finds no room is counted, the rest is sent."""
     exporter = Collected()
-    export = Export(exporter, SpanBuilder(snapshot()).spans, queue=100, batch=10, delay_s=0.01)
+    export = Export(exporter, bundle, queue=100, batch=10, delay_s=0.01)
     began = time.monotonic()
     for _ in range(1000):
         export.take((record(), record()))
@@ -260,7 +269,7 @@ def test_a_collector_that_refuses_is_counted(result: Any) -> None:
     exporter = Collected()
     exporter.gate.set()
     exporter.result = result
-    export = Export(exporter, SpanBuilder(snapshot()).spans, delay_s=0.01)
+    export = Export(exporter, bundle, delay_s=0.01)
     export.take((record(),))
     assert settled(export, 1) == Sent(sent=0, dropped=0, failed=1)
     exporter.result = SpanExportResult.SUCCESS
@@ -273,11 +282,11 @@ def test_what_waits_is_sent_at_the_end() -> None:
     """A stop sends what waits, and returns in time though the collector hangs."""
     exporter = Collected()
     exporter.gate.set()
-    export = Export(exporter, SpanBuilder(snapshot()).spans, delay_s=60)
+    export = Export(exporter, bundle, delay_s=60)
     export.take((record(), record()))
     export.stop()
     assert len(exporter.spans) == 4
-    hanging = Export(Collected(), SpanBuilder(snapshot()).spans, delay_s=0.01)
+    hanging = Export(Collected(), bundle, delay_s=0.01)
     hanging.take((record(),))
     began = time.monotonic()
     hanging.stop(0.1)
