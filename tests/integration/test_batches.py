@@ -23,8 +23,6 @@ from tests.unit.records import attempt, record
 if TYPE_CHECKING:
     from collector import Span
 
-pytestmark = pytest.mark.timeout(60)
-
 KINDS = pytest.mark.parametrize("kind", [GrpcCollector, HttpCollector], ids=["grpc", "http"])
 
 
