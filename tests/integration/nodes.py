@@ -69,11 +69,15 @@ class RunningNode:
         """The admin listener."""
         return str(self.ready["admin"])
 
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [sys.executable, "-m", "edge", "run", *self._arguments, "--ready-file", str(self._folder / "ready")]
+
     def start(self) -> None:
         """Start it; :meth:`up` waits."""
         with (self._folder / "out").open("wb") as out, (self._folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge", "run", *self._arguments, "--ready-file", str(self._folder / "ready")],
+                self.command(),
                 stdin=self._stdin,
                 stdout=out,
                 stderr=log,
