@@ -133,6 +133,7 @@ cdef class Answering(Intake):
         self.committed = True
         self.content = None     # nothing is sent again from here on
         self.body = None
+        self.hold(0)
         self.replayable = False
         attempt.phase = RELAYING
         if attempt.pool.is_region:

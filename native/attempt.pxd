@@ -60,7 +60,9 @@ cdef class ExchangeCore(ServerEvents):
     cdef bint reached           # a request went out upstream
     cdef uint64_t prompt_guess, output_guess    # tokens, before anybody has counted them
     cdef uint64_t prompt_tokens, output_tokens, cost_nano   # of all attempts
+    cdef Py_ssize_t holding     # bytes of the request that it has counted as held
     cdef bint bounded           # the client set the deadline (grpc-timeout): what is left of it goes on
+    cdef bint hold(self, Py_ssize_t size) noexcept          # of the request, from now on; False: there is no room
     cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns)
     cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now)
     cdef bint another(self, uint64_t now)
@@ -80,6 +82,10 @@ cdef class Attempt(ClientEvents):
     cdef uint32_t generation
     cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
     cdef uint64_t waiting_ns    # since when it waits for a connection
+    cdef uint64_t begged_ns     # since when the target owes a word to a client that waits with its body (100-continue)
+    cdef uint64_t blocked_ns    # since when the target has taken nothing of the upload; 0 = it is not waited for
+    cdef uint64_t viewed_ns     # when that was looked at last
+    cdef Py_ssize_t untaken     # bytes that it had still to take then
     cdef int64_t prompt_tokens, output_tokens   # as the target counted them in a whole answer; -1 = it did not
     cdef bint charged           # it holds tokens of its credential's
     cdef bint told              # the provider has said what is left, this attempt included
@@ -115,6 +121,9 @@ cdef class Attempt(ClientEvents):
     cdef hear_limits(self, Head head, uint64_t now)
     cdef account(self, int outcome, uint64_t now)
     cdef note_slow(self, uint64_t now)
+    cdef block(self)
+    cdef bint stuck(self, uint64_t now)
+    cdef bint owes(self) noexcept   # it is the target's turn, not that of a client whose request is not here whole
     cdef leave(self)
     cdef uint64_t patience(self, uint64_t deadline_ns) noexcept
     cdef uint64_t slow_limit(self) noexcept

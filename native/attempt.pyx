@@ -68,6 +68,13 @@ cdef price_elsewhere(ExchangeCore exchange, bytes said, double* input_nano, doub
 
 
 cdef class ExchangeCore(ServerEvents):
+    cdef bint hold(self, Py_ssize_t size) noexcept:
+        if size != self.holding:
+            if not self.lane.hold(size - self.holding):
+                return False
+            self.holding = size
+        return True
+
     cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns):
         raise TypeError("ExchangeCore.failed is not implemented")
 
@@ -210,13 +217,17 @@ cdef class Attempt(ClientEvents):
         if exchange.body_size > exchange.lane.replay_limit:
             exchange.replayable = False
             exchange.body = None
+            exchange.hold(0)
         if exchange.received:
             self.asked()
             stream.send_end(exchange.trailers)
         elif stream.congested():
-            exchange.stream.pause()
+            self.block()
         else:
             exchange.stream.resume()
+            if exchange.stream.waits:
+                self.begged_ns = monotonic_ns()
+                exchange.ring(self.begged_ns)
 
     cdef asked(self):
         """The request is sent whole: from now on the target owes an answer."""
@@ -235,14 +246,24 @@ cdef class Attempt(ClientEvents):
             add64(&rec.own_count, 1)
         exchange.whole_ns = 0
 
+    cdef block(self):
+        """The target does not take the upload as fast as it comes: the client waits, and the target is watched."""
+        cdef ExchangeCore exchange = self.exchange
+        exchange.stream.pause()
+        if not self.blocked_ns and not self.body_done and self.mode != PIPE and self.stream is not None:
+            self.blocked_ns = self.viewed_ns = monotonic_ns()
+            self.untaken = self.stream.unsent()
+            exchange.ring(self.blocked_ns)
+
     cdef void on_upstream_congested(self):
         cdef ExchangeCore exchange = self.exchange
         # a request that is here whole has nothing more to wait for, and who does not read does not see its client leave
         if self.phase == OVER or exchange.stream is None or (exchange.received and self.mode != PIPE):
             return
-        exchange.stream.pause()
+        self.block()
 
     cdef void on_upstream_drained(self):
+        self.blocked_ns = 0
         if not self.body_done and self.phase != OVER and self.exchange.stream is not None:
             self.exchange.stream.resume()
 
@@ -758,6 +779,33 @@ cdef class Attempt(ClientEvents):
                 stream.cancel()
         self.phase = OVER
 
+    cdef bint owes(self) noexcept:
+        if self.phase != ASKING or self.body_done or self.blocked_ns:
+            return True
+        return self.begged_ns != 0 and self.exchange.stream.waits
+
+    cdef bint stuck(self, uint64_t now):
+        """A target that takes nothing of an upload for as long as an answer may be silent has failed. What it takes is
+        seen by what is left: bytes that a wire had still to be given may hide some of it, but never for long."""
+        cdef ExchangeCore exchange = self.exchange
+        cdef uint64_t limit = exchange.route.between_tokens_ns
+        cdef Py_ssize_t left
+        if limit == 0 or now < self.viewed_ns + limit // 4:
+            return False
+        if self.stream is None:
+            return False
+        left = self.stream.unsent()
+        self.viewed_ns = now
+        if left < self.untaken:
+            self.blocked_ns = now
+            if self.phase >= ANSWERING:
+                self.last_ns = now      # this side of the conversation goes on
+        self.untaken = left
+        if now < self.blocked_ns + limit:
+            return False
+        exchange.failed(self, FAIL_STALLED, "the upload was not taken any more", 0)
+        return True
+
     # --- deadlines ---------------------------------------------------------------------------------------------------
     cdef uint64_t patience(self, uint64_t deadline_ns) noexcept:
         """A trial gets three times what the target used to need, not the whole deadline of the client that makes it."""
@@ -802,6 +850,11 @@ cdef class Attempt(ClientEvents):
             if self.body_done:
                 from_ns = self.asked_ns
                 limit = self.patience(route.first_byte_ns)
+            elif self.begged_ns and self.exchange.stream.waits:
+                from_ns = self.begged_ns
+                limit = self.patience(route.first_byte_ns)
+                if limit == 0:
+                    limit = self.exchange.lane.stall_ns
         elif self.phase == ANSWERING and self.mode == EVENTS:
             from_ns = self.began_ns
             limit = self.patience(route.first_token_ns)
@@ -809,6 +862,8 @@ cdef class Attempt(ClientEvents):
             from_ns = self.last_ns
             limit = self.exchange.lane.idle_ns if self.mode == PIPE else route.between_tokens_ns
         when = from_ns + limit if limit else NEVER
+        if self.blocked_ns and not self.body_done and not self.paused and route.between_tokens_ns:
+            when = min(when, self.viewed_ns + route.between_tokens_ns // 4)
         if not self.content_ns and self.body_done and route.pool.policy.slow_after_ns:
             slow = self.asked_ns + self.slow_limit()
             if self.slow:
@@ -823,6 +878,8 @@ cdef class Attempt(ClientEvents):
         cdef ExchangeCore exchange = self.exchange
         cdef Route route = exchange.route
         cdef uint64_t limit
+        if self.blocked_ns and not self.body_done and not self.paused and self.stuck(now):
+            return True
         if self.phase == CONNECTING:
             if now >= self.began_ns + route.connect_ns:
                 exchange.failed(self, FAIL_CONNECT, "no connection within the connect deadline", 0)
@@ -831,6 +888,11 @@ cdef class Attempt(ClientEvents):
             limit = self.patience(route.first_byte_ns)
             if self.body_done and limit and now >= self.asked_ns + limit:
                 exchange.failed(self, FAIL_FIRST_BYTE, "no answer within the first-byte deadline", 0)
+                return True
+            if self.begged_ns and not self.body_done and exchange.stream.waits and (
+                now >= self.begged_ns + (limit if limit else exchange.lane.stall_ns)
+            ):
+                exchange.failed(self, FAIL_FIRST_BYTE, "no word to a client that waits with its body", 0)
                 return True
         elif self.phase == ANSWERING and self.mode == EVENTS:
             limit = self.patience(route.first_token_ns)
@@ -846,7 +908,11 @@ cdef class Attempt(ClientEvents):
                     self.settle(OK, now)
                     exchange.finish(self, None)
                     return True
-                exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)
+                if exchange.received or self.blocked_ns or self.mode == PIPE:
+                    exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)
+                else:
+                    # who would have had to speak is not known: perhaps it was the client
+                    exchange.failed(self, CANCELLED, "neither the request nor its answer went on", 0)
                 return True
         if route.pool.policy.slow_after_ns and not self.content_ns and self.body_done and (
             now >= self.asked_ns + self.slow_limit()

@@ -80,8 +80,10 @@ class WorkerCounter(IntEnum):
     W_RECORDED = 10
     W_UNRECORDED = 11
     W_HOPS_REFUSED = 12
+    W_UNBUFFERED = 13
     W_UPSTREAMS_IDLE = 16
     W_REFUSED = 17
+    W_BUFFERED = 18
 
 class AllowanceCounter(IntEnum):
     A_REQUESTS = 0

@@ -312,7 +312,7 @@ cdef class Board:
             store32(&self.allowances[slot].inflight[index], 0)
         for gauge in (
             WorkerCounter.W_CONNECTIONS, WorkerCounter.W_UPSTREAMS, WorkerCounter.W_UPSTREAMS_IDLE,
-            WorkerCounter.W_LOOP_LAG_US,
+            WorkerCounter.W_LOOP_LAG_US, WorkerCounter.W_BUFFERED,
         ):
             store64(&rec.count[<int>gauge], 0)
         store64(&rec.pid, 0)

@@ -400,6 +400,8 @@ cdef class Exchange(Answering):
         if upstream is not None and attempt.paused:
             attempt.paused = False
             attempt.last_ns = monotonic_ns()
+            if attempt.blocked_ns:
+                attempt.blocked_ns = attempt.last_ns    # it could not take more while nobody took its answer
             upstream.resume()
             self.ring(attempt.last_ns)
 
@@ -444,6 +446,7 @@ cdef class Exchange(Answering):
         self.stream = None
         self.body = None
         self.content = None
+        self.hold(0)
 
     cdef ring(self, uint64_t now):
         """Set the alarm to the earliest thing that may happen."""
@@ -474,7 +477,9 @@ cdef class Exchange(Answering):
             if attempt is None:
                 self.unavailable()
             else:
-                self.failed(attempt, DEADLINE, "the total deadline of the exchange", 0)
+                self.failed(
+                    attempt, DEADLINE if attempt.owes() else CANCELLED, "the total deadline of the exchange", 0
+                )
             return
         if self.climbing and now >= self.resume_ns:
             self.choose()

@@ -8,7 +8,7 @@ from native.board cimport FAIL_MALFORMED, FAIL_RESET, FAIL_TRUNCATED
 from native.clock cimport monotonic_ns
 from native.headers cimport HeadReader, decimal, field_value, frame_chunk, last_chunk, write_head
 from native.pool cimport ConnectionPool, PooledConnection
-from native.stream cimport UNKNOWN_LENGTH, ClientEvents, Head
+from native.stream cimport UNKNOWN_LENGTH, ClientEvents, Head, outgoing
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -335,3 +335,6 @@ cdef class Http1Client(PooledConnection):
 
     cdef bint congested(self):
         return self.write_paused
+
+    cdef Py_ssize_t unsent(self):
+        return 0 if self.transport is None else outgoing(self.transport)

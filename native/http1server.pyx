@@ -57,10 +57,13 @@ cdef class Http1Stream(ServerStream):
     cdef Http1Server connection
     cdef Head head
     cdef list backlog               # body that came while an earlier request was being answered
+    cdef Py_ssize_t holding         # bytes of it
     cdef bint opened, received, headed, answered, chunked, bodiless
     cdef bytes held                 # the answer's head, waiting to share a write with its first bytes
 
     cdef void send_interim(self, int status):
+        self.waits = False
+        self.connection.since_ns = monotonic_ns()       # the client's turn begins here
         if not self.headed and self.head.version != 10:
             self.connection.write(status_line(status) + b"\r\n")
 
@@ -245,6 +248,8 @@ cdef class Http1Server:
         self.gone = True
         self.current = None
         self.incoming = None
+        for item in self.waiting:
+            self.let_go(<Http1Stream>item)
         self.waiting = []
         if stream is not None and stream.events is not None:
             events = stream.events
@@ -363,6 +368,7 @@ cdef class Http1Server:
         stream.scheme = "https" if self.secure else "http"
         stream.keyless = self.keyless
         stream.received = head.length == NO_BODY
+        stream.waits = head.expects and not stream.received and head.version != 10
         self.incoming = stream
         if self.current is None and not self.write_paused:
             self.open(stream)
@@ -380,15 +386,19 @@ cdef class Http1Server:
         self.overhead -= size + size // 10
         if stream is None or stream.answered:
             return
+        stream.waits = False
         if stream.opened:
             events = stream.events
             if events is not None:
                 events.on_request_data(data)
-        else:
-            stream.backlog.append(data) if stream.backlog is not None else self._start_backlog(stream, data)
-
-    def _start_backlog(self, Http1Stream stream, bytes data):
-        stream.backlog = [data]
+            return
+        if not self.acceptor.hold(size):
+            self.poison(503, "its body does not fit into what this node may hold; retry")
+            raise RefusedError
+        stream.holding += size
+        if stream.backlog is None:
+            stream.backlog = []
+        stream.backlog.append(data)
 
     def on_message_complete(self):
         cdef Http1Stream stream = self.incoming
@@ -413,7 +423,7 @@ cdef class Http1Server:
         cdef list backlog = stream.backlog
         self.current = stream
         stream.opened = True
-        stream.backlog = None
+        self.let_go(stream)
         stream.events = self.acceptor.open(stream, stream.head)
         if backlog is not None:
             for data in backlog:
@@ -423,6 +433,12 @@ cdef class Http1Server:
         events = stream.events
         if stream.received and events is not None:
             events.on_request_end(None)
+
+    cdef let_go(self, Http1Stream stream):
+        """Its backlog is no longer held here."""
+        self.acceptor.hold(-stream.holding)
+        stream.holding = 0
+        stream.backlog = None
 
     cdef void advance(self):
         """The current answer is complete: close, or turn to the next request."""
@@ -507,7 +523,7 @@ cdef class Http1Server:
                 stream.events = None
                 events.on_client_gone()
         elif self.incoming is not None and self.waiting and self.waiting[-1] is self.incoming:
-            self.waiting.pop()
+            self.let_go(<Http1Stream>self.waiting.pop())
         self.incoming = None
 
     cdef answer_fault(self):
@@ -530,7 +546,7 @@ cdef class Http1Server:
         self.acceptor.coarse.arm(self.watch, self.since_ns + LINGER_NS)
 
     cdef rearm(self, uint64_t now_ns):
-        cdef uint64_t period = self.acceptor.header_timeout_ns // 4
+        cdef uint64_t period = min(self.acceptor.header_timeout_ns, self.acceptor.stall_ns) // 4
         if period > 2 * SECOND:
             period = 2 * SECOND
         self.acceptor.coarse.arm(self.watch, now_ns + period)
@@ -554,7 +570,10 @@ cdef class Http1Server:
             return
         if self.in_head and not self.read_paused and waited > self.acceptor.header_timeout_ns:
             self.poison(408, "the request head did not come in time")
-        elif self.incoming is not None and not self.read_paused and waited > self.acceptor.stall_ns:
+        elif (
+            self.incoming is not None and not self.read_paused and not self.incoming.waits
+            and waited > self.acceptor.stall_ns
+        ):
             self.poison(408, "the request body stopped coming")
         elif self.current is None and not self.in_head and waited > self.acceptor.idle_ns:
             self.shut()

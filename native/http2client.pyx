@@ -13,7 +13,7 @@ from native.http2 cimport (
 )
 from native.nghttp2 cimport *
 from native.pool cimport ConnectionPool, SharedConnection
-from native.stream cimport NO_BODY, ClientEvents, ClientStream, Head
+from native.stream cimport NO_BODY, ClientEvents, ClientStream, Head, outgoing
 
 # gRPC servers close on clients that ping more often than this while nothing else is said ("too_many_pings"): two pings in
 # one silence are forgiven, more must be this far apart.
@@ -139,6 +139,12 @@ cdef class Http2Call(ClientStream):
 
     cdef bint congested(self):
         return self.out.congested
+
+    cdef Py_ssize_t unsent(self):
+        cdef Http2Client wire = self.wire
+        if wire.write_paused and wire.transport is not None:
+            return self.out.queued + outgoing(wire.transport)
+        return self.out.queued
 
 
 cdef class Berth(SharedConnection):

@@ -58,6 +58,8 @@ cdef class Http2Stream(ServerStream):
 
     cdef void send_interim(self, int status):
         cdef nghttp2_nv* pairs
+        self.waits = False
+        self.heard_ns = monotonic_ns()      # the client's turn begins here
         if self.headed or self.closed:
             return
         pairs = scratch_pairs(1)
@@ -268,6 +270,7 @@ cdef class Http2Server(Http2Wire):
             self._refuse(asked, self.reader.fault_status, self.reader.fault)
             return
         asked.head = head
+        asked.waits = head.expects and not ended
         events = self.acceptor.open(asked, head)
         asked.events = events
         if ended and events is not None:
@@ -309,6 +312,7 @@ cdef class Http2Server(Http2Wire):
             self.consumed(stream, PyBytes_GET_SIZE(data))
             return
         asked.heard_ns = self.now_ns
+        asked.waits = False
         events = asked.events
         if events is not None:
             events.on_request_data(data)
@@ -373,7 +377,7 @@ cdef class Http2Server(Http2Wire):
 
     # --- time ------------------------------------------------------------------------------------------------------
     def _rearm(self, uint64_t now_ns):
-        cdef uint64_t period = self.acceptor.header_timeout_ns // 4
+        cdef uint64_t period = min(self.acceptor.header_timeout_ns, self.acceptor.stall_ns) // 4
         if period > SECOND:
             period = SECOND
         self.acceptor.coarse.arm(self.watch, now_ns + period)
@@ -416,10 +420,11 @@ cdef class Http2Server(Http2Wire):
             ):
                 self.reset(stream.id, NGHTTP2_CANCEL)       # an answer that nobody reads
             elif (
-                stream.head is not None and stream.head.length > 0 and not stream.received and not stream.answered
-                and not stream.paused and now_ns > stream.heard_ns + stall_ns
+                stream.head is not None and (stream.head.length > 0 or stream.collected) and not stream.received
+                and not stream.answered and not stream.paused and not stream.waits
+                and now_ns > stream.heard_ns + stall_ns
             ):
-                # A body of known length that has stopped. One of unknown length may be a conversation, and wait.
+                # A body that has stopped. One of unknown length that goes on as it comes may be a conversation, and wait.
                 events = stream.events
                 self._desert(stream)
                 if events is not None and not stream.headed:

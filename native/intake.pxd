@@ -27,6 +27,7 @@ cdef class Intake(ExchangeCore):
     cdef route_model(self)
     cdef read_call(self)
     cdef hear_local(self, bytes data)
+    cdef overfull(self)
     cdef route_service(self)
     cdef bint bind(self, int64_t timeout_ns, str kind, bytes value)     # False: refused
     cdef follow(self)

@@ -1,6 +1,6 @@
 from native.allowance cimport BOUND_BUDGET, usual_output
 from native.balancer cimport CELL_STREAM, CELL_WHOLE
-from native.board cimport R_LIMITED, W_HOPS_REFUSED, add64
+from native.board cimport CANCELLED, R_LIMITED, W_HOPS_REFUSED, W_UNBUFFERED, add64
 from native.callers cimport SHOWN_NONE, Callers
 from native.clock cimport monotonic_ns
 from native.grpc cimport frame, is_grpc, timeout_ns, unframe
@@ -160,8 +160,11 @@ cdef class Intake(ExchangeCore):
             self.refuse("body_missing", "", None)
         elif head.length > lane.body_limit:
             self.refuse("body_too_large", str(lane.body_limit), None)
+        elif head.length > lane.buffered_limit - lane.buffered:
+            self.overfull()     # before the client is told to go on
         else:
             self.body = []
+            self.stream.collected = True
             if head.expects:
                 self.stream.send_interim(100)
 
@@ -178,8 +181,10 @@ cdef class Intake(ExchangeCore):
             if self.body_size > self.lane.body_limit:
                 self.body = None
                 self.refuse("body_too_large", str(self.lane.body_limit), None)
-            else:
+            elif self.hold(self.body_size):
                 self.body.append(data)
+            else:
+                self.overfull()
             return
         if self.tunnel:
             upstream = None if attempt is None else attempt.stream
@@ -188,14 +193,18 @@ cdef class Intake(ExchangeCore):
                 upstream.send_data(data)
             return
         if attempt is None or not attempt.sent:
+            if not self.hold(self.body_size):
+                self.overfull()
+                return
             self.body.append(data)
             if self.body_size > self.lane.replay_limit:
                 self.stream.pause()
             return
         if self.replayable:
-            if self.body_size > self.lane.replay_limit:
+            if self.body_size > self.lane.replay_limit or not self.hold(self.body_size):
                 self.replayable = False
                 self.body = None
+                self.hold(0)
             else:
                 self.body.append(data)
         upstream = attempt.stream
@@ -203,6 +212,25 @@ cdef class Intake(ExchangeCore):
             if self.committed:
                 attempt.last_ns = monotonic_ns()    # who is still being asked has not stopped answering
             upstream.send_data(data)
+
+    cdef overfull(self):
+        """There is no room for what comes: the request ends here, and nobody upstream is to blame."""
+        cdef LaneCore lane = self.lane
+        cdef Attempt attempt = self.attempt
+        cdef ServerStream stream = self.stream
+        # not all at the same moment
+        cdef tuple problem = lane.reply.problem("buffers_full", str(1 + lane.random() % 3))
+        add64(&lane.meter.count[<int>W_UNBUFFERED], 1)
+        self.body = None
+        if attempt is not None:
+            attempt.settle(CANCELLED, monotonic_ns())
+            attempt.leave()
+            self.attempt = None
+        if self.voice == LOCAL and self.committed:
+            self.close(503)
+            stream.send_end(lane.reply.call_fields(503, problem[1], problem[2])[1:])    # the head is out
+            return
+        self.answer_problem(problem)
 
     cdef void on_request_end(self, list trailers):
         cdef Attempt attempt = self.attempt
@@ -242,6 +270,9 @@ cdef class Intake(ExchangeCore):
         if self.voice != PLAIN:
             self.read_call()
             if self.over:
+                return
+            if not self.hold(PyBytes_GET_SIZE(self.content)):
+                self.overfull()
                 return
         if peek_request(PyBytes_AS_STRING(self.content), PyBytes_GET_SIZE(self.content), &self.peek) != <int>PEEK_OK:
             self.refuse("malformed_json", f"{self.peek.error}:{self.peek.error_at}", None)
@@ -311,6 +342,9 @@ cdef class Intake(ExchangeCore):
             self.refuse("compressed_call" if used == -1 else "body_too_large", str(LOCAL_LIMIT), None)
             return
         self.unread = data[used:]
+        if not self.hold(PyBytes_GET_SIZE(self.unread)):
+            self.overfull()
+            return
         for message in messages:
             code, text, answers = lane.calls.answer(self.head.path, message, lane.router.snapshot, self.caller)
             if not self.committed:

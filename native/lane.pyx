@@ -20,8 +20,6 @@ cdef double FINE_TICK_S = 0.01
 cdef const char* DIGITS = b"0123456789abcdef"
 cdef double IDLE_TICK_S = 0.25
 cdef uint64_t SWEEP_NS = 1_000_000_000
-# A peer that neither reads nor writes for this long in the middle of a message is stalled.
-cdef uint64_t STALL_NS = 30_000_000_000
 # Records go on this often, or as soon as so many wait: a hundred of them are encoded in well under a millisecond.
 cdef uint64_t FLUSH_NS = 100_000_000
 cdef Py_ssize_t FLUSH_AT = 32
@@ -120,7 +118,8 @@ cdef class LaneCore(Acceptor):
         self.header_count = limits.header_count
         self.idle_ns = limits.idle_ns
         self.header_timeout_ns = limits.header_timeout_ns
-        self.stall_ns = STALL_NS
+        self.stall_ns = limits.stall_ns
+        self.buffered_limit = limits.buffered
         self.body_limit = limits.body
         self.answer_limit = limits.answer
         self.replay_limit = limits.replay

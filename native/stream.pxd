@@ -48,6 +48,8 @@ cdef class ServerStream:
     cdef bint ends                  # set before send_head: this answer is the connection's last
     cdef bint keyless               # its listener asks for no key
     cdef bint switching             # the request asks for a tunnel: what follows it waits for the answer
+    cdef bint waits                 # the client keeps its body back until it is told to go on (100)
+    cdef bint collected             # the body is taken whole before anything is answered: it is no conversation
     cdef void send_interim(self, int status)
     cdef void send_head(self, int status, list fields, int64_t length)
     cdef void send_data(self, bytes data)
@@ -81,6 +83,9 @@ cdef class ClientStream:
     cdef void pause(self)
     cdef void resume(self)
     cdef bint congested(self)
+    cdef Py_ssize_t unsent(self)    # bytes of the request that the upstream has still to take
+
+cdef Py_ssize_t outgoing(object transport)      # bytes that it and the kernel still hold, for the peer to take
 
 cdef class Acceptor:
     """What a server connection needs from the lane it belongs to."""
@@ -92,5 +97,7 @@ cdef class Acceptor:
     cdef bint draining
     cdef set open_connections
     cdef int connection_limit
+    cdef Py_ssize_t buffered, buffered_limit    # bytes of requests that are held
+    cdef bint hold(self, Py_ssize_t more) noexcept          # False: there is no room; below 0: given back
     cdef ServerEvents open(self, ServerStream stream, Head head)
     cdef bytes refusal(self, int status, str reason)        # a whole HTTP/1.1 answer for a request that is no request

@@ -1,3 +1,9 @@
+from native.board cimport W_BUFFERED, store64
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    const unsigned long TIOCOUTQ
+    int ioctl(int fd, unsigned long request, ...)
+
 # The roles themselves do nothing: a missing override is a fault of the programmer and says so.
 
 
@@ -105,8 +111,29 @@ cdef class ClientStream:
     cdef bint congested(self):
         raise TypeError("ClientStream.congested is not implemented")
 
+    cdef Py_ssize_t unsent(self):
+        raise TypeError("ClientStream.unsent is not implemented")
+
+
+cdef Py_ssize_t outgoing(object transport):
+    """The kernel says that a socket can be written only when a third of its buffer is free: what a slow peer takes shows
+    in what is not acknowledged yet (tcp(7), SIOCOUTQ) long before."""
+    cdef int queued = 0
+    sock = transport.get_extra_info("socket")
+    if sock is None or ioctl(sock.fileno(), TIOCOUTQ, &queued) != 0:
+        queued = 0
+    return <Py_ssize_t>transport.get_write_buffer_size() + queued
+
 
 cdef class Acceptor:
+    cdef bint hold(self, Py_ssize_t more) noexcept:
+        """Every byte of a request that is kept for later counts here, from when it is kept until it is let go."""
+        if more > 0 and more > self.buffered_limit - self.buffered:
+            return False
+        self.buffered += more
+        store64(&self.meter.count[<int>W_BUFFERED], <uint64_t>self.buffered)
+        return True
+
     cdef ServerEvents open(self, ServerStream stream, Head head):
         raise TypeError("Acceptor.open is not implemented")
 

@@ -24,7 +24,7 @@ from edge.config import (
 )
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
-from edge.config.units import NS_PER_S, format_duration
+from edge.config.units import NS_PER_S, format_duration, format_size
 from edge.terms.places import CAPABILITIES
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ def _whole(document: Document, config: Config) -> Iterator[Problem]:
     unread = any(not problem.path for problem in document.problems)
     if not (unread or config.models or document.written("models") or document.written("services")):
         yield Problem((), "there is nothing to route; write at least one of models and services")
+    if config.limits.buffered < config.limits.body:
+        sentence = f"less than body, {format_size(config.limits.body)}: a body of that size would never fit"
+        yield Problem(("limits", "buffered"), sentence)
     for name in sorted(config.models.keys() & config.services.keys()):
         yield Problem(("services", name), f"a model is called {name} too; metrics could not tell them apart")
     for name in sorted(config.providers.keys() & config.services.keys()):

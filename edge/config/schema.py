@@ -12,9 +12,10 @@ from typing import Annotated, Final, Literal
 from msgspec import Struct, field
 
 from edge.config.crowding import Concurrency, Queue, Shares
-from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, Share, Size, about
+from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, Share, about
 from edge.config.schema_cluster import Cluster
 from edge.config.schema_keys import Key, Price, ProviderLimits
+from edge.config.schema_limits import Limits
 from edge.config.schema_peers import Peers
 from edge.config.schema_telemetry import Log, Telemetry
 from edge.config.units import NS_PER_MS, NS_PER_S
@@ -161,7 +162,11 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 2 * NS_PER_S
     first_byte: Annotated[
         Duration,
-        about("From the request being sent to the answer's head; then the next target.", low=NS_PER_MS),
+        about(
+            "From the request being sent to the answer's head, or to 100 (Continue) where the client waits for that; "
+            "then the next target.",
+            low=NS_PER_MS,
+        ),
     ] = 30 * NS_PER_S
     first_token: Annotated[
         Duration,
@@ -173,7 +178,11 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 30 * NS_PER_S
     between_tokens: Annotated[
         Duration,
-        about("Longest silence within an answer; then the stream ends with an honest error.", low=NS_PER_MS),
+        about(
+            "Longest silence within an answer; then the stream ends with an honest error. And longest time in which a "
+            "service takes nothing of an upload; then the next target, or 504.",
+            low=NS_PER_MS,
+        ),
     ] = 30 * NS_PER_S
     total: Annotated[
         Duration, about("The whole exchange; when it runs out the caller gets an error at once.", low=NS_PER_MS)
@@ -316,43 +325,6 @@ class Service(Struct, frozen=True, forbid_unknown_fields=True):
     max_connections: Annotated[int, about("Most connections to each target, per worker.", low=1)] = 256
     max_inflight: Annotated[int, about("Most requests at once to each target, per node. 0: no cap.", low=0)] = 0
     concurrency: Annotated[Concurrency, about("How the limit of each target is learned.")] = Concurrency()
-
-
-class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds on what one client connection may ask of the node."""
-
-    body: Annotated[Size, about("Largest request body of a model; over it 413.", low=1024)] = 32 * 1024**2
-    answer: Annotated[
-        Size,
-        about(
-            "Largest whole answer of a model that is held and checked before it is sent; more is relayed unchecked.",
-            low=1024,
-        ),
-    ] = 32 * 1024**2
-    header_bytes: Annotated[Size, about("Largest head of a request; over it 431.", low=1024, high=1024**2)] = 64 * 1024
-    header_count: Annotated[int, about("Most header fields of a request; over it 431.", low=8, high=1000)] = 100
-    idle: Annotated[Duration, about("A client's connection without a request is closed after this.", low=NS_PER_S)] = (
-        5 * MINUTE
-    )
-    header_timeout: Annotated[
-        Duration, about("A request's head must be complete within this; then 408.", low=100 * NS_PER_MS)
-    ] = 10 * NS_PER_S
-    keepalive_comment: Annotated[
-        Duration,
-        about(
-            "While a stream has no content yet, an SSE comment goes out this often, so that nothing between closes it.",
-            low=100 * NS_PER_MS,
-        ),
-    ] = 15 * NS_PER_S
-    connections: Annotated[int, about("Most client connections per worker; over it new ones are closed.", low=1)] = (
-        16384
-    )
-    replay: Annotated[
-        Size,
-        about(
-            "A service's request body up to this may be sent again; larger ones are never retried.", high=16 * 1024**2
-        ),
-    ] = 64 * 1024
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

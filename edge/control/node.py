@@ -14,6 +14,7 @@ from edge.admission.report import credential_report, key_report
 from edge.control.board_watch import read_targets
 from edge.control.ledger import Reloads
 from edge.control.ring import Ring
+from edge.native import WorkerCounter
 from edge.telemetry import meters
 from edge.telemetry.meters import NodeFacts
 from edge.version import VERSION
@@ -77,6 +78,9 @@ class NodeState(Struct, frozen=True):
     state_written: float
     state_failures: int
     state_error: str  # why the newest could not be written; "" = it was
+    buffered: tuple[int, ...]  # bytes of requests that each worker holds
+    buffered_limit: int  # and may hold
+    unbuffered: int  # requests refused because they did not fit, of all workers since the node's start
     sharing: SharingState | None  # with the other regions; None: this node is by itself
 
 
@@ -163,6 +167,7 @@ class Node:
         ledger = self.steering.ledger if self.steering is not None else None
         reloads = ledger.reloads if ledger is not None else Reloads()
         recorder = self._recorder
+        counts = [self.board.read_worker(index)["counts"] for index in range(self._workers)]
         return NodeState(
             version=VERSION,
             region=self.snapshot.region,
@@ -182,6 +187,9 @@ class Node:
             state_written=recorder.written if recorder is not None else 0.0,
             state_failures=recorder.failures if recorder is not None else 0,
             state_error=recorder.error if recorder is not None else "",
+            buffered=tuple(count[WorkerCounter.W_BUFFERED] for count in counts),
+            buffered_limit=self.snapshot.limits.buffered,
+            unbuffered=sum(count[WorkerCounter.W_UNBUFFERED] for count in counts),
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
         )
 

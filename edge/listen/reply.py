@@ -55,6 +55,13 @@ PROBLEMS: Final[dict[str, Row]] = {
         None,
         "The body is larger than {0} bytes; raise limits.body or send less.",
     ),
+    "buffers_full": Row(
+        503,
+        "overloaded",
+        "buffers_full",
+        None,
+        "This node holds as many bytes of requests as it may; retry in {0} s.",
+    ),
     "malformed_json": Row(
         400, "invalid_request_error", "malformed_json", None, "The body is not a JSON object that edge can read: {0}."
     ),
@@ -138,8 +145,8 @@ PROBLEMS: Final[dict[str, Row]] = {
         "No model {0!r} here; GET /v1/models lists what there is, or write provider/model.",
     ),
 }
-"""By kind, as the data path names them. ``{0}`` is the detail; of ``rate_limited_*`` the whole seconds until it may be
-tried again."""
+"""By kind, as the data path names them. ``{0}`` is the detail; of ``rate_limited_*`` and
+``buffers_full`` the whole seconds until it may be tried again."""
 
 _MORE: Final[dict[str, list[tuple[bytes, bytes]]]] = {
     # RFC 9110 11.6.1 wants a challenge beside every 401.
@@ -223,7 +230,7 @@ def problem(kind: str, detail: str) -> Problem:
     """Return (status, fields, body) for a request that edge refuses; ``detail`` fills the sentence."""
     row = PROBLEMS[kind]
     fields = [_JSON, *_MORE.get(kind, ())]
-    if kind.startswith("rate_limited_"):
+    if kind.startswith("rate_limited_") or kind == "buffers_full":
         fields.append((b"retry-after", detail.encode()))
     if kind == "malformed_json":
         fault, _, at = detail.partition(":")

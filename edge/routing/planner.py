@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edge.config import crowding, schema
+    from edge.config.schema_limits import Limits
     from edge.config.schema_peers import Peers
     from edge.config.schema_telemetry import Telemetry
     from edge.terms.places import Provider
@@ -345,7 +346,7 @@ def _concurrency(concurrency: crowding.Concurrency) -> tuple[float, float, float
     return float(concurrency.initial), float(concurrency.min), float(concurrency.max)
 
 
-def _limits(limits: schema.Limits) -> plan_of.Limits:
+def _limits(limits: Limits) -> plan_of.Limits:
     return plan_of.Limits(
         body=limits.body,
         answer=limits.answer,
@@ -356,4 +357,6 @@ def _limits(limits: schema.Limits) -> plan_of.Limits:
         keepalive_comment_ns=limits.keepalive_comment,
         connections=limits.connections,
         replay=limits.replay,
+        buffered=limits.buffered,
+        stall_ns=limits.stall,
     )

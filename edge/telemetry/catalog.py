@@ -217,6 +217,15 @@ HOPS_REFUSED = Metric(
     WORKER,
     "Requests from other regions refused because of their path here.",
 )
+BUFFERED = Metric(
+    "edge_worker_buffered_bytes", "gauge", WORKER, "Bytes of requests held in memory now; limits.buffered bounds them."
+)
+UNBUFFERED = Metric(
+    "edge_worker_unbuffered_total",
+    "counter",
+    WORKER,
+    "Requests refused with 503 because their bytes would not have fit into limits.buffered.",
+)
 BYTES_IN = Metric("edge_worker_received_bytes_total", "counter", WORKER, "Bytes received from clients.")
 BYTES_OUT = Metric("edge_worker_sent_bytes_total", "counter", WORKER, "Bytes sent to clients.")
 LOOP_LAG = Metric(

@@ -75,6 +75,8 @@ _OF_WORKER: Final = {
     catalog.RECORDED: WorkerCounter.W_RECORDED,
     catalog.UNRECORDED: WorkerCounter.W_UNRECORDED,
     catalog.HOPS_REFUSED: WorkerCounter.W_HOPS_REFUSED,
+    catalog.BUFFERED: WorkerCounter.W_BUFFERED,
+    catalog.UNBUFFERED: WorkerCounter.W_UNBUFFERED,
     catalog.BYTES_IN: WorkerCounter.W_BYTES_IN,
     catalog.BYTES_OUT: WorkerCounter.W_BYTES_OUT,
 }

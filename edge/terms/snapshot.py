@@ -126,7 +126,7 @@ class ServiceMatch(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """Bounds on what one client connection may ask of the node."""
+    """Bounds on what clients may ask of the node, and make it hold."""
 
     body: int
     answer: int  # a non-streaming answer is held whole up to here
@@ -137,6 +137,8 @@ class Limits(Struct, frozen=True):
     keepalive_comment_ns: int  # SSE comments while nothing has come
     connections: int  # per worker; over it, new ones are closed at once
     replay: int  # a service's request body up to here may be sent again
+    buffered: int = 256 * 1024**2  # bytes of requests that a worker holds at once
+    stall_ns: int = 30_000_000_000  # a client that neither sends nor reads in the middle of a message
 
 
 class ListenTls(Struct, frozen=True):

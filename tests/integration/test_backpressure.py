@@ -95,7 +95,9 @@ async def test_service_that_does_not_read_an_upload() -> None:
     script = (ReadHead(), Pause(1.5), ReadToEnd())
     async with (
         ScriptedServer(script, receive_buffer=65536) as upstream,
-        one_lane(services(upstream.address, total="60s")) as lane,
+        one_lane(
+            services(upstream.address, total="60s").replace("between_tokens: 600ms", "between_tokens: 30s")
+        ) as lane,
     ):
         head = request(b"POST", fields=b"Content-Length: %d\r\n" % FLOOD)
         sock = await silent_client(lane.port, head, 0.1)

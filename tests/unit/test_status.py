@@ -187,3 +187,13 @@ def test_a_silent_store_is_said_with_its_age() -> None:
     assert full == ["the shared store takes no writes, so the others find this node silent: no room"]
     never = notes({"region": "us", "sharing": {**sharing, "view_age_s": None, "twin": False}}, 0.0)
     assert never == ["the shared store was never heard; this node goes by itself: refused"]
+
+
+def test_held_requests_are_said_when_they_are_many() -> None:
+    """A worker near its bound is named, and so is how many requests did not fit; an easy one is not."""
+    node = {"region": "eu", "buffered": [10 * 2**20, 90 * 2**20], "buffered_limit": 100 * 2**20, "unbuffered": 0}
+    assert notes(node, 0.0) == ["worker 1 holds 90 MiB of requests, of 100 MiB (limits.buffered)"]
+    assert notes({**node, "buffered": [0, 0], "unbuffered": 3}, 0.0) == [
+        "3 requests were refused because they did not fit into limits.buffered"
+    ]
+    assert notes({**node, "buffered": [0, 0]}, 0.0) == []

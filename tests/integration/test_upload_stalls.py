@@ -1,0 +1,252 @@
+"""An upload that does not go on: is it the client that stopped sending, or the service that stopped taking?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from h2peer import Call, FrameClient, Upstream
+from h2peer import request as h2_request
+from onelane import chunk, models, one_lane, whole
+from test_services import request, services
+
+from edge.native import Outcome
+from edge.sim.wire import (
+    Again,
+    Close,
+    Pause,
+    ReadBytes,
+    ReadHead,
+    ReadMessage,
+    ReadToEnd,
+    ReadUntil,
+    ScriptedServer,
+    Send,
+    play_client,
+)
+
+if TYPE_CHECKING:
+    from onelane import OneLane
+
+pytestmark = pytest.mark.timeout(60)
+
+SILENT = (ReadHead(), ReadToEnd())
+GOOD = (ReadMessage(), Send(whole()), Again())
+EXPECTS = b"content-length: 5\r\nexpect: 100-continue\r\n"
+FAULTS = (Outcome.FAIL_FIRST_BYTE, Outcome.FAIL_STALLED, Outcome.FAIL_RESET, Outcome.DEADLINE)
+
+
+def text(*addresses: str, stall: str = "30s", **times: str) -> str:
+    """One service with these deadlines; what is not named is long."""
+    given = {"connect": "5s", "first_byte": "30s", "between_tokens": "30s", "total": "60s", **times}
+    said = ", ".join(f"{name}: {value}" for name, value in given.items())
+    short = "connect: 300ms, first_byte: 600ms, between_tokens: 600ms, total: 5s"
+    return services(*addresses).replace(short, said) + f"\nlimits: {{stall: {stall}}}\n"
+
+
+def outcomes(lane: OneLane, address: str) -> dict[str, int]:
+    """What befell a target of the service, of the endings that matter here."""
+    counts = lane.outcomes(f"billing/{address}")
+    return {outcome.name: counts[outcome] for outcome in (*FAULTS, Outcome.CANCELLED, Outcome.OK) if counts[outcome]}
+
+
+async def settled(lane: OneLane) -> None:
+    """Wait until nothing is in flight."""
+    async with asyncio.timeout(10):
+        while lane.lane.active:  # noqa: ASYNC110 - counted by another thread
+            await asyncio.sleep(0.01)
+
+
+async def upload(port: int, head: bytes, *, piece: bytes = b"a" * 65536) -> bytes:
+    """Send a head and then as much of a body as is taken, until there is an answer; return that."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head)
+
+    async def send() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(piece)
+                await writer.drain()
+
+    task = asyncio.create_task(send())
+    try:
+        async with asyncio.timeout(20):
+            return await reader.readuntil(b"\r\n\r\n")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        writer.transport.abort()
+
+
+async def test_a_client_that_waits_for_a_silent_service() -> None:
+    """Who asks with Expect and waits hears 504 after first_byte: it is the service that says nothing."""
+    async with ScriptedServer(SILENT) as upstream:
+        async with one_lane(text(upstream.address, first_byte="700ms", stall="200ms")) as lane:
+            peer = await lane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
+            assert peer.received.startswith(b"HTTP/1.1 504 ")
+            assert b"fail_first_byte" in peer.received
+            assert outcomes(lane, upstream.address) == {"FAIL_FIRST_BYTE": 1}
+
+
+async def test_a_client_that_waits_is_taken_elsewhere() -> None:
+    """What may be sent twice is asked of another service when the first says nothing to an Expect."""
+    willing = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadBytes(5), Send(whole()), ReadToEnd())
+    async with ScriptedServer(SILENT) as silent, ScriptedServer(willing) as good:
+        async with one_lane(text(silent.address, good.address, first_byte="400ms", stall="200ms")) as lane:
+            peer = await play_client(
+                lane.port,
+                Send(request(b"PUT", fields=EXPECTS)),
+                ReadUntil(b"100 Continue\r\n\r\n"),
+                Send(b"hello"),
+                ReadUntil(b"}}"),
+                Close(),
+                limit_s=20,
+            )
+            assert b"HTTP/1.1 200 OK" in peer.received
+            assert good.peers[0].received.endswith(b"\r\n\r\nhello")
+            assert outcomes(lane, silent.address) == {"FAIL_FIRST_BYTE": 1}
+
+
+async def test_a_client_that_waits_over_http2() -> None:
+    """The same over HTTP/2, on both sides, where the deadline of calls is off: the silence is the service's."""
+
+    async def silent(call: Call) -> None:
+        await call.until_reset()
+
+    async with Upstream(silent) as upstream:
+        config = (
+            f"services: {{s: {{match: {{grpc: pkg.S}}, targets: ['{upstream.address}']}}}}\nlimits: {{stall: 300ms}}\n"
+        )
+        async with one_lane(config) as lane, FrameClient.connect(lane.port) as client:
+            fields = h2_request(
+                "POST", "/pkg.S/M", "edge", ("content-type", "application/grpc"), ("expect", "100-continue"),
+                ("content-length", "5"),
+            )  # fmt: skip
+            client.send(client.headers(1, fields))
+            await client.until(lambda: client.ended(1))
+            assert dict(client.fields[1][0])["grpc-status"] in {"4", "14"}
+            assert lane.outcomes(f"s/{upstream.address}")[Outcome.FAIL_FIRST_BYTE] == 1
+
+
+async def test_a_client_told_to_go_on_that_does_not() -> None:
+    """Once the service has said 100 it is the client's turn: 408, and the service is blamed for nothing."""
+    script = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadToEnd())
+    async with ScriptedServer(script) as upstream:
+        async with one_lane(text(upstream.address, stall="300ms")) as lane:
+            peer = await lane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
+            assert peer.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 408 ")
+            assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
+
+
+@pytest.mark.parametrize("length", ["content-length: 1000", "transfer-encoding: chunked"])
+async def test_a_client_that_stops_sending(length: str) -> None:
+    """An upload that its client stops gets 408, and no target is blamed for it."""
+    async with ScriptedServer((ReadToEnd(),)) as upstream:
+        async with one_lane(text(upstream.address, stall="300ms", first_byte="200ms")) as lane:
+            sent = chunk(b"abc") if "chunked" in length else b"abc"
+            peer = await lane.raw(request(b"PUT", fields=length.encode() + b"\r\n", body=sent), limit_s=20)
+            assert peer.received.startswith(b"HTTP/1.1 408 ")
+            assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
+
+
+async def test_a_client_that_stops_sending_over_http2() -> None:
+    """The same over HTTP/2, and of a model's body that says no length: edge takes it whole, so it must come."""
+    async with ScriptedServer((ReadToEnd(),)) as upstream:
+        config = text(upstream.address, stall="300ms") + models("http://127.0.0.1:9")
+        async with one_lane(config) as lane, FrameClient.connect(lane.port) as client:
+            fields = h2_request("PUT", "/api/x", "billing.internal", ("content-length", "1000"))
+            client.send(client.headers(1, fields))
+            client.data(1, b"abc")
+            client.send(client.headers(3, h2_request("POST", "/v1/chat/completions")))
+            client.data(3, b'{"model":')
+            await client.until(lambda: client.ended(1) and client.ended(3))
+            assert (client.status(1), client.status(3)) == (408, 408)
+            assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
+
+
+async def test_a_service_that_stops_taking_an_upload() -> None:
+    """An upload of which a service takes nothing for between_tokens is the service's failure: 504, and soon."""
+    script = (ReadHead(), Pause(30.0))
+    async with ScriptedServer(script, receive_buffer=65536) as upstream:
+        async with one_lane(text(upstream.address, between_tokens="600ms", stall="200ms")) as lane:
+            answer = await upload(lane.port, request(b"POST", fields=b"content-length: 1000000000\r\n"))
+            assert answer.startswith(b"HTTP/1.1 504 ")
+            assert outcomes(lane, upstream.address) == {"FAIL_STALLED": 1}
+            await settled(lane)
+
+
+async def test_a_service_that_stops_taking_an_upload_over_http2() -> None:
+    """The same over HTTP/2 on both sides: the stream fails, the connection goes on."""
+    codes = []
+
+    async def stuck(call: Call) -> None:
+        if call.field(":path") == "/api/x":
+            codes.append(await call.until_reset())
+        else:
+            await call.head(200, end=True)
+
+    async with Upstream(stuck) as upstream:
+        config = text(upstream.address, between_tokens="600ms").replace("protocol: http1", "protocol: h2c")
+        async with one_lane(config) as lane, FrameClient.connect(lane.port) as client:
+            client.send(client.headers(1, h2_request("POST", "/api/x", "billing.internal")))
+
+            async def send() -> None:
+                while not client.ended(1):
+                    if client.room(1) >= 16384:
+                        client.data(1, b"a" * 16384)
+                    else:
+                        await client.until(lambda: client.room(1) >= 16384 or client.ended(1))
+
+            await asyncio.wait_for(send(), 20)
+            assert client.status(1) == 504
+            assert outcomes(lane, upstream.address) == {"FAIL_STALLED": 1}
+            client.ask(3, h2_request("GET", "/api/y", "billing.internal"))
+            assert await client.answer(3) == 200
+            assert len(upstream.wires) == 1
+            assert codes
+
+
+async def test_a_service_that_takes_an_upload_slowly() -> None:
+    """A service that goes on taking, however little, has not stopped, though its client has to wait for it."""
+    steps = [step for _ in range(24) for step in (ReadBytes(16384), Pause(0.1))]
+    async with ScriptedServer((ReadHead(), *steps, ReadToEnd()), receive_buffer=32768) as upstream:
+        async with one_lane(text(upstream.address, between_tokens="2s")) as lane:
+            size = 4_000_000
+            peer = asyncio.create_task(
+                play_client(
+                    lane.port,
+                    Send(request(b"POST", fields=b"content-length: %d\r\n" % size) + b"a" * size),
+                    ReadToEnd(),
+                    limit_s=30,
+                )
+            )
+            async with asyncio.timeout(20):
+                while not upstream.peers or len(upstream.peers[0].received) < size:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            assert outcomes(lane, upstream.address) == {}
+            peer.cancel()
+            await asyncio.gather(peer, return_exceptions=True)
+
+
+async def test_silence_on_both_sides_is_nobodys_fault() -> None:
+    """An answer that has begun and waits for the rest of the request ends, and is not held against the target."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
+    async with ScriptedServer((ReadHead(), Send(head), ReadToEnd())) as upstream:
+        async with one_lane(text(upstream.address, between_tokens="300ms")) as lane:
+            upload = request(b"POST", fields=b"transfer-encoding: chunked\r\n") + chunk(b"a")
+            peer = await lane.raw(upload, limit_s=20)
+            assert b"begun" in peer.received
+            assert not peer.received.endswith(b"0\r\n\r\n")
+            assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
+
+
+@pytest.mark.parametrize(("body", "outcome"), [(b"a", "CANCELLED"), (b"a" * 9, "DEADLINE")])
+async def test_total_while_an_upload_is_not_whole(body: bytes, outcome: str) -> None:
+    """A total deadline that ends a half upload is not held against the target; one that ends its waiting is."""
+    async with ScriptedServer(SILENT) as upstream:
+        async with one_lane(text(upstream.address, total="400ms")) as lane:
+            sent = request(b"POST", fields=b"content-length: 9\r\n", body=body)
+            assert (await lane.ask(sent, b"}", limit_s=20)).startswith(b"HTTP/1.1 504 ")
+            assert outcomes(lane, upstream.address) == {outcome: 1}
