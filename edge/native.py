@@ -66,6 +66,6 @@ __all__ = [
     "WorkerCounter",
 ]
 
-BOARD_LAYOUT: Final = 3  # what the Python above this door was written against; see native/board.h
+BOARD_LAYOUT: Final = 4  # what the Python above this door was written against; see native/board.h
 if LAYOUT != BOARD_LAYOUT:
     raise ImportError(f"edge's compiled part has Board layout {LAYOUT}, not {BOARD_LAYOUT}: run `make build`")

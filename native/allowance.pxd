@@ -36,6 +36,9 @@ cdef void note_usage(AllowanceRec* rec, uint64_t prompt, uint64_t output, uint64
 # This month's spending, and adding to it; the first of a new month starts from nothing. Months since year 0.
 cdef uint64_t spent(AllowanceRec* rec, uint64_t month) noexcept nogil
 cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil
+# What this node may have spent in a month, and how many requests at once it may grant, of so much for all nodes.
+cdef uint64_t budget_now(const Grant* bounds, uint64_t whole, uint64_t month) noexcept nogil
+cdef uint64_t concurrent_now(const Grant* bounds, uint64_t whole, uint64_t now_ns) noexcept nogil
 
 # Which month (UTC) it is in so many seconds since 1970, as months since year 0 (12 * year + month - 1), and its last second + 1.
 cdef void month_at(uint64_t now_s, uint64_t* month, uint64_t* end_s) noexcept nogil

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.board cimport (
     A_COST_NANO, A_LEARNED, A_OUTPUT_TOKENS, A_PROMPT_TOKENS, A_RESERVED, A_RETURNED, EDGE_HIST_BUCKETS, Board, add64,
-    cas64, edge_share, load64, store64,
+    cas64, edge_ceiling, edge_concurrent, edge_share, load64, store64,
 )
 from native.bucket cimport (
     bucket_lower, bucket_remaining, bucket_reset_ns, bucket_settle, bucket_take, bucket_wait, interval_of,
@@ -116,6 +116,14 @@ cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil
     if known < month and cas64(&rec.spent_month, known, month):
         store64(&rec.spent_nano, 0)
     add64(&rec.spent_nano, nano)
+
+
+cdef uint64_t budget_now(const Grant* bounds, uint64_t whole, uint64_t month) noexcept nogil:
+    return edge_ceiling(bounds.rec, whole, month) if bounds.shared else whole
+
+
+cdef uint64_t concurrent_now(const Grant* bounds, uint64_t whole, uint64_t now_ns) noexcept nogil:
+    return edge_concurrent(bounds.rec, whole, now_ns) if bounds.shared else whole
 
 
 cdef void month_at(uint64_t now_s, uint64_t* month, uint64_t* end_s) noexcept nogil:

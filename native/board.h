@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define EDGE_BOARD_MAGIC 0x3147444544472031ULL
-#define EDGE_BOARD_LAYOUT 3u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_BOARD_LAYOUT 4u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in board.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -15,6 +15,7 @@
 #define EDGE_ROUTE_COUNTERS 48
 #define EDGE_WORKER_COUNTERS 32
 #define EDGE_ALLOWANCE_COUNTERS 16
+#define EDGE_ASSUMED_NODES 3   /* how many share a budget, as long as nobody has said */
 #define EDGE_CLASSES 3         /* priority classes: 0 high, 1 normal, 2 low */
 
 typedef struct __attribute__((aligned(64))) {
@@ -100,8 +101,12 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t tokens_share;   /* thousandths of a token per minute; written by control for scope: global */
     uint64_t spent_month;    /* months since year 0 that the next word speaks of */
     uint64_t spent_nano;     /* US dollars * 1e9 */
-    uint64_t share_until_ns; /* the shares above hold until then; afterwards this node grants 1 / share_nodes of all */
+    uint64_t share_until_ns; /* all shares hold until then; afterwards this node grants 1 / share_nodes of all */
     uint64_t share_nodes;
+    uint64_t concurrent_share; /* requests at once that this node may grant, plus one; 0 = all of the Snapshot's */
+    uint64_t ceiling_month;  /* the month of the next word; 0 = nobody shares the budget, and all of it is this node's */
+    uint64_t ceiling_nano;   /* what this node may have spent in that month: its part of a budget that others share */
+    uint64_t spare[5];
     uint64_t count[EDGE_ALLOWANCE_COUNTERS];   /* enum AllowanceCounter */
     uint32_t inflight[EDGE_MAX_WORKERS];
 } edge_allowance_rec;
@@ -193,6 +198,24 @@ static inline uint64_t edge_share(edge_allowance_rec *rec, uint64_t *word, uint6
     if (share == 0 || now_ns <= edge_load(&rec->share_until_ns)) return share;
     nodes = edge_load(&rec->share_nodes);
     return nodes > 1 ? whole / nodes + (whole < nodes) : whole;
+}
+
+/* The same of requests at once, which are whole and may be none. */
+static inline uint64_t edge_concurrent(edge_allowance_rec *rec, uint64_t whole, uint64_t now_ns) {
+    uint64_t share = edge_load(&rec->concurrent_share), nodes;
+    if (share == 0) return whole;
+    if (now_ns <= edge_load(&rec->share_until_ns)) return share - 1;
+    nodes = edge_load(&rec->share_nodes);
+    return nodes > 1 ? whole / nodes + (whole < nodes) : whole;
+}
+
+/* What this node may have spent in a month. In a month that control has not spoken of yet, it is one of three. */
+static inline uint64_t edge_ceiling(edge_allowance_rec *rec, uint64_t budget, uint64_t month) {
+    uint64_t spoken = edge_load(&rec->ceiling_month), ceiling;
+    if (spoken == 0) return budget;
+    if (spoken != month) return budget / EDGE_ASSUMED_NODES;
+    ceiling = edge_load(&rec->ceiling_nano);
+    return ceiling < budget ? ceiling : budget;
 }
 
 /* A latency cell: float32 milliseconds in the upper half, stamp in the lower. An all-zero cell has no data. */

@@ -48,7 +48,7 @@ cdef extern from "board.h" nogil:
         uint32_t[64] waiting
     ctypedef struct AllowanceRec "edge_allowance_rec":
         uint64_t requests_tat, tokens_tat, requests_share, tokens_share, spent_month, spent_nano
-        uint64_t share_until_ns, share_nodes
+        uint64_t share_until_ns, share_nodes, concurrent_share, ceiling_month, ceiling_nano
         uint64_t[16] count
         uint32_t[64] inflight
     ctypedef struct WorkerRec "edge_worker_rec":
@@ -82,6 +82,8 @@ cdef extern from "board.h" nogil:
     double edge_remote_weight(uint64_t word, uint64_t now_ms)   # 0..1; 1.0 = nothing is said, or it is stale
     uint32_t edge_remote_fuse(uint64_t word, uint64_t now_ms)   # failures in a row that open; 0 = the policy's
     uint64_t edge_share(AllowanceRec* rec, uint64_t* word, uint64_t whole, uint64_t now_ns)
+    uint64_t edge_concurrent(AllowanceRec* rec, uint64_t whole, uint64_t now_ns)
+    uint64_t edge_ceiling(AllowanceRec* rec, uint64_t budget, uint64_t month)
     float edge_cell_ms(uint64_t word)
     uint64_t edge_cell(float ms, uint64_t now_ms)
     uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms)

@@ -271,6 +271,9 @@ cdef class Board:
             "tokens_share": load64(&rec.tokens_share),
             "share_until_ns": load64(&rec.share_until_ns),
             "share_nodes": load64(&rec.share_nodes),
+            "concurrent_share": load64(&rec.concurrent_share),
+            "ceiling_month": load64(&rec.ceiling_month),
+            "ceiling_nano": load64(&rec.ceiling_nano),
             "spent_month": load64(&rec.spent_month),
             "spent_nano": load64(&rec.spent_nano),
             "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
@@ -349,6 +352,27 @@ cdef class Board:
         add64(&rec.spent_nano, nano)
         return True
 
+    def raise_spent(self, int slot, uint64_t month, uint64_t nano):
+        """Let a key have spent at least so much in ``month``: what a life of this node spent that this one forgot.
+
+        What is counted at the same time stays counted. A month that is over changes nothing.
+        """
+        cdef AllowanceRec* rec = self.allowance(slot)
+        cdef uint64_t known = load64(&rec.spent_month)
+        cdef uint64_t spent
+        if known < month and cas64(&rec.spent_month, known, month):
+            store64(&rec.spent_nano, 0)
+        if load64(&rec.spent_month) == month:
+            spent = load64(&rec.spent_nano)
+            if spent < nano:
+                add64(&rec.spent_nano, nano - spent)
+
+    def set_ceiling(self, int slot, uint64_t month, uint64_t nano):
+        """Say what this node may have spent of a shared budget by the end of ``month``, in US dollars * 1e9."""
+        cdef AllowanceRec* rec = self.allowance(slot)
+        store64(&rec.ceiling_nano, nano)
+        store64(&rec.ceiling_month, month)
+
     def halve_outputs(self, int slot):
         """Let half of what a route's histogram of output tokens knows be forgotten, so that it follows the times."""
         cdef RouteRec* rec = self.route(slot)
@@ -396,8 +420,10 @@ cdef class Board:
         store64(&self.target(slot).remote, 0)
 
     def set_shares(self, int slot, uint64_t requests, uint64_t tokens, *, uint64_t until_ns, uint64_t nodes,
-                   uint64_t now_ns, windows_ns=(0, 0)):
+                   uint64_t now_ns, windows_ns=(0, 0), concurrent=None):
         """Say what this node may grant of a shared allowance, in thousandths per minute; 0 = all of it.
+
+        ``concurrent`` is how many requests at once, which may be none; None = all of them.
 
         The shares hold until ``until_ns`` (monotonic); afterwards it grants one part in ``nodes``. ``windows_ns`` is how
         far each bucket may be ahead of its time when it is empty (burst / rate): where a share grows, what a bucket owes
@@ -411,6 +437,7 @@ cdef class Board:
         store64(&rec.share_until_ns, until_ns)
         store64(&rec.requests_share, requests)
         store64(&rec.tokens_share, tokens)
+        store64(&rec.concurrent_share, 0 if concurrent is None else <uint64_t>concurrent + 1)
 
     def hint(self, int slot, uint64_t now_ns):
         """Tell an open circuit that a free probe answered; True if its trial is due sooner now.

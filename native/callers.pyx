@@ -3,7 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 from native.allowance cimport (
     BOUND_BUDGET, BOUND_CONCURRENT, BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Allowance, Rate, bounds_settle, bounds_take,
-    note_usage, requests_now, spend, spent, tokens_now,
+    budget_now, concurrent_now, note_usage, requests_now, spend, spent, tokens_now,
 )
 from native.board cimport (
     A_REFUSED_BUDGET, A_REFUSED_CONCURRENT, A_REFUSED_REQUESTS, A_REQUESTS, AllowanceRec, Board, add32, add64, load32,
@@ -155,7 +155,7 @@ cdef class Caller:
         if self.allowance is None:
             return UNBOUND
         rec = self.allowance.bounds.rec
-        if self.budget_nano and spent(rec, month) >= self.budget_nano:
+        if self.budget_nano and spent(rec, month) >= budget_now(&self.allowance.bounds, self.budget_nano, month):
             add64(&rec.count[<int>A_REFUSED_BUDGET], 1)
             return BOUND_BUDGET
         # counted first and looked at then: two at once may both be refused, never both admitted to one place
@@ -164,7 +164,7 @@ cdef class Caller:
             for place in range(self.workers):
                 value = <int>load32(&rec.inflight[place])
                 busy += value if value > 0 else 0
-            if busy > self.concurrent:
+            if busy > <int64_t>concurrent_now(&self.allowance.bounds, self.concurrent, now_ns):
                 add32(&rec.inflight[worker], -1)
                 add64(&rec.count[<int>A_REFUSED_CONCURRENT], 1)
                 wait_ns[0] = SOON_NS

@@ -10,7 +10,7 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import json_answer, problem
 from edge.admin.views import targets_view
-from edge.control.sharing import NothingSharedError
+from edge.control.hosting import NothingSharedError
 from edge.control.steering import NoReasonError, NoSourceError, UnknownTargetError
 from edge.errors import ConfigInvalidError, StoreRefusedError, StoreUnavailableError
 

@@ -166,4 +166,5 @@ def regions_view(node: Node) -> dict[str, Any]:
         "nodes": msgspec.to_builtins(sharing.peers),
         "verdicts": msgspec.to_builtins(sharing.verdicts),
         "shares": sharing.shares(),
+        "budgets": sharing.budgets(),
     }

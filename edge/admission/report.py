@@ -35,7 +35,10 @@ class Bound(Struct, frozen=True):
 
 
 class KeyReport(Struct, frozen=True):
-    """A caller's key. Counts are since the node was started, money is US dollars, ``spent`` is this month's."""
+    """A caller's key. Counts are since the node was started, money is US dollars, ``spent`` is this month's.
+
+    ``ceiling`` is what this node may have spent by now of a budget that others spend of too; None where all is its own.
+    """
 
     name: str
     priority: str
@@ -52,6 +55,7 @@ class KeyReport(Struct, frozen=True):
     output_tokens: int
     cost: float
     spent: float
+    ceiling: float | None = None
 
 
 class CredentialReport(Struct, frozen=True):
@@ -79,6 +83,8 @@ def key_report(key: plan.Key, allowance: plan.Allowance, board: Board, now_ns: i
     record = board.read_allowance(allowance.slot)
     counts = record["counts"]
     requests, tokens = _bounds(allowance, board, now_ns)
+    month = month_of(wall)
+    parted = allowance.shared and key.budget_nano and record["ceiling_month"] == month
     return KeyReport(
         name=key.name,
         priority=CLASSES[key.priority],
@@ -99,7 +105,8 @@ def key_report(key: plan.Key, allowance: plan.Allowance, board: Board, now_ns: i
         prompt_tokens=counts[AllowanceCounter.A_PROMPT_TOKENS],
         output_tokens=counts[AllowanceCounter.A_OUTPUT_TOKENS],
         cost=counts[AllowanceCounter.A_COST_NANO] / _NANO,
-        spent=record["spent_nano"] / _NANO if record["spent_month"] == month_of(wall) else 0.0,
+        spent=record["spent_nano"] / _NANO if record["spent_month"] == month else 0.0,
+        ceiling=min(record["ceiling_nano"], key.budget_nano) / _NANO if parted else None,
     )
 
 

@@ -132,7 +132,7 @@ class Control:
             exported=lambda: tracing.exported,
             metrics_exported=lambda: measuring.exported,
         )
-        node.sharing = sharing = share(node, steering, ledger.config)
+        node.sharing = sharing = share(node, steering, ledger.config, spending)
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._steering, self._admin, self._recorder, self._tracing = steering, admin, recorder, tracing
         self._measuring = measuring

@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 
 from edge import clock
 from edge.cluster.open import open_store
-from edge.control.sharing import Hosting, Sharing
+from edge.control.hosting import Hosting
+from edge.control.sharing import Sharing
 from edge.terms.places import Peer
 
 if TYPE_CHECKING:
     from edge.config.schema import Config
     from edge.control.node import Node
+    from edge.control.spend import Spending
     from edge.control.steering import Steering
     from edge.terms.snapshot import Snapshot
 
 
-def share(node: Node, steering: Steering, config: Config) -> Sharing:
+def share(node: Node, steering: Steering, config: Config, spending: Spending | None) -> Sharing:
     """Return the sharing of a node, not begun. Nothing connects here: a node serves before the store answers."""
     store = open_store(config) if config.cluster.etcd is not None else None
     hosting = Hosting(
@@ -36,6 +38,7 @@ def share(node: Node, steering: Steering, config: Config) -> Sharing:
         node=node.snapshot.node,
         instance=f"{clock.bits():016x}",
         peers=met(node.snapshot),
+        spending=spending,
     )
 
 

@@ -12,9 +12,10 @@ from edge.errors import LeaseGoneError, StoreRefusedError, StoreUnavailableError
 from edge.regions import digest as told
 from edge.regions.digest import HEARTBEAT_NS, LEASE_S, WRITE_APART_NS
 from edge.telemetry import logs
+from edge.terms.ports import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edge.clock import Clock
     from edge.regions.digest import Digest
@@ -62,20 +63,24 @@ class Heartbeat:
         self.unwritten = ""
         """Why the store takes no writes though it answers: one sentence, empty while all is well."""
 
-    def due(self, digest: Digest, now_ns: int) -> bool:
-        """Tell whether this digest should be written now: it has news, or the last one is old."""
-        due_ns = WRITE_APART_NS if told.news(digest) != self._written else HEARTBEAT_NS
+    def due(self, digest: Digest, now_ns: int, *, urgent: bool = False) -> bool:
+        """Tell whether this digest should be written now: it has news, or what goes with it, or the last one is old."""
+        due_ns = WRITE_APART_NS if urgent or told.news(digest) != self._written else HEARTBEAT_NS
         return now_ns >= max(self._began_ns + due_ns, self._again_ns)
 
-    async def write(self, digest: Digest, now_ns: int) -> None:
-        """Write the digest once."""
+    async def write(self, digest: Digest, now_ns: int, more: Sequence[Write] = ()) -> bool:
+        """Write the digest once, and ``more`` with it, all or nothing; tell whether that is known to be done."""
         self._began_ns = now_ns
         try:
             if self._lease:
                 await self._store.keep(self._lease)
             else:
                 self._lease = await self._store.grant(LEASE_S)
-            await self._store.put(self._key, told.encode(digest), lease=self._lease)
+            value = told.encode(digest)
+            if more:
+                await self._store.txn((), (Write(self._key, value, self._lease), *more))
+            else:
+                await self._store.put(self._key, value, lease=self._lease)
         except LeaseGoneError:
             self._lease, self._again_ns = 0, 0
             self._began_ns = now_ns - HEARTBEAT_NS
@@ -89,6 +94,8 @@ class Heartbeat:
                 self.unwritten = ""
                 logs.say(logs.INFO, "the shared store takes writes again")
             self._proof(now_ns)
+            return True
+        return False
 
     async def end(self) -> None:
         """Take the digest out of the store: this node serves no more."""

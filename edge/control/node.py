@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
+    from edge.control.hosting import SharingState
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
-    from edge.control.sharing import Sharing, SharingState
+    from edge.control.sharing import Sharing
     from edge.control.steering import Steering
     from edge.native import Board
     from edge.telemetry.exposition import Exemplars

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
 from edge import clock as real
 from edge.cluster.follow import Follower
 from edge.config.schema import MOST_MEMBERS
+from edge.control.budgets import Budgets
 from edge.control.grants import Grants
 from edge.control.heartbeat import Heartbeat
+from edge.control.hosting import Hosting, NothingSharedError, SharingState
 from edge.control.neighbours import Neighbours, askable, hands
 from edge.errors import EdgeError
 from edge.regions import digest as told
@@ -29,11 +29,12 @@ from edge.telemetry.sharing import SharingFacts
 from edge.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
-    from edge.balance.report import TargetReport
     from edge.clock import Clock
+    from edge.control.spend import Spending
     from edge.native import Board
+    from edge.regions.budgets import Told
     from edge.regions.verdicts import Verdict
     from edge.regions.view import Heard, Peer, RegionPicture
     from edge.terms import places
@@ -52,44 +53,6 @@ _FOLLOWING: Final = "following the store"
 SAY_TWIN_NS: Final = 60 * _S
 
 
-class NothingSharedError(EdgeError):
-    """Something was asked for in all regions, and this node knows no other."""
-
-    kind = "nothing_shared"
-    source = "client"
-
-
-class Hosting(Struct, frozen=True):
-    """What the rest of control gives the sharing: facts that change, and steps to take."""
-
-    snapshot: Callable[[], Snapshot]
-    reports: Callable[[int], Mapping[str, TargetReport]]
-    draining: Callable[[], bool]
-    load: Callable[[], int]
-    addresses: Callable[[], tuple[str, ...]]
-    met: Callable[[Sequence[places.Peer]], None]  # other regions' edges, whenever they change
-    handed: Callable[[Mapping[str, Hand]], None]  # what people did everywhere, whenever that changes
-
-
-class SharingState(Struct, frozen=True):
-    """How the sharing stands; ages are seconds, None: never."""
-
-    connected: bool
-    view_age_s: float | None
-    error: str
-    relists: int
-    errors: int
-    writes: int
-    write_failures: int
-    unwritten: str  # why it takes no writes though it answers
-    grant_moves: int
-    grant_conflicts: int
-    regions_fresh: int  # ours among them
-    suspect: tuple[str, ...]  # regions that most likely have trouble of their own
-    twin: bool  # another node goes by our name
-    unread: int
-
-
 class Sharing:
     """Shares with the others through a store, and knows nobody without one.
 
@@ -101,6 +64,7 @@ class Sharing:
         node: this one.
         instance: of this control; no two are alike.
         peers: edges of other regions that were known before.
+        spending: what keys spent is remembered there; None: nobody does.
         clock: time and chance.
     """
 
@@ -114,6 +78,7 @@ class Sharing:
         node: str,
         instance: str,
         peers: Sequence[places.Peer] = (),
+        spending: Spending | None = None,
         clock: Clock = real,
     ) -> None:
         self._board = board
@@ -131,6 +96,9 @@ class Sharing:
         if store is not None and self._follower is not None and self._keeper is not None:
             follower, key = self._follower, told.node_key(region, node)
             self._beat = Heartbeat(store, key, clock, proof=self._keeper.beat, connected=lambda: follower.connected)
+        self._spending = spending
+        remembered = {} if spending is None else spending.elsewhere
+        self._budgets = None if store is None else Budgets(board, self._me, remembered, clock)
         self._own = Digest(region, node, instance, VERSION, (), 0)
         self._ending = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -189,14 +157,19 @@ class Sharing:
         self.peers = view.peers([mine, *heard], self.pictures)
         self._weigh(snapshot, heard, now_ns)
         self._meet()
-        if self._beat is None or self._follower is None or self._grants is None:
+        if self._beat is None or self._follower is None or self._grants is None or self._budgets is None:
             return
         if self._follower.relists and self._hands is None:
             self._hand_on(hands(self._follower.held))
-        if self._beat.due(self._own, now_ns):
-            self._start("the heartbeat", self._beat.write(self._own, now_ns))
+        seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S
+        self._budgets.look(snapshot, heard, self._follower.held, seeing=seeing)
+        if self._spending is not None:
+            self._spending.elsewhere = self._budgets.remembered()
+        if self._beat.due(self._own, now_ns, urgent=seeing and self._budgets.urgent):
+            said = self._budgets.document(snapshot, heard) if seeing else None
+            self._start("the heartbeat", self._tell(self._beat, self._budgets, self._own, said, now_ns))
         self._grants.look(snapshot, now_ns)
-        if self._follower.age_s() <= SEEING_S:
+        if seeing:
             self._start("grants", self._grants.move(snapshot, self._follower.held, self._known, now_ns))
 
     async def hand(self, target: str, hand: Hand | None) -> None:
@@ -236,7 +209,7 @@ class Sharing:
             regions_fresh=sum(picture.fresh for picture in self.pictures.values()),
             suspect=tuple(name for name, picture in self.pictures.items() if picture.suspect),
             twin=self._clock.now_ns() - self._twin_ns < SAY_TWIN_NS and self._twin_ns > 0,
-            unread=self._known.unread,
+            unread=self._known.unread + (0 if self._budgets is None else self._budgets.unread),
         )
 
     def facts(self) -> SharingFacts:
@@ -268,6 +241,10 @@ class Sharing:
     def shares(self) -> dict[str, dict[str, float]]:
         """Return what this node may grant of each shared allowance."""
         return {} if self._grants is None else self._grants.shares(self._hosting.snapshot())
+
+    def budgets(self) -> dict[str, dict[str, float]]:
+        """Return how each shared budget stands, in US dollars."""
+        return {} if self._budgets is None else self._budgets.report(self._hosting.snapshot())
 
     def _weigh(self, snapshot: Snapshot, heard: list[Heard], now_ns: int) -> None:
         """Write to the Board what the others' word means here."""
@@ -310,7 +287,10 @@ class Sharing:
         follower = self._follower
         if follower is None:
             return
-        self._known.take({key: follower.held.get(key) for key in changed})
+        found = {key: follower.held.get(key) for key in changed}
+        self._known.take(found)
+        if self._budgets is not None:
+            self._budgets.take(found)
         now_ns = self._clock.now_ns()
         stands = self._known.digest(self._me)
         if (
@@ -333,6 +313,12 @@ class Sharing:
             self._twin_ns = now_ns
             sentence = "another node goes by the name of this one; give each its own node.name or node.region"
             logs.say(logs.ERROR, sentence, name=self._me)
+
+    async def _tell(self, beat: Heartbeat, budgets: Budgets, digest: Digest, said: Told | None, now_ns: int) -> None:
+        """Write the digest once, and what was spent beside it."""
+        held = {} if self._follower is None else self._follower.held
+        if await beat.write(digest, now_ns, budgets.writes(said, held)):
+            budgets.acknowledged(said)
 
     def _start(self, name: str, work: Coroutine[object, object, None]) -> None:
         """Run it beside the loop, unless the last one of that name still runs."""
@@ -361,7 +347,14 @@ class Sharing:
         with contextlib.suppress(TimeoutError, EdgeError):
             async with asyncio.timeout(LEAVE_S):
                 if self._beat is not None and self._hosting.draining():
-                    await self._beat.end()
-                    if self._grants is not None:
-                        await self._grants.leave(self._hosting.snapshot())
+                    await self._leave(self._store, self._beat, self._hosting.snapshot())
         await self._store.close()
+
+    async def _leave(self, store: Store, beat: Heartbeat, snapshot: Snapshot) -> None:
+        """Tell the last of what was spent, and give back what others can use."""
+        last = () if self._budgets is None else self._budgets.farewell(snapshot)
+        if last:
+            await store.txn((), last)
+        await beat.end()
+        if self._grants is not None:
+            await self._grants.leave(snapshot)

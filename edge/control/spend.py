@@ -4,6 +4,7 @@ The Board holds what counts while the node runs: workers add to it and refuse by
 something changed, and at the end, control writes it to a small file beside the last good configuration; what a node
 that was killed spent in its last seconds is forgotten. At the start, before anybody serves, it is put back where the
 Board knows nothing yet. A key is known by its name, so that a new secret for the same name goes on with its budget.
+Beside it stands what other nodes told of budgets that they share, for a start at which they cannot be heard.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 10.0
 _MAGIC: Final = b"edge-spend 1\n"
+_AT: Final = "@"  # no key's name has one
 
 
 class Spent(Struct, frozen=True):
@@ -101,6 +103,8 @@ class Spending:
         self._file = file
         self._known = file.read_or_warn()
         self._written = dict(self._known)
+        self.elsewhere = {name: spent for name, spent in self._known.items() if _AT in name}
+        """What other nodes spent of budgets that they share with this one, by KEY@REGION/NODE."""
         self._looked_ns = clock.now_ns()
         self._running: asyncio.Task[None] | None = None
         self._failed = False
@@ -133,6 +137,8 @@ class Spending:
             record = self._board.read_allowance(key.allowance.slot)
             if record["spent_month"]:
                 self._known[key.name] = Spent(record["spent_month"], record["spent_nano"])
+        own = {name: spent for name, spent in self._known.items() if _AT not in name}
+        self._known = {**own, **self.elsewhere}
         month = month_of(clock.wall())
         self._known = {name: spent for name, spent in self._known.items() if spent.month >= month}
 

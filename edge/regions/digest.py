@@ -3,6 +3,7 @@
     nodes/REGION/NODE    a Digest, under a lease; written on change at most once a second, and every five seconds
     manual/TARGET        a Hand: what a person did to a target everywhere
     shares/KIND/NAME     who may grant how much of a shared allowance (edge.regions.shares)
+    spent/REGION/NODE    what a node has spent this month of budgets that others share, for good (edge.regions.budgets)
 
 Times in a digest are durations (what is left, as of the writing): no two clocks are ever compared. A target is told
 when there is something to tell: one that is closed, idle and rests not is left out.
@@ -26,6 +27,7 @@ VERSION: Final = 1
 NODES: Final = "nodes/"
 HANDS: Final = "manual/"
 SHARES: Final = "shares/"
+SPENT: Final = "spent/"
 
 HEARTBEAT_NS: Final = 5_000_000_000
 WRITE_APART_NS: Final = 1_000_000_000

@@ -11,6 +11,7 @@ from callers import ask, bearer, field, get, keys, status
 from onelane import DONE, HELLO, OneLane, models, one_lane, post, sse, whole
 
 from edge import clock
+from edge.admission.report import month_of
 from edge.native import AllowanceCounter, Outcome, RouteCounter, TargetCounter
 from edge.sim.wire import Again, Close, Pause, ReadMessage, ReadToEnd, ReadUntil, ScriptedServer, Send, play_client
 
@@ -138,6 +139,38 @@ async def test_money() -> None:
             assert (month.tm_mday, month.tm_hour) == (1, 0)
             assert status(await lane.ask(get("/s", bearer("alice")), b"hello")) == 200
             assert record(lane)[AllowanceCounter.A_COST_NANO] == 2 * (1000 * 2000 + 500 * 8000)
+
+
+async def test_a_part_of_a_common_budget() -> None:
+    """What the Board says is this node's part bounds the key, in the month of which it speaks; else one of three."""
+    usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')
+    async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream:
+        text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
+        async with one_lane(text + keys(alice="budget: 9, scope: global")) as lane:
+            month = month_of(clock.wall())
+            statuses = []
+            for spoken, ceiling in ((0, 0), (month, S), (month, S + 1), (month, 0), (month - 1, 0), (month - 1, 9 * S)):
+                if spoken:
+                    lane.board.set_ceiling(0, spoken, ceiling)
+                statuses.append(status(await lane.ask(ask("alice"), END)))
+            # spent before each: 0, 1, 1, 2, 2, 3
+            assert statuses == [200, 429, 200, 429, 200, 429]
+            assert lane.board.read_allowance(0)["spent_nano"] == 3 * S
+
+
+async def test_a_part_of_common_places() -> None:
+    """What the Board says is this node's part of the requests at once, which may be none, until its time is over."""
+    async with (
+        ScriptedServer(GOOD) as upstream,
+        one_lane(models(upstream.url) + keys(alice="concurrent: 2, scope: global")) as lane,
+    ):
+        statuses = []
+        for concurrent, lasts in ((None, True), (0, True), (1, True), (0, False)):
+            now_ns = clock.now_ns()
+            until_ns = now_ns + 60 * S if lasts else now_ns - 1
+            lane.board.set_shares(0, 0, 0, until_ns=until_ns, nodes=3, now_ns=now_ns, concurrent=concurrent)
+            statuses.append(status(await lane.ask(ask("alice"), END)))
+        assert statuses == [200, 429, 200, 200], "cut off, one of three may have one of two"
 
 
 def granted(text: str, limits: str) -> str:

@@ -201,7 +201,14 @@ def test_shares_are_written() -> None:
     shared.set_shares(1, 200_000, 5, until_ns=9 * S, nodes=3, now_ns=S)
     view = shared.read_allowance(1)
     assert (view["requests_share"], view["tokens_share"]) == (200_000, 5)
-    assert (view["share_until_ns"], view["share_nodes"]) == (9 * S, 3)
+    assert (view["share_until_ns"], view["share_nodes"], view["concurrent_share"]) == (9 * S, 3, 0)
+    shared.set_shares(1, 200_000, 5, until_ns=9 * S, nodes=3, now_ns=S, concurrent=0)
+    shared.set_ceiling(1, 24312, 5 * S)
+    view = shared.read_allowance(1)
+    assert (view["concurrent_share"], view["ceiling_month"], view["ceiling_nano"]) == (1, 24312, 5 * S)
+    shared.clear_allowance(1)
+    view = shared.read_allowance(1)
+    assert (view["concurrent_share"], view["ceiling_month"], view["ceiling_nano"]) == (0, 0, 0)
 
 
 def test_a_route_is_read_and_cleared(board: Board) -> None:
@@ -237,6 +244,21 @@ def test_spending_is_put_back_only_where_nothing_is_known() -> None:
     assert board.set_spent(1, 24313, 7 * S)
     with pytest.raises(IndexError, match="not on this Board"):
         board.set_spent(2, 24312, 1)
+
+
+def test_spending_is_raised_to_what_is_known() -> None:
+    """To as much as that and no further; of a month that is over nothing is taken, and of a later one all."""
+    board = Board.create(0, 0, 1, allowance_capacity=1)
+    for month, nano, expected in (
+        (24312, 5, (24312, 5)),
+        (24312, 3, (24312, 5)),
+        (24312, 9, (24312, 9)),
+        (24311, 99, (24312, 9)),
+        (24313, 2, (24313, 2)),
+    ):
+        board.raise_spent(0, month, nano)
+        record = board.read_allowance(0)
+        assert (record["spent_month"], record["spent_nano"]) == expected
 
 
 def test_a_routes_outputs_are_halved_in_place() -> None:

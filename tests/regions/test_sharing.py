@@ -9,8 +9,9 @@ import pytest
 from edge.balance.report import report
 from edge.cluster.follow import Held
 from edge.cluster.memory import MemoryCluster
+from edge.control.hosting import Hosting, NothingSharedError
 from edge.control.neighbours import MOST_NODES, Neighbours
-from edge.control.sharing import Hosting, NothingSharedError, Sharing
+from edge.control.sharing import Sharing
 from edge.errors import StoreUnavailableError
 from edge.native import Board
 from edge.regions import digest as told

@@ -141,6 +141,7 @@ def test_keys_tell_what_is_left() -> None:
     node = Node(board, Publisher(plan), 2, dict)
     now_ns = clock.now_ns()
     board.set_spent(1, month_of(clock.wall()), 1_250_000_000)
+    board.set_ceiling(1, month_of(clock.wall()), 1_500_000_000)
     told = keys_view(node.keys(now_ns), node.credentials(now_ns))
     plain, bound = told["keys"]
     assert (plain["name"], plain["requests"], plain["tokens"], plain["budget"]) == ("plain", None, None, None)
@@ -160,6 +161,7 @@ def test_keys_tell_what_is_left() -> None:
         "output_tokens": 0,
         "cost": 0.0,
         "spent": 1.25,
+        "ceiling": 1.5,
     }
     assert [(each["name"], each["requests"]["burst"]) for each in told["credentials"]] == [("one", 6)]
     assert SECRET not in str(told)
