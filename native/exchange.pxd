@@ -34,3 +34,4 @@ cdef class Exchange(Answering):
     cdef explain(self, int chosen, uint64_t now)
     cdef bint may_retry(self, Attempt attempt, int outcome, uint64_t now)
     cdef look(self, uint64_t now)
+    cdef cut_off(self, uint64_t now)

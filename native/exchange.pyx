@@ -49,6 +49,16 @@ cdef class Lane(LaneCore):
         exchange.admit()
         return None if exchange.over else exchange
 
+    def cut(self):
+        """End what is in flight, as honestly as there is time for: the node does not wait any longer."""
+        cdef uint64_t now = monotonic_ns()
+        cdef Exchange exchange
+        self.cutting = True
+        for timer in self.fine.standing():
+            exchange = (<Alarm>timer).exchange if isinstance(timer, Alarm) else None
+            if exchange is not None:
+                exchange.cut_off(now)
+
     cdef serve(self, uint64_t now_ns):
         """Those who wait, in their order, as far as there are places."""
         cdef Queue queue
@@ -284,7 +294,7 @@ cdef class Exchange(Answering):
 
     cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now):
         """Before the commit point, within attempts and time, and only what may be sent twice."""
-        if self.committed or self.attempts >= self.route.attempts or now >= self.total_ns:
+        if self.committed or self.attempts >= self.route.attempts or now >= self.total_ns or self.lane.cutting:
             return False
         if self.door != DOOR_SERVICE or not attempt.sent:
             return True
@@ -468,6 +478,15 @@ cdef class Exchange(Answering):
                 when = other
         self.lane.fine.disarm(self.alarm)
         self.lane.fine.arm(self.alarm, when)
+
+    cdef cut_off(self, uint64_t now):
+        """The node ends before this does: its client is told so, and no target is to blame."""
+        if self.over:
+            return
+        if self.attempt is None:
+            self.unavailable()
+        else:
+            self.failed(self.attempt, CANCELLED, "this edge is stopping", 0)
 
     cdef look(self, uint64_t now):
         cdef Attempt attempt = self.attempt

@@ -16,6 +16,7 @@ cdef class LaneCore(Acceptor):
     cdef object loop, ticking
     cdef list crowded                   # routes that somebody waits for, of older Snapshots too
     cdef bint nudged                    # they are served as soon as the loop comes round
+    cdef bint cutting                   # what is in flight ends now: nothing is tried again
     cdef bint quick                     # the tick runs at full pace
     cdef readonly int active            # exchanges in flight
     cdef uint64_t chance                # xorshift state

@@ -25,6 +25,7 @@ cdef class Wheel:
     cdef void arm(self, Timer timer, uint64_t deadline_ns)      # earlier than now: fires at the next advance
     cdef void disarm(self, Timer timer)                          # idempotent
     cpdef int advance(self, uint64_t now_ns) except -1           # fires what is due; returns how many
+    cdef list standing(self)                                     # every armed timer, in no order
     cdef void _place(self, Timer timer)
 
 cdef class CallbackTimer(Timer):

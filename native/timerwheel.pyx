@@ -90,6 +90,16 @@ cdef class Wheel:
         timer.wheel = None
         self.count -= 1
 
+    cdef list standing(self):
+        cdef list found = []
+        cdef Timer sentinel, timer
+        for sentinel in self.slots:
+            timer = sentinel.next
+            while timer is not sentinel:
+                found.append(timer)
+                timer = timer.next
+        return found
+
     cpdef int advance(self, uint64_t now_ns) except -1:
         """Move to ``now_ns`` and fire every timer whose deadline is not after it; return how many fired.
 

@@ -36,6 +36,8 @@ _S: Final = 1_000_000_000
 # A worker writes its heartbeat every second. Half a minute without one means a loop that stands still: nothing that
 # belongs to it will be answered any more, and its share of new connections hangs with it.
 HUNG_NS: Final = 30 * _S
+# Beyond the grace: a worker that keeps to it has yet to tell its clients so.
+MARGIN_NS: Final = 1 * _S
 # Control and simulated providers have nothing to finish.
 END_NS: Final = 3 * _S
 # A node whose workers die this often before any of them ever served will not come up by trying.
@@ -177,7 +179,7 @@ class Supervisor:
 
     def _drain(self, now_ns: int) -> None:
         self._stage = Stage.DRAINING
-        self._deadline_ns = now_ns + self._grace_ns
+        self._deadline_ns = now_ns + self._grace_ns + MARGIN_NS
         for worker in self._workers:
             worker.send(signal.SIGTERM)
 
@@ -188,7 +190,7 @@ class Supervisor:
             if left and now_ns < self._deadline_ns:
                 return False
             for worker in left:
-                logs.say(logs.WARNING, "the grace is over: killed", child=worker.name)
+                logs.say(logs.WARNING, "the grace is long over: killed", child=worker.name)
                 worker.send(signal.SIGKILL)
             self._stage = Stage.ENDING
             self._deadline_ns = now_ns + END_NS

@@ -49,7 +49,8 @@ COLLECT_AFTER: Final = 20_000  # more containers made than let go of
 DRAIN_LOOK_S: Final = 0.02
 # Between the last SYN let in and the close: a handshake begun before it ends within a round trip.
 SETTLE_S: Final = 0.1
-# How long a connection on which nothing runs may still ask, once its listener is closed.
+# How long a connection on which nothing runs may still ask, once its listener is closed; and how long the last words
+# to clients that are cut off may take.
 LINGER_S: Final = 0.5
 
 
@@ -169,11 +170,10 @@ class Worker:
         self._follower.report()
         await self._leave(lane, servers, give_up_ns)
         lane.drain()
-        while lane.active or lane.connections:
-            if clock.now_ns() >= give_up_ns:
-                logs.say(logs.WARNING, "exchanges were cut off: the grace is over", count=lane.active)
-                break
-            await asyncio.sleep(DRAIN_LOOK_S)
+        if not await _emptied(lane, give_up_ns):
+            logs.say(logs.WARNING, "exchanges were cut off: the grace is over", count=lane.active)
+            lane.cut()
+            await _emptied(lane, clock.now_ns() + int(LINGER_S * _S))
 
     async def _leave(self, lane: Lane, servers: list[asyncio.Server], give_up_ns: int) -> None:
         """Close the listeners without losing who is at the door, and let keep-alive clients hear that it ends.
@@ -186,11 +186,7 @@ class Worker:
         await asyncio.sleep(SETTLE_S)
         for server in servers:
             server.close()
-        until_ns = min(clock.now_ns() + int(LINGER_S * _S), give_up_ns)
-        while lane.connections:
-            if clock.now_ns() >= until_ns:
-                break
-            await asyncio.sleep(DRAIN_LOOK_S)
+        await _emptied(lane, min(clock.now_ns() + int(LINGER_S * _S), give_up_ns))
 
     async def _beat(self) -> None:
         """Write heartbeat and loop lag to the Board, once a second, for as long as the loop turns."""
@@ -202,6 +198,15 @@ class Worker:
                 await asyncio.sleep(SAMPLE_S)
                 worst_ns = max(worst_ns, clock.now_ns() - due_ns)
             self._board.beat(self._index, os.getpid(), clock.now_ns(), worst_ns // 1000)
+
+
+async def _emptied(lane: Lane, until_ns: int) -> bool:
+    """Wait until nobody is connected; return whether that came true in time."""
+    while lane.connections:
+        if clock.now_ns() >= until_ns:
+            return False
+        await asyncio.sleep(DRAIN_LOOK_S)
+    return True
 
 
 async def _either(first: asyncio.Event, second: asyncio.Event) -> None:

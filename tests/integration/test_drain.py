@@ -177,3 +177,24 @@ async def test_who_is_at_the_door_is_let_in() -> None:
                 await asyncio.wait_for(loop.sock_connect(late, ("127.0.0.1", port)), 5)
         for transport in accepted:
             transport.abort()
+
+
+async def test_what_outlasts_the_grace_is_told(tmp_path: Path) -> None:
+    """A stream that would go on ends with an error event and no end mark, and the worker goes by itself."""
+    endless = Pace(ttft_s=0.0, tps=5.0, tokens=1000)
+    async with SimProvider(ProviderSpec(name="p0", pace=endless, key=KEY)) as slow:
+        async with RunningNode(tmp_path, chat_config(slow.url), "--workers", "1", "--grace", "1") as node:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client,
+                client.post(f"{node.url}/v1/chat/completions", json={**CHAT, "stream": True}) as answer,
+            ):
+                said = await answer.content.readuntil(b"\n\n")
+                node.tell(signal.SIGTERM)
+                with contextlib.suppress(aiohttp.ClientPayloadError):  # the last chunk is missing
+                    async for line in answer.content:
+                        said += line
+            assert await node.status(30) == 0
+            assert b"this edge is stopping" in said
+            assert b"[DONE]" not in said
+            assert "exchanges were cut off" in node.log()
+            assert "long over" not in node.log()

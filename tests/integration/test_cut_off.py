@@ -1,0 +1,76 @@
+"""What is said to those whose answers a stopping node cannot wait for?"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from callers import ask, keys, status
+from onelane import HELLO, STREAM, OneLane, models, one_lane, post, sse
+
+from edge.native import AllowanceCounter, Outcome
+from edge.sim.wire import ReadMessage, ReadToEnd, ScriptedServer, Send
+
+END = b"}}"
+
+
+async def cut(lane: OneLane) -> None:
+    """Have the lane end what is in flight."""
+
+    async def now() -> None:
+        lane.lane.cut()
+
+    await lane.thread.run(now())
+
+
+async def in_flight(lane: OneLane, count: int) -> None:
+    """Wait until so many exchanges run."""
+    async with asyncio.timeout(10):
+        while lane.lane.active < count:  # noqa: ASYNC110 - counted by another thread
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stream() -> None:
+    """It ends with an event that says why; what was shown is charged to its key, and the target is not to blame."""
+    script = (ReadMessage(), Send(sse(HELLO, HELLO, end=False)), ReadToEnd())
+    async with (
+        ScriptedServer(script) as upstream,
+        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 6000")) as lane,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", lane.port)
+        writer.write(ask("alice", STREAM))
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                await reader.readuntil(HELLO)
+            await cut(lane)
+            said = await reader.read()
+        writer.close()
+        assert b"this edge is stopping" in said
+        assert b"[DONE]" not in said
+        assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+        allowance = lane.snapshot.keys[0].allowance
+        assert allowance is not None
+        counts = lane.board.read_allowance(allowance.slot)["counts"]
+        assert counts[AllowanceCounter.A_OUTPUT_TOKENS] == 2
+        assert (await lane.recorded(1))[0].attempts[0].outcome == "cancelled"
+
+
+@pytest.mark.usefixtures("both_wires")
+async def test_a_request_without_an_answer_and_one_that_waits() -> None:
+    """Both get 503 with Retry-After at once; neither is tried elsewhere."""
+    silent = (ReadMessage(), ReadToEnd())
+    async with ScriptedServer(silent) as first, ScriptedServer(silent) as second:
+        text = models(first.url, second.url).replace("500ms", "30s").replace("5s", "60s")
+        text = text.replace(f"{first.url}/v1'", f"{first.url}/v1', max_inflight: 1")
+        text = text.replace(f"{second.url}/v1'", f"{second.url}/v1', max_inflight: 1")
+        async with one_lane(text) as lane:
+            running = [asyncio.create_task(lane.ask(post(), END)) for _ in range(3)]
+            await first.wait_peers(1)
+            await second.wait_peers(1)
+            await in_flight(lane, 3)
+            await cut(lane)
+            answers = await asyncio.gather(*running)
+            assert [status(answer) for answer in answers] == [503] * 3
+            assert all(b"retry-after: " in answer.lower() for answer in answers)
+            assert sum(b"this edge is stopping" in answer for answer in answers) == 2
+            assert len(first.peers) == len(second.peers) == 1
