@@ -90,6 +90,11 @@ class Hammer:
         return self.right + len(self.failures)
 
     @property
+    def begun(self) -> int:
+        """The number of the next request: it and those after it have not been sent."""
+        return self._next
+
+    @property
     def reasons(self) -> dict[str, int]:
         """The failures by reason."""
         return dict(Counter(failure.reason for failure in self.failures))

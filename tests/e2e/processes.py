@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from edge import clock
 
 if TYPE_CHECKING:
     from edge.sim.node import EdgeProcess
@@ -64,3 +68,11 @@ def _target(place: Path) -> str:
 def kill(pid: int) -> None:
     """End a process as the kernel's memory killer would."""
     os.kill(pid, 9)
+
+
+async def bare_start_s() -> float:
+    """Return the seconds that an interpreter needs, under the load of this moment, to start and import the worker."""
+    began_ns = clock.now_ns()
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "import edge.app.worker")
+    assert await asyncio.wait_for(child.wait(), 30) == 0
+    return (clock.now_ns() - began_ns) / 1e9

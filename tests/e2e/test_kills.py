@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 import pytest
-from processes import kill, listens, port_of, processes
+from processes import bare_start_s, kill, listens, port_of, processes
 
 from edge import clock
 from edge.sim import wire
@@ -32,6 +32,8 @@ pytestmark = pytest.mark.alone
 
 
 COUNT = 5000
+UNTIL_ENDED = 1_000_000  # more than there is time for
+PATIENCE_S = 100.0
 CONNECTIONS = 32
 RATE = 1000.0  # a second: some 20 in flight at this pace, and processor time left for what has to start again
 PACE = Pace(ttft_s=0.02, tps=0.0, tokens=6)
@@ -47,6 +49,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, str]] = []  # number, target; in the order of the answers
+        self.at_s: list[float] = []  # when each of them came
 
     def verify(self, number: int, answer: Answered) -> str | None:
         """Accept complete answers only; streams count as complete with their end mark."""
@@ -56,11 +59,16 @@ class Witness:
             return f"incomplete: {answer.body[:300]!r}"
         target = _TARGET.search(answer.head)
         self.seen.append((number, target[1].decode() if target else ""))
+        self.at_s.append(clock.now_ns() / 1e9)
         return None
 
-    def who(self, numbers: range) -> set[str]:
-        """Return who answered the requests with these numbers."""
-        return {target for number, target in self.seen if number in numbers}
+    def who(self, first: int = 0, *, since_s: float = 0.0, until_s: float = float("inf")) -> set[str]:
+        """Return who answered the requests from number ``first`` on, as far as the answers came within these times."""
+        return {
+            target
+            for (number, target), at_s in zip(self.seen, self.at_s, strict=True)
+            if number >= first and since_s <= at_s < until_s
+        }
 
 
 def config(base_urls: dict[str, str], *, tiers: bool) -> dict[str, Any]:
@@ -73,13 +81,15 @@ def config(base_urls: dict[str, str], *, tiers: bool) -> dict[str, Any]:
     }
 
 
-def hammer_on(edge: EdgeProcess, witness: Witness, request: bytes | Callable[[int], bytes] = WHOLE) -> Hammer:
+def hammer_on(
+    edge: EdgeProcess, witness: Witness, request: bytes | Callable[[int], bytes] = WHOLE, *, count: int = COUNT
+) -> Hammer:
     """Aim the load of every test here."""
     where = port_of(edge.url)
-    return Hammer(where, request, count=COUNT, connections=CONNECTIONS, verify=witness.verify, rate=RATE)
+    return Hammer(where, request, count=count, connections=CONNECTIONS, verify=witness.verify, rate=RATE)
 
 
-async def settled(edge: EdgeProcess, limit_s: float = 5.0) -> list[dict[str, Any]]:
+async def settled(edge: EdgeProcess, limit_s: float = 20.0) -> list[dict[str, Any]]:
     """Wait until nothing is in flight, and return what the admin listener says of the targets.
 
     Raises:
@@ -122,31 +132,38 @@ async def test_a_target_is_killed_and_revived(how: str, tiers: bool) -> None:
     async with ProviderProcess("b", pace=PACE) as b, contextlib.AsyncExitStack() as lives:
         a = await lives.enter_async_context(ProviderProcess(spec))
         async with EdgeProcess(config({**a.base_urls, **b.base_urls}, tiers=tiers), workers=2) as edge:
-            hammer = hammer_on(edge, witness)
-
-            async def strike() -> None:
-                await hammer.reached(1000)
-                if how == "refuse":
-                    await a.switch("a", Fault(kind="refuse", for_s=1.0))
-                    return
+            hammer = hammer_on(edge, witness, count=UNTIL_ENDED)
+            load = asyncio.create_task(hammer.run(PATIENCE_S))
+            await hammer.reached(1000)
+            struck_s = clock.now_ns() / 1e9
+            if how == "refuse":
+                await a.switch("a", Fault(kind="refuse", for_s=1.0))
+                first_after, back_s = hammer.begun, struck_s + 1.0
+            else:
                 assert a._child is not None
                 kill(a._child.pid)
+                first_after = hammer.begun
                 await hammer.reached(2000)
+                back_s = clock.now_ns() / 1e9
                 await lives.enter_async_context(ProviderProcess(spec))
-
-            await asyncio.gather(hammer.run(40), strike())
+            # however long the machine took to start it, and the breaker to look again
+            await until(lambda: "a/m" in witness.who(since_s=back_s), PATIENCE_S)
+            await hammer.reached(COUNT)
+            load.cancel()
+            await asyncio.gather(load, return_exceptions=True)
             targets = {target["id"]: target for target in await settled(edge)}
     assert hammer.failures == []
-    assert hammer.right == COUNT
     failed = sum(count for outcome, count in targets["a/m"]["attempts"].items() if outcome.startswith("fail_"))
     assert failed >= 5
     assert targets["a/m"]["trips"] >= 1
-    assert witness.who(range(1600, 1900)) == {"b/m"}
-    assert "a/m" in witness.who(range(4500, 5000))
+    assert witness.who(first_after, until_s=back_s) == {"b/m"}
 
 
 async def test_a_worker_is_killed() -> None:
-    """Only what the dead worker was answering fails; another serves within a second, and nothing stays counted."""
+    """Only what the dead worker was answering fails; another serves within a second, and nothing stays counted.
+
+    Where a bare interpreter takes longer to start than here, so may the worker.
+    """
     witness = Witness()
     async with (
         ProviderProcess("a", "b", pace=PACE) as world,
@@ -157,6 +174,8 @@ async def test_a_worker_is_killed() -> None:
         struck: dict[str, float] = {}
 
         async def strike() -> None:
+            await hammer.reached(1000)
+            struck["bare_s"] = await bare_start_s()
             await hammer.reached(1500)
             struck["held"] = await metric(edge, 'edge_worker_connections{worker="0"}')
             struck["at_s"] = clock.now_ns() / 1e9
@@ -166,22 +185,22 @@ async def test_a_worker_is_killed() -> None:
                 pid = processes(edge).get("worker 0", before["worker 0"])
                 return pid != before["worker 0"] and listens(pid, port_of(edge.url))
 
-            struck["replaced_s"] = await until(replaced, 10)
+            struck["replaced_s"] = await until(replaced, 30)
 
-        await asyncio.gather(hammer.run(40), strike())
+        await asyncio.gather(hammer.run(PATIENCE_S), strike())
         targets = await settled(edge)
         after = processes(edge)
         answered = await metric(edge, REQUESTS_0)
         fresh = Hammer(port_of(edge.url), WHOLE, count=128, connections=32, verify=witness.verify)
-        await fresh.run(20)  # on connections of its own: the kernel gives the new worker its share of them
+        await fresh.run(PATIENCE_S)  # on connections of its own: the kernel gives the new worker its share of them
         answered = await metric(edge, REQUESTS_0) - answered
     assert 0 < struck["held"] < CONNECTIONS
     assert 0 < len(hammer.failures) <= struck["held"]
     assert len({failure.connection for failure in hammer.failures}) == len(hammer.failures)
     assert {failure.reason.split()[0] for failure in hammer.failures} <= {"reset", "closed"}
-    assert all(0 <= failure.at_s - struck["at_s"] < 0.5 for failure in hammer.failures)
+    assert all(0 <= failure.at_s - struck["at_s"] < 5.0 for failure in hammer.failures)
     assert hammer.right == COUNT - len(hammer.failures)
-    assert struck["replaced_s"] < 1.0
+    assert struck["replaced_s"] < max(1.0, 4 * struck["bare_s"])
     assert {name for name, pid in after.items() if before[name] != pid} == {"worker 0"}
     assert (fresh.right, fresh.failures) == (128, [])
     assert 0 < answered < 128
@@ -200,21 +219,23 @@ async def test_control_is_killed() -> None:
         struck: dict[str, float] = {}
 
         async def strike() -> None:
+            await hammer.reached(1000)
+            struck["bare_s"] = await bare_start_s()
             await hammer.reached(1500)
             kill(before["control"])
             began_ns = clock.now_ns()
             assert await edge.targets() == []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not await edge.targets():
                     await clock.sleep(0.02)
             struck["back_s"] = (clock.now_ns() - began_ns) / 1e9
 
-        await asyncio.gather(hammer.run(40), strike())
+        await asyncio.gather(hammer.run(PATIENCE_S), strike())
         targets = await settled(edge)
         after = processes(edge)
     assert hammer.failures == []
     assert hammer.right == COUNT
-    assert struck["back_s"] < 3.0
+    assert struck["back_s"] < max(3.0, 6 * struck["bare_s"])
     assert {name for name, pid in after.items() if before[name] != pid} == {"control"}
     attempts = {target["id"]: target["attempts"] for target in targets}
     assert (attempts["a/m"], attempts["b/m"]) == ({"ok": COUNT}, {})
