@@ -66,6 +66,12 @@ class Pause(Struct, frozen=True):
     seconds: float
 
 
+class Hold(Struct, frozen=True):
+    """Do nothing, not even read, until this is set."""
+
+    until: asyncio.Event
+
+
 class HalfClose(Struct, frozen=True):
     """Send FIN and keep reading."""
 
@@ -82,7 +88,9 @@ class Again(Struct, frozen=True):
     """Begin the script again, on the same connection: keep-alive."""
 
 
-Step = ReadHead | ReadMessage | ReadUntil | ReadBytes | ReadToEnd | Send | Pause | HalfClose | Close | Reset | Again
+Step = (
+    ReadHead | ReadMessage | ReadUntil | ReadBytes | ReadToEnd | Send | Pause | Hold | HalfClose | Close | Reset | Again
+)
 Script = tuple[Step, ...]
 
 
@@ -147,6 +155,9 @@ class Peer:
                 position = 0
             elif isinstance(step, Pause):
                 await clock.sleep(step.seconds)
+            elif isinstance(step, Hold):
+                async with asyncio.timeout(self._limit_s):
+                    await step.until.wait()
             elif isinstance(step, Close):
                 return "closed"
             elif isinstance(step, Reset):

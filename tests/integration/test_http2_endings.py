@@ -8,6 +8,7 @@ import pytest
 from h2peer import Call, FrameClient, Upstream, plain, request, service, until
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
 from onelane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_lane
+from soon import soon
 
 from edge import clock
 from edge.native import Outcome
@@ -40,26 +41,31 @@ async def _beginning(call: Call) -> None:
 @pytest.mark.parametrize("how", ["reset", "close"])
 async def test_a_client_cancels_to_http2(phase: str, how: str) -> None:
     """A client that resets its stream, or goes, has its upstream stream reset within 100 ms; the connection stays."""
-    async with Upstream(_silence if phase == "waiting" else _beginning) as upstream:
-        async with one_lane(service(upstream.address)) as lane:
-            async with FrameClient.connect(lane.port) as client:
-                client.ask(1, GET)
-                await until(lambda: upstream.calls)
-                if phase == "streaming":
-                    await client.until(lambda: client.body(1))
-                began = clock.now_ns()
-                if how == "reset":
-                    client.send(RstStreamFrame(1, error_code=CANCEL))
-                    assert await upstream.calls[0].until_reset(0.5) == CANCEL
-                    assert clock.now_ns() - began < NS_PER_S // 10
-            if how == "close":
-                assert await upstream.calls[0].until_reset(0.5) == CANCEL
-                assert clock.now_ns() - began < NS_PER_S // 10
-            await until(lambda: lane.lane.active == 0)
-            assert not upstream.wires[0].closed
-            target = f"echo/{upstream.address}"
-            assert lane.outcomes(target)[Outcome.CANCELLED] == sum(lane.outcomes(target)) == 1
-            assert lane.target(target)["inflight"] == 0
+
+    async def once() -> float:
+        async with Upstream(_silence if phase == "waiting" else _beginning) as upstream:
+            async with one_lane(service(upstream.address)) as lane:
+                async with FrameClient.connect(lane.port) as client:
+                    client.ask(1, GET)
+                    await until(lambda: upstream.calls)
+                    if phase == "streaming":
+                        await client.until(lambda: client.body(1))
+                    began = clock.now_ns()
+                    if how == "reset":
+                        client.send(RstStreamFrame(1, error_code=CANCEL))
+                        assert await upstream.calls[0].until_reset(4.0) == CANCEL
+                        took_s = (clock.now_ns() - began) / NS_PER_S
+                if how == "close":
+                    assert await upstream.calls[0].until_reset(4.0) == CANCEL
+                    took_s = (clock.now_ns() - began) / NS_PER_S
+                await until(lambda: lane.lane.active == 0)
+                assert not upstream.wires[0].closed
+                target = f"echo/{upstream.address}"
+                assert lane.outcomes(target)[Outcome.CANCELLED] == sum(lane.outcomes(target)) == 1
+                assert lane.target(target)["inflight"] == 0
+                return took_s
+
+    await soon(once, 0.1)
 
 
 @pytest.mark.parametrize("phase", ["waiting", "streaming"])
@@ -68,35 +74,44 @@ async def test_a_client_cancels_a_model(phase: str) -> None:
     script: tuple[Step, ...] = (ReadMessage(), ReadToEnd())
     if phase == "streaming":
         script = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), ReadToEnd())
-    async with ScriptedServer(script) as upstream:
-        text = models(upstream.url).replace("first_byte: 500ms", "first_byte: 5s").replace("700ms", "5s")
-        async with one_lane(text.replace("between_tokens: 500ms", "between_tokens: 5s")) as lane:
-            async with FrameClient.connect(lane.port) as client:
-                client.send(client.headers(1, request("POST", "/v1/chat/completions")))
-                client.data(1, STREAM, "END_STREAM")
-                peer = (await upstream.wait_peers(1))[0]
-                if phase == "streaming":
-                    await client.until(lambda: client.body(1))
-                else:
-                    await clock.sleep(0.1)
-                began = clock.now_ns()
-                client.send(RstStreamFrame(1, error_code=CANCEL))
-                assert await peer.wait_end(1.0) in ("peer_closed", "peer_reset")
-                assert clock.now_ns() - began < NS_PER_S // 10
-                assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
-                assert sum(lane.outcomes("p0/m")) == 1
-                assert lane.lane.active == 0
+
+    async def once() -> float:
+        async with ScriptedServer(script) as upstream:
+            text = models(upstream.url).replace("first_byte: 500ms", "first_byte: 5s").replace("700ms", "5s")
+            async with one_lane(text.replace("between_tokens: 500ms", "between_tokens: 5s")) as lane:
+                async with FrameClient.connect(lane.port) as client:
+                    client.send(client.headers(1, request("POST", "/v1/chat/completions")))
+                    client.data(1, STREAM, "END_STREAM")
+                    peer = (await upstream.wait_peers(1))[0]
+                    await until(lambda: peer.messages)
+                    if phase == "streaming":
+                        await client.until(lambda: client.body(1))
+                    began = clock.now_ns()
+                    client.send(RstStreamFrame(1, error_code=CANCEL))
+                    assert await peer.wait_end(4.0) in ("peer_closed", "peer_reset")
+                    took_s = (clock.now_ns() - began) / NS_PER_S
+                    assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+                    assert sum(lane.outcomes("p0/m")) == 1
+                    assert lane.lane.active == 0
+                    return took_s
+
+    await soon(once, 0.1)
 
 
 async def test_an_http1_client_leaves() -> None:
     """A client of HTTP/1.1 that closes has its HTTP/2 stream upstream reset within 100 ms."""
-    async with Upstream(_beginning) as upstream, one_lane(service(upstream.address)) as lane:
-        asked = b"GET /a HTTP/1.1\r\nhost: edge\r\n\r\n"
-        await play_client(lane.port, Send(asked), ReadUntil(b"beginning"), Close())
-        began = clock.now_ns()
-        assert await upstream.calls[0].until_reset(0.5) == CANCEL
-        assert clock.now_ns() - began < NS_PER_S // 10
-        assert not upstream.wires[0].closed
+
+    async def once() -> float:
+        async with Upstream(_beginning) as upstream, one_lane(service(upstream.address)) as lane:
+            asked = b"GET /a HTTP/1.1\r\nhost: edge\r\n\r\n"
+            await play_client(lane.port, Send(asked), ReadUntil(b"beginning"), Close())
+            began = clock.now_ns()
+            assert await upstream.calls[0].until_reset(4.0) == CANCEL
+            took_s = (clock.now_ns() - began) / NS_PER_S
+            assert not upstream.wires[0].closed
+            return took_s
+
+    await soon(once, 0.1)
 
 
 # --- the upstream breaks off ---------------------------------------------------------------------------------------

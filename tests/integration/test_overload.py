@@ -12,10 +12,12 @@ import pytest
 from onelane import models, one_lane, post, whole
 
 from edge.native import RouteCounter, TargetCounter
-from edge.sim.wire import Again, Close, Pause, ReadMessage, ReadUntil, ScriptedServer, Send, play_client
+from edge.sim.wire import Again, Close, Hold, Pause, ReadMessage, ReadUntil, ScriptedServer, Send, play_client
 
 if TYPE_CHECKING:
     from onelane import OneLane
+
+    from edge.sim.wire import Step
 
 pytestmark = pytest.mark.usefixtures("both_wires")
 
@@ -38,10 +40,20 @@ def counts(lane: OneLane, name: str = "chat") -> Any:
 
 async def until(lane: OneLane, counter: RouteCounter, value: int) -> None:
     """Wait until a counter of ``chat`` has reached a value."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while counts(lane)["counts"][counter] != value:
         assert time.monotonic() < end, counts(lane)["counts"]
         await asyncio.sleep(0.005)
+
+
+def held(release: asyncio.Event) -> tuple[Step, ...]:
+    """A target that answers nobody before it is told to."""
+    return (ReadMessage(), Hold(release), Send(whole()), Again())
+
+
+def patient(text: str) -> str:
+    """The same with deadlines that nobody sees pass."""
+    return text.replace("first_byte: 2s", "first_byte: 25s").replace("total: 5s", "total: 30s")
 
 
 def status(answer: bytes) -> int:
@@ -58,7 +70,7 @@ async def test_waits_for_a_place() -> None:
     assert [status(answer) for answer in answers] == [200] * 3
     assert view["counts"][RouteCounter.R_QUEUED] == 2
     assert view["counts"][RouteCounter.R_WAITING] == 0
-    assert 0.8e6 <= view["queue_sum_us"] <= 4e6  # 0.4 s and 0.8 s, on a busy machine a little more
+    assert 0.8e6 <= view["queue_sum_us"] <= 6e6  # 0.4 s and 0.8 s, on a busy machine more
     assert sum(view["queue_hist"]) == 2
 
 
@@ -82,15 +94,17 @@ async def test_in_order() -> None:
 
 async def test_waits_no_longer_than_it_may() -> None:
     """Without a place within queue.wait the caller gets 503, the reason, and when to come back."""
-    async with ScriptedServer((ReadMessage(), Pause(1.5), Send(whole()), Again())) as target:
-        async with one_lane(full(target.url, queue="{wait: 200ms}")) as lane:
+    release = asyncio.Event()
+    async with ScriptedServer(held(release)) as target:
+        async with one_lane(patient(full(target.url, queue="{wait: 200ms}"))) as lane:
             first = asyncio.create_task(lane.ask(post(), b"hello"))
             await until(lane, RouteCounter.R_REQUESTS, 1)
             began = time.monotonic()
             answer = await lane.ask(post(), b"}]}}")
             took = time.monotonic() - began
+            release.set()
             assert status(answer) == 503
-            assert 0.15 < took < 1.2
+            assert 0.15 < took < 10
             retry_after = re.search(rb"retry-after: (\d+)\r\n", answer)
             assert retry_after is not None
             assert 1 <= int(retry_after[1]) <= 10
@@ -104,15 +118,18 @@ async def test_waits_no_longer_than_it_may() -> None:
 @pytest.mark.parametrize("limit", [0, 1])
 async def test_a_full_queue_sheds_at_once(limit: int) -> None:
     """Who finds the queue full does not wait to be told so."""
-    async with ScriptedServer(SLOW) as target:
-        async with one_lane(full(target.url, queue=f"{{limit: {limit}, wait: 3s}}")) as lane:
+    release = asyncio.Event()
+    async with ScriptedServer(held(release)) as target:
+        async with one_lane(patient(full(target.url, queue=f"{{limit: {limit}, wait: 18s}}"))) as lane:
             served = []
             for number in range(limit + 1):
                 served.append(asyncio.create_task(lane.ask(post(), b"hello")))
                 await until(lane, RouteCounter.R_REQUESTS, number + 1)
             began = time.monotonic()
             assert status(await lane.ask(post(), b"}]}}")) == 503
-            assert time.monotonic() - began < 0.3
+            assert time.monotonic() - began < 10
+            assert counts(lane)["counts"][RouteCounter.R_QUEUED] == limit
+            release.set()
             assert [status(await one) for one in served] == [200] * (limit + 1)
 
 

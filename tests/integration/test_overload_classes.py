@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from callers import ask, field, keys, status
 from onelane import one_lane, whole
-from test_overload import SLOW, counts, full, until
+from test_overload import SLOW, counts, full, held, patient, until
 
 from edge.native import RouteCounter
 from edge.sim.wire import Again, Close, Pause, ReadMessage, ScriptedServer, Send
@@ -45,12 +45,14 @@ async def test_high_goes_before_normal() -> None:
 
 async def test_low_is_sent_away_at_once() -> None:
     """The low class does not wait: 503, Retry-After between 1 and 10 s, and the place goes to those who do wait."""
-    async with ScriptedServer(SLOW) as target:
-        async with one_lane(full(target.url) + KEYS) as lane:
+    release = asyncio.Event()
+    async with ScriptedServer(held(release)) as target:
+        async with one_lane(patient(full(target.url, queue="{wait: 18s}")) + KEYS) as lane:
             first = await begin(lane, "anna", 1)
             began = time.monotonic()
             answer = await lane.ask(ask("carl"), b"}]}}")
-            assert time.monotonic() - began < 0.3
+            assert time.monotonic() - began < 10
+            release.set()
             assert status(answer) == 503
             assert 1 <= int(field(answer, "retry-after") or 0) <= 10
             assert counts(lane)["counts"][RouteCounter.R_SHED_LOW] == 1
