@@ -73,7 +73,7 @@ async def test_a_user_does_everything_under_its_prefix(users: InEtcd) -> None:
         assert set(follower.held) == {"a"}
         assert await store.txn((), ()) is not None
         assert await store.delete("a")
-        await until(lambda: follower.held == {}, 5)
+        await until(lambda: follower.held == {}, 60)
     assert (await store.list("")).revision > revision
     await store.revoke(lease)
 
@@ -95,11 +95,11 @@ async def test_a_watch_outlives_its_token(users: InEtcd) -> None:
     async with following(store) as follower:
         await asyncio.sleep(3.5)
         await writer.put("late", b"")
-        await until(lambda: "late" in follower.held, 5)
+        await until(lambda: "late" in follower.held, 60)
     await asyncio.sleep(3.5)
     async with following(store) as follower:
         await writer.put("later", b"")
-        await until(lambda: "later" in follower.held, 10)
+        await until(lambda: "later" in follower.held, 60)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_who_may_not_is_told_why(users: InEtcd, settings: dict[str, Any], 
         assert "wrong, and" not in str(caught.value)
         assert PASSWORD not in str(caught.value)
     with pytest.raises(StoreRefusedError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await watch()
 
 
@@ -269,7 +269,7 @@ async def test_renewed_certificates_are_read(
         # What is under way on the old connections ends with an error of ours, never as if its task were cancelled.
         await asyncio.gather(*(store.put(f"k{number}", b"") for number in range(5)), return_exceptions=True)
         await store.put("b", b"2")
-        await until(lambda: "b" in follower.held, 10)
+        await until(lambda: "b" in follower.held, 60)
 
 
 async def test_a_file_that_is_missing_is_named(mutual: InEtcd) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def changes_until(store: Store, prefix: str, revision: int, count: int) -> list[tuple[Change, ...]]:
     """Return the first batches of a watch that hold anything, until they hold so many changes."""
     batches: list[tuple[Change, ...]] = []
-    async with asyncio.timeout(10), aclosing(store.watch(prefix, revision)) as stream:
+    async with asyncio.timeout(60), aclosing(store.watch(prefix, revision)) as stream:
         async for batch in stream:
             if batch:
                 batches.append(batch)
@@ -143,7 +143,7 @@ async def test_a_lease_takes_its_keys_along(world: Any) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     batches = await changes_until(other, "leased", revision + 1, 1)
-    assert 1.5 <= loop.time() - began <= 9
+    assert 1.5 <= loop.time() - began <= 30
     assert [(change.key, change.value) for change in batches[0]] == [("leased", None)]
     assert [item.key for item in (await store.list("")).items] == ["free"]
     with pytest.raises(LeaseGoneError):
@@ -156,9 +156,9 @@ async def test_a_lease_takes_its_keys_along(world: Any) -> None:
 async def test_a_lease_that_is_kept_lasts(world: Any) -> None:
     """Keeping it before its time gives it its whole time again."""
     store = world.client()
-    lease = await store.grant(2)
+    lease = await store.grant(4)
     await store.put("a", b"", lease=lease)
-    for _ in range(4):
+    for _ in range(5):
         await asyncio.sleep(1.0)
         await store.keep(lease)
     assert await store.get("a") is not None
@@ -233,7 +233,7 @@ async def test_a_silent_watch_shows_that_it_lives(world: Any) -> None:
     """Without any change an empty batch comes every second or so."""
     store = world.client()
     alive = 0
-    async with asyncio.timeout(12), aclosing(store.watch("n/", (await store.list("")).revision + 1)) as stream:
+    async with asyncio.timeout(60), aclosing(store.watch("n/", (await store.list("")).revision + 1)) as stream:
         async for batch in stream:
             assert batch == ()
             alive += 1

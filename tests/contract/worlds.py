@@ -80,7 +80,7 @@ async def following(store: Any) -> AsyncIterator[Follower]:
     follower = Follower(store, "")
     task = asyncio.create_task(follower.run())
     try:
-        await until(lambda: follower.connected, 10)
+        await until(lambda: follower.connected, 60)
         yield follower
     finally:
         task.cancel()

@@ -55,7 +55,7 @@ class Received:
             facts = {pair.key: _plain(pair.value) for pair in group.resource.attributes}
             self.spans += [_span(span, facts) for scope in group.scope_spans for span in scope.spans]
 
-    async def until(self, count: int, limit_s: float = 10.0) -> list[Span]:
+    async def until(self, count: int, limit_s: float = 40.0) -> list[Span]:
         """Wait for that many spans; return them in the order of their start."""
         async with asyncio.timeout(limit_s):
             while len(self.spans) < count:  # noqa: ASYNC110 - filled by a server

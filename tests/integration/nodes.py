@@ -19,7 +19,7 @@ from yarl import URL
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-START_S = 30.0
+START_S = 90.0
 KEY = "sk-integration-0123456789"
 
 
@@ -104,14 +104,14 @@ class RunningNode:
         if not self.ended():
             self.tell(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await until(self.ended, 10)
+                await until(self.ended, 40)
         self.kill()
 
     def ended(self) -> bool:
         """Whether the supervisor has."""
         return self.process is None or self.process.poll() is not None
 
-    async def status(self, limit_s: float = 10.0) -> int:
+    async def status(self, limit_s: float = 40.0) -> int:
         """Wait for the end; return the exit status."""
         await until(self.ended, limit_s)
         assert self.process is not None
@@ -163,7 +163,7 @@ class RunningNode:
     async def get(self, path: str, **fields: str) -> tuple[int, Any]:
         """Ask the admin listener: status, and the body parsed if it is JSON."""
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client,
             client.get(self.admin + path, headers=fields) as answer,
         ):
             body = await answer.read()
@@ -174,7 +174,7 @@ class RunningNode:
     async def send(self, method: str, path: str, body: Any = None, **fields: str) -> tuple[int, Any]:
         """Steer by the admin listener: status, and the body."""
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as client,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client,
             client.request(method, URL(self.admin + path, encoded=True), json=body, headers=fields) as answer,
         ):
             return answer.status, msgspec.json.decode(await answer.read())
@@ -186,14 +186,14 @@ class RunningNode:
 
     async def inflight(self, name: str, count: int) -> None:
         """Wait until a target has that many attempts in flight."""
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while (await self.target(name))["inflight"] != count:
             assert time.monotonic() < end, await self.target(name)
             await asyncio.sleep(0.02)
 
     async def ready_with(self, workers: int) -> None:
         """Wait until control answers and knows that many workers."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         known = -1
         while known != workers:
             assert time.monotonic() < end, self.log()
@@ -232,6 +232,14 @@ async def until(true: Callable[[], bool], limit_s: float) -> None:
         if time.monotonic() > end:
             raise TimeoutError
         await asyncio.sleep(0.01)
+
+
+async def bare_start_s() -> float:
+    """Return the seconds that an interpreter needs, under the load of this moment, to start and import the worker."""
+    began = time.monotonic()
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "import edge.app.worker")
+    assert await asyncio.wait_for(child.wait(), 60) == 0
+    return time.monotonic() - began
 
 
 def chat_config(*urls: str, **more: Any) -> dict[str, Any]:

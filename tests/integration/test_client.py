@@ -126,7 +126,7 @@ async def test_who_stops_listening_frees_the_server(running: Running) -> None:
         chunks = client.chat_stream("m", "Hi")
         assert [new_text(await anext(chunks)) for _ in range(2)] == ["a", "a"]
         await chunks.aclose()  # type: ignore[attr-defined]  # it is a generator
-        await asyncio.wait_for(running.echo.left.wait(), 5)
+        await asyncio.wait_for(running.echo.left.wait(), 60)
 
 
 async def test_waiting_calls(running: Running) -> None:
@@ -142,7 +142,7 @@ async def test_waiting_calls(running: Running) -> None:
 
     assert await asyncio.to_thread(talk) == ("onetwo", ["a", "a"], ["m"])
     assert running.echo.metadata["authorization"] == "Bearer k"
-    await asyncio.wait_for(running.echo.left.wait(), 5)
+    await asyncio.wait_for(running.echo.left.wait(), 60)
 
 
 async def test_large_answers(running: Running) -> None:

@@ -36,25 +36,25 @@ def keyed(url: str) -> str:
 
 async def test_own_time_is_neither_the_clients_nor_the_targets() -> None:
     """Once per exchange; the time of a slow answer is not in it, nor that of connecting."""
-    async with ScriptedServer((ReadMessage(), Pause(0.2), Send(whole()), Again())) as upstream:
+    async with ScriptedServer((ReadMessage(), Pause(0.4), Send(whole()), Again())) as upstream:
         async with one_lane(models(upstream.url)) as lane:
             for _ in range(3):
                 await lane.ask(post(), b"}}")
             count, spent_ns = own(lane)
             assert count == 3
-            assert 0 < spent_ns < 3 * 100_000_000
+            assert 0 < spent_ns < 3 * 400_000_000
 
 
 async def test_own_time_is_of_the_first_attempt() -> None:
     """An exchange that is tried twice is noted once, before the first answer."""
-    bad = (ReadMessage(), Pause(0.2), Send(whole(b'{"error":{"message":"busy"}}', b"500 Busy")), Again())
+    bad = (ReadMessage(), Pause(0.4), Send(whole(b'{"error":{"message":"busy"}}', b"500 Busy")), Again())
     good = (ReadMessage(), Send(whole()), Again())
     async with ScriptedServer(bad) as first, ScriptedServer(good) as second:
         async with one_lane(models(first.url, second.url)) as lane:
             assert b"x-edge-attempts: 2\r\n" in await lane.ask(post(), b"}}")
             count, spent_ns = own(lane)
             assert count == 1
-            assert spent_ns < 150_000_000
+            assert spent_ns < 400_000_000
 
 
 async def test_what_clients_make_up_names_no_counter() -> None:
@@ -91,7 +91,7 @@ async def test_idle_connections_are_told_each_second() -> None:
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
         async with one_lane(models(upstream.url)) as lane:
             await lane.ask(post(), b"}}")
-            for _ in range(300):
+            for _ in range(2000):
                 if worker(lane, WorkerCounter.W_UPSTREAMS_IDLE):
                     break
                 await lane.thread.run(_moment())

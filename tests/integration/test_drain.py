@@ -45,7 +45,7 @@ async def provider() -> AsyncIterator[SimProvider]:
 async def ask(node: RunningNode) -> int:
     """Ask once on a connection of its own; return the status of a whole answer."""
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
     ):
         await answer.read()
@@ -54,7 +54,7 @@ async def ask(node: RunningNode) -> int:
 
 async def unready(node: RunningNode) -> None:
     """Wait until ``/ready`` says that the node drains."""
-    end = time.monotonic() + 3
+    end = time.monotonic() + 30
     while True:
         status, said = await node.get("/ready")
         if status == 503:
@@ -68,7 +68,7 @@ async def unready(node: RunningNode) -> None:
 async def test_it_says_so_first(tmp_path: Path, provider: SimProvider, workers: str) -> None:
     """From the signal on it is not ready; for the drain grace new connections are answered; then it ends with 0."""
     config = chat_config(provider.url)
-    async with RunningNode(tmp_path, config, "--workers", workers, "--drain-grace", "1.5") as node:
+    async with RunningNode(tmp_path, config, "--workers", workers, "--drain-grace", "3") as node:
         assert (await node.get("/ready"))[0] == 200
         began = time.monotonic()
         node.tell(signal.SIGTERM)
@@ -80,7 +80,7 @@ async def test_it_says_so_first(tmp_path: Path, provider: SimProvider, workers: 
             answered += 1
         assert answered > 3
         assert await node.status() == 0
-        assert 1.5 <= time.monotonic() - began < 6
+        assert 3.0 <= time.monotonic() - began < 40
 
 
 async def test_a_person_need_not_wait(tmp_path: Path, provider: SimProvider) -> None:
@@ -101,7 +101,7 @@ async def test_the_command_begins_it(tmp_path: Path, provider: SimProvider) -> N
         shown = (await node.get("/api/node"))[1]
         assert shown["draining"] is True
         node.tell(signal.SIGTERM)
-        await until(lambda: "the node drains already" in node.log(), 5)
+        await until(lambda: "the node drains already" in node.log(), 40)
         assert await ask(node) == 200
         assert not node.ended()
         node.tell(signal.SIGTERM)
@@ -116,7 +116,7 @@ async def test_a_worker_that_dies_while_leaving_is_replaced(tmp_path: Path, prov
         await unready(node)
         for name in ("worker 0", "control"):
             node.tell(signal.SIGKILL, name)
-        await until(lambda: {"control", "worker 0"} <= node.children().keys(), 10)
+        await until(lambda: {"control", "worker 0"} <= node.children().keys(), 40)
         await node.ready_with(1)
         assert not set(before.values()) & set(node.children().values())
         assert (await node.get("/ready"))[0] == 503
@@ -134,7 +134,7 @@ async def test_keep_alive_clients_hear_of_it(tmp_path: Path, provider: SimProvid
             if closes:
                 worker = node.children()["worker 0"]
                 node.tell(signal.SIGTERM)
-                await until(lambda: "draining" in node.log(), 5)
+                await until(lambda: "draining" in node.log(), 40)
                 await asyncio.sleep(0.2)
                 assert worker in node.children().values()
             writer.write(REQUEST)
@@ -174,7 +174,7 @@ async def test_who_is_at_the_door_is_let_in() -> None:
             for server in servers:
                 server.close()
             with pytest.raises(ConnectionRefusedError):
-                await asyncio.wait_for(loop.sock_connect(late, ("127.0.0.1", port)), 5)
+                await asyncio.wait_for(loop.sock_connect(late, ("127.0.0.1", port)), 60)
         for transport in accepted:
             transport.abort()
 

@@ -19,7 +19,6 @@ RATE = 40.0
 PERIOD_S = 2.0
 SECONDS = 16
 COUNT = int(RATE * SECONDS)
-PATIENCE_S = 0.5  # first_byte of the lane
 FAULTS: dict[str, tuple[Fault, Outcome]] = {
     "503": (Fault(kind="flapping", period_s=PERIOD_S), Outcome.FAIL_STATUS),
     "reset": (Fault(kind="reset", period_s=PERIOD_S), Outcome.FAIL_RESET),
@@ -61,7 +60,7 @@ async def test_the_client_never_sees_it(loads: dict[str, Flapping], fault: str) 
     load = loads[fault]
     assert load.witness.hammer.failures == []
     assert load.witness.hammer.right == COUNT
-    assert load.witness.hammer.latency_s(1.0) < PATIENCE_S + 0.4
+    assert max(load.witness.tries) == 2
 
 
 @pytest.mark.parametrize("fault", FAULTS)

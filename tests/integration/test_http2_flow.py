@@ -148,7 +148,7 @@ async def test_64_mib_down() -> None:
             before = rss_kib()
             client.ask(1, request("GET", "/a"))
             client.give_back = True
-            assert await client.answer(1, 60) == 200
+            assert await client.answer(1, 120) == 200
             assert client.counted == 64 * MIB
             assert rss_kib() - before < 24 * 1024
 
@@ -211,6 +211,6 @@ async def test_data_for_a_stream_that_is_over() -> None:
                 client.send(*[DataFrame(stream, b"d" * 16000)] * 4)
                 began = time.monotonic()
                 await client.answer(stream)
-                assert time.monotonic() - began < 2
+                assert time.monotonic() - began < 15
             # 40 x 64000 bytes are more than the window of the connection
             assert client.granted[0] > 2 * MIB

@@ -17,7 +17,7 @@ async def load(port: int, *arguments: str) -> dict[str, int]:
     assert H2LOAD is not None
     command = [H2LOAD, *arguments, "-H", ":authority: inner", f"http://127.0.0.1:{port}/healthz"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    said = (await asyncio.wait_for(process.communicate(), 50))[0].decode()
+    said = (await asyncio.wait_for(process.communicate(), 60))[0].decode()
     found = re.search(r"(\d+) total, .* (\d+) succeeded, (\d+) failed, (\d+) errored", said)
     statuses = re.search(r"status codes: (\d+) 2xx", said)
     assert found is not None

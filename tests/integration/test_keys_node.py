@@ -44,7 +44,7 @@ async def ask(node: RunningNode, key: str | None, **more: Any) -> tuple[int, Any
     """Ask once with this key; return status and JSON."""
     fields = {"authorization": f"Bearer {key}"} if key else {}
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         client.post(f"{node.url}/v1/chat/completions", json={**CHAT, **more}, headers=fields) as answer,
     ):
         return answer.status, await answer.json()

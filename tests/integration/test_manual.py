@@ -40,7 +40,7 @@ async def providers() -> AsyncIterator[tuple[SimProvider, SimProvider]]:
 async def who(node: RunningNode) -> str:
     """Ask once; return who answered, or the status of what is no success."""
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
     ):
         await answer.read()

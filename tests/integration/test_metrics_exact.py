@@ -52,7 +52,7 @@ class Clients:
         address = urlsplit(self._url).netloc
         async with (
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=20)
+                connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=60)
             ) as self._http,
             grpc.aio.insecure_channel(address) as channel,
         ):
@@ -132,7 +132,7 @@ async def scrape(node: RunningNode, *, openmetrics: bool) -> Samples:
     """Read /metrics with the parser for its form: (sample name, values of labels in the order of their names)."""
     accept = "application/openmetrics-text;version=1.0.0" if openmetrics else "text/plain"
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         client.get(f"{node.admin}/metrics", headers={"Accept": accept}) as answer,
     ):
         assert answer.content_type == ("application/openmetrics-text" if openmetrics else "text/plain")
@@ -213,7 +213,7 @@ async def test_a_thousand_requests_over_two_workers(tmp_path: Path) -> None:
             *(sys.executable, "-m", "edge", "top", "--once", "--every", "0.1", "--admin", node.admin),
             stdout=asyncio.subprocess.PIPE,
         )
-        said, _ = await asyncio.wait_for(shown.communicate(), 20)
+        said, _ = await asyncio.wait_for(shown.communicate(), 60)
         assert shown.returncode == 0
         assert "p0/sim-failing" in said.decode()
         moving = ("age_seconds", "_lag_seconds", "_created", "_connections")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import signal
 import time
 from typing import TYPE_CHECKING, Any, Self
 
@@ -52,7 +53,7 @@ class Taken:
 
     async def until(self, name: str, label: str, count: int) -> Any:
         """Wait until a point has that count or value."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while True:
             point = self.points.get((name, label))
             if point is not None and count == (point.count if hasattr(point, "count") else point.as_int):
@@ -121,7 +122,7 @@ def config(provider: SimProvider, url: str, protocol: str) -> dict[str, Any]:
 
 async def ask(node: RunningNode, count: int) -> None:
     """Ask so many times; every answer is good."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as client:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client:
         for _ in range(count):
             async with client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer:
                 assert answer.status == 200, await answer.text()
@@ -158,18 +159,18 @@ async def test_a_bad_collector_harms_nothing(tmp_path: Path, fault: str) -> None
             tmp_path, config(provider, url, "grpc"), "--workers", "1", environ={"TENANT": "tenant-0123456789"}
         ) as node:
             await ask(node, REQUESTS)
-            end = time.monotonic() + 25
+            end = time.monotonic() + 60
             failed = 0.0
             while not failed:
                 assert time.monotonic() < end, node.log()
                 begun = time.monotonic()
                 _, text = await node.get("/metrics")
-                assert time.monotonic() - begun < 2.0
+                assert time.monotonic() - begun < 10.0
                 lines = [line for line in text.splitlines() if "metrics_exported_total{result=" in line]
                 failed = next((float(line.split()[-1]) for line in lines if '"failed"' in line), 0.0)
                 await asyncio.sleep(0.1)
             await ask(node, REQUESTS)
             said = [line for line in node.lines() if line["message"] == "the collector does not take metrics"]
             assert len(said) == 1
-            begun = time.monotonic()
-        assert time.monotonic() - begun < 9.0
+            node.tell(signal.SIGTERM)
+            assert await node.status(25) == 0

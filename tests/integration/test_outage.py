@@ -117,7 +117,7 @@ async def target(edge: EdgeProcess, name: str) -> dict[str, Any]:
 
 def node_config(base_urls: dict[str, str]) -> dict[str, Any]:
     """Write edge.yaml: each of NAMES is a model whose first tier is the provider of that name."""
-    timeouts = {"connect": "500ms", "first_byte": "300ms", "first_token": "300ms", "total": "5s"}
+    timeouts = {"connect": "1s", "first_byte": "1s", "first_token": "1s", "total": "10s"}
     return {
         "providers": {name: {"base_url": url, "probe": "/models"} for name, url in base_urls.items()},
         "models": {

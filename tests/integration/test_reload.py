@@ -47,7 +47,7 @@ def limited(url: str, connections: int, **more: Any) -> dict[str, Any]:
     return {**chat_config(url, **more), "limits": {"connections": connections}}
 
 
-async def holds(node: RunningNode, connections: int, limit_s: float = 6.0) -> None:
+async def holds(node: RunningNode, connections: int, limit_s: float = 30.0) -> None:
     """Wait until the limit holds."""
     end = time.monotonic() + limit_s
     while (await node.get("/api/snapshot"))[1]["limits"]["connections"] != connections:
@@ -58,7 +58,7 @@ async def holds(node: RunningNode, connections: int, limit_s: float = 6.0) -> No
 async def ask(node: RunningNode, **more: Any) -> int:
     """Ask once; return the status of a whole answer."""
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         client.post(f"{node.url}/v1/chat/completions", json={**CHAT, **more}) as answer,
     ):
         await answer.read()
@@ -267,4 +267,4 @@ async def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path, provide
         status, said = await node.send("POST", "/api/reload")
         assert (status, "there is no file" in said["error"]) == (409, True)
         node.tell(signal.SIGHUP)
-        await until(lambda: "there is no file" in node.log(), 5)
+        await until(lambda: "there is no file" in node.log(), 40)

@@ -168,7 +168,7 @@ async def ask_everything(url: str) -> list[tuple[str, str]]:
     """Ask for every model, and for what is refused, with a secret in every field; return (what, whole answer)."""
     said = []
     body: dict[str, Any] = {"messages": [{"role": "user", "content": PROMPT}], "user": PROMPT}
-    timeout = aiohttp.ClientTimeout(total=20)
+    timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(timeout=timeout) as client:
 
         async def post(
@@ -200,7 +200,7 @@ async def admin_answers(node: RunningNode) -> list[tuple[str, str]]:
     """Everything that operators are told over HTTP and gRPC, with the token and without."""
     said = []
     bearer = {"Authorization": f"Bearer {OURS['ADMIN_TOKEN']}"}
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client:
         for path in admin_paths():
             for fields in (bearer, {**bearer, "Accept": "application/openmetrics-text"}, THEIRS):
                 async with client.get(f"{node.admin}{path}", headers=fields) as answer:
@@ -229,7 +229,7 @@ async def command(*words: str, environ: Mapping[str, str]) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "edge", *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environ)
     )
-    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
     return out.decode()
 
 
@@ -281,10 +281,10 @@ async def test_no_secret_comes_out(tmp_path: Path) -> None:
             found += leaks("edge check of it", await command("check", file, environ=environ))
             # a crash in the middle of a request
             node.tell(signal.SIGABRT, "worker 0")
-            await until(lambda: "Fatal Python error: Aborted" in node.log(), 10)
+            await until(lambda: "Fatal Python error: Aborted" in node.log(), 40)
             node.tell(signal.SIGABRT, "control")
-            await until(lambda: node.log().count("Fatal Python error: Aborted") == 2, 10)
-            await until(lambda: len(node.children()) == 3, 10)
+            await until(lambda: node.log().count("Fatal Python error: Aborted") == 2, 40)
+            await until(lambda: len(node.children()) == 3, 40)
         found += leaks("log", node.log())
         found += leaks("stdout", node.out())
         assert '"request failed"' in node.log(), "no failure was logged: this test proves too little"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from nodes import CHAT, KEY, RunningNode, chat_config
+from soon import soon
 from test_manual import FAST, edge
 
 from edge.sim.provider import ProviderSpec, SimProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 import asyncio
 
@@ -43,7 +45,7 @@ def dead(request: pytest.FixtureRequest) -> Iterator[str]:
 async def ask(node: RunningNode) -> int:
     """Ask for a chat; the status."""
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         client.post(node.url + "/v1/chat/completions", json=CHAT) as answer,
     ):
         await answer.read()
@@ -52,25 +54,26 @@ async def ask(node: RunningNode) -> int:
 
 async def test_a_node_serves_before_its_store_answers(tmp_path: Path, provider: SimProvider, dead: str) -> None:
     """It is up as soon as a node without a cluster, give or take, serves, and says that it goes by itself."""
-    took = []
-    for name, more in (("alone", {}), ("sharing", {"cluster": {"etcd": {"endpoints": [dead]}}})):
-        (tmp_path / name).mkdir()
-        config: dict[str, Any] = {**chat_config(provider.url), **more}
+
+    async def served_after(**more: Any) -> float:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
         began = time.monotonic()
-        async with RunningNode(tmp_path / name, config, "--workers", "1") as node:
+        async with RunningNode(folder, {**chat_config(provider.url), **more}, "--workers", "1") as node:
             assert await ask(node) == 200
-            took.append(time.monotonic() - began)
+            took = time.monotonic() - began
             sharing = (await node.get("/api/node"))[1]["sharing"]
-            assert (sharing is None) == (name == "alone")
+            assert (sharing is not None) == ("cluster" in more)
             if sharing is not None:
                 await told(node)
-    print(f"served after {took[0]:.2f} s by itself, after {took[1]:.2f} s with a dead etcd")  # noqa: T201
-    assert took[1] < took[0] + 2
+        return took
+
+    alone_s = await served_after()
+    await soon(lambda: served_after(cluster={"etcd": {"endpoints": [dead]}}), alone_s + 2)
 
 
 async def told(node: RunningNode) -> None:
     """Look at everything that says so."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not (sharing := (await node.get("/api/node"))[1]["sharing"])["error"]:
         assert time.monotonic() < end
         await asyncio.sleep(0.1)
@@ -92,7 +95,7 @@ async def test_a_node_by_itself_tells_nobody(tmp_path: Path, provider: SimProvid
     """There is one region to see, and a hand for all is refused with the remedy."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
         assert await ask(node) == 200
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while not (regions := (await node.get("/api/regions"))[1]["regions"])[0]["targets"]:
             assert time.monotonic() < end
             await asyncio.sleep(0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import ssl
 import time
@@ -13,7 +14,9 @@ import msgspec
 import openai
 import pytest
 import trustme
+from h2peer import until
 from openai import AsyncOpenAI
+from soon import soon
 
 from edge.sim import remote, wire
 from edge.sim.asked import Pace
@@ -25,7 +28,7 @@ from edge.sim.wire import Close, HalfClose, Pause, Peer, ReadMessage, ReadToEnd,
 from edge.sim.world import ProviderProcess, SimulatedProviders
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 HELLO = [{"role": "user", "content": "hello"}]
@@ -42,7 +45,7 @@ async def provider() -> AsyncIterator[SimProvider]:
 @pytest.fixture
 async def client(provider: SimProvider) -> AsyncIterator[AsyncOpenAI]:
     """Give an application's client of it, without retries of its own."""
-    async with AsyncOpenAI(base_url=provider.base_url, api_key="secret", max_retries=0, timeout=5) as client:
+    async with AsyncOpenAI(base_url=provider.base_url, api_key="secret", max_retries=0, timeout=30) as client:
         yield client
 
 
@@ -55,6 +58,14 @@ def chat(*, stream: bool = False, **more: Any) -> Send:
 async def talk(provider: SimProvider, *, stream: bool = False, limit_s: float = 5.0) -> Peer:
     """Ask once on a raw socket, and read until the provider closes or ``limit_s`` is over."""
     return await play_client(provider.port, chat(stream=stream), ReadToEnd(), limit_s=limit_s)
+
+
+async def heard(provider: SimProvider, *, stream: bool, met: Callable[[Peer], bool]) -> Peer:
+    """Listen for as short as what is to come takes, to connections that stay open too."""
+    for limit_s in (0.2, 1.0, 5.0):
+        if met(peer := await talk(provider, stream=stream, limit_s=limit_s)):
+            break
+    return peer
 
 
 async def test_the_sdk_gets_answers_on_every_path(client: AsyncOpenAI) -> None:
@@ -173,7 +184,7 @@ async def test_faults_on_the_wire(  # noqa: PLR0917
     "timeout" here means that the connection stays open: nothing more comes, or the answer was properly framed.
     """
     await provider.switch(fault)
-    peer = await talk(provider, stream=stream, limit_s=0.25)
+    peer = await heard(provider, stream=stream, met=lambda peer: peer.ended == ended and holds in peer.received)
     assert (peer.ended, holds in peer.received, lacks in peer.received) == (ended, True, False), peer.received
 
 
@@ -181,7 +192,7 @@ async def test_a_clean_cut_ends_its_framing(provider: SimProvider) -> None:
     """A clean cut, an in-band error and a missing [DONE] end the last chunk, so that only the content can tell."""
     for fault in (Fault(kind="cut", clean=True), Fault(kind="inband_error", at="middle"), Fault(kind="no_done")):
         await provider.switch(fault)
-        peer = await talk(provider, stream=True, limit_s=0.2)
+        peer = await heard(provider, stream=True, met=lambda peer: peer.received.endswith(b"0\r\n\r\n"))
         assert peer.received.endswith(b"0\r\n\r\n"), fault.kind
 
 
@@ -201,11 +212,18 @@ async def test_slowness_is_where_it_is_said(
     """A slow first token can come with an early or a late head; slow tokens stretch the answer."""
     await provider.switch(fault)
     mark = b"data: [DONE]" if stream else b'"usage"'
-    peer = await play_client(provider.port, chat(stream=stream), ReadUntil(mark), Close())
-    assert peer.first_byte_s is not None
-    assert peer.ended_s is not None
-    assert peer.ended_s - peer.opened_s >= least_s
-    assert (peer.first_byte_s - peer.opened_s < 0.1) == (first_byte == "early")
+
+    async def once() -> float:
+        peer = await play_client(provider.port, chat(stream=stream), ReadUntil(mark), Close())
+        assert peer.first_byte_s is not None
+        assert peer.ended_s is not None
+        assert peer.ended_s - peer.opened_s >= least_s
+        return peer.first_byte_s - peer.opened_s
+
+    if first_byte == "early":
+        await soon(once, 0.1)
+    else:
+        assert await once() >= 0.1
 
 
 async def test_a_fault_of_one_request_strikes_that_alone(client: AsyncOpenAI) -> None:
@@ -235,19 +253,25 @@ async def test_capacity_slows_and_then_refuses(provider: SimProvider, client: As
     """Up to the limit nothing changes, above it answers wait, above twice the limit they are refused with 429."""
     await provider.switch(Fault(kind="capacity", limit=2, delay_s=0.1, retry_after="1"))
     slow = {**CHAT, "extra_body": {"sim": {"ttft_s": 0.2}}}
-    began = time.monotonic()
 
-    async def ask() -> tuple[str, float]:
+    async def ask(began: float) -> tuple[str, float]:
         try:
             await client.chat.completions.create(**slow)
         except openai.RateLimitError:
             return "refused", time.monotonic() - began
         return "answered", time.monotonic() - began
 
-    ends = await asyncio.gather(*(ask() for _ in range(8)))
-    assert [how for how, _ in ends].count("refused") == 4
-    waits = sorted(took for how, took in ends if how == "answered")
-    assert waits[1] < 0.3 < waits[2] < 0.4 < waits[3]
+    async def once() -> float:
+        began = time.monotonic()
+        ends = await asyncio.gather(*(ask(began) for _ in range(8)))
+        assert [how for how, _ in ends].count("refused") == 4
+        waits = sorted(took for how, took in ends if how == "answered")
+        assert waits[0] > 0.2
+        assert waits[2] > 0.3
+        assert waits[3] > 0.4
+        return max(waits[1] - 0.3, waits[2] - 0.4)
+
+    await soon(once, 0.0)
     assert 5 <= provider.stats()["max_concurrent"] <= 8  # the refused ones leave at once
 
 
@@ -258,7 +282,7 @@ async def test_refusing_drops_everything_and_comes_back(provider: SimProvider, c
     assert provider.stats()["connections"] == 0
     with pytest.raises(ConnectionRefusedError):
         await play_client(provider.port)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     answered = False
     while not answered and time.monotonic() < deadline:
         try:
@@ -283,20 +307,24 @@ async def test_a_client_that_leaves_is_noticed_at_once(provider: SimProvider, st
     """The time of an abort is known within 100 ms, before and during the answer."""
     slow = {"sim": {"ttft_s": 0.05 if stream else 5, "tps": 1, "tokens": 50}}
     wait = ReadUntil(b"Hello") if stream else Pause(0.05)
-    peer = await play_client(provider.port, chat(stream=stream, **slow), wait, Close())
-    for _ in range(400):
-        if provider.stats()["aborted_by_client"]:
-            break
-        await asyncio.sleep(0.005)
-    stats = provider.stats()
-    assert (stats["aborted_by_client"], stats["concurrent"]) == (1, 0)
-    assert peer.ended_s is not None
-    assert 0 <= stats["last_abort_s"] - peer.ended_s < 0.1
+    turn = itertools.count(1)
+
+    async def once() -> float:
+        count = next(turn)
+        peer = await play_client(provider.port, chat(stream=stream, **slow), wait, Close())
+        await until(lambda: provider.stats()["aborted_by_client"] >= count)
+        stats = provider.stats()
+        assert (stats["aborted_by_client"], stats["concurrent"]) == (count, 0)
+        assert peer.ended_s is not None
+        assert stats["last_abort_s"] >= peer.ended_s
+        return float(stats["last_abort_s"] - peer.ended_s)
+
+    await soon(once, 0.1)
 
 
 async def test_a_half_closed_client_has_left(provider: SimProvider) -> None:
     """A client that sends FIN while it waits counts as gone, as it does for servers in the field."""
-    peer = await play_client(provider.port, chat(sim={"ttft_s": 5}), Pause(0.05), HalfClose(), ReadToEnd(), limit_s=2)
+    peer = await play_client(provider.port, chat(sim={"ttft_s": 5}), Pause(0.05), HalfClose(), ReadToEnd(), limit_s=4.5)
     assert peer.ended == "peer_closed"
     assert provider.stats()["aborted_by_client"] == 1
 
@@ -373,13 +401,13 @@ async def test_the_hammer_counts_every_wrong_answer(provider: SimProvider) -> No
         return None if answer.status == 200 and b"Hello from sim-a" in answer.body else f"status {answer.status}"
 
     hammer = Hammer(provider.port, request, count=300, connections=8, verify=verify)
-    running = asyncio.create_task(hammer.run(20))
-    await hammer.reached(100, 10)
+    running = asyncio.create_task(hammer.run(60))
+    await hammer.reached(100, 60)
     await running
     assert hammer.right == 292
     assert hammer.reasons == {"status 503": 5, "reset before the answer": 3}
     assert len({failure.number for failure in hammer.failures}) == 8
-    assert 0 < hammer.latency_s(0.5) <= hammer.latency_s(0.99) < 5
+    assert 0 < hammer.latency_s(0.5) <= hammer.latency_s(0.99) < 60
 
 
 async def test_the_hammer_reads_streams_and_keeps_a_rate(provider: SimProvider) -> None:
@@ -392,7 +420,7 @@ async def test_the_hammer_reads_streams_and_keeps_a_rate(provider: SimProvider) 
         return None if answer.body.endswith(b"data: [DONE]\n\n") else "not whole"
 
     hammer = Hammer(provider.port, request, count=20, connections=4, verify=verify, rate=100)
-    await hammer.run(10)
+    await hammer.run(60)
     assert (hammer.right, hammer.failures) == (20, [])
     assert hammer.elapsed_s >= 0.19
     assert len({body.count(b"data: ") for body in bodies}) == 1
@@ -419,4 +447,4 @@ async def test_a_load_has_patience_and_no_more(provider: SimProvider) -> None:
         began = time.monotonic()
         await load.run(0.2)
     assert load.failed == 4
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20

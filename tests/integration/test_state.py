@@ -60,7 +60,7 @@ def kept(folder: Path) -> StateFile:
 async def ask(node: RunningNode) -> int:
     """Ask once; return the status of a whole answer."""
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
     ):
         await answer.read()
@@ -119,7 +119,7 @@ async def test_a_full_disk_is_a_warning(tmp_path: Path, provider: SimProvider) -
     (tmp_path / "blocked").write_text("a file where the folder should be")
     arguments = ("--workers", "1", "--state-dir", str(tmp_path / "blocked"))
     async with RunningNode(tmp_path, chat_config(provider.url), *arguments) as node:
-        await until(lambda: "cannot be kept on disk" in node.log(), 5)
+        await until(lambda: "cannot be kept on disk" in node.log(), 40)
         assert await ask(node) == 200
         assert "edge_state_write_failures_total 1" in (await node.get("/metrics"))[1]
         node.tell(signal.SIGTERM)

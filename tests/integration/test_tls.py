@@ -35,7 +35,7 @@ async def request(lane: OneLane, context: ssl.SSLContext, data: bytes) -> tuple[
     agreed = writer.get_extra_info("ssl_object").selected_alpn_protocol()
     writer.write(data)
     try:
-        received = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+        received = await asyncio.wait_for(reader.readuntil(b"}"), 60)
     finally:
         writer.close()
     return received, agreed

@@ -54,7 +54,7 @@ def node_of(folder: Path, name: str, config: dict[str, Any], **telemetry: Any) -
 async def ask(node: RunningNode, **fields: str) -> aiohttp.ClientResponse:
     """Ask for a chat and read the answer whole."""
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as client,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
         client.post(f"{node.url}/v1/chat/completions", json=CHAT, headers=fields) as answer,
     ):
         await answer.read()
@@ -207,7 +207,7 @@ async def test_reload_changes_the_collector(tmp_path: Path, provider: SimProvide
             status, _ = await node.send("POST", "/api/reload")
             assert status == 200
             await first.until(2)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not second.spans:
                     await ask(node)
                     await asyncio.sleep(0.05)
@@ -231,7 +231,7 @@ async def test_a_request_can_be_told_of_without_a_collector(tmp_path: Path, prov
         config = chat_config(f"http://127.0.0.1:{port}", provider.url)
         async with node_of(tmp_path, "eu", config, sample="0%") as node:
             answer = await ask(node)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 _, told = await recorded(node, answer.headers["x-edge-request-id"])
             assert (await node.get("/api/traces/unknown"))[0] == 404
             assert (await node.get("/api/traces?last=x"))[0] == 400

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FULL_SHARE = 0.9
 FULL_OVER = 40  # answers
+_TRIES = re.compile(rb"\r\nx-edge-attempts: (\d+)\r\n")
 _TARGET = re.compile(rb"\r\nx-edge-target: ([^\r]+)\r\n")
 
 
@@ -34,6 +35,7 @@ class Witness:
         self, port: int, *, count: int, rate: float, connections: int = 8, request: bytes | None = None
     ) -> None:
         self.answers: list[tuple[float, str]] = []
+        self.tries: list[int] = []  # attempts of each
         self.hammer = Hammer(
             port, request or asking(), count=count, connections=connections, verify=self._verify, rate=rate
         )
@@ -43,6 +45,8 @@ class Witness:
         if answer.status != 200 or target is None or b"choices" not in answer.body:
             return f"status {answer.status}: {answer.body[:300]!r}"
         self.answers.append((clock.now_ns() / 1e9, target[1].decode()))
+        tries = _TRIES.search(answer.head)
+        self.tries.append(int(tries[1]) if tries else 0)
         return None
 
     async def run(self, limit_s: float = 60.0) -> None:

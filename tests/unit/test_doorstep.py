@@ -223,7 +223,7 @@ async def test_what_the_inner_side_says_first_is_not_lost(monkeypatch: pytest.Mo
     server = await loop.create_server(lambda: Doorstep(Http, "unused", tasks), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(PREFACE)
-    assert await asyncio.wait_for(reader.readexactly(8), 5) == b"settings"
+    assert await asyncio.wait_for(reader.readexactly(8), 30) == b"settings"
     assert settled.is_set()
     writer.close()
     await writer.wait_closed()

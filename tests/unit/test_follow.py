@@ -35,8 +35,8 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Let the loop turn until it is so, five seconds at most."""
-    async with asyncio.timeout(5):
+    """Let the loop turn until it is so, half a minute at most."""
+    async with asyncio.timeout(30):
         while not true():  # noqa: ASYNC110 - what is waited for is in another task
             await asyncio.sleep(0.005)
 

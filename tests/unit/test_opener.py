@@ -67,7 +67,7 @@ async def opener() -> AsyncIterator[Opener]:
 async def outcome(opener: Opener, pool: FakePool) -> None:
     """Open once and wait for the end, which must come once."""
     opener.open(pool)
-    await asyncio.wait_for(pool.ended.wait(), 10)
+    await asyncio.wait_for(pool.ended.wait(), 60)
     for transport in pool.made:
         transport.close()
     await asyncio.sleep(0.02)
@@ -141,7 +141,7 @@ async def test_tls_is_verified_and_speaks_http1(opener: Opener, authority: trust
     async with Server(server_side(authority, "model.test")) as server:
         pool = FakePool(server.port, tls=UpstreamTls("model.test", ca=str(tmp_path / "ca.pem")))
         opener.open(pool)
-        await asyncio.wait_for(pool.ended.wait(), 10)
+        await asyncio.wait_for(pool.ended.wait(), 60)
         assert pool.failures == []
         spoken = pool.made[0].get_extra_info("ssl_object")
         assert spoken.selected_alpn_protocol() == "http/1.1"
@@ -174,14 +174,14 @@ async def test_the_deadline_holds_for_a_silent_handshake(opener: Opener, limit_s
         pool = FakePool(silent.port, tls=UpstreamTls("model.test", verify=False), limit_s=limit_s)
         began = time.monotonic()
         await outcome(opener, pool)
-        assert 0.15 < time.monotonic() - began < 3
+        assert 0.15 < time.monotonic() - began < 30
         assert pool.failures == [(f"no connection within {limit_s:g} s", True)]
 
 
 async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the first address swallows packets, the second one still gets its share of the deadline."""
     async with Server() as server:
-        pool = FakePool(server.port, host="two.test", limit_s=1.0)
+        pool = FakePool(server.port, host="two.test", limit_s=3.0)
 
         async def both(host: str) -> list[Address]:
             return [Address(2, "192.0.2.1"), Address(2, "127.0.0.1")]  # type: ignore[arg-type]
@@ -198,7 +198,7 @@ async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, mo
         began = time.monotonic()
         await outcome(opener, pool)
         assert pool.made
-        assert 0.4 < time.monotonic() - began < 0.95
+        assert 1.4 < time.monotonic() - began < 3.0
 
 
 async def test_stop_tells_every_pool(opener: Opener) -> None:
