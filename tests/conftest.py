@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,17 @@ LONG = ("e2e/", "integration/test_outage.py", "meta/", "contract/", "native/test
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Take ``--seconds``: how long scenarios under load last."""
     parser.addoption("--seconds", type=float, help="seconds of load in tests/e2e/test_regions.py and test_key_limit.py")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Put what nodes keep in the system's temporary folder into one that goes with the run: some tests kill them."""
+    tmp_path_factory.getbasetemp()  # stays where it was, with what pytest keeps of the last runs
+    with tempfile.TemporaryDirectory(prefix="edge-tests-", ignore_cleanup_errors=True) as place:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TMPDIR", place)
+            patch.setattr(tempfile, "tempdir", place)
+            yield
 
 
 @pytest.hookimpl(trylast=True)

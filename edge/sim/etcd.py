@@ -29,9 +29,9 @@ from edge.sim.ports import free_ports
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-START_S: Final = 20.0
-STOP_S: Final = 5.0
-ASK_S: Final = 2.0
+START_S: Final = 60.0
+STOP_S: Final = 20.0
+ASK_S: Final = 5.0
 _LOOK_S: Final = 0.05
 _LAST_WORDS: Final = 800
 # Becomes etcd; the leash that the module before it put on survives that.

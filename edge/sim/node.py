@@ -18,9 +18,9 @@ from edge.errors import EdgeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-START_S = 20.0
-STOP_S = 10.0
-ASK_S = 2.0
+START_S = 60.0
+STOP_S = 30.0
+ASK_S = 10.0
 _POLL_S = 0.02
 _LAST_LINES = 15
 

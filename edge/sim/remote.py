@@ -12,7 +12,7 @@ from edge.errors import EdgeError
 if TYPE_CHECKING:
     from edge.sim.faults import Fault
 
-ASK_S = 5.0
+ASK_S = 20.0
 
 
 class SimUnreachableError(EdgeError):

@@ -20,8 +20,8 @@ from edge.sim.provider import ProviderSpec, SimProvider
 if TYPE_CHECKING:
     from edge.sim.faults import Fault
 
-START_S = 15.0
-STOP_S = 5.0
+START_S = 60.0
+STOP_S = 20.0
 
 
 def specs_of(*providers: str | ProviderSpec, pace: Pace | None = None) -> tuple[ProviderSpec, ...]:

@@ -42,6 +42,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[InMemory | InEt
     """Give clients of either."""
     made = InMemory() if request.param == "memory" else InEtcd(request.getfixturevalue("members"))
     yield made
+    await made.forget()
     await made.close()
 
 
@@ -50,6 +51,7 @@ async def etcd(members: EtcdCluster) -> AsyncIterator[InEtcd]:
     """Give clients of the three members."""
     made = InEtcd(members)
     yield made
+    await made.forget()
     await made.close()
 
 
