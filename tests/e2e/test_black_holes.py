@@ -28,7 +28,7 @@ from edge.sim.etcd import binary
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.skipif(bool(WHY := why_not()), reason=WHY)]
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(bool(WHY := why_not()), reason=WHY)]
 
 REGIONS = ("eu", "us", "ap")
 TOKEN = "a-token-of-all-regions"

@@ -36,8 +36,6 @@ from edge.wire.edge.v1 import inference_pb2, inference_pb2_grpc
 if TYPE_CHECKING:
     from onelane import OneLane
 
-pytestmark = pytest.mark.timeout(60)
-
 GOOD = (ReadMessage(), Send(whole()), Again())
 SILENT = (ReadToEnd(),)
 SMALL = "limits: {body: 64KiB, buffered: 128KiB, stall: 20s}"

@@ -30,8 +30,6 @@ from edge.sim.wire import (
 if TYPE_CHECKING:
     from onelane import OneLane
 
-pytestmark = pytest.mark.timeout(60)
-
 SILENT = (ReadHead(), ReadToEnd())
 GOOD = (ReadMessage(), Send(whole()), Again())
 EXPECTS = b"content-length: 5\r\nexpect: 100-continue\r\n"

@@ -16,8 +16,6 @@ from typing import Any, Final
 import pytest
 import yaml
 
-pytestmark = pytest.mark.timeout(60)
-
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 PROMTOOL: Final = os.environ.get("PROMTOOL") or shutil.which("promtool")
 WITH_PROMTOOL: Final = pytest.mark.skipif(
