@@ -58,6 +58,7 @@ cdef class Http1Stream(ServerStream):
     cdef Head head
     cdef list backlog               # body that came while an earlier request was being answered
     cdef Py_ssize_t holding         # bytes of it
+    cdef uint64_t began_ns          # when its turn came
     cdef bint opened, received, headed, answered, chunked, bodiless
     cdef bytes held                 # the answer's head, waiting to share a write with its first bytes
 
@@ -424,6 +425,7 @@ cdef class Http1Server:
         self.current = stream
         stream.opened = True
         self.let_go(stream)
+        stream.began_ns = monotonic_ns()
         stream.events = self.acceptor.open(stream, stream.head)
         if backlog is not None:
             for data in backlog:
@@ -575,6 +577,11 @@ cdef class Http1Server:
             and waited > self.acceptor.stall_ns
         ):
             self.poison(408, "the request body stopped coming")
+        elif (
+            self.incoming is not None and self.incoming.collected
+            and now_ns > self.incoming.began_ns + self.acceptor.body_timeout_ns
+        ):
+            self.poison(408, "the request body did not come in time")
         elif self.current is None and not self.in_head and waited > self.acceptor.idle_ns:
             self.shut()
         if self.poisoned and self.current is None and not self.waiting:

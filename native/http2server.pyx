@@ -421,14 +421,16 @@ cdef class Http2Server(Http2Wire):
                 self.reset(stream.id, NGHTTP2_CANCEL)       # an answer that nobody reads
             elif (
                 stream.head is not None and (stream.head.length > 0 or stream.collected) and not stream.received
-                and not stream.answered and not stream.paused and not stream.waits
-                and now_ns > stream.heard_ns + stall_ns
+                and not stream.answered and not stream.paused and not stream.waits and (
+                    now_ns > stream.heard_ns + stall_ns
+                    or stream.collected and now_ns > stream.began_ns + self.acceptor.body_timeout_ns
+                )
             ):
                 # A body that has stopped. One of unknown length that goes on as it comes may be a conversation, and wait.
                 events = stream.events
                 self._desert(stream)
                 if events is not None and not stream.headed:
-                    self._refuse(stream, 408, "the request body stopped coming")
+                    self._refuse(stream, 408, "the request body stopped coming, or was not whole in time")
                 else:
                     self.reset(stream.id, NGHTTP2_CANCEL)
 

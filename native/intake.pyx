@@ -13,8 +13,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from hmac import compare_digest
 
-# A message to one of edge's own methods; they are questions, not uploads.
-cdef Py_ssize_t LOCAL_LIMIT = 65536
+# A message to one of edge's own methods: they are questions, not uploads, and health is asked without a key, so that they
+# may not have a part in what lane.hold bounds.
+cdef Py_ssize_t LOCAL_LIMIT = 4096
 # What a client says to edge and no provider may hear. Credentials go last, from the target.
 cdef frozenset WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"forwarded", b"via", b"x-forwarded-for",
@@ -217,7 +218,6 @@ cdef class Intake(ExchangeCore):
         """There is no room for what comes: the request ends here, and nobody upstream is to blame."""
         cdef LaneCore lane = self.lane
         cdef Attempt attempt = self.attempt
-        cdef ServerStream stream = self.stream
         # not all at the same moment
         cdef tuple problem = lane.reply.problem("buffers_full", str(1 + lane.random() % 3))
         add64(&lane.meter.count[<int>W_UNBUFFERED], 1)
@@ -226,10 +226,6 @@ cdef class Intake(ExchangeCore):
             attempt.settle(CANCELLED, monotonic_ns())
             attempt.leave()
             self.attempt = None
-        if self.voice == LOCAL and self.committed:
-            self.close(503)
-            stream.send_end(lane.reply.call_fields(503, problem[1], problem[2])[1:])    # the head is out
-            return
         self.answer_problem(problem)
 
     cdef void on_request_end(self, list trailers):
@@ -342,9 +338,6 @@ cdef class Intake(ExchangeCore):
             self.refuse("compressed_call" if used == -1 else "body_too_large", str(LOCAL_LIMIT), None)
             return
         self.unread = data[used:]
-        if not self.hold(PyBytes_GET_SIZE(self.unread)):
-            self.overfull()
-            return
         for message in messages:
             code, text, answers = lane.calls.answer(self.head.path, message, lane.router.snapshot, self.caller)
             if not self.committed:

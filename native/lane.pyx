@@ -118,6 +118,7 @@ cdef class LaneCore(Acceptor):
         self.header_count = limits.header_count
         self.idle_ns = limits.idle_ns
         self.header_timeout_ns = limits.header_timeout_ns
+        self.body_timeout_ns = limits.body_timeout_ns
         self.stall_ns = limits.stall_ns
         self.buffered_limit = limits.buffered
         self.body_limit = limits.body

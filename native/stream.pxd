@@ -93,7 +93,7 @@ cdef class Acceptor:
     cdef WorkerRec* meter
     cdef Py_ssize_t header_bytes
     cdef int header_count
-    cdef uint64_t idle_ns, header_timeout_ns, stall_ns
+    cdef uint64_t idle_ns, header_timeout_ns, body_timeout_ns, stall_ns
     cdef bint draining
     cdef set open_connections
     cdef int connection_limit

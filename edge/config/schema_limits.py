@@ -27,6 +27,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     header_timeout: Annotated[
         Duration, about("A request's head must be complete within this; then 408.", low=100 * NS_PER_MS)
     ] = 10 * NS_PER_S
+    body_timeout: Annotated[
+        Duration,
+        about("A model's request body must be complete within this, however lively its bytes; then 408.", low=NS_PER_S),
+    ] = 5 * 60 * NS_PER_S
     stall: Annotated[
         Duration,
         about(

@@ -358,5 +358,6 @@ def _limits(limits: Limits) -> plan_of.Limits:
         connections=limits.connections,
         replay=limits.replay,
         buffered=limits.buffered,
+        body_timeout_ns=limits.body_timeout,
         stall_ns=limits.stall,
     )

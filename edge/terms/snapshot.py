@@ -138,6 +138,7 @@ class Limits(Struct, frozen=True):
     connections: int  # per worker; over it, new ones are closed at once
     replay: int  # a service's request body up to here may be sent again
     buffered: int = 256 * 1024**2  # bytes of requests that a worker holds at once
+    body_timeout_ns: int = 300_000_000_000  # for a model's body to come whole
     stall_ns: int = 30_000_000_000  # a client that neither sends nor reads in the middle of a message
 
 

@@ -294,6 +294,19 @@ async def test_a_pipelined_body_counts_while_it_waits() -> None:
             await until_held(lane, 0)
 
 
+async def test_a_pipelined_body_that_does_not_fit() -> None:
+    """The request before it is answered, then comes 503, and the connection ends: what follows is no request."""
+    slow = (ReadHead(), Pause(0.3), Send(whole()), Again())
+    async with ScriptedServer(slow) as upstream:
+        text = services(upstream.address) + models(upstream.url, extra="limits: {body: 1KiB, buffered: 1KiB}")
+        async with one_lane(text) as lane:
+            peer = await lane.raw(request() + post(body(5000)))
+            assert peer.received.startswith(b"HTTP/1.1 200 OK")
+            assert peer.received.count(b"HTTP/1.1 ") == 2
+            assert b"HTTP/1.1 503 " in peer.received
+            assert held(lane) == 0
+
+
 async def test_a_reload_may_lower_the_bound() -> None:
     """What is held stays held under a smaller bound; only what comes is refused."""
     async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url, extra=SMALL)) as lane:

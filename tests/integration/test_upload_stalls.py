@@ -12,7 +12,7 @@ from h2peer import request as h2_request
 from onelane import chunk, models, one_lane, whole
 from test_services import request, services
 
-from edge.native import Outcome
+from edge.native import Outcome, WorkerCounter
 from edge.sim.wire import (
     Again,
     Close,
@@ -92,7 +92,7 @@ async def test_a_client_that_waits_is_taken_elsewhere() -> None:
     """What may be sent twice is asked of another service when the first says nothing to an Expect."""
     willing = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadBytes(5), Send(whole()), ReadToEnd())
     async with ScriptedServer(SILENT) as silent, ScriptedServer(willing) as good:
-        async with one_lane(text(silent.address, good.address, first_byte="400ms", stall="200ms")) as lane:
+        async with one_lane(text(silent.address, good.address, first_byte="400ms")) as lane:
             peer = await play_client(
                 lane.port,
                 Send(request(b"PUT", fields=EXPECTS)),
@@ -164,11 +164,35 @@ async def test_a_client_that_stops_sending_over_http2() -> None:
             assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
 
 
+async def test_a_models_body_that_drips() -> None:
+    """A body that edge takes whole must be whole in time, however lively its bytes, over either wire."""
+    limits = "limits: {body_timeout: 1s, stall: 30s, header_timeout: 1s}"
+    async with one_lane(models("http://127.0.0.1:9", extra=limits)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.send(client.headers(1, h2_request("POST", "/v1/chat/completions")))
+
+            async def drip() -> None:
+                while not client.ended(1):
+                    client.data(1, b" ")
+                    await asyncio.sleep(0.05)
+
+            task = asyncio.create_task(drip())
+            steps = [step for _ in range(200) for step in (Send(b" "), Pause(0.05))]
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: edge\r\ncontent-length: 1000\r\n\r\n"
+            dripping = asyncio.create_task(play_client(lane.port, Send(head), *steps, ReadToEnd(), limit_s=20))
+            await client.until(lambda: client.ended(1))
+            assert client.status(1) == 408
+            await task
+            peer = await dripping
+            assert peer.ended in {"peer_closed", "peer_reset"}
+            assert lane.board.read_worker(0)["counts"][WorkerCounter.W_MALFORMED] == 2
+
+
 async def test_a_service_that_stops_taking_an_upload() -> None:
     """An upload of which a service takes nothing for between_tokens is the service's failure: 504, and soon."""
     script = (ReadHead(), Pause(30.0))
     async with ScriptedServer(script, receive_buffer=65536) as upstream:
-        async with one_lane(text(upstream.address, between_tokens="600ms", stall="200ms")) as lane:
+        async with one_lane(text(upstream.address, between_tokens="600ms")) as lane:
             answer = await upload(lane.port, request(b"POST", fields=b"content-length: 1000000000\r\n"))
             assert answer.startswith(b"HTTP/1.1 504 ")
             assert outcomes(lane, upstream.address) == {"FAIL_STALLED": 1}
@@ -244,7 +268,7 @@ async def test_silence_on_both_sides_is_nobodys_fault() -> None:
 async def test_total_while_an_upload_is_not_whole(body: bytes, outcome: str) -> None:
     """A total deadline that ends a half upload is not held against the target; one that ends its waiting is."""
     async with ScriptedServer(SILENT) as upstream:
-        async with one_lane(text(upstream.address, total="400ms")) as lane:
+        async with one_lane(text(upstream.address, total="1s")) as lane:
             sent = request(b"POST", fields=b"content-length: 9\r\n", body=body)
             assert (await lane.ask(sent, b"}", limit_s=20)).startswith(b"HTTP/1.1 504 ")
             assert outcomes(lane, upstream.address) == {outcome: 1}
