@@ -80,7 +80,7 @@ class SpanBuilder:
         return spans
 
     def _server(self, record: ExchangeRecord, own: SpanContext, parent: SpanContext | None) -> ReadableSpan:
-        method = record.method if record.method in names.METHODS else names.OTHER
+        method = _method(record)
         attributes: Attributes = {
             names.METHOD: method,
             names.SCHEME: record.scheme,
@@ -109,7 +109,7 @@ class SpanBuilder:
             _put(attributes, names.COST, record.cost_nano * _NANO)
         if record.first_ns >= 0:
             attributes[names.FIRST_CONTENT] = record.first_ns * _NS
-        name = f"{method} {route}" if route else method
+        name = f"{_named(method)} {route}".strip()
         if record.grpc:
             name = _rpc(record, attributes)
         return ReadableSpan(
@@ -129,7 +129,8 @@ class SpanBuilder:
     def _client(self, record: ExchangeRecord, attempt: AttemptRecord, index: int, own: SpanContext) -> ReadableSpan:
         target = self._targets.get(attempt.target)
         of_model = record.kind == "model" and (target is None or target.kind == "model")
-        attributes: Attributes = {names.TARGET: attempt.target, names.METHOD: "POST" if of_model else record.method}
+        method = "POST" if of_model else _method(record)
+        attributes: Attributes = {names.TARGET: attempt.target, names.METHOD: method}
         if target is not None:
             attributes[names.ADDRESS] = target.host
             attributes[names.PORT] = target.port
@@ -152,7 +153,7 @@ class SpanBuilder:
         ):
             if at_ns >= 0:
                 attributes[name] = (at_ns - attempt.began_ns) * _NS
-        name = f"{record.method} {self._route(record)}".strip()
+        name = f"{_named(method)} {self._route(record)}".strip()
         if of_model:
             self._asked_of_a_model(record, attributes)
             name = _generated(record, attempt, target, attributes)
@@ -186,6 +187,16 @@ class SpanBuilder:
         attributes[names.MODEL] = record.model
         if record.stream:
             attributes[names.STREAM] = True
+
+
+def _method(record: ExchangeRecord) -> str:
+    """Return the method; one word for all that callers invent."""
+    return record.method if record.method in names.METHODS else names.OTHER
+
+
+def _named(method: str) -> str:
+    """Return how a span is called by its method, as the conventions have it of unknown ones."""
+    return "HTTP" if method == names.OTHER else method
 
 
 def _generated(record: ExchangeRecord, attempt: AttemptRecord, target: Target | None, attributes: Attributes) -> str:

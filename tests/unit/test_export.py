@@ -199,7 +199,10 @@ def test_status_of_attempts() -> None:
 
 def test_unknown_methods_collapse() -> None:
     """A caller cannot invent names of spans: neither by a method of HTTP nor by one of gRPC."""
-    assert built(method="BREW", operation="", kind="")[0].name == "_OTHER"
+    assert built(method="BREW", operation="", kind="")[0].name == "HTTP"
+    for span in built(method="BREW", operation="", kind="service"):
+        assert span.name.split()[0] == "HTTP"
+        assert (span.attributes or {})["http.request.method"] == "_OTHER"
     assert built(grpc=True, path="/a.B/Invented", kind="service", status=200, grpc_status=12)[0].name == "grpc"
 
 
