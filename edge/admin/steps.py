@@ -75,13 +75,16 @@ class Steps:
         except NothingSharedError as error:
             return problem(409, str(error))
         except (StoreUnavailableError, StoreRefusedError) as error:
-            sentence = f"the others cannot be told, and nothing has changed; leave out all=1 to do it here: {error}"
+            sentence = (
+                "the others cannot be told now, and nothing has changed here; should the store have taken it without "
+                f"saying so, edge status shows it. Leave out all=1 to do it here alone: {error}"
+            )
             return problem(503, sentence)
         except UnknownTargetError as error:
             return problem(404, str(error))
         except NoReasonError as error:
             return problem(400, str(error))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return problem(400, f'the body is JSON such as {{"reason": "why, for whoever looks later"}}: {error}')
         shown: list[dict[str, Any]] = targets_view(self._node.snapshot, self._node.targets(clock.now_ns()))
         return json_answer(next(each for each in shown if each["id"] == name))

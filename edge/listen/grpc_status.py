@@ -123,7 +123,7 @@ def call_fields(status: int, fields: Fields, content: bytes) -> Fields:
     try:
         error = msgspec.json.decode(content)["error"]
         message, kind = str(error["message"]), error.get("code")
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, AttributeError):
         message, kind = content[:MESSAGE_LIMIT].decode("utf-8", "replace"), None
     said = [(b"content-type", b"application/grpc"), *call_end(code_for(status, kind), message)]
     for name, value in fields:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 from msgspec import Meta, Struct, field
 
+from edge.regions.digest import UNREADABLE
 from edge.regions.shares import FORGOTTEN_NS, SILENT_NS
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def decode(value: bytes) -> Told | None:
     """Return what a node told; None when it is of another version, or none at all."""
     try:
         told = msgspec.json.decode(value, type=Told)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
     return told if told.v == VERSION else None
 

@@ -41,6 +41,8 @@ State = Literal["closed", "open", "half_open", "ramping", "resting", "out", "man
 MOST_TARGETS: Final = 2_000
 LONGEST_REASON: Final = 500
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a value raises that is no document: beside other JSON, text that is no UTF-8, and brackets within brackets."""
 _LONGEST: Final = 256
 _Text = Annotated[str, Meta(max_length=_LONGEST)]
 
@@ -114,7 +116,7 @@ def decode(data: bytes, name: str) -> Digest | None:
         if msgspec.json.decode(data, type=_Head).v != VERSION:
             return None
         digest = msgspec.json.decode(data, type=Digest)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     words = (digest.region, digest.node, digest.instance, digest.version, *digest.addresses)
     plain = all(map(str.isprintable, (*words, *(each.id for each in digest.targets))))
@@ -125,7 +127,7 @@ def decode_hand(data: bytes) -> Hand | None:
     """Return the hand in a value; None when it is none, or says something that does not exist."""
     try:
         hand = msgspec.json.decode(data, type=Hand)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return hand if hand.reason.isprintable() and hand.by.isprintable() else None
 
@@ -156,7 +158,3 @@ def news(digest: Digest) -> tuple[object, ...]:
 
 class _Head(Struct, frozen=True):
     v: int
-
-
-# Beside what is no such JSON: text that is no UTF-8, and brackets within brackets within brackets.
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Struct, field
 
+from edge.regions.digest import UNREADABLE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -77,7 +79,7 @@ def decode(value: bytes) -> Shares:
     """Return what a key holds; nothing granted where it holds something else."""
     try:
         return msgspec.json.decode(value, type=Shares)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return Shares()
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.regions import budgets, shares
 from edge.regions import digest as told
 from edge.regions.digest import Digest, TargetDigest, opinion
 from edge.regions.sampler import headroom, quantile_ms
@@ -225,6 +226,13 @@ def test_no_hand_says_what_breaks_a_line(reason: str) -> None:
     if reason == "DEEP":
         data = json.dumps({**good, "x": "DEEP"}).replace('"DEEP"', "[" * 100_000).encode()
     assert told.decode_hand(data) is None
+
+
+@pytest.mark.parametrize("noise", [b'{"x":' + b"[" * 100_000, b'{"nodes":{"\xff":1},"keys":{"\xff":1}}', b"\0", b""])
+def test_no_ledger_breaks_its_reader(noise: bytes) -> None:
+    """Shares and budgets that cannot be read are none."""
+    assert shares.decode(noise) == shares.Shares()
+    assert budgets.decode(noise) is None
 
 
 def test_numbers_that_swing_are_no_news() -> None:

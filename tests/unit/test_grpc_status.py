@@ -101,6 +101,16 @@ def test_a_providers_own_words_are_passed_on_whatever_their_shape(body: bytes) -
     assert unquote_to_bytes(said[b"grpc-message"]).decode() == body.decode("utf-8", "replace")
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"error":{"message":"\xff"}}', b'{"error":{"message":"no","x":' + b"[" * 60_000], ids=["no text", "deep"]
+)
+def test_a_providers_noise_is_an_answer_too(body: bytes) -> None:
+    """What looks like an error of a known shape and cannot be read is cut, and the call still ends with its status."""
+    said = dict(call_fields(400, [], body))
+    assert said[b"grpc-status"] == b"3"
+    assert unquote_to_bytes(said[b"grpc-message"]).startswith(b'{"error"')
+
+
 def test_a_providers_error_object_gives_its_sentence() -> None:
     """An error in OpenAI's shape is told by its message alone."""
     body = json.dumps({"error": {"message": "no such tool", "code": None}}).encode()
