@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edge.telemetry.catalog import Metric
     from edge.terms.trace import ExchangeRecord
 
+# As the Board counts: whole microseconds, and a bound is in its bucket.
+_BOUNDS_US: Final = tuple(round(bound * 1e6) for bound in HIST_BOUNDS_S)
 # Routes come from the configuration; this many buckets are more than any has, so that old routes cannot pile up.
 _MOST: Final = 100_000
 
@@ -29,19 +31,24 @@ class ExemplarBook:
         self.found: dict[tuple[str, tuple[str, ...], int], Exemplar] = {}
 
     def take(self, records: Sequence[ExchangeRecord]) -> None:
-        """Learn from a batch."""
+        """Learn from a batch, the last of which is the newest."""
+        whole: dict[tuple[str, int], ExchangeRecord] = {}
+        first: dict[tuple[str, int], ExchangeRecord] = {}
         for record in records:
-            if record.sampled and record.route:
-                ended = (record.began_ns + record.duration_ns) / 1e9
-                self._note(catalog.ROUTE_TOTAL, record, record.duration_ns, ended)
+            route = record.route
+            if record.sampled and route:
+                whole[route, bisect_left(_BOUNDS_US, record.duration_ns // 1000)] = record
                 if record.first_ns >= 0:
-                    self._note(catalog.ROUTE_FIRST, record, record.first_ns, ended)
+                    first[route, bisect_left(_BOUNDS_US, record.first_ns // 1000)] = record
+        for (route, place), record in whole.items():
+            self._note(catalog.ROUTE_TOTAL, route, place, record, record.duration_ns)
+        for (route, place), record in first.items():
+            self._note(catalog.ROUTE_FIRST, route, place, record, record.first_ns)
 
-    def _note(self, metric: Metric, record: ExchangeRecord, took_ns: int, when: float) -> None:
+    def _note(self, metric: Metric, route: str, place: int, record: ExchangeRecord, took_ns: int) -> None:
         value = took_ns / 1e9
-        # as the Board counts: whole microseconds, and a bound is in its bucket
-        place = bisect_left(HIST_BOUNDS_S, took_ns // 1000 / 1e6)
         if len(self.found) >= _MOST:
             self.found.clear()
         bound = HIST_BOUNDS_S[place] if place < len(HIST_BOUNDS_S) else value
-        self.found[metric.name, (record.route,), place] = Exemplar(record.trace_id, min(value, bound), when)
+        ended = (record.began_ns + record.duration_ns) / 1e9
+        self.found[metric.name, (route,), place] = Exemplar(record.trace_id, min(value, bound), ended)
