@@ -20,9 +20,10 @@ cdef double FINE_TICK_S = 0.01
 cdef const char* DIGITS = b"0123456789abcdef"
 cdef double IDLE_TICK_S = 0.25
 cdef uint64_t SWEEP_NS = 1_000_000_000
-# Records go on this often, or as soon as so many wait: a hundred of them are encoded in well under a millisecond.
+# Records go on this often, or as soon as so many wait: all of them are encoded in a tenth of a millisecond, and for
+# control a message costs as much as tens of records do.
 cdef uint64_t FLUSH_NS = 100_000_000
-cdef Py_ssize_t FLUSH_AT = 32
+cdef Py_ssize_t FLUSH_AT = 256
 cdef Py_ssize_t FLUSH_MOST = 512
 
 

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from edge.telemetry.otlp import Collector
     from edge.terms.trace import ExchangeRecord
 
-# Defaults of OpenTelemetry's batch processor, but for the delay: a person who looks for a trace should not wait 5 s.
-QUEUE: Final = 2048
-BATCH: Final = 512
+# Twice the defaults of OpenTelemetry's batch processor, for a request costs an exporter what hundreds of spans do: 1024
+# exchanges are a megabyte, and collectors take four. The delay is shorter: who looks for a trace should not wait 5 s.
+QUEUE: Final = 4096
+BATCH: Final = 1024
 DELAY_MS: Final = 1000
 NICENESS: Final = 15
 # One line about a collector that fails in so many seconds.
