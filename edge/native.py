@@ -28,7 +28,10 @@ try:
     from native.spanwriter import SpanWriter
     from native.timerwheel import CallbackTimer, Timer, Wheel
 except ImportError as error:
-    raise ImportError(f"edge's compiled part cannot be loaded ({error}): run `make build`") from error
+    _remedy = "run `make build`"
+    if "nghttp2" in str(error):
+        _remedy = "install the library libnghttp2 (Debian, Ubuntu: libnghttp2-14)"
+    raise ImportError(f"edge's compiled part cannot be loaded ({error}): {_remedy}") from error
 
 if TYPE_CHECKING:
     from native.board import AllowanceView as AllowanceView  # noqa: PLC0414 - mypy's spelling of a re-export

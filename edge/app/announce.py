@@ -1,20 +1,24 @@
 """What does a person see when the node is up?  Where it listens, what it serves, and something to paste.
 
-For programs the same facts go to a file as JSON (``--ready-file``), written whole and only when everything serves.
+For programs the same facts go to a file as JSON (``--ready-file``), written whole and only when everything serves; and
+systemd, where it has started the node (``Type=notify``), is told the moment.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec import json as msgspec_json
 
+from edge.telemetry import logs
 from edge.version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from edge.app.launch import Launch
@@ -56,6 +60,19 @@ def write_ready_file(path: Path, facts: Ready) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(msgspec_json.encode(facts))
     partial.replace(path)
+
+
+def notify(environ: Mapping[str, str]) -> None:
+    """Tell systemd that the node serves; nobody, where ``NOTIFY_SOCKET`` names no socket (sd_notify(3))."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(1.0)
+            sock.sendto(f"READY=1\nMAINPID={os.getpid()}".encode(), address.replace("@", "\0", 1))
+    except OSError as error:
+        logs.say(logs.WARNING, "systemd cannot be told that the node serves", address=address, error=str(error))
 
 
 def lines(facts: Ready, snapshot: Snapshot, workers: int) -> list[str]:

@@ -86,6 +86,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
             sys.stdout.flush()
             if options.ready_file is not None:
                 announce.write_ready_file(options.ready_file, facts)
+            announce.notify(environ)
 
         others = [] if simulated is None else simulated.children()
         if workers == 0:

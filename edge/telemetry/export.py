@@ -39,6 +39,14 @@ NICENESS: Final = 15
 QUIET_S: Final = 60.0
 
 
+def step_back() -> None:
+    """Let others come before the calling thread, where the system allows that: a sandbox's filter of calls may not."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    except PermissionError as error:
+        logs.say(logs.WARNING, "telemetry is sent with the priority of everything else", error=str(error))
+
+
 class Sent(Struct, frozen=True):
     """What became of the records of exchanges that were to be exported, since this export began."""
 
@@ -105,7 +113,7 @@ class Export:
         self._exporter.shutdown()
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        step_back()
         while True:
             with self._change:
                 if not self._leaving and len(self._waiting) < self._batch:

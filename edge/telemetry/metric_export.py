@@ -5,7 +5,6 @@ A reading that the thread had no time for is replaced by the next: counters lose
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 
 from edge import clock
 from edge.telemetry import logs
-from edge.telemetry.export import NICENESS, QUIET_S, overheard
+from edge.telemetry.export import QUIET_S, overheard, step_back
 from edge.telemetry.measured import tell
 from edge.telemetry.otlp import secrets
 
@@ -59,7 +58,7 @@ class MetricExport:
         self._exporter.shutdown()
 
     def _run(self) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        step_back()
         while True:
             with self._change:
                 while self._newest is None:

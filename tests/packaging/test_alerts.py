@@ -68,12 +68,13 @@ def test_alerts_fire_when_they_should() -> None:
 
 
 @WITH_PROMTOOL
-def test_prometheus_takes_the_example() -> None:
-    """The configuration to begin from, by a Prometheus that is new enough for it (as it says itself)."""
+@pytest.mark.parametrize("name", ["prometheus.yaml", "kubernetes.yaml"])
+def test_prometheus_takes_the_examples(name: str) -> None:
+    """The configurations to begin from, by a Prometheus that is new enough for it (as it says itself)."""
     version = re.search(r"version (\d+)\.(\d+)", said("--version"))  # one built by hand does not say
     if version is not None and (int(version[1]), int(version[2])) < (2, 49):
         pytest.skip(f"promtool {version[0]} does not know scrape_protocols")
-    said("check", "config", "--syntax-only", "prometheus/prometheus.yaml")
+    said("check", "config", "--syntax-only", f"prometheus/{name}")
 
 
 @WITH_PROMTOOL

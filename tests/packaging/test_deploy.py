@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -16,6 +18,7 @@ from edge.config.check import check
 from edge.config.load import read_text
 from edge.config.problems import errors
 from edge.providers import KNOWN
+from edge.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -96,6 +99,40 @@ def test_etcd_members_know_each_other() -> None:
         assert service["environment"]["ETCD_ADVERTISE_CLIENT_URLS"] == f"http://{name}:2379"
 
 
+@pytest.mark.parametrize("version", ["1.25", "1.31", kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("item", OBJECTS, ids=lambda item: item["kind"])
+def test_kubernetes_takes_the_objects(item: dict[str, Any], version: str) -> None:
+    """Each passes the published schema of old and new Kubernetes, with no field that it does not know."""
+    kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_kubernetes_schemas_refuse_what_is_not_there() -> None:
+    """The check can fail: a misspelt probe is found."""
+    deployment = json.loads(json.dumps(kind("Deployment")))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    container["readinesProbe"] = container.pop("readinessProbe")
+    with pytest.raises(kubernetes_validate.ValidationError, match="readinesProbe"):
+        kubernetes_validate.validate(deployment, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_image_is_of_this_version_and_of_one_user() -> None:
+    """The manifest names the version that is here, and runs as the user that the Dockerfile makes."""
+    pod = kind("Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"].endswith(f":{VERSION}")
+    users = re.findall(r"^USER (\d+):(\d+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    assert set(users) == {(str(pod["securityContext"]["runAsUser"]), str(pod["securityContext"]["runAsGroup"]))}
+
+
+def test_a_pod_has_as_many_workers_as_cpus() -> None:
+    """A worker each for the CPUs that it asks for, whatever machine it lands on; callers and Prometheus are let in."""
+    config = read_text(kind("ConfigMap")["data"]["edge.yaml"], environ=ENVIRON).config
+    (container,) = kind("Deployment")["spec"]["template"]["spec"]["containers"]
+    assert config.node.workers == int(container["resources"]["requests"]["cpu"])
+    let_in = [port["port"] for rule in kind("NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]]
+    assert let_in == [port["name"] for port in container["ports"]]
+
+
 def test_kubernetes_objects_fit_together() -> None:
     """Selectors find the pods, ports have names that exist, volumes are mounted, and nothing runs as root."""
     deployment, service = kind("Deployment")["spec"], kind("Service")["spec"]
@@ -106,6 +143,7 @@ def test_kubernetes_objects_fit_together() -> None:
         deployment["selector"]["matchLabels"],
         service["selector"],
         kind("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        kind("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
     ):
         assert selector.items() <= labels.items()
     ports = {port["name"] for port in container["ports"]}
@@ -147,7 +185,7 @@ def settings(unit: Path) -> list[str]:
     return [
         line
         for line in lines
-        if not re.match(r"Description|Exec(Start|StartPre)=|EnvironmentFile|StateDirectory=", line)
+        if not re.match(r"Description|Exec(Start=|Reload=\S*edge check)|EnvironmentFile|StateDirectory=", line)
     ]
 
 

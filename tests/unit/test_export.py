@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -135,6 +136,24 @@ def test_what_the_variables_say_in_confidence_is_in_no_line(
     assert said.count("Header format invalid") == 2
     for secret in ("0123456789", "9876543210", "5555555555", "w0rd"):
         assert secret not in said
+
+
+def test_a_sandbox_that_fixes_priorities_costs_no_telemetry(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a filter of system calls refuses to lower a thread's priority, a line says so and everything is sent."""
+
+    def refuse(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    exporter = Collected()
+    exporter.gate.set()
+    export = Export(exporter, bundle)
+    export.take([record()])
+    export.stop(limit_s=10)
+    assert export.counts == Sent(sent=1)
+    assert "the priority of everything else" in caplog.text
 
 
 def test_names_are_those_of_the_conventions() -> None:
