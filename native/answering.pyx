@@ -283,6 +283,7 @@ cdef class Answering(Intake):
             fields = [*fields, (b"x-edge-request-id", self.identity), (b"x-edge-region", self.lane.region)]
             fields.append((b"x-edge-attempts", b"%d" % self.attempts))
             if self.caller is not None and self.door != DOOR_SERVICE:
+                self.repay(monotonic_ns())
                 self.caller.tell(fields, monotonic_ns())
         self.answer(problem[0], fields, problem[2])
 

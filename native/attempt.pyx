@@ -47,6 +47,8 @@ cdef Py_ssize_t FAULT_LIMIT = 65536
 cdef uint64_t TRIAL_FLOOR_NS = 2_000_000_000
 # Nothing under this is slow unless the operator says so: prompts differ, and their first tokens with them.
 cdef uint64_t SLOW_FLOOR_NS = 2_000_000_000
+# More than any answer takes: who reports it has miscounted, and sums of such numbers would overflow.
+cdef int64_t MOST_TOKENS = 1_000_000_000
 # How often an overdue attempt looks whether others have found its target ill.
 cdef uint64_t LOOK_AGAIN_NS = 250_000_000
 
@@ -705,6 +707,8 @@ cdef class Attempt(ClientEvents):
         if self.mode == EVENTS and self.scanner is not None:
             prompt = self.scanner.prompt_tokens
             output = self.scanner.output_tokens
+        prompt = prompt if prompt <= MOST_TOKENS else -1
+        output = output if output <= MOST_TOKENS else -1
         if outcome == <int>OK or exchange.committed:
             if output < 0:
                 if self.mode == EVENTS:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 async def run_single(
     launch: Launch, ledger: Keepsake[Ledger], board: Board, others: Sequence[Child], up: Callable[[], None]
-) -> None:
-    """Run until SIGTERM, SIGINT or ``edge drain``, then drain; SIGHUP reloads.
+) -> int:
+    """Run until SIGTERM, SIGINT or ``edge drain``, then drain; a second signal ends at once. SIGHUP reloads.
+
+    Returns the exit status: 0, or 128 + the second signal.
 
     Args:
         launch: how the node was started.
@@ -58,13 +60,20 @@ async def run_single(
     tally = Keepsake(launch.tally_fd, Tally)
     tally.keep(Tally({}))
 
-    def leave(notice_s: float) -> None:
+    told: list[signal.Signals] = []
+    running = asyncio.current_task()
+
+    def leave(number: signal.Signals, notice_s: float) -> None:
+        if number != signal.SIGUSR1:
+            told.append(number)
+        if len(told) > 1 and running is not None:
+            running.cancel()
         tally.keep(Tally({}, leaving=True))
         loop.call_later(notice_s, worker.drain)
 
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        loop.add_signal_handler(number, leave, launch.drain_grace_s)
-    loop.add_signal_handler(signal.SIGINT, leave, 0.0)
+        loop.add_signal_handler(number, leave, number, launch.drain_grace_s)
+    loop.add_signal_handler(signal.SIGINT, leave, signal.SIGINT, 0.0)
     loop.add_signal_handler(signal.SIGHUP, control.reload)
     controlling = asyncio.create_task(control.run())
     waiting = asyncio.create_task(listening.wait())
@@ -72,9 +81,14 @@ async def run_single(
         await asyncio.wait([controlling, waiting], return_when=asyncio.FIRST_COMPLETED)
         if not controlling.done():
             await worker.run()
+    except asyncio.CancelledError:
+        if len(told) < 2:  # noqa: PLR2004  # not by a signal
+            raise
+        return 128 + told[-1]
     finally:
         waiting.cancel()
         control.stop()
         for child in others:
             child.kill()
         await controlling
+    return 0

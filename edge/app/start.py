@@ -90,8 +90,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
 
         others = [] if simulated is None else simulated.children()
         if workers == 0:
-            uvloop.run(run_single(launch, Keepsake(launch.ledger_fd, Ledger), board, others, up))
-            return 0
+            return uvloop.run(run_single(launch, Keepsake(launch.ledger_fd, Ledger), board, others, up))
         return _supervise(launch, board, tally, others, up)
 
 

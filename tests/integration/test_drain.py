@@ -179,6 +179,23 @@ async def test_who_is_at_the_door_is_let_in() -> None:
             transport.abort()
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+async def test_a_second_signal_waits_for_nobody(tmp_path: Path, workers: str) -> None:
+    """However long an answer takes, the second SIGTERM ends everything at once, and the status says so."""
+    endless = Pace(ttft_s=0.0, tps=5.0, tokens=1000)
+    async with SimProvider(ProviderSpec(name="p0", pace=endless, key=KEY)) as slow:
+        async with RunningNode(tmp_path, chat_config(slow.url), "--workers", workers, "--grace", "60") as node:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client,
+                client.post(f"{node.url}/v1/chat/completions", json={**CHAT, "stream": True}) as answer,
+            ):
+                await answer.content.readuntil(b"\n\n")
+                node.tell(signal.SIGTERM)
+                await unready(node)
+                node.tell(signal.SIGTERM)
+                assert await node.status(20) == 128 + signal.SIGTERM
+
+
 async def test_what_outlasts_the_grace_is_told(tmp_path: Path) -> None:
     """A stream that would go on ends with an error event and no end mark, and the worker goes by itself."""
     endless = Pace(ttft_s=0.0, tps=5.0, tokens=1000)

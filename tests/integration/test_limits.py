@@ -82,6 +82,34 @@ async def test_tokens() -> None:
         assert counts[AllowanceCounter.A_RESERVED] - counts[AllowanceCounter.A_RETURNED] == 60
 
 
+async def test_a_failure_tells_that_it_cost_nothing() -> None:
+    """The 503 of a request that nobody answered speaks of a full bucket already."""
+    bad = (ReadMessage(), Send(whole(b"{}", b"500 Internal Server Error")), Close())
+    async with (
+        ScriptedServer(bad) as upstream,
+        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 900")) as lane,
+    ):
+        failed = await lane.ask(ask("alice"), END)
+        assert (status(failed), field(failed, "x-ratelimit-remaining-tokens")) == (503, "900")
+
+
+async def test_a_usage_that_cannot_be_is_not_believed() -> None:
+    """What is beyond all reason counts as missing: sums neither overflow nor refill a bucket."""
+    count = 2**63 - 1
+    usage = b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":%d,"completion_tokens":%d}}'
+    async with (
+        ScriptedServer((ReadMessage(), Send(whole(usage % (count, count))), Again())) as upstream,
+        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 900")) as lane,
+    ):
+        body = b'{"model":"chat","max_tokens":400,"messages":[]}'
+        answer = await lane.ask(ask("alice", body), b"hello")
+        assert status(answer) == 200
+        counts = record(lane)
+        assert counts[AllowanceCounter.A_PROMPT_TOKENS] == len(body) // 4
+        assert counts[AllowanceCounter.A_OUTPUT_TOKENS] < 400
+        assert int(field(answer, "x-ratelimit-remaining-tokens") or 0) < 900
+
+
 async def test_answers_teach_what_to_reserve() -> None:
     """Without max_tokens, what 19 of 20 answers stayed under is reserved, once there are enough to go by."""
     good = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1,"completion_tokens":100}}')
