@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edge.telemetry.otlp import Collector
 
 _S: Final = 1_000_000_000
+_STEP_NS: Final = _S
 
 
 class Measuring:
@@ -34,6 +35,7 @@ class Measuring:
         self._changed = asyncio.Event()
         self._export: MetricExport | None = None
         self._before = (0, 0)  # counts of exports that have ended
+        self._began_ns: int | None = None
 
     @property
     def exported(self) -> dict[str, int]:
@@ -76,9 +78,18 @@ class Measuring:
             from edge.telemetry.measured import Moment  # noqa: PLC0415  # the SDK takes a third of a second to import
 
             wall_ns = int(clock.wall() * _S)
-            began_ns = wall_ns - (clock.now_ns() - node.board.created_ns)
+            began_ns = self._since(wall_ns - (clock.now_ns() - node.board.created_ns))
             self._export.offer(Moment(node.read(), node.snapshot, began_ns, wall_ns))
         return self._wanted[1] / _S
+
+    def _since(self, began_ns: int) -> int:
+        """Return when the counters were 0, the same each time: to a collector another start means that they were reset.
+
+        Clocks are slewed all the time; only one that was set anew moves it.
+        """
+        if self._began_ns is None or abs(began_ns - self._began_ns) > _STEP_NS:
+            self._began_ns = began_ns
+        return self._began_ns
 
     async def _open(self, where: Collector) -> MetricExport | None:
         def begin() -> MetricExport:
