@@ -48,7 +48,7 @@ def resource(region: str, node: str) -> Resource:
         {
             "service.name": "edge",
             "service.version": VERSION,
-            "service.instance.id": node,
+            "service.instance.id": f"{region}/{node}",  # unique: nodes of two regions may have one name
             names.REGION: region,
         }
     )

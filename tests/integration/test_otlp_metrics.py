@@ -142,7 +142,7 @@ async def test_counts_reach_a_collector(tmp_path: Path, kind: type[OverGrpc | Ov
             await collector.until("gen_ai.client.operation.duration", "p0/sim-small", REQUESTS)
             await collector.until("edge.requests", "chat", REQUESTS)
             assert collector.resource["service.name"] == "edge"
-            assert collector.resource["service.instance.id"] == "node-7"
+            assert collector.resource["service.instance.id"] == "eu-test/node-7"
             assert collector.fields["x-tenant"] == "tenant-0123456789"
             assert "tenant-0123456789" not in node.log()
 
