@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import msgspec
 import pytest
 from plans import SECRET, snapshot
 
-from edge.app.announce import Ready, lines, ready_facts, url_of, write_ready_file
+from edge.app.announce import Ready, lines, notify, ready_facts, url_of, write_ready_file
 from edge.app.launch import Launch
 
 if TYPE_CHECKING:
@@ -35,6 +37,24 @@ def facts(*simulated: str) -> Ready:
         grace_s=1,
     )
     return ready_facts(launch, plan, list(simulated))
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_that_the_node_serves(tmp_path: Path, *, abstract: bool) -> None:
+    """One datagram to the socket that it named, be it a file or an abstract address."""
+    address = f"@edge-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.settimeout(10)
+        systemd.bind(address.replace("@", "\0", 1))
+        notify({"NOTIFY_SOCKET": address})
+        assert systemd.recv(4096).decode().splitlines() == ["READY=1", f"MAINPID={os.getpid()}"]
+
+
+@pytest.mark.parametrize("address", ["", "vsock:2:1234", "/nowhere/at/all"])
+def test_nobody_has_to_listen(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Without systemd nothing is said; a socket that is not there is a warning and ends nothing."""
+    notify({"NOTIFY_SOCKET": address} if address else {})
+    assert ("systemd cannot be told" in caplog.text) == address.startswith("/")
 
 
 def test_it_names_what_matters() -> None:
