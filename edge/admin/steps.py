@@ -77,7 +77,7 @@ class Steps:
         except (StoreUnavailableError, StoreRefusedError) as error:
             sentence = (
                 "the others cannot be told now, and nothing has changed here; should the store have taken it without "
-                f"saying so, edge status shows it. Leave out all=1 to do it here alone: {error}"
+                f"saying so, edge status shows it. Leave out --all (all=1) to do it here alone: {error}"
             )
             return problem(503, sentence)
         except UnknownTargetError as error:

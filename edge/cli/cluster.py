@@ -71,9 +71,13 @@ def table(members: Sequence[MemberStatus]) -> Table:
 
 
 def notes(members: Sequence[MemberStatus]) -> list[str]:
-    """Return what somebody should look at: errors and alarms, each once."""
+    """Return what somebody should look at: errors and alarms, each once, and what ends the commonest."""
+    from edge.cluster.refusals import FULL  # noqa: PLC0415  # not for --help
+
     said = [member.error for member in members if member.error]
-    said += [alarm.strip() for member in members for alarm in member.alarms]
+    alarms = [alarm.strip() for member in members for alarm in member.alarms]
+    said += alarms
+    said += [f"{FULL} (docs/cluster.md has the commands)"] if any("NOSPACE" in alarm for alarm in alarms) else []
     return list(dict.fromkeys(said))
 
 

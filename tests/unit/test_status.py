@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
+from edge.cli import cluster
 from edge.cli.main import main
 from edge.cli.status import notes, of_targets, side_by_side, table
+from edge.cluster.members import MemberStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +173,17 @@ def test_a_state_that_is_not_on_disk_is_said_with_the_reason() -> None:
         "the last good configuration cannot be written to /var/lib/edge/snapshot-1: No space left on device"
     ]
     assert notes({**node, "state_error": ""}, 0.0) == []
+
+
+def test_an_alarm_comes_with_its_remedy() -> None:
+    """What etcd calls its alarm, whatever members have it, and what is to be done about a full one."""
+    alarm = MemberStatus("http://e:2379", alarms=("memberID:1 alarm:NOSPACE ",))
+    first, remedy = cluster.notes([alarm, alarm])
+    assert first == "memberID:1 alarm:NOSPACE"
+    assert "etcdctl alarm disarm" in remedy
+    assert cluster.notes([MemberStatus("http://e:2379", alarms=("memberID:1 alarm:CORRUPT",))]) == [
+        "memberID:1 alarm:CORRUPT"
+    ]
 
 
 def test_a_silent_store_is_said_with_its_age() -> None:
