@@ -912,7 +912,7 @@ cdef class Attempt(ClientEvents):
                     self.settle(OK, now)
                     exchange.finish(self, None)
                     return True
-                if exchange.received or self.blocked_ns or self.mode == PIPE:
+                if exchange.received or exchange.stream.waits or self.blocked_ns or self.mode == PIPE:
                     exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)
                 else:
                     # who would have had to speak is not known: perhaps it was the client

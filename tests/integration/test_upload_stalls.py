@@ -264,6 +264,16 @@ async def test_silence_on_both_sides_is_nobodys_fault() -> None:
             assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
 
 
+async def test_an_answer_that_stalls_before_the_client_may_send() -> None:
+    """A client that still waits to be told to go on is not silent: the answer that stops is its target's fault."""
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
+    async with ScriptedServer((ReadHead(), Send(head), ReadToEnd())) as upstream:
+        async with one_lane(text(upstream.address, between_tokens="300ms")) as lane:
+            peer = await lane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
+            assert b"begun" in peer.received
+            assert outcomes(lane, upstream.address) == {"FAIL_STALLED": 1}
+
+
 @pytest.mark.parametrize(("body", "outcome"), [(b"a", "CANCELLED"), (b"a" * 9, "DEADLINE")])
 async def test_total_while_an_upload_is_not_whole(body: bytes, outcome: str) -> None:
     """A total deadline that ends a half upload is not held against the target; one that ends its waiting is."""

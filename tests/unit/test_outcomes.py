@@ -170,5 +170,5 @@ def test_document_names_every_outcome_of_the_board() -> None:
 
 def test_document_explains_every_action() -> None:
     """Each action of the table is explained where the document begins."""
-    explained = re.findall(r"^\| ([^|`]+) \|", DOCUMENT.partition("## Statuses")[0], re.MULTILINE)
+    explained = re.findall(r"^\| ([^|`]+) \|", DOCUMENT.partition("\n## ")[0], re.MULTILINE)
     assert [name.strip() for name in explained if name not in ("action", "---")] == list(outcomes.ACTIONS.values())
