@@ -250,7 +250,9 @@ class Sharing:
         """Write to the Board what the others' word means here."""
         here: dict[str, TargetDigest] = {target.id: target for target in self._own.targets}
         beside = [each for each in heard if each.digest.region == self._region]
+        edges = {target.id: target.provider for target in snapshot.targets if target.kind == "region"}
         self.verdicts = verdicts.judge(self._region, here, self.pictures, beside)
+        self.verdicts |= verdicts.elsewhere(edges, self.pictures)
         slots = {target.id: target.slot for target in snapshot.targets}
         for name in self._weighed.keys() - self.verdicts.keys():
             if name in slots:

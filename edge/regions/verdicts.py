@@ -10,7 +10,8 @@
    its circuit is open, nobody's health closes it.
 5. A region where most providers look bad at once is left out, ours too: it doubts itself before its providers. Other
    nodes of our own region are still heard: we share its way out.
-6. With fewer than two fresh regions there is no verdict. Nothing here ever removes a target.
+6. Another region that doubts itself has little to answer with: its edges are asked where no other region's can be.
+7. With fewer than two fresh regions there is no verdict. Nothing here ever removes a target.
 
 Sources: k of n, suspect observers (Route 53, Kubernetes' zones, Eureka): see docs/regions.md.
 """
@@ -41,7 +42,7 @@ LONGEST_REST_MS: Final = 300_000
 
 
 class Verdict(Struct, frozen=True):
-    """What to make of a target here. ``why`` names the regions."""
+    """What to make of a target here: ``fuse`` 0 is that of its route. ``why`` names the regions."""
 
     weight: float
     fuse: int
@@ -80,6 +81,21 @@ def judge(
         verdict = _verdict(said, beside=name in beside, works=_works(here.get(name)))
         if verdict is not None:
             found[name] = verdict
+    return found
+
+
+def elsewhere(edges: Mapping[str, str], pictures: Mapping[str, RegionPicture]) -> dict[str, Verdict]:
+    """Return a verdict per edge of another region that is better not asked while there is a choice.
+
+    Args:
+        edges: the region of each target that is such an edge, by the target's id.
+        pictures: every region.
+    """
+    found = {}
+    for name, region in edges.items():
+        picture = pictures.get(region)
+        if picture is not None and picture.fresh and picture.suspect:
+            found[name] = Verdict(LEAST_WEIGHT, 0, f"most providers look bad from {region}")
     return found
 
 

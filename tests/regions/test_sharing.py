@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from edge.balance.report import report
 from edge.cluster.follow import Held
@@ -221,6 +222,28 @@ async def test_a_provider_that_is_dead_everywhere_is_known_everywhere_within_two
     assert ap.remote() == (100, 1)
     assert regions.nodes[2].sharing.verdicts["p/m"].why == "found bad by eu, us"
     assert ap.board.read_target(0, 0)["state"] == "closed", "local evidence opens, nothing else"
+
+
+async def test_a_region_that_doubts_itself_is_asked_last(regions: Regions) -> None:
+    """Its edges get a tenth of what they would get, until it is well; their circuits open as ever."""
+    eu = regions.add("eu", "p/m", "q/m", "there")
+    us = regions.add("us", "p/m", "q/m")
+    edge_of_us = structs.replace(eu.snapshot.targets[2], kind="region", provider="us", id="region:us/us:1")
+    eu.snapshot = structs.replace(eu.snapshot, targets=(*eu.snapshot.targets[:2], edge_of_us))
+    start(regions)
+    await regions.pass_by(8)
+    us.fail(0)
+    await regions.pass_by(2)
+    assert eu.remote(2) == (0, 0)
+    us.fail(1)
+    await regions.pass_by(2)
+    assert eu.sharing.pictures["us"].suspect
+    assert eu.remote(2) == (100, 0)
+    assert eu.sharing.verdicts["region:us/us:1"].why == "most providers look bad from us"
+    regions.nodes.remove(us)
+    us.sharing.run_no_more()
+    await regions.pass_by(20)
+    assert eu.remote(2) == (0, 0), "who is silent says nothing of itself"
 
 
 async def test_a_region_that_falls_silent_is_heard_no_more(regions: Regions) -> None:
