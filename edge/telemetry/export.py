@@ -1,25 +1,22 @@
 """How do traces reach a collector without anybody waiting for it?  A bounded queue, one thread, a count of the lost.
 
-The queue holds records, not spans: what is dropped has cost next to nothing. The thread builds and sends spans in
-batches, at the lowest priority the system knows, so that workers come first where the CPU is short. A collector that is
-dead, slow or refuses costs records, never a request.
+The queue holds records, not spans: what is dropped has cost next to nothing. The thread encodes and sends spans in
+batches. A collector that is dead, slow or refuses costs records, never a request.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from edge import clock
 from edge.telemetry import logs
 from edge.telemetry.batches import open_exporter
 from edge.telemetry.otlp import secrets
+from edge.telemetry.sending import Sending, overhear
+from edge.terms.trace import ExchangeRecord  # the base class is looked up with it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,24 +24,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from edge.telemetry.otlp import Collector
-    from edge.terms.trace import ExchangeRecord
 
 # Twice the defaults of OpenTelemetry's batch processor, for a request costs an exporter what hundreds of spans do: 1024
 # exchanges are a megabyte, and collectors take four. The delay is shorter: who looks for a trace should not wait 5 s.
 QUEUE: Final = 4096
 BATCH: Final = 1024
 DELAY_MS: Final = 1000
-NICENESS: Final = 15
-# One line about a collector that fails in so many seconds.
-QUIET_S: Final = 60.0
-
-
-def step_back() -> None:
-    """Let others come before the calling thread, where the system allows that: a sandbox's filter of calls may not."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-    except PermissionError as error:
-        logs.say(logs.WARNING, "telemetry is sent with the priority of everything else", error=str(error))
 
 
 class Sent(Struct, frozen=True):
@@ -55,7 +40,7 @@ class Sent(Struct, frozen=True):
     failed: int = 0  # the collector did not take them
 
 
-class Export:
+class Export(Sending[list[ExchangeRecord]]):
     """Sends records as spans.
 
     Args:
@@ -75,17 +60,14 @@ class Export:
         batch: int = BATCH,
         delay_s: float = DELAY_MS / 1000,
     ) -> None:
+        super().__init__("traces", exporter)
         self._exporter = exporter
         self._bundle = bundle
         self._waiting: deque[ExchangeRecord] = deque()
         self._most = queue
         self._batch = batch
         self._delay_s = delay_s
-        self._change = threading.Condition()
-        self._leaving = False
         self._sent = self._dropped = self._failed = 0
-        self._say_ns = 0
-        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
     @property
@@ -103,43 +85,20 @@ class Export:
             if len(self._waiting) >= self._batch:
                 self._change.notify()
 
-    def stop(self, limit_s: float = 2.0) -> None:
-        """Send what waits, for so long at most, then end. Waits: call it where waiting is allowed."""
-        with self._change:
-            self._leaving = True
-            self._change.notify()
-        self._thread.join(limit_s)
-        # an export that hangs is cut short; the thread is a daemon and cannot hold the process up
-        self._exporter.shutdown()
+    def _next(self) -> list[ExchangeRecord] | None:
+        if not self._leaving and len(self._waiting) < self._batch:
+            self._change.wait(self._delay_s)
+        count = min(self._batch, len(self._waiting))
+        return [self._waiting.popleft() for _ in range(count)] or None
 
-    def _run(self) -> None:
-        step_back()
-        while True:
-            with self._change:
-                if not self._leaving and len(self._waiting) < self._batch:
-                    self._change.wait(self._delay_s)
-                count = min(self._batch, len(self._waiting))
-                records = [self._waiting.popleft() for _ in range(count)]
-                if not records and self._leaving:
-                    return
-            if records:
-                self._send(records)
+    def _export(self, work: list[ExchangeRecord]) -> bool:
+        return self._exporter.export(self._bundle(work)) is SpanExportResult.SUCCESS
 
-    def _send(self, records: list[ExchangeRecord]) -> None:
-        try:
-            taken = self._exporter.export(self._bundle(records)) is SpanExportResult.SUCCESS
-        except Exception as error:  # noqa: BLE001  # whatever breaks here, the next batch must be tried
-            logs.say_failure("traces could not be exported", error)
-            taken = False
-        now_ns = clock.now_ns()
-        if not taken and now_ns >= self._say_ns:
-            self._say_ns = now_ns + int(QUIET_S * 1e9)
-            logs.say(logs.WARNING, "the collector does not take traces; they are dropped", why=_OVERHEARD.last)
-        with self._change:
-            if taken:
-                self._sent += len(records)
-            else:
-                self._failed += len(records)
+    def _count(self, work: list[ExchangeRecord], *, taken: bool) -> None:
+        if taken:
+            self._sent += len(work)
+        else:
+            self._failed += len(work)
 
 
 def open_export(
@@ -155,7 +114,7 @@ def open_export(
         environ: OTEL_BSP_* bound queue, batch and delay.
     """
     logs.conceal([*collector.headers.values(), *secrets(environ)])
-    _overhear()
+    overhear()
     queue = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)
     return Export(
         open_exporter(collector),
@@ -174,30 +133,3 @@ def _number(environ: Mapping[str, str], name: str, default: int) -> int:
     if text:
         logs.say(logs.WARNING, f"{name} is not a positive number; it is ignored", default=default)
     return default
-
-
-class _Overheard(logging.Handler):
-    """Keeps the last thing the SDK's exporters said, which is why they failed, out of the log and at hand."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.last = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.getMessage()
-
-
-_OVERHEARD: Final = _Overheard()
-
-
-def overheard() -> str:
-    """Return why the SDK's exporter failed last, and take over what it would log."""
-    _overhear()
-    return _OVERHEARD.last
-
-
-def _overhear() -> None:
-    """Take over what the SDK's exporters would log with every failure; a second call changes nothing."""
-    logger = logging.getLogger("opentelemetry.exporter")
-    logger.addHandler(_OVERHEARD)
-    logger.propagate = False
