@@ -22,7 +22,7 @@ cdef class Answering(Intake):
     cdef uint64_t loops         # a bit per member that leads back to where the request has been
     cdef tuple answered_by(self, Attempt attempt)
     cdef dict facts(self, Attempt attempt)
-    cdef list trace_fields(self, Attempt attempt)
+    cdef trace_fields(self, list fields, Attempt attempt)   # append what tells how the answer came about
     cdef broken(self, Attempt attempt, int outcome, str detail)
     cdef unavailable(self)
     cdef list target_states(self, uint64_t now)

@@ -37,6 +37,7 @@ cdef tuple KEPT_NAMES = ("", "sampled", "failed", "slow", "retried")
 cdef int FAILED_CODES = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15
 # Paths are told up to here.
 cdef Py_ssize_t PATH_LIMIT = 256
+cdef tuple ONE_ATTEMPT = (b"x-edge-attempts", b"1")
 cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 
 
@@ -112,12 +113,17 @@ cdef class Answering(Intake):
             "request_id": self.identity.decode(),
         }
 
-    cdef list trace_fields(self, Attempt attempt):
-        target, region, attempts = self.answered_by(attempt)
-        cdef list fields = [
-            (b"x-edge-request-id", self.identity), (b"x-edge-target", target), (b"x-edge-region", region),
-            (b"x-edge-attempts", attempts),
-        ]
+    cdef trace_fields(self, list fields, Attempt attempt):
+        fields.append((b"x-edge-request-id", self.identity))
+        if attempt.pool.is_region:
+            target, region, attempts = self.answered_by(attempt)
+            fields.append((b"x-edge-target", target))
+            fields.append((b"x-edge-region", region))
+            fields.append((b"x-edge-attempts", attempts))
+        else:
+            fields.append(attempt.pool.told)
+            fields.append(self.lane.told_region)
+            fields.append(ONE_ATTEMPT if self.attempts == 1 else (b"x-edge-attempts", decimal(self.attempts)))
         if self.trail:
             last = self.trail[len(self.trail) - 1]
             fields.append((b"x-edge-reason", f"{last[0]}: {last[1]}".encode()))
@@ -142,7 +148,7 @@ cdef class Answering(Intake):
             if self.voice == CHAT_STREAM:
                 self.writer = self.lane.calls.writer(self.facts(attempt))
             fields = [(b"content-type", b"application/grpc")]
-            fields.extend(self.trace_fields(attempt))
+            self.trace_fields(fields, attempt)
             stream.send_head(200, fields, UNKNOWN_LENGTH)
         elif not self.early:
             if self.door == DOOR_SERVICE:
@@ -153,7 +159,7 @@ cdef class Answering(Intake):
                     if attempt.settled:
                         self.repay(attempt.last_ns)
                     self.caller.tell(fields, attempt.last_ns)
-            fields.extend(self.trace_fields(attempt))
+            self.trace_fields(fields, attempt)
             if length == TUNNEL:
                 self.tunnel = True
                 self.total_ns = NEVER       # a tunnel ends when a side ends, or when both are silent too long

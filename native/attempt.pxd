@@ -104,7 +104,7 @@ cdef class Attempt(ClientEvents):
     cdef Py_ssize_t held_size
     cdef Scanner scanner
     cdef begin(self)
-    cdef forward(self)
+    cdef forward(self, list fields)
     cdef push_body(self)
     cdef asked(self)
     cdef note_own(self, uint64_t now)

@@ -148,19 +148,20 @@ cdef class Attempt(ClientEvents):
         self.sent = True
         exchange.reached = True
         head = exchange.head
-        exchange.fields[exchange.trace_at] = (b"traceparent", write_traceparent(&exchange.trace, self.span))
+        fields = exchange.fields[:]      # the next attempt says other things
+        fields[exchange.trace_at] = (b"traceparent", write_traceparent(&exchange.trace, self.span))
         if self.pool.is_region:
-            self.forward()
+            self.forward(fields)
             return
-        fields = exchange.fields + self.pool.fields if self.pool.fields else exchange.fields
+        if self.pool.fields:
+            fields.extend(self.pool.fields)
         if exchange.door == DOOR_SERVICE:
             if exchange.bounded:
                 now = monotonic_ns()
                 left = exchange.total_ns - now if exchange.total_ns > now else 1
-                fields = [
-                    *fields,
-                    (b"grpc-timeout", write_timeout(left)) if exchange.grpc else (b"x-request-timeout", write_seconds(left)),
-                ]
+                fields.append(
+                    (b"grpc-timeout", write_timeout(left)) if exchange.grpc else (b"x-request-timeout", write_seconds(left))
+                )
             stream.send_request(
                 head.method, self.pool.base_path + head.target if self.pool.base_path else head.target,
                 head.authority if head.authority is not None else self.pool.authority, fields, head.length,
@@ -178,14 +179,14 @@ cdef class Attempt(ClientEvents):
         self.note_own(self.asked_ns)
         stream.send_end(None)
 
-    cdef forward(self):
+    cdef forward(self, list fields):
         """Another region's edge is asked as the client asked here: the same body, the model's name not replaced."""
         cdef ExchangeCore exchange = self.exchange
         cdef ClientStream stream = self.stream
         cdef LaneCore lane = exchange.lane
         cdef uint64_t now
         cdef uint64_t left
-        cdef list fields = [pair for pair in exchange.fields if pair[0] != b"x-request-timeout"]
+        fields = [pair for pair in fields if pair[0] != b"x-request-timeout"]
         fields.append((b"x-edge-hops", lane.region if exchange.hops is None else exchange.hops + b"," + lane.region))
         if exchange.total_ns != NEVER:
             now = monotonic_ns()

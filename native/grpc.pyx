@@ -57,17 +57,29 @@ cdef int64_t timeout_ns(bytes value) noexcept:
 
 
 cdef bytes write_timeout(uint64_t ns):
+    cdef char[12] text
+    cdef char* at = text + 11
     if ns == 0:
         ns = 1
     if ns < DIGITS:
-        return b"%dn" % ns
-    if ns // MICROSECOND < DIGITS:
-        return b"%du" % (ns // MICROSECOND)
-    if ns // MILLISECOND < DIGITS:
-        return b"%dm" % (ns // MILLISECOND)
-    if ns // SECOND < DIGITS:
-        return b"%dS" % (ns // SECOND)
-    return b"%dH" % min(ns // HOUR, DIGITS - 1)
+        at[0] = c"n"
+    elif ns // MICROSECOND < DIGITS:
+        at[0] = c"u"
+        ns //= MICROSECOND
+    elif ns // MILLISECOND < DIGITS:
+        at[0] = c"m"
+        ns //= MILLISECOND
+    elif ns // SECOND < DIGITS:
+        at[0] = c"S"
+        ns //= SECOND
+    else:
+        at[0] = c"H"
+        ns = min(ns // HOUR, DIGITS - 1)
+    while ns:
+        at -= 1
+        at[0] = <char>(c"0" + ns % 10)
+        ns //= 10
+    return PyBytes_FromStringAndSize(at, text + 12 - at)
 
 
 cdef int read_status(bytes value) noexcept:

@@ -17,11 +17,12 @@ cdef class HeadReader:
     cdef bint close, keep, switch
     cdef bint hop               # a field that speaks to this hop only was seen
     cdef list nominated         # names listed in Connection
+    cdef bint untouched         # nothing of the head has been changed but its list: it serves for the next
     cdef tuple latest           # the last field added, where again() may take it; None = it may not
     cdef int latest_kind
     cdef readonly str fault     # why the head was refused, None = sound so far
     cdef readonly int fault_status
-    cdef void begin(self)       # forget what was added; take() does so itself
+    cdef void begin(self)       # forget what was added; take() of HTTP/1.1 does so itself, HTTP/2 begins each block
     cdef int refuse(self, int status, str reason)
     cdef int add(self, bytes name, bytes value)                             # 0 sound, -1 refused
     cdef int again(self, tuple pair, int kind)                              # a field that add() found sound before

@@ -1,6 +1,7 @@
 from http import HTTPStatus
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 from native.stream cimport NO_BODY, UNKNOWN_LENGTH
@@ -201,8 +202,17 @@ cdef bint sound_host(bytes value) noexcept:
 
 cdef bytes host_of(bytes authority):
     """Lower case, without the port."""
-    cdef bytes text = authority.lower()
-    cdef Py_ssize_t colon = text.rfind(b":")
+    cdef const char* p = PyBytes_AS_STRING(authority)
+    cdef bytes text
+    cdef Py_ssize_t i
+    cdef Py_ssize_t colon
+    for i in range(PyBytes_GET_SIZE(authority)):
+        if p[i] == c":" or c"A" <= p[i] <= c"Z":
+            break
+    else:
+        return authority
+    text = authority.lower()
+    colon = text.rfind(b":")
     if colon > 0 and not text.endswith(b"]"):
         return text[:colon]
     return text
@@ -334,8 +344,13 @@ cdef class HeadReader:
         self.begin()
 
     cdef void begin(self):
-        self.head = Head.__new__(Head)
-        self.head.fields = []
+        cdef Head head = self.head
+        if head is None or not self.untouched:
+            head = Head.__new__(Head)
+            self.head = head
+        self.untouched = True
+        if head.fields is None or PyList_GET_SIZE(head.fields):
+            head.fields = []
         self.size = 0
         self.count = 0
         self.lengths = 0
@@ -350,7 +365,7 @@ cdef class HeadReader:
         self.nominated = None
         self.fault = None
         self.fault_status = 0
-        self.head.length = NO_BODY
+        head.length = NO_BODY
 
     cdef int refuse(self, int status, str reason):
         if self.fault is None:
@@ -389,7 +404,9 @@ cdef class HeadReader:
             head.fields.append(known)
             if kind == CONTENT_TYPE:
                 head.content_type = value
+                self.untouched = False
             return 0
+        self.untouched = False
         if kind == CONNECTION or kind == HOP:
             self.hop = True
         if kind == HOP:
@@ -438,6 +455,7 @@ cdef class HeadReader:
             self.hop = True
             return 0
         if kind == CONTENT_TYPE:
+            self.untouched = False
             self.head.content_type = <bytes>pair[1]
         self.head.fields.append(pair)
         return 0
@@ -466,6 +484,7 @@ cdef class HeadReader:
     cdef Head take_request(self, bytes method, bytes target, int version):
         cdef Head head = self.head
         cdef Py_ssize_t mark
+        self.untouched = False
         if self.fault is not None:
             return None
         if version != 10 and version != 11:
@@ -545,6 +564,7 @@ cdef class HeadReader:
 
     cdef Head take_answer(self, int status, int version):
         cdef Head head = self.head
+        self.untouched = False
         if self.fault is not None:
             return None
         if version != 10 and version != 11:
@@ -578,6 +598,7 @@ cdef class HeadReader:
     cdef Head take_request2(self, bytes method, bytes scheme, bytes path, bytes authority, bint ended):
         cdef Head head = self.head
         cdef Py_ssize_t mark
+        self.untouched = False
         if self.fault is not None:
             return None
         if method is None or scheme is None or path is None:
@@ -612,11 +633,12 @@ cdef class HeadReader:
         head.host = host_of(head.authority)
         head.version = 20
         head.keep_alive = True
-        self.begin()
+        self.head = None
         return head
 
     cdef Head take_answer2(self, int status, bint ended, bint to_head):
         cdef Head head = self.head
+        self.untouched = False
         if self.fault is not None:
             return None
         if status < 100 or status > 599 or status == 101:
@@ -637,11 +659,16 @@ cdef class HeadReader:
         head.status = status
         head.version = 20
         head.keep_alive = True
-        self.begin()
+        self.head = None
         return head
 
     cdef list take_trailers(self):
-        cdef list fields = [pair for pair in self.head.fields if pair[0] not in NO_TRAILER]
+        cdef list fields = self.head.fields
+        self.head.fields = None
+        for pair in fields:
+            if (<tuple>pair)[0] in NO_TRAILER:
+                fields = [pair for pair in fields if pair[0] not in NO_TRAILER]
+                break
         return fields if fields else None
 
 

@@ -17,10 +17,14 @@ cdef enum:
     MAX_STREAMS = 100
     # Bytes queued for one stream: above the first its source is asked to wait, below the second to go on.
     QUEUE_HIGH = 65536
-    # Fields remembered for each connection, and the most bytes that one of them may have.
+    QUEUE_LOW = 16384
+    # Fields remembered for each connection (64: their hash has six bits), the most bytes of one of them, and how many
+    # slots are tried for one.
     KNOWN = 64
     KNOWN_BYTES = 256
-    QUEUE_LOW = 16384
+    TRIES = 4
+    # Streams found without a dict: a power of two above MAX_STREAMS, so that those of a row have each its own place.
+    PLACES = 128
 
 cdef enum Block:                # what the header block that is coming in is
     UNWANTED = 0
@@ -29,8 +33,10 @@ cdef enum Block:                # what the header block that is coming in is
 
 cdef class Outbox:
     """What one stream still has to send. Bytes objects are kept, not copied, until they are framed."""
-    cdef list chunks
-    cdef Py_ssize_t at, offset      # chunk and byte that go next
+    cdef bytes first                # what goes next, from ``offset`` on; None = nothing is queued
+    cdef Py_ssize_t offset
+    cdef list more                  # what stands behind it, from ``at`` on; None = nothing ever did
+    cdef Py_ssize_t at
     cdef readonly Py_ssize_t queued
     cdef list trailers
     cdef uint64_t moved_ns          # when bytes last went out
@@ -41,12 +47,18 @@ cdef class Outbox:
     cdef bint finished              # END_STREAM has been sent
     cdef void push(self, bytes data)
     cdef Py_ssize_t pull(self, uint8_t* out, Py_ssize_t size)
+    cdef advance(self)
     cdef void clear(self)
 
 cdef class Http2Wire:
     cdef nghttp2_session* session
     cdef object transport, loop, flush
-    cdef dict streams               # by id, as long as the session knows them: it borrows their queues
+    # By id, as long as the session knows them: it borrows their queues. Changed by ``enlist`` and ``delist`` alone.
+    cdef dict streams
+    cdef int32_t placed[PLACES]     # ids of the streams in ``places``, which are borrowed from ``streams``
+    cdef void* places[PLACES]
+    cdef list pinned                # what the session borrows until it has written it: the fields of heads and trailers
+    cdef int spoken                 # a bit per name that is new in each message and has been said here before
     cdef Guard guard
     cdef HeadReader reader
     cdef object error               # the first exception in a callback
@@ -70,6 +82,7 @@ cdef class Http2Wire:
     cdef nghttp2_rcbuf* names[KNOWN]
     cdef nghttp2_rcbuf* values[KNOWN]
     cdef int kinds[KNOWN]
+    cdef bint seen[KNOWN]           # it has come since somebody wanted its slot
     cdef list known
     cdef list cookies
     cdef bytes method, scheme, path, authority
@@ -77,6 +90,8 @@ cdef class Http2Wire:
     cdef open_session(self, bint server, Py_ssize_t header_bytes, int header_count)
     cdef close_session(self)
     cdef void _forget(self)
+    cdef enlist(self, int32_t stream, object item)
+    cdef object delist(self, int32_t stream)    # None = it is not there
     cdef receive(self, bytes data)
     cdef void schedule(self)
     cdef pump(self)
@@ -103,6 +118,15 @@ cdef class Http2Wire:
     cdef on_fallen(self)                                    # deaf, or both sides have said goodbye
 
 cdef nghttp2_data_provider provide(Outbox out)              # borrowed: the stream keeps it
+# The value is copied; the name is a constant, and is not.
 cdef int add_pair(nghttp2_nv* pairs, int at, bytes name, bytes value) except -1
-cdef int add_fields(nghttp2_nv* pairs, int at, list fields) except -1
+# Names are lower case. The list is pinned: nobody changes it from now on.
+cdef int add_fields(Http2Wire wire, nghttp2_nv* pairs, int at, list fields) except -1
 cdef nghttp2_nv* scratch_pairs(Py_ssize_t count) except NULL    # valid until the next call
+
+cdef inline object stream_at(Http2Wire wire, int32_t stream):
+    """The stream of this number, or None."""
+    cdef int place = stream >> 1 & (PLACES - 1)
+    if wire.placed[place] == stream:
+        return <object>wire.places[place]
+    return wire.streams.get(stream)

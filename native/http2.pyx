@@ -2,8 +2,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 from native.clock cimport monotonic_ns
+from native.headers cimport parse_length
 from native.nghttp2 cimport *
 
 from asyncio import get_running_loop
@@ -20,13 +21,20 @@ cdef Py_ssize_t FIELD_OVERHEAD = 32
 cdef size_t GATHER = 65536
 cdef size_t GATHER_SIZE = 65536 + 16384 + 4096
 
+cdef enum Pseudo:
+    PATH = -1
+    METHOD = -2
+    SCHEME = -3
+    AUTHORITY = -4
+    STATUS = -5
+
 cdef uint8_t* SCRATCH = <uint8_t*>malloc(GATHER_SIZE)
 cdef nghttp2_nv* PAIRS = NULL
 cdef Py_ssize_t PAIRS_SIZE = 0
 
 
 cdef nghttp2_nv* scratch_pairs(Py_ssize_t count) except NULL:
-    """Room for this many pairs. The session copies what it is given, so one array serves all."""
+    """Room for this many pairs. The session copies the array, so one serves all."""
     global PAIRS, PAIRS_SIZE
     if count > PAIRS_SIZE:
         free(PAIRS)
@@ -43,27 +51,62 @@ cdef int add_pair(nghttp2_nv* pairs, int at, bytes name, bytes value) except -1:
     pairs[at].namelen = PyBytes_GET_SIZE(name)
     pairs[at].value = <uint8_t*>PyBytes_AS_STRING(value)
     pairs[at].valuelen = PyBytes_GET_SIZE(value)
-    pairs[at].flags = NGHTTP2_NV_FLAG_NONE
+    pairs[at].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
     return at + 1
 
 
-cdef int add_fields(nghttp2_nv* pairs, int at, list fields) except -1:
-    """What asks an HTTP/1.1 connection to switch has no place here (RFC 9113 8.2.2, 8.6): it is left out."""
+cdef int LEFT_OUT = -1
+
+
+cdef int peculiar(const char* name, Py_ssize_t size) noexcept:
+    """A bit for a name whose value is new in each message, LEFT_OUT for one that has no place here, 0 for all others."""
+    # What asks an HTTP/1.1 connection to switch is left out (RFC 9113 8.2.2, 8.6).
+    if size == 7:
+        return LEFT_OUT if memcmp(name, b"upgrade", 7) == 0 else 0
+    if size == 10:
+        return LEFT_OUT if memcmp(name, b"connection", 10) == 0 else 0
+    if size == 11:
+        return 1 if memcmp(name, b"traceparent", 11) == 0 else 0
+    if size == 12:
+        return 2 if memcmp(name, b"grpc-timeout", 12) == 0 else 0
+    if size == 17:
+        return 4 if memcmp(name, b"x-edge-request-id", 17) == 0 else 8 if memcmp(name, b"x-request-timeout", 17) == 0 else 0
+    if size < 24 or memcmp(name, b"x-ratelimit-re", 14) != 0:
+        return 0
+    if size == 30:
+        return 16 if memcmp(name, b"x-ratelimit-remaining-requests", 30) == 0 else 0
+    if size == 28:
+        return 32 if memcmp(name, b"x-ratelimit-remaining-tokens", 28) == 0 else 0
+    if size == 26:
+        return 64 if memcmp(name, b"x-ratelimit-reset-requests", 26) == 0 else 0
+    return 128 if size == 24 and memcmp(name, b"x-ratelimit-reset-tokens", 24) == 0 else 0
+
+
+cdef int add_fields(Http2Wire wire, nghttp2_nv* pairs, int at, list fields) except -1:
     cdef tuple pair
     cdef bytes name
+    cdef bytes value
+    cdef int bit
     for item in fields:
         pair = <tuple>item
         name = <bytes?>pair[0]
-        if PyBytes_GET_SIZE(name) == 10 and name == b"connection" or PyBytes_GET_SIZE(name) == 7 and name == b"upgrade":
+        value = <bytes?>pair[1]
+        bit = peculiar(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        if bit == LEFT_OUT:
             continue
-        at = add_pair(pairs, at, name, <bytes?>pair[1])
-        # New each time: in the table they would only drive out what is not (RFC 7541 6.2.2).
-        if (
-            PyBytes_GET_SIZE(name) == 11 and name == b"traceparent"
-            or PyBytes_GET_SIZE(name) == 17 and (name == b"x-edge-request-id" or name == b"x-request-timeout")
-            or PyBytes_GET_SIZE(name) == 12 and name == b"grpc-timeout"
-        ):
-            pairs[at - 1].flags = NGHTTP2_NV_FLAG_NO_INDEX
+        pairs[at].name = <uint8_t*>PyBytes_AS_STRING(name)
+        pairs[at].namelen = PyBytes_GET_SIZE(name)
+        pairs[at].value = <uint8_t*>PyBytes_AS_STRING(value)
+        pairs[at].valuelen = PyBytes_GET_SIZE(value)
+        pairs[at].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
+        if bit:
+            # The first goes into the table for its name's sake; those that follow would only drive out what is not new
+            # each time (RFC 7541 6.2.2).
+            if wire.spoken & bit:
+                pairs[at].flags |= NGHTTP2_NV_FLAG_NO_INDEX
+            wire.spoken |= bit
+        at += 1
+    wire.pinned.append(fields)
     return at
 
 
@@ -77,39 +120,49 @@ cdef nghttp2_data_provider provide(Outbox out):
 cdef class Outbox:
     """The queue of one stream."""
 
-    def __cinit__(self):
-        self.chunks = []
-
     cdef void push(self, bytes data):
-        self.chunks.append(data)
+        if self.first is None:
+            self.first = data
+        elif self.more is None:
+            self.more = [data]
+        else:
+            self.more.append(data)
         self.queued += PyBytes_GET_SIZE(data)
 
     cdef Py_ssize_t pull(self, uint8_t* out, Py_ssize_t size):
         """Copy up to ``size`` bytes out of the queue; return how many."""
         cdef Py_ssize_t done = 0
         cdef Py_ssize_t n
-        cdef bytes chunk
         while done < size and self.queued:
-            chunk = <bytes>self.chunks[self.at]
-            n = min(PyBytes_GET_SIZE(chunk) - self.offset, size - done)
-            memcpy(out + done, PyBytes_AS_STRING(chunk) + self.offset, n)
+            n = min(PyBytes_GET_SIZE(self.first) - self.offset, size - done)
+            memcpy(out + done, PyBytes_AS_STRING(self.first) + self.offset, n)
             done += n
             self.offset += n
             self.queued -= n
-            if self.offset == PyBytes_GET_SIZE(chunk):
-                self.chunks[self.at] = None
-                self.at += 1
-                self.offset = 0
-        if self.queued == 0:
-            self.chunks.clear()
-            self.at = 0
-        elif self.at > 64 and self.at * 2 > PyList_GET_SIZE(self.chunks):
-            del self.chunks[:self.at]
-            self.at = 0
+            if self.offset == PyBytes_GET_SIZE(self.first):
+                self.advance()
         return done
 
+    cdef advance(self):
+        """The first has gone: the one behind it is the first now."""
+        cdef list more = self.more
+        self.offset = 0
+        if more is None or self.at == PyList_GET_SIZE(more):
+            self.first = None
+            if self.at:
+                more.clear()
+                self.at = 0
+            return
+        self.first = <bytes>more[self.at]
+        more[self.at] = None
+        self.at += 1
+        if self.at > 64 and self.at * 2 > PyList_GET_SIZE(more):
+            del more[:self.at]
+            self.at = 0
+
     cdef void clear(self):
-        self.chunks.clear()
+        self.first = None
+        self.more = None
         self.at = 0
         self.offset = 0
         self.queued = 0
@@ -148,7 +201,8 @@ cdef int on_header(
     cdef Http2Wire wire = <Http2Wire>user
     cdef nghttp2_vec key = nghttp2_rcbuf_get_buf(name)
     cdef nghttp2_vec text = nghttp2_rcbuf_get_buf(value)
-    cdef size_t slot
+    cdef int slot
+    cdef int kind
     try:
         wire.decoded += <Py_ssize_t>(key.len + text.len) + FIELD_OVERHEAD
         if wire.decoded > wire.decoded_limit:
@@ -156,18 +210,20 @@ cdef int on_header(
             return NGHTTP2_ERR_CALLBACK_FAILURE
         if wire.block == <int>UNWANTED:
             return 0
-        slot = (<size_t>name >> 5 ^ <size_t>value >> 5 ^ <size_t>value >> 11) % KNOWN
-        if wire.names[slot] == name and wire.values[slot] == value:
-            made = wire.known[slot]
-            if key.len and key.base[0] == c":":
-                take_pseudo(wire, &key, <bytes>made)
+        slot = slot_of(wire, name, value)
+        if slot >= 0:
+            kind = wire.kinds[slot]
+            if kind < 0:
+                take_pseudo(wire, kind, <bytes>wire.known[slot])
             else:
-                wire.reader.again(<tuple>made, wire.kinds[slot])
+                wire.reader.again(<tuple>wire.known[slot], kind)
             return 0
         content = PyBytes_FromStringAndSize(<char*>text.base, <Py_ssize_t>text.len)
         if key.len and key.base[0] == c":":
-            take_pseudo(wire, &key, content)
-            remember(wire, slot, name, value, key.len + text.len, content)
+            kind = pseudo_kind(&key)
+            take_pseudo(wire, kind, content)
+            if kind:
+                remember(wire, name, value, content, kind)
         elif key.len == 6 and memcmp(key.base, b"cookie", 6) == 0:
             # RFC 9113 8.2.3: crumbs are one field for everybody else
             if wire.cookies is None:
@@ -175,20 +231,47 @@ cdef int on_header(
             wire.cookies.append(content)
         else:
             wire.reader.add(PyBytes_FromStringAndSize(<char*>key.base, <Py_ssize_t>key.len), content)
-            if wire.reader.latest is not None:
-                remember(wire, slot, name, value, key.len + text.len, wire.reader.latest)
-                wire.kinds[slot] = wire.reader.latest_kind
+            # what its sender never indexes does not come again
+            if wire.reader.latest is not None and not flags & NGHTTP2_NV_FLAG_NO_INDEX:
+                remember(wire, name, value, wire.reader.latest, wire.reader.latest_kind)
         return 0
     except BaseException as error:
         return keep(wire, error)
 
 
-cdef void remember(
-    Http2Wire wire, size_t slot, nghttp2_rcbuf* name, nghttp2_rcbuf* value, size_t size, object made
-):
+cdef inline int first_slot(const nghttp2_rcbuf* name, const nghttp2_rcbuf* value) noexcept:
+    """Fibonacci hashing (Knuth, TAOCP 6.4): addresses differ in few bits, the highest of the product depend on all."""
+    return <int>((<uint64_t><size_t>name * 31 + <uint64_t><size_t>value) * <uint64_t>0x9E3779B97F4A7C15 >> 58)
+
+
+cdef inline int slot_of(Http2Wire wire, const nghttp2_rcbuf* name, const nghttp2_rcbuf* value) noexcept:
+    """Where such a field is remembered; -1 = it is not."""
+    cdef int first = first_slot(name, value)
+    cdef int slot
+    cdef int turn
+    for turn in range(TRIES):
+        slot = (first + turn) & (KNOWN - 1)
+        if wire.names[slot] == name and wire.values[slot] == value:
+            wire.seen[slot] = True
+            return slot
+    return -1
+
+
+cdef int remember(Http2Wire wire, nghttp2_rcbuf* name, nghttp2_rcbuf* value, object made, int kind) except -1:
     """Peers repeat themselves (RFC 7541 2.3): what was read once need not be copied, looked up and judged again."""
-    if size > KNOWN_BYTES:
-        return
+    cdef int first = first_slot(name, value)
+    cdef int slot
+    cdef int turn
+    if nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len > KNOWN_BYTES:
+        return 0
+    # Second chance (Corbato 1968): what has come since somebody last wanted its slot keeps it.
+    for turn in range(TRIES):
+        slot = (first + turn) & (KNOWN - 1)
+        if not wire.seen[slot]:
+            break
+        wire.seen[slot] = False
+    else:
+        slot = first
     if wire.names[slot] != NULL:
         nghttp2_rcbuf_decref(wire.names[slot])
         nghttp2_rcbuf_decref(wire.values[slot])
@@ -197,23 +280,40 @@ cdef void remember(
     wire.names[slot] = name
     wire.values[slot] = value
     wire.known[slot] = made
+    wire.kinds[slot] = kind
+    wire.seen[slot] = True
+    return 0
 
 
-cdef void take_pseudo(Http2Wire wire, const nghttp2_vec* key, bytes value):
-    """The session lets each of them through once, before all other fields, and none in trailers."""
+cdef int pseudo_kind(const nghttp2_vec* key) noexcept:
+    """A number below 0; 0 = there is no such pseudo-header field."""
     cdef const char* name = <const char*>key.base
     if key.len == 5 and memcmp(name, b":path", 5) == 0:
+        return PATH
+    if key.len == 7 and memcmp(name, b":method", 7) == 0:
+        return METHOD
+    if key.len == 7 and memcmp(name, b":scheme", 7) == 0:
+        return SCHEME
+    if key.len == 10 and memcmp(name, b":authority", 10) == 0:
+        return AUTHORITY
+    return STATUS if key.len == 7 and memcmp(name, b":status", 7) == 0 else 0
+
+
+cdef int take_pseudo(Http2Wire wire, int kind, bytes value) except -1:
+    """The session lets each of them through once, before all other fields, and none in trailers."""
+    if kind == PATH:
         wire.path = value
-    elif key.len == 7 and memcmp(name, b":method", 7) == 0:
+    elif kind == METHOD:
         wire.method = value
-    elif key.len == 7 and memcmp(name, b":scheme", 7) == 0:
+    elif kind == SCHEME:
         wire.scheme = value
-    elif key.len == 10 and memcmp(name, b":authority", 10) == 0:
+    elif kind == AUTHORITY:
         wire.authority = value
-    elif key.len == 7 and memcmp(name, b":status", 7) == 0:
-        wire.status = int(value)
+    elif kind == STATUS:
+        wire.status = <int>parse_length(value)
     else:
         wire.reader.refuse(400, "a pseudo-header field that is none")
+    return 0
 
 
 cdef int on_invalid_header(
@@ -340,7 +440,7 @@ cdef Py_ssize_t read_outbox(
             if out.trailers:
                 flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
                 pairs = scratch_pairs(len(out.trailers))
-                nghttp2_submit_trailer(session, stream, pairs, add_fields(pairs, 0, out.trailers))
+                nghttp2_submit_trailer(session, stream, pairs, add_fields(wire, pairs, 0, out.trailers))
             return n
         if n == 0:
             out.deferred = True
@@ -383,6 +483,7 @@ cdef class Http2Wire:
     def __cinit__(self):
         self.streams = {}
         self.drained = []
+        self.pinned = []
         self.known = [None] * KNOWN
 
     def __dealloc__(self):
@@ -445,7 +546,21 @@ cdef class Http2Wire:
         if self.session != NULL:
             nghttp2_session_del(self.session)
             self.session = NULL
+        memset(self.placed, 0, sizeof(self.placed))
         self.streams = {}
+        self.pinned.clear()
+
+    cdef enlist(self, int32_t stream, object item):
+        cdef int place = stream >> 1 & (PLACES - 1)
+        self.streams[stream] = item
+        self.placed[place] = stream
+        self.places[place] = <void*>item
+
+    cdef object delist(self, int32_t stream):
+        cdef int place = stream >> 1 & (PLACES - 1)
+        if self.placed[place] == stream:
+            self.placed[place] = 0
+        return self.streams.pop(stream, None)
 
     cdef receive(self, bytes data):
         """Give the session what came, up to the first frame that is too much, and send what it has to say."""
@@ -547,6 +662,8 @@ cdef class Http2Wire:
                     size = 0
             if size:
                 self.write(PyBytes_FromStringAndSize(<char*>space, size))
+            if n == 0 and self.pinned and nghttp2_session_get_outbound_queue_size(self.session) == 0:
+                self.pinned.clear()     # no head or trailers wait to be written
         finally:
             self.busy = False
             if SCRATCH == NULL:

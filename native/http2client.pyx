@@ -9,7 +9,7 @@ from native.board cimport FAIL_MALFORMED, FAIL_RESET, FAIL_TRUNCATED
 from native.clock cimport monotonic_ns
 from native.headers cimport decimal
 from native.http2 cimport (
-    HEAD, MAX_STREAMS, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs,
+    HEAD, MAX_STREAMS, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs, stream_at,
 )
 from native.nghttp2 cimport *
 from native.pool cimport ConnectionPool, SharedConnection
@@ -67,7 +67,7 @@ cdef class Http2Call(ClientStream):
         count = add_pair(pairs, count, b":scheme", b"https" if wire.secure else b"http")
         count = add_pair(pairs, count, b":path", target)
         count = add_pair(pairs, count, b":authority", authority)
-        count = add_fields(pairs, count, fields)
+        count = add_fields(wire, pairs, count, fields)
         if length >= 0:
             size = decimal(length)
             count = add_pair(pairs, count, b"content-length", size)
@@ -83,7 +83,7 @@ cdef class Http2Call(ClientStream):
             self.id = 0
             wire.loop.call_soon(wire.give_up, self)
             return
-        wire.streams[self.id] = self
+        wire.enlist(self.id, self)
         wire.schedule()
 
     cdef void send_data(self, bytes data):
@@ -307,14 +307,14 @@ cdef class Http2Client(Http2Wire):
 
     # --- the session's events ----------------------------------------------------------------------------------------
     cdef int on_block(self, int32_t stream, int category) except -1:
-        cdef Http2Call call = <Http2Call>self.streams.get(stream)
+        cdef Http2Call call = <Http2Call>stream_at(self, stream)
         self._heard()
         if call is None:
             return UNWANTED
         return HEAD if call.head is None else TRAILERS
 
     cdef on_head(self, int32_t stream, bint ended):
-        cdef Http2Call call = <Http2Call>self.streams.get(stream)
+        cdef Http2Call call = <Http2Call>stream_at(self, stream)
         cdef ClientEvents events
         cdef Head head
         if call is None:
@@ -344,10 +344,10 @@ cdef class Http2Client(Http2Wire):
             events.on_failed(FAIL_MALFORMED, detail)
 
     cdef on_trailers(self, int32_t stream, list trailers):
-        self._answered(<Http2Call>self.streams.get(stream), trailers)
+        self._answered(<Http2Call>stream_at(self, stream), trailers)
 
     cdef on_ended(self, int32_t stream):
-        self._answered(<Http2Call>self.streams.get(stream), None)
+        self._answered(<Http2Call>stream_at(self, stream), None)
 
     cdef _answered(self, Http2Call call, list trailers):
         """The answer is whole. A request that is not is of no use to anybody any more."""
@@ -365,7 +365,7 @@ cdef class Http2Client(Http2Wire):
             events.on_end(trailers)
 
     cdef on_chunk(self, int32_t stream, bytes data):
-        cdef Http2Call call = <Http2Call>self.streams.get(stream)
+        cdef Http2Call call = <Http2Call>stream_at(self, stream)
         cdef ClientEvents events
         self._heard()
         if call is None:
@@ -387,7 +387,7 @@ cdef class Http2Client(Http2Wire):
         return None
 
     cdef on_closed(self, int32_t stream, uint32_t code):
-        cdef Http2Call call = <Http2Call>self.streams.pop(stream, None)
+        cdef Http2Call call = <Http2Call>self.delist(stream)
         if call is None:
             return
         if call.events is None:
@@ -406,13 +406,13 @@ cdef class Http2Client(Http2Wire):
             self._fail(call, FAIL_TRUNCATED, f"the upstream reset the stream in the middle of its answer: {name}")
 
     cdef on_sent(self, int32_t stream, bint ended):
-        cdef Http2Call call = <Http2Call>self.streams.get(stream)
+        cdef Http2Call call = <Http2Call>stream_at(self, stream)
         if call is not None:
             call.left = True
             call.out.finished = ended
 
     cdef on_drained(self, int32_t stream):
-        cdef Http2Call call = <Http2Call>self.streams.get(stream)
+        cdef Http2Call call = <Http2Call>stream_at(self, stream)
         cdef ClientEvents events = None if call is None else call.events
         if events is not None:
             events.on_upstream_drained()

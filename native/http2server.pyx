@@ -9,7 +9,7 @@ from native.board cimport W_ACCEPTED, W_BYTES_IN, W_BYTES_OUT, W_CONNECTIONS, W_
 from native.clock cimport monotonic_ns
 from native.headers cimport decimal
 from native.http2 cimport (
-    HEAD, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs,
+    HEAD, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs, stream_at,
 )
 from native.nghttp2 cimport *
 from native.stream cimport NO_BODY, Acceptor, Head, ServerEvents, ServerStream
@@ -80,8 +80,8 @@ cdef class Http2Stream(ServerStream):
         # the head ends the stream: gRPC tells trailers-only by that
         self.bodiless = length == NO_BODY or status == 204 or status == 304 or self.head.method == b"HEAD"
         pairs = scratch_pairs(len(fields) + 2)
-        code = decimal(status)
-        count = add_fields(pairs, add_pair(pairs, 0, b":status", code), fields)
+        code = b"200" if status == 200 else decimal(status)
+        count = add_fields(self.wire, pairs, add_pair(pairs, 0, b":status", code), fields)
         if length >= 0 and status != 204:
             size = decimal(length)
             count = add_pair(pairs, count, b"content-length", size)
@@ -241,7 +241,7 @@ cdef class Http2Server(Http2Wire):
         cdef Http2Stream opened
         cdef nghttp2_extpri turn
         if category != NGHTTP2_HCAT_REQUEST:
-            return TRAILERS if stream in self.streams else UNWANTED
+            return UNWANTED if stream_at(self, stream) is None else TRAILERS
         self.guard.opened(self.now_ns)
         opened = Http2Stream.__new__(Http2Stream)
         opened.wire = self
@@ -251,7 +251,7 @@ cdef class Http2Server(Http2Wire):
         opened.keyless = self.keyless
         opened.began_ns = self.now_ns
         opened.heard_ns = self.now_ns
-        self.streams[stream] = opened
+        self.enlist(stream, opened)
         # Streams take turns: the default would send the oldest to its end first (RFC 9218 10).
         turn.urgency = 3
         turn.inc = 1
@@ -259,7 +259,7 @@ cdef class Http2Server(Http2Wire):
         return HEAD
 
     cdef on_head(self, int32_t stream, bint ended):
-        cdef Http2Stream asked = <Http2Stream>self.streams.get(stream)
+        cdef Http2Stream asked = <Http2Stream>stream_at(self, stream)
         cdef ServerEvents events
         cdef Head head
         if asked is None or self.guard.fault is not None:
@@ -291,10 +291,10 @@ cdef class Http2Server(Http2Wire):
         stream.send_end(None)
 
     cdef on_trailers(self, int32_t stream, list trailers):
-        self._received(<Http2Stream>self.streams.get(stream), trailers)
+        self._received(<Http2Stream>stream_at(self, stream), trailers)
 
     cdef on_ended(self, int32_t stream):
-        self._received(<Http2Stream>self.streams.get(stream), None)
+        self._received(<Http2Stream>stream_at(self, stream), None)
 
     cdef _received(self, Http2Stream stream, list trailers):
         cdef ServerEvents events
@@ -306,7 +306,7 @@ cdef class Http2Server(Http2Wire):
             events.on_request_end(trailers)
 
     cdef on_chunk(self, int32_t stream, bytes data):
-        cdef Http2Stream asked = <Http2Stream>self.streams.get(stream)
+        cdef Http2Stream asked = <Http2Stream>stream_at(self, stream)
         cdef ServerEvents events
         if asked is None:
             self.consumed(stream, PyBytes_GET_SIZE(data))
@@ -322,12 +322,12 @@ cdef class Http2Server(Http2Wire):
             self.consumed(stream, PyBytes_GET_SIZE(data))
 
     cdef on_reset(self, int32_t stream):
-        cdef Http2Stream asked = <Http2Stream>self.streams.get(stream)
+        cdef Http2Stream asked = <Http2Stream>stream_at(self, stream)
         if asked is not None and (not asked.headed or self.now_ns < asked.began_ns + EARLY_NS):
             self.guard.reset(False, self.now_ns)
 
     cdef on_closed(self, int32_t stream, uint32_t code):
-        cdef Http2Stream asked = <Http2Stream>self.streams.pop(stream, None)
+        cdef Http2Stream asked = <Http2Stream>self.delist(stream)
         if asked is None:
             return
         asked.closed = True
@@ -339,7 +339,7 @@ cdef class Http2Server(Http2Wire):
         cdef Http2Stream asked
         if not ended:
             return
-        asked = <Http2Stream>self.streams.get(stream)
+        asked = <Http2Stream>stream_at(self, stream)
         if asked is None:
             return
         asked.out.finished = True
@@ -348,7 +348,7 @@ cdef class Http2Server(Http2Wire):
             self.reset(stream, NGHTTP2_NO_ERROR)
 
     cdef on_drained(self, int32_t stream):
-        cdef Http2Stream asked = <Http2Stream>self.streams.get(stream)
+        cdef Http2Stream asked = <Http2Stream>stream_at(self, stream)
         cdef ServerEvents events = None if asked is None else asked.events
         if events is not None:
             events.on_client_drained()

@@ -35,16 +35,20 @@ cdef tuple FROM_HTTP = (b"x-forwarded-proto", b"http")
 cdef tuple FROM_HTTPS = (b"x-forwarded-proto", b"https")
 # A provider's API version, such as 2025-04-01-preview, is no longer than this.
 cdef Py_ssize_t VERSION_LIMIT = 32
-# Many requests come on one connection: who asked last usually asks next.
+cdef tuple VIA_10 = (b"via", b"1.0 edge")
+cdef tuple VIA_11 = (b"via", b"1.1 edge")
+cdef tuple VIA_20 = (b"via", b"2 edge")
+# Many requests come on one connection: who asked last usually asks next, and asks the same host.
 cdef object LAST_PEER = None
-cdef bytes LAST_ADDRESS = b"unknown"
+cdef tuple LAST_ADDRESS = (b"x-forwarded-for", b"unknown")
+cdef tuple LAST_HOST = (b"x-forwarded-host", b"")
 
 
-cdef bytes address_of(object peer):
-    """The IP address of a socket's name, as text."""
+cdef tuple address_of(object peer):
+    """The IP address of a socket's name, as it is forwarded."""
     global LAST_PEER, LAST_ADDRESS
     if peer is not LAST_PEER:
-        LAST_ADDRESS = str(peer[0]).encode() if isinstance(peer, tuple) else b"unknown"
+        LAST_ADDRESS = (b"x-forwarded-for", str(peer[0]).encode() if isinstance(peer, tuple) else b"unknown")
         LAST_PEER = peer
     return LAST_ADDRESS
 
@@ -59,6 +63,14 @@ cdef bytes kept_query(bytes query):
             if PyBytes_GET_SIZE(value) <= VERSION_LIMIT and value.replace(b"-", b"").replace(b".", b"").isalnum():
                 return b"?" + pair
     return b""
+
+
+cdef tuple host_field(bytes authority):
+    """What was asked for, as it is forwarded."""
+    global LAST_HOST
+    if LAST_HOST[1] is not authority:
+        LAST_HOST = (b"x-forwarded-host", authority)
+    return LAST_HOST
 
 
 cdef class Intake(ExchangeCore):
@@ -353,7 +365,7 @@ cdef class Intake(ExchangeCore):
     cdef route_service(self):
         cdef Head head = self.head
         cdef bytes forwarded = None
-        cdef bytes address
+        cdef tuple address
         cdef bytes name
         cdef tuple pair
         cdef Py_ssize_t size
@@ -391,11 +403,13 @@ cdef class Intake(ExchangeCore):
                 or size == 11 and name == b"traceparent"
             ):
                 self.fields.append(pair)
-        self.fields.append((b"x-forwarded-for", address if forwarded is None else forwarded + b", " + address))
+        if forwarded is not None:
+            address = (b"x-forwarded-for", forwarded + b", " + <bytes>address[1])
+        self.fields.append(address)
         self.fields.append(FROM_HTTPS if self.stream.scheme == "https" else FROM_HTTP)
         if head.authority is not None:
-            self.fields.append((b"x-forwarded-host", head.authority))
-        self.fields.append((b"via", b"2 edge" if head.version == 20 else b"1.1 edge" if head.version == 11 else b"1.0 edge"))
+            self.fields.append(host_field(head.authority))
+        self.fields.append(VIA_20 if head.version == 20 else VIA_11 if head.version == 11 else VIA_10)
         if head.expects:
             self.fields.append((b"expect", b"100-continue"))
         if self.received and head.upgrade is not None and head.upgrade.lower() == b"websocket" and (

@@ -28,6 +28,7 @@ cdef class LaneCore(Acceptor):
     cdef Py_ssize_t body_limit, answer_limit, replay_limit
     cdef uint64_t comment_ns
     cdef bytes region
+    cdef tuple told_region              # as answers tell it
     cdef Recorder recorder              # what is kept of exchanges that are over
     cdef object records                 # (records) -> taken?: where they go
     cdef uint64_t flushed_ns

@@ -128,6 +128,7 @@ cdef class LaneCore(Acceptor):
         self.comment_ns = limits.keepalive_comment_ns
         self.connection_limit = limits.connections
         self.region = snapshot.region.encode()
+        self.told_region = (b"x-edge-region", self.region)
         self.recorder.configure(snapshot.tracing)
         self.peer_token = snapshot.peers.token.encode("latin-1") if snapshot.peers is not None else None
 

@@ -1,7 +1,8 @@
 """Which part of libnghttp2 is used here?  Declarations only; framing, HPACK and flow control are its work.
 
 Source: nghttp2.h of 1.52 (https://nghttp2.org/documentation/). Pointers that a callback receives are borrowed for the
-length of the call; what submit functions are given is copied."""
+length of the call; what submit functions are given is copied, but for names and values with a flag that says otherwise:
+those are borrowed until their frame has been written."""
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
@@ -77,6 +78,8 @@ cdef extern from *:
     const int NGHTTP2_FLAG_ACK
     const int NGHTTP2_NV_FLAG_NONE
     const int NGHTTP2_NV_FLAG_NO_INDEX
+    const int NGHTTP2_NV_FLAG_NO_COPY_NAME
+    const int NGHTTP2_NV_FLAG_NO_COPY_VALUE
     const int NGHTTP2_DATA_FLAG_EOF
     const int NGHTTP2_DATA_FLAG_NO_END_STREAM
 

@@ -45,6 +45,7 @@ cdef class ConnectionPool:
     # how to speak to the target, in bytes
     cdef readonly bytes authority, base_path, model
     cdef readonly list fields
+    cdef tuple told                     # as answers name the target
     cdef tuple secrets                  # what of the fields nobody but the target may read
     cdef readonly bytes verdicts        # an action per status, 600 of them
     cdef readonly tuple hints

@@ -93,6 +93,7 @@ cdef class ConnectionPool:
         self.authority = (host if plan.port == default_port else f"{host}:{plan.port}").encode()
         self.base_path = plan.base_path.encode()
         self.model = plan.model.encode()
+        self.told = (b"x-edge-target", target.id.encode())
         self.fields = [(name.encode(), value.encode("latin-1")) for name, value in plan.fields]
         # of "Bearer KEY" the last word is dangerous by itself
         words = [value.rpartition(b" ")[2] for _, value in self.fields]

@@ -4,7 +4,8 @@
     ClientEvents (an attempt) <- ClientStream <- upstream bytes
 
 An exchange holds a ServerStream and hears of it through ServerEvents; an attempt holds a ClientStream and hears of it
-through ClientEvents. Every call is synchronous; bytes objects are handed over, never copied by these roles."""
+through ClientEvents. Every call is synchronous; bytes objects are handed over, never copied by these roles. So are the lists
+of fields and trailers that are sent: nobody changes one afterwards, and their names are lower case."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.board cimport WorkerRec
