@@ -32,6 +32,8 @@ pytestmark = [pytest.mark.alone, pytest.mark.skipif(bool(WHY := why_not()), reas
 
 REGIONS = ("eu", "us", "ap")
 TOKEN = "a-token-of-all-regions"
+# A machine that stands still for a moment is no black hole.
+PATIENT = {"connect": "1s", "first_byte": "2s", "first_token": "2s", "between_tokens": "5s", "total": "30s"}
 
 
 class Region(RunningNode):
@@ -41,7 +43,7 @@ class Region(RunningNode):
         self._place = place
         self._mesh = f"10.78.0.1{number}"
         config = {
-            **chat_config("http://10.77.0.1:8000", breaker={"consecutive": 2}),
+            **chat_config("http://10.77.0.1:8000", breaker={"consecutive": 2}, timeouts=PATIENT),
             "node": {"region": region, "name": "n"},
             "listen": [{"address": "0.0.0.0:8080", "open": True}],
             "peers": {"token": TOKEN, "advertise": [f"{self._mesh}:8080"]},
@@ -92,7 +94,7 @@ class Region(RunningNode):
         """Let the client come to its end."""
         self._stopped.set()
 
-    async def answered_by(self, *regions: str, times: int = 10, limit_s: float = 30) -> None:
+    async def answered_by(self, *regions: str, times: int = 5, limit_s: float = 40) -> None:
         """Wait until these gave so many answers in a row."""
         await until(
             lambda: (
@@ -186,6 +188,6 @@ async def test_no_client_fails_when_links_go_dark(world: World) -> None:
     await asyncio.gather(*loads)
     sys.stdout.write(
         f"{len(eu.answers)} + {len(us.answers)} requests, none failed; the slowest took {eu.slowest_s:.2f} s "
-        f"(a deadline of 1 s at the dark provider, then a peer), beside it {us.slowest_s:.2f} s\n"
+        f"(a deadline of 2 s at the dark provider, then a peer), beside it {us.slowest_s:.2f} s\n"
     )
     assert {status for status, _ in (*eu.answers, *us.answers)} == {200}
