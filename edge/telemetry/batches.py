@@ -1,8 +1,9 @@
 """How does the SDK's exporter take spans that are encoded already?  It asks ``encode_spans``, and that knows a batch.
 
 Transport stays the SDK's: retries, TLS, compression, headers and all variables. Both its exporters hand what they are
-given to a function of that name in their module; there stands one of ours, which passes on what a :class:`Batch` has
-ready. Should a version no longer ask it, a batch is still a sequence of the SDK's spans, and is encoded as any other.
+given to a function of that name in their module (1.30 to 1.45 do); there stands one of ours, which passes on what a
+:class:`Batch` has ready. Should a version no longer ask it, a batch is still a sequence of the SDK's spans, and is encoded
+as any other.
 """
 
 from __future__ import annotations
@@ -54,13 +55,14 @@ class Batch(Sequence[ReadableSpan]):
         return self._spans[place]
 
 
-class _Written(bytes):
+class _Written:
     """A message that was serialized already, for an exporter that only wants the bytes."""
 
-    __slots__ = ()
+    def __init__(self, content: bytes) -> None:
+        self._content = content
 
     def SerializeToString(self) -> bytes:  # noqa: N802  # protobuf's name
-        return self
+        return self._content
 
     SerializePartialToString = SerializeToString
 
