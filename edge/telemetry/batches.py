@@ -2,8 +2,8 @@
 
 Transport stays the SDK's: retries, TLS, compression, headers and all variables. Both its exporters hand what they are
 given to a function of that name in their module (1.30 to 1.45 do); there stands one of ours, which passes on what a
-:class:`Batch` has ready. Should a version no longer ask it, a batch is still a sequence of the SDK's spans, and is encoded
-as any other.
+:class:`Batch` has ready. Should a version no longer ask it, a batch is still a sequence of the SDK's spans, and is
+encoded as any other.
 """
 
 from __future__ import annotations
