@@ -78,7 +78,9 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
             high=MOST,
         ),
     ] = 0
-    concurrent: Annotated[int, about("Requests at once, per node. 0: no bound.", low=0, high=1_000_000)] = 0
+    concurrent: Annotated[
+        int, about("Requests at once: on each node, or on all together by scope. 0: no bound.", low=0, high=1_000_000)
+    ] = 0
     budget: Annotated[
         float | None,
         about(

@@ -9,9 +9,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 from edge import clock
-from edge.native import TargetCounter
-from edge.regions.demand import Demand, offered
+from edge.native import AllowanceCounter, TargetCounter
+from edge.regions.demand import Demand, Places, offered
 from edge.regions.keeper import Shared
 
 if TYPE_CHECKING:
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 _MINUTE_NS: Final = 60_000_000_000
 
 
+class Common(Struct, frozen=True):
+    """What is divided of one key or credential, each with a ledger of its own; None: it has no such bound."""
+
+    name: str  # key/NAME or credential/NAME
+    allowance: Allowance
+    rates: Shared | None
+    places: Shared | None  # requests at once
+
+
 class Grants:
     """The shared allowances of one node."""
 
@@ -35,70 +46,85 @@ class Grants:
         self._board = board
         self._keeper = keeper
         self._demands: dict[str, Demand] = {}
+        self._crowds: dict[str, Places] = {}
         self._said: set[str] = set()  # allowances whose share is ours to write
-        self.wants: dict[str, Pair] = {}
+        self.wants: dict[str, Pair] = {}  # by ledger
 
     def look(self, snapshot: Snapshot, now_ns: int) -> None:
         """Reckon what is asked for, and write down what may be granted."""
-        found = dict(_shared(snapshot))
-        for name in self._demands.keys() - found.keys():
-            del self._demands[name]
-            self.wants.pop(name, None)
-        for name, allowance in found.items():
-            total = offered(self._board.read_allowance(allowance.slot), self._passed_over(snapshot, name, now_ns))
-            self.wants[name] = self._demands.setdefault(name, Demand()).want(total, now_ns)
-            self._write(name, allowance)
+        found = {common.name: common for common in _shared(snapshot)}
+        ledgers = {shared.name for common in found.values() for shared in _ledgers(common)}
+        for seen in (self._demands, self._crowds, self.wants):
+            for name in seen.keys() - ledgers:
+                del seen[name]
+        for name, common in found.items():
+            view = self._board.read_allowance(common.allowance.slot)
+            if common.rates is not None:
+                total = offered(view, self._passed_over(snapshot, name, now_ns))
+                self.wants[name] = self._demands.setdefault(name, Demand()).want(total, now_ns)
+            if common.places is not None:
+                refused = view["counts"][AllowanceCounter.A_REFUSED_CONCURRENT]
+                crowd = self._crowds.setdefault(common.places.name, Places())
+                self.wants[common.places.name] = (crowd.want(view["inflight"], refused, now_ns), 0)
+            self._write(common)
 
     async def move(self, snapshot: Snapshot, held: Mapping[str, Held], known: Neighbours, now_ns: int) -> None:
         """Move grants to where they are wanted, one after the other."""
-        for name, allowance in _shared(snapshot):
-            if name in self.wants:
-                ledger = known.ledger(held, name)
-                silences = known.silences(ledger[0], now_ns)
+        for common in _shared(snapshot):
+            for shared in _ledgers(common):
+                if shared.name not in self.wants:
+                    continue
+                ledger = known.ledger(held, shared.name)
+                running = self._board.read_allowance(common.allowance.slot)["inflight"] if shared.places else 0
                 await self._keeper.step(
-                    _bounds(name, allowance),
-                    self.wants[name],
+                    shared,
+                    self.wants[shared.name],
                     ledger,
-                    silences,
-                    partial(self._tell, name, allowance),
+                    known.silences(ledger[0], now_ns),
+                    partial(self._tell, common),
+                    used=(running, 0),
                 )
 
     async def leave(self, snapshot: Snapshot) -> None:
         """Give every grant up: the node ends."""
-        for name, allowance in _shared(snapshot):
-            await self._keeper.leave(_bounds(name, allowance))
+        for common in _shared(snapshot):
+            for shared in _ledgers(common):
+                await self._keeper.leave(shared)
 
     def shares(self, snapshot: Snapshot) -> dict[str, dict[str, float]]:
-        """Return what this node may grant a minute, of how much, by allowance and bound."""
+        """Return what this node may grant, of how much, by allowance and bound."""
         found = {}
-        for name, allowance in _shared(snapshot):
-            share = self._keeper.share(_bounds(name, allowance))
-            found[name] = {
+        for common in _shared(snapshot):
+            share = (0, 0) if common.rates is None else self._keeper.share(common.rates)
+            found[common.name] = {
                 "requests_per_minute": share[0] / 1000,
-                "of_requests_per_minute": allowance.requests_per_minute,
+                "of_requests_per_minute": common.allowance.requests_per_minute,
                 "tokens_per_minute": share[1] / 1000,
-                "of_tokens_per_minute": allowance.tokens_per_minute,
+                "of_tokens_per_minute": common.allowance.tokens_per_minute,
+                "concurrent": 0 if common.places is None else self._keeper.share(common.places)[0],
+                "of_concurrent": 0 if common.places is None else common.places.limit[0],
             }
         return found
 
-    def _tell(self, name: str, allowance: Allowance, _: Pair) -> None:
-        self._write(name, allowance)
+    def _tell(self, common: Common, _: Pair) -> None:
+        self._write(common)
 
-    def _write(self, name: str, allowance: Allowance) -> None:
-        bounds = _bounds(name, allowance)
-        if name not in self._said and not self._keeper.joined(name):
+    def _write(self, common: Common) -> None:
+        allowance, ledgers = common.allowance, _ledgers(common)
+        if common.name not in self._said and not any(self._keeper.joined(shared.name) for shared in ledgers):
             view = self._board.read_allowance(allowance.slot)
             if view["share_nodes"] and view["share_until_ns"] > clock.now_ns():
                 return  # what the control before this one was granted holds until its time is over
-        self._said.add(name)
-        share = self._keeper.share(bounds)
+        self._said.add(common.name)
+        share = (0, 0) if common.rates is None else self._keeper.share(common.rates)
         self._board.set_shares(
             allowance.slot,
             share[0],
             share[1],
             until_ns=self._keeper.until_ns(),
-            nodes=self._keeper.nodes(bounds),
+            nodes=max(self._keeper.nodes(shared) for shared in ledgers),
             now_ns=clock.now_ns(),
+            concurrent=None if common.places is None else self._keeper.share(common.places)[0],
             windows_ns=(
                 _window_ns(allowance.requests_per_minute, allowance.requests_burst),
                 _window_ns(allowance.tokens_per_minute, allowance.tokens_burst),
@@ -116,14 +142,22 @@ class Grants:
         return sum(count[TargetCounter.T_EXHAUSTED] for count in counts)
 
 
-def _shared(snapshot: Snapshot) -> Iterator[tuple[str, Allowance]]:
-    """Yield the allowances that are divided, by the name of their ledger."""
+def _shared(snapshot: Snapshot) -> Iterator[Common]:
+    """Yield what is divided."""
     for key in snapshot.keys:
         if key.allowance is not None and key.allowance.shared:
-            yield f"key/{key.name}", key.allowance
+            places = Shared(f"places/{key.name}", (key.concurrent, 0), places=True) if key.concurrent else None
+            common = Common(f"key/{key.name}", key.allowance, _rates(f"key/{key.name}", key.allowance), places)
+            if _ledgers(common):
+                yield common
     for credential in snapshot.credentials:
         if credential.allowance.shared:
-            yield f"credential/{credential.name}", credential.allowance
+            name = f"credential/{credential.name}"
+            yield Common(name, credential.allowance, _rates(name, credential.allowance), None)
+
+
+def _ledgers(common: Common) -> list[Shared]:
+    return [shared for shared in (common.rates, common.places) if shared is not None]
 
 
 def _window_ns(per_minute: int, burst: int) -> int:
@@ -131,5 +165,6 @@ def _window_ns(per_minute: int, burst: int) -> int:
     return _MINUTE_NS * (burst or per_minute) // per_minute if per_minute else 0
 
 
-def _bounds(name: str, allowance: Allowance) -> Shared:
-    return Shared(name, (allowance.requests_per_minute * 1000, allowance.tokens_per_minute * 1000))
+def _rates(name: str, allowance: Allowance) -> Shared | None:
+    limit = (allowance.requests_per_minute * 1000, allowance.tokens_per_minute * 1000)
+    return Shared(name, limit) if any(limit) else None

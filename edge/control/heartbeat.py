@@ -60,6 +60,8 @@ class Heartbeat:
         self._lease = 0
         self.writes = 0
         self.failures = 0
+        self.first = 0
+        """The revision of the first write that was acknowledged."""
         self.unwritten = ""
         """Why the store takes no writes though it answers: one sentence, empty while all is well."""
 
@@ -78,9 +80,9 @@ class Heartbeat:
                 self._lease = await self._store.grant(LEASE_S)
             value = told.encode(digest)
             if more:
-                await self._store.txn((), (Write(self._key, value, self._lease), *more))
+                revision = await self._store.txn((), (Write(self._key, value, self._lease), *more))
             else:
-                await self._store.put(self._key, value, lease=self._lease)
+                revision = await self._store.put(self._key, value, lease=self._lease)
         except LeaseGoneError:
             self._lease, self._again_ns = 0, 0
             self._began_ns = now_ns - HEARTBEAT_NS
@@ -88,6 +90,7 @@ class Heartbeat:
             self._failed(error, now_ns)
         else:
             self.writes += 1
+            self.first = self.first or revision or 0
             self._written = told.news(digest)
             self._failing_ns = None
             if self.unwritten:

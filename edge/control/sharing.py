@@ -18,6 +18,7 @@ from edge.control.grants import Grants
 from edge.control.heartbeat import Heartbeat
 from edge.control.hosting import Hosting, NothingSharedError, SharingState
 from edge.control.neighbours import Neighbours, askable, hands
+from edge.control.twin import Twin
 from edge.errors import EdgeError
 from edge.regions import digest as told
 from edge.regions import verdicts, view
@@ -50,7 +51,6 @@ REWRITE_NS: Final = 5 * _S
 SEEING_S: Final = 5.0
 LEAVE_S: Final = 1.0
 _FOLLOWING: Final = "following the store"
-SAY_TWIN_NS: Final = 60 * _S
 
 
 class Sharing:
@@ -107,7 +107,7 @@ class Sharing:
         self._peers = tuple(peers)
         self._seeing_ns: int | None = None  # since when the copy of the store is alive
         self._hands: dict[str, Hand] | None = None  # None: nobody has said yet
-        self._twin_ns = -SAY_TWIN_NS
+        self._twin = Twin(self._me, instance)
         self.verdicts: dict[str, Verdict] = {}
         self.pictures: dict[str, RegionPicture] = {}
         self.peers: tuple[Peer, ...] = ()
@@ -161,11 +161,15 @@ class Sharing:
             return
         if self._follower.relists and self._hands is None:
             self._hand_on(hands(self._follower.held))
-        seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S
+        twin = self._twin.here(now_ns)
+        if self._keeper is not None:
+            self._keeper.twin = twin
+        seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S and not twin
         self._budgets.look(snapshot, heard, self._follower.held, seeing=seeing)
         if self._spending is not None:
             self._spending.elsewhere = self._budgets.remembered()
-        if self._beat.due(self._own, now_ns, urgent=seeing and self._budgets.urgent):
+        replaced = self._own.draining and self._twin.follows(now_ns)
+        if not replaced and self._beat.due(self._own, now_ns, urgent=seeing and self._budgets.urgent):
             said = self._budgets.document(snapshot, heard) if seeing else None
             self._start("the heartbeat", self._tell(self._beat, self._budgets, self._own, said, now_ns))
         self._grants.look(snapshot, now_ns)
@@ -208,7 +212,7 @@ class Sharing:
             grant_conflicts=0 if keeper is None else keeper.conflicts,
             regions_fresh=sum(picture.fresh for picture in self.pictures.values()),
             suspect=tuple(name for name, picture in self.pictures.items() if picture.suspect),
-            twin=self._clock.now_ns() - self._twin_ns < SAY_TWIN_NS and self._twin_ns > 0,
+            twin=self._twin.here(self._clock.now_ns()),
             unread=self._known.unread + (0 if self._budgets is None else self._budgets.unread),
         )
 
@@ -224,8 +228,10 @@ class Sharing:
             write_failures=state.write_failures,
             relists=state.relists,
             grant_moves=state.grant_moves,
+            twin=state.twin,
             suspect={name: picture.suspect for name, picture in self.pictures.items()},
             shares={name: (share["requests_per_minute"], share["tokens_per_minute"]) for name, share in shares.items()},
+            places={name: share["concurrent"] for name, share in shares.items() if share["of_concurrent"]},
         )
 
     @property
@@ -294,14 +300,9 @@ class Sharing:
         if self._budgets is not None:
             self._budgets.take(found)
         now_ns = self._clock.now_ns()
-        stands = self._known.digest(self._me)
-        if (
-            told.NODES + self._me in changed
-            and stands is not None
-            and stands.instance != self._instance
-            and self.writes
-        ):
-            self._twin(now_ns)
+        mine, stands = follower.held.get(told.NODES + self._me), self._known.digest(self._me)
+        if told.NODES + self._me in changed and mine is not None and stands is not None and self._beat is not None:
+            self._twin.look(stands, mine.revision, self._beat.first, now_ns, leaving=self._hosting.draining())
         if any(key.startswith(HANDS) for key in changed):
             self._hand_on(hands(follower.held))
 
@@ -309,12 +310,6 @@ class Sharing:
         if found != self._hands:
             self._hands = found
             self._hosting.handed(found)
-
-    def _twin(self, now_ns: int) -> None:
-        if now_ns - self._twin_ns >= SAY_TWIN_NS:
-            self._twin_ns = now_ns
-            sentence = "another node goes by the name of this one; give each its own node.name or node.region"
-            logs.say(logs.ERROR, sentence, name=self._me)
 
     async def _tell(self, beat: Heartbeat, budgets: Budgets, digest: Digest, said: Told | None, now_ns: int) -> None:
         """Write the digest once, and what was spent beside it."""
@@ -348,7 +343,8 @@ class Sharing:
             return
         with contextlib.suppress(TimeoutError, EdgeError):
             async with asyncio.timeout(LEAVE_S):
-                if self._beat is not None and self._hosting.draining():
+                replaced = self._twin.follows(self._clock.now_ns())
+                if self._beat is not None and self._hosting.draining() and not replaced:
                     await self._leave(self._store, self._beat, self._hosting.snapshot())
         await self._store.close()
 

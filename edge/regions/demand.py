@@ -15,6 +15,7 @@ _S: Final = 1_000_000_000
 # than chance explains (SIGMAS, for arrivals at random), it begins anew with them.
 MEAN_S: Final = 10.0
 LOOK_S: Final = 3.0
+CROWD_S: Final = 5.0
 SIGMAS: Final = 3.0
 # What is asked of one node swings about its mean: a little more than the mean keeps it from refusing by chance.
 ROOM: Final = 1.02
@@ -58,6 +59,23 @@ class Demand:
             self._tokens.add(tokens, seconds, max(tokens / requests, 1.0) if requests else 1.0)
             self._last = (now_ns, total)
         return int(self._requests.mean * ROOM * PER_MINUTE), int(self._tokens.mean * ROOM * PER_MINUTE)
+
+
+class Places:
+    """How many requests at once are asked for: the most that ran, or were refused, within the last CROWD_S."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, int]] = deque()  # when, how many
+        self._refused: int | None = None
+
+    def want(self, running: int, refused: int, now_ns: int) -> int:
+        """Take in how many run and how many were refused so far; return what to ask the others for."""
+        more = refused - (refused if self._refused is None else self._refused)
+        self._refused = refused
+        self._seen.append((now_ns, running + max(more, 0)))
+        while self._seen[0][0] < now_ns - int(CROWD_S * _S):
+            self._seen.popleft()
+        return max(count for _, count in self._seen)
 
 
 class Rate:

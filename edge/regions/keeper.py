@@ -34,10 +34,14 @@ TRIES: Final = 3
 
 
 class Shared(Struct, frozen=True):
-    """One allowance of ``scope: global``: ``name`` such as "key/team-a"; ``limit`` thousandths per minute, 0 = none."""
+    """One allowance of ``scope: global``: ``name`` such as "key/team-a"; ``limit`` thousandths per minute, 0 = none.
+
+    ``places``: the limit is of requests at once, and a node's grant may be none of them.
+    """
 
     name: str
     limit: Pair
+    places: bool = False
 
 
 class Silence(Struct, frozen=True):
@@ -68,6 +72,8 @@ class ShareKeeper:
         self._next_ns: dict[str, int] = {}
         self._revision: dict[str, int] = {}  # of the ledger that was last written or read here
         self._doubted: set[str] = set()  # allowances whose ledger must be read before it is believed
+        self.twin = False
+        """Whether another node goes by our name: what one may use, two must share, and neither moves it."""
         self.moves = 0
         """Transactions that were made."""
         self.conflicts = 0
@@ -89,14 +95,23 @@ class ShareKeeper:
         self._proof_ns = began_ns
 
     def share(self, allowance: Shared) -> Pair:
-        """Return what this node may grant now, never 0 where there is a bound: 0 means all of it on the Board."""
+        """Return what this node may grant now.
+
+        Of a rate never 0 where there is a bound: 0 means all of it on the Board. Of requests at once a node that hears
+        the others may have none; one that is by itself lets in one, though that may be one too many.
+        """
         now_ns = self._clock.now_ns()
-        grant = self._granted.get(allowance.name)
+        grant, least = self._granted.get(allowance.name), 1
         if grant is None:
             grant = self._unheard(allowance, now_ns)
+        elif self.twin:
+            safe = self._safe.get(allowance.name, grant)
+            grant = (min(grant[0], safe[0]) // 2, min(grant[1], safe[1]) // 2)
         elif not self._holds(now_ns):
             grant = self._safe.get(allowance.name, grant)
-        pair = [max(min(grant[kind], allowance.limit[kind]), 1) if allowance.limit[kind] else 0 for kind in BOTH]
+        elif allowance.places:
+            least = 0
+        pair = [max(min(grant[kind], allowance.limit[kind]), least) if allowance.limit[kind] else 0 for kind in BOTH]
         return pair[0], pair[1]
 
     def until_ns(self) -> int:
@@ -115,7 +130,7 @@ class ShareKeeper:
         safe = self._safe.get(allowance.name)
         for kind in BOTH:
             if safe is not None and safe[kind]:
-                return max(allowance.limit[kind] // safe[kind], 1)
+                return max(allowance.limit[kind] // safe[kind], 1) * (2 if self.twin else 1)
         return ASSUMED
 
     def joined(self, name: str) -> bool:
@@ -133,6 +148,8 @@ class ShareKeeper:
         held: tuple[Shares, int],
         silences: Mapping[str, Silence],
         now_used: Callable[[Pair], None],
+        *,
+        used: Pair = (0, 0),
     ) -> None:
         """Move this node's grant if that is worth it.
 
@@ -142,9 +159,10 @@ class ShareKeeper:
             held: its ledger as it was last seen, and that revision (0: there is none).
             silences: of every other node that is known or stands in the ledger.
             now_used: called with the share whenever it changes; what is given up is not used before it is told.
+            used: requests at once that run now: they cannot be given away.
         """
         name, now_ns = allowance.name, self._clock.now_ns()
-        if not self._holds(now_ns) or self._next_ns.get(name, 0) > now_ns:
+        if not self._holds(now_ns) or self.twin or self._next_ns.get(name, 0) > now_ns:
             return
         try:
             if name in self._doubted or held[1] < self._revision.get(name, 0):  # the copy may be older than we are
@@ -157,9 +175,9 @@ class ShareKeeper:
                 quiet = {node: silences[node].silent_ns for node in ledger.nodes if node in silences}
                 known = 1 + sum(silence.silent_ns < shares.SILENT_NS for silence in silences.values())
                 most = self._granted.get(name, shares.safe_share(allowance.limit, known))
-                move = shares.moved(ledger, self._me, allowance.limit, want, quiet, most=most)
+                move = shares.moved(ledger, self._me, allowance.limit, want, quiet, most=most, used=used)
                 if name in self._granted and not shares.worth_it(ledger, move, self._me, allowance.limit):
-                    self._learn(allowance, ledger, now_used)
+                    self._learn(allowance, ledger, move, now_used)
                     return
                 self._next_ns[name] = now_ns + int(APART_NS * (1 + self._clock.random()))
                 if await self._write(allowance, move, revision, silences, now_used):
@@ -196,7 +214,7 @@ class ShareKeeper:
         name, entry = allowance.name, move.shares.nodes[self._me]
         if name in self._granted:  # given up before it is told, so that nobody grants the same twice
             before = self._granted[name]
-            self._granted[name] = (min(before[0], entry.grant[0]), min(before[1], entry.grant[1]))
+            self._granted[name] = (min(before[0], move.part[0]), min(before[1], move.part[1]))
             now_used(self.share(allowance))
         conditions = [Unchanged(SHARES + name, revision)]
         conditions += [Unchanged(NODES + node, silences[node].revision) for node in move.silent]
@@ -207,7 +225,7 @@ class ShareKeeper:
         self._doubted.discard(name)
         self.moves += 1
         self._revision[name] = done
-        self._granted[name], self._safe[name] = entry.grant, entry.safe
+        self._granted[name], self._safe[name] = move.part, entry.safe
         now_used(self.share(allowance))
         return True
 
@@ -215,11 +233,14 @@ class ShareKeeper:
         item = await self._store.get(SHARES + name)
         return (shares.decode(item.value), item.revision) if item is not None else (Shares(), 0)
 
-    def _learn(self, allowance: Shared, ledger: Shares, now_used: Callable[[Pair], None]) -> None:
+    def _learn(self, allowance: Shared, ledger: Shares, move: shares.Move, now_used: Callable[[Pair], None]) -> None:
         """Believe the ledger about this node's own entry, which nobody else raises."""
         entry = ledger.nodes.get(self._me)
         if entry is not None and not entry.taken:
-            self._granted[allowance.name], self._safe[allowance.name] = entry.grant, entry.safe
+            use = entry.grant
+            if allowance.places and shares.waiting(ledger, self._me, 0, allowance.limit):
+                use = (min(use[0], move.part[0]), 0)  # what ends is for those who wait
+            self._granted[allowance.name], self._safe[allowance.name] = use, entry.safe
             now_used(self.share(allowance))
 
     def _holds(self, now_ns: int) -> bool:

@@ -10,15 +10,19 @@ off. The others take a silent node's grant TAKEN_NS after they last *saw* a hear
 fails if there was one that they have not seen. Of silent nodes all safe shares but the largest stay reserved. Together
 they use the limit and one share at most, whichever way the network falls apart.
 
-Source: Doorman (capacity leases, safe capacity, learning after a restart); amounts are thousandths per minute.
+Requests at once are divided as rates are, but for one thing: what is in use cannot be given away. A node that is to
+give lets no more in than its new part at once, and its grant follows as requests end.
+
+Source: Doorman (capacity leases, safe capacity, learning after a restart); amounts are thousandths per minute, or
+requests at once.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from edge.regions.digest import UNREADABLE
 
@@ -44,14 +48,16 @@ BOTH: Final = (0, 1)  # requests, tokens: places in the pairs below
 WORTH: Final = 0.01
 
 Pair = tuple[int, int]
+_Amount = Annotated[int, Meta(ge=0, le=2**60)]  # whoever writes more is not read: it would fit no Board
+_Amounts = tuple[_Amount, _Amount]
 
 
 class Entry(Struct, frozen=True):
     """One node's part: pairs of requests and tokens. ``taken``: the others took it, as the node was silent."""
 
-    grant: Pair = (0, 0)
-    want: Pair = (0, 0)
-    safe: Pair = (0, 0)
+    grant: _Amounts = (0, 0)
+    want: _Amounts = (0, 0)
+    safe: _Amounts = (0, 0)
     taken: bool = False
 
 
@@ -65,13 +71,15 @@ class Shares(Struct, frozen=True):
 class Move(Struct, frozen=True):
     """What a node would write: the whole of it, and the nodes whose silence it relies on.
 
-    ``ideal`` is what would be its part if the others gave way; ``must``: it holds more than is left for it, because
-    others are to be reserved for or the limit was lowered.
+    ``ideal`` is what would be its part if the others gave way; ``part`` what it is to use, which is its grant but for
+    what is in use beyond; ``must``: it holds more than is left for it, because others are to be reserved for or the
+    limit was lowered.
     """
 
     shares: Shares
     silent: tuple[str, ...]
     ideal: Pair
+    part: Pair
     must: bool
 
 
@@ -131,7 +139,16 @@ def reserved(shares: Shares, me: str, silent_ns: Mapping[str, int]) -> Pair:
     return sums[0] - spared[0], sums[1] - spared[1]
 
 
-def moved(shares: Shares, me: str, limit: Pair, want: Pair, silent_ns: Mapping[str, int], *, most: Pair) -> Move:
+def moved(
+    shares: Shares,
+    me: str,
+    limit: Pair,
+    want: Pair,
+    silent_ns: Mapping[str, int],
+    *,
+    most: Pair,
+    used: Pair = (0, 0),
+) -> Move:
     """Return the ledger as this node would have it: its own entry, and those of silent nodes.
 
     Args:
@@ -141,6 +158,7 @@ def moved(shares: Shares, me: str, limit: Pair, want: Pair, silent_ns: Mapping[s
         want: what is asked of this node now.
         silent_ns: for each other node, since when nothing was heard of it.
         most: what it may enter the ledger with, if it does not stand there yet.
+        used: what is in use, and cannot be given away.
     """
     kept = {name: entry for name, entry in shares.nodes.items() if name == me or silent_ns.get(name, 0) < FORGOTTEN_NS}
     quiet = {name for name in kept if name != me and silent_ns.get(name, 0) >= TAKEN_NS}
@@ -148,7 +166,7 @@ def moved(shares: Shares, me: str, limit: Pair, want: Pair, silent_ns: Mapping[s
     others = reserved(trusted, me, silent_ns)
     present = {name: entry for name, entry in kept.items() if name not in quiet and not entry.taken}
     before = present.setdefault(me, Entry())
-    ideals, grant = [], []
+    ideals, part, grant = [], [], []
     for kind in BOTH:
         floor = limit[kind] // (IDLE * len(present))
         wants = {name: max(entry.want[kind], floor) for name, entry in present.items()}
@@ -156,12 +174,20 @@ def moved(shares: Shares, me: str, limit: Pair, want: Pair, silent_ns: Mapping[s
         if me not in kept:
             ideal = min(ideal, most[kind])
         ideals.append(ideal)
-        grant.append(max(min(ideal, limit[kind] - others[kind]), 0))
-    must = any(before.grant[kind] > max(limit[kind] - others[kind], 0) for kind in BOTH)
+        part.append(max(min(ideal, limit[kind] - others[kind]), 0))
+        grant.append(max(part[kind], min(used[kind], before.grant[kind])))
+    must = any(before.grant[kind] > max(limit[kind] - others[kind], grant[kind]) for kind in BOTH)
     mine = Entry((grant[0], grant[1]), want, safe_share(limit, len({*kept, me})))
     nodes = {name: _taken(entry) if name in quiet else entry for name, entry in kept.items()}
     gone = shares.nodes.keys() - kept.keys()
-    return Move(Shares({**nodes, me: mine}), tuple(sorted(quiet | gone)), (ideals[0], ideals[1]), must)
+    silent = tuple(sorted(quiet | gone))
+    return Move(Shares({**nodes, me: mine}), silent, (ideals[0], ideals[1]), (part[0], part[1]), must)
+
+
+def waiting(shares: Shares, me: str, kind: int, limit: Pair) -> bool:
+    """Tell whether another node is starved."""
+    least = _least(limit, kind)
+    return any(name != me and entry.want[kind] >= entry.grant[kind] + least for name, entry in shares.nodes.items())
 
 
 def worth_it(shares: Shares, move: Move, me: str, limit: Pair) -> bool:
@@ -172,18 +198,24 @@ def worth_it(shares: Shares, move: Move, me: str, limit: Pair) -> bool:
     if move.must or before.safe != after.safe:
         return True
     for kind in BOTH:
-        least = max(int(WORTH * limit[kind]), 1)
-        change = after.grant[kind] - before.grant[kind]
-        if after.want[kind] > before.grant[kind]:
-            # the others must know what it would take; how much more it wants than it could get is nothing to them
-            unknown = min(after.want[kind], move.ideal[kind]) - max(before.want[kind], before.grant[kind])
-            if change >= least or unknown >= least:
+        least = _least(limit, kind)
+        grant, change = before.grant[kind], after.grant[kind] - before.grant[kind]
+        waited, waits = (want >= grant + least for want in (before.want[kind], after.want[kind]))
+        if after.want[kind] > grant:
+            # the others must know what it would take; how much more it wants than it could get is nothing to them,
+            # but that it waits at all is news even where it would get nothing: what holds it back may have passed
+            unknown = min(after.want[kind], move.ideal[kind]) - max(before.want[kind], grant)
+            if change >= least or unknown >= least or (waits and not waited):
                 return True
-        # giving is for those who starve
-        waiting = (name for name, entry in shares.nodes.items() if entry.want[kind] >= entry.grant[kind] + least)
-        if -change >= least and any(name != me for name in waiting):
+        # giving is for those who starve, and so is no longer to stand among them
+        if (-change >= least or (waited and not waits)) and waiting(shares, me, kind, limit):
             return True
     return False
+
+
+def _least(limit: Pair, kind: int) -> int:
+    """Return the smallest move that is worth a write."""
+    return max(int(WORTH * limit[kind]), 1)
 
 
 def _taken(entry: Entry) -> Entry:

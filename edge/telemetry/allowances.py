@@ -40,7 +40,9 @@ def add(page: Reading, board: Board, snapshot: Snapshot, now_ns: int, wall_s: fl
         spent = view["spent_nano"] if view["spent_month"] == month_of(wall_s) else 0
         page.add(catalog.KEY_SPENT, (key.name,), spent * _NANO)
         if key.budget_nano:
-            page.add(catalog.KEY_BUDGET, (key.name,), key.budget_nano * _NANO)
+            parted = key.allowance.shared and view["ceiling_month"] == month_of(wall_s)
+            budget = min(view["ceiling_nano"], key.budget_nano) if parted else key.budget_nano
+            page.add(catalog.KEY_BUDGET, (key.name,), budget * _NANO)
         for bound, share in remaining(key.allowance, view, now_ns):
             page.add(catalog.KEY_REMAINING, (key.name, bound), share)
     for credential in snapshot.credentials:

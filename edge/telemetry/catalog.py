@@ -156,7 +156,12 @@ KEY_COST = Metric(
     "edge_key_cost_usd_total", "counter", KEY, "US dollars spent with this key, by the configured prices."
 )
 KEY_SPENT = Metric("edge_key_spent_usd", "gauge", KEY, "US dollars spent with this key in this calendar month (UTC).")
-KEY_BUDGET = Metric("edge_key_budget_usd", "gauge", KEY, "US dollars that it may spend in a month; only where bounded.")
+KEY_BUDGET = Metric(
+    "edge_key_budget_usd",
+    "gauge",
+    KEY,
+    "US dollars that it may spend here in this month, of a shared budget this node's part; only where bounded.",
+)
 KEY_INFLIGHT = Metric("edge_key_inflight", "gauge", KEY, "Requests of this key being answered now.")
 KEY_REMAINING = Metric(
     "edge_key_remaining_ratio",
@@ -288,6 +293,9 @@ CLUSTER_WRITES = Metric(
     ("result",),
     "Digests of this node that were to be written to the store: written, or failed.",
 )
+CLUSTER_TWIN = Metric(
+    "edge_cluster_twin", "gauge", (), "1 while another node goes by the name of this one, so that both hold back."
+)
 CLUSTER_RELISTS = Metric(
     "edge_cluster_relists_total", "counter", (), "Times the store was listed whole: every minute, and after a break."
 )
@@ -305,6 +313,12 @@ SHARE = Metric(
     "gauge",
     ("allowance", "bound"),
     "What this node may grant a minute of an allowance of scope: global (bound: requests, tokens).",
+)
+SHARE_CONCURRENT = Metric(
+    "edge_share_concurrent",
+    "gauge",
+    ("allowance",),
+    "Requests at once that this node may let in of a key of scope: global.",
 )
 SHARE_MOVES = Metric(
     "edge_share_moves_total", "counter", (), "Times this node's part of a shared allowance was written anew."

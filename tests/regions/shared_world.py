@@ -65,6 +65,10 @@ class Link:
         self._pass()
         return await self._store.get(key)
 
+    async def keep(self) -> None:
+        """Keep the lease, as a node does before each heartbeat: what is not answered is followed by no write."""
+        self._pass()
+
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
         """As the port has it."""
         self._cut()
@@ -99,6 +103,7 @@ class SharingNode:
         store: Any = self.link
         self.keeper = ShareKeeper(store, f"r{place}", f"n{place}", self.time)
         self.want = (0, 0)
+        self.used = (0, 0)
         self.blind = False  # its watch stands still
         self.running = True
         self._held: dict[str, Item] = {}
@@ -121,6 +126,7 @@ class SharingNode:
             self._beat_ns = now_ns
             self._count += 1
             with contextlib.suppress(StoreUnavailableError):
+                await self.link.keep()
                 await self.link.put(NODES + self.name, b"%d" % self._count)
                 self.keeper.beat(now_ns)
         self.look(now_ns)
@@ -133,7 +139,8 @@ class SharingNode:
         for name in names - {self.name}:
             revision, seen_ns = self._heard.setdefault(name, (0, now_ns))
             silences[name] = Silence(now_ns - seen_ns, revision)
-        await self.keeper.step(self.world.allowance, self.want, ledger, silences, self.world.check)
+        allowance, check = self.world.allowance, self.world.check
+        await self.keeper.step(allowance, self.want, ledger, silences, check, used=self.used)
 
     def look(self, now_ns: int) -> None:
         """Take in what the store has, if the watch works."""

@@ -124,8 +124,7 @@ class Spender(Node):
         super().__init__(world, region, ["p/m"])
         key = Key("team", "aa" * 32, 0, allowance=Allowance(0, shared=True), budget_nano=BUDGET)
         self.snapshot = structs.replace(self.snapshot, keys=(key,))
-        self.leaving = False
-        hosting = structs.replace(self.sharing._hosting, draining=lambda: self.leaving)
+        hosting = self.sharing._hosting
         self.sharing = Sharing(
             self.board,
             hosting,

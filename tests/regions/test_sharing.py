@@ -13,6 +13,7 @@ from edge.cluster.memory import MemoryCluster
 from edge.control.hosting import Hosting, NothingSharedError
 from edge.control.neighbours import MOST_NODES, Neighbours
 from edge.control.sharing import Sharing
+from edge.control.twin import Twin
 from edge.errors import StoreUnavailableError
 from edge.native import Board
 from edge.regions import digest as told
@@ -22,6 +23,7 @@ from edge.terms.snapshot import (
     Allowance,
     Breaker,
     Credential,
+    Key,
     Limits,
     Snapshot,
     Target,
@@ -75,7 +77,9 @@ def target(name: str, slot: int, credential: int = -1) -> Target:
 class Node:
     """One node: a Board, a sharing, and what it was told to do."""
 
-    def __init__(self, world: Regions, region: str, names: Sequence[str], *, shared: bool = False) -> None:
+    def __init__(
+        self, world: Regions, region: str, names: Sequence[str], *, shared: bool = False, instance: str = ""
+    ) -> None:
         self.world = world
         self.board = Board.create(len(names), 0, 1, allowance_capacity=1)
         allowance = Allowance(0, requests_per_minute=600, shared=True)
@@ -96,18 +100,19 @@ class Node:
         )
         self.peers: tuple[Peer, ...] = ()
         self.hands: dict[str, Hand] = {}
+        self.leaving = False
         self.store: MemoryStore = world.cluster.client()
         hosting = Hosting(
             snapshot=lambda: self.snapshot,
             reports=self.reports,
-            draining=lambda: False,
+            draining=lambda: self.leaving,
             load=lambda: 0,
             addresses=lambda: (f"{region}:1",),
             met=self.meet,
             handed=self.take,
         )
         self.sharing = Sharing(
-            self.board, hosting, self.store, region=region, node="n", instance=region, clock=world.time
+            self.board, hosting, self.store, region=region, node="n", instance=instance or region, clock=world.time
         )
 
     def reports(self, now_ns: int) -> dict[str, Any]:
@@ -149,9 +154,9 @@ class Regions:
         self.cluster = MemoryCluster(self.time)
         self.nodes: list[Node] = []
 
-    def add(self, region: str, *names: str, shared: bool = False) -> Node:
+    def add(self, region: str, *names: str, shared: bool = False, instance: str = "") -> Node:
         """Add a region of one node."""
-        node = Node(self, region, names, shared=shared)
+        node = Node(self, region, names, shared=shared, instance=instance)
         self.nodes.append(node)
         return node
 
@@ -404,6 +409,7 @@ async def test_a_restored_store_raises_no_dead(regions: Regions, monkeypatch: py
     await regions.pass_by(25)
     assert us.remote() == (0, 0)
     us.sharing._instance = "started-again"
+    us.sharing._twin = Twin("us/n", "started-again")
     await regions.pass_by(6)
     restored = Restored(regions.time)
     for key, value in backup.items():
@@ -497,14 +503,80 @@ async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None
     assert us.board.read_allowance(0)["share_until_ns"] < regions.time.now_ns()
 
 
-async def test_two_nodes_of_one_name_are_found(regions: Regions) -> None:
-    """They overwrite each other's digest; both say so."""
-    one, two = regions.add("eu", "p/m"), regions.add("eu", "p/m")
-    two.sharing._instance = "another"
+async def test_requests_at_once_are_divided_on_the_boards(regions: Regions) -> None:
+    """Four of a key over two nodes, two each while nobody asks: where the workers see it, and in what is shown."""
+    nodes = [regions.add(name, "p/m") for name in ("eu", "us")]
+    key = Key("team", "aa" * 32, 0, allowance=Allowance(0, shared=True), concurrent=4)
+    for node in nodes:
+        node.snapshot = structs.replace(node.snapshot, keys=(key,))
     start(regions)
     await regions.pass_by(12)
-    assert one.sharing.state().twin is True
-    assert two.sharing.state().twin is True
+    words = [node.board.read_allowance(0)["concurrent_share"] for node in nodes]
+    assert words == [1 + 2, 1 + 2]
+    assert nodes[0].sharing.facts().places == {"key/team": 2}
+    assert nodes[0].sharing.shares()["key/team"]["of_concurrent"] == 4
+
+
+async def test_two_nodes_of_one_name_say_so_and_hold_back(regions: Regions, caplog: pytest.LogCaptureFixture) -> None:
+    """They overwrite each other's digest; both say so, once a minute, and use one part of what is shared together."""
+    one, two = (regions.add("eu", "p/m", shared=True, instance=name) for name in ("one", "two"))
+    us = regions.add("us", "p/m", shared=True)
+    start(regions)
+    await regions.pass_by(25)
+    assert [node.sharing.state().twin for node in (one, two, us)] == [True, True, False]
+    assert [node.sharing.facts().twin for node in (one, us)] == [True, False]
+    shares = [node.board.read_allowance(0)["requests_share"] for node in (one, two)]
+    assert sum(shares) <= 300_000
+    await regions.pass_by(40)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "another node goes by the name of this one: both hold back; give each its own node.name"
+    ] * 2
+    regions.nodes.remove(two)
+    two.sharing.run_no_more()
+    await regions.pass_by(20)
+    assert one.sharing.state().twin is False
+    assert one.board.read_allowance(0)["requests_share"] >= 300_000
+
+
+async def test_a_node_that_is_started_again_is_no_twin(regions: Regions, caplog: pytest.LogCaptureFixture) -> None:
+    """Its earlier life's digest still stands, and its last write may even come after the first one of the new life."""
+    before = regions.add("eu", "p/m", instance="before")
+    start(regions)
+    await regions.pass_by(8)
+    late = told.encode(before.sharing._own)
+    before.sharing.run_no_more()
+    regions.nodes.remove(before)
+    after = regions.add("eu", "p/m", instance="after")
+    after.sharing.follow()
+    await regions.pass_by(1)
+    assert after.sharing.writes == 1
+    await before.store.put(told.node_key("eu", "n"), late)
+    for _ in range(6):
+        await regions.pass_by(5)
+        assert after.sharing.state().twin is False
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_node_that_drains_leaves_its_name_to_its_successor(
+    regions: Regions, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Started before the old one is gone, the new one is heard alone: neither calls the other a twin."""
+    old = regions.add("eu", "p/m", instance="old")
+    us = regions.add("us", "p/m")
+    start(regions)
+    await regions.pass_by(8)
+    old.leaving = True
+    new = regions.add("eu", "p/m", instance="new")
+    new.sharing.follow()
+    await regions.pass_by(12)
+    writes = old.sharing.writes
+    await regions.pass_by(12)
+    assert (old.sharing.state().twin, new.sharing.state().twin, old.sharing.writes) == (False, False, writes)
+    regions.nodes.remove(old)
+    await old.sharing._end()
+    await regions.pass_by(1)
+    assert us.peers == (Peer("eu", "eu:1"),)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("count", [3, 30])

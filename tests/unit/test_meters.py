@@ -38,8 +38,10 @@ FACTS = NodeFacts(
         write_failures=1,
         relists=2,
         grant_moves=4,
+        twin=False,
         suspect={"eu": False, "us": True},
         shares={"key/team": (200.0, 5000.0)},
+        places={"key/team": 3.0},
     ),
 )
 S = 1_000_000_000
