@@ -171,7 +171,7 @@ def test_a_key_is_found_by_its_hash_alone() -> None:
 
 
 def test_a_deadline_in_seconds() -> None:
-    """x-request-timeout: seconds or milliseconds, above 0, nothing else; what is written can be read."""
+    """x-request-timeout: seconds or milliseconds, above 0; longer than a million seconds is as long as that."""
     for text, ns in {
         "1": S,
         "1.5": S * 3 // 2,
@@ -180,6 +180,8 @@ def test_a_deadline_in_seconds() -> None:
         "1.5ms": 1_500_000,
         "0.0000000019": 1,
         "1000000": 10**15,
+        "1000001": 10**15,
+        "9" * 30: 10**15,
     }.items():
         assert seconds_ns(text.encode()) == ns, text
     for odd in (
@@ -196,8 +198,6 @@ def test_a_deadline_in_seconds() -> None:
         ".5",
         "5.",
         "1.2.3",
-        "1000001",
-        "9" * 30,
         "x",
     ):
         assert seconds_ns(odd.encode()) == -1, odd
