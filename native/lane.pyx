@@ -23,7 +23,7 @@ cdef uint64_t SWEEP_NS = 1_000_000_000
 # Records go on this often, or as soon as so many wait: all of them are encoded in a tenth of a millisecond, and for
 # control a message costs as much as tens of records do.
 cdef uint64_t FLUSH_NS = 100_000_000
-cdef Py_ssize_t FLUSH_AT = 256
+cdef Py_ssize_t FLUSH_AT = 128
 cdef Py_ssize_t FLUSH_MOST = 512
 
 
