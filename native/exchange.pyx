@@ -476,7 +476,6 @@ cdef class Exchange(Answering):
             other = self.quiet_ns + self.lane.comment_ns
             if other < when:
                 when = other
-        self.lane.fine.disarm(self.alarm)
         self.lane.fine.arm(self.alarm, when)
 
     cdef cut_off(self, uint64_t now):

@@ -1,13 +1,19 @@
-"""A connection that repeats its fields is read as if it had not: the same fields arrive, and the same limits hold."""
+"""A connection that repeats its fields is read as if it had not: the same fields arrive, and the same limits hold.
+
+What edge itself repeats costs as little: names are spelled once, and streams are told apart however many there were.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
 import grpc
 import grpc.aio
 import msgspec
+from h2peer import Call, FrameClient, Upstream, plain, request, service
+from hyperframe.frame import HeadersFrame
 from onelane import one_lane
 
 CALLS = 400
@@ -77,3 +83,54 @@ async def test_repeated_fields_count() -> None:
                     assert await call.code() is not grpc.StatusCode.OK
     finally:
         await server.stop(None)
+
+
+async def test_names_are_spelled_once() -> None:
+    """The value of x-edge-request-id is new each time and fills no table; its name is an index from the second on."""
+    async with (
+        Upstream(plain()) as upstream,
+        one_lane(service(upstream.address)) as lane,
+        FrameClient.connect(lane.port) as client,
+    ):
+        streams = range(1, 61, 2)
+        for stream in streams:
+            client.ask(stream, request(path="/"))
+            assert await client.answer(stream) == 200
+        ids = [dict(client.fields[stream][0])["x-edge-request-id"] for stream in streams]
+        sizes = [len(client.of(HeadersFrame, stream)[0].data) for stream in streams]
+    assert len(set(ids)) == len(ids)
+    assert max(sizes[1:]) < sizes[0] / 2
+    # nothing is evicted by what never comes again, so nothing is spelled again
+    assert max(sizes[1:]) - min(sizes[1:]) <= 6  # Huffman codes of the ids differ
+    assert max(sizes[1:]) < 1 + len(ids[0]) + 16
+
+
+async def test_an_old_stream_among_many() -> None:
+    """One request waits for its answer while 140 others come and go on its connections: each gets its own."""
+    go = asyncio.Event()
+
+    async def answer(call: Call) -> None:
+        path = call.field(":path") or ""
+        await call.head(200, ("content-type", "text/plain"))
+        await call.data(b"begun ")
+        if path == "/old":
+            await go.wait()
+        await call.data(path.encode())
+        await call.end(("x-end", path))
+
+    async with (
+        Upstream(answer) as upstream,
+        one_lane(service(upstream.address)) as lane,
+        FrameClient.connect(lane.port) as client,
+    ):
+        client.ask(1, request(path="/old"))
+        await client.until(lambda: client.body(1) == b"begun ")
+        for stream in range(3, 285, 2):
+            client.ask(stream, request(path=f"/{stream}"))
+            await client.until(lambda stream=stream: client.ended(stream))
+            assert client.body(stream) == b"begun /%d" % stream
+        go.set()
+        await client.until(lambda: client.ended(1))
+        assert client.body(1) == b"begun /old"
+        assert client.fields[1][1] == [("x-end", "/old")]
+        assert len(upstream.wires) == 1
