@@ -17,6 +17,8 @@ cdef class LaneCore(Acceptor):
     cdef list crowded                   # routes that somebody waits for, of older Snapshots too
     cdef bint nudged                    # they are served as soon as the loop comes round
     cdef bint cutting                   # what is in flight ends now: nothing is tried again
+    cdef uint64_t due_ns                # when the next tick is due
+    cdef bint late                      # it came much later, and what has come meanwhile is read first
     cdef bint quick                     # the tick runs at full pace
     cdef readonly int active            # exchanges in flight
     cdef uint64_t chance                # xorshift state
@@ -40,4 +42,5 @@ cdef class LaneCore(Acceptor):
     cdef void nudge(self)               # a place is free: serve who waits, soon
     cdef serve(self, uint64_t now_ns)
     cdef void look_at_calendar(self, uint64_t now_ns) noexcept
+    cdef void tick_in(self, double seconds)
     cdef void wake(self)                # an exchange began: tick at full pace

@@ -19,6 +19,9 @@ cdef uint64_t COARSE_TICK_NS = 250_000_000
 cdef double FINE_TICK_S = 0.01
 cdef const char* DIGITS = b"0123456789abcdef"
 cdef double IDLE_TICK_S = 0.25
+# A tick that comes so late tells of a loop, or a machine, that stood still.
+cdef uint64_t LATE_NS = 100_000_000
+cdef double CATCH_UP_S = 0.001
 cdef uint64_t SWEEP_NS = 1_000_000_000
 # Records go on this often, or as soon as so many wait: all of them are encoded in a tenth of a millisecond, and for
 # control a message costs as much as tens of records do.
@@ -140,7 +143,7 @@ cdef class LaneCore(Acceptor):
         """Run deadlines on ``loop`` until :meth:`stop`."""
         self.loop = loop
         self.quick = False
-        self.ticking = loop.call_later(IDLE_TICK_S, self._tick)
+        self.tick_in(IDLE_TICK_S)
 
     def stop(self):
         """Stop the tick and end every connection, whatever runs on it."""
@@ -172,8 +175,15 @@ cdef class LaneCore(Acceptor):
     def _tick(self):
         cdef uint64_t now = monotonic_ns()
         cdef Py_ssize_t idle = 0
+        if now > self.due_ns + LATE_NS and not self.late:
+            # The loop runs its timers before it reads. Answers that came while it stood still would be judged as if
+            # they had not: targets that are well would be left alone, all of them at once.
+            self.late = True
+            self.tick_in(CATCH_UP_S)
+            return
+        self.late = False
         self.quick = self.active > 0
-        self.ticking = self.loop.call_later(FINE_TICK_S if self.quick else IDLE_TICK_S, self._tick)
+        self.tick_in(FINE_TICK_S if self.quick else IDLE_TICK_S)
         self.fine.advance(now)
         if self.crowded:
             self.serve(now)     # other workers free places too
@@ -219,11 +229,15 @@ cdef class LaneCore(Acceptor):
         month_at(now_s, &self.month, &end_s)
         self.month_end_ns = now_ns + (end_s - now_s) * 1_000_000_000
 
+    cdef void tick_in(self, double seconds):
+        self.due_ns = monotonic_ns() + <uint64_t>(seconds * 1e9)
+        self.ticking = self.loop.call_later(seconds, self._tick)
+
     cdef void wake(self):
         if not self.quick and self.ticking is not None:
             self.quick = True
             self.ticking.cancel()
-            self.ticking = self.loop.call_later(FINE_TICK_S, self._tick)
+            self.tick_in(FINE_TICK_S)
 
     cdef uint64_t random(self) noexcept:
         """xorshift64*: chance for balancing and jitter, not for secrets."""

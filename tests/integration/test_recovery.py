@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 
 import pytest
-from onelane import OneLane, models, one_lane, whole
+from onelane import OneLane, models, one_lane, post, whole
 from witness import Witness, asking, attempts, set_manual
 
 from edge import clock
 from edge.native import Outcome, TargetCounter
 from edge.sim.asked import Pace
 from edge.sim.faults import Fault
-from edge.sim.wire import Again, Close, Hold, ReadMessage, ReadToEnd, ScriptedServer, Send
+from edge.sim.wire import Again, Close, Hold, Pause, ReadMessage, ReadToEnd, ScriptedServer, Send
 from edge.sim.world import SimulatedProviders
 
 GOOD = (ReadMessage(), Send(whole()), Again())
@@ -186,3 +188,27 @@ async def test_stragglers_change_nothing(late: str) -> None:
             outcome = Outcome.OK if late == "good" else Outcome.FAIL_STATUS
             assert lane.outcomes("p0/m")[outcome] == (3 if late == "good" else 8)
             assert b"x-edge-reason: p0/m: open\r\n" in await lane.ask(asking(), b"}}")
+
+
+class StandsStill(asyncio.Protocol):
+    """Holds its loop up where sockets are read: deadlines are looked at next, and what came meanwhile is read after."""
+
+    def data_received(self, _data: bytes) -> None:
+        """Sleep longer than the deadline of a first byte, which is 0.5 s."""
+        time.sleep(1.5)
+
+
+async def test_a_worker_that_stood_still_blames_nobody() -> None:
+    """What came while its loop did not turn is read before deadlines are looked at."""
+    slow = (ReadMessage(), Pause(0.2), Send(whole()), Again())
+    async with ScriptedServer(slow) as upstream, one_lane(models(upstream.url)) as lane:
+        ours, theirs = socket.socketpair()
+        with ours:
+            theirs.setblocking(False)
+            await lane.thread.run(lane.thread.loop.connect_accepted_socket(StandsStill, theirs))
+            asking = asyncio.create_task(lane.ask(post(), b"hello"))
+            await upstream.wait_peers(1)
+            ours.send(b"1")
+            answer = await asking
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"x-edge-attempts: 1\r\n" in answer
