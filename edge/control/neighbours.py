@@ -39,6 +39,7 @@ class Neighbours:
         self._me = me
         self._digests: dict[str, tuple[int, Digest | None]] = {}
         self._ledgers: dict[str, tuple[int, Shares]] = {}
+        self._blind: dict[str, int] = {}  # node -> for how long what we hold of it may have stood there
         self._last: dict[str, tuple[int, int]] = {}  # node -> (revision that we hold, when it was last heard)
         self._unproven: set[str] = set()  # nodes that may be dead: what they told may have stood there for long
         self.unread = 0
@@ -52,6 +53,7 @@ class Neighbours:
             if held is None:
                 self._digests.pop(name, None)
                 self._unproven.discard(name)
+                self._blind.pop(name, None)
                 if name in self._last:
                     self._last[name] = (0, self._last[name][1])
                 continue
@@ -66,6 +68,7 @@ class Neighbours:
             self.unread += digest is None
             self._digests[name] = (held.revision, digest)
             self._last[name] = (held.revision, held.seen_ns)
+            self._blind[name] = held.blind_ns
         if len(self._last) > 2 * MOST_NODES:  # names come and go where each start of a node has a new one
             gone = [name for name in self._last if name not in self._digests]
             for name in sorted(gone, key=lambda name: self._last[name][1])[: len(gone) // 2]:
@@ -103,7 +106,7 @@ class Neighbours:
         for name in ledger.nodes:
             self._last.setdefault(name, (0, now_ns))
         return {
-            name: Silence(now_ns - seen_ns, revision)
+            name: Silence(now_ns - seen_ns, revision, now_ns - seen_ns + self._blind.get(name, 0))
             for name, (revision, seen_ns) in self._last.items()
             if name != self._me and (name in ledger.nodes or name in self._digests)
         }

@@ -162,9 +162,11 @@ class Sharing:
         if self._follower.relists and self._hands is None:
             self._hand_on(hands(self._follower.held))
         twin = self._twin.here(now_ns)
+        seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S and not twin
         if self._keeper is not None:
             self._keeper.twin = twin
-        seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S and not twin
+            if seeing:
+                self._keeper.saw()
         self._budgets.look(snapshot, heard, self._follower.held, seeing=seeing)
         if self._spending is not None:
             self._spending.elsewhere = self._budgets.remembered()

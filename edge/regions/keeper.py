@@ -45,10 +45,14 @@ class Shared(Struct, frozen=True):
 
 
 class Silence(Struct, frozen=True):
-    """Since when nothing was heard of a node, and the revision of its digest that we hold (0: it has none)."""
+    """Since when nothing was heard of a node, and the revision of its digest that we hold (0: it has none).
+
+    ``doubt_ns``: since when it may have been silent, where what we hold of it stood there before we could see it.
+    """
 
     silent_ns: int
     revision: int
+    doubt_ns: int = 0
 
 
 class ShareKeeper:
@@ -67,6 +71,7 @@ class ShareKeeper:
         self._clock = clock
         self._began_ns = clock.now_ns()
         self._proof_ns: int | None = None  # when the last heartbeat that succeeded was begun
+        self._sight_ns = clock.now_ns()  # when the others were last seen
         self._granted: dict[str, Pair] = {}  # by allowance; what the ledger says, less what is being given up
         self._safe: dict[str, Pair] = {}
         self._next_ns: dict[str, int] = {}
@@ -94,6 +99,10 @@ class ShareKeeper:
                 self._next_ns[name] = now_ns
         self._proof_ns = began_ns
 
+    def saw(self) -> None:
+        """Take note that the copy of the store is alive: whoever falls silent now is noticed."""
+        self._sight_ns = self._clock.now_ns()
+
     def share(self, allowance: Shared) -> Pair:
         """Return what this node may grant now.
 
@@ -109,6 +118,9 @@ class ShareKeeper:
             grant = (min(grant[0], safe[0]) // 2, min(grant[1], safe[1]) // 2)
         elif not self._holds(now_ns):
             grant = self._safe.get(allowance.name, grant)
+        elif now_ns - self._sight_ns > shares.SILENT_NS:  # others count the grant, and may use their safe shares
+            safe = self._safe.get(allowance.name, grant)
+            grant = (min(grant[0], safe[0]), min(grant[1], safe[1]))
         elif allowance.places:
             least = 0
         pair = [max(min(grant[kind], allowance.limit[kind]), least) if allowance.limit[kind] else 0 for kind in BOTH]
@@ -173,9 +185,10 @@ class ShareKeeper:
                 self._revision[name] = revision
                 self._doubted.discard(name)
                 quiet = {node: silences[node].silent_ns for node in ledger.nodes if node in silences}
+                doubts = [node for node in quiet if silences[node].doubt_ns >= shares.SILENT_NS]
                 known = 1 + sum(silence.silent_ns < shares.SILENT_NS for silence in silences.values())
                 most = self._granted.get(name, shares.safe_share(allowance.limit, known))
-                move = shares.moved(ledger, self._me, allowance.limit, want, quiet, most=most, used=used)
+                move = shares.moved(ledger, self._me, allowance.limit, want, quiet, most=most, used=used, doubts=doubts)
                 if name in self._granted and not shares.worth_it(ledger, move, self._me, allowance.limit):
                     self._learn(allowance, ledger, move, now_used)
                     return

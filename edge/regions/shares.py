@@ -7,8 +7,10 @@ Demand moves grants: a node that is starved says what it wants, the others see i
 What makes this safe without a common clock is who stops first. A node may use its grant for HELD_NS after it *began*
 its last successful heartbeat; from then on it uses its ``safe`` share, which is what every node gets when all are cut
 off. The others take a silent node's grant TAKEN_NS after they last *saw* a heartbeat, and only in a transaction that
-fails if there was one that they have not seen. Of silent nodes all safe shares but the largest stay reserved. Together
-they use the limit and one share at most, whichever way the network falls apart.
+fails if there was one that they have not seen. Of silent nodes all safe shares but the largest stay reserved, and so of
+those that may have been silent while we could not see. A node that writes its heartbeats and sees nobody's uses the
+least of its grant and its safe share. Together they use the limit and one share at most, whichever way the network
+falls apart.
 
 Requests at once are divided as rates are, but for one thing: what is in use cannot be given away. A node that is to
 give lets no more in than its new part at once, and its grant follows as requests end.
@@ -27,7 +29,7 @@ from msgspec import Meta, Struct, field
 from edge.regions.digest import UNREADABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _S: Final = 1_000_000_000
 SILENT_NS: Final = 10 * _S
@@ -114,13 +116,14 @@ def safe_share(limit: Pair, nodes: int) -> Pair:
     return limit[0] // max(nodes, 1), limit[1] // max(nodes, 1)
 
 
-def reserved(shares: Shares, me: str, silent_ns: Mapping[str, int]) -> Pair:
+def reserved(shares: Shares, me: str, silent_ns: Mapping[str, int], doubts: Collection[str] = ()) -> Pair:
     """Return what of the limit is not mine to take: the others' grants, and the safe shares of those that are silent.
 
     Args:
         shares: the ledger.
         me: my own name.
         silent_ns: for each other node, since when nothing was heard of it.
+        doubts: nodes that may have been silent for longer than we know.
     """
     sums, spared = [0, 0], [0, 0]
     for name, entry in shares.nodes.items():
@@ -130,7 +133,7 @@ def reserved(shares: Shares, me: str, silent_ns: Mapping[str, int]) -> Pair:
             grant, safe, quiet = entry.grant[kind], entry.safe[kind], silent_ns.get(name, 0)
             if entry.taken or quiet >= TAKEN_NS:
                 held, extra = safe, safe
-            elif quiet >= SILENT_NS:
+            elif quiet >= SILENT_NS or name in doubts:
                 held, extra = max(grant, safe), max(safe - grant, 0)
             else:
                 held, extra = grant, 0
@@ -148,6 +151,7 @@ def moved(
     *,
     most: Pair,
     used: Pair = (0, 0),
+    doubts: Collection[str] = (),
 ) -> Move:
     """Return the ledger as this node would have it: its own entry, and those of silent nodes.
 
@@ -159,11 +163,12 @@ def moved(
         silent_ns: for each other node, since when nothing was heard of it.
         most: what it may enter the ledger with, if it does not stand there yet.
         used: what is in use, and cannot be given away.
+        doubts: nodes that may have been silent for longer than we know.
     """
     kept = {name: entry for name, entry in shares.nodes.items() if name == me or silent_ns.get(name, 0) < FORGOTTEN_NS}
     quiet = {name for name in kept if name != me and silent_ns.get(name, 0) >= TAKEN_NS}
     trusted = Shares(kept)
-    others = reserved(trusted, me, silent_ns)
+    others = reserved(trusted, me, silent_ns, doubts)
     present = {name: entry for name, entry in kept.items() if name not in quiet and not entry.taken}
     before = present.setdefault(me, Entry())
     ideals, part, grant = [], [], []

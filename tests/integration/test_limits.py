@@ -169,6 +169,17 @@ async def test_money() -> None:
             assert record(lane)[AllowanceCounter.A_COST_NANO] == 2 * (1000 * 2000 + 500 * 8000)
 
 
+async def test_last_months_money() -> None:
+    """A budget that was spent to the end last month is whole in this one, and is counted from nothing."""
+    usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')
+    async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream:
+        text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
+        async with one_lane(text + keys(alice="budget: 1")) as lane:
+            lane.board.set_spent(0, month_of(clock.wall()) - 1, 99 * S)
+            assert [status(await lane.ask(ask("alice"), END)) for _ in range(2)] == [200, 429]
+            assert lane.board.read_allowance(0)["spent_nano"] == S
+
+
 async def test_a_part_of_a_common_budget() -> None:
     """What the Board says is this node's part bounds the key, in the month of which it speaks; else one of three."""
     usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')

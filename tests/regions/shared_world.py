@@ -107,7 +107,7 @@ class SharingNode:
         self.blind = False  # its watch stands still
         self.running = True
         self._held: dict[str, Item] = {}
-        self._heard: dict[str, tuple[int, int]] = {}  # node -> (revision, when it was seen)
+        self._heard: dict[str, tuple[int, int, int]] = {}  # node -> (revision, when it was seen, how blind we were)
         self._beat_ns = -(10**18)
         self._seen_ns = -(10**18)
         self._count = 0
@@ -137,8 +137,8 @@ class SharingNode:
         names = {key.removeprefix(NODES) for key in self._held if key.startswith(NODES)} | ledger[0].nodes.keys()
         silences = {}
         for name in names - {self.name}:
-            revision, seen_ns = self._heard.setdefault(name, (0, now_ns))
-            silences[name] = Silence(now_ns - seen_ns, revision)
+            revision, seen_ns, blind_ns = self._heard.setdefault(name, (0, now_ns, 0))
+            silences[name] = Silence(now_ns - seen_ns, revision, now_ns - seen_ns + blind_ns)
         allowance, check = self.world.allowance, self.world.check
         await self.keeper.step(allowance, self.want, ledger, silences, check, used=self.used)
 
@@ -146,13 +146,15 @@ class SharingNode:
         """Take in what the store has, if the watch works."""
         if self.blind or self.link.mode != "open":
             return
+        blind_ns = now_ns - self._seen_ns
         self._seen_ns = now_ns
+        self.keeper.saw()
         self._held = {item.key: item for item in self.world.cluster.list("").items}
         for key, item in self._held.items():
             if key.startswith(NODES):
                 name = key.removeprefix(NODES)
-                if self._heard.get(name, (0, 0))[0] != item.revision:
-                    self._heard[name] = (item.revision, now_ns)
+                if self._heard.get(name, (0, 0, 0))[0] != item.revision:
+                    self._heard[name] = (item.revision, now_ns, blind_ns)
 
 
 class World:

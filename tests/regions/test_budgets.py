@@ -275,8 +275,10 @@ async def test_a_node_that_is_gone_has_spent_what_it_spent(world: Regions, *, po
     await world.pass_by(12)
     assert [item.key for item in world.cluster.list(SPENT).items] == [SPENT + "eu/n"]
     ap = Spender(world, "ap")
-    await world.pass_by(620)
-    for _ in range(200):
+    await world.pass_by(5)
+    world.time.true_ns += FORGOTTEN_NS
+    await world.pass_by(15)
+    for _ in range(100):
         us.ask(DOLLAR)
         ap.ask(DOLLAR)
         await world.pass_by(0.5)

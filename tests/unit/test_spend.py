@@ -11,6 +11,8 @@ from plans import board_for, snapshot
 from edge import clock
 from edge.admission.report import month_of
 from edge.control.kept_file import StateUnusableError
+from edge.control.node import Node
+from edge.control.publish import Publisher
 from edge.control.spend import SpendFile, Spending, Spent, put_back
 
 HASHES = ("aa" * 32, "bb" * 32)
@@ -94,6 +96,43 @@ async def test_months_that_are_over_are_forgotten(tmp_path: Path) -> None:
     file.write({"a": Spent(this_month() - 1, S), "gone": Spent(this_month(), 2 * S)})
     await Spending(board, file).stop(plan)
     assert file.read() == {"gone": Spent(this_month(), 2 * S)}
+
+
+async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At midnight UTC control says that nothing is spent, keeps no more of it on disk, and hands none of it on."""
+    plan = snapshot(TEXT)
+    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    turn = dt.datetime(2026, 12, 1, tzinfo=dt.UTC).timestamp()
+    november, node = month_of(turn - 1), Node(board, Publisher(plan), 1, dict)
+    now = [turn - 15.0]
+    monkeypatch.setattr(clock, "wall", lambda: now[0])
+    monkeypatch.setattr(clock, "now_ns", lambda: int(now[0] * S))
+    spending = Spending(board, file)
+    board.set_spent(0, november, 5 * S)
+    found = []
+    for after in (11.0, 3.9, 0.2, 11.0):  # until 4 s and 0.1 s before the turn, and until 0.1 s and 11.1 s after it
+        now[0] += after
+        spending.look(plan, clock.now_ns())
+        if spending._running is not None:
+            await spending._running
+        found.append((node.keys(clock.now_ns())[0].spent, file.read().get("a")))
+    assert found == [
+        (5.0, Spent(november, 5 * S)),
+        (5.0, Spent(november, 5 * S)),
+        (0.0, Spent(november, 5 * S)),
+        (0.0, None),
+    ]
+    board.raise_spent(0, november + 1, S)  # as the first that is spent in the new month
+    now[0] += 11
+    spending.look(plan, clock.now_ns())
+    await spending.stop(plan)
+    assert (node.keys(clock.now_ns())[0].spent, file.read()) == (1.0, {"a": Spent(november + 1, S)})
+    after = board_for(plan)
+    file.write({"a": Spent(november, 5 * S)})
+    put_back(after, plan, file.read())
+    assert Node(after, Publisher(plan), 1, dict).keys(clock.now_ns())[0].spent == 0.0, (
+        "a node that was down at the turn"
+    )
 
 
 async def test_a_disk_that_cannot_be_written_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
