@@ -49,6 +49,7 @@ class Budgets:
         self._clock = clock
         self._began_ns = clock.now_ns()
         self._others = _others(remembered)
+        self._remembered: dict[str, Spent] | None = None  # None: it is to be made anew
         self._gone_ns: dict[str, int] = {}  # since when nodes are no more that told something
         self._mine: Told | None = None  # what the store had of us when it was first heard
         self._heard = False
@@ -70,12 +71,13 @@ class Budgets:
             if not key.startswith(SPENT) or held is None:
                 continue
             name, told = key.removeprefix(SPENT), budgets.decode(held.value)
-            if told is None or (name not in self._others and len(self._others) >= MOST_OTHERS):
-                self.unread += 1
-            elif name == self._me:
+            if told is not None and name == self._me:
                 self._mine = told
+            elif told is None or (name not in self._others and len(self._others) >= MOST_OTHERS):
+                self.unread += 1
             else:
                 self._others[name] = budgets.later(self._others.get(name), told)
+                self._remembered = None
 
     def look(self, snapshot: Snapshot, heard: Sequence[Heard], held: Mapping[str, Held], *, seeing: bool) -> None:
         """Write the ceilings.
@@ -90,6 +92,7 @@ class Budgets:
         if self._month != month:
             self._month, self._told, self._ceilings = month, None, {}
             self._others = {name: told for name, told in self._others.items() if told.month >= month}
+            self._remembered = None
         if seeing:
             if not self._heard and self._mine is not None and self._mine.month == month:
                 self._told = self._mine
@@ -146,8 +149,8 @@ class Budgets:
         return found
 
     def acknowledged(self, told: Told | None) -> None:
-        """Take note that the store has it: what it says holds from now on."""
-        if told is not None:
+        """Take note that the store has it: what it says holds from now on, unless the month has turned meanwhile."""
+        if told is not None and told.month == self._month:
             self._told = told
 
     def farewell(self, snapshot: Snapshot) -> list[Write]:
@@ -158,16 +161,19 @@ class Budgets:
         parts = {} if self._told is None else {name: part.spent for name, part in self._told.keys.items()}
         for name, slot, _ in _common(snapshot):
             parts[name] = max(self._spent(slot, month), parts.get(name, 0))
-        told = Told(month, {name: Part(spent, spent) for name, spent in parts.items() if spent})
+        known = sorted((name, Part(spent, spent)) for name, spent in parts.items() if spent)
+        told = Told(month, dict(known[: budgets.MOST_TOLD]))
         return [Write(SPENT + self._me, budgets.encode(told))] if told.keys else []
 
     def remembered(self) -> dict[str, Spent]:
         """Return what others have spent, by KEY@REGION/NODE, for a start at which they cannot be heard."""
-        return {
-            f"{key}{_AT}{name}": Spent(told.month, part.spent)
-            for name, told in self._others.items()
-            for key, part in told.keys.items()
-        }
+        if self._remembered is None:
+            self._remembered = {
+                f"{key}{_AT}{name}": Spent(told.month, part.spent)
+                for name, told in self._others.items()
+                for key, part in told.keys.items()
+            }
+        return self._remembered
 
     def report(self, snapshot: Snapshot) -> dict[str, dict[str, float]]:
         """Return in US dollars what others have spent of each common budget, and what may be spent here."""
@@ -208,7 +214,10 @@ class Budgets:
         return record["spent_nano"] if record["spent_month"] == month else 0
 
     def _silences(self, heard: Sequence[Heard], now_ns: int) -> dict[str, int]:
-        ages = {name_of(each.digest.region, each.digest.node): each.age_ns for each in heard}
+        ages = {  # one that was found after a break, and not heard since, may be silent
+            name_of(each.digest.region, each.digest.node): each.age_ns if each.proven else max(each.age_ns, SILENT_NS)
+            for each in heard
+        }
         for name in self._others:
             if name in ages:
                 self._gone_ns.pop(name, None)

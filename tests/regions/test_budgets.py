@@ -349,6 +349,23 @@ async def test_a_new_month_is_a_new_budget(world: Regions) -> None:
     assert world.cluster.list(SPENT).items == ()
 
 
+async def test_a_word_of_last_month_that_arrives_late_is_no_ceiling(world: Regions) -> None:
+    """A heartbeat was under way at the turn: what it said of the old month means nothing in the new one."""
+    eu = Spender(world, "eu")
+    world.time.true_ns = int(dt.datetime(1970, 1, 31, 23, 59, 50, tzinfo=dt.UTC).timestamp()) * S
+    await world.pass_by(6)
+    eu.ask(80 * DOLLAR)
+    await world.pass_by(2)
+    late = Told(MONTH, {"team": Part(80 * DOLLAR, 90 * DOLLAR)})
+    await world.pass_by(4)
+    own = eu.sharing._budgets
+    assert own is not None
+    own.acknowledged(late)
+    Spender(world, "us")
+    await world.pass_by(8)
+    assert eu.board.read_allowance(0)["ceiling_nano"] == BUDGET // 2
+
+
 async def test_a_restarted_control_keeps_the_ceilings(world: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
     """It knows nothing yet, and the store is away: what the one before it wrote holds, and is no part anew."""
     eu, us = Spender(world, "eu"), Spender(world, "us")
