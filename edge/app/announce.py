@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec import json as msgspec_json
 
+from edge.errors import EdgeError
 from edge.telemetry import logs
 from edge.version import VERSION
 
@@ -55,11 +56,35 @@ def ready_facts(launch: Launch, snapshot: Snapshot, simulated: list[str]) -> Rea
     )
 
 
-def write_ready_file(path: Path, facts: Ready) -> None:
-    """Write the facts so that a reader sees all of them or no file."""
+class ReadyFileError(EdgeError):
+    """The file that is to say when the node is up cannot be written."""
+
+    kind = "ready_file"
+
+
+def clear_ready_file(path: Path) -> None:
+    """Remove the file of an earlier run, which would speak of addresses that are gone, before anything is started.
+
+    Raises:
+        ReadyFileError: it could not be written later.
+    """
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(msgspec_json.encode(facts))
-    partial.replace(path)
+    try:
+        path.unlink(missing_ok=True)
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise ReadyFileError(f"--ready-file: {path} cannot be written: {error.strerror or error}") from error
+
+
+def write_ready_file(path: Path, facts: Ready) -> None:
+    """Write the facts so that a reader sees all of them or no file. A disk that is full by now is said, no more."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_bytes(msgspec_json.encode(facts))
+        partial.replace(path)
+    except OSError as error:
+        logs.say(logs.ERROR, "the ready file cannot be written", path=str(path), error=error.strerror or str(error))
 
 
 def notify(environ: Mapping[str, str]) -> None:

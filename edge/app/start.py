@@ -59,6 +59,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         ConfigInvalidError: the configuration cannot be used.
         AddressTakenError: an address cannot be listened on.
         StateTakenError: another node of this file keeps its state in the same folder.
+        ReadyFileError: the ready file could not be written.
     """
     logs.set_up("edge", level=options.log_level or "info", form=options.log_form or "auto")
     simulated = None
@@ -77,7 +78,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         launch, board, tally = _share(options, begun, max(workers, 1), held)
         set_up_logs("edge", launch)
         if options.ready_file is not None:
-            options.ready_file.unlink(missing_ok=True)  # of an earlier run, it would speak of addresses that are gone
+            announce.clear_ready_file(options.ready_file)
             held.callback(options.ready_file.unlink, missing_ok=True)
         facts = announce.ready_facts(launch, snapshot, [] if simulated is None else simulated.urls)
 

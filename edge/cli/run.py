@@ -6,6 +6,10 @@ import argparse
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
@@ -38,15 +42,17 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the addresses as JSON when all is up")
     parser.add_argument(
         "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        default=os.environ.get("EDGE_LOG_LEVEL"),
-        help="the least that is said (log.level)",
+        type=_one_of("EDGE_LOG_LEVEL", "debug", "info", "warning", "error"),
+        metavar="LEVEL",
+        default=os.environ.get("EDGE_LOG_LEVEL") or None,
+        help="the least that is said: debug, info, warning or error (EDGE_LOG_LEVEL, log.level)",
     )
     parser.add_argument(
         "--log-format",
-        choices=("auto", "console", "json"),
-        default=os.environ.get("EDGE_LOG_FORMAT"),
-        help="auto: for people on a terminal, else JSON lines (log.format)",
+        type=_one_of("EDGE_LOG_FORMAT", "auto", "console", "json"),
+        metavar="FORMAT",
+        default=os.environ.get("EDGE_LOG_FORMAT") or None,
+        help="auto (for people on a terminal, else JSON lines), console or json (EDGE_LOG_FORMAT, log.format)",
     )
     parser.set_defaults(run=run)
 
@@ -67,6 +73,17 @@ def run(asked: argparse.Namespace) -> int:
         log_form=asked.log_format,
     )
     return run_node(options, os.environ)
+
+
+def _one_of(variable: str, *words: str) -> Callable[[str], str]:
+    """Return what reads one of these words; argparse looks at choices only where they are written, not at a default."""
+
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(words)} (here, or in {variable})")
+        return text.lower()
+
+    return read
 
 
 def _workers(text: str) -> int:

@@ -12,8 +12,18 @@ import msgspec
 import pytest
 from plans import SECRET, snapshot
 
-from edge.app.announce import Ready, lines, notify, ready_facts, url_of, write_ready_file
+from edge.app.announce import (
+    Ready,
+    ReadyFileError,
+    clear_ready_file,
+    lines,
+    notify,
+    ready_facts,
+    url_of,
+    write_ready_file,
+)
 from edge.app.launch import Launch
+from edge.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +67,20 @@ def test_nobody_has_to_listen(address: str, caplog: pytest.LogCaptureFixture) ->
     assert ("systemd cannot be told" in caplog.text) == address.startswith("/")
 
 
+@pytest.mark.parametrize(("variable", "word"), [("EDGE_LOG_LEVEL", "loud"), ("EDGE_LOG_FORMAT", "xml")])
+def test_a_slip_in_the_environment_is_told_where_it_is(
+    variable: str, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A word that means nothing ends the start with status 2 and names the variable, before anything runs."""
+    monkeypatch.setenv(variable, word)
+    with pytest.raises(SystemExit) as ended:
+        main(["run"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"{word!r} is none of" in said
+    assert variable in said
+
+
 def test_it_names_what_matters() -> None:
     """Addresses, aliases with their targets in order, and services are there; credentials are not."""
     text = "\n".join(lines(facts(), snapshot(), 2))
@@ -88,6 +112,21 @@ def test_the_ready_file_is_all_or_nothing(tmp_path: Path) -> None:
     write_ready_file(path, facts())
     assert msgspec.json.decode(path.read_bytes(), type=Ready) == facts()
     assert [each.name for each in tmp_path.iterdir()] == ["ready"]
+
+
+def test_a_ready_file_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """With a sentence that names the option; one of an earlier run is gone, and nothing is left of the attempt."""
+    with pytest.raises(ReadyFileError, match=r"--ready-file: .*/nowhere/ready cannot be written: No such file"):
+        clear_ready_file(tmp_path / "nowhere" / "ready")
+    (tmp_path / "ready").write_text("old")
+    clear_ready_file(tmp_path / "ready")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ready_file_that_finds_no_room_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By then the node serves: it says so and goes on."""
+    write_ready_file(tmp_path / "gone" / "ready", facts())
+    assert "the ready file cannot be written" in caplog.text
 
 
 @pytest.mark.parametrize(

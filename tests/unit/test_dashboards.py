@@ -131,6 +131,20 @@ def test_legends_name_labels_that_are_left() -> None:
             assert named <= left, panel["title"]
 
 
+def test_the_dashboard_asks_the_source_that_is_chosen() -> None:
+    """Whatever it asks goes to the Prometheus of its own variable, and it names no variable that it has not."""
+    text = (ROOT / "deploy/grafana/edge.json").read_text()
+    board = json.loads(text)
+    declared = {variable["name"] for variable in board["templating"]["list"]}
+    assert {"name": "datasource", "type": "datasource", "query": "prometheus"}.items() <= (
+        board["templating"]["list"][0].items()
+    )
+    asked = [*panels(), *(target for panel in panels() for target in panel["targets"]), *board["annotations"]["list"]]
+    assert all(one["datasource"] == {"type": "prometheus", "uid": "${datasource}"} for one in asked)
+    named = {left or right for left, right in re.findall(r"\$(?:\{(\w+)\}|(\w+))", text)}
+    assert {name for name in named if not name.startswith("__")} == declared
+
+
 def test_panels_do_not_overlap() -> None:
     """Each panel has its own place on the 24 columns, and an id of its own."""
     board = json.loads((ROOT / "deploy/grafana/edge.json").read_text())
