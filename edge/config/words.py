@@ -110,8 +110,10 @@ def _flag(text: str) -> bool:
 
 
 def _integer(text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]+", text) or len(text) > _MOST_DIGITS:
+    if not re.fullmatch(r"-?[0-9]+", text):
         raise ValueError(f"{text!r} is not a whole number")
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text!r} has more than {_MOST_DIGITS} digits")
     return int(text)
 
 
