@@ -53,10 +53,12 @@ cdef class Outbox:
 cdef class Http2Wire:
     cdef nghttp2_session* session
     cdef object transport, loop, flush
-    # By id, as long as the session knows them: it borrows their queues. Changed by ``enlist`` and ``delist`` alone.
-    cdef dict streams
-    cdef int32_t placed[PLACES]     # ids of the streams in ``places``, which are borrowed from ``streams``
-    cdef void* places[PLACES]
+    # Streams, as long as the session knows them: it borrows their queues. Each stands in the place that its id gives, or
+    # where that is taken by an older one, in the dict. Changed by ``enlist`` and ``delist`` alone.
+    cdef list places
+    cdef int32_t placed[PLACES]     # their ids; 0 = the place is free
+    cdef dict elsewhere             # by id
+    cdef int listed                 # how many there are
     cdef list pinned                # what the session borrows until it has written it: the fields of heads and trailers
     cdef int spoken                 # a bit per name that is new in each message and has been said here before
     cdef Guard guard
@@ -92,6 +94,7 @@ cdef class Http2Wire:
     cdef void _forget(self)
     cdef enlist(self, int32_t stream, object item)
     cdef object delist(self, int32_t stream)    # None = it is not there
+    cdef list everyone(self)                    # a new list, oldest first
     cdef receive(self, bytes data)
     cdef void schedule(self)
     cdef pump(self)
@@ -128,5 +131,5 @@ cdef inline object stream_at(Http2Wire wire, int32_t stream):
     """The stream of this number, or None."""
     cdef int place = stream >> 1 & (PLACES - 1)
     if wire.placed[place] == stream:
-        return <object>wire.places[place]
-    return wire.streams.get(stream)
+        return wire.places[place]
+    return wire.elsewhere.get(stream) if wire.elsewhere else None

@@ -481,7 +481,8 @@ cdef class Http2Wire:
     """One HTTP/2 connection, whichever end of it we are. Subclasses say what a message means."""
 
     def __cinit__(self):
-        self.streams = {}
+        self.places = [None] * PLACES
+        self.elsewhere = {}
         self.drained = []
         self.pinned = []
         self.known = [None] * KNOWN
@@ -538,7 +539,7 @@ cdef class Http2Wire:
     cdef close_session(self):
         """The transport is closed. Streams that still hold on find nothing to speak to.
 
-        The session goes before the streams do: it borrows their queues. Until then no stream leaves the dict but one that
+        The session goes before the streams do: it borrows their queues. Until then no stream leaves the list but one that
         the session has closed.
         """
         self.transport = None
@@ -547,20 +548,40 @@ cdef class Http2Wire:
             nghttp2_session_del(self.session)
             self.session = NULL
         memset(self.placed, 0, sizeof(self.placed))
-        self.streams = {}
+        self.places = [None] * PLACES
+        self.elsewhere = {}
+        self.listed = 0
         self.pinned.clear()
 
     cdef enlist(self, int32_t stream, object item):
         cdef int place = stream >> 1 & (PLACES - 1)
-        self.streams[stream] = item
-        self.placed[place] = stream
-        self.places[place] = <void*>item
+        self.listed += 1
+        if self.placed[place]:
+            self.elsewhere[stream] = item
+        else:
+            self.placed[place] = stream
+            self.places[place] = item
 
     cdef object delist(self, int32_t stream):
         cdef int place = stream >> 1 & (PLACES - 1)
         if self.placed[place] == stream:
+            item = self.places[place]
             self.placed[place] = 0
-        return self.streams.pop(stream, None)
+            self.places[place] = None
+        elif stream in self.elsewhere:
+            item = self.elsewhere.pop(stream)
+        else:
+            return None
+        self.listed -= 1
+        return item
+
+    cdef list everyone(self):
+        cdef dict found = self.elsewhere.copy()
+        cdef int place
+        for place in range(PLACES):
+            if self.placed[place]:
+                found[self.placed[place]] = self.places[place]
+        return [found[stream] for stream in sorted(found)]
 
     cdef receive(self, bytes data):
         """Give the session what came, up to the first frame that is too much, and send what it has to say."""

@@ -299,7 +299,7 @@ cdef class Http2Client(Http2Wire):
     cdef _fail_all(self, int outcome, str detail):
         cdef Http2Call call
         self.alive = False
-        for item in list(self.streams.values()):
+        for item in self.everyone():
             call = <Http2Call>item
             call.refused = not call.left
             call.moved = call.refused and self.served
@@ -475,7 +475,7 @@ cdef class Http2Client(Http2Wire):
             self.leave()
         if now_ns > self.heard_ns + self.home.silence_ns:     # also one that takes no new streams: it may have some that run
             self._ask(now_ns)
-        for item in list(self.streams.values()):
+        for item in self.everyone():
             call = <Http2Call>item
             if call.discarding_ns and now_ns > call.discarding_ns + DREGS_NS:
                 call.cancel()

@@ -225,7 +225,7 @@ cdef class Http2Server(Http2Wire):
     def _leave(self):
         """Nobody hears the answers any more."""
         cdef Http2Stream stream
-        for item in list(self.streams.values()):
+        for item in self.everyone():
             stream = <Http2Stream>item
             stream.closed = True
             self._desert(stream)
@@ -397,13 +397,13 @@ cdef class Http2Server(Http2Wire):
         elif self.retiring:
             if not self.farewell and now_ns > self.farewell_ns:
                 self._farewell()
-        elif not self.streams and now_ns > self.since_ns + self.acceptor.idle_ns:
+        elif not self.listed and now_ns > self.since_ns + self.acceptor.idle_ns:
             self.since_ns = now_ns
             self.retire()
         if self.pinged_ns and now_ns > self.pinged_ns + SILENCE_NS:
             self.transport.abort()
             return
-        if self.streams:
+        if self.listed:
             if now_ns > self.heard_ns + SILENCE_NS:
                 self.ping()
             self._look_at_streams(now_ns)
@@ -412,7 +412,7 @@ cdef class Http2Server(Http2Wire):
     def _look_at_streams(self, uint64_t now_ns):
         cdef Http2Stream stream
         cdef uint64_t stall_ns = self.acceptor.stall_ns
-        for item in list(self.streams.values()):
+        for item in self.everyone():
             stream = <Http2Stream>item
             if (
                 stream.headed and (stream.out.queued or stream.out.ended or stream.out.cutting)
