@@ -35,7 +35,7 @@ def compile_flags() -> tuple[list[str], list[str]]:
     compile_args = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function"]
     compile_args += ["-Wno-missing-field-initializers", "-Wno-cast-function-type"]
     link_args: list[str] = []
-    compile_args += ["-O0", "-g"] if DEBUG else ["-O1" if SANITIZE else "-O2", "-g1"]
+    compile_args += ["-O0", "-g"] if DEBUG else ["-O0" if SANITIZE else "-O2", "-g1"]
     if SANITIZE:
         compile_args += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer"]
         link_args += [f"-fsanitize={SANITIZE}"]
