@@ -1,5 +1,4 @@
 from native.allowance cimport bounds_wait
-from native.attempt cimport EVENTS, RELAYING
 from native.balancer cimport BARRED_EXHAUSTED, BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, Target
 from native.board cimport (
     DEADLINE, FAIL_INBAND, FAIL_MALFORMED, R_BROKEN, R_FAILOVERS, R_KEEPALIVES, R_PEER, R_SPILLED, R_UNAVAILABLE,
@@ -13,6 +12,7 @@ from native.headers cimport decimal, field_value
 from native.intake cimport CHAT_STREAM, PLAIN
 from native.record cimport Recorder, span_hex, trace_hex
 from native.router cimport DOOR_CHAT, DOOR_COMPLETIONS, DOOR_EMBEDDINGS, DOOR_RESPONSES, DOOR_SERVICE
+from native.settling cimport EVENTS, RELAYING
 from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -89,7 +89,7 @@ cdef inline bint is_grant(const char* name, Py_ssize_t size) noexcept:
 cdef class Answering(Intake):
     """What the client of an exchange is told."""
 
-    cdef tuple answered_by(self, Attempt attempt):
+    cdef tuple answered_by(self, AttemptCore attempt):
         """(target, region, attempts): another region's edge says itself who answered, and its attempts come to ours."""
         cdef bytes target
         cdef bytes region
@@ -105,7 +105,7 @@ cdef class Answering(Intake):
             decimal(self.attempts - 1 + (int(attempts) if attempts is not None and attempts.isdigit() else 1)),
         )
 
-    cdef dict facts(self, Attempt attempt):
+    cdef dict facts(self, AttemptCore attempt):
         """What edge's own answers say of how they came about."""
         target, region, attempts = self.answered_by(attempt)
         return {
@@ -113,7 +113,7 @@ cdef class Answering(Intake):
             "request_id": self.identity.decode(),
         }
 
-    cdef trace_fields(self, list fields, Attempt attempt):
+    cdef trace_fields(self, list fields, AttemptCore attempt):
         fields.append((b"x-edge-request-id", self.identity))
         if attempt.pool.is_region:
             target, region, attempts = self.answered_by(attempt)
@@ -131,7 +131,7 @@ cdef class Answering(Intake):
             fields.append((b"x-edge-reason", self.reason.encode()))
         return fields
 
-    cdef commit(self, Attempt attempt, int64_t length):
+    cdef commit(self, AttemptCore attempt, int64_t length):
         """The first byte of a real answer: after this nothing is retried."""
         cdef Head head = attempt.head
         cdef ServerStream stream = self.stream
@@ -170,7 +170,7 @@ cdef class Answering(Intake):
         if stream.congested():
             self.on_client_congested()
 
-    cdef bytes tell(self, Attempt attempt, bytes content):
+    cdef bytes tell(self, AttemptCore attempt, bytes content):
         """A whole answer in the caller's language; ValueError when it cannot be told there."""
         return content if self.voice == PLAIN else frame(self.lane.calls.write(content, self.facts(attempt)))
 
@@ -189,7 +189,7 @@ cdef class Answering(Intake):
             for message in messages:
                 stream.send_data(frame(message))
 
-    cdef finish(self, Attempt attempt, list trailers):
+    cdef finish(self, AttemptCore attempt, list trailers):
         """The answer is complete and sent."""
         cdef ServerStream stream = self.stream
         cdef int status = attempt.head.status
@@ -209,7 +209,7 @@ cdef class Answering(Intake):
         self.close(status)
         stream.send_end(trailers)
 
-    cdef answer_fault(self, Attempt attempt, int status, bytes content):
+    cdef answer_fault(self, AttemptCore attempt, int status, bytes content):
         """The caller's own fault, in the provider's words."""
         if self.early or self.voice != PLAIN:
             attempt.leave()
@@ -220,7 +220,7 @@ cdef class Answering(Intake):
         self.relay(content)
         self.finish(attempt, None)
 
-    cdef broken(self, Attempt attempt, int outcome, str detail):
+    cdef broken(self, AttemptCore attempt, int outcome, str detail):
         """Something went wrong after the commit point: an honest end, never a clean-looking one."""
         cdef ServerStream stream = self.stream
         cdef list trailers = None
@@ -326,7 +326,7 @@ cdef class Answering(Intake):
         """Is it to be recorded?  Sampled, or failed, slow or retried and within what may be kept of those."""
         cdef LaneCore lane = self.lane
         cdef Recorder recorder = lane.recorder
-        cdef Attempt last = self.latest
+        cdef AttemptCore last = self.latest
         cdef uint64_t first = now if last is None or not last.content_ns else last.content_ns
         cdef int why
         if lane.records is None:
@@ -344,7 +344,7 @@ cdef class Answering(Intake):
         """What happened, in the order of edge.terms.trace.ExchangeRecord."""
         cdef LaneCore lane = self.lane
         cdef Head head = self.head
-        cdef Attempt last = self.latest
+        cdef AttemptCore last = self.latest
         cdef bint routed = self.route is not None
         cdef str model = ""
         cdef str link = ""
@@ -378,7 +378,7 @@ cdef class Answering(Intake):
             lane.region.decode(), self.hops.count(b",") + 1 if self.peer and self.hops is not None else 0, 0, tries,
         )
 
-    cdef tuple tell_of(self, Attempt attempt, uint64_t end):
+    cdef tuple tell_of(self, AttemptCore attempt, uint64_t end):
         """One attempt, in the order of edge.terms.trace.AttemptRecord."""
         cdef uint64_t began = self.began_ns
         return (

@@ -1,131 +1,15 @@
-"""How does one try at one target go?  From the connection to the last byte of the answer, and what it is remembered for.
+"""What does a target answer, and whose fault is it if that is no answer?  An attempt hears the upstream and tells its
+exchange; the exchange decides."""
 
-An attempt hears the upstream and tells its exchange; the exchange decides. ``ExchangeCore`` is what an attempt may ask of
-it."""
+from libc.stdint cimport uint64_t
+from native.asking cimport Asking
+from native.stream cimport Head
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from native.balancer cimport Target
-from native.callers cimport Caller
-from native.lane cimport LaneCore
-from native.peek cimport Peek
-from native.pool cimport ConnectionPool
-from native.record cimport Trace
-from native.router cimport Route
-from native.sse cimport Scanner
-from native.stream cimport ClientEvents, ClientStream, Head, ServerEvents, ServerStream
-
-cdef enum Phase:
-    CONNECTING = 0
-    ASKING = 1              # the request is on its way, no answer yet
-    ANSWERING = 2           # the head has come, nothing is committed
-    RELAYING = 3            # committed
-    OVER = 4
-
-cdef enum Mode:             # what is done with an answer's body
-    HOLD = 0                # whole, checked, then sent
-    EVENTS = 1              # server-sent events: held until the first content, then relayed event by event
-    RAW = 2                 # relayed as it comes
-    FAULT = 3               # an error's body: held (bounded) until it is known whose fault it is
-    CALL = 4                # gRPC: relayed as it comes, judged by its status in the end
-    BARE = 5                # gRPC trailers-only: judged before anything is shown
-    PIPE = 6                # an upgrade was taken: bytes both ways
-
-cdef class ExchangeCore(ServerEvents):
-    cdef LaneCore lane
-    cdef Route route
-    cdef ServerStream stream
-    cdef Head head
-    cdef int door, cell, key
-    cdef list body              # a service's request so far, while it may be sent again
-    cdef list trailers          # what came behind it
-    cdef Py_ssize_t body_size
-    cdef bint received, replayable, committed, early, over, climbing, grpc, tunnel
-    cdef Peek peek
-    cdef bytes content          # the whole body of a model request
-    cdef bytes wildcard         # the upstream model the client named after "provider/"
-    cdef bytes identity
-    cdef bytes suffix           # of a model request: what follows the provider's base path, with what goes on of the query
-    cdef list fields            # what goes on to the upstream, without credentials
-    cdef Trace trace
-    cdef Py_ssize_t trace_at    # where its traceparent stands among the fields
-    cdef uint64_t began_ns, total_ns, quiet_ns, resume_ns
-    cdef uint64_t whole_ns      # when the request was here whole (a service's: its head); 0: its own time is told
-    cdef bint peer              # it comes from another region's edge, which has admitted and charged the caller
-    cdef bytes hops             # regions it came through, as they wrote them; None = it comes from a client
-    cdef bytes caller_name, caller_class    # what another region is told of the caller; None = nothing is known
-    cdef Caller caller          # whose key it came with; None = there are no keys, or none is asked for
-    cdef int klass              # priority: 0 high, 1 normal, 2 low
-    cdef Py_ssize_t proof       # which field of the request holds the key
-    cdef bint entered           # it holds a place and tokens of its caller's
-    cdef bint reached           # a request went out upstream
-    cdef uint64_t prompt_guess, output_guess    # tokens, before anybody has counted them
-    cdef uint64_t prompt_tokens, output_tokens, cost_nano   # of all attempts
-    cdef Py_ssize_t holding     # bytes of the request that it has counted as held
-    cdef bint bounded           # the client set the deadline (grpc-timeout): what is left of it goes on
-    cdef bint hold(self, Py_ssize_t size) noexcept          # of the request, from now on; False: there is no room
-    cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns)
-    cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now)
-    cdef bint another(self, uint64_t now)
-    cdef commit(self, Attempt attempt, int64_t length)
-    cdef bytes tell(self, Attempt attempt, bytes content)   # a whole answer in the caller's language; ValueError
-    cdef relay(self, bytes data)                    # a piece of the answer's body
-    cdef finish(self, Attempt attempt, list trailers)
-    cdef answer_fault(self, Attempt attempt, int status, bytes content)     # the caller's own fault, as the provider said it
-    cdef ring(self, uint64_t now)
-
-cdef class Attempt(ClientEvents):
-    cdef ExchangeCore exchange
-    cdef Target target
-    cdef ConnectionPool pool
-    cdef ClientStream stream
-    cdef int index, admit, phase, mode, klass
-    cdef uint32_t generation
-    cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
-    cdef uint64_t waiting_ns    # since when it waits for a connection
-    cdef uint64_t begged_ns     # since when the target owes a word to a client that waits with its body (100-continue)
-    cdef uint64_t blocked_ns    # since when the target has taken nothing of the upload; 0 = it is not waited for
-    cdef uint64_t viewed_ns     # when that was looked at last
-    cdef Py_ssize_t untaken     # bytes that it had still to take then
-    cdef int64_t prompt_tokens, output_tokens   # as the target counted them in a whole answer; -1 = it did not
-    cdef bint charged           # it holds tokens of its credential's
-    cdef bint told              # the provider has said what is left, this attempt included
-    cdef uint64_t looked_ns     # when an overdue attempt last looked at its target's circuit
-    cdef int64_t pushback       # ms that a gRPC server asked to wait; -1 never retry, -2 nothing said
-    cdef uint64_t span          # under which the target knows it
-    cdef uint64_t connected_ns  # when it got a connection, if it had to wait for one
-    cdef uint64_t ended_ns      # when it was settled
-    cdef int outcome            # native.board.Outcome once it is settled, -1 before
-    cdef int code               # the gRPC status it ended with, -1 = none
-    cdef str detail             # of a failure, in words
-    cdef bint tripped           # it opened the circuit
-    cdef bint sent, body_done, counted, slow, settled, paused, refused, moved
-    cdef Head head
-    cdef list held
-    cdef Py_ssize_t held_size
-    cdef Scanner scanner
-    cdef begin(self)
-    cdef forward(self, list fields)
-    cdef push_body(self)
-    cdef asked(self)
-    cdef note_own(self, uint64_t now)
-    cdef bytes conceal(self, bytes content)
+cdef class Attempt(Asking):
     cdef hear_service(self, Head head, int action, uint64_t now)
     cdef hear_events(self, bytes data)
     cdef hear_error(self, bytes whole, Py_ssize_t end)
-    cdef judge_fault(self)
     cdef judge_whole(self, uint64_t now)
+    cdef judge_fault(self)
+    cdef bytes conceal(self, bytes content)
     cdef judge_call(self, bytes status, list trailers, uint64_t now)
-    cdef proven(self, uint64_t now)
-    cdef learn(self, uint64_t now)
-    cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=*)
-    cdef hear_limits(self, Head head, uint64_t now)
-    cdef account(self, int outcome, uint64_t now)
-    cdef note_slow(self, uint64_t now)
-    cdef block(self)
-    cdef bint stuck(self, uint64_t now)
-    cdef bint owes(self) noexcept   # it is the target's turn, not that of a client whose request is not here whole
-    cdef leave(self)
-    cdef uint64_t patience(self, uint64_t deadline_ns) noexcept
-    cdef uint64_t slow_limit(self) noexcept
-    cdef uint64_t next_deadline(self) noexcept
-    cdef bint overdue(self, uint64_t now)

@@ -1,6 +1,6 @@
-# How does one try at one target go?  Types of the compiled module; the contract is in attempt.pxd.
+# What does a target answer, and whose fault is it if that is no answer?  Types of the compiled module; the contract is
+# in attempt.pxd.
 
-from native.stream import ClientEvents, ServerEvents
+from native.asking import Asking
 
-class ExchangeCore(ServerEvents): ...
-class Attempt(ClientEvents): ...
+class Attempt(Asking): ...

@@ -5,10 +5,10 @@ together: which target, when again, how long, and when it is over."""
 
 from libc.stdint cimport uint64_t
 from native.answering cimport Answering
-from native.attempt cimport Attempt
 from native.balancer cimport Choice
 from native.lane cimport LaneCore
 from native.queue cimport Waiter
+from native.settling cimport AttemptCore
 from native.stream cimport ServerStream
 from native.timerwheel cimport Timer
 
@@ -32,6 +32,6 @@ cdef class Exchange(Answering):
     cdef shed(self, uint64_t now)
     cdef int come_back_s(self)
     cdef explain(self, int chosen, uint64_t now)
-    cdef bint may_retry(self, Attempt attempt, int outcome, uint64_t now)
+    cdef bint may_retry(self, AttemptCore attempt, int outcome, uint64_t now)
     cdef look(self, uint64_t now)
     cdef cut_off(self, uint64_t now)

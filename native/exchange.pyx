@@ -1,6 +1,6 @@
 from native.allowance cimport bounds_take
 from native.answering cimport CAPABILITIES, OUTCOME_NAMES
-from native.attempt cimport OVER
+from native.attempt cimport Attempt
 from native.balancer cimport BARRED_FULL, Choice, Target, inflight_total
 from native.board cimport (
     A_REQUESTS, CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, OK,
@@ -14,6 +14,7 @@ from native.clock cimport monotonic_ns
 from native.intake cimport LOCAL, MOST_HOPS
 from native.queue cimport Queue, Waiter
 from native.router cimport DOOR_HEALTH, DOOR_MODELS, DOOR_SERVICE, Route
+from native.settling cimport OVER, AttemptCore
 from native.stream cimport ClientStream, Head, ServerEvents
 
 cdef uint64_t NEVER = <uint64_t>-1
@@ -292,7 +293,7 @@ cdef class Exchange(Answering):
                 self.reason = f"{self.route.pool.target_at(i).id}: {self.lane.reply.passed_over(code)}"
                 return
 
-    cdef bint repeatable(self, Attempt attempt, int outcome, uint64_t now):
+    cdef bint repeatable(self, AttemptCore attempt, int outcome, uint64_t now):
         """Before the commit point, within attempts and time, and only what may be sent twice."""
         if self.committed or self.attempts >= self.route.attempts or now >= self.total_ns or self.lane.cutting:
             return False
@@ -307,7 +308,7 @@ cdef class Exchange(Answering):
             )
         return attempt.refused or self.head.method in IDEMPOTENT
 
-    cdef bint may_retry(self, Attempt attempt, int outcome, uint64_t now):
+    cdef bint may_retry(self, AttemptCore attempt, int outcome, uint64_t now):
         """Repeatable, and within the retry budget."""
         if not self.repeatable(attempt, outcome, now):
             return False
@@ -323,7 +324,7 @@ cdef class Exchange(Answering):
         add64(&self.route.rec.count[<int>R_BUDGET], 1)
         return False
 
-    cdef failed(self, Attempt attempt, int outcome, str detail, uint64_t rest_ns):
+    cdef failed(self, AttemptCore attempt, int outcome, str detail, uint64_t rest_ns):
         """An attempt ended without a good answer: elsewhere, again, or an honest end."""
         cdef uint64_t now = monotonic_ns()
         cdef TargetRec* rec = attempt.target.rec
@@ -371,7 +372,7 @@ cdef class Exchange(Answering):
         self.climbing = True
         self.ring(now)
 
-    def _offered(self, Attempt attempt):
+    def _offered(self, AttemptCore attempt):
         """Does the target claim to offer this path?  A 404 for what it never offered says nothing about it."""
         offered = attempt.target.plan.capabilities
         return not offered or CAPABILITIES.get(self.door) in offered

@@ -1,8 +1,9 @@
 """What does this request ask for, and for whom?  From its first byte to the route that can answer it."""
 
 from libc.stdint cimport int64_t, uint64_t
-from native.attempt cimport Attempt, ExchangeCore
+from native.attempt cimport Attempt
 from native.lane cimport LaneCore
+from native.settling cimport ExchangeCore
 from native.stream cimport ServerStream
 
 cdef enum Voice:
