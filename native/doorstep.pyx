@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from native.board cimport W_CONNECTIONS, add64
 from native.clock cimport monotonic_ns
-from native.stream cimport Acceptor
+from native.stream cimport Acceptor, Certified
 from native.timerwheel cimport Timer
 
 from native.http1server import Http1Server
@@ -30,6 +30,19 @@ cdef class Watch(Timer):
             door.kill()
 
 
+cdef Certified certified_by(dict shown):
+    """What was verified of a client's certificate; None where none was asked for, or it has no names but a subject.
+
+    Of a certificate that nobody has verified Python shows nothing (``SSLObject.getpeercert``): the dict is empty.
+    """
+    cdef Certified who = None
+    alternatives = None if shown is None else shown.get("subjectAltName")
+    if alternatives:
+        who = Certified.__new__(Certified)
+        who.alternatives = tuple(alternatives)
+    return who
+
+
 cdef class Doorstep:
     """The protocol object of a connection that has said nothing yet.
 
@@ -42,6 +55,7 @@ cdef class Doorstep:
     cdef object transport
     cdef bytes seen
     cdef bint keyless
+    cdef Certified certified
     cdef Watch watch
 
     def __init__(self, Acceptor acceptor, bint keyless=False):
@@ -59,6 +73,7 @@ cdef class Doorstep:
         add64(&self.acceptor.meter.count[<int>W_CONNECTIONS], 1)
         ssl_object = transport.get_extra_info("ssl_object")
         if ssl_object is not None:
+            self.certified = certified_by(transport.get_extra_info("peercert"))
             self._step_aside(Http2Server if ssl_object.selected_alpn_protocol() == "h2" else Http1Server)
             return
         watch = Watch()
@@ -93,7 +108,7 @@ cdef class Doorstep:
         transport = self.transport
         self._forget()
         self.transport = None
-        protocol = wire(self.acceptor, self.keyless)
+        protocol = wire(self.acceptor, self.keyless, self.certified)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if data is not None:

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.board cimport W_ACCEPTED, W_BYTES_IN, W_BYTES_OUT, W_CONNECTIONS, W_MALFORMED, add64
 from native.clock cimport monotonic_ns
 from native.headers cimport HeadReader, decimal, frame_chunk, last_chunk, status_line, write_head
-from native.stream cimport NO_BODY, TUNNEL, Acceptor, Head, ServerEvents, ServerStream
+from native.stream cimport NO_BODY, TUNNEL, Acceptor, Certified, Head, ServerEvents, ServerStream
 from native.timerwheel cimport Timer
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -178,11 +178,13 @@ cdef class Http1Server:
     Args:
         acceptor: the lane that opens an exchange for each request.
         keyless: its listener asks for no key.
+        certified: what the client's certificate says; None = it has shown none.
     """
 
     cdef Acceptor acceptor
     cdef object transport, parser
     cdef HeadReader reader
+    cdef Certified certified
     cdef bytes url
     cdef Http1Stream current        # being answered
     cdef Http1Stream incoming       # whose request is being read
@@ -198,9 +200,10 @@ cdef class Http1Server:
     cdef bytes after                # what came behind a request that asks for a tunnel
     cdef bint raw                   # a tunnel: no framing any more
 
-    def __init__(self, Acceptor acceptor, bint keyless=False):
+    def __init__(self, Acceptor acceptor, bint keyless=False, Certified certified=None):
         self.acceptor = acceptor
         self.keyless = keyless
+        self.certified = certified
         self.waiting = []
         self.parser = HttpRequestParser(self)
         self.reader = HeadReader(acceptor.header_bytes, acceptor.header_count)
@@ -368,6 +371,7 @@ cdef class Http1Server:
         stream.head = head
         stream.scheme = "https" if self.secure else "http"
         stream.keyless = self.keyless
+        stream.certified = self.certified
         stream.received = head.length == NO_BODY
         stream.waits = head.expects and not stream.received and head.version != 10
         self.incoming = stream

@@ -12,7 +12,7 @@ from native.http2 cimport (
     HEAD, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs, stream_at,
 )
 from native.nghttp2 cimport *
-from native.stream cimport NO_BODY, Acceptor, Head, ServerEvents, ServerStream
+from native.stream cimport NO_BODY, Acceptor, Certified, Head, ServerEvents, ServerStream
 from native.timerwheel cimport Timer
 
 cdef uint64_t SECOND = 1_000_000_000
@@ -156,10 +156,12 @@ cdef class Http2Server(Http2Wire):
     Args:
         acceptor: the lane that opens an exchange for each request.
         keyless: its listener asks for no key.
+        certified: what the client's certificate says; None = it has shown none.
     """
 
     cdef Acceptor acceptor
     cdef object peername            # the same object for every stream
+    cdef Certified certified
     cdef bint secure, keyless
     cdef bint settled               # the client's settings have come
     cdef bint retiring, farewell
@@ -167,9 +169,10 @@ cdef class Http2Server(Http2Wire):
     cdef uint64_t farewell_ns
     cdef Watch watch
 
-    def __init__(self, Acceptor acceptor, bint keyless=False):
+    def __init__(self, Acceptor acceptor, bint keyless=False, Certified certified=None):
         self.acceptor = acceptor
         self.keyless = keyless
+        self.certified = certified
 
     def connection_made(self, transport):
         """Take a new connection in; over the limit it is closed at once."""
@@ -249,6 +252,7 @@ cdef class Http2Server(Http2Wire):
         opened.out = Outbox.__new__(Outbox)
         opened.scheme = "https" if self.secure else "http"
         opened.keyless = self.keyless
+        opened.certified = self.certified
         opened.began_ns = self.now_ns
         opened.heard_ns = self.now_ns
         self.enlist(stream, opened)

@@ -7,7 +7,7 @@ from native.grpc cimport frame, is_grpc, timeout_ns, unframe
 from native.headers cimport field_value, parse_seconds, plain_path
 from native.peek cimport PEEK_OK, peek_request, unescape_json
 from native.router cimport DOOR_CHAT, DOOR_EMBEDDINGS, DOOR_HEALTH, DOOR_MODELS, DOOR_SERVICE, DOOR_UNKNOWN, Route
-from native.stream cimport NO_BODY, UNKNOWN_LENGTH, ClientStream, Head
+from native.stream cimport NO_BODY, UNKNOWN_LENGTH, Certified, ClientStream, Head
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -85,7 +85,7 @@ cdef class Intake(ExchangeCore):
         self.code = -1
         self.klass = 1
         self.proof = -1
-        if lane.peer_token is not None and not self.hear_peer():
+        if lane.regional and not self.hear_peer():
             return
         self.grpc = head.version == 20 and is_grpc(head.content_type)
         self.door = lane.router.door(head.path)
@@ -126,21 +126,26 @@ cdef class Intake(ExchangeCore):
         """Is this another region's edge?  Only then is it believed where the request has been, and for whom it is.
 
         Of a client the fields count for nothing, but one: who says that a request has been elsewhere does not have it
-        sent there again. False: the request has been refused.
+        sent there again. Who is known by a certificate alone speaks as an edge where it says where the request has been,
+        which edges do each time; otherwise it is a client. False: the request has been refused.
         """
+        cdef LaneCore lane = self.lane
         cdef bytes token = field_value(self.head.fields, b"x-edge-peer-token")
         cdef bytes hops = field_value(self.head.fields, b"x-edge-hops")
+        cdef Certified certified = self.stream.certified
         cdef list names
         self.hops = hops
-        if token is None or not compare_digest(token, self.lane.peer_token):
+        if (token is None or lane.peer_token is None or not compare_digest(token, lane.peer_token)) and (
+            certified is None or hops is None or not lane.knows(certified)
+        ):
             return True
         self.peer = True
         self.caller_name = field_value(self.head.fields, b"x-edge-key-name")
         self.caller_class = field_value(self.head.fields, b"x-edge-class")
         if hops is not None:
             names = hops.split(b",")
-            if len(names) > MOST_HOPS or self.lane.region in names:
-                add64(&self.lane.meter.count[<int>W_HOPS_REFUSED], 1)
+            if len(names) > MOST_HOPS or lane.region in names:
+                add64(&lane.meter.count[<int>W_HOPS_REFUSED], 1)
                 self.refuse("peer_loop", hops.decode("latin-1"), None)
                 return False
         return True
@@ -400,7 +405,7 @@ cdef class Intake(ExchangeCore):
                     return
             elif not (
                 size == 17 and name == b"x-forwarded-proto" or size == 16 and name == b"x-forwarded-host"
-                or size == 11 and name == b"traceparent"
+                or size == 11 and (name == b"traceparent" or name == b"x-edge-hops")    # a service is no region
             ):
                 self.fields.append(pair)
         if forwarded is not None:

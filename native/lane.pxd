@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 from native.board cimport Board
 from native.record cimport Recorder
 from native.router cimport Route, Router
-from native.stream cimport Acceptor
+from native.stream cimport Acceptor, Certified
 from native.timerwheel cimport Wheel
 
 cdef class LaneCore(Acceptor):
@@ -34,7 +34,11 @@ cdef class LaneCore(Acceptor):
     cdef Recorder recorder              # what is kept of exchanges that are over
     cdef object records                 # (records) -> taken?: where they go
     cdef uint64_t flushed_ns
-    cdef bytes peer_token               # what other regions' edges show; None = nobody is believed to be one
+    cdef bint regional                  # other regions' edges are told from clients: by either of these two
+    cdef bytes peer_token               # what they show; None = there is none to show
+    cdef tuple peer_names               # what their certificates are made out to; empty = none is believed
+    cdef object named                   # (alternatives, names) -> is it one of them?
+    cdef bint knows(self, Certified who)
     cdef uint64_t random(self) noexcept
     cdef bytes next_id(self)
     cdef flush(self, uint64_t now)      # hand on what was recorded

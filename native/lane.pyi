@@ -21,6 +21,7 @@ class LaneCore(Acceptor):
         reply: object,
         rest: Callable[[list[tuple[bytes, bytes]]], float | None],
         calls: object = None,
+        named: Callable[[tuple[tuple[str, str], ...], tuple[str, ...]], bool] | None = None,
         records: Callable[[list[tuple[object, ...]]], bool] | None = None,
     ) -> None: ...
     def protocol(self, keyless: bool = False) -> BaseProtocol: ...

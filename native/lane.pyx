@@ -42,12 +42,14 @@ cdef class LaneCore(Acceptor):
         reply: the table of our own errors (edge.listen.reply).
         rest: ``(fields) -> seconds | None``, how long an answer asks us to stay away (edge.providers.rest).
         calls: edge's own gRPC methods (edge.listen.calls.Calls); None = there are none.
+        named: ``(alternatives, names) -> bool``, is a certificate another region's edge's (edge.listen.certified)?
+            None = none is.
         records: ``(records) -> bool`` takes what was recorded, tuples in the order of edge.terms.trace.ExchangeRecord;
             False = it could not. None = nothing is recorded.
     """
 
     def __init__(
-        self, Board board, int worker, Router router, *, opener, local, reply, rest, calls=None, records=None
+        self, Board board, int worker, Router router, *, opener, local, reply, rest, calls=None, named=None, records=None
     ):
         cdef uint64_t now = monotonic_ns()
         self.board = board
@@ -57,6 +59,7 @@ cdef class LaneCore(Acceptor):
         self.reply = reply
         self.rest = rest
         self.calls = calls
+        self.named = named
         self.records = records
         self.recorder = Recorder(router.snapshot.tracing)
         self.meter = board.worker(worker)
@@ -133,7 +136,22 @@ cdef class LaneCore(Acceptor):
         self.region = snapshot.region.encode()
         self.told_region = (b"x-edge-region", self.region)
         self.recorder.configure(snapshot.tracing)
-        self.peer_token = snapshot.peers.token.encode("latin-1") if snapshot.peers is not None else None
+        self.regional = snapshot.peers is not None
+        self.peer_token = None
+        names = ()
+        if self.regional:
+            names = snapshot.peers.names
+            if snapshot.peers.token:        # an empty one is none, not one that anybody may show
+                self.peer_token = snapshot.peers.token.encode("latin-1")
+        if names != self.peer_names:
+            self.peer_names = names
+
+    cdef bint knows(self, Certified who):
+        """Is it another region's edge?  Looked at once a connection, and again when a reload has changed the names."""
+        if who.judged is not self.peer_names:
+            who.peer = self.named is not None and self.named(who.alternatives, self.peer_names)
+            who.judged = self.peer_names
+        return who.peer
 
     def _dial(self, pool):
         wire = Http1Client if pool.plan.protocol == "http1" else Http2Client

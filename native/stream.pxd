@@ -36,6 +36,12 @@ cdef class Head:
     cdef readonly bytes content_type
     cdef readonly bytes content_encoding
 
+cdef class Certified:
+    """What a client's certificate says, which the listener has asked for and verified. One a connection."""
+    cdef tuple alternatives         # its (kind, name) pairs: subjectAltName
+    cdef tuple judged               # the names by which it was last looked at; None = never
+    cdef bint peer                  # it is another region's edge by those
+
 cdef class ServerEvents:
     cdef void on_request_data(self, bytes data)
     cdef void on_request_end(self, list trailers)
@@ -48,6 +54,7 @@ cdef class ServerStream:
     cdef readonly str scheme        # "http" or "https"
     cdef bint ends                  # set before send_head: this answer is the connection's last
     cdef bint keyless               # its listener asks for no key
+    cdef Certified certified        # None: the client has shown no certificate
     cdef bint switching             # the request asks for a tunnel: what follows it waits for the answer
     cdef bint waits                 # the client keeps its body back until it is told to go on (100)
     cdef bint collected             # the body is taken whole before anything is answered: it is no conversation

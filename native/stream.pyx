@@ -14,6 +14,11 @@ cdef class Head:
         return f"<Head {self.method!r} {self.path!r} length={self.length}>"
 
 
+cdef class Certified:
+    def __repr__(self):
+        return f"<Certified {self.alternatives}>"
+
+
 cdef class ServerEvents:
     cdef void on_request_data(self, bytes data):
         raise TypeError("ServerEvents.on_request_data is not implemented")

@@ -26,6 +26,7 @@ from edge.dialects import inference
 from edge.errors import EdgeError
 from edge.listen import reply
 from edge.listen.calls import Calls
+from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, turn_away
 from edge.native import Board, Lane, Router
@@ -110,6 +111,7 @@ class Worker:
                 reply=reply,
                 rest=rest_seconds,
                 calls=Calls(inference, models_document, lambda: not self._stop.is_set()),
+                named=is_named,
                 records=lambda records: self._follower.send(self._index, records),
             )
             self._lane.start(asyncio.get_running_loop())

@@ -156,7 +156,7 @@ REGION_ROWS: Final[tuple[RegionRow, ...]] = (
     RegionRow(200, 299, RELAY, "A good answer, checked like a provider's."),
     RegionRow(300, 399, MISCONFIGURED, "What listens there is no edge: an edge never redirects."),
     RegionRow(400, 400, CLIENT, "The caller's own, over there as here."),
-    RegionRow(401, 401, OUT, "It does not believe us: the peers token differs. A provider's 401 is never relayed."),
+    RegionRow(401, 401, OUT, "It does not believe us: token or names differ. A provider's 401 is never relayed."),
     RegionRow(402, 403, CLIENT, "A provider's word to this caller, relayed."),
     RegionRow(404, 404, ELSEWHERE, "It does not know the model: its configuration is another."),
     RegionRow(405, 405, MISCONFIGURED, "What listens there is no edge."),

@@ -21,6 +21,9 @@ SHORTEST_TOKEN: Final = 16
 # Regions stand in a header, with commas between them.
 REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TOKEN: Final = re.compile(r"[!-~]*")
+# What a certificate may be made out to: a DNS name whose first label may be any, or a URI with an authority.
+_DNS_NAME: Final = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-)+-~]+")
 
 
 def peers(config: Config) -> Iterator[Problem]:
@@ -32,7 +35,8 @@ def peers(config: Config) -> Iterator[Problem]:
     if not REGION.fullmatch(config.node.region):
         sentence = f"{config.node.region!r} is told to other regions; use letters, digits, dots and hyphens"
         yield Problem(("node", "region"), sentence)
-    yield from _trust(path, config, found)
+    yield from _token(path, config, found)
+    yield from _certificates(path, config, found)
     seen: dict[str, str] = {}
     for index, node in enumerate(found.nodes):
         yield from _node((*path, "nodes", index), node, found, seen)
@@ -51,19 +55,51 @@ def peers(config: Config) -> Iterator[Problem]:
             yield Problem((*path, "models", index), f"no model {name}" + words.nearest(name, config.models))
 
 
-def _trust(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
-    if not found.token:
-        yield Problem((*path, "token"), "other edges are told from clients by it; write token: ${EDGE_PEER_TOKEN}")
-    elif not _TOKEN.fullmatch(found.token):
-        yield Problem((*path, "token"), "it has characters that a header cannot carry")
-    elif len(found.token) < SHORTEST_TOKEN:
-        yield Problem((*path, "token"), f"it is shorter than {SHORTEST_TOKEN} characters: it can be guessed")
-    if found.tls is not None:
-        for name, file in (("ca", found.tls.ca), ("cert", found.tls.cert), ("key", found.tls.key)):
-            yield from readable((*path, "tls", name), file)
-        if not any(listen.tls is not None and listen.tls.client_ca for listen in config.listen):
-            sentence = "no listener asks other edges for their certificates; write listen: tls: client_ca"
-            yield Problem((*path, "tls"), sentence, severity="warning")
+def _token(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
+    if found.token:
+        if not _TOKEN.fullmatch(found.token):
+            yield Problem((*path, "token"), "it has characters that a header cannot carry")
+        elif len(found.token) < SHORTEST_TOKEN:
+            yield Problem((*path, "token"), f"it is shorter than {SHORTEST_TOKEN} characters: it can be guessed")
+    elif not found.names:
+        sentence = (
+            "other edges are told from clients by it; write token: ${EDGE_PEER_TOKEN}, or in peers.names what their "
+            "certificates are made out to"
+        )
+        yield Problem((*path, "token"), sentence)
+    elif found.tls is None and (found.nodes or config.cluster.etcd is not None):
+        sentence = "without a token other edges know this one by its certificate alone; write peers.tls, or a token"
+        yield Problem((*path, "tls"), sentence)
+
+
+def _certificates(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
+    for index, name in enumerate(found.names):
+        why = _misnamed(name)
+        if why:
+            yield Problem((*path, "names", index), f"{name!r} {why}")
+    asked = any(listen.tls is not None and listen.tls.client_ca for listen in config.listen)
+    unasked = "no listener asks other edges for their certificates; write listen: tls: client_ca"
+    if found.names and not asked:
+        yield Problem((*path, "names"), unasked)
+    if found.tls is None:
+        return
+    for key, file in (("ca", found.tls.ca), ("cert", found.tls.cert), ("key", found.tls.key)):
+        yield from readable((*path, "tls", key), file)
+    if not found.names and not asked:
+        yield Problem((*path, "tls"), unasked, severity="warning")
+
+
+def _misnamed(name: str) -> str:
+    """Say why no certificate can be made out to this name; empty when one can."""
+    if "://" in name:
+        return (
+            "" if _URI.fullmatch(name) else "is not a URI to compare; write it whole, such as spiffe://edge.internal/eu"
+        )
+    if name.replace(".", "").isdecimal():
+        return "is an address; write a DNS name or URI of the certificate"
+    if not _DNS_NAME.fullmatch(name):
+        return "is not a name in a certificate; write a DNS name, *. before one for any one label, or a URI"
+    return ""
 
 
 def _node(path: Path, node: PeerNode, found: Peers, seen: dict[str, str]) -> Iterator[Problem]:
@@ -78,7 +114,8 @@ def _node(path: Path, node: PeerNode, found: Peers, seen: dict[str, str]) -> Ite
         if text in seen:
             yield Problem(place, f"{text} stands here twice, in {seen[text]} too")
         elif not wrong and found.tls is None and not addresses.is_private(addresses.parse_address(text)[0]):
-            sentence = f"{text} is sent the token and every prompt unencrypted across the internet; write peers.tls"
+            sent = "the token and every prompt" if found.token else "every prompt"
+            sentence = f"{text} is sent {sent} unencrypted across the internet; write peers.tls"
             yield Problem(place, sentence, severity="warning")
         seen.setdefault(text, node.region)
 

@@ -30,12 +30,24 @@ class PeerTls(Struct, frozen=True, forbid_unknown_fields=True):
 class Peers(Struct, frozen=True, forbid_unknown_fields=True):
     """Other regions' edges. When no target of a model is usable here, one of them answers.
 
-    What they say of a request (where it has been, whose it is) is believed only when they show the token.
+    What they say of a request (where it has been, whose it is) is believed only when they show the token, or a
+    certificate that is made out to one of the names. Either is enough, and one of them is needed.
     """
 
     token: Annotated[
-        Secret, about("Shared by all edges, at least 16 characters; whoever has it spends every region's credit.")
+        Secret,
+        about(
+            "Shared by all edges, at least 16 characters; whoever has it spends every region's credit. Not needed "
+            "beside names."
+        ),
     ] = Secret()
+    names: Annotated[
+        tuple[str, ...],
+        about(
+            "What the other edges' client certificates are made out to: DNS names (*. before one is any one label) or "
+            "URIs (spiffe://...). Whoever has such a certificate of a client_ca spends every region's credit."
+        ),
+    ] = ()
     tls: Annotated[
         PeerTls | None, about("Call other regions over HTTP/2 with mutual TLS; in the clear (h2c) when left out.")
     ] = None

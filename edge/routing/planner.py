@@ -133,7 +133,7 @@ class _Planner:
             models=models,
             providers=providers,
             services=services,
-            peers=None if config.peers is None else plan_of.Peers(str(config.peers.token)),
+            peers=None if config.peers is None else _believed(config.peers),
             limits=_limits(config.limits),
             outcomes=self._outcomes,
             keys=tuple(allowances.key(key, slots[board.KEY + key.name]) for key in config.keys),
@@ -294,6 +294,11 @@ def _peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
         return []
     written = [Peer(node.region, address) for node in config.peers.nodes for address in node.addresses]
     return [peer for peer in dict.fromkeys([*written, *more]) if peer.region != config.node.region]
+
+
+def _believed(peers: Peers) -> plan_of.Peers:
+    names = tuple(name if "://" in name else name.lower() for name in peers.names)
+    return plan_of.Peers(str(peers.token), names)
 
 
 def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:

@@ -204,9 +204,13 @@ class Credential(Struct, frozen=True):
 
 
 class Peers(Struct, frozen=True):
-    """How other regions' edges are believed to be what they say: by the token that all of them hold."""
+    """How other regions' edges are believed to be what they say: by a token, or by a name in their certificates.
 
-    token: str
+    Names are DNS names in lower case, ``*.`` at the beginning for any one label, or URIs.
+    """
+
+    token: str  # "": nobody is believed by one
+    names: tuple[str, ...] = ()  # empty: nobody is believed by a certificate
 
 
 class Snapshot(Struct, frozen=True):

@@ -139,6 +139,32 @@ def test_certificates_are_tried_before_anything_listens(tmp_path: Path) -> None:
     assert no_authority.endswith("one.key is not a PEM file of certificates")
 
 
+def test_regions_that_know_each_other_by_certificate(tmp_path: Path) -> None:
+    """Names with a listener that asks for certificates need no token, but a certificate to show to whom it asks."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("eu-1.edge.internal")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    pair = "cert: own.pem, key: own.pem"
+
+    def said(peers: str, client_ca: str = ", client_ca: ca.pem") -> list[str]:
+        text = f"""
+node: {{region: eu-west}}
+providers: {{p: {{base_url: 'http://10.0.0.1/v1'}}}}
+models: {{m: {{targets: [p/m]}}}}
+listen: [{{address: '127.0.0.1:8443', tls: {{{pair}{client_ca}}}}}]
+peers: {{names: ["*.edge.internal"], {peers}}}
+"""
+        problems = check(read_text(text, folder=tmp_path, environ={}), KNOWN)
+        return [f"{spell(problem.path)} {problem.severity}" for problem in problems]
+
+    called = f"nodes: [{{region: us-east, addresses: ['10.1.0.5:8443']}}], tls: {{ca: ca.pem, {pair}}}"
+    assert said(called) == []
+    assert said("") == [], "a region that is asked and asks nobody shows no certificate"
+    assert said("nodes: [{region: us-east, addresses: ['10.1.0.5:8443']}]") == ["peers.tls error"]
+    assert said(called, client_ca="") == ["peers.names error"]
+
+
 def test_a_pool_is_at_most_64() -> None:
     """64 targets are fine, one more is refused: the kernels keep what was tried in 64 bits."""
 

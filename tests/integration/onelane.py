@@ -23,6 +23,7 @@ from edge.control.compose import checked, compile_config
 from edge.dialects import inference
 from edge.listen import reply
 from edge.listen.calls import Calls
+from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
 from edge.native import Board, Lane, Router
@@ -166,6 +167,7 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
         reply=reply,
         rest=rest_seconds,
         calls=Calls(inference, models_document),
+        named=is_named,
         records=take,
     )
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import re
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import h2.config
 import h2.connection
 import h2.events
+
+if TYPE_CHECKING:
+    import ssl
 
 # What HTTP/2 says in another way (RFC 9113 8.2.2, 8.3.1).
 LEFT_OUT = (b"host", b"connection", b"transfer-encoding", b"keep-alive")
@@ -40,9 +43,11 @@ def translate(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
     return pseudo + [(name, value) for name, value in named.items() if name not in LEFT_OUT], body
 
 
-async def over_http2(port: int, data: bytes, wait_for: bytes | None, limit_s: float) -> Said:
+async def over_http2(
+    port: int, data: bytes, wait_for: bytes | None, limit_s: float, tls: ssl.SSLContext | None = None
+) -> Said:
     """Send one request, read until ``wait_for`` has come or, where it is None, until the answer ends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     try:
         async with asyncio.timeout(limit_s):
             return await _Exchange(reader, writer).run(data, wait_for)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import trustme
 from plans import snapshot
 
 from edge.config.load import read_text
@@ -9,6 +12,10 @@ from edge.config.schema import MOST_MEMBERS
 from edge.control.compose import checked, compile_config
 from edge.routing.planner import REGION_TIER
 from edge.terms.places import Peer
+from edge.terms.snapshot import Peers, UpstreamTls
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TOKEN = "0123456789abcdef"
 BASE = """
@@ -49,6 +56,25 @@ def test_a_region_is_asked_as_an_edge() -> None:
     assert target.fields == (("x-edge-peer-token", TOKEN),)
     assert not [name for name in plan.models if name.startswith("region:")]
     assert plan.peers is not None
+
+
+def test_a_region_is_shown_no_token_that_there_is_not(tmp_path: Path) -> None:
+    """Where certificates are enough nothing is sent as a token; names are compared in lower case, URIs as written."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "own.pem"))
+    text = f"""{BASE}
+listen: [{{address: "127.0.0.1:0", tls: {{cert: own.pem, key: own.pem, client_ca: ca.pem}}}}]
+peers:
+  names: ["*.EDGE.internal", "spiffe://edge/EU"]
+  nodes: {NODES}
+  tls: {{ca: ca.pem, cert: own.pem, key: own.pem}}
+"""
+    plan = compile_config(checked(read_text(text, "test.yaml", tmp_path, {})), now=1.0)
+    target = next(each for each in plan.targets if each.kind == "region")
+    assert (target.fields, target.protocol) == ((), "h2")
+    assert target.tls == UpstreamTls("10.0.0.2", *(str(tmp_path / file) for file in ("ca.pem", "own.pem", "own.pem")))
+    assert plan.peers == Peers("", ("*.edge.internal", "spiffe://edge/EU"))
 
 
 def test_some_models_only() -> None:
