@@ -205,7 +205,7 @@ providers:
 models:
   chat:
     targets: [{targets}]
-    timeouts: {{connect: 500ms, first_byte: 500ms, first_token: 700ms, between_tokens: 500ms, total: 5s}}
+    timeouts: {{connect: 2s, first_byte: 500ms, first_token: 700ms, between_tokens: 500ms, total: 5s}}
 {extra}
 {defaults}
 """

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 GOOD = (ReadMessage(), Send(whole()), Again())
 SILENT = (ReadToEnd(),)
 SMALL = "limits: {body: 64KiB, buffered: 128KiB, stall: 20s}"
-PATIENT = "connect: 500ms, first_byte: 500ms, first_token: 700ms, between_tokens: 500ms, total: 5s"
+PATIENT = "connect: 2s, first_byte: 500ms, first_token: 700ms, between_tokens: 500ms, total: 5s"
 CHAT = b'{"model":"chat","messages":[],"user":"'
 
 
@@ -259,7 +259,7 @@ async def test_a_services_body_is_only_not_kept() -> None:
 async def test_a_service_that_cannot_be_reached_yet() -> None:
     """What has to be held because nobody can be asked yet is refused when it does not fit, and nobody is blamed."""
     async with unreachable_port() as port:
-        text = services(f"127.0.0.1:{port}").replace("connect: 300ms", "connect: 5s")
+        text = services(f"127.0.0.1:{port}").replace("connect: 2s", "connect: 5s")
         async with one_lane(text + models("http://127.0.0.1:9", extra=SMALL)) as lane:
             waiting = request(b"PUT", fields=b"content-length: 50000\r\n", body=b"a" * 50_000)
             first = await Half.sent(lane, waiting, 50_000)

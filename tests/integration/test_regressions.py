@@ -210,7 +210,7 @@ async def test_early_answer_to_a_slow_reader() -> None:
 
 async def test_waiters_behind_a_failed_connect() -> None:
     """Those who wait for a place behind a connection that cannot be opened are told at once, not at their deadline."""
-    text = models("http://127.0.0.1:1", extra="").replace("connect: 500ms", "connect: 3s")
+    text = models("http://127.0.0.1:1", extra="").replace("connect: 2s", "connect: 3s")
     text = text.replace("base_url: 'http://127.0.0.1:1/v1'", "base_url: 'http://127.0.0.1:1/v1', max_connections: 4")
     text = text.replace("    timeouts:", "    retry: {attempts: 1}\n    timeouts:")
     async with one_lane(text) as lane:
@@ -307,7 +307,7 @@ async def test_the_first_byte_deadline_holds_on_a_new_connection() -> None:
     good = (ReadMessage(), Send(whole()), Again())
     async with ScriptedServer((ReadToEnd(),)) as silent, ScriptedServer(good) as backup:
         text = models(silent.url, backup.url).replace(
-            "connect: 500ms, first_byte: 500ms", "connect: 4s, first_byte: 200ms"
+            "connect: 2s, first_byte: 500ms", "connect: 4s, first_byte: 200ms"
         )
         async with one_lane(text) as lane:
             began_s = now_s()

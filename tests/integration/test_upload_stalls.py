@@ -40,7 +40,7 @@ def text(*addresses: str, stall: str = "30s", **times: str) -> str:
     """One service with these deadlines; what is not named is long."""
     given = {"connect": "5s", "first_byte": "30s", "between_tokens": "30s", "total": "60s", **times}
     said = ", ".join(f"{name}: {value}" for name, value in given.items())
-    short = "connect: 300ms, first_byte: 600ms, between_tokens: 600ms, total: 5s"
+    short = "connect: 2s, first_byte: 600ms, between_tokens: 600ms, total: 5s"
     return services(*addresses).replace(short, said) + f"\nlimits: {{stall: {stall}}}\n"
 
 
