@@ -7,6 +7,7 @@ person can act on; the third-party exceptions stop here.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Protocol
@@ -129,6 +130,7 @@ class Opener:
         if left_s <= 0:
             sock.close()
             raise TimeoutError
+        inode = os.fstat(sock.fileno()).st_ino
         try:
             if context is None or pool.plan.tls is None:
                 await self._loop.create_connection(pool.protocol, sock=sock)
@@ -146,7 +148,26 @@ class Opener:
             if error.errno is None:
                 raise TimeoutError from error
             raise
+        finally:
+            _disown(sock, inode)
         return ""
+
+
+def _disown(sock: socket.socket, inode: int) -> None:
+    """Forget a descriptor that the transport has closed.
+
+    uvloop closes it behind the socket's back when a connection is lost in the turn in which it was made. The socket
+    would close that number once more when it is collected, and by then it may be somebody else's connection.
+    """
+    number = sock.fileno()
+    if number < 0:
+        return
+    try:
+        ours = os.fstat(number).st_ino == inode
+    except OSError:
+        ours = False
+    if not ours:
+        sock.detach()
 
 
 def explain(error: BaseException) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import ssl
 import time
 from typing import TYPE_CHECKING, Self, cast
@@ -176,6 +178,31 @@ async def test_the_deadline_holds_for_a_silent_handshake(opener: Opener, limit_s
         await outcome(opener, pool)
         assert 0.15 < time.monotonic() - began < 30
         assert pool.failures == [(f"no connection within {limit_s:g} s", True)]
+
+
+async def test_a_connection_lost_as_it_is_made_closes_nobody_elses(opener: Opener) -> None:
+    """Whose transport is gone before it is handed over leaves no socket that would close its number once more."""
+
+    class Lost(FakePool):
+        def protocol(self) -> asyncio.Protocol:
+            class Leaves(Taken):
+                def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                    super().connection_made(transport)
+                    cast("asyncio.Transport", transport).abort()
+
+            return Leaves(self)
+
+    async with Server() as server:
+        pool = Lost(server.port)
+        await outcome(opener, pool)
+        await opener.stop()
+        others = [os.open("/dev/null", os.O_RDONLY) for _ in range(20)]  # one of them has its number now
+        try:
+            gc.collect()
+            assert all(os.fstat(other) for other in others)
+        finally:
+            for other in others:
+                os.close(other)
 
 
 async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
