@@ -49,15 +49,22 @@ class Opener:
         self._resolver = Resolver()
         self._contexts = TlsContexts()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
 
     def open(self, pool: ConnectionPool) -> None:
-        """Start opening one connection for the pool; it ends in ``connection_made`` or in ``pool.failed``."""
+        """Start opening one connection for the pool; it ends in ``connection_made`` or in ``pool.failed``.
+
+        After :meth:`stop` nothing is opened, and the pool hears nothing: it may ask because its last one was given up.
+        """
+        if self._stopped:
+            return
         task = self._loop.create_task(self._open(pool))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Give up what is being opened, and wait until nothing is."""
+        """Give up what is being opened, wait until nothing is, and open nothing more."""
+        self._stopped = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -236,3 +236,22 @@ async def test_stop_tells_every_pool(opener: Opener) -> None:
         await asyncio.sleep(0.05)
         await opener.stop()
         assert pool.failures == [("cancelled", False)]
+
+
+async def test_nothing_is_opened_after_the_end(opener: Opener) -> None:
+    """A pool that asks again because the end took its connection away gets none, and nothing is left running."""
+
+    class Asks(FakePool):
+        def failed(self, reason: str, timed_out: bool) -> None:
+            super().failed(reason, timed_out)
+            opener.open(self)
+
+    async with Server() as silent:
+        before = asyncio.all_tasks()
+        pool = Asks(silent.port, tls=UpstreamTls("model.test", verify=False))
+        opener.open(pool)
+        await asyncio.sleep(0.05)  # in its handshake, or before: both are given up
+        await opener.stop()
+        assert asyncio.all_tasks() == before
+        assert pool.failures == [("cancelled", False)]
+        assert pool.made == []
