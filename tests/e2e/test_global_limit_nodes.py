@@ -77,9 +77,10 @@ async def test_callers_that_move_get_the_limit_and_no_more(tmp_path: Path, etcd:
                 "keys": [{**key, "requests_per_minute": LIMIT, "requests_burst": BURST}],
             }
             nodes.append(await stack.enter_async_context(RunningNode(folder, config, "--workers", "1")))
+        # all stand in the ledger; how it is divided while nobody asks depends on who came first, and is moved by nobody
         end = time.monotonic() + 60
-        while sum([await share(node) for node in nodes]) < 0.98 * LIMIT:
-            assert time.monotonic() < end
+        while sum(shares := [await share(node) for node in nodes]) < LIMIT / 2 or min(shares) <= 0:
+            assert time.monotonic() < end, shares
             await asyncio.sleep(0.1)
         client = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)))
         statuses: list[int] = []
