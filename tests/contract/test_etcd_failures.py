@@ -76,14 +76,12 @@ async def test_a_leader_that_goes_is_left_within_seconds(broken: InEtcd, how: st
         began = time.monotonic()
         await put_until_done(store, "a", b"2")
         took = await until(lambda: follower.held["a"].value == b"2", 60)
-        assert time.monotonic() - began <= 45, took
+        assert time.monotonic() - began <= 15, took
         # From here on nothing waits for the member that is gone.
-        each = []
         for number in range(5):
             asked = time.monotonic()
             await store.put("b", b"%d" % number)
-            each.append(time.monotonic() - asked)
-        assert sorted(each)[2] <= 1.5, each
+            assert time.monotonic() - asked <= 1.5
         await until(lambda: "b" in follower.held and follower.held["b"].value == b"4", 60)
         if how == "stall":
             leader.resume()
@@ -112,7 +110,7 @@ async def test_every_call_ends_in_time_while_all_are_stalled(broken: InEtcd) -> 
         )
         began = time.monotonic()
         ends = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - began <= 15
+        assert time.monotonic() - began <= 4
         assert {type(end) for end in ends} == {StoreUnavailableError}
         await until(lambda: not follower.connected, 60)
         assert set(follower.held) == {"a"}
@@ -121,7 +119,7 @@ async def test_every_call_ends_in_time_while_all_are_stalled(broken: InEtcd) -> 
         for member in broken.cluster.members:
             member.resume()
         await until(lambda: follower.connected, 60)
-        assert follower.age_s() <= 5
+        assert follower.age_s() <= 2
 
 
 async def test_majority_lost_and_found(broken: InEtcd) -> None:
