@@ -8,6 +8,7 @@ it measures time, memory or processor, or needs addresses that only one program 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import tempfile
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from edge.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -43,6 +46,18 @@ def _one_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv("TMPDIR", place)
             patch.setattr(tempfile, "tempdir", place)
             yield
+
+
+@pytest.fixture(autouse=True)
+def _said_to_nobody_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let go of where a test had this process log to: the next one would write to a stream that is closed."""
+    root, edge = logging.getLogger(), logging.getLogger("edge")
+    handlers, levels = root.handlers[:], (root.level, edge.level)
+    monkeypatch.setattr(logs, "_secrets", [])
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    edge.setLevel(levels[1])
 
 
 @pytest.hookimpl(trylast=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -120,9 +119,6 @@ def test_what_the_variables_say_in_confidence_is_in_no_line(
     }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(logs, "_secrets", [])
-    root = logging.getLogger()
-    monkeypatch.setattr(root, "handlers", root.handlers[:])
     logs.set_up("control", form="json")
     url = "http://127.0.0.1:9" if protocol == "grpc" else "http://127.0.0.1:9/v1/traces"
     exports = [

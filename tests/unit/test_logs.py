@@ -5,24 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
-from typing import TYPE_CHECKING
 
 import pytest
 
 from edge.telemetry import logs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    monkeypatch.setattr(logs, "_secrets", [])
-    yield
-    root.handlers[:] = before
-    root.setLevel(level)
 
 
 def written(form: logs.Form, level: str = "info") -> io.StringIO:
