@@ -407,11 +407,8 @@ cdef class Http1Server:
 
     def on_message_complete(self):
         cdef Http1Stream stream = self.incoming
-        if self.overhead > OVERHEAD_LIMIT:
-            self.poison(400, "chunk framing outweighs the body")
-            raise RefusedError
         self.incoming = None
-        self.overhead = 0
+        self.overhead = 0       # not judged: what this read brought of the next request is in it
         self.head_bytes = 0
         if stream is None:
             return
@@ -428,6 +425,8 @@ cdef class Http1Server:
         cdef list backlog = stream.backlog
         self.current = stream
         stream.opened = True
+        if not stream.received:
+            self.resume_reading()       # behind another it waited with a part of its body, and the rest is still to come
         self.let_go(stream)
         stream.began_ns = monotonic_ns()
         stream.events = self.acceptor.open(stream, stream.head)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+import re
+
 import pytest
-from onelane import models, one_lane, post, whole
+from onelane import chunk, models, one_lane, post, whole
 
 from edge.sim.wire import (
     Again,
@@ -26,6 +30,12 @@ models: {m: {targets: [a/m]}}
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
+def chunked(*parts: bytes) -> bytes:
+    """One POST request whose body comes in these chunks, as bytes."""
+    head = post(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+    return head + b"".join(chunk(part) for part in parts) + b"0\r\n\r\n"
+
+
 async def test_pipelined_in_order() -> None:
     """Requests sent at once are answered in order, though the first takes longest."""
     script = (ReadMessage(), Pause(0.2), Send(whole(b'{"id":"slow","choices":[]}')), Again())
@@ -46,6 +56,60 @@ async def test_pipelined_in_pieces() -> None:
         data = post() + HEALTH + post() + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
         peer = await play_client(lane.port, Send(data, piece=11), ReadToEnd(), limit_s=8.0)
         assert peer.received.count(b"HTTP/1.1 200 OK") == 4
+
+
+@pytest.mark.parametrize("came", [0, 7, 64])
+async def test_pipelined_body_in_two(came: int) -> None:
+    """A request that waits behind another has its body read on when its turn comes, however much of it came before."""
+    body = b'{"model":"chat","messages":[' + b" " * 300_000 + b"]}"
+    head = post(body).removesuffix(body)
+    async with (
+        ScriptedServer((ReadMessage(), Pause(0.2), Send(whole()), Again())) as upstream,
+        one_lane(models(upstream.url)) as lane,
+    ):
+        first = (Send(post() + head + body[:came]), ReadUntil(b"}}]}"))
+        peer = await play_client(lane.port, *first, Send(body[came:]), ReadUntil(b"}}]}"), Close(), limit_s=8.0)
+        assert peer.ended == "closed"
+        assert upstream.peers[0].messages[1].endswith(body[-300_002:])
+
+
+async def test_pipelined_hesitant() -> None:
+    """Who waits behind another to be told to go on is told when its turn comes, and is heard then."""
+    body = b'{"model":"chat","messages":[]}'
+    head = post(body, fields=b"expect: 100-continue\r\n").removesuffix(body)
+    async with (
+        ScriptedServer((ReadMessage(), Pause(0.2), Send(whole()), Again())) as upstream,
+        one_lane(models(upstream.url)) as lane,
+    ):
+        told = (Send(post() + head), ReadUntil(b"}}]}"), ReadUntil(b"HTTP/1.1 100 Continue\r\n\r\n"))
+        peer = await play_client(lane.port, *told, Send(body), ReadUntil(b"}}]}"), Close(), limit_s=8.0)
+        assert peer.ended == "closed"
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_pipelined_any_way(seed: int) -> None:
+    """Whatever waits behind whatever, cut wherever and sent at any pace: all of it is answered, in order."""
+    chance = random.Random(seed)
+    kinds = {
+        post(): b"HTTP/1.1 200",
+        post(b'{"model":"chat","messages":[' + b" " * 100_000 + b"]}"): b"HTTP/1.1 200",
+        chunked(b'{"model":"chat",', b'"messages":[' + b" " * 3_000, b"]}"): b"HTTP/1.1 200",
+        post(b'{"model":"nope"}'): b"HTTP/1.1 404",
+        HEALTH: b"HTTP/1.1 200",
+        HEALTH.replace(b"GET /healthz", b"GET /nowhere"): b"HTTP/1.1 404",
+    }
+    script = (ReadMessage(), Pause(0.001), Send(whole()), Again())
+    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
+        for _ in range(12):
+            asked = chance.choices(list(kinds), k=chance.randint(2, 8))
+            data = b"".join(asked) + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+            cuts = sorted(chance.sample(range(1, len(data)), 8))
+            steps: list[Send | Pause] = []
+            for start, end in itertools.pairwise((0, *cuts, len(data))):
+                steps += (Send(data[start:end]), Pause(chance.choice((0.0, 0.0005, 0.003))))
+            peer = await play_client(lane.port, *steps, ReadToEnd(), limit_s=8.0)
+            assert peer.ended == "peer_closed"
+            assert re.findall(rb"HTTP/1.1 \d+", peer.received) == [*(kinds[one] for one in asked), b"HTTP/1.1 200"]
 
 
 async def test_pipelined_without_end() -> None:
