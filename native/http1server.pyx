@@ -71,7 +71,8 @@ cdef class Http1Stream(ServerStream):
     cdef void send_head(self, int status, list fields, int64_t length):
         cdef Http1Server connection = self.connection
         cdef bytes framing
-        cdef bint keep = self.head.keep_alive and not connection.acceptor.draining
+        # While the request still comes nobody knows whether it will be whole when its answer is.
+        cdef bint keep = self.received and self.head.keep_alive and not connection.acceptor.draining
         self.headed = True
         self.bodiless = self.head.method == b"HEAD" or status == 204 or status == 304
         if status == 204 or (status == 304 and length < 0):

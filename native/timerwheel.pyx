@@ -32,7 +32,7 @@ cdef class Timer:
     """A deadline and what to do when it has passed; subclass it in Cython and override ``fire``."""
 
     cdef void fire(self, uint64_t now_ns):
-        raise NotImplementedError(f"{type(self).__name__} has no fire()")
+        raise TypeError(f"{type(self).__name__} has no fire()")
 
 
 cdef class CallbackTimer(Timer):

@@ -87,13 +87,13 @@ def _plain(value: object) -> str:
     """Write a kind of text (edge.config.fields.Secret) as text."""
     if isinstance(value, str):
         return str(value)
-    raise NotImplementedError(f"{type(value).__name__} cannot be kept")
+    raise TypeError(f"{type(value).__name__} cannot be kept")
 
 
 def _of_kind(kind: type[Any], value: object) -> object:
     if issubclass(kind, str):
         return kind(value)
-    raise NotImplementedError(f"{kind.__name__} cannot be recalled")
+    raise TypeError(f"{kind.__name__} cannot be recalled")
 
 
 def _pwrite_all(fd: int, data: bytes, offset: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
@@ -48,7 +49,7 @@ class Shot(Struct, frozen=True):
         return self.target.partition("/")[0]
 
 
-class Steady:
+class Steady(ABC):
     """A steady load of whatever :meth:`ask` asks.
 
     Args:
@@ -65,9 +66,9 @@ class Steady:
         self.started = 0
         self.shots: list[Shot] = []
 
+    @abstractmethod
     async def ask(self, number: int, seen: Seen) -> None:
         """Make request ``number``; any exception is a failure."""
-        raise NotImplementedError
 
     def streams(self, number: int) -> bool:  # noqa: ARG002
         """Tell whether request ``number`` streams."""

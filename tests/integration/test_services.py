@@ -155,6 +155,16 @@ async def test_retried_when_nothing_was_sent() -> None:
                 assert answer.startswith(b"HTTP/1.1 200 ")
 
 
+async def test_an_early_answer_is_the_last() -> None:
+    """An answer that begins before its upload is whole says that the connection ends with it (RFC 9112 9.6)."""
+    script = (ReadHead(), Send(whole(status=b"413 Content Too Large")), ReadToEnd())
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        upload = request(b"POST", fields=b"content-length: 10\r\n")
+        peer = await play_client(lane.port, Send(upload), ReadUntil(b"}}]}"), Send(b"0123456789"), ReadToEnd())
+        assert b"\r\nconnection: close\r\n" in peer.received
+        assert peer.ended == "peer_closed"
+
+
 async def test_large_upload_is_not_retried() -> None:
     """A body larger than edge keeps for a second try is sent once, whole, and never twice."""
     body = b"a" * 300_000

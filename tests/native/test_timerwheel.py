@@ -129,7 +129,7 @@ def test_a_bare_timer_says_that_it_does_nothing() -> None:
     """A subclass that forgot ``fire`` is an error, not silence."""
     wheel = Wheel(0)
     wheel.schedule(Timer(), 0)
-    with pytest.raises(NotImplementedError, match="Timer has no fire"):
+    with pytest.raises(TypeError, match="Timer has no fire"):
         wheel.advance(0)
 
 

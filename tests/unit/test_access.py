@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from msgspec import structs
+from records import MS, attempt, record
 
 from edge.native import HIST_BOUNDS_S
 from edge.telemetry import catalog, logs
 from edge.telemetry.access import Access, AccessLog, facts
 from edge.telemetry.exemplars import ExemplarBook
-from edge.terms.trace import AttemptRecord, ExchangeRecord
 
-MS = 1_000_000
-TRIED = AttemptRecord(
+if TYPE_CHECKING:
+    from edge.terms.trace import ExchangeRecord
+
+TRIED = attempt(
     target="a/m",
     outcome="fail_status",
     detail="status 503",
-    span_id="1" * 16,
     began_ns=0,
     connected_ns=-1,
-    asked_ns=1,
     head_ns=12 * MS,
     content_ns=-1,
     ended_ns=12 * MS,
     status=503,
-    grpc_status=-1,
-    pushback_ms=-2,
-    tripped=False,
 )
-RECORD = ExchangeRecord(
+RECORD = record(
     request_id="r1",
     trace_id="f" * 32,
-    span_id="2" * 16,
-    parent_span_id="",
-    link="",
-    sampled=True,
-    kept="sampled",
     worker=1,
-    route="chat",
-    kind="model",
-    method="POST",
-    http_version=11,
-    scheme="http",
-    path="/v1/chat/completions",
-    operation="chat",
-    grpc=False,
-    model="chat",
-    status=200,
-    grpc_status=-1,
     stream=True,
     key="team",
     priority="normal",
@@ -57,9 +40,6 @@ RECORD = ExchangeRecord(
     prompt_tokens=7,
     output_tokens=9,
     cost_nano=1500,
-    region="eu",
-    hops=0,
-    queue_ns=0,
     attempts=(TRIED,),
 )
 

@@ -1,0 +1,106 @@
+"""Whatever both sides do at once, is everybody answered, and does nothing stay behind?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import TYPE_CHECKING
+
+import h2peer
+import pytest
+from bad_clients import over_http1, over_http2, sound
+from bad_upstream import Upstream, bad_service
+from callers import ask, keys
+from onelane import one_lane
+
+from edge.native import WorkerCounter
+
+if TYPE_CHECKING:
+    from onelane import OneLane
+
+CLIENTS = 150
+TOTAL_S = 1.5
+
+
+def config(a: str, b: str, c: str) -> str:
+    """A model over two tiers and a service, with callers that are limited and a worker that may hold 2 MiB."""
+    return f"""
+providers:
+  p0: {{dialect: openai, base_url: '{a}/v1', limits: {{requests_per_minute: 100000000}}}}
+  p1: {{dialect: openai, base_url: '{b}/v1'}}
+models:
+  chat:
+    targets: [{{target: p0/m, tier: 1}}, {{target: p1/m, tier: 2}}]
+    timeouts: {{connect: 300ms, first_byte: 250ms, first_token: 300ms, between_tokens: 150ms, total: {TOTAL_S}s}}
+    breaker: {{consecutive: 4, open: 50ms}}
+    retry: {{attempts: 2, budget: 50%}}
+services:
+  svc:
+    match: {{path: /svc/}}
+    targets: ['{a[7:]}', '{b[7:]}']
+    timeouts: {{connect: 300ms, first_byte: 250ms, total: {TOTAL_S}s}}
+  two:
+    match: {{path: /two/}}
+    protocol: h2c
+    targets: ['{c}']
+    timeouts: {{connect: 300ms, first_byte: 250ms, total: {TOTAL_S}s}}
+  odd:
+    match: {{grpc: odd.Service}}
+    targets: ['{c}']
+    timeouts: {{connect: 300ms}}
+limits: {{body: 256KiB, buffered: 1MiB, stall: 1s}}
+{keys(alice="concurrent: 6, requests_per_minute: 60000000", bob="tokens_per_minute: 60000000, budget: 1000000")}
+"""
+
+
+def left_behind(lane: OneLane) -> dict[str, object]:
+    """What is still counted as running, held or waiting."""
+    worker = lane.board.read_worker(0)["counts"]
+    left: dict[str, object] = {
+        "exchanges": lane.lane.active,
+        "connections": lane.lane.connections,
+        "held": worker[WorkerCounter.W_BUFFERED],
+    }
+    for target in lane.snapshot.targets:
+        view = lane.target(target.id)
+        left[f"inflight of {target.id}"] = view["inflight"]
+        left[f"classes of {target.id}"] = sum(view["inflight_class"])
+    for route in lane.snapshot.routes:
+        left[f"inflight of {route.name}"] = lane.board.read_route(route.slot)["inflight"]
+    for key in lane.snapshot.keys:
+        left[f"inflight of {key.name}"] = (
+            lane.board.read_allowance(key.allowance.slot)["inflight"] if key.allowance else 0
+        )
+    return {name: value for name, value in left.items() if value}
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_everybody_is_answered(seed: int) -> None:
+    """Upstreams fail in every way while clients leave in every way: in the end nothing runs, and all is well again."""
+    async with (
+        Upstream(random.Random(seed + 1)) as one,
+        Upstream(random.Random(seed + 2)) as two,
+        h2peer.Upstream(bad_service(random.Random(seed + 3))) as three,
+        one_lane(config(one.url, two.url, three.address)) as lane,
+    ):
+        room = asyncio.Semaphore(12)
+        odd: list[object] = []
+
+        async def client(number: int) -> int:
+            wire = over_http1 if number % 2 else over_http2
+            async with room:
+                came = await wire(random.Random(seed * CLIENTS + number), lane.port, 4 * TOTAL_S + 2)
+            odd.extend((number, one.status, one.whole, one.body[-60:]) for one in came if not sound(one))
+            return len(came)
+
+        answered = sum(await asyncio.gather(*(client(number) for number in range(CLIENTS))))
+        assert odd == []
+        assert answered > CLIENTS
+        with contextlib.suppress(TimeoutError):
+            await h2peer.until(lambda: not left_behind(lane))
+        assert left_behind(lane) == {}
+        one.mischief = two.mischief = 0.0
+        async with asyncio.timeout(20):  # circuits that opened often wait longer
+            while b" 200 OK" not in (said := await lane.ask(ask("alice"), b"\r\n\r\n"))[:20]:
+                assert said.startswith((b"HTTP/1.1 204 ", b"HTTP/1.1 503 ")), said
