@@ -56,7 +56,9 @@ def asked(chance: Random) -> bytes:
     if kind < 0.7:
         path = chance.choice((b"/svc/a", b"/two/a"))
         return b"GET " + path + b" HTTP/1.1\r\nhost: edge\r\n" + fields.replace(EXPECT, b"") + b"\r\n"
-    return post(body, chance.choice(("/svc/upload", "/two/upload")), fields)
+    return post(
+        body + b" " * chance.choice((0, 0, 0, 1_500_000)), chance.choice(("/svc/upload", "/two/upload")), fields
+    )
 
 
 def called(chance: Random) -> bytes:
@@ -139,7 +141,9 @@ class _Http1:
         return answer.whole and b"\r\nconnection: close\r\n" not in head
 
     async def _more(self) -> None:
-        data = await asyncio.get_running_loop().sock_recv(self.sock, 65536)
+        if self.chance.random() < 0.05:
+            await asyncio.sleep(0.02)
+        data = await asyncio.get_running_loop().sock_recv(self.sock, self.chance.choice((100, 65536)))
         if not data:
             raise EOFError
         self.unread += data

@@ -97,6 +97,7 @@ class Upstream:
             return False
         if b"expect: 100-continue" in head and chance.random() < 0.8:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await asyncio.sleep(chance.choice((0, 0, 0, 0.03)))
         if b"content-length" in head:
             await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
         elif b"transfer-encoding" in head:
