@@ -189,10 +189,14 @@ cdef class Answering(Intake):
             for message in messages:
                 stream.send_data(frame(message))
 
-    cdef finish(self, AttemptCore attempt, list trailers):
-        """The answer is complete and sent."""
+    cdef finish(self, AttemptCore attempt, list trailers, bytes last):
+        """The answer is complete; of what a length announced, ``last`` is still to be sent. Everything is counted before:
+        who has an answer may ask again at once, and of another worker."""
         cdef ServerStream stream = self.stream
         cdef int status = attempt.head.status
+        if last is not None and self.voice == CHAT_STREAM:
+            self.relay(last)
+            last = None
         if self.over:
             return
         attempt.leave()
@@ -207,6 +211,8 @@ cdef class Answering(Intake):
         else:
             self.code = attempt.code
         self.close(status)
+        if last is not None:
+            stream.send_data(last)
         stream.send_end(trailers)
 
     cdef answer_fault(self, AttemptCore attempt, int status, bytes content):
@@ -217,8 +223,7 @@ cdef class Answering(Intake):
             self.answer_problem((status, [], content))
             return
         self.commit(attempt, PyBytes_GET_SIZE(content))
-        self.relay(content)
-        self.finish(attempt, None)
+        self.finish(attempt, None, content)
 
     cdef broken(self, AttemptCore attempt, int outcome, str detail):
         """Something went wrong after the commit point: an honest end, never a clean-looking one."""

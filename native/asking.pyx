@@ -300,7 +300,7 @@ cdef class Asking(AttemptCore):
                 if self.mode == EVENTS and self.scanner.said & <int>SAID_DONE:
                     # everything was said; the rest of the framing was for us
                     self.settle(OK, now)
-                    exchange.finish(self, None)
+                    exchange.finish(self, None, None)
                     return True
                 if exchange.received or exchange.stream.waits or self.blocked_ns or self.mode == PIPE:
                     exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)

@@ -195,7 +195,7 @@ cdef class Attempt(Asking):
         now = monotonic_ns()
         if self.mode == RAW or self.mode == PIPE:
             self.settle(OK, now)
-            exchange.finish(self, trailers)
+            exchange.finish(self, trailers, None)
         elif self.mode == CALL:
             self.judge_call(None if trailers is None else field_value(trailers, b"grpc-status"), trailers, now)
         elif self.mode == BARE:
@@ -212,7 +212,7 @@ cdef class Attempt(Asking):
                 if rest:
                     exchange.relay(rest)
                 self.settle(OK, now)
-                exchange.finish(self, None)
+                exchange.finish(self, None, None)
         else:
             self.judge_whole(now)
 
@@ -230,7 +230,7 @@ cdef class Attempt(Asking):
         ):
             # everything was said; only the framing's end is missing, and that was for us
             self.settle(OK, monotonic_ns())
-            exchange.finish(self, None)
+            exchange.finish(self, None, None)
             return
         exchange.failed(self, outcome, detail, 0)
 
@@ -259,8 +259,7 @@ cdef class Attempt(Asking):
             self.learn(now)
             self.settle(OK, now)
             exchange.commit(self, PyBytes_GET_SIZE(content))
-            exchange.relay(content)
-            exchange.finish(self, None)
+            exchange.finish(self, None, content)
 
     cdef judge_fault(self):
         """An error status with its body (or the first part of it): whose fault is it?"""
@@ -339,6 +338,6 @@ cdef class Attempt(Asking):
             self.settle(CLIENT_FAULT, now)
         if self.mode == BARE:
             exchange.commit(self, NO_BODY)
-            exchange.finish(self, None)
+            exchange.finish(self, None, None)
         else:
-            exchange.finish(self, trailers)
+            exchange.finish(self, trailers, None)

@@ -72,7 +72,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef commit(self, AttemptCore attempt, int64_t length)
     cdef bytes tell(self, AttemptCore attempt, bytes content)   # a whole answer in the caller's language; ValueError
     cdef relay(self, bytes data)                    # a piece of the answer's body
-    cdef finish(self, AttemptCore attempt, list trailers)
+    cdef finish(self, AttemptCore attempt, list trailers, bytes last)
     cdef answer_fault(self, AttemptCore attempt, int status, bytes content)     # the caller's own fault, as the provider said it
     cdef ring(self, uint64_t now)
 

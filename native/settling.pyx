@@ -64,7 +64,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef relay(self, bytes data):
         raise TypeError("ExchangeCore.relay is not implemented")
 
-    cdef finish(self, AttemptCore attempt, list trailers):
+    cdef finish(self, AttemptCore attempt, list trailers, bytes last):
         raise TypeError("ExchangeCore.finish is not implemented")
 
     cdef answer_fault(self, AttemptCore attempt, int status, bytes content):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from callers import bearer, clear, keys
 from onelane import DONE, HELLO, ROLE, STOP, one_lane, post, sse, whole
@@ -15,6 +15,8 @@ from edge import clock
 from edge.native import Allowance, AllowanceCounter, RouteCounter, TargetCounter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge.terms.snapshot import Key
 
 PRICES = {"p0": (1.5, 6.0), "p1": (0.25, 2.0)}
@@ -203,3 +205,51 @@ models: {chat: {targets: [p0/m], retry: {attempts: 1}}}
         assert allowance is not None
         assert Allowance(lane.board, allowance).left(clock.now_ns()) == ((5, 0), (5000, 0))
         assert clear("alice") not in repr(lane.snapshot)
+
+
+class Overheard(asyncio.Transport):
+    """A client's connection that notes, with each write of edge, what ``look`` finds at that moment."""
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        super().__init__({"peername": ("127.0.0.1", 1)})
+        self._look = look
+        self.seen: list[object] = []
+        self.ended = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take what edge sends."""
+        self.seen.append(self._look())
+        if bytes(data).endswith(b"}"):
+            self.ended.set()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Remember who speaks it now that the wire is known."""
+        self.protocol: Any = protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is buffered here."""
+
+
+async def test_an_answer_is_paid_before_it_is_had() -> None:
+    """Who has the last byte of an answer may ask again at once: its place is free and its price is spent by then."""
+    async with Provider("p0") as p0, Provider("p1") as p1:
+        async with one_lane(config(p0, p1) + keys(alice="concurrent: 1, budget: 1000000")) as lane:
+            (key,) = lane.snapshot.keys
+            assert key.allowance is not None
+            slot = key.allowance.slot
+
+            def look() -> tuple[int, int]:
+                view = lane.board.read_allowance(slot)
+                return view["inflight"], view["spent_nano"]
+
+            async def exchange() -> list[object]:
+                client = Overheard(look)
+                connection: Any = lane.lane.protocol()
+                connection.connection_made(client)
+                connection.data_received(post(request("whole", 5, False), fields=bearer("alice")))
+                async with asyncio.timeout(10):
+                    await client.ended.wait()
+                client.protocol.connection_lost(None)
+                return client.seen
+
+            assert await lane.thread.run(exchange()) == [(0, int((7 * 1.5 + 5 * 6.0) * 1000))]
