@@ -86,9 +86,9 @@ class Upstream:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         chance = self._chance
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
         bad = chance.random() < self.mischief
         way = chance.random() if bad else 1.0
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
         if way < 0.1:  # an answer before the request is read, if it has a body
             writer.write(chance.choice(BAD[:4]))
             return chance.random() < 0.3
