@@ -177,6 +177,7 @@ class Steering:
             snapshot = self._compile(document.config, previous)
         except ConfigInvalidError as error:
             raise self._refused(error.problems, mark, cause) from error
+        logs.conceal([document.config.admin.token])  # no Snapshot has it: a new one alone publishes nothing
         for problem in found:
             logs.say(logs.WARNING, problem.text(source))
         reloads = self.ledger.reloads
@@ -328,7 +329,6 @@ class Steering:
 
     def _publish(self, snapshot: Snapshot, previous: Snapshot) -> None:
         logs.conceal(value for target in snapshot.targets for _, value in target.fields)
-        logs.conceal([self.ledger.config.admin.token])
         if snapshot.peers is not None:
             logs.conceal([snapshot.peers.token])
         self._clear(snapshot, previous)

@@ -18,6 +18,7 @@ from edge.errors import ConfigInvalidError
 from edge.native import Board
 from edge.regions.digest import Hand
 from edge.routing.planner import capacities
+from edge.telemetry import logs
 from edge.terms.places import Peer
 from edge.terms.snapshot import Snapshot
 
@@ -102,6 +103,15 @@ def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, obje
         node.board.set_out(old, 11, 2**62)
         assert not node.out("p/a")
         assert node.board.read_target(node.slot("p/a"), 1)["manual"] == 2
+
+
+def test_a_token_that_came_by_reload_is_concealed(tmp_path: Path) -> None:
+    """Also where it is all that is new, so that no Snapshot is published: no line tells it from then on."""
+    token = "second-token-9876543210"
+    with Steered(tmp_path, "p/a") as node:
+        assert logs.without_secrets(token) == token
+        assert not node.reload(text("p/a") + f"admin: {{token: {token}}}\n")
+        assert token not in logs.without_secrets(f"Bearer {token}")
 
 
 @pytest.mark.parametrize("name", ["region", "name"])
