@@ -18,20 +18,23 @@
 
 gRPC comes in on the same address: ``edge.v1.Admin``, health and reflection (edge.admin.calls).
 
-``/live`` and ``/ready`` need no token: orchestrators ask them, and they tell nothing worth hiding.
+``/live`` and ``/ready`` need no token: orchestrators ask them, and they tell nothing worth hiding. Who else may ask is
+decided in ``edge.admin.callers``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
+import logging
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from edge import clock
 from edge.admin.answers import json_answer, problem
+from edge.admin.callers import refusal
 from edge.admin.calls import AdminCalls
 from edge.admin.doorstep import Doorstep
 from edge.admin.steps import Steps
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
 
     from edge.control.node import Node
 
-_OPEN: Final = frozenset({"/live", "/ready"})
 _LONGEST_BODY: Final = 64 * 1024
 
 
@@ -99,7 +101,9 @@ class AdminServer:
         app.add_routes(Traces(self._node).routes())
         if self._node.steering is not None:
             app.add_routes(Steps(self._node, self._node.steering).routes())
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+        heard = logging.getLogger("edge.admin.http")
+        heard.addFilter(_worth_a_line)
+        self._runner = web.AppRunner(app, access_log=None, logger=heard, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
         if self._calls_path is None:
             await web.SockSite(self._runner, sock).start()
@@ -125,14 +129,9 @@ class AdminServer:
     async def _guard(
         self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if self._token and request.path not in _OPEN and not self._carries_token(request):
-            return problem(
-                401, "this needs the header Authorization: Bearer TOKEN, with the token of admin.token", challenge=True
-            )
-        if request.method not in ("GET", "HEAD") and _is_from_a_page(request):
-            return problem(
-                403, "a web page of another place asks this; it is refused, because no page may steer a node"
-            )
+        refused = refusal(request, self._token)
+        if refused is not None:
+            return refused
         try:
             return await answer(request)
         except web.HTTPNotFound:
@@ -142,20 +141,18 @@ class AdminServer:
                 "/api/keys /api/traces /api/regions /api/node, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
-        except web.HTTPMethodNotAllowed as refused:
-            allowed = refused.headers.get("Allow", "GET, HEAD")
+        except web.HTTPMethodNotAllowed as other:
+            allowed = other.headers.get("Allow", "GET, HEAD")
             response = problem(405, f"{request.method} is not possible here; only {allowed.partition(',')[0]} is")
             response.headers["Allow"] = allowed
             return response
+        except web.RequestPayloadError:
+            return problem(400, "the body cannot be read: it is not encoded as its headers say")
         except web.HTTPException:
             raise
         except Exception as error:  # noqa: BLE001  # an operator's look must not end control
             logs.say_failure("an admin request failed", error, path=request.path)
             return problem(500, "this failed inside edge; the log says why")
-
-    def _carries_token(self, request: web.Request) -> bool:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
 
     async def _live(self, _request: web.Request) -> web.Response:
         return json_answer({"live": True, "version": VERSION})
@@ -193,7 +190,10 @@ class AdminServer:
         return json_answer(snapshot_view(self._node.snapshot))
 
 
-def _is_from_a_page(request: web.Request) -> bool:
-    """Tell whether a browser sends this for a page that is not ours: it names the page's origin, always."""
-    origin = request.headers.get("Origin")
-    return origin is not None and origin.partition("://")[2] != request.host
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Keep what cannot be read as HTTP out of the log: anyone may send it, and the error quotes it, tokens included."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
+        logs.say(logs.DEBUG, "a request to the admin address could not be read", error=type(error).__name__)
+        return False
+    return True

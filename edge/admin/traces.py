@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LAST: Final = 50
 MOST: Final = 1000
+_DIGITS: Final = 20  # of a number that is looked at; int() refuses thousands of them
 _KNOWN: Final = frozenset({"last", "wrong", "route"})
 
 
@@ -36,7 +37,7 @@ class Traces:
         if unknown:
             return problem(400, f"{unknown[0]} is not asked for here; write {', '.join(sorted(_KNOWN))}")
         last = request.query.get("last", str(LAST))
-        if not last.isdecimal() or not 1 <= int(last) <= MOST:
+        if not last.isdecimal() or len(last) > _DIGITS or not 1 <= int(last) <= MOST:
             return problem(400, f"last is a number from 1 to {MOST}")
         wrong = request.query.get("wrong", "0")
         if wrong not in ("0", "1"):
