@@ -9,8 +9,11 @@ A keepsake is an anonymous memory file whose descriptor children inherit. It has
 - the supervisor's tally of restarts;
 - control's ledger (``edge.control.ledger``).
 
-A reader that meets a half-written value (the writer is writing, or was killed while writing) sees a wrong checksum and
-treats it as absent. Nothing here touches a disk; what does is ``edge.control.state``.
+A value is written beside the last one, and only then is its header written over that of the one before. So a reader
+that looks while the writer writes, or after it was killed while writing, finds the last value: of the headers whose
+checksum holds, the one with the higher number. Nothing here touches a disk; what does is ``edge.control.state``.
+
+    0 header | 28 header | 56 body of one, body of the other; a header says where its body is
 """
 
 from __future__ import annotations
@@ -18,16 +21,27 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 T = TypeVar("T")
 
-_HEADER: Final = struct.Struct("!8sQI")  # magic, bytes of body, CRC-32 of body
-_MAGIC: Final = b"edgekeep"
-# A reader that loses a race against the writer looks again: a write takes well under a millisecond.
+_SUM: Final = struct.Struct("!I")  # CRC-32 of the fields and the body
+_FIELDS: Final = struct.Struct("!QQQ")  # number of the value, from 1; where its body begins; its bytes
+_HEADER: Final = _FIELDS.size + _SUM.size
+_BODIES: Final = 2 * _HEADER
+# A reader that loses a race against the writer (two values were kept while it read one) looks again.
 _LOOKS: Final = 3
+
+
+class _Half(NamedTuple):
+    """A value that is there whole."""
+
+    number: int
+    header: int  # 0 or 1: which says where it is
+    place: int
+    body: bytes
 
 
 class Keepsake(Generic[T]):
@@ -43,30 +57,47 @@ class Keepsake(Generic[T]):
         return cls(os.memfd_create(f"edge-{name}", os.MFD_CLOEXEC), kind)
 
     def keep(self, value: T) -> None:
-        """Write the value, whole, in place of the last one."""
+        """Write the value in place of the last one, which counts until this one is there whole."""
         body = packed(value)
-        os.pwrite(self.fd, bytes(_HEADER.size), 0)  # from here on, readers see none rather than a mixture
-        _pwrite_all(self.fd, body, _HEADER.size)
-        os.ftruncate(self.fd, _HEADER.size + len(body))
-        os.pwrite(self.fd, _HEADER.pack(_MAGIC, len(body), zlib.crc32(body)), 0)
+        last = self._newest()
+        number, header, place = 1, 0, _BODIES
+        if last is not None:
+            number, header = last.number + 1, 1 - last.header
+            if _BODIES + len(body) > last.place:  # there is no room before it
+                place = last.place + len(last.body)
+        _pwrite_all(self.fd, body, place)
+        fields = _FIELDS.pack(number, place, len(body))
+        _pwrite_all(self.fd, fields + _SUM.pack(_sum(fields, body)), header * _HEADER)
+        os.ftruncate(self.fd, place + len(body))
 
     def recall(self) -> T | None:
-        """Return the last value kept whole; None when there is none, or only half of one."""
+        """Return the last value kept whole; None when there never was one."""
         for _ in range(_LOOKS):
-            body = self._body()
-            if body is not None:
-                return unpacked(body, self._kind)
+            found = self._newest()
+            if found is not None:
+                return unpacked(found.body, self._kind)
         return None
 
-    def _body(self) -> bytes | None:
-        head = os.pread(self.fd, _HEADER.size, 0)
-        if len(head) < _HEADER.size:
+    def _newest(self) -> _Half | None:
+        heads, end = _pread_all(self.fd, _BODIES, 0), os.fstat(self.fd).st_size
+        if len(heads) < _BODIES:
             return None
-        magic, size, checksum = _HEADER.unpack(head)
-        if magic != _MAGIC:
-            return None
-        body = _pread_all(self.fd, size, _HEADER.size)
-        return body if len(body) == size and zlib.crc32(body) == checksum else None
+        halves = []
+        for header in range(2):
+            number, place, size = _FIELDS.unpack_from(heads, header * _HEADER)
+            if number and place + size <= end:
+                halves.append((number, header, place, size))
+        for number, header, place, size in sorted(halves, reverse=True):
+            fields = heads[header * _HEADER :][: _FIELDS.size]
+            (checksum,) = _SUM.unpack_from(heads, header * _HEADER + _FIELDS.size)
+            body = _pread_all(self.fd, size, place)
+            if len(body) == size and _sum(fields, body) == checksum:
+                return _Half(number, header, place, body)
+        return None
+
+
+def _sum(fields: bytes, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(fields))
 
 
 def packed(value: object) -> bytes:

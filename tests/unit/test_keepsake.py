@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 
 import pytest
 from plans import snapshot
@@ -19,12 +21,55 @@ def test_empty() -> None:
 
 
 def test_last_value_wins_and_is_whole() -> None:
-    """A shorter value after a longer one leaves nothing of it behind."""
+    """A short value after a longer one comes back whole, and the one after it leaves nothing of the long one behind."""
     keepsake = Keepsake.create("test", dict[str, str])
     keepsake.keep({"a": "x" * 5000})
-    keepsake.keep({"b": "y"})
-    assert Keepsake(keepsake.fd, dict[str, str]).recall() == {"b": "y"}
+    for value in ("y", "z"):
+        keepsake.keep({"b": value})
+        assert Keepsake(keepsake.fd, dict[str, str]).recall() == {"b": value}
     assert os.fstat(keepsake.fd).st_size < 100
+
+
+def test_it_stays_small() -> None:
+    """Whatever sizes follow each other, every value comes back and the file is never longer than three of them."""
+    keepsake, sizes = Keepsake.create("test", str), random.Random(7)
+    for _ in range(300):
+        value = "x" * sizes.randrange(2000)
+        keepsake.keep(value)
+        assert Keepsake(keepsake.fd, str).recall() == value
+        assert os.fstat(keepsake.fd).st_size < 3 * 2010
+
+
+@pytest.mark.parametrize("sizes", [(100, 100), (10, 500), (500, 10)], ids=str)
+def test_a_writer_that_is_killed_loses_at_most_what_it_wrote(
+    sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a writer is killed, the value before it or its own comes back, and the next one can be kept."""
+    real, after = os.pwrite, 0
+
+    def pwrite(fd: int, data: bytes, offset: int) -> int:
+        nonlocal after
+        if len(data) > after:
+            real(fd, data[:after], offset)
+            raise KeyboardInterrupt
+        after -= len(data)
+        return real(fd, data, offset)
+
+    seen = []
+    for cut in range(sizes[1] + 60):
+        keepsake = Keepsake.create("test", str)
+        for value in ("first", "a" * sizes[0]):
+            keepsake.keep(value)
+        after = cut
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            patch.setattr(os, "pwrite", pwrite)
+            keepsake.keep("b" * sizes[1])
+        seen.append(keepsake.recall())
+        assert seen[-1] in {"a" * sizes[0], "b" * sizes[1]}
+        keepsake.keep("next")
+        assert keepsake.recall() == "next"
+        os.close(keepsake.fd)
+    assert set(seen) == {"a" * sizes[0], "b" * sizes[1]}
 
 
 def test_snapshot_and_config_survive() -> None:
@@ -41,9 +86,9 @@ def test_snapshot_and_config_survive() -> None:
     assert "hidden-key" not in repr(back)
 
 
-@pytest.mark.parametrize("torn", ["size", "body", "magic"])
+@pytest.mark.parametrize("torn", ["size", "body", "number"])
 def test_half_written_is_absent(torn: str) -> None:
-    """A writer killed in the middle leaves a keepsake that counts as empty, never a mixture."""
+    """What is damaged counts as empty where nothing was kept before, never as a mixture."""
     keepsake = Keepsake.create("test", dict[str, str])
     keepsake.keep({"key": "value" * 100})
     if torn == "size":
@@ -51,7 +96,7 @@ def test_half_written_is_absent(torn: str) -> None:
     elif torn == "body":
         os.pwrite(keepsake.fd, b"???", 60)
     else:
-        os.pwrite(keepsake.fd, bytes(4), 0)
+        os.pwrite(keepsake.fd, b"\xff" * 16, 0)
     assert keepsake.recall() is None
 
 
