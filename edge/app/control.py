@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from msgspec import structs
@@ -48,7 +48,7 @@ from edge.telemetry.access import AccessLog
 from edge.telemetry.exemplars import ExemplarBook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from edge.app.launch import Launch
     from edge.config.schema import Config
@@ -154,19 +154,20 @@ class Control:
                 try:
                     await self._stop.wait()
                 finally:
-                    watching.cancel()
-                    sending.cancel()
-                    telling.cancel()
-                    await asyncio.gather(watching, sending, telling, return_exceptions=True)
-                    await prober.stop()
-                    await health.stop()
-                    await publisher.stop()
-                    await admin.stop()
-                    await tracing.stop()
-                    if recorder is not None:
-                        await recorder.stop()
-                    if spending is not None:
-                        await spending.stop(publisher.snapshot)
+                    await _ended(watching)
+                    # First what must not be lost: the supervisor waits for a moment, and so may the other ends.
+                    kept = [] if recorder is None else [recorder.stop()]
+                    kept += [] if spending is None else [spending.stop(publisher.snapshot)]
+                    await _all(*kept)
+                    await _all(
+                        _ended(sending),
+                        _ended(telling),
+                        tracing.stop(),
+                        prober.stop(),
+                        health.stop(),
+                        publisher.stop(),
+                        admin.stop(),
+                    )
 
     def _known(self) -> Ledger:
         ledger = self._ledger.recall()
@@ -254,6 +255,18 @@ class Control:
             target for target in node.snapshot.targets if target.id in reports and reports[target.id].state == "open"
         ]
         prober.tend(ill, now_ns, clock.random)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _all(*ends: Coroutine[Any, Any, None]) -> None:
+    """Let these end side by side, for one that waits must not be added to another, and one that fails keeps none."""
+    for outcome in await asyncio.gather(*ends, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            logs.say_failure("something did not end as it should", outcome)
 
 
 async def _run(launch: Launch, ready_fd: int) -> None:

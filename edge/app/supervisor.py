@@ -38,8 +38,9 @@ _S: Final = 1_000_000_000
 HUNG_NS: Final = 30 * _S
 # Beyond the grace: a worker that keeps to it has yet to tell its clients so.
 MARGIN_NS: Final = 1 * _S
-# Control and simulated providers have nothing to finish.
-END_NS: Final = 3 * _S
+# Simulated providers have nothing to finish; control gives a collector that does not answer two seconds, or twice two
+# when telemetry has just been sent elsewhere.
+END_NS: Final = 6 * _S
 # A node whose workers die this often before any of them ever served will not come up by trying.
 HOPELESS: Final = 5
 LOOK_S: Final = 1.0
