@@ -226,9 +226,11 @@ class Control:
     async def _watch(
         self, node: Node, steering: Steering, prober: Prober, health: HealthChecks, spending: Spending | None
     ) -> None:
-        """Once a second: say what changed, have the ill probed, services asked for their health, a new file read."""
+        """Once a second: say that we live, and what changed; have the ill probed, health asked, a new file read."""
         watch, outputs = BoardWatch(), Outputs(self._board, clock.now_ns())
+        pulse = Keepsake(self._launch.pulse_fd, int)
         while True:
+            pulse.keep(clock.now_ns())
             logs.tell_suppressed()
             try:
                 self._look(node, watch, prober)

@@ -33,6 +33,7 @@ class Launch(Struct, frozen=True):
     snapshot_fd: int
     tally_fd: int
     ledger_fd: int  # the checked configuration and its history; control alone inherits it
+    pulse_fd: int  # where control alone says that it lives
     grace_s: float  # how long exchanges in flight may take to end when the node stops
     drain_grace_s: float = 0.0  # how long it says that it is not ready, before it stops to accept
     state_dir: str = ""  # where the last good configuration is kept; "" = nowhere

@@ -113,7 +113,8 @@ def _share(
     ledger = Keepsake.create("ledger", Ledger)
     last = Keepsake.create("snapshot", Snapshot)
     tally = Keepsake.create("tally", Tally)
-    for keepsake in (ledger, last, tally):
+    pulse = Keepsake.create("pulse", int)
+    for keepsake in (ledger, last, tally, pulse):
         held.callback(os.close, keepsake.fd)
     ledger.keep(begun.ledger)
     if begun.ledger.started_from is not None:  # versions go on from the one on disk
@@ -130,6 +131,7 @@ def _share(
         snapshot_fd=last.fd,
         tally_fd=tally.fd,
         ledger_fd=ledger.fd,
+        pulse_fd=pulse.fd,
         grace_s=options.grace_s,
         drain_grace_s=config.node.drain_grace / NS_PER_S if options.drain_grace_s is None else options.drain_grace_s,
         state_dir=begun.state_dir,
@@ -153,11 +155,19 @@ def _supervise(
             return ["-m", "edge.app.control", *given]
         return ["-m", "edge.app.worker", *given, "--index", str(child.index)]
 
-    control = Child("control", arguments, (*shared, launch.control_fd, launch.ledger_fd, launch.tally_fd))
+    own = (launch.control_fd, launch.ledger_fd, launch.tally_fd, launch.pulse_fd)
+    control = Child("control", arguments, (*shared, *own))
     workers = [Child(f"worker {index}", arguments, shared, index) for index in range(launch.workers)]
     try:
         return Supervisor(
-            board, workers, [control, *others], tally, grace_s=launch.grace_s, notice_s=launch.drain_grace_s, up=up
+            board,
+            workers,
+            [control, *others],
+            tally,
+            Keepsake(launch.pulse_fd, int),
+            grace_s=launch.grace_s,
+            notice_s=launch.drain_grace_s,
+            up=up,
         ).run()
     finally:
         os.close(told.fd)

@@ -36,6 +36,11 @@ _S: Final = 1_000_000_000
 # A worker writes its heartbeat every second. Half a minute without one means a loop that stands still: nothing that
 # belongs to it will be answered any more, and its share of new connections hangs with it.
 HUNG_NS: Final = 30 * _S
+# Control says every second that its loop turns. Nobody who is served waits for it, and a reload may keep it busy. A
+# worker may take as long until it serves.
+SLOW_NS: Final = 60 * _S
+# If the supervisor has not looked for so long, all stood still: a machine or container that was paused.
+PAUSED_NS: Final = 5 * _S
 # Beyond the grace: a worker that keeps to it has yet to tell its clients so.
 MARGIN_NS: Final = 1 * _S
 # Simulated providers have nothing to finish; control gives a collector that does not answer two seconds, or twice two
@@ -64,6 +69,7 @@ class Supervisor:
         workers: one Child per column, ``index`` set.
         others: control, and what else belongs to the node; ended after the workers.
         tally: where restarts are counted for control.
+        pulse: when control last said that it lives, in nanoseconds of ``edge.clock``.
         grace_s: how long workers may drain.
         notice_s: how long the node says that it is not ready, before they do.
         up: called once, when every child serves.
@@ -75,6 +81,7 @@ class Supervisor:
         workers: Sequence[Child],
         others: Sequence[Child],
         tally: Keepsake[Tally],
+        pulse: Keepsake[int],
         *,
         grace_s: float,
         notice_s: float = 0.0,
@@ -85,6 +92,9 @@ class Supervisor:
         self._others = tuple(others)
         self._children = (*others, *workers)
         self._tally = tally
+        self._pulse = pulse
+        self._looked_ns = 0
+        self._awake_ns = 0
         self._grace_ns = int(grace_s * _S)
         self._notice_ns = int(notice_s * _S)
         self._told = False
@@ -244,13 +254,21 @@ class Supervisor:
                 self._drain(now_ns)
 
     def _kill_hung(self, now_ns: int) -> None:
-        for worker in self._workers:
-            if worker.process is None or not worker.serves:
+        if now_ns - self._looked_ns > PAUSED_NS:
+            self._awake_ns = now_ns
+        self._looked_ns = now_ns
+        for child in self._children:
+            if child.process is None or not (child.index >= 0 or child.name == CONTROL):
                 continue
-            heartbeat_ns = max(self._board.read_worker(worker.index)["heartbeat_ns"], worker.started_ns)
-            if now_ns - heartbeat_ns > HUNG_NS:
-                logs.say(logs.ERROR, "no heartbeat: killed", child=worker.name, for_s=(now_ns - heartbeat_ns) // _S)
-                worker.send(signal.SIGKILL)
+            heartbeat_ns = max(self._heartbeat_ns(child), child.started_ns, self._awake_ns)
+            if now_ns - heartbeat_ns > (HUNG_NS if child.index >= 0 and child.serves else SLOW_NS):
+                logs.say(logs.ERROR, "no heartbeat: killed", child=child.name, for_s=(now_ns - heartbeat_ns) // _S)
+                child.send(signal.SIGKILL)
+
+    def _heartbeat_ns(self, child: Child) -> int:
+        if child.index >= 0:
+            return self._board.read_worker(child.index)["heartbeat_ns"]
+        return self._pulse.recall() or 0
 
     def _hear(self, child: Child) -> None:
         """Take a child's word that it serves; its end, if that came first, is seen by :meth:`_bury`."""

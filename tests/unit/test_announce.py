@@ -44,6 +44,7 @@ def facts(*simulated: str) -> Ready:
         snapshot_fd=0,
         tally_fd=0,
         ledger_fd=0,
+        pulse_fd=0,
         grace_s=1,
     )
     return ready_facts(launch, plan, list(simulated))

@@ -8,6 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
+from edge.app import supervisor
 from edge.app.children import Child
 from edge.app.supervisor import HOPELESS, Supervisor
 from edge.app.tally import Tally
@@ -17,9 +20,13 @@ from edge.native import Board
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.timeout(60)
+
+S = 1_000_000_000
 STAYS = "import os, sys, time; os.write(int(sys.argv[1]), b'1'); time.sleep(60)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + STAYS
 DIES = "raise SystemExit(3)"
+STANDS = "import time; time.sleep(60)"
 
 
 def child(name: str, code: str, index: int = -1) -> Child:
@@ -35,9 +42,10 @@ class Fixture:
         self.tally = Keepsake.create("tally", Tally)
         self.worker = child("worker 0", code, 0)
         self.other = child("control", STAYS)
+        self.pulse = Keepsake.create("pulse", int)
         self.ups = 0
         self.supervisor = Supervisor(
-            self.board, [self.worker], [self.other], self.tally, grace_s=grace_s, up=self.count
+            self.board, [self.worker], [self.other], self.tally, self.pulse, grace_s=grace_s, up=self.count
         )
 
     def count(self) -> None:
@@ -70,6 +78,71 @@ class Fixture:
 def ask_to_stop() -> None:
     """Send this process what an operator would."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Clock:
+    """A clock that goes on by a second at each look while ``fast`` says so, else by a millisecond."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fast: Callable[[], bool]) -> None:
+        self.now = 1_000 * S
+        self.fast = fast
+        monkeypatch.setattr(supervisor.clock, "now_ns", self.look)
+        monkeypatch.setattr(supervisor, "LOOK_S", 0.001)
+
+    def look(self) -> int:
+        """Return the time."""
+        self.now += S if self.fast() else S // 1000
+        return self.now
+
+
+def test_a_worker_that_never_serves_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that stands still before it has served is killed after a minute; its successor makes the node whole."""
+    fixture = Fixture(STANDS)
+    Clock(monkeypatch, lambda: fixture.worker.process is not None and fixture.worker.restarts == 0)
+    fixture.pulse.keep(1_000_000 * S)
+    first, later = fixture.worker.arguments, child("worker 0", STAYS, 0).arguments
+    fixture.worker.arguments = lambda it: later(it) if it.started_ns else first(it)
+    assert fixture.run(ask_to_stop) == 0
+    assert (fixture.worker.restarts, fixture.other.restarts, fixture.ups) == (1, 0, 1)
+    assert fixture.worker.started_ns > 1_060 * S
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_control_that_stands_still_is_replaced(lives: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control that served and says no more that it lives is killed after a minute; one that goes on saying so stays."""
+    fixture, over = Fixture(STAYS), threading.Event()
+
+    def fast() -> bool:
+        fixture.board.beat(0, 4711, now.now)
+        if lives:
+            fixture.pulse.keep(now.now)
+        if now.now > 1_100 * S if lives else fixture.other.restarts:
+            over.set()
+        return fixture.ups > 0 and fixture.other.process is not None and not over.is_set()
+
+    now = Clock(monkeypatch, fast)
+    assert fixture.run(lambda: over.wait(30) and None, ask_to_stop) == 0
+    assert over.is_set()
+    assert (fixture.worker.restarts, fixture.other.restarts) == (0, int(not lives))
+
+
+def test_a_pause_of_all_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the supervisor itself stood still, as on a machine that was paused, the others get their time anew."""
+    fixture, over, looks = Fixture(STAYS), threading.Event(), 0
+
+    def fast() -> bool:
+        nonlocal looks
+        looks += fixture.ups
+        if looks == 1:
+            now.now += 1_000 * S
+        elif looks > 10:
+            over.set()
+        return False
+
+    now = Clock(monkeypatch, fast)
+    assert fixture.run(lambda: over.wait(30) and None, ask_to_stop) == 0
+    assert looks > 10
+    assert (fixture.worker.restarts, fixture.other.restarts) == (0, 0)
 
 
 def test_gives_up_when_no_worker_ever_serves() -> None:
