@@ -1,7 +1,8 @@
 """Which addresses does a name have now?  One look-up for many connections, and an old answer rather than none.
 
 ``getaddrinfo`` does not tell a record's time to live, so answers are kept for a short, fixed time. When a look-up
-fails, the last good answer is used for as long as nothing better is known: a resolver's outage is not the provider's.
+fails, or does not end at once, the last good answer is used for as long as nothing better is known: a resolver's outage
+is not the provider's.
 
 The configuration refuses hosts that must never be called (a cloud's metadata service, link-local addresses); a name
 that leads to one of them is refused here.
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 KEEP_NS: Final = 30 * 1_000_000_000
 # After a failed look-up, how long the failure (or the old answer) stands before the next try.
 RETRY_NS: Final = 1_000_000_000
+# How long a look-up may keep who has an old answer waiting. The system gives up a silent name server after ten seconds
+# and more, long after the caller's own limit for a connection.
+PATIENCE_S: Final = 0.1
 
 
 class Address(NamedTuple):
@@ -51,9 +55,12 @@ class Resolver:
         self._capacity = capacity
         self._answers: dict[str, _Answer] = {}
         self._running: dict[str, asyncio.Task[_Answer]] = {}
+        self._slow: set[str] = set()  # names whose look-up was waited for, and goes on while the old answer serves
 
     async def addresses(self, host: str) -> Sequence[Address]:
         """Return the addresses of ``host``, families alternating (RFC 8305 section 4), the system's choice first.
+
+        Once a name was resolved this takes :data:`PATIENCE_S` at most, whatever became of the name servers.
 
         Raises:
             OSError: the name cannot be resolved, and never could since this process began.
@@ -67,12 +74,23 @@ class Resolver:
             if task is None:
                 task = asyncio.get_running_loop().create_task(self._look_up(host))
                 self._running[host] = task
-                task.add_done_callback(lambda _: self._running.pop(host, None))
-            # shield: one caller's deadline must not cancel the look-up that others wait for
-            answer = await asyncio.shield(task)
+                task.add_done_callback(lambda _: self._ended(host))
+            if answer is None or not answer.addresses:
+                # shield: one caller's deadline must not cancel the look-up that others wait for
+                answer = await asyncio.shield(task)
+            elif host not in self._slow:
+                await asyncio.wait((task,), timeout=PATIENCE_S)
+                if task.done():
+                    answer = task.result()
+                else:
+                    self._slow.add(host)
         if not answer.addresses:
             raise answer.error or OSError(f"{host} has no addresses")
         return answer.addresses
+
+    def _ended(self, host: str) -> None:
+        self._running.pop(host, None)
+        self._slow.discard(host)
 
     async def _look_up(self, host: str) -> _Answer:
         loop = asyncio.get_running_loop()

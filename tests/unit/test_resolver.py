@@ -10,7 +10,7 @@ import pytest
 
 from edge import clock
 from edge.upstream import resolver
-from edge.upstream.resolver import KEEP_NS, RETRY_NS, Resolver
+from edge.upstream.resolver import KEEP_NS, PATIENCE_S, RETRY_NS, Resolver
 
 
 class FakeLookups:
@@ -20,6 +20,7 @@ class FakeLookups:
         self.answers: dict[str, list[str] | OSError] = {}
         self.asked: list[str] = []
         self.now_ns = 1
+        self.silent: asyncio.Event | None = None  # what no look-up ends before
         monkeypatch.setattr(clock, "now_ns", lambda: self.now_ns)
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", self.look_up)
 
@@ -27,6 +28,8 @@ class FakeLookups:
         """Answer as getaddrinfo does."""
         self.asked.append(host)
         await asyncio.sleep(0)
+        if self.silent is not None:
+            await self.silent.wait()
         answer = self.answers[host]
         if isinstance(answer, OSError):
             raise answer
@@ -79,6 +82,36 @@ async def test_an_outage_of_the_resolver_is_survived(lookups: FakeLookups) -> No
     lookups.now_ns += RETRY_NS
     await hosts(of, "a")
     assert len(lookups.asked) == 3
+
+
+async def test_a_silent_name_server_keeps_nobody_waiting_who_has_an_old_answer(
+    lookups: FakeLookups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old answer serves while one look-up goes on, and only the first waits a moment for it; then the new holds."""
+    lookups.answers["a"] = ["192.0.2.1"]
+    of, waited = Resolver(), []
+    await hosts(of, "a")
+    wait = asyncio.wait
+
+    async def noted(tasks: Any, *, timeout: float) -> Any:  # noqa: ASYNC109 - asyncio's own name
+        waited.append(timeout)
+        return await wait(tasks, timeout=0)
+
+    monkeypatch.setattr(asyncio, "wait", noted)
+    lookups.silent, lookups.answers["a"] = asyncio.Event(), ["192.0.2.9"]
+    lookups.now_ns += KEEP_NS
+    for _ in range(5):
+        assert await hosts(of, "a") == ["192.0.2.1"]
+    assert (lookups.asked, waited) == (["a", "a"], [PATIENCE_S])
+    lookups.silent.set()
+    await asyncio.gather(*of._running.values())
+    assert await hosts(of, "a") == ["192.0.2.9"]
+    lookups.now_ns += KEEP_NS
+    lookups.silent.clear()
+    assert await hosts(of, "a") == ["192.0.2.9"]
+    assert len(waited) == 2, "each look-up is waited for anew"
+    lookups.silent.set()
+    await asyncio.gather(*of._running.values())
 
 
 async def test_a_name_that_never_was_is_an_error(lookups: FakeLookups) -> None:
