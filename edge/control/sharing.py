@@ -27,6 +27,7 @@ from edge.regions.keeper import ShareKeeper
 from edge.regions.sampler import Sampler
 from edge.telemetry import logs
 from edge.telemetry.sharing import SharingFacts
+from edge.terms.ports import Write
 from edge.version import VERSION
 
 if TYPE_CHECKING:
@@ -189,13 +190,12 @@ class Sharing:
         if self._store is None:
             sentence = "this node shares nothing: name a cluster in its configuration, or leave out the wish for all"
             raise NothingSharedError(sentence)
+        value = None if hand is None else told.encode(hand)
+        revision = await self._store.txn((), (Write(HANDS + target, value),))
+        if self._follower is not None and revision is not None and self._follower.revision >= revision:
+            return  # the watch was faster, and what it told holds: this, or what somebody made of it since
         standing = {name: done for name, done in (self._hands or {}).items() if name != target}
-        if hand is None:
-            await self._store.delete(HANDS + target)
-        else:
-            await self._store.put(HANDS + target, told.encode(hand))
-            standing[target] = hand
-        self._hand_on(standing)
+        self._hand_on(standing if hand is None else {**standing, target: hand})
 
     def state(self) -> SharingState:
         """Return how it stands."""

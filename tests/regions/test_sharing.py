@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from edge.cluster.memory import MemoryStore
-    from edge.terms.ports import Change
+    from edge.terms.ports import Change, Unchanged, Write
 
 import asyncio
 
@@ -465,6 +465,59 @@ async def test_what_a_person_does_everywhere_is_done_everywhere(regions: Regions
     alone = Sharing(eu.board, eu.sharing._hosting, None, region="x", node="n", instance="i", clock=regions.time)
     with pytest.raises(NothingSharedError, match="shares nothing"):
         await alone.hand("p/m", hand)
+
+
+@pytest.mark.parametrize("back", [False, True])
+async def test_what_the_watch_tells_while_the_store_answers_stays(regions: Regions, *, back: bool) -> None:
+    """Two people act at once, and one's answer comes late: nobody's word is undone, on no node."""
+    eu, us = regions.add("eu", "p/a", "p/b"), regions.add("us", "p/a", "p/b")
+    start(regions)
+    await regions.pass_by(2)
+    first, second = Hand(2, "a is bad", 5.0, "us/n"), Hand(1, "b is bad", 6.0, "eu/n")
+    eu_store, answers = eu.store, asyncio.Event()
+    write = eu_store.txn
+
+    async def late(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
+        done = await write(conditions, writes)
+        if any(each.key.startswith(told.HANDS) for each in writes):
+            await answers.wait()
+        return done
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(eu_store, "txn", late)
+        acting = asyncio.create_task(eu.sharing.hand("p/b", second))
+        await regions.pass_by(1)
+        await us.sharing.hand("p/a", first)
+        if back:
+            await us.sharing.hand("p/b", None)
+        await regions.pass_by(1)
+        answers.set()
+        await acting
+    expected = {"p/a": first} if back else {"p/a": first, "p/b": second}
+    assert (eu.hands, us.hands) == (expected, expected)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_what_is_done_by_hand_holds_here_before_the_watch_tells(regions: Regions, *, gone: bool) -> None:
+    """Whose answer comes first adds its own to what was heard meanwhile, and takes away no more than its own."""
+    eu, us = regions.add("eu", "p/a", "p/b"), regions.add("us", "p/a", "p/b")
+    start(regions)
+    await regions.pass_by(2)
+    first, second = Hand(2, "a is bad", 5.0, "us/n"), Hand(1, "b is bad", 6.0, "eu/n")
+    await us.sharing.hand("p/b", second)
+    await regions.pass_by(1)
+    write = eu.store.txn
+
+    async def meanwhile(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
+        await us.sharing.hand("p/a", first)
+        for _ in range(12):
+            await asyncio.sleep(0)
+        return await write(conditions, writes)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(eu.store, "txn", meanwhile)
+        await eu.sharing.hand("p/b", None if gone else first)
+    assert eu.hands == ({"p/a": first} if gone else {"p/a": first, "p/b": first})
 
 
 async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: Regions) -> None:
