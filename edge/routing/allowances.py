@@ -30,7 +30,8 @@ def key(written: WrittenKey, slot: int) -> Key:
         models=written.models,
         allowance=_allowance(slot, written, written.requests_burst, written.tokens_burst),
         concurrent=written.concurrent,
-        budget_nano=round((written.budget or 0) * NANO),
+        # 0 is no bound: the least that can be counted is the least that can be meant
+        budget_nano=0 if written.budget is None else max(round(written.budget * NANO), 1),
         priority=CLASSES.index(written.priority),
     )
 

@@ -260,6 +260,15 @@ def test_keys_are_numbers_for_the_data_path() -> None:
     assert (few.allowance, few.priority) == (Allowance(2, 5, 100, 1, 50), 2)
 
 
+@pytest.mark.parametrize(
+    ("written", "nano"),
+    [("0.0000000000001", 1), ("0.0000000014", 1), ("0.1", 100_000_000), ("1000000000", 10**18)],
+)
+def test_a_budget_is_a_bound_however_small(written: str, nano: int) -> None:
+    """What is less than the data path counts in is its least amount, and never 0: that would be no bound."""
+    assert snapshot_of(KEYED.replace("budget: 12.5", f"budget: {written}")).keys[1].budget_nano == nano
+
+
 def test_a_limited_credential_has_its_own_record() -> None:
     """All targets of a provider with limits share one allowance, beside the keys'; of others nothing is known."""
     snapshot = snapshot_of(KEYED)
