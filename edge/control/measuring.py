@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from edge.telemetry.otlp import Collector
 
 _S: Final = 1_000_000_000
-_STEP_NS: Final = _S
 
 
 class Measuring:
@@ -78,17 +77,18 @@ class Measuring:
             from edge.telemetry.measured import Moment  # noqa: PLC0415  # the SDK takes a third of a second to import
 
             wall_ns = int(clock.wall() * _S)
-            began_ns = self._since(wall_ns - (clock.now_ns() - node.board.created_ns))
+            began_ns = self._since(wall_ns, clock.now_ns() - node.board.created_ns)
             self._export.offer(Moment(node.read(), node.snapshot, began_ns, wall_ns))
         return self._wanted[1] / _S
 
-    def _since(self, began_ns: int) -> int:
+    def _since(self, wall_ns: int, age_ns: int) -> int:
         """Return when the counters were 0, the same each time: to a collector another start means that they were reset.
 
-        Clocks are slewed all the time; only one that was set anew moves it.
+        The clock may be set anew and the machine may have slept: the counters went on. Only a start that would be later
+        than its own reading is moved, since no collector takes that.
         """
-        if self._began_ns is None or abs(began_ns - self._began_ns) > _STEP_NS:
-            self._began_ns = began_ns
+        if self._began_ns is None or self._began_ns > wall_ns:
+            self._began_ns = wall_ns - age_ns
         return self._began_ns
 
     async def _open(self, where: Collector) -> MetricExport | None:

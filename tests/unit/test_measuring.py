@@ -33,8 +33,8 @@ class Taken:
         self.moments.append(moment)
 
 
-async def test_the_start_moves_only_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To a collector another start is a reset: a clock that is slewed a little makes none, one that jumps does."""
+async def test_the_start_stays_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To a collector another start is a reset, and the counters went on: it moves only where it would lie ahead."""
     plan = snapshot()
     board = Board.create(*capacities(plan), 1, 5 * S)
     node = Node(board, Publisher(plan), 1, dict)
@@ -44,12 +44,13 @@ async def test_the_start_moves_only_when_the_clock_is_set(monkeypatch: pytest.Mo
     monkeypatch.setattr(measuring.clock, "wall", lambda: now["wall"])
     sends._wanted = sends._known = None
     sends._export = exported  # type: ignore[assignment]
-    for slew in (0.0, 0.000_4, -0.02, 3_600.0, 3_600.001):
+    for slew in (0.0, 0.000_4, -0.02, 3_600.0, 3_600.001, -5.0, -3_600.0, 0.0):
         now["now_ns"] += 15 * S
-        now["wall"] = now["now_ns"] / S + 990.0 + slew
+        now["wall"] = now["now_ns"] / S + 9_990.0 + slew
         sends._wanted = (None, 15 * S)  # type: ignore[assignment]
         assert await sends._turn(node) == 15.0
     starts = [moment.began_ns for moment in exported.moments]
-    assert starts[0] == pytest.approx(995 * S, abs=1_000)
-    assert starts[0] == starts[1] == starts[2]
-    assert starts[3] == starts[4] == pytest.approx(starts[0] + 3_600 * S, abs=1_000)
+    assert starts[0] == pytest.approx(9_995 * S, abs=10_000)
+    assert starts[:6] == [starts[0]] * 6
+    assert starts[6] == starts[7] == pytest.approx(starts[0] - 3_600 * S, abs=10_000)
+    assert all(moment.began_ns <= moment.now_ns for moment in exported.moments)
