@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from edge.native import Board
-    from edge.terms.snapshot import Target
+    from edge.terms.snapshot import Target, UpstreamTls
 
 _S: Final = 1_000_000_000
 PERIOD_NS: Final = 5 * _S
@@ -47,7 +47,7 @@ class HealthChecks:
         self._board = board
         self._due_ns: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[str, tuple[tuple[str, int, UpstreamTls | None], grpc.aio.Channel]] = {}
         self._out: set[str] = set()
 
     def tend(self, targets: Iterable[Target], now_ns: int, chance: Callable[[], float]) -> None:
@@ -62,9 +62,7 @@ class HealthChecks:
         for name in set(self._due_ns) - set(asked):
             del self._due_ns[name]
             self._out.discard(name)
-            channel = self._channels.pop(name, None)
-            if channel is not None:
-                self._keep(f"close {name}", channel.close(None))
+            self._close(name)
         for name, target in asked.items():
             due_ns = self._due_ns.setdefault(name, now_ns + int(_S * chance()))
             if due_ns > now_ns or name in self._running or len(self._running) >= AT_ONCE:
@@ -78,7 +76,7 @@ class HealthChecks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(channel.close(None) for channel in self._channels.values()))
+        await asyncio.gather(*(channel.close(None) for _, channel in self._channels.values()))
         self._channels.clear()
 
     def _keep(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -92,9 +90,7 @@ class HealthChecks:
             logs.say(logs.WARNING, "health check failed", target=name, error=repr(task.exception()))
 
     async def _check(self, target: Target) -> None:
-        channel = self._channels.get(target.id)
-        if channel is None:
-            channel = self._channels[target.id] = _channel(target)
+        channel = self._channel(target)
         request = health_pb2.HealthCheckRequest(service=target.health)
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=LIMIT_S)
@@ -112,6 +108,22 @@ class HealthChecks:
         else:
             self._serving(target)
 
+    def _channel(self, target: Target) -> grpc.aio.Channel:
+        """Return the target's channel, a new one where a reload has changed the way there."""
+        way = (target.host, target.port, target.tls)
+        known = self._channels.get(target.id)
+        if known is not None and known[0] == way:
+            return known[1]
+        self._close(target.id)
+        channel = _channel(target)
+        self._channels[target.id] = (way, channel)
+        return channel
+
+    def _close(self, name: str) -> None:
+        known = self._channels.pop(name, None)
+        if known is not None:
+            self._keep(f"close {name}", known[1].close(None))
+
     def _serving(self, target: Target) -> None:
         """Put back what this checker took out, and nothing that was taken out for another reason."""
         if target.id in self._out:
@@ -124,7 +136,8 @@ def _channel(target: Target) -> grpc.aio.Channel:
     host = f"[{target.host}]" if ":" in target.host else target.host
     address = f"{host}:{target.port}"
     # a channel of its own: gRPC would share connections between channels of one process, and with them their faults
-    options: list[tuple[str, object]] = [("grpc.use_local_subchannel_pool", 1)]
+    # and as for the exchanges, no proxy from the environment: it is for the world outside
+    options: list[tuple[str, object]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     if target.tls is None:
         return grpc.aio.insecure_channel(address, options=options)
     tls = target.tls

@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+import trustme
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from edge import clock
 from edge.config.load import read_text
+from edge.control import health as checking
 from edge.control.compose import checked, compile_config
 from edge.control.health import PERIOD_NS, HealthChecks
 from edge.native import Board, Outcome
 from edge.routing.planner import capacities
 
 if TYPE_CHECKING:
-    from edge.terms.snapshot import Target
+    from pathlib import Path
+
+    from edge.terms.snapshot import Snapshot, Target
 
 
 async def settle(checks: HealthChecks, board: Board, target: Target, *, out: bool) -> bool:
     """Tend with a clock that runs ahead until the target is as wanted; False if it never is."""
-    for turn in range(60):
+    for turn in range(300):
         checks.tend([target], clock.now_ns() + turn * PERIOD_NS, lambda: 0.0)
         await clock.sleep(0.05)
         view = board.read_target(target.slot, clock.now_ns())
         if (view["out_until_ns"] > clock.now_ns()) == out:
             return True
     return False
+
+
+def compiled(port: int, tls: str = "", previous: Snapshot | None = None) -> Snapshot:
+    """Return the Snapshot of a node with one gRPC service, on a port of this machine."""
+    text = f"services: {{g: {{match: {{grpc: a.B}}, targets: ['127.0.0.1:{port}']{tls}}}}}"
+    return compile_config(checked(read_text(text, "test", None, {})), now=clock.wall(), previous=previous)
 
 
 @pytest.mark.parametrize("has_health", [True, False])
@@ -39,8 +50,7 @@ async def test_health(has_health: bool) -> None:
         health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    text = f"services: {{g: {{match: {{grpc: a.B}}, targets: ['127.0.0.1:{port}']}}}}"
-    snapshot = compile_config(checked(read_text(text, "test", None, {})), now=clock.wall())
+    snapshot = compiled(port)
     board = Board.create(*capacities(snapshot), 1)
     target = snapshot.targets[0]
     checks = HealthChecks(board)
@@ -56,3 +66,75 @@ async def test_health(has_health: bool) -> None:
     finally:
         await checks.stop()
         await server.stop(None)
+
+
+async def serving(status: int, port: int = 0, identity: trustme.LeafCert | None = None) -> tuple[grpc.aio.Server, int]:
+    """Return a server that says of itself how it is, and its port."""
+    server, servicer = grpc.aio.server(), health.aio.HealthServicer()
+    await servicer.set("", status)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    if identity is None:
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
+    else:
+        chain = b"".join(each.bytes() for each in identity.cert_chain_pems)
+        credentials = grpc.ssl_server_credentials([(identity.private_key_pem.bytes(), chain)])
+        port = server.add_secure_port(f"127.0.0.1:{port}", credentials)
+    await server.start()
+    return server, port
+
+
+async def test_no_proxy_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy from the environment is not asked how an internal service is: it has no say in it, or a wrong one."""
+    asked = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(200))
+        writer.close()
+
+    listener = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+    server, port = await serving(health_pb2.HealthCheckResponse.NOT_SERVING)
+    snapshot = compiled(port)
+    board = Board.create(*capacities(snapshot), 1)
+    checks = HealthChecks(board)
+    try:
+        assert await settle(checks, board, snapshot.targets[0], out=True)
+        assert asked == []
+    finally:
+        await checks.stop()
+        await server.stop(None)
+        listener.close()
+
+
+async def test_a_reload_changes_how_a_service_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that has another certificate is asked as the new configuration says, and the old channel is closed."""
+    tls, identities, made, make = [], [], [], checking._channel
+
+    def noted(target: Target) -> grpc.aio.Channel:
+        made.append(make(target))
+        return made[-1]
+
+    monkeypatch.setattr(checking, "_channel", noted)
+    for name in ("one", "two"):
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(tmp_path / name)
+        identities.append(authority.issue_cert(f"{name}.test"))
+        tls.append(f", tls: {{ca: '{tmp_path / name}', server_name: {name}.test}}")
+    before, port = await serving(health_pb2.HealthCheckResponse.SERVING, identity=identities[0])
+    snapshot = compiled(port, tls[0])
+    board = Board.create(*capacities(snapshot), 1)
+    checks = HealthChecks(board)
+    after = None
+    try:
+        assert await settle(checks, board, snapshot.targets[0], out=False)
+        await before.stop(None)
+        after, _ = await serving(health_pb2.HealthCheckResponse.NOT_SERVING, port, identities[1])
+        snapshot = compiled(port, tls[1], snapshot)
+        assert await settle(checks, board, snapshot.targets[0], out=True)
+        assert [channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN for channel in made] == [True, False]
+    finally:
+        await checks.stop()
+        if after is not None:
+            await after.stop(None)
