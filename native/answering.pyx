@@ -216,7 +216,12 @@ cdef class Answering(Intake):
         stream.send_end(trailers)
 
     cdef answer_fault(self, AttemptCore attempt, int status, bytes content):
-        """The caller's own fault, in the provider's words."""
+        """The caller's own fault, in the provider's words; None = in ours, for theirs are too many."""
+        if content is None:
+            attempt.leave()
+            self.attempt = None
+            self.answer_problem(self.lane.reply.too_long(status, self.lane.answer_limit))
+            return
         if self.early or self.voice != PLAIN:
             attempt.leave()
             self.attempt = None

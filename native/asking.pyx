@@ -187,7 +187,7 @@ cdef class Asking(AttemptCore):
 
     cdef void on_upstream_drained(self):
         self.blocked_ns = 0
-        if not self.body_done and self.phase != OVER and self.exchange.stream is not None:
+        if self.phase != OVER and self.exchange.stream is not None:
             self.exchange.stream.resume()
 
     # --- waiting -----------------------------------------------------------------------------------------------------
@@ -276,7 +276,10 @@ cdef class Asking(AttemptCore):
             return True
         if self.phase == CONNECTING:
             if now >= self.began_ns + route.connect_ns:
-                exchange.failed(self, FAIL_CONNECT, "no connection within the connect deadline", 0)
+                if self.pool.crowded():
+                    exchange.failed(self, CANCELLED, "every connection to it is in use", 0)
+                else:
+                    exchange.failed(self, FAIL_CONNECT, "no connection within the connect deadline", 0)
                 return True
         elif self.phase == ASKING:
             limit = self.patience(route.first_byte_ns)

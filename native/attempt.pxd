@@ -11,5 +11,6 @@ cdef class Attempt(Asking):
     cdef hear_error(self, bytes whole, Py_ssize_t end)
     cdef judge_whole(self, uint64_t now)
     cdef judge_fault(self)
+    cdef int action_of(self, bytes content)
     cdef bytes conceal(self, bytes content)
     cdef judge_call(self, bytes status, list trailers, uint64_t now)

@@ -1,4 +1,5 @@
 from native.allowance cimport BOUND_REQUESTS, bounds_learn
+from native.balancer cimport CELL_STREAM
 from native.board cimport (
     CLIENT_FAULT, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
     REFUSED_CREDENTIAL,
@@ -69,6 +70,8 @@ cdef class Attempt(Asking):
             self.content_ns = now
             if exchange.early:
                 exchange.failed(self, FAIL_MALFORMED, "a compressed answer where a stream had begun", 0)
+            elif exchange.translated:
+                exchange.failed(self, FAIL_MALFORMED, "a compressed answer, which cannot be told in gRPC", 0)
             else:
                 self.proven(now)
                 self.learn(now)
@@ -76,8 +79,12 @@ cdef class Attempt(Asking):
         elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
             self.mode = EVENTS
             self.scanner = Scanner()
+            if exchange.translated and exchange.cell != CELL_STREAM:
+                exchange.failed(self, FAIL_MALFORMED, "an event stream where a whole answer was asked for", 0)
         else:
             self.mode = HOLD
+            if exchange.translated and exchange.cell == CELL_STREAM:
+                exchange.failed(self, FAIL_MALFORMED, "a whole answer where an event stream was asked for", 0)
         exchange.ring(now)      # another deadline counts from here, and it may be the nearer one
 
     cdef hear_service(self, Head head, int action, uint64_t now):
@@ -98,7 +105,10 @@ cdef class Attempt(Asking):
         else:
             self.mode = RAW
             if action == FAIL:
-                if exchange.repeatable(self, FAIL_STATUS, now) and exchange.another(now):
+                if exchange.repeatable(self, FAIL_STATUS, now) and exchange.another(now) and (
+                    exchange.may_retry(self, FAIL_STATUS, now)
+                ):
+                    self.granted = True
                     exchange.failed(self, FAIL_STATUS, f"status {head.status}", 0)
                     return
                 self.settle(FAIL_STATUS, now)
@@ -130,11 +140,18 @@ cdef class Attempt(Asking):
             self.held.append(data)
             self.held_size += PyBytes_GET_SIZE(data)
             if self.mode == FAULT:
-                if self.held_size > FAULT_LIMIT:
+                if self.held_size > FAULT_LIMIT and not self.blameless:
+                    self.blameless = self.action_of(b"".join(self.held)) == CLIENT
+                    if not self.blameless:
+                        self.judge_fault()
+                elif self.held_size > exchange.lane.answer_limit:
                     self.judge_fault()
             elif self.held_size > exchange.lane.answer_limit:
                 if exchange.early:
                     exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
+                    return
+                if exchange.translated:
+                    exchange.failed(self, FAIL_MALFORMED, "an answer over limits.answer, which cannot be told in gRPC", 0)
                     return
                 # larger than edge holds: it goes on unchecked rather than not at all
                 self.mode = RAW
@@ -265,17 +282,15 @@ cdef class Attempt(Asking):
         """An error status with its body (or the first part of it): whose fault is it?"""
         cdef ExchangeCore exchange = self.exchange
         cdef int status = self.head.status
-        cdef int action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[status]
         cdef bytes content = b"".join(self.held)
+        cdef int action = self.action_of(content)
         cdef uint64_t rest_ns = 0
-        for hint in self.pool.hints:
-            if hint[0] == status and hint[1] in content:
-                action = hint[2]
-                break
         if action == CLIENT:
             self.content_ns = self.head_ns
             self.settle(CLIENT_FAULT, monotonic_ns())
-            exchange.answer_fault(self, status, self.conceal(content))
+            # what has not come whole is not shown as if it had
+            whole = self.stream is None or self.held_size <= exchange.lane.answer_limit
+            exchange.answer_fault(self, status, self.conceal(content) if whole else None)
             return
         if action == REST or action == FAIL or action == ELSEWHERE:
             seconds = exchange.lane.rest(self.head.fields)
@@ -294,6 +309,14 @@ cdef class Attempt(Asking):
             exchange.failed(self, MISCONFIGURED, f"status {status}", 0)
         else:
             exchange.failed(self, FAIL_STATUS, f"status {status}", rest_ns)
+
+    cdef int action_of(self, bytes content):
+        """What an error status means, with what its body says."""
+        cdef int status = self.head.status
+        for hint in self.pool.hints:
+            if hint[0] == status and hint[1] in content:
+                return hint[2]
+        return <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[status]
 
     cdef bytes conceal(self, bytes content):
         """What a target says of a fault, without the credential that it was asked with: some quote it."""
@@ -320,10 +343,16 @@ cdef class Attempt(Asking):
         if wait is not None:
             self.pushback = pushback_ms(wait)
             if self.pushback > 0:
-                rest_ns = min(<uint64_t>self.pushback * 1_000_000, REST_MAX_NS)
+                rest_ns = <uint64_t>self.pushback * 1_000_000
+                if rest_ns > REST_MAX_NS or now + rest_ns >= exchange.total_ns:
+                    self.pushback = -1      # nobody waits for that: it is told now
+                rest_ns = min(rest_ns, REST_MAX_NS)
         if not self.content_ns:
             self.content_ns = self.head_ns
-        if code == <int>GRPC_UNAVAILABLE and self.mode == BARE and exchange.repeatable(self, FAIL_STATUS, now):
+        if code == <int>GRPC_UNAVAILABLE and self.mode == BARE and exchange.repeatable(self, FAIL_STATUS, now) and (
+            exchange.may_retry(self, FAIL_STATUS, now)
+        ):
+            self.granted = True
             exchange.failed(self, FAIL_STATUS, "grpc status UNAVAILABLE", rest_ns)
             return
         if code == <int>GRPC_OK:

@@ -6,6 +6,8 @@ from native.board cimport Board, cas64, load64
 cdef uint64_t RESERVE = 100_000     # 10 a second for 10 s: Finagle's floor, and full at the start
 cdef uint64_t PER_MS = 10           # 10 a second
 cdef uint64_t CEILING = 4_000_000
+# A clock may have been read just before another process stamped the word; everything else is time that went by.
+cdef uint64_t JUST_BEFORE_MS = 60_000
 
 
 cdef inline uint64_t balance(uint64_t word, uint32_t now_ms, uint32_t* fresh) noexcept nogil:
@@ -16,7 +18,7 @@ cdef inline uint64_t balance(uint64_t word, uint32_t now_ms, uint32_t* fresh) no
     fresh[0] = now_ms
     if word == 0:
         return RESERVE
-    if gap > <uint64_t>0x80000000:        # a clock read just before another process stamped the word
+    if gap > <uint64_t>0xFFFFFFFF - JUST_BEFORE_MS:
         fresh[0] = stamp
         return tokens
     if tokens > RESERVE:

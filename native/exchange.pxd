@@ -32,6 +32,5 @@ cdef class Exchange(Answering):
     cdef shed(self, uint64_t now)
     cdef int come_back_s(self)
     cdef explain(self, int chosen, uint64_t now)
-    cdef bint may_retry(self, AttemptCore attempt, int outcome, uint64_t now)
     cdef look(self, uint64_t now)
     cdef cut_off(self, uint64_t now)

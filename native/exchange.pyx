@@ -353,7 +353,7 @@ cdef class Exchange(Answering):
             return
         attempt.leave()
         self.attempt = None
-        if not self.may_retry(attempt, outcome, now):
+        if not attempt.granted and not self.may_retry(attempt, outcome, now):
             self.unavailable()
             return
         add64(&self.route.rec.count[<int>R_RETRIES], 1)

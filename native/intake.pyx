@@ -252,6 +252,7 @@ cdef class Intake(ExchangeCore):
             return
         self.received = True
         self.trailers = trailers
+        self.stream.resume()        # who is not read is not seen to leave
         if self.voice == LOCAL:
             if not self.lane.calls.stays(self.head.path):
                 stream = self.stream
@@ -305,6 +306,9 @@ cdef class Intake(ExchangeCore):
             self.refuse("unknown_model", "?" if name is None else name.decode("utf-8", "replace"), None)
             return
         self.wildcard = lane.router.wildcard_model(name)
+        self.translated = self.voice != PLAIN
+        if self.door == DOOR_EMBEDDINGS:
+            self.peek.stream = 0        # whatever it says: no embedding comes in events
         self.cell = CELL_STREAM if self.peek.stream == 1 else CELL_WHOLE
         if self.voice == PLAIN:
             self.fields = []
@@ -352,7 +356,14 @@ cdef class Intake(ExchangeCore):
         data = self.unread + data if self.unread else data
         used = unframe(data, 0, LOCAL_LIMIT, messages)
         if used < 0:
-            self.refuse("compressed_call" if used == -1 else "body_too_large", str(LOCAL_LIMIT), None)
+            kind = "compressed_call" if used == -1 else "body_too_large"
+            if not self.committed:
+                self.refuse(kind, str(LOCAL_LIMIT), None)
+                return
+            status, fields, content = lane.reply.problem(kind, str(LOCAL_LIMIT))
+            fields = lane.reply.call_fields(status, fields, content)
+            self.close(200)
+            stream.send_end([pair for pair in fields if pair[0].startswith(b"grpc-")])
             return
         self.unread = data[used:]
         for message in messages:

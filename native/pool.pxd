@@ -53,6 +53,7 @@ cdef class ConnectionPool:
     cdef bint is_region                # another region's edge
     cdef int acquire(self, ClientEvents who)        # 1 given at once, 0 waits, -1 full
     cdef void forget(self, ClientEvents who)        # it no longer waits
+    cdef bint crowded(self) noexcept                # who waits, waits for others to end and not for a connection
     cdef void ready(self, PooledConnection connection)      # newly open
     cdef void release(self, PooledConnection connection)    # its exchange is over and it is clean
     cdef void lost(self, PooledConnection connection, bint was_open)

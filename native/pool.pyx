@@ -153,6 +153,9 @@ cdef class ConnectionPool:
         except ValueError:
             return
 
+    cdef bint crowded(self) noexcept:
+        return self.opening == 0 and self.live >= self.cap
+
     cdef void ready(self, PooledConnection connection):
         self.opening -= 1
         self.live += 1

@@ -43,6 +43,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef list trailers          # what came behind it
     cdef Py_ssize_t body_size
     cdef bint received, replayable, committed, early, over, climbing, grpc, tunnel
+    cdef bint translated        # the answer is told in gRPC, whichever language it comes in
     cdef Peek peek
     cdef bytes content          # the whole body of a model request
     cdef bytes wildcard         # the upstream model the client named after "provider/"
@@ -69,6 +70,7 @@ cdef class ExchangeCore(ServerEvents):
     cdef failed(self, AttemptCore attempt, int outcome, str detail, uint64_t rest_ns)
     cdef bint repeatable(self, AttemptCore attempt, int outcome, uint64_t now)
     cdef bint another(self, uint64_t now)
+    cdef bint may_retry(self, AttemptCore attempt, int outcome, uint64_t now)   # takes it from the retry budget
     cdef commit(self, AttemptCore attempt, int64_t length)
     cdef bytes tell(self, AttemptCore attempt, bytes content)   # a whole answer in the caller's language; ValueError
     cdef relay(self, bytes data)                    # a piece of the answer's body
@@ -102,6 +104,8 @@ cdef class AttemptCore(ClientEvents):
     cdef str detail             # of a failure, in words
     cdef bint tripped           # it opened the circuit
     cdef bint sent, body_done, counted, slow, settled, paused, refused, moved
+    cdef bint granted           # its retry has been taken from the budget
+    cdef bint blameless         # a long answer of a status that is the caller's own fault
     cdef Head head
     cdef list held
     cdef Py_ssize_t held_size
@@ -111,6 +115,8 @@ cdef class AttemptCore(ClientEvents):
     cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=*)
     cdef hear_limits(self, Head head, uint64_t now)
     cdef account(self, int outcome, uint64_t now)
+    cdef uint64_t usual_limit(self) noexcept
+    cdef uint64_t fair_limit(self) noexcept
     cdef uint64_t slow_limit(self) noexcept
     cdef note_slow(self, uint64_t now)
     cdef leave(self)

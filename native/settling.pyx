@@ -18,6 +18,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 cdef uint64_t REST_MAX_NS = 300_000_000_000
 # Nothing under this is slow unless the operator says so: prompts differ, and their first tokens with them.
 cdef uint64_t SLOW_FLOOR_NS = 2_000_000_000
+# What a target may take that has not answered lately, before a caller's own deadline is held against it.
+cdef uint64_t FAIR_NS = 1_000_000_000
 # More than any answer takes: who reports it has miscounted, and sums of such numbers would overflow.
 cdef int64_t MOST_TOKENS = 1_000_000_000
 
@@ -54,6 +56,9 @@ cdef class ExchangeCore(ServerEvents):
 
     cdef bint another(self, uint64_t now):
         raise TypeError("ExchangeCore.another is not implemented")
+
+    cdef bint may_retry(self, AttemptCore attempt, int outcome, uint64_t now):
+        raise TypeError("ExchangeCore.may_retry is not implemented")
 
     cdef commit(self, AttemptCore attempt, int64_t length):
         raise TypeError("ExchangeCore.commit is not implemented")
@@ -139,6 +144,14 @@ cdef class AttemptCore(ClientEvents):
             breaker_report(
                 rec, policy, now, self.generation, False, trial, exchange.key, 0, exchange.lane.random()
             )
+        elif outcome == <int>DEADLINE:
+            # How long a caller waits is no measure of a target: it counts where it would have waited long for this one.
+            from_ns = self.asked_ns if self.asked_ns else self.began_ns
+            if (self.content_ns if self.content_ns else now) - from_ns > self.fair_limit():
+                self.target.observe(exchange.cell, now, now - self.began_ns, True)
+                self.note_slow(now)
+            if trial:
+                breaker_return(rec, now, self.generation)
         else:
             self.target.observe(exchange.cell, now, now - self.began_ns, True)
             if self.target.bounds.initial > 0 and (
@@ -147,11 +160,7 @@ cdef class AttemptCore(ClientEvents):
                     and (self.head.status == 503 or self.head.status == 529))
             ):
                 capacity_refused(rec, &self.target.bounds, now)
-            if outcome == <int>DEADLINE:
-                self.note_slow(now)
-                if trial:
-                    breaker_return(rec, now, self.generation)
-            elif trial or outcome < <int>RATE_LIMITED:
+            if trial or outcome < <int>RATE_LIMITED:
                 # of a trial everything but a good answer is a failure; else only what the target itself did
                 self.tripped = breaker_report(
                     rec, policy, now, self.generation, True, trial, exchange.key, rest_ns, exchange.lane.random()
@@ -211,6 +220,8 @@ cdef class AttemptCore(ClientEvents):
         prompt = prompt if prompt <= MOST_TOKENS else -1
         output = output if output <= MOST_TOKENS else -1
         if outcome == <int>OK or exchange.committed:
+            if self.mode == EVENTS and outcome != <int>OK and output < <int64_t>self.scanner.events:
+                output = self.scanner.events    # a count that runs along, or begins at 0, says nothing of the end
             if output < 0:
                 if self.mode == EVENTS:
                     output = self.scanner.events
@@ -251,19 +262,35 @@ cdef class AttemptCore(ClientEvents):
             add64(&self.target.rec.count[<int>T_COST_NANO], cost)
             add64(&route.count[<int>R_COST_NANO], cost)
 
+    cdef uint64_t usual_limit(self) noexcept:
+        """Four times what the target usually takes; 0 = it has not answered lately."""
+        cdef double usual = ewma_read(
+            &self.target.rec.baseline[self.exchange.cell], self.began_ns, <uint64_t>BASELINE_TAU_MS * 1000000
+        )
+        return <uint64_t>(4e6 * usual) if usual > 0 else 0
+
+    cdef uint64_t fair_limit(self) noexcept:
+        """From when on a deadline of the whole exchange is held against the target: a caller's own may be far below what
+        it needs, the route's own says what is too long for the route."""
+        cdef const Policy* policy = &self.exchange.route.pool.policy
+        cdef uint64_t limit = self.usual_limit()
+        if limit == 0:
+            limit = FAIR_NS
+        if policy.slow_after_ns and policy.slow_after_ns < limit:
+            limit = policy.slow_after_ns
+        if not self.exchange.bounded and self.exchange.route.total_ns and self.exchange.route.total_ns // 2 < limit:
+            limit = self.exchange.route.total_ns // 2
+        return limit
+
     cdef uint64_t slow_limit(self) noexcept:
         """From when on this attempt counts as slow."""
         cdef const Policy* policy = &self.exchange.route.pool.policy
-        cdef double usual
         cdef uint64_t limit
         if not policy.slow_adaptive:
             return policy.slow_after_ns
-        usual = ewma_read(
-            &self.target.rec.baseline[self.exchange.cell], self.began_ns, <uint64_t>BASELINE_TAU_MS * 1000000
-        )
-        if usual <= 0:
+        limit = self.usual_limit()
+        if limit == 0:
             return policy.slow_after_ns
-        limit = <uint64_t>(4e6 * usual)
         if limit < SLOW_FLOOR_NS:
             limit = SLOW_FLOOR_NS
         return limit if limit < policy.slow_after_ns else policy.slow_after_ns

@@ -238,6 +238,12 @@ def problem(kind: str, detail: str) -> Problem:
     return row.status, fields, _body(row.status, row.sentence.format(detail), row.type, row.code, row.param)
 
 
+def too_long(status: int, most: int) -> Problem:
+    """Return the answer for "the provider refused the request, in more words than are passed on"; ``most`` in bytes."""
+    message = f"The provider answered {status}, with more than {most} bytes; limits.answer bounds what goes on."
+    return status, [_JSON], _body(status, message, "invalid_request_error", "answer_too_long")
+
+
 def refusal(status: int, reason: str) -> bytes:
     """Return a whole HTTP/1.1 answer, ready to send, for a connection whose framing cannot be trusted."""
     content = _body(status, f"The request was refused: {reason}.", "invalid_request_error", "refused")

@@ -16,12 +16,13 @@ from edge import clock
 
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|us|µs|ns|s)")
 _UNIT_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_LONGEST: Final = 64  # no duration is longer, and looking through what is takes the square of its length
 _MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms")
 
 
 def go_duration(text: str) -> float | None:
     """Return the seconds of a Go duration such as ``1h2m0.5s``; None when it is none."""
-    parts = _PART.findall(text)
+    parts = _PART.findall(text[:_LONGEST])
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
     return sum(float(number) * _UNIT_S[unit] for number, unit in parts)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from h2peer import until
 from onelane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_lane, post
 from soon import soon
+from test_services import request, services
 
 from edge import clock
 from edge.native import Outcome
@@ -16,6 +18,7 @@ from edge.sim.wire import (
     HalfClose,
     Hold,
     Pause,
+    ReadHead,
     ReadMessage,
     ReadToEnd,
     ReadUntil,
@@ -25,6 +28,7 @@ from edge.sim.wire import (
     Step,
     play_client,
 )
+from edge.upstream.opener import Opener
 
 WAITING = (ReadMessage(), ReadToEnd())
 STREAMING = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), ReadToEnd())
@@ -80,3 +84,23 @@ async def test_leaving_while_connecting() -> None:
             await clock.sleep(0.01)
         assert (lane.lane.active, lane.lane.connections) == (0, 0)
         assert lane.target("p0/m")["inflight"] == 0
+
+
+@pytest.mark.parametrize("size", [60_000, 100_000, 6_000_000])
+async def test_after_an_upload(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who leaves behind a whole upload is seen to leave, whatever had to wait while it came: connection or upstream."""
+    dial = Opener.open
+
+    def slowly(self: Opener, pool: Any) -> None:
+        asyncio.get_running_loop().call_later(0.2, dial, self, pool)
+
+    monkeypatch.setattr(Opener, "open", slowly)
+    async with ScriptedServer((ReadHead(), Pause(0.3), *WAITING)) as upstream:
+        text = services(upstream.address, total="60s").replace("600ms", "60s")
+        async with one_lane(text) as lane:
+            upload = request(b"PUT", fields=b"content-length: %d\r\n" % size) + b"z" * size
+            leaving = asyncio.create_task(play_client(lane.port, Send(upload), Pause(0.8), Close()))
+            (peer,) = await upstream.wait_peers(1)
+            await leaving
+            assert await peer.wait_end(10.0) in ("peer_closed", "peer_reset")
+            await until(lambda: lane.lane.active == 0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from h2peer import FrameClient, request
 from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, chunk, models, one_lane, sse, whole
 from wires import over_http2
 
+from edge.native import Outcome
 from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, ScriptedServer, Send, refused_port
 from edge.wire.edge.v1 import inference_pb2, inference_pb2_grpc
 
@@ -90,6 +94,58 @@ async def test_errors(script: tuple[object, ...], model: str, code: str) -> None
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await inference_pb2_grpc.InferenceStub(channel).Chat(hello(model), timeout=5)
         assert caught.value.code().name == code, caught.value.details()
+
+
+def odd(content: bytes, kind: bytes = b"application/json", fields: bytes = b"") -> tuple[object, ...]:
+    """An upstream that answers with this content of this type."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\n" + fields
+    return ReadMessage(), Send(head + b"content-length: %d\r\n\r\n" % len(content) + content), Again()
+
+
+EVENTS = b"".join((ROLE, HELLO, STOP, DONE))
+ZIPPED = b"content-encoding: gzip\r\n"
+
+
+@pytest.mark.parametrize(
+    ("streamed", "script"),
+    [
+        (False, odd(gzip.compress(ANSWER), fields=ZIPPED)),
+        (True, odd(gzip.compress(EVENTS), b"text/event-stream", ZIPPED)),
+        (False, odd(EVENTS, b"text/event-stream")),
+        (True, odd(ANSWER)),
+        (False, odd(ANSWER.replace(b"hello", b"x" * 200_000))),
+    ],
+    ids=["zipped", "zipped-events", "events", "whole", "large"],
+)
+async def test_what_cannot_be_told_is_asked_elsewhere(streamed: bool, script: tuple[object, ...]) -> None:
+    """An answer in another form than was asked for is a failure before anything is shown, never an empty OK."""
+    good = GOOD_STREAM if streamed else GOOD
+    async with ScriptedServer(script) as first, ScriptedServer(good) as second:  # type: ignore[arg-type]
+        async with one_lane(models(first.url, second.url, extra="limits: {answer: 100KiB}")) as lane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+                stub = inference_pb2_grpc.InferenceStub(channel)
+                if streamed:
+                    text = "".join([str(chunk) async for chunk in stub.ChatStream(hello(), timeout=10)])
+                else:
+                    text = str(await stub.Chat(hello(), timeout=10))
+            assert "hello" in text
+            assert lane.outcomes("p0/m")[Outcome.FAIL_MALFORMED] == 1
+
+
+@pytest.mark.parametrize(("second", "code"), [(b"\1\0\0\0\1x", b"12"), (b"\0\0\0\x20\0" + b"y" * 8192, b"8")])
+async def test_a_conversation_ends_with_its_status(second: bytes, code: bytes) -> None:
+    """Edge's own methods say why they end, though they have answered before."""
+    ask = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+    fields = [("content-type", "application/grpc"), ("te", "trailers")]
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    async with ScriptedServer(GOOD) as primary, one_lane(models(primary.url)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            client.send(client.headers(1, request("POST", path, "edge", *fields)))
+            client.data(1, b"\0" + len(ask).to_bytes(4, "big") + ask)
+            await client.until(lambda: client.body(1), 10)
+            client.data(1, second)
+            await client.until(lambda: client.ended(1), 10)
+            assert dict(client.fields[1][-1])["grpc-status"] == code.decode()
 
 
 @pytest.mark.parametrize(("wanted", "said"), [("soon", b"grpc-timeout"), ("0n", b"deadline")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,3 +52,13 @@ def test_refills() -> None:
     while fast.withdraw(now_ns):
         pass
     assert sum(fast.withdraw(now_ns + 1000 * MS) for _ in range(50)) in (9, 10)
+
+
+@pytest.mark.parametrize("days", [1, 24, 25, 30, 49])
+def test_refills_after_a_long_calm(days: int) -> None:
+    """However long nobody asked, a spent budget is full again."""
+    fast = Budget(Board.create(1, 1, 1), 0)
+    now_ns = 10**15
+    while fast.withdraw(now_ns):
+        pass
+    assert fast.read(now_ns + days * 86_400_000 * MS) == 100

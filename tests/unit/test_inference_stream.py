@@ -148,3 +148,12 @@ def test_what_is_no_chunk_is_the_providers(data: bytes) -> None:
     """An event that is no chunk is refused by name."""
     with pytest.raises(AnswerUnreadableError):
         inference.writer(FACTS).push(data)
+
+
+def test_an_event_without_an_end_is_bounded() -> None:
+    """What goes on and on without an end is no event that anybody could be told, in one line or in many."""
+    for piece in (b"x" * 65_536, b"data: " + b"x" * 65_530 + b"\n"):
+        writer = inference.writer(FACTS)
+        with pytest.raises(AnswerUnreadableError, match="more than"):  # noqa: PT012 - whichever piece it is
+            for _ in range(70):
+                writer.push_events(piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -13,6 +14,7 @@ from edge.config.load import from_environment
 from edge.config.problems import Document
 from edge.config.schema import Config
 from edge.providers import KNOWN
+from edge.providers.rest import rest_seconds
 from edge.terms.places import CAPABILITIES, Provider
 
 each = pytest.mark.parametrize("known", KNOWN.values(), ids=list(KNOWN))
@@ -143,3 +145,15 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
         assert 0 < prompt <= 200
         assert 0 <= answer <= 1000
         assert answer == 0 or answer >= prompt
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(b"6m0s", 360.0), (b"12ms", 0.012), (b"1h2m0.5s", 3720.5), (b"7", 7.0), (b"soon", None), (b"1" * 64_000, None)],
+)
+def test_how_long_an_answer_asks_to_stay_away(value: bytes, seconds: float | None) -> None:
+    """A reset is read in every form that providers write, and one that is none costs nobody time."""
+    began = time.monotonic()
+    fields = [(b"x-ratelimit-reset-requests", value), (b"x-ratelimit-remaining-requests", b"0")]
+    assert rest_seconds(fields) == (None if seconds is None else pytest.approx(seconds))
+    assert time.monotonic() - began < 2.0  # it was a hundred seconds

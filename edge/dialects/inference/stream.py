@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DONE: Final = b"[DONE]"
+# An event is held until it has ended; no gRPC message that tells it would be read either (4 MiB is gRPC's own bound).
+_LARGEST: Final = 4 << 20
 
 
 def writer(facts: Mapping[str, Any]) -> ChunkWriter:
@@ -38,7 +40,8 @@ class ChunkWriter:
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self._facts: Mapping[str, Any] | None = facts
-        self._tail = b""
+        self._parts: list[bytes] = []  # of a line that has not ended
+        self._held = 0
         self._after_cr = False
         self._data: list[bytes] = []
         self._named: tuple[str | None, str | None, float | None] = ("", "", None)
@@ -53,10 +56,18 @@ class ChunkWriter:
         """
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]
-        data = self._tail + data
+        self._held += len(data)
+        if self._held > _LARGEST:
+            raise AnswerUnreadableError(f"an event of more than {_LARGEST} bytes")
         self._after_cr = data.endswith(b"\r")
+        if b"\n" not in data and b"\r" not in data:
+            self._parts.append(data)
+            return []
+        data = b"".join((*self._parts, data))
+        self._parts.clear()
         lines = data.splitlines(keepends=True)
-        self._tail = lines.pop() if lines and not lines[-1].endswith((b"\n", b"\r")) else b""
+        if lines and not lines[-1].endswith((b"\n", b"\r")):
+            self._parts.append(lines.pop())
         messages: list[bytes] = []
         for line in lines:
             text = line.rstrip(b"\r\n")
@@ -66,6 +77,7 @@ class ChunkWriter:
                 event = b"\n".join(self._data)
                 self._data = []
                 messages += self.push(event)
+        self._held = sum(map(len, (*self._parts, *self._data)))
         return messages
 
     def push(self, data: bytes) -> list[bytes]:
