@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from edge.config import addresses, words
+from edge.config.files import read_file
 from edge.config.problems import Path, Problem, spell
 from edge.terms.places import CAPABILITIES
 
@@ -227,7 +228,6 @@ def readable(path: Path, file: str | None) -> Iterator[Problem]:
     if file is None:
         return
     try:
-        with open(file, "rb") as opened:  # noqa: PTH123  # a plain path in, a plain error out
-            opened.read(1)
+        read_file(file, 1)
     except OSError as error:
         yield Problem(path, f"{file} cannot be read: {error.strerror}")

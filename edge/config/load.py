@@ -10,6 +10,7 @@ from msgspec import structs
 
 from edge.config import tree
 from edge.config.fields import Secret
+from edge.config.files import read_file
 from edge.config.problems import Document, Problem, errors
 from edge.config.reader import Reader
 from edge.config.sampler import sampled
@@ -47,7 +48,7 @@ def read(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None)
     """Read a file as far as it can be understood; what cannot is in the document's problems."""
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_file(file).decode()
     except OSError as error:
         return Document(Config(), (Problem((), f"cannot be read: {error.strerror}"),), source=str(path))
     except UnicodeDecodeError:

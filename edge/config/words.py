@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge.config import units
 from edge.config.fields import Secret
+from edge.config.files import check_name, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,15 +63,14 @@ def fetch(text: str, folder: Path) -> str:
     """
     if not text.startswith(_FILE):
         return text
-    path = folder / text.removeprefix(_FILE)
+    path = folder / check_name(text.removeprefix(_FILE))
     try:
-        with path.open(encoding="utf-8") as file:
-            value = file.read(_LONGEST_SECRET + 1)
+        value = read_file(path, 4 * _LONGEST_SECRET).decode()
     except (OSError, UnicodeDecodeError) as error:
         said = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ValueError(f"the secret file {path} cannot be read: {said}") from error
     value = value.rstrip("\r\n")
-    if not value or len(value) > _LONGEST_SECRET or "\n" in value:
+    if not value or len(value) > _LONGEST_SECRET or "\n" in value or "\r" in value:
         raise ValueError(f"the secret file {path} must hold one line of text")
     return value
 
@@ -84,7 +84,7 @@ def understand(scalar: Scalar, text: str, folder: Path) -> Any:
     if scalar.kind == "secret":
         return Secret(fetch(text, folder))
     if scalar.kind == "path":
-        return str((folder / text).absolute()) if text else ""
+        return str((folder / check_name(text)).absolute()) if text else ""
     if scalar.kind == "choice":
         return _choice(scalar, text)
     parse, write = KINDS[scalar.kind]

@@ -166,17 +166,21 @@ class Steering:
             sentence = "there is no file to read again: this node was started from the environment; start it with -c"
             raise NoSourceError(sentence)
         mark = mark_of(source)
-        document = read(source, self._environ)
-        found = check(document, KNOWN)
-        if not errors(found):
-            found += self._fixed(document)
-        if errors(found):
-            raise self._refused([problem.text(source) for problem in errors(found)], mark, cause)
         previous = self._publisher.snapshot
         try:
+            document = read(source, self._environ)
+            found = check(document, KNOWN)
+            if not errors(found):
+                found += self._fixed(document)
+            if errors(found):
+                raise ConfigInvalidError([problem.text(source) for problem in errors(found)])  # noqa: TRY301  # as below
             snapshot = self._compile(document.config, previous)
         except ConfigInvalidError as error:
             raise self._refused(error.problems, mark, cause) from error
+        except Exception as error:
+            logs.say_failure("checking the configuration failed", error)
+            sentence = f"{source}: edge failed when it checked this ({type(error).__name__}); the log has where"
+            raise self._refused([sentence], mark, cause) from error
         logs.conceal([document.config.admin.token])  # no Snapshot has it: a new one alone publishes nothing
         for problem in found:
             logs.say(logs.WARNING, problem.text(source))

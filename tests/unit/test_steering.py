@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from edge.config.load import read
+from edge.control import steering
 from edge.control.compose import checked, compile_config
 from edge.control.file_watch import FileWatch, mark_of
 from edge.control.keepsake import Keepsake
@@ -87,6 +88,27 @@ def test_who_stays_keeps_what_was_learned(tmp_path: Path) -> None:
         assert node.reload(text("p/c"))
         assert node.reload(text("p/c", "p/a"))
         assert (node.out("p/a"), node.out("p/c")) == (True, False)
+
+
+def test_a_defect_of_the_check_refuses_the_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever breaks while a file is checked, the reload is refused, counted, shown without what was said, once."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("sk-0123456789-one")
+
+    with Steered(tmp_path, "p/a") as node:
+        node.file.write_text(text("p/b", "p/longer"))
+        before = node.publisher.snapshot
+        with monkeypatch.context() as patch:
+            patch.setattr(steering, "check", broken)
+            for _ in range(5):
+                node.steering.look()
+        kept = node.ledger.recall()
+        assert kept is not None
+        sentence = f"{node.file}: edge failed when it checked this (ValueError); the log has where"
+        assert (kept.reloads.refused, kept.reloads.problems) == (1, (sentence,))
+        assert node.publisher.snapshot is before
+        assert node.reload(text("p/b"))
 
 
 @pytest.mark.parametrize("change", [{"port": 10}, {"key": "two"}], ids=["address", "credential"])

@@ -1,0 +1,61 @@
+"""Is a file that nobody can wait for refused, wherever it is named?"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edge.config.check import check
+from edge.config.files import read_file
+from edge.config.load import read
+from edge.providers import KNOWN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(20)
+
+NO_FILE = "it is no regular file; write what it holds to one, and name that"
+
+
+def test_a_pipe_is_no_configuration(tmp_path: Path) -> None:
+    """A named pipe as configuration is a problem at once, though nobody ever writes to it."""
+    pipe = tmp_path / "edge.yaml"
+    os.mkfifo(pipe)
+    problems = check(read(pipe), KNOWN)
+    assert [problem.text("edge.yaml") for problem in problems] == [f"edge.yaml: cannot be read: {NO_FILE}"]
+
+
+def test_a_pipe_is_no_secret_and_no_certificate(tmp_path: Path) -> None:
+    """A named pipe where a secret or a certificate is expected is a problem of that place at once."""
+    pipe, file = tmp_path / "pipe", tmp_path / "edge.yaml"
+    os.mkfifo(pipe)
+    file.write_text(
+        "models: {chat: {targets: [openai/gpt-4.1-mini]}}\n"
+        "providers: {openai: {api_key: file:pipe, tls: {ca: pipe}}}\n"
+        "listen: [{address: 127.0.0.1:8443, tls: {cert: pipe, key: pipe}}]\n"
+    )
+    problems = [problem.text("edge.yaml") for problem in check(read(file), KNOWN)]
+    assert problems == [
+        f"edge.yaml:2: providers.openai.api_key: the secret file {pipe} cannot be read: {NO_FILE}",
+        f"edge.yaml:2: providers.openai.tls.ca: {pipe} cannot be read: {NO_FILE}",
+        f"edge.yaml:3: listen[0].tls.cert: {pipe} cannot be read: {NO_FILE}",
+        f"edge.yaml:3: listen[0].tls.key: {pipe} cannot be read: {NO_FILE}",
+    ]
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    """A folder, a device and a socket are refused with a reason, a link to a file is read."""
+    regular, link, sock = tmp_path / "file", tmp_path / "link", tmp_path / "socket"
+    regular.write_bytes(b"one\r\ntwo")
+    link.symlink_to(regular)
+    assert read_file(link) == b"one\r\ntwo"
+    assert read_file(str(regular), 3) == b"one"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(sock))
+        for path in (tmp_path, "/dev/zero", sock, tmp_path / "none"):
+            with pytest.raises(OSError, match=r"directory|regular|device"):
+                read_file(path)
