@@ -33,7 +33,8 @@ cdef void bounds_settle(const Grant* bounds, uint64_t now_ns, uint64_t reserved,
 cdef bint bounds_learn(const Grant* bounds, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns) noexcept nogil
 cdef void note_usage(AllowanceRec* rec, uint64_t prompt, uint64_t output, uint64_t cost_nano) noexcept nogil
 
-# This month's spending, and adding to it; the first of a new month starts from nothing. Months since year 0.
+# This month's spending, and adding to it; the first of a new month starts from nothing. Months since year 0. While a
+# record is ahead of the clock, both go by what stands there.
 cdef uint64_t spent(AllowanceRec* rec, uint64_t month) noexcept nogil
 cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil
 # What this node may have spent in a month, and how many requests at once it may grant, of so much for all nodes.

@@ -106,12 +106,14 @@ cdef void note_usage(AllowanceRec* rec, uint64_t prompt, uint64_t output, uint64
 
 
 cdef uint64_t spent(AllowanceRec* rec, uint64_t month) noexcept nogil:
-    return load64(&rec.spent_nano) if load64(&rec.spent_month) == month else 0
+    # A record that is ahead of the clock was written while the clock was wrong, or it is wrong now: what stands there
+    # was spent, and to take it for nothing would let a key spend without bound. Month 0: no month is looked at.
+    return load64(&rec.spent_nano) if month and load64(&rec.spent_month) >= month else 0
 
 
 cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil:
     # Who turns the month clears the sum; what another process added in that instant is lost, and it is at most one
-    # exchange's worth each.
+    # exchange's worth each. A month is never turned back here: Board.turn_back does it, once the clock is believed.
     cdef uint64_t known = load64(&rec.spent_month)
     if known < month and cas64(&rec.spent_month, known, month):
         store64(&rec.spent_nano, 0)

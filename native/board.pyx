@@ -355,17 +355,27 @@ cdef class Board:
     def raise_spent(self, int slot, uint64_t month, uint64_t nano):
         """Let a key have spent at least so much in ``month``: what a life of this node spent that this one forgot.
 
-        What is counted at the same time stays counted. A month that is over changes nothing.
+        What is counted at the same time stays counted. A record that is ahead of ``month`` stays there, and is raised too.
         """
         cdef AllowanceRec* rec = self.allowance(slot)
         cdef uint64_t known = load64(&rec.spent_month)
         cdef uint64_t spent
         if known < month and cas64(&rec.spent_month, known, month):
             store64(&rec.spent_nano, 0)
-        if load64(&rec.spent_month) == month:
+        if load64(&rec.spent_month) >= month:
             spent = load64(&rec.spent_nano)
             if spent < nano:
                 add64(&rec.spent_nano, nano - spent)
+
+    def turn_back(self, int slot, uint64_t month):
+        """Let what stands for a later month than this one stand for this one: a clock that was ahead wrote it.
+
+        Nothing is taken back, so that a key goes on with its budget, and has a new one when the next month begins.
+        """
+        cdef AllowanceRec* rec = self.allowance(slot)
+        cdef uint64_t known = load64(&rec.spent_month)
+        if known > month:
+            cas64(&rec.spent_month, known, month)
 
     def set_ceiling(self, int slot, uint64_t month, uint64_t nano):
         """Say what this node may have spent of a shared budget by the end of ``month``, in US dollars * 1e9."""

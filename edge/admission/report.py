@@ -105,7 +105,7 @@ def key_report(key: plan.Key, allowance: plan.Allowance, board: Board, now_ns: i
         prompt_tokens=counts[AllowanceCounter.A_PROMPT_TOKENS],
         output_tokens=counts[AllowanceCounter.A_OUTPUT_TOKENS],
         cost=counts[AllowanceCounter.A_COST_NANO] / _NANO,
-        spent=record["spent_nano"] / _NANO if record["spent_month"] == month else 0.0,
+        spent=record["spent_nano"] / _NANO if record["spent_month"] >= month else 0.0,
         ceiling=min(record["ceiling_nano"], key.budget_nano) / _NANO if parted else None,
     )
 

@@ -48,7 +48,8 @@ class Budgets:
         self._me = me
         self._clock = clock
         self._began_ns = clock.now_ns()
-        self._others = _others(remembered)
+        self._first = remembered
+        self._others: dict[str, Told] = {}
         self._remembered: dict[str, Spent] | None = None  # None: it is to be made anew
         self._gone_ns: dict[str, int] = {}  # since when nodes are no more that told something
         self._mine: Told | None = None  # what the store had of us when it was first heard
@@ -67,17 +68,13 @@ class Budgets:
 
     def take(self, changed: Mapping[str, Held | None]) -> None:
         """Take in what was told. What was spent stays spent, whoever removes the document."""
+        month = month_of(self._clock.wall())
         for key, held in changed.items():
             if not key.startswith(SPENT) or held is None:
                 continue
-            name, told = key.removeprefix(SPENT), budgets.decode(held.value)
-            if told is not None and name == self._me:
-                self._mine = told
-            elif told is None or (name not in self._others and len(self._others) >= MOST_OTHERS):
+            told = budgets.decode(held.value)
+            if told is None or not self._take_one(key.removeprefix(SPENT), told, month):
                 self.unread += 1
-            else:
-                self._others[name] = budgets.later(self._others.get(name), told)
-                self._remembered = None
 
     def look(self, snapshot: Snapshot, heard: Sequence[Heard], held: Mapping[str, Held], *, seeing: bool) -> None:
         """Write the ceilings.
@@ -90,9 +87,7 @@ class Budgets:
         """
         month, now_ns = month_of(self._clock.wall()), self._clock.now_ns()
         if self._month != month:
-            self._month, self._told, self._ceilings = month, None, {}
-            self._others = {name: told for name, told in self._others.items() if told.month >= month}
-            self._remembered = None
+            self._turn(month, held)
         if seeing:
             if not self._heard and self._mine is not None and self._mine.month == month:
                 self._told = self._mine
@@ -189,6 +184,36 @@ class Budgets:
             for name, slot, budget in _common(snapshot)
         }
 
+    def _turn(self, month: int, held: Mapping[str, Held]) -> None:
+        """Begin a month: the next one, or the one that it is by a clock that was set."""
+        self._month, self._told, self._ceilings = month, None, {}
+        self._raised.clear()
+        self._others = {name: told for name, told in self._others.items() if told.month == month}
+        self._remembered = None
+        for name, told in _others(self._first, month).items():
+            self._take_one(name, told, month)
+        for key in [key for key in held if key.startswith(SPENT)]:
+            found = budgets.decode(held[key].value)
+            if found is not None:
+                self._take_one(key.removeprefix(SPENT), found, month)
+
+    def _take_one(self, name: str, told: Told, month: int) -> bool:
+        """Let it count what one node told; False: there is no room.
+
+        What is told of a month that has not come is left where it is until then: that node's clock is ahead, or ours is
+        behind, and what it spent before must not be forgotten for it.
+        """
+        if told.month > month:
+            return True
+        if name == self._me:
+            self._mine = told
+            return True
+        if name not in self._others and len(self._others) >= MOST_OTHERS:
+            return False
+        self._others[name] = budgets.later(self._others.get(name), told)
+        self._remembered = None
+        return True
+
     def _go_on(self, name: str, slot: int, month: int) -> None:
         """Let a key go on where an earlier life of this node stopped, of which this one may know nothing."""
         if not self._heard or name in self._raised:
@@ -211,7 +236,7 @@ class Budgets:
 
     def _spent(self, slot: int, month: int) -> int:
         record = self._board.read_allowance(slot)
-        return record["spent_nano"] if record["spent_month"] == month else 0
+        return record["spent_nano"] if record["spent_month"] >= month else 0
 
     def _silences(self, heard: Sequence[Heard], now_ns: int) -> dict[str, int]:
         ages = {  # one that was found after a break, and not heard since, may be silent
@@ -233,10 +258,11 @@ def _common(snapshot: Snapshot) -> Iterator[tuple[str, int, int]]:
             yield key.name, key.allowance.slot, key.budget_nano
 
 
-def _others(remembered: Mapping[str, Spent]) -> dict[str, Told]:
+def _others(remembered: Mapping[str, Spent], month: int) -> dict[str, Told]:
     found: dict[str, Told] = {}
     for what, spent in remembered.items():
         key, _, name = what.partition(_AT)
-        told = Told(spent.month, {key: Part(spent.nano, spent.nano)})
-        found[name] = budgets.later(found.get(name), told)
+        if spent.month == month:
+            told = Told(spent.month, {key: Part(spent.nano, spent.nano)})
+            found[name] = budgets.later(found.get(name), told)
     return found

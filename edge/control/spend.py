@@ -5,6 +5,8 @@ something changed, and at the end, control writes it to a small file beside the 
 that was killed spent in its last seconds is forgotten. At the start, before anybody serves, it is put back where the
 Board knows nothing yet. A key is known by its name, so that a new secret for the same name goes on with its budget.
 Beside it stands what other nodes told of budgets that they share, for a start at which they cannot be heard.
+
+While the clock is wrong no money is forgotten: what stands for a month that has not come counts as spent.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
 EVERY_S: Final = 10.0
+# Clocks that are wrong at a start are mended within minutes. One that says for so long that a month has not come is
+# believed, and what stands for that month was spent in this one.
+BELIEVED_S: Final = 3600.0
 _MAGIC: Final = b"edge-spend 1\n"
 _AT: Final = "@"  # no key's name has one
 
@@ -106,6 +111,7 @@ class Spending:
         self.elsewhere = {name: spent for name, spent in self._known.items() if _AT in name}
         """What other nodes spent of budgets that they share with this one, by KEY@REGION/NODE."""
         self._looked_ns = clock.now_ns()
+        self._ahead_ns: dict[str, int] = {}  # keys whose month has not come, and since when that was seen
         self._running: asyncio.Task[None] | None = None
         self._failed = False
 
@@ -131,15 +137,21 @@ class Spending:
             await self._write()
 
     def _read(self, snapshot: Snapshot) -> None:
+        month, now_ns, ahead_ns = month_of(clock.wall()), clock.now_ns(), {}
         for key in snapshot.keys:
             if key.allowance is None:
                 continue
             record = self._board.read_allowance(key.allowance.slot)
+            if record["spent_month"] > month:
+                ahead_ns[key.name] = self._ahead_ns.get(key.name, now_ns)
+                if now_ns - ahead_ns[key.name] >= BELIEVED_S * 1e9:
+                    self._board.turn_back(key.allowance.slot, month)
+                    record = self._board.read_allowance(key.allowance.slot)
             if record["spent_month"]:
                 self._known[key.name] = Spent(record["spent_month"], record["spent_nano"])
         own = {name: spent for name, spent in self._known.items() if _AT not in name}
         self._known = {**own, **self.elsewhere}
-        month = month_of(clock.wall())
+        self._ahead_ns = ahead_ns
         self._known = {name: spent for name, spent in self._known.items() if spent.month >= month}
 
     async def _write(self) -> None:

@@ -37,7 +37,7 @@ def add(page: Reading, board: Board, snapshot: Snapshot, now_ns: int, wall_s: fl
             page.add(catalog.KEY_REFUSED, (key.name, reason), view["counts"][counter])
         page.add(catalog.KEY_COST, (key.name,), view["counts"][AllowanceCounter.A_COST_NANO] * _NANO)
         page.add(catalog.KEY_INFLIGHT, (key.name,), view["inflight"])
-        spent = view["spent_nano"] if view["spent_month"] == month_of(wall_s) else 0
+        spent = view["spent_nano"] if view["spent_month"] >= month_of(wall_s) else 0
         page.add(catalog.KEY_SPENT, (key.name,), spent * _NANO)
         if key.budget_nano:
             parted = key.allowance.shared and view["ceiling_month"] == month_of(wall_s)

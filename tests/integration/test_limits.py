@@ -180,6 +180,20 @@ async def test_last_months_money() -> None:
             assert lane.board.read_allowance(0)["spent_nano"] == S
 
 
+@pytest.mark.parametrize("ahead", [1, 240])
+async def test_money_of_a_month_that_has_not_come(ahead: int) -> None:
+    """A clock was wrong and is mended: what was spent meanwhile counts, what is spent now too, and the budget holds."""
+    usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')
+    async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream, ScriptedServer(GOOD) as service:
+        text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
+        text += f"services: {{s: {{match: {{path: /s}}, targets: ['{service.address}'], protocol: http1}}}}\n"
+        async with one_lane(text + keys(alice="budget: 3")) as lane:
+            lane.board.set_spent(0, month_of(clock.wall()) + ahead, S)
+            assert [status(await lane.ask(ask("alice"), END)) for _ in range(3)] == [200, 200, 429]
+            assert lane.board.read_allowance(0)["spent_nano"] == 3 * S
+            assert status(await lane.ask(get("/s", bearer("alice")), b"hello")) == 200
+
+
 async def test_a_part_of_a_common_budget() -> None:
     """What the Board says is this node's part bounds the key, in the month of which it speaks; else one of three."""
     usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')

@@ -247,18 +247,34 @@ def test_spending_is_put_back_only_where_nothing_is_known() -> None:
 
 
 def test_spending_is_raised_to_what_is_known() -> None:
-    """To as much as that and no further; of a month that is over nothing is taken, and of a later one all."""
+    """To as much as that and no further; of a later month all is taken, and none is turned back."""
     board = Board.create(0, 0, 1, allowance_capacity=1)
     for month, nano, expected in (
         (24312, 5, (24312, 5)),
         (24312, 3, (24312, 5)),
         (24312, 9, (24312, 9)),
-        (24311, 99, (24312, 9)),
+        (24311, 7, (24312, 9)),
+        (24311, 11, (24312, 11)),
         (24313, 2, (24313, 2)),
     ):
         board.raise_spent(0, month, nano)
         record = board.read_allowance(0)
         assert (record["spent_month"], record["spent_nano"]) == expected
+
+
+def test_a_month_is_turned_back_with_what_stands_for_it() -> None:
+    """What a clock that was ahead wrote counts in the month that it is; an earlier month stays, and so does none."""
+    board = Board.create(0, 0, 1, allowance_capacity=2)
+    board.set_spent(0, 24313, 5 * S)
+    found = []
+    for month in (24314, 24313, 24312, 24313):
+        board.turn_back(0, month)
+        found.append(board.read_allowance(0)["spent_month"])
+    assert (found, board.read_allowance(0)["spent_nano"]) == ([24313, 24313, 24312, 24312], 5 * S)
+    board.turn_back(1, 24312)
+    assert board.read_allowance(1)["spent_month"] == 0
+    with pytest.raises(IndexError, match="not on this Board"):
+        board.turn_back(2, 24312)
 
 
 def test_a_routes_outputs_are_halved_in_place() -> None:

@@ -149,7 +149,7 @@ class Spender(Node):
     def spent(self) -> int:
         """What the key has spent here this month."""
         record = self.board.read_allowance(0)
-        return record["spent_nano"] if record["spent_month"] == self.month else 0
+        return record["spent_nano"] if record["spent_month"] >= self.month else 0
 
     def may(self) -> bool:
         """Whether a worker would let the key pass."""
@@ -347,6 +347,50 @@ async def test_a_new_month_is_a_new_budget(world: Regions) -> None:
     world.time.true_ns = int(dt.datetime(1970, 4, 1, 1, tzinfo=dt.UTC).timestamp()) * S
     await world.pass_by(12)
     assert world.cluster.list(SPENT).items == ()
+
+
+async def test_a_month_that_has_not_come_undoes_nobodys_spending(world: Regions) -> None:
+    """One node's clock is ahead for a while: what it had spent stays counted by all, and what it spends then later."""
+    eu = Spender(world, "eu")
+
+    async def us_tells(month: int, spent: int) -> int:
+        told = Told(month, {"team": Part(spent * DOLLAR, spent * DOLLAR)})
+        world.cluster.write((), (Write(SPENT + "us/n", budgets.encode(told)),))
+        await world.pass_by(1)
+        return round(eu.sharing.budgets()["key/team"]["spent_elsewhere"])
+
+    await world.pass_by(4)
+    assert [await us_tells(MONTH, 10), await us_tells(MONTH + 1, 1), await us_tells(MONTH, 50)] == [10, 10, 50]
+    await us_tells(MONTH + 1, 7)
+    assert not eu.sharing.state().unread
+    for day, spent in ((dt.datetime(1970, 2, 1, tzinfo=dt.UTC), 7), (dt.datetime(1970, 3, 1, tzinfo=dt.UTC), 0)):
+        world.time.true_ns = int(day.timestamp()) * S
+        await world.pass_by(1)
+        assert eu.sharing.budgets()["key/team"]["spent_elsewhere"] == spent
+
+
+async def test_a_clock_that_is_set_forgets_nobodys_spending(
+    world: Regions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was behind when this node began, then right, ahead, and right again: what was told of a month counts in it."""
+    offset_s = [0.0]
+    monkeypatch.setattr(world.time, "wall", lambda: world.time.now_ns() / 1e9 + offset_s[0])
+    right = dt.datetime(1970, 2, 10, tzinfo=dt.UTC).timestamp()
+    for name, spent in (("us/n", 50), ("eu/n", 10)):
+        told = Told(MONTH + 1, {"team": Part(spent * DOLLAR, spent * DOLLAR)})
+        world.cluster.write((), (Write(SPENT + name, budgets.encode(told)),))
+    file = SpendFile(tmp_path, "/etc/edge.yaml")
+    file.write({"team@ap/n": Spent(MONTH + 1, 5 * DOLLAR)})
+    eu = Spender(world, "eu", Spending(Board.create(1, 0, 1, allowance_capacity=1), file))
+    found = []
+    for set_to in (0.0, right, right + 30 * 86_400, right):
+        offset_s[0] = set_to
+        await world.pass_by(2)
+        found.append((round(eu.sharing.budgets()["key/team"]["spent_elsewhere"]), eu.spent // DOLLAR))
+        assert not set_to or eu.ask(DOLLAR)
+        await world.pass_by(8)
+    # nothing of February in January; in February all of it; March begins anew, and what it spent counts in February
+    assert found == [(0, 0), (55, 10), (0, 0), (55, 1)]
 
 
 async def test_a_word_of_last_month_that_arrives_late_is_no_ceiling(world: Regions) -> None:

@@ -14,6 +14,7 @@ from edge.control.kept_file import StateUnusableError
 from edge.control.node import Node
 from edge.control.publish import Publisher
 from edge.control.spend import SpendFile, Spending, Spent, put_back
+from edge.telemetry import catalog
 
 HASHES = ("aa" * 32, "bb" * 32)
 TEXT = f"""
@@ -133,6 +134,32 @@ async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: py
     assert Node(after, Publisher(plan), 1, dict).keys(clock.now_ns())[0].spent == 0.0, (
         "a node that was down at the turn"
     )
+
+
+async def test_a_month_that_has_not_come_is_no_way_round_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a clock that was ahead wrote counts, over a restart too; one that says otherwise for long is believed."""
+    plan, wall = snapshot(TEXT), dt.datetime(2026, 11, 10, tzinfo=dt.UTC).timestamp()
+    now = [wall]
+    monkeypatch.setattr(clock, "wall", lambda: now[0])
+    monkeypatch.setattr(clock, "now_ns", lambda: int(now[0] * S))
+    november, file = month_of(wall), SpendFile(tmp_path, "/etc/edge.yaml")
+    file.write({"a": Spent(november + 1, 2 * S), "b": Spent(november, S)})
+    board = board_for(plan)
+    spending, node = Spending(board, file), Node(board, Publisher(plan), 1, dict)
+    spending.put_back(plan)
+    found = []
+    for after in (0.0, 11.0, 3_580.0, 20.0):
+        now[0] += after
+        spending.look(plan, clock.now_ns())
+        await spending.stop(plan)
+        assert [key.spent for key in node.keys(clock.now_ns())] == [2.0, 1.0]
+        assert [sample.value for sample in node.read().of(catalog.KEY_SPENT)] == [2.0, 1.0]
+        found.append(file.read()["a"])
+    assert found == [Spent(november + 1, 2 * S)] * 3 + [Spent(november, 2 * S)]
+    now[0] = dt.datetime(2026, 12, 1, tzinfo=dt.UTC).timestamp()
+    assert [key.spent for key in node.keys(clock.now_ns())] == [0.0, 0.0], "December is a budget of its own"
 
 
 async def test_a_disk_that_cannot_be_written_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
