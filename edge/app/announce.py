@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -19,11 +20,40 @@ from edge.telemetry import logs
 from edge.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from edge.app.launch import Launch
     from edge.terms.snapshot import Listener, Snapshot
+
+
+def hold_standard_streams() -> None:
+    """Point what is closed of stdin, stdout and stderr at nothing, here and in every child.
+
+    Else what is opened next would get their numbers, and shared memory would get what somebody prints.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free: this
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # now that no number is free for these
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def show(said: Iterable[str]) -> None:
+    """Print lines. A node that cannot be read of goes on: a disk is full, or whoever read has left."""
+    text = "\n".join(said) + "\n"
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        logs.say(logs.WARNING, "what a person would want to know cannot be printed", error=error.strerror or str(error))
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # what waits in its buffer would fail again at the end
+        os.close(nowhere)
 
 
 class Ready(Struct, frozen=True):

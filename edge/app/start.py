@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +60,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         StateTakenError: another node of this file keeps its state in the same folder.
         ReadyFileError: the ready file could not be written.
     """
+    announce.hold_standard_streams()
     logs.set_up("edge", level=options.log_level or "info", form=options.log_form or "auto")
     simulated = None
     if options.config is not None:
@@ -83,8 +83,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         facts = announce.ready_facts(launch, snapshot, [] if simulated is None else simulated.urls)
 
         def up() -> None:
-            sys.stdout.write("\n".join([*begun.said, *announce.lines(facts, snapshot, workers)]) + "\n")
-            sys.stdout.flush()
+            announce.show([*begun.said, *announce.lines(facts, snapshot, workers)])
             if options.ready_file is not None:
                 announce.write_ready_file(options.ready_file, facts)
             announce.notify(environ)

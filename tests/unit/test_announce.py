@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,7 @@ from edge.app.announce import (
     lines,
     notify,
     ready_facts,
+    show,
     url_of,
     write_ready_file,
 )
@@ -144,3 +146,31 @@ def test_urls_can_be_called(host: str, url: str) -> None:
     """A wildcard address is shown as one that this machine can call."""
     assert url_of(host, 80) == url
     assert url_of(host, 80, tls=True) == url.replace("http:", "https:")
+
+
+@pytest.mark.parametrize("left", ["full", "gone"])
+def test_what_cannot_be_printed_stops_nobody(
+    left: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk behind stdout, or a reader who has left, is a line in the log, and printing later is no error."""
+    if left == "full":
+        fd, why = os.open("/dev/full", os.O_WRONLY), "No space left on device"
+    else:
+        reader, fd = os.pipe()
+        os.close(reader)
+        why = "Broken pipe"
+    with os.fdopen(fd, "w", encoding="utf-8") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        show(["one", "two"])
+        monkeypatch.undo()
+        out.flush()
+    assert [record.__dict__["facts"] for record in caplog.records] == [{"error": why}]
+
+
+def test_what_an_encoding_lacks_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that stdout has no characters for, or that is no text, is printed in escapes."""
+    with (tmp_path / "out").open("w", encoding="ascii") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        show(["caf\u00e9", "\udcff"])
+        monkeypatch.undo()
+    assert (tmp_path / "out").read_text() == "caf\\xe9\n\\udcff\n"
