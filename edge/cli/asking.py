@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final
+
+from edge.errors import EdgeError, NodeUnreachableError
+from edge.version import VERSION
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
 DEFAULT_ADMIN: Final = "http://127.0.0.1:9901"
-LIMIT_S: Final = 5.0
+_OK: Final = 200
+_REDIRECT: Final = 300
 _UNAUTHORIZED: Final = 401
+_NAME_IT: Final = "name its admin address with --admin or EDGE_ADMIN"
 # C0 but for line ends and tabs, C1, and DEL.
 _CONTROLS: Final = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
 
@@ -44,6 +52,7 @@ def ask(
     asked: argparse.Namespace,
     path: str,
     *,
+    shape: type = dict,
     method: str = "GET",
     body: Any = None,
     refusals: frozenset[int] = frozenset(),
@@ -53,6 +62,7 @@ def ask(
     Args:
         asked: parsed arguments with those of :func:`add_address`.
         path: on the admin address.
+        shape: what an answer is as a whole, ``dict`` or ``list``; a refusal is always a dict with ``error``.
         method: of HTTP.
         body: sent as JSON; None: no body.
         refusals: statuses from 400 up that the caller understands; 2xx always are.
@@ -60,38 +70,100 @@ def ask(
     Raises:
         NodeUnreachableError: it does not answer, refuses the token, or is something else than edge.
     """
-    import urllib.error  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
+    from edge.cli.fetching import NotHttpError, fetch  # noqa: PLC0415
 
-    from edge.errors import NodeUnreachableError  # noqa: PLC0415
-
-    base = asked.admin if "://" in asked.admin else f"http://{asked.admin}"
-    url = f"{base.rstrip('/')}{path}"
-    if not url.startswith(("http://", "https://")):
-        raise NodeUnreachableError(f"{asked.admin} is not an http address; write --admin {DEFAULT_ADMIN}")
-    headers = {"Authorization": f"Bearer {asked.token}"} if asked.token else {}
+    url = f"{_base(asked)}{path}"
+    headers: dict[str, str | bytes] = {}
+    if asked.token:
+        headers["Authorization"] = f"Bearer {_token(asked)}".encode()
     data = None
     if body is not None:
         data = json.dumps(body).encode()
         headers["Content-Type"] = "application/json"
     try:
-        with urllib.request.urlopen(  # noqa: S310  # the scheme was checked above
-            urllib.request.Request(url, data=data, headers=headers, method=method),  # noqa: S310
-            timeout=LIMIT_S,
-        ) as answer:
-            return answer.status, _shown(json.load(answer))
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code in refusals:
-                return error.code, _shown(json.load(error))
-            remedy = "is this edge?"
-            if error.code == _UNAUTHORIZED:
-                remedy = "this is not its token; give" if asked.token else "give"
-                remedy += " admin.token of its configuration with --token or EDGE_ADMIN_TOKEN"
-            raise NodeUnreachableError(f"{url} answered {error.code}: {remedy}") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        status, said = fetch(method, url, headers, data)
+    except NotHttpError as error:
+        raise NodeUnreachableError(f"what answers at {url} is not edge ({error}): {_NAME_IT}") from error
+    except OSError as error:
         raise NodeUnreachableError(
-            f"nothing answers at {url} ({reason}): start a node with `edge run`, "
-            "or name its admin address with --admin or EDGE_ADMIN"
+            f"nothing answers at {url} ({error}): start a node with `edge run`, or {_NAME_IT}"
         ) from error
+    except ValueError as error:
+        raise NodeUnreachableError(_no_address(asked)) from error
+    if status in refusals or _OK <= status < _REDIRECT:
+        answer = _read(said)
+        if isinstance(answer, shape) if status < _REDIRECT else _is_refusal(answer):
+            return status, answer
+    remedy = "is this edge?"
+    if status == _UNAUTHORIZED:
+        remedy = "this is not its token; give" if asked.token else "give"
+        remedy += " admin.token of its configuration with --token or EDGE_ADMIN_TOKEN"
+    elif status < _REDIRECT:
+        remedy = f"that is no answer of edge; {_NAME_IT}"
+    raise NodeUnreachableError(f"{url} answered {status}: {remedy}")
+
+
+@contextlib.contextmanager
+def understood(asked: argparse.Namespace) -> Iterator[None]:
+    """Show within this what a node said: where a part is missing or of another kind, that is one sentence.
+
+    Raises:
+        NodeUnreachableError: what answered is something else than edge, or of a version that says it otherwise.
+    """
+    try:
+        yield
+    except (EdgeError, ImportError, OSError):
+        raise
+    except Exception as error:
+        raise NodeUnreachableError(
+            f"{_base(asked)} answers in a form that edge {VERSION} does not know ({type(error).__name__}: {error}): "
+            f"is it edge, and of this version? If not, {_NAME_IT}"
+        ) from error
+
+
+def _base(asked: argparse.Namespace) -> str:
+    """Return the admin address as a URL without a slash at its end.
+
+    Raises:
+        NodeUnreachableError: it is none; a password in it is not repeated.
+    """
+    base: str = asked.admin if "://" in asked.admin else f"http://{asked.admin}"
+    if not re.fullmatch(r"https?://[!-~]+", base) or "?" in base or "#" in base:
+        raise NodeUnreachableError(_no_address(asked))
+    if "@" in base:
+        raise NodeUnreachableError(
+            f"a user stands in --admin, which edge never asks for; write --admin {DEFAULT_ADMIN}"
+        )
+    return base.rstrip("/")
+
+
+def _no_address(asked: argparse.Namespace) -> str:
+    shown = "what stands in --admin" if "@" in asked.admin else repr(asked.admin)
+    return f"{shown} is not an http address; write --admin {DEFAULT_ADMIN}"
+
+
+def _token(asked: argparse.Namespace) -> str:
+    """Return the token.
+
+    Raises:
+        NodeUnreachableError: no header can carry it; it is not repeated.
+    """
+    token: str = asked.token
+    if not re.fullmatch(r"[\t -~\x80-\ud7ff\ue000-\U0010ffff]*", token):  # C0, DEL, and what is no Unicode
+        raise NodeUnreachableError(
+            "the token has characters that a header cannot carry, such as a line break; give admin.token of the node's "
+            "configuration, and nothing else, with --token or EDGE_ADMIN_TOKEN"
+        )
+    return token
+
+
+def _read(said: bytes) -> Any:
+    """Return what JSON says, as text that steers no terminal; None: it is no JSON."""
+    try:
+        return _shown(json.loads(said))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_refusal(answer: Any) -> bool:
+    return isinstance(answer, dict) and isinstance(answer.get("error"), str)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.cli.asking import add_address, ask
+from edge.cli.asking import add_address, ask, understood
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +19,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(asked: argparse.Namespace) -> int:
     """Ask for it; 0 when it has begun."""
-    ask(asked, "/api/drain", method="POST")
+    _, answer = ask(asked, "/api/drain", method="POST")
+    with understood(asked):
+        if answer["draining"] is not True:
+            raise ValueError("draining is not true")
     print("the node drains; it ends when everything is answered")
     return 0

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.cli.asking import add_address, ask
+from edge.cli.asking import add_address, ask, understood
 from edge.cli.screen import screen
 
 if TYPE_CHECKING:
@@ -163,12 +163,13 @@ def run_status(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(told, indent=2))
         return 0
-    if not told["keys"]:
-        print("this node has no keys: callers need none")
-    console = screen()
-    for shown in (told["keys"], told["credentials"]):
-        if shown:
-            console.print(status_table(shown))
+    with understood(asked):
+        if not told["keys"]:
+            print("this node has no keys: callers need none")
+        console = screen()
+        for shown in (told["keys"], told["credentials"]):
+            if shown:
+                console.print(status_table(shown))
     return 0
 
 

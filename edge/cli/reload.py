@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from edge.cli.asking import add_address, ask
+from edge.cli.asking import add_address, ask, understood
 
 if TYPE_CHECKING:
     import argparse
@@ -24,12 +24,15 @@ def run(asked: argparse.Namespace) -> int:
     """Ask for it; 0 when the configuration holds now, 1 when it was refused and nothing has changed."""
     status, answer = ask(asked, "/api/reload", method="POST", refusals=_REFUSALS)
     if status in _REFUSALS:
-        for problem in answer.get("problems", ()):
-            print(problem, file=sys.stderr)
+        with understood(asked):
+            for problem in answer.get("problems", ()):
+                print(problem, file=sys.stderr)
         print(f"edge: {answer['error']}", file=sys.stderr)
         return 1
-    if not answer["changed"]:
-        print(f"nothing is different: version {answer['version']} holds")
-        return 0
-    print(f"version {answer['version']} holds on {answer['workers']} worker{'' if answer['workers'] == 1 else 's'}")
+    with understood(asked):
+        version, workers = answer["version"], answer["workers"]
+        if not answer["changed"]:
+            print(f"nothing is different: version {version} holds")
+        else:
+            print(f"version {version} holds on {workers} worker{'' if workers == 1 else 's'}")
     return 0

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.cli.asking import add_address, ask
+from edge.cli.asking import add_address, ask, understood
 from edge.cli.screen import screen
 
 if TYPE_CHECKING:
@@ -48,15 +48,17 @@ def run(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(_regions(asked) if asked.all else _targets(asked), indent=2))
         return 0
-    console = screen()
     if not asked.watch:
-        console.print(_shown(asked, console.width))
-        for line in _notes(asked):
-            console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
+        with understood(asked):
+            console = screen()
+            console.print(_shown(asked, console.width))
+            for line in _notes(asked):
+                console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
         return 0
     from rich.live import Live  # noqa: PLC0415
 
-    with Live(_shown(asked, console.width), console=console, auto_refresh=False) as live:
+    console = screen()
+    with understood(asked), Live(_shown(asked, console.width), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(EVERY_S)
             live.update(_shown(asked, console.width), refresh=True)
@@ -159,7 +161,7 @@ def _milliseconds(value: float | None) -> str:
 
 
 def _targets(asked: argparse.Namespace) -> list[dict[str, Any]]:
-    targets: list[dict[str, Any]] = ask(asked, "/api/targets")[1]
+    targets: list[dict[str, Any]] = ask(asked, "/api/targets", shape=list)[1]
     return targets
 
 

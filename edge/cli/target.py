@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from edge.cli.asking import add_address, ask
+from edge.cli.asking import add_address, ask, understood
 
 if TYPE_CHECKING:
     import argparse
@@ -40,5 +40,6 @@ def run(asked: argparse.Namespace) -> int:
     if status in _REFUSALS:
         print(f"edge: {answer['error']}", file=sys.stderr)
         return 1
-    print(f"{answer['id']}: {answer['state']}" + (f" ({answer['why']})" if answer["why"] else ""))
+    with understood(asked):
+        print(f"{answer['id']}: {answer['state']}" + (f" ({answer['why']})" if answer["why"] else ""))
     return 0

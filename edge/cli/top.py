@@ -10,7 +10,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from edge.cli.asking import add_address, ask
+from edge.cli.amounts import seconds
+from edge.cli.asking import add_address, ask, understood
 from edge.cli.screen import screen
 
 if TYPE_CHECKING:
@@ -31,13 +32,18 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Declare ``edge top``."""
     parser = subparsers.add_parser("top", help="show what goes through a running node now: rates, latencies, tokens")
     add_address(parser)
-    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="between two looks (1)")
+    parser.add_argument("--every", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (1)")
     parser.add_argument("--once", action="store_true", help="look twice, print, and end")
     parser.set_defaults(run=run)
 
 
 def run(asked: argparse.Namespace) -> int:
     """Show routes and targets until Ctrl-C, or once."""
+    with understood(asked):
+        return _run(asked)
+
+
+def _run(asked: argparse.Namespace) -> int:
     from rich.live import Live  # noqa: PLC0415
 
     every_s = max(asked.every, 0.1)
@@ -59,7 +65,7 @@ def run(asked: argparse.Namespace) -> int:
 def _look(asked: argparse.Namespace) -> tuple[float, Page]:
     from edge.cli import rates  # noqa: PLC0415  # not for --help
 
-    _, families = ask(asked, "/api/metrics")
+    _, families = ask(asked, "/api/metrics", shape=list)
     return time.monotonic(), rates.page_of(families)
 
 

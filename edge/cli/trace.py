@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
-from edge.cli.asking import add_address, ask
+from edge.cli.asking import add_address, ask, understood
 from edge.cli.screen import screen
 from edge.cli.waterfall import spell, status, waterfall, went_wrong
 
@@ -46,7 +46,8 @@ def run(asked: argparse.Namespace) -> int:
             return 1
     else:
         query = {"last": asked.last, "wrong": int(asked.wrong), **({"route": asked.route} if asked.route else {})}
-        code, found = ask(asked, f"/api/traces?{urlencode(query, errors='replace')}", refusals=frozenset({_REFUSED}))
+        path = f"/api/traces?{urlencode(query, errors='replace')}"
+        code, found = ask(asked, path, shape=list, refusals=frozenset({_REFUSED}))
         if code == _REFUSED:
             print(f"edge: {found['error']}", file=sys.stderr)
             return 1
@@ -54,11 +55,12 @@ def run(asked: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2))
         return 0
     console = screen(highlight=False)
-    if not asked.id:
-        console.print(table(found) if found else "nothing is remembered yet")
-        return 0
-    for line in waterfall(found, min(console.width, _WIDEST), unicode=console.encoding.startswith("utf")):
-        console.print(line)
+    with understood(asked):
+        if not asked.id:
+            console.print(table(found) if found else "nothing is remembered yet")
+            return 0
+        for line in waterfall(found, min(console.width, _WIDEST), unicode=console.encoding.startswith("utf")):
+            console.print(line)
     return 0
 
 
