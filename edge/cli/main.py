@@ -8,7 +8,10 @@ and must answer within 150 ms.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -36,6 +39,8 @@ COMMANDS: Final = (
 )
 """Modules of ``edge.cli``, in the order of ``edge --help``. A new subcommand is a module and its name here."""
 
+_OUTPUT: Final = frozenset({errno.ENOSPC, errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 
@@ -53,17 +58,60 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; return its exit status: 0 done, 1 refused or failed, 2 not understood."""
-    asked = parser().parse_args(arguments)
+    _steady_streams()
+    try:
+        try:
+            return _obey(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has left (edge config show | head): nothing is wrong, and nothing more can be said.
+        _give_up_output()
+    except OSError as error:
+        _say_failure(error)
+    return 1
+
+
+def _obey(asked: argparse.Namespace) -> int:
     try:
         status: int = asked.run(asked)
-        sys.stdout.flush()
     except (EdgeError, ImportError) as error:  # ImportError: a part is not built or not installed, and says which
         print(f"edge: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has left (edge config show | head): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     return status
+
+
+def _steady_streams() -> None:
+    """Let every character be printed: what an encoding lacks, and half of a pair in a name, comes as an escape.
+
+    Where a stream was closed by who started us (``>&-``) Python has none; what is written to it fails, as elsewhere.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say_failure(error: OSError) -> None:
+    """Say what the system refused: our output, a file that has a name, or something else."""
+    why = error.strerror or str(error)
+    if error.filename is not None:
+        why = f"{error.filename}: {why}"
+    elif error.errno in _OUTPUT:
+        why = f"the output cannot be written: {why}"
+    with contextlib.suppress(OSError):
+        print(f"edge: {why}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _give_up_output()
+
+
+def _give_up_output() -> None:
+    """Let what is not written yet go nowhere, or Python fails once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

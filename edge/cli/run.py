@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from edge.cli.amounts import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,14 +24,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument(
         "--grace",
-        type=_seconds,
+        type=seconds,
         default=30.0,
         metavar="SECONDS",
         help="how long to wait for exchanges when stopped (30)",
     )
     parser.add_argument(
         "--drain-grace",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help="how long to accept on while /ready already fails (node.drain_grace)",
     )
@@ -39,7 +40,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="FOLDER",
         help='where the last good configuration is kept; "" keeps none (node.state_dir)',
     )
-    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the addresses as JSON when all is up")
+    parser.add_argument("--ready-file", type=_file, metavar="FILE", help="write the addresses as JSON when all is up")
     parser.add_argument(
         "--log-level",
         type=_one_of("EDGE_LOG_LEVEL", "debug", "info", "warning", "error"),
@@ -93,8 +94,8 @@ def _workers(text: str) -> int:
     return number
 
 
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not (math.isfinite(number) and number >= 0):
-        raise argparse.ArgumentTypeError("seconds, 0 or more")
-    return number
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.name:
+        raise argparse.ArgumentTypeError(f"{text!r} names no file")
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -141,6 +142,62 @@ def test_help_is_quick() -> None:
         took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert done.returncode == 0
     assert min(took) < 0.150
+
+
+def shell(command: str) -> tuple[int, str]:
+    """Run edge with what a shell can do to its output; return the status and what it said to stderr."""
+    whole = f"{sys.executable} -m edge {command}"
+    done = subprocess.run(whole, shell=True, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", ["check {file}", "config show -c {file}", "config schema", "keys list -c {file}"])
+def test_output_that_cannot_be_written_is_one_sentence(written: Path, command: str) -> None:
+    """A full disk and an output that was closed are said, and the status tells that something is missing."""
+    line = command.format(file=written)
+    assert shell(f"{line} >/dev/full") == (1, "edge: the output cannot be written: No space left on device\n")
+    assert shell(f"{line} >&-") == (1, "edge: the output cannot be written: Bad file descriptor\n")
+
+
+def test_where_nothing_can_be_said_the_status_is_left(written: Path) -> None:
+    """Without any stream that works, the status alone tells it; a closed stderr does not make stdout its place."""
+    assert shell(f"check {written} >/dev/full 2>&1")[0] == 1
+    assert shell(f"check {written} >&- 2>&-")[0] == 1
+    assert shell(f"check {written} 2>&-") == (0, "")
+
+
+def test_half_a_pair_is_printed_as_an_escape(written: Path) -> None:
+    """A name that no encoding can write is shown so that it can be found, and so is any that ASCII lacks."""
+    key = '{name: "\\ud800", sha256: "%s"}' % ("ab" * 32)
+    written.write_text(f'{GOOD}keys: [{key}]\nservices: {{"\\udfff": {{}}}}\n', encoding="utf-8")
+    for encoding in ("utf-8", "ascii"):
+        environ = {**os.environ, "PYTHONIOENCODING": encoding}
+        for command, status, shown in (("check", 1, "\\udfff"), ("keys list -c", 0, "\\ud800")):
+            line = [sys.executable, "-m", "edge", *command.split(), str(written)]
+            done = subprocess.run(line, capture_output=True, text=True, check=False, env=environ)
+            assert (done.returncode, shown in done.stdout, "Traceback" in done.stderr) == (status, True, False)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["top", "--every", "nan"],
+        ["top", "--every", "1e30"],
+        ["top", "--every", "-1"],
+        ["top", "--every", "x"],
+        ["run", "--grace", "inf"],
+        ["run", "--drain-grace", "1e30"],
+        ["run", "--ready-file", "/"],
+        ["run", "--ready-file", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_amount_or_a_file_that_is_none_is_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be waited for or written to is refused as an argument, before anything is done."""
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert ended.value.code == 2
+    assert f"argument {command[1]}: {command[2]!r} " in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_is_no_traceback() -> None:
