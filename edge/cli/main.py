@@ -14,7 +14,7 @@ import importlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from edge.errors import EdgeError
 from edge.version import VERSION
@@ -89,12 +89,19 @@ def _steady_streams() -> None:
     Where a stream was closed by who started us (``>&-``) Python has none; what is written to it fails, as elsewhere.
     """
     if sys.stdout is None:
-        sys.stdout = open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        sys.stdout = _nothing(os.O_RDONLY)
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        sys.stderr = _nothing(os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _nothing(way: int) -> IO[str]:
+    """Return the null device as a stream, and hold its number (that of what was closed) in every child as well."""
+    number = os.open(os.devnull, way)
+    os.set_inheritable(number, True)
+    return open(number, "w", encoding="utf-8")  # noqa: PTH123
 
 
 def _say_failure(error: OSError) -> None:
@@ -114,4 +121,6 @@ def _say_failure(error: OSError) -> None:
 
 def _give_up_output() -> None:
     """Let what is not written yet go nowhere, or Python fails once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -166,6 +166,14 @@ def test_where_nothing_can_be_said_the_status_is_left(written: Path) -> None:
     assert shell(f"check {written} 2>&-") == (0, "")
 
 
+@pytest.mark.parametrize("closed", [1, 2])
+def test_the_number_of_a_closed_stream_is_held_in_children_too(closed: int) -> None:
+    """What a child opens next, or is handed, never gets the number of stdout or stderr."""
+    code = f"import os; from edge.cli import main; main._steady_streams(); os._exit(3 + os.get_inheritable({closed}))"
+    done = subprocess.run(f'{sys.executable} -c "{code}" {closed}>&-', shell=True, check=False, timeout=60)
+    assert done.returncode == 4
+
+
 def test_half_a_pair_is_printed_as_an_escape(written: Path) -> None:
     """A name that no encoding can write is shown so that it can be found, and so is any that ASCII lacks."""
     key = '{name: "\\ud800", sha256: "%s"}' % ("ab" * 32)
