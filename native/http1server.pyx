@@ -251,6 +251,8 @@ cdef class Http1Server:
         if self.gone:
             return
         self.gone = True
+        self.ending = True      # the transport closes once it has written what it holds, and is given time for that
+        self.since_ns = monotonic_ns()
         self.current = None
         self.incoming = None
         for item in self.waiting:
@@ -590,8 +592,7 @@ cdef class Http1Server:
             self.shut()
         if self.poisoned and self.current is None and not self.waiting:
             self.answer_fault()
-            return
-        if self.watch is not None:
+        if self.watch is not None and not self.lingering:
             self.rearm(now_ns)
 
     cdef void write(self, bytes data):
