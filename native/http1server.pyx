@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.board cimport W_ACCEPTED, W_BYTES_IN, W_BYTES_OUT, W_CONNECTIONS, W_MALFORMED, add64
 from native.clock cimport monotonic_ns
 from native.headers cimport HeadReader, decimal, frame_chunk, last_chunk, status_line, write_head
-from native.stream cimport NO_BODY, TUNNEL, Acceptor, Certified, Head, ServerEvents, ServerStream
+from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Acceptor, Certified, Head, ServerEvents, ServerStream, unread
 from native.timerwheel cimport Timer
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -23,7 +23,7 @@ cdef Py_ssize_t OVERHEAD_LIMIT = 65536
 # sees the answer and not a reset (RFC 9112 9.6).
 cdef uint64_t LINGER_NS = 1_000_000_000
 cdef uint64_t SECOND = 1_000_000_000
-# An answer nobody reads holds its buffers; after this the connection is cut.
+# An answer that is read slower than it comes stops its upstream here.
 cdef Py_ssize_t WRITE_HIGH = 65536
 # More pipelined requests than this in one go are abuse: each costs more memory than its bytes.
 cdef int PIPELINE_LIMIT = 64
@@ -196,7 +196,8 @@ cdef class Http1Server:
     cdef int fault_status
     cdef str fault
     cdef uint64_t since_ns          # when the present wait began
-    cdef uint64_t paused_ns         # when writing was paused
+    cdef uint64_t paused_ns         # when writing was paused, or when the client was last seen to read since
+    cdef Py_ssize_t left            # what was still to be taken by the client when that was last looked at
     cdef Watch watch
     cdef bytes after                # what came behind a request that asks for a tunnel
     cdef bint raw                   # a tunnel: no framing any more
@@ -565,16 +566,16 @@ cdef class Http1Server:
         if self.transport is None:
             return
         if self.ending:
-            # what is written may take its time, but not for ever; what still comes is dropped
-            if waited > self.acceptor.stall_ns or (
-                self.lingering and not self.write_paused and not self.transport.get_write_buffer_size()
-            ):
+            # what is written may take its time while the client reads; what still comes is dropped
+            if self.reads():
+                self.since_ns = now_ns
+            elif waited > self.acceptor.stall_ns:
                 self.abort()
-            else:
-                self.rearm(now_ns)
-            return
-        if self.write_paused and now_ns > self.paused_ns + self.acceptor.stall_ns:
-            self.abort()
+                return
+            if self.lingering and not self.left:
+                self.lingering = False
+                self.shut()
+            self.rearm(now_ns)
             return
         if self.in_head and not self.read_paused and waited > self.acceptor.header_timeout_ns:
             self.poison(408, "the request head did not come in time")
@@ -614,6 +615,12 @@ cdef class Http1Server:
         if not self.read_paused and self.transport is not None:
             self.read_paused = True
             self.transport.pause_reading()
+        if self.write_paused:
+            if self.reads():
+                self.paused_ns = now_ns
+            elif now_ns > self.paused_ns + self.acceptor.stall_ns:
+                self.abort()
+                return
 
     cdef resume_reading(self):
         if self.read_paused and self.transport is not None:
@@ -629,3 +636,9 @@ cdef class Http1Server:
         """The lane drains: close now when nothing runs; otherwise the running answer is the last."""
         if self.current is None and self.incoming is None and not self.in_head:
             self.shut()
+    cdef bint reads(self):
+        """Has the client taken some of what is written since this was last asked?"""
+        cdef Py_ssize_t before = self.left
+        self.left = unread(self.transport)
+        return self.left < before
+

@@ -121,11 +121,15 @@ cdef class ClientStream:
 
 
 cdef Py_ssize_t outgoing(object transport):
+    if transport.is_closing():
+        return 0        # whoever waits for it is told in a moment
+    return unread(transport)
+
+
+cdef Py_ssize_t unread(object transport):
     """The kernel says that a socket can be written only when a third of its buffer is free: what a slow peer takes shows
     in what is not acknowledged yet (tcp(7), SIOCOUTQ) long before."""
     cdef int queued = 0
-    if transport.is_closing():
-        return 0        # whoever waits for it is told in a moment
     sock = transport.get_extra_info("socket")
     if sock is None or ioctl(sock.fileno(), TIOCOUTQ, &queued) != 0:
         queued = 0

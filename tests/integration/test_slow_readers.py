@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
-from onelane import chunk, one_lane, whole
+import trustme
+from onelane import chunk, models, one_lane, post, whole
 from test_regressions import slow_socket
 from test_services import request, services
+from test_tls import listening, trusting
 
+from edge.native import WorkerCounter
 from edge.sim.wire import Pause, ReadHead, ReadMessage, ReadToEnd, ScriptedServer, Send
 
 if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
     from onelane import OneLane
 
 # More than the kernel takes of an answer that nobody reads.
@@ -53,3 +61,75 @@ async def test_stops_sending_and_reading() -> None:
         assert await asyncio.get_running_loop().sock_recv(sock, 1)
         await nobody(lane)
         sock.close()
+
+
+@pytest.mark.parametrize("fields", [b"", b"connection: close\r\n"], ids=["kept", "last"])
+async def test_reads_slowly(fields: bytes) -> None:
+    """A client that reads on and on gets all of its answer, though that takes several times the stall limit."""
+    answer = b'{"id":"a","choices":[{"message":{"content":"' + b"x" * LARGE + b'"}}]}'
+    script = (ReadMessage(), Send(whole(answer)), ReadToEnd())
+    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url) + "\nlimits: {stall: 1s}\n") as lane:
+        sock = await slow_socket(lane.port, 32768)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(sock, post(fields=fields))
+        total, began = 0, time.monotonic()
+        while time.monotonic() - began < 2.2:
+            total += len(await asyncio.wait_for(loop.sock_recv(sock, 16384), 20))
+            await asyncio.sleep(0.02)
+        while total < len(answer):
+            part = await asyncio.wait_for(loop.sock_recv(sock, 1 << 20), 20)
+            assert part
+            total += len(part)
+        sock.close()
+
+
+async def large_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer a request for /api/N with N bytes, as fast as they are taken."""
+    with contextlib.suppress(OSError):
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(whole(b"x" * int(head.split()[1].removeprefix(b"/api/"))))
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+
+def begin_upload(port: int, context: ssl.SSLContext, size: int) -> ssl.SSLSocket:
+    """Ask over TLS for so many bytes with the beginning of an upload; the connection, of which nothing was read."""
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    plain.settimeout(20)
+    plain.connect(("127.0.0.1", port))
+    sock = context.wrap_socket(plain, server_hostname="edge.test")
+    sock.sendall(request(b"POST", path=b"/api/%d" % size, fields=b"content-length: 1000\r\n") + b"a")
+    return sock
+
+
+def read_late(port: int, context: ssl.SSLContext, size: int) -> int:
+    """Rest for longer than an ending connection lingers, then read to the end; how many bytes came."""
+    with begin_upload(port, context, size) as sock:
+        time.sleep(2.0)
+        total = 0
+        while part := sock.recv(1 << 20):
+            total += len(part)
+        return total
+
+
+async def test_early_answer_over_tls_is_read_late(tmp_path: Path) -> None:
+    """An early answer arrives whole over TLS too, when only the layers below hold what the client has yet to take."""
+    authority = trustme.CA()
+    context = trusting(authority)
+    server = await asyncio.start_server(large_answer, "127.0.0.1", 0)
+    text = services(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", total="60s").replace("600ms", "30s")
+    async with server, one_lane(f"{text}\n{listening(authority, tmp_path)}\n", tmp_path) as lane:
+        # how much goes out to a client that reads nothing: a little less fits below TLS, and not into the kernel
+        deaf = await asyncio.to_thread(begin_upload, lane.port, context, 4 * LARGE)
+        held, fresh = 0, 0
+        async with asyncio.timeout(20):
+            while fresh < 1_000_000 or held != fresh:
+                held = fresh
+                await asyncio.sleep(0.3)
+                fresh = lane.board.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT]
+        deaf.close()
+        sizes = [held - less for less in (400_000, 300_000, 200_000)]
+        got = await asyncio.gather(*(asyncio.to_thread(read_late, lane.port, context, size) for size in sizes))
+        assert all(came > size for came, size in zip(got, sizes, strict=True)), (got, sizes)
