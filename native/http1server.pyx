@@ -17,14 +17,18 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 cdef Py_ssize_t TARGET_LIMIT = 16384
 # Data up to here shares one buffer with its framing; more is written as it stands.
 cdef Py_ssize_t JOIN_LIMIT = 32768
-# Chunk framing and extensions may cost this much beyond a tenth of the body, or the sender is up to something.
+# Chunk framing and extensions may cost this much beyond a tenth of the body and what is granted for each chunk (its size
+# in hex digits, two line ends), or the sender is up to something.
 cdef Py_ssize_t OVERHEAD_LIMIT = 65536
+cdef Py_ssize_t CHUNK_OVERHEAD = 16
 # After an answer that ends the connection the rest of the request is read and dropped for this long, so that the client
 # sees the answer and not a reset (RFC 9112 9.6).
 cdef uint64_t LINGER_NS = 1_000_000_000
 cdef uint64_t SECOND = 1_000_000_000
 # An answer that is read slower than it comes stops its upstream here.
 cdef Py_ssize_t WRITE_HIGH = 65536
+# A client may send this much behind a request for a tunnel before it is no longer read.
+cdef Py_ssize_t AFTER_LIMIT = 65536
 # More pipelined requests than this in one go are abuse: each costs more memory than its bytes.
 cdef int PIPELINE_LIMIT = 64
 
@@ -187,6 +191,7 @@ cdef class Http1Server:
     cdef HeadReader reader
     cdef Certified certified
     cdef bytes url
+    cdef bytes reframed             # a head that says again how the body is framed which follows an Upgrade
     cdef Http1Stream current        # being answered
     cdef Http1Stream incoming       # whose request is being read
     cdef list waiting               # pipelined behind current
@@ -284,15 +289,21 @@ cdef class Http1Server:
 
     def data_received(self, bytes data):
         """Feed the parser; a fault in the framing is answered with its status and ends the connection."""
+        add64(&self.acceptor.meter.count[<int>W_BYTES_IN], PyBytes_GET_SIZE(data))
+        self.take(data)
+
+    cdef take(self, bytes data):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef ServerEvents events
-        add64(&self.acceptor.meter.count[<int>W_BYTES_IN], size)
         if self.ending or self.poisoned or self.gone:
             return
         if self.raw:
             events = None if self.current is None else self.current.events
             if events is not None:
                 events.on_request_data(data)
+            return
+        if self.after is not None:
+            self.hold_back(data)
             return
         if self.incoming is None:
             self.head_bytes += size
@@ -317,25 +328,38 @@ cdef class Http1Server:
 
     cdef bytes _feed(self, bytes data):
         """Parse; what is left after a request that asks for an upgrade. Only a service may take one: then what follows
-        waits for its answer. Elsewhere the field is ignored (RFC 9110 7.8), and what follows is the next request."""
+        waits for its answer. Elsewhere the field is ignored (RFC 9110 7.8), and what follows is the request's body, which
+        httptools never reads there, or the next request."""
         cdef Py_ssize_t offset
         try:
             self.parser.feed_data(data)
             return None
         except HttpParserUpgrade as upgrade:
             offset = upgrade.args[0]
-        if self.incoming is not None:
+        if self.reframed is not None and not self.poisoned and not self.ending:
+            # a parser that has read a head with this framing, and no Upgrade, reads the body and what comes behind it
+            self.url = b""
+            self.parser = HttpRequestParser(self)
+            self.parser.feed_data(self.reframed)
+        elif self.incoming is not None:
             self.on_message_complete()
         if self.current is not None and self.current.switching and not self.waiting:
-            self.after = data[offset:]
-            self.pause_reading()
+            self.hold_back(data[offset:])
             return None
         if offset < PyBytes_GET_SIZE(data) and not self.poisoned and not self.ending:
             return data[offset:]
         return None
 
+    cdef hold_back(self, bytes data):
+        """What comes before a tunnel is one waits. It is read on for a while: who leaves meanwhile is to be noticed."""
+        self.after = data if self.after is None else self.after + data
+        if PyBytes_GET_SIZE(self.after) > AFTER_LIMIT:
+            self.pause_reading()
+
     # --- httptools callbacks -----------------------------------------------------------------------------------------
     def on_message_begin(self):
+        if self.reframed is not None:
+            return
         self.in_head = True
         self.url = b""
         self.since_ns = monotonic_ns()
@@ -356,6 +380,9 @@ cdef class Http1Server:
     def on_headers_complete(self):
         cdef Http1Stream stream
         cdef Head head
+        if self.reframed is not None:
+            self.reframed = None    # from here on it is the body
+            return
         if self.ending:
             raise RefusedError      # the answer before was the connection's last
         head = self.reader.take_request(
@@ -365,8 +392,17 @@ cdef class Http1Server:
             self.poison(self.reader.fault_status, self.reader.fault)
             raise RefusedError
         if head.upgrades and head.length != NO_BODY:
-            self.poison(400, "Upgrade on a request with a body")
-            raise RefusedError
+            # A server may ignore the field (RFC 9110 7.8): a body and a tunnel are never taken together.
+            head.upgrade = None
+            if self.parser.should_upgrade():
+                self.reframed = (
+                    b"POST / HTTP/1.1\r\n"
+                    + (b"" if head.keep_alive else b"connection: close\r\n")
+                    + (
+                        b"transfer-encoding: chunked\r\n\r\n" if head.length == UNKNOWN_LENGTH
+                        else b"content-length: " + decimal(head.length) + b"\r\n\r\n"
+                    )
+                )
         self.in_head = False
         self.head_bytes = 0
         self.overhead = 0
@@ -391,8 +427,8 @@ cdef class Http1Server:
     def on_body(self, bytes data):
         cdef Http1Stream stream = self.incoming
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        # what is left of overhead is framing; a tenth of the body is granted for it
-        self.overhead -= size + size // 10
+        # what is left of overhead is framing; each chunk comes here at least once
+        self.overhead -= size + size // 10 + CHUNK_OVERHEAD
         if stream is None or stream.answered:
             return
         stream.waits = False
@@ -411,6 +447,8 @@ cdef class Http1Server:
 
     def on_message_complete(self):
         cdef Http1Stream stream = self.incoming
+        if self.reframed is not None:
+            return      # of a head whose body httptools has skipped
         self.incoming = None
         self.overhead = 0       # not judged: what this read brought of the next request is in it
         self.head_bytes = 0
@@ -488,7 +526,7 @@ cdef class Http1Server:
                 after = self.after
                 self.after = None
                 if after:
-                    self.data_received(after)
+                    self.take(after)
 
     cdef switch(self):
         """The service took the upgrade: hand over what has waited, and from now on bytes as they come."""
@@ -577,6 +615,12 @@ cdef class Http1Server:
                 self.shut()
             self.rearm(now_ns)
             return
+        if self.write_paused:
+            if self.reads():
+                self.paused_ns = now_ns
+            elif now_ns > self.paused_ns + self.acceptor.stall_ns:
+                self.abort()
+                return
         if self.in_head and not self.read_paused and waited > self.acceptor.header_timeout_ns:
             self.poison(408, "the request head did not come in time")
         elif (
@@ -595,6 +639,12 @@ cdef class Http1Server:
             self.answer_fault()
         if self.watch is not None and not self.lingering:
             self.rearm(now_ns)
+
+    cdef bint reads(self):
+        """Has the client taken some of what is written since this was last asked?"""
+        cdef Py_ssize_t before = self.left
+        self.left = unread(self.transport)
+        return self.left < before
 
     cdef void write(self, bytes data):
         if self.transport is not None:
@@ -615,12 +665,6 @@ cdef class Http1Server:
         if not self.read_paused and self.transport is not None:
             self.read_paused = True
             self.transport.pause_reading()
-        if self.write_paused:
-            if self.reads():
-                self.paused_ns = now_ns
-            elif now_ns > self.paused_ns + self.acceptor.stall_ns:
-                self.abort()
-                return
 
     cdef resume_reading(self):
         if self.read_paused and self.transport is not None:
@@ -636,9 +680,3 @@ cdef class Http1Server:
         """The lane drains: close now when nothing runs; otherwise the running answer is the last."""
         if self.current is None and self.incoming is None and not self.in_head:
             self.shut()
-    cdef bint reads(self):
-        """Has the client taken some of what is written since this was last asked?"""
-        cdef Py_ssize_t before = self.left
-        self.left = unread(self.transport)
-        return self.left < before
-

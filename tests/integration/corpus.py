@@ -38,6 +38,8 @@ def put(fields: bytes, body: bytes, host: bytes = b"Host: svc\r\n") -> bytes:
 
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
+# As a client sends it that would rather speak HTTP/2 and is content without.
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEA\r\nUpgrade: h2c\r\n"
 
 REFUSED = (
     # RFC 9112 6.1, 6.3: two framings, or one that cannot be trusted
@@ -148,9 +150,13 @@ REFUSED = (
     Request("fields-many", "9110 5.4", get(b"".join(b"X-%d: y\r\n" % n for n in range(150))), 431),
     Request("fields-large", "9110 5.4", get(b"X: " + b"a" * 70000 + b"\r\n"), 431),
     Request("expect-other", "9110 10.1.1", put(b"Expect: 200-ok\r\nContent-Length: 1\r\n", b"a"), 417),
-    Request(
-        "upgrade-with-body", "9110 7.8", put(b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 1\r\n", b"a")
-    ),
+    # a body's framing is judged alike where an upgrade is asked for as well
+    Request("upgrade-two-framings", "9112 6.1", put(UPGRADE + b"Content-Length: 5\r\n" + CHUNKED, b"0\r\n\r\n")),
+    Request("upgrade-two-lengths", "9112 6.3", put(UPGRADE + b"Content-Length: 1\r\nContent-Length: 1\r\n", b"a")),
+    Request("upgrade-length-plus", "9110 8.6", put(UPGRADE + b"Content-Length: +1\r\n", b"a")),
+    Request("upgrade-coding-unknown", "9112 6.1", put(UPGRADE + b"Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n")),
+    Request("chunk-spill-of-upgrade", "9112 7.1", put(UPGRADE + CHUNKED, b"1\r\nab\r\n0\r\n\r\n")),
+    Request("chunk-hex-prefix-of-upgrade", "9112 7.1", put(UPGRADE + CHUNKED, b"0x1\r\na\r\n0\r\n\r\n")),
     # what a router and a server behind it could read in two ways
     Request("path-dotdot", "3986 5.2.4", get(line=b"GET /a/../admin HTTP/1.1")),
     Request("path-dot-end", "3986 5.2.4", get(line=b"GET /a/.. HTTP/1.1")),
@@ -183,6 +189,10 @@ TAKEN = (
     Request("get-with-body", "9110 9.3.1", b"GET /a HTTP/1.1\r\nHost: svc\r\nContent-Length: 3\r\n\r\nabc", None),
     Request("http-1.0", "9112 2.3", b"GET /a HTTP/1.0\r\nHost: svc\r\n\r\n", None),
     Request("upgrade-ignored", "9110 7.8", get(b"Connection: upgrade\r\nUpgrade: h2c\r\n"), None),
+    Request("upgrade-ignored-length", "9110 7.8", put(UPGRADE + b"Content-Length: 3\r\n", b"abc"), None),
+    Request("upgrade-ignored-empty", "9110 7.8", put(UPGRADE + b"Content-Length: 0\r\n", b""), None),
+    Request("upgrade-ignored-chunked", "9110 7.8", put(UPGRADE + CHUNKED, b"3\r\nabc\r\n0\r\n\r\n"), None),
+    Request("upgrade-unsaid-length", "9110 7.8", put(b"Upgrade: h2c\r\nContent-Length: 3\r\n", b"abc"), None),
 )
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import re
 
 import pytest
 from onelane import chunk, models, one_lane, post, whole
+from test_services import request, services
 
+from edge import clock
 from edge.sim.wire import (
     Again,
     Close,
@@ -248,3 +251,50 @@ async def test_idle() -> None:
         peer = await lane.raw(HEALTH, limit_s=6.0)
         assert peer.ended == "peer_closed"
         assert peer.received.count(b"200 OK") == 1
+
+
+@pytest.mark.parametrize("piece", [0, 1, 7, 100])
+async def test_upgrade_with_a_body(piece: int) -> None:
+    """A client that asks for h2c with every request, as Java's does, is served, pipelined and cut anyhow."""
+    fields = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n"
+    ask = post(fields=fields)
+    stream = chunked(b'{"model":"chat",', b'"messages":[]}').replace(b"\r\n", b"\r\n" + fields, 1)
+    nope = post(b'{"model":"nope"}', fields=fields)
+    last = post(fields=fields.replace(b"Upgrade,", b"close, Upgrade,"))
+    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+        data = ask + stream + HEALTH + nope + stream + ask + last
+        steps = (Send(data, piece=piece) if piece else Send(data), ReadToEnd())
+        peer = await play_client(lane.port, *steps, limit_s=20.0)
+        assert peer.ended == "peer_closed"
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", peer.received)
+        assert statuses == [b"200", b"200", b"200", b"404", b"200", b"200", b"200"]
+        for message in upstream.peers[0].messages:
+            assert message.endswith(b'"messages":[]}')
+            assert b"upgrade" not in message.lower()
+
+
+async def test_upgrade_with_a_body_refused_early() -> None:
+    """What follows a request that was answered before its body came is its body, be an upgrade asked for or not."""
+    fields = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n" % len(HEALTH)
+    head = HEALTH.replace(b"/healthz", b"/nowhere").replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n")
+    async with one_lane(IDLE_LANE) as lane:
+        peer = await lane.raw(head + HEALTH + HEALTH)
+        assert re.findall(rb"HTTP/1.1 (\d+)", peer.received) == [b"404"]
+
+
+async def test_many_small_chunks() -> None:
+    """Chunks may be as small as they like: an upload is not refused for what it takes to frame them."""
+    count = 20_000
+    script = (ReadUntil(b"0\r\n\r\n"), Send(whole()), Close())
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        reader, writer = await asyncio.open_connection("127.0.0.1", lane.port)
+        writer.write(request(b"POST", fields=b"transfer-encoding: chunked\r\n") + chunk(b"!"))
+        await upstream.wait_peers(1)
+        writer.write(chunk(b"!") * count)
+        await writer.drain()
+        for _ in range(3):  # in reads of their own, for what came is judged after each
+            await clock.sleep(0.02)
+            writer.write(chunk(b"!"))
+        writer.write(b"0\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 200 ")
+        writer.close()

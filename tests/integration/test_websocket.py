@@ -94,6 +94,31 @@ async def test_nothing_before_the_101() -> None:
         assert peer.received.endswith(b"\r\n\r\nhasty")
 
 
+@pytest.mark.parametrize("hasty", [b"", b"hasty"])
+async def test_client_leaves_before_the_101(hasty: bytes) -> None:
+    """A client that leaves while the service has not answered its upgrade is noticed then, not at a deadline."""
+    async with ScriptedServer((ReadHead(), ReadToEnd()), limit_s=60.0) as upstream:
+        text = services(upstream.address, total="60s").replace("first_byte: 600ms", "first_byte: 50s")
+        async with one_lane(text) as lane:
+            _, writer = await asyncio.open_connection("127.0.0.1", lane.port)
+            writer.write(ASK + hasty)
+            peer = (await upstream.wait_peers(1))[0]
+            writer.close()
+            assert await peer.wait_end(20.0) in ("peer_closed", "peer_reset")
+            assert hasty == b"" or hasty not in peer.received
+
+
+@pytest.mark.parametrize("size", [60_000, 1_000_000])
+async def test_much_before_the_101(size: int) -> None:
+    """What a hasty client sends is held within bounds, and the service has all of it when it has taken the upgrade."""
+    frames = bytes(range(256)) * (size // 256)
+    script = (ReadHead(), Pause(0.2), Send(TAKE), ReadBytes(len(frames)), Send(b"all"), ReadToEnd())
+    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+        peer = await play_client(lane.port, Send(ASK), Send(frames, piece=50_000), ReadUntil(b"all"), Close())
+        assert peer.ended == "closed"
+        assert upstream.peers[0].received.endswith(b"\r\n\r\n" + frames)
+
+
 async def test_refused_upgrade() -> None:
     """A service that does not take the upgrade answers as usual, and what waited is read as the next request."""
     script = (ReadMessage(), Send(whole(b'{"no":1}', b"400 Bad Request")), Again())
