@@ -46,6 +46,7 @@ cdef class Http1Client(PooledConnection):
     cdef bint upgrading, raw
     cdef bint alive, busy, in_answer, bodiless, sent, chunked, doubt, write_paused, read_paused, discarding, feeding
     cdef bint finished
+    cdef bint closing               # told to close: it ends when the upstream has taken what was written, if it ever does
     cdef int interims
     cdef Py_ssize_t head_bytes, discard_left
     cdef bytes held                 # the request's head, waiting to share a write with its first bytes
@@ -75,6 +76,7 @@ cdef class Http1Client(PooledConnection):
         """The upstream closed its side; nothing more can be asked on this connection."""
         self.doubt = True
         self._ended(None)
+        self.close()
         return False
 
     def _ended(self, exc):
@@ -219,7 +221,7 @@ cdef class Http1Client(PooledConnection):
         return self.alive and not self.busy and not self.doubt and not self.transport.is_closing()
 
     cdef bint wasting(self):
-        return self.discarding and self.busy and self.alive
+        return self.alive and (self.closing or self.discarding and self.busy)
 
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
         cdef bytes line = method + b" " + target + b" HTTP/1.1\r\nhost: " + authority + b"\r\n"
@@ -269,7 +271,9 @@ cdef class Http1Client(PooledConnection):
         self.busy = False
         self.in_answer = False
         self.events = None
-        if self.doubt or not self.sent or not self.alive or self.write_paused:
+        if not self.raw and (not self.sent or self.write_paused):
+            self.drop()     # of its request nothing is wanted any more: an end that waits for it may never come
+        elif self.doubt or not self.alive or self.raw:
             self.close()
         elif self.feeding:
             self.finished = True
@@ -295,17 +299,21 @@ cdef class Http1Client(PooledConnection):
             events.on_failed(outcome, detail)
 
     cdef void cancel(self):
-        """The client left: say so to the upstream at once by closing; HTTP/1.1 has no other word for it."""
+        """The client left: say so to the upstream at once by closing; HTTP/1.1 has no other word for it. What the client
+        of a tunnel said before it left goes first."""
         self.events = None
         self.busy = False
         self.doubt = True
-        self.drop()
+        if self.raw and not self.closing:
+            self.close()
+        else:
+            self.drop()
 
     cdef void discard(self):
         self.events = None
         if self.in_answer and self.sent and not self.doubt:
             self.discarding = True
-            self.idle_since_ns = monotonic_ns()
+            self.cut_ns = monotonic_ns() + self.home.dregs_ns
             self.home.dregs.append(self)
             self.discard_left = DISCARD_LIMIT
             self.resume()
@@ -320,8 +328,12 @@ cdef class Http1Client(PooledConnection):
 
     cdef void close(self):
         self.doubt = True
-        if self.transport is not None:
-            self.transport.close()
+        if self.transport is None or self.closing:
+            return
+        self.closing = True
+        self.transport.close()
+        self.cut_ns = monotonic_ns() + (self.home.tail_ns if self.raw else self.home.dregs_ns)
+        self.home.dregs.append(self)
 
     cdef void pause(self):
         if not self.read_paused and self.transport is not None and self.alive:

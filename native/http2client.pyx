@@ -22,8 +22,7 @@ cdef int PINGS_FORGIVEN = 2
 # An attempt given up after this much silence on the whole connection makes it suspect; a ping unanswered for as long
 # sends new attempts elsewhere.
 cdef uint64_t SUSPECT_NS = 1_000_000_000
-# The rest of an unwanted answer may take this long or be this large before it is reset.
-cdef uint64_t DREGS_NS = 2_000_000_000
+# The rest of an unwanted answer may be this large before it is reset; how long it may take says the pool.
 cdef Py_ssize_t DISCARD_LIMIT = 65536
 # Interim answers before the final one: more than this is no progress.
 cdef int INTERIM_LIMIT = 16
@@ -183,7 +182,7 @@ cdef class Http2Client(Http2Wire):
     cdef bint served                # an answer has come whole
     cdef bint goodbye               # the upstream said so, without complaint and not before it had begun anything
     cdef int pings                  # in this silence
-    cdef uint64_t last_ping_ns, said_ns, idle_ns
+    cdef uint64_t last_ping_ns, said_ns, idle_ns, ended_ns
 
     def __init__(self, ConnectionPool home, Py_ssize_t header_bytes, int header_count):
         self.home = home
@@ -298,7 +297,9 @@ cdef class Http2Client(Http2Wire):
 
     cdef _fail_all(self, int outcome, str detail):
         cdef Http2Call call
-        self.alive = False
+        if self.alive:
+            self.alive = False
+            self.ended_ns = monotonic_ns()
         for item in self.everyone():
             call = <Http2Call>item
             call.refused = not call.left
@@ -463,7 +464,11 @@ cdef class Http2Client(Http2Wire):
 
     cdef look(self, uint64_t now_ns):
         cdef Http2Call call
-        if not self.alive or self.transport is None:
+        if self.transport is None:
+            return
+        if not self.alive:
+            if now_ns > self.ended_ns + self.home.dregs_ns:
+                self.transport.abort()      # it waits to be rid of what the upstream does not read
             return
         if self.pinged_ns and now_ns > self.pinged_ns + self.home.pong_ns:
             self.transport.abort()
@@ -477,5 +482,5 @@ cdef class Http2Client(Http2Wire):
             self._ask(now_ns)
         for item in self.everyone():
             call = <Http2Call>item
-            if call.discarding_ns and now_ns > call.discarding_ns + DREGS_NS:
+            if call.discarding_ns and now_ns > call.discarding_ns + self.home.dregs_ns:
                 call.cancel()

@@ -9,9 +9,10 @@ cdef class PooledConnection(ClientStream):
     """What a wire's upstream connection owes its pool."""
     cdef ConnectionPool home
     cdef uint64_t born_ns, idle_since_ns, lifetime_ns
+    cdef uint64_t cut_ns                            # when what it does for nobody is cut short
     cdef void assign(self, ClientEvents events)     # hand it to an attempt
     cdef bint fit(self)                             # idle, open and without doubt
-    cdef bint wasting(self)                         # reading an answer only to drop it
+    cdef bint wasting(self)                         # reading an answer only to drop it, or closing
     cdef void close(self)
 
 cdef class SharedConnection:
@@ -30,7 +31,7 @@ cdef class ConnectionPool:
     cdef object factory                 # (pool) -> a protocol that is a PooledConnection
     cdef WorkerRec* meter
     cdef list idle
-    cdef list dregs                     # connections whose answer is read only to be dropped
+    cdef list dregs                     # connections that read an answer only to drop it, or close
     cdef list shared                    # connections that take streams, oldest first
     cdef bint shares                    # its connections carry many exchanges at once
     cdef int breadth                    # how many: at most ours, at most what the last peer to say so allowed
@@ -41,6 +42,7 @@ cdef class ConnectionPool:
     cdef public uint64_t connect_ns     # deadline of one connect
     cdef public uint64_t idle_limit_ns, age_limit_ns
     cdef public uint64_t silence_ns, pong_ns    # shared ones: a ping after so long, an answer within so long
+    cdef public uint64_t dregs_ns, tail_ns      # at most so long for what nobody wants, and for the last of a tunnel
     cdef bint closed
     # how to speak to the target, in bytes
     cdef readonly bytes authority, base_path, model

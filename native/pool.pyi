@@ -16,6 +16,8 @@ class ConnectionPool:
     age_limit_ns: int
     silence_ns: int
     pong_ns: int
+    dregs_ns: int
+    tail_ns: int
     def __init__(
         self,
         target: Target,

@@ -15,8 +15,11 @@ cdef uint64_t SILENCE_NS = 30_000_000_000
 cdef uint64_t PONG_NS = 10_000_000_000
 # Long enough to be cheap, short enough that a moved address is noticed. Each connection adds up to a quarter.
 cdef uint64_t AGE_NS = 600_000_000_000
-# The rest of an unwanted answer may take this long before its connection is worth less than a new one.
+# The rest of an unwanted answer may take this long before its connection is worth less than a new one; a peer that does
+# not read may hold up a connection's end for as long.
 cdef uint64_t DREGS_NS = 2_000_000_000
+# What the client of a tunnel said last is somebody's message: its service may take this long to read it.
+cdef uint64_t TAIL_NS = 30_000_000_000
 
 # Shorter values are ordinary words, which an error may well contain.
 cdef Py_ssize_t SHORTEST_SECRET = 8
@@ -87,6 +90,8 @@ cdef class ConnectionPool:
             self.idle_limit_ns = SHARED_IDLE_NS
         self.silence_ns = SILENCE_NS
         self.pong_ns = PONG_NS
+        self.dregs_ns = DREGS_NS
+        self.tail_ns = TAIL_NS
         self.age_limit_ns = AGE_NS
         default_port = 443 if plan.tls is not None else 80
         host = f"[{plan.host}]" if ":" in plan.host else plan.host
@@ -245,7 +250,7 @@ cdef class ConnectionPool:
         self.widen()
 
     cdef void sweep(self, uint64_t now_ns):
-        """Close what has been idle too long (the oldest stand first), and answers nobody wants that do not end."""
+        """Close what has been idle too long (the oldest stand first), and cut what goes on for nobody and does not end."""
         cdef PooledConnection connection
         for item in list(self.shared):
             (<SharedConnection>item).look(now_ns)
@@ -255,7 +260,7 @@ cdef class ConnectionPool:
             for item in dregs:
                 connection = <PooledConnection>item
                 if connection.wasting():
-                    if now_ns > connection.idle_since_ns + DREGS_NS:
+                    if now_ns > connection.cut_ns:
                         connection.cancel()
                     else:
                         self.dregs.append(connection)
