@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from edge.admin.reflect import reflection_calls
 from edge.admin.views import targets_view
 from edge.control.steering import NoReasonError, NoSourceError, UnknownTargetError
 from edge.errors import ConfigInvalidError
+from edge.telemetry import logs
 from edge.version import VERSION
 from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
 
@@ -76,6 +78,7 @@ class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic f
 
     def __init__(self, token: Callable[[], bytes]) -> None:
         self._token = token
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_worth_a_line)
 
         async def refuse(_message: object, context: Context) -> None:
             await context.abort(
@@ -223,6 +226,14 @@ class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the pack
                 known = answer.status
                 yield answer
             await asyncio.sleep(LOOK_S)
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Keep metadata that is no text out of the log: gRPC quotes it there, and anyone can send it, tokens included."""
+    if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+        logs.say(logs.DEBUG, "metadata of a gRPC call could not be read as text")
+        return False
+    return True
 
 
 def _shortened(problems: Sequence[str]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 from nodes import RunningNode, chat_config
 
 from edge.sim.provider import ProviderSpec, SimProvider
@@ -17,6 +20,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN = "operators-only"
+
+
+async def call_with(address: str, authorization: bytes) -> bytes:
+    """Call with bytes that no gRPC client would send as metadata; return what comes up to the trailers."""
+    call = H2Connection(H2Configuration(header_encoding=None, validate_outbound_headers=False))
+    call.initiate_connection()
+    fields = {":method": "POST", ":scheme": "http", ":path": "/edge.v1.Admin/Status", ":authority": "x"}
+    fields |= {"content-type": "application/grpc", "te": "trailers"}
+    call.send_headers(1, [*((n.encode(), v.encode()) for n, v in fields.items()), (b"authorization", authorization)])
+    call.send_data(1, bytes(5), end_stream=True)
+    host, _, port = address.rpartition(":")
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(call.data_to_send())
+            answer = b""
+            while b"grpc-message" not in answer and (more := await reader.read(65536)):
+                answer += more
+        finally:
+            writer.close()
+    return answer
 
 
 async def test_admin(tmp_path: Path) -> None:
@@ -65,3 +89,5 @@ async def test_admin(tmp_path: Path) -> None:
                     assert answer.status == 200
                 async with client.get(f"http://{address}/api/targets") as answer:
                     assert answer.status == 401
+            assert b"admin.token" in await call_with(address, b"Bearer sekret-of-others\xff")
+            assert "sekret-of-others" not in node.log(), "anyone could write that there, a token included"
