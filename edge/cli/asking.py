@@ -19,6 +19,7 @@ DEFAULT_ADMIN: Final = "http://127.0.0.1:9901"
 _OK: Final = 200
 _REDIRECT: Final = 300
 _UNAUTHORIZED: Final = 401
+_LONGEST: Final = 1000  # characters of a refusal that nobody foresaw
 _NAME_IT: Final = "name its admin address with --admin or EDGE_ADMIN"
 # C0 but for line ends and tabs, C1, and DEL.
 _CONTROLS: Final = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
@@ -90,17 +91,11 @@ def ask(
         ) from error
     except ValueError as error:
         raise NodeUnreachableError(_no_address(asked)) from error
-    if status in refusals or _OK <= status < _REDIRECT:
-        answer = _read(said)
-        if isinstance(answer, shape) if status < _REDIRECT else _is_refusal(answer):
-            return status, answer
-    remedy = "is this edge?"
-    if status == _UNAUTHORIZED:
-        remedy = "this is not its token; give" if asked.token else "give"
-        remedy += " admin.token of its configuration with --token or EDGE_ADMIN_TOKEN"
-    elif status < _REDIRECT:
-        remedy = f"that is no answer of edge; {_NAME_IT}"
-    raise NodeUnreachableError(f"{url} answered {status}: {remedy}")
+    answer = _read(said)
+    done = _OK <= status < _REDIRECT
+    if isinstance(answer, shape) if done else status in refusals and _is_refusal(answer):
+        return status, answer
+    raise NodeUnreachableError(f"{url} answered {status}: {_remedy(asked, status, answer)}")
 
 
 @contextlib.contextmanager
@@ -167,3 +162,13 @@ def _read(said: bytes) -> Any:
 
 def _is_refusal(answer: Any) -> bool:
     return isinstance(answer, dict) and isinstance(answer.get("error"), str)
+
+
+def _remedy(asked: argparse.Namespace, status: int, answer: Any) -> str:
+    """Return what to do about an answer that the command did not expect."""
+    if status == _UNAUTHORIZED:
+        remedy = "this is not its token; give" if asked.token else "give"
+        return f"{remedy} admin.token of its configuration with --token or EDGE_ADMIN_TOKEN"
+    if status < _REDIRECT:
+        return f"that is no answer of edge; {_NAME_IT}"
+    return str(answer["error"])[:_LONGEST] if _is_refusal(answer) else "is this edge?"

@@ -175,6 +175,13 @@ def test_no_address_is_said_so(address: str, capsys: pytest.CaptureFixture[str])
     assert line.isprintable()
 
 
+def test_why_a_node_refuses_is_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it says of a request that it does not answer, such as one by a name, stands behind the status."""
+    with Answerer(http(403, b'{"error": "ask at the address\\u001b"}')) as node:
+        line = one_sentence(capsys, ["status", "--admin", node.address])
+        assert line.endswith("answered 403: ask at the address\ufffd")
+
+
 def test_what_speaks_no_tls_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     """Where the address says https, and there is none."""
     with Answerer(http(200, b"[]")) as other:
