@@ -8,7 +8,9 @@ from libc.stdint cimport int64_t, uint64_t
 from native.board cimport W_ACCEPTED, W_BYTES_IN, W_BYTES_OUT, W_CONNECTIONS, W_MALFORMED, add64
 from native.clock cimport monotonic_ns
 from native.headers cimport HeadReader, decimal, frame_chunk, last_chunk, status_line, write_head
-from native.stream cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Acceptor, Certified, Head, ServerEvents, ServerStream, unread
+from native.stream cimport (
+    NO_BODY, TUNNEL, UNKNOWN_LENGTH, Acceptor, Certified, Head, ServerEvents, ServerStream, unread,
+)
 from native.timerwheel cimport Timer
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -17,8 +19,8 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 cdef Py_ssize_t TARGET_LIMIT = 16384
 # Data up to here shares one buffer with its framing; more is written as it stands.
 cdef Py_ssize_t JOIN_LIMIT = 32768
-# Chunk framing and extensions may cost this much beyond a tenth of the body and what is granted for each chunk (its size
-# in hex digits, two line ends), or the sender is up to something.
+# Chunk framing and extensions may cost this much beyond a tenth of the body and what is granted for each chunk (its
+# size in hex digits, two line ends), or the sender is up to something.
 cdef Py_ssize_t OVERHEAD_LIMIT = 65536
 cdef Py_ssize_t CHUNK_OVERHEAD = 16
 # After an answer that ends the connection the rest of the request is read and dropped for this long, so that the client
@@ -328,8 +330,8 @@ cdef class Http1Server:
 
     cdef bytes _feed(self, bytes data):
         """Parse; what is left after a request that asks for an upgrade. Only a service may take one: then what follows
-        waits for its answer. Elsewhere the field is ignored (RFC 9110 7.8), and what follows is the request's body, which
-        httptools never reads there, or the next request."""
+        waits for its answer. Elsewhere the field is ignored (RFC 9110 7.8), and what follows is the request's body,
+        which httptools never reads there, or the next request."""
         cdef Py_ssize_t offset
         try:
             self.parser.feed_data(data)

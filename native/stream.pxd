@@ -93,8 +93,8 @@ cdef class ClientStream:
     cdef bint congested(self)
     cdef Py_ssize_t unsent(self)    # bytes of the request that the upstream has still to take
 
-cdef Py_ssize_t outgoing(object transport)      # bytes that it and the kernel still hold for the peer; none once it closes
-cdef Py_ssize_t unread(object transport)        # the same, also while it closes
+cdef Py_ssize_t outgoing(object transport)      # bytes that it and the kernel still hold, for the peer to take
+cdef Py_ssize_t unread(object transport)        # the same also while it closes, when outgoing says 0
 
 cdef class Acceptor:
     """What a server connection needs from the lane it belongs to."""
