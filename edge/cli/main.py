@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has left (edge config show | head): nothing is wrong, and nothing more can be said.
-        _give_up_output()
+        _give_up(sys.stdout)
     except OSError as error:
         _say_failure(error)
     return 1
@@ -113,14 +113,15 @@ def _say_failure(error: OSError) -> None:
         why = f"the output cannot be written: {why}"
     with contextlib.suppress(OSError):
         print(f"edge: {why}", file=sys.stderr)
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _give_up_output()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _give_up(stream)
 
 
-def _give_up_output() -> None:
-    """Let what is not written yet go nowhere, or Python fails once more at its end."""
+def _give_up(stream: IO[str]) -> None:
+    """Let what is not written yet go nowhere, or Python fails once more at its end, with a status of its own."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

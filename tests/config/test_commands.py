@@ -144,14 +144,17 @@ def test_help_is_quick() -> None:
     assert min(took) < 0.150
 
 
-def shell(command: str) -> tuple[int, str]:
+def shell(command: str, unbuffered: str = "") -> tuple[int, str]:
     """Run edge with what a shell can do to its output; return the status and what it said to stderr."""
     whole = f"{sys.executable} -m edge {command}"
-    done = subprocess.run(whole, shell=True, capture_output=True, text=True, check=False, timeout=60)
+    environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(whole, shell=True, capture_output=True, text=True, check=False, timeout=60, env=environ)
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("command", ["check {file}", "config show -c {file}", "config schema", "keys list -c {file}"])
+@pytest.mark.parametrize(
+    "command", ["check {file}", "config show -c {file}", "config schema", "keys list -c {file}", "--version"]
+)
 def test_output_that_cannot_be_written_is_one_sentence(written: Path, command: str) -> None:
     """A full disk and an output that was closed are said, and the status tells that something is missing."""
     line = command.format(file=written)
@@ -159,11 +162,12 @@ def test_output_that_cannot_be_written_is_one_sentence(written: Path, command: s
     assert shell(f"{line} >&-") == (1, "edge: the output cannot be written: Bad file descriptor\n")
 
 
-def test_where_nothing_can_be_said_the_status_is_left(written: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_where_nothing_can_be_said_the_status_is_left(written: Path, unbuffered: str) -> None:
     """Without any stream that works, the status alone tells it; a closed stderr does not make stdout its place."""
-    assert shell(f"check {written} >/dev/full 2>&1")[0] == 1
-    assert shell(f"check {written} >&- 2>&-")[0] == 1
-    assert shell(f"check {written} 2>&-") == (0, "")
+    assert shell(f"check {written} >/dev/full 2>&1", unbuffered)[0] == 1
+    assert shell(f"check {written} >&- 2>&-", unbuffered)[0] == 1
+    assert shell(f"check {written} 2>&-", unbuffered) == (0, "")
 
 
 @pytest.mark.parametrize("closed", [1, 2])
