@@ -48,7 +48,8 @@ cdef class Http1Client(PooledConnection):
     cdef bint finished
     cdef bint closing               # told to close: it ends when the upstream has taken what was written, if it ever does
     cdef int interims
-    cdef Py_ssize_t head_bytes, discard_left
+    cdef Py_ssize_t head_bytes      # that have come and are neither a body's nor of a head that is complete
+    cdef Py_ssize_t discard_left
     cdef bytes held                 # the request's head, waiting to share a write with its first bytes
 
     def __init__(self, ConnectionPool home, Py_ssize_t header_bytes, int header_count):
@@ -118,8 +119,7 @@ cdef class Http1Client(PooledConnection):
             if events is not None:
                 events.on_data(data)
             return
-        if not self.in_answer:
-            self.head_bytes += PyBytes_GET_SIZE(data)
+        self.head_bytes += PyBytes_GET_SIZE(data)
         self.feeding = True
         try:
             self.parser.feed_data(data)
@@ -139,8 +139,9 @@ cdef class Http1Client(PooledConnection):
             self.fail(FAIL_MALFORMED, f"the upstream does not speak HTTP/1.1: {error}")
         finally:
             self.feeding = False
-        if self.busy and not self.in_answer and self.head_bytes > self.reader.size_limit + HEAD_SLACK:
-            self.fail(FAIL_MALFORMED, "the upstream's answer has a head without end")
+        if self.busy and self.head_bytes > self.reader.size_limit + HEAD_SLACK:
+            what = "trailers" if self.in_answer else "a head"
+            self.fail(FAIL_MALFORMED, f"the upstream's answer has {what} without end")
         if self.finished:
             self.finished = False
             self.give_back()
@@ -193,6 +194,7 @@ cdef class Http1Client(PooledConnection):
         if not self.in_answer:
             self.reader.refuse(502, "a body where none belongs")
             raise RefusedError
+        self.head_bytes = 0
         if self.discarding:
             self.discard_left -= PyBytes_GET_SIZE(data)
             if self.discard_left < 0:
@@ -211,6 +213,7 @@ cdef class Http1Client(PooledConnection):
         self.events = events
         self.busy = True
         self.interims = 0
+        self.head_bytes = 0
         self.in_answer = False
         self.discarding = False
         self.sent = False

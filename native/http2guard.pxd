@@ -16,7 +16,8 @@ cdef class Guard:
     cdef Py_ssize_t block_limit
     cdef readonly Py_ssize_t block  # bytes of the header block that is open
     cdef int frames                 # of that block
-    cdef readonly uint64_t block_since_ns      # when it was opened; 0 = none is open
+    cdef readonly uint64_t block_since_ns      # when it was opened; 0 = it is here, to its last byte
+    cdef bint last                  # its last frame is coming in
     cdef uint64_t window_ns         # when the present count of streams began
     cdef readonly int streams, resets, faults
     cdef readonly str fault         # why the peer is refused; None = go on
@@ -25,6 +26,7 @@ cdef class Guard:
     cdef void opened(self, uint64_t now_ns) noexcept
     cdef bint reset(self, bint fault, uint64_t now_ns)
     cdef int _judge(self, uint64_t now_ns)
+    cdef void _close_block(self, int flags) noexcept
     cdef int _spend(self, int cost, str what)
     cdef void _refill(self, uint64_t now_ns) noexcept
     cdef void _turn(self, uint64_t now_ns) noexcept

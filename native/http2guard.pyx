@@ -69,6 +69,9 @@ cdef class Guard:
                 n = min(<Py_ssize_t>self.left, size - at)
                 self.left -= <uint32_t>n
                 at += n
+                if self.last and not self.left:
+                    self.last = False
+                    self.block_since_ns = 0
                 continue
             start = at
             n = min(<Py_ssize_t>(9 - self.have), size - at)
@@ -99,15 +102,15 @@ cdef class Guard:
             self.earn(EARNED)
             self.block = self.left
             self.frames = 1
-            self.block_since_ns = 0 if flags & END_HEADERS else now_ns
+            self.block_since_ns = now_ns
+            self._close_block(flags)
         elif kind == CONTINUATION:
             self.block += self.left
             self.frames += 1
             if self.frames > BLOCK_FRAMES:
                 self.fault = f"a header block in more than {BLOCK_FRAMES} frames"
                 return -1
-            if flags & END_HEADERS:
-                self.block_since_ns = 0
+            self._close_block(flags)
         elif kind == SETTINGS:
             return self._spend(1 if flags & ACK else SETTINGS_COST, "SETTINGS frames without end")
         elif kind != RST_STREAM:
@@ -116,6 +119,12 @@ cdef class Guard:
             self.fault = f"a header block larger than {self.block_limit} bytes"
             return -1
         return 0
+
+    cdef void _close_block(self, int flags) noexcept:
+        """The block is over when the last byte of its last frame has come: that may take its sender as long as it likes."""
+        self.last = flags & END_HEADERS and self.left
+        if flags & END_HEADERS and not self.left:
+            self.block_since_ns = 0
 
     cdef int _spend(self, int cost, str what):
         self.budget -= cost

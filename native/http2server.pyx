@@ -12,7 +12,7 @@ from native.http2 cimport (
     HEAD, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs, stream_at,
 )
 from native.nghttp2 cimport *
-from native.stream cimport NO_BODY, Acceptor, Certified, Head, ServerEvents, ServerStream
+from native.stream cimport NO_BODY, Acceptor, Certified, Head, ServerEvents, ServerStream, unread
 from native.timerwheel cimport Timer
 
 cdef uint64_t SECOND = 1_000_000_000
@@ -22,7 +22,8 @@ cdef uint64_t LINGER_NS = 1_000_000_000
 cdef uint64_t SILENCE_NS = 30_000_000_000
 # A drained connection's second GOAWAY comes after a round trip, or after this (RFC 9113 6.8).
 cdef uint64_t FAREWELL_NS = 1_000_000_000
-# A reset before any answer or this soon is work begun and thrown away (CVE-2023-44487); later, a reader who has enough.
+# A reset this soon is work begun and thrown away (CVE-2023-44487); later, it is a reader who has enough, or a caller whose
+# time is up: what those cost is bounded by the streams there may be at once.
 cdef uint64_t EARLY_NS = 1_000_000_000
 cdef Py_ssize_t WRITE_HIGH = 65536
 
@@ -115,6 +116,8 @@ cdef class Http2Stream(ServerStream):
         self.resume()
         if self.bodiless or self.closed:
             return
+        if self.out.queued == 0:
+            self.out.moved_ns = self.heard_ns       # it has been quiet, but its client is asked to take something only now
         self.out.ended = True
         self.out.trailers = trailers
         self.wire.nudge(self.id, self.out)
@@ -125,6 +128,8 @@ cdef class Http2Stream(ServerStream):
         self.events = None
         if self.closed or out.finished:
             return
+        if out.queued == 0:
+            out.moved_ns = monotonic_ns()
         out.cutting = True
         # what is queued goes first; the read that finds the queue empty resets the stream
         if self.headed and not self.bodiless and (out.queued or not out.deferred):
@@ -167,6 +172,8 @@ cdef class Http2Server(Http2Wire):
     cdef bint retiring, farewell
     cdef uint64_t since_ns          # when the last stream ended
     cdef uint64_t farewell_ns
+    cdef uint64_t blocked_ns        # when we last saw that writing was paused
+    cdef int64_t written, taken     # bytes in all, and how many of them the client had when we last saw
     cdef Watch watch
 
     def __init__(self, Acceptor acceptor, bint keyless=False, Certified certified=None):
@@ -222,6 +229,7 @@ cdef class Http2Server(Http2Wire):
 
     cdef write(self, bytes data):
         if self.transport is not None:
+            self.written += PyBytes_GET_SIZE(data)
             add64(&self.acceptor.meter.count[<int>W_BYTES_OUT], PyBytes_GET_SIZE(data))
             self.transport.write(data)
 
@@ -327,7 +335,7 @@ cdef class Http2Server(Http2Wire):
 
     cdef on_reset(self, int32_t stream):
         cdef Http2Stream asked = <Http2Stream>stream_at(self, stream)
-        if asked is not None and (not asked.headed or self.now_ns < asked.began_ns + EARLY_NS):
+        if asked is not None and self.now_ns < asked.began_ns + EARLY_NS:
             self.guard.reset(False, self.now_ns)
 
     cdef on_closed(self, int32_t stream, uint32_t code):
@@ -370,6 +378,7 @@ cdef class Http2Server(Http2Wire):
         if self.transport is None:
             return
         if self.reason is None:
+            self.paused_ns = self.now_ns        # all is said: from here on its client has to take what is left
             self.transport.close()
             return
         add64(&self.acceptor.meter.count[<int>W_MALFORMED], 1)
@@ -390,8 +399,16 @@ cdef class Http2Server(Http2Wire):
         """Which wait is this connection in, and has it been too long?"""
         if self.transport is None:
             return
-        if self.fell or (self.write_paused and now_ns > self.paused_ns + self.acceptor.stall_ns):
+        if self.write_paused or self.fell or self.pinged_ns:
+            self._look_at_reader(now_ns)
+        if self.fell and self.reason is not None:
             self.transport.abort()
+            return
+        if (self.write_paused or self.fell) and now_ns > self.paused_ns + self.acceptor.stall_ns:
+            self.transport.abort()
+            return
+        if self.fell:
+            self._rearm(now_ns)
             return
         if not self.settled and now_ns > self.heard_ns + self.acceptor.header_timeout_ns:
             self.transport.abort()
@@ -413,6 +430,24 @@ cdef class Http2Server(Http2Wire):
             self._look_at_streams(now_ns)
         self._rearm(now_ns)
 
+    def _look_at_reader(self, uint64_t now_ns):
+        """A slow reader is none that has stopped: writing goes on, and a ping gets there, only when the kernel has room."""
+        cdef int64_t taken = self.written - unread(self.transport)
+        if taken > self.taken:
+            self.taken = taken
+            self.paused_ns = now_ns
+            if self.pinged_ns:
+                self.pinged_ns = now_ns
+        if self.write_paused:
+            self.blocked_ns = now_ns
+
+    cdef bint _open(self, Http2Stream stream):
+        """Could it send, if the connection could?"""
+        return not stream.out.queued or (
+            nghttp2_session_get_stream_remote_window_size(self.session, stream.id) > 0
+            and nghttp2_session_get_remote_window_size(self.session) > 0
+        )
+
     def _look_at_streams(self, uint64_t now_ns):
         cdef Http2Stream stream
         cdef uint64_t stall_ns = self.acceptor.stall_ns
@@ -421,6 +456,7 @@ cdef class Http2Server(Http2Wire):
             if (
                 stream.headed and (stream.out.queued or stream.out.ended or stream.out.cutting)
                 and now_ns > stream.out.moved_ns + stall_ns
+                and not (now_ns <= self.blocked_ns + stall_ns and self._open(stream))
             ):
                 self.reset(stream.id, NGHTTP2_CANCEL)       # an answer that nobody reads
             elif (

@@ -151,6 +151,8 @@ cdef extern from *:
     int nghttp2_session_resume_data(nghttp2_session*, int32_t)
     int nghttp2_session_consume_connection(nghttp2_session*, size_t)
     int nghttp2_session_consume_stream(nghttp2_session*, int32_t, size_t)
+    int32_t nghttp2_session_get_stream_remote_window_size(nghttp2_session*, int32_t)
+    int32_t nghttp2_session_get_remote_window_size(nghttp2_session*)
     int nghttp2_session_set_local_window_size(nghttp2_session*, uint8_t, int32_t, int32_t)
     int nghttp2_session_terminate_session(nghttp2_session*, uint32_t)
     int32_t nghttp2_session_get_last_proc_stream_id(nghttp2_session*)

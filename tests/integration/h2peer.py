@@ -201,6 +201,12 @@ class FrameClient:
         transport: Any = self._writer.transport
         transport.pause_reading()
 
+    def read_on(self) -> None:
+        """Read again after ``stop_reading``, which must not have come in the middle of a frame."""
+        transport: Any = self._writer.transport
+        transport.resume_reading()
+        self._task = asyncio.create_task(self._read())
+
     def lost(self) -> bool:
         """True when the connection is known to be closed."""
         return self._writer.transport.is_closing()

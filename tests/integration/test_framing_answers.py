@@ -9,6 +9,7 @@ from corpus import BAD_ANSWERS, GOOD_ANSWERS, Answer, get
 from onelane import one_lane
 from test_framing_requests import service
 
+from edge.native import Outcome
 from edge.sim.wire import Close, HalfClose, ReadHead, ReadToEnd, ScriptedServer, Send
 
 
@@ -38,3 +39,15 @@ async def test_good_answer(answer: Answer) -> None:
     if b"transfer-encoding: chunked" in head:
         body = re.sub(rb"[0-9a-f]+\r\n(.*?)\r\n", rb"\1", body[: -len(b"0\r\n\r\n")], flags=re.DOTALL)
     assert body == answer.body
+
+
+async def test_trailers_without_end() -> None:
+    """What follows a body is bounded as a head is: an answer whose trailers go on and on is cut, and its connection."""
+    begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-a: "
+    async with ScriptedServer((ReadHead(), Send(begun + b"a" * 8_000_000), ReadToEnd())) as upstream:
+        async with one_lane(service(upstream.address)) as lane:
+            peer = await lane.raw(get())
+            assert peer.received.endswith(b"hi\r\n")
+            name = lane.snapshot.targets[0].id
+            assert lane.outcomes(name)[Outcome.FAIL_MALFORMED] == 1
+        assert await upstream.peers[0].wait_end() in ("peer_closed", "peer_reset")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from h2peer import FrameClient, RawFrame, Upstream, plain, request, service, until
+from h2peer import Call, FrameClient, RawFrame, Upstream, plain, request, service, until
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -19,6 +19,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 from onelane import OneLane, one_lane
+
+from edge import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +140,22 @@ async def test_a_head_that_does_not_end() -> None:
         await still_serves(lane)
 
 
+async def test_a_head_that_drips() -> None:
+    """A header block whose only frame comes byte by byte is given up after the head's deadline as well."""
+    text = service("127.0.0.1:1") + "limits: {header_timeout: 400ms}\n"
+    async with one_lane(text) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            await client.ping()
+            said = client.headers(1, request("GET", "/healthz", "edge", ("x-a", "b" * 3000)), "END_STREAM").serialize()
+            for at in range(len(said)):
+                client.write(said[at : at + 1])
+                if client.closed:
+                    break
+                await clock.sleep(0.02)
+            assert await client.goaway() == ENHANCE_YOUR_CALM
+        await still_serves(lane)
+
+
 @pytest.mark.parametrize("said", [b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
 async def test_a_client_that_says_no_more(said: bytes) -> None:
     """Silence, half a preface, or a preface without settings: closed at its deadline, and no resources stay."""
@@ -173,6 +191,28 @@ async def test_rapid_reset() -> None:
         assert lane.lane.active == 0
         assert len(upstream.calls) <= 150
         await still_serves(lane)
+
+
+async def test_callers_whose_time_is_up() -> None:
+    """A hundred calls to a silent service, each given up after a while, take no other call of their client along."""
+
+    async def answer(call: Call) -> None:
+        if call.field(":path") == "/silent":
+            await call.until_reset()
+        else:
+            await plain()(call)
+
+    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+        async with FrameClient.connect(lane.port) as client:
+            silent = range(1, 201, 2)
+            for stream in silent:
+                client.ask(stream, request("GET", "/silent"))
+            await until(lambda: len(upstream.calls) == len(silent))
+            await clock.sleep(1.1)  # from here on a reset is no early one any more
+            client.send(*[RstStreamFrame(stream, error_code=CANCEL) for stream in silent])
+            client.ask(201, request("GET", "/a"))
+            assert await client.answer(201) == 200
+            assert client.of(GoAwayFrame) == []
 
 
 async def test_resets_among_answers() -> None:

@@ -87,6 +87,21 @@ def test_a_block_that_is_too_large() -> None:
     assert guard.fault == "a header block larger than 100 bytes"
 
 
+def test_a_block_is_open_until_its_last_byte() -> None:
+    """A block is open from its first frame's header to its last byte, in however many frames and reads it comes."""
+    whole = frame(1, 4, 30)
+    parts = frame(1, 0, 30) + frame(9, 4, 20)
+    for said in (whole, parts):
+        guard = Guard(0, LIMIT, preface=False)
+        for at in range(len(said)):
+            assert guard.block_since_ns == (0 if at < 9 else 9)
+            counted(guard, said[at : at + 1], at + 1)
+        assert guard.block_since_ns == 0
+    guard = Guard(0, LIMIT, preface=False)
+    counted(guard, frame(1, 4, 0), 5)
+    assert guard.block_since_ns == 0
+
+
 def test_the_preface_is_no_frame() -> None:
     """The client's 24 octets are passed over, wherever they are cut."""
     for cut in range(25):

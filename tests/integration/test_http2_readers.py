@@ -1,0 +1,164 @@
+"""An HTTP/2 client that reads late or slowly gets all of its answer; one that does not read is cut after the stall."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import hpack
+from h2peer import PREFACE, Call, FrameClient, Upstream, request, service, until
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+from onelane import OneLane, one_lane
+from test_regressions import slow_socket
+
+from edge import clock
+from edge.native import WorkerCounter
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+LARGE = 8_000_000
+PATIENT = ("first_byte: 5s, between_tokens: 5s, total: 30s", "first_byte: 20s, between_tokens: 20s, total: 60s")
+
+
+async def ask(lane: OneLane, size: int) -> socket.socket:
+    """Ask for an answer of so many bytes with windows that never close; nothing is read yet."""
+    sock = await slow_socket(lane.port, 16384)
+    head = HeadersFrame(1, hpack.Encoder().encode(request("GET", f"/{size}")), flags=["END_HEADERS", "END_STREAM"])
+    hello = SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}).serialize()
+    hello += WindowUpdateFrame(0, window_increment=2**30).serialize() + SettingsFrame(flags=["ACK"]).serialize()
+    await asyncio.get_running_loop().sock_sendall(sock, PREFACE + hello + head.serialize())
+    return sock
+
+
+async def frames(sock: socket.socket, piece: int = 65536) -> AsyncIterator[Frame]:
+    """What comes, frame by frame, read in such pieces, until the connection ends."""
+    loop = asyncio.get_running_loop()
+    held = bytearray()
+    while data := await asyncio.wait_for(loop.sock_recv(sock, piece), 20):
+        held += data
+        at = 0
+        while len(held) - at >= 9:
+            frame, length = Frame.parse_frame_header(memoryview(bytes(held[at : at + 9])))
+            if len(held) - at < 9 + length:
+                break
+            frame.parse_body(memoryview(bytes(held[at + 9 : at + 9 + length])))
+            at += 9 + length
+            yield frame
+        del held[:at]
+
+
+async def sized(call: Call) -> None:
+    """Answer with as many bytes as the path says."""
+    await call.head(200)
+    await call.data(b"x" * int((call.field(":path") or "/0")[1:]), end=True)
+
+
+def sent(lane: OneLane) -> int:
+    """Bytes that edge has written to clients."""
+    return int(lane.board.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT])
+
+
+async def standstill(lane: OneLane) -> int:
+    """Wait until nothing more is written; how much has been."""
+    before = -1
+    while (now := sent(lane)) != before or now < 500_000:
+        before = now
+        await clock.sleep(0.1)
+    return now
+
+
+async def test_a_steady_slow_reader() -> None:
+    """A client that reads all the time, but less in a stall than the kernel has to be rid of first, is not cut."""
+    text = service("ADDRESS").replace(*PATIENT) + "limits: {stall: 2s}\n"
+    async with Upstream(sized) as upstream, one_lane(text.replace("ADDRESS", upstream.address)) as lane:
+        sock = await ask(lane, LARGE)
+        await standstill(lane)
+        began = clock.now_ns()
+        total = 0
+        async for frame in frames(sock, 8192):
+            assert not isinstance(frame, (RstStreamFrame, GoAwayFrame))
+            if isinstance(frame, DataFrame):
+                total += len(frame.data)
+                if "END_STREAM" in frame.flags:
+                    break
+                if clock.now_ns() < began + 4_500_000_000:
+                    await clock.sleep(0.05)
+        assert total == LARGE
+        sock.close()
+
+
+async def test_the_tail_of_an_answer_at_a_drain() -> None:
+    """A drained connection whose client reads a little later than it ends brings the whole answer all the same."""
+    async with Upstream(sized) as upstream, one_lane(service(upstream.address)) as lane:
+        probe = await ask(lane, LARGE)
+        held = await standstill(lane)
+        probe.close()
+        await until(lambda: lane.lane.connections == 0)
+        # around what the way holds without a reader: some of them end in edge's own buffer
+        sizes = [held - less for less in range(20_000, 140_000, 20_000)]
+        socks = [await ask(lane, size) for size in sizes]
+        await until(lambda: len(upstream.calls) == 1 + len(sizes))
+        await standstill(lane)
+        lane.thread.loop.call_soon_threadsafe(lane.lane.drain)
+        await clock.sleep(2.5)  # the farewell, and the look after it
+        for sock, size in zip(socks, sizes, strict=True):
+            total = 0
+            async for frame in frames(sock):
+                if isinstance(frame, DataFrame):
+                    total += len(frame.data)
+            assert total == size
+            sock.close()
+
+
+async def test_a_drained_connection_that_nobody_reads() -> None:
+    """What is left to say when a connection has ended is kept for the stall limit, and no longer."""
+    text = service("ADDRESS") + "limits: {stall: 1s}\n"
+    async with Upstream(sized) as upstream, one_lane(text.replace("ADDRESS", upstream.address)) as lane:
+        sock = await ask(lane, LARGE)
+        await standstill(lane)
+        lane.thread.loop.call_soon_threadsafe(lane.lane.drain)
+        await until(lambda: lane.lane.connections == 0, 15)
+        sock.close()
+
+
+async def test_a_quiet_answer_ends_while_nothing_can_be_sent() -> None:
+    """The end of an answer that was silent for longer than the stall waits for its connection like any other."""
+
+    async def answer(call: Call) -> None:
+        await call.head(200)
+        if call.field(":path") == "/quiet":
+            await call.data(b"first")
+            await end.wait()
+            await call.end(("x-t", "1"))
+        else:
+            await call.data(b"x" * LARGE, end=True)
+
+    end = asyncio.Event()
+    text = service("ADDRESS").replace(*PATIENT) + "limits: {stall: 3s}\n"
+    async with Upstream(answer) as upstream, one_lane(text.replace("ADDRESS", upstream.address)) as lane:
+        settings = {SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}
+        async with FrameClient.connect(lane.port, settings=settings) as client:
+            client.forget = True
+            client.open_windows(2**30)
+            client.ask(1, request("GET", "/quiet"))
+            await client.until(lambda: client.of(DataFrame, 1))
+            await clock.sleep(3.1)
+            client.stop_reading()
+            client.ask(3, request("GET", "/big"))
+            await standstill(lane)
+            end.set()
+            await clock.sleep(0.9)  # a look at its streams, long before the connection itself has stalled
+            client.read_on()
+            await client.until(lambda: client.ended(1))
+            assert client.of(RstStreamFrame) == []
+            assert dict(client.fields[1][-1]) == {"x-t": "1"}
