@@ -12,6 +12,7 @@ from hyperframe.frame import (
     Frame,
     GoAwayFrame,
     HeadersFrame,
+    PingFrame,
     RstStreamFrame,
     SettingsFrame,
     WindowUpdateFrame,
@@ -77,6 +78,15 @@ async def standstill(lane: OneLane) -> int:
     return now
 
 
+async def drain(lane: OneLane) -> None:
+    """Drain the lane: each connection says goodbye, and waits a round trip before it means it."""
+
+    async def begin() -> None:
+        lane.lane.drain()
+
+    await lane.thread.run(begin())
+
+
 async def test_a_steady_slow_reader() -> None:
     """A client that reads all the time, but less in a stall than the kernel has to be rid of first, is not cut."""
     text = service("ADDRESS").replace(*PATIENT) + "limits: {stall: 2s}\n"
@@ -109,8 +119,10 @@ async def test_the_tail_of_an_answer_at_a_drain() -> None:
         socks = [await ask(lane, size) for size in sizes]
         await until(lambda: len(upstream.calls) == 1 + len(sizes))
         await standstill(lane)
-        lane.thread.loop.call_soon_threadsafe(lane.lane.drain)
-        await clock.sleep(2.5)  # the farewell, and the look after it
+        await drain(lane)
+        for sock in socks:
+            await asyncio.get_running_loop().sock_sendall(sock, PingFrame(flags=["ACK"]).serialize())
+        await clock.sleep(1.5)  # the round trip is over: all is said, and then comes the next look
         for sock, size in zip(socks, sizes, strict=True):
             total = 0
             async for frame in frames(sock):
@@ -126,7 +138,7 @@ async def test_a_drained_connection_that_nobody_reads() -> None:
     async with Upstream(sized) as upstream, one_lane(text.replace("ADDRESS", upstream.address)) as lane:
         sock = await ask(lane, LARGE)
         await standstill(lane)
-        lane.thread.loop.call_soon_threadsafe(lane.lane.drain)
+        await drain(lane)
         await until(lambda: lane.lane.connections == 0, 15)
         sock.close()
 
