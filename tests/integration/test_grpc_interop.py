@@ -177,11 +177,15 @@ async def test_cancel_after_first_response(stub: Any) -> None:
 
 async def test_timeout_on_sleeping_server(stub: Any) -> None:
     """A call that nobody answers ends at its deadline as DEADLINE_EXCEEDED."""
-    call = stub.FullDuplexCall(timeout=0.001)
-    try:
-        await call.write(output(None, 27182))
-    except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-        assert call.done()  # so short a deadline may pass while the message is written
+    for _ in range(10):
+        call = stub.FullDuplexCall(timeout=0.001)
+        try:
+            await call.write(output(None, 27182))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            assert call.done()  # so short a deadline may pass while the message is written
+        # What grpcio itself says where the deadline passes while it still begins to write, with or without edge.
+        if await call.details() != "Internal error from Core":
+            break
     assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
