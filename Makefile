@@ -6,7 +6,7 @@ SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
-NATIVE := $(wildcard native/*.pyx native/*.pxd native/*.h) setup.py
+NATIVE := $(wildcard native/*.pxd native/*/*.pyx native/*/*.pxd native/*/*.h) setup.py
 ARGS ?=
 SANITIZED := build/sanitized
 
@@ -52,7 +52,7 @@ bench: dev $(VENV)/.bench
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	rm -f native/*.c native/*.so
+	rm -f native/*/*.c native/*/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- how it is built -------------------------------------------------------------------------------------------
@@ -93,8 +93,8 @@ $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.built
 
 $(SANITIZED)/.built: $(NATIVE) | $(VENV)/.built
 	@echo "compiling native/ under sanitizers (once per change)"
-	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)/native
-	@cp -p native/*.pyx native/*.pxd native/*.h native/*.c native/*.py native/*.pyi $(SANITIZED)/native/
+	@rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
+	@cp -pR native $(SANITIZED)/
 	@cp setup.py pyproject.toml README.md $(SANITIZED)/
 	@find $(SANITIZED) -name '*.so' -delete
 	@cd $(SANITIZED) && EDGE_SANITIZE=address,undefined $(CURDIR)/$(PY) setup.py --quiet build_ext --inplace

@@ -1,7 +1,7 @@
-"""Which compiled parts are there, and how are they built?
+"""Builds the compiled parts: every ``native/<package>/<stem>.pyx`` becomes the extension ``native.<package>.<stem>``.
 
-Every ``native/<stem>.pyx`` becomes the extension ``native.<stem>``; sources and binaries share the folder, because a
-mapped sub-package breaks Cython's ``.pxd`` look-up silently.
+Sources and binaries share the folder, because a mapped sub-package breaks Cython's ``.pxd`` look-up silently. A source
+is built again when it changes, a ``.pxd`` that it cimports (directly or through another), or a header.
 
 Environment:
   EDGE_DEBUG=1              line tracing, assertions and no optimisation, for debuggers and coverage
@@ -27,6 +27,7 @@ Cython.Compiler.Options.warning_errors = True
 DEBUG = os.environ.get("EDGE_DEBUG") == "1"
 SANITIZE = os.environ.get("EDGE_SANITIZE", "")
 JOBS = int(os.environ.get("EDGE_BUILD_JOBS", "2"))
+HEADERS = [header.as_posix() for header in sorted(Path("native").glob("*/*.h"))]
 ONLY = {stem for stem in os.environ.get("EDGE_ONLY", "").split(",") if stem}
 
 
@@ -43,7 +44,8 @@ def compile_flags() -> tuple[list[str], list[str]]:
 
 
 # Stems that call a system library, by its pkg-config name and the oldest version that has what they call.
-LIBRARIES = {"http2": "libnghttp2 >= 1.50", "http2server": "libnghttp2 >= 1.50", "http2client": "libnghttp2 >= 1.50"}
+NGHTTP2 = "libnghttp2 >= 1.50"
+LIBRARIES = {"http2_connection": NGHTTP2, "http2_server": NGHTTP2, "http2_client": NGHTTP2}
 
 
 def library_flags(wanted: str) -> tuple[list[str], list[str]]:
@@ -71,8 +73,10 @@ def extension(source: Path, compile_args: list[str], link_args: list[str]) -> Ex
     wanted = LIBRARIES.get(source.stem)
     more = library_flags(wanted) if wanted else ([], [])
     return Extension(
-        f"native.{source.stem}",
+        ".".join(source.with_suffix("").parts),
         [source.as_posix()],
+        include_dirs=["."],
+        depends=HEADERS,
         extra_compile_args=compile_args + more[0],
         extra_link_args=link_args + more[1],
         define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],
@@ -80,11 +84,11 @@ def extension(source: Path, compile_args: list[str], link_args: list[str]) -> Ex
 
 
 def extensions() -> list[Extension]:
-    """List one Extension per ``native/*.pyx``."""
+    """List one Extension per ``native/*/*.pyx``."""
     compile_args, link_args = compile_flags()
     return [
         extension(source, compile_args, link_args)
-        for source in sorted(Path("native").glob("*.pyx"))
+        for source in sorted(Path("native").glob("*/*.pyx"))
         if not ONLY or source.stem in ONLY
     ]
 

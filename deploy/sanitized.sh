@@ -16,7 +16,7 @@ export LD_PRELOAD="$library"
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc
-"$PYTHON" -c 'import os, sys, native.board as board; sys.exit(not board.__file__.startswith(os.getcwd()))' || {
+"$PYTHON" -c 'import os, sys, native.state.shared_state as board; sys.exit(not board.__file__.startswith(os.getcwd()))' || {
     echo "the sanitized run found another build of native/ than its own" >&2
     exit 1
 }

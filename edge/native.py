@@ -8,9 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 try:
-    from native.allowance import Allowance, Bound
-    from native.balancer import Barred, Cell, Pool, Target
-    from native.board import (
+    from native.balance.balancer import Barred, Cell, Pool, Target
+    from native.balance.breaker import Admit, CircuitState, TripReason
+    from native.codec.span_writer import SpanWriter
+    from native.http.connection_pool import ConnectionPool
+    from native.io.timer_wheel import CallbackTimer, Timer, Wheel
+    from native.proxy.exchange import Lane
+    from native.proxy.router import Door, Route, Router
+    from native.state.allowance import Allowance, Bound
+    from native.state.callers import Caller, Callers
+    from native.state.shared_state import (
         HIST_BOUNDS_S,
         LAYOUT,
         AllowanceCounter,
@@ -20,13 +27,6 @@ try:
         TargetCounter,
         WorkerCounter,
     )
-    from native.breaker import Admit, CircuitState, TripReason
-    from native.callers import Caller, Callers
-    from native.exchange import Lane
-    from native.pool import ConnectionPool
-    from native.router import Door, Route, Router
-    from native.spanwriter import SpanWriter
-    from native.timerwheel import CallbackTimer, Timer, Wheel
 except ImportError as error:
     _remedy = "run `make build`"
     if "nghttp2" in str(error):
@@ -34,10 +34,10 @@ except ImportError as error:
     raise ImportError(f"edge's compiled part cannot be loaded ({error}): {_remedy}") from error
 
 if TYPE_CHECKING:
-    from native.board import AllowanceView as AllowanceView  # noqa: PLC0414 - mypy's spelling of a re-export
-    from native.board import RouteView as RouteView  # noqa: PLC0414 - mypy's spelling of a re-export
-    from native.board import TargetView as TargetView  # noqa: PLC0414 - mypy's spelling of a re-export
-    from native.board import WorkerView as WorkerView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.shared_state import AllowanceView as AllowanceView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.shared_state import RouteView as RouteView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.shared_state import TargetView as TargetView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.shared_state import WorkerView as WorkerView  # noqa: PLC0414 - mypy's spelling of a re-export
 
 __all__ = [
     "HIST_BOUNDS_S",
@@ -69,6 +69,6 @@ __all__ = [
     "WorkerCounter",
 ]
 
-BOARD_LAYOUT: Final = 4  # what the Python above this door was written against; see native/board.h
+BOARD_LAYOUT: Final = 4  # what the Python above this door was written against; see native/state/shared_state.h
 if LAYOUT != BOARD_LAYOUT:
     raise ImportError(f"edge's compiled part has Board layout {LAYOUT}, not {BOARD_LAYOUT}: run `make build`")

@@ -6,7 +6,7 @@ import json
 from functools import partial
 
 from bench.micro.measure import Row, main, per_call
-from native import peek
+from native.codec import peek
 
 SAY = {"role": "user", "content": "Say hello to the people of Berlin, in three words."}
 CHAT = {"model": "gpt-4.1-mini", "messages": [{"role": "system", "content": "You are kind."}, SAY], "max_tokens": 64}

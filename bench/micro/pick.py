@@ -13,10 +13,10 @@ from functools import partial
 from bench.micro.measure import Row, main, per_call
 from edge.terms.snapshot import Allowance as Plan
 from edge.terms.snapshot import Breaker
-from native.allowance import Allowance
-from native.balancer import Pool, Target
-from native.board import Board
-from native.window import Window
+from native.balance.balancer import Pool, Target
+from native.state.allowance import Allowance
+from native.state.shared_state import Board
+from native.state.window import Window
 
 MS = 1_000_000
 S = 1000 * MS

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from bench.micro.measure import Row, main, per_call
-from native import sse
+from native.codec import sse
 
 
 def event(data: Any, name: str = "") -> bytes:

@@ -22,8 +22,8 @@ from edge.config.units import NS_PER_MS, NS_PER_S
 from edge.terms.places import Dialect
 
 MINUTE: Final = 60 * NS_PER_S
-MOST_WORKERS: Final = 64  # EDGE_MAX_WORKERS in native/board.h: in-flight counts have one column per worker
-MOST_MEMBERS: Final = 64  # native/balancer.pxd: a pool's tried targets are bits of one word
+MOST_WORKERS: Final = 64  # EDGE_MAX_WORKERS in native/state/shared_state.h: in-flight counts have one column per worker
+MOST_MEMBERS: Final = 64  # native/balance/balancer.pxd: a pool's tried targets are bits of one word
 
 
 def usable_cpus() -> int:

@@ -38,7 +38,7 @@ PLAIN: Final = 0
 CHAT: Final = 1
 CHAT_STREAM: Final = 2
 LOCAL: Final = 3
-"""Voices, as native/exchange.pxd has them."""
+"""Voices, as native/proxy/exchange.pxd has them."""
 
 INFERENCE: Final = "edge.v1.Inference"
 HEALTH: Final = "grpc.health.v1.Health"

@@ -48,7 +48,7 @@ class Local:
         """Return (status, fields, body); the body of a HEAD is left out by the wire.
 
         Args:
-            door: native.router.Door of the path.
+            door: native.proxy.router.Door of the path.
             _method: GET or HEAD, which the data path has made sure of.
             path: as sent, without the query.
             snapshot: what this exchange decides by.

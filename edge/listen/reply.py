@@ -164,7 +164,7 @@ _JSON_FAULTS: Final = {
     4: "'model' must be a string and 'stream' a boolean (byte {at})",
     5: "it is nested deeper than 128 levels at byte {at}",
 }
-"""By native.peek.PeekError."""
+"""By native.codec.peek.PeekError."""
 
 _BARRED: Final[dict[int, str]] = {
     Barred.USABLE: "usable",

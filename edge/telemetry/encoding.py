@@ -1,8 +1,8 @@
 """How are the spans of records encoded for OTLP?  The SDK encodes each kind of span once, a kernel writes the others.
 
 The SDK's encoder takes tens of microseconds a span, nearly all of them for what thousands of spans have in common. So a
-span is built and encoded here only when there was none like it; ``native/spanwriter`` keeps what is left of it without
-ids, times and counts, and copies that.
+span is built and encoded here only when there was none like it; ``native/codec/span_writer`` keeps what is left of it
+without ids, times and counts, and copies that.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Retry(Struct, frozen=True):
 
 
 class Breaker(Struct, frozen=True):
-    """When a target's circuit opens, for how long, and how it comes back; see native/breaker.pxd for each."""
+    """When a target's circuit opens, for how long, and how it comes back; see native/balance/breaker.pxd for each."""
 
     consecutive: int
     ratio: float
@@ -82,7 +82,7 @@ class Target(Struct, frozen=True):
     credential: int = -1  # index into Snapshot.credentials; -1 = nothing is known of its allowance
     price_input: float = 0.0  # US dollars per million tokens; 0 = not known, costs nothing
     price_output: float = 0.0
-    adaptive: bool = False  # learn how many requests it takes at once (native/capacity)
+    adaptive: bool = False  # learn how many requests it takes at once (native/balance/capacity)
     concurrency: tuple[float, float, float] = (64.0, 4.0, 5000.0)  # requests at once: initial, least, most
 
 

@@ -1,7 +1,7 @@
 """What is remembered of an exchange, for whoever wants to follow it?
 
-The lane writes these as plain tuples in this order (``native/answering.pyx``, ``record`` and ``tell_of``), a worker
-sends them to control in batches, and control makes spans, the access log and the ring of ``edge trace`` from them.
+The lane writes these as plain tuples in this order (``native/proxy/response.pyx``, ``record`` and ``tell_of``), a
+worker sends them to control in batches, and control makes spans, the access log and what ``edge trace`` shows of them.
 They hold no header, no body and no query: what a caller or a provider said cannot leak through them. They hold nothing
 that could lead back to them either, so Python's collector of cycles need not look at thousands of them (``gc=False``).
 """
@@ -19,7 +19,7 @@ class AttemptRecord(Struct, frozen=True, array_like=True, gc=False):
     """One try at one target. Times are nanoseconds since the exchange began; -1: it never happened."""
 
     target: str
-    outcome: str  # native.board.Outcome in lower case; "": it did not end
+    outcome: str  # native.state.shared_state.Outcome in lower case; "": it did not end
     detail: str  # of a failure, in words
     span_id: str  # 16 hex digits; what the target was given as its parent
     began_ns: int

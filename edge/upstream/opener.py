@@ -24,7 +24,7 @@ _S = 1_000_000_000
 
 
 class ConnectionPool(Protocol):
-    """What the opener needs of native.pool.ConnectionPool."""
+    """What the opener needs of native.http.connection_pool.ConnectionPool."""
 
     @property
     def plan(self) -> Target:

@@ -82,7 +82,7 @@ class OneLane:
         return {**self.board.read_target(slot, now_ns), "now_ns": now_ns}
 
     def outcomes(self, name: str) -> tuple[int, ...]:
-        """How often each native.board.Outcome befell a target."""
+        """How often each native.state.shared_state.Outcome befell a target."""
         return tuple(self.target(name)["counts"][:16])
 
     @property

@@ -141,7 +141,7 @@ def test_nothing_is_left_for_later() -> None:
     """No promises in comments, and no exception is swallowed in silence."""
     found = [
         f"{path.relative_to(ROOT)}: {match[0]!r}"
-        for path in [*PYTHON, *(ROOT / "native").glob("*.p[yx]*")]
+        for path in [*PYTHON, *(ROOT / "native").glob("*/*.p[yx]*")]
         for match in UNFINISHED.finditer(path.read_text())
     ]
     assert found == []
@@ -163,9 +163,11 @@ def test_the_life_of_a_request_is_the_code() -> None:
     steps = re.findall(r"^## (\w+)$", (ROOT / "docs" / "life-of-a-request.md").read_text(), re.MULTILINE)
     methods = [
         method
-        for part in ("intake", "answering", "exchange")
+        for part in ("request", "response", "exchange")
         for method in re.findall(
-            r"^    cdef (?:void |bint )?(\w+)\(self", (ROOT / "native" / f"{part}.pyx").read_text(), re.MULTILINE
+            r"^    cdef (?:void |bint )?(\w+)\(self",
+            (ROOT / "native" / "proxy" / f"{part}.pyx").read_text(),
+            re.MULTILINE,
         )
     ]
     assert len(steps) > 10

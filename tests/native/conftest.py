@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.terms.snapshot import Breaker
-from native.board import Board
+from native.state.shared_state import Board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ def hammer() -> Iterator[Callable[[Board, str, int], list[str]]]:
     running: list[subprocess.Popen[str]] = []
 
     def run(board: Board, script: str, processes: int) -> list[str]:
-        attach = f"import sys\nfrom native.board import Board\nboard = Board({board.fd})\n"
+        attach = f"import sys\nfrom native.state.shared_state import Board\nboard = Board({board.fd})\n"
         running.extend(
             subprocess.Popen(
                 [sys.executable, "-c", attach + script, str(number)],

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from edge.terms.snapshot import Allowance as Plan
 from edge.terms.snapshot import Key
-from native import callers
-from native.allowance import Allowance, Bound, month_of
-from native.board import AllowanceCounter, Board
-from native.headers import seconds_ns, seconds_of
+from native.codec.headers import seconds_ns, seconds_of
+from native.state import callers
+from native.state.allowance import Allowance, Bound, month_of
+from native.state.shared_state import AllowanceCounter, Board
 
 S = 1_000_000_000
 START = 10**15

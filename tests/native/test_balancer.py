@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker
-from native.balancer import Barred, Cell, Pool, Target
-from native.board import Board
-from native.breaker import Admit
-from native.capacity import Capacity
+from native.balance.balancer import Barred, Cell, Pool, Target
+from native.balance.breaker import Admit
+from native.balance.capacity import Capacity
+from native.state.shared_state import Board
 from tests.reference import balancer as twin
 from tests.reference.breaker import Circuit, Remote
 
@@ -576,7 +576,7 @@ def test_processes_share_what_they_learn(board: Board, hammer: Callable[[Board, 
     """In flight adds up over workers, and one process's latency steers another's choice."""
     script = """
 import sys
-from native.balancer import Target
+from native.balance.balancer import Target
 target = Target(board, 0, "a")
 for _ in range(1000):
     target.enter(int(sys.argv[1]))

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.balancer import Pool, Target
-from native.board import HIST_BOUNDS_S, Board, Outcome, bucket_of
-from native.breaker import TripReason
+from native.balance.balancer import Pool, Target
+from native.balance.breaker import TripReason
+from native.state.shared_state import HIST_BOUNDS_S, Board, Outcome, bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker
-from native.balancer import Pool, Target
-from native.board import Board, TargetCounter
-from native.breaker import Admit, TripReason
+from native.balance.balancer import Pool, Target
+from native.balance.breaker import Admit, TripReason
+from native.state.shared_state import Board, TargetCounter
 from tests.reference.breaker import Circuit, Remote
 
 if TYPE_CHECKING:
@@ -488,7 +488,7 @@ def test_two_processes_never_hold_the_permit_together(
     script = """
 import time
 from types import SimpleNamespace
-from native.balancer import Pool, Target
+from native.balance.balancer import Pool, Target
 policy = SimpleNamespace(consecutive=1, ratio=0.0, window_s=10, min_requests=1, slow=0.0, slow_after_ns=1,
                          slow_adaptive=False,
                          open_ns=1, open_max_ns=1, ramp_ns=0)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from edge.terms.snapshot import Allowance as Plan
 from edge.terms.snapshot import Breaker
-from native.allowance import Allowance, Bound
-from native.balancer import Barred, Pool, Target
-from native.board import Board, TargetCounter
-from native.bucket import Bucket
+from native.balance.balancer import Barred, Pool, Target
+from native.state.allowance import Allowance, Bound
+from native.state.shared_state import Board, TargetCounter
+from native.state.token_bucket import Bucket
 from tests.reference import balancer, breaker
 from tests.reference.bucket import Bucket as Twin
 
@@ -190,7 +190,7 @@ HAMMER = """
 import time
 from edge import clock
 from edge.terms.snapshot import Allowance as Plan
-from native.allowance import Allowance
+from native.state.allowance import Allowance
 number, rate, burst, seconds = int(sys.argv[1]), 200, 100, 20
 allowance = Allowance(board, Plan(0, requests_per_minute=rate * 60, requests_burst=burst))
 gap_ns = 4_000_000_000 // (10 * rate)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.board import Board
-from native.budget import Budget
+from native.state.retry_budget import Budget
+from native.state.shared_state import Board
 from tests.reference import budget as twin
 
 MS = 1_000_000

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native.board import Board
-from native.capacity import Capacity
+from native.balance.capacity import Capacity
+from native.state.shared_state import Board
 from tests.reference import capacity as twin
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def test_the_ramp_gives_way_when_the_target_slows_down() -> None:
 def test_four_processes_lose_no_decrease(board: Board, hammer: Callable[[Board, str, int], list[str]]) -> None:
     """Windows end once however many processes see their end, and the limit stays within its bounds throughout."""
     script = """
-from native.capacity import Capacity
+from native.balance.capacity import Capacity
 limit = Capacity(board, 0, 64, 4, 5000)
 worst = 0.0
 for step in range(20000):

@@ -6,12 +6,16 @@ import ast
 import importlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
 NATIVE = Path(__file__).parents[2] / "native"
-STEMS = sorted(source.stem for source in NATIVE.glob("*.pyx"))
-TABLES = sorted(table.stem for table in NATIVE.glob("*.pxd"))
+STEMS = sorted(f"{source.parent.name}/{source.stem}" for source in NATIVE.glob("*/*.pyx"))
+TABLES = sorted(f"{table.parent.name}/{table.stem}" for table in NATIVE.glob("*/*.pxd") if table.stem != "__init__")
 CLASS = re.compile(r"^cdef class (\w+)")
 ENUM = re.compile(r"^cpdef enum (\w+)")
 ATTRIBUTE = re.compile(r"^    cdef (?:readonly|public) (.+)")
@@ -76,19 +80,24 @@ def numbers(node: ast.ClassDef | None) -> dict[str, int]:
     return {ast.unparse(item.targets[0]): ast.literal_eval(item.value) for item in items}
 
 
+def compiled(stem: str) -> ModuleType:
+    """The compiled module of ``package/stem``."""
+    return importlib.import_module(f"native.{stem.replace('/', '.')}")
+
+
 def test_there_is_something_to_check() -> None:
     """The lists that the other tests run over hold what is known to be there."""
-    assert {"board", "peek", "sse"} <= set(STEMS)
-    assert ("Scanner", "prompt_tokens") in declared("sse")
-    assert ("Scanner", "output_tokens") in declared("sse")
-    assert "Said" in enums("sse")
-    assert "push" in told("sse")["Scanner"]
+    assert {"state/shared_state", "codec/peek", "codec/sse"} <= set(STEMS)
+    assert ("Scanner", "prompt_tokens") in declared("codec/sse")
+    assert ("Scanner", "output_tokens") in declared("codec/sse")
+    assert "Said" in enums("codec/sse")
+    assert "push" in told("codec/sse")["Scanner"]
 
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_every_source_has_its_types_and_imports(stem: str) -> None:
-    """Each native/*.pyx is compiled, can be imported, and has a .pyi."""
-    assert importlib.import_module(f"native.{stem}").__name__ == f"native.{stem}"
+    """Each native/*/*.pyx is compiled, can be imported, and has a .pyi."""
+    assert compiled(stem).__name__ == f"native.{stem.replace('/', '.')}"
     assert (NATIVE / f"{stem}.pyi").is_file()
 
 
@@ -101,7 +110,7 @@ def test_every_table_has_its_source(stem: str) -> None:
 @pytest.mark.parametrize("stem", [stem for stem in TABLES if stem in STEMS])
 def test_visible_attributes_exist(stem: str) -> None:
     """Each readonly or public attribute and each cpdef method of a .pxd exists on its class at run time."""
-    module = importlib.import_module(f"native.{stem}")
+    module = compiled(stem)
     missing = [f"{owner}.{name}" for owner, name in declared(stem) if not hasattr(getattr(module, owner, None), name)]
     assert missing == []
 
@@ -109,7 +118,7 @@ def test_visible_attributes_exist(stem: str) -> None:
 @pytest.mark.parametrize("stem", [stem for stem in TABLES if stem in STEMS])
 def test_visible_enums_are_told_as_they_are(stem: str) -> None:
     """Each cpdef enum exists at run time, and its .pyi gives the same names and numbers."""
-    module = importlib.import_module(f"native.{stem}")
+    module = compiled(stem)
     for name in enums(stem):
         assert numbers(classes(stem).get(name)) == {item.name: int(item) for item in getattr(module, name)}
 
@@ -117,7 +126,7 @@ def test_visible_enums_are_told_as_they_are(stem: str) -> None:
 @pytest.mark.parametrize("stem", STEMS)
 def test_the_types_tell_of_what_exists(stem: str) -> None:
     """Each name in a .pyi exists at run time (types of arguments and results aside)."""
-    module = importlib.import_module(f"native.{stem}")
+    module = compiled(stem)
     shapes = {name for name, node in classes(stem).items() if SHAPES & {ast.unparse(base) for base in node.bases}}
     for owner, names in told(stem).items():
         if owner not in shapes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.headers import is_plain_path, read_answer, read_request, write_message_head
-from native.stream import Head, Length
+from native.codec.head import Head, Length
+from native.codec.headers import is_plain_path, read_answer, read_request, write_message_head
 from tests.reference import headers as twin
 
 NAMES = st.sampled_from(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.headers import read_request2, write_message_head
-from native.stream import Head, Length
+from native.codec.head import Head, Length
+from native.codec.headers import read_request2, write_message_head
 
 PSEUDO = (b"GET", b"https", b"/a?b", b"edge:443")
 

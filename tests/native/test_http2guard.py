@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.http2guard import Guard
+from native.http.http2_guard import Guard
 from tests.reference import http2guard as twin
 
 S = 1_000_000_000

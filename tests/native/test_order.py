@@ -1,34 +1,75 @@
-"""Does every compiled module stand in the README, and reach only for those above it?"""
+"""The floors of native/: every module stands in the README's table, and cimports go down its packages and rows only."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 NATIVE = Path(__file__).parents[2] / "native"
-ROW = re.compile(r"^\| `(\w+)` \|", re.MULTILINE)
-CIMPORT = re.compile(r"^\s*(?:from native\.(\w+) cimport|cimport native\.(\w+))", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+/\w+)` \|", re.MULTILINE)
+CIMPORT = re.compile(r"^\s*(?:from native\.(\w+)\.(\w+) cimport|cimport native\.(\w+)\.(\w+))", re.MULTILINE)
 ORDER = ROW.findall((NATIVE / "README.md").read_text())
+# The packages that a package may cimport from, itself aside.
+FLOORS = {
+    "io": set[str](),
+    "codec": set[str](),
+    "http": {"codec", "io"},
+    "state": {"io"},
+    "balance": {"state", "io"},
+    "proxy": {"balance", "state", "http", "codec", "io"},
+}
 
 
-def needs(stem: str) -> set[str]:
-    """The native modules that a module's .pxd and .pyx cimport."""
-    texts = [path.read_text() for path in (NATIVE / f"{stem}.pxd", NATIVE / f"{stem}.pyx") if path.exists()]
-    return {name for text in texts for pair in CIMPORT.findall(text) for name in pair if name} - {stem}
+def needs(module: str) -> set[str]:
+    """The native modules that a module's .pxd and .pyx cimport, as ``package/stem``."""
+    texts = [path.read_text() for path in (NATIVE / f"{module}.pxd", NATIVE / f"{module}.pyx") if path.exists()]
+    found = [CIMPORT.findall(text) for text in texts]
+    return {f"{a or c}/{b or d}" for names in found for a, b, c, d in names} - {module}
 
 
 def test_every_module_stands_in_the_table_once() -> None:
     """The README's order is complete, and holds nothing that is gone."""
-    stems = {path.stem for suffix in ("pyx", "pxd") for path in NATIVE.glob(f"*.{suffix}")}
-    assert sorted(ORDER) == sorted(stems)
+    modules = {
+        f"{path.parent.name}/{path.stem}"
+        for suffix in ("pyx", "pxd")
+        for path in NATIVE.glob(f"*/*.{suffix}")
+        if path.stem != "__init__"
+    }
+    assert sorted(ORDER) == sorted(modules)
 
 
-def test_cimports_go_downward_only() -> None:
-    """No module reaches for one that stands below it: the floors of the compiled part."""
-    upward = {(stem, name) for place, stem in enumerate(ORDER) for name in needs(stem) if name not in ORDER[:place]}
+def test_every_package_has_a_floor_and_is_a_package() -> None:
+    """Each folder with sources is a package for Python and for Cython, and its floor is declared."""
+    folders = {path.parent for path in NATIVE.glob("*/*.pyx")}
+    assert {folder.name for folder in folders} == set(FLOORS)
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+    assert [str(folder) for folder in folders if not (folder / "__init__.pxd").is_file()] == []
+
+
+def test_cimports_go_down_the_rows_only() -> None:
+    """No module reaches for one that stands below it in the table."""
+    upward = {
+        (module, name) for place, module in enumerate(ORDER) for name in needs(module) if name not in ORDER[:place]
+    }
     assert upward == set()
 
 
-def test_the_table_speaks_of_real_imports() -> None:
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_cimports_keep_the_floors(package: str) -> None:
+    """A package cimports only from those that its floor allows."""
+    modules = [module for module in ORDER if module.startswith(f"{package}/")]
+    wrong = {
+        (module, name)
+        for module in modules
+        for name in needs(module)
+        if name.split("/")[0] not in FLOORS[package] | {package}
+    }
+    assert modules != []
+    assert wrong == set()
+
+
+def test_the_pattern_finds_cimports() -> None:
     """The pattern finds cimports where they are known to be."""
-    assert {"board", "window"} <= needs("breaker")
+    assert {"state/shared_state", "state/window"} <= needs("balance/breaker")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from native import peek
+from native.codec import peek
 from tests.reference import peek as twin
 
 SPACES = st.text(" \t\n\r", max_size=3)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.board import Board, RouteCounter
-from native.queue import Queue, Waiter
+from native.balance.queue import Queue, Waiter
+from native.state.shared_state import Board, RouteCounter
 
 MS = 1_000_000
 S = 1_000_000_000

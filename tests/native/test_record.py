@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Tracing
-from native.record import Kept, Recorder, format_traceparent, parse_traceparent
+from native.proxy.record import Kept, Recorder, format_traceparent, parse_traceparent
 from tests.reference import record as twin
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker, Limits, Member, Peers, Retry, Route, ServiceMatch, Snapshot, Target, Timeouts
-from native.board import Board
-from native.router import Door, Router
+from native.proxy.router import Door, Router
+from native.state.shared_state import Board
 from tests.reference import router as twin
 
 S = 1_000_000_000

@@ -15,7 +15,7 @@ from edge.telemetry import names
 from edge.telemetry.encoding import SpanEncoder
 from edge.telemetry.spans import SpanBuilder
 from edge.terms.trace import AttemptRecord, ExchangeRecord
-from native.spanwriter import SpanWriter
+from native.codec.span_writer import SpanWriter
 from tests.reference import spanwriter as twin
 
 PLAN = compile_config(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from native import sse
+from native.codec import sse
 from tests.reference import sse as twin
 
 LIMIT = 160  # small, so that generated events go over it as well

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native.timerwheel import CallbackTimer, Timer, Wheel
+from native.io.timer_wheel import CallbackTimer, Timer, Wheel
 from tests.reference.timerwheel import Deadlines
 
 MS = 1_000_000

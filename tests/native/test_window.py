@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native.board import Board
-from native.window import Window
+from native.state.shared_state import Board
+from native.state.window import Window
 from tests.reference import window as twin
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def test_targets_do_not_share_a_window(board: Board) -> None:
 def test_four_processes_lose_no_sample(board: Board, hammer: Callable[[Board, str, int], list[str]]) -> None:
     """Compare-and-swap: 4 x 50,000 samples written at once are 200,000, a quarter of them failures."""
     script = """
-from native.window import Window
+from native.state.window import Window
 window = Window(board, 2)
 for turn in range(50_000):
     window.add(9_000_000_000, turn % 4 == 0)
@@ -113,7 +113,7 @@ def test_four_processes_crossing_borders_lose_no_sample(
 ) -> None:
     """While buckets turn over under the writers, what is left in the window is exact."""
     script = """
-from native.window import Window
+from native.state.window import Window
 window = Window(board, 2)
 for second in range(100, 140):
     for turn in range(500):

@@ -19,16 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 TRACKED = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
     "\0"
 )
-STEMS = sorted(Path(name).stem for name in TRACKED if re.fullmatch(r"native/\w+\.pyx", name))
+MODULES = sorted(name.removesuffix(".pyx") for name in TRACKED if re.fullmatch(r"native/\w+/\w+\.pyx", name))
 EXTENSION = sysconfig.get_config_var("EXT_SUFFIX")
-COMPILED = "board"  # with the header; the others would take half a minute
+COMPILED = "native/state/shared_state"  # with the header; the others would take half a minute
 
 USE = """
 import importlib, pathlib, sys
 import edge, native
 assert "site-packages" in edge.__file__ and "site-packages" in native.__file__, (edge.__file__, native.__file__)
-for stem in sys.argv[1:]:
-    importlib.import_module(f"native.{stem}")
+for module in sys.argv[1:]:
+    importlib.import_module(module.replace("/", "."))
 from edge.native import Board
 board = Board.create(1, 1, 1)
 board.beat(0, 17, 5)
@@ -55,12 +55,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (ROOT / name).is_file() and name.startswith(("edge/", "native/", "setup.py", "pyproject.toml", "README.md")):
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
-    # What an earlier build made is newer than the sources just copied and need not be made again, but for one stem.
-    compiled = source / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}" / "native"
-    compiled.mkdir(parents=True)
-    for stem in set(STEMS) - {COMPILED}:
-        shutil.copy2(ROOT / "native" / f"{stem}.c", source / "native")
-        shutil.copy2(ROOT / "native" / f"{stem}{EXTENSION}", compiled)
+    # What an earlier build made is newer than the sources just copied and need not be made again, but for one module.
+    compiled = source / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+    for module in set(MODULES) - {COMPILED}:
+        shutil.copy2(ROOT / f"{module}.c", (source / module).parent)
+        (compiled / module).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / f"{module}{EXTENSION}", (compiled / module).parent)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", place / "dist", cwd=source)
     (built,) = (place / "dist").glob("*.whl")
     return built
@@ -69,10 +69,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_has_what_it_needs_and_nothing_else(wheel: Path) -> None:
     """Every extension, every .pxd and .pyi and the marker files are in it; tests and generated C are not."""
     names = zipfile.ZipFile(wheel).namelist()
-    for stem in STEMS:
-        assert any(name.startswith(f"native/{stem}.") and name.endswith(".so") for name in names), stem
-    assert {name for name in TRACKED if re.fullmatch(r"native/\w+\.(pxd|pyi)", name)} <= set(names)
-    assert {"edge/py.typed", "native/py.typed", "native/board.h"} <= set(names)
+    for module in MODULES:
+        assert any(name.startswith(f"{module}.") and name.endswith(".so") for name in names), module
+    assert {name for name in TRACKED if re.fullmatch(r"native/(\w+/)?\w+\.(pxd|pyi)", name)} <= set(names)
+    assert {"edge/py.typed", "native/py.typed", "native/state/shared_state.h"} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "bench")) or name.endswith(".c")]
 
 
@@ -82,7 +82,7 @@ def test_the_installed_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> Non
     python = tmp_path / "venv" / "bin" / "python"
     pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet")
     run(*pip, "install", "--prefer-binary", "-c", ROOT / "constraints.txt", wheel, cwd=tmp_path)
-    assert run(python, "-c", USE, *STEMS, cwd=tmp_path).strip() == "17"
+    assert run(python, "-c", USE, *MODULES, cwd=tmp_path).strip() == "17"
     version = run(tmp_path / "venv" / "bin" / "edge", "--version", cwd=tmp_path)
     assert version.startswith("edge ")
     assert "models" in run(tmp_path / "venv" / "bin" / "edge", "config", "schema", cwd=tmp_path)

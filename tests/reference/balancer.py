@@ -1,4 +1,4 @@
-"""Which target takes this attempt?  The three rules on plain lists: the twin of native/balancer.pyx."""
+"""Which target takes this attempt?  The three rules on plain lists: the twin of native/balance/balancer.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does this outcome do to a target?  The circuit in sentences, without atomics: the twin of native/breaker.pyx."""
+"""A target's circuit in plain sentences, without atomics: the twin of native/balance/breaker.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How would one keep a token bucket slowly and obviously?  The twin of native/bucket: a level that rises with time."""
+"""A token bucket as a level that rises with time: the twin of native/state/token_bucket.pyx."""
 
 from __future__ import annotations
 

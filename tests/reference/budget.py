@@ -1,4 +1,4 @@
-"""How would one keep a retry budget slowly and obviously?  The twin of native/budget, in exact fractions."""
+"""A retry budget in exact fractions: the twin of native/state/retry_budget.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests does this target take at once?  The rules of native/capacity.pyx on plain numbers: its twin."""
+"""The rules of a learned limit on plain numbers: the twin of native/balance/capacity.pyx."""
 
 from __future__ import annotations
 

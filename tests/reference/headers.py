@@ -1,4 +1,4 @@
-"""How would one read a message head slowly and obviously?  The twin of native/headers, on lists and patterns."""
+"""How would one read a message head slowly and obviously?  The twin of native/codec/headers, on lists and patterns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How would one count HTTP/2 frames slowly and obviously?  The twin of native/http2guard, on whole frames."""
+"""How would one count HTTP/2 frames slowly and obviously?  The twin of native/http/http2_guard, on whole frames."""
 
 from __future__ import annotations
 

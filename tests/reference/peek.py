@@ -1,4 +1,4 @@
-"""What should native.peek say?  The same answers by way of a whole parse, obvious rather than fast."""
+"""What should native.codec.peek say?  The same answers by way of a whole parse, obvious rather than fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How would one read a traceparent and decide about recording slowly and obviously?  The twin of native/record."""
+"""Reading a traceparent and deciding about recording, slowly and obviously: the twin of native/proxy/record.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where could this request go?  Every rule tried in turn: the twin of native/router.pyx."""
+"""Where could this request go?  Every rule tried in turn: the twin of native/proxy/router.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What should native.sse say?  The same answers from the whole stream at once: split into lines, parse, look."""
+"""What should native.codec.sse say?  The same answers from the whole stream at once: split into lines, parse, look."""
 
 from __future__ import annotations
 

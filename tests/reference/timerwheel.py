@@ -1,4 +1,4 @@
-"""When is it time?  A dictionary looked through from end to end: the twin of native/timerwheel.pyx."""
+"""When is it time?  A dictionary looked through from end to end: the twin of native/io/timer_wheel.pyx."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ import pytest
 
 from edge.regions.demand import Demand
 from edge.terms.snapshot import Allowance as Plan
-from native.allowance import Allowance, Bound
-from native.board import Board
+from native.state.allowance import Allowance, Bound
+from native.state.shared_state import Board
 from tests.regions.shared_world import S, SharingNode, World
 
 LIMIT = 600  # per minute

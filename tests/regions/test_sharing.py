@@ -137,8 +137,8 @@ class Node:
 
     def fail(self, slot: int = 0) -> None:
         """Let a target's circuit open."""
-        from native.balancer import Pool
-        from native.balancer import Target as Place
+        from native.balance.balancer import Pool
+        from native.balance.balancer import Target as Place
 
         pool = Pool([Place(self.board, slot, "t")], [1], [1.0], POLICY, workers=1, permit_ns=S)
         generation = self.board.read_target(slot, 0)["generation"]

@@ -1,5 +1,0 @@
-# What is the client told?  Types of the compiled module; the contract is in answering.pxd.
-
-from native.intake import Intake
-
-class Answering(Intake): ...

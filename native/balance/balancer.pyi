@@ -1,0 +1,108 @@
+# Which target takes this attempt?
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Protocol
+
+from native.state.allowance import Allowance
+from native.state.shared_state import Board
+
+class Cell(IntEnum):
+    CELL_STREAM = 0
+    CELL_WHOLE = 1
+
+class Barred(IntEnum):
+    USABLE = 0
+    BARRED_OPEN = 1
+    BARRED_TRIAL = 2
+    BARRED_RESTING = 3
+    BARRED_OUT = 4
+    BARRED_FULL = 5
+    BARRED_MANUAL = 6
+    BARRED_TRIED = 7
+    BARRED_EXHAUSTED = 8
+    BARRED_RAMP = 9
+    ASIDE_RAMPING = 10
+    ASIDE_REGIONS = 11
+
+class BreakerPlan(Protocol):
+    # What a Pool reads of ``edge.terms.snapshot.Breaker``.
+    @property
+    def consecutive(self) -> int: ...
+    @property
+    def ratio(self) -> float: ...
+    @property
+    def window_s(self) -> int: ...
+    @property
+    def min_requests(self) -> int: ...
+    @property
+    def slow(self) -> float: ...
+    @property
+    def slow_after_ns(self) -> int: ...
+    @property
+    def open_ns(self) -> int: ...
+    @property
+    def open_max_ns(self) -> int: ...
+    @property
+    def ramp_ns(self) -> int: ...
+
+class Target:
+    # One target as this worker sees it; every time is monotonic ns.
+    plan: Any
+    pool: Any
+    allowance: Allowance | None
+    input_nano: float  # US dollars * 1e9 per token
+    output_nano: float
+    def __init__(self, board: Board, slot: int, id: str, max_inflight: int = 0, plan: Any = None) -> None: ...  # noqa: A002
+    @property
+    def board(self) -> Board: ...
+    @property
+    def slot(self) -> int: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def max_inflight(self) -> int: ...
+    def record(self, cell: int, now_ns: int, latency_ns: int, failed: bool = False) -> None: ...
+    def latency_ms(self, cell: int, now_ns: int) -> float: ...
+    def enter(self, worker: int, klass: int = 1) -> None: ...
+    def leave(self, worker: int, klass: int = 1) -> None: ...
+    def rest(self, until_ns: int) -> None: ...
+
+class Pool:
+    # The targets that can answer a route, in tiers; at most 64.
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        tiers: Sequence[int],
+        weights: Sequence[float],
+        breaker: BreakerPlan,
+        *,
+        workers: int,
+        permit_ns: int,
+        retry_after_max_ns: int = ...,
+        shares: Sequence[float] | None = None,
+    ) -> None: ...
+    @property
+    def targets(self) -> list[Target]: ...
+    @property
+    def size(self) -> int: ...
+    def choose(self, now_ns: int, rnd: int, tried: int = 0, cell: int = 0, klass: int = 1) -> tuple[int, int, int]: ...
+    def why(self, index: int, now_ns: int, tried: int = 0, klass: int = 1) -> int: ...
+    def limit(self, index: int) -> float: ...
+    def earliest(self, now_ns: int) -> int | None: ...
+    def report(
+        self,
+        index: int,
+        now_ns: int,
+        generation: int,
+        failed: bool,
+        trial: bool = False,
+        key: int = -1,
+        retry_after_ns: int = 0,
+        rnd: int = 0,
+    ) -> int: ...
+    def overdue(self, index: int, now_ns: int, generation: int, trial: bool = False, rnd: int = 0) -> int: ...
+    def give_back(self, index: int, now_ns: int, generation: int) -> None: ...
+    def take_one(self, index: int, now_ns: int, last_resort: bool = False) -> tuple[int, int]: ...
+    def decide(self, times: int, now_ns: int, step_ns: int) -> int: ...
+    def ramp(self, index: int, now_ns: int) -> float: ...

@@ -1,0 +1,65 @@
+"""May this target be tried, and what does this outcome do to it?  One word moved by compare-and-swap."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from native.state.shared_state cimport TargetRec
+
+cpdef enum CircuitState:
+    CLOSED = 0
+    OPEN = 1
+    HALF_OPEN = 2
+
+cpdef enum TripReason:
+    TRIP_NONE = 0
+    TRIP_CONSECUTIVE = 1
+    TRIP_RATIO = 2
+    TRIP_SLOW = 3
+    TRIP_TRIAL = 4          # the half-open trial failed
+    TRIP_RETRY_AFTER = 5
+    TRIP_REMOTE = 6         # fewer failures than the policy's, because other regions said the same
+
+cpdef enum Admit:
+    ADMIT_NO = 0
+    ADMIT_YES = 1
+    ADMIT_TRIAL = 2         # the one half-open permit: report back or let it lapse
+
+cdef struct Policy:         # one per route, compiled from its config
+    uint32_t consecutive    # failures in a row that trip; 0 = off
+    uint32_t min_requests   # volume below which neither ratio trips
+    double failure_ratio    # 0..1; 0 = off
+    double slow_ratio       # 0..1; 0 = off
+    uint64_t slow_after_ns  # a first token or byte later than this is slow; 0 = off
+    bint slow_adaptive      # nobody wrote it: four times what the target usually needs is slow too, if over 2 s
+    int window_s            # 1..10
+    uint64_t open_ns        # first open period
+    uint64_t open_max_ns    # cap of the back-off
+    uint64_t permit_ns      # a trial that never reports back frees its permit after this
+    uint64_t ramp_ns        # slow start after recovery
+    uint64_t retry_after_max_ns  # cap of a Retry-After taken as floor (300 s)
+
+# Would it be admitted?  Reads only; ADMIT_TRIAL means breaker_take would try for the permit.
+cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil
+# Admit one attempt. last_resort: nothing else is left, so a target whose circuit is open may be tried before its time,
+# and one that is on trial by another request beside it: once per policy.open_ns, and once a second if that is longer.
+# Writes the generation that the outcome must carry.
+cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
+                      uint32_t* generation) noexcept nogil
+# Report one outcome. Returns the TripReason if this report opened the circuit, -1 if it closed it, else 0.
+# A report whose generation is not the current one is a straggler: it never moves the state, and it feeds the window
+# only while the circuit is not closed (after a recovery, calls from before it would trip it again).
+# A 429 outside a trial is not reported; a trial's 429 is reported as failed, with its Retry-After.
+# T_TRIPS, T_TRIALS and T_SLOW are counted here, by nobody else.
+# key: 0..63 the caller's key, -1 keys not in use. retry_after_ns: 0 none. rnd: 64 random bits for the jitter.
+cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
+                        bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil
+# A call is overdue (still running past slow_after_ns, or answered later than that): at most once per attempt.
+cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
+                      uint64_t rnd) noexcept nogil
+# Give a trial's permit back unused (the client left before the target could prove anything).
+cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil
+# A free probe answered: an open circuit may be tried from now on, but not sooner than a quarter of its wait.
+cdef bint breaker_hint(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
+# Share of its weight that a recovering target may take: 0.1 .. 1.0 over policy.ramp_ns, 1.0 when never ill.
+cdef double breaker_ramp(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
+cdef int circuit_state(uint64_t word) noexcept nogil
+cdef uint64_t circuit_until_ns(uint64_t word) noexcept nogil
+cdef uint32_t circuit_generation(uint64_t word) noexcept nogil

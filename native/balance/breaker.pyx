@@ -1,0 +1,254 @@
+"""May this target be tried, and what does this outcome do to it?  A circuit in one word.
+
+    CLOSED --trip--> OPEN --due--> HALF_OPEN --success--> CLOSED
+                      ^---------------failure or slow----'
+
+Only a compare-and-swap of ``circuit`` moves the state; the words beside it are written by whoever won. Every trip and
+every permit starts a new generation, and an outcome counts towards the state only in the generation that admitted it:
+neither stragglers from before a trip nor a trial whose permit lapsed can open or close anything.
+Other regions may have left a fuse on the record (``remote``, see board.h): as many failures in a row then open it here.
+Sources: linkerd2-proxy (exact window, one permit, Retry-After as a floor), resilience4j (slow-call ratio).
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from native.io.atomics cimport add32, add64, cas64, load32, load64, or64, store32, store64
+from native.state.shared_state cimport (
+    T_SLOW, T_TRIALS, T_TRIPS, circuit_hint, edge_circuit, edge_circuit_generation, edge_circuit_state,
+    edge_circuit_until_ms, edge_remote_fuse, EDGE_CIRCUIT_GENERATION_MASK,
+)
+from native.state.window cimport Tally, window_add, window_clear, window_read, window_slow
+
+cdef enum:
+    MS = 1_000_000
+    # Where nobody else is left, a circuit that is not closed is tried this often, whatever its policy's open period is.
+    TRICKLE_NS = 1_000_000_000
+
+cdef double RAMP_FLOOR = 0.1    # Envoy's slow start: a recovering host starts at a tenth of its weight
+
+
+cdef uint64_t ceil_ms(uint64_t ns) noexcept nogil:
+    return ns // MS + (ns % MS != 0)
+
+
+cdef int circuit_state(uint64_t word) noexcept nogil:
+    return edge_circuit_state(word)
+
+
+cdef uint64_t circuit_until_ns(uint64_t word) noexcept nogil:
+    return edge_circuit_until_ms(word) * MS
+
+
+cdef uint32_t circuit_generation(uint64_t word) noexcept nogil:
+    return edge_circuit_generation(word)
+
+
+cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    if edge_circuit_state(word) == CircuitState.CLOSED:
+        return Admit.ADMIT_YES
+    return Admit.ADMIT_TRIAL if now_ns // MS >= edge_circuit_until_ms(word) else Admit.ADMIT_NO
+
+
+cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
+                      uint32_t* generation) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    cdef uint64_t trial, permit
+    cdef uint32_t current
+    while True:
+        current = edge_circuit_generation(word)
+        if edge_circuit_state(word) == CircuitState.CLOSED:
+            generation[0] = current
+            return Admit.ADMIT_YES
+        if now_ns // MS < edge_circuit_until_ms(word):
+            if not last_resort:
+                return Admit.ADMIT_NO
+            # Read after the circuit: had another trial come and gone meanwhile, the swap below fails.
+            trial = load64(&rec.trial_ns)
+            if now_ns < max(load64(&rec.opened_ns), trial) + min(policy.open_ns, <uint64_t>TRICKLE_NS):
+                return Admit.ADMIT_NO
+            if edge_circuit_state(word) == CircuitState.HALF_OPEN:
+                # One is trying already, and answers may take long: this one joins it. The first outcome of both decides.
+                if not cas64(&rec.trial_ns, trial, now_ns):
+                    return Admit.ADMIT_NO
+                add64(&rec.count[<int>T_TRIALS], 1)
+                generation[0] = current
+                return Admit.ADMIT_TRIAL
+        current = (current + 1) & EDGE_CIRCUIT_GENERATION_MASK
+        permit = edge_circuit(CircuitState.HALF_OPEN, current, ceil_ms(now_ns + policy.permit_ns))
+        if cas64(&rec.circuit, word, permit):
+            store64(&rec.trial_ns, now_ns)
+            add64(&rec.count[<int>T_TRIALS], 1)
+            generation[0] = current
+            return Admit.ADMIT_TRIAL
+        word = load64(&rec.circuit)
+
+
+cdef uint64_t open_for(const Policy* policy, uint32_t opens, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
+    """Doubling wait with jitter of a quarter either way, then Retry-After as a floor.
+
+    The back-off stops doubling at four fifths of its cap, so that the jitter never has to be cut off at it: many edges
+    that wait for the same provider would otherwise come back in the same instant.
+    """
+    cdef uint64_t cap = policy.open_max_ns // 5 * 4
+    cdef uint64_t wait = policy.open_ns
+    cdef uint64_t floor = min(retry_after_ns, policy.retry_after_max_ns)
+    while opens > 0 and wait < cap:
+        wait *= 2
+        opens -= 1
+    wait = <uint64_t>(<double>min(wait, cap) * (0.75 + 0.5 * (<double>(rnd >> 11) / 9007199254740992.0)))
+    return max(wait, floor)
+
+
+cdef int trip(TargetRec* rec, const Policy* policy, uint64_t word, uint64_t now_ns, int reason,
+              uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
+    """Open from ``word``; 0 when another process moved the circuit first, else the reason."""
+    cdef uint32_t opens = load32(&rec.opens)
+    cdef uint64_t since_ns = circuit_until_ns(word)
+    cdef uint64_t wait
+    if edge_circuit_state(word) == CircuitState.CLOSED:
+        if since_ns == 0 or now_ns > since_ns + max(policy.ramp_ns, policy.open_max_ns // 2):
+            opens = 0       # never ill, or well for long: start from the first wait again
+    wait = open_for(policy, opens, retry_after_ns, rnd)
+    if not cas64(&rec.circuit, word,
+                 edge_circuit(CircuitState.OPEN, edge_circuit_generation(word) + 1, ceil_ms(now_ns + wait))):
+        return 0
+    store64(&rec.opened_ns, now_ns)
+    store64(&rec.hint_ns, now_ns + wait // 4)
+    store32(&rec.opens, opens + 1)
+    store32(&rec.trip_reason, reason)
+    add64(&rec.count[<int>T_TRIPS], 1)
+    return reason
+
+
+cdef int close(TargetRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
+    """Close from ``word``: -1, or 0 when the permit had lapsed and another took it.
+
+    Everything that speaks of the outage is forgotten first, so that a process killed in between leaves no closed
+    circuit with a full window. The latency cells too: they hold the penalties of failures, and the ramp is what
+    protects a target that has just come back.
+    """
+    window_clear(rec)
+    store32(&rec.consecutive, 0)
+    store64(&rec.ewma[0], 0)
+    store64(&rec.ewma[1], 0)
+    if cas64(&rec.circuit, word,
+             edge_circuit(CircuitState.CLOSED, edge_circuit_generation(word), max(now_ns // MS, <uint64_t>1))):
+        return -1
+    return 0
+
+
+cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noexcept nogil:
+    """Note what this key saw; False when only one key of several that are active has seen failures.
+
+    Without this, a caller who has found one request that makes the provider fail could eject it for everybody.
+    Two epochs of ten seconds are kept. At the turn of an epoch a bit may be lost between two processes; it comes back
+    with that key's next report.
+    """
+    cdef uint64_t epoch = now_ns // 10_000_000_000ULL
+    cdef uint64_t seen = load64(&rec.keys_epoch)
+    cdef uint64_t bit = <uint64_t>1 << (key & 63)
+    cdef uint64_t bits
+    if epoch > seen and cas64(&rec.keys_epoch, seen, epoch):
+        store64(&rec.keys_active_before, load64(&rec.keys_active) if epoch == seen + 1 else 0)
+        store64(&rec.keys_before, load64(&rec.keys_failing) if epoch == seen + 1 else 0)
+        store64(&rec.keys_active, 0)
+        store64(&rec.keys_failing, 0)
+    if not load64(&rec.keys_active) & bit:
+        or64(&rec.keys_active, bit)
+    if failed and not load64(&rec.keys_failing) & bit:
+        or64(&rec.keys_failing, bit)
+    bits = load64(&rec.keys_active) | load64(&rec.keys_active_before)
+    if bits & (bits - 1) == 0:
+        return True
+    bits = load64(&rec.keys_failing) | load64(&rec.keys_before)
+    return bits & (bits - 1) != 0
+
+
+cdef bint too_slow(const Policy* policy, Tally window, uint32_t fuse) noexcept nogil:
+    # An overdue call is counted before it ends, so that a black hole, where nothing ends, trips on these alone. The
+    # larger of the two counts is the volume: a call that was overdue and then ended stands in both. Where other
+    # regions have found the target ill, as few as the fuse are volume enough.
+    cdef uint64_t volume = max(window.total, window.slow)
+    cdef uint32_t enough = min(policy.min_requests, fuse) if fuse else policy.min_requests
+    return (policy.slow_ratio > 0 and volume > 0 and volume >= enough
+            and <double>window.slow >= policy.slow_ratio * <double>volume)
+
+
+cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
+                        bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    cdef int state = edge_circuit_state(word)
+    cdef bint current = edge_circuit_generation(word) == generation
+    cdef uint32_t fuse = edge_remote_fuse(load64(&rec.remote), now_ns // MS)
+    cdef uint32_t consecutive
+    cdef Tally window
+    if current or state != CircuitState.CLOSED:
+        window_add(rec, now_ns, failed)
+    if not current:
+        return 0
+    if state == CircuitState.HALF_OPEN and trial:
+        if not failed:
+            return close(rec, word, now_ns)
+        return trip(rec, policy, word, now_ns, TripReason.TRIP_RETRY_AFTER if retry_after_ns else TripReason.TRIP_TRIAL,
+                    retry_after_ns, rnd)
+    if state != CircuitState.CLOSED:
+        return 0
+    if failed:
+        consecutive = add32(&rec.consecutive, 1)
+    else:
+        consecutive = 0
+        if load32(&rec.consecutive):
+            store32(&rec.consecutive, 0)
+    window = window_read(rec, now_ns, policy.window_s)
+    if key < 0 or keys_agree(rec, now_ns, key, failed):
+        if policy.consecutive and consecutive >= policy.consecutive:
+            return trip(rec, policy, word, now_ns, TripReason.TRIP_CONSECUTIVE, retry_after_ns, rnd)
+        if policy.consecutive and fuse and consecutive >= fuse:
+            return trip(rec, policy, word, now_ns, TripReason.TRIP_REMOTE, retry_after_ns, rnd)
+        if (policy.failure_ratio > 0 and window.total > 0 and window.total >= policy.min_requests
+                and <double>window.failed >= policy.failure_ratio * <double>window.total):
+            return trip(rec, policy, word, now_ns, TripReason.TRIP_RATIO, retry_after_ns, rnd)
+    if too_slow(policy, window, fuse):
+        return trip(rec, policy, word, now_ns, TripReason.TRIP_SLOW, retry_after_ns, rnd)
+    return 0
+
+
+cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
+                      uint64_t rnd) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    cdef int state = edge_circuit_state(word)
+    cdef bint current = edge_circuit_generation(word) == generation
+    add64(&rec.count[<int>T_SLOW], 1)
+    if current or state != CircuitState.CLOSED:
+        window_slow(rec, now_ns)
+    if not current:
+        return 0
+    if state == CircuitState.HALF_OPEN and trial:
+        return trip(rec, policy, word, now_ns, TripReason.TRIP_TRIAL, 0, rnd)
+    if state == CircuitState.CLOSED and too_slow(policy, window_read(rec, now_ns, policy.window_s),
+                                                 edge_remote_fuse(load64(&rec.remote), now_ns // MS)):
+        return trip(rec, policy, word, now_ns, TripReason.TRIP_SLOW, 0, rnd)
+    return 0
+
+
+cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    if edge_circuit_state(word) == CircuitState.HALF_OPEN and edge_circuit_generation(word) == generation:
+        # A failed swap means that the permit lapsed this instant and is another's now.
+        cas64(&rec.circuit, word, edge_circuit(CircuitState.OPEN, generation, now_ns // MS))
+
+
+cdef bint breaker_hint(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil:
+    return circuit_hint(rec, now_ns)
+
+
+cdef double breaker_ramp(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    cdef uint64_t since_ns = circuit_until_ns(word)
+    if edge_circuit_state(word) != CircuitState.CLOSED:
+        return RAMP_FLOOR
+    if since_ns == 0 or policy.ramp_ns == 0 or now_ns >= since_ns + policy.ramp_ns:
+        return 1.0
+    if now_ns <= since_ns:
+        return RAMP_FLOOR
+    return max(RAMP_FLOOR, <double>(now_ns - since_ns) / <double>policy.ramp_ns)

@@ -1,0 +1,110 @@
+"""Who waits for a place, and who is next?
+
+Higher classes are served first; within a class who came first is. The queue is bounded, because a long one serves nobody:
+everybody in it waits, and by the time of their turn many have left. Who waits is counted on the Board in this worker's
+column, so that a killed worker's waiters are cleared with it.
+"""
+
+from collections import deque
+
+from libc.stdint cimport uint64_t
+from native.io.atomics cimport add32, add64
+from native.state.shared_state cimport EDGE_CLASSES, EDGE_MAX_WORKERS, Board, R_QUEUED, hist_bucket
+
+
+cdef class Waiter:
+    def __repr__(self):
+        return f"<Waiter class={self.klass}>"
+
+
+cdef class Queue:
+    """The queue of one route in one worker: ``slot`` is the route's record, ``limit`` how many may wait (0: nobody)."""
+
+    def __init__(self, Board board not None, int slot, int limit, uint64_t wait_ns):
+        self.rec = board.route(slot)
+        self.board = board
+        self.limit = limit
+        self.wait_ns = wait_ns
+        self.lines = [deque() for _ in range(EDGE_CLASSES)]
+
+    def __repr__(self):
+        return f"<Queue {self.count} of {self.limit}>"
+
+    cdef Waiter join(self, object owner, int klass, int worker, uint64_t now_ns):
+        cdef Waiter waiter
+        if self.count >= self.limit:
+            return None
+        waiter = Waiter.__new__(Waiter)
+        waiter.owner = owner
+        waiter.queue = self
+        waiter.klass = klass
+        waiter.worker = worker
+        waiter.since_ns = now_ns
+        waiter.until_ns = now_ns + self.wait_ns
+        self.lines[klass].append(waiter)
+        self.count += 1
+        add32(&self.rec.waiting[worker], 1)
+        add64(&self.rec.count[<int>R_QUEUED], 1)
+        return waiter
+
+    cdef void leave(self, Waiter waiter, uint64_t now_ns):
+        cdef uint64_t us
+        if waiter.owner is None:
+            return
+        waiter.owner = None
+        self.lines[waiter.klass].remove(waiter)
+        self.count -= 1
+        us = (now_ns - waiter.since_ns) // 1000 if now_ns > waiter.since_ns else 0
+        add32(&self.rec.waiting[waiter.worker], -1)
+        add64(&self.rec.queue_hist[hist_bucket(us)], 1)
+        add64(&self.rec.queue_sum_us, us)
+
+    cdef Waiter first(self):
+        if self.count:
+            for line in self.lines:
+                if line:
+                    return <Waiter>line[0]
+        return None
+
+    cdef bint ahead(self, int klass):
+        cdef int place
+        if self.count:
+            for place in range(klass + 1):
+                if self.lines[place]:
+                    return True
+        return False
+
+    cdef Waiter evict(self, int klass):
+        cdef int place
+        for place in range(EDGE_CLASSES - 1, klass, -1):
+            if self.lines[place]:
+                return <Waiter>self.lines[place][-1]
+        return None
+
+    def add(self, owner, int klass, int worker, uint64_t now_ns):
+        """``join`` from Python."""
+        if not 0 <= klass < EDGE_CLASSES or not 0 <= worker < EDGE_MAX_WORKERS:
+            raise IndexError(f"there is no class {klass} or no worker {worker}")
+        return self.join(owner, klass, worker, now_ns)
+
+    def remove(self, Waiter waiter not None, uint64_t now_ns):
+        """``leave`` from Python."""
+        self.leave(waiter, now_ns)
+
+    def next(self):
+        """The owner of who is next, or None."""
+        cdef Waiter waiter = self.first()
+        return None if waiter is None else waiter.owner
+
+    def blocked(self, int klass):
+        """``ahead`` from Python."""
+        return self.ahead(klass)
+
+    def push_out(self, int klass, uint64_t now_ns):
+        """Evict for this class; the owner that had to go, or None."""
+        cdef Waiter waiter = self.evict(klass)
+        if waiter is None:
+            return None
+        owner = waiter.owner
+        self.leave(waiter, now_ns)
+        return owner

@@ -1,0 +1,5 @@
+cdef class Head:
+    def __repr__(self):
+        if self.status:
+            return f"<Head {self.status} length={self.length}>"
+        return f"<Head {self.method!r} {self.path!r} length={self.length}>"

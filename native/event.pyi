@@ -1,1 +1,0 @@
-# What does the data of one event hold?  Called by native.sse only; see event.pxd.

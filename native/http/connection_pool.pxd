@@ -1,0 +1,74 @@
+"""Which connection carries this attempt?  One pool per target and worker: idle ones newest first, then a new one."""
+
+from libc.stdint cimport int64_t, uint64_t
+from native.http.stream cimport ClientEvents, ClientStream
+
+cdef struct PoolCounters:       # where upstream connections are counted, in shared memory
+    uint64_t* open              # connections now, of all pools of the worker
+    uint64_t* connects
+    uint64_t* connect_failures
+
+cdef class PooledConnection(ClientStream):
+    """What a wire's upstream connection owes its pool."""
+    cdef ConnectionPool home
+    cdef uint64_t born_ns, idle_since_ns, lifetime_ns
+    cdef uint64_t cut_ns                            # when what it does for nobody is cut short
+    cdef void assign(self, ClientEvents events)     # hand it to an attempt
+    cdef bint fit(self)                             # idle, open and without doubt
+    cdef bint wasting(self)                         # reading an answer only to drop it, or closing
+    cdef void close(self)
+
+cdef class SharedConnection:
+    """What a wire's upstream connection owes its pool when it carries many exchanges at once."""
+    cdef ConnectionPool home
+    cdef uint64_t born_ns, lifetime_ns
+    cdef int room(self)                             # streams that may be opened now
+    cdef ClientStream take(self, ClientEvents who)  # one of them, for an attempt
+    cdef void look(self, uint64_t now_ns)           # once a second: is it alive, idle, old?
+    cdef void close(self)                           # no new streams; it goes when those it has are over
+
+cdef class ConnectionPool:
+    cdef readonly object plan           # edge.terms.snapshot.Target
+    cdef readonly str name
+    cdef object opener                  # .open(pool): starts one connection, ends in protocol() or failed()
+    cdef object factory                 # (pool) -> a protocol that is a PooledConnection
+    cdef PoolCounters counters
+    cdef object counted             # keeps the memory of the counters mapped
+    cdef list idle
+    cdef list dregs                     # connections that read an answer only to drop it, or close
+    cdef list shared                    # connections that take streams, oldest first
+    cdef bint shares                    # its connections carry many exchanges at once
+    cdef int breadth                    # how many: at most ours, at most what the last peer to say so allowed
+    cdef object waiters                 # deque of ClientEvents
+    cdef readonly int live              # connections open
+    cdef readonly int opening
+    cdef readonly int cap
+    cdef public uint64_t connect_ns     # deadline of one connect
+    cdef public uint64_t idle_limit_ns, age_limit_ns
+    cdef public uint64_t silence_ns, pong_ns    # shared ones: a ping after so long, an answer within so long
+    cdef public uint64_t dregs_ns, tail_ns      # at most so long for what nobody wants, and for the last of a tunnel
+    cdef bint closed
+    # how to speak to the target, in bytes
+    cdef readonly bytes authority, base_path, model
+    cdef readonly list fields
+    cdef tuple told                     # as answers name the target
+    cdef tuple secrets                  # what of the fields nobody but the target may read
+    cdef readonly bytes verdicts        # an action per status, 600 of them
+    cdef readonly tuple hints
+    cdef readonly bint is_service
+    cdef bint is_region                # another region's edge
+    cdef int acquire(self, ClientEvents who)        # 1 given at once, 0 waits, -1 full
+    cdef void forget(self, ClientEvents who)        # it no longer waits
+    cdef bint crowded(self) noexcept                # who waits, waits for others to end and not for a connection
+    cdef void ready(self, PooledConnection connection)      # newly open
+    cdef void release(self, PooledConnection connection)    # its exchange is over and it is clean
+    cdef void lost(self, PooledConnection connection, bint was_open)
+    cdef place(self, PooledConnection connection)           # to a waiter, or idle
+    cdef int acquire_shared(self, ClientEvents who)
+    cdef void joined(self, SharedConnection connection)     # newly open
+    cdef void allow(self, int64_t streams)                  # the peer says how many streams it takes
+    cdef void vacant(self, SharedConnection connection)     # it has room again
+    cdef void parted(self, SharedConnection connection)     # it is closed
+    cdef void widen(self)                                   # open as many as the waiters need
+    cdef void sweep(self, uint64_t now_ns)
+    cdef void close(self)

@@ -1,5 +1,0 @@
-# What does this request ask for, and for whom?  Types of the compiled module; the contract is in intake.pxd.
-
-from native.settling import ExchangeCore
-
-class Intake(ExchangeCore): ...

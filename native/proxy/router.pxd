@@ -1,0 +1,57 @@
+"""Where could this request go?  Model aliases, provider/model, and services by host and path, compiled from a Snapshot.
+
+Matching allocates nothing but the key of a dict look-up and costs one look-up per model, and per service host one walk
+of that host's prefixes, longest first."""
+
+from libc.stdint cimport int64_t, uint64_t
+from native.state.shared_state cimport Board, RouteRec
+from native.balance.balancer cimport Pool
+from native.balance.queue cimport Queue
+from native.state.callers cimport Callers
+
+cpdef enum Door:            # what kind of request a path is
+    DOOR_UNKNOWN = 0
+    DOOR_CHAT = 1           # /v1/chat/completions
+    DOOR_COMPLETIONS = 2    # /v1/completions
+    DOOR_EMBEDDINGS = 3     # /v1/embeddings
+    DOOR_RESPONSES = 4      # /v1/responses
+    DOOR_MODELS = 5         # /v1/models and /v1/models/{id}
+    DOOR_HEALTH = 6         # /healthz
+    DOOR_SERVICE = 7
+
+cdef class Route:
+    """A route as this worker sees it: record, pool and policy in native units."""
+    cdef readonly Board board
+    cdef RouteRec* rec
+    cdef readonly str name
+    cdef readonly int slot
+    cdef readonly bint is_service
+    cdef readonly Pool pool
+    cdef readonly Queue queue       # of this worker
+    cdef readonly uint64_t connect_ns, first_byte_ns, first_token_ns, between_tokens_ns, total_ns
+    cdef readonly int attempts
+    cdef readonly double budget
+    cdef readonly int rescue        # 0 never, 1 text
+    cdef uint64_t regions           # a bit per member that is another region's edge
+    cdef uint64_t[64] absent_ns     # until then such a member has nothing for this route: it said so to this worker
+
+cdef class Router:
+    """The compiled Snapshot. Immutable after construction; exchanges hold a reference to the one they began with."""
+    cdef readonly object snapshot   # edge.terms.snapshot.Snapshot
+    cdef readonly list targets      # native.balance.balancer.Target, in Snapshot order
+    cdef readonly list routes       # Route, in Snapshot order
+    cdef readonly Callers callers   # None = everybody may pass
+    cdef readonly bint metered      # somebody's tokens are bounded: a key's, or a credential's
+    cdef dict models                # bytes -> Route
+    cdef dict providers             # bytes -> Route (wildcards)
+    cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host
+    # Which door a path (no query) opens; method does not matter here: a wrong method is 405, not 404.
+    cdef int door(self, bytes path) noexcept
+    # The route of a model name as the client wrote it (unescaped UTF-8); None = unknown. ``rest`` receives the part after
+    # the slash when the match is a provider's wildcard, else None.
+    cdef Route model(self, bytes name)
+    cdef bytes wildcard_model(self, bytes name)
+    # Ask this first, then door(): which of them wins is decided here (see router.pyx). host: lower case, no port.
+    # DOOR_SERVICE is what a match here means; door() itself never returns it.
+    cdef Route service(self, bytes host, bytes path)
+    cdef Route _match(self, list prefixes, bytes path)

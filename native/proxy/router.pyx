@@ -1,0 +1,179 @@
+"""Where could this request go?
+
+Precedence, and thus the order to ask in: ``service(host, path)`` first, then ``door(path)``. A service that names the
+request's host wins over everything; one for any host wins only where the path is none of edge's own doors, so that a
+catch-all service cannot swallow ``/v1/chat/completions`` or ``/healthz``. Among prefixes of one host the longest
+wins, and a prefix ends at a segment: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``; ``/api/`` takes only what
+is below.
+"""
+
+from native.state.allowance cimport Allowance
+from native.balance.balancer cimport Target
+from native.balance.queue cimport Queue
+from native.state.callers cimport Callers
+
+cdef dict DOORS = {
+    b"/v1/chat/completions": Door.DOOR_CHAT,
+    b"/v1/completions": Door.DOOR_COMPLETIONS,
+    b"/v1/embeddings": Door.DOOR_EMBEDDINGS,
+    b"/v1/responses": Door.DOOR_RESPONSES,
+    b"/v1/models": Door.DOOR_MODELS,
+    b"/healthz": Door.DOOR_HEALTH,
+}
+cdef uint64_t RETRY_AFTER_MAX_NS = 300_000_000_000  # linkerd: a provider that asks for longer is asked again anyway
+
+
+cdef int door_of(bytes path) except -1:
+    door = DOORS.get(path)
+    if door is not None:
+        return door
+    if path.startswith(b"/v1/models/") and len(path) > 11:
+        return Door.DOOR_MODELS
+    return Door.DOOR_UNKNOWN
+
+
+cdef bint covers(bytes prefix, bytes path) except -1:
+    if not path.startswith(prefix):
+        return False
+    return len(path) == len(prefix) or prefix == b"" or prefix.endswith(b"/") or path[len(prefix)] == c"/"
+
+
+cdef class Route:
+    """A route as this worker sees it. ``plan`` is an ``edge.terms.snapshot.Route``; durations are ns."""
+
+    def __init__(self, Board board not None, plan, Pool pool not None):
+        self.rec = board.route(plan.slot)
+        self.board = board
+        self.name = plan.name
+        self.slot = plan.slot
+        self.is_service = plan.kind == "service"
+        self.pool = pool
+        self.queue = Queue(board, plan.slot, plan.queue.limit, plan.queue.wait_ns)
+        self.connect_ns = plan.timeouts.connect_ns
+        self.first_byte_ns = plan.timeouts.first_byte_ns
+        self.first_token_ns = plan.timeouts.first_token_ns
+        self.between_tokens_ns = plan.timeouts.between_tokens_ns
+        self.total_ns = plan.timeouts.total_ns
+        self.attempts = plan.retry.attempts
+        self.budget = plan.retry.budget
+        self.rescue = 1 if plan.rescue == "text" else 0
+        self.regions = 0
+        for index in range(pool.size):
+            self.absent_ns[index] = 0
+            target = pool.target_at(index).plan
+            if target is not None and target.kind == "region":
+                self.regions |= <uint64_t>1 << <int>index
+
+    def __repr__(self):
+        return f"<Route {self.name} slot {self.slot}>"
+
+
+cdef class Router:
+    """Compile a Snapshot: one Target each, one Pool and one Route each, and the tables that lead to them.
+
+    ``workers``: how many in-flight columns count. Raises IndexError for a slot or an index that is not there.
+    """
+
+    def __init__(self, snapshot, Board board not None, int workers):
+        self.snapshot = snapshot
+        self.targets = [
+            Target(board, plan.slot, plan.id, plan.max_inflight, plan) for plan in snapshot.targets
+        ]
+        allowances = [Allowance(board, credential.allowance) for credential in snapshot.credentials]
+        for target in self.targets:
+            target.input_nano = target.plan.price_input * 1000
+            target.output_nano = target.plan.price_output * 1000
+            if target.plan.credential >= 0:
+                target.allowance = allowances[target.plan.credential]
+        if snapshot.keys:
+            self.callers = Callers(board, snapshot.keys, workers)
+        self.metered = any([
+            owner.allowance is not None and owner.allowance.tokens_per_minute
+            for owner in (*snapshot.keys, *snapshot.credentials)
+        ])
+        self.routes = [Route(board, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
+        self.models = {name.encode(): self.routes[index] for name, index in snapshot.models.items()}
+        self.providers = {name.encode(): self.routes[index] for name, index in snapshot.providers.items()}
+        self.hosts = {}
+        for match in snapshot.services:
+            # gRPC's path is "/" service "/" method (gRPC over HTTP/2, Requests)
+            prefix = match.path
+            if match.grpc:
+                prefix = f"/{match.grpc}" if "/" in match.grpc else f"/{match.grpc}/"
+            self.hosts.setdefault(match.host.lower().encode(), []).append((prefix.encode(), self.routes[match.route]))
+        for prefixes in self.hosts.values():
+            prefixes.sort(key=_longest_first)
+
+    def _build_pool(self, plan, int workers):
+        timeouts = plan.timeouts
+        return Pool(
+            [self.targets[member.target] for member in plan.members],
+            [member.tier for member in plan.members],
+            [member.weight for member in plan.members],
+            plan.breaker,
+            workers=workers,
+            # a trial has reported back by then, or its worker is gone
+            permit_ns=max(timeouts.first_token_ns, timeouts.first_byte_ns) + timeouts.connect_ns,
+            retry_after_max_ns=RETRY_AFTER_MAX_NS,
+            shares=plan.shares if _tells_classes_apart(self.snapshot) else None,
+        )
+
+    cdef int door(self, bytes path) noexcept:
+        return door_of(path)
+
+    cdef Route model(self, bytes name):
+        cdef Route route = self.models.get(name)
+        cdef Py_ssize_t slash
+        if route is None and self.providers:
+            slash = name.find(b"/")
+            if 0 < slash < len(name) - 1:
+                route = self.providers.get(name[:slash])
+        return route
+
+    cdef bytes wildcard_model(self, bytes name):
+        cdef Py_ssize_t slash = name.find(b"/")
+        if name in self.models or not 0 < slash < len(name) - 1 or name[:slash] not in self.providers:
+            return None
+        return name[slash + 1:]
+
+    cdef Route service(self, bytes host, bytes path):
+        cdef Route route
+        if not self.hosts:
+            return None
+        route = self._match(self.hosts.get(host), path) if host else None
+        if route is None and door_of(path) == Door.DOOR_UNKNOWN:
+            route = self._match(self.hosts.get(b""), path)
+        return route
+
+    cdef Route _match(self, list prefixes, bytes path):
+        if prefixes is not None:
+            for prefix, route in prefixes:
+                if covers(prefix, path):
+                    return route
+        return None
+
+    def find_door(self, bytes path not None):
+        """The Door code that a path (no query) opens; 0 = none of edge's own."""
+        return self.door(path)
+
+    def find_model(self, bytes name not None):
+        """(Route or None, what follows the slash when a provider's wildcard matched, else None)."""
+        return self.model(name), self.wildcard_model(name)
+
+    def find_service(self, bytes host not None, bytes path not None):
+        """The Route of the service for a lower-case host without port, and a path without query; None = no service."""
+        return self.service(host, path)
+
+
+def _tells_classes_apart(snapshot):
+    """Are there callers of several classes? If not, nothing is set aside for the others. A peer's may be of any."""
+    if snapshot.peers is not None:
+        return True
+    classes = {key.priority for key in snapshot.keys}
+    if not classes or any([listener.open for listener in snapshot.listeners]):
+        classes.add(1)
+    return len(classes) > 1
+
+
+def _longest_first(entry):
+    return -len(entry[0])

@@ -1,0 +1,1 @@
+"""What all processes of a node know together: shared memory, windows, buckets, allowances and callers."""

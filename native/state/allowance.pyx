@@ -1,0 +1,238 @@
+from libc.stdint cimport int64_t, uint64_t
+from native.io.atomics cimport add64, cas64, load64, store64
+from native.state.shared_state cimport (
+    A_COST_NANO, A_LEARNED, A_OUTPUT_TOKENS, A_PROMPT_TOKENS, A_RESERVED, A_RETURNED, EDGE_HIST_BUCKETS, Board,
+    edge_ceiling, edge_concurrent, edge_share,
+)
+from native.state.token_bucket cimport (
+    bucket_lower, bucket_remaining, bucket_reset_ns, bucket_settle, bucket_take, bucket_wait, interval_of,
+)
+
+# What an answer takes before there is any to go by, and how many it needs to go by.
+cdef uint64_t UNKNOWN_OUTPUT = 512
+cdef uint64_t ENOUGH = 20
+
+
+cdef inline Rate rate_of(const Rate* whole, uint64_t share) noexcept nogil:
+    cdef Rate rate = whole[0]
+    if share and rate.thousandths:
+        rate.burst = <uint64_t>(<double>rate.burst * (<double>share / <double>rate.thousandths))
+        if rate.burst == 0:
+            rate.burst = 1
+        rate.thousandths = share
+        rate.interval_ns = interval_of(share)
+    return rate
+
+
+cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    if not bounds.shared:
+        return bounds.requests
+    return rate_of(
+        &bounds.requests, edge_share(bounds.rec, &bounds.rec.requests_share, bounds.requests.thousandths, now_ns)
+    )
+
+
+cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    if not bounds.shared:
+        return bounds.tokens
+    return rate_of(&bounds.tokens, edge_share(bounds.rec, &bounds.rec.tokens_share, bounds.tokens.thousandths, now_ns))
+
+
+cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil:
+    cdef Rate requests = requests_now(bounds, now_ns)
+    cdef Rate each
+    wait_ns[0] = 0
+    if requests.thousandths:
+        wait_ns[0] = bucket_take(&bounds.rec.requests_tat, now_ns, 1, requests.interval_ns, requests.burst)
+        if wait_ns[0]:
+            return Bound.BOUND_REQUESTS
+    if bounds.tokens.thousandths and tokens:
+        each = tokens_now(bounds, now_ns)
+        wait_ns[0] = bucket_take(&bounds.rec.tokens_tat, now_ns, tokens, each.interval_ns, each.burst)
+        if wait_ns[0]:
+            if requests.thousandths:
+                bucket_settle(&bounds.rec.requests_tat, now_ns, -1, requests.interval_ns)
+            return Bound.BOUND_TOKENS
+        add64(&bounds.rec.count[<int>A_RESERVED], tokens)
+    return Bound.UNBOUND
+
+
+cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil:
+    cdef Rate rate
+    cdef uint64_t wait = 0
+    cdef uint64_t other
+    if bounds.requests.thousandths:
+        rate = requests_now(bounds, now_ns)
+        wait = bucket_wait(&bounds.rec.requests_tat, now_ns, 1, rate.interval_ns, rate.burst)
+    if bounds.tokens.thousandths:
+        rate = tokens_now(bounds, now_ns)
+        other = bucket_wait(&bounds.rec.tokens_tat, now_ns, 1, rate.interval_ns, rate.burst)
+        wait = other if other > wait else wait
+    return wait
+
+
+cdef void bounds_settle(const Grant* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil:
+    cdef Rate rate
+    if bounds.requests.thousandths and untouched:
+        rate = requests_now(bounds, now_ns)
+        bucket_settle(&bounds.rec.requests_tat, now_ns, -1, rate.interval_ns)
+    if bounds.tokens.thousandths and reserved != used:
+        rate = tokens_now(bounds, now_ns)
+        bucket_settle(&bounds.rec.tokens_tat, now_ns, <int64_t>(used - reserved), rate.interval_ns)
+        if reserved > used:
+            add64(&bounds.rec.count[<int>A_RETURNED], reserved - used)
+
+
+cdef bint bounds_learn(const Grant* bounds, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns) noexcept nogil:
+    cdef Rate rate
+    cdef bint news = False
+    if bound == Bound.BOUND_REQUESTS and bounds.requests.thousandths:
+        rate = requests_now(bounds, now_ns)
+        news = bucket_lower(&bounds.rec.requests_tat, now_ns, remaining, wait_ns, rate.interval_ns, rate.burst)
+    elif bound == Bound.BOUND_TOKENS and bounds.tokens.thousandths:
+        rate = tokens_now(bounds, now_ns)
+        news = bucket_lower(&bounds.rec.tokens_tat, now_ns, remaining, wait_ns, rate.interval_ns, rate.burst)
+    if news:
+        add64(&bounds.rec.count[<int>A_LEARNED], 1)
+    return news
+
+
+cdef void note_usage(AllowanceRec* rec, uint64_t prompt, uint64_t output, uint64_t cost_nano) noexcept nogil:
+    if prompt:
+        add64(&rec.count[<int>A_PROMPT_TOKENS], prompt)
+    if output:
+        add64(&rec.count[<int>A_OUTPUT_TOKENS], output)
+    if cost_nano:
+        add64(&rec.count[<int>A_COST_NANO], cost_nano)
+
+
+cdef uint64_t spent(AllowanceRec* rec, uint64_t month) noexcept nogil:
+    # A record that is ahead of the clock was written while the clock was wrong, or it is wrong now: what stands there
+    # was spent, and to take it for nothing would let a key spend without bound. Month 0: no month is looked at.
+    return load64(&rec.spent_nano) if month and load64(&rec.spent_month) >= month else 0
+
+
+cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil:
+    # Who turns the month clears the sum; what another process added in that instant is lost, and it is at most one
+    # exchange's worth each. A month is never turned back here: Board.turn_back does it, once the clock is believed.
+    cdef uint64_t known = load64(&rec.spent_month)
+    if known < month and cas64(&rec.spent_month, known, month):
+        store64(&rec.spent_nano, 0)
+    add64(&rec.spent_nano, nano)
+
+
+cdef uint64_t budget_now(const Grant* bounds, uint64_t whole, uint64_t month) noexcept nogil:
+    return edge_ceiling(bounds.rec, whole, month) if bounds.shared else whole
+
+
+cdef uint64_t concurrent_now(const Grant* bounds, uint64_t whole, uint64_t now_ns) noexcept nogil:
+    return edge_concurrent(bounds.rec, whole, now_ns) if bounds.shared else whole
+
+
+cdef void month_at(uint64_t now_s, uint64_t* month, uint64_t* end_s) noexcept nogil:
+    # Howard Hinnant's civil_from_days: eras of 400 years, years that begin in March, so that a leap day comes last.
+    cdef uint64_t days = now_s // 86400
+    cdef uint64_t of_era = (days + 719468) % 146097
+    cdef uint64_t year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    cdef uint64_t began = 365 * year + year // 4 - year // 100
+    cdef uint64_t place = (5 * (of_era - began) + 2) // 153         # 0 = March
+    cdef uint64_t after = began + (153 * (place + 1) + 2) // 5
+    if place == 11:
+        after = 365 * (year + 1) + (year + 1) // 4 - (year + 1) // 100 + (year + 1) // 400
+    month[0] = 12 * (year + 400 * ((days + 719468) // 146097)) + place + 2
+    end_s[0] = (days + after - of_era) * 86400
+
+
+def month_of(uint64_t now_s):
+    """(months since year 0, the second in which the month ends) of a time in seconds since 1970, UTC."""
+    cdef uint64_t month = 0
+    cdef uint64_t end = 0
+    month_at(now_s, &month, &end)
+    return month, end
+
+
+cdef void note_output(RouteRec* rec, uint64_t tokens) noexcept nogil:
+    cdef int place = 0
+    while tokens and place < EDGE_HIST_BUCKETS - 1:
+        place += 1
+        tokens >>= 1
+    add64(&rec.output_hist[place], 1)
+
+
+cdef uint64_t usual_output(RouteRec* rec) noexcept nogil:
+    cdef uint64_t total = 0
+    cdef uint64_t above
+    cdef uint64_t limit
+    cdef int place
+    for place in range(EDGE_HIST_BUCKETS):
+        total += load64(&rec.output_hist[place])
+    if total < ENOUGH:
+        return UNKNOWN_OUTPUT
+    limit = total // 20
+    above = 0
+    for place in range(EDGE_HIST_BUCKETS - 1, 0, -1):
+        above += load64(&rec.output_hist[place])
+        if above > limit:
+            return (<uint64_t>1 << place) - 1
+    return 0
+
+
+cdef int fill(Rate* rate, object per_minute, object burst) except -1:
+    if per_minute < 0 or burst < 0:
+        raise ValueError(f"a rate and its burst are at least 0, not {per_minute} and {burst}")
+    rate.thousandths = per_minute * 1000
+    rate.interval_ns = interval_of(rate.thousandths) if rate.thousandths else 0
+    rate.burst = burst if burst else per_minute
+    return 0
+
+
+cdef class Allowance:
+    """One record with its bounds; ``plan`` is an ``edge.terms.snapshot.Allowance``, a burst of 0 is a minute's worth.
+
+    Times are monotonic ns. Raises IndexError for a slot that is not on the Board, ValueError for a negative rate.
+    """
+
+    def __init__(self, Board board not None, plan not None):
+        self.board = board
+        self.slot = plan.slot
+        self.bounds.rec = board.allowance(plan.slot)
+        self.bounds.shared = plan.shared
+        fill(&self.bounds.requests, plan.requests_per_minute, plan.requests_burst)
+        fill(&self.bounds.tokens, plan.tokens_per_minute, plan.tokens_burst)
+
+    def take(self, uint64_t now_ns, uint64_t tokens=0):
+        """One request and so many tokens, or nothing: (Bound or 0, ns that it stands in the way)."""
+        cdef uint64_t wait = 0
+        cdef int bound = bounds_take(&self.bounds, now_ns, tokens, &wait)
+        return bound, wait
+
+    def wait(self, uint64_t now_ns):
+        """How long until there is one request and one token; 0 = now."""
+        return bounds_wait(&self.bounds, now_ns)
+
+    def settle(self, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched=False):
+        """So many tokens were taken and so many are right; with ``untouched`` the request comes back too."""
+        bounds_settle(&self.bounds, now_ns, reserved, used, untouched)
+
+    def learn(self, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns=0):
+        """The provider says what is left; True if that was news."""
+        return bounds_learn(&self.bounds, now_ns, bound, remaining, wait_ns)
+
+    def left(self, uint64_t now_ns):
+        """What is left now: ((requests, ns until full), (tokens, ns until full)); None where there is no bound."""
+        cdef AllowanceRec* rec = self.bounds.rec
+        cdef Rate rate
+        requests = tokens = None
+        if self.bounds.requests.thousandths:
+            rate = requests_now(&self.bounds, now_ns)
+            requests = (
+                bucket_remaining(&rec.requests_tat, now_ns, rate.interval_ns, rate.burst),
+                bucket_reset_ns(&rec.requests_tat, now_ns),
+            )
+        if self.bounds.tokens.thousandths:
+            rate = tokens_now(&self.bounds, now_ns)
+            tokens = (
+                bucket_remaining(&rec.tokens_tat, now_ns, rate.interval_ns, rate.burst),
+                bucket_reset_ns(&rec.tokens_tat, now_ns),
+            )
+        return requests, tokens

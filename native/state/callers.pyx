@@ -1,0 +1,323 @@
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memcpy
+from native.state.allowance cimport (
+    BOUND_BUDGET, BOUND_CONCURRENT, BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Allowance, Rate, bounds_settle, bounds_take,
+    budget_now, concurrent_now, note_usage, requests_now, spend, spent, tokens_now,
+)
+from native.io.atomics cimport add32, add64, load32
+from native.state.shared_state cimport (
+    A_REFUSED_BUDGET, A_REFUSED_CONCURRENT, A_REFUSED_REQUESTS, A_REQUESTS, AllowanceRec, Board,
+)
+from native.state.token_bucket cimport bucket_remaining, bucket_reset_ns
+
+cdef extern from "native/state/sha256.h" nogil:
+    void edge_sha256(const void* data, size_t size, unsigned char* out)
+    void edge_sha256_plain(const void* data, size_t size, unsigned char* out)
+
+cdef tuple CLASSES = (b"high", b"normal", b"low")
+# A place comes free when it does: nobody knows when.
+cdef uint64_t SOON_NS = 1_000_000_000
+# No key is longer; hashing more would be work for nothing.
+cdef Py_ssize_t KEY_LIMIT = 1024
+
+
+cdef bytes digest(const char* p, Py_ssize_t size):
+    cdef unsigned char[32] out
+    edge_sha256(p, size, out)
+    return PyBytes_FromStringAndSize(<char*>out, 32)
+
+
+def sha256(bytes data not None, bint plain=False):
+    """The digest of ``data``, 32 bytes; ``plain`` without the processor's own instructions for it."""
+    cdef unsigned char[32] out
+    if plain:
+        edge_sha256_plain(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), out)
+        return PyBytes_FromStringAndSize(<char*>out, 32)
+    return digest(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+
+cdef inline char* put_number(char* at, uint64_t value) noexcept:
+    cdef char[20] text
+    cdef int size = 0
+    while True:
+        text[size] = <char>(c"0" + value % 10)
+        size += 1
+        value //= 10
+        if not value:
+            break
+    while size:
+        size -= 1
+        at[0] = text[size]
+        at += 1
+    return at
+
+
+cdef bytes number(uint64_t value):
+    cdef char[24] text
+    return PyBytes_FromStringAndSize(text, put_number(text, value) - text)
+
+
+cdef inline uint64_t whole_ms(uint64_t ns) noexcept:
+    return (ns + 999_999) // 1_000_000
+
+
+cdef bytes duration(uint64_t ms):
+    """As Go writes it and OpenAI sends it: 12ms, 7.5s, 6m0s, 1h2m0s."""
+    cdef char[64] text
+    cdef char* at = text
+    cdef uint64_t rest
+    cdef uint64_t scale = 100
+    if ms < 1000:
+        at = put_number(at, ms)
+        memcpy(at, b"ms", 2)
+        return PyBytes_FromStringAndSize(text, at + 2 - text)
+    if ms >= 3_600_000:
+        at = put_number(at, ms // 3_600_000)
+        at[0] = c"h"
+        at += 1
+    if ms >= 60_000:
+        at = put_number(at, ms // 60_000 % 60)
+        at[0] = c"m"
+        at += 1
+    at = put_number(at, ms // 1000 % 60)
+    rest = ms % 1000
+    if rest:
+        at[0] = c"."
+        at += 1
+        while rest:
+            at[0] = <char>(c"0" + rest // scale)
+            at += 1
+            rest %= scale
+            scale //= 10
+    at[0] = c"s"
+    return PyBytes_FromStringAndSize(text, at + 1 - text)
+
+
+def go_duration(uint64_t ns):
+    """A duration as OpenAI's x-ratelimit-reset-* have it, in whole milliseconds rounded up."""
+    return duration(whole_ms(ns))
+
+
+cdef class Caller:
+    """One key; ``plan`` is an ``edge.terms.snapshot.Key``, ``workers`` how many columns count, ``alone`` = the only key.
+
+    Raises ValueError for a bound that needs a record where the plan has no allowance.
+    """
+
+    def __init__(self, Board board not None, plan not None, int workers, bint alone=False):
+        self.plan = plan
+        self.name = plan.name
+        self.slot = -1 if alone else plan.slot % 64
+        self.priority = plan.priority
+        self.told_name = plan.name.encode()
+        self.told_class = CLASSES[plan.priority]
+        self.workers = workers
+        self.concurrent = plan.concurrent
+        self.budget_nano = plan.budget_nano
+        if plan.allowance is not None:
+            self.allowance = Allowance(board, plan.allowance)
+            self.bounded = bool(plan.allowance.requests_per_minute or plan.allowance.tokens_per_minute)
+            if not plan.allowance.shared:
+                self.limit_requests = (b"x-ratelimit-limit-requests", b"%d" % plan.allowance.requests_per_minute)
+                self.limit_tokens = (b"x-ratelimit-limit-tokens", b"%d" % plan.allowance.tokens_per_minute)
+        elif self.concurrent or self.budget_nano:
+            raise ValueError(f"the key {plan.name} has bounds and no allowance to keep them in")
+        names = [name for name in plan.models if not name.startswith("service:")]
+        self.everything = not plan.models
+        self.models = frozenset([name.encode() for name in names if not name.endswith("/*")])
+        self.providers = frozenset([name[:-2].encode() for name in names if name.endswith("/*")])
+        self.services = frozenset([name[8:] for name in plan.models if name.startswith("service:")])
+
+    def __repr__(self):
+        return f"<Caller {self.name}>"
+
+    cdef bint may_use(self, bytes model):
+        cdef Py_ssize_t slash
+        if self.everything or model in self.models:
+            return True
+        slash = model.find(b"/")
+        return slash > 0 and model[:slash] in self.providers
+
+    cdef bint may_call(self, str service):
+        return self.everything or service in self.services
+
+    def allows(self, str model not None):
+        """Whether this key may use a model, by the name that its caller would write."""
+        return self.may_use(model.encode())
+
+    cdef int enter(self, int worker, uint64_t now_ns, uint64_t tokens, uint64_t month, uint64_t* wait_ns) noexcept:
+        cdef AllowanceRec* rec
+        cdef int bound
+        cdef int place
+        cdef int value
+        cdef int64_t busy = 0
+        wait_ns[0] = 0
+        if self.allowance is None:
+            return UNBOUND
+        rec = self.allowance.bounds.rec
+        if self.budget_nano and spent(rec, month) >= budget_now(&self.allowance.bounds, self.budget_nano, month):
+            add64(&rec.count[<int>A_REFUSED_BUDGET], 1)
+            return BOUND_BUDGET
+        # counted first and looked at then: two at once may both be refused, never both admitted to one place
+        add32(&rec.inflight[worker], 1)
+        if self.concurrent:
+            for place in range(self.workers):
+                value = <int>load32(&rec.inflight[place])
+                busy += value if value > 0 else 0
+            if busy > <int64_t>concurrent_now(&self.allowance.bounds, self.concurrent, now_ns):
+                add32(&rec.inflight[worker], -1)
+                add64(&rec.count[<int>A_REFUSED_CONCURRENT], 1)
+                wait_ns[0] = SOON_NS
+                return BOUND_CONCURRENT
+        bound = bounds_take(&self.allowance.bounds, now_ns, tokens, wait_ns)
+        if bound:
+            add32(&rec.inflight[worker], -1)
+            add64(&rec.count[<int>A_REFUSED_REQUESTS + bound - 1], 1)
+            return bound
+        add64(&rec.count[<int>A_REQUESTS], 1)
+        return UNBOUND
+
+    cdef void leave(self, int worker, uint64_t now_ns, uint64_t reserved, uint64_t prompt, uint64_t output,
+                    uint64_t cost_nano, uint64_t month, bint untouched) noexcept:
+        cdef AllowanceRec* rec
+        if self.allowance is None:
+            return
+        rec = self.allowance.bounds.rec
+        add32(&rec.inflight[worker], -1)
+        bounds_settle(&self.allowance.bounds, now_ns, reserved, prompt + output, untouched)
+        note_usage(rec, prompt, output, cost_nano)
+        if cost_nano:
+            spend(rec, month, cost_nano)
+
+    cdef void repay(self, uint64_t now_ns, uint64_t reserved, uint64_t used) noexcept:
+        if self.allowance is not None:
+            bounds_settle(&self.allowance.bounds, now_ns, reserved, used, False)
+
+    cdef tell(self, list fields, uint64_t now_ns):
+        cdef Allowance allowance = self.allowance
+        cdef AllowanceRec* rec
+        cdef Rate rate
+        cdef uint64_t value
+        if not self.bounded:
+            return
+        rec = allowance.bounds.rec
+        if allowance.bounds.requests.thousandths:
+            rate = requests_now(&allowance.bounds, now_ns)
+            fields.append(
+                (b"x-ratelimit-limit-requests", number(rate.thousandths // 1000))
+                if self.limit_requests is None else self.limit_requests
+            )
+            value = bucket_remaining(&rec.requests_tat, now_ns, rate.interval_ns, rate.burst)
+            if self.remaining_requests is None or value != self.told[0]:
+                self.told[0] = value
+                self.remaining_requests = (b"x-ratelimit-remaining-requests", number(value))
+            value = whole_ms(bucket_reset_ns(&rec.requests_tat, now_ns))
+            if self.reset_requests is None or value != self.told[1]:
+                self.told[1] = value
+                self.reset_requests = (b"x-ratelimit-reset-requests", duration(value))
+            fields.append(self.remaining_requests)
+            fields.append(self.reset_requests)
+        if allowance.bounds.tokens.thousandths:
+            rate = tokens_now(&allowance.bounds, now_ns)
+            fields.append(
+                (b"x-ratelimit-limit-tokens", number(rate.thousandths // 1000))
+                if self.limit_tokens is None else self.limit_tokens
+            )
+            value = bucket_remaining(&rec.tokens_tat, now_ns, rate.interval_ns, rate.burst)
+            if self.remaining_tokens is None or value != self.told[2]:
+                self.told[2] = value
+                self.remaining_tokens = (b"x-ratelimit-remaining-tokens", number(value))
+            value = whole_ms(bucket_reset_ns(&rec.tokens_tat, now_ns))
+            if self.reset_tokens is None or value != self.told[3]:
+                self.told[3] = value
+                self.reset_tokens = (b"x-ratelimit-reset-tokens", duration(value))
+            fields.append(self.remaining_tokens)
+            fields.append(self.reset_tokens)
+
+    cdef str limit_of(self, int bound):
+        if bound == BOUND_CONCURRENT:
+            return str(self.concurrent)
+        if bound == BOUND_BUDGET:
+            return f"{self.budget_nano / 1e9:.2f}"
+        return str(
+            self.plan.allowance.requests_per_minute if bound == BOUND_REQUESTS else self.plan.allowance.tokens_per_minute
+        )
+
+
+cdef class Callers:
+    """All keys: ``plans`` are ``edge.terms.snapshot.Key``. Raises ValueError where a sha256 is not 64 hex digits."""
+
+    def __init__(self, Board board not None, plans, int workers):
+        self.known = {}
+        for plan in plans:
+            key = bytes.fromhex(plan.sha256)
+            if len(key) != 32:
+                raise ValueError(f"the sha256 of the key {plan.name} is not 64 hexadecimal digits")
+            self.known[key] = Caller(board, plan, workers, len(plans) == 1)
+
+    def __len__(self):
+        return len(self.known)
+
+    cdef Caller find(self, list fields, int* shown, Py_ssize_t* proof):
+        cdef tuple pair
+        cdef bytes name
+        cdef bytes value
+        cdef const char* p
+        cdef Py_ssize_t size
+        cdef Py_ssize_t place = -1
+        shown[0] = SHOWN_NONE
+        proof[0] = -1
+        for item in fields:
+            place += 1
+            pair = <tuple>item
+            name = <bytes>pair[0]
+            size = PyBytes_GET_SIZE(name)
+            if size == 13:
+                if memcmp(PyBytes_AS_STRING(name), b"authorization", 13) != 0:
+                    continue
+            elif size == 9:
+                if memcmp(PyBytes_AS_STRING(name), b"x-api-key", 9) != 0:
+                    continue
+            elif size != 14 or memcmp(PyBytes_AS_STRING(name), b"x-goog-api-key", 14) != 0:
+                continue
+            value = <bytes>pair[1]
+            p = PyBytes_AS_STRING(value)
+            if size == 13:
+                if not is_bearer(p, PyBytes_GET_SIZE(value)):
+                    continue
+                size = PyBytes_GET_SIZE(value) - 7
+                p += 7
+                while size and p[0] == c" ":
+                    p += 1
+                    size -= 1
+            else:
+                size = PyBytes_GET_SIZE(value)
+            if size == 0:
+                continue
+            shown[0] = SHOWN_UNKNOWN
+            caller = self.known.get(digest(p, size)) if size <= KEY_LIMIT else None
+            if caller is not None:
+                shown[0] = SHOWN_KNOWN
+                proof[0] = place
+                return <Caller>caller
+        return None
+
+    def identify(self, list fields not None):
+        """(Caller or None, a Shown, the index of the field that holds the key or -1) from (lower-case name, value)."""
+        cdef int shown = 0
+        cdef Py_ssize_t proof = -1
+        caller = self.find(fields, &shown, &proof)
+        return caller, shown, proof
+
+
+cdef bint is_bearer(const char* p, Py_ssize_t size) noexcept:
+    """"Bearer" in any case and a space (RFC 6750 2.1, RFC 9110 11.1)."""
+    cdef const char* word = b"bearer "
+    cdef int i
+    if size < 8:
+        return False
+    for i in range(7):
+        if (p[i] | 32 if i < 6 else p[i]) != word[i]:
+            return False
+    return True

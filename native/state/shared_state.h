@@ -1,0 +1,229 @@
+/* What does the shared block look like?  Fixed cache-line records, one writer-agnostic layout for every process of a
+ * node. Everything here is read and written with the GCC atomic builtins; nothing is ever locked, so a process killed
+ * in the middle of an update leaves nothing behind that another must wait for. Times are CLOCK_MONOTONIC nanoseconds
+ * (one clock for all processes of a host) unless a name says _ms. */
+#ifndef EDGE_BOARD_H
+#define EDGE_BOARD_H
+#include <stdint.h>
+#include "native/io/atomics.h"
+
+#define EDGE_BOARD_MAGIC 0x3147444544472031ULL
+#define EDGE_BOARD_LAYOUT 4u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_MAX_WORKERS 64
+#define EDGE_WINDOW_BUCKETS 10
+#define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in board.pyx, 1 ms to 2 min; the last one is +Inf */
+#define EDGE_TARGET_COUNTERS 32
+#define EDGE_ROUTE_COUNTERS 48
+#define EDGE_WORKER_COUNTERS 32
+#define EDGE_ALLOWANCE_COUNTERS 16
+#define EDGE_ASSUMED_NODES 3   /* how many share a budget, as long as nobody has said */
+#define EDGE_CLASSES 3         /* priority classes: 0 high, 1 normal, 2 low */
+
+typedef struct __attribute__((aligned(64))) {
+    uint64_t magic;
+    uint32_t layout, target_capacity, route_capacity, worker_capacity;
+    uint64_t created_ns;
+    uint32_t allowance_capacity, spare32;
+    uint64_t spare[2];
+} edge_board_header;
+
+typedef struct __attribute__((aligned(64))) {
+    /* the circuit: state (2 bits) | generation (22) | until_ms (40), moved only by compare-and-swap.
+     * CLOSED: until = when it last recovered (0 = never ill); OPEN: until = earliest trial;
+     * HALF_OPEN: until = when the one permit lapses if its holder never reports back. */
+    uint64_t circuit;
+    uint64_t opened_ns;      /* when it last tripped */
+    uint64_t trial_ns;       /* when a trial was last admitted */
+    uint32_t consecutive;    /* failures in a row while closed */
+    uint32_t opens;          /* back-off exponent: trips since it was last healthy for long */
+    uint32_t trip_reason;    /* enum TripReason in breaker.pxd */
+    uint32_t out_reason;     /* an Outcome: why it is out (credential refused, misconfigured), 0 = not out */
+    uint64_t out_until_ns;   /* out of rotation until then */
+    uint64_t rest_until_ns;  /* rate limited until then; merged as "the later deadline wins" */
+    uint64_t manual;         /* 0 none, 1 drain, 2 eject: set by hand */
+
+    /* latency cells: [0] streams, [1] whole answers; float32 milliseconds | uint32 stamp_ms, by compare-and-swap */
+    uint64_t ewma[2];
+    uint64_t baseline[2];    /* the same with a slow time constant, fed by successes only */
+    uint64_t keys_epoch;     /* seconds / 10 that the two maps below speak of */
+    uint64_t keys_active;    /* one bit per key (slot modulo 64) seen in this epoch */
+    uint64_t keys_failing;   /* one bit per key whose attempt failed in this epoch */
+    uint64_t keys_before;    /* keys_failing of the epoch before */
+
+    /* exact window, a ring by second: stamp (20) | total (22) | failed (22), and stamp (20) | slow (22) | spare (22).
+     * The stamp is the second without its last digit, which is the place in the ring. */
+    uint64_t window[EDGE_WINDOW_BUCKETS];
+    uint64_t slow[EDGE_WINDOW_BUCKETS];
+    uint64_t keys_active_before; /* keys_active of the epoch before */
+    uint64_t hint_ns;        /* a hint may not bring a trial before this: a quarter of the wait that was set at the trip */
+    uint64_t spare[2];
+
+    uint64_t count[EDGE_TARGET_COUNTERS];   /* enum TargetCounter */
+    uint64_t first_hist[EDGE_HIST_BUCKETS]; /* time to first token or byte */
+    uint64_t total_hist[EDGE_HIST_BUCKETS];
+    uint64_t first_sum_us, total_sum_us;
+    uint64_t spare2[6];
+
+    /* adaptive concurrency (native/balance/capacity): float32 | stamp_ms words, as in a latency cell */
+    uint64_t limit;          /* requests at once | when it last fell; 0 = nothing learned yet */
+    uint64_t limit_floor;    /* ms: what a first token takes when nothing waits | when the window now open began */
+    uint64_t limit_sum_us, limit_count; /* first tokens since the limit was last reckoned */
+    uint64_t spill;          /* requests of the lowest class that may be spilled here at once: the ramp */
+    /* what other regions say (control writes, every second while it is fresh): weight in thousandths (16) | failures in
+     * a row that open it here, 0 = the policy's (16) | stamp_ms (32). All zero, or a stamp older than 15 s: nothing. */
+    uint64_t remote;
+    uint64_t limit_seen;     /* ms: the average first token of the last whole window | when it ended */
+    uint64_t spare3[1];
+    uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
+    uint32_t inflight_class[EDGE_CLASSES][EDGE_MAX_WORKERS]; /* of these, by priority class */
+} edge_target_rec;
+
+typedef struct __attribute__((aligned(64))) {
+    uint64_t budget;         /* retry budget: stamp_ms (32) | thousandths of a retry (32) */
+    uint64_t spare[7];
+    uint64_t count[EDGE_ROUTE_COUNTERS];    /* enum RouteCounter */
+    uint64_t first_hist[EDGE_HIST_BUCKETS];
+    uint64_t total_hist[EDGE_HIST_BUCKETS];
+    uint64_t first_sum_us, total_sum_us;
+    uint64_t queue_hist[EDGE_HIST_BUCKETS];    /* how long exchanges waited for a place */
+    uint64_t queue_sum_us;
+    uint64_t own_sum_ns, own_count;            /* what edge itself added before the first byte went upstream */
+    uint64_t output_hist[EDGE_HIST_BUCKETS];   /* output tokens of complete answers by powers of two; halved by control */
+    uint64_t spare2[3];
+    uint32_t inflight[EDGE_MAX_WORKERS];
+    uint32_t waiting[EDGE_MAX_WORKERS];        /* exchanges that wait for a place, by worker */
+} edge_route_rec;
+
+/* What a caller's key, or a provider's credential, may still use. */
+typedef struct __attribute__((aligned(64))) {
+    uint64_t requests_tat;   /* GCRA: theoretical arrival time, ns; moved by compare-and-swap */
+    uint64_t tokens_tat;
+    uint64_t requests_share; /* thousandths of a request per minute that this node may grant; 0 = all of the Snapshot's */
+    uint64_t tokens_share;   /* thousandths of a token per minute; written by control for scope: global */
+    uint64_t spent_month;    /* months since year 0 that the next word speaks of */
+    uint64_t spent_nano;     /* US dollars * 1e9 */
+    uint64_t share_until_ns; /* all shares hold until then; afterwards this node grants 1 / share_nodes of all */
+    uint64_t share_nodes;
+    uint64_t concurrent_share; /* requests at once that this node may grant, plus one; 0 = all of the Snapshot's */
+    uint64_t ceiling_month;  /* the month of the next word; 0 = nobody shares the budget, and all of it is this node's */
+    uint64_t ceiling_nano;   /* what this node may have spent in that month: its part of a budget that others share */
+    uint64_t spare[5];
+    uint64_t count[EDGE_ALLOWANCE_COUNTERS];   /* enum AllowanceCounter */
+    uint32_t inflight[EDGE_MAX_WORKERS];
+} edge_allowance_rec;
+
+typedef struct __attribute__((aligned(64))) {
+    uint64_t pid, started_ns, heartbeat_ns;
+    uint64_t count[EDGE_WORKER_COUNTERS];   /* enum WorkerCounter */
+    uint64_t spare[5];
+} edge_worker_rec;
+
+
+/* The words above, taken apart. Reading only: who may change a word, and how, stands in the kernel that owns it. */
+#define EDGE_CIRCUIT_UNTIL_MASK ((1ULL << 40) - 1)
+#define EDGE_CIRCUIT_GENERATION_MASK ((1u << 22) - 1)
+#define EDGE_BUCKET_STAMP_MASK ((1u << 20) - 1)
+#define EDGE_BUCKET_COUNT_MASK ((1u << 22) - 1)
+
+static inline int edge_circuit_state(uint64_t word) { return (int)(word >> 62); }
+static inline uint32_t edge_circuit_generation(uint64_t word) {
+    return (uint32_t)(word >> 40) & EDGE_CIRCUIT_GENERATION_MASK;
+}
+static inline uint64_t edge_circuit_until_ms(uint64_t word) { return word & EDGE_CIRCUIT_UNTIL_MASK; }
+static inline uint64_t edge_circuit(int state, uint32_t generation, uint64_t until_ms) {
+    return (uint64_t)state << 62 | (uint64_t)(generation & EDGE_CIRCUIT_GENERATION_MASK) << 40 |
+           (until_ms & EDGE_CIRCUIT_UNTIL_MASK);
+}
+
+static inline uint32_t edge_stamp_of(uint64_t second) {
+    return (uint32_t)(second / EDGE_WINDOW_BUCKETS) & EDGE_BUCKET_STAMP_MASK;
+}
+static inline uint32_t edge_bucket_stamp(uint64_t word) { return (uint32_t)(word >> 44); }
+static inline uint32_t edge_bucket_first(uint64_t word) { return (uint32_t)(word >> 22) & EDGE_BUCKET_COUNT_MASK; }
+static inline uint32_t edge_bucket_second(uint64_t word) { return (uint32_t)word & EDGE_BUCKET_COUNT_MASK; }
+static inline uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count) {
+    return (uint64_t)edge_stamp_of(second) << 44 | (uint64_t)first_count << 22 | second_count;
+}
+
+typedef struct {
+    uint64_t total, failed, slow;
+} edge_tally;
+
+/* Sum the buckets of the last `seconds` seconds, this one included. A bucket counts only when it carries the stamp of
+ * the very second asked for, so nothing stale can be counted (a stamp comes round after 121 days). */
+static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, int seconds) {
+    edge_tally sum = {0, 0, 0};
+    if (seconds > EDGE_WINDOW_BUCKETS) seconds = EDGE_WINDOW_BUCKETS;
+    for (int age = 0; age < seconds && (uint64_t)age <= now_s; age++) {
+        uint64_t second = now_s - (uint64_t)age;
+        unsigned place = (unsigned)(second % EDGE_WINDOW_BUCKETS);
+        uint32_t stamp = edge_stamp_of(second);
+        uint64_t ended = edge_load(&rec->window[place]), slow = edge_load(&rec->slow[place]);
+        if (edge_bucket_stamp(ended) == stamp) {
+            sum.total += edge_bucket_first(ended);
+            sum.failed += edge_bucket_second(ended);
+        }
+        if (edge_bucket_stamp(slow) == stamp) sum.slow += edge_bucket_first(slow);
+    }
+    return sum;
+}
+
+/* What other regions say of a target. It holds for 15 s after control wrote it, so that a control that died neither keeps
+ * a target from its traffic nor leaves its fuse short for good. */
+#define EDGE_REMOTE_HOLDS_MS 15000u
+static inline uint64_t edge_remote(uint32_t thousandths, uint32_t fuse, uint64_t now_ms) {
+    return (uint64_t)(thousandths & 0xFFFFu) << 48 | (uint64_t)(fuse & 0xFFFFu) << 32 | (uint32_t)now_ms;
+}
+static inline int edge_remote_holds(uint64_t word, uint64_t now_ms) {
+    uint32_t age = (uint32_t)now_ms - (uint32_t)word;
+    return word >> 32 && (age <= EDGE_REMOTE_HOLDS_MS || age > UINT32_MAX - 60000u);
+}
+static inline double edge_remote_weight(uint64_t word, uint64_t now_ms) {
+    return edge_remote_holds(word, now_ms) ? (double)(word >> 48) / 1000.0 : 1.0;
+}
+static inline uint32_t edge_remote_fuse(uint64_t word, uint64_t now_ms) {
+    return edge_remote_holds(word, now_ms) ? (uint32_t)(word >> 32) & 0xFFFFu : 0;
+}
+
+/* What this node may grant of `whole` (thousandths per minute) by one of an allowance's share words. A grant whose time is
+ * over counts no more: others may have it, and a control that died cannot say so. */
+static inline uint64_t edge_share(edge_allowance_rec *rec, uint64_t *word, uint64_t whole, uint64_t now_ns) {
+    uint64_t share = edge_load(word), nodes;
+    if (share == 0 || now_ns <= edge_load(&rec->share_until_ns)) return share;
+    nodes = edge_load(&rec->share_nodes);
+    return nodes > 1 ? whole / nodes + (whole < nodes) : whole;
+}
+
+/* The same of requests at once, which are whole and may be none. */
+static inline uint64_t edge_concurrent(edge_allowance_rec *rec, uint64_t whole, uint64_t now_ns) {
+    uint64_t share = edge_load(&rec->concurrent_share), nodes;
+    if (share == 0) return whole;
+    if (now_ns <= edge_load(&rec->share_until_ns)) return share - 1;
+    nodes = edge_load(&rec->share_nodes);
+    return nodes > 1 ? whole / nodes + (whole < nodes) : whole;
+}
+
+/* What this node may have spent in a month. In a month that control has not spoken of yet, it is one of three. */
+static inline uint64_t edge_ceiling(edge_allowance_rec *rec, uint64_t budget, uint64_t month) {
+    uint64_t spoken = edge_load(&rec->ceiling_month), ceiling;
+    if (spoken == 0) return budget;
+    if (spoken != month) return budget / EDGE_ASSUMED_NODES;
+    ceiling = edge_load(&rec->ceiling_nano);
+    return ceiling < budget ? ceiling : budget;
+}
+
+/* A latency cell: float32 milliseconds in the upper half, stamp in the lower. An all-zero cell has no data. */
+static inline float edge_cell_ms(uint64_t word) {
+    union { uint32_t bits; float value; } as = {.bits = (uint32_t)(word >> 32)};
+    return as.value;
+}
+static inline uint64_t edge_cell(float ms, uint64_t now_ms) {
+    union { float value; uint32_t bits; } as = {.value = ms};
+    return (uint64_t)as.bits << 32 | (uint32_t)now_ms;
+}
+/* Age of a cell. Stamps wrap after 49 days; up to a minute "in the future" is another process's later clock: age 0. */
+static inline uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms) {
+    uint32_t age = (uint32_t)now_ms - (uint32_t)word;
+    return age > UINT32_MAX - 60000u ? 0 : age;
+}
+#endif

@@ -1,0 +1,466 @@
+"""What do all processes of this node know together?  One memfd of fixed records; layout and words in board.h.
+
+The process that creates the block passes its descriptor on (it is inheritable); the others attach to it. Nothing is
+ever locked. Python sees copies: every ``read_*`` method returns plain data, and no view of the memory leaves here.
+"""
+
+import fcntl
+import os
+
+from libc.stddef cimport size_t
+from native.io.atomics cimport add32, add64, cas64, load32, load64, store32, store64
+from libc.stdint cimport uint32_t, uint64_t, UINT32_MAX
+from libc.string cimport memset
+from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
+from posix.unistd cimport close
+
+LAYOUT = EDGE_BOARD_LAYOUT
+
+# Upper bounds in seconds of the first 23 buckets; the 24th has none. Dense between 50 ms and 3 s, where a first token
+# is won or lost, and reaching 2 min, the longest total that is common.
+HIST_BOUNDS_S = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3,
+    0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0, 120.0,
+)
+STATE_NAMES = ("closed", "open", "half_open")
+
+cdef uint32_t[32] bounds_us     # HIST_BOUNDS_S, filled up to a power of two so that the search needs no end test
+cdef int place
+for place in range(32):
+    bounds_us[place] = round(HIST_BOUNDS_S[place] * 1e6) if place < len(HIST_BOUNDS_S) else UINT32_MAX
+
+
+cdef int hist_bucket(uint64_t us) noexcept nogil:
+    # Five steps without a branch that could be mispredicted: the place of the first bound that is not below the value.
+    cdef uint32_t value = <uint32_t>us if us < UINT32_MAX else UINT32_MAX
+    cdef int place = 0
+    place += 16 * (bounds_us[place + 15] < value)
+    place += 8 * (bounds_us[place + 7] < value)
+    place += 4 * (bounds_us[place + 3] < value)
+    place += 2 * (bounds_us[place + 1] < value)
+    place += bounds_us[place] < value
+    return place
+
+
+def bucket_of(us):
+    """Return the index of the histogram bucket that holds ``us`` microseconds (0..23)."""
+    return hist_bucket(us)
+
+
+cdef bint circuit_hint(TargetRec* rec, uint64_t now_ns) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    cdef uint64_t allowed = load64(&rec.hint_ns)
+    cdef uint64_t due_ms = ((now_ns if now_ns > allowed else allowed) + 999_999) // 1_000_000
+    while edge_circuit_state(word) == 1 and due_ms < edge_circuit_until_ms(word):
+        if cas64(&rec.circuit, word, edge_circuit(1, edge_circuit_generation(word), due_ms)):
+            return True
+        word = load64(&rec.circuit)
+    return False
+
+
+cdef void hasten(uint64_t* tat, uint64_t before, uint64_t share, uint64_t now_ns, uint64_t window_ns) noexcept nogil:
+    """Reckon a bucket's debt beyond its window at a share that has grown."""
+    cdef uint64_t word = load64(tat), owed
+    while before and share > before and word > now_ns and word - now_ns > window_ns:
+        owed = <uint64_t>(<double>(word - now_ns) * <double>before / <double>share)
+        if cas64(tat, word, now_ns + max(owed, window_ns)):
+            return
+        word = load64(tat)
+
+
+cdef tuple copy64(uint64_t* values, int size):
+    return tuple([load64(&values[place]) for place in range(size)])
+
+
+cdef uint64_t sum32(uint32_t* columns, int size) noexcept nogil:
+    # A column that was cleared under an attempt still running dips below zero when that attempt ends: read it as none.
+    cdef uint64_t total = 0
+    cdef int place
+    cdef int value
+    for place in range(size):
+        value = <int>load32(&columns[place])
+        total += value if value > 0 else 0
+    return total
+
+
+cdef class Board:
+    """The shared block: ``Board.create(...)`` makes one, ``Board(fd)`` attaches to one that another process made."""
+
+    def __cinit__(self, int fd):
+        cdef BoardHeader* header
+        cdef size_t needed
+        cdef void* block
+        self.fd = -1
+        self.owns_fd = False
+        try:
+            size = os.fstat(fd).st_size
+        except OSError as error:
+            raise ValueError(f"descriptor {fd} is not a Board: {error.strerror}") from error
+        if size < <Py_ssize_t>sizeof(BoardHeader):
+            raise ValueError(f"descriptor {fd} is not a Board: {size} bytes is less than its header")
+        block = mmap(NULL, <size_t>size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
+        if block == MAP_FAILED:
+            raise ValueError(f"descriptor {fd} is not a Board: it cannot be mapped for reading and writing")
+        self.size = <size_t>size
+        self.header = header = <BoardHeader*>block
+        if header.magic != EDGE_BOARD_MAGIC:
+            raise ValueError(f"descriptor {fd} is not a Board: wrong magic number")
+        if header.layout != EDGE_BOARD_LAYOUT:
+            raise ValueError(
+                f"the Board has layout {header.layout} and this build reads layout {EDGE_BOARD_LAYOUT}: "
+                "restart the whole node with one build"
+            )
+        needed = block_size(
+            header.target_capacity, header.route_capacity, header.worker_capacity, header.allowance_capacity
+        )
+        if header.worker_capacity > <uint32_t>EDGE_MAX_WORKERS or needed > self.size:
+            raise ValueError(f"descriptor {fd} is not a whole Board: {size} bytes of {needed}")
+        self.targets = <TargetRec*>(<char*>block + sizeof(BoardHeader))
+        self.routes = <RouteRec*>(self.targets + header.target_capacity)
+        self.allowances = <AllowanceRec*>(self.routes + header.route_capacity)
+        self.workers = <WorkerRec*>(self.allowances + header.allowance_capacity)
+        self.fd = fd
+
+    def __dealloc__(self):
+        if self.header is not NULL:
+            munmap(self.header, self.size)
+        if self.owns_fd:
+            close(self.fd)
+
+    @staticmethod
+    def create(target_capacity, route_capacity, worker_capacity, now_ns=0, allowance_capacity=0):
+        """Make an empty block of that many records; its ``fd`` is inheritable and closed with the Board.
+
+        The block cannot change its size afterwards (sealed), so that no process can take memory away from another.
+        Raises ValueError for a capacity out of range, OSError when there is no memory.
+        """
+        cdef Board board
+        cdef BoardHeader* header
+        if not 1 <= worker_capacity <= EDGE_MAX_WORKERS:
+            raise ValueError(f"worker_capacity is 1 to {EDGE_MAX_WORKERS}, not {worker_capacity}")
+        if not 0 <= target_capacity <= 65536 or not 0 <= route_capacity <= 65536:
+            raise ValueError(f"target and route capacities are 0 to 65536, not {target_capacity}, {route_capacity}")
+        if not 0 <= allowance_capacity <= 65536:
+            raise ValueError(f"the allowance capacity is 0 to 65536, not {allowance_capacity}")
+        size = block_size(target_capacity, route_capacity, worker_capacity, allowance_capacity)
+        fd = os.memfd_create("edge-board", os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, size)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            block = mmap(NULL, <size_t>size, PROT_READ | PROT_WRITE, MAP_SHARED, <int>fd, 0)
+            if block == MAP_FAILED:
+                raise MemoryError(f"no memory for a Board of {size} bytes")
+            header = <BoardHeader*>block
+            header.layout = EDGE_BOARD_LAYOUT
+            header.target_capacity = target_capacity
+            header.route_capacity = route_capacity
+            header.worker_capacity = worker_capacity
+            header.allowance_capacity = allowance_capacity
+            header.created_ns = now_ns
+            store64(&header.magic, EDGE_BOARD_MAGIC)
+            munmap(block, <size_t>size)
+            board = Board(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        board.owns_fd = True
+        return board
+
+    cdef TargetRec* target(self, int slot) except NULL:
+        if not 0 <= slot < <int>self.header.target_capacity:
+            raise IndexError(f"target slot {slot} is not on this Board of {self.header.target_capacity}")
+        return self.targets + slot
+
+    cdef RouteRec* route(self, int slot) except NULL:
+        if not 0 <= slot < <int>self.header.route_capacity:
+            raise IndexError(f"route slot {slot} is not on this Board of {self.header.route_capacity}")
+        return self.routes + slot
+
+    cdef WorkerRec* worker(self, int index) except NULL:
+        if not 0 <= index < <int>self.header.worker_capacity:
+            raise IndexError(f"worker {index} is not on this Board of {self.header.worker_capacity}")
+        return self.workers + index
+
+    cdef AllowanceRec* allowance(self, int slot) except NULL:
+        if not 0 <= slot < <int>self.header.allowance_capacity:
+            raise IndexError(f"allowance slot {slot} is not on this Board of {self.header.allowance_capacity}")
+        return self.allowances + slot
+
+    @property
+    def allowance_capacity(self):
+        """Records for keys and credentials that fit."""
+        return self.header.allowance_capacity
+
+    @property
+    def created_ns(self):
+        """Monotonic ns when the block was made, with every counter at 0."""
+        return self.header.created_ns
+
+    @property
+    def capacities(self):
+        """(targets, routes, workers) that fit."""
+        return self.header.target_capacity, self.header.route_capacity, self.header.worker_capacity
+
+    def read_target(self, int slot, uint64_t now_ns):
+        """Copy everything known about one target; see ``TargetView`` in board.pyi for the keys.
+
+        Latencies are milliseconds as last averaged (not decayed to ``now_ns``), 0.0 = no data; other times are
+        monotonic ns. The copy is not one instant: words are read one after the other while others write.
+        """
+        cdef TargetRec* rec = self.target(slot)
+        cdef uint64_t circuit = load64(&rec.circuit)
+        cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
+        return {
+            "state": STATE_NAMES[edge_circuit_state(circuit)],
+            "generation": edge_circuit_generation(circuit),
+            "until_ns": edge_circuit_until_ms(circuit) * 1_000_000,
+            "opened_ns": load64(&rec.opened_ns),
+            "trial_ns": load64(&rec.trial_ns),
+            "consecutive": load32(&rec.consecutive),
+            "opens": load32(&rec.opens),
+            "trip_reason": load32(&rec.trip_reason),
+            "out_reason": load32(&rec.out_reason),
+            "out_until_ns": load64(&rec.out_until_ns),
+            "rest_until_ns": load64(&rec.rest_until_ns),
+            "manual": load64(&rec.manual),
+            "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
+            "window": (window.total, window.failed, window.slow),
+            "ewma_ms": (edge_cell_ms(load64(&rec.ewma[0])), edge_cell_ms(load64(&rec.ewma[1]))),
+            "baseline_ms": (edge_cell_ms(load64(&rec.baseline[0])), edge_cell_ms(load64(&rec.baseline[1]))),
+            "counts": copy64(rec.count, EDGE_TARGET_COUNTERS),
+            "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
+            "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
+            "first_sum_us": load64(&rec.first_sum_us),
+            "total_sum_us": load64(&rec.total_sum_us),
+            "inflight_class": tuple(
+                [sum32(rec.inflight_class[place], <int>self.header.worker_capacity) for place in range(EDGE_CLASSES)]
+            ),
+            "limit": edge_cell_ms(load64(&rec.limit)),
+            "limit_floor_ms": edge_cell_ms(load64(&rec.limit_floor)),
+            "limit_seen_ms": edge_cell_ms(load64(&rec.limit_seen)),
+            "spill": edge_cell_ms(load64(&rec.spill)),
+            "remote": load64(&rec.remote),
+        }
+
+    def read_route(self, int slot):
+        """Copy one route's record; see ``RouteView`` in board.pyi."""
+        cdef RouteRec* rec = self.route(slot)
+        counts = list(copy64(rec.count, EDGE_ROUTE_COUNTERS))
+        counts[<int>R_WAITING] = sum32(rec.waiting, <int>self.header.worker_capacity)
+        return {
+            "budget": load64(&rec.budget),
+            "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
+            "counts": tuple(counts),
+            "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
+            "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
+            "first_sum_us": load64(&rec.first_sum_us),
+            "total_sum_us": load64(&rec.total_sum_us),
+            "queue_hist": copy64(rec.queue_hist, EDGE_HIST_BUCKETS),
+            "queue_sum_us": load64(&rec.queue_sum_us),
+            "own_sum_ns": load64(&rec.own_sum_ns),
+            "own_count": load64(&rec.own_count),
+            "output_hist": copy64(rec.output_hist, EDGE_HIST_BUCKETS),
+        }
+
+    def read_allowance(self, int slot):
+        """Copy the record of one key or credential; see ``AllowanceView`` in board.pyi."""
+        cdef AllowanceRec* rec = self.allowance(slot)
+        return {
+            "requests_tat": load64(&rec.requests_tat),
+            "tokens_tat": load64(&rec.tokens_tat),
+            "requests_share": load64(&rec.requests_share),
+            "tokens_share": load64(&rec.tokens_share),
+            "share_until_ns": load64(&rec.share_until_ns),
+            "share_nodes": load64(&rec.share_nodes),
+            "concurrent_share": load64(&rec.concurrent_share),
+            "ceiling_month": load64(&rec.ceiling_month),
+            "ceiling_nano": load64(&rec.ceiling_nano),
+            "spent_month": load64(&rec.spent_month),
+            "spent_nano": load64(&rec.spent_nano),
+            "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
+            "counts": copy64(rec.count, EDGE_ALLOWANCE_COUNTERS),
+        }
+
+    def read_worker(self, int index):
+        """Copy one worker's record; see ``WorkerView`` in board.pyi. ``pid`` 0: nobody."""
+        cdef WorkerRec* rec = self.worker(index)
+        return {
+            "pid": load64(&rec.pid),
+            "started_ns": load64(&rec.started_ns),
+            "heartbeat_ns": load64(&rec.heartbeat_ns),
+            "counts": copy64(rec.count, EDGE_WORKER_COUNTERS),
+        }
+
+    def beat(self, int index, int pid, uint64_t now_ns, uint64_t lag_us=0):
+        """Say that worker ``index`` lives as process ``pid`` and how late its loop is; a new pid sets ``started_ns``."""
+        cdef WorkerRec* rec = self.worker(index)
+        if load64(&rec.pid) != <uint64_t>pid:
+            store64(&rec.started_ns, now_ns)
+            store64(&rec.pid, pid)
+        store64(&rec.count[<int>W_LOOP_LAG_US], lag_us)
+        store64(&rec.heartbeat_ns, now_ns)
+
+    def clear_worker(self, int index):
+        """Forget what a dead worker had in flight: its column in every record, its pid and its gauges."""
+        cdef WorkerRec* rec = self.worker(index)
+        cdef uint32_t slot
+        cdef int place
+        for slot in range(self.header.target_capacity):
+            store32(&self.targets[slot].inflight[index], 0)
+            for place in range(EDGE_CLASSES):
+                store32(&self.targets[slot].inflight_class[place][index], 0)
+        for slot in range(self.header.route_capacity):
+            store32(&self.routes[slot].inflight[index], 0)
+            store32(&self.routes[slot].waiting[index], 0)
+        for slot in range(self.header.allowance_capacity):
+            store32(&self.allowances[slot].inflight[index], 0)
+        for gauge in (
+            WorkerCounter.W_CONNECTIONS, WorkerCounter.W_UPSTREAMS, WorkerCounter.W_UPSTREAMS_IDLE,
+            WorkerCounter.W_LOOP_LAG_US, WorkerCounter.W_BUFFERED,
+        ):
+            store64(&rec.count[<int>gauge], 0)
+        store64(&rec.pid, 0)
+
+    def clear_target(self, int slot):
+        """Make a slot ready for a new target.
+
+        Its generation moves on, so that attempts of the former owner are stragglers, and its in-flight columns stay,
+        because those attempts still give theirs back.
+        """
+        cdef TargetRec* rec = self.target(slot)
+        cdef uint32_t generation = edge_circuit_generation(load64(&rec.circuit)) + 1
+        memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
+        store64(&rec.circuit, edge_circuit(0, generation, 0))
+
+    def clear_route(self, int slot):
+        """Make a slot ready for a new route; in-flight columns stay, as in ``clear_target``."""
+        cdef RouteRec* rec = self.route(slot)
+        memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
+
+    def clear_allowance(self, int slot):
+        """Make a slot ready for a new key or credential; in-flight columns stay, as in ``clear_target``."""
+        cdef AllowanceRec* rec = self.allowance(slot)
+        memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
+
+    def set_spent(self, int slot, uint64_t month, uint64_t nano):
+        """Put back what a key spent in ``month`` (months since year 0), in US dollars * 1e9; True if that was done.
+
+        Only into a record that knows of no spending yet, so that what was counted meanwhile is never lost.
+        """
+        cdef AllowanceRec* rec = self.allowance(slot)
+        if not cas64(&rec.spent_month, 0, month):
+            return False
+        add64(&rec.spent_nano, nano)
+        return True
+
+    def raise_spent(self, int slot, uint64_t month, uint64_t nano):
+        """Let a key have spent at least so much in ``month``: what a life of this node spent that this one forgot.
+
+        What is counted at the same time stays counted. A record that is ahead of ``month`` stays there, and is raised too.
+        """
+        cdef AllowanceRec* rec = self.allowance(slot)
+        cdef uint64_t known = load64(&rec.spent_month)
+        cdef uint64_t spent
+        if known < month and cas64(&rec.spent_month, known, month):
+            store64(&rec.spent_nano, 0)
+        if load64(&rec.spent_month) >= month:
+            spent = load64(&rec.spent_nano)
+            if spent < nano:
+                add64(&rec.spent_nano, nano - spent)
+
+    def turn_back(self, int slot, uint64_t month):
+        """Let what stands for a later month than this one stand for this one: a clock that was ahead wrote it.
+
+        Nothing is taken back, so that a key goes on with its budget, and has a new one when the next month begins.
+        """
+        cdef AllowanceRec* rec = self.allowance(slot)
+        cdef uint64_t known = load64(&rec.spent_month)
+        if known > month:
+            cas64(&rec.spent_month, known, month)
+
+    def set_ceiling(self, int slot, uint64_t month, uint64_t nano):
+        """Say what this node may have spent of a shared budget by the end of ``month``, in US dollars * 1e9."""
+        cdef AllowanceRec* rec = self.allowance(slot)
+        store64(&rec.ceiling_nano, nano)
+        store64(&rec.ceiling_month, month)
+
+    def halve_outputs(self, int slot):
+        """Let half of what a route's histogram of output tokens knows be forgotten, so that it follows the times."""
+        cdef RouteRec* rec = self.route(slot)
+        cdef int place
+        cdef uint64_t count
+        for place in range(EDGE_HIST_BUCKETS):
+            count = load64(&rec.output_hist[place])
+            add64(&rec.output_hist[place], -(count - count // 2))
+
+    def set_manual(self, int slot, int code):
+        """Take a target out by hand, or back: 0 none, 1 drain, 2 eject."""
+        if code not in (0, 1, 2):
+            raise ValueError(f"manual is 0 (none), 1 (drain) or 2 (eject), not {code}")
+        store64(&self.target(slot).manual, code)
+
+    def set_out(self, int slot, int reason, uint64_t until_ns):
+        """Take a target out until ``until_ns``, for an Outcome that says why."""
+        cdef TargetRec* rec = self.target(slot)
+        store64(&rec.out_until_ns, until_ns)
+        store32(&rec.out_reason, reason)
+
+    def clear_out(self, int slot):
+        """Put a target back that was out."""
+        self.set_out(slot, 0, 0)
+
+    def rest(self, int slot, uint64_t until_ns):
+        """Let a target rest until then; of two deadlines the later one stays."""
+        cdef TargetRec* rec = self.target(slot)
+        cdef uint64_t until = load64(&rec.rest_until_ns)
+        while until < until_ns and not cas64(&rec.rest_until_ns, until, until_ns):
+            until = load64(&rec.rest_until_ns)
+
+    def set_remote(self, int slot, double weight, uint32_t fuse, uint64_t now_ns):
+        """Say what other regions make of a target; it holds for 15 s.
+
+        ``weight`` (0.001 to 1.0) is the share of its traffic that it may take where somebody else could; ``fuse`` how
+        many failures in a row open its circuit here, 0 = as many as the route's policy says.
+        """
+        if not 0.001 <= weight <= 1.0:
+            raise ValueError(f"a weight is 0.001 to 1.0, not {weight}")
+        store64(&self.target(slot).remote, edge_remote(<uint32_t>(weight * 1000 + 0.5), fuse, now_ns // 1_000_000))
+
+    def clear_remote(self, int slot):
+        """Let nothing be said of a target by other regions."""
+        store64(&self.target(slot).remote, 0)
+
+    def set_shares(self, int slot, uint64_t requests, uint64_t tokens, *, uint64_t until_ns, uint64_t nodes,
+                   uint64_t now_ns, windows_ns=(0, 0), concurrent=None):
+        """Say what this node may grant of a shared allowance, in thousandths per minute; 0 = all of it.
+
+        ``concurrent`` is how many requests at once, which may be none; None = all of them.
+
+        The shares hold until ``until_ns`` (monotonic); afterwards it grants one part in ``nodes``. ``windows_ns`` is how
+        far each bucket may be ahead of its time when it is empty (burst / rate): where a share grows, what a bucket owes
+        beyond that counts at the new rate, or one request at a trickle would bar it for minutes.
+        """
+        cdef AllowanceRec* rec = self.allowance(slot)
+        cdef uint64_t requests_ns = windows_ns[0], tokens_ns = windows_ns[1]
+        hasten(&rec.requests_tat, load64(&rec.requests_share), requests, now_ns, requests_ns)
+        hasten(&rec.tokens_tat, load64(&rec.tokens_share), tokens, now_ns, tokens_ns)
+        store64(&rec.share_nodes, nodes)
+        store64(&rec.share_until_ns, until_ns)
+        store64(&rec.requests_share, requests)
+        store64(&rec.tokens_share, tokens)
+        store64(&rec.concurrent_share, 0 if concurrent is None else <uint64_t>concurrent + 1)
+
+    def hint(self, int slot, uint64_t now_ns):
+        """Tell an open circuit that a free probe answered; True if its trial is due sooner now.
+
+        Harmless at any time and from any process: at worst one request tries the target earlier, never before a
+        quarter of the wait that was set when it opened.
+        """
+        return circuit_hint(self.target(slot), now_ns)
+
+
+cdef size_t block_size(uint32_t targets, uint32_t routes, uint32_t workers, uint32_t allowances) noexcept nogil:
+    return (
+        sizeof(BoardHeader) + targets * sizeof(TargetRec) + routes * sizeof(RouteRec) + workers * sizeof(WorkerRec)
+        + allowances * sizeof(AllowanceRec)
+    )

@@ -1,0 +1,87 @@
+"""How did the last ten seconds go, exactly?  Buckets of one second, each carrying the second it speaks of.
+
+A writer whose second has already been overwritten by a later one (its clock is ten seconds behind) is dropped: its
+sample is older than the window. Counts stop at 4,194,303 a second instead of running over.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+from native.io.atomics cimport cas64, load64, store64
+from native.state.shared_state cimport (
+    EDGE_BUCKET_COUNT_MASK, EDGE_BUCKET_STAMP_MASK, EDGE_WINDOW_BUCKETS, Board, TargetRec, WindowSum, edge_bucket,
+    edge_bucket_first, edge_bucket_second, edge_bucket_stamp, edge_stamp_of, edge_window_sum,
+)
+
+# A bucket up to ten minutes ahead of the writer was written by a process with a later clock; anything further ahead is
+# an old bucket, seen from beyond the end of the stamps.
+cdef enum:
+    LATER_CLOCK_TURNS = 60
+
+
+cdef void count(uint64_t* bucket, uint64_t second, bint also) noexcept nogil:
+    cdef uint64_t word = load64(bucket)
+    cdef uint32_t ahead, first, other
+    while True:
+        ahead = (edge_bucket_stamp(word) - edge_stamp_of(second)) & EDGE_BUCKET_STAMP_MASK
+        if ahead == 0:
+            first = edge_bucket_first(word)
+            other = edge_bucket_second(word)
+        elif ahead <= LATER_CLOCK_TURNS and word != 0:
+            return
+        else:
+            first = other = 0
+        first += first < EDGE_BUCKET_COUNT_MASK
+        other += also and other < EDGE_BUCKET_COUNT_MASK
+        if cas64(bucket, word, edge_bucket(second, first, other)):
+            return
+        word = load64(bucket)
+
+
+cdef void window_add(TargetRec* rec, uint64_t now_ns, bint failed) noexcept nogil:
+    cdef uint64_t second = now_ns // 1_000_000_000
+    count(&rec.window[second % EDGE_WINDOW_BUCKETS], second, failed)
+
+
+cdef void window_slow(TargetRec* rec, uint64_t now_ns) noexcept nogil:
+    cdef uint64_t second = now_ns // 1_000_000_000
+    count(&rec.slow[second % EDGE_WINDOW_BUCKETS], second, False)
+
+
+cdef Tally window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil:
+    cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, seconds)
+    cdef Tally tally
+    tally.total = window.total
+    tally.failed = window.failed
+    tally.slow = window.slow
+    return tally
+
+
+cdef void window_clear(TargetRec* rec) noexcept nogil:
+    cdef int place
+    for place in range(EDGE_WINDOW_BUCKETS):
+        store64(&rec.window[place], 0)
+        store64(&rec.slow[place], 0)
+
+
+cdef class Window:
+    """One target's window on a Board, for Python (tests, tools)."""
+
+    def __init__(self, Board board not None, int slot):
+        self.rec = board.target(slot)
+        self.board = board
+
+    def add(self, uint64_t now_ns, bint failed=False):
+        """Count one ended attempt."""
+        window_add(self.rec, now_ns, failed)
+
+    def slow(self, uint64_t now_ns):
+        """Count one overdue attempt."""
+        window_slow(self.rec, now_ns)
+
+    def read(self, uint64_t now_ns, int seconds=10):
+        """(total, failed, slow) of the last ``seconds`` seconds, this one included."""
+        cdef Tally tally = window_read(self.rec, now_ns, seconds)
+        return tally.total, tally.failed, tally.slow
+
+    def clear(self):
+        """Forget everything."""
+        window_clear(self.rec)
