@@ -43,7 +43,7 @@ _ERROR: Final = "#c0392b"
 def drawn(records: list[dict[str, Any]]) -> str:
     """Return the SVG of one trace: a row for each span, nested as parents say, on one scale of time."""
     rows = _rows(records)
-    began = min(record["began_ns"] for record in records)
+    began = min(record["started_ns"] for record in records)
     span_ns = max(row["end"] for row in rows) - began
     height = TOP + ROW * len(rows) + 44
     parts = [
@@ -80,7 +80,7 @@ def _rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
 
     def walk(record: dict[str, Any], depth: int) -> None:
-        began = record["began_ns"]
+        began = record["started_ns"]
         end = began + record["duration_ns"]
         note = f"SERVER, {record['status']}, {record['duration_ns'] / 1e6:.0f} ms"
         own = {"name": f"edge {record['region']}", "note": note, "server": True, "error": False}
@@ -103,10 +103,10 @@ def _rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _pieces(began: int, attempt: dict[str, Any]) -> list[tuple[int, int, str]]:
     """Return (start, end, color) of an attempt's phases."""
     if attempt["detail"]:
-        return [(began + attempt["began_ns"], began + attempt["ended_ns"], _ERROR)]
+        return [(began + attempt["started_ns"], began + attempt["ended_ns"], _ERROR)]
     marks = [
-        ("connecting", attempt["began_ns"]),
-        ("waiting", max(attempt["connected_ns"], attempt["began_ns"])),
+        ("connecting", attempt["started_ns"]),
+        ("waiting", max(attempt["connected_ns"], attempt["started_ns"])),
         ("first byte", attempt["head_ns"]),
         ("content", attempt["content_ns"]),
     ]

@@ -37,7 +37,7 @@ class Clock(Protocol):
 
 
 def now_ns() -> int:
-    """Return CLOCK_MONOTONIC in nanoseconds, the clock of every record on the Board."""
+    """Return CLOCK_MONOTONIC in nanoseconds, the clock of every record on the shared state."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 

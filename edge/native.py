@@ -8,22 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 try:
-    from native.balance.balancer import Barred, Cell, Pool, Target
+    from native.balance.balancer import Barred, Cell, Target, TargetPool
     from native.balance.breaker import Admit, CircuitState, TripReason
     from native.codec.span_writer import SpanWriter
     from native.http.connection_pool import ConnectionPool
     from native.io.timer_wheel import CallbackTimer, Timer, Wheel
-    from native.proxy.exchange import Lane
-    from native.proxy.router import Door, Route, Router
+    from native.proxy.exchange import DataPlane
+    from native.proxy.router import Operation, Route, Router
     from native.state.allowance import Allowance, Bound
     from native.state.callers import Caller, Callers
     from native.state.shared_state import (
         HIST_BOUNDS_S,
         LAYOUT,
         AllowanceCounter,
-        Board,
         Outcome,
         RouteCounter,
+        SharedState,
         TargetCounter,
         WorkerCounter,
     )
@@ -45,7 +45,6 @@ __all__ = [
     "Allowance",
     "AllowanceCounter",
     "Barred",
-    "Board",
     "Bound",
     "CallbackTimer",
     "Caller",
@@ -53,22 +52,25 @@ __all__ = [
     "Cell",
     "CircuitState",
     "ConnectionPool",
-    "Door",
-    "Lane",
+    "DataPlane",
+    "Operation",
     "Outcome",
-    "Pool",
     "Route",
     "RouteCounter",
     "Router",
+    "SharedState",
     "SpanWriter",
     "Target",
     "TargetCounter",
+    "TargetPool",
     "Timer",
     "TripReason",
     "Wheel",
     "WorkerCounter",
 ]
 
-BOARD_LAYOUT: Final = 4  # what the Python above this door was written against; see native/state/shared_state.h
-if LAYOUT != BOARD_LAYOUT:
-    raise ImportError(f"edge's compiled part has Board layout {LAYOUT}, not {BOARD_LAYOUT}: run `make build`")
+SHARED_STATE_LAYOUT: Final = 4  # what the Python above this door was written against; see native/state/shared_state.h
+if LAYOUT != SHARED_STATE_LAYOUT:
+    raise ImportError(
+        f"edge's compiled part has shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"
+    )

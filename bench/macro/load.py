@@ -160,7 +160,7 @@ async def carry_out(order: Order) -> Ran:
     loop = asyncio.get_running_loop()
     kind = _KINDS[order.streams > 0, order.stream]
     opened: list[Whole | greeter.Calls] = []
-    began_ns = time.perf_counter_ns()
+    started_ns = time.perf_counter_ns()
     try:
         async with asyncio.timeout(order.limit_s):
             for _ in range(min(order.connections, order.count)):
@@ -168,7 +168,7 @@ async def carry_out(order: Order) -> Ran:
                 opened.append(protocol)
             await run.over
     finally:
-        seconds = (time.perf_counter_ns() - began_ns) / 1e9
+        seconds = (time.perf_counter_ns() - started_ns) / 1e9
         run.left = 0
         for protocol in opened:
             protocol.leave()

@@ -13,9 +13,9 @@ from functools import partial
 from bench.micro.measure import Row, main, per_call
 from edge.terms.snapshot import Allowance as Plan
 from edge.terms.snapshot import Breaker
-from native.balance.balancer import Pool, Target
+from native.balance.balancer import Target, TargetPool
 from native.state.allowance import Allowance
-from native.state.shared_state import Board
+from native.state.shared_state import SharedState
 from native.state.window import Window
 
 MS = 1_000_000
@@ -36,17 +36,17 @@ DECISIONS = 1000
 STEP = 2654435761  # Knuth's multiplicative hash: cheap numbers that are spread well enough to choose by
 
 
-def pool(members: int, workers: int) -> Pool:
+def pool(members: int, workers: int) -> TargetPool:
     """Build a pool of warm, healthy targets in one tier."""
-    board = Board.create(members, 1, workers)
-    targets = [Target(board, slot, f"sim/{slot}") for slot in range(members)]
+    shared_state = SharedState.create(members, 1, workers)
+    targets = [Target(shared_state, slot, f"sim/{slot}") for slot in range(members)]
     for slot, target in enumerate(targets):
         target.record(0, S, (20 + slot) * MS)
         target.enter(0)
-    return Pool(targets, [1] * members, [1.0] * members, USUAL, workers=workers, permit_ns=30 * S)
+    return TargetPool(targets, [1] * members, [1.0] * members, USUAL, workers=workers, permit_ns=30 * S)
 
 
-def exchange(chosen: Pool, ticks: itertools.count[int]) -> None:
+def exchange(chosen: TargetPool, ticks: itertools.count[int]) -> None:
     """Pick, and report a success: what an exchange does once."""
     tick = next(ticks)
     now = S + tick * 50_000
@@ -54,19 +54,19 @@ def exchange(chosen: Pool, ticks: itertools.count[int]) -> None:
     chosen.report(index, now, generation, failed=False)
 
 
-def granted(members: int, workers: int) -> Pool:
+def granted(members: int, workers: int) -> TargetPool:
     """Build such a pool whose targets share a credential that is far from used up."""
-    board = Board.create(members, 1, workers, allowance_capacity=1)
-    allowance = Allowance(board, Plan(0, requests_per_minute=60_000_000, requests_burst=60_000_000))
-    targets = [Target(board, slot, f"sim/{slot}") for slot in range(members)]
+    shared_state = SharedState.create(members, 1, workers, allowance_capacity=1)
+    allowance = Allowance(shared_state, Plan(0, requests_per_minute=60_000_000, requests_burst=60_000_000))
+    targets = [Target(shared_state, slot, f"sim/{slot}") for slot in range(members)]
     for slot, target in enumerate(targets):
         target.allowance = allowance
         target.record(0, S, (20 + slot) * MS)
         target.enter(0)
-    return Pool(targets, [1] * members, [1.0] * members, USUAL, workers=workers, permit_ns=30 * S)
+    return TargetPool(targets, [1] * members, [1.0] * members, USUAL, workers=workers, permit_ns=30 * S)
 
 
-def compiled(chosen: Pool) -> float:
+def compiled(chosen: TargetPool) -> float:
     """Nanoseconds of one decision among a thousand made in one call."""
     ticks = itertools.count(1)
     return per_call(lambda: chosen.decide(DECISIONS, S + next(ticks) * DECISIONS * 50_000, 50_000)) / DECISIONS
@@ -88,7 +88,7 @@ def rows() -> list[Row]:
         plain, each = pool(members, 2), granted(members, 2)
         measured.append(Row(f"in compiled code: pick and report, {members} targets", compiled(plain)))
         measured.append(Row(f"in compiled code: pick, bucket, report, {members}", compiled(each)))
-    window = Window(Board.create(1, 1, 1), 0)
+    window = Window(SharedState.create(1, 1, 1), 0)
     measured.append(Row("window: add", per_call(partial(window.add, 5 * S))))
     measured.append(Row("window: read ten seconds", per_call(partial(window.read, 5 * S))))
     return measured

@@ -1,6 +1,6 @@
 """What may an operator ask over gRPC?  edge.v1.Admin with the same views, steps and token as the HTTP API.
 
-Runs on grpc.aio behind a socket in the node's private folder; ``edge.admin.doorstep`` leads connections to it that
+Runs on grpc.aio behind a socket in the node's private folder; ``edge.admin.access_guard`` leads connections to it that
 begin with HTTP/2's preface. Health and reflection stand beside it, health without a token.
 """
 
@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from edge import clock
 from edge.admin.reflect import reflection_calls
 from edge.admin.views import targets_view
-from edge.control.steering import NoReasonError, NoSourceError, UnknownTargetError
+from edge.control.operations import NoReasonError, NoSourceError, UnknownTargetError
 from edge.errors import ConfigInvalidError
 from edge.telemetry import logs
 from edge.version import VERSION
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from edge.control.node import Node
-    from edge.control.steering import Action, Steering
+    from edge.control.operations import Action, Operations
 
     Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -143,9 +143,9 @@ class _Admin(admin_pb2_grpc.AdminServicer):
     async def Reload(  # noqa: N802
         self, _request: admin_pb2.ReloadRequest, context: Context
     ) -> admin_pb2.ReloadResponse:
-        steering = await self._steering(context)
+        operations = await self._operations(context)
         try:
-            reloaded = steering.reload("edge.v1.Admin/Reload")
+            reloaded = operations.reload("edge.v1.Admin/Reload")
         except NoSourceError as error:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
         except ConfigInvalidError as error:
@@ -175,16 +175,16 @@ class _Admin(admin_pb2_grpc.AdminServicer):
                     yield verdict
             await asyncio.sleep(LOOK_S)
 
-    async def _steering(self, context: Context) -> Steering:
-        if self._node.steering is None:
+    async def _operations(self, context: Context) -> Operations:
+        if self._node.operations is None:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this node cannot be changed while it runs")
             raise AssertionError  # abort has raised
-        return self._node.steering
+        return self._node.operations
 
     async def _steer(self, name: str, action: Action, reason: str, context: Context) -> admin_pb2.TargetStatus:
-        steering = await self._steering(context)
+        operations = await self._operations(context)
         try:
-            steering.steer(name, action, reason)
+            operations.steer(name, action, reason)
         except UnknownTargetError as error:
             await context.abort(grpc.StatusCode.NOT_FOUND, str(error))
         except NoReasonError as error:

@@ -33,10 +33,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from edge import clock
+from edge.admin.access_guard import AccessGuard
 from edge.admin.answers import json_answer, problem
 from edge.admin.callers import refusal
 from edge.admin.calls import AdminCalls
-from edge.admin.doorstep import Doorstep
 from edge.admin.steps import Steps
 from edge.admin.traces import Traces
 from edge.admin.views import keys_view, metrics_view, regions_view, snapshot_view, targets_view
@@ -99,8 +99,8 @@ class AdminServer:
             ]
         )
         app.add_routes(Traces(self._node).routes())
-        if self._node.steering is not None:
-            app.add_routes(Steps(self._node, self._node.steering).routes())
+        if self._node.operations is not None:
+            app.add_routes(Steps(self._node, self._node.operations).routes())
         heard = logging.getLogger("edge.admin.http")
         heard.addFilter(_worth_a_line)
         self._runner = web.AppRunner(app, access_log=None, logger=heard, handle_signals=False, shutdown_timeout=1)
@@ -113,7 +113,7 @@ class AdminServer:
         await self._calls.start(path)
         http = cast("Callable[[], asyncio.Protocol]", self._runner.server)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Doorstep(http, path, self._leading), sock=sock)
+        self._server = await loop.create_server(lambda: AccessGuard(http, path, self._leading), sock=sock)
 
     async def stop(self) -> None:
         """Close the listener and its connections."""

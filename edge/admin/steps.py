@@ -10,13 +10,13 @@ from aiohttp import web
 from edge import clock
 from edge.admin.answers import json_answer, problem
 from edge.admin.views import targets_view
-from edge.control.hosting import NothingSharedError
-from edge.control.steering import NoReasonError, NoSourceError, UnknownTargetError
+from edge.control.operations import NoReasonError, NoSourceError, UnknownTargetError
+from edge.control.sharing_deps import NothingSharedError
 from edge.errors import ConfigInvalidError, StoreRefusedError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from edge.control.node import Node
-    from edge.control.steering import Action, Steering
+    from edge.control.operations import Action, Operations
 
 # A worker takes a Snapshot in milliseconds; one that stands still is not waited for.
 TAKEN_S: Final = 2.0
@@ -31,9 +31,9 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Steps:
     """The writing half of the admin API."""
 
-    def __init__(self, node: Node, steering: Steering) -> None:
+    def __init__(self, node: Node, operations: Operations) -> None:
         self._node = node
-        self._steering = steering
+        self._operations = operations
 
     def routes(self) -> list[web.RouteDef]:
         """Return what to add to the application. A target's id may have its slashes encoded or not."""
@@ -46,7 +46,7 @@ class Steps:
     async def reload(self, _request: web.Request) -> web.Response:
         """Answer when the workers decide by it: 200; 422 with every problem; 409 when there is no file."""
         try:
-            done = self._steering.reload("asked at the admin address")
+            done = self._operations.reload("asked at the admin address")
         except NoSourceError as error:
             return problem(409, str(error))
         except ConfigInvalidError as error:
@@ -56,7 +56,7 @@ class Steps:
 
     async def drain(self, _request: web.Request) -> web.Response:
         """Answer 202: it has begun, or had."""
-        self._steering.drain()
+        self._operations.drain()
         return json_answer({"draining": True}, status=202)
 
     async def steer(self, request: web.Request) -> web.Response:
@@ -71,7 +71,7 @@ class Steps:
             if request.query.get("all") == "1":
                 await self._everywhere(name, action, reason)
             else:
-                self._steering.steer(name, action, reason)
+                self._operations.steer(name, action, reason)
         except NothingSharedError as error:
             return problem(409, str(error))
         except (StoreUnavailableError, StoreRefusedError) as error:
@@ -91,7 +91,7 @@ class Steps:
 
     async def _everywhere(self, name: str, action: Action, reason: str) -> None:
         """Tell every region; each does it as soon as it hears, this node at once."""
-        hand = self._steering.checked_hand(name, action, reason)
+        hand = self._operations.checked_override(name, action, reason)
         sharing = self._node.sharing
         if sharing is None:
             raise NothingSharedError("this node shares nothing with others")

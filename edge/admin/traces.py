@@ -42,11 +42,11 @@ class Traces:
         wrong = request.query.get("wrong", "0")
         if wrong not in ("0", "1"):
             return problem(400, "wrong is 0 or 1")
-        records = self._node.ring.last(int(last), wrong=wrong == "1", route=request.query.get("route", ""))
+        records = self._node.recent_traces.last(int(last), wrong=wrong == "1", route=request.query.get("route", ""))
         return json_answer([trace_view(record) for record in records])
 
     async def _one(self, request: web.Request) -> web.Response:
-        record = self._node.ring.find(request.match_info["id"])
+        record = self._node.recent_traces.find(request.match_info["id"])
         if record is None:
             return problem(
                 404,

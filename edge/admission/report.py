@@ -1,4 +1,4 @@
-"""How much has each key used, and what may it still?  Read from the Board, in units that people understand.
+"""How much has each key used, and what may it still?  Read from the shared state, in units that people understand.
 
 Nothing here is a secret: neither a key nor its hash, only its name.
 """
@@ -14,7 +14,7 @@ from edge.native import Allowance, AllowanceCounter
 from edge.terms.snapshot import CLASSES
 
 if TYPE_CHECKING:
-    from edge.native import Board
+    from edge.native import SharedState
     from edge.terms import snapshot as plan
 
 _NANO: Final = 1_000_000_000
@@ -73,16 +73,18 @@ class CredentialReport(Struct, frozen=True):
 
 
 def month_of(wall: float) -> int:
-    """Return months since year 0 of a Unix time, in UTC, as the Board counts them."""
+    """Return months since year 0 of a Unix time, in UTC, as the shared state counts them."""
     then = datetime.fromtimestamp(wall, UTC)
     return then.year * 12 + then.month - 1
 
 
-def key_report(key: plan.Key, allowance: plan.Allowance, board: Board, now_ns: int, wall: float) -> KeyReport:
+def key_report(
+    key: plan.Key, allowance: plan.Allowance, shared_state: SharedState, now_ns: int, wall: float
+) -> KeyReport:
     """Report on a key; ``allowance`` is its own."""
-    record = board.read_allowance(allowance.slot)
+    record = shared_state.read_allowance(allowance.slot)
     counts = record["counts"]
-    requests, tokens = _bounds(allowance, board, now_ns)
+    requests, tokens = _bounds(allowance, shared_state, now_ns)
     month = month_of(wall)
     parted = allowance.shared and key.budget_nano and record["ceiling_month"] == month
     return KeyReport(
@@ -110,11 +112,11 @@ def key_report(key: plan.Key, allowance: plan.Allowance, board: Board, now_ns: i
     )
 
 
-def credential_report(credential: plan.Credential, board: Board, now_ns: int) -> CredentialReport:
+def credential_report(credential: plan.Credential, shared_state: SharedState, now_ns: int) -> CredentialReport:
     """Report on a provider's credential."""
-    record = board.read_allowance(credential.allowance.slot)
+    record = shared_state.read_allowance(credential.allowance.slot)
     counts = record["counts"]
-    requests, tokens = _bounds(credential.allowance, board, now_ns)
+    requests, tokens = _bounds(credential.allowance, shared_state, now_ns)
     return CredentialReport(
         name=credential.name,
         scope=_scope(credential.allowance),
@@ -132,10 +134,10 @@ def _scope(allowance: plan.Allowance) -> str:
     return "global" if allowance.shared else "node"
 
 
-def _bounds(allowance: plan.Allowance, board: Board, now_ns: int) -> tuple[Bound | None, Bound | None]:
+def _bounds(allowance: plan.Allowance, shared_state: SharedState, now_ns: int) -> tuple[Bound | None, Bound | None]:
     """Return how the buckets for requests and for tokens stand, as the data path sees them; None: no bound."""
-    record = board.read_allowance(allowance.slot)
-    requests, tokens = Allowance(board, allowance).left(now_ns)
+    record = shared_state.read_allowance(allowance.slot)
+    requests, tokens = Allowance(shared_state, allowance).left(now_ns)
     return (
         _bound(allowance.requests_per_minute, allowance.requests_burst, requests, record["requests_share"]),
         _bound(allowance.tokens_per_minute, allowance.tokens_burst, tokens, record["tokens_share"]),

@@ -2,6 +2,6 @@
 
 supervisor   starts the others and restarts them; owns signals (supervisor.py, children.py)
 control      publishes the Snapshot, probes, serves the admin API (control.py)
-worker       listeners and the native lane (worker.py)
+worker       listeners and the native data plane (worker.py)
 single       control and one worker on one loop: ``--workers 0`` (single.py)
 """

@@ -20,29 +20,29 @@ from msgspec import structs
 
 from edge import clock
 from edge.admin.server import AdminServer
-from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_keepsake
-from edge.app.leash import leash
+from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
+from edge.app.parent_death import die_with_parent
 from edge.app.share import met, share
-from edge.app.tally import Tally
-from edge.control.board_watch import PERIOD_S, BoardWatch
+from edge.app.supervisor_state import SupervisorState
 from edge.control.compose import compile_config
 from edge.control.health import HealthChecks
-from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
 from edge.control.measuring import Measuring
+from edge.control.memfd_cell import MemfdCell
 from edge.control.node import Node
-from edge.control.outputs import Outputs
+from edge.control.operations import Operations
+from edge.control.output_histogram import OutputHistogram
 from edge.control.prober import Asker, Prober
 from edge.control.publish import Publisher
+from edge.control.recent_traces import RecentTraces
 from edge.control.recorder import Recorder
-from edge.control.ring import Ring
 from edge.control.spend import SpendFile, Spending
 from edge.control.state import StateFile
-from edge.control.steering import Steering
+from edge.control.state_watch import PERIOD_S, StateWatch
 from edge.control.tracing import Tracing
 from edge.errors import EdgeError
 from edge.listen.server import bind
-from edge.native import Board
+from edge.native import SharedState
 from edge.telemetry import logs
 from edge.telemetry.access import AccessLog
 from edge.telemetry.exemplars import ExemplarBook
@@ -70,13 +70,15 @@ class Control:
         serving: called once, when workers and operators can connect.
     """
 
-    def __init__(self, launch: Launch, ledger: Keepsake[Ledger], board: Board, serving: Callable[[], None]) -> None:
+    def __init__(
+        self, launch: Launch, ledger: MemfdCell[Ledger], shared_state: SharedState, serving: Callable[[], None]
+    ) -> None:
         self._launch = launch
         self._ledger = ledger
-        self._board = board
+        self._shared_state = shared_state
         self._serving = serving
         self._stop = asyncio.Event()
-        self._steering: Steering | None = None
+        self._operations: Operations | None = None
         self._admin: AdminServer | None = None
         self._recorder: Recorder | None = None
         self._access = AccessLog("off")
@@ -86,8 +88,8 @@ class Control:
 
     def reload(self) -> None:
         """Read the configuration again (SIGHUP); before :meth:`run` has begun there is nothing to read again."""
-        if self._steering is not None:
-            self._steering.reload_or_log("SIGHUP")
+        if self._operations is not None:
+            self._operations.reload_or_log("SIGHUP")
 
     def stop(self) -> None:
         """Let :meth:`run` return."""
@@ -102,17 +104,17 @@ class Control:
         launch = self._launch
         ledger = self._known()
         snapshot = self._compose(ledger.config)
-        ring, tracing, measuring = Ring(), Tracing(os.environ), Measuring(os.environ)
+        recent_traces, tracing, measuring = RecentTraces(), Tracing(os.environ), Measuring(os.environ)
         book = ExemplarBook()
         self._access.mode = ledger.config.log.access
-        publisher = Publisher(snapshot, [ring.take, tracing.take, self._access.take, book.take])
+        publisher = Publisher(snapshot, [recent_traces.take, tracing.take, self._access.take, book.take])
         folder = Path(launch.state_dir) if launch.state_dir and ledger.source else None
-        spending = Spending(self._board, SpendFile(folder, ledger.source)) if folder is not None else None
-        steering = Steering(
-            self._board,
+        spending = Spending(self._shared_state, SpendFile(folder, ledger.source)) if folder is not None else None
+        operations = Operations(
+            self._shared_state,
             publisher,
             self._ledger,
-            snapshot_keepsake(launch.snapshot_fd),
+            snapshot_cell(launch.snapshot_fd),
             applied=self._applied,
             leave=self._leave,
             spending=spending,
@@ -120,21 +122,21 @@ class Control:
         )
         recorder = Recorder(StateFile(folder, ledger.source)) if folder is not None else None
         node = Node(
-            self._board,
+            self._shared_state,
             publisher,
             launch.workers,
-            lambda: dict(self._tally().restarts),
-            leaving=lambda: self._tally().leaving,
-            steering=steering,
+            lambda: dict(self._supervisor_state().restarts),
+            leaving=lambda: self._supervisor_state().leaving,
+            operations=operations,
             recorder=recorder,
-            ring=ring,
+            recent_traces=recent_traces,
             exemplars=book.found,
             exported=lambda: tracing.exported,
             metrics_exported=lambda: measuring.exported,
         )
-        node.sharing = sharing = share(node, steering, ledger.config, spending)
+        node.sharing = sharing = share(node, operations, ledger.config, spending)
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
-        self._steering, self._admin, self._recorder, self._tracing = steering, admin, recorder, tracing
+        self._operations, self._admin, self._recorder, self._tracing = operations, admin, recorder, tracing
         self._measuring = measuring
         tracing.follow(ledger.config.telemetry, snapshot)
         measuring.follow(ledger.config.telemetry)
@@ -145,10 +147,10 @@ class Control:
             await publisher.start(sock)
             await admin.start(bind(launch.admin_host, launch.admin_port))
             async with Asker() as asker:
-                prober = Prober(asker.ask, lambda slot: self._board.hint(slot, clock.now_ns()))
-                health = HealthChecks(self._board)
+                prober = Prober(asker.ask, lambda slot: self._shared_state.hint(slot, clock.now_ns()))
+                health = HealthChecks(self._shared_state)
                 telling = asyncio.create_task(sharing.run())
-                watching = asyncio.create_task(self._watch(node, steering, prober, health, spending))
+                watching = asyncio.create_task(self._watch(node, operations, prober, health, spending))
                 sending = asyncio.create_task(measuring.run(node))
                 self._serving()
                 try:
@@ -176,16 +178,16 @@ class Control:
         return ledger
 
     def _compose(self, config: Config) -> Snapshot:
-        keepsake = snapshot_keepsake(self._launch.snapshot_fd)
-        previous = keepsake.recall()
-        targets, routes, _ = self._board.capacities
+        cell = snapshot_cell(self._launch.snapshot_fd)
+        previous = cell.recall()
+        targets, routes, _ = self._shared_state.capacities
         snapshot = structs.replace(
             compile_config(
                 config,
                 now=clock.wall(),
                 previous=previous,
                 capacity=(targets, routes),
-                allowance_capacity=self._board.allowance_capacity,
+                allowance_capacity=self._shared_state.allowance_capacity,
                 peers=met(previous) if previous is not None else (),
             ),
             listeners=self._launch.listeners,
@@ -194,12 +196,12 @@ class Control:
             again = structs.replace(snapshot, version=previous.version, created=previous.created)
             if again == previous:  # a restart is no news to the workers
                 snapshot = previous
-        logs.conceal(value for target in snapshot.targets for _, value in target.fields)
-        logs.conceal([config.admin.token])
+        logs.redact(value for target in snapshot.targets for _, value in target.fields)
+        logs.redact([config.admin.token])
         if snapshot.peers is not None:
-            logs.conceal([snapshot.peers.token])
+            logs.redact([snapshot.peers.token])
         if snapshot is not previous:
-            keepsake.keep(snapshot)
+            cell.keep(snapshot)
         return snapshot
 
     def _applied(self, config: Config, snapshot: Snapshot) -> None:
@@ -220,22 +222,22 @@ class Control:
             self._told_to_leave = True
             os.kill(self._launch.supervisor, signal.SIGUSR1)
 
-    def _tally(self) -> Tally:
-        return Keepsake(self._launch.tally_fd, Tally).recall() or Tally({})
+    def _supervisor_state(self) -> SupervisorState:
+        return MemfdCell(self._launch.supervisor_state_fd, SupervisorState).recall() or SupervisorState({})
 
     async def _watch(
-        self, node: Node, steering: Steering, prober: Prober, health: HealthChecks, spending: Spending | None
+        self, node: Node, operations: Operations, prober: Prober, health: HealthChecks, spending: Spending | None
     ) -> None:
         """Once a second: say that we live, and what changed; have the ill probed, health asked, a new file read."""
-        watch, outputs = BoardWatch(), Outputs(self._board, clock.now_ns())
-        pulse = Keepsake(self._launch.pulse_fd, int)
+        watch, output_histogram = StateWatch(), OutputHistogram(self._shared_state, clock.now_ns())
+        pulse = MemfdCell(self._launch.pulse_fd, int)
         while True:
             pulse.keep(clock.now_ns())
             logs.tell_suppressed()
             try:
                 self._look(node, watch, prober)
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
-                outputs.look(node.snapshot, clock.now_ns())
+                output_histogram.look(node.snapshot, clock.now_ns())
                 if self._recorder is not None:
                     self._recorder.look(clock.now_ns())
                 if spending is not None:
@@ -243,12 +245,12 @@ class Control:
             except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
                 logs.say_failure("looking at the targets failed", error)
             try:
-                steering.look()
+                operations.look()
             except Exception as error:  # noqa: BLE001  # as above; what holds goes on to hold
                 logs.say_failure("looking at the configuration file failed", error)
             await asyncio.sleep(PERIOD_S)
 
-    def _look(self, node: Node, watch: BoardWatch, prober: Prober) -> None:
+    def _look(self, node: Node, watch: StateWatch, prober: Prober) -> None:
         now_ns = clock.now_ns()
         reports = node.targets(now_ns)
         for level, sentence, facts in watch.look(reports):
@@ -272,7 +274,9 @@ async def _all(*ends: Coroutine[Any, Any, None]) -> None:
 
 
 async def _run(launch: Launch, ready_fd: int) -> None:
-    control = Control(launch, Keepsake(launch.ledger_fd, Ledger), Board(launch.board_fd), lambda: say_ready(ready_fd))
+    control = Control(
+        launch, MemfdCell(launch.ledger_fd, Ledger), SharedState(launch.shared_state_fd), lambda: say_ready(ready_fd)
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, control.stop)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, control.reload)
@@ -285,7 +289,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     child_arguments(parser)
     given = parser.parse_args(argv)
     launch = recall_launch(given.launch)
-    leash(launch.supervisor)
+    die_with_parent(launch.supervisor)
     faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
     set_up_logs("control", launch)
     try:

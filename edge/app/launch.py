@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from edge.control.keepsake import Keepsake
+from edge.control.memfd_cell import MemfdCell
 from edge.telemetry import logs
 from edge.terms.snapshot import Listener, Snapshot
 
@@ -23,15 +23,15 @@ class Launch(Struct, frozen=True):
     """How this node was started. Descriptors are numbers that hold in every child (``pass_fds`` keeps them)."""
 
     supervisor: int  # process id
-    workers: int  # columns of the Board in use, at least 1
+    workers: int  # columns of the shared state in use, at least 1
     listeners: tuple[Listener, ...]  # ports resolved
     admin_host: str
     admin_port: int
     control_path: str  # where workers connect
     control_fd: int  # the same socket, listening; control accepts on it
-    board_fd: int
+    shared_state_fd: int
     snapshot_fd: int
-    tally_fd: int
+    supervisor_state_fd: int
     ledger_fd: int  # the checked configuration and its history; control alone inherits it
     pulse_fd: int  # where control alone says that it lives
     grace_s: float  # how long exchanges in flight may take to end when the node stops
@@ -49,7 +49,7 @@ def recall_launch(fd: int) -> Launch:
         SystemExit: the descriptor holds nothing of the kind; someone else started this process.
     """
     try:
-        launch = Keepsake(fd, Launch).recall()
+        launch = MemfdCell(fd, Launch).recall()
     except OSError:  # no such descriptor, or none of a file
         launch = None
     if launch is None:
@@ -62,9 +62,9 @@ def set_up_logs(who: str, launch: Launch) -> None:
     logs.set_up(who, level=launch.log_level, form=launch.log_form, per_second=launch.log_lines)
 
 
-def snapshot_keepsake(fd: int) -> Keepsake[Snapshot]:
+def snapshot_cell(fd: int) -> MemfdCell[Snapshot]:
     """Return the place of the last Snapshot."""
-    return Keepsake(fd, Snapshot)
+    return MemfdCell(fd, Snapshot)
 
 
 def child_arguments(parser: argparse.ArgumentParser) -> None:

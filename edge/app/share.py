@@ -6,33 +6,33 @@ from typing import TYPE_CHECKING
 
 from edge import clock
 from edge.cluster.open import open_store
-from edge.control.hosting import Hosting
 from edge.control.sharing import Sharing
+from edge.control.sharing_deps import SharingDeps
 from edge.terms.places import Peer
 
 if TYPE_CHECKING:
     from edge.config.schema import Config
     from edge.control.node import Node
+    from edge.control.operations import Operations
     from edge.control.spend import Spending
-    from edge.control.steering import Steering
     from edge.terms.snapshot import Snapshot
 
 
-def share(node: Node, steering: Steering, config: Config, spending: Spending | None) -> Sharing:
+def share(node: Node, operations: Operations, config: Config, spending: Spending | None) -> Sharing:
     """Return the sharing of a node, not begun. Nothing connects here: a node serves before the store answers."""
     store = open_store(config) if config.cluster.etcd is not None else None
-    hosting = Hosting(
+    deps = SharingDeps(
         snapshot=lambda: node.snapshot,
         reports=node.targets,
         draining=lambda: node.leaving,
-        load=lambda: sum(node.board.read_route(route.slot)["inflight"] for route in node.snapshot.routes),
-        addresses=lambda: _advertised(steering.ledger.config),
-        met=steering.meet,
-        handed=steering.handed,
+        load=lambda: sum(node.shared_state.read_route(route.slot)["inflight"] for route in node.snapshot.routes),
+        addresses=lambda: _advertised(operations.ledger.config),
+        met=operations.meet,
+        handed=operations.handed,
     )
     return Sharing(
-        node.board,
-        hosting,
+        node.shared_state,
+        deps,
         store,
         region=node.snapshot.region,
         node=node.snapshot.node,

@@ -57,6 +57,6 @@ class Simulated:
 
     def _child(self, name: str, port: int) -> Child:
         # Nothing is lost with them: when the supervisor dies they die at once.
-        leash = ["-m", "edge.app.leash", str(os.getpid()), str(int(signal.SIGKILL))]
+        die_with_parent = ["-m", "edge.app.parent_death", str(os.getpid()), str(int(signal.SIGKILL))]
         command = ["-m", "edge", "sim", "provider", "--name", name, "--port", str(port)]
-        return Child(name, lambda _: [*leash, *command], speaks=True)
+        return Child(name, lambda _: [*die_with_parent, *command], speaks=True)

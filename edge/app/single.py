@@ -11,10 +11,10 @@ import signal
 from typing import TYPE_CHECKING
 
 from edge.app.control import Control
-from edge.app.launch import snapshot_keepsake
-from edge.app.tally import Tally
+from edge.app.launch import snapshot_cell
+from edge.app.supervisor_state import SupervisorState
 from edge.app.worker import Worker
-from edge.control.keepsake import Keepsake
+from edge.control.memfd_cell import MemfdCell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from edge.app.children import Child
     from edge.app.launch import Launch
     from edge.control.ledger import Ledger
-    from edge.native import Board
+    from edge.native import SharedState
 
 
 async def run_single(
-    launch: Launch, ledger: Keepsake[Ledger], board: Board, others: Sequence[Child], up: Callable[[], None]
+    launch: Launch,
+    ledger: MemfdCell[Ledger],
+    shared_state: SharedState,
+    others: Sequence[Child],
+    up: Callable[[], None],
 ) -> int:
     """Run until SIGTERM, SIGINT or ``edge drain``, then drain; a second signal ends at once. SIGHUP reloads.
 
@@ -35,7 +39,7 @@ async def run_single(
     Args:
         launch: how the node was started.
         ledger: the checked configuration and its history.
-        board: the node's Board.
+        shared_state: the node's shared state.
         others: processes that belong to the node (simulated providers).
         up: called once, when everything serves.
 
@@ -47,18 +51,18 @@ async def run_single(
         await asyncio.to_thread(os.read, child.ready_read, 1)
     loop = asyncio.get_running_loop()
     listening = asyncio.Event()
-    control = Control(launch, ledger, board, listening.set)
+    control = Control(launch, ledger, shared_state, listening.set)
     worker = Worker(
-        board,
+        shared_state,
         index=0,
         workers=launch.workers,
         control_path=launch.control_path,
-        last=snapshot_keepsake(launch.snapshot_fd),
+        last=snapshot_cell(launch.snapshot_fd),
         grace_s=launch.grace_s,
         serving=up,
     )
-    tally = Keepsake(launch.tally_fd, Tally)
-    tally.keep(Tally({}))
+    supervisor_state = MemfdCell(launch.supervisor_state_fd, SupervisorState)
+    supervisor_state.keep(SupervisorState({}))
 
     told: list[signal.Signals] = []
     running = asyncio.current_task()
@@ -68,7 +72,7 @@ async def run_single(
             told.append(number)
         if len(told) > 1 and running is not None:
             running.cancel()
-        tally.keep(Tally({}, leaving=True))
+        supervisor_state.keep(SupervisorState({}, leaving=True))
         loop.call_later(notice_s, worker.drain)
 
     for number in (signal.SIGTERM, signal.SIGUSR1):

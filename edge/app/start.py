@@ -14,22 +14,22 @@ import uvloop
 from msgspec import Struct, structs
 
 from edge import clock
-from edge.app import announce, reserve
-from edge.app.beginning import Beginning, from_file
+from edge.app import banner, bindings
+from edge.app.bootstrap import Bootstrap, from_file
 from edge.app.children import Child
 from edge.app.launch import Launch, set_up_logs
 from edge.app.simulated import Simulated
 from edge.app.single import run_single
 from edge.app.supervisor import Supervisor
-from edge.app.tally import Tally
+from edge.app.supervisor_state import SupervisorState
 from edge.config.addresses import parse_address
 from edge.config.schema import Node
 from edge.config.units import NS_PER_S
 from edge.control.compose import compile_config, from_keys
-from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
+from edge.control.memfd_cell import MemfdCell
 from edge.control.spend import SpendFile, put_back
-from edge.native import Board
+from edge.native import SharedState
 from edge.routing.planner import allowance_capacity, capacities
 from edge.telemetry import logs
 from edge.terms.snapshot import Snapshot
@@ -60,7 +60,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         StateTakenError: another node of this file keeps its state in the same folder.
         ReadyFileError: the ready file could not be written.
     """
-    announce.hold_standard_streams()
+    banner.hold_standard_streams()
     logs.set_up("edge", level=options.log_level or "info", form=options.log_form or "auto")
     simulated = None
     if options.config is not None:
@@ -70,51 +70,51 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         if config is None:
             simulated = Simulated()
             config = structs.replace(simulated.config(), node=Node(drain_grace=0))
-        begun = Beginning(Ledger(config), compile_config(config, now=clock.wall()))
+        begun = Bootstrap(Ledger(config), compile_config(config, now=clock.wall()))
     config, snapshot = begun.ledger.config, begun.snapshot
-    reserve.many_files()
+    bindings.many_files()
     workers = config.node.workers if options.workers is None else options.workers
     with contextlib.ExitStack() as held:
-        launch, board, tally = _share(options, begun, max(workers, 1), held)
+        launch, shared_state, supervisor_state = _share(options, begun, max(workers, 1), held)
         set_up_logs("edge", launch)
         if options.ready_file is not None:
-            announce.clear_ready_file(options.ready_file)
+            banner.clear_ready_file(options.ready_file)
             held.callback(options.ready_file.unlink, missing_ok=True)
-        facts = announce.ready_facts(launch, snapshot, [] if simulated is None else simulated.urls)
+        facts = banner.ready_facts(launch, snapshot, [] if simulated is None else simulated.urls)
 
         def up() -> None:
-            announce.show([*begun.said, *announce.lines(facts, snapshot, workers)])
+            banner.show([*begun.said, *banner.lines(facts, snapshot, workers)])
             if options.ready_file is not None:
-                announce.write_ready_file(options.ready_file, facts)
-            announce.notify(environ)
+                banner.write_ready_file(options.ready_file, facts)
+            banner.notify(environ)
 
         others = [] if simulated is None else simulated.children()
         if workers == 0:
-            return uvloop.run(run_single(launch, Keepsake(launch.ledger_fd, Ledger), board, others, up))
-        return _supervise(launch, board, tally, others, up)
+            return uvloop.run(run_single(launch, MemfdCell(launch.ledger_fd, Ledger), shared_state, others, up))
+        return _supervise(launch, shared_state, supervisor_state, others, up)
 
 
 def _share(
-    options: Options, begun: Beginning, workers: int, held: contextlib.ExitStack
-) -> tuple[Launch, Board, Keepsake[Tally]]:
+    options: Options, begun: Bootstrap, workers: int, held: contextlib.ExitStack
+) -> tuple[Launch, SharedState, MemfdCell[SupervisorState]]:
     """Make everything that the processes share; ``held`` gives it back at the end."""
     config, snapshot = begun.ledger.config, begun.snapshot
     if begun.state_dir:
-        held.enter_context(reserve.state(begun.state_dir, begun.ledger.source))
-    listeners = held.enter_context(reserve.listeners(snapshot.listeners))
+        held.enter_context(bindings.state(begun.state_dir, begun.ledger.source))
+    listeners = held.enter_context(bindings.listeners(snapshot.listeners))
     admin_host, admin_port = parse_address(config.admin.address)
-    admin_port = held.enter_context(reserve.port(admin_host, admin_port))
-    sock = held.enter_context(reserve.control_socket())
+    admin_port = held.enter_context(bindings.port(admin_host, admin_port))
+    sock = held.enter_context(bindings.control_socket())
     targets, routes = capacities(snapshot)
-    board = Board.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
+    shared_state = SharedState.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
     if begun.state_dir:  # before anybody serves, so that no budget is spent twice
-        put_back(board, snapshot, SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn())
-    ledger = Keepsake.create("ledger", Ledger)
-    last = Keepsake.create("snapshot", Snapshot)
-    tally = Keepsake.create("tally", Tally)
-    pulse = Keepsake.create("pulse", int)
-    for keepsake in (ledger, last, tally, pulse):
-        held.callback(os.close, keepsake.fd)
+        put_back(shared_state, snapshot, SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn())
+    ledger = MemfdCell.create("ledger", Ledger)
+    last = MemfdCell.create("snapshot", Snapshot)
+    supervisor_state = MemfdCell.create("supervisor_state", SupervisorState)
+    pulse = MemfdCell.create("pulse", int)
+    for cell in (ledger, last, supervisor_state, pulse):
+        held.callback(os.close, cell.fd)
     ledger.keep(begun.ledger)
     if begun.ledger.started_from is not None:  # versions go on from the one on disk
         last.keep(structs.replace(snapshot, listeners=listeners))
@@ -126,9 +126,9 @@ def _share(
         admin_port=admin_port,
         control_path=sock.getsockname(),
         control_fd=sock.fileno(),
-        board_fd=board.fd,
+        shared_state_fd=shared_state.fd,
         snapshot_fd=last.fd,
-        tally_fd=tally.fd,
+        supervisor_state_fd=supervisor_state.fd,
         ledger_fd=ledger.fd,
         pulse_fd=pulse.fd,
         grace_s=options.grace_s,
@@ -138,15 +138,19 @@ def _share(
         log_form=options.log_form or config.log.format,
         log_lines=config.log.lines_per_second,
     )
-    return launch, board, tally
+    return launch, shared_state, supervisor_state
 
 
 def _supervise(
-    launch: Launch, board: Board, tally: Keepsake[Tally], others: list[Child], up: Callable[[], None]
+    launch: Launch,
+    shared_state: SharedState,
+    supervisor_state: MemfdCell[SupervisorState],
+    others: list[Child],
+    up: Callable[[], None],
 ) -> int:
-    told = Keepsake.create("launch", Launch)
+    told = MemfdCell.create("launch", Launch)
     told.keep(launch)
-    shared = (told.fd, launch.board_fd, launch.snapshot_fd)
+    shared = (told.fd, launch.shared_state_fd, launch.snapshot_fd)
 
     def arguments(child: Child) -> list[str]:
         given = ["--launch", str(told.fd), "--ready", str(child.ready_write)]
@@ -154,16 +158,16 @@ def _supervise(
             return ["-m", "edge.app.control", *given]
         return ["-m", "edge.app.worker", *given, "--index", str(child.index)]
 
-    own = (launch.control_fd, launch.ledger_fd, launch.tally_fd, launch.pulse_fd)
+    own = (launch.control_fd, launch.ledger_fd, launch.supervisor_state_fd, launch.pulse_fd)
     control = Child("control", arguments, (*shared, *own))
     workers = [Child(f"worker {index}", arguments, shared, index) for index in range(launch.workers)]
     try:
         return Supervisor(
-            board,
+            shared_state,
             workers,
             [control, *others],
-            tally,
-            Keepsake(launch.pulse_fd, int),
+            supervisor_state,
+            MemfdCell(launch.pulse_fd, int),
             grace_s=launch.grace_s,
             notice_s=launch.drain_grace_s,
             up=up,

@@ -1,7 +1,8 @@
 """Who starts the processes of a node, starts them again, and ends them?  This one, and it does nothing else.
 
 It answers no connection and runs no event loop: it waits for signals, deaths and deadlines, so that nothing that
-breaks the others can break it. A dead worker's in-flight columns on the Board are cleared before its successor starts.
+breaks the others can break it. A dead worker's in-flight columns on the shared state are cleared before its successor
+starts.
 
     running   --SIGTERM, SIGUSR1-->  leaving  --drain grace over-->  draining  --workers gone, or grace over-->  ending
     running   --SIGINT------------>  draining                       ending  --all gone-->  exit
@@ -22,15 +23,15 @@ from typing import TYPE_CHECKING, Final
 
 from edge import clock
 from edge.app.children import Child, how_it_ended
-from edge.app.tally import Tally
+from edge.app.supervisor_state import SupervisorState
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from edge.control.keepsake import Keepsake
-    from edge.native import Board
+    from edge.control.memfd_cell import MemfdCell
+    from edge.native import SharedState
 
 _S: Final = 1_000_000_000
 # A worker writes its heartbeat every second. Half a minute without one means a loop that stands still: nothing that
@@ -65,10 +66,10 @@ class Supervisor:
     """Keeps ``workers`` and ``others`` running until told to stop.
 
     Args:
-        board: for heartbeats, and to clear the columns of the dead.
+        shared_state: for heartbeats, and to clear the columns of the dead.
         workers: one Child per column, ``index`` set.
         others: control, and what else belongs to the node; ended after the workers.
-        tally: where restarts are counted for control.
+        supervisor_state: where restarts are counted for control.
         pulse: when control last said that it lives, in nanoseconds of ``edge.clock``.
         grace_s: how long workers may drain.
         notice_s: how long the node says that it is not ready, before they do.
@@ -77,21 +78,21 @@ class Supervisor:
 
     def __init__(
         self,
-        board: Board,
+        shared_state: SharedState,
         workers: Sequence[Child],
         others: Sequence[Child],
-        tally: Keepsake[Tally],
-        pulse: Keepsake[int],
+        supervisor_state: MemfdCell[SupervisorState],
+        pulse: MemfdCell[int],
         *,
         grace_s: float,
         notice_s: float = 0.0,
         up: Callable[[], None],
     ) -> None:
-        self._board = board
+        self._shared_state = shared_state
         self._workers = tuple(workers)
         self._others = tuple(others)
         self._children = (*others, *workers)
-        self._tally = tally
+        self._supervisor_state = supervisor_state
         self._pulse = pulse
         self._looked_ns = 0
         self._awake_ns = 0
@@ -243,7 +244,7 @@ class Supervisor:
             pid = child.process.pid if child.process is not None else 0
             wait_ns = child.buried(now_ns)
             if child.index >= 0:
-                self._board.clear_worker(child.index)
+                self._shared_state.clear_worker(child.index)
             if not self._keeps:
                 logs.say(logs.INFO, how_it_ended(status), child=child.name, pid=pid)
                 continue
@@ -267,7 +268,7 @@ class Supervisor:
 
     def _heartbeat_ns(self, child: Child) -> int:
         if child.index >= 0:
-            return self._board.read_worker(child.index)["heartbeat_ns"]
+            return self._shared_state.read_worker(child.index)["heartbeat_ns"]
         return self._pulse.recall() or 0
 
     def _hear(self, child: Child) -> None:
@@ -288,7 +289,7 @@ class Supervisor:
 
     def _write_tally(self) -> None:
         restarts = {child.name: child.restarts for child in self._children}
-        self._tally.keep(Tally(restarts, leaving=self._stage is not Stage.RUNNING))
+        self._supervisor_state.keep(SupervisorState(restarts, leaving=self._stage is not Stage.RUNNING))
 
     def _wait_s(self, now_ns: int) -> float:
         """Return seconds until something is due by itself."""

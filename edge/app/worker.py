@@ -1,7 +1,7 @@
-"""What does one worker process do?  Listeners, the native lane, and nothing that it must wait for.
+"""What does one worker process do?  Listeners, the native data plane, and nothing that it must wait for.
 
-It decides by the last Snapshot it was given and shares what it learns through the Board. Control may be gone for as
-long as it likes: the worker then serves on, and asks again now and then.
+It decides by the last Snapshot it was given and shares what it learns through the shared state. Control may be gone
+for as long as it likes: the worker then serves on, and asks again now and then.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 from edge import clock
-from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_keepsake
-from edge.app.leash import leash
+from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
+from edge.app.parent_death import die_with_parent
 from edge.control import frames
 from edge.control.follow import Follower
 from edge.dialects import inference
@@ -29,7 +29,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, turn_away
-from edge.native import Board, Lane, Router
+from edge.native import DataPlane, Router, SharedState
 from edge.providers.rest import rest_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
@@ -38,7 +38,7 @@ from edge.upstream.opener import Opener
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.control.keepsake import Keepsake
+    from edge.control.memfd_cell import MemfdCell
     from edge.terms.snapshot import Snapshot
 
 _S: Final = 1_000_000_000
@@ -59,7 +59,7 @@ class Worker:
     """One worker on the running loop, whether it has a process to itself or not.
 
     Args:
-        index: its column on the Board.
+        index: its column on the shared state.
         workers: columns in use on this node.
         control_path: the node's private socket.
         last: where the last Snapshot is kept.
@@ -69,23 +69,23 @@ class Worker:
 
     def __init__(
         self,
-        board: Board,
+        shared_state: SharedState,
         *,
         index: int,
         workers: int,
         control_path: str,
-        last: Keepsake[Snapshot],
+        last: MemfdCell[Snapshot],
         grace_s: float,
         serving: Callable[[], None],
     ) -> None:
-        self._board = board
+        self._shared_state = shared_state
         self._index = index
         self._workers = workers
         self._last = last
         self._grace_s = grace_s
         self._serving = serving
         self._snapshot: Snapshot | None = None
-        self._lane: Lane | None = None
+        self._data_plane: DataPlane | None = None
         self._open = False
         self._known = asyncio.Event()
         self._stop = asyncio.Event()
@@ -96,14 +96,14 @@ class Worker:
         """Decide by this Snapshot from now on; exchanges in flight keep the one they began with."""
         if snapshot == self._snapshot:
             return
-        logs.conceal(value for target in snapshot.targets for _, value in target.fields)
+        logs.redact(value for target in snapshot.targets for _, value in target.fields)
         if snapshot.peers is not None:
-            logs.conceal([snapshot.peers.token])
-        router = Router(snapshot, self._board, self._workers)
-        if self._lane is None:
+            logs.redact([snapshot.peers.token])
+        router = Router(snapshot, self._shared_state, self._workers)
+        if self._data_plane is None:
             local = Local(models_document, model_document)
-            self._lane = Lane(
-                self._board,
+            self._data_plane = DataPlane(
+                self._shared_state,
                 self._index,
                 router,
                 opener=self._opener,
@@ -114,9 +114,9 @@ class Worker:
                 named=is_named,
                 records=lambda records: self._follower.send(self._index, records),
             )
-            self._lane.start(asyncio.get_running_loop())
+            self._data_plane.start(asyncio.get_running_loop())
         else:
-            self._lane.swap(router)
+            self._data_plane.swap(router)
         self._snapshot = snapshot
         self._known.set()
 
@@ -138,7 +138,7 @@ class Worker:
         Raises:
             EdgeError: a listener cannot be opened.
         """
-        self._board.beat(self._index, os.getpid(), clock.now_ns())
+        self._shared_state.beat(self._index, os.getpid(), clock.now_ns())
         last = self._last.recall()
         if last is not None:
             self.learn(last)
@@ -146,19 +146,19 @@ class Worker:
         beating = asyncio.create_task(self._beat())
         try:
             await _either(self._known, self._stop)
-            if self._snapshot is not None and self._lane is not None:
-                await self._serve(self._snapshot, self._lane)
+            if self._snapshot is not None and self._data_plane is not None:
+                await self._serve(self._snapshot, self._data_plane)
         finally:
-            if self._lane is not None:
-                self._lane.stop()  # first: its last records go to control
+            if self._data_plane is not None:
+                self._data_plane.stop()  # first: its last records go to control
             following.cancel()
             beating.cancel()
             await asyncio.gather(following, beating, return_exceptions=True)
             await self._opener.stop()
 
-    async def _serve(self, snapshot: Snapshot, lane: Lane) -> None:
+    async def _serve(self, snapshot: Snapshot, data_plane: DataPlane) -> None:
         loop = asyncio.get_running_loop()
-        servers = await open_listeners(loop, snapshot.listeners, lane.protocol)
+        servers = await open_listeners(loop, snapshot.listeners, data_plane.protocol)
         self._open = True
         # What exists now lives as long as the process; the collector need not walk it again and again. Exchanges make
         # no circles: it looks for those that errors leave, not at every burst of requests.
@@ -170,28 +170,28 @@ class Worker:
         await self._stop.wait()
         give_up_ns = clock.now_ns() + int(self._grace_s * _S)
         self._follower.report()
-        await self._leave(lane, servers, give_up_ns)
-        lane.drain()
-        if not await _emptied(lane, give_up_ns):
-            logs.say(logs.WARNING, "exchanges were cut off: the grace is over", count=lane.active)
-            lane.cut()
-            await _emptied(lane, clock.now_ns() + int(LINGER_S * _S))
+        await self._leave(data_plane, servers, give_up_ns)
+        data_plane.drain()
+        if not await _emptied(data_plane, give_up_ns):
+            logs.say(logs.WARNING, "exchanges were cut off: the grace is over", count=data_plane.active)
+            data_plane.cut()
+            await _emptied(data_plane, clock.now_ns() + int(LINGER_S * _S))
 
-    async def _leave(self, lane: Lane, servers: list[asyncio.Server], give_up_ns: int) -> None:
+    async def _leave(self, data_plane: DataPlane, servers: list[asyncio.Server], give_up_ns: int) -> None:
         """Close the listeners without losing who is at the door, and let keep-alive clients hear that it ends.
 
         A client whose connection is closed while its request is on the way sees a failure; one that reads
         ``connection: close`` asks elsewhere. So each connection may ask once more before those that stay silent end.
         """
-        lane.leave()
+        data_plane.leave()
         turn_away(servers)
         await asyncio.sleep(SETTLE_S)
         for server in servers:
             server.close()
-        await _emptied(lane, min(clock.now_ns() + int(LINGER_S * _S), give_up_ns))
+        await _emptied(data_plane, min(clock.now_ns() + int(LINGER_S * _S), give_up_ns))
 
     async def _beat(self) -> None:
-        """Write heartbeat and loop lag to the Board, once a second, for as long as the loop turns."""
+        """Write heartbeat and loop lag to the shared state, once a second, for as long as the loop turns."""
         while True:
             worst_ns = 0
             logs.tell_suppressed()
@@ -199,12 +199,12 @@ class Worker:
                 due_ns = clock.now_ns() + int(SAMPLE_S * _S)
                 await asyncio.sleep(SAMPLE_S)
                 worst_ns = max(worst_ns, clock.now_ns() - due_ns)
-            self._board.beat(self._index, os.getpid(), clock.now_ns(), worst_ns // 1000)
+            self._shared_state.beat(self._index, os.getpid(), clock.now_ns(), worst_ns // 1000)
 
 
-async def _emptied(lane: Lane, until_ns: int) -> bool:
+async def _emptied(data_plane: DataPlane, until_ns: int) -> bool:
     """Wait until nobody is connected; return whether that came true in time."""
-    while lane.connections:
+    while data_plane.connections:
         if clock.now_ns() >= until_ns:
             return False
         await asyncio.sleep(DRAIN_LOOK_S)
@@ -220,11 +220,11 @@ async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
 
 async def _run(launch: Launch, index: int, ready_fd: int) -> None:
     worker = Worker(
-        Board(launch.board_fd),
+        SharedState(launch.shared_state_fd),
         index=index,
         workers=launch.workers,
         control_path=launch.control_path,
-        last=snapshot_keepsake(launch.snapshot_fd),
+        last=snapshot_cell(launch.snapshot_fd),
         grace_s=launch.grace_s,
         serving=lambda: say_ready(ready_fd),
     )
@@ -244,10 +244,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one worker process; the supervisor gives the arguments."""
     parser = argparse.ArgumentParser(prog="python -m edge.app.worker", description=__doc__)
     child_arguments(parser)
-    parser.add_argument("--index", type=int, required=True, help="column of the Board")
+    parser.add_argument("--index", type=int, required=True, help="column of the shared state")
     given = parser.parse_args(argv)
     launch = recall_launch(given.launch)
-    leash(launch.supervisor)
+    die_with_parent(launch.supervisor)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # for the whole node, by whoever finds processes by their name
     faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
     set_up_logs(f"worker {given.index}", launch)

@@ -1,4 +1,4 @@
-"""How is this target, in words an operator can act on?  One Board record becomes a state, a reason and a time.
+"""How is this target, in words an operator can act on?  One shared state record becomes a state, a reason and a time.
 
 A target can be several things at once (resting and open, out and drained). The state named is the one that would
 still keep it away if the others ended: what a person did by hand, then what only a person can mend, then what passes.
@@ -56,7 +56,7 @@ def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
     """Read one target's record.
 
     Args:
-        view: what ``Board.read_target`` returned.
+        view: what ``SharedState.read_target`` returned.
         now_ns: monotonic nanoseconds.
         policy: the breaker of the route that the target serves, for the numbers in the sentence.
     """

@@ -211,7 +211,7 @@ def _sharing_notes(sharing: dict[str, Any] | None, own: str) -> list[str]:
         lines.append(f"the shared store takes no writes, so the others find this node silent: {sharing['unwritten']}")
     if own in sharing["suspect"]:
         lines.append("most providers look bad from here at once: this region is suspect, and the others do not heed it")
-    if sharing["twin"]:
+    if sharing["name_conflict"]:
         lines.append("another node goes by the name of this one: give each its own node.name")
     return lines
 

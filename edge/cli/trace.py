@@ -78,7 +78,7 @@ def table(traces: list[dict[str, Any]]) -> Table:
     shown.add_column("kept", no_wrap=True)
     shown.add_column("attempts")
     for trace in traces:
-        began = datetime.fromtimestamp(trace["began_ns"] / 1e9, UTC)
+        began = datetime.fromtimestamp(trace["started_ns"] / 1e9, UTC)
         shown.add_row(
             Text(trace["request_id"] or "-"),
             f"{began:%H:%M:%S}",

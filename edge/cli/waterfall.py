@@ -99,7 +99,7 @@ def _headline(number: int, attempt: dict[str, Any]) -> Text:
     elif attempt["status"] and not attempt["detail"]:
         said += f", {attempt['status']}"
     if attempt["content_ns"] >= 0:
-        said += f", first content after {spell(attempt['content_ns'] - attempt['began_ns'])}"
+        said += f", first content after {spell(attempt['content_ns'] - attempt['started_ns'])}"
     if attempt["tripped"]:
         said += "; this opened its circuit"
     style = "red" if attempt["detail"] else "green" if outcome == "ok" else "yellow"
@@ -108,7 +108,7 @@ def _headline(number: int, attempt: dict[str, Any]) -> Text:
 
 def _bar(attempt: dict[str, Any], duration_ns: int, width: int, *, unicode: bool) -> Text:
     """Draw the attempt from its beginning to its end, a glyph per column; it is at least one column wide."""
-    began, ended = attempt["began_ns"], max(attempt["ended_ns"], attempt["began_ns"])
+    began, ended = attempt["started_ns"], max(attempt["ended_ns"], attempt["started_ns"])
     first, last = _column(began, duration_ns, width), _column(ended, duration_ns, width)
     marks = [attempt["connected_ns"], attempt["head_ns"], attempt["content_ns"]]
     starts = [(began, 0 if marks[0] >= 0 else 1), *((at, phase) for phase, at in enumerate(marks, 1) if at >= 0)]

@@ -23,7 +23,7 @@ def open_store(config: Config, clock: Clock = real) -> Store:
     etcd = config.cluster.etcd
     if etcd is None:
         return MemoryCluster(clock).client()
-    logs.conceal([etcd.password])
+    logs.redact([etcd.password])
     from edge.cluster.etcd import EtcdStore  # noqa: PLC0415  # grpc takes 150 ms to import, and most nodes have no etcd
 
     return EtcdStore(etcd, clock)

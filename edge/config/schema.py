@@ -27,7 +27,7 @@ MOST_MEMBERS: Final = 64  # native/balance/balancer.pxd: a pool's tried targets 
 
 
 def usable_cpus() -> int:
-    """Count the CPUs this process may run on, at most one worker for each of the Board's columns."""
+    """Count the CPUs this process may run on, at most one worker for each of the shared state's columns."""
     return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 

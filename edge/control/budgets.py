@@ -1,8 +1,8 @@
-"""What may this node spend of budgets that other nodes spend of too?  Joins what was told and the Board.
+"""What may this node spend of budgets that other nodes spend of too?  Joins what was told and the shared state.
 
-Four times a second, beside all else: what was spent is read from the Board, and a ceiling is written there for each
-key, by which workers refuse without asking anybody. What is told goes out with the heartbeat. While the store is silent
-the ceilings stay where they are.
+Four times a second, beside all else: what was spent is read from the shared state, and a ceiling is written there for
+each key, by which workers refuse without asking anybody. What is told goes out with the heartbeat. While the store is
+silent the ceilings stay where they are.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edge.clock import Clock
     from edge.cluster.follow import Held
-    from edge.native import Board
+    from edge.native import SharedState
     from edge.regions.view import Heard
     from edge.terms.snapshot import Snapshot
 
@@ -37,17 +37,17 @@ class Budgets:
     """The common budgets of one node.
 
     Args:
-        board: where spending is counted, and by whose ceilings workers refuse.
+        shared_state: where spending is counted, and by whose ceilings workers refuse.
         me: our own name, REGION/NODE.
         remembered: what others had spent when this node was last heard of, as :meth:`remembered` returns it.
         clock: time.
     """
 
-    def __init__(self, board: Board, me: str, remembered: Mapping[str, Spent], clock: Clock) -> None:
-        self._board = board
+    def __init__(self, shared_state: SharedState, me: str, remembered: Mapping[str, Spent], clock: Clock) -> None:
+        self._shared_state = shared_state
         self._me = me
         self._clock = clock
-        self._began_ns = clock.now_ns()
+        self._started_ns = clock.now_ns()
         self._first = remembered
         self._others: dict[str, Told] = {}
         self._remembered: dict[str, Spent] | None = None  # None: it is to be made anew
@@ -58,7 +58,7 @@ class Budgets:
         self._month = 0
         self._ceilings: dict[str, int] = {}
         self._early: set[str] = set()  # keys whose ceiling is what one has before anything was heard
-        self._raised: set[str] = set()  # keys whose spending by an earlier life of this node is on the Board
+        self._raised: set[str] = set()  # keys whose spending by an earlier life of this node is on the SharedState
         self._stands: set[str] = set()
         self._alive: set[str] = set()
         self.unread = 0
@@ -107,7 +107,7 @@ class Budgets:
             elif not self._heard:
                 self._unheard(name, slot, budget, month, now_ns)
             if name in self._ceilings:
-                self._board.set_ceiling(slot, month, self._ceilings[name])
+                self._shared_state.set_ceiling(slot, month, self._ceilings[name])
             self.urgent |= self._heard and budgets.urgent(part, self._spent(slot, month))
 
     def document(self, snapshot: Snapshot, heard: Sequence[Heard]) -> Told | None:
@@ -220,14 +220,14 @@ class Budgets:
             return
         self._raised.add(name)
         if self._mine is not None and self._mine.month == month and name in self._mine.keys:
-            self._board.raise_spent(slot, month, self._mine.keys[name].spent)
+            self._shared_state.raise_spent(slot, month, self._mine.keys[name].spent)
 
     def _unheard(self, name: str, slot: int, budget: int, month: int, now_ns: int) -> None:
         """Reckon by what was remembered, while nobody is heard; what the control before this one wrote holds."""
-        early = now_ns - self._began_ns < PATIENCE_NS
+        early = now_ns - self._started_ns < PATIENCE_NS
         if name in self._ceilings and (early or name not in self._early):
             return
-        if name not in self._ceilings and self._board.read_allowance(slot)["ceiling_month"] == month:
+        if name not in self._ceilings and self._shared_state.read_allowance(slot)["ceiling_month"] == month:
             return
         there = budgets.elsewhere(name, month, [(told, 0) for told in self._others.values()])
         nodes = budgets.EARLY if early else budgets.ASSUMED
@@ -235,7 +235,7 @@ class Budgets:
         (self._early.add if early else self._early.discard)(name)
 
     def _spent(self, slot: int, month: int) -> int:
-        record = self._board.read_allowance(slot)
+        record = self._shared_state.read_allowance(slot)
         return record["spent_nano"] if record["spent_month"] >= month else 0
 
     def _silences(self, heard: Sequence[Heard], now_ns: int) -> dict[str, int]:

@@ -66,13 +66,13 @@ def compile_config(
     Args:
         config: what the operator wants.
         now: Unix time, seconds.
-        previous: the Snapshot it follows: its version is counted on, its Board records are kept.
-        capacity: records of targets and routes that the Board has; None before there is a Board.
-        allowance_capacity: its records of keys and credentials; None before there is a Board.
+        previous: the Snapshot it follows: its version is counted on, its shared state records are kept.
+        capacity: records of targets and routes that the shared state has; None before there is a shared state.
+        allowance_capacity: its records of keys and credentials; None before there is a shared state.
         peers: edges of other regions that are known beside those of the configuration.
 
     Raises:
-        ConfigInvalidError: the Board this node started with is too small for it.
+        ConfigInvalidError: the shared state this node started with is too small for it.
     """
     return plan(
         config,

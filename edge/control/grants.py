@@ -1,7 +1,7 @@
-"""What may this node grant of each allowance of ``scope: global``?  Joins counters, keeper and Board.
+"""What may this node grant of each allowance of ``scope: global``?  Joins counters, keeper and shared state.
 
-A share that is written to the Board holds until a time that stands beside it: a control that died or was stopped leaves
-no grant behind that the others have long taken. Workers then go by the safe share.
+A share that is written to the shared state holds until a time that stands beside it: a control that died or was
+stopped leaves no grant behind that the others have long taken. Workers then go by the safe share.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge.cluster.follow import Held
-    from edge.control.neighbours import Neighbours
-    from edge.native import Board
+    from edge.control.membership import Membership
+    from edge.native import SharedState
     from edge.regions.keeper import ShareKeeper
     from edge.regions.shares import Pair
     from edge.terms.snapshot import Allowance, Snapshot
@@ -42,8 +42,8 @@ class Common(Struct, frozen=True):
 class Grants:
     """The shared allowances of one node."""
 
-    def __init__(self, board: Board, keeper: ShareKeeper) -> None:
-        self._board = board
+    def __init__(self, shared_state: SharedState, keeper: ShareKeeper) -> None:
+        self._shared_state = shared_state
         self._keeper = keeper
         self._demands: dict[str, Demand] = {}
         self._crowds: dict[str, Places] = {}
@@ -58,7 +58,7 @@ class Grants:
             for name in seen.keys() - ledgers:
                 del seen[name]
         for name, common in found.items():
-            view = self._board.read_allowance(common.allowance.slot)
+            view = self._shared_state.read_allowance(common.allowance.slot)
             if common.rates is not None:
                 total = offered(view, self._passed_over(snapshot, name, now_ns))
                 self.wants[name] = self._demands.setdefault(name, Demand()).want(total, now_ns)
@@ -68,14 +68,14 @@ class Grants:
                 self.wants[common.places.name] = (crowd.want(view["inflight"], refused, now_ns), 0)
             self._write(common)
 
-    async def move(self, snapshot: Snapshot, held: Mapping[str, Held], known: Neighbours, now_ns: int) -> None:
+    async def move(self, snapshot: Snapshot, held: Mapping[str, Held], known: Membership, now_ns: int) -> None:
         """Move grants to where they are wanted, one after the other."""
         for common in _shared(snapshot):
             for shared in _ledgers(common):
                 if shared.name not in self.wants:
                     continue
                 ledger = known.ledger(held, shared.name)
-                running = self._board.read_allowance(common.allowance.slot)["inflight"] if shared.places else 0
+                running = self._shared_state.read_allowance(common.allowance.slot)["inflight"] if shared.places else 0
                 await self._keeper.step(
                     shared,
                     self.wants[shared.name],
@@ -112,12 +112,12 @@ class Grants:
     def _write(self, common: Common) -> None:
         allowance, ledgers = common.allowance, _ledgers(common)
         if common.name not in self._said and not any(self._keeper.joined(shared.name) for shared in ledgers):
-            view = self._board.read_allowance(allowance.slot)
+            view = self._shared_state.read_allowance(allowance.slot)
             if view["share_nodes"] and view["share_until_ns"] > clock.now_ns():
                 return  # what the control before this one was granted holds until its time is over
         self._said.add(common.name)
         share = (0, 0) if common.rates is None else self._keeper.share(common.rates)
-        self._board.set_shares(
+        self._shared_state.set_shares(
             allowance.slot,
             share[0],
             share[1],
@@ -138,7 +138,7 @@ class Grants:
             return 0
         places = {place for place, each in enumerate(snapshot.credentials) if each.name == credential}
         slots = [target.slot for target in snapshot.targets if target.credential in places]
-        counts = (self._board.read_target(slot, now_ns)["counts"] for slot in slots)
+        counts = (self._shared_state.read_target(slot, now_ns)["counts"] for slot in slots)
         return sum(count[TargetCounter.T_EXHAUSTED] for count in counts)
 
 

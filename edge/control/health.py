@@ -22,7 +22,7 @@ from edge.telemetry import logs
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from edge.native import Board
+    from edge.native import SharedState
     from edge.terms.snapshot import Target, UpstreamTls
 
 _S: Final = 1_000_000_000
@@ -40,11 +40,11 @@ class HealthChecks:
     """Keeps one running check per target at most, and :data:`AT_ONCE` in all. Channels are kept between checks.
 
     Args:
-        board: where a target is taken out and put back.
+        shared_state: where a target is taken out and put back.
     """
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, shared_state: SharedState) -> None:
+        self._shared_state = shared_state
         self._due_ns: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._channels: dict[str, tuple[tuple[str, int, UpstreamTls | None], grpc.aio.Channel]] = {}
@@ -104,7 +104,7 @@ class HealthChecks:
             return
         if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
             self._out.add(target.id)
-            self._board.set_out(target.slot, NOT_SERVING, clock.now_ns() + HOLDS_NS)
+            self._shared_state.set_out(target.slot, NOT_SERVING, clock.now_ns() + HOLDS_NS)
         else:
             self._serving(target)
 
@@ -128,8 +128,8 @@ class HealthChecks:
         """Put back what this checker took out, and nothing that was taken out for another reason."""
         if target.id in self._out:
             self._out.discard(target.id)
-            if self._board.read_target(target.slot, clock.now_ns())["out_reason"] == NOT_SERVING:
-                self._board.clear_out(target.slot)
+            if self._shared_state.read_target(target.slot, clock.now_ns())["out_reason"] == NOT_SERVING:
+                self._shared_state.clear_out(target.slot)
 
 
 def _channel(target: Target) -> grpc.aio.Channel:

@@ -54,7 +54,7 @@ class Heartbeat:
         self._proof = proof
         self._connected = connected
         self._written: tuple[object, ...] | None = None  # the news of the last digest that was written
-        self._began_ns = -HEARTBEAT_NS  # when the last write began
+        self._started_ns = -HEARTBEAT_NS  # when the last write began
         self._again_ns = 0
         self._failing_ns: int | None = None  # since when none succeeded
         self._lease = 0
@@ -68,11 +68,11 @@ class Heartbeat:
     def due(self, digest: Digest, now_ns: int, *, urgent: bool = False) -> bool:
         """Tell whether this digest should be written now: it has news, or what goes with it, or the last one is old."""
         due_ns = WRITE_APART_NS if urgent or told.news(digest) != self._written else HEARTBEAT_NS
-        return now_ns >= max(self._began_ns + due_ns, self._again_ns)
+        return now_ns >= max(self._started_ns + due_ns, self._again_ns)
 
     async def write(self, digest: Digest, now_ns: int, more: Sequence[Write] = ()) -> bool:
         """Write the digest once, and ``more`` with it, all or nothing; tell whether that is known to be done."""
-        self._began_ns = now_ns
+        self._started_ns = now_ns
         try:
             if self._lease:
                 await self._store.keep(self._lease)
@@ -85,7 +85,7 @@ class Heartbeat:
                 revision = await self._store.put(self._key, value, lease=self._lease)
         except LeaseGoneError:
             self._lease, self._again_ns = 0, 0
-            self._began_ns = now_ns - HEARTBEAT_NS
+            self._started_ns = now_ns - HEARTBEAT_NS
         except (StoreUnavailableError, StoreRefusedError) as error:
             self._failed(error, now_ns)
         else:
@@ -105,11 +105,11 @@ class Heartbeat:
         if self._lease:
             await self._store.revoke(self._lease)
 
-    def _failed(self, error: Exception, began_ns: int) -> None:
+    def _failed(self, error: Exception, started_ns: int) -> None:
         now_ns = self._clock.now_ns()
         self.failures += 1
         self._again_ns = now_ns + int(AGAIN_NS * (0.25 + self._clock.random()))
-        self._began_ns = began_ns - HEARTBEAT_NS
+        self._started_ns = started_ns - HEARTBEAT_NS
         if self._failing_ns is None:
             self._failing_ns = now_ns
         elif not self.unwritten and now_ns - self._failing_ns >= PATIENCE_NS and self._connected():

@@ -1,6 +1,6 @@
-"""What must control's successor know that stands neither in the Snapshot nor on the Board?  How it came to be so.
+"""Holds what control's successor must know that is neither in the Snapshot nor in the shared state.
 
-The ledger is a keepsake: the supervisor writes it once before the start, afterwards control alone.
+The ledger is a cell: the supervisor writes it once before the start, afterwards control alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Reloads(Struct, frozen=True):
 
 
 class ByHand(Struct, frozen=True):
-    """What a person did to a target: ``code`` as on the Board (1 drain, 2 eject), and since when (Unix seconds).
+    """What a person did to a target: ``code`` as on the shared state (1 drain, 2 eject), and since when (Unix seconds).
 
     ``by``: REGION/NODE where it was done for all regions; "" = here, for this node alone.
     """

@@ -34,7 +34,7 @@ class Measuring:
         self._changed = asyncio.Event()
         self._export: MetricExport | None = None
         self._before = (0, 0)  # counts of exports that have ended
-        self._began_ns: int | None = None
+        self._started_ns: int | None = None
 
     @property
     def exported(self) -> dict[str, int]:
@@ -77,8 +77,8 @@ class Measuring:
             from edge.telemetry.measured import Moment  # noqa: PLC0415  # the SDK takes a third of a second to import
 
             wall_ns = int(clock.wall() * _S)
-            began_ns = self._since(wall_ns, clock.now_ns() - node.board.created_ns)
-            self._export.offer(Moment(node.read(), node.snapshot, began_ns, wall_ns))
+            started_ns = self._since(wall_ns, clock.now_ns() - node.shared_state.created_ns)
+            self._export.offer(Moment(node.read(), node.snapshot, started_ns, wall_ns))
         return self._wanted[1] / _S
 
     def _since(self, wall_ns: int, age_ns: int) -> int:
@@ -87,9 +87,9 @@ class Measuring:
         The clock may be set anew and the machine may have slept: the counters went on. Only a start that would be later
         than its own reading is moved, since no collector takes that.
         """
-        if self._began_ns is None or self._began_ns > wall_ns:
-            self._began_ns = wall_ns - age_ns
-        return self._began_ns
+        if self._started_ns is None or self._started_ns > wall_ns:
+            self._started_ns = wall_ns - age_ns
+        return self._started_ns
 
     async def _open(self, where: Collector) -> MetricExport | None:
         def begin() -> MetricExport:

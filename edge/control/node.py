@@ -11,9 +11,9 @@ from msgspec import Struct, structs
 
 from edge import clock
 from edge.admission.report import credential_report, key_report
-from edge.control.board_watch import read_targets
 from edge.control.ledger import Reloads
-from edge.control.ring import Ring
+from edge.control.recent_traces import RecentTraces
+from edge.control.state_watch import read_targets
 from edge.native import WorkerCounter
 from edge.telemetry import meters
 from edge.telemetry.meters import NodeFacts
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
-    from edge.control.hosting import SharingState
+    from edge.control.operations import Operations
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
     from edge.control.sharing import Sharing
-    from edge.control.steering import Steering
-    from edge.native import Board
+    from edge.control.sharing_deps import SharingState
+    from edge.native import SharedState
     from edge.telemetry.exposition import Exemplars
     from edge.telemetry.reading import Reading
     from edge.terms.snapshot import Snapshot
@@ -89,14 +89,14 @@ class Node:
     """The node as control sees it.
 
     Args:
-        board: shared state.
+        shared_state: shared state.
         publisher: the current Snapshot, and what each worker serves by.
-        workers: columns of the Board in use.
+        workers: columns of the shared state in use.
         restarts: returns how often each process was started again.
         leaving: tells whether the node was told to drain.
-        steering: what operators may change; None: nothing.
+        operations: what operators may change; None: nothing.
         recorder: what writes the state on disk; None: nothing does.
-        ring: the last recorded exchanges; None: an empty one.
+        recent_traces: the last recorded exchanges; None: an empty one.
         exemplars: traces for the buckets of histograms.
         exported: returns what became of records that were to be exported, by result.
         metrics_exported: returns the same of readings of the metrics.
@@ -104,27 +104,27 @@ class Node:
 
     def __init__(
         self,
-        board: Board,
+        shared_state: SharedState,
         publisher: Publisher,
         workers: int,
         restarts: Callable[[], dict[str, int]],
         *,
         leaving: Callable[[], bool] = lambda: False,
-        steering: Steering | None = None,
+        operations: Operations | None = None,
         recorder: Recorder | None = None,
-        ring: Ring | None = None,
+        recent_traces: RecentTraces | None = None,
         exemplars: Exemplars | None = None,
         exported: Callable[[], dict[str, int]] = dict,
         metrics_exported: Callable[[], dict[str, int]] = dict,
     ) -> None:
-        self.board = board
+        self.shared_state = shared_state
         self._publisher = publisher
         self._workers = workers
         self._restarts = restarts
         self._leaving = leaving
-        self.steering = steering
+        self.operations = operations
         self._recorder = recorder
-        self.ring = ring if ring is not None else Ring()
+        self.recent_traces = recent_traces if recent_traces is not None else RecentTraces()
         self.exemplars = exemplars if exemplars is not None else {}
         self._exported = exported
         self._metrics_exported = metrics_exported
@@ -141,7 +141,7 @@ class Node:
         return self._leaving()
 
     def facts(self) -> NodeFacts:
-        """Return what the metrics need beside the Board."""
+        """Return what the metrics need beside the shared state."""
         serving = {index: status.version for index, status in self._publisher.serving.items()}
         state = self.state()
         return NodeFacts(
@@ -161,14 +161,14 @@ class Node:
 
     def read(self) -> Reading:
         """Return every metric as it is now."""
-        return meters.read(self.board, self.snapshot, self.facts(), now_ns=clock.now_ns(), wall_s=clock.wall())
+        return meters.read(self.shared_state, self.snapshot, self.facts(), now_ns=clock.now_ns(), wall_s=clock.wall())
 
     def state(self) -> NodeState:
         """Return what is true of the node as a whole."""
-        ledger = self.steering.ledger if self.steering is not None else None
+        ledger = self.operations.ledger if self.operations is not None else None
         reloads = ledger.reloads if ledger is not None else Reloads()
         recorder = self._recorder
-        counts = [self.board.read_worker(index)["counts"] for index in range(self._workers)]
+        counts = [self.shared_state.read_worker(index)["counts"] for index in range(self._workers)]
         return NodeState(
             version=VERSION,
             region=self.snapshot.region,
@@ -205,8 +205,8 @@ class Node:
 
     def targets(self, now_ns: int) -> dict[str, TargetReport]:
         """Return a report per target id; of one that was taken out by hand, with the reason and since when."""
-        reports = read_targets(self.board, self.snapshot, now_ns)
-        by_hand = self.steering.ledger.by_hand if self.steering is not None else {}
+        reports = read_targets(self.shared_state, self.snapshot, now_ns)
+        by_hand = self.operations.ledger.by_hand if self.operations is not None else {}
         for name, done in by_hand.items():
             if name in reports:
                 why = f"{reports[name].why}: {done.reason}"
@@ -217,14 +217,14 @@ class Node:
         """Return what each caller's key has used, in the order of the file."""
         wall = clock.wall()
         return [
-            key_report(key, key.allowance, self.board, now_ns, wall)
+            key_report(key, key.allowance, self.shared_state, now_ns, wall)
             for key in self.snapshot.keys
             if key.allowance is not None
         ]
 
     def credentials(self, now_ns: int) -> list[CredentialReport]:
         """Return what each provider's credential has used, where its limits are known."""
-        return [credential_report(each, self.board, now_ns) for each in self.snapshot.credentials]
+        return [credential_report(each, self.shared_state, now_ns) for each in self.snapshot.credentials]
 
     def readiness(self, now_ns: int) -> Readiness:
         """Return whether requests are accepted here, and how each pool stands."""

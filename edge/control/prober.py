@@ -32,7 +32,7 @@ class Prober:
 
     Args:
         ask: performs one probe; True when the target answered as a healthy one does.
-        hint: called with a target's Board slot after a good probe.
+        hint: called with a target's shared state slot after a good probe.
     """
 
     def __init__(self, ask: Callable[[Target], Awaitable[bool]], hint: Callable[[int], object]) -> None:

@@ -16,13 +16,13 @@ from edge.config.schema import MOST_MEMBERS
 from edge.control.budgets import Budgets
 from edge.control.grants import Grants
 from edge.control.heartbeat import Heartbeat
-from edge.control.hosting import Hosting, NothingSharedError, SharingState
-from edge.control.neighbours import Neighbours, askable, hands
-from edge.control.twin import Twin
+from edge.control.membership import Membership, askable, overrides
+from edge.control.name_conflict import NameConflict
+from edge.control.sharing_deps import NothingSharedError, SharingDeps, SharingState
 from edge.errors import EdgeError
 from edge.regions import digest as told
 from edge.regions import verdicts, view
-from edge.regions.digest import FRESH_NS, HANDS, Digest, Hand, TargetDigest
+from edge.regions.digest import FRESH_NS, OVERRIDES, Digest, ManualOverride, TargetDigest
 from edge.regions.keeper import ShareKeeper
 from edge.regions.sampler import Sampler
 from edge.telemetry import logs
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from edge.clock import Clock
     from edge.control.spend import Spending
-    from edge.native import Board
+    from edge.native import SharedState
     from edge.regions.budgets import Told
     from edge.regions.verdicts import Verdict
     from edge.regions.view import Heard, Peer, RegionPicture
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _S: Final = 1_000_000_000
 PERIOD_S: Final = 0.25
 ALONE_S: Final = 1.0  # only who looks at /api/regions would notice
-# What is on the Board of the others holds for 15 s; it is written again well before.
+# What is on the shared state of the others holds for 15 s; it is written again well before.
 REWRITE_NS: Final = 5 * _S
 # A copy of the store that was not confirmed for this long is good enough to look at, not to move grants by.
 SEEING_S: Final = 5.0
@@ -58,8 +58,8 @@ class Sharing:
     """Shares with the others through a store, and knows nobody without one.
 
     Args:
-        board: where weights, fuses, rests and shares go.
-        hosting: the rest of control.
+        shared_state: where weights, fuses, rests and shares go.
+        deps: the rest of control.
         store: None: this node is by itself.
         region: ours.
         node: this one.
@@ -71,8 +71,8 @@ class Sharing:
 
     def __init__(
         self,
-        board: Board,
-        hosting: Hosting,
+        shared_state: SharedState,
+        deps: SharingDeps,
         store: Store | None,
         *,
         region: str,
@@ -82,24 +82,24 @@ class Sharing:
         spending: Spending | None = None,
         clock: Clock = real,
     ) -> None:
-        self._board = board
-        self._hosting = hosting
+        self._shared_state = shared_state
+        self._deps = deps
         self._store = store
         self._region, self._node, self._instance = region, node, instance
         self._me = told.name_of(region, node)
         self._clock = clock
-        self._sampler = Sampler(board)
-        self._known = Neighbours(self._me)
+        self._sampler = Sampler(shared_state)
+        self._known = Membership(self._me)
         self._follower = None if store is None else Follower(store, "", self._changed, clock=clock)
         self._keeper = None if store is None else ShareKeeper(store, region, node, clock)
-        self._grants = None if self._keeper is None else Grants(board, self._keeper)
+        self._grants = None if self._keeper is None else Grants(shared_state, self._keeper)
         self._beat: Heartbeat | None = None
         if store is not None and self._follower is not None and self._keeper is not None:
             follower, key = self._follower, told.node_key(region, node)
             self._beat = Heartbeat(store, key, clock, proof=self._keeper.beat, connected=lambda: follower.connected)
         self._spending = spending
         remembered = {} if spending is None else spending.elsewhere
-        self._budgets = None if store is None else Budgets(board, self._me, remembered, clock)
+        self._budgets = None if store is None else Budgets(shared_state, self._me, remembered, clock)
         self._own = Digest(region, node, instance, VERSION, (), 0)
         self._ending = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -107,8 +107,8 @@ class Sharing:
         self._weighed: dict[str, tuple[Verdict, int]] = {}
         self._peers = tuple(peers)
         self._seeing_ns: int | None = None  # since when the copy of the store is alive
-        self._hands: dict[str, Hand] | None = None  # None: nobody has said yet
-        self._twin = Twin(self._me, instance)
+        self._hands: dict[str, ManualOverride] | None = None  # None: nobody has said yet
+        self._twin = NameConflict(self._me, instance)
         self.verdicts: dict[str, Verdict] = {}
         self.pictures: dict[str, RegionPicture] = {}
         self.peers: tuple[Peer, ...] = ()
@@ -140,17 +140,17 @@ class Sharing:
     def look(self) -> None:
         """Tell, weigh, meet: whatever is due. Returns at once."""
         now_ns = self._clock.now_ns()
-        snapshot = self._hosting.snapshot()
-        states = {name: report.state for name, report in self._hosting.reports(now_ns).items()}
+        snapshot = self._deps.snapshot()
+        states = {name: report.state for name, report in self._deps.reports(now_ns).items()}
         self._own = Digest(
             region=self._region,
             node=self._node,
             instance=self._instance,
             version=VERSION,
-            addresses=self._hosting.addresses(),
-            load=self._hosting.load(),
+            addresses=self._deps.addresses(),
+            load=self._deps.load(),
             targets=self._sampler.sample(snapshot, states, self._told_rests, now_ns),
-            draining=self._hosting.draining(),
+            draining=self._deps.draining(),
         )
         heard = self._known.heard(now_ns)
         mine = view.Heard(self._own, 0)
@@ -161,11 +161,11 @@ class Sharing:
         if self._beat is None or self._follower is None or self._grants is None or self._budgets is None:
             return
         if self._follower.relists and self._hands is None:
-            self._hand_on(hands(self._follower.held))
-        twin = self._twin.here(now_ns)
-        seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S and not twin
+            self._hand_on(overrides(self._follower.held))
+        name_conflict = self._twin.here(now_ns)
+        seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S and not name_conflict
         if self._keeper is not None:
-            self._keeper.twin = twin
+            self._keeper.name_conflict = name_conflict
             if seeing:
                 self._keeper.saw()
         self._budgets.look(snapshot, heard, self._follower.held, seeing=seeing)
@@ -179,7 +179,7 @@ class Sharing:
         if seeing:
             self._start("grants", self._grants.move(snapshot, self._follower.held, self._known, now_ns))
 
-    async def hand(self, target: str, hand: Hand | None) -> None:
+    async def hand(self, target: str, hand: ManualOverride | None) -> None:
         """Take a target out in all regions, or give it back (None).
 
         Raises:
@@ -191,7 +191,7 @@ class Sharing:
             sentence = "this node shares nothing: name a cluster in its configuration, or leave out the wish for all"
             raise NothingSharedError(sentence)
         value = None if hand is None else told.encode(hand)
-        revision = await self._store.txn((), (Write(HANDS + target, value),))
+        revision = await self._store.txn((), (Write(OVERRIDES + target, value),))
         if self._follower is not None and revision is not None and self._follower.revision >= revision:
             return  # the watch was faster, and what it told holds: this, or what somebody made of it since
         standing = {name: done for name, done in (self._hands or {}).items() if name != target}
@@ -214,7 +214,7 @@ class Sharing:
             grant_conflicts=0 if keeper is None else keeper.conflicts,
             regions_fresh=sum(picture.fresh for picture in self.pictures.values()),
             suspect=tuple(name for name, picture in self.pictures.items() if picture.suspect),
-            twin=self._twin.here(self._clock.now_ns()),
+            name_conflict=self._twin.here(self._clock.now_ns()),
             unread=self._known.unread + (0 if self._budgets is None else self._budgets.unread),
         )
 
@@ -230,7 +230,7 @@ class Sharing:
             write_failures=state.write_failures,
             relists=state.relists,
             grant_moves=state.grant_moves,
-            twin=state.twin,
+            name_conflict=state.name_conflict,
             suspect={name: picture.suspect for name, picture in self.pictures.items()},
             shares={name: (share["requests_per_minute"], share["tokens_per_minute"]) for name, share in shares.items()},
             places={name: share["concurrent"] for name, share in shares.items() if share["of_concurrent"]},
@@ -248,14 +248,14 @@ class Sharing:
 
     def shares(self) -> dict[str, dict[str, float]]:
         """Return what this node may grant of each shared allowance."""
-        return {} if self._grants is None else self._grants.shares(self._hosting.snapshot())
+        return {} if self._grants is None else self._grants.shares(self._deps.snapshot())
 
     def budgets(self) -> dict[str, dict[str, float]]:
         """Return how each shared budget stands, in US dollars."""
-        return {} if self._budgets is None else self._budgets.report(self._hosting.snapshot())
+        return {} if self._budgets is None else self._budgets.report(self._deps.snapshot())
 
     def _weigh(self, snapshot: Snapshot, heard: list[Heard], now_ns: int) -> None:
-        """Write to the Board what the others' word means here."""
+        """Write to the shared state what the others' word means here."""
         here: dict[str, TargetDigest] = {target.id: target for target in self._own.targets}
         beside = [each for each in heard if each.digest.region == self._region]
         edges = {target.id: target.provider for target in snapshot.targets if target.kind == "region"}
@@ -264,19 +264,19 @@ class Sharing:
         slots = {target.id: target.slot for target in snapshot.targets}
         for name in self._weighed.keys() - self.verdicts.keys():
             if name in slots:
-                self._board.clear_remote(slots[name])
+                self._shared_state.clear_remote(slots[name])
             del self._weighed[name]
         for name, verdict in self.verdicts.items():
             before, when_ns = self._weighed.get(name, (None, 0))
             if name in slots and (before != verdict or now_ns - when_ns >= REWRITE_NS):
-                self._board.set_remote(slots[name], verdict.weight, verdict.fuse, now_ns)
+                self._shared_state.set_remote(slots[name], verdict.weight, verdict.fuse, now_ns)
                 self._weighed[name] = (verdict, now_ns)
         common = {place for place, each in enumerate(snapshot.credentials) if each.allowance.shared}
         shared = {target.id for target in snapshot.targets if target.credential in common}
         for name, left_ms in verdicts.rests(heard, shared).items():
             until_ns = now_ns + left_ms * 1_000_000
             self._told_rests[name] = max(self._told_rests.get(name, 0), until_ns)
-            self._board.rest(slots[name], until_ns)
+            self._shared_state.rest(slots[name], until_ns)
 
     def _meet(self) -> None:
         """Let control know the edges of other regions that may be asked; while the store is silent they stay."""
@@ -291,7 +291,7 @@ class Sharing:
             found = tuple(dict.fromkeys((*found, *self._peers)))[:MOST_MEMBERS]
         if found != self._peers:
             self._peers = found
-            self._hosting.met(found)
+            self._deps.met(found)
 
     def _changed(self, changed: Mapping[str, object]) -> None:
         follower = self._follower
@@ -304,14 +304,14 @@ class Sharing:
         now_ns = self._clock.now_ns()
         mine, stands = follower.held.get(told.NODES + self._me), self._known.digest(self._me)
         if told.NODES + self._me in changed and mine is not None and stands is not None and self._beat is not None:
-            self._twin.look(stands, mine.revision, self._beat.first, now_ns, leaving=self._hosting.draining())
-        if any(key.startswith(HANDS) for key in changed):
-            self._hand_on(hands(follower.held))
+            self._twin.look(stands, mine.revision, self._beat.first, now_ns, leaving=self._deps.draining())
+        if any(key.startswith(OVERRIDES) for key in changed):
+            self._hand_on(overrides(follower.held))
 
-    def _hand_on(self, found: dict[str, Hand]) -> None:
+    def _hand_on(self, found: dict[str, ManualOverride]) -> None:
         if found != self._hands:
             self._hands = found
-            self._hosting.handed(found)
+            self._deps.handed(found)
 
     async def _tell(self, beat: Heartbeat, budgets: Budgets, digest: Digest, said: Told | None, now_ns: int) -> None:
         """Write the digest once, and what was spent beside it."""
@@ -346,8 +346,8 @@ class Sharing:
         with contextlib.suppress(TimeoutError, EdgeError):
             async with asyncio.timeout(LEAVE_S):
                 replaced = self._twin.follows(self._clock.now_ns())
-                if self._beat is not None and self._hosting.draining() and not replaced:
-                    await self._leave(self._store, self._beat, self._hosting.snapshot())
+                if self._beat is not None and self._deps.draining() and not replaced:
+                    await self._leave(self._store, self._beat, self._deps.snapshot())
         await self._store.close()
 
     async def _leave(self, store: Store, beat: Heartbeat, snapshot: Snapshot) -> None:

@@ -1,10 +1,10 @@
 """What has each key spent this month, and who remembers it when the node is started again?  Control, on disk.
 
-The Board holds what counts while the node runs: workers add to it and refuse by it. Every ten seconds in which
+The shared state holds what counts while the node runs: workers add to it and refuse by it. Every ten seconds in which
 something changed, and at the end, control writes it to a small file beside the last good configuration; what a node
 that was killed spent in its last seconds is forgotten. At the start, before anybody serves, it is put back where the
-Board knows nothing yet. A key is known by its name, so that a new secret for the same name goes on with its budget.
-Beside it stands what other nodes told of budgets that they share, for a start at which they cannot be heard.
+shared state knows nothing yet. A key is known by its name, so that a new secret for the same name goes on with its
+budget. Beside it stands what other nodes told of budgets that they share, for a start at which they cannot be heard.
 
 While the clock is wrong no money is forgotten: what stands for a month that has not come counts as spent.
 """
@@ -19,15 +19,15 @@ from msgspec import Struct
 
 from edge import clock
 from edge.admission.report import month_of
-from edge.control.keepsake import packed, unpacked
 from edge.control.kept_file import KeptFile, StateUnusableError, name_for
+from edge.control.memfd_cell import packed, unpacked
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from edge.native import Board
+    from edge.native import SharedState
     from edge.terms.snapshot import Snapshot
 
 EVERY_S: Final = 10.0
@@ -87,24 +87,24 @@ class SpendFile:
             return {}
 
 
-def put_back(board: Board, snapshot: Snapshot, spent: Mapping[str, Spent]) -> None:
-    """Put back what keys spent, where the Board knows nothing of it yet."""
+def put_back(shared_state: SharedState, snapshot: Snapshot, spent: Mapping[str, Spent]) -> None:
+    """Put back what keys spent, where the shared state knows nothing of it yet."""
     for key in snapshot.keys:
         known = spent.get(key.name)
         if known is not None and key.allowance is not None:
-            board.set_spent(key.allowance.slot, known.month, known.nano)
+            shared_state.set_spent(key.allowance.slot, known.month, known.nano)
 
 
 class Spending:
     """Keeps what keys spend on disk. Nothing that serves waits for it.
 
     Args:
-        board: where it is counted.
+        shared_state: where it is counted.
         file: where it is kept.
     """
 
-    def __init__(self, board: Board, file: SpendFile) -> None:
-        self._board = board
+    def __init__(self, shared_state: SharedState, file: SpendFile) -> None:
+        self._shared_state = shared_state
         self._file = file
         self._known = file.read_or_warn()
         self._written = dict(self._known)
@@ -117,7 +117,7 @@ class Spending:
 
     def put_back(self, snapshot: Snapshot) -> None:
         """Give keys that come back what they had spent; before the Snapshot is published."""
-        put_back(self._board, snapshot, self._known)
+        put_back(self._shared_state, snapshot, self._known)
 
     def look(self, snapshot: Snapshot, now_ns: int) -> None:
         """Write what changed, if it is time and nothing is being written. Called once a second."""
@@ -141,12 +141,12 @@ class Spending:
         for key in snapshot.keys:
             if key.allowance is None:
                 continue
-            record = self._board.read_allowance(key.allowance.slot)
+            record = self._shared_state.read_allowance(key.allowance.slot)
             if record["spent_month"] > month:
                 ahead_ns[key.name] = self._ahead_ns.get(key.name, now_ns)
                 if now_ns - ahead_ns[key.name] >= BELIEVED_S * 1e9:
-                    self._board.turn_back(key.allowance.slot, month)
-                    record = self._board.read_allowance(key.allowance.slot)
+                    self._shared_state.turn_back(key.allowance.slot, month)
+                    record = self._shared_state.read_allowance(key.allowance.slot)
             if record["spent_month"]:
                 self._known[key.name] = Spent(record["spent_month"], record["spent_nano"])
         own = {name: spent for name, spent in self._known.items() if _AT not in name}

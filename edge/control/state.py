@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from edge.config.schema import Config  # noqa: TC001  # msgspec reads the annotation at run time
-from edge.control.keepsake import packed, unpacked
 from edge.control.kept_file import KeptFile, StateUnusableError, name_for
+from edge.control.memfd_cell import packed, unpacked
 from edge.terms.snapshot import Snapshot  # noqa: TC001  # as above
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """Which gRPC methods are edge's own on the client port, and what does it answer to them?
 
-The lane asks, all of it synchronously and without a task:
+The data plane asks, all of it synchronously and without a task:
 
-    voice(path)                        how the method is answered, by its full path "/package.Service/Method":
+    response_format(path)                        how the method is answered, by its full path "/package.Service/Method":
                                        PLAIN: it is not edge's; CHAT, CHAT_STREAM: by a model; LOCAL: here
     read(message, stream)              CHAT and CHAT_STREAM: one ChatRequest -> the JSON body that providers know
     write(body, facts)                 CHAT: the provider's JSON -> one ChatResponse
@@ -107,7 +107,7 @@ class Calls:
             **dict.fromkeys(self._local, LOCAL),
         }
 
-    def voice(self, path: bytes) -> int:
+    def response_format(self, path: bytes) -> int:
         """Return how this method is answered."""
         return self._voices.get(path, PLAIN)
 

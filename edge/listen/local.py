@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from edge.listen import reply
-from edge.native import Door
+from edge.native import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,18 +43,18 @@ class Local:
         self._list = b""
 
     def answer(
-        self, door: int, _method: bytes, path: bytes, snapshot: Snapshot, caller: Caller | None = None
+        self, operation: int, _method: bytes, path: bytes, snapshot: Snapshot, caller: Caller | None = None
     ) -> Problem:
         """Return (status, fields, body); the body of a HEAD is left out by the wire.
 
         Args:
-            door: native.proxy.router.Door of the path.
+            operation: native.proxy.router.Operation of the path.
             _method: GET or HEAD, which the data path has made sure of.
             path: as sent, without the query.
             snapshot: what this exchange decides by.
             caller: whose key it came with; it sees what it may use.
         """
-        if door == Door.DOOR_HEALTH:
+        if operation == Operation.OPERATION_HEALTH:
             return 200, _JSON, _HEALTHY
         name = unquote_to_bytes(path[len(_MODELS) + 1 :])
         if not name:

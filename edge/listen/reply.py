@@ -261,9 +261,9 @@ def _sentence(state: dict[str, Any]) -> str:
 
 
 def _account(
-    trail: list[tuple[str, str, str]], states: list[State]
+    failed_attempts: list[tuple[str, str, str]], states: list[State]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    tried = [{"target": target, "outcome": outcome, "detail": detail} for target, outcome, detail in trail]
+    tried = [{"target": target, "outcome": outcome, "detail": detail} for target, outcome, detail in failed_attempts]
     targets = [
         {
             "target": target,
@@ -276,9 +276,9 @@ def _account(
     return tried, targets
 
 
-def _status_of_service(trail: list[tuple[str, str, str]]) -> int:
+def _status_of_service(failed_attempts: list[tuple[str, str, str]]) -> int:
     """Bad gateway when the last attempt got a bad answer, timeout when it got none, else unavailable."""
-    last = trail[-1][1] if trail else ""
+    last = failed_attempts[-1][1] if failed_attempts else ""
     if last in {"fail_first_byte", "fail_first_token", "fail_stalled"}:
         return 504
     if last in {"fail_reset", "fail_malformed", "fail_truncated"}:
@@ -288,7 +288,7 @@ def _status_of_service(trail: list[tuple[str, str, str]]) -> int:
 
 def unavailable(
     route: str,
-    trail: list[tuple[str, str, str]],
+    failed_attempts: list[tuple[str, str, str]],
     states: list[State],
     wait_s: float,
     service: bool,
@@ -297,14 +297,14 @@ def unavailable(
 
     Args:
         route: the model or service that was asked for.
-        trail: (target, outcome, detail) of the attempts made, in order.
+        failed_attempts: (target, outcome, detail) of the attempts made, in order.
         states: every target, now.
         wait_s: seconds until the earliest recovery; becomes Retry-After, at least one second.
         service: an internal service, whose callers expect 502 and 504 where they fit.
     """
-    status = _status_of_service(trail) if service else 503
+    status = _status_of_service(failed_attempts) if service else 503
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
-    tried, targets = _account(trail, states)
+    tried, targets = _account(failed_attempts, states)
     parts = [f"{item['target']} failed ({item['detail']})" for item in tried]
     parts += [_sentence(item) for item in targets if item["state"] != "usable"]
     message = (
@@ -314,22 +314,24 @@ def unavailable(
     return status, [_JSON, (b"retry-after", str(retry_after).encode())], content
 
 
-def deadline(route: str, trail: list[tuple[str, str, str]], states: list[State], wait_s: float) -> Problem:
+def deadline(route: str, failed_attempts: list[tuple[str, str, str]], states: list[State], wait_s: float) -> Problem:
     """Return the answer for "the exchange's total deadline ran out before an answer came"; arguments as above."""
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
-    tried, targets = _account(trail, states)
+    tried, targets = _account(failed_attempts, states)
     message = f"No target of {route!r} answered within the total deadline."
     content = _body(504, message, "timeout", "deadline_exceeded", tried=tried, targets=targets)
     return 504, [_JSON, (b"retry-after", str(retry_after).encode())], content
 
 
-def overloaded(route: str, trail: list[tuple[str, str, str]], states: list[State], retry_after: int) -> Problem:
+def overloaded(
+    route: str, failed_attempts: list[tuple[str, str, str]], states: list[State], retry_after: int
+) -> Problem:
     """Return the answer for "every target that could answer has as many requests as it takes".
 
     ``retry_after`` is in whole seconds; the other arguments are those of :func:`unavailable`. Envoy and gRPC's own
     servers say the same with 503 and UNAVAILABLE, and OpenAI with 503.
     """
-    tried, targets = _account(trail, states)
+    tried, targets = _account(failed_attempts, states)
     message = (
         f"{route!r} is overloaded: {'; '.join([_sentence(item) for item in targets if item['state'] != 'usable'])}."
     )

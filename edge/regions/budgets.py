@@ -26,12 +26,12 @@ VERSION: Final = 1
 MOST_TOLD: Final = 4096
 """Keys that one node tells of; what it spends with others stays below the one part that everybody has."""
 
-_Money = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # what the Board can hold; whoever writes more is not read
+_Money = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # what the shared state can hold; whoever writes more is not read
 
 EARLY: Final = 100
 """Before anything was heard of the others: one part in so many,"""
 ASSUMED: Final = 3
-"""and once it seems that there is no store, in so many. The Board assumes the same (EDGE_ASSUMED_NODES)."""
+"""and once it seems that there is no store, in so many. The shared state assumes the same (EDGE_ASSUMED_NODES)."""
 
 
 class Part(Struct, frozen=True, array_like=True):

@@ -25,7 +25,7 @@ VERSION: Final = 1
 """Of the document. A reader leaves out what has another one: it says so, and decides by the rest."""
 
 NODES: Final = "nodes/"
-HANDS: Final = "manual/"
+OVERRIDES: Final = "manual/"
 SHARES: Final = "shares/"
 SPENT: Final = "spent/"
 
@@ -81,8 +81,8 @@ class Digest(Struct, frozen=True):
     v: int = VERSION
 
 
-class Hand(Struct, frozen=True):
-    """What a person did to a target in all regions: ``code`` as on the Board (1 drain, 2 eject)."""
+class ManualOverride(Struct, frozen=True):
+    """What a person did to a target in all regions: ``code`` as on the shared state (1 drain, 2 eject)."""
 
     code: Annotated[int, Meta(ge=1, le=2)]
     reason: Annotated[str, Meta(max_length=LONGEST_REASON)]
@@ -105,7 +105,7 @@ def tellable(name: str) -> bool:
     return len(name) <= _LONGEST and name.isprintable()
 
 
-def encode(document: Digest | Hand) -> bytes:
+def encode(document: Digest | ManualOverride) -> bytes:
     """Return a document as it is written: compact JSON, so that any client of the store can be read by people."""
     return msgspec.json.encode(document)
 
@@ -123,10 +123,10 @@ def decode(data: bytes, name: str) -> Digest | None:
     return digest if plain and name_of(digest.region, digest.node) == name else None
 
 
-def decode_hand(data: bytes) -> Hand | None:
+def decode_override(data: bytes) -> ManualOverride | None:
     """Return the hand in a value; None when it is none, or says something that does not exist."""
     try:
-        hand = msgspec.json.decode(data, type=Hand)
+        hand = msgspec.json.decode(data, type=ManualOverride)
     except UNREADABLE:
         return None
     return hand if hand.reason.isprintable() and hand.by.isprintable() else None

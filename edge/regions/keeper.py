@@ -69,7 +69,7 @@ class ShareKeeper:
         self._store = store
         self._me = name_of(region, node)
         self._clock = clock
-        self._began_ns = clock.now_ns()
+        self._started_ns = clock.now_ns()
         self._proof_ns: int | None = None  # when the last heartbeat that succeeded was begun
         self._sight_ns = clock.now_ns()  # when the others were last seen
         self._granted: dict[str, Pair] = {}  # by allowance; what the ledger says, less what is being given up
@@ -77,14 +77,14 @@ class ShareKeeper:
         self._next_ns: dict[str, int] = {}
         self._revision: dict[str, int] = {}  # of the ledger that was last written or read here
         self._doubted: set[str] = set()  # allowances whose ledger must be read before it is believed
-        self.twin = False
+        self.name_conflict = False
         """Whether another node goes by our name: what one may use, two must share, and neither moves it."""
         self.moves = 0
         """Transactions that were made."""
         self.conflicts = 0
         """Transactions that another node's came before."""
 
-    def beat(self, began_ns: int) -> None:
+    def beat(self, started_ns: int) -> None:
         """Take note of a heartbeat that was begun then and succeeded.
 
         Whoever was silent for too long has to read the ledger before it uses more than the least of what it was
@@ -97,7 +97,7 @@ class ShareKeeper:
                 self._granted[name] = (min(grant[0], safe[0]), min(grant[1], safe[1]))
                 self._doubted.add(name)
                 self._next_ns[name] = now_ns
-        self._proof_ns = began_ns
+        self._proof_ns = started_ns
 
     def saw(self) -> None:
         """Take note that the copy of the store is alive: whoever falls silent now is noticed."""
@@ -106,14 +106,14 @@ class ShareKeeper:
     def share(self, allowance: Shared) -> Pair:
         """Return what this node may grant now.
 
-        Of a rate never 0 where there is a bound: 0 means all of it on the Board. Of requests at once a node that hears
-        the others may have none; one that is by itself lets in one, though that may be one too many.
+        Of a rate never 0 where there is a bound: 0 means all of it on the shared state. Of requests at once a node
+        that hears the others may have none; one that is by itself lets in one, though that may be one too many.
         """
         now_ns = self._clock.now_ns()
         grant, least = self._granted.get(allowance.name), 1
         if grant is None:
             grant = self._unheard(allowance, now_ns)
-        elif self.twin:
+        elif self.name_conflict:
             safe = self._safe.get(allowance.name, grant)
             grant = (min(grant[0], safe[0]) // 2, min(grant[1], safe[1]) // 2)
         elif not self._holds(now_ns):
@@ -142,7 +142,7 @@ class ShareKeeper:
         safe = self._safe.get(allowance.name)
         for kind in BOTH:
             if safe is not None and safe[kind]:
-                return max(allowance.limit[kind] // safe[kind], 1) * (2 if self.twin else 1)
+                return max(allowance.limit[kind] // safe[kind], 1) * (2 if self.name_conflict else 1)
         return ASSUMED
 
     def joined(self, name: str) -> bool:
@@ -174,7 +174,7 @@ class ShareKeeper:
             used: requests at once that run now: they cannot be given away.
         """
         name, now_ns = allowance.name, self._clock.now_ns()
-        if not self._holds(now_ns) or self.twin or self._next_ns.get(name, 0) > now_ns:
+        if not self._holds(now_ns) or self.name_conflict or self._next_ns.get(name, 0) > now_ns:
             return
         try:
             if name in self._doubted or held[1] < self._revision.get(name, 0):  # the copy may be older than we are
@@ -261,6 +261,6 @@ class ShareKeeper:
 
     def _unheard(self, allowance: Shared, now_ns: int) -> Pair:
         """Return what to grant while nothing was ever heard of the ledger."""
-        if now_ns - self._began_ns < PATIENCE_NS:
+        if now_ns - self._started_ns < PATIENCE_NS:
             return int(allowance.limit[0] * EARLY), int(allowance.limit[1] * EARLY)
         return shares.safe_share(allowance.limit, ASSUMED)

@@ -1,4 +1,4 @@
-"""What has this node to tell of its targets?  Reads the Board, and remembers how it was ten seconds ago."""
+"""What has this node to tell of its targets?  Reads the shared state, and remembers how it was ten seconds ago."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from edge.regions.digest import MOST_TARGETS, State, TargetDigest, opinion, tell
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge.native import Board, TargetView
+    from edge.native import SharedState, TargetView
     from edge.terms.snapshot import Snapshot, Target
 
 _S: Final = 1_000_000_000
-# The histograms on the Board only ever grow: what is subtracted is at least this old, and at most twice.
+# The histograms on the shared state only ever grow: what is subtracted is at least this old, and at most twice.
 KEEP_NS: Final = 10 * _S
 EVERY_NS: Final = 5 * _S
 _QUANTILE: Final = 0.95
@@ -24,10 +24,10 @@ ECHO_NS: Final = _S // 4
 
 
 class Sampler:
-    """Samples the targets of one Board. ``sample`` may be called as often as wanted."""
+    """Samples the targets of one shared state. ``sample`` may be called as often as wanted."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, shared_state: SharedState) -> None:
+        self._shared_state = shared_state
         self._before: deque[tuple[int, dict[str, tuple[int, ...]]]] = deque()
 
     def sample(
@@ -48,7 +48,7 @@ class Sampler:
             state = states.get(target.id)
             if state is None or target.kind == "region" or not tellable(target.id):
                 continue
-            view = self._board.read_target(target.slot, now_ns)
+            view = self._shared_state.read_target(target.slot, now_ns)
             hists[target.id] = view["first_hist"]
             since = earlier.get(target.id, (0,) * len(view["first_hist"]))
             p95_ms = quantile_ms([now - then for now, then in zip(view["first_hist"], since, strict=True)])

@@ -50,7 +50,7 @@ BOTH: Final = (0, 1)  # requests, tokens: places in the pairs below
 WORTH: Final = 0.01
 
 Pair = tuple[int, int]
-_Amount = Annotated[int, Meta(ge=0, le=2**60)]  # whoever writes more is not read: it would fit no Board
+_Amount = Annotated[int, Meta(ge=0, le=2**60)]  # whoever writes more is not read: it would fit no SharedState
 _Amounts = tuple[_Amount, _Amount]
 
 

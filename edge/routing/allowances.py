@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
 NANO: Final = 1_000_000_000
-"""Units of the Board's money in a US dollar."""
+"""Units of the shared state's money in a US dollar."""
 
 # A tenth of a minute's at once: a caller that comes in gusts is not refused for it, and no minute sees more than 110%.
 _REQUESTS_BURST: Final = 10

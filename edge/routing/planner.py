@@ -13,7 +13,7 @@ from msgspec import structs
 from edge.config import addresses, effective
 from edge.config.schema import MOST_MEMBERS
 from edge.routing import allowances
-from edge.routing import slots as board
+from edge.routing import slots as shared_state
 from edge.terms import snapshot as plan_of
 from edge.terms.places import Peer
 from edge.terms.snapshot import Listener, ListenTls, Member, Route, ServiceMatch, Snapshot, Target
@@ -58,29 +58,29 @@ def plan(
         breaker: makes a route's breaker (``edge.balance.policy.breaker``).
         version: of the Snapshot; each is higher than the one before.
         now: Unix time, seconds.
-        slots: ``slots`` of the Snapshot before; who is in it keeps its record on the Board.
-        capacity: records of targets and of routes that the Board has; None at the first start.
-        allowance_capacity: records of keys and credentials that the Board has; None at the first start.
+        slots: ``slots`` of the Snapshot before; who is in it keeps its record on the shared state.
+        capacity: records of targets and of routes that the shared state has; None at the first start.
+        allowance_capacity: records of keys and credentials that the shared state has; None at the first start.
         peers: edges of other regions that are known beside those of the configuration; one's own region is left out.
 
     Raises:
-        ConfigInvalidError: more targets, routes, or keys and credentials than the Board has records for.
+        ConfigInvalidError: more targets, routes, or keys and credentials than the shared state has records for.
     """
     targets, routes = capacity or (None, None)
-    most = board.Most(targets, routes, allowance_capacity)
+    most = shared_state.Most(targets, routes, allowance_capacity)
     return _Planner(config, known, outcomes, breaker, peers).snapshot(version, now, slots or {}, most)
 
 
 def capacities(snapshot: Snapshot) -> tuple[int, int]:
-    """Return how many records of targets and of routes a Board needs for this Snapshot and later, larger ones."""
+    """Return how many records of targets and routes this Snapshot, and later, larger ones, need."""
     targets = max((target.slot for target in snapshot.targets), default=0)
     routes = max((route.slot for route in snapshot.routes), default=0)
-    return board.room(targets), board.room(routes)
+    return shared_state.room(targets), shared_state.room(routes)
 
 
 def allowance_capacity(snapshot: Snapshot) -> int:
-    """Return how many records of keys and credentials a Board needs for this Snapshot and later, larger ones."""
-    return board.room(max((held.slot for held in allowances.held(snapshot)), default=0))
+    """Return how many records of keys and credentials a shared state needs for this Snapshot and later, larger ones."""
+    return shared_state.room(max((held.slot for held in allowances.held(snapshot)), default=0))
 
 
 class _Planner:
@@ -108,19 +108,19 @@ class _Planner:
         self._index: dict[str, int] = {}
         self._routes: list[Route] = []
 
-    def snapshot(self, version: int, now: float, previous: Mapping[str, int], most: board.Most) -> Snapshot:
+    def snapshot(self, version: int, now: float, previous: Mapping[str, int], most: shared_state.Most) -> Snapshot:
         config = self._config
         models = {name: self._alias(name, model) for name, model in config.models.items()}
         models |= self._direct(models)
         providers = {name: self._wildcard(name) for name in config.providers}
         services = tuple(self._service(name, service) for name, service in config.services.items())
-        slots = board.assign_all(
+        slots = shared_state.assign_all(
             previous,
             most,
             targets=self._targets,
             routes=[route.name for route in self._routes],
-            allowances=[board.KEY + key.name for key in config.keys]
-            + [board.CREDENTIAL + name for name in self._credentials],
+            allowances=[shared_state.KEY + key.name for key in config.keys]
+            + [shared_state.CREDENTIAL + name for name in self._credentials],
         )
         return Snapshot(
             version=version,
@@ -129,16 +129,16 @@ class _Planner:
             node=config.node.name,
             listeners=tuple(_listener(listen) for listen in config.listen),
             targets=tuple(structs.replace(target, slot=slots[target.id]) for target in self._targets.values()),
-            routes=tuple(structs.replace(route, slot=slots[board.ROUTE + route.name]) for route in self._routes),
+            routes=tuple(structs.replace(route, slot=slots[shared_state.ROUTE + route.name]) for route in self._routes),
             models=models,
             providers=providers,
             services=services,
             peers=None if config.peers is None else _believed(config.peers),
             limits=_limits(config.limits),
             outcomes=self._outcomes,
-            keys=tuple(allowances.key(key, slots[board.KEY + key.name]) for key in config.keys),
+            keys=tuple(allowances.key(key, slots[shared_state.KEY + key.name]) for key in config.keys),
             credentials=tuple(
-                allowances.credential(name, self._providers[name].limits, slots[board.CREDENTIAL + name])
+                allowances.credential(name, self._providers[name].limits, slots[shared_state.CREDENTIAL + name])
                 for name in self._credentials
             ),
             hints=self._hints,

@@ -1,4 +1,4 @@
-"""Which record on the Board belongs to whom?  Whoever stays keeps its record, so that a reload forgets nothing."""
+"""Assigns records of the shared state; a target that stays keeps its record, so that a reload forgets nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALLOWANCE: Final = (KEY, CREDENTIAL)
 
 
 class Most(Struct, frozen=True):
-    """How many records of each kind the Board has; None: no bound, before there is a Board."""
+    """How many records of each kind the shared state has; None: no bound, before there is a shared state."""
 
     targets: int | None = None
     routes: int | None = None

@@ -16,8 +16,8 @@ from msgspec import Struct
 from edge.config.units import NS_PER_S, parse_duration
 from edge.sim.faults import Asks, Fault
 
-Door = Literal["chat", "completions", "responses", "embeddings"]
-DOORS: dict[str, Door] = {
+Operation = Literal["chat", "completions", "responses", "embeddings"]
+DOORS: dict[str, Operation] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
     "/v1/responses": "responses",
@@ -64,7 +64,7 @@ class ToolCall(Struct, frozen=True):
 class Ask(Struct, frozen=True):
     """One request, read."""
 
-    door: Door
+    door: Operation
     path: str
     model: str
     stream: bool
@@ -165,7 +165,7 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
     )
 
 
-def _prompt(door: Door, given: dict[str, Any]) -> tuple[str, int]:
+def _prompt(door: Operation, given: dict[str, Any]) -> tuple[str, int]:
     """Join the text that was sent, last message last, and count its images."""
     name = {"chat": "messages", "completions": "prompt"}.get(door, "input")
     source = given.get(name)

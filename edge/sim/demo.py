@@ -153,18 +153,18 @@ async def run(plan: tuple[Phase, ...], show: Callable[[View], None]) -> Summary:
     ):
         total_s = sum(phase.seconds for phase in plan)
         loads = asyncio.gather(through.run(total_s), direct.run(total_s), greeter.run(total_s))
-        began_ns = clock.now_ns()
+        started_ns = clock.now_ns()
         turns_s: list[float] = []
         due_s = 0.0
         for phase in plan:
             await world.switch(PRIMARY, *phase.faults)
             if phase.greeter_dies:
                 await mortal.kill()
-            turns_s.append(_since_s(began_ns))
+            turns_s.append(_since_s(started_ns))
             due_s += phase.seconds
-            while (at_s := _since_s(began_ns)) < due_s:
+            while (at_s := _since_s(started_ns)) < due_s:
                 show(View(phase, at_s, total_s, await edge.targets(), through, direct, greeter))
-                await clock.sleep(min(REFRESH_S, max(due_s - _since_s(began_ns), 0.0)))
+                await clock.sleep(min(REFRESH_S, max(due_s - _since_s(started_ns), 0.0)))
         await loads
         show(View(plan[-1], total_s, total_s, await edge.targets(), through, direct, greeter))
     return summarise(plan, turns_s, through.shots, direct.shots, greeter.shots)
@@ -211,5 +211,5 @@ def _first_ms(shots: list[Shot], from_s: float) -> float | None:
     return min((round((end - from_s) * 1000, 1) for end in ends if end >= from_s), default=None)
 
 
-def _since_s(began_ns: int) -> float:
-    return (clock.now_ns() - began_ns) / NS_PER_S
+def _since_s(started_ns: int) -> float:
+    return (clock.now_ns() - started_ns) / NS_PER_S

@@ -34,7 +34,7 @@ STOP_S: Final = 20.0
 ASK_S: Final = 5.0
 _LOOK_S: Final = 0.05
 _LAST_WORDS: Final = 800
-# Becomes etcd; the leash that the module before it put on survives that.
+# Becomes etcd; the parent-death signal that the module before it put on survives that.
 _BECOME: Final = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
 
 
@@ -111,10 +111,18 @@ class Member:
             f"--listen-peer-urls={self.peer_url}",
             f"--initial-advertise-peer-urls={self.peer_url}",
         ]
-        leash = [sys.executable, "-m", "edge.app.leash", str(os.getpid()), str(int(signal.SIGKILL)), "-c", _BECOME]
+        die_with_parent = [
+            sys.executable,
+            "-m",
+            "edge.app.parent_death",
+            str(os.getpid()),
+            str(int(signal.SIGKILL)),
+            "-c",
+            _BECOME,
+        ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # the program was found by binary()
-                [*leash, str(program), *own, *self._flags, *flags],
+                [*die_with_parent, str(program), *own, *self._flags, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -190,7 +190,7 @@ async def run(plan: Phases, show: Callable[[float, str], None]) -> Summary:
         ):
             loads = asyncio.gather(high.run(plan.total), low.run(plan.total))
             samples: list[tuple[float, list[dict[str, Any]]]] = []
-            began_ns = clock.now_ns()
+            started_ns = clock.now_ns()
             turns: list[float] = []
             for name, until_s in (
                 ("healthy", plan.before),
@@ -200,11 +200,11 @@ async def run(plan: Phases, show: Callable[[float, str], None]) -> Summary:
                 if name == "the primary is dead":
                     # It closes its port and drops what it was answering; those answers are asked of the backup.
                     await remote.switch(world.urls[PRIMARY], Fault(kind="refuse", for_s=plan.dead))
-                    turns.append(_since_s(began_ns))
-                while (at_s := _since_s(began_ns)) < until_s:
+                    turns.append(_since_s(started_ns))
+                while (at_s := _since_s(started_ns)) < until_s:
                     samples.append((at_s, await edge.targets()))
                     show(at_s, name)
-                    await clock.sleep(min(POLL_S, max(until_s - _since_s(began_ns), 0.0)))
+                    await clock.sleep(min(POLL_S, max(until_s - _since_s(started_ns), 0.0)))
             await loads
         return summarise(plan, turns[0], unloaded_s, samples, high, low)
 
@@ -289,5 +289,5 @@ def _of(targets: list[dict[str, Any]], name: str, field: str) -> float:
     return float(target.get(field) or 0)
 
 
-def _since_s(began_ns: int) -> float:
-    return (clock.now_ns() - began_ns) / NS_PER_S
+def _since_s(started_ns: int) -> float:
+    return (clock.now_ns() - started_ns) / NS_PER_S

@@ -54,7 +54,7 @@ class SimProvider:
         self.spec = spec or ProviderSpec()
         self._tls = tls
         self._chance = Random(self.spec.name)
-        self._board = FaultBoard(self._chance)
+        self._shared_state = FaultBoard(self._chance)
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
         self._reopening: asyncio.Task[None] | None = None
@@ -134,7 +134,7 @@ class SimProvider:
     async def switch(self, *faults: Fault, spare: object = None) -> None:
         """Replace all faults; none means healthy. ``spare`` is a connection that a refusal must not drop."""
         await self._cancel_reopening()
-        self._board.switch(faults, _now_s())
+        self._shared_state.switch(faults, _now_s())
         refusal = next((fault for fault in faults if fault.kind == "refuse"), None)
         if refusal is None:
             if self._listener is None:
@@ -219,7 +219,7 @@ class SimProvider:
             case _:
                 sentence = "known: GET, POST, DELETE /_sim/fault and GET, DELETE /_sim/stats"
                 return _json(error_body(sentence, "invalid_request_error"), 404)
-        return _json({"name": self.spec.name, "faults": self._board.shown(_now_s())})
+        return _json({"name": self.spec.name, "faults": self._shared_state.shown(_now_s())})
 
     # ---- exchanges
 
@@ -260,7 +260,7 @@ class SimProvider:
             return _json(wrong, refusal.status, fields)
         if ask.model == asked.ECHO_MODEL:
             ask = _echoing(ask, request, body)
-        fault = ask.fault or self._board.strike(ask.asks, _now_s(), self._inflight)
+        fault = ask.fault or self._shared_state.strike(ask.asks, _now_s(), self._inflight)
         broken = await self._strike(request, fault, fields, stream=ask.stream)
         if broken is not None:
             return broken
@@ -270,7 +270,7 @@ class SimProvider:
 
     async def _look_up(self, request: web.Request, fields: dict[str, str]) -> web.StreamResponse:
         """Answer ``/v1/models`` and refuse what is unknown."""
-        fault = self._board.strike(Asks(request.path), _now_s(), self._inflight)
+        fault = self._shared_state.strike(Asks(request.path), _now_s(), self._inflight)
         broken = await self._strike(request, fault, fields, stream=False)
         if broken is not None:
             return broken

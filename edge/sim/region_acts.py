@@ -98,7 +98,7 @@ async def play(world: RegionsWorld, act: Act, seconds: float, rates: Mapping[str
             )
             for name, region in world.regions.items()
         }
-        began_ns = clock.now_ns()
+        started_ns = clock.now_ns()
         running = asyncio.gather(*(load.run(BEFORE_S + seconds) for load in loads.values()))
         try:
             await clock.sleep(BEFORE_S)
@@ -115,7 +115,7 @@ async def play(world: RegionsWorld, act: Act, seconds: float, rates: Mapping[str
                 await asyncio.gather(watching, return_exceptions=True)
             after = await _failed_attempts(world)
             await act.heal(world)
-    struck_s = (struck_ns - began_ns) / _S
+    struck_s = (struck_ns - started_ns) / _S
     accounts = {
         name: _account(load.shots, struck_s, watch.failed.get(name, after.get(name, 0) - attempts.get(name, 0)))
         for name, load in loads.items()

@@ -21,7 +21,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from edge.admin.reflect import reflection_calls
 from edge.sim.serve import until_told
-from edge.sim.strikes import CODES, Strikes
+from edge.sim.service_faults import CODES, ServiceFaults
 from edge.wire.edge.sim.v1 import service_pb2, service_pb2_grpc
 from edge.wire.grpc.testing import test_pb2, test_pb2_grpc
 from edge.wire.helloworld import helloworld_pb2, helloworld_pb2_grpc
@@ -56,7 +56,7 @@ class ServiceSpec(msgspec.Struct, frozen=True):
 
 
 class SimService:
-    """A running service; use it in an ``async with``. ``strikes`` is its fault and its counts.
+    """A running service; use it in an ``async with``. ``faults`` is its fault and its counts.
 
     Args:
         spec: who and where.
@@ -65,7 +65,7 @@ class SimService:
 
     def __init__(self, spec: ServiceSpec, fault: service_pb2.Fault | None = None) -> None:
         self.spec = spec
-        self.strikes = Strikes()
+        self.faults = ServiceFaults()
         self.address = ""
         self._fault = fault if fault is not None else service_pb2.Fault()
         self._health: Any = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
@@ -78,8 +78,8 @@ class SimService:
             OSError: the address cannot be had.
         """
         server = grpc.aio.server(options=_OPTIONS)
-        test_pb2_grpc.add_TestServiceServicer_to_server(_Testing(self.spec, self.strikes), server)
-        helloworld_pb2_grpc.add_GreeterServicer_to_server(_Greeter(self.spec, self.strikes), server)
+        test_pb2_grpc.add_TestServiceServicer_to_server(_Testing(self.spec, self.faults), server)
+        helloworld_pb2_grpc.add_GreeterServicer_to_server(_Greeter(self.spec, self.faults), server)
         service_pb2_grpc.add_SwitchServicer_to_server(_Switch(self), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         server.add_generic_rpc_handlers(reflection_calls([file.DESCRIPTOR for file in _FILES], SERVICES))
@@ -95,7 +95,7 @@ class SimService:
 
     async def switch(self, fault: service_pb2.Fault) -> None:
         """Have this go wrong from now on; an empty one heals."""
-        self.strikes.fault = fault
+        self.faults.fault = fault
         states = health_pb2.HealthCheckResponse
         for name in ("", *SERVICES):
             await self._health.set(name, states.NOT_SERVING if fault.unhealthy else states.SERVING)
@@ -116,18 +116,18 @@ class SimService:
 class _Testing(test_pb2_grpc.TestServiceServicer):
     """The methods that interoperability clients call; UnimplementedCall stays what it is called."""
 
-    def __init__(self, spec: ServiceSpec, strikes: Strikes) -> None:
+    def __init__(self, spec: ServiceSpec, faults: ServiceFaults) -> None:
         self._spec = spec
-        self._strikes = strikes
+        self._faults = faults
 
     async def EmptyCall(self, _request: test_pb2.Empty, told: Told) -> test_pb2.Empty:  # noqa: N802  # the proto's
-        async with self._strikes.call(_TESTING + "EmptyCall", told) as call:
+        async with self._faults.call(_TESTING + "EmptyCall", told) as call:
             await _echo_metadata(told)
             await call.message()
             return test_pb2.Empty()
 
     async def UnaryCall(self, request: test_pb2.SimpleRequest, told: Told) -> test_pb2.SimpleResponse:  # noqa: N802
-        async with self._strikes.call(_TESTING + "UnaryCall", told) as call:
+        async with self._faults.call(_TESTING + "UnaryCall", told) as call:
             await _echo_metadata(told)
             await _echo_status(request.response_status, told)
             await call.message()
@@ -141,7 +141,7 @@ class _Testing(test_pb2_grpc.TestServiceServicer):
     async def StreamingInputCall(  # noqa: N802
         self, requests: AsyncIterator[test_pb2.StreamingInputCallRequest], told: Told
     ) -> test_pb2.StreamingInputCallResponse:
-        async with self._strikes.call(_TESTING + "StreamingInputCall", told) as call:
+        async with self._faults.call(_TESTING + "StreamingInputCall", told) as call:
             await _echo_metadata(told)
             size = 0
             async for request in requests:
@@ -152,7 +152,7 @@ class _Testing(test_pb2_grpc.TestServiceServicer):
     async def StreamingOutputCall(  # noqa: N802
         self, request: test_pb2.StreamingOutputCallRequest, told: Told
     ) -> AsyncIterator[test_pb2.StreamingOutputCallResponse]:
-        async with self._strikes.call(_TESTING + "StreamingOutputCall", told) as call:
+        async with self._faults.call(_TESTING + "StreamingOutputCall", told) as call:
             await _echo_metadata(told)
             async for response in _responses(request, told):
                 await call.message()
@@ -161,7 +161,7 @@ class _Testing(test_pb2_grpc.TestServiceServicer):
     async def FullDuplexCall(  # noqa: N802
         self, requests: AsyncIterator[test_pb2.StreamingOutputCallRequest], told: Told
     ) -> AsyncIterator[test_pb2.StreamingOutputCallResponse]:
-        async with self._strikes.call(_TESTING + "FullDuplexCall", told) as call:
+        async with self._faults.call(_TESTING + "FullDuplexCall", told) as call:
             await _echo_metadata(told)
             async for request in requests:
                 async for response in _responses(request, told):
@@ -171,7 +171,7 @@ class _Testing(test_pb2_grpc.TestServiceServicer):
     async def HalfDuplexCall(  # noqa: N802
         self, requests: AsyncIterator[test_pb2.StreamingOutputCallRequest], told: Told
     ) -> AsyncIterator[test_pb2.StreamingOutputCallResponse]:
-        async with self._strikes.call(_TESTING + "HalfDuplexCall", told) as call:
+        async with self._faults.call(_TESTING + "HalfDuplexCall", told) as call:
             await _echo_metadata(told)
             for request in [request async for request in requests]:
                 async for response in _responses(request, told):
@@ -182,19 +182,19 @@ class _Testing(test_pb2_grpc.TestServiceServicer):
 class _Greeter(helloworld_pb2_grpc.GreeterServicer):
     """Says hello, and who says so."""
 
-    def __init__(self, spec: ServiceSpec, strikes: Strikes) -> None:
+    def __init__(self, spec: ServiceSpec, faults: ServiceFaults) -> None:
         self._spec = spec
-        self._strikes = strikes
+        self._faults = faults
 
     async def SayHello(self, request: helloworld_pb2.HelloRequest, told: Told) -> helloworld_pb2.HelloReply:  # noqa: N802
-        async with self._strikes.call(_GREETER + "SayHello", told) as call:
+        async with self._faults.call(_GREETER + "SayHello", told) as call:
             await call.message()
             return self._reply(request)
 
     async def SayHelloStreamReply(  # noqa: N802
         self, request: helloworld_pb2.HelloRequest, told: Told
     ) -> AsyncIterator[helloworld_pb2.HelloReply]:
-        async with self._strikes.call(_GREETER + "SayHelloStreamReply", told) as call:
+        async with self._faults.call(_GREETER + "SayHelloStreamReply", told) as call:
             for _ in range(GREETINGS):
                 await call.message()
                 yield self._reply(request)
@@ -214,9 +214,9 @@ class _Switch(service_pb2_grpc.SwitchServicer):
         return service_pb2.SetResponse()
 
     async def Stats(self, _request: service_pb2.StatsRequest, _told: Told) -> service_pb2.StatsResponse:  # noqa: N802
-        strikes = self._service.strikes
+        faults = self._service.faults
         return service_pb2.StatsResponse(
-            name=self._service.spec.name, calls=strikes.calls, running=strikes.running, struck=strikes.struck
+            name=self._service.spec.name, calls=faults.calls, running=faults.running, struck=faults.struck
         )
 
 

@@ -78,7 +78,7 @@ def facts(record: ExchangeRecord) -> dict[str, object]:
 def _attempt(attempt: AttemptRecord) -> str:
     """``openai/gpt-4.1: fail_status (status 503) after 112 ms``."""
     why = f" ({attempt.detail})" if attempt.detail else ""
-    return f"{attempt.target}: {attempt.outcome or 'left'}{why} after {_ms(attempt.ended_ns - attempt.began_ns)} ms"
+    return f"{attempt.target}: {attempt.outcome or 'left'}{why} after {_ms(attempt.ended_ns - attempt.started_ns)} ms"
 
 
 def _ms(ns: int) -> float:

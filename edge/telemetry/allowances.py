@@ -1,4 +1,4 @@
-"""What do keys and credentials use, and what is left to them?  Samples of their records on the Board."""
+"""What do keys and credentials use, and what is left to them?  Samples of their records on the shared state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge.telemetry import catalog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.native import AllowanceView, Board
+    from edge.native import AllowanceView, SharedState
     from edge.telemetry.catalog import Metric
     from edge.telemetry.reading import Reading
     from edge.terms.snapshot import Allowance, Snapshot
@@ -26,12 +26,12 @@ _REASONS: Final = {
 }
 
 
-def add(page: Reading, board: Board, snapshot: Snapshot, now_ns: int, wall_s: float) -> None:
+def add(page: Reading, shared_state: SharedState, snapshot: Snapshot, now_ns: int, wall_s: float) -> None:
     """Add the samples of every key and credential that has a record."""
     for key in snapshot.keys:
         if key.allowance is None:
             continue
-        view = board.read_allowance(key.allowance.slot)
+        view = shared_state.read_allowance(key.allowance.slot)
         _add_use(page, view, key.name, catalog.KEY_REQUESTS, catalog.KEY_TOKENS)
         for reason, counter in _REASONS.items():
             page.add(catalog.KEY_REFUSED, (key.name, reason), view["counts"][counter])
@@ -46,7 +46,7 @@ def add(page: Reading, board: Board, snapshot: Snapshot, now_ns: int, wall_s: fl
         for bound, share in remaining(key.allowance, view, now_ns):
             page.add(catalog.KEY_REMAINING, (key.name, bound), share)
     for credential in snapshot.credentials:
-        view = board.read_allowance(credential.allowance.slot)
+        view = shared_state.read_allowance(credential.allowance.slot)
         _add_use(page, view, credential.name, catalog.CREDENTIAL_REQUESTS, catalog.CREDENTIAL_TOKENS)
         page.add(catalog.CREDENTIAL_COST, (credential.name,), view["counts"][AllowanceCounter.A_COST_NANO] * _NANO)
         learned = view["counts"][AllowanceCounter.A_LEARNED]
@@ -56,7 +56,7 @@ def add(page: Reading, board: Board, snapshot: Snapshot, now_ns: int, wall_s: fl
 
 
 def month_of(wall_s: float) -> int:
-    """Return the months since year 0 (UTC), as the Board's ``spent_month`` counts them."""
+    """Return the months since year 0 (UTC), as the shared state's ``spent_month`` counts them."""
     now = time.gmtime(wall_s)
     return now.tm_year * 12 + now.tm_mon - 1
 

@@ -1,7 +1,8 @@
 """Which numbers does edge publish, and what does each mean?  Every metric with its sentence; nothing else may be shown.
 
 Names follow the Prometheus conventions: base units (seconds, bytes), ``_total`` for counters. What happens to requests
-is read from the Board: exact over all workers whichever process is asked, and it survives the death of any of them.
+is read from the shared state: exact over all workers whichever process is asked, and it survives the death of any of
+them.
 
 Labels take their values from the configuration and from fixed sets alone, never from what a client sends: unknown
 models, methods and paths are counted, without saying which.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.telemetry.catalog import Metric
     from edge.terms.trace import ExchangeRecord
 
-# As the Board counts: whole microseconds, and a bound is in its bucket.
+# As the shared state counts: whole microseconds, and a bound is in its bucket.
 _BOUNDS_US: Final = tuple(round(bound * 1e6) for bound in HIST_BOUNDS_S)
 # Routes come from the configuration; this many buckets are more than any has, so that old routes cannot pile up.
 _MOST: Final = 100_000
@@ -50,5 +50,5 @@ class ExemplarBook:
         if len(self.found) >= _MOST:
             self.found.clear()
         bound = HIST_BOUNDS_S[place] if place < len(HIST_BOUNDS_S) else value
-        ended = (record.began_ns + record.duration_ns) / 1e9
+        ended = (record.started_ns + record.duration_ns) / 1e9
         self.found[metric.name, (route,), place] = Exemplar(record.trace_id, min(value, bound), ended)

@@ -113,7 +113,7 @@ def open_export(
         bundle: makes the spans of records.
         environ: OTEL_BSP_* bound queue, batch and delay.
     """
-    logs.conceal([*collector.headers.values(), *secrets(environ)])
+    logs.redact([*collector.headers.values(), *secrets(environ)])
     overhear()
     queue = _number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)
     return Export(

@@ -1,7 +1,7 @@
 """What does a process of edge say, and to whom?  One line per event: for people on a terminal, JSON for machines.
 
 A line is a sentence plus facts: ``say(INFO, "worker serves", worker=0, pid=17)``. Credentials never reach a line:
-whoever learns a secret calls :func:`conceal`, and every line is searched for it before it is written, tracebacks
+whoever learns a secret calls :func:`redact`, and every line is searched for it before it is written, tracebacks
 included. What others said stands in a line as text: it neither ends the line nor steers a terminal. A kind of line that
 comes too often is left out and counted: ``suppressed 812 lines``. Nothing here is called per request.
 """
@@ -40,7 +40,7 @@ _PLAIN_LINES: Final = {code: said for code, said in _CONTROLS.items() if code no
 _IN_JSON: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
-def conceal(secrets: Iterable[str]) -> None:
+def redact(secrets: Iterable[str]) -> None:
     """Write ``***`` in place of each of these from now on, in every line of this process."""
     for secret in secrets:
         # A field such as "Bearer KEY" is dangerous through its last word alone; in JSON some characters look different.

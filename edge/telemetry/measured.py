@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SCOPE: Final = InstrumentationScope("edge", VERSION)
 _CUMULATIVE: Final = otel.AggregationTemporality.CUMULATIVE
 _UNITS: Final = {"_seconds": "s", "_bytes": "By", "_ratio": "1"}
-_UNKNOWN: Final = cast("Any", None)  # least and most: the Board does not keep them, and a number would be a lie
+_UNKNOWN: Final = cast("Any", None)  # least and most: the shared state does not keep them, and a number would be a lie
 
 
 class Convention(Struct, frozen=True):
@@ -53,7 +53,7 @@ class Moment(Struct, frozen=True):
 
     reading: Reading
     snapshot: Snapshot
-    began_ns: int  # when the counters were 0
+    started_ns: int  # when the counters were 0
     now_ns: int
 
 
@@ -114,7 +114,7 @@ def _point(sample: Sample, attributes: Attributes, moment: Moment) -> Any:
     if isinstance(value, Histogram | Total):
         return otel.HistogramDataPoint(
             attributes=attributes,
-            start_time_unix_nano=moment.began_ns,
+            start_time_unix_nano=moment.started_ns,
             time_unix_nano=moment.now_ns,
             count=value.count,
             sum=value.sum,
@@ -124,7 +124,7 @@ def _point(sample: Sample, attributes: Attributes, moment: Moment) -> Any:
             max=_UNKNOWN,
         )
     number = int(value) if value == int(value) else float(value)
-    return otel.NumberDataPoint(attributes, moment.began_ns, moment.now_ns, number)
+    return otel.NumberDataPoint(attributes, moment.started_ns, moment.now_ns, number)
 
 
 def _data(metric: Metric, points: list[Any]) -> otel.DataT:

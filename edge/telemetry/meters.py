@@ -1,7 +1,7 @@
-"""How many, how long, how often?  Reads the Board into samples of the catalogue; ``exposition`` and ``otlp`` tell them.
+"""Reads the shared state into samples of the catalogue; ``exposition`` and ``otlp`` write them.
 
 The numbers of a family stand together, in the order of the catalogue. Counters keep their value when control is
-restarted, because they live on the Board and not here.
+restarted, because they live on the shared state and not here.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from edge.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge.native import Board, RouteView, TargetView
+    from edge.native import RouteView, SharedState, TargetView
     from edge.terms.snapshot import Snapshot
 
 CLASSES: Final = ("high", "normal", "low")
-"""Priority classes in the order of the Board's columns."""
+"""Priority classes in the order of the shared state's columns."""
 
 _NANO: Final = 1e-9
 _CIRCUITS: Final = {"closed": 0, "open": 1, "half_open": 2}
@@ -83,9 +83,9 @@ _OF_WORKER: Final = {
 
 
 class NodeFacts(Struct, frozen=True):
-    """What the Board does not know of the node."""
+    """What the shared state does not know of the node."""
 
-    workers: int  # columns of the Board in use
+    workers: int  # columns of the shared state in use
     serving: dict[int, int]  # worker index -> version of the snapshot it decides by
     restarts: dict[str, int]  # process name -> times started again
     reloads: dict[str, int] = {}  # result -> how many
@@ -99,13 +99,13 @@ class NodeFacts(Struct, frozen=True):
     sharing: SharingFacts | None = None  # None: this node is by itself
 
 
-def read(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> Reading:
+def read(shared_state: SharedState, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> Reading:
     """Return every sample there is.
 
     Args:
-        board: the node's Board.
+        shared_state: the node's shared state.
         snapshot: what control publishes: names of slots.
-        facts: what the Board does not know.
+        facts: what the shared state does not know.
         now_ns: monotonic nanoseconds, for ages.
         wall_s: Unix time, for the snapshot's age and the month that is spent in.
     """
@@ -117,16 +117,16 @@ def read(board: Board, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wal
         page.add(catalog.RESTARTS, (process,), restarts)
     _add_node(page, facts)
     for route in snapshot.routes:
-        _add_route(page, route.name, board.read_route(route.slot))
+        _add_route(page, route.name, shared_state.read_route(route.slot))
     for target in snapshot.targets:
-        _add_target(page, target.id, board.read_target(target.slot, now_ns), now_ns)
-    allowances.add(page, board, snapshot, now_ns, wall_s)
-    _add_workers(page, board, facts, now_ns)
+        _add_target(page, target.id, shared_state.read_target(target.slot, now_ns), now_ns)
+    allowances.add(page, shared_state, snapshot, now_ns, wall_s)
+    _add_workers(page, shared_state, facts, now_ns)
     return page
 
 
 def seconds(buckets: Sequence[int], sum_us: int) -> Histogram:
-    """Return a latency histogram of the Board, in seconds."""
+    """Return a latency histogram of the shared state, in seconds."""
     return Histogram(HIST_BOUNDS_S, tuple(buckets), sum_us / 1e6)
 
 
@@ -187,10 +187,10 @@ def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None
     page.add(catalog.TARGET_TOTAL, (name,), seconds(view["total_hist"], view["total_sum_us"]))
 
 
-def _add_workers(page: Reading, board: Board, facts: NodeFacts, now_ns: int) -> None:
+def _add_workers(page: Reading, shared_state: SharedState, facts: NodeFacts, now_ns: int) -> None:
     for index in range(facts.workers):
         name = str(index)
-        view = board.read_worker(index)
+        view = shared_state.read_worker(index)
         for metric, counter in _OF_WORKER.items():
             page.add(metric, (name,), view["counts"][counter])
         page.add(catalog.LOOP_LAG, (name,), view["counts"][WorkerCounter.W_LOOP_LAG_US] / 1e6)

@@ -66,7 +66,7 @@ def open_metric_export(collector: Collector, environ: Mapping[str, str]) -> Metr
         collector: who is sent the readings.
         environ: OTEL_EXPORTER_OTLP_TIMEOUT bounds an export.
     """
-    logs.conceal([*collector.headers.values(), *secrets(environ)])
+    logs.redact([*collector.headers.values(), *secrets(environ)])
     headers = collector.headers or None
     told = any(environ.get(f"OTEL_EXPORTER_OTLP_{signal}TIMEOUT") for signal in ("", "METRICS_"))
     timeout = None if told else TIMEOUT_S

@@ -22,7 +22,7 @@ class SharingFacts(Struct, frozen=True):
     write_failures: int
     relists: int
     grant_moves: int
-    twin: bool  # another node goes by our name
+    name_conflict: bool  # another node goes by our name
     suspect: dict[str, bool]  # by region
     shares: dict[str, tuple[float, float]]  # by allowance: requests and tokens a minute that this node may grant
     places: dict[str, float]  # by allowance: requests at once; only where they are bounded
@@ -41,7 +41,7 @@ def add(page: Reading, facts: SharingFacts | None) -> None:
     page.add(catalog.REGIONS_FRESH, (), facts.regions_fresh)
     for region, suspect in facts.suspect.items():
         page.add(catalog.REGION_SUSPECT, (region,), suspect)
-    page.add(catalog.CLUSTER_TWIN, (), facts.twin)
+    page.add(catalog.CLUSTER_TWIN, (), facts.name_conflict)
     page.add(catalog.SHARE_MOVES, (), facts.grant_moves)
     for allowance, (requests, tokens) in facts.shares.items():
         if requests:

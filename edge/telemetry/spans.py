@@ -121,8 +121,8 @@ class SpanBuilder:
             links=_links(record),
             kind=SpanKind.SERVER,
             status=_server_status(record, attributes),
-            start_time=record.began_ns,
-            end_time=record.began_ns + record.duration_ns,
+            start_time=record.started_ns,
+            end_time=record.started_ns + record.duration_ns,
             instrumentation_scope=_SCOPE,
         )
 
@@ -152,27 +152,27 @@ class SpanBuilder:
             (names.FIRST_CONTENT, attempt.content_ns),
         ):
             if at_ns >= 0:
-                attributes[name] = (at_ns - attempt.began_ns) * _NS
+                attributes[name] = (at_ns - attempt.started_ns) * _NS
         name = f"{_named(method)} {self._route(record)}".strip()
         if of_model:
             self._asked_of_a_model(record, attributes)
             name = _generated(record, attempt, target, attributes)
         elif record.grpc:
             name = _rpc(record, attributes, attempt.grpc_status)
-        ended_ns = max(attempt.ended_ns, attempt.began_ns)
+        ended_ns = max(attempt.ended_ns, attempt.started_ns)
         return ReadableSpan(
             name=name,
             context=_context(own.trace_id, attempt.span_id),
             parent=own,
             resource=self._resource,
             attributes=attributes,
-            events=(Event(names.CIRCUIT_OPENED, {names.TARGET: attempt.target}, record.began_ns + ended_ns),)
+            events=(Event(names.CIRCUIT_OPENED, {names.TARGET: attempt.target}, record.started_ns + ended_ns),)
             if attempt.tripped
             else (),
             kind=SpanKind.CLIENT,
             status=_client_status(record, attempt, attributes),
-            start_time=record.began_ns + attempt.began_ns,
-            end_time=record.began_ns + ended_ns,
+            start_time=record.started_ns + attempt.started_ns,
+            end_time=record.started_ns + ended_ns,
             instrumentation_scope=_SCOPE,
         )
 
@@ -207,7 +207,7 @@ def _generated(record: ExchangeRecord, attempt: AttemptRecord, target: Target | 
         attributes[names.MODEL] = model = target.model or record.model.partition("/")[2]
     if attempt.outcome == "ok":
         if record.stream and attempt.content_ns >= 0:
-            attributes[names.FIRST_CHUNK] = (attempt.content_ns - attempt.began_ns) * _NS
+            attributes[names.FIRST_CHUNK] = (attempt.content_ns - attempt.started_ns) * _NS
         if record.prompt_tokens >= 0:
             attributes[names.INPUT_TOKENS] = record.prompt_tokens
         if record.output_tokens >= 0:

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from msgspec import Struct, field
 
 CLASSES: Final = ("high", "normal", "low")
-"""Priority classes, by the number that Snapshot and Board know them by."""
+"""Priority classes, by the number that Snapshot and shared state know them by."""
 
 
 class Timeouts(Struct, frozen=True):
@@ -59,7 +59,7 @@ class UpstreamTls(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """One provider + upstream model + credential, or one address of a service. ``slot`` is its record on the Board."""
+    """One provider + upstream model + credential, or one address of a service; ``slot`` is its shared record."""
 
     id: str
     slot: int
@@ -105,7 +105,7 @@ class Route(Struct, frozen=True):
     """One model alias, one provider wildcard ("openai/*") or one service, with its pool and its policy."""
 
     name: str
-    slot: int  # its record on the Board
+    slot: int  # its record on the SharedState
     kind: Literal["model", "service"]
     members: tuple[Member, ...]
     timeouts: Timeouts
@@ -170,7 +170,7 @@ class Listener(Struct, frozen=True):
 
 
 class Allowance(Struct, frozen=True):
-    """What one key or credential may use; ``slot`` is its record on the Board. 0 is no bound.
+    """What one key or credential may use; ``slot`` is its record on the shared state. 0 is no bound.
 
     Bursts are what may be used at once after a time of rest, in requests and in tokens.
     """
@@ -180,7 +180,7 @@ class Allowance(Struct, frozen=True):
     tokens_per_minute: int = 0
     requests_burst: int = 0
     tokens_burst: int = 0
-    shared: bool = False  # scope: global; the Board says this node's share
+    shared: bool = False  # scope: global; the shared state says this node's share
 
 
 class Key(Struct, frozen=True):
@@ -241,4 +241,4 @@ class Snapshot(Struct, frozen=True):
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     slots: dict[str, int] = field(
         default_factory=dict
-    )  # Board slots by target id and "route:" + name, kept over reloads
+    )  # shared state slots by target id and "route:" + name, kept over reloads

@@ -1,6 +1,6 @@
 """What is remembered of an exchange, for whoever wants to follow it?
 
-The lane writes these as plain tuples in this order (``native/proxy/response.pyx``, ``record`` and ``tell_of``), a
+The data plane writes these as plain tuples in this order (``native/proxy/response.pyx``, ``record`` and ``tell_of``), a
 worker sends them to control in batches, and control makes spans, the access log and what ``edge trace`` shows of them.
 They hold no header, no body and no query: what a caller or a provider said cannot leak through them. They hold nothing
 that could lead back to them either, so Python's collector of cycles need not look at thousands of them (``gc=False``).
@@ -22,7 +22,7 @@ class AttemptRecord(Struct, frozen=True, array_like=True, gc=False):
     outcome: str  # native.state.shared_state.Outcome in lower case; "": it did not end
     detail: str  # of a failure, in words
     span_id: str  # 16 hex digits; what the target was given as its parent
-    began_ns: int
+    started_ns: int
     connected_ns: int  # -1: a connection was at hand
     asked_ns: int  # the request was sent whole
     head_ns: int
@@ -59,7 +59,7 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
     stream: bool
     key: str  # name of the caller's key
     priority: str  # class of the caller's key
-    began_ns: int  # Unix time
+    started_ns: int  # Unix time
     duration_ns: int
     first_ns: int  # first content, since the beginning; -1: none was sent
     prompt_tokens: int  # -1: not known

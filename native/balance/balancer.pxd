@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.state.allowance cimport Allowance, Grant
-from native.state.shared_state cimport Board, TargetRec
+from native.state.shared_state cimport SharedState, TargetRec
 from native.balance.breaker cimport Policy
 from native.balance.capacity cimport Bounds
 
@@ -39,16 +39,16 @@ cdef struct Choice:
 
 # Peak-EWMA of one latency cell: up at once, down with time constant tau (10 s). Never fed by fast failures: a failure
 # is recorded as penalty_ns at least, or a fast-failing target would draw all traffic.
-cdef void ewma_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
-cdef double ewma_read(uint64_t* cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil   # milliseconds; 0 = no data
+cdef void ewma_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
+cdef double ewma_read(uint64_t* latency_cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil   # milliseconds; 0 = no data
 # The same average without the peak: for baselines.
-cdef void average_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
+cdef void average_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
 cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil
-cdef uint32_t inflight_of(TargetRec* rec, int klass, int workers) noexcept nogil
+cdef uint32_t inflight_of(TargetRec* rec, int priority, int workers) noexcept nogil
 
 cdef class Target:
-    """One target as this worker sees it: its record on the Board and the facts needed to speak to it."""
-    cdef readonly Board board       # keeps the block mapped
+    """One target as this worker sees it: its record on the shared state and the facts needed to speak to it."""
+    cdef readonly SharedState shared_state       # keeps the block mapped
     cdef TargetRec* rec
     cdef readonly int slot
     cdef readonly str id            # "deepseek/deepseek-chat", "greeter/10.0.0.7:50051"
@@ -59,9 +59,9 @@ cdef class Target:
     cdef public double input_nano, output_nano  # US dollars * 1e9 per token
     cdef public object pool         # native.http.connection_pool.ConnectionPool of this worker
     # One attempt's latency: feeds the EWMA (a failure at least FAILURE_PENALTY_MS) and, of successes, the baseline.
-    cdef void observe(self, int cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept
+    cdef void observe(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept
 
-cdef class Pool:
+cdef class TargetPool:
     """The targets that can answer a route, in tiers. At most 64 members."""
     cdef readonly list targets
     cdef readonly int size
@@ -77,23 +77,23 @@ cdef class Pool:
     cdef bint shared
     cdef int best_tier
     cdef Target target_at(self, int index)
-    # klass: 0 high, 1 normal (the default), 2 low
-    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int klass=*) noexcept
+    # priority: 0 high, 1 normal (the default), 2 low
+    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int priority=*) noexcept
     # What keeps a member from being used now (enum Barred), and through ``admit`` whether it is due for a trial.
-    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int klass, int* admit) noexcept nogil
+    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int priority, int* admit) noexcept nogil
     cdef double limit_of(self, int index) noexcept nogil        # requests at once; 0 = no bound
-    cdef int crowded(self, int index, uint64_t now_ns, int klass) noexcept nogil    # BARRED_FULL, BARRED_RAMP or USABLE
+    cdef int crowded(self, int index, uint64_t now_ns, int priority) noexcept nogil    # BARRED_FULL, BARRED_RAMP or USABLE
     cdef int aside(self, int index, uint64_t now_ns) noexcept nogil     # why a usable member may not take its whole share
     cdef bint spilled(self, int index) noexcept nogil           # is it of a later tier than the best?
-    cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil
+    cdef double cost(self, int index, uint64_t now_ns, int latency_cell) noexcept nogil
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     # tried: bit per member already attempted by this exchange. closed: bit per member that it may not use at all.
     # last_resort is internal: used only when no member is usable.
-    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, int klass, Choice* out,
+    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                    uint64_t closed=*) noexcept
-    cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, int klass, Choice* out,
+    cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                     uint64_t closed) noexcept
-    cdef int _class(self, int klass) except -1
+    cdef int _class(self, int priority) except -1
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     cdef int _checked(self, int index) except -1

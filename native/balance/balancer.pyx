@@ -25,7 +25,7 @@ from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from native.state.allowance cimport bounds_take, bounds_wait
 from native.io.atomics cimport add32, add64, cas64, load32, load64
 from native.state.shared_state cimport (
-    EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, Board, TargetRec, WindowSum, edge_cell, edge_cell_age_ms,
+    EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, SharedState, TargetRec, WindowSum, edge_cell, edge_cell_age_ms,
     edge_cell_ms, edge_circuit_state, edge_circuit_until_ms, edge_remote_weight, edge_window_sum,
 )
 from native.balance.breaker cimport (
@@ -52,33 +52,33 @@ cdef double weight_of(uint64_t word, uint64_t now_ms, uint64_t tau_ns) noexcept 
     return exp(-age) if age <= 2.0 else 0.0
 
 
-cdef void ewma_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
+cdef void ewma_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
     cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
-    cdef uint64_t word = load64(cell)
+    cdef uint64_t word = load64(latency_cell)
     cdef double weight, value
     while True:
         weight = weight_of(word, now_ns // MS, tau_ns)
         value = edge_cell_ms(word) * weight
         value = sample if sample >= value else value + sample * (1.0 - weight)
-        if cas64(cell, word, edge_cell(<float>value, now_ns // MS)):
+        if cas64(latency_cell, word, edge_cell(<float>value, now_ns // MS)):
             return
-        word = load64(cell)
+        word = load64(latency_cell)
 
 
-cdef void average_observe(uint64_t* cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
+cdef void average_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
     cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
-    cdef uint64_t word = load64(cell)
+    cdef uint64_t word = load64(latency_cell)
     cdef double weight, value
     while True:
         weight = weight_of(word, now_ns // MS, tau_ns) if word else 0.0
         value = edge_cell_ms(word) * weight + sample * (1.0 - weight)
-        if cas64(cell, word, edge_cell(<float>value, now_ns // MS)):
+        if cas64(latency_cell, word, edge_cell(<float>value, now_ns // MS)):
             return
-        word = load64(cell)
+        word = load64(latency_cell)
 
 
-cdef double ewma_read(uint64_t* cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil:
-    cdef uint64_t word = load64(cell)
+cdef double ewma_read(uint64_t* latency_cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil:
+    cdef uint64_t word = load64(latency_cell)
     return edge_cell_ms(word) * weight_of(word, now_ns // MS, tau_ns) if word else 0.0
 
 
@@ -92,11 +92,11 @@ cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil:
     return total
 
 
-cdef uint32_t inflight_of(TargetRec* rec, int klass, int workers) noexcept nogil:
+cdef uint32_t inflight_of(TargetRec* rec, int priority, int workers) noexcept nogil:
     cdef uint32_t total = 0
     cdef int value, place
     for place in range(workers):
-        value = <int>load32(&rec.inflight_class[klass][place])
+        value = <int>load32(&rec.inflight_class[priority][place])
         total += value if value > 0 else 0
     return total
 
@@ -119,9 +119,9 @@ cdef class Target:
     Its limit is learned if ``plan.adaptive`` says so, within ``plan.concurrency`` (initial, least, most).
     """
 
-    def __init__(self, Board board not None, int slot, str id not None, uint32_t max_inflight=0, plan=None):
-        self.rec = board.target(slot)
-        self.board = board
+    def __init__(self, SharedState shared_state not None, int slot, str id not None, uint32_t max_inflight=0, plan=None):
+        self.rec = shared_state.target(slot)
+        self.shared_state = shared_state
         self.slot = slot
         self.id = id
         self.max_inflight = max_inflight
@@ -134,36 +134,36 @@ cdef class Target:
     def __repr__(self):
         return f"<Target {self.id} slot {self.slot}>"
 
-    cdef void observe(self, int cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept:
+    cdef void observe(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept:
         if failed:
             latency_ns = max(latency_ns, <uint64_t>FAILURE_PENALTY_MS * MS)
         else:
-            average_observe(&self.rec.baseline[cell & 1], now_ns, latency_ns, <uint64_t>BASELINE_TAU_MS * MS)
-        ewma_observe(&self.rec.ewma[cell & 1], now_ns, latency_ns, <uint64_t>EWMA_TAU_MS * MS)
+            average_observe(&self.rec.baseline[latency_cell & 1], now_ns, latency_ns, <uint64_t>BASELINE_TAU_MS * MS)
+        ewma_observe(&self.rec.ewma[latency_cell & 1], now_ns, latency_ns, <uint64_t>EWMA_TAU_MS * MS)
 
-    def record(self, int cell, uint64_t now_ns, uint64_t latency_ns, bint failed=False):
+    def record(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed=False):
         """``observe`` from Python."""
-        self.observe(cell, now_ns, latency_ns, failed)
+        self.observe(latency_cell, now_ns, latency_ns, failed)
 
-    def latency_ms(self, int cell, uint64_t now_ns):
+    def latency_ms(self, int latency_cell, uint64_t now_ns):
         """The peak-EWMA of a cell, decayed to ``now_ns``; 0.0 = no data."""
-        return ewma_read(&self.rec.ewma[cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+        return ewma_read(&self.rec.ewma[latency_cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
 
-    def enter(self, int worker, int klass=1):
+    def enter(self, int worker, int priority=1):
         """Count one attempt in flight in that worker's column, of a priority class."""
-        self._count(worker, klass, 1)
+        self._count(worker, priority, 1)
 
-    def leave(self, int worker, int klass=1):
+    def leave(self, int worker, int priority=1):
         """Count one attempt less."""
-        self._count(worker, klass, -1)
+        self._count(worker, priority, -1)
 
-    def _count(self, int worker, int klass, int more):
+    def _count(self, int worker, int priority, int more):
         if not 0 <= worker < EDGE_MAX_WORKERS:
             raise IndexError(f"there is no worker {worker}")
-        if not 0 <= klass <= LOW:
-            raise IndexError(f"there is no class {klass}")
+        if not 0 <= priority <= LOW:
+            raise IndexError(f"there is no class {priority}")
         add32(&self.rec.inflight[worker], more)
-        add32(&self.rec.inflight_class[klass][worker], more)
+        add32(&self.rec.inflight_class[priority][worker], more)
 
     def rest(self, uint64_t until_ns):
         """Rate limited until then; of two deadlines the later one stays."""
@@ -172,7 +172,7 @@ cdef class Target:
             until = load64(&self.rec.rest_until_ns)
 
 
-cdef class Pool:
+cdef class TargetPool:
     """Members in the order given; a lower tier number is preferred, a weight of 2 takes twice the share.
 
     ``breaker`` is any object with the attributes of ``edge.terms.snapshot.Breaker``; ``workers`` is how many in-flight
@@ -237,7 +237,7 @@ cdef class Pool:
             limit = self.caps[index]
         return limit
 
-    cdef int crowded(self, int index, uint64_t now_ns, int klass) noexcept nogil:
+    cdef int crowded(self, int index, uint64_t now_ns, int priority) noexcept nogil:
         """Barred for want of a place for this class, or not."""
         cdef TargetRec* rec = self.recs[index]
         cdef double limit = self.limit_of(index)
@@ -247,18 +247,18 @@ cdef class Pool:
         total = inflight_total(rec, self.workers)
         if total + 1.0 > limit:
             return Barred.BARRED_FULL
-        if klass == LOW and self.spilled(index):
+        if priority == LOW and self.spilled(index):
             if total >= CROWDED * limit:
                 return Barred.BARRED_FULL
             own = inflight_of(rec, LOW, self.workers)
             if own + 1.0 > capacity_spill(rec, now_ns, limit, <uint32_t>own):
                 return Barred.BARRED_RAMP
-        elif klass and self.shared and total >= CROWDED * limit:
-            if inflight_of(rec, klass, self.workers) >= self.shares[klass] * limit:
+        elif priority and self.shared and total >= CROWDED * limit:
+            if inflight_of(rec, priority, self.workers) >= self.shares[priority] * limit:
                 return Barred.BARRED_FULL
         return Barred.USABLE
 
-    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int klass, int* admit) noexcept nogil:
+    cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int priority, int* admit) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
         cdef int bar
         admit[0] = Admit.ADMIT_NO
@@ -273,7 +273,7 @@ cdef class Pool:
         if self.allowed[index] != NULL and bounds_wait(self.allowed[index], now_ns):
             return Barred.BARRED_EXHAUSTED
         if self.caps[index] or self.bounds[index].initial > 0:
-            bar = self.crowded(index, now_ns, klass)
+            bar = self.crowded(index, now_ns, priority)
             if bar != Barred.USABLE:
                 return bar
         admit[0] = breaker_peek(rec, now_ns)
@@ -283,9 +283,9 @@ cdef class Pool:
             return Barred.BARRED_TRIAL
         return Barred.BARRED_OPEN
 
-    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int klass=1) noexcept:
+    cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int priority=1) noexcept:
         cdef int admit = 0
-        return self.inspect(index, now_ns, tried, klass, &admit)
+        return self.inspect(index, now_ns, tried, priority, &admit)
 
     cdef int aside(self, int index, uint64_t now_ns) noexcept nogil:
         if breaker_ramp(self.recs[index], &self.policy, now_ns) < 1.0:
@@ -294,13 +294,13 @@ cdef class Pool:
             return Barred.ASIDE_REGIONS
         return Barred.USABLE
 
-    cdef double cost(self, int index, uint64_t now_ns, int cell) noexcept nogil:
+    cdef double cost(self, int index, uint64_t now_ns, int latency_cell) noexcept nogil:
         cdef TargetRec* rec = self.recs[index]
         cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
         cdef uint32_t pending = inflight_total(rec, self.workers)
-        cdef double ms = ewma_read(&rec.ewma[cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+        cdef double ms = ewma_read(&rec.ewma[latency_cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
         if ms <= 0:     # never asked in this way: what is known of the other way beats knowing nothing
-            ms = ewma_read(&rec.ewma[1 - (cell & 1)], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+            ms = ewma_read(&rec.ewma[1 - (latency_cell & 1)], now_ns, <uint64_t>EWMA_TAU_MS * MS)
         if ms <= 0:
             # Idle and unknown costs nothing, as Finagle has it. Any fixed guess starves a new or recovered member
             # beside siblings that answer faster than the guess.
@@ -314,15 +314,15 @@ cdef class Pool:
         out.index = index if out.admit != Admit.ADMIT_NO else -1
         return out.admit
 
-    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, int klass, Choice* out,
+    cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                    uint64_t closed=0) noexcept:
         cdef TargetRec* rec
-        self._pick(now_ns, rnd, tried, cell, klass, out, closed)
-        if klass == LOW and out.index >= 0 and self.spilled(out.index) and self.limit_of(out.index) > 0:
+        self._pick(now_ns, rnd, tried, latency_cell, priority, out, closed)
+        if priority == LOW and out.index >= 0 and self.spilled(out.index) and self.limit_of(out.index) > 0:
             rec = self.recs[out.index]
             capacity_spilled(rec, now_ns, self.limit_of(out.index), inflight_of(rec, LOW, self.workers))
 
-    cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int cell, int klass, Choice* out,
+    cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                     uint64_t closed) noexcept:
         cdef uint64_t usable = 0, due = 0, shut = 0, aside = 0, bit, candidates
         cdef int[64] group
@@ -335,7 +335,7 @@ cdef class Pool:
         out.full = 0
         for index in range(self.size):
             bit = <uint64_t>1 << index
-            bar = self.inspect(index, now_ns, tried | closed, klass, &admit)
+            bar = self.inspect(index, now_ns, tried | closed, priority, &admit)
             if admit == Admit.ADMIT_YES:
                 usable |= bit
             elif admit == Admit.ADMIT_TRIAL:
@@ -376,7 +376,7 @@ cdef class Pool:
             if count > 1:
                 second = <int>((rnd & 0xFFFFFFFF) * <uint64_t>(count - 1) >> 32)
                 second += second >= first
-                if self.cost(group[second], now_ns, cell) < self.cost(group[first], now_ns, cell):
+                if self.cost(group[second], now_ns, latency_cell) < self.cost(group[first], now_ns, latency_cell):
                     first = second
             if self.take(group[first], now_ns, False, out) != Admit.ADMIT_NO:
                 return
@@ -435,15 +435,15 @@ cdef class Pool:
             earliest = min(earliest, when)
         return earliest
 
-    def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int cell=0, int klass=1):
+    def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int latency_cell=0, int priority=1):
         """``pick`` from Python: (index, admit, generation); index -1 = none. Takes the permit if it is a trial."""
         cdef Choice choice
-        self.pick(now_ns, rnd, tried, cell, self._class(klass), &choice)
+        self.pick(now_ns, rnd, tried, latency_cell, self._class(priority), &choice)
         return choice.index, choice.admit, choice.generation
 
-    def why(self, int index, uint64_t now_ns, uint64_t tried=0, int klass=1):
+    def why(self, int index, uint64_t now_ns, uint64_t tried=0, int priority=1):
         """The Barred code of a member for a class; 0 = usable (a member due for its trial is)."""
-        return self.barred(self._checked(index), now_ns, tried, self._class(klass))
+        return self.barred(self._checked(index), now_ns, tried, self._class(priority))
 
     def limit(self, int index):
         """Requests at once that a member takes now; 0.0 = no bound."""
@@ -479,10 +479,10 @@ cdef class Pool:
         """The share of its weight that a member may take: 0.1 to 1.0."""
         return breaker_ramp(self.recs[self._checked(index)], &self.policy, now_ns)
 
-    cdef int _class(self, int klass) except -1:
-        if not 0 <= klass <= LOW:
-            raise ValueError(f"a priority class is 0 (high), 1 (normal) or 2 (low), not {klass}")
-        return klass
+    cdef int _class(self, int priority) except -1:
+        if not 0 <= priority <= LOW:
+            raise ValueError(f"a priority class is 0 (high), 1 (normal) or 2 (low), not {priority}")
+        return priority
 
     def decide(self, int times, uint64_t now_ns, uint64_t step_ns):
         """What the data path decides for a request, so often in compiled code: pick, take from the credential's bucket

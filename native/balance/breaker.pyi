@@ -1,5 +1,5 @@
 # May this target be tried, and what does this outcome do to it?
-# Reached from Python through native.balance.balancer.Pool.
+# Reached from Python through native.balance.balancer.TargetPool.
 
 from enum import IntEnum
 

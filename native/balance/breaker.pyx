@@ -6,7 +6,7 @@
 Only a compare-and-swap of ``circuit`` moves the state; the words beside it are written by whoever won. Every trip and
 every permit starts a new generation, and an outcome counts towards the state only in the generation that admitted it:
 neither stragglers from before a trip nor a trial whose permit lapsed can open or close anything.
-Other regions may have left a fuse on the record (``remote``, see board.h): as many failures in a row then open it here.
+Other regions may have left a fuse on the record (``remote``, see shared_state.h): as many failures in a row then open it here.
 Sources: linkerd2-proxy (exact window, one permit, Retry-After as a floor), resilience4j (slow-call ratio).
 """
 
@@ -16,7 +16,7 @@ from native.state.shared_state cimport (
     T_SLOW, T_TRIALS, T_TRIPS, circuit_hint, edge_circuit, edge_circuit_generation, edge_circuit_state,
     edge_circuit_until_ms, edge_remote_fuse, EDGE_CIRCUIT_GENERATION_MASK,
 )
-from native.state.window cimport Tally, window_add, window_clear, window_read, window_slow
+from native.state.window cimport SupervisorState, window_add, window_clear, window_read, window_slow
 
 cdef enum:
     MS = 1_000_000
@@ -164,7 +164,7 @@ cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noex
     return bits & (bits - 1) != 0
 
 
-cdef bint too_slow(const Policy* policy, Tally window, uint32_t fuse) noexcept nogil:
+cdef bint too_slow(const Policy* policy, SupervisorState window, uint32_t fuse) noexcept nogil:
     # An overdue call is counted before it ends, so that a black hole, where nothing ends, trips on these alone. The
     # larger of the two counts is the volume: a call that was overdue and then ended stands in both. Where other
     # regions have found the target ill, as few as the fuse are volume enough.
@@ -181,7 +181,7 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
     cdef bint current = edge_circuit_generation(word) == generation
     cdef uint32_t fuse = edge_remote_fuse(load64(&rec.remote), now_ns // MS)
     cdef uint32_t consecutive
-    cdef Tally window
+    cdef SupervisorState window
     if current or state != CircuitState.CLOSED:
         window_add(rec, now_ns, failed)
     if not current:

@@ -30,7 +30,7 @@ one step.
 from libc.math cimport sqrt
 from libc.stdint cimport uint32_t, uint64_t
 from native.io.atomics cimport add64, cas64, load64
-from native.state.shared_state cimport Board, TargetRec, edge_cell, edge_cell_age_ms, edge_cell_ms
+from native.state.shared_state cimport SharedState, TargetRec, edge_cell, edge_cell_age_ms, edge_cell_ms
 
 cdef enum:
     MS = 1_000_000
@@ -232,15 +232,15 @@ cdef void capacity_spilled(TargetRec* rec, uint64_t now_ns, double limit, uint32
 cdef class Capacity:
     """The learned limit of one target, for tests; ``first`` and ``refused`` are what attempts report."""
 
-    cdef Board board
+    cdef SharedState shared_state
     cdef TargetRec* rec
     cdef Bounds bounds
 
-    def __init__(self, Board board not None, int slot, double initial, double least, double most):
+    def __init__(self, SharedState shared_state not None, int slot, double initial, double least, double most):
         if not 0 < least <= initial <= most:
             raise ValueError(f"0 < least <= initial <= most, not {least}, {initial}, {most}")
-        self.rec = board.target(slot)
-        self.board = board
+        self.rec = shared_state.target(slot)
+        self.shared_state = shared_state
         self.bounds.initial = initial
         self.bounds.least = least
         self.bounds.most = most

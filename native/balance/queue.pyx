@@ -1,7 +1,7 @@
 """Who waits for a place, and who is next?
 
 Higher classes are served first; within a class who came first is. The queue is bounded, because a long one serves nobody:
-everybody in it waits, and by the time of their turn many have left. Who waits is counted on the Board in this worker's
+everybody in it waits, and by the time of their turn many have left. Who waits is counted on the shared state in this worker's
 column, so that a killed worker's waiters are cleared with it.
 """
 
@@ -9,20 +9,20 @@ from collections import deque
 
 from libc.stdint cimport uint64_t
 from native.io.atomics cimport add32, add64
-from native.state.shared_state cimport EDGE_CLASSES, EDGE_MAX_WORKERS, Board, R_QUEUED, hist_bucket
+from native.state.shared_state cimport EDGE_CLASSES, EDGE_MAX_WORKERS, SharedState, R_QUEUED, hist_bucket
 
 
 cdef class Waiter:
     def __repr__(self):
-        return f"<Waiter class={self.klass}>"
+        return f"<Waiter class={self.priority}>"
 
 
 cdef class Queue:
     """The queue of one route in one worker: ``slot`` is the route's record, ``limit`` how many may wait (0: nobody)."""
 
-    def __init__(self, Board board not None, int slot, int limit, uint64_t wait_ns):
-        self.rec = board.route(slot)
-        self.board = board
+    def __init__(self, SharedState shared_state not None, int slot, int limit, uint64_t wait_ns):
+        self.rec = shared_state.route(slot)
+        self.shared_state = shared_state
         self.limit = limit
         self.wait_ns = wait_ns
         self.lines = [deque() for _ in range(EDGE_CLASSES)]
@@ -30,18 +30,18 @@ cdef class Queue:
     def __repr__(self):
         return f"<Queue {self.count} of {self.limit}>"
 
-    cdef Waiter join(self, object owner, int klass, int worker, uint64_t now_ns):
+    cdef Waiter join(self, object owner, int priority, int worker, uint64_t now_ns):
         cdef Waiter waiter
         if self.count >= self.limit:
             return None
         waiter = Waiter.__new__(Waiter)
         waiter.owner = owner
         waiter.queue = self
-        waiter.klass = klass
+        waiter.priority = priority
         waiter.worker = worker
         waiter.since_ns = now_ns
         waiter.until_ns = now_ns + self.wait_ns
-        self.lines[klass].append(waiter)
+        self.lines[priority].append(waiter)
         self.count += 1
         add32(&self.rec.waiting[worker], 1)
         add64(&self.rec.count[<int>R_QUEUED], 1)
@@ -52,7 +52,7 @@ cdef class Queue:
         if waiter.owner is None:
             return
         waiter.owner = None
-        self.lines[waiter.klass].remove(waiter)
+        self.lines[waiter.priority].remove(waiter)
         self.count -= 1
         us = (now_ns - waiter.since_ns) // 1000 if now_ns > waiter.since_ns else 0
         add32(&self.rec.waiting[waiter.worker], -1)
@@ -66,26 +66,26 @@ cdef class Queue:
                     return <Waiter>line[0]
         return None
 
-    cdef bint ahead(self, int klass):
+    cdef bint ahead(self, int priority):
         cdef int place
         if self.count:
-            for place in range(klass + 1):
+            for place in range(priority + 1):
                 if self.lines[place]:
                     return True
         return False
 
-    cdef Waiter evict(self, int klass):
+    cdef Waiter evict(self, int priority):
         cdef int place
-        for place in range(EDGE_CLASSES - 1, klass, -1):
+        for place in range(EDGE_CLASSES - 1, priority, -1):
             if self.lines[place]:
                 return <Waiter>self.lines[place][-1]
         return None
 
-    def add(self, owner, int klass, int worker, uint64_t now_ns):
+    def add(self, owner, int priority, int worker, uint64_t now_ns):
         """``join`` from Python."""
-        if not 0 <= klass < EDGE_CLASSES or not 0 <= worker < EDGE_MAX_WORKERS:
-            raise IndexError(f"there is no class {klass} or no worker {worker}")
-        return self.join(owner, klass, worker, now_ns)
+        if not 0 <= priority < EDGE_CLASSES or not 0 <= worker < EDGE_MAX_WORKERS:
+            raise IndexError(f"there is no class {priority} or no worker {worker}")
+        return self.join(owner, priority, worker, now_ns)
 
     def remove(self, Waiter waiter not None, uint64_t now_ns):
         """``leave`` from Python."""
@@ -96,13 +96,13 @@ cdef class Queue:
         cdef Waiter waiter = self.first()
         return None if waiter is None else waiter.owner
 
-    def blocked(self, int klass):
+    def blocked(self, int priority):
         """``ahead`` from Python."""
-        return self.ahead(klass)
+        return self.ahead(priority)
 
-    def push_out(self, int klass, uint64_t now_ns):
+    def push_out(self, int priority, uint64_t now_ns):
         """Evict for this class; the owner that had to go, or None."""
-        cdef Waiter waiter = self.evict(klass)
+        cdef Waiter waiter = self.evict(priority)
         if waiter is None:
             return None
         owner = waiter.owner

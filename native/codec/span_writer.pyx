@@ -250,7 +250,7 @@ cdef class SpanWriter:
         cdef str identity = record.request_id
         cdef str path = record.path
         cdef str link = record.link
-        cdef uint64_t began = record.began_ns
+        cdef uint64_t began = record.started_ns
         cdef int64_t first = record.first_ns
         cdef int64_t queued = record.queue_ns
         cdef int64_t cost
@@ -318,8 +318,8 @@ cdef class SpanWriter:
         cdef bint grpc = record.grpc
         cdef str outcome = attempt.outcome
         cdef str path = record.path
-        cdef uint64_t exchange = record.began_ns
-        cdef int64_t start = attempt.began_ns
+        cdef uint64_t exchange = record.started_ns
+        cdef int64_t start = attempt.started_ns
         cdef int64_t end = attempt.ended_ns
         cdef int64_t at
         cdef bint of_model

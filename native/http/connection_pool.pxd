@@ -15,7 +15,7 @@ cdef class PooledConnection(ClientStream):
     cdef uint64_t cut_ns                            # when what it does for nobody is cut short
     cdef void assign(self, ClientEvents events)     # hand it to an attempt
     cdef bint fit(self)                             # idle, open and without doubt
-    cdef bint wasting(self)                         # reading an answer only to drop it, or closing
+    cdef bint is_draining(self)                         # reading an answer only to drop it, or closing
     cdef void close(self)
 
 cdef class SharedConnection:
@@ -24,7 +24,7 @@ cdef class SharedConnection:
     cdef uint64_t born_ns, lifetime_ns
     cdef int room(self)                             # streams that may be opened now
     cdef ClientStream take(self, ClientEvents who)  # one of them, for an attempt
-    cdef void look(self, uint64_t now_ns)           # once a second: is it alive, idle, old?
+    cdef void check_deadlines(self, uint64_t now_ns)           # once a second: is it alive, idle, old?
     cdef void close(self)                           # no new streams; it goes when those it has are over
 
 cdef class ConnectionPool:
@@ -35,7 +35,7 @@ cdef class ConnectionPool:
     cdef PoolCounters counters
     cdef object counted             # keeps the memory of the counters mapped
     cdef list idle
-    cdef list dregs                     # connections that read an answer only to drop it, or close
+    cdef list draining_connections                     # connections that read an answer only to drop it, or close
     cdef list shared                    # connections that take streams, oldest first
     cdef bint shares                    # its connections carry many exchanges at once
     cdef int breadth                    # how many: at most ours, at most what the last peer to say so allowed
@@ -46,7 +46,7 @@ cdef class ConnectionPool:
     cdef public uint64_t connect_ns     # deadline of one connect
     cdef public uint64_t idle_limit_ns, age_limit_ns
     cdef public uint64_t silence_ns, pong_ns    # shared ones: a ping after so long, an answer within so long
-    cdef public uint64_t dregs_ns, tail_ns      # at most so long for what nobody wants, and for the last of a tunnel
+    cdef public uint64_t drain_limit_ns, tail_ns      # at most so long for what nobody wants, and for the last of a tunnel
     cdef bint closed
     # how to speak to the target, in bytes
     cdef readonly bytes authority, base_path, model

@@ -15,7 +15,7 @@ class ConnectionPool:
     age_limit_ns: int
     silence_ns: int
     pong_ns: int
-    dregs_ns: int
+    drain_limit_ns: int
     tail_ns: int
     def __init__(
         self,

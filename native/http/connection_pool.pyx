@@ -36,8 +36,8 @@ cdef class PooledConnection(ClientStream):
     cdef bint fit(self):
         raise TypeError("PooledConnection.fit is not implemented")
 
-    cdef bint wasting(self):
-        raise TypeError("PooledConnection.wasting is not implemented")
+    cdef bint is_draining(self):
+        raise TypeError("PooledConnection.is_draining is not implemented")
 
     cdef void close(self):
         raise TypeError("PooledConnection.close is not implemented")
@@ -50,8 +50,8 @@ cdef class SharedConnection:
     cdef ClientStream take(self, ClientEvents who):
         raise TypeError("SharedConnection.take is not implemented")
 
-    cdef void look(self, uint64_t now_ns):
-        raise TypeError("SharedConnection.look is not implemented")
+    cdef void check_deadlines(self, uint64_t now_ns):
+        raise TypeError("SharedConnection.check_deadlines is not implemented")
 
     cdef void close(self):
         raise TypeError("SharedConnection.close is not implemented")
@@ -77,7 +77,7 @@ cdef class ConnectionPool:
         self.opener = opener
         self.factory = factory
         self.idle = []
-        self.dregs = []
+        self.draining_connections = []
         self.shared = []
         self.shares = plan.protocol != "http1"
         self.breadth = STREAMS if self.shares else 1
@@ -91,7 +91,7 @@ cdef class ConnectionPool:
             self.idle_limit_ns = SHARED_IDLE_NS
         self.silence_ns = SILENCE_NS
         self.pong_ns = PONG_NS
-        self.dregs_ns = DREGS_NS
+        self.drain_limit_ns = DREGS_NS
         self.tail_ns = TAIL_NS
         self.age_limit_ns = AGE_NS
         default_port = 443 if plan.tls is not None else 80
@@ -254,17 +254,17 @@ cdef class ConnectionPool:
         """Close what has been idle too long (the oldest stand first), and cut what goes on for nobody and does not end."""
         cdef PooledConnection connection
         for item in list(self.shared):
-            (<SharedConnection>item).look(now_ns)
-        if self.dregs:
-            dregs = self.dregs
-            self.dregs = []
-            for item in dregs:
+            (<SharedConnection>item).check_deadlines(now_ns)
+        if self.draining_connections:
+            draining_connections = self.draining_connections
+            self.draining_connections = []
+            for item in draining_connections:
                 connection = <PooledConnection>item
-                if connection.wasting():
+                if connection.is_draining():
                     if now_ns > connection.cut_ns:
                         connection.cancel()
                     else:
-                        self.dregs.append(connection)
+                        self.draining_connections.append(connection)
         while self.idle:
             connection = <PooledConnection>self.idle[0]
             if now_ns < connection.idle_since_ns + self.idle_limit_ns:

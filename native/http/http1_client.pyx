@@ -223,7 +223,7 @@ cdef class Http1Client(PooledConnection):
     cdef bint fit(self):
         return self.alive and not self.busy and not self.doubt and not self.transport.is_closing()
 
-    cdef bint wasting(self):
+    cdef bint is_draining(self):
         return self.alive and (self.closing or self.discarding and self.busy)
 
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
@@ -316,8 +316,8 @@ cdef class Http1Client(PooledConnection):
         self.events = None
         if self.in_answer and self.sent and not self.doubt:
             self.discarding = True
-            self.cut_ns = monotonic_ns() + self.home.dregs_ns
-            self.home.dregs.append(self)
+            self.cut_ns = monotonic_ns() + self.home.drain_limit_ns
+            self.home.draining_connections.append(self)
             self.discard_left = DISCARD_LIMIT
             self.resume()
         else:
@@ -335,8 +335,8 @@ cdef class Http1Client(PooledConnection):
             return
         self.closing = True
         self.transport.close()
-        self.cut_ns = monotonic_ns() + (self.home.tail_ns if self.raw else self.home.dregs_ns)
-        self.home.dregs.append(self)
+        self.cut_ns = monotonic_ns() + (self.home.tail_ns if self.raw else self.home.drain_limit_ns)
+        self.home.draining_connections.append(self)
 
     cdef void pause(self):
         if not self.read_paused and self.transport is not None and self.alive:

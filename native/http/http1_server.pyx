@@ -53,7 +53,7 @@ cdef class Watch(Timer):
     cdef void fire(self, uint64_t now_ns):
         cdef Http1Server connection = self.connection
         if connection is not None:
-            connection.look(now_ns)
+            connection.check_deadlines(now_ns)
 
 
 cdef class Http1Stream(ServerStream):
@@ -63,7 +63,7 @@ cdef class Http1Stream(ServerStream):
     cdef Head head
     cdef list backlog               # body that came while an earlier request was being answered
     cdef Py_ssize_t holding         # bytes of it
-    cdef uint64_t began_ns          # when its turn came
+    cdef uint64_t started_ns          # when its turn came
     cdef bint opened, received, headed, answered, chunked, bodiless
     cdef bytes held                 # the answer's head, waiting to share a write with its first bytes
 
@@ -182,7 +182,7 @@ cdef class Http1Server:
     """The protocol object of one client connection.
 
     Args:
-        acceptor: the lane that opens an exchange for each request.
+        acceptor: the data plane that opens an exchange for each request.
         keyless: its listener asks for no key.
         certified: what the client's certificate says; None = it has shown none.
     """
@@ -471,7 +471,7 @@ cdef class Http1Server:
         if not stream.received:
             self.resume_reading()       # behind another it waited with a part of its body, and the rest is still to come
         self.let_go(stream)
-        stream.began_ns = monotonic_ns()
+        stream.started_ns = monotonic_ns()
         stream.events = self.acceptor.open(stream, stream.head)
         if backlog is not None:
             for data in backlog:
@@ -599,7 +599,7 @@ cdef class Http1Server:
             period = 2 * SECOND
         self.acceptor.coarse.arm(self.watch, now_ns + period)
 
-    cdef look(self, uint64_t now_ns):
+    cdef check_deadlines(self, uint64_t now_ns):
         """Which wait is this connection in, and has it been too long?"""
         cdef uint64_t waited = now_ns - self.since_ns if now_ns > self.since_ns else 0
         if self.transport is None:
@@ -631,7 +631,7 @@ cdef class Http1Server:
             self.poison(408, "the request body stopped coming")
         elif (
             self.incoming is not None and self.incoming.collected
-            and now_ns > self.incoming.began_ns + self.acceptor.body_timeout_ns
+            and now_ns > self.incoming.started_ns + self.acceptor.body_timeout_ns
         ):
             self.poison(408, "the request body did not come in time")
         elif self.current is None and not self.in_head and waited > self.acceptor.idle_ns:
@@ -674,10 +674,10 @@ cdef class Http1Server:
             self.transport.resume_reading()
 
     def kill(self):
-        """The lane stops: end this connection now, whatever runs on it."""
+        """The data plane stops: end this connection now, whatever runs on it."""
         self.abort()
 
     def retire(self):
-        """The lane drains: close now when nothing runs; otherwise the running answer is the last."""
+        """The data plane drains: close now when nothing runs; otherwise the running answer is the last."""
         if self.current is None and self.incoming is None and not self.in_head:
             self.shut()

@@ -82,7 +82,7 @@ cdef class Http2Call(ClientStream):
             self.id = 0
             wire.loop.call_soon(wire.give_up, self)
             return
-        wire.enlist(self.id, self)
+        wire.add_stream(self.id, self)
         wire.schedule()
 
     cdef void send_data(self, bytes data):
@@ -157,8 +157,8 @@ cdef class Berth(SharedConnection):
     cdef ClientStream take(self, ClientEvents who):
         return self.wire.call(who)
 
-    cdef void look(self, uint64_t now_ns):
-        self.wire.look(now_ns)
+    cdef void check_deadlines(self, uint64_t now_ns):
+        self.wire.check_deadlines(now_ns)
 
     cdef void close(self):
         self.wire.leave()
@@ -196,7 +196,7 @@ cdef class Http2Client(Http2Wire):
         self.transport = transport
         self.secure = ssl_object is not None
         if self.secure and ssl_object.selected_alpn_protocol() != "h2":
-            self.deaf = True
+            self.read_closed = True
             transport.abort()
             self.home.failed("the upstream does not offer HTTP/2 (ALPN h2)")
             return
@@ -234,7 +234,7 @@ cdef class Http2Client(Http2Wire):
     # --- places ----------------------------------------------------------------------------------------------------
     cdef int room(self):
         cdef int64_t most
-        if not self.alive or self.leaving or self.deaf or self.session == NULL:
+        if not self.alive or self.leaving or self.read_closed or self.session == NULL:
             return 0
         if self.pinged_ns and monotonic_ns() > self.pinged_ns + SUSPECT_NS:
             return 0
@@ -281,7 +281,7 @@ cdef class Http2Client(Http2Wire):
             self._goodbye()
 
     cdef _goodbye(self):
-        if self.session != NULL and not self.deaf:
+        if self.session != NULL and not self.read_closed:
             nghttp2_session_terminate_session(self.session, NGHTTP2_NO_ERROR)
             self.schedule()
 
@@ -300,7 +300,7 @@ cdef class Http2Client(Http2Wire):
         if self.alive:
             self.alive = False
             self.ended_ns = monotonic_ns()
-        for item in self.everyone():
+        for item in self.streams():
             call = <Http2Call>item
             call.refused = not call.left
             call.moved = call.refused and self.served
@@ -388,7 +388,7 @@ cdef class Http2Client(Http2Wire):
         return None
 
     cdef on_closed(self, int32_t stream, uint32_t code):
-        cdef Http2Call call = <Http2Call>self.delist(stream)
+        cdef Http2Call call = <Http2Call>self.remove_stream(stream)
         if call is None:
             return
         if call.events is None:
@@ -462,12 +462,12 @@ cdef class Http2Client(Http2Wire):
         if call.head is None and now_ns > max(call.asked_ns, self.heard_ns) + SUSPECT_NS:
             self._ask(now_ns)
 
-    cdef look(self, uint64_t now_ns):
+    cdef check_deadlines(self, uint64_t now_ns):
         cdef Http2Call call
         if self.transport is None:
             return
         if not self.alive:
-            if now_ns > self.ended_ns + self.home.dregs_ns:
+            if now_ns > self.ended_ns + self.home.drain_limit_ns:
                 self.transport.abort()      # it waits to be rid of what the upstream does not read
             return
         if self.pinged_ns and now_ns > self.pinged_ns + self.home.pong_ns:
@@ -480,7 +480,7 @@ cdef class Http2Client(Http2Wire):
             self.leave()
         if now_ns > self.heard_ns + self.home.silence_ns:     # also one that takes no new streams: it may have some that run
             self._ask(now_ns)
-        for item in self.everyone():
+        for item in self.streams():
             call = <Http2Call>item
-            if call.discarding_ns and now_ns > call.discarding_ns + self.home.dregs_ns:
+            if call.discarding_ns and now_ns > call.discarding_ns + self.home.drain_limit_ns:
                 call.cancel()

@@ -54,7 +54,7 @@ cdef class Http2Wire:
     cdef nghttp2_session* session
     cdef object transport, loop, flush
     # Streams, as long as the session knows them: it borrows their queues. Each stands in the place that its id gives, or
-    # where that is taken by an older one, in the dict. Changed by ``enlist`` and ``delist`` alone.
+    # where that is taken by an older one, in the dict. Changed by ``add_stream`` and ``remove_stream`` alone.
     cdef list places
     cdef int32_t placed[PLACES]     # their ids; 0 = the place is free
     cdef dict elsewhere             # by id
@@ -67,9 +67,9 @@ cdef class Http2Wire:
     cdef bint busy                  # inside the session: what is submitted now is pumped at the end
     cdef bint scheduled             # a pump is on its way
     cdef bint write_paused
-    cdef bint deaf                  # broken or refused: nothing more is read
-    cdef bint fell                  # and everybody has been told
-    cdef str reason                 # why it is deaf
+    cdef bint read_closed                  # broken or refused: nothing more is read
+    cdef bint closed                  # and everybody has been told
+    cdef str reason                 # why it is read_closed
     cdef uint64_t now_ns            # of the present turn
     cdef uint64_t heard_ns          # when anything last came
     cdef uint64_t paused_ns         # when writing was paused
@@ -92,15 +92,15 @@ cdef class Http2Wire:
     cdef open_session(self, bint server, Py_ssize_t header_bytes, int header_count)
     cdef close_session(self)
     cdef void _forget(self)
-    cdef enlist(self, int32_t stream, object item)
-    cdef object delist(self, int32_t stream)    # None = it is not there
-    cdef list everyone(self)                    # a new list, oldest first
+    cdef add_stream(self, int32_t stream, object item)
+    cdef object remove_stream(self, int32_t stream)    # None = it is not there
+    cdef list streams(self)                    # a new list, oldest first
     cdef receive(self, bytes data)
     cdef void schedule(self)
     cdef pump(self)
     cdef _send(self)
     cdef write(self, bytes data)
-    cdef void calm(self, str reason)            # refuse the peer: GOAWAY with ENHANCE_YOUR_CALM
+    cdef void reject_flood(self, str reason)            # refuse the peer: GOAWAY with ENHANCE_YOUR_CALM
     cdef void ping(self)
     cdef void reset(self, int32_t stream, uint32_t code)
     cdef void nudge(self, int32_t stream, Outbox out)       # there is more to send, or an end
@@ -118,7 +118,7 @@ cdef class Http2Wire:
     cdef on_pong(self)
     cdef on_goaway(self, uint32_t code, int32_t last)
     cdef on_settings(self)
-    cdef on_fallen(self)                                    # deaf, or both sides have said goodbye
+    cdef on_fallen(self)                                    # closed for reading, or both sides have said goodbye
 
 cdef nghttp2_data_provider provide(Outbox out)              # borrowed: the stream keeps it
 # The value is copied; the name is a constant, and is not.

@@ -396,9 +396,9 @@ cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, voi
                 code != NGHTTP2_NO_ERROR and code != NGHTTP2_CANCEL and code != NGHTTP2_INTERNAL_ERROR
                 and wire.guard.reset(True, wire.now_ns)
             ):
-                wire.deaf = True
+                wire.read_closed = True
         elif kind == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR:
-            wire.deaf = True
+            wire.read_closed = True
             if wire.reason is None:
                 wire.reason = f"HTTP/2 was violated: {nghttp2_http2_strerror(frame.goaway.error_code).decode()}"
         return 0
@@ -553,7 +553,7 @@ cdef class Http2Wire:
         self.listed = 0
         self.pinned.clear()
 
-    cdef enlist(self, int32_t stream, object item):
+    cdef add_stream(self, int32_t stream, object item):
         cdef int place = stream >> 1 & (PLACES - 1)
         self.listed += 1
         if self.placed[place]:
@@ -562,7 +562,7 @@ cdef class Http2Wire:
             self.placed[place] = stream
             self.places[place] = item
 
-    cdef object delist(self, int32_t stream):
+    cdef object remove_stream(self, int32_t stream):
         cdef int place = stream >> 1 & (PLACES - 1)
         if self.placed[place] == stream:
             item = self.places[place]
@@ -575,7 +575,7 @@ cdef class Http2Wire:
         self.listed -= 1
         return item
 
-    cdef list everyone(self):
+    cdef list streams(self):
         cdef dict found = self.elsewhere.copy()
         cdef int place
         for place in range(PLACES):
@@ -588,7 +588,7 @@ cdef class Http2Wire:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t good
         cdef Py_ssize_t done
-        if self.deaf or self.session == NULL:
+        if self.read_closed or self.session == NULL:
             return
         self.now_ns = monotonic_ns()
         self.heard_ns = self.now_ns
@@ -599,25 +599,25 @@ cdef class Http2Wire:
         if self.error is not None:
             error = self.error
             self.error = None
-            self.deaf = True
+            self.read_closed = True
             self.reason = f"an error of our own: {type(error).__name__}"
             nghttp2_session_terminate_session(self.session, NGHTTP2_INTERNAL_ERROR)
             self.pump()
             raise error
         if self.guard.fault is not None:
-            self.calm(self.guard.fault)
+            self.reject_flood(self.guard.fault)
         elif done == NGHTTP2_ERR_FLOODED:
-            self.calm("acknowledgements that are not read")
+            self.reject_flood("acknowledgements that are not read")
         elif done < 0:
-            self.deaf = True
+            self.read_closed = True
             self.reason = f"this is not HTTP/2: {nghttp2_strerror(<int>done).decode()}"
             nghttp2_session_terminate_session(self.session, NGHTTP2_PROTOCOL_ERROR)
         elif self.write_paused and nghttp2_session_get_outbound_queue_size(self.session) > QUEUE_LIMIT:
-            self.calm("frames that are not read")
+            self.reject_flood("frames that are not read")
         self.pump()
 
-    cdef void calm(self, str reason):
-        self.deaf = True
+    cdef void reject_flood(self, str reason):
+        self.read_closed = True
         self.reason = reason
         nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
         self.schedule()
@@ -635,22 +635,22 @@ cdef class Http2Wire:
 
     cdef pump(self):
         """Write what the session has to say, and do what follows from it."""
-        if self.busy or self.fell or self.session == NULL or self.transport is None:
+        if self.busy or self.closed or self.session == NULL or self.transport is None:
             return
         self._send()
         if self.guard.fault is not None and self.reason is None:
             # a reset too many, of ours
-            self.calm(self.guard.fault)
+            self.reject_flood(self.guard.fault)
             self._send()
         if self.drained:
             drained = self.drained
             self.drained = []
             for stream in drained:
                 self.on_drained(stream)
-        if not self.fell and (
-            self.deaf or not (nghttp2_session_want_read(self.session) or nghttp2_session_want_write(self.session))
+        if not self.closed and (
+            self.read_closed or not (nghttp2_session_want_read(self.session) or nghttp2_session_want_write(self.session))
         ):
-            self.fell = True
+            self.closed = True
             self.on_fallen()
 
     cdef _send(self):

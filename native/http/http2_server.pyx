@@ -44,7 +44,7 @@ cdef class Watch(Timer):
     cdef void fire(self, uint64_t now_ns):
         cdef Http2Server connection = self.connection
         if connection is not None:
-            connection.look(now_ns)
+            connection.check_deadlines(now_ns)
 
 
 cdef class Http2Stream(ServerStream):
@@ -55,7 +55,7 @@ cdef class Http2Stream(ServerStream):
     cdef Head head
     cdef Outbox out
     cdef Py_ssize_t debt            # bytes of the request that came while paused: their window is not given back yet
-    cdef uint64_t began_ns, heard_ns
+    cdef uint64_t started_ns, heard_ns
     cdef bint received, headed, bodiless, answered, paused, closed
 
     cdef void send_interim(self, int status):
@@ -160,7 +160,7 @@ cdef class Http2Server(Http2Wire):
     """The protocol object of one client connection.
 
     Args:
-        acceptor: the lane that opens an exchange for each request.
+        acceptor: the data plane that opens an exchange for each request.
         keyless: its listener asks for no key.
         certified: what the client's certificate says; None = it has shown none.
     """
@@ -188,7 +188,7 @@ cdef class Http2Server(Http2Wire):
         self.transport = transport
         self.peername = transport.get_extra_info("peername")
         if len(self.acceptor.open_connections) >= self.acceptor.connection_limit:
-            self.deaf = True
+            self.read_closed = True
             transport.abort()
             return
         self.secure = transport.get_extra_info("sslcontext") is not None
@@ -237,7 +237,7 @@ cdef class Http2Server(Http2Wire):
     def _leave(self):
         """Nobody hears the answers any more."""
         cdef Http2Stream stream
-        for item in self.everyone():
+        for item in self.streams():
             stream = <Http2Stream>item
             stream.closed = True
             self._desert(stream)
@@ -262,9 +262,9 @@ cdef class Http2Server(Http2Wire):
         opened.scheme = "https" if self.secure else "http"
         opened.keyless = self.keyless
         opened.certified = self.certified
-        opened.began_ns = self.now_ns
+        opened.started_ns = self.now_ns
         opened.heard_ns = self.now_ns
-        self.enlist(stream, opened)
+        self.add_stream(stream, opened)
         # Streams take turns: the default would send the oldest to its end first (RFC 9218 10).
         turn.urgency = 3
         turn.inc = 1
@@ -336,11 +336,11 @@ cdef class Http2Server(Http2Wire):
 
     cdef on_reset(self, int32_t stream):
         cdef Http2Stream asked = <Http2Stream>stream_at(self, stream)
-        if asked is not None and self.now_ns < asked.began_ns + EARLY_NS:
+        if asked is not None and self.now_ns < asked.started_ns + EARLY_NS:
             self.guard.reset(False, self.now_ns)
 
     cdef on_closed(self, int32_t stream, uint32_t code):
-        cdef Http2Stream asked = <Http2Stream>self.delist(stream)
+        cdef Http2Stream asked = <Http2Stream>self.remove_stream(stream)
         if asked is None:
             return
         asked.closed = True
@@ -396,26 +396,26 @@ cdef class Http2Server(Http2Wire):
             period = SECOND
         self.acceptor.coarse.arm(self.watch, now_ns + period)
 
-    cdef look(self, uint64_t now_ns):
+    cdef check_deadlines(self, uint64_t now_ns):
         """Which wait is this connection in, and has it been too long?"""
         if self.transport is None:
             return
-        if self.write_paused or self.fell or self.pinged_ns:
+        if self.write_paused or self.closed or self.pinged_ns:
             self._look_at_reader(now_ns)
-        if self.fell and self.reason is not None:
+        if self.closed and self.reason is not None:
             self.transport.abort()
             return
-        if (self.write_paused or self.fell) and now_ns > self.paused_ns + self.acceptor.stall_ns:
+        if (self.write_paused or self.closed) and now_ns > self.paused_ns + self.acceptor.stall_ns:
             self.transport.abort()
             return
-        if self.fell:
+        if self.closed:
             self._rearm(now_ns)
             return
         if not self.settled and now_ns > self.heard_ns + self.acceptor.header_timeout_ns:
             self.transport.abort()
             return
         if self.guard.block_since_ns and now_ns > self.guard.block_since_ns + self.acceptor.header_timeout_ns:
-            self.calm("a header block without end")
+            self.reject_flood("a header block without end")
         elif self.retiring:
             if not self.farewell and now_ns > self.farewell_ns:
                 self._farewell()
@@ -452,7 +452,7 @@ cdef class Http2Server(Http2Wire):
     def _look_at_streams(self, uint64_t now_ns):
         cdef Http2Stream stream
         cdef uint64_t stall_ns = self.acceptor.stall_ns
-        for item in self.everyone():
+        for item in self.streams():
             stream = <Http2Stream>item
             if (
                 stream.headed and (stream.out.queued or stream.out.ended or stream.out.cutting)
@@ -464,7 +464,7 @@ cdef class Http2Server(Http2Wire):
                 stream.head is not None and (stream.head.length > 0 or stream.collected) and not stream.received
                 and not stream.answered and not stream.paused and not stream.waits and (
                     now_ns > stream.heard_ns + stall_ns
-                    or stream.collected and now_ns > stream.began_ns + self.acceptor.body_timeout_ns
+                    or stream.collected and now_ns > stream.started_ns + self.acceptor.body_timeout_ns
                 )
             ):
                 # A body that has stopped. One of unknown length that goes on as it comes may be a conversation, and wait.
@@ -477,8 +477,8 @@ cdef class Http2Server(Http2Wire):
 
     # --- the end ---------------------------------------------------------------------------------------------------
     def retire(self):
-        """The lane drains, or nobody asks anything: say so, let what is on its way arrive, finish it, and close."""
-        if self.retiring or self.session == NULL or self.deaf:
+        """The data plane drains, or nobody asks anything: say so, let what is on its way arrive, finish it, and close."""
+        if self.retiring or self.session == NULL or self.read_closed:
             return
         self.retiring = True
         self.farewell_ns = monotonic_ns() + FAREWELL_NS
@@ -496,6 +496,6 @@ cdef class Http2Server(Http2Wire):
         self.schedule()
 
     def kill(self):
-        """The lane stops: end this connection now, whatever runs on it."""
+        """The data plane stops: end this connection now, whatever runs on it."""
         if self.transport is not None:
             self.transport.abort()

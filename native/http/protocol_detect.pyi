@@ -4,7 +4,7 @@ from asyncio import Protocol
 
 from native.http.stream import Acceptor
 
-class Doorstep(Protocol):
+class ProtocolDetect(Protocol):
     # The protocol object of a connection that has said nothing yet.
 
     def __init__(self, acceptor: Acceptor, keyless: bool = False) -> None: ...

@@ -16,18 +16,18 @@ from native.http.http2_server import Http2Server
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-cdef class Doorstep
+cdef class ProtocolDetect
 
 
 cdef class Watch(Timer):
     """Closes a connection on which nothing, or only the beginning of a preface, comes."""
 
-    cdef Doorstep door
+    cdef ProtocolDetect connection
 
     cdef void fire(self, uint64_t now_ns):
-        cdef Doorstep door = self.door
-        if door is not None:
-            door.kill()
+        cdef ProtocolDetect connection = self.connection
+        if connection is not None:
+            connection.kill()
 
 
 cdef Certified certified_by(dict shown):
@@ -43,11 +43,11 @@ cdef Certified certified_by(dict shown):
     return who
 
 
-cdef class Doorstep:
+cdef class ProtocolDetect:
     """The protocol object of a connection that has said nothing yet.
 
     Args:
-        acceptor: the lane whose connection it is.
+        acceptor: the data plane whose connection it is.
         keyless: its listener asks for no key.
     """
 
@@ -77,7 +77,7 @@ cdef class Doorstep:
             self._step_aside(Http2Server if ssl_object.selected_alpn_protocol() == "h2" else Http1Server)
             return
         watch = Watch()
-        watch.door = self
+        watch.connection = self
         self.watch = watch
         self.acceptor.coarse.arm(watch, monotonic_ns() + self.acceptor.idle_ns)
 
@@ -120,7 +120,7 @@ cdef class Doorstep:
             add64(self.acceptor.counters.open, <uint64_t>-1)
         if self.watch is not None:
             self.acceptor.coarse.disarm(self.watch)
-            self.watch.door = None
+            self.watch.connection = None
             self.watch = None
 
     def eof_received(self):
@@ -134,7 +134,7 @@ cdef class Doorstep:
         """Nothing is written here."""
 
     def retire(self):
-        """The lane drains: nothing has been asked, nothing is lost."""
+        """The data plane drains: nothing has been asked, nothing is lost."""
         if self.transport is not None:
             self.transport.close()
 

@@ -86,7 +86,7 @@ cdef Py_ssize_t outgoing(object transport)      # bytes that it and the kernel s
 cdef Py_ssize_t unread(object transport)        # the same also while it closes, when outgoing says 0
 
 cdef class Acceptor:
-    """What a server connection needs from the lane it belongs to."""
+    """What a server connection needs from the data plane it belongs to."""
     cdef readonly Wheel coarse      # one-second deadlines: idle connections, heads, stalls
     cdef ListenCounters counters
     cdef Py_ssize_t header_bytes

@@ -22,7 +22,7 @@ class ClientStream:
     def moved(self) -> bool: ...
 
 class Acceptor:
-    # What a server connection needs from the lane it belongs to.
+    # What a server connection needs from the data plane it belongs to.
 
     @property
     def coarse(self) -> object: ...

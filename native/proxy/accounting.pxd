@@ -7,7 +7,7 @@ exchange decides."""
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.balance.balancer cimport Target
 from native.state.callers cimport Caller
-from native.proxy.data_plane cimport LaneCore
+from native.proxy.data_plane cimport DataPlaneCore
 from native.codec.peek cimport Peek
 from native.http.connection_pool cimport ConnectionPool
 from native.proxy.record cimport Trace
@@ -35,15 +35,15 @@ cdef enum Mode:             # what is done with an answer's body
     PIPE = 6                # an upgrade was taken: bytes both ways
 
 cdef class ExchangeCore(ServerEvents):
-    cdef LaneCore lane
+    cdef DataPlaneCore data_plane
     cdef Route route
     cdef ServerStream stream
     cdef Head head
-    cdef int door, cell, key
+    cdef int operation, latency_cell, key
     cdef list body              # a service's request so far, while it may be sent again
     cdef list trailers          # what came behind it
     cdef Py_ssize_t body_size
-    cdef bint received, replayable, committed, early, over, climbing, grpc, tunnel
+    cdef bint received, replayable, committed, early, over, backing_off, grpc, tunnel
     cdef bint translated        # the answer is told in gRPC, whichever language it comes in
     cdef Peek peek
     cdef bytes content          # the whole body of a model request
@@ -53,14 +53,14 @@ cdef class ExchangeCore(ServerEvents):
     cdef list fields            # what goes on to the upstream, without credentials
     cdef Trace trace
     cdef Py_ssize_t trace_at    # where its traceparent stands among the fields
-    cdef uint64_t began_ns, total_ns, quiet_ns, resume_ns
-    cdef uint64_t whole_ns      # when the request was here whole (a service's: its head); 0: its own time is told
+    cdef uint64_t started_ns, total_ns, last_sent_ns, resume_ns
+    cdef uint64_t request_complete_ns      # when the request was here whole (a service's: its head); 0: its own time is told
     cdef bint peer              # it comes from another region's edge, which has admitted and charged the caller
     cdef bytes hops             # regions it came through, as they wrote them; None = it comes from a client
     cdef bytes caller_name, caller_class    # what another region is told of the caller; None = nothing is known
     cdef Caller caller          # whose key it came with; None = there are no keys, or none is asked for
-    cdef int klass              # priority: 0 high, 1 normal, 2 low
-    cdef Py_ssize_t proof       # which field of the request holds the key
+    cdef int priority              # priority: 0 high, 1 normal, 2 low
+    cdef Py_ssize_t credential_field       # which field of the request holds the key
     cdef bint entered           # it holds a place and tokens of its caller's
     cdef bint reached           # a request went out upstream
     cdef uint64_t prompt_guess, output_guess    # tokens, before anybody has counted them
@@ -77,16 +77,16 @@ cdef class ExchangeCore(ServerEvents):
     cdef relay(self, bytes data)                    # a piece of the answer's body
     cdef finish(self, AttemptCore attempt, list trailers, bytes last)
     cdef answer_fault(self, AttemptCore attempt, int status, bytes content)     # the caller's own fault, as the provider said it
-    cdef ring(self, uint64_t now)
+    cdef arm_deadline(self, uint64_t now)
 
 cdef class AttemptCore(ClientEvents):
     cdef ExchangeCore exchange
     cdef Target target
     cdef ConnectionPool pool
     cdef ClientStream stream
-    cdef int index, admit, phase, mode, klass
+    cdef int index, admit, phase, mode, priority
     cdef uint32_t generation
-    cdef uint64_t began_ns, asked_ns, head_ns, content_ns, last_ns
+    cdef uint64_t started_ns, asked_ns, head_ns, content_ns, last_ns
     cdef uint64_t waiting_ns    # since when it waits for a connection
     cdef uint64_t begged_ns     # since when the target owes a word to a client that waits with its body (100-continue)
     cdef uint64_t blocked_ns    # since when the target has taken nothing of the upload; 0 = it is not waited for
@@ -105,8 +105,8 @@ cdef class AttemptCore(ClientEvents):
     cdef str detail             # of a failure, in words
     cdef bint tripped           # it opened the circuit
     cdef bint sent, body_done, counted, slow, settled, paused, refused, moved
-    cdef bint granted           # its retry has been taken from the budget
-    cdef bint blameless         # a long answer of a status that is the caller's own fault
+    cdef bint retry_granted           # its retry has been taken from the budget
+    cdef bint client_error         # a long answer of a status that is the caller's own fault
     cdef Head head
     cdef list held
     cdef Py_ssize_t held_size

@@ -1,7 +1,7 @@
 from native.state.allowance cimport (
     BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant, bounds_learn, bounds_settle, note_output, note_usage, usual_output,
 )
-from native.balance.balancer cimport BASELINE_TAU_MS, CELL_STREAM, Pool, Target, ewma_read, inflight_total
+from native.balance.balancer cimport BASELINE_TAU_MS, CELL_STREAM, TargetPool, Target, ewma_read, inflight_total
 from native.io.atomics cimport add32, add64, load64
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_STATUS, OK, RATE_LIMITED,
@@ -11,7 +11,7 @@ from native.state.shared_state cimport (
 from native.balance.breaker cimport ADMIT_TRIAL, ADMIT_YES, Policy, breaker_report, breaker_return, breaker_slow
 from native.balance.capacity cimport capacity_first, capacity_refused
 from native.codec.headers cimport field_value, parse_length
-from native.proxy.router cimport DOOR_EMBEDDINGS, DOOR_SERVICE
+from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_SERVICE
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -28,7 +28,7 @@ cdef int64_t MOST_TOKENS = 1_000_000_000
 cdef price_elsewhere(ExchangeCore exchange, bytes said, double* input_nano, double* output_nano):
     """What another region's answer costs its caller, whose budget holds wherever it comes from: the price of the target
     that is named there, where we know it, else of the dearest of ours."""
-    cdef Pool pool = exchange.route.pool
+    cdef TargetPool pool = exchange.route.pool
     cdef Target target
     cdef int i
     for i in range(pool.size):
@@ -44,7 +44,7 @@ cdef price_elsewhere(ExchangeCore exchange, bytes said, double* input_nano, doub
 cdef class ExchangeCore(ServerEvents):
     cdef bint hold(self, Py_ssize_t size) noexcept:
         if size != self.holding:
-            if not self.lane.hold(size - self.holding):
+            if not self.data_plane.hold(size - self.holding):
                 return False
             self.holding = size
         return True
@@ -76,8 +76,8 @@ cdef class ExchangeCore(ServerEvents):
     cdef answer_fault(self, AttemptCore attempt, int status, bytes content):
         raise TypeError("ExchangeCore.answer_fault is not implemented")
 
-    cdef ring(self, uint64_t now):
-        raise TypeError("ExchangeCore.ring is not implemented")
+    cdef arm_deadline(self, uint64_t now):
+        raise TypeError("ExchangeCore.arm_deadline is not implemented")
 
 
 cdef class AttemptCore(ClientEvents):
@@ -89,7 +89,7 @@ cdef class AttemptCore(ClientEvents):
             self.admit = ADMIT_YES
             breaker_report(
                 self.target.rec, &self.exchange.route.pool.policy, now, self.generation, False, True,
-                self.exchange.key, 0, self.exchange.lane.random(),
+                self.exchange.key, 0, self.exchange.data_plane.random(),
             )
 
     cdef learn(self, uint64_t now):
@@ -98,11 +98,11 @@ cdef class AttemptCore(ClientEvents):
         cdef uint64_t from_ns
         if self.target.bounds.initial <= 0:
             return
-        from_ns = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.began_ns
+        from_ns = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.started_ns
         # A whole answer takes as long as it is: it is measured only where there are no streams to measure by.
         capacity_first(
             rec, &self.target.bounds, now, (self.content_ns - from_ns) // 1000,
-            self.exchange.cell == <int>CELL_STREAM or load64(&rec.baseline[<int>CELL_STREAM]) == 0,
+            self.exchange.latency_cell == <int>CELL_STREAM or load64(&rec.baseline[<int>CELL_STREAM]) == 0,
             inflight_total(rec, self.exchange.route.pool.workers),
         )
 
@@ -120,7 +120,7 @@ cdef class AttemptCore(ClientEvents):
         self.outcome = outcome
         self.ended_ns = now
         add64(&rec.count[outcome], 1)
-        if exchange.door != DOOR_SERVICE:
+        if exchange.operation != OPERATION_SERVICE:
             self.account(outcome, now)
         if outcome == <int>CANCELLED:
             if trial:
@@ -129,32 +129,32 @@ cdef class AttemptCore(ClientEvents):
             self.proven(now)        # it answered, and rightly
         elif outcome == <int>OK:
             # an answer may begin before an upload is whole: then it is measured from the start
-            from_ns = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.began_ns
-            self.target.observe(exchange.cell, now, self.content_ns - from_ns, False)
+            from_ns = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.started_ns
+            self.target.observe(exchange.latency_cell, now, self.content_ns - from_ns, False)
             us = (self.content_ns - from_ns) // 1000
             add64(&rec.first_hist[hist_bucket(us)], 1)
             add64(&rec.first_sum_us, us)
-            us = (self.content_ns - exchange.began_ns) // 1000
+            us = (self.content_ns - exchange.started_ns) // 1000
             add64(&exchange.route.rec.first_hist[hist_bucket(us)], 1)
             add64(&exchange.route.rec.first_sum_us, us)
-            us = (now - self.began_ns) // 1000
+            us = (now - self.started_ns) // 1000
             add64(&rec.total_hist[hist_bucket(us)], 1)
             add64(&rec.total_sum_us, us)
             if policy.slow_after_ns and self.content_ns - from_ns > self.slow_limit():
                 self.note_slow(now)
             breaker_report(
-                rec, policy, now, self.generation, False, trial, exchange.key, 0, exchange.lane.random()
+                rec, policy, now, self.generation, False, trial, exchange.key, 0, exchange.data_plane.random()
             )
         elif outcome == <int>DEADLINE:
             # How long a caller waits is no measure of a target: it counts where it would have waited long for this one.
-            from_ns = self.asked_ns if self.asked_ns else self.began_ns
+            from_ns = self.asked_ns if self.asked_ns else self.started_ns
             if (self.content_ns if self.content_ns else now) - from_ns > self.fair_limit():
-                self.target.observe(exchange.cell, now, now - self.began_ns, True)
+                self.target.observe(exchange.latency_cell, now, now - self.started_ns, True)
                 self.note_slow(now)
             if trial:
                 breaker_return(rec, now, self.generation)
         else:
-            self.target.observe(exchange.cell, now, now - self.began_ns, True)
+            self.target.observe(exchange.latency_cell, now, now - self.started_ns, True)
             if self.target.bounds.initial > 0 and (
                 outcome == <int>RATE_LIMITED or outcome == <int>FAIL_FIRST_BYTE or outcome == <int>FAIL_FIRST_TOKEN
                 or (outcome == <int>FAIL_STATUS and self.head is not None
@@ -164,7 +164,7 @@ cdef class AttemptCore(ClientEvents):
             if trial or outcome < <int>RATE_LIMITED:
                 # of a trial everything but a good answer is a failure; else only what the target itself did
                 self.tripped = breaker_report(
-                    rec, policy, now, self.generation, True, trial, exchange.key, rest_ns, exchange.lane.random()
+                    rec, policy, now, self.generation, True, trial, exchange.key, rest_ns, exchange.data_plane.random()
                 ) > 0
 
     cdef hear_limits(self, Head head, uint64_t now):
@@ -196,7 +196,7 @@ cdef class AttemptCore(ClientEvents):
                 continue
             wait_ns = 0
             if remaining == 0:
-                seconds = self.exchange.lane.rest(head.fields)
+                seconds = self.exchange.data_plane.rest(head.fields)
                 if seconds is not None:
                     wait_ns = min(<uint64_t>(min(max(seconds, 0.0), 1e6) * 1e9), REST_MAX_NS)
             if bounds_learn(bounds, now, bound, remaining, wait_ns) and bound == BOUND_TOKENS:
@@ -226,7 +226,7 @@ cdef class AttemptCore(ClientEvents):
             if output < 0:
                 if self.mode == EVENTS:
                     output = self.scanner.events
-                elif exchange.door == DOOR_EMBEDDINGS or prompt >= 0:
+                elif exchange.operation == OPERATION_EMBEDDINGS or prompt >= 0:
                     output = 0
                 elif self.mode == HOLD:
                     output = self.held_size // 4
@@ -266,7 +266,7 @@ cdef class AttemptCore(ClientEvents):
     cdef uint64_t usual_limit(self) noexcept:
         """Four times what the target usually takes; 0 = it has not answered lately."""
         cdef double usual = ewma_read(
-            &self.target.rec.baseline[self.exchange.cell], self.began_ns, <uint64_t>BASELINE_TAU_MS * 1000000
+            &self.target.rec.baseline[self.exchange.latency_cell], self.started_ns, <uint64_t>BASELINE_TAU_MS * 1000000
         )
         return <uint64_t>(4e6 * usual) if usual > 0 else 0
 
@@ -302,7 +302,7 @@ cdef class AttemptCore(ClientEvents):
             self.slow = True
             breaker_slow(
                 self.target.rec, &self.exchange.route.pool.policy, now, self.generation,
-                self.admit == <int>ADMIT_TRIAL, self.exchange.lane.random(),
+                self.admit == <int>ADMIT_TRIAL, self.exchange.data_plane.random(),
             )
 
     cdef leave(self):
@@ -314,10 +314,10 @@ cdef class AttemptCore(ClientEvents):
             self.pool.forget(self)
         if self.counted:
             self.counted = False
-            add32(&self.target.rec.inflight[self.exchange.lane.worker], -1)
-            add32(&self.target.rec.inflight_class[self.klass][self.exchange.lane.worker], -1)
-            if self.exchange.lane.crowded:
-                self.exchange.lane.nudge()
+            add32(&self.target.rec.inflight[self.exchange.data_plane.worker], -1)
+            add32(&self.target.rec.inflight_class[self.priority][self.exchange.data_plane.worker], -1)
+            if self.exchange.data_plane.crowded:
+                self.exchange.data_plane.nudge()
         self.stream = None
         self.held = None
         if stream is not None:

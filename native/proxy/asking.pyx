@@ -7,10 +7,10 @@ from native.balance.breaker cimport ADMIT_TRIAL, OPEN, circuit_state
 from native.io.clock cimport monotonic_ns
 from native.codec.grpc cimport write_timeout
 from native.codec.headers cimport write_seconds
-from native.proxy.data_plane cimport LaneCore
+from native.proxy.data_plane cimport DataPlaneCore
 from native.codec.peek cimport escape_json, splice
 from native.proxy.record cimport write_traceparent
-from native.proxy.router cimport DOOR_SERVICE, Route
+from native.proxy.router cimport OPERATION_SERVICE, Route
 from native.proxy.accounting cimport ANSWERING, ASKING, CONNECTING, EVENTS, OVER, PIPE, RELAYING, ExchangeCore
 from native.codec.sse cimport SAID_DONE
 from native.codec.head cimport Head
@@ -38,11 +38,11 @@ cdef class Asking(AttemptCore):
         self.pushback = -2
         self.outcome = -1
         self.code = -1
-        self.span = exchange.lane.random() | 1
-        self.klass = exchange.klass
+        self.span = exchange.data_plane.random() | 1
+        self.priority = exchange.priority
         self.prompt_tokens = self.output_tokens = -1
-        add32(&self.target.rec.inflight[exchange.lane.worker], 1)
-        add32(&self.target.rec.inflight_class[self.klass][exchange.lane.worker], 1)
+        add32(&self.target.rec.inflight[exchange.data_plane.worker], 1)
+        add32(&self.target.rec.inflight_class[self.priority][exchange.data_plane.worker], 1)
         add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
         got = self.pool.acquire(self)
         if got < 0:
@@ -63,8 +63,8 @@ cdef class Asking(AttemptCore):
             return
         if self.waiting_ns:
             self.connected_ns = monotonic_ns()
-            if exchange.whole_ns:
-                exchange.whole_ns += self.connected_ns - self.waiting_ns
+            if exchange.request_complete_ns:
+                exchange.request_complete_ns += self.connected_ns - self.waiting_ns
         self.phase = ASKING
         self.sent = True
         exchange.reached = True
@@ -76,7 +76,7 @@ cdef class Asking(AttemptCore):
             return
         if self.pool.fields:
             fields.extend(self.pool.fields)
-        if exchange.door == DOOR_SERVICE:
+        if exchange.operation == OPERATION_SERVICE:
             if exchange.bounded:
                 now = monotonic_ns()
                 left = exchange.total_ns - now if exchange.total_ns > now else 1
@@ -104,11 +104,11 @@ cdef class Asking(AttemptCore):
         """Another region's edge is asked as the client asked here: the same body, the model's name not replaced."""
         cdef ExchangeCore exchange = self.exchange
         cdef ClientStream stream = self.stream
-        cdef LaneCore lane = exchange.lane
+        cdef DataPlaneCore data_plane = exchange.data_plane
         cdef uint64_t now
         cdef uint64_t left
         fields = [pair for pair in fields if pair[0] != b"x-request-timeout"]
-        fields.append((b"x-edge-hops", lane.region if exchange.hops is None else exchange.hops + b"," + lane.region))
+        fields.append((b"x-edge-hops", data_plane.region if exchange.hops is None else exchange.hops + b"," + data_plane.region))
         if exchange.total_ns != NEVER:
             now = monotonic_ns()
             left = max((exchange.total_ns - now) // 1_000_000, <uint64_t>1) if exchange.total_ns > now else 1
@@ -138,7 +138,7 @@ cdef class Asking(AttemptCore):
             stream.send_data(<bytes>data)
         if not exchange.body and not exchange.received:
             stream.send_data(b"")       # the head goes now: the service may answer before the body comes
-        if exchange.body_size > exchange.lane.replay_limit:
+        if exchange.body_size > exchange.data_plane.replay_limit:
             exchange.replayable = False
             exchange.body = None
             exchange.hold(0)
@@ -151,7 +151,7 @@ cdef class Asking(AttemptCore):
             exchange.stream.resume()
             if exchange.stream.waits:
                 self.begged_ns = monotonic_ns()
-                exchange.ring(self.begged_ns)
+                exchange.arm_deadline(self.begged_ns)
 
     cdef asked(self):
         """The request is sent whole: from now on the target owes an answer."""
@@ -159,16 +159,16 @@ cdef class Asking(AttemptCore):
         self.asked_ns = monotonic_ns()
         if self.waiting_ns:
             # the alarm stands at the deadline of a connection that is here now: the next one may be nearer
-            self.exchange.ring(self.asked_ns)
+            self.exchange.arm_deadline(self.asked_ns)
 
     cdef note_own(self, uint64_t now):
         """Once per exchange, of its first attempt: what edge itself took, connecting left out."""
         cdef ExchangeCore exchange = self.exchange
         cdef RouteRec* rec = exchange.route.rec
-        if exchange.whole_ns and now > exchange.whole_ns:
-            add64(&rec.own_sum_ns, now - exchange.whole_ns)
+        if exchange.request_complete_ns and now > exchange.request_complete_ns:
+            add64(&rec.own_sum_ns, now - exchange.request_complete_ns)
             add64(&rec.own_count, 1)
-        exchange.whole_ns = 0
+        exchange.request_complete_ns = 0
 
     cdef block(self):
         """The target does not take the upload as fast as it comes: the client waits, and the target is watched."""
@@ -177,7 +177,7 @@ cdef class Asking(AttemptCore):
         if not self.blocked_ns and not self.body_done and self.mode != PIPE and self.stream is not None:
             self.blocked_ns = self.viewed_ns = monotonic_ns()
             self.untaken = self.stream.unsent()
-            exchange.ring(self.blocked_ns)
+            exchange.arm_deadline(self.blocked_ns)
 
     cdef void on_upstream_congested(self):
         cdef ExchangeCore exchange = self.exchange
@@ -225,7 +225,7 @@ cdef class Asking(AttemptCore):
         if self.admit != <int>ADMIT_TRIAL or self.exchange.route.pool.size < 2:
             return deadline_ns
         limit = <uint64_t>(3e6 * ewma_read(
-            &self.target.rec.baseline[self.exchange.cell], self.began_ns, <uint64_t>BASELINE_TAU_MS * 1000000
+            &self.target.rec.baseline[self.exchange.latency_cell], self.started_ns, <uint64_t>BASELINE_TAU_MS * 1000000
         ))
         if limit < TRIAL_FLOOR_NS:
             limit = TRIAL_FLOOR_NS
@@ -239,7 +239,7 @@ cdef class Asking(AttemptCore):
         cdef uint64_t when
         cdef uint64_t slow
         if self.phase == CONNECTING:
-            from_ns = self.began_ns
+            from_ns = self.started_ns
             limit = route.connect_ns
         elif self.phase == ASKING:
             if self.body_done:
@@ -249,13 +249,13 @@ cdef class Asking(AttemptCore):
                 from_ns = self.begged_ns
                 limit = self.patience(route.first_byte_ns)
                 if limit == 0:
-                    limit = self.exchange.lane.stall_ns
+                    limit = self.exchange.data_plane.stall_ns
         elif self.phase == ANSWERING and self.mode == EVENTS:
-            from_ns = self.began_ns
+            from_ns = self.started_ns
             limit = self.patience(route.first_token_ns)
         elif self.phase != OVER and not self.paused:
             from_ns = self.last_ns
-            limit = self.exchange.lane.idle_ns if self.mode == PIPE else route.between_tokens_ns
+            limit = self.exchange.data_plane.idle_ns if self.mode == PIPE else route.between_tokens_ns
         when = from_ns + limit if limit else NEVER
         if self.blocked_ns and not self.body_done and not self.paused and route.between_tokens_ns:
             when = min(when, self.viewed_ns + route.between_tokens_ns // 4)
@@ -276,7 +276,7 @@ cdef class Asking(AttemptCore):
         if self.blocked_ns and not self.body_done and not self.paused and self.stuck(now):
             return True
         if self.phase == CONNECTING:
-            if now >= self.began_ns + route.connect_ns:
+            if now >= self.started_ns + route.connect_ns:
                 if self.pool.crowded():
                     exchange.failed(self, CANCELLED, "every connection to it is in use", 0)
                 else:
@@ -288,17 +288,17 @@ cdef class Asking(AttemptCore):
                 exchange.failed(self, FAIL_FIRST_BYTE, "no answer within the first-byte deadline", 0)
                 return True
             if self.begged_ns and not self.body_done and exchange.stream.waits and (
-                now >= self.begged_ns + (limit if limit else exchange.lane.stall_ns)
+                now >= self.begged_ns + (limit if limit else exchange.data_plane.stall_ns)
             ):
                 exchange.failed(self, FAIL_FIRST_BYTE, "no word to a client that waits with its body", 0)
                 return True
         elif self.phase == ANSWERING and self.mode == EVENTS:
             limit = self.patience(route.first_token_ns)
-            if limit and now >= self.began_ns + limit:
+            if limit and now >= self.started_ns + limit:
                 exchange.failed(self, FAIL_FIRST_TOKEN, "no content within the first-token deadline", 0)
                 return True
         elif self.phase == ANSWERING or self.phase == RELAYING:
-            limit = exchange.lane.idle_ns if self.mode == PIPE else route.between_tokens_ns
+            limit = exchange.data_plane.idle_ns if self.mode == PIPE else route.between_tokens_ns
             # while the client does not read, nothing is asked of the upstream
             if limit and not self.paused and now >= self.last_ns + limit:
                 if self.mode == EVENTS and self.scanner.said & <int>SAID_DONE:

@@ -12,5 +12,5 @@ cdef class Attempt(Asking):
     cdef judge_whole(self, uint64_t now)
     cdef judge_fault(self)
     cdef int action_of(self, bytes content)
-    cdef bytes conceal(self, bytes content)
+    cdef bytes redact(self, bytes content)
     cdef judge_call(self, bytes status, list trailers, uint64_t now)

@@ -11,7 +11,7 @@ from native.codec.grpc cimport (
 )
 from native.codec.headers cimport field_value
 from native.codec.peek cimport Verdict, peek_answer
-from native.proxy.router cimport DOOR_SERVICE
+from native.proxy.router cimport OPERATION_SERVICE
 from native.proxy.accounting cimport ANSWERING, ASKING, BARE, CALL, EVENTS, FAULT, HOLD, OVER, PIPE, RAW, ExchangeCore
 from native.codec.sse cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE, Scanner
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
@@ -43,7 +43,7 @@ cdef class Attempt(Asking):
 
     # --- hearing -----------------------------------------------------------------------------------------------------
     cdef void on_interim(self, int status):
-        if self.phase == ASKING and status == 100 and self.exchange.door == DOOR_SERVICE and self.exchange.head.expects:
+        if self.phase == ASKING and status == 100 and self.exchange.operation == OPERATION_SERVICE and self.exchange.head.expects:
             self.exchange.stream.send_interim(100)
 
     cdef void on_head(self, Head head):
@@ -60,7 +60,7 @@ cdef class Attempt(Asking):
         if self.charged:
             self.hear_limits(head, now)
         action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[head.status]
-        if exchange.door == DOOR_SERVICE:
+        if exchange.operation == OPERATION_SERVICE:
             self.hear_service(head, action, now)
         elif action != RELAY:
             self.mode = FAULT
@@ -82,13 +82,13 @@ cdef class Attempt(Asking):
         elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
             self.mode = EVENTS
             self.scanner = Scanner()
-            if exchange.translated and exchange.cell != CELL_STREAM:
+            if exchange.translated and exchange.latency_cell != CELL_STREAM:
                 exchange.failed(self, FAIL_MALFORMED, "an event stream where a whole answer was asked for", 0)
         else:
             self.mode = HOLD
-            if exchange.translated and exchange.cell == CELL_STREAM:
+            if exchange.translated and exchange.latency_cell == CELL_STREAM:
                 exchange.failed(self, FAIL_MALFORMED, "a whole answer where an event stream was asked for", 0)
-        exchange.ring(now)      # another deadline counts from here, and it may be the nearer one
+        exchange.arm_deadline(now)      # another deadline counts from here, and it may be the nearer one
 
     cdef hear_service(self, Head head, int action, uint64_t now):
         """A service's answer goes on at once; only a failure that may be tried elsewhere is kept from the client."""
@@ -111,7 +111,7 @@ cdef class Attempt(Asking):
                 if exchange.repeatable(self, FAIL_STATUS, now) and exchange.another(now) and (
                     exchange.may_retry(self, FAIL_STATUS, now)
                 ):
-                    self.granted = True
+                    self.retry_granted = True
                     exchange.failed(self, FAIL_STATUS, f"status {head.status}", 0)
                     return
                 self.settle(FAIL_STATUS, now)
@@ -143,13 +143,13 @@ cdef class Attempt(Asking):
             self.held.append(data)
             self.held_size += PyBytes_GET_SIZE(data)
             if self.mode == FAULT:
-                if self.held_size > FAULT_LIMIT and not self.blameless:
-                    self.blameless = self.action_of(b"".join(self.held)) == CLIENT
-                    if not self.blameless:
+                if self.held_size > FAULT_LIMIT and not self.client_error:
+                    self.client_error = self.action_of(b"".join(self.held)) == CLIENT
+                    if not self.client_error:
                         self.judge_fault()
-                elif self.held_size > exchange.lane.answer_limit:
+                elif self.held_size > exchange.data_plane.answer_limit:
                     self.judge_fault()
-            elif self.held_size > exchange.lane.answer_limit:
+            elif self.held_size > exchange.data_plane.answer_limit:
                 if exchange.early:
                     exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
                     return
@@ -197,12 +197,12 @@ cdef class Attempt(Asking):
                 self.hear_error(whole, self.held_size - size + scanner.error_end)
                 return
             exchange.relay(whole)
-            exchange.ring(self.last_ns)
+            exchange.arm_deadline(self.last_ns)
 
     cdef hear_error(self, bytes whole, Py_ssize_t end):
         """The upstream says in its stream that it failed: its words go on up to there, nothing after them does."""
         cdef ExchangeCore exchange = self.exchange
-        exchange.relay(self.conceal(whole[:end] if end >= 0 else whole))
+        exchange.relay(self.redact(whole[:end] if end >= 0 else whole))
         exchange.failed(self, FAIL_INBAND, "an error event in the middle of the stream", 0)
 
     cdef void on_end(self, list trailers):
@@ -293,11 +293,11 @@ cdef class Attempt(Asking):
             self.content_ns = self.head_ns
             self.settle(CLIENT_FAULT, monotonic_ns())
             # what has not come whole is not shown as if it had
-            whole = self.stream is None or self.held_size <= exchange.lane.answer_limit
-            exchange.answer_fault(self, status, self.conceal(content) if whole else None)
+            whole = self.stream is None or self.held_size <= exchange.data_plane.answer_limit
+            exchange.answer_fault(self, status, self.redact(content) if whole else None)
             return
         if action == REST or action == FAIL or action == ELSEWHERE:
-            seconds = exchange.lane.rest(self.head.fields)
+            seconds = exchange.data_plane.rest(self.head.fields)
             if seconds is not None:
                 rest_ns = min(<uint64_t>(min(max(seconds, 0.0), 1e6) * 1e9), REST_MAX_NS)
         if action == REST:
@@ -322,7 +322,7 @@ cdef class Attempt(Asking):
                 return hint[2]
         return <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[status]
 
-    cdef bytes conceal(self, bytes content):
+    cdef bytes redact(self, bytes content):
         """What a target says of a fault, without the credential that it was asked with: some quote it."""
         for word in self.pool.secrets:
             if word in content:
@@ -356,7 +356,7 @@ cdef class Attempt(Asking):
         if code == <int>GRPC_UNAVAILABLE and self.mode == BARE and exchange.repeatable(self, FAIL_STATUS, now) and (
             exchange.may_retry(self, FAIL_STATUS, now)
         ):
-            self.granted = True
+            self.retry_granted = True
             exchange.failed(self, FAIL_STATUS, "grpc status UNAVAILABLE", rest_ns)
             return
         if code == <int>GRPC_OK:

@@ -1,14 +1,14 @@
 """What does one worker's data path share between its exchanges?  Router, pools, wheels, meters, chance and names."""
 
 from libc.stdint cimport uint64_t
-from native.state.shared_state cimport Board, WorkerRec
+from native.state.shared_state cimport SharedState, WorkerRec
 from native.proxy.record cimport Recorder
 from native.proxy.router cimport Route, Router
 from native.http.stream cimport Acceptor, Certified
 from native.io.timer_wheel cimport Wheel
 
-cdef class LaneCore(Acceptor):
-    cdef readonly Board board
+cdef class DataPlaneCore(Acceptor):
+    cdef readonly SharedState shared_state
     cdef WorkerRec* meter               # what the worker counts
     cdef readonly int worker
     cdef readonly Router router

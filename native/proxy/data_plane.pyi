@@ -1,18 +1,18 @@
-# What does one worker's data path share between its exchanges?  Types of the compiled module; see lane.pxd.
+# What does one worker's data path share between its exchanges?  Types of the compiled module; see data_plane.pxd.
 
 from asyncio import AbstractEventLoop, BaseProtocol
 from collections.abc import Callable
 
 from native.http.stream import Acceptor
 from native.proxy.router import Router
-from native.state.shared_state import Board
+from native.state.shared_state import SharedState
 
-class LaneCore(Acceptor):
-    # The shared part of a worker's data path; ``native.proxy.exchange.Lane`` is the one to use.
+class DataPlaneCore(Acceptor):
+    # The shared part of a worker's data path; ``native.proxy.exchange.DataPlane`` is the one to use.
 
     def __init__(
         self,
-        board: Board,
+        shared_state: SharedState,
         worker: int,
         router: Router,
         *,
@@ -35,7 +35,7 @@ class LaneCore(Acceptor):
     @property
     def active(self) -> int: ...
     @property
-    def board(self) -> Board: ...
+    def shared_state(self) -> SharedState: ...
     @property
     def worker(self) -> int: ...
     @property

@@ -13,7 +13,7 @@ from native.io.clock cimport monotonic_ns, wall_ns
 from native.http.connection_pool cimport ConnectionPool
 from native.proxy.record cimport Recorder
 
-from native.http.protocol_detect import Doorstep
+from native.http.protocol_detect import ProtocolDetect
 from native.http.http1_client import Http1Client
 from native.http.http2_client import Http2Client
 
@@ -34,11 +34,11 @@ cdef Py_ssize_t FLUSH_AT = 128
 cdef Py_ssize_t FLUSH_MOST = 512
 
 
-cdef class LaneCore(Acceptor):
-    """The shared part of a worker's data path. Use :class:`native.proxy.exchange.Lane`.
+cdef class DataPlaneCore(Acceptor):
+    """The shared part of a worker's data path. Use :class:`native.proxy.exchange.DataPlane`.
 
     Args:
-        board: the node's Board.
+        shared_state: the node's shared state.
         worker: this worker's column.
         router: the compiled Snapshot to begin with.
         opener: ``open(pool)`` starts one upstream connection.
@@ -53,10 +53,10 @@ cdef class LaneCore(Acceptor):
     """
 
     def __init__(
-        self, Board board, int worker, Router router, *, opener, local, reply, rest, calls=None, named=None, records=None
+        self, SharedState shared_state, int worker, Router router, *, opener, local, reply, rest, calls=None, named=None, records=None
     ):
         cdef uint64_t now = monotonic_ns()
-        self.board = board
+        self.shared_state = shared_state
         self.worker = worker
         self.opener = opener
         self.local = local
@@ -66,7 +66,7 @@ cdef class LaneCore(Acceptor):
         self.named = named
         self.records = records
         self.recorder = Recorder(router.snapshot.tracing)
-        self.meter = board.worker(worker)
+        self.meter = shared_state.worker(worker)
         self.counters.accepted = &self.meter.count[<int>W_ACCEPTED]
         self.counters.open = &self.meter.count[<int>W_CONNECTIONS]
         self.counters.malformed = &self.meter.count[<int>W_MALFORMED]
@@ -85,11 +85,11 @@ cdef class LaneCore(Acceptor):
         self.swap(router)
 
     def __repr__(self):
-        return f"<Lane worker={self.worker} active={self.active} connections={len(self.open_connections)}>"
+        return f"<data plane worker={self.worker} active={self.active} connections={len(self.open_connections)}>"
 
     def protocol(self, bint keyless=False):
         """Return the protocol object for one new client connection; ``keyless``: its listener asks for no key."""
-        return Doorstep(self, keyless)
+        return ProtocolDetect(self, keyless)
 
     def swap(self, Router router):
         """Take a new Snapshot: exchanges in flight keep theirs, pools of unchanged targets stay open."""
@@ -114,7 +114,7 @@ cdef class LaneCore(Acceptor):
                     target.id, target.plan, self.opener, self._dial, snapshot.outcomes[target.plan.outcomes],
                     snapshot.hints.get(target.plan.outcomes, ()),
                 )
-                pool.counted = self.board
+                pool.counted = self.shared_state
                 pool.counters.open = &self.meter.count[<int>W_UPSTREAMS]
                 pool.counters.connects = &target.rec.count[<int>T_CONNECTS]
                 pool.counters.connect_failures = &target.rec.count[<int>T_CONNECT_FAILURES]
@@ -252,7 +252,7 @@ cdef class LaneCore(Acceptor):
             self.serve(monotonic_ns())
 
     cdef serve(self, uint64_t now_ns):
-        raise TypeError("LaneCore.serve is not implemented")
+        raise TypeError("DataPlaneCore.serve is not implemented")
     cdef void look_at_calendar(self, uint64_t now_ns) noexcept:
         cdef uint64_t now_s = wall_ns() // 1_000_000_000
         cdef uint64_t end_s = 0

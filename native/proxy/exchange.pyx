@@ -13,7 +13,7 @@ from native.state.retry_budget cimport budget_deposit, budget_withdraw
 from native.io.clock cimport monotonic_ns
 from native.proxy.request cimport LOCAL, MOST_HOPS
 from native.balance.queue cimport Queue, Waiter
-from native.proxy.router cimport DOOR_HEALTH, DOOR_MODELS, DOOR_SERVICE, Route
+from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS, OPERATION_SERVICE, Route
 from native.proxy.accounting cimport OVER, AttemptCore
 from native.codec.head cimport Head
 from native.http.stream cimport ClientStream, ServerEvents
@@ -37,15 +37,15 @@ cdef double RAMP_STEP_S = 5.0
 cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
 
 
-cdef class Lane(LaneCore):
+cdef class DataPlane(DataPlaneCore):
     """A worker's data path: hand :meth:`protocol` to ``loop.create_server`` and :meth:`start` it."""
 
     cdef ServerEvents open(self, ServerStream stream, Head head):
         cdef Exchange exchange = Exchange.__new__(Exchange)
-        exchange.lane = self
+        exchange.data_plane = self
         exchange.stream = stream
         exchange.head = head
-        exchange.began_ns = monotonic_ns()
+        exchange.started_ns = monotonic_ns()
         add64(&self.meter.count[<int>W_REQUESTS], 1)
         stream.events = exchange
         exchange.admit()
@@ -83,46 +83,46 @@ cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns):
         cdef Exchange exchange = self.exchange      # kept alive: looking may end it
         if exchange is not None:
-            exchange.look(now_ns)
+            exchange.check_deadlines(now_ns)
 
 
 cdef class Exchange(Answering):
     """A request and its answer, with every attempt in between."""
 
-    cdef mark_loops(self):
+    cdef exclude_visited_regions(self):
         """Where may this request not go?  Back to where it has been, and nowhere once it has been in two regions."""
         cdef list names = self.hops.split(b",")
         cdef int i
         if not self.peer or len(names) >= MOST_HOPS:
-            self.loops = self.route.regions
+            self.excluded_targets = self.route.regions
             return
         for i in range(self.route.pool.size):
             if self.route.regions >> i & 1 and self.route.pool.target_at(i).plan.provider.encode() in names:
-                self.loops |= <uint64_t>1 << i
+                self.excluded_targets |= <uint64_t>1 << i
 
     cdef begin(self):
         """The route is known: from here on the exchange counts, and its deadlines run."""
         cdef RouteRec* rec = self.route.rec
-        cdef LaneCore lane = self.lane
-        self.identity = lane.next_id()
-        self.trail = []
+        cdef DataPlaneCore data_plane = self.data_plane
+        self.identity = data_plane.next_id()
+        self.failed_attempts = []
         self.follow()
         if self.caller is not None and not self.enter():
             return
         add64(&rec.count[<int>R_REQUESTS], 1)
-        add32(&rec.inflight[lane.worker], 1)
-        if self.peek.stream == 1 and self.door != DOOR_SERVICE:
+        add32(&rec.inflight[data_plane.worker], 1)
+        if self.peek.stream == 1 and self.operation != OPERATION_SERVICE:
             add64(&rec.count[<int>R_STREAMS], 1)
-        lane.active += 1
-        lane.wake()
-        budget_deposit(rec, self.began_ns, self.route.budget)
-        if self.route.total_ns and (not self.bounded or self.began_ns + self.route.total_ns < self.total_ns):
-            self.total_ns = self.began_ns + self.route.total_ns
+        data_plane.active += 1
+        data_plane.wake()
+        budget_deposit(rec, self.started_ns, self.route.budget)
+        if self.route.total_ns and (not self.bounded or self.started_ns + self.route.total_ns < self.total_ns):
+            self.total_ns = self.started_ns + self.route.total_ns
         elif not self.bounded:
             self.total_ns = NEVER
-        self.quiet_ns = self.began_ns
+        self.last_sent_ns = self.started_ns
         if self.hops is not None and self.route.regions:
-            self.mark_loops()
+            self.exclude_visited_regions()
         self.alarm = Alarm.__new__(Alarm)
         self.alarm.exchange = self
         self.choose()
@@ -136,11 +136,11 @@ cdef class Exchange(Answering):
         choice.admit = 0
         choice.generation = 0
         choice.full = 0
-        self.climbing = False
+        self.backing_off = False
         if now >= self.total_ns:
             self.unavailable()      # nobody waits for an answer any more: nothing is spent on one
             return
-        if self.attempts == 0 and self.waiter is None and self.route.queue.ahead(self.klass):
+        if self.attempts == 0 and self.waiter is None and self.route.queue.ahead(self.priority):
             self.wait(now)      # others came first
             return
         self.draw(now, self.tried, &choice)
@@ -160,7 +160,7 @@ cdef class Exchange(Answering):
             self.route.queue.leave(self.waiter, now)
             self.waiter = None
         if self.attempts == 0:
-            self.explain(choice.index, now)
+            self.set_failover_reason(choice.index, now)
         if self.route.pool.spilled(choice.index):
             add64(&self.route.pool.recs[choice.index].count[<int>T_SPILLED], 1)
         self.tried |= (<uint64_t>1) << choice.index
@@ -177,24 +177,24 @@ cdef class Exchange(Answering):
         attempt.target = self.route.pool.target_at(choice.index)
         attempt.pool = attempt.target.pool
         attempt.charged = attempt.target.allowance is not None
-        attempt.began_ns = now
+        attempt.started_ns = now
         self.attempt = attempt
         self.latest = attempt
         attempt.begin()
         if not self.over and self.attempt is attempt:
-            self.ring(now)
+            self.arm_deadline(now)
 
     cdef uint64_t away(self, uint64_t tried, uint64_t now):
         """A bit per member that may not be used: every other region while a target of our own can answer, else those
         where the request has been and those that have just said that they cannot answer it."""
         cdef Route route = self.route
-        cdef uint64_t closed = self.loops
+        cdef uint64_t closed = self.excluded_targets
         cdef int i
         if route.regions == 0:
             return 0
         for i in range(route.pool.size):
             if not route.regions >> i & 1:
-                if route.pool.barred(i, now, tried, self.klass) == 0:
+                if route.pool.barred(i, now, tried, self.priority) == 0:
                     return route.regions
             elif route.absent_ns[i] > now:
                 closed |= <uint64_t>1 << i
@@ -215,7 +215,7 @@ cdef class Exchange(Answering):
         cdef uint64_t wait = 0
         while True:
             self.route.pool.pick(
-                now, self.lane.random(), tried, self.cell, self.klass, choice, self.away(tried, now)
+                now, self.data_plane.random(), tried, self.latency_cell, self.priority, choice, self.away(tried, now)
             )
             if choice.index < 0:
                 return
@@ -235,31 +235,31 @@ cdef class Exchange(Answering):
         it has places to ask for elsewhere and a line of its own, and one request must not stand in two."""
         cdef Queue queue = self.route.queue
         cdef Waiter waiter
-        self.whole_ns = 0       # what edge itself takes is not told of an exchange that waits: most of it would be waiting
+        self.request_complete_ns = 0       # what edge itself takes is not told of an exchange that waits: most of it would be waiting
         cdef Exchange other
         if self.waiter is not None:
             return
-        if self.klass != LOW and not self.peer:
-            self.waiter = queue.join(self, self.klass, self.lane.worker, now)
+        if self.priority != LOW and not self.peer:
+            self.waiter = queue.join(self, self.priority, self.data_plane.worker, now)
             if self.waiter is None:
-                waiter = queue.evict(self.klass)
+                waiter = queue.evict(self.priority)
                 if waiter is not None:
                     other = <Exchange>waiter.owner
                     other.shed(now)
-                    self.waiter = queue.join(self, self.klass, self.lane.worker, now)
+                    self.waiter = queue.join(self, self.priority, self.data_plane.worker, now)
         if self.waiter is None:
             self.shed(now)
             return
-        self.lane.crowd(self.route)
-        self.ring(now)
+        self.data_plane.crowd(self.route)
+        self.arm_deadline(now)
 
     cdef shed(self, uint64_t now):
         """Say at once that there is no room, and when to come back."""
         cdef list states = self.target_states(now)
-        add64(&self.route.rec.count[<int>R_SHED_HIGH + self.klass], 1)
-        self.answer_problem(self.lane.reply.overloaded(self.route.name, self.trail, states, self.come_back_s()))
+        add64(&self.route.rec.count[<int>R_SHED_HIGH + self.priority], 1)
+        self.answer_problem(self.data_plane.reply.overloaded(self.route.name, self.failed_attempts, states, self.retry_after_s()))
 
-    cdef int come_back_s(self):
+    cdef int retry_after_s(self):
         """Whole seconds, 1 to 10: until as many have left as stand before this one, by what a request takes here."""
         cdef uint64_t done = 0, us = 0, busy = 0
         cdef double seconds = 1.0
@@ -271,34 +271,34 @@ cdef class Exchange(Answering):
             done += load64(&rec.count[<int>OK])
             us += load64(&rec.total_sum_us)
             busy += inflight_total(rec, self.route.pool.workers)
-            code = self.route.pool.barred(i, monotonic_ns(), 0, self.klass)
+            code = self.route.pool.barred(i, monotonic_ns(), 0, self.priority)
             down = down or (not self.route.pool.spilled(i) and code != 0 and code != <int>BARRED_FULL)
         if done and busy:
             seconds = <double>us / 1e6 / <double>done * (self.route.queue.count + 1) / <double>busy
-        if self.klass == LOW and down:
+        if self.priority == LOW and down:
             seconds = max(seconds, RAMP_STEP_S)
         seconds = min(max(seconds, 1.0), 10.0)
         # up to twice as long: those who are sent away together must not come back together
-        seconds *= 1.0 + <double>(self.lane.random() >> 11) / 9007199254740992.0
+        seconds *= 1.0 + <double>(self.data_plane.random() >> 11) / 9007199254740992.0
         return min(<int>(seconds + 0.5), 10)
 
-    cdef explain(self, int chosen, uint64_t now):
+    cdef set_failover_reason(self, int chosen, uint64_t now):
         """Why is it not the best tier that answers?  Empty when it is."""
         cdef int i
         cdef int code
         for i in range(self.route.pool.size):
             if self.route.pool.tiers[i] < self.route.pool.tiers[chosen]:
-                code = self.route.pool.barred(i, now, 0, self.klass)
+                code = self.route.pool.barred(i, now, 0, self.priority)
                 if code == 0:
                     code = self.route.pool.aside(i, now)
-                self.reason = f"{self.route.pool.target_at(i).id}: {self.lane.reply.passed_over(code)}"
+                self.reason = f"{self.route.pool.target_at(i).id}: {self.data_plane.reply.passed_over(code)}"
                 return
 
     cdef bint repeatable(self, AttemptCore attempt, int outcome, uint64_t now):
         """Before the commit point, within attempts and time, and only what may be sent twice."""
-        if self.committed or self.attempts >= self.route.attempts or now >= self.total_ns or self.lane.cutting:
+        if self.committed or self.attempts >= self.route.attempts or now >= self.total_ns or self.data_plane.cutting:
             return False
-        if self.door != DOOR_SERVICE or not attempt.sent:
+        if self.operation != OPERATION_SERVICE or not attempt.sent:
             return True
         if not self.replayable:
             return False
@@ -333,11 +333,11 @@ cdef class Exchange(Answering):
         cdef uint64_t known
         if attempt.phase == OVER or self.over:
             return
-        self.whole_ns = 0
+        self.request_complete_ns = 0
         if outcome == <int>CLIENT_FAULT:
             # another region has no answer to this: it is left alone for this route, for as long as it says
             self.route.absent_ns[attempt.index] = now + min(rest_ns if rest_ns else ABSENT_NS, ABSENT_MAX_NS)
-        self.trail.append((attempt.target.id, OUTCOME_NAMES[outcome], detail))
+        self.failed_attempts.append((attempt.target.id, OUTCOME_NAMES[outcome], detail))
         attempt.detail = detail
         if outcome == <int>RATE_LIMITED:
             until = now + (rest_ns if rest_ns else REST_NS)
@@ -354,7 +354,7 @@ cdef class Exchange(Answering):
             return
         attempt.leave()
         self.attempt = None
-        if not attempt.granted and not self.may_retry(attempt, outcome, now):
+        if not attempt.retry_granted and not self.may_retry(attempt, outcome, now):
             self.unavailable()
             return
         add64(&self.route.rec.count[<int>R_RETRIES], 1)
@@ -369,21 +369,21 @@ cdef class Exchange(Answering):
             self.choose()
             return
         else:
-            self.resume_ns = now + (BACKOFF_NS << (self.attempts - 1)) * (50 + self.lane.random() % 101) // 100
-        self.climbing = True
-        self.ring(now)
+            self.resume_ns = now + (BACKOFF_NS << (self.attempts - 1)) * (50 + self.data_plane.random() % 101) // 100
+        self.backing_off = True
+        self.arm_deadline(now)
 
     def _offered(self, AttemptCore attempt):
         """Does the target claim to offer this path?  A 404 for what it never offered says nothing about it."""
         offered = attempt.target.plan.capabilities
-        return not offered or CAPABILITIES.get(self.door) in offered
+        return not offered or CAPABILITIES.get(self.operation) in offered
 
     cdef bint another(self, uint64_t now):
         """Is there a usable target that this exchange has not tried?"""
         cdef uint64_t gone = self.tried | self.away(self.tried, now)
         cdef int i
         for i in range(self.route.pool.size):
-            if self.route.pool.barred(i, now, gone, self.klass) == 0:
+            if self.route.pool.barred(i, now, gone, self.priority) == 0:
                 return True
         return False
 
@@ -415,7 +415,7 @@ cdef class Exchange(Answering):
             if attempt.blocked_ns:
                 attempt.blocked_ns = attempt.last_ns    # it could not take more while nobody took its answer
             upstream.resume()
-            self.ring(attempt.last_ns)
+            self.arm_deadline(attempt.last_ns)
 
     cdef close(self, int status):
         """Exactly once per exchange: counters, and every reference that would make a circle."""
@@ -432,24 +432,24 @@ cdef class Exchange(Answering):
         if self.entered:
             self.entered = False
             self.caller.leave(
-                self.lane.worker, monotonic_ns(), self.prompt_guess + self.output_guess, self.prompt_tokens,
-                self.output_tokens, self.cost_nano, self.lane.month, not self.reached,
+                self.data_plane.worker, monotonic_ns(), self.prompt_guess + self.output_guess, self.prompt_tokens,
+                self.output_tokens, self.cost_nano, self.data_plane.month, not self.reached,
             )
         if self.alarm is not None:
             now = monotonic_ns()
             rec = self.route.rec
-            self.lane.active -= 1
-            add32(&rec.inflight[self.lane.worker], -1)
+            self.data_plane.active -= 1
+            add32(&rec.inflight[self.data_plane.worker], -1)
             if status >= 200:
                 add64(&rec.count[<int>R_2XX + status // 100 - 2], 1)
-            us = (now - self.began_ns) // 1000
+            us = (now - self.started_ns) // 1000
             add64(&rec.total_hist[hist_bucket(us)], 1)
             add64(&rec.total_sum_us, us)
-            self.lane.fine.disarm(self.alarm)
+            self.data_plane.fine.disarm(self.alarm)
             self.alarm.exchange = None
             self.alarm = None
             self.consider(status, now)
-        elif self.voice != LOCAL and self.door != DOOR_HEALTH and self.door != DOOR_MODELS:
+        elif self.response_format != LOCAL and self.operation != OPERATION_HEALTH and self.operation != OPERATION_MODELS:
             # refused before it counted
             if self.identity is None:
                 self.follow()
@@ -460,13 +460,13 @@ cdef class Exchange(Answering):
         self.content = None
         self.hold(0)
 
-    cdef ring(self, uint64_t now):
+    cdef arm_deadline(self, uint64_t now):
         """Set the alarm to the earliest thing that may happen."""
         cdef uint64_t when = self.total_ns
         cdef uint64_t other
         if self.over:
             return
-        if self.climbing and self.resume_ns < when:
+        if self.backing_off and self.resume_ns < when:
             when = self.resume_ns
         if self.waiter is not None and self.waiter.until_ns < when:
             when = self.waiter.until_ns
@@ -475,10 +475,10 @@ cdef class Exchange(Answering):
             if other < when:
                 when = other
         if self.peek.stream == 1 and not self.committed and not self.grpc:
-            other = self.quiet_ns + self.lane.comment_ns
+            other = self.last_sent_ns + self.data_plane.comment_ns
             if other < when:
                 when = other
-        self.lane.fine.arm(self.alarm, when)
+        self.data_plane.fine.arm(self.alarm, when)
 
     cdef cut_off(self, uint64_t now):
         """The node ends before this does: its client is told so, and no target is to blame."""
@@ -489,7 +489,7 @@ cdef class Exchange(Answering):
         else:
             self.failed(self.attempt, CANCELLED, "this edge is stopping", 0)
 
-    cdef look(self, uint64_t now):
+    cdef check_deadlines(self, uint64_t now):
         cdef Attempt attempt = self.attempt
         if self.over:
             return
@@ -501,7 +501,7 @@ cdef class Exchange(Answering):
                     attempt, DEADLINE if attempt.owes() else CANCELLED, "the total deadline of the exchange", 0
                 )
             return
-        if self.climbing and now >= self.resume_ns:
+        if self.backing_off and now >= self.resume_ns:
             self.choose()
             return
         if self.waiter is not None and now >= self.waiter.until_ns:
@@ -511,6 +511,6 @@ cdef class Exchange(Answering):
             return
         if self.over:
             return
-        if self.peek.stream == 1 and not self.committed and not self.grpc and now >= self.quiet_ns + self.lane.comment_ns:
-            self.comfort(now)
-        self.ring(now)
+        if self.peek.stream == 1 and not self.committed and not self.grpc and now >= self.last_sent_ns + self.data_plane.comment_ns:
+            self.send_keepalive(now)
+        self.arm_deadline(now)

@@ -2,11 +2,11 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from native.proxy.attempt cimport Attempt
-from native.proxy.data_plane cimport LaneCore
+from native.proxy.data_plane cimport DataPlaneCore
 from native.proxy.accounting cimport ExchangeCore
 from native.http.stream cimport ServerStream
 
-cdef enum Voice:
+cdef enum ResponseFormat:
     PLAIN = 0                   # HTTP, in the caller's own JSON dialect
     CHAT = 1                    # edge.v1.Inference/Chat: one message
     CHAT_STREAM = 2             # edge.v1.Inference/ChatStream
@@ -19,7 +19,7 @@ cdef class Intake(ExchangeCore):
     """The first part of an exchange: it reads, asks for the key, and finds the route. ``begin`` goes on from there."""
     cdef Attempt attempt
     cdef int code               # the gRPC status the client got, -1 = none
-    cdef int voice              # enum Voice: in which language the client is answered
+    cdef int response_format              # enum ResponseFormat: in which language the client is answered
     cdef bytes unread           # of a local call: the beginning of a message
     cdef admit(self)
     cdef bint hear_peer(self)

@@ -7,7 +7,7 @@ from native.io.clock cimport monotonic_ns
 from native.codec.grpc cimport frame, is_grpc, timeout_ns, unframe
 from native.codec.headers cimport field_value, parse_seconds, plain_path
 from native.codec.peek cimport PEEK_OK, peek_request, unescape_json
-from native.proxy.router cimport DOOR_CHAT, DOOR_EMBEDDINGS, DOOR_HEALTH, DOOR_MODELS, DOOR_SERVICE, DOOR_UNKNOWN, Route
+from native.proxy.router cimport OPERATION_CHAT, OPERATION_EMBEDDINGS, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_SERVICE, OPERATION_UNKNOWN, Route
 from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH, Head
 from native.http.stream cimport Certified, ClientStream
 
@@ -16,7 +16,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from hmac import compare_digest
 
 # A message to one of edge's own methods: they are questions, not uploads, and health is asked without a key, so that they
-# may not have a part in what lane.hold bounds.
+# may not have a part in what data_plane.hold bounds.
 cdef Py_ssize_t LOCAL_LIMIT = 4096
 # What a client says to edge and no provider may hear. Credentials go last, from the target.
 cdef frozenset WITHHELD = frozenset((
@@ -80,46 +80,46 @@ cdef class Intake(ExchangeCore):
 
     # --- admission and routing ---------------------------------------------------------------------------------------
     cdef admit(self):
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef Head head = self.head
         cdef Route route = None
         self.key = -1
         self.code = -1
-        self.klass = 1
-        self.proof = -1
-        if lane.regional and not self.hear_peer():
+        self.priority = 1
+        self.credential_field = -1
+        if data_plane.regional and not self.hear_peer():
             return
         self.grpc = head.version == 20 and is_grpc(head.content_type)
-        self.door = lane.router.door(head.path)
-        if self.grpc and lane.calls is not None and self.door == DOOR_UNKNOWN:
-            self.voice = lane.calls.voice(head.path)
-            if self.voice == LOCAL:
+        self.operation = data_plane.router.operation(head.path)
+        if self.grpc and data_plane.calls is not None and self.operation == OPERATION_UNKNOWN:
+            self.response_format = data_plane.calls.response_format(head.path)
+            if self.response_format == LOCAL:
                 if not head.path.startswith(GRPC_HEALTH) and not self.identify():
                     return
                 self.body = []
                 self.unread = b""
                 return
-            if self.voice != PLAIN:
-                self.door = DOOR_CHAT
+            if self.response_format != PLAIN:
+                self.operation = OPERATION_CHAT
                 if self.identify():
                     self.admit_model()
                 return
-        if lane.router.hosts and not self.peer and (self.door == DOOR_UNKNOWN or head.host in lane.router.hosts):
-            route = lane.router.service(head.host, head.path)
-        if (route is not None or self.door != DOOR_HEALTH) and not self.identify():
+        if data_plane.router.hosts and not self.peer and (self.operation == OPERATION_UNKNOWN or head.host in data_plane.router.hosts):
+            route = data_plane.router.service(head.host, head.path)
+        if (route is not None or self.operation != OPERATION_HEALTH) and not self.identify():
             return
         if route is not None:
-            self.door = DOOR_SERVICE
+            self.operation = OPERATION_SERVICE
             self.route = route
             self.route_service()
             return
-        if self.door == DOOR_UNKNOWN:
+        if self.operation == OPERATION_UNKNOWN:
             self.refuse("unknown_path", head.path.decode("latin-1"), None)
-        elif self.door == DOOR_MODELS or self.door == DOOR_HEALTH:
+        elif self.operation == OPERATION_MODELS or self.operation == OPERATION_HEALTH:
             if head.method != b"GET" and head.method != b"HEAD":
                 self.refuse("method", head.method.decode("latin-1"), [(b"allow", b"GET, HEAD")])
                 return
-            status, fields, content = lane.local(self.door, head.method, head.path, lane.router.snapshot, self.caller)
+            status, fields, content = data_plane.local(self.operation, head.method, head.path, data_plane.router.snapshot, self.caller)
             self.answer(status, list(fields), content)
         else:
             self.admit_model()
@@ -131,14 +131,14 @@ cdef class Intake(ExchangeCore):
         sent there again. Who is known by a certificate alone speaks as an edge where it says where the request has been,
         which edges do each time; otherwise it is a client. False: the request has been refused.
         """
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef bytes token = field_value(self.head.fields, b"x-edge-peer-token")
         cdef bytes hops = field_value(self.head.fields, b"x-edge-hops")
         cdef Certified certified = self.stream.certified
         cdef list names
         self.hops = hops
-        if (token is None or lane.peer_token is None or not compare_digest(token, lane.peer_token)) and (
-            certified is None or hops is None or not lane.knows(certified)
+        if (token is None or data_plane.peer_token is None or not compare_digest(token, data_plane.peer_token)) and (
+            certified is None or hops is None or not data_plane.knows(certified)
         ):
             return True
         self.peer = True
@@ -146,24 +146,24 @@ cdef class Intake(ExchangeCore):
         self.caller_class = field_value(self.head.fields, b"x-edge-class")
         if hops is not None:
             names = hops.split(b",")
-            if len(names) > MOST_HOPS or lane.region in names:
-                add64(&lane.meter.count[<int>W_HOPS_REFUSED], 1)
+            if len(names) > MOST_HOPS or data_plane.region in names:
+                add64(&data_plane.meter.count[<int>W_HOPS_REFUSED], 1)
                 self.refuse("peer_loop", hops.decode("latin-1"), None)
                 return False
         return True
 
     cdef bint identify(self):
         """Whose key does it come with?  False: it has been refused."""
-        cdef Callers callers = self.lane.router.callers
+        cdef Callers callers = self.data_plane.router.callers
         cdef int shown = 0
         if self.peer and self.caller_class in CLASSES:
-            self.klass = CLASSES.index(self.caller_class)
+            self.priority = CLASSES.index(self.caller_class)
         if callers is None or self.peer:
             return True     # a peer has admitted its caller itself, and charges it
-        self.caller = callers.find(self.head.fields, &shown, &self.proof)
+        self.caller = callers.find(self.head.fields, &shown, &self.credential_field)
         if self.caller is not None:
             self.key = self.caller.slot
-            self.klass = self.caller.priority
+            self.priority = self.caller.priority
             self.caller_name = self.caller.told_name
             self.caller_class = self.caller.told_class
         elif not self.stream.keyless:
@@ -172,15 +172,15 @@ cdef class Intake(ExchangeCore):
         return True
 
     cdef admit_model(self):
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef Head head = self.head
         if head.method != b"POST":
             self.refuse("method", head.method.decode("latin-1"), [(b"allow", b"POST")])
         elif head.length == NO_BODY:
             self.refuse("body_missing", "", None)
-        elif head.length > lane.body_limit:
-            self.refuse("body_too_large", str(lane.body_limit), None)
-        elif head.length > lane.buffered_limit - lane.buffered:
+        elif head.length > data_plane.body_limit:
+            self.refuse("body_too_large", str(data_plane.body_limit), None)
+        elif head.length > data_plane.buffered_limit - data_plane.buffered:
             self.overfull()     # before the client is told to go on
         else:
             self.body = []
@@ -194,13 +194,13 @@ cdef class Intake(ExchangeCore):
         if self.over:
             return
         self.body_size += PyBytes_GET_SIZE(data)
-        if self.voice == LOCAL:
+        if self.response_format == LOCAL:
             self.hear_local(data)
             return
-        if self.door != DOOR_SERVICE:
-            if self.body_size > self.lane.body_limit:
+        if self.operation != OPERATION_SERVICE:
+            if self.body_size > self.data_plane.body_limit:
                 self.body = None
-                self.refuse("body_too_large", str(self.lane.body_limit), None)
+                self.refuse("body_too_large", str(self.data_plane.body_limit), None)
             elif self.hold(self.body_size):
                 self.body.append(data)
             else:
@@ -217,11 +217,11 @@ cdef class Intake(ExchangeCore):
                 self.overfull()
                 return
             self.body.append(data)
-            if self.body_size > self.lane.replay_limit:
+            if self.body_size > self.data_plane.replay_limit:
                 self.stream.pause()
             return
         if self.replayable:
-            if self.body_size > self.lane.replay_limit or not self.hold(self.body_size):
+            if self.body_size > self.data_plane.replay_limit or not self.hold(self.body_size):
                 self.replayable = False
                 self.body = None
                 self.hold(0)
@@ -235,11 +235,11 @@ cdef class Intake(ExchangeCore):
 
     cdef overfull(self):
         """There is no room for what comes: the request ends here, and nobody upstream is to blame."""
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef Attempt attempt = self.attempt
         # not all at the same moment
-        cdef tuple problem = lane.reply.problem("buffers_full", str(1 + lane.random() % 3))
-        add64(&lane.meter.count[<int>W_UNBUFFERED], 1)
+        cdef tuple problem = data_plane.reply.problem("buffers_full", str(1 + data_plane.random() % 3))
+        add64(&data_plane.meter.count[<int>W_UNBUFFERED], 1)
         self.body = None
         if attempt is not None:
             attempt.settle(CANCELLED, monotonic_ns())
@@ -255,15 +255,15 @@ cdef class Intake(ExchangeCore):
         self.received = True
         self.trailers = trailers
         self.stream.resume()        # who is not read is not seen to leave
-        if self.voice == LOCAL:
-            if not self.lane.calls.stays(self.head.path):
+        if self.response_format == LOCAL:
+            if not self.data_plane.calls.stays(self.head.path):
                 stream = self.stream
                 self.close(200)
                 if not self.committed:
                     stream.send_head(200, [(b"content-type", b"application/grpc")], UNKNOWN_LENGTH)
                 stream.send_end([(b"grpc-status", b"0")])
-        elif self.door != DOOR_SERVICE:
-            self.whole_ns = monotonic_ns()
+        elif self.operation != OPERATION_SERVICE:
+            self.request_complete_ns = monotonic_ns()
             self.route_model()
         elif attempt is not None and attempt.sent:
             attempt.asked()
@@ -271,11 +271,11 @@ cdef class Intake(ExchangeCore):
             if upstream is not None:
                 upstream.send_end(trailers)
             if not self.over:
-                self.ring(attempt.asked_ns)
+                self.arm_deadline(attempt.asked_ns)
 
     cdef route_model(self):
         """Read what the body asks for, without parsing it, and find the pool that can answer."""
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef bytes name
         cdef tuple pair
         self.content = <bytes>self.body[0] if len(self.body) == 1 else b"".join(self.body)
@@ -283,7 +283,7 @@ cdef class Intake(ExchangeCore):
         self.suffix = self.head.path[3:]        # /v1/chat/completions -> /chat/completions
         if PyBytes_GET_SIZE(self.head.target) > PyBytes_GET_SIZE(self.head.path):
             self.suffix += kept_query(self.head.target[PyBytes_GET_SIZE(self.head.path) + 1:])
-        if self.voice != PLAIN:
+        if self.response_format != PLAIN:
             self.read_call()
             if self.over:
                 return
@@ -303,16 +303,16 @@ cdef class Intake(ExchangeCore):
             # before anybody learns whether there is such a model
             self.refuse("model_not_allowed", "?" if name is None else name.decode("utf-8", "replace"), None)
             return
-        self.route = None if name is None else lane.router.model(name)
+        self.route = None if name is None else data_plane.router.model(name)
         if self.route is None:
             self.refuse("unknown_model", "?" if name is None else name.decode("utf-8", "replace"), None)
             return
-        self.wildcard = lane.router.wildcard_model(name)
-        self.translated = self.voice != PLAIN
-        if self.door == DOOR_EMBEDDINGS:
+        self.wildcard = data_plane.router.wildcard_model(name)
+        self.translated = self.response_format != PLAIN
+        if self.operation == OPERATION_EMBEDDINGS:
             self.peek.stream = 0        # whatever it says: no embedding comes in events
-        self.cell = CELL_STREAM if self.peek.stream == 1 else CELL_WHOLE
-        if self.voice == PLAIN:
+        self.latency_cell = CELL_STREAM if self.peek.stream == 1 else CELL_WHOLE
+        if self.response_format == PLAIN:
             self.fields = []
             for item in self.head.fields:
                 pair = <tuple>item
@@ -324,7 +324,7 @@ cdef class Intake(ExchangeCore):
         else:
             self.fields = [(b"content-type", b"application/json")]
         self.prompt_guess = PyBytes_GET_SIZE(self.content) // 4
-        if lane.router.metered and self.door != DOOR_EMBEDDINGS:
+        if data_plane.router.metered and self.operation != OPERATION_EMBEDDINGS:
             self.output_guess = usual_output(self.route.rec)
             if 0 <= self.peek.max_tokens < <int64_t>self.output_guess:
                 self.output_guess = self.peek.max_tokens
@@ -332,10 +332,10 @@ cdef class Intake(ExchangeCore):
 
     cdef read_call(self):
         """One message of edge's own gRPC language becomes the JSON body that providers know."""
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef list messages = []
         cdef bytes timeout = field_value(self.head.fields, b"grpc-timeout")
-        cdef Py_ssize_t used = unframe(self.content, 0, lane.body_limit, messages)
+        cdef Py_ssize_t used = unframe(self.content, 0, data_plane.body_limit, messages)
         self.suffix = b"/chat/completions"
         if timeout is not None and not self.bind(timeout_ns(timeout), "grpc_timeout", timeout):
             return
@@ -345,13 +345,13 @@ cdef class Intake(ExchangeCore):
             self.refuse("one_message", str(len(messages)), None)
         else:
             try:
-                self.content = lane.calls.read(messages[0], self.voice == CHAT_STREAM)
+                self.content = data_plane.calls.read(messages[0], self.response_format == CHAT_STREAM)
             except ValueError as error:
                 self.refuse("bad_message", str(error), None)
 
     cdef hear_local(self, bytes data):
         """Messages to a method that edge answers itself: each gets its answers at once."""
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef ServerStream stream = self.stream
         cdef list messages = []
         cdef Py_ssize_t used
@@ -362,14 +362,14 @@ cdef class Intake(ExchangeCore):
             if not self.committed:
                 self.refuse(kind, str(LOCAL_LIMIT), None)
                 return
-            status, fields, content = lane.reply.problem(kind, str(LOCAL_LIMIT))
-            fields = lane.reply.call_fields(status, fields, content)
+            status, fields, content = data_plane.reply.problem(kind, str(LOCAL_LIMIT))
+            fields = data_plane.reply.call_fields(status, fields, content)
             self.close(200)
             stream.send_end([pair for pair in fields if pair[0].startswith(b"grpc-")])
             return
         self.unread = data[used:]
         for message in messages:
-            code, text, answers = lane.calls.answer(self.head.path, message, lane.router.snapshot, self.caller)
+            code, text, answers = data_plane.calls.answer(self.head.path, message, data_plane.router.snapshot, self.caller)
             if not self.committed:
                 self.committed = True
                 stream.send_head(200, [(b"content-type", b"application/grpc")], UNKNOWN_LENGTH)
@@ -377,7 +377,7 @@ cdef class Intake(ExchangeCore):
                 stream.send_data(frame(answer))
             if code:
                 self.close(200)
-                stream.send_end(lane.reply.call_end(code, text))
+                stream.send_end(data_plane.reply.call_end(code, text))
                 return
 
     cdef route_service(self):
@@ -394,10 +394,10 @@ cdef class Intake(ExchangeCore):
         if not plain_path(head.path):
             self.refuse("odd_path", head.path.decode("latin-1"), None)
             return
-        self.cell = CELL_WHOLE
+        self.latency_cell = CELL_WHOLE
         self.body = []
         self.replayable = True
-        self.whole_ns = self.began_ns
+        self.request_complete_ns = self.started_ns
         self.received = head.length == NO_BODY
         address = address_of(self.stream.peer())
         self.fields = []
@@ -406,7 +406,7 @@ cdef class Intake(ExchangeCore):
             name = <bytes>pair[0]
             size = PyBytes_GET_SIZE(name)
             place += 1
-            if place == self.proof:
+            if place == self.credential_field:
                 continue        # the key is between the caller and edge
             if size == 15 and name == b"x-forwarded-for":
                 forwarded = pair[1] if forwarded is None else forwarded + b", " + <bytes>pair[1]
@@ -441,7 +441,7 @@ cdef class Intake(ExchangeCore):
     cdef bint bind(self, int64_t timeout_ns, str kind, bytes value):
         """The caller's own deadline counts from the request's head; below 0 it is none, and refused as ``kind``. Of
         several the earliest holds."""
-        cdef uint64_t when = self.began_ns + <uint64_t>timeout_ns
+        cdef uint64_t when = self.started_ns + <uint64_t>timeout_ns
         if timeout_ns < 0:
             self.refuse(kind, value.decode("latin-1"), None)
             return False
@@ -452,7 +452,7 @@ cdef class Intake(ExchangeCore):
 
     cdef follow(self):
         """Give the exchange its place in a trace, and decide whether it is recorded."""
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef uint64_t[3] chance
         cdef bytes caller = None
         cdef bint goes_on
@@ -462,12 +462,12 @@ cdef class Intake(ExchangeCore):
             if PyBytes_GET_SIZE(<bytes>pair[0]) == 11 and <bytes>pair[0] == b"traceparent":
                 # said twice it says nothing
                 caller = <bytes>pair[1] if caller is None else b""
-        chance[0] = lane.random()
-        chance[1] = lane.random()
-        chance[2] = lane.random()
-        goes_on = lane.recorder.begin(&self.trace, caller, self.peer, self.began_ns, chance)
+        chance[0] = data_plane.random()
+        chance[1] = data_plane.random()
+        chance[2] = data_plane.random()
+        goes_on = data_plane.recorder.begin(&self.trace, caller, self.peer, self.started_ns, chance)
         if self.fields is not None:
-            if not goes_on and self.door == DOOR_SERVICE and field_value(self.fields, b"tracestate") is not None:
+            if not goes_on and self.operation == OPERATION_SERVICE and field_value(self.fields, b"tracestate") is not None:
                 # it belongs to a trace that does not go on
                 self.fields = [item for item in self.fields if (<tuple>item)[0] != b"tracestate"]
             self.trace_at = len(self.fields)
@@ -475,19 +475,19 @@ cdef class Intake(ExchangeCore):
 
     cdef bint enter(self):
         """Take what this asks for out of the caller's allowance; False: it has been refused."""
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef uint64_t now = monotonic_ns()
         cdef uint64_t wait = 0
         # a service costs no tokens and no money: no month is looked at
-        cdef uint64_t month = 0 if self.door == DOOR_SERVICE else lane.month
-        cdef int bound = self.caller.enter(lane.worker, now, self.prompt_guess + self.output_guess, month, &wait)
+        cdef uint64_t month = 0 if self.operation == OPERATION_SERVICE else data_plane.month
+        cdef int bound = self.caller.enter(data_plane.worker, now, self.prompt_guess + self.output_guess, month, &wait)
         if bound == 0:
             self.entered = True
             return True
         if bound == <int>BOUND_BUDGET:
-            wait = lane.month_end_ns - now if lane.month_end_ns > now else 1
+            wait = data_plane.month_end_ns - now if data_plane.month_end_ns > now else 1
         add64(&self.route.rec.count[<int>R_LIMITED], 1)
-        self.answer_problem(lane.reply.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000)))
+        self.answer_problem(data_plane.reply.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000)))
         return False
 
     cdef repay(self, uint64_t now):

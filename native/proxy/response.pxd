@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from native.proxy.request cimport Intake
-from native.proxy.data_plane cimport LaneCore
+from native.proxy.data_plane cimport DataPlaneCore
 from native.proxy.accounting cimport AttemptCore
 from native.http.stream cimport ServerStream
 
@@ -16,10 +16,10 @@ cdef class Answering(Intake):
     cdef AttemptCore latest         # the attempt begun last, over or not
     cdef list tries             # what is to be told of those before it
     cdef uint64_t queued_ns     # waited for a place
-    cdef list trail             # (target id, outcome, detail) of the attempts that failed
+    cdef list failed_attempts             # (target id, outcome, detail) of the attempts that failed
     cdef str reason             # why not the first choice
     cdef object writer          # of a stream in edge's own gRPC language
-    cdef uint64_t loops         # a bit per member that leads back to where the request has been
+    cdef uint64_t excluded_targets         # a bit per member that leads back to where the request has been
     cdef tuple answered_by(self, AttemptCore attempt)
     cdef dict facts(self, AttemptCore attempt)
     cdef trace_fields(self, list fields, AttemptCore attempt)   # append what tells how the answer came about
@@ -29,4 +29,4 @@ cdef class Answering(Intake):
     cdef consider(self, int status, uint64_t now)
     cdef tuple record(self, int why, int status, uint64_t now)
     cdef tuple tell_of(self, AttemptCore attempt, uint64_t end)
-    cdef comfort(self, uint64_t now)
+    cdef send_keepalive(self, uint64_t now)

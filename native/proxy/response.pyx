@@ -12,7 +12,7 @@ from native.codec.grpc cimport frame, read_status
 from native.codec.headers cimport decimal, field_value
 from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.proxy.record cimport Recorder, span_hex, trace_hex
-from native.proxy.router cimport DOOR_CHAT, DOOR_COMPLETIONS, DOOR_EMBEDDINGS, DOOR_RESPONSES, DOOR_SERVICE
+from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES, OPERATION_SERVICE
 from native.proxy.accounting cimport EVENTS, RELAYING
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 
@@ -28,8 +28,8 @@ cdef frozenset ANSWER_WITHHELD = frozenset((
     b"x-edge-attempts", b"x-edge-reason",
 ))
 CAPABILITIES = {
-    <int>DOOR_CHAT: "chat", <int>DOOR_COMPLETIONS: "completions", <int>DOOR_EMBEDDINGS: "embeddings",
-    <int>DOOR_RESPONSES: "responses",
+    <int>OPERATION_CHAT: "chat", <int>OPERATION_COMPLETIONS: "completions", <int>OPERATION_EMBEDDINGS: "embeddings",
+    <int>OPERATION_RESPONSES: "responses",
 }
 OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 cdef tuple KEPT_NAMES = ("", "sampled", "failed", "slow", "retried")
@@ -96,7 +96,7 @@ cdef class Answering(Intake):
         cdef bytes region
         cdef bytes attempts
         if not attempt.pool.is_region:
-            return attempt.target.id.encode(), self.lane.region, decimal(self.attempts)
+            return attempt.target.id.encode(), self.data_plane.region, decimal(self.attempts)
         target = field_value(attempt.head.fields, b"x-edge-target")
         region = field_value(attempt.head.fields, b"x-edge-region")
         attempts = field_value(attempt.head.fields, b"x-edge-attempts")
@@ -123,10 +123,10 @@ cdef class Answering(Intake):
             fields.append((b"x-edge-attempts", attempts))
         else:
             fields.append(attempt.pool.told)
-            fields.append(self.lane.told_region)
+            fields.append(self.data_plane.told_region)
             fields.append(ONE_ATTEMPT if self.attempts == 1 else (b"x-edge-attempts", decimal(self.attempts)))
-        if self.trail:
-            last = self.trail[len(self.trail) - 1]
+        if self.failed_attempts:
+            last = self.failed_attempts[len(self.failed_attempts) - 1]
             fields.append((b"x-edge-reason", f"{last[0]}: {last[1]}".encode()))
         elif self.reason is not None:
             fields.append((b"x-edge-reason", self.reason.encode()))
@@ -145,14 +145,14 @@ cdef class Answering(Intake):
         attempt.phase = RELAYING
         if attempt.pool.is_region:
             add64(&self.route.rec.count[<int>R_PEER], 1)
-        if self.voice != PLAIN:
-            if self.voice == CHAT_STREAM:
-                self.writer = self.lane.calls.writer(self.facts(attempt))
+        if self.response_format != PLAIN:
+            if self.response_format == CHAT_STREAM:
+                self.writer = self.data_plane.calls.writer(self.facts(attempt))
             fields = [(b"content-type", b"application/grpc")]
             self.trace_fields(fields, attempt)
             stream.send_head(200, fields, UNKNOWN_LENGTH)
         elif not self.early:
-            if self.door == DOOR_SERVICE:
+            if self.operation == OPERATION_SERVICE:
                 fields = list(head.fields)
             else:
                 fields = fields_for(self.caller, head.fields)
@@ -167,19 +167,19 @@ cdef class Answering(Intake):
                 fields.append((b"upgrade", head.upgrade))
             stream.send_head(head.status, fields, length)
             if length == TUNNEL:
-                self.ring(attempt.last_ns)
+                self.arm_deadline(attempt.last_ns)
         if stream.congested():
             self.on_client_congested()
 
     cdef bytes tell(self, AttemptCore attempt, bytes content):
         """A whole answer in the caller's language; ValueError when it cannot be told there."""
-        return content if self.voice == PLAIN else frame(self.lane.calls.write(content, self.facts(attempt)))
+        return content if self.response_format == PLAIN else frame(self.data_plane.calls.write(content, self.facts(attempt)))
 
     cdef relay(self, bytes data):
         cdef ServerStream stream = self.stream
         if stream is None:
             return
-        if self.voice != CHAT_STREAM:
+        if self.response_format != CHAT_STREAM:
             stream.send_data(data)
         else:
             try:
@@ -195,7 +195,7 @@ cdef class Answering(Intake):
         who has an answer may ask again at once, and of another worker."""
         cdef ServerStream stream = self.stream
         cdef int status = attempt.head.status
-        if last is not None and self.voice == CHAT_STREAM:
+        if last is not None and self.response_format == CHAT_STREAM:
             self.relay(last)
             last = None
         if self.over:
@@ -206,7 +206,7 @@ cdef class Answering(Intake):
             add64(&self.route.rec.count[<int>R_FAILOVERS], 1)
         if self.route.pool.spilled(attempt.index):
             add64(&self.route.rec.count[<int>R_SPILLED], 1)
-        if self.voice != PLAIN:
+        if self.response_format != PLAIN:
             trailers = [(b"grpc-status", b"0")]
             self.code = 0
         else:
@@ -221,9 +221,9 @@ cdef class Answering(Intake):
         if content is None:
             attempt.leave()
             self.attempt = None
-            self.answer_problem(self.lane.reply.too_long(status, self.lane.answer_limit))
+            self.answer_problem(self.data_plane.reply.too_long(status, self.data_plane.answer_limit))
             return
-        if self.early or self.voice != PLAIN:
+        if self.early or self.response_format != PLAIN:
             attempt.leave()
             self.attempt = None
             self.answer_problem((status, [], content))
@@ -237,10 +237,10 @@ cdef class Answering(Intake):
         cdef list trailers = None
         add64(&self.route.rec.count[<int>R_BROKEN], 1)
         if self.grpc:
-            trailers = self.lane.reply.broken_call(outcome == <int>DEADLINE, detail, attempt.target.id)
+            trailers = self.data_plane.reply.broken_call(outcome == <int>DEADLINE, detail, attempt.target.id)
             self.code = read_status(field_value(trailers, b"grpc-status"))
         elif attempt.mode == EVENTS and outcome != <int>FAIL_INBAND:
-            stream.send_data(self.lane.reply.event("broken", detail, attempt.target.id, self.identity.decode()))
+            stream.send_data(self.data_plane.reply.event("broken", detail, attempt.target.id, self.identity.decode()))
         attempt.leave()
         self.attempt = None
         self.close(0)
@@ -259,10 +259,10 @@ cdef class Answering(Intake):
             wait = min([state[3] for state in states if state[3] > 0], default=1.0)
         add64(&self.route.rec.count[<int>R_UNAVAILABLE], 1)
         if now >= self.total_ns:
-            self.answer_problem(self.lane.reply.deadline(self.route.name, self.trail, states, wait))
+            self.answer_problem(self.data_plane.reply.deadline(self.route.name, self.failed_attempts, states, wait))
         else:
             self.answer_problem(
-                self.lane.reply.unavailable(self.route.name, self.trail, states, wait, self.door == DOOR_SERVICE)
+                self.data_plane.reply.unavailable(self.route.name, self.failed_attempts, states, wait, self.operation == OPERATION_SERVICE)
             )
 
     cdef list target_states(self, uint64_t now):
@@ -274,12 +274,12 @@ cdef class Answering(Intake):
         cdef Target target
         for i in range(self.route.pool.size):
             target = self.route.pool.target_at(i)
-            code = self.route.pool.barred(i, now, 0, self.klass)
+            code = self.route.pool.barred(i, now, 0, self.priority)
             until = wait_ns(target.rec, code, now)
             if code == <int>BARRED_EXHAUSTED:
                 until = bounds_wait(&target.allowance.bounds, now)
             if code == 0 and self.route.regions >> i & 1:
-                if self.loops >> i & 1:
+                if self.excluded_targets >> i & 1:
                     continue        # for this request it does not exist
                 if self.route.absent_ns[i] > now:
                     code = BARRED_RESTING
@@ -292,14 +292,14 @@ cdef class Answering(Intake):
         cdef ServerStream stream = self.stream
         cdef list fields = <list>problem[1]
         if self.early:
-            stream.send_data(self.lane.reply.as_event(problem[2]))
+            stream.send_data(self.data_plane.reply.as_event(problem[2]))
             self.close(problem[0])
             stream.cut()
             return
         if self.identity is not None:
-            fields = [*fields, (b"x-edge-request-id", self.identity), (b"x-edge-region", self.lane.region)]
+            fields = [*fields, (b"x-edge-request-id", self.identity), (b"x-edge-region", self.data_plane.region)]
             fields.append((b"x-edge-attempts", b"%d" % self.attempts))
-            if self.caller is not None and self.door != DOOR_SERVICE:
+            if self.caller is not None and self.operation != OPERATION_SERVICE:
                 self.repay(monotonic_ns())
                 self.caller.tell(fields, monotonic_ns())
         self.answer(problem[0], fields, problem[2])
@@ -311,7 +311,7 @@ cdef class Answering(Intake):
             stream.ends = True
         if self.grpc:
             # gRPC tells of errors in a trailers-only answer
-            fields = self.lane.reply.call_fields(status, fields, content)
+            fields = self.data_plane.reply.call_fields(status, fields, content)
             self.code = read_status(field_value(fields, b"grpc-status"))
         self.close(status)
         if self.grpc:
@@ -325,35 +325,35 @@ cdef class Answering(Intake):
         # which model or path it was is the client's word: it may be counted, but it may not name a counter
         unrouted = kind == "unknown_path" or kind == "unknown_model"
         strange = kind == "missing_key" or kind == "unknown_key" or kind == "model_not_allowed"
-        add64(&self.lane.meter.count[
+        add64(&self.data_plane.meter.count[
             <int>W_UNROUTED if unrouted else <int>W_REFUSED_KEYS if strange else <int>W_REFUSED
         ], 1)
-        status, fields, content = self.lane.reply.problem(kind, detail)
+        status, fields, content = self.data_plane.reply.problem(kind, detail)
         if extra is not None:
             fields = [*fields, *extra]
         self.answer(status, fields, content)
 
     cdef consider(self, int status, uint64_t now):
         """Is it to be recorded?  Sampled, or failed, slow or retried and within what may be kept of those."""
-        cdef LaneCore lane = self.lane
-        cdef Recorder recorder = lane.recorder
+        cdef DataPlaneCore data_plane = self.data_plane
+        cdef Recorder recorder = data_plane.recorder
         cdef AttemptCore last = self.latest
         cdef uint64_t first = now if last is None or not last.content_ns else last.content_ns
         cdef int why
-        if lane.records is None:
+        if data_plane.records is None:
             return
         why = recorder.keep(
             &self.trace, now,
             status >= 500 or status == 0 or (self.code > 0 and FAILED_CODES >> self.code & 1),
-            recorder.slow_ns and first - self.began_ns >= recorder.slow_ns,
+            recorder.slow_ns and first - self.started_ns >= recorder.slow_ns,
             self.attempts > 1,
         )
         if why and not recorder.add(self.record(why, status, now)):
-            add64(&lane.meter.count[<int>W_UNRECORDED], 1)
+            add64(&data_plane.meter.count[<int>W_UNRECORDED], 1)
 
     cdef tuple record(self, int why, int status, uint64_t now):
         """What happened, in the order of edge.terms.trace.ExchangeRecord."""
-        cdef LaneCore lane = self.lane
+        cdef DataPlaneCore data_plane = self.data_plane
         cdef Head head = self.head
         cdef AttemptCore last = self.latest
         cdef bint routed = self.route is not None
@@ -361,14 +361,14 @@ cdef class Answering(Intake):
         cdef str link = ""
         cdef list tries = self.tries
         cdef int64_t first = -1
-        cdef bint counted = self.reached and self.door != DOOR_SERVICE
+        cdef bint counted = self.reached and self.operation != OPERATION_SERVICE
         if tries is None:
             tries = []
         if last is not None:
             tries.append(self.tell_of(last, now if self.committed or not last.ended_ns else last.ended_ns))
             if self.committed:
-                first = offset(last.content_ns, self.began_ns)
-        if routed and self.door != DOOR_SERVICE:
+                first = offset(last.content_ns, self.started_ns)
+        if routed and self.operation != OPERATION_SERVICE:
             model = self.route.name
             if self.wildcard is not None:
                 model = model[:-1] + self.wildcard.decode("utf-8", "replace")
@@ -377,40 +377,40 @@ cdef class Answering(Intake):
         return (
             "" if self.identity is None else self.identity.decode(),
             trace_hex(self.trace.high, self.trace.low), span_hex(self.trace.span), span_hex(self.trace.parent), link,
-            self.trace.sampled, KEPT_NAMES[why], lane.worker, self.route.name if routed else "",
-            "" if not routed else "service" if self.door == DOOR_SERVICE else "model",
+            self.trace.sampled, KEPT_NAMES[why], data_plane.worker, self.route.name if routed else "",
+            "" if not routed else "service" if self.operation == OPERATION_SERVICE else "model",
             head.method.decode("latin-1"), head.version, "http" if self.stream is None else self.stream.scheme,
             head.path[:PATH_LIMIT].decode("latin-1"),
-            CAPABILITIES.get(self.door, ""), self.grpc, model, status, self.code, self.peek.stream == 1,
+            CAPABILITIES.get(self.operation, ""), self.grpc, model, status, self.code, self.peek.stream == 1,
             "" if self.caller_name is None else self.caller_name.decode("latin-1"),
             "" if self.caller_class is None else self.caller_class.decode("latin-1"),
-            wall_ns() - (now - self.began_ns), now - self.began_ns, first,
+            wall_ns() - (now - self.started_ns), now - self.started_ns, first,
             self.prompt_tokens if counted else -1, self.output_tokens if counted else -1, self.cost_nano,
-            lane.region.decode(), self.hops.count(b",") + 1 if self.peer and self.hops is not None else 0, 0, tries,
+            data_plane.region.decode(), self.hops.count(b",") + 1 if self.peer and self.hops is not None else 0, 0, tries,
         )
 
     cdef tuple tell_of(self, AttemptCore attempt, uint64_t end):
         """One attempt, in the order of edge.terms.trace.AttemptRecord."""
-        cdef uint64_t began = self.began_ns
+        cdef uint64_t began = self.started_ns
         return (
             attempt.target.id, OUTCOME_NAMES[attempt.outcome] if attempt.outcome >= 0 else "",
-            "" if attempt.detail is None else attempt.detail, span_hex(attempt.span), attempt.began_ns - began,
+            "" if attempt.detail is None else attempt.detail, span_hex(attempt.span), attempt.started_ns - began,
             offset(attempt.connected_ns, began), offset(attempt.asked_ns, began), offset(attempt.head_ns, began),
             offset(attempt.content_ns, began), offset(end, began),
             0 if attempt.head is None else attempt.head.status, attempt.code, attempt.pushback, attempt.tripped,
         )
 
-    cdef comfort(self, uint64_t now):
+    cdef send_keepalive(self, uint64_t now):
         """Nothing has come for a while: keep the client's connection alive without committing to an answer."""
         if not self.early:
             self.early = True
             fields = [
                 (b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"),
-                (b"x-edge-request-id", self.identity), (b"x-edge-region", self.lane.region),
+                (b"x-edge-request-id", self.identity), (b"x-edge-region", self.data_plane.region),
             ]
             if self.caller is not None:
                 self.caller.tell(fields, now)
             self.stream.send_head(200, fields, UNKNOWN_LENGTH)
         self.stream.send_data(COMMENT)
-        self.quiet_ns = now
+        self.last_sent_ns = now
         add64(&self.route.rec.count[<int>R_KEEPALIVES], 1)

@@ -4,29 +4,29 @@ Matching allocates nothing but the key of a dict look-up and costs one look-up p
 of that host's prefixes, longest first."""
 
 from libc.stdint cimport int64_t, uint64_t
-from native.state.shared_state cimport Board, RouteRec
-from native.balance.balancer cimport Pool
+from native.state.shared_state cimport SharedState, RouteRec
+from native.balance.balancer cimport TargetPool
 from native.balance.queue cimport Queue
 from native.state.callers cimport Callers
 
-cpdef enum Door:            # what kind of request a path is
-    DOOR_UNKNOWN = 0
-    DOOR_CHAT = 1           # /v1/chat/completions
-    DOOR_COMPLETIONS = 2    # /v1/completions
-    DOOR_EMBEDDINGS = 3     # /v1/embeddings
-    DOOR_RESPONSES = 4      # /v1/responses
-    DOOR_MODELS = 5         # /v1/models and /v1/models/{id}
-    DOOR_HEALTH = 6         # /healthz
-    DOOR_SERVICE = 7
+cpdef enum Operation:            # what kind of request a path is
+    OPERATION_UNKNOWN = 0
+    OPERATION_CHAT = 1           # /v1/chat/completions
+    OPERATION_COMPLETIONS = 2    # /v1/completions
+    OPERATION_EMBEDDINGS = 3     # /v1/embeddings
+    OPERATION_RESPONSES = 4      # /v1/responses
+    OPERATION_MODELS = 5         # /v1/models and /v1/models/{id}
+    OPERATION_HEALTH = 6         # /healthz
+    OPERATION_SERVICE = 7
 
 cdef class Route:
     """A route as this worker sees it: record, pool and policy in native units."""
-    cdef readonly Board board
+    cdef readonly SharedState shared_state
     cdef RouteRec* rec
     cdef readonly str name
     cdef readonly int slot
     cdef readonly bint is_service
-    cdef readonly Pool pool
+    cdef readonly TargetPool pool
     cdef readonly Queue queue       # of this worker
     cdef readonly uint64_t connect_ns, first_byte_ns, first_token_ns, between_tokens_ns, total_ns
     cdef readonly int attempts
@@ -46,12 +46,12 @@ cdef class Router:
     cdef dict providers             # bytes -> Route (wildcards)
     cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host
     # Which door a path (no query) opens; method does not matter here: a wrong method is 405, not 404.
-    cdef int door(self, bytes path) noexcept
+    cdef int operation(self, bytes path) noexcept
     # The route of a model name as the client wrote it (unescaped UTF-8); None = unknown. ``rest`` receives the part after
     # the slash when the match is a provider's wildcard, else None.
     cdef Route model(self, bytes name)
     cdef bytes wildcard_model(self, bytes name)
-    # Ask this first, then door(): which of them wins is decided here (see router.pyx). host: lower case, no port.
-    # DOOR_SERVICE is what a match here means; door() itself never returns it.
+    # Ask this first, then operation(): which of them wins is decided here (see router.pyx). host: lower case, no port.
+    # OPERATION_SERVICE is what a match here means; operation() itself never returns it.
     cdef Route service(self, bytes host, bytes path)
     cdef Route _match(self, list prefixes, bytes path)

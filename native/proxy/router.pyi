@@ -3,26 +3,26 @@
 from enum import IntEnum
 from typing import Any
 
-from native.balance.balancer import Pool, Target
+from native.balance.balancer import Target, TargetPool
 from native.balance.queue import Queue
 from native.state.callers import Callers
-from native.state.shared_state import Board
+from native.state.shared_state import SharedState
 
-class Door(IntEnum):
-    DOOR_UNKNOWN = 0
-    DOOR_CHAT = 1
-    DOOR_COMPLETIONS = 2
-    DOOR_EMBEDDINGS = 3
-    DOOR_RESPONSES = 4
-    DOOR_MODELS = 5
-    DOOR_HEALTH = 6
-    DOOR_SERVICE = 7
+class Operation(IntEnum):
+    OPERATION_UNKNOWN = 0
+    OPERATION_CHAT = 1
+    OPERATION_COMPLETIONS = 2
+    OPERATION_EMBEDDINGS = 3
+    OPERATION_RESPONSES = 4
+    OPERATION_MODELS = 5
+    OPERATION_HEALTH = 6
+    OPERATION_SERVICE = 7
 
 class Route:
     # A route as this worker sees it; durations are ns.
-    def __init__(self, board: Board, plan: Any, pool: Pool) -> None: ...
+    def __init__(self, shared_state: SharedState, plan: Any, pool: TargetPool) -> None: ...
     @property
-    def board(self) -> Board: ...
+    def shared_state(self) -> SharedState: ...
     @property
     def name(self) -> str: ...
     @property
@@ -30,7 +30,7 @@ class Route:
     @property
     def is_service(self) -> bool: ...
     @property
-    def pool(self) -> Pool: ...
+    def pool(self) -> TargetPool: ...
     @property
     def queue(self) -> Queue: ...
     @property
@@ -52,7 +52,7 @@ class Route:
 
 class Router:
     # A compiled ``edge.terms.snapshot.Snapshot``; immutable.
-    def __init__(self, snapshot: Any, board: Board, workers: int) -> None: ...
+    def __init__(self, snapshot: Any, shared_state: SharedState, workers: int) -> None: ...
     @property
     def snapshot(self) -> Any: ...
     @property
@@ -63,6 +63,6 @@ class Router:
     def callers(self) -> Callers | None: ...
     @property
     def metered(self) -> bool: ...
-    def find_door(self, path: bytes) -> int: ...
+    def find_operation(self, path: bytes) -> int: ...
     def find_model(self, name: bytes) -> tuple[Route | None, bytes | None]: ...
     def find_service(self, host: bytes, path: bytes) -> Route | None: ...

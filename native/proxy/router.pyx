@@ -1,6 +1,6 @@
 """Where could this request go?
 
-Precedence, and thus the order to ask in: ``service(host, path)`` first, then ``door(path)``. A service that names the
+Precedence, and thus the order to ask in: ``service(host, path)`` first, then ``operation(path)``. A service that names the
 request's host wins over everything; one for any host wins only where the path is none of edge's own doors, so that a
 catch-all service cannot swallow ``/v1/chat/completions`` or ``/healthz``. Among prefixes of one host the longest
 wins, and a prefix ends at a segment: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``; ``/api/`` takes only what
@@ -13,23 +13,23 @@ from native.balance.queue cimport Queue
 from native.state.callers cimport Callers
 
 cdef dict DOORS = {
-    b"/v1/chat/completions": Door.DOOR_CHAT,
-    b"/v1/completions": Door.DOOR_COMPLETIONS,
-    b"/v1/embeddings": Door.DOOR_EMBEDDINGS,
-    b"/v1/responses": Door.DOOR_RESPONSES,
-    b"/v1/models": Door.DOOR_MODELS,
-    b"/healthz": Door.DOOR_HEALTH,
+    b"/v1/chat/completions": Operation.OPERATION_CHAT,
+    b"/v1/completions": Operation.OPERATION_COMPLETIONS,
+    b"/v1/embeddings": Operation.OPERATION_EMBEDDINGS,
+    b"/v1/responses": Operation.OPERATION_RESPONSES,
+    b"/v1/models": Operation.OPERATION_MODELS,
+    b"/healthz": Operation.OPERATION_HEALTH,
 }
 cdef uint64_t RETRY_AFTER_MAX_NS = 300_000_000_000  # linkerd: a provider that asks for longer is asked again anyway
 
 
 cdef int door_of(bytes path) except -1:
-    door = DOORS.get(path)
-    if door is not None:
-        return door
+    operation = DOORS.get(path)
+    if operation is not None:
+        return operation
     if path.startswith(b"/v1/models/") and len(path) > 11:
-        return Door.DOOR_MODELS
-    return Door.DOOR_UNKNOWN
+        return Operation.OPERATION_MODELS
+    return Operation.OPERATION_UNKNOWN
 
 
 cdef bint covers(bytes prefix, bytes path) except -1:
@@ -41,14 +41,14 @@ cdef bint covers(bytes prefix, bytes path) except -1:
 cdef class Route:
     """A route as this worker sees it. ``plan`` is an ``edge.terms.snapshot.Route``; durations are ns."""
 
-    def __init__(self, Board board not None, plan, Pool pool not None):
-        self.rec = board.route(plan.slot)
-        self.board = board
+    def __init__(self, SharedState shared_state not None, plan, TargetPool pool not None):
+        self.rec = shared_state.route(plan.slot)
+        self.shared_state = shared_state
         self.name = plan.name
         self.slot = plan.slot
         self.is_service = plan.kind == "service"
         self.pool = pool
-        self.queue = Queue(board, plan.slot, plan.queue.limit, plan.queue.wait_ns)
+        self.queue = Queue(shared_state, plan.slot, plan.queue.limit, plan.queue.wait_ns)
         self.connect_ns = plan.timeouts.connect_ns
         self.first_byte_ns = plan.timeouts.first_byte_ns
         self.first_token_ns = plan.timeouts.first_token_ns
@@ -74,24 +74,24 @@ cdef class Router:
     ``workers``: how many in-flight columns count. Raises IndexError for a slot or an index that is not there.
     """
 
-    def __init__(self, snapshot, Board board not None, int workers):
+    def __init__(self, snapshot, SharedState shared_state not None, int workers):
         self.snapshot = snapshot
         self.targets = [
-            Target(board, plan.slot, plan.id, plan.max_inflight, plan) for plan in snapshot.targets
+            Target(shared_state, plan.slot, plan.id, plan.max_inflight, plan) for plan in snapshot.targets
         ]
-        allowances = [Allowance(board, credential.allowance) for credential in snapshot.credentials]
+        allowances = [Allowance(shared_state, credential.allowance) for credential in snapshot.credentials]
         for target in self.targets:
             target.input_nano = target.plan.price_input * 1000
             target.output_nano = target.plan.price_output * 1000
             if target.plan.credential >= 0:
                 target.allowance = allowances[target.plan.credential]
         if snapshot.keys:
-            self.callers = Callers(board, snapshot.keys, workers)
+            self.callers = Callers(shared_state, snapshot.keys, workers)
         self.metered = any([
             owner.allowance is not None and owner.allowance.tokens_per_minute
             for owner in (*snapshot.keys, *snapshot.credentials)
         ])
-        self.routes = [Route(board, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
+        self.routes = [Route(shared_state, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
         self.models = {name.encode(): self.routes[index] for name, index in snapshot.models.items()}
         self.providers = {name.encode(): self.routes[index] for name, index in snapshot.providers.items()}
         self.hosts = {}
@@ -106,7 +106,7 @@ cdef class Router:
 
     def _build_pool(self, plan, int workers):
         timeouts = plan.timeouts
-        return Pool(
+        return TargetPool(
             [self.targets[member.target] for member in plan.members],
             [member.tier for member in plan.members],
             [member.weight for member in plan.members],
@@ -118,7 +118,7 @@ cdef class Router:
             shares=plan.shares if _tells_classes_apart(self.snapshot) else None,
         )
 
-    cdef int door(self, bytes path) noexcept:
+    cdef int operation(self, bytes path) noexcept:
         return door_of(path)
 
     cdef Route model(self, bytes name):
@@ -141,7 +141,7 @@ cdef class Router:
         if not self.hosts:
             return None
         route = self._match(self.hosts.get(host), path) if host else None
-        if route is None and door_of(path) == Door.DOOR_UNKNOWN:
+        if route is None and door_of(path) == Operation.OPERATION_UNKNOWN:
             route = self._match(self.hosts.get(b""), path)
         return route
 
@@ -152,9 +152,9 @@ cdef class Router:
                     return route
         return None
 
-    def find_door(self, bytes path not None):
-        """The Door code that a path (no query) opens; 0 = none of edge's own."""
-        return self.door(path)
+    def find_operation(self, bytes path not None):
+        """The Operation code that a path (no query) opens; 0 = none of edge's own."""
+        return self.operation(path)
 
     def find_model(self, bytes name not None):
         """(Route or None, what follows the slash when a provider's wildcard matched, else None)."""

@@ -1,7 +1,7 @@
 """What may one key, or one credential of ours, still use?  Two buckets, a number at once, a month's money: one record."""
 
 from libc.stdint cimport int64_t, uint64_t
-from native.state.shared_state cimport AllowanceRec, Board, RouteRec
+from native.state.shared_state cimport AllowanceRec, SharedState, RouteRec
 
 cpdef enum Bound:           # what stands in the way; 0 = nothing
     UNBOUND = 0
@@ -18,7 +18,7 @@ cdef struct Rate:
 cdef struct Grant:
     AllowanceRec* rec
     Rate requests, tokens
-    bint shared             # the Board says which share of them is this node's
+    bint shared             # the shared state says which share of them is this node's
 
 # The rate that holds now: the Snapshot's, or this node's share of it with a burst in the same proportion.
 cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil
@@ -50,6 +50,6 @@ cdef uint64_t usual_output(RouteRec* rec) noexcept nogil
 
 cdef class Allowance:
     """One record with its bounds, as this worker sees it."""
-    cdef readonly Board board       # keeps the block mapped
+    cdef readonly SharedState shared_state       # keeps the block mapped
     cdef readonly int slot
     cdef Grant bounds

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Protocol
 
-from native.state.shared_state import Board
+from native.state.shared_state import SharedState
 
 class Bound(IntEnum):
     # What stands in the way of a request; 0 = nothing.
@@ -35,9 +35,9 @@ class AllowancePlan(Protocol):
 class Allowance:
     # One record with its bounds. Times are monotonic nanoseconds.
 
-    def __init__(self, board: Board, plan: AllowancePlan) -> None: ...
+    def __init__(self, shared_state: SharedState, plan: AllowancePlan) -> None: ...
     @property
-    def board(self) -> Board: ...
+    def shared_state(self) -> SharedState: ...
     @property
     def slot(self) -> int: ...
     def take(self, now_ns: int, tokens: int = 0) -> tuple[int, int]: ...

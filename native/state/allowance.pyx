@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport add64, cas64, load64, store64
 from native.state.shared_state cimport (
-    A_COST_NANO, A_LEARNED, A_OUTPUT_TOKENS, A_PROMPT_TOKENS, A_RESERVED, A_RETURNED, EDGE_HIST_BUCKETS, Board,
+    A_COST_NANO, A_LEARNED, A_OUTPUT_TOKENS, A_PROMPT_TOKENS, A_RESERVED, A_RETURNED, EDGE_HIST_BUCKETS, SharedState,
     edge_ceiling, edge_concurrent, edge_share,
 )
 from native.state.token_bucket cimport (
@@ -114,7 +114,7 @@ cdef uint64_t spent(AllowanceRec* rec, uint64_t month) noexcept nogil:
 
 cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil:
     # Who turns the month clears the sum; what another process added in that instant is lost, and it is at most one
-    # exchange's worth each. A month is never turned back here: Board.turn_back does it, once the clock is believed.
+    # exchange's worth each. A month is never turned back here: SharedState.turn_back does it, once the clock is believed.
     cdef uint64_t known = load64(&rec.spent_month)
     if known < month and cas64(&rec.spent_month, known, month):
         store64(&rec.spent_nano, 0)
@@ -189,13 +189,13 @@ cdef int fill(Rate* rate, object per_minute, object burst) except -1:
 cdef class Allowance:
     """One record with its bounds; ``plan`` is an ``edge.terms.snapshot.Allowance``, a burst of 0 is a minute's worth.
 
-    Times are monotonic ns. Raises IndexError for a slot that is not on the Board, ValueError for a negative rate.
+    Times are monotonic ns. Raises IndexError for a slot that is not on the shared state, ValueError for a negative rate.
     """
 
-    def __init__(self, Board board not None, plan not None):
-        self.board = board
+    def __init__(self, SharedState shared_state not None, plan not None):
+        self.shared_state = shared_state
         self.slot = plan.slot
-        self.bounds.rec = board.allowance(plan.slot)
+        self.bounds.rec = shared_state.allowance(plan.slot)
         self.bounds.shared = plan.shared
         fill(&self.bounds.requests, plan.requests_per_minute, plan.requests_burst)
         fill(&self.bounds.tokens, plan.tokens_per_minute, plan.tokens_burst)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from native.state.allowance cimport Allowance
-from native.state.shared_state cimport Board
+from native.state.shared_state cimport SharedState
 
 cdef enum Shown:
     SHOWN_NONE = 0          # no credential that could be a key
@@ -42,5 +42,5 @@ cdef class Caller:
 cdef class Callers:
     """All keys of a Snapshot."""
     cdef dict known                 # digest -> Caller
-    # The caller whose key is among these fields, or None. ``shown`` gets a Shown, ``proof`` the index of that field.
-    cdef Caller find(self, list fields, int* shown, Py_ssize_t* proof)
+    # The caller whose key is among these fields, or None. ``shown`` gets a Shown, ``credential_field`` the index of that field.
+    cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field)

@@ -7,7 +7,7 @@ from native.state.allowance cimport (
 )
 from native.io.atomics cimport add32, add64, load32
 from native.state.shared_state cimport (
-    A_REFUSED_BUDGET, A_REFUSED_CONCURRENT, A_REFUSED_REQUESTS, A_REQUESTS, AllowanceRec, Board,
+    A_REFUSED_BUDGET, A_REFUSED_CONCURRENT, A_REFUSED_REQUESTS, A_REQUESTS, AllowanceRec, SharedState,
 )
 from native.state.token_bucket cimport bucket_remaining, bucket_reset_ns
 
@@ -105,7 +105,7 @@ cdef class Caller:
     Raises ValueError for a bound that needs a record where the plan has no allowance.
     """
 
-    def __init__(self, Board board not None, plan not None, int workers, bint alone=False):
+    def __init__(self, SharedState shared_state not None, plan not None, int workers, bint alone=False):
         self.plan = plan
         self.name = plan.name
         self.slot = -1 if alone else plan.slot % 64
@@ -116,7 +116,7 @@ cdef class Caller:
         self.concurrent = plan.concurrent
         self.budget_nano = plan.budget_nano
         if plan.allowance is not None:
-            self.allowance = Allowance(board, plan.allowance)
+            self.allowance = Allowance(shared_state, plan.allowance)
             self.bounded = bool(plan.allowance.requests_per_minute or plan.allowance.tokens_per_minute)
             if not plan.allowance.shared:
                 self.limit_requests = (b"x-ratelimit-limit-requests", b"%d" % plan.allowance.requests_per_minute)
@@ -248,18 +248,18 @@ cdef class Caller:
 cdef class Callers:
     """All keys: ``plans`` are ``edge.terms.snapshot.Key``. Raises ValueError where a sha256 is not 64 hex digits."""
 
-    def __init__(self, Board board not None, plans, int workers):
+    def __init__(self, SharedState shared_state not None, plans, int workers):
         self.known = {}
         for plan in plans:
             key = bytes.fromhex(plan.sha256)
             if len(key) != 32:
                 raise ValueError(f"the sha256 of the key {plan.name} is not 64 hexadecimal digits")
-            self.known[key] = Caller(board, plan, workers, len(plans) == 1)
+            self.known[key] = Caller(shared_state, plan, workers, len(plans) == 1)
 
     def __len__(self):
         return len(self.known)
 
-    cdef Caller find(self, list fields, int* shown, Py_ssize_t* proof):
+    cdef Caller find(self, list fields, int* shown, Py_ssize_t* credential_field):
         cdef tuple pair
         cdef bytes name
         cdef bytes value
@@ -267,7 +267,7 @@ cdef class Callers:
         cdef Py_ssize_t size
         cdef Py_ssize_t place = -1
         shown[0] = SHOWN_NONE
-        proof[0] = -1
+        credential_field[0] = -1
         for item in fields:
             place += 1
             pair = <tuple>item
@@ -299,16 +299,16 @@ cdef class Callers:
             caller = self.known.get(digest(p, size)) if size <= KEY_LIMIT else None
             if caller is not None:
                 shown[0] = SHOWN_KNOWN
-                proof[0] = place
+                credential_field[0] = place
                 return <Caller>caller
         return None
 
     def identify(self, list fields not None):
         """(Caller or None, a Shown, the index of the field that holds the key or -1) from (lower-case name, value)."""
         cdef int shown = 0
-        cdef Py_ssize_t proof = -1
-        caller = self.find(fields, &shown, &proof)
-        return caller, shown, proof
+        cdef Py_ssize_t credential_field = -1
+        caller = self.find(fields, &shown, &credential_field)
+        return caller, shown, credential_field
 
 
 cdef bint is_bearer(const char* p, Py_ssize_t size) noexcept:

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint32_t
 from native.io.atomics cimport cas64, load64
-from native.state.shared_state cimport Board
+from native.state.shared_state cimport SharedState
 
 # Thousandths of a retry. The reserve lets a quiet route fail over at once; the ceiling bounds what a long calm can save
 # up for a storm.
@@ -70,12 +70,12 @@ cdef double budget_read(RouteRec* rec, uint64_t now_ns) noexcept nogil:
 cdef class Budget:
     """One route's retry budget, for tests and status. Times are monotonic nanoseconds."""
 
-    cdef Board board
+    cdef SharedState shared_state
     cdef RouteRec* rec
 
-    def __init__(self, Board board, int slot):
-        self.board = board
-        self.rec = board.route(slot)
+    def __init__(self, SharedState shared_state, int slot):
+        self.shared_state = shared_state
+        self.rec = shared_state.route(slot)
 
     def deposit(self, uint64_t now_ns, double share):
         """Count one request that entitles to ``share`` of a retry."""

@@ -2,16 +2,16 @@
  * node. Everything here is read and written with the GCC atomic builtins; nothing is ever locked, so a process killed
  * in the middle of an update leaves nothing behind that another must wait for. Times are CLOCK_MONOTONIC nanoseconds
  * (one clock for all processes of a host) unless a name says _ms. */
-#ifndef EDGE_BOARD_H
-#define EDGE_BOARD_H
+#ifndef EDGE_SHARED_STATE_H
+#define EDGE_SHARED_STATE_H
 #include <stdint.h>
 #include "native/io/atomics.h"
 
-#define EDGE_BOARD_MAGIC 0x3147444544472031ULL
-#define EDGE_BOARD_LAYOUT 4u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_MAGIC 0x3147444544472031ULL
+#define EDGE_STATE_LAYOUT 4u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
-#define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in board.pyx, 1 ms to 2 min; the last one is +Inf */
+#define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
 #define EDGE_TARGET_COUNTERS 32
 #define EDGE_ROUTE_COUNTERS 48
 #define EDGE_WORKER_COUNTERS 32
@@ -25,7 +25,7 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t created_ns;
     uint32_t allowance_capacity, spare32;
     uint64_t spare[2];
-} edge_board_header;
+} edge_state_header;
 
 typedef struct __attribute__((aligned(64))) {
     /* the circuit: state (2 bits) | generation (22) | until_ms (40), moved only by compare-and-swap.

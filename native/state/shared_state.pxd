@@ -1,10 +1,10 @@
-"""What do all processes of this node know together?  See board.h for the layout, board.pyx for the words."""
+"""What do all processes of this node know together?  See shared_state.h for the layout, shared_state.pyx for the words."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "native/state/shared_state.h" nogil:
-    const uint64_t EDGE_BOARD_MAGIC
-    const uint32_t EDGE_BOARD_LAYOUT
+    const uint64_t EDGE_STATE_MAGIC
+    const uint32_t EDGE_STATE_LAYOUT
     const int EDGE_MAX_WORKERS
     const int EDGE_WINDOW_BUCKETS
     const int EDGE_HIST_BUCKETS
@@ -13,7 +13,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     const int EDGE_WORKER_COUNTERS
     const int EDGE_ALLOWANCE_COUNTERS
     const int EDGE_CLASSES
-    ctypedef struct BoardHeader "edge_board_header":
+    ctypedef struct SharedStateHeader "edge_state_header":
         uint64_t magic
         uint32_t layout, target_capacity, route_capacity, worker_capacity
         uint64_t created_ns
@@ -177,14 +177,14 @@ cpdef enum AllowanceCounter:
     A_LEARNED = 10          # times a provider's x-ratelimit fields lowered the bucket
 
 
-cdef class Board:
-    cdef BoardHeader* header
+cdef class SharedState:
+    cdef SharedStateHeader* header
     cdef TargetRec* targets
     cdef RouteRec* routes
     cdef AllowanceRec* allowances
     cdef WorkerRec* workers
     cdef readonly int fd
-    cdef bint owns_fd       # created here: closed with the Board; an attached one borrows it
+    cdef bint owns_fd       # created here: closed with the shared state; an attached one borrows it
     cdef size_t size
     cdef TargetRec* target(self, int slot) except NULL
     cdef RouteRec* route(self, int slot) except NULL

@@ -126,7 +126,7 @@ class TargetView(TypedDict):
     limit_floor_ms: float  # a first token when nothing waits
     limit_seen_ms: float  # the average first token of the last whole window
     spill: float
-    remote: int  # see board.h
+    remote: int  # see shared_state.h
 
 class RouteView(TypedDict):
     # A copy of one route's record.
@@ -168,8 +168,9 @@ class WorkerView(TypedDict):
 
 def bucket_of(us: int) -> int: ...
 
-class Board:
-    # Board(fd) attaches to the descriptor of another process's Board; ValueError if it is none of this build.
+class SharedState:
+    # SharedState(fd) attaches to the descriptor of another process's shared state; ValueError if it is none of this
+    # build.
     def __init__(self, fd: int) -> None: ...
     @property
     def fd(self) -> int: ...
@@ -182,7 +183,7 @@ class Board:
     @staticmethod
     def create(
         target_capacity: int, route_capacity: int, worker_capacity: int, now_ns: int = 0, allowance_capacity: int = 0
-    ) -> Board: ...
+    ) -> SharedState: ...
     def read_target(self, slot: int, now_ns: int) -> TargetView: ...
     def read_route(self, slot: int) -> RouteView: ...
     def read_worker(self, index: int) -> WorkerView: ...

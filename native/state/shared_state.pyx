@@ -1,4 +1,4 @@
-"""What do all processes of this node know together?  One memfd of fixed records; layout and words in board.h.
+"""What do all processes of this node know together?  One memfd of fixed records; layout and words in shared_state.h.
 
 The process that creates the block passes its descriptor on (it is inheritable); the others attach to it. Nothing is
 ever locked. Python sees copies: every ``read_*`` method returns plain data, and no view of the memory leaves here.
@@ -14,7 +14,7 @@ from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close
 
-LAYOUT = EDGE_BOARD_LAYOUT
+LAYOUT = EDGE_STATE_LAYOUT
 
 # Upper bounds in seconds of the first 23 buckets; the 24th has none. Dense between 50 ms and 3 s, where a first token
 # is won or lost, and reaching 2 min, the longest total that is common.
@@ -83,11 +83,11 @@ cdef uint64_t sum32(uint32_t* columns, int size) noexcept nogil:
     return total
 
 
-cdef class Board:
-    """The shared block: ``Board.create(...)`` makes one, ``Board(fd)`` attaches to one that another process made."""
+cdef class SharedState:
+    """The shared block: ``SharedState.create(...)`` makes one, ``SharedState(fd)`` attaches to one that another process made."""
 
     def __cinit__(self, int fd):
-        cdef BoardHeader* header
+        cdef SharedStateHeader* header
         cdef size_t needed
         cdef void* block
         self.fd = -1
@@ -95,27 +95,27 @@ cdef class Board:
         try:
             size = os.fstat(fd).st_size
         except OSError as error:
-            raise ValueError(f"descriptor {fd} is not a Board: {error.strerror}") from error
-        if size < <Py_ssize_t>sizeof(BoardHeader):
-            raise ValueError(f"descriptor {fd} is not a Board: {size} bytes is less than its header")
+            raise ValueError(f"descriptor {fd} is not a shared state: {error.strerror}") from error
+        if size < <Py_ssize_t>sizeof(SharedStateHeader):
+            raise ValueError(f"descriptor {fd} is not a shared state: {size} bytes is less than its header")
         block = mmap(NULL, <size_t>size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
         if block == MAP_FAILED:
-            raise ValueError(f"descriptor {fd} is not a Board: it cannot be mapped for reading and writing")
+            raise ValueError(f"descriptor {fd} is not a shared state: it cannot be mapped for reading and writing")
         self.size = <size_t>size
-        self.header = header = <BoardHeader*>block
-        if header.magic != EDGE_BOARD_MAGIC:
-            raise ValueError(f"descriptor {fd} is not a Board: wrong magic number")
-        if header.layout != EDGE_BOARD_LAYOUT:
+        self.header = header = <SharedStateHeader*>block
+        if header.magic != EDGE_STATE_MAGIC:
+            raise ValueError(f"descriptor {fd} is not a shared state: wrong magic number")
+        if header.layout != EDGE_STATE_LAYOUT:
             raise ValueError(
-                f"the Board has layout {header.layout} and this build reads layout {EDGE_BOARD_LAYOUT}: "
+                f"the shared state has layout {header.layout} and this build reads layout {EDGE_STATE_LAYOUT}: "
                 "restart the whole node with one build"
             )
         needed = block_size(
             header.target_capacity, header.route_capacity, header.worker_capacity, header.allowance_capacity
         )
         if header.worker_capacity > <uint32_t>EDGE_MAX_WORKERS or needed > self.size:
-            raise ValueError(f"descriptor {fd} is not a whole Board: {size} bytes of {needed}")
-        self.targets = <TargetRec*>(<char*>block + sizeof(BoardHeader))
+            raise ValueError(f"descriptor {fd} is not a whole shared state: {size} bytes of {needed}")
+        self.targets = <TargetRec*>(<char*>block + sizeof(SharedStateHeader))
         self.routes = <RouteRec*>(self.targets + header.target_capacity)
         self.allowances = <AllowanceRec*>(self.routes + header.route_capacity)
         self.workers = <WorkerRec*>(self.allowances + header.allowance_capacity)
@@ -129,13 +129,13 @@ cdef class Board:
 
     @staticmethod
     def create(target_capacity, route_capacity, worker_capacity, now_ns=0, allowance_capacity=0):
-        """Make an empty block of that many records; its ``fd`` is inheritable and closed with the Board.
+        """Make an empty block of that many records; its ``fd`` is inheritable and closed with the shared state.
 
         The block cannot change its size afterwards (sealed), so that no process can take memory away from another.
         Raises ValueError for a capacity out of range, OSError when there is no memory.
         """
-        cdef Board board
-        cdef BoardHeader* header
+        cdef SharedState shared_state
+        cdef SharedStateHeader* header
         if not 1 <= worker_capacity <= EDGE_MAX_WORKERS:
             raise ValueError(f"worker_capacity is 1 to {EDGE_MAX_WORKERS}, not {worker_capacity}")
         if not 0 <= target_capacity <= 65536 or not 0 <= route_capacity <= 65536:
@@ -143,47 +143,47 @@ cdef class Board:
         if not 0 <= allowance_capacity <= 65536:
             raise ValueError(f"the allowance capacity is 0 to 65536, not {allowance_capacity}")
         size = block_size(target_capacity, route_capacity, worker_capacity, allowance_capacity)
-        fd = os.memfd_create("edge-board", os.MFD_ALLOW_SEALING)
+        fd = os.memfd_create("edge-shared state", os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, size)
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             block = mmap(NULL, <size_t>size, PROT_READ | PROT_WRITE, MAP_SHARED, <int>fd, 0)
             if block == MAP_FAILED:
-                raise MemoryError(f"no memory for a Board of {size} bytes")
-            header = <BoardHeader*>block
-            header.layout = EDGE_BOARD_LAYOUT
+                raise MemoryError(f"no memory for a shared state of {size} bytes")
+            header = <SharedStateHeader*>block
+            header.layout = EDGE_STATE_LAYOUT
             header.target_capacity = target_capacity
             header.route_capacity = route_capacity
             header.worker_capacity = worker_capacity
             header.allowance_capacity = allowance_capacity
             header.created_ns = now_ns
-            store64(&header.magic, EDGE_BOARD_MAGIC)
+            store64(&header.magic, EDGE_STATE_MAGIC)
             munmap(block, <size_t>size)
-            board = Board(fd)
+            shared_state = SharedState(fd)
         except BaseException:
             os.close(fd)
             raise
-        board.owns_fd = True
-        return board
+        shared_state.owns_fd = True
+        return shared_state
 
     cdef TargetRec* target(self, int slot) except NULL:
         if not 0 <= slot < <int>self.header.target_capacity:
-            raise IndexError(f"target slot {slot} is not on this Board of {self.header.target_capacity}")
+            raise IndexError(f"target slot {slot} is not on this shared state of {self.header.target_capacity}")
         return self.targets + slot
 
     cdef RouteRec* route(self, int slot) except NULL:
         if not 0 <= slot < <int>self.header.route_capacity:
-            raise IndexError(f"route slot {slot} is not on this Board of {self.header.route_capacity}")
+            raise IndexError(f"route slot {slot} is not on this shared state of {self.header.route_capacity}")
         return self.routes + slot
 
     cdef WorkerRec* worker(self, int index) except NULL:
         if not 0 <= index < <int>self.header.worker_capacity:
-            raise IndexError(f"worker {index} is not on this Board of {self.header.worker_capacity}")
+            raise IndexError(f"worker {index} is not on this shared state of {self.header.worker_capacity}")
         return self.workers + index
 
     cdef AllowanceRec* allowance(self, int slot) except NULL:
         if not 0 <= slot < <int>self.header.allowance_capacity:
-            raise IndexError(f"allowance slot {slot} is not on this Board of {self.header.allowance_capacity}")
+            raise IndexError(f"allowance slot {slot} is not on this shared state of {self.header.allowance_capacity}")
         return self.allowances + slot
 
     @property
@@ -202,7 +202,7 @@ cdef class Board:
         return self.header.target_capacity, self.header.route_capacity, self.header.worker_capacity
 
     def read_target(self, int slot, uint64_t now_ns):
-        """Copy everything known about one target; see ``TargetView`` in board.pyi for the keys.
+        """Copy everything known about one target; see ``TargetView`` in shared_state.pyi for the keys.
 
         Latencies are milliseconds as last averaged (not decayed to ``now_ns``), 0.0 = no data; other times are
         monotonic ns. The copy is not one instant: words are read one after the other while others write.
@@ -243,7 +243,7 @@ cdef class Board:
         }
 
     def read_route(self, int slot):
-        """Copy one route's record; see ``RouteView`` in board.pyi."""
+        """Copy one route's record; see ``RouteView`` in shared_state.pyi."""
         cdef RouteRec* rec = self.route(slot)
         counts = list(copy64(rec.count, EDGE_ROUTE_COUNTERS))
         counts[<int>R_WAITING] = sum32(rec.waiting, <int>self.header.worker_capacity)
@@ -263,7 +263,7 @@ cdef class Board:
         }
 
     def read_allowance(self, int slot):
-        """Copy the record of one key or credential; see ``AllowanceView`` in board.pyi."""
+        """Copy the record of one key or credential; see ``AllowanceView`` in shared_state.pyi."""
         cdef AllowanceRec* rec = self.allowance(slot)
         return {
             "requests_tat": load64(&rec.requests_tat),
@@ -282,7 +282,7 @@ cdef class Board:
         }
 
     def read_worker(self, int index):
-        """Copy one worker's record; see ``WorkerView`` in board.pyi. ``pid`` 0: nobody."""
+        """Copy one worker's record; see ``WorkerView`` in shared_state.pyi. ``pid`` 0: nobody."""
         cdef WorkerRec* rec = self.worker(index)
         return {
             "pid": load64(&rec.pid),
@@ -461,6 +461,6 @@ cdef class Board:
 
 cdef size_t block_size(uint32_t targets, uint32_t routes, uint32_t workers, uint32_t allowances) noexcept nogil:
     return (
-        sizeof(BoardHeader) + targets * sizeof(TargetRec) + routes * sizeof(RouteRec) + workers * sizeof(WorkerRec)
+        sizeof(SharedStateHeader) + targets * sizeof(TargetRec) + routes * sizeof(RouteRec) + workers * sizeof(WorkerRec)
         + allowances * sizeof(AllowanceRec)
     )

@@ -1,6 +1,6 @@
 from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport cas64, load64
-from native.state.shared_state cimport Board
+from native.state.shared_state cimport SharedState
 
 # Three years: more is never waited for, and sums of times stay far from the word's end.
 cdef uint64_t FOREVER_NS = 100_000_000_000_000_000ULL
@@ -89,21 +89,21 @@ cdef class Bucket:
     """One bucket of an allowance's record, for tests and measurements. Times are monotonic ns.
 
     Args:
-        slot: the allowance's record on the Board.
+        slot: the allowance's record on the shared state.
         interval_ns: what one unit takes to come back; at least 1.
         burst: units that a full bucket holds; at least 1.
         tokens: the bucket of tokens instead of the one of requests.
     """
 
-    cdef Board board
+    cdef SharedState shared_state
     cdef uint64_t* word
     cdef uint64_t interval_ns, burst
 
-    def __init__(self, Board board not None, int slot, uint64_t interval_ns, uint64_t burst, bint tokens=False):
+    def __init__(self, SharedState shared_state not None, int slot, uint64_t interval_ns, uint64_t burst, bint tokens=False):
         if not interval_ns or not burst:
             raise ValueError("interval_ns and burst are at least 1")
-        self.board = board
-        self.word = &board.allowance(slot).tokens_tat if tokens else &board.allowance(slot).requests_tat
+        self.shared_state = shared_state
+        self.word = &shared_state.allowance(slot).tokens_tat if tokens else &shared_state.allowance(slot).requests_tat
         self.interval_ns = interval_ns
         self.burst = burst
 

@@ -7,7 +7,7 @@ sample is older than the window. Counts stop at 4,194,303 a second instead of ru
 from libc.stdint cimport uint32_t, uint64_t
 from native.io.atomics cimport cas64, load64, store64
 from native.state.shared_state cimport (
-    EDGE_BUCKET_COUNT_MASK, EDGE_BUCKET_STAMP_MASK, EDGE_WINDOW_BUCKETS, Board, TargetRec, WindowSum, edge_bucket,
+    EDGE_BUCKET_COUNT_MASK, EDGE_BUCKET_STAMP_MASK, EDGE_WINDOW_BUCKETS, SharedState, TargetRec, WindowSum, edge_bucket,
     edge_bucket_first, edge_bucket_second, edge_bucket_stamp, edge_stamp_of, edge_window_sum,
 )
 
@@ -46,9 +46,9 @@ cdef void window_slow(TargetRec* rec, uint64_t now_ns) noexcept nogil:
     count(&rec.slow[second % EDGE_WINDOW_BUCKETS], second, False)
 
 
-cdef Tally window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil:
+cdef SupervisorState window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil:
     cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, seconds)
-    cdef Tally tally
+    cdef SupervisorState tally
     tally.total = window.total
     tally.failed = window.failed
     tally.slow = window.slow
@@ -63,11 +63,11 @@ cdef void window_clear(TargetRec* rec) noexcept nogil:
 
 
 cdef class Window:
-    """One target's window on a Board, for Python (tests, tools)."""
+    """One target's window on a shared state, for Python (tests, tools)."""
 
-    def __init__(self, Board board not None, int slot):
-        self.rec = board.target(slot)
-        self.board = board
+    def __init__(self, SharedState shared_state not None, int slot):
+        self.rec = shared_state.target(slot)
+        self.shared_state = shared_state
 
     def add(self, uint64_t now_ns, bint failed=False):
         """Count one ended attempt."""
@@ -79,7 +79,7 @@ cdef class Window:
 
     def read(self, uint64_t now_ns, int seconds=10):
         """(total, failed, slow) of the last ``seconds`` seconds, this one included."""
-        cdef Tally tally = window_read(self.rec, now_ns, seconds)
+        cdef SupervisorState tally = window_read(self.rec, now_ns, seconds)
         return tally.total, tally.failed, tally.slow
 
     def clear(self):

@@ -16,13 +16,13 @@ from test_cases import CASES, DASHES, ENVIRON, FILES
 from edge.admin.server import AdminServer
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
-from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
+from edge.control.memfd_cell import MemfdCell
 from edge.control.node import Node
+from edge.control.operations import Operations
 from edge.control.publish import Publisher
-from edge.control.steering import Steering
 from edge.listen.server import bind
-from edge.native import Board
+from edge.native import SharedState
 from edge.routing.planner import capacities
 from edge.terms.snapshot import Snapshot
 
@@ -76,7 +76,7 @@ def test_there_are_fifty() -> None:
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_refused(name: str, tmp_path: Path) -> None:
-    """422 with exactly the problems that ``edge check`` names; Snapshot, ledger and Board stay as they are."""
+    """422 with exactly the problems that ``edge check`` names; Snapshot, ledger and shared state stay as they are."""
     text, expected = REFUSED[name]
     folder = tmp_path / "node"
     shutil.copytree(FILES, folder)
@@ -84,14 +84,14 @@ async def test_refused(name: str, tmp_path: Path) -> None:
     config = checked(read_text(GOOD, "edge.yaml", folder, ENVIRON))
     snapshot = compile_config(config, now=1.0)
     targets, routes = capacities(snapshot)
-    board = Board.create(targets, routes, 1)
+    shared_state = SharedState.create(targets, routes, 1)
     publisher = Publisher(snapshot)
-    ledger = Keepsake.create("ledger", Ledger)
+    ledger = MemfdCell.create("ledger", Ledger)
     ledger.keep(Ledger(config, source=str(file)))
-    last = Keepsake.create("snapshot", Snapshot)
+    last = MemfdCell.create("snapshot", Snapshot)
     touched: list[Any] = []
-    steering = Steering(
-        board,
+    operations = Operations(
+        shared_state,
         publisher,
         ledger,
         last,
@@ -99,9 +99,9 @@ async def test_refused(name: str, tmp_path: Path) -> None:
         leave=lambda: touched.append("left"),
         environ=ENVIRON,
     )
-    board.set_out(0, 12, 2**62)
-    before = board.read_target(0, 1)
-    server = AdminServer(Node(board, publisher, 1, dict, steering=steering), "")
+    shared_state.set_out(0, 12, 2**62)
+    before = shared_state.read_target(0, 1)
+    server = AdminServer(Node(shared_state, publisher, 1, dict, operations=operations), "")
     sock = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}/api/reload"
     await server.start(sock)
@@ -119,7 +119,7 @@ async def test_refused(name: str, tmp_path: Path) -> None:
     problems = [line.replace(str(file), "edge.yaml").replace(str(folder), "DIR") for line in said["problems"]]
     assert problems == expected
     assert publisher.snapshot is snapshot
-    assert board.read_target(0, 1) == before
+    assert shared_state.read_target(0, 1) == before
     assert (touched, sent) == ([], None)
     assert kept is not None
     assert kept.config == config

@@ -85,10 +85,18 @@ class Namespace:
         self._thread.shutdown(cancel_futures=True)
 
     def _start(self, *command: str, log: str = "") -> subprocess.Popen[bytes]:
-        leash = [sys.executable, "-m", "edge.app.leash", str(os.getpid()), str(int(signal.SIGKILL)), "-c", _BECOME]
+        die_with_parent = [
+            sys.executable,
+            "-m",
+            "edge.app.parent_death",
+            str(os.getpid()),
+            str(int(signal.SIGKILL)),
+            "-c",
+            _BECOME,
+        ]
         with open(log or os.devnull, "ab") as out:  # noqa: PTH123  # a descriptor is all that is wanted
             child = subprocess.Popen(
-                [*leash, *command],
+                [*die_with_parent, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=out if log else subprocess.PIPE,
                 stderr=out,

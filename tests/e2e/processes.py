@@ -72,7 +72,7 @@ def kill(pid: int) -> None:
 
 async def bare_start_s() -> float:
     """Return the seconds that an interpreter needs, under the load of this moment, to start and import the worker."""
-    began_ns = clock.now_ns()
+    started_ns = clock.now_ns()
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", "import edge.app.worker")
     assert await asyncio.wait_for(child.wait(), 30) == 0
-    return (clock.now_ns() - began_ns) / 1e9
+    return (clock.now_ns() - started_ns) / 1e9

@@ -18,7 +18,7 @@ from edge import clock
 from edge.admission.keys import new_key, sha256_of
 from edge.sim import wire
 from edge.sim.asked import Pace
-from edge.sim.hammer import Answered, Hammer
+from edge.sim.closed_loop_load import Answered, ClosedLoopLoad
 from edge.sim.node import EdgeProcess
 from edge.sim.provider import ProviderSpec
 from edge.sim.world import ProviderProcess
@@ -65,17 +65,17 @@ async def test_four_workers_let_through_what_one_key_is_worth(request: pytest.Fi
             "keys": [{"name": "only", "sha256": sha256_of(key), **bounds}],
         }
         async with EdgeProcess(config, workers=WORKERS) as edge:
-            began_ns = clock.now_ns()
-            hammer = Hammer(
+            started_ns = clock.now_ns()
+            closed_loop = ClosedLoopLoad(
                 port_of(edge.url), asked, count=count, connections=64, verify=counted.verify, rate=RATE * TIMES
             )
-            await hammer.run(seconds + 100)
-            took_s = (clock.now_ns() - began_ns) / 1e9
+            await closed_loop.run(seconds + 100)
+            took_s = (clock.now_ns() - started_ns) / 1e9
             shares = [await metric(edge, f'edge_worker_requests_total{{worker="{n}"}}') for n in range(WORKERS)]
     # The last request was not sent before its time, and the bucket began to fill anew before the first answer came.
-    lasted_s = (count - 1) / (RATE * TIMES) - (counted.first_ns - began_ns) / 1e9
+    lasted_s = (count - 1) / (RATE * TIMES) - (counted.first_ns - started_ns) / 1e9
     accepted = counted.statuses[200]
     sys.stdout.write(f"{accepted} of {count}; allowed were {BURST + RATE * lasted_s:.0f}; by worker: {shares}\n")
-    assert hammer.failures == []
+    assert closed_loop.failures == []
     assert all(shares), shares
     assert 0.99 * (BURST + RATE * lasted_s) <= accepted <= BURST + RATE * took_s + 1

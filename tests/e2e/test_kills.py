@@ -18,8 +18,8 @@ from processes import bare_start_s, kill, listens, port_of, processes
 from edge import clock
 from edge.sim import wire
 from edge.sim.asked import Pace
+from edge.sim.closed_loop_load import Answered, ClosedLoopLoad
 from edge.sim.faults import Fault
-from edge.sim.hammer import Answered, Hammer
 from edge.sim.node import EdgeProcess
 from edge.sim.ports import free_port
 from edge.sim.provider import ProviderSpec
@@ -83,10 +83,10 @@ def config(base_urls: dict[str, str], *, tiers: bool) -> dict[str, Any]:
 
 def hammer_on(
     edge: EdgeProcess, witness: Witness, request: bytes | Callable[[int], bytes] = WHOLE, *, count: int = COUNT
-) -> Hammer:
+) -> ClosedLoopLoad:
     """Aim the load of every test here."""
     where = port_of(edge.url)
-    return Hammer(where, request, count=count, connections=CONNECTIONS, verify=witness.verify, rate=RATE)
+    return ClosedLoopLoad(where, request, count=count, connections=CONNECTIONS, verify=witness.verify, rate=RATE)
 
 
 async def settled(edge: EdgeProcess, limit_s: float = 20.0) -> list[dict[str, Any]]:
@@ -95,12 +95,12 @@ async def settled(edge: EdgeProcess, limit_s: float = 20.0) -> list[dict[str, An
     Raises:
         AssertionError: something still is, after ``limit_s``.
     """
-    began_ns = clock.now_ns()
+    started_ns = clock.now_ns()
     while True:
         targets = await edge.targets()
         if targets and sum(target["inflight"] for target in targets) == 0:
             return targets
-        assert clock.now_ns() - began_ns < limit_s * 1e9, f"still in flight: {targets}"
+        assert clock.now_ns() - started_ns < limit_s * 1e9, f"still in flight: {targets}"
         await clock.sleep(0.02)
 
 
@@ -110,11 +110,11 @@ async def until(condition: Callable[[], bool], limit_s: float) -> float:
     Raises:
         TimeoutError: it did not come true within ``limit_s``.
     """
-    began_ns = clock.now_ns()
+    started_ns = clock.now_ns()
     async with asyncio.timeout(limit_s):
         while not condition():
             await clock.sleep(0.02)
-    return (clock.now_ns() - began_ns) / 1e9
+    return (clock.now_ns() - started_ns) / 1e9
 
 
 async def metric(edge: EdgeProcess, name: str) -> float:
@@ -132,27 +132,27 @@ async def test_a_target_is_killed_and_revived(how: str, tiers: bool) -> None:
     async with ProviderProcess("b", pace=PACE) as b, contextlib.AsyncExitStack() as lives:
         a = await lives.enter_async_context(ProviderProcess(spec))
         async with EdgeProcess(config({**a.base_urls, **b.base_urls}, tiers=tiers), workers=2) as edge:
-            hammer = hammer_on(edge, witness, count=UNTIL_ENDED)
-            load = asyncio.create_task(hammer.run(PATIENCE_S))
-            await hammer.reached(1000)
+            closed_loop = hammer_on(edge, witness, count=UNTIL_ENDED)
+            load = asyncio.create_task(closed_loop.run(PATIENCE_S))
+            await closed_loop.reached(1000)
             struck_s = clock.now_ns() / 1e9
             if how == "refuse":
                 await a.switch("a", Fault(kind="refuse", for_s=1.0))
-                first_after, back_s = hammer.begun, struck_s + 1.0
+                first_after, back_s = closed_loop.begun, struck_s + 1.0
             else:
                 assert a._child is not None
                 kill(a._child.pid)
-                first_after = hammer.begun
-                await hammer.reached(2000)
+                first_after = closed_loop.begun
+                await closed_loop.reached(2000)
                 back_s = clock.now_ns() / 1e9
                 await lives.enter_async_context(ProviderProcess(spec))
             # however long the machine took to start it, and the breaker to look again
             await until(lambda: "a/m" in witness.who(since_s=back_s), PATIENCE_S)
-            await hammer.reached(COUNT)
+            await closed_loop.reached(COUNT)
             load.cancel()
             await asyncio.gather(load, return_exceptions=True)
             targets = {target["id"]: target for target in await settled(edge)}
-    assert hammer.failures == []
+    assert closed_loop.failures == []
     failed = sum(count for outcome, count in targets["a/m"]["attempts"].items() if outcome.startswith("fail_"))
     assert failed >= 5
     assert targets["a/m"]["trips"] >= 1
@@ -169,14 +169,14 @@ async def test_a_worker_is_killed() -> None:
         ProviderProcess("a", "b", pace=PACE) as world,
         EdgeProcess(config(world.base_urls, tiers=False), workers=2) as edge,
     ):
-        hammer = hammer_on(edge, witness, lambda number: STREAM if number % 2 else WHOLE)
+        closed_loop = hammer_on(edge, witness, lambda number: STREAM if number % 2 else WHOLE)
         before = processes(edge)
         struck: dict[str, float] = {}
 
         async def strike() -> None:
-            await hammer.reached(1000)
+            await closed_loop.reached(1000)
             struck["bare_s"] = await bare_start_s()
-            await hammer.reached(1500)
+            await closed_loop.reached(1500)
             struck["held"] = await metric(edge, 'edge_worker_connections{worker="0"}')
             struck["at_s"] = clock.now_ns() / 1e9
             kill(before["worker 0"])
@@ -187,19 +187,19 @@ async def test_a_worker_is_killed() -> None:
 
             struck["replaced_s"] = await until(replaced, 30)
 
-        await asyncio.gather(hammer.run(PATIENCE_S), strike())
+        await asyncio.gather(closed_loop.run(PATIENCE_S), strike())
         targets = await settled(edge)
         after = processes(edge)
         answered = await metric(edge, REQUESTS_0)
-        fresh = Hammer(port_of(edge.url), WHOLE, count=128, connections=32, verify=witness.verify)
+        fresh = ClosedLoopLoad(port_of(edge.url), WHOLE, count=128, connections=32, verify=witness.verify)
         await fresh.run(PATIENCE_S)  # on connections of its own: the kernel gives the new worker its share of them
         answered = await metric(edge, REQUESTS_0) - answered
     assert 0 < struck["held"] < CONNECTIONS
-    assert 0 < len(hammer.failures) <= struck["held"]
-    assert len({failure.connection for failure in hammer.failures}) == len(hammer.failures)
-    assert {failure.reason.split()[0] for failure in hammer.failures} <= {"reset", "closed"}
-    assert all(0 <= failure.at_s - struck["at_s"] < 0.5 for failure in hammer.failures)
-    assert hammer.right == COUNT - len(hammer.failures)
+    assert 0 < len(closed_loop.failures) <= struck["held"]
+    assert len({failure.connection for failure in closed_loop.failures}) == len(closed_loop.failures)
+    assert {failure.reason.split()[0] for failure in closed_loop.failures} <= {"reset", "closed"}
+    assert all(0 <= failure.at_s - struck["at_s"] < 0.5 for failure in closed_loop.failures)
+    assert closed_loop.right == COUNT - len(closed_loop.failures)
     assert struck["replaced_s"] < max(1.0, 4 * struck["bare_s"])
     assert {name for name, pid in after.items() if before[name] != pid} == {"worker 0"}
     assert (fresh.right, fresh.failures) == (128, [])
@@ -214,27 +214,27 @@ async def test_control_is_killed() -> None:
         ProviderProcess("a", "b", pace=PACE) as world,
         EdgeProcess(config(world.base_urls, tiers=True), workers=2) as edge,
     ):
-        hammer = hammer_on(edge, witness, lambda number: STREAM if number % 2 else WHOLE)
+        closed_loop = hammer_on(edge, witness, lambda number: STREAM if number % 2 else WHOLE)
         before = processes(edge)
         struck: dict[str, float] = {}
 
         async def strike() -> None:
-            await hammer.reached(1000)
+            await closed_loop.reached(1000)
             struck["bare_s"] = await bare_start_s()
-            await hammer.reached(1500)
+            await closed_loop.reached(1500)
             kill(before["control"])
-            began_ns = clock.now_ns()
+            started_ns = clock.now_ns()
             assert await edge.targets() == []
             async with asyncio.timeout(30):
                 while not await edge.targets():
                     await clock.sleep(0.02)
-            struck["back_s"] = (clock.now_ns() - began_ns) / 1e9
+            struck["back_s"] = (clock.now_ns() - started_ns) / 1e9
 
-        await asyncio.gather(hammer.run(PATIENCE_S), strike())
+        await asyncio.gather(closed_loop.run(PATIENCE_S), strike())
         targets = await settled(edge)
         after = processes(edge)
-    assert hammer.failures == []
-    assert hammer.right == COUNT
+    assert closed_loop.failures == []
+    assert closed_loop.right == COUNT
     assert struck["back_s"] < max(3.0, 6 * struck["bare_s"])
     assert {name for name, pid in after.items() if before[name] != pid} == {"control"}
     attempts = {target["id"]: target["attempts"] for target in targets}

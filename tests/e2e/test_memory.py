@@ -16,7 +16,7 @@ import pytest
 from processes import port_of, processes
 
 from edge import clock
-from edge.sim.hammer import Answered, Hammer
+from edge.sim.closed_loop_load import Answered, ClosedLoopLoad
 from edge.sim.node import EdgeProcess
 
 if TYPE_CHECKING:
@@ -188,10 +188,10 @@ def _verify(number: int, answer: Answered) -> str | None:
 
 async def _ask(world: World, count: int, limit_s: float = 60.0) -> None:
     """Send the mix: whole answers, streams, errors, new connections; every answer is right."""
-    hammer = Hammer(world.port, lambda number: _kind(number)[1], count=count, verify=_verify)
-    await hammer.run(limit_s)
-    assert hammer.reasons == {}
-    assert hammer.right == count
+    closed_loop = ClosedLoopLoad(world.port, lambda number: _kind(number)[1], count=count, verify=_verify)
+    await closed_loop.run(limit_s)
+    assert closed_loop.reasons == {}
+    assert closed_loop.right == count
 
 
 async def _until(condition: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:

@@ -15,7 +15,7 @@ from test_kills import CONNECTIONS, MESSAGES, PACE, STREAM, WHOLE, Witness, conf
 
 from edge import clock
 from edge.sim import wire
-from edge.sim.hammer import Failure, Hammer
+from edge.sim.closed_loop_load import ClosedLoopLoad, Failure
 from edge.sim.node import EdgeProcess
 from edge.sim.ports import free_port
 from edge.sim.world import ProviderProcess
@@ -77,7 +77,7 @@ class Load:
         self.witness = Witness()
         once = [wire.request(msgspec.json.encode(body), ("connection", "close")) for body in (CHAT, STREAMED)]
         self._hammers = [
-            Hammer(
+            ClosedLoopLoad(
                 port,
                 request,
                 count=1_000_000,  # more than there is time for: the load outlasts what is tested
@@ -93,7 +93,7 @@ class Load:
         self._running: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
-        self._running = [asyncio.create_task(hammer.run(100)) for hammer in self._hammers]
+        self._running = [asyncio.create_task(closed_loop.run(100)) for closed_loop in self._hammers]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -103,17 +103,17 @@ class Load:
 
     async def further(self, count: int) -> None:
         """Wait until each kind of client has seen so many more answers."""
-        await asyncio.gather(*(hammer.reached(hammer.finished + count) for hammer in self._hammers))
+        await asyncio.gather(*(closed_loop.reached(closed_loop.finished + count) for closed_loop in self._hammers))
 
     @property
     def right(self) -> int:
         """How many answers were right."""
-        return sum(hammer.right for hammer in self._hammers)
+        return sum(closed_loop.right for closed_loop in self._hammers)
 
     @property
     def failures(self) -> list[Failure]:
         """What went wrong."""
-        return [failure for hammer in self._hammers for failure in hammer.failures]
+        return [failure for closed_loop in self._hammers for failure in closed_loop.failures]
 
 
 async def test_a_hundred_reloads_under_load() -> None:

@@ -19,7 +19,7 @@ import h2.events
 from bad_upstream import RESET, cut, reset
 from callers import bearer
 from msgspec import Struct
-from onelane import post
+from one_data_plane import post
 
 if TYPE_CHECKING:
     from random import Random

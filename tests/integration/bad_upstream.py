@@ -12,7 +12,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Self
 
-from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, chunk, sse, whole
+from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, chunk, sse, whole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from onelane import post
+from one_data_plane import post
 
 
 def clear(name: str) -> str:

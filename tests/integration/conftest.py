@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import onelane
+import one_data_plane
 import pytest
 
 
 @pytest.fixture(params=["http1", "http2"])
 def both_wires(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the test twice: ``OneLane.ask`` and ``OneLane.raw`` speak one wire, then the other."""
+    """Run the test twice: ``OneDataPlane.ask`` and ``OneDataPlane.raw`` speak one wire, then the other."""
     wire = str(request.param)
-    monkeypatch.setattr(onelane, "WIRE", wire)
+    monkeypatch.setattr(one_data_plane, "WIRE", wire)
     return wire

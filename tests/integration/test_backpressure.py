@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from onelane import HELLO, SSE_HEAD, STREAM, chunk, models, one_lane, post
+from one_data_plane import HELLO, SSE_HEAD, STREAM, chunk, models, one_data_plane, post
 from test_services import request, services
 
 from edge import clock
@@ -76,8 +76,8 @@ async def test_client_that_does_not_read_a_stream() -> None:
 
     server = await asyncio.get_running_loop().create_server(upstream, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, one_lane(models(f"http://127.0.0.1:{port}")) as lane:
-        sock = await silent_client(lane.port, post(STREAM), 1.0)
+    async with server, one_data_plane(models(f"http://127.0.0.1:{port}")) as data_plane:
+        sock = await silent_client(data_plane.port, post(STREAM), 1.0)
         held = floods[0].written
         assert 0 < held < HELD_AT_MOST
         await clock.sleep(0.7)  # longer than between_tokens: waiting for the client is not the provider's stall
@@ -95,12 +95,12 @@ async def test_service_that_does_not_read_an_upload() -> None:
     script = (ReadHead(), Pause(1.5), ReadToEnd())
     async with (
         ScriptedServer(script, receive_buffer=65536) as upstream,
-        one_lane(
+        one_data_plane(
             services(upstream.address, total="60s").replace("between_tokens: 600ms", "between_tokens: 30s")
-        ) as lane,
+        ) as data_plane,
     ):
         head = request(b"POST", fields=b"Content-Length: %d\r\n" % FLOOD)
-        sock = await silent_client(lane.port, head, 0.1)
+        sock = await silent_client(data_plane.port, head, 0.1)
         loop = asyncio.get_running_loop()
         sent = 0
 
@@ -125,8 +125,8 @@ async def test_client_that_never_reads_is_cut() -> None:
     text = models("http://127.0.0.1:1")
     async with ScriptedServer(script) as upstream:
         text = models(upstream.url).replace("total: 5s", "total: 1s")
-        async with one_lane(text) as lane:
-            sock = await silent_client(lane.port, post(STREAM), 1.6)
-            assert lane.lane.active == 0
-            assert lane.target("p0/m")["inflight"] == 0
+        async with one_data_plane(text) as data_plane:
+            sock = await silent_client(data_plane.port, post(STREAM), 1.6)
+            assert data_plane.data_plane.active == 0
+            assert data_plane.target("p0/m")["inflight"] == 0
             sock.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from onelane import one_lane, post, whole
+from one_data_plane import one_data_plane, post, whole
 from witness import attempts
 
 from edge import clock
@@ -32,29 +32,29 @@ models: {{chat: {{targets: [p0/m, {{target: p1/m, tier: 2}}]}}}}
 async def test_left_in_seconds() -> None:
     """Twelve callers wait for a primary that fell silent: within four seconds all have the backup's answer."""
     async with ScriptedServer(*FADING) as primary, ScriptedServer(GOOD) as backup:
-        async with one_lane(text(primary.url, backup.url)) as lane:
-            assert b"x-edge-target: p0/m\r\n" in await lane.ask(post(), b"hello")
+        async with one_data_plane(text(primary.url, backup.url)) as data_plane:
+            assert b"x-edge-target: p0/m\r\n" in await data_plane.ask(post(), b"hello")
             began_s = clock.now_ns() / 1e9
-            answers = await asyncio.gather(*(lane.ask(post(), b"hello", limit_s=20.0) for _ in range(12)))
+            answers = await asyncio.gather(*(data_plane.ask(post(), b"hello", limit_s=20.0) for _ in range(12)))
             took_s = clock.now_ns() / 1e9 - began_s
             assert all(b"x-edge-target: p1/m\r\n" in answer for answer in answers)
             assert 2.0 <= took_s < 4.5
-            assert lane.target("p0/m")["state"] == "open"
-            assert lane.outcomes("p0/m")[Outcome.FAIL_FIRST_BYTE] == 12
+            assert data_plane.target("p0/m")["state"] == "open"
+            assert data_plane.outcomes("p0/m")[Outcome.FAIL_FIRST_BYTE] == 12
             # whoever comes now does not wait at all
-            assert b"x-edge-attempts: 1\r\n" in await lane.ask(post(), b"hello")
-            assert attempts(lane, "p0/m") == 13
+            assert b"x-edge-attempts: 1\r\n" in await data_plane.ask(post(), b"hello")
+            assert attempts(data_plane, "p0/m") == 13
 
 
 async def test_alone_it_is_waited_for() -> None:
     """Where no other target can answer, an overdue attempt keeps its whole deadline: late is better than never."""
     async with ScriptedServer(*FADING) as primary:
         only = text(primary.url, primary.url).replace(", {target: p1/m, tier: 2}", "")
-        async with one_lane(only) as lane:
-            assert b"200 OK" in await lane.ask(post(), b"hello")
-            waiting = [asyncio.create_task(lane.ask(post(), b"hello", limit_s=8.0)) for _ in range(12)]
+        async with one_data_plane(only) as data_plane:
+            assert b"200 OK" in await data_plane.ask(post(), b"hello")
+            waiting = [asyncio.create_task(data_plane.ask(post(), b"hello", limit_s=8.0)) for _ in range(12)]
             await clock.sleep(4.0)
-            assert lane.outcomes("p0/m")[Outcome.FAIL_FIRST_BYTE] == 0
+            assert data_plane.outcomes("p0/m")[Outcome.FAIL_FIRST_BYTE] == 0
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)

@@ -15,7 +15,7 @@ import pytest
 from h2peer import FrameClient, Upstream, plain
 from h2peer import request as h2_request
 from hyperframe.frame import RstStreamFrame
-from onelane import HELLO, STREAM, models, one_lane, post, sse, whole
+from one_data_plane import HELLO, STREAM, models, one_data_plane, post, sse, whole
 from test_services import request, services
 
 from edge.native import RouteCounter, WorkerCounter
@@ -34,7 +34,7 @@ from edge.sim.wire import (
 from edge.wire.edge.v1 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
-    from onelane import OneLane
+    from one_data_plane import OneDataPlane
 
 GOOD = (ReadMessage(), Send(whole()), Again())
 SILENT = (ReadToEnd(),)
@@ -48,20 +48,20 @@ def body(size: int) -> bytes:
     return CHAT + b"u" * (size - len(CHAT) - 2) + b'"}'
 
 
-def held(lane: OneLane) -> int:
-    """What the lane says that it holds now, in bytes."""
-    return int(lane.board.read_worker(0)["counts"][WorkerCounter.W_BUFFERED])
+def held(data_plane: OneDataPlane) -> int:
+    """What the data plane says that it holds now, in bytes."""
+    return int(data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_BUFFERED])
 
 
-def refused(lane: OneLane) -> int:
+def refused(data_plane: OneDataPlane) -> int:
     """How many requests did not fit."""
-    return int(lane.board.read_worker(0)["counts"][WorkerCounter.W_UNBUFFERED])
+    return int(data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_UNBUFFERED])
 
 
-async def until_held(lane: OneLane, size: int) -> None:
+async def until_held(data_plane: OneDataPlane, size: int) -> None:
     """Wait until exactly so many bytes are held."""
     async with asyncio.timeout(15):
-        while held(lane) != size:  # noqa: ASYNC110 - counted by another thread
+        while held(data_plane) != size:  # noqa: ASYNC110 - counted by another thread
             await asyncio.sleep(0.005)
 
 
@@ -74,10 +74,10 @@ class Half:
         self.rest = rest
 
     @classmethod
-    async def sent(cls, lane: OneLane, data: bytes, size: int) -> Half:
+    async def sent(cls, data_plane: OneDataPlane, data: bytes, size: int) -> Half:
         """Send the head and the first ``size`` bytes of the body."""
         head, _, content = data.partition(b"\r\n\r\n")
-        reader, writer = await asyncio.open_connection("127.0.0.1", lane.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
         writer.write(head + b"\r\n\r\n" + content[:size])
         return cls(reader, writer, content[size:])
 
@@ -103,20 +103,20 @@ async def test_every_ending_gives_back_what_it_held() -> None:
     """Many half-sent bodies count to the byte; whether finished, left, reset or refused, in the end nothing is held."""
     draw = random.Random(4711)
     async with ScriptedServer(GOOD) as upstream:
-        async with one_lane(models(upstream.url, extra="limits: {body: 64KiB, buffered: 8MiB}")) as lane:
+        async with one_data_plane(models(upstream.url, extra="limits: {body: 64KiB, buffered: 8MiB}")) as data_plane:
             halves = []
             total = 0
-            async with FrameClient.connect(lane.port) as client:
+            async with FrameClient.connect(data_plane.port) as client:
                 for number in range(40):
                     size = draw.randrange(1000, 60_000)
                     part = draw.randrange(1, size)
-                    halves.append(await Half.sent(lane, post(body(size)), part))
+                    halves.append(await Half.sent(data_plane, post(body(size)), part))
                     total += part
                     part = draw.randrange(1, 600)
                     client.send(client.headers(2 * number + 1, h2_request("POST", "/v1/chat/completions")))
                     client.data(2 * number + 1, body(600)[:part])
                     total += part
-                await until_held(lane, total)
+                await until_held(data_plane, total)
                 for number in draw.sample(range(40), 30):
                     if number % 3:
                         client.data(2 * number + 1, b'garbage"}', "END_STREAM")
@@ -132,76 +132,76 @@ async def test_every_ending_gives_back_what_it_held() -> None:
                         assert b" 400 " in await half.finish()
                     else:
                         half.leave() if kind == "leave" else half.reset()
-                assert held(lane) > 0
+                assert held(data_plane) > 0
             for half in halves:
                 half.leave()
-            await until_held(lane, 0)
-            assert refused(lane) == 0
+            await until_held(data_plane, 0)
+            assert refused(data_plane) == 0
 
 
 async def test_what_does_not_fit_is_refused() -> None:
     """The body that would be too much gets 503 with Retry-After and reaches nobody; with room again, it passes."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url, extra=SMALL)) as lane:
-        first = await Half.sent(lane, post(body(60_000)), 59_000)
-        second = await Half.sent(lane, post(body(60_000)), 59_000)
-        await until_held(lane, 118_000)
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
+        first = await Half.sent(data_plane, post(body(60_000)), 59_000)
+        second = await Half.sent(data_plane, post(body(60_000)), 59_000)
+        await until_held(data_plane, 118_000)
         chunked = post().partition(b"content-length")[0] + b"transfer-encoding: chunked\r\n\r\n"
         chunked += b"%x\r\n" % 20_000 + body(20_000) + b"\r\n0\r\n\r\n"
         for late in (post(body(20_000)), chunked):
-            peer = await lane.raw(late)
+            peer = await data_plane.raw(late)
             assert peer.received.startswith(b"HTTP/1.1 503 ")
             assert b"\r\nconnection: close\r\n" in peer.received
             assert b"\r\nretry-after: " in peer.received
             error = json.loads(peer.received.partition(b"\r\n\r\n")[2])["error"]
             assert (error["type"], error["code"]) == ("overloaded", "buffers_full")
-        assert refused(lane) == 2
-        assert lane.board.read_worker(0)["counts"][WorkerCounter.W_REFUSED] == 0
-        assert held(lane) == 118_000
+        assert refused(data_plane) == 2
+        assert data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_REFUSED] == 0
+        assert held(data_plane) == 118_000
         assert b" 200 OK" in await first.finish()
-        await until_held(lane, 59_000)
-        assert (await lane.ask(post(body(20_000)), b"}}")).startswith(b"HTTP/1.1 200 ")
+        await until_held(data_plane, 59_000)
+        assert (await data_plane.ask(post(body(20_000)), b"}}")).startswith(b"HTTP/1.1 200 ")
         assert b" 200 OK" in await second.finish()
-        await until_held(lane, 0)
+        await until_held(data_plane, 0)
 
 
 async def test_who_asks_first_is_told_before_it_sends() -> None:
     """A client that waits for 100 hears 503 instead when what it announces does not fit."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url, extra=SMALL)) as lane:
-        first = await Half.sent(lane, post(body(65_000)), 64_000)
-        second = await Half.sent(lane, post(body(65_000)), 64_000)
-        await until_held(lane, 128_000)
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
+        first = await Half.sent(data_plane, post(body(65_000)), 64_000)
+        second = await Half.sent(data_plane, post(body(65_000)), 64_000)
+        await until_held(data_plane, 128_000)
         head = post(body(10_000), fields=b"expect: 100-continue\r\n").partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-        assert (await lane.raw(head)).received.startswith(b"HTTP/1.1 503 ")
+        assert (await data_plane.raw(head)).received.startswith(b"HTTP/1.1 503 ")
         first.leave()
         second.reset()
-        await until_held(lane, 0)
+        await until_held(data_plane, 0)
 
 
 async def test_over_http2_the_connection_goes_on() -> None:
     """A stream whose body does not fit is refused by itself; in gRPC it is UNAVAILABLE with a time to come back."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url, extra=SMALL)) as lane:
-        first = await Half.sent(lane, post(body(65_000)), 64_900)
-        second = await Half.sent(lane, post(body(65_000)), 64_900)
-        await until_held(lane, 129_800)
-        async with FrameClient.connect(lane.port) as client:
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
+        first = await Half.sent(data_plane, post(body(65_000)), 64_900)
+        second = await Half.sent(data_plane, post(body(65_000)), 64_900)
+        await until_held(data_plane, 129_800)
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, h2_request("POST", "/v1/chat/completions")))
             client.data(1, body(2000))
             await client.until(lambda: client.ended(1))
             assert client.status(1) == 503
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 said = inference_pb2.Message(role=inference_pb2.ROLE_USER, parts=[inference_pb2.Part(text="u" * 2000)])
                 asked = inference_pb2.ChatRequest(model="chat", messages=[said])
                 with pytest.raises(grpc.aio.AioRpcError) as error:
                     await inference_pb2_grpc.InferenceStub(channel).Chat(asked, timeout=10)
             assert error.value.code() == grpc.StatusCode.UNAVAILABLE
             first.leave()
-            await until_held(lane, 64_900)
+            await until_held(data_plane, 64_900)
             client.send(client.headers(3, h2_request("POST", "/v1/chat/completions")))
             client.data(3, body(2000), "END_STREAM")
             await client.until(lambda: client.ended(3))
             assert client.status(3) == 200
         second.leave()
-        await until_held(lane, 0)
+        await until_held(data_plane, 0)
 
 
 async def test_a_body_is_held_until_its_answer_begins() -> None:
@@ -212,15 +212,15 @@ async def test_a_body_is_held_until_its_answer_begins() -> None:
         ScriptedServer((ReadMessage(), Pause(0.2), Send(answer), ReadUntil(b"go on"))) as good,
     ):
         patient = models(bad.url, good.url).replace(PATIENT, "between_tokens: 20s")
-        async with one_lane(patient) as lane:
-            _, writer = await asyncio.open_connection("127.0.0.1", lane.port)
+        async with one_data_plane(patient) as data_plane:
+            _, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
             sent = STREAM[:-1] + b',"user":"%b"}' % (b"u" * 5000)
             writer.write(post(sent))
-            await until_held(lane, len(sent))
+            await until_held(data_plane, len(sent))
             await good.wait_peers(1)
-            assert held(lane) == len(sent)
-            await until_held(lane, 0)
-            assert lane.lane.active == 1
+            assert held(data_plane) == len(sent)
+            await until_held(data_plane, 0)
+            assert data_plane.data_plane.active == 1
             writer.close()
 
 
@@ -233,49 +233,51 @@ async def test_a_services_body_is_only_not_kept() -> None:
     ):
         text = services(bad.address, good.address, extra=f",{tail}") + models("http://127.0.0.1:9", extra=SMALL)
         put = request(b"PUT", fields=b"content-length: 10000\r\n", body=b"a" * 10_000)
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             # a kept body is sent again
-            assert b"x-edge-attempts: 2\r\n" in await lane.ask(put, b"}}")
-            await until_held(lane, 0)
-        async with one_lane(text) as lane:
-            first = await Half.sent(lane, post(body(65_000)), 64_900)
-            second = await Half.sent(lane, post(body(65_000)), 64_900)
-            await until_held(lane, 129_800)
+            assert b"x-edge-attempts: 2\r\n" in await data_plane.ask(put, b"}}")
+            await until_held(data_plane, 0)
+        async with one_data_plane(text) as data_plane:
+            first = await Half.sent(data_plane, post(body(65_000)), 64_900)
+            second = await Half.sent(data_plane, post(body(65_000)), 64_900)
+            await until_held(data_plane, 129_800)
             # its body comes after its head: the target has been asked by then, and nothing has to be held
-            late = await Half.sent(lane, put, 0)
+            late = await Half.sent(data_plane, put, 0)
             async with asyncio.timeout(15):
                 while not (bad.peers[1:] and b"\r\n\r\n" in bad.peers[1].received):  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
             answer = await late.finish()
             assert answer.startswith(b"HTTP/1.1 502 ")
             assert b"x-edge-attempts: 1\r\n" in answer
-            assert held(lane) == 129_800
-            assert refused(lane) == 0
+            assert held(data_plane) == 129_800
+            assert refused(data_plane) == 0
             first.leave()
             second.leave()
-            await until_held(lane, 0)
+            await until_held(data_plane, 0)
 
 
 async def test_a_service_that_cannot_be_reached_yet() -> None:
     """What has to be held because nobody can be asked yet is refused when it does not fit, and nobody is blamed."""
     async with unreachable_port() as port:
         text = services(f"127.0.0.1:{port}").replace("connect: 2s", "connect: 5s")
-        async with one_lane(text + models("http://127.0.0.1:9", extra=SMALL)) as lane:
+        async with one_data_plane(text + models("http://127.0.0.1:9", extra=SMALL)) as data_plane:
             waiting = request(b"PUT", fields=b"content-length: 50000\r\n", body=b"a" * 50_000)
-            first = await Half.sent(lane, waiting, 50_000)
-            second = await Half.sent(lane, waiting, 50_000)
-            await until_held(lane, 100_000)
-            peer = await lane.raw(waiting)
+            first = await Half.sent(data_plane, waiting, 50_000)
+            second = await Half.sent(data_plane, waiting, 50_000)
+            await until_held(data_plane, 100_000)
+            peer = await data_plane.raw(waiting)
             assert peer.received.startswith(b"HTTP/1.1 503 ")
             assert b"buffers_full" in peer.received
-            assert held(lane) == 100_000
-            view = lane.board.read_route(next(route.slot for route in lane.snapshot.routes if route.kind == "service"))
+            assert held(data_plane) == 100_000
+            view = data_plane.shared_state.read_route(
+                next(route.slot for route in data_plane.snapshot.routes if route.kind == "service")
+            )
             assert view["counts"][RouteCounter.R_5XX] == 1
-            assert lane.target(f"billing/127.0.0.1:{port}")["consecutive"] == 0
-            assert lane.target(f"billing/127.0.0.1:{port}")["inflight"] == 2
+            assert data_plane.target(f"billing/127.0.0.1:{port}")["consecutive"] == 0
+            assert data_plane.target(f"billing/127.0.0.1:{port}")["inflight"] == 2
             first.leave()
             second.reset()
-            await until_held(lane, 0)
+            await until_held(data_plane, 0)
 
 
 async def test_a_pipelined_body_counts_while_it_waits() -> None:
@@ -283,15 +285,15 @@ async def test_a_pipelined_body_counts_while_it_waits() -> None:
     slow = (ReadHead(), Pause(0.3), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream:
         text = services(upstream.address) + models(upstream.url)
-        async with one_lane(text) as lane:
-            half = await Half.sent(lane, request() + post(body(5000)), 10**6)
-            await until_held(lane, 5000)
+        async with one_data_plane(text) as data_plane:
+            half = await Half.sent(data_plane, request() + post(body(5000)), 10**6)
+            await until_held(data_plane, 5000)
             assert b" 200 OK" in await half.finish()
-            await until_held(lane, 0)
-            half = await Half.sent(lane, request() + post(body(5000)), 10**6)
-            await until_held(lane, 5000)
+            await until_held(data_plane, 0)
+            half = await Half.sent(data_plane, request() + post(body(5000)), 10**6)
+            await until_held(data_plane, 5000)
             half.reset()
-            await until_held(lane, 0)
+            await until_held(data_plane, 0)
 
 
 async def test_a_pipelined_body_that_does_not_fit() -> None:
@@ -299,47 +301,47 @@ async def test_a_pipelined_body_that_does_not_fit() -> None:
     slow = (ReadHead(), Pause(0.3), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream:
         text = services(upstream.address) + models(upstream.url, extra="limits: {body: 1KiB, buffered: 1KiB}")
-        async with one_lane(text) as lane:
-            peer = await lane.raw(request() + post(body(5000)))
+        async with one_data_plane(text) as data_plane:
+            peer = await data_plane.raw(request() + post(body(5000)))
             assert peer.received.startswith(b"HTTP/1.1 200 OK")
             assert peer.received.count(b"HTTP/1.1 ") == 2
             assert b"HTTP/1.1 503 " in peer.received
-            assert held(lane) == 0
+            assert held(data_plane) == 0
 
 
 async def test_a_reload_may_lower_the_bound() -> None:
     """What is held stays held under a smaller bound; only what comes is refused."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url, extra=SMALL)) as lane:
-        first = await Half.sent(lane, post(body(60_000)), 59_000)
-        await until_held(lane, 59_000)
-        await lane.swap(models(upstream.url, extra="limits: {body: 1KiB, buffered: 1KiB}"))
-        assert (await lane.raw(post(body(100)))).received.startswith(b"HTTP/1.1 503 ")
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
+        first = await Half.sent(data_plane, post(body(60_000)), 59_000)
+        await until_held(data_plane, 59_000)
+        await data_plane.swap(models(upstream.url, extra="limits: {body: 1KiB, buffered: 1KiB}"))
+        assert (await data_plane.raw(post(body(100)))).received.startswith(b"HTTP/1.1 503 ")
         first.leave()
-        await until_held(lane, 0)
-        assert b" 200 OK" in await lane.ask(post(body(100)), b"}}")
+        await until_held(data_plane, 0)
+        assert b" 200 OK" in await data_plane.ask(post(body(100)), b"}}")
 
 
 async def test_over_http2_an_upload_that_is_not_kept_goes_on() -> None:
     """A large upload to a service over HTTP/2 holds no more than what may be sent again, and in the end nothing."""
     async with Upstream(plain()) as upstream:
         text = services(upstream.address).replace("protocol: http1", "protocol: h2c")
-        async with one_lane(text) as lane, FrameClient.connect(lane.port) as client:
+        async with one_data_plane(text) as data_plane, FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, h2_request("PUT", "/api/x", "billing.internal")))
             client.data(1, b"a" * 16_000)
-            await until_held(lane, 16_000)
+            await until_held(data_plane, 16_000)
             for _ in range(8):
                 await client.until(lambda: client.room(1) >= 16_000)
                 client.data(1, b"a" * 16_000)
-            await until_held(lane, 0)
+            await until_held(data_plane, 0)
             client.data(1, b"", "END_STREAM")
             assert await client.answer(1) == 200
 
 
 async def test_a_dead_workers_bytes_are_forgotten() -> None:
     """What a killed worker held is not told of for ever."""
-    async with one_lane(models("http://127.0.0.1:9")) as lane:
-        half = await Half.sent(lane, post(body(500)), 400)
-        await until_held(lane, 400)
-        lane.board.clear_worker(0)
-        assert held(lane) == 0
+    async with one_data_plane(models("http://127.0.0.1:9")) as data_plane:
+        half = await Half.sent(data_plane, post(body(500)), 400)
+        await until_held(data_plane, 400)
+        data_plane.shared_state.clear_worker(0)
+        assert held(data_plane) == 0
         half.leave()

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 import trustme
-from onelane import models, one_lane
+from one_data_plane import models, one_data_plane
 
 from edge.client import AsyncClient, Client, connect, connect_async, new_text, said, text
 from edge.sim.asked import Pace
@@ -181,11 +181,11 @@ def test_both_clients_are_asked_alike(name: str) -> None:
 
 
 async def test_through_edge() -> None:
-    """Against a real lane: an answer, a stream of as many tokens, the models, and an error's words."""
+    """Against a real data plane: an answer, a stream of as many tokens, the models, and an error's words."""
     async with (
         SimProvider(ProviderSpec(pace=Pace(ttft_s=0.01, tps=0, tokens=12))) as provider,
-        one_lane(models(provider.url)) as lane,
-        connect_async(f"127.0.0.1:{lane.port}") as client,
+        one_data_plane(models(provider.url)) as data_plane,
+        connect_async(f"127.0.0.1:{data_plane.port}") as client,
     ):
         whole = await client.chat("chat", "Hi", timeout_s=10)
         assert whole.answered.target == "p0/m"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from h2peer import until
-from onelane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_lane, post
+from one_data_plane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_data_plane, post
 from soon import soon
 from test_services import request, services
 
@@ -49,8 +49,8 @@ async def test_cancelled(phase: str, how: str) -> None:
     async def once() -> float:
         arrived = asyncio.Event()
         before: Step = Hold(arrived) if phase == "waiting" else ReadUntil(b"hello")
-        async with ScriptedServer(script) as upstream, one_lane(patient(upstream.url)) as lane:
-            leaving = asyncio.create_task(play_client(lane.port, Send(post(STREAM)), before, *LEAVING[how]))
+        async with ScriptedServer(script) as upstream, one_data_plane(patient(upstream.url)) as data_plane:
+            leaving = asyncio.create_task(play_client(data_plane.port, Send(post(STREAM)), before, *LEAVING[how]))
             await until(lambda: upstream.peers and upstream.peers[0].messages)
             arrived.set()
             client = await leaving
@@ -59,31 +59,31 @@ async def test_cancelled(phase: str, how: str) -> None:
             assert await peer.wait_end(4.0) in ("peer_closed", "peer_reset")
             assert peer.ended_s is not None
             assert left_s is not None
-            assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
-            assert sum(lane.outcomes("p0/m")) == 1
-            assert lane.target("p0/m")["inflight"] == 0
-            assert lane.lane.active == 0
+            assert data_plane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+            assert sum(data_plane.outcomes("p0/m")) == 1
+            assert data_plane.target("p0/m")["inflight"] == 0
+            assert data_plane.data_plane.active == 0
             return peer.ended_s - left_s
 
     await soon(once, 0.1)
 
 
 def patient(url: str) -> str:
-    """Configuration of a lane that would wait for five seconds."""
+    """Configuration of a data plane that would wait for five seconds."""
     text = models(url).replace("first_byte: 500ms", "first_byte: 5s").replace("first_token: 700ms", "first_token: 5s")
     return text.replace("between_tokens: 500ms", "between_tokens: 5s")
 
 
 async def test_leaving_while_connecting() -> None:
     """A client that leaves before there is a connection leaves nothing behind."""
-    async with ScriptedServer(WAITING) as upstream, one_lane(models(upstream.url)) as lane:
-        await play_client(lane.port, Send(post()), Close())
+    async with ScriptedServer(WAITING) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+        await play_client(data_plane.port, Send(post()), Close())
         for _ in range(100):
-            if lane.lane.active == 0 and lane.lane.connections == 0:
+            if data_plane.data_plane.active == 0 and data_plane.data_plane.connections == 0:
                 break
             await clock.sleep(0.01)
-        assert (lane.lane.active, lane.lane.connections) == (0, 0)
-        assert lane.target("p0/m")["inflight"] == 0
+        assert (data_plane.data_plane.active, data_plane.data_plane.connections) == (0, 0)
+        assert data_plane.target("p0/m")["inflight"] == 0
 
 
 @pytest.mark.parametrize("size", [60_000, 100_000, 6_000_000])
@@ -97,10 +97,10 @@ async def test_after_an_upload(size: int, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(Opener, "open", slowly)
     async with ScriptedServer((ReadHead(), Pause(0.3), *WAITING)) as upstream:
         text = services(upstream.address, total="60s").replace("600ms", "60s")
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             upload = request(b"PUT", fields=b"content-length: %d\r\n" % size) + b"z" * size
-            leaving = asyncio.create_task(play_client(lane.port, Send(upload), Pause(0.8), Close()))
+            leaving = asyncio.create_task(play_client(data_plane.port, Send(upload), Pause(0.8), Close()))
             (peer,) = await upstream.wait_peers(1)
             await leaving
             assert await peer.wait_end(10.0) in ("peer_closed", "peer_reset")
-            await until(lambda: lane.lane.active == 0)
+            await until(lambda: data_plane.data_plane.active == 0)

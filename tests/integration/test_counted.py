@@ -1,11 +1,11 @@
-"""What does a lane write down of what it did itself: its own time, what it refused, and what it must not repeat?"""
+"""What a data plane records of its own work: its own time, what it refused, what it must not repeat."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from onelane import HELLO, ROLE, STREAM, models, one_lane, post, sse, whole
+from one_data_plane import HELLO, ROLE, STREAM, models, one_data_plane, post, sse, whole
 
 from edge.native import RouteCounter, WorkerCounter
 from edge.sim.wire import Again, Pause, ReadMessage, ScriptedServer, Send
@@ -13,20 +13,20 @@ from edge.telemetry import catalog
 from edge.telemetry.meters import NodeFacts, read
 
 if TYPE_CHECKING:
-    from onelane import OneLane
+    from one_data_plane import OneDataPlane
 
 KEY = b"sk-upstream-4711-0815"
 
 
-def own(lane: OneLane) -> tuple[int, int]:
-    """How many times the lane noted its own time on its only route, and the sum in ns."""
-    view = lane.board.read_route(lane.snapshot.routes[0].slot)
+def own(data_plane: OneDataPlane) -> tuple[int, int]:
+    """How many times the data plane noted its own time on its only route, and the sum in ns."""
+    view = data_plane.shared_state.read_route(data_plane.snapshot.routes[0].slot)
     return view["own_count"], view["own_sum_ns"]
 
 
-def worker(lane: OneLane, counter: WorkerCounter) -> int:
-    """A counter of the lane's worker."""
-    return lane.board.read_worker(0)["counts"][counter]
+def worker(data_plane: OneDataPlane, counter: WorkerCounter) -> int:
+    """A counter of the data plane's worker."""
+    return data_plane.shared_state.read_worker(0)["counts"][counter]
 
 
 def keyed(url: str) -> str:
@@ -37,10 +37,10 @@ def keyed(url: str) -> str:
 async def test_own_time_is_neither_the_clients_nor_the_targets() -> None:
     """Once per exchange; the time of a slow answer is not in it, nor that of connecting."""
     async with ScriptedServer((ReadMessage(), Pause(0.4), Send(whole()), Again())) as upstream:
-        async with one_lane(models(upstream.url)) as lane:
+        async with one_data_plane(models(upstream.url)) as data_plane:
             for _ in range(3):
-                await lane.ask(post(), b"}}")
-            count, spent_ns = own(lane)
+                await data_plane.ask(post(), b"}}")
+            count, spent_ns = own(data_plane)
             assert count == 3
             assert 0 < spent_ns < 3 * 400_000_000
 
@@ -50,9 +50,9 @@ async def test_own_time_is_of_the_first_attempt() -> None:
     bad = (ReadMessage(), Pause(0.4), Send(whole(b'{"error":{"message":"busy"}}', b"500 Busy")), Again())
     good = (ReadMessage(), Send(whole()), Again())
     async with ScriptedServer(bad) as first, ScriptedServer(good) as second:
-        async with one_lane(models(first.url, second.url)) as lane:
-            assert b"x-edge-attempts: 2\r\n" in await lane.ask(post(), b"}}")
-            count, spent_ns = own(lane)
+        async with one_data_plane(models(first.url, second.url)) as data_plane:
+            assert b"x-edge-attempts: 2\r\n" in await data_plane.ask(post(), b"}}")
+            count, spent_ns = own(data_plane)
             assert count == 1
             assert spent_ns < 400_000_000
 
@@ -60,27 +60,34 @@ async def test_own_time_is_of_the_first_attempt() -> None:
 async def test_what_clients_make_up_names_no_counter() -> None:
     """Unknown models, methods and paths are counted, and however many there are, they make not one series more."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
-        async with one_lane(models(upstream.url)) as lane:
+        async with one_data_plane(models(upstream.url)) as data_plane:
             facts = NodeFacts(workers=1, serving={}, restarts={})
 
             def series() -> set[tuple[str, tuple[str, ...]]]:
-                page = read(lane.board, lane.snapshot, facts, now_ns=1, wall_s=1.0)
+                page = read(data_plane.shared_state, data_plane.snapshot, facts, now_ns=1, wall_s=1.0)
                 return {(metric.name, sample.labels) for metric, samples in page for sample in samples}
 
             before = series()
             for number in range(30):
-                await lane.ask(post(b'{"model":"m-%d"}' % number), b"}}")
-                await lane.ask(post(path=f"/v2/{number}"), b"}}")
-                await lane.ask(b"DELETE /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n", b"}}")
-                await lane.raw(f"M{number} /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n".encode())
-                await lane.ask(post(b"{%d" % number), b"}}")
-            assert worker(lane, WorkerCounter.W_UNROUTED) == 60
-            assert worker(lane, WorkerCounter.W_REFUSED) == 60
-            assert worker(lane, WorkerCounter.W_MALFORMED) == 30
-            assert worker(lane, WorkerCounter.W_REQUESTS) == 120
-            assert lane.board.read_route(lane.snapshot.routes[0].slot)["counts"][RouteCounter.R_REQUESTS] == 0
+                await data_plane.ask(post(b'{"model":"m-%d"}' % number), b"}}")
+                await data_plane.ask(post(path=f"/v2/{number}"), b"}}")
+                await data_plane.ask(b"DELETE /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n", b"}}")
+                await data_plane.raw(f"M{number} /v1/chat/completions HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+                await data_plane.ask(post(b"{%d" % number), b"}}")
+            assert worker(data_plane, WorkerCounter.W_UNROUTED) == 60
+            assert worker(data_plane, WorkerCounter.W_REFUSED) == 60
+            assert worker(data_plane, WorkerCounter.W_MALFORMED) == 30
+            assert worker(data_plane, WorkerCounter.W_REQUESTS) == 120
+            assert (
+                data_plane.shared_state.read_route(data_plane.snapshot.routes[0].slot)["counts"][
+                    RouteCounter.R_REQUESTS
+                ]
+                == 0
+            )
             assert series() == before
-            known = {route.name for route in lane.snapshot.routes} | {target.id for target in lane.snapshot.targets}
+            known = {route.name for route in data_plane.snapshot.routes} | {
+                target.id for target in data_plane.snapshot.targets
+            }
             labelled = {labels[0] for name, labels in before if name.startswith(("edge_request", "edge_attempt"))}
             assert labelled <= known
             assert catalog.REQUESTS.labels == ("route",)
@@ -89,14 +96,14 @@ async def test_what_clients_make_up_names_no_counter() -> None:
 async def test_idle_connections_are_told_each_second() -> None:
     """A connection that waits for its next request is counted as idle within about a second."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
-        async with one_lane(models(upstream.url)) as lane:
-            await lane.ask(post(), b"}}")
+        async with one_data_plane(models(upstream.url)) as data_plane:
+            await data_plane.ask(post(), b"}}")
             for _ in range(2000):
-                if worker(lane, WorkerCounter.W_UPSTREAMS_IDLE):
+                if worker(data_plane, WorkerCounter.W_UPSTREAMS_IDLE):
                     break
-                await lane.thread.run(_moment())
-            assert worker(lane, WorkerCounter.W_UPSTREAMS_IDLE) == 1
-            assert worker(lane, WorkerCounter.W_UPSTREAMS) == 1
+                await data_plane.thread.run(_moment())
+            assert worker(data_plane, WorkerCounter.W_UPSTREAMS_IDLE) == 1
+            assert worker(data_plane, WorkerCounter.W_UPSTREAMS) == 1
 
 
 async def _moment() -> None:
@@ -114,8 +121,8 @@ async def test_a_fault_does_not_repeat_our_credential(status: bytes) -> None:
         b"content-length: %d\r\n\r\n" % len(content) + content
     )
     async with ScriptedServer((ReadMessage(), Send(answer), Again())) as upstream:
-        async with one_lane(keyed(upstream.url)) as lane:
-            got = await lane.ask(post(), b"}}")
+        async with one_data_plane(keyed(upstream.url)) as data_plane:
+            got = await data_plane.ask(post(), b"}}")
             assert got.startswith(b"HTTP/1.1 " + status[:3])
             assert KEY in upstream.peers[0].received
             assert KEY not in got
@@ -129,8 +136,8 @@ async def test_an_error_in_a_stream_does_not_repeat_our_credential() -> None:
     async with ScriptedServer(
         (ReadMessage(), Send(sse(ROLE, HELLO)[:-5]), Send(sse(fault).partition(b"\r\n\r\n")[2]))
     ) as (upstream):
-        async with one_lane(keyed(upstream.url)) as lane:
-            got = await lane.ask(post(STREAM), b"is tired")
+        async with one_data_plane(keyed(upstream.url)) as data_plane:
+            got = await data_plane.ask(post(STREAM), b"is tired")
             assert b"hello" in got
             assert b"key *** is tired" in got
             assert KEY not in got

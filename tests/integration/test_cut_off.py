@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from callers import ask, keys, status
-from onelane import HELLO, STREAM, OneLane, models, one_lane, post, sse
+from one_data_plane import HELLO, STREAM, OneDataPlane, models, one_data_plane, post, sse
 
 from edge.native import AllowanceCounter, Outcome
 from edge.sim.wire import ReadMessage, ReadToEnd, ScriptedServer, Send
@@ -14,19 +14,19 @@ from edge.sim.wire import ReadMessage, ReadToEnd, ScriptedServer, Send
 END = b"}}"
 
 
-async def cut(lane: OneLane) -> None:
-    """Have the lane end what is in flight."""
+async def cut(data_plane: OneDataPlane) -> None:
+    """Have the data plane end what is in flight."""
 
     async def now() -> None:
-        lane.lane.cut()
+        data_plane.data_plane.cut()
 
-    await lane.thread.run(now())
+    await data_plane.thread.run(now())
 
 
-async def in_flight(lane: OneLane, count: int) -> None:
+async def in_flight(data_plane: OneDataPlane, count: int) -> None:
     """Wait until so many exchanges run."""
     async with asyncio.timeout(10):
-        while lane.lane.active < count:  # noqa: ASYNC110 - counted by another thread
+        while data_plane.data_plane.active < count:  # noqa: ASYNC110 - counted by another thread
             await asyncio.sleep(0.01)
 
 
@@ -35,24 +35,24 @@ async def test_a_stream() -> None:
     script = (ReadMessage(), Send(sse(HELLO, HELLO, end=False)), ReadToEnd())
     async with (
         ScriptedServer(script) as upstream,
-        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 6000")) as lane,
+        one_data_plane(models(upstream.url) + keys(alice="tokens_per_minute: 6000")) as data_plane,
     ):
-        reader, writer = await asyncio.open_connection("127.0.0.1", lane.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
         writer.write(ask("alice", STREAM))
         async with asyncio.timeout(20):
             for _ in range(2):
                 await reader.readuntil(HELLO)
-            await cut(lane)
+            await cut(data_plane)
             said = await reader.read()
         writer.close()
         assert b"this edge is stopping" in said
         assert b"[DONE]" not in said
-        assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
-        allowance = lane.snapshot.keys[0].allowance
+        assert data_plane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+        allowance = data_plane.snapshot.keys[0].allowance
         assert allowance is not None
-        counts = lane.board.read_allowance(allowance.slot)["counts"]
+        counts = data_plane.shared_state.read_allowance(allowance.slot)["counts"]
         assert counts[AllowanceCounter.A_OUTPUT_TOKENS] == 2
-        assert (await lane.recorded(1))[0].attempts[0].outcome == "cancelled"
+        assert (await data_plane.recorded(1))[0].attempts[0].outcome == "cancelled"
 
 
 @pytest.mark.usefixtures("both_wires")
@@ -63,12 +63,12 @@ async def test_a_request_without_an_answer_and_one_that_waits() -> None:
         text = models(first.url, second.url).replace("500ms", "30s").replace("5s", "60s")
         text = text.replace(f"{first.url}/v1'", f"{first.url}/v1', max_inflight: 1")
         text = text.replace(f"{second.url}/v1'", f"{second.url}/v1', max_inflight: 1")
-        async with one_lane(text) as lane:
-            running = [asyncio.create_task(lane.ask(post(), END)) for _ in range(3)]
+        async with one_data_plane(text) as data_plane:
+            running = [asyncio.create_task(data_plane.ask(post(), END)) for _ in range(3)]
             await first.wait_peers(1)
             await second.wait_peers(1)
-            await in_flight(lane, 3)
-            await cut(lane)
+            await in_flight(data_plane, 3)
+            await cut(data_plane)
             answers = await asyncio.gather(*running)
             assert [status(answer) for answer in answers] == [503] * 3
             assert all(b"retry-after: " in answer.lower() for answer in answers)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from onelane import OneLane, models, one_lane, whole
+from one_data_plane import OneDataPlane, models, one_data_plane, whole
 from witness import Witness, asking, set_manual
 
 from edge import clock
@@ -24,26 +24,26 @@ OPEN_S = 1.0
 
 
 def configured(*urls: str, breaker: str) -> str:
-    """Write a lane's configuration with this breaker."""
+    """Write a data plane's configuration with this breaker."""
     return models(*urls, defaults=f"defaults: {{breaker: {breaker}}}")
 
 
-async def ask(lane: OneLane) -> tuple[int, dict[str, str], dict[str, Any]]:
+async def ask(data_plane: OneDataPlane) -> tuple[int, dict[str, str], dict[str, Any]]:
     """Ask once, and return the status, the fields and the body."""
-    answer = await lane.ask(asking(), b"}}")
+    answer = await data_plane.ask(asking(), b"}}")
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
     fields = dict(line.split(": ", 1) for line in lines)
     return int(status.split()[1]), fields, json.loads(body)
 
 
-async def down(lane: OneLane, *names: str) -> None:
+async def down(data_plane: OneDataPlane, *names: str) -> None:
     """Ask until every circuit is open."""
     for _ in range(30):
-        await ask(lane)
-        if {lane.target(name)["state"] for name in names} == {"open"}:
+        await ask(data_plane)
+        if {data_plane.target(name)["state"] for name in names} == {"open"}:
             return
-    pytest.fail(f"not open: {[lane.target(name) for name in names]}")
+    pytest.fail(f"not open: {[data_plane.target(name) for name in names]}")
 
 
 def wait_s(target: Mapping[str, Any]) -> float:
@@ -56,13 +56,13 @@ async def test_the_503() -> None:
     with refused_port() as dead:
         async with ScriptedServer(BAD) as bad:
             text = configured(f"http://127.0.0.1:{dead}", bad.url, breaker="{open: 7s, open_max: 60s}")
-            async with one_lane(text) as lane:
-                await down(lane, "p0/m", "p1/m")
+            async with one_data_plane(text) as data_plane:
+                await down(data_plane, "p0/m", "p1/m")
                 asked_s = clock.now_ns() / 1e9
-                status, fields, body = await ask(lane)
+                status, fields, body = await ask(data_plane)
                 told_s = clock.now_ns() / 1e9 - asked_s
                 # what is left when it is asked; when it is told so much time less is left
-                waits = {name: lane.target(name)["until_ns"] / 1e9 - asked_s for name in ("p0/m", "p1/m")}
+                waits = {name: data_plane.target(name)["until_ns"] / 1e9 - asked_s for name in ("p0/m", "p1/m")}
                 assert status == 503
                 assert fields["content-type"] == "application/json"
                 assert -told_s <= int(fields["retry-after"]) - min(waits.values()) < 1.1
@@ -81,8 +81,11 @@ async def test_the_503() -> None:
 async def test_the_503_of_the_last_attempt() -> None:
     """A request that did try says which targets it tried and how each failed."""
     with refused_port() as dead:
-        async with ScriptedServer(BAD) as bad, one_lane(models(f"http://127.0.0.1:{dead}", bad.url)) as lane:
-            status, fields, body = await ask(lane)
+        async with (
+            ScriptedServer(BAD) as bad,
+            one_data_plane(models(f"http://127.0.0.1:{dead}", bad.url)) as data_plane,
+        ):
+            status, fields, body = await ask(data_plane)
             assert status == 503
             assert fields["retry-after"] == "1"
             assert fields["x-edge-attempts"] == "3"
@@ -98,9 +101,9 @@ async def test_each_bar_has_its_reason() -> None:
     limited = (ReadMessage(), Send(b"HTTP/1.1 429 Slow\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n"), Close())
     async with ScriptedServer(refused) as one, ScriptedServer(missing) as two, ScriptedServer(limited) as three:
         text = configured(one.url, two.url, three.url, "http://127.0.0.1:1", breaker="{}, retry: {attempts: 6}")
-        async with one_lane(text) as lane:
-            set_manual(lane, "p3/m", 2)
-            status, fields, body = await ask(lane)
+        async with one_data_plane(text) as data_plane:
+            set_manual(data_plane, "p3/m", 2)
+            status, fields, body = await ask(data_plane)
             said = {item["target"]: (item["state"], item["why"]) for item in body["error"]["targets"]}
             assert (status, fields["retry-after"]) == (503, "9")
             assert said == {
@@ -114,13 +117,13 @@ async def test_each_bar_has_its_reason() -> None:
 async def test_the_trickle() -> None:
     """Under load each dead target is tried at most once per open period, however long its back-off has grown."""
     async with ScriptedServer(BAD) as one, ScriptedServer(BAD) as two:
-        async with one_lane(configured(one.url, two.url, breaker="{open: 1s, open_max: 60s}")) as lane:
-            await down(lane, "p0/m", "p1/m")
+        async with one_data_plane(configured(one.url, two.url, breaker="{open: 1s, open_max: 60s}")) as data_plane:
+            await down(data_plane, "p0/m", "p1/m")
             before = [len(server.peers) for server in (one, two)]
-            load = Witness(lane.port, count=300, rate=60, connections=4)
+            load = Witness(data_plane.port, count=300, rate=60, connections=4)
             await load.run()
-            assert len(load.hammer.failures) == 300
-            assert {failure.reason.partition(":")[0] for failure in load.hammer.failures} == {"status 503"}
+            assert len(load.closed_loop.failures) == 300
+            assert {failure.reason.partition(":")[0] for failure in load.closed_loop.failures} == {"status 503"}
             for server, already, name in zip((one, two), before, ("p0/m", "p1/m"), strict=True):
                 at_s = [peer.opened_s for peer in server.peers[already - 1 :]]
                 gaps_s = [later - earlier for earlier, later in pairwise(at_s)]
@@ -128,7 +131,7 @@ async def test_the_trickle() -> None:
                 # seen from the provider, which may look late at one and in time at the next
                 assert min(gaps_s) > 0.4 * OPEN_S
                 assert sum(gaps_s) > 0.9 * OPEN_S * (len(gaps_s) - 1)
-                assert wait_s(lane.target(name)) > 2 * OPEN_S
+                assert wait_s(data_plane.target(name)) > 2 * OPEN_S
 
 
 async def test_the_way_back() -> None:
@@ -136,41 +139,41 @@ async def test_the_way_back() -> None:
     pace = Pace(ttft_s=0.002, tps=0.0, tokens=4)
     async with SimulatedProviders("a", "b", pace=pace) as world:
         text = configured(world["a"].url, world["b"].url, breaker="{open: 1s, open_max: 60s}")
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             await world["a"].switch(Fault(kind="error"))
             await world["b"].switch(Fault(kind="reset"))
-            await down(lane, "p0/m", "p1/m")
-            dark = Witness(lane.port, count=240, rate=60, connections=2)
+            await down(data_plane, "p0/m", "p1/m")
+            dark = Witness(data_plane.port, count=240, rate=60, connections=2)
             await dark.run()
-            assert len(dark.hammer.failures) == 240
+            assert len(dark.closed_loop.failures) == 240
             await world["b"].switch()
             repaired_s = clock.now_ns() / 1e9
-            alone_s = wait_s(lane.target("p1/m"))
+            alone_s = wait_s(data_plane.target("p1/m"))
             assert alone_s > 2 * OPEN_S
-            light = Witness(lane.port, count=240, rate=60, connections=2)
+            light = Witness(data_plane.port, count=240, rate=60, connections=2)
             await light.run()
             first_s = light.first_s("p1/m", repaired_s)
             assert first_s is not None
             assert first_s < alone_s
-            late = [failure for failure in light.hammer.failures if failure.at_s - repaired_s > first_s + 0.5]
+            late = [failure for failure in light.closed_loop.failures if failure.at_s - repaired_s > first_s + 0.5]
             assert late == []
-            assert lane.target("p1/m")["state"] == "closed"
-            assert lane.target("p0/m")["state"] != "closed"
+            assert data_plane.target("p1/m")["state"] == "closed"
+            assert data_plane.target("p0/m")["state"] != "closed"
 
 
 async def test_the_last_target_alone() -> None:
     """A pool of one is never ejected for good either: 503 while it is dead, answers soon after it is back."""
     async with SimulatedProviders("a", pace=Pace(ttft_s=0.002, tps=0.0, tokens=4)) as world:
-        async with one_lane(configured(world["a"].url, breaker="{open: 500ms, open_max: 60s}")) as lane:
+        async with one_data_plane(configured(world["a"].url, breaker="{open: 500ms, open_max: 60s}")) as data_plane:
             await world["a"].switch(Fault(kind="error"))
-            await down(lane, "p0/m")
-            dark = Witness(lane.port, count=120, rate=60, connections=2)
+            await down(data_plane, "p0/m")
+            dark = Witness(data_plane.port, count=120, rate=60, connections=2)
             await dark.run()
-            assert len(dark.hammer.failures) == 120
+            assert len(dark.closed_loop.failures) == 120
             await world["a"].switch()
             repaired_s = clock.now_ns() / 1e9
-            alone_s = wait_s(lane.target("p0/m"))
-            light = Witness(lane.port, count=120, rate=60, connections=2)
+            alone_s = wait_s(data_plane.target("p0/m"))
+            light = Witness(data_plane.port, count=120, rate=60, connections=2)
             await light.run()
             first_s = light.first_s("p0/m", repaired_s)
             assert first_s is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from onelane import DONE, HELLO, ROLE, STOP, STREAM, models, one_lane, post, sse, whole
+from one_data_plane import DONE, HELLO, ROLE, STOP, STREAM, models, one_data_plane, post, sse, whole
 
 from edge.native import Outcome
 from edge.sim.wire import (
@@ -42,24 +42,27 @@ async def test_silent(fault: str, body: bytes) -> None:
     script, outcome = SILENT[fault]
     good = GOOD_STREAM if body is STREAM else GOOD
     async with ScriptedServer(script) as primary, ScriptedServer(good) as backup:
-        async with one_lane(models(primary.url, backup.url)) as lane:
-            answer = await lane.ask(post(body), b"[DONE]" if body is STREAM else b"}}")
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
+            answer = await data_plane.ask(post(body), b"[DONE]" if body is STREAM else b"}}")
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert b"x-edge-target: p1/m\r\n" in answer
             assert b"x-edge-attempts: 2\r\n" in answer
-            seen = Outcome(next(code for code, count in enumerate(lane.outcomes("p0/m")) if count))
+            seen = Outcome(next(code for code, count in enumerate(data_plane.outcomes("p0/m")) if count))
             # a reset that comes with the connection may be seen before or after it stands
             assert seen in ((outcome, Outcome.FAIL_CONNECT) if fault == "reset-before-request" else (outcome,))
             assert f"x-edge-reason: p0/m: {seen.name.lower()}\r\n".encode() in answer
-            assert sum(lane.outcomes("p0/m")) == 1
-            assert lane.target("p0/m")["inflight"] == 0
+            assert sum(data_plane.outcomes("p0/m")) == 1
+            assert data_plane.target("p0/m")["inflight"] == 0
 
 
 async def test_refused() -> None:
     """A refused connection fails over at once."""
     with refused_port() as port:
-        async with ScriptedServer(GOOD) as backup, one_lane(models(f"http://127.0.0.1:{port}", backup.url)) as lane:
-            answer = await lane.ask(post(), b"}}")
+        async with (
+            ScriptedServer(GOOD) as backup,
+            one_data_plane(models(f"http://127.0.0.1:{port}", backup.url)) as data_plane,
+        ):
+            answer = await data_plane.ask(post(), b"}}")
             assert b"x-edge-reason: p0/m: fail_connect\r\n" in answer
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -67,8 +70,8 @@ async def test_refused() -> None:
 async def test_unreachable() -> None:
     """A connection that never completes fails over at the connect deadline."""
     async with unreachable_port() as port, ScriptedServer(GOOD) as backup:
-        async with one_lane(models(f"http://127.0.0.1:{port}", backup.url)) as lane:
-            answer = await lane.ask(post(), b"}}")
+        async with one_data_plane(models(f"http://127.0.0.1:{port}", backup.url)) as data_plane:
+            answer = await data_plane.ask(post(), b"}}")
             assert b"x-edge-reason: p0/m: fail_connect\r\n" in answer
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -78,18 +81,18 @@ async def test_failure_status(status: bytes) -> None:
     """A status that means the provider failed is never shown while another can answer."""
     bad = (ReadMessage(), Send(whole(b'{"error":{"message":"busy"}}', status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
-        async with one_lane(models(primary.url, backup.url)) as lane:
-            answer = await lane.ask(post(), b"hello")
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
+            answer = await data_plane.ask(post(), b"hello")
             assert b"x-edge-target: p1/m\r\n" in answer
-            assert lane.outcomes("p0/m")[Outcome.FAIL_STATUS] == 1
+            assert data_plane.outcomes("p0/m")[Outcome.FAIL_STATUS] == 1
 
 
 async def test_reused_connection_that_died() -> None:
     """A kept connection that the provider closes just as it is used again costs one attempt and no answer."""
     once = (ReadMessage(), Send(whole()), ReadHead(), Reset())
     async with ScriptedServer(once, GOOD) as primary, ScriptedServer(GOOD) as backup:
-        async with one_lane(models(primary.url, backup.url)) as lane:
-            assert b"p0/m" in await lane.ask(post(), b"}}")
-            answer = await lane.ask(post(), b"}}")
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
+            assert b"p0/m" in await data_plane.ask(post(), b"}}")
+            answer = await data_plane.ask(post(), b"}}")
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert b"x-edge-target: p1/m\r\n" in answer

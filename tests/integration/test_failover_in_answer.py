@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_lane, post, sse, whole
+from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_data_plane, post, sse, whole
 
 from edge.native import Outcome
 from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, Reset, ScriptedServer, Send, Step
@@ -58,11 +58,11 @@ async def test_whole_answer(fault: str) -> None:
     """A whole answer is checked before it is sent; a bad one is replaced by the backup's."""
     script, outcome = WHOLE[fault]
     async with ScriptedServer(script) as primary, ScriptedServer(GOOD) as backup:
-        async with one_lane(models(primary.url, backup.url)) as lane:
-            answer = await lane.ask(post(), b"hello")
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
+            answer = await data_plane.ask(post(), b"hello")
             assert b"x-edge-target: p1/m\r\n" in answer
             assert answer.count(b"HTTP/1.1") == 1
-            assert lane.outcomes("p0/m")[outcome] == 1
+            assert data_plane.outcomes("p0/m")[outcome] == 1
             if outcome not in (Outcome.FAIL_INBAND, Outcome.FAIL_MALFORMED) or fault.startswith("chunk"):
                 # a doubt about framing: the connection is never used again
                 assert await primary.peers[0].wait_end(2.0) in ("peer_closed", "peer_reset", "closed", "reset")
@@ -73,9 +73,9 @@ async def test_stream(fault: str) -> None:
     """Nothing of a stream is shown before its first content, so that a bad start is never seen."""
     script, outcome = EVENTS[fault]
     async with ScriptedServer(script) as primary, ScriptedServer(GOOD_STREAM) as backup:
-        async with one_lane(models(primary.url, backup.url)) as lane:
-            answer = await lane.ask(post(STREAM), b"[DONE]")
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
+            answer = await data_plane.ask(post(STREAM), b"[DONE]")
             assert b"x-edge-target: p1/m\r\n" in answer
             assert b"overloaded" not in answer
             assert answer.count(b'"role"') == 1
-            assert lane.outcomes("p0/m")[outcome] == 1
+            assert data_plane.outcomes("p0/m")[outcome] == 1

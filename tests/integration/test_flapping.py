@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import pytest_asyncio
 from msgspec import Struct
-from onelane import models, one_lane
+from one_data_plane import models, one_data_plane
 from witness import Witness, attempts
 
 from edge.native import Outcome, TargetCounter
@@ -39,12 +39,12 @@ async def flap(fault: Fault, outcome: Outcome) -> Flapping:
     """Run a load on two tiers, the first of which flaps from the beginning."""
     pace = Pace(ttft_s=0.005, tps=0.0, tokens=6)
     async with SimulatedProviders("a", "b", pace=pace) as world:
-        async with one_lane(models(world["a"].url, world["b"].url)) as lane:
+        async with one_data_plane(models(world["a"].url, world["b"].url)) as data_plane:
             await world["a"].switch(fault)
-            witness = Witness(lane.port, count=COUNT, rate=RATE, connections=4)
+            witness = Witness(data_plane.port, count=COUNT, rate=RATE, connections=4)
             await witness.run()
-            trips = lane.target("p0/m")["counts"][TargetCounter.T_TRIPS]
-            return Flapping(witness, attempts(lane, "p0/m"), lane.outcomes("p0/m")[outcome], trips)
+            trips = data_plane.target("p0/m")["counts"][TargetCounter.T_TRIPS]
+            return Flapping(witness, attempts(data_plane, "p0/m"), data_plane.outcomes("p0/m")[outcome], trips)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -58,8 +58,8 @@ async def loads() -> dict[str, Flapping]:
 async def test_the_client_never_sees_it(loads: dict[str, Flapping], fault: str) -> None:
     """No request fails, and none waits for more than one bad attempt."""
     load = loads[fault]
-    assert load.witness.hammer.failures == []
-    assert load.witness.hammer.right == COUNT
+    assert load.witness.closed_loop.failures == []
+    assert load.witness.closed_loop.right == COUNT
     assert max(load.witness.tries) == 2
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from corpus import BAD_ANSWERS, GOOD_ANSWERS, Answer, get
-from onelane import one_lane
+from one_data_plane import one_data_plane
 from test_framing_requests import service
 
 from edge.native import Outcome
@@ -18,9 +18,9 @@ async def test_bad_answer(answer: Answer) -> None:
     """A malformed answer becomes 502 and its connection is not used again."""
     async with ScriptedServer((ReadHead(), Send(answer.data), ReadToEnd())) as upstream:
         text = service(upstream.address).replace("protocol", "retry: {attempts: 1}, protocol")
-        async with one_lane(text) as lane:
-            first = await lane.ask(get(), b"}}")
-            second = await lane.ask(get(), b"}}")
+        async with one_data_plane(text) as data_plane:
+            first = await data_plane.ask(get(), b"}}")
+            second = await data_plane.ask(get(), b"}}")
             assert first.startswith(b"HTTP/1.1 502 "), first
             assert second.startswith(b"HTTP/1.1 502 "), second
             assert b"\r\n\r\nabc" not in first
@@ -32,8 +32,8 @@ async def test_bad_answer(answer: Answer) -> None:
 async def test_good_answer(answer: Answer) -> None:
     """An odd but right answer reaches the client whole, framed anew."""
     async with ScriptedServer((ReadHead(), Send(answer.data), HalfClose(), Close())) as upstream:
-        async with one_lane(service(upstream.address)) as lane:
-            peer = await lane.raw(get(b"Connection: close\r\n"))
+        async with one_data_plane(service(upstream.address)) as data_plane:
+            peer = await data_plane.raw(get(b"Connection: close\r\n"))
     head, _, body = peer.received.partition(b"\r\n\r\n")
     assert re.match(rb"HTTP/1\.1 (200|204|304) ", head), head
     if b"transfer-encoding: chunked" in head:
@@ -45,9 +45,9 @@ async def test_trailers_without_end() -> None:
     """What follows a body is bounded as a head is: an answer whose trailers go on and on is cut, and its connection."""
     begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-a: "
     async with ScriptedServer((ReadHead(), Send(begun + b"a" * 8_000_000), ReadToEnd())) as upstream:
-        async with one_lane(service(upstream.address)) as lane:
-            peer = await lane.raw(get())
+        async with one_data_plane(service(upstream.address)) as data_plane:
+            peer = await data_plane.raw(get())
             assert peer.received.endswith(b"hi\r\n")
-            name = lane.snapshot.targets[0].id
-            assert lane.outcomes(name)[Outcome.FAIL_MALFORMED] == 1
+            name = data_plane.snapshot.targets[0].id
+            assert data_plane.outcomes(name)[Outcome.FAIL_MALFORMED] == 1
         assert await upstream.peers[0].wait_end() in ("peer_closed", "peer_reset")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from corpus import REFUSED, TAKEN, Request
-from onelane import OneLane, one_lane, whole
+from one_data_plane import OneDataPlane, one_data_plane, whole
 
 from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
 
@@ -16,9 +16,9 @@ def service(address: str) -> str:
     return f"services: {{svc: {{match: {{host: svc}}, targets: ['{address}'], protocol: http1}}}}"
 
 
-async def sent(lane: OneLane, request: Request) -> tuple[int, bytes, bool]:
+async def sent(data_plane: OneDataPlane, request: Request) -> tuple[int, bytes, bool]:
     """(status of the first answer, everything received, whether edge closed)."""
-    peer = await lane.raw(request.data, limit_s=0.5 if request.name.startswith("path-") else 3.0)
+    peer = await data_plane.raw(request.data, limit_s=0.5 if request.name.startswith("path-") else 3.0)
     found = re.match(rb"HTTP/1\.1 (\d{3}) ", peer.received)
     return int(found[1]) if found else 0, peer.received, peer.ended in ("peer_closed", "peer_reset")
 
@@ -27,8 +27,8 @@ async def sent(lane: OneLane, request: Request) -> tuple[int, bytes, bool]:
 async def test_refused(request_: Request) -> None:
     """The request gets its status, the connection is closed, and nothing of it reaches the service."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
-        async with one_lane(service(upstream.address)) as lane:
-            status, received, closed = await sent(lane, request_)
+        async with one_data_plane(service(upstream.address)) as data_plane:
+            status, received, closed = await sent(data_plane, request_)
             # paths are refused in sound framing, which need not end the connection
             assert (status, closed or request_.name.startswith("path-")) == (request_.status, True), received
             assert len(re.findall(rb"HTTP/1\.1 \d{3} ", received)) == 1
@@ -42,8 +42,8 @@ async def test_refused(request_: Request) -> None:
 async def test_taken(request_: Request) -> None:
     """The request reaches the service, framed anew and without what it must not carry."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
-        async with one_lane(service(upstream.address)) as lane:
-            received = await lane.ask(request_.data, b"hello")
+        async with one_data_plane(service(upstream.address)) as data_plane:
+            received = await data_plane.ask(request_.data, b"hello")
             assert received.startswith(b"HTTP/1.1 200 OK\r\n")
         forwarded = upstream.peers[0].received.lower()
         assert forwarded.count(b"\r\nhost: ") == 1

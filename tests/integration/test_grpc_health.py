@@ -15,7 +15,7 @@ from edge.config.load import read_text
 from edge.control import health as checking
 from edge.control.compose import checked, compile_config
 from edge.control.health import PERIOD_NS, HealthChecks
-from edge.native import Board, Outcome
+from edge.native import Outcome, SharedState
 from edge.routing.planner import capacities
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot, Target
 
 
-async def settle(checks: HealthChecks, board: Board, target: Target, *, out: bool) -> bool:
+async def settle(checks: HealthChecks, shared_state: SharedState, target: Target, *, out: bool) -> bool:
     """Tend with a clock that runs ahead until the target is as wanted; False if it never is."""
     for turn in range(300):
         checks.tend([target], clock.now_ns() + turn * PERIOD_NS, lambda: 0.0)
         await clock.sleep(0.05)
-        view = board.read_target(target.slot, clock.now_ns())
+        view = shared_state.read_target(target.slot, clock.now_ns())
         if (view["out_until_ns"] > clock.now_ns()) == out:
             return True
     return False
@@ -51,18 +51,18 @@ async def test_health(has_health: bool) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     snapshot = compiled(port)
-    board = Board.create(*capacities(snapshot), 1)
+    shared_state = SharedState.create(*capacities(snapshot), 1)
     target = snapshot.targets[0]
-    checks = HealthChecks(board)
+    checks = HealthChecks(shared_state)
     try:
         if has_health:
             await servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
-            assert await settle(checks, board, target, out=True)
-            assert board.read_target(target.slot, clock.now_ns())["out_reason"] == Outcome.FAIL_STATUS
+            assert await settle(checks, shared_state, target, out=True)
+            assert shared_state.read_target(target.slot, clock.now_ns())["out_reason"] == Outcome.FAIL_STATUS
             await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
-        assert await settle(checks, board, target, out=False)
+        assert await settle(checks, shared_state, target, out=False)
         await clock.sleep(0.2)
-        assert board.read_target(target.slot, clock.now_ns())["out_until_ns"] <= clock.now_ns()
+        assert shared_state.read_target(target.slot, clock.now_ns())["out_until_ns"] <= clock.now_ns()
     finally:
         await checks.stop()
         await server.stop(None)
@@ -97,10 +97,10 @@ async def test_no_proxy_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
     server, port = await serving(health_pb2.HealthCheckResponse.NOT_SERVING)
     snapshot = compiled(port)
-    board = Board.create(*capacities(snapshot), 1)
-    checks = HealthChecks(board)
+    shared_state = SharedState.create(*capacities(snapshot), 1)
+    checks = HealthChecks(shared_state)
     try:
-        assert await settle(checks, board, snapshot.targets[0], out=True)
+        assert await settle(checks, shared_state, snapshot.targets[0], out=True)
         assert asked == []
     finally:
         await checks.stop()
@@ -124,15 +124,15 @@ async def test_a_reload_changes_how_a_service_is_verified(tmp_path: Path, monkey
         tls.append(f", tls: {{ca: '{tmp_path / name}', server_name: {name}.test}}")
     before, port = await serving(health_pb2.HealthCheckResponse.SERVING, identity=identities[0])
     snapshot = compiled(port, tls[0])
-    board = Board.create(*capacities(snapshot), 1)
-    checks = HealthChecks(board)
+    shared_state = SharedState.create(*capacities(snapshot), 1)
+    checks = HealthChecks(shared_state)
     after = None
     try:
-        assert await settle(checks, board, snapshot.targets[0], out=False)
+        assert await settle(checks, shared_state, snapshot.targets[0], out=False)
         await before.stop(None)
         after, _ = await serving(health_pb2.HealthCheckResponse.NOT_SERVING, port, identities[1])
         snapshot = compiled(port, tls[1], snapshot)
-        assert await settle(checks, board, snapshot.targets[0], out=True)
+        assert await settle(checks, shared_state, snapshot.targets[0], out=True)
         assert [channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN for channel in made] == [True, False]
     finally:
         await checks.stop()

@@ -15,7 +15,7 @@ import grpclib.client
 import grpclib.const
 import grpclib.exceptions
 import pytest
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 from edge.sim.service import ECHO_INITIAL, ECHO_TRAILING, ServiceSpec, SimService
 from edge.wire.grpc.testing import test_pb2, test_pb2_grpc
@@ -46,8 +46,8 @@ async def address(request: pytest.FixtureRequest) -> AsyncIterator[str]:
             yield service.address
             return
         text = f"services: {{i: {{match: {{grpc: grpc.testing.TestService}}, targets: ['{service.address}']}}}}"
-        async with one_lane(text) as lane:
-            yield f"127.0.0.1:{lane.port}"
+        async with one_data_plane(text) as data_plane:
+            yield f"127.0.0.1:{data_plane.port}"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from onelane import OneLane, one_lane
+from one_data_plane import OneDataPlane, one_data_plane
 
 from edge import clock
 from edge.native import Outcome
@@ -80,9 +80,13 @@ def text(*addresses: str, extra: str = "") -> str:
     return f"services: {{g: {{match: {{grpc: a.B}}, targets: [{targets}]{extra}}}}}"
 
 
-async def ask(lane: OneLane, method: str = "Call", timeout_s: float = 5.0) -> tuple[grpc.StatusCode, str, bytes]:
+async def ask(
+    data_plane: OneDataPlane, method: str = "Call", timeout_s: float = 5.0
+) -> tuple[grpc.StatusCode, str, bytes]:
     """(status, details, answer) of one unary call."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}", options=[("grpc.enable_retries", 0)]) as channel:
+    async with grpc.aio.insecure_channel(
+        f"127.0.0.1:{data_plane.port}", options=[("grpc.enable_retries", 0)]
+    ) as channel:
         call = channel.unary_unary(f"/a.B/{method}")(b"hi", timeout=timeout_s)
         try:
             answer = await call
@@ -97,15 +101,15 @@ async def test_statuses(code: grpc.StatusCode) -> None:
     first, handler, one = await serve(failing(code))
     second, other, two = await serve(good)
     try:
-        async with one_lane(text(one, two)) as lane:
-            told, details, answer = await ask(lane)
+        async with one_data_plane(text(one, two)) as data_plane:
+            told, details, answer = await ask(data_plane)
             if code is grpc.StatusCode.UNAVAILABLE:
                 assert (told, answer, other.calls) == (grpc.StatusCode.OK, b"hi", 1)
             else:
                 assert (told, details, other.calls) == (code, "as told", 0)
             assert handler.calls == 1
             broke = code.name in ("UNAVAILABLE", "INTERNAL", "UNKNOWN", "DATA_LOSS")
-            outcomes = lane.outcomes(f"g/{one}")
+            outcomes = data_plane.outcomes(f"g/{one}")
             assert outcomes[Outcome.FAIL_STATUS] == broke
             assert outcomes[Outcome.CLIENT_FAULT] == (not broke)
     finally:
@@ -121,8 +125,8 @@ async def test_transport(fault: str) -> None:
         with refused_port() as port:
             async with ScriptedServer(script) as bad:
                 one = f"127.0.0.1:{port}" if fault == "refused" else bad.address
-                async with one_lane(text(one, two)) as lane:
-                    assert await ask(lane) == (grpc.StatusCode.OK, "", b"hi")
+                async with one_data_plane(text(one, two)) as data_plane:
+                    assert await ask(data_plane) == (grpc.StatusCode.OK, "", b"hi")
                     assert other.calls == 1
     finally:
         await second.stop(None)
@@ -133,8 +137,8 @@ async def test_not_after_the_first_message() -> None:
     first, handler, one = await serve(good)
     second, other, two = await serve(good)
     try:
-        async with one_lane(text(one, two)) as lane:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+        async with one_data_plane(text(one, two)) as data_plane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 call = channel.unary_stream("/a.B/Many")(b"hi", timeout=5)
                 seen = []
                 with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - the loop is the statement
@@ -152,9 +156,9 @@ async def test_pushback(pushback: str, calls: int, at_least_s: float) -> None:
     first, _, one = await serve(failing(grpc.StatusCode.UNAVAILABLE, (("grpc-retry-pushback-ms", pushback),)))
     second, other, two = await serve(good)
     try:
-        async with one_lane(text(one, two)) as lane:
+        async with one_data_plane(text(one, two)) as data_plane:
             began_s = clock.now_ns() / 1e9
-            await ask(lane)
+            await ask(data_plane)
             assert other.calls == calls
             assert clock.now_ns() / 1e9 - began_s >= at_least_s
     finally:
@@ -166,8 +170,8 @@ async def test_deadline_goes_on_less_the_elapsed() -> None:
     first, handler, one = await serve(failing(grpc.StatusCode.UNAVAILABLE, (("grpc-retry-pushback-ms", "400"),)))
     second, other, two = await serve(good)
     try:
-        async with one_lane(text(one, two)) as lane:
-            assert (await ask(lane, timeout_s=3.0))[0] is grpc.StatusCode.OK
+        async with one_data_plane(text(one, two)) as data_plane:
+            assert (await ask(data_plane, timeout_s=3.0))[0] is grpc.StatusCode.OK
             assert handler.timeouts[0] is not None
             assert other.timeouts[0] is not None
             # grpcio reads its clock in coarse steps: what it calls remaining may be a few ms over what was set
@@ -179,22 +183,22 @@ async def test_deadline_goes_on_less_the_elapsed() -> None:
 
 async def test_deadline_of_the_caller() -> None:
     """A call to a silent target ends with DEADLINE_EXCEEDED when the caller's time is up."""
-    async with ScriptedServer((ReadToEnd(),)) as silent, one_lane(text(silent.address)) as lane:
+    async with ScriptedServer((ReadToEnd(),)) as silent, one_data_plane(text(silent.address)) as data_plane:
         began_s = clock.now_ns() / 1e9
-        assert (await ask(lane, timeout_s=0.5))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert (await ask(data_plane, timeout_s=0.5))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
         assert clock.now_ns() / 1e9 - began_s < 10.0
         for _ in range(1000):
-            if lane.lane.active == 0:
+            if data_plane.data_plane.active == 0:
                 break
             await clock.sleep(0.02)
-        assert lane.target(f"g/{silent.address}")["inflight"] == 0
+        assert data_plane.target(f"g/{silent.address}")["inflight"] == 0
 
 
 async def test_nothing_left() -> None:
     """When no target is left the caller gets UNAVAILABLE, a sentence, and when to come back."""
     with refused_port() as port:
-        async with one_lane(text(f"127.0.0.1:{port}", extra=", retry: {attempts: 1}")) as lane:
-            code, details, _ = await ask(lane)
+        async with one_data_plane(text(f"127.0.0.1:{port}", extra=", retry: {attempts: 1}")) as data_plane:
+            code, details, _ = await ask(data_plane)
             assert code is grpc.StatusCode.UNAVAILABLE
             assert "No target of 'g' can answer now" in details
 
@@ -202,8 +206,8 @@ async def test_nothing_left() -> None:
 async def test_unknown_service() -> None:
     """A service that nobody configured is UNIMPLEMENTED."""
     with refused_port() as port:
-        async with one_lane(text(f"127.0.0.1:{port}")) as lane:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+        async with one_data_plane(text(f"127.0.0.1:{port}")) as data_plane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await channel.unary_unary("/x.Y/Call")(b"", timeout=5)
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -8,7 +8,7 @@ import random
 import re
 
 import pytest
-from onelane import chunk, models, one_lane, post, whole
+from one_data_plane import chunk, models, one_data_plane, post, whole
 from test_services import request, services
 
 from edge import clock
@@ -42,11 +42,11 @@ def chunked(*parts: bytes) -> bytes:
 async def test_pipelined_in_order() -> None:
     """Requests sent at once are answered in order, though the first takes longest."""
     script = (ReadMessage(), Pause(0.2), Send(whole(b'{"id":"slow","choices":[]}')), Again())
-    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         data = (
             post() + HEALTH + post(b'{"model":"nope"}') + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
         )
-        peer = await lane.raw(data)
+        peer = await data_plane.raw(data)
         order = [peer.received.find(mark) for mark in (b'"slow"', b'"status"', b"model_not_found")]
         assert -1 not in order
         assert order == sorted(order)
@@ -55,9 +55,9 @@ async def test_pipelined_in_order() -> None:
 
 async def test_pipelined_in_pieces() -> None:
     """Where a read cuts a request makes no difference."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         data = post() + HEALTH + post() + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
-        peer = await play_client(lane.port, Send(data, piece=11), ReadToEnd(), limit_s=8.0)
+        peer = await play_client(data_plane.port, Send(data, piece=11), ReadToEnd(), limit_s=8.0)
         assert peer.received.count(b"HTTP/1.1 200 OK") == 4
 
 
@@ -68,10 +68,10 @@ async def test_pipelined_body_in_two(came: int) -> None:
     head = post(body).removesuffix(body)
     async with (
         ScriptedServer((ReadMessage(), Pause(0.2), Send(whole()), Again())) as upstream,
-        one_lane(models(upstream.url)) as lane,
+        one_data_plane(models(upstream.url)) as data_plane,
     ):
         first = (Send(post() + head + body[:came]), ReadUntil(b"}}]}"))
-        peer = await play_client(lane.port, *first, Send(body[came:]), ReadUntil(b"}}]}"), Close(), limit_s=8.0)
+        peer = await play_client(data_plane.port, *first, Send(body[came:]), ReadUntil(b"}}]}"), Close(), limit_s=8.0)
         assert peer.ended == "closed"
         assert upstream.peers[0].messages[1].endswith(body[-300_002:])
 
@@ -82,10 +82,10 @@ async def test_pipelined_hesitant() -> None:
     head = post(body, fields=b"expect: 100-continue\r\n").removesuffix(body)
     async with (
         ScriptedServer((ReadMessage(), Pause(0.2), Send(whole()), Again())) as upstream,
-        one_lane(models(upstream.url)) as lane,
+        one_data_plane(models(upstream.url)) as data_plane,
     ):
         told = (Send(post() + head), ReadUntil(b"}}]}"), ReadUntil(b"HTTP/1.1 100 Continue\r\n\r\n"))
-        peer = await play_client(lane.port, *told, Send(body), ReadUntil(b"}}]}"), Close(), limit_s=8.0)
+        peer = await play_client(data_plane.port, *told, Send(body), ReadUntil(b"}}]}"), Close(), limit_s=8.0)
         assert peer.ended == "closed"
 
 
@@ -102,7 +102,7 @@ async def test_pipelined_any_way(seed: int) -> None:
         HEALTH.replace(b"GET /healthz", b"GET /nowhere"): b"HTTP/1.1 404",
     }
     script = (ReadMessage(), Pause(0.001), Send(whole()), Again())
-    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         for _ in range(12):
             asked = chance.choices(list(kinds), k=chance.randint(2, 8))
             data = b"".join(asked) + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -110,7 +110,7 @@ async def test_pipelined_any_way(seed: int) -> None:
             steps: list[Send | Pause] = []
             for start, end in itertools.pairwise((0, *cuts, len(data))):
                 steps += (Send(data[start:end]), Pause(chance.choice((0.0, 0.0005, 0.003))))
-            peer = await play_client(lane.port, *steps, ReadToEnd(), limit_s=8.0)
+            peer = await play_client(data_plane.port, *steps, ReadToEnd(), limit_s=8.0)
             assert peer.ended == "peer_closed"
             assert re.findall(rb"HTTP/1.1 \d+", peer.received) == [*(kinds[one] for one in asked), b"HTTP/1.1 200"]
 
@@ -118,8 +118,8 @@ async def test_pipelined_any_way(seed: int) -> None:
 async def test_pipelined_without_end() -> None:
     """A client that pipelines without limit is cut off, not served from endless memory."""
     script = (ReadMessage(), Pause(0.3), Send(whole()), Again())
-    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
-        peer = await lane.raw(post() + HEALTH * 500)
+    async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+        peer = await data_plane.raw(post() + HEALTH * 500)
         assert peer.ended in ("peer_closed", "peer_reset")
         assert peer.received.count(b"HTTP/1.1 200 OK") <= 66
         assert b"pipelined" in peer.received
@@ -127,9 +127,9 @@ async def test_pipelined_without_end() -> None:
 
 async def test_kept_alive() -> None:
     """Many exchanges share one client connection and one upstream connection."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         steps = [step for _ in range(20) for step in (Send(post()), ReadUntil(b"hello"), ReadUntil(b"}}]}"))]
-        peer = await play_client(lane.port, *steps, Close())
+        peer = await play_client(data_plane.port, *steps, Close())
         assert peer.received.count(b"HTTP/1.1 200 OK") == 20
         assert len(upstream.peers) == 1
 
@@ -138,13 +138,13 @@ async def test_kept_alive() -> None:
 async def test_http10(keep: bool) -> None:
     """HTTP/1.0 is answered and closed, or kept where the client asks for it."""
     fields = b"connection: keep-alive\r\n" if keep else b""
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         data = post(fields=fields).replace(b"HTTP/1.1", b"HTTP/1.0")
         if keep:
-            received = await lane.ask(data, b"hello")
+            received = await data_plane.ask(data, b"hello")
             assert b"connection: keep-alive\r\n" in received
         else:
-            peer = await lane.raw(data)
+            peer = await data_plane.raw(data)
             assert b"connection: close\r\n" in peer.received
             assert peer.ended == "peer_closed"
 
@@ -152,13 +152,13 @@ async def test_http10(keep: bool) -> None:
 async def test_continue() -> None:
     """A client that waits for 100 gets it at once, and one whose body would be refused gets that instead."""
     async with ScriptedServer(GOOD) as upstream:
-        async with one_lane(models(upstream.url, extra="limits: {body: 4KiB}")) as lane:
+        async with one_data_plane(models(upstream.url, extra="limits: {body: 4KiB}")) as data_plane:
             body = b'{"model":"chat"}'
             head = (
                 b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
             )
             peer = await play_client(
-                lane.port,
+                data_plane.port,
                 Send(head % len(body)),
                 ReadUntil(b"100 Continue\r\n\r\n"),
                 Send(body),
@@ -166,7 +166,7 @@ async def test_continue() -> None:
                 Close(),
             )
             assert peer.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
-            refused = await lane.raw(head % 5000)
+            refused = await data_plane.raw(head % 5000)
             assert refused.received.startswith(b"HTTP/1.1 413 ")
 
 
@@ -181,10 +181,10 @@ async def test_head() -> None:
     )
     async with ScriptedServer(script) as upstream:
         text = f"services: {{s: {{match: {{host: svc}}, targets: ['{upstream.address}'], protocol: http1}}}}"
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
             peer = await play_client(
-                lane.port,
+                data_plane.port,
                 Send(b"HEAD" + ask),
                 ReadUntil(b"\r\n\r\n"),
                 Pause(0.02),
@@ -196,7 +196,7 @@ async def test_head() -> None:
             assert b"content-length: 54" in first
             assert second.startswith(b"HTTP/1.1 200 OK\r\n")
             assert len(upstream.peers) == 1
-            health = await lane.raw(b"HEAD /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            health = await data_plane.raw(b"HEAD /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
             assert health.received.endswith(b"\r\n\r\n")
 
 
@@ -206,10 +206,10 @@ async def test_head_with_a_body_is_not_reused() -> None:
     good = (ReadMessage(), Send(whole(b'{"right":1}')), Again())
     async with ScriptedServer(script, good) as upstream:
         text = f"services: {{s: {{match: {{host: svc}}, targets: ['{upstream.address}'], protocol: http1}}}}"
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
             peer = await play_client(
-                lane.port,
+                data_plane.port,
                 Send(b"HEAD" + ask),
                 ReadUntil(b"\r\n\r\n"),
                 Pause(0.05),
@@ -223,9 +223,9 @@ async def test_head_with_a_body_is_not_reused() -> None:
 async def test_answer_too_many() -> None:
     """A second answer in the same read never reaches another client."""
     script = (ReadMessage(), Send(whole() + whole(b'{"id":"poison","choices":[]}')), ReadToEnd())
-    async with ScriptedServer(script, GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(script, GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         for _ in range(3):
-            answer = await lane.ask(post(), b"}")
+            answer = await data_plane.ask(post(), b"}")
             assert b"poison" not in answer
             assert answer.startswith(b"HTTP/1.1 200 ")
         assert len(upstream.peers) == 2
@@ -233,9 +233,9 @@ async def test_answer_too_many() -> None:
 
 async def test_slow_head() -> None:
     """A head that drips longer than header_timeout is a 408, however lively its bytes."""
-    async with one_lane(IDLE_LANE + "limits: {header_timeout: 1s}") as lane:
+    async with one_data_plane(IDLE_LANE + "limits: {header_timeout: 1s}") as data_plane:
         peer = await play_client(
-            lane.port,
+            data_plane.port,
             Send(b"GET /healthz HTTP/1.1\r\n" + b"x-a: b\r\n" * 20, piece=4, gap_s=0.1),
             ReadToEnd(),
             limit_s=6.0,
@@ -247,8 +247,8 @@ async def test_slow_head() -> None:
 
 async def test_idle() -> None:
     """A connection on which nothing happens is closed after ``idle``."""
-    async with one_lane(IDLE_LANE + "limits: {idle: 1s}") as lane:
-        peer = await lane.raw(HEALTH, limit_s=6.0)
+    async with one_data_plane(IDLE_LANE + "limits: {idle: 1s}") as data_plane:
+        peer = await data_plane.raw(HEALTH, limit_s=6.0)
         assert peer.ended == "peer_closed"
         assert peer.received.count(b"200 OK") == 1
 
@@ -261,10 +261,10 @@ async def test_upgrade_with_a_body(piece: int) -> None:
     stream = chunked(b'{"model":"chat",', b'"messages":[]}').replace(b"\r\n", b"\r\n" + fields, 1)
     nope = post(b'{"model":"nope"}', fields=fields)
     last = post(fields=fields.replace(b"Upgrade,", b"close, Upgrade,"))
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         data = ask + stream + HEALTH + nope + stream + ask + last
         steps = (Send(data, piece=piece) if piece else Send(data), ReadToEnd())
-        peer = await play_client(lane.port, *steps, limit_s=20.0)
+        peer = await play_client(data_plane.port, *steps, limit_s=20.0)
         assert peer.ended == "peer_closed"
         statuses = re.findall(rb"HTTP/1.1 (\d+)", peer.received)
         assert statuses == [b"200", b"200", b"200", b"404", b"200", b"200", b"200"]
@@ -277,8 +277,8 @@ async def test_upgrade_with_a_body_refused_early() -> None:
     """What follows a request that was answered before its body came is its body, be an upgrade asked for or not."""
     fields = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n" % len(HEALTH)
     head = HEALTH.replace(b"/healthz", b"/nowhere").replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n")
-    async with one_lane(IDLE_LANE) as lane:
-        peer = await lane.raw(head + HEALTH + HEALTH)
+    async with one_data_plane(IDLE_LANE) as data_plane:
+        peer = await data_plane.raw(head + HEALTH + HEALTH)
         assert re.findall(rb"HTTP/1.1 (\d+)", peer.received) == [b"404"]
 
 
@@ -286,8 +286,8 @@ async def test_many_small_chunks() -> None:
     """Chunks may be as small as they like: an upload is not refused for what it takes to frame them."""
     count = 20_000
     script = (ReadUntil(b"0\r\n\r\n"), Send(whole()), Close())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
-        reader, writer = await asyncio.open_connection("127.0.0.1", lane.port)
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+        reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
         writer.write(request(b"POST", fields=b"transfer-encoding: chunked\r\n") + chunk(b"!"))
         await upstream.wait_peers(1)
         writer.write(chunk(b"!") * count)

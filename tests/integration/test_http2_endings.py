@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from h2peer import Call, FrameClient, Upstream, plain, request, service, until
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
-from onelane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_lane
+from one_data_plane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_data_plane
 from soon import soon
 
 from edge import clock
@@ -44,8 +44,8 @@ async def test_a_client_cancels_to_http2(phase: str, how: str) -> None:
 
     async def once() -> float:
         async with Upstream(_silence if phase == "waiting" else _beginning) as upstream:
-            async with one_lane(service(upstream.address)) as lane:
-                async with FrameClient.connect(lane.port) as client:
+            async with one_data_plane(service(upstream.address)) as data_plane:
+                async with FrameClient.connect(data_plane.port) as client:
                     client.ask(1, GET)
                     await until(lambda: upstream.calls)
                     if phase == "streaming":
@@ -58,11 +58,11 @@ async def test_a_client_cancels_to_http2(phase: str, how: str) -> None:
                 if how == "close":
                     assert await upstream.calls[0].until_reset(4.0) == CANCEL
                     took_s = (clock.now_ns() - began) / NS_PER_S
-                await until(lambda: lane.lane.active == 0)
+                await until(lambda: data_plane.data_plane.active == 0)
                 assert not upstream.wires[0].closed
                 target = f"echo/{upstream.address}"
-                assert lane.outcomes(target)[Outcome.CANCELLED] == sum(lane.outcomes(target)) == 1
-                assert lane.target(target)["inflight"] == 0
+                assert data_plane.outcomes(target)[Outcome.CANCELLED] == sum(data_plane.outcomes(target)) == 1
+                assert data_plane.target(target)["inflight"] == 0
                 return took_s
 
     await soon(once, 0.1)
@@ -78,8 +78,8 @@ async def test_a_client_cancels_a_model(phase: str) -> None:
     async def once() -> float:
         async with ScriptedServer(script) as upstream:
             text = models(upstream.url).replace("first_byte: 500ms", "first_byte: 5s").replace("700ms", "5s")
-            async with one_lane(text.replace("between_tokens: 500ms", "between_tokens: 5s")) as lane:
-                async with FrameClient.connect(lane.port) as client:
+            async with one_data_plane(text.replace("between_tokens: 500ms", "between_tokens: 5s")) as data_plane:
+                async with FrameClient.connect(data_plane.port) as client:
                     client.send(client.headers(1, request("POST", "/v1/chat/completions")))
                     client.data(1, STREAM, "END_STREAM")
                     peer = (await upstream.wait_peers(1))[0]
@@ -90,9 +90,9 @@ async def test_a_client_cancels_a_model(phase: str) -> None:
                     client.send(RstStreamFrame(1, error_code=CANCEL))
                     assert await peer.wait_end(4.0) in ("peer_closed", "peer_reset")
                     took_s = (clock.now_ns() - began) / NS_PER_S
-                    assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
-                    assert sum(lane.outcomes("p0/m")) == 1
-                    assert lane.lane.active == 0
+                    assert data_plane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+                    assert sum(data_plane.outcomes("p0/m")) == 1
+                    assert data_plane.data_plane.active == 0
                     return took_s
 
     await soon(once, 0.1)
@@ -102,9 +102,9 @@ async def test_an_http1_client_leaves() -> None:
     """A client of HTTP/1.1 that closes has its HTTP/2 stream upstream reset within 100 ms."""
 
     async def once() -> float:
-        async with Upstream(_beginning) as upstream, one_lane(service(upstream.address)) as lane:
+        async with Upstream(_beginning) as upstream, one_data_plane(service(upstream.address)) as data_plane:
             asked = b"GET /a HTTP/1.1\r\nhost: edge\r\n\r\n"
-            await play_client(lane.port, Send(asked), ReadUntil(b"beginning"), Close())
+            await play_client(data_plane.port, Send(asked), ReadUntil(b"beginning"), Close())
             began = clock.now_ns()
             assert await upstream.calls[0].until_reset(4.0) == CANCEL
             took_s = (clock.now_ns() - began) / NS_PER_S
@@ -124,8 +124,8 @@ async def test_a_reset_before_the_answer() -> None:
         else:
             await plain()(call)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("POST", "/bad"))
             assert await client.answer(1) == 502
             client.ask(3, GET)
@@ -142,13 +142,13 @@ async def test_a_reset_in_the_answer() -> None:
         await clock.sleep(0.05)
         await call.reset(INTERNAL_ERROR)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, GET)
             assert await client.answer(1) == -INTERNAL_ERROR
             assert client.body(1) == b"half"
             assert not any("END_STREAM" in frame.flags for frame in client.of(DataFrame, 1))
-        peer = await lane.raw(b"GET /a HTTP/1.1\r\nhost: edge\r\n\r\n")
+        peer = await data_plane.raw(b"GET /a HTTP/1.1\r\nhost: edge\r\n\r\n")
         assert peer.received.endswith(b"\r\n\r\n4\r\nhalf\r\n")
 
 
@@ -156,8 +156,8 @@ async def test_a_connection_lost_in_the_answer() -> None:
     """Answers on a connection that is lost break off; one that HTTP/1.1 cut short breaks off for HTTP/2 too."""
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"
     async with ScriptedServer((ReadMessage(), Send(head), Close())) as upstream:
-        async with one_lane(service(f"127.0.0.1:{upstream.port}", protocol="http1")) as lane:
-            async with FrameClient.connect(lane.port) as client:
+        async with one_data_plane(service(f"127.0.0.1:{upstream.port}", protocol="http1")) as data_plane:
+            async with FrameClient.connect(data_plane.port) as client:
                 client.ask(1, GET)
                 assert await client.answer(1) == -INTERNAL_ERROR
                 assert client.body(1) == b"half"
@@ -172,8 +172,8 @@ async def test_an_answer_that_belies_its_length() -> None:
         await call.head(200, ("content-length", "5"))
         await call.data(b"1234", end=True)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, GET)
             assert await client.answer(1) == -INTERNAL_ERROR
 
@@ -191,8 +191,8 @@ async def test_a_refused_stream_is_tried_again() -> None:
         else:
             await plain(b"at last")(call)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, POST))
             client.data(1, b"abc", "END_STREAM")
             assert await client.answer(1) == 200
@@ -216,8 +216,8 @@ async def test_goodbye_in_mid_flight() -> None:
         await call.head(200)
         await call.data(body, end=True)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             streams = iter(range(1, 10_000, 2))
             for turn in range(10):
                 now = [next(streams) for _ in range(80)]
@@ -229,7 +229,7 @@ async def test_goodbye_in_mid_flight() -> None:
                 assert got == [200] * len(now)
                 assert [client.body(stream) for stream in now] == [b"%d" % stream for stream in now]
         assert len(upstream.wires) > 5
-        counts = lane.outcomes(f"echo/{upstream.address}")
+        counts = data_plane.outcomes(f"echo/{upstream.address}")
         assert counts[Outcome.CANCELLED] > 50
         assert counts[Outcome.OK] == sum(counts) - counts[Outcome.CANCELLED]
 
@@ -240,11 +240,11 @@ async def test_goodbye_without_service_is_a_failure() -> None:
     async def answer(call: Call) -> None:
         await call.wire.say_goodbye(0)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, POST)
             assert await client.answer(1) == 502
-        assert lane.outcomes(f"echo/{upstream.address}")[Outcome.FAIL_RESET] == len(upstream.calls) <= 3
+        assert data_plane.outcomes(f"echo/{upstream.address}")[Outcome.FAIL_RESET] == len(upstream.calls) <= 3
 
 
 async def test_goodbye_leaves_what_was_not_begun() -> None:
@@ -259,8 +259,8 @@ async def test_goodbye_leaves_what_was_not_begun() -> None:
             return
         await plain(b"second")(call)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             for n in range(5):
                 client.send(client.headers(2 * n + 1, POST))
                 client.data(2 * n + 1, b"abc", "END_STREAM")
@@ -271,13 +271,13 @@ async def test_goodbye_leaves_what_was_not_begun() -> None:
 
 
 async def test_drain_says_goodbye_twice() -> None:
-    """A lane that drains says so, serves what was on its way, nothing that comes later, and closes in the end."""
-    async with Upstream(_beginning) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client, FrameClient.connect(lane.port) as idle:
+    """A data plane that drains says so, serves what was on its way, nothing that comes later, and closes in the end."""
+    async with Upstream(_beginning) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client, FrameClient.connect(data_plane.port) as idle:
             await idle.ping()
             client.ask(1, GET)
             await client.until(lambda: client.body(1))
-            lane.thread.loop.call_soon_threadsafe(lane.lane.drain)
+            data_plane.thread.loop.call_soon_threadsafe(data_plane.data_plane.drain)
             await client.until(lambda: client.of(GoAwayFrame))
             notice = client.of(GoAwayFrame)[0]
             assert (notice.error_code, notice.last_stream_id) == (NO_ERROR, 2**31 - 1)
@@ -296,13 +296,13 @@ async def test_drain_says_goodbye_twice() -> None:
             assert await client.answer(1) == 200
             assert client.body(1) == b"the beginning, the end"
             await client.until(lambda: client.closed)
-        await until(lambda: lane.lane.connections == 0)
+        await until(lambda: data_plane.data_plane.connections == 0)
 
 
 async def test_an_idle_client_is_let_go() -> None:
     """A connection on which nobody asks anything is ended, with a goodbye, after its time."""
-    async with one_lane(service("127.0.0.1:1") + "limits: {idle: 1s}\n") as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1") + "limits: {idle: 1s}\n") as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1)
             assert await client.answer(1) == 200
             assert await client.goaway() == NO_ERROR
@@ -310,8 +310,8 @@ async def test_an_idle_client_is_let_go() -> None:
 
 async def test_a_client_says_goodbye() -> None:
     """A client's GOAWAY lets its running streams end; then the connection is closed."""
-    async with Upstream(_beginning) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(_beginning) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, GET)
             await client.until(lambda: client.body(1))
             client.send(GoAwayFrame(0, last_stream_id=0, error_code=0))
@@ -326,7 +326,7 @@ async def test_a_body_that_stops() -> None:
     script: tuple[Step, ...] = (ReadToEnd(), Pause(1))
     async with ScriptedServer(script) as upstream:
         text = service(f"127.0.0.1:{upstream.port}", protocol="http1").replace("total: 30s", "total: 700ms")
-        async with one_lane(text) as lane, FrameClient.connect(lane.port) as client:
+        async with one_data_plane(text) as data_plane, FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, [*POST, ("content-length", "10")]))
             client.data(1, b"half")
             assert await client.answer(1) in (504, NO_ERROR)

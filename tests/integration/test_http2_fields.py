@@ -14,7 +14,7 @@ import grpc.aio
 import msgspec
 from h2peer import Call, FrameClient, Upstream, plain, request, service
 from hyperframe.frame import HeadersFrame
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 CALLS = 400
 LIMIT = 20
@@ -49,8 +49,10 @@ async def test_repeated_fields_arrive_as_sent() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with one_lane(f"services: {{g: {{match: {{grpc: a.B}}, targets: ['127.0.0.1:{port}']}}}}") as lane:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+        async with one_data_plane(
+            f"services: {{g: {{match: {{grpc: a.B}}, targets: ['127.0.0.1:{port}']}}}}"
+        ) as data_plane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 ask = channel.unary_unary("/a.B/Call")
                 for number in range(CALLS):
                     fields = [(f"x-own-{chance.randrange(4)}", f"v{chance.randrange(3)}") for _ in range(5)]
@@ -73,8 +75,8 @@ async def test_repeated_fields_count() -> None:
         f"services: {{g: {{match: {{grpc: a.B}}, targets: ['127.0.0.1:{port}']}}}}\nlimits: {{header_count: {LIMIT}}}"
     )
     try:
-        async with one_lane(config) as lane:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+        async with one_data_plane(config) as data_plane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 ask = channel.unary_unary("/a.B/Call")
                 for _ in range(3):
                     few = (("x-own-a", "1"),) * (LIMIT // 2)
@@ -89,8 +91,8 @@ async def test_names_are_spelled_once() -> None:
     """The value of x-edge-request-id is new each time and fills no table; its name is an index from the second on."""
     async with (
         Upstream(plain()) as upstream,
-        one_lane(service(upstream.address)) as lane,
-        FrameClient.connect(lane.port) as client,
+        one_data_plane(service(upstream.address)) as data_plane,
+        FrameClient.connect(data_plane.port) as client,
     ):
         streams = range(1, 61, 2)
         for stream in streams:
@@ -120,8 +122,8 @@ async def test_an_old_stream_among_many() -> None:
 
     async with (
         Upstream(answer) as upstream,
-        one_lane(service(upstream.address)) as lane,
-        FrameClient.connect(lane.port) as client,
+        one_data_plane(service(upstream.address)) as data_plane,
+        FrameClient.connect(data_plane.port) as client,
     ):
         client.ask(1, request(path="/old"))
         await client.until(lambda: client.body(1) == b"begun ")

@@ -18,7 +18,7 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from onelane import OneLane, one_lane
+from one_data_plane import OneDataPlane, one_data_plane
 
 from edge import clock
 
@@ -32,9 +32,9 @@ ENHANCE_YOUR_CALM = 11
 POST = request("POST", "/a")
 
 
-async def still_serves(lane: OneLane) -> None:
+async def still_serves(data_plane: OneDataPlane) -> None:
     """A fresh connection gets its answer."""
-    async with FrameClient.connect(lane.port) as client:
+    async with FrameClient.connect(data_plane.port) as client:
         client.ask(1)
         assert await client.answer(1) == 200
 
@@ -68,16 +68,16 @@ FLOODS: dict[str, Callable[[FrameClient], list[Frame]]] = {
 @pytest.mark.parametrize("name", FLOODS)
 async def test_frames_that_carry_nothing(name: str) -> None:
     """Thousands of frames without a message in them end in GOAWAY with ENHANCE_YOUR_CALM."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(*FLOODS[name](client))
             assert await client.goaway() == ENHANCE_YOUR_CALM
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_a_few_of_them_are_nothing() -> None:
     """What real clients send beside their messages is no flood, for hundreds of requests."""
-    async with one_lane(service("127.0.0.1:1")) as lane, FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane, FrameClient.connect(data_plane.port) as client:
         for turn in range(200):
             client.send(
                 client.headers(2 * turn + 1, request(), "END_STREAM"),
@@ -99,52 +99,52 @@ def _continuations(client: FrameClient, parts: list[bytes], stream: int = 1) -> 
 )
 async def test_continuation(parts: list[bytes]) -> None:
     """A header block in many frames, or without end, ends in GOAWAY (VU#421644)."""
-    async with one_lane(service("127.0.0.1:1")) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             await client.ping()
             _continuations(client, parts)
             assert await client.goaway() == ENHANCE_YOUR_CALM
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_continuation_of_a_refused_stream() -> None:
     """The bound also holds for a block that nobody wants: of a stream that is over already."""
-    async with one_lane(service("127.0.0.1:1")) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1)
             assert await client.answer(1) == 200
             _continuations(client, [b""] * 100)
             assert await client.goaway() in (ENHANCE_YOUR_CALM, 5)
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_compression_bomb() -> None:
     """A small block that decodes to megabytes is stopped while it is decoded."""
-    async with one_lane(service("127.0.0.1:1")) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             # one large field enters the table, then each byte is a copy of it
             first = client.block([*request(), ("x-bomb", "a" * 3900)])
             client.send(HeadersFrame(1, first + b"\xbe" * 12000, flags=["END_HEADERS", "END_STREAM"]))
             assert await client.goaway() == ENHANCE_YOUR_CALM
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_a_head_that_does_not_end() -> None:
     """A header block that stays open is given up after the head's deadline."""
     text = service("127.0.0.1:1") + "limits: {header_timeout: 400ms}\n"
-    async with one_lane(text) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(text) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             await client.ping()
             client.send(HeadersFrame(1, client.block(request()), flags=["END_STREAM"]))
             assert await client.goaway() == ENHANCE_YOUR_CALM
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_a_head_that_drips() -> None:
     """A header block whose only frame comes byte by byte is given up after the head's deadline as well."""
     text = service("127.0.0.1:1") + "limits: {header_timeout: 400ms}\n"
-    async with one_lane(text) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(text) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             await client.ping()
             said = client.headers(1, request("GET", "/healthz", "edge", ("x-a", "b" * 3000)), "END_STREAM").serialize()
             for at in range(len(said)):
@@ -153,19 +153,19 @@ async def test_a_head_that_drips() -> None:
                     break
                 await clock.sleep(0.02)
             assert await client.goaway() == ENHANCE_YOUR_CALM
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 @pytest.mark.parametrize("said", [b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
 async def test_a_client_that_says_no_more(said: bytes) -> None:
     """Silence, half a preface, or a preface without settings: closed at its deadline, and no resources stay."""
     text = service("127.0.0.1:1") + "limits: {header_timeout: 400ms, idle: 1s}\n"
-    async with one_lane(text) as lane:
-        async with FrameClient.connect(lane.port, hello=False) as client:
+    async with one_data_plane(text) as data_plane:
+        async with FrameClient.connect(data_plane.port, hello=False) as client:
             client.write(said)
             await client.until(lambda: client.closed)
-        await until(lambda: lane.lane.connections == 0)
-        await still_serves(lane)
+        await until(lambda: data_plane.data_plane.connections == 0)
+        await still_serves(data_plane)
 
 
 @pytest.mark.parametrize(
@@ -174,23 +174,23 @@ async def test_a_client_that_says_no_more(said: bytes) -> None:
 )
 async def test_what_is_not_http2(first: bytes) -> None:
     """What is no preface is HTTP/1.1's to refuse, and a preface without settings is refused by HTTP/2."""
-    async with one_lane(service("127.0.0.1:1")) as lane:
-        async with FrameClient.connect(lane.port, hello=False) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane:
+        async with FrameClient.connect(data_plane.port, hello=False) as client:
             client.write(first)
             await client.until(lambda: client.closed)
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_rapid_reset() -> None:
     """Requests reset as soon as they are made end the connection (CVE-2023-44487), and no work stays behind."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             for n in range(400):
                 client.send(client.headers(2 * n + 1, POST), RstStreamFrame(2 * n + 1, error_code=CANCEL))
             assert await client.goaway() == ENHANCE_YOUR_CALM
-        assert lane.lane.active == 0
+        assert data_plane.data_plane.active == 0
         assert len(upstream.calls) <= 150
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_callers_whose_time_is_up() -> None:
@@ -202,8 +202,8 @@ async def test_callers_whose_time_is_up() -> None:
         else:
             await plain()(call)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             silent = range(1, 201, 2)
             for stream in silent:
                 client.ask(stream, request("GET", "/silent"))
@@ -217,7 +217,7 @@ async def test_callers_whose_time_is_up() -> None:
 
 async def test_resets_among_answers() -> None:
     """Some resets are normal: a client that gives up a third of its requests goes on being served."""
-    async with one_lane(service("127.0.0.1:1")) as lane, FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane, FrameClient.connect(data_plane.port) as client:
         for n in range(300):
             stream = 2 * n + 1
             if n % 3 == 0:
@@ -259,22 +259,22 @@ MADE: dict[str, Callable[[FrameClient, int], list[Frame]]] = {
 @pytest.mark.parametrize("name", MADE)
 async def test_made_you_reset(name: str) -> None:
     """Resets that the client provokes count like its own (CVE-2025-8671)."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             for n in range(400):
                 client.send(*MADE[name](client, 2 * n + 1))
                 if n % 20 == 0 and not client.closed:
                     await client.ping()
             assert await client.goaway() in (ENHANCE_YOUR_CALM, PROTOCOL_ERROR)
-        assert lane.lane.active == 0
+        assert data_plane.data_plane.active == 0
         assert len(upstream.calls) <= 300
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_too_many_streams() -> None:
     """Streams beyond the advertised hundred are refused or end the connection; the hundred are not harmed before."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             await client.until(lambda: client.of(SettingsFrame))
             assert client.of(SettingsFrame)[0].settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 100
             for n in range(100):
@@ -285,8 +285,8 @@ async def test_too_many_streams() -> None:
             if not client.closed:
                 assert client.of(RstStreamFrame, 201)[0].error_code == REFUSED_STREAM
             assert len(upstream.calls) == 100
-        await until(lambda: lane.lane.active == 0)
-        await still_serves(lane)
+        await until(lambda: data_plane.data_plane.active == 0)
+        await still_serves(data_plane)
 
 
 @pytest.mark.parametrize(
@@ -318,23 +318,23 @@ async def test_too_many_streams() -> None:
 )
 async def test_connection_errors(frame: Frame) -> None:
     """What breaks the connection's own rules ends it, with a GOAWAY that says so."""
-    async with one_lane(service("127.0.0.1:1")) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(frame)
             assert await client.goaway() > 0
             assert len(client.of(GoAwayFrame)) == 1
-        await still_serves(lane)
+        await still_serves(data_plane)
 
 
 async def test_an_unread_connection_is_bounded() -> None:
     """A client that asks and asks and never reads: what waits for it is bounded, and then it is cut."""
-    async with one_lane(service("127.0.0.1:1")) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.stop_reading()
             for _ in range(2000):
                 client.send(*[PingFrame(opaque_data=b"12345678")] * 50)
                 await client.drain()
                 if client.lost():
                     break
-            await until(lambda: lane.lane.connections == 0)
-        await still_serves(lane)
+            await until(lambda: data_plane.data_plane.connections == 0)
+        await still_serves(data_plane)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from h2peer import Call, FrameClient, Upstream, plain, request, service, until
 from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 from edge import clock
 from edge.sim.wire import Pause, ScriptedServer
@@ -22,7 +22,7 @@ WIDE = {SettingsFrame.INITIAL_WINDOW_SIZE: 2**24}
 
 
 def rss_kib() -> int:
-    """Resident memory of this process, lane and peers together."""
+    """Resident memory of this process, data plane and peers together."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
@@ -43,8 +43,8 @@ async def test_a_reader_that_stops_stops_the_upstream() -> None:
             await call.data(b"x" * 16384)
             sent += 16384
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("GET", "/a"))
             await client.until(lambda: len(client.body(1)) == 65535)
             await clock.sleep(0.2)
@@ -68,8 +68,8 @@ async def test_a_slow_reader_delays_no_other() -> None:
             await call.head(200)
             await call.data(b"y" * 10_000, end=True)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.open_windows(16 * MIB)
             client.ask(1, request("GET", "/big"))
             await client.until(lambda: len(client.body(1)) == 65535)
@@ -91,8 +91,8 @@ async def test_streams_take_turns() -> None:
         await call.head(200)
         await call.data(b"x" * (4 * MIB if call.field(":path") == "/big" else 1000), end=True)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port, settings=WIDE) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port, settings=WIDE) as client:
             client.open_windows(64 * MIB)
             client.ask(1, request("GET", "/big"))
             await client.until(lambda: len(client.body(1)) > 0)
@@ -114,8 +114,8 @@ async def test_an_upstream_that_stops_stops_the_client(protocol: str) -> None:
     still: tuple[Step, ...] = (Pause(20),)
     async with Upstream(answer) as second, ScriptedServer(still) as first:
         address = second.address if protocol == "h2c" else f"127.0.0.1:{first.port}"
-        async with one_lane(service(address, protocol=protocol)) as lane:
-            async with FrameClient.connect(lane.port) as client:
+        async with one_data_plane(service(address, protocol=protocol)) as data_plane:
+            async with FrameClient.connect(data_plane.port) as client:
                 client.send(client.headers(1, request("POST", "/still")))
                 for _ in range(2000):
                     while client.room(1) >= 16384:
@@ -129,7 +129,7 @@ async def test_an_upstream_that_stops_stops_the_client(protocol: str) -> None:
                 client.ask(3)
                 assert await client.answer(3) == 200
                 client.send(RstStreamFrame(1, error_code=8))
-                await until(lambda: lane.lane.active == 0)
+                await until(lambda: data_plane.data_plane.active == 0)
 
 
 async def test_64_mib_down() -> None:
@@ -142,8 +142,8 @@ async def test_64_mib_down() -> None:
             await call.data(block)
         await call.data(end=True)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.forget = True
             before = rss_kib()
             client.ask(1, request("GET", "/a"))
@@ -164,8 +164,8 @@ async def test_64_mib_up() -> None:
         await call.head(200)
         await call.data(b"ok", end=True)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             before = rss_kib()
             client.send(client.headers(1, request("POST", "/a")))
             block = b"u" * 16384
@@ -181,8 +181,8 @@ async def test_64_mib_up() -> None:
 
 async def test_what_waits_is_let_go() -> None:
     """What waits for a reader who has gone is let go at once, and the connection serves on."""
-    async with Upstream(_endless) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(_endless) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.open_windows(16 * MIB)
             for n in range(50):
                 client.ask(2 * n + 1, request("GET", "/a"))
@@ -191,7 +191,7 @@ async def test_what_waits_is_let_go() -> None:
             before = rss_kib()
             for n in range(50):
                 client.send(RstStreamFrame(2 * n + 1, error_code=8))
-            await until(lambda: lane.lane.active == 0)
+            await until(lambda: data_plane.data_plane.active == 0)
             assert rss_kib() <= before + 1024
             client.ask(201)
             assert await client.answer(201) == 200
@@ -203,8 +203,8 @@ async def test_data_for_a_stream_that_is_over() -> None:
     async def answer(call: Call) -> None:
         await call.reset(8)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             for n in range(40):
                 stream = 2 * n + 1
                 client.send(client.headers(stream, request("POST", "/a")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from h2peer import Call, FrameClient, Upstream, plain, request, service, until
-from onelane import OneLane, one_lane
+from one_data_plane import OneDataPlane, one_data_plane
 
 from edge import clock
 from edge.sim.wire import Pause, ScriptedServer
@@ -17,9 +17,9 @@ NS_PER_MS = 1_000_000
 GET = request("GET", "/a")
 
 
-def pool(lane: OneLane) -> Any:
+def pool(data_plane: OneDataPlane) -> Any:
     """The native pool of the only target."""
-    return lane.lane.router.targets[0].pool
+    return data_plane.data_plane.router.targets[0].pool
 
 
 async def _silence(call: Call) -> None:
@@ -28,9 +28,9 @@ async def _silence(call: Call) -> None:
 
 async def test_a_ping_keeps_the_connection() -> None:
     """A silent upstream that answers pings keeps its connection, and hears no more than two of them in one silence."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        pool(lane).silence_ns = 100 * NS_PER_MS
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        pool(data_plane).silence_ns = 100 * NS_PER_MS
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, GET)
             assert await client.answer(1) == 200
             await until(lambda: upstream.wires[0].pings == 2)
@@ -45,10 +45,10 @@ async def test_a_ping_keeps_the_connection() -> None:
 async def test_no_answer_is_a_lost_connection() -> None:
     """An upstream that accepts and never speaks: requests fail when the ping does, long before their own deadline."""
     still: tuple[Step, ...] = (Pause(20),)
-    async with ScriptedServer(still) as upstream, one_lane(service(f"127.0.0.1:{upstream.port}")) as lane:
-        pool(lane).silence_ns = 100 * NS_PER_MS
-        pool(lane).pong_ns = 100 * NS_PER_MS
-        async with FrameClient.connect(lane.port) as client:
+    async with ScriptedServer(still) as upstream, one_data_plane(service(f"127.0.0.1:{upstream.port}")) as data_plane:
+        pool(data_plane).silence_ns = 100 * NS_PER_MS
+        pool(data_plane).pong_ns = 100 * NS_PER_MS
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("POST", "/a"))
             assert await client.answer(1, 4) == 502
             assert b"did not answer a ping" in client.body(1)
@@ -58,7 +58,7 @@ async def test_a_suspect_connection_gets_no_new_requests() -> None:
     """When an attempt times out on a connection that has gone silent, others are soon made on a new one."""
     async with Upstream(_silence) as upstream:
         text = service(upstream.address).replace("first_byte: 5s", "first_byte: 1200ms")
-        async with one_lane(text) as lane, FrameClient.connect(lane.port) as client:
+        async with one_data_plane(text) as data_plane, FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("POST", "/a"))
             await until(lambda: upstream.calls)
             upstream.wires[0].freeze()
@@ -81,9 +81,9 @@ async def test_old_connections_are_replaced() -> None:
         else:
             await plain()(call)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        pool(lane).age_limit_ns = 1
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        pool(data_plane).age_limit_ns = 1
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("GET", "/slow"))
             await until(lambda: upstream.calls)
             await clock.sleep(1.3)
@@ -97,9 +97,9 @@ async def test_old_connections_are_replaced() -> None:
 
 async def test_idle_connections_are_let_go() -> None:
     """A connection that nobody has used for its time is closed with a goodbye."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        pool(lane).idle_limit_ns = 100 * NS_PER_MS
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        pool(data_plane).idle_limit_ns = 100 * NS_PER_MS
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, GET)
             assert await client.answer(1) == 200
         await until(lambda: upstream.wires[0].closed)

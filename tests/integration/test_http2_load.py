@@ -1,4 +1,4 @@
-"""Does a lane hold under a load of HTTP/2?  h2load through one lane to another, over each wire upstream."""
+"""Does a data plane hold under a load of HTTP/2?  h2load through one data plane to another, over each wire upstream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from onelane import models, one_lane
+from one_data_plane import models, one_data_plane
 
 H2LOAD = shutil.which("h2load")
 
@@ -29,10 +29,10 @@ async def load(port: int, *arguments: str) -> dict[str, int]:
 @pytest.mark.parametrize("protocol", ["h2c", "http1"])
 async def test_20_000_requests_over_64_streams(protocol: str) -> None:
     """20,000 requests over 64 streams, of four connections and of one: all of them 200, and nothing stays behind."""
-    async with one_lane(models("http://127.0.0.1:1")) as inner:
+    async with one_data_plane(models("http://127.0.0.1:1")) as inner:
         text = f'services: {{s: {{match: {{host: inner}}, protocol: {protocol}, targets: ["127.0.0.1:{inner.port}"]}}}}'
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             for clients, streams in (("1", "64"), ("4", "16")):
-                got = await load(lane.port, "-n", "10000", "-c", clients, "-m", streams)
+                got = await load(data_plane.port, "-n", "10000", "-c", clients, "-m", streams)
                 assert got == {"total": 10_000, "failed": 0, "2xx": 10_000}
-            assert lane.lane.active == 0
+            assert data_plane.data_plane.active == 0

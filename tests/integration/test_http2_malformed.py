@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from h2peer import FrameClient, Upstream, plain, request, service, until
 from hyperframe.frame import DataFrame, HeadersFrame
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 from edge.sim.wire import Close, ReadMessage, ReadToEnd, ScriptedServer, Send
 
@@ -93,13 +93,13 @@ async def test_malformed_heads(name: str, upstream: str) -> None:
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
     async with ScriptedServer((ReadMessage(), Send(answer), Close())) as first, Upstream(plain()) as second:
         address = f"127.0.0.1:{first.port}" if upstream == "http1" else second.address
-        async with one_lane(service(address, protocol=upstream)) as lane:
-            async with FrameClient.connect(lane.port) as client:
+        async with one_data_plane(service(address, protocol=upstream)) as data_plane:
+            async with FrameClient.connect(data_plane.port) as client:
                 client.ask(1, HEADS[name])
                 assert await client.answer(1) == -PROTOCOL_ERROR
                 client.ask(3, GET)
                 assert await client.answer(3) == 200
-            async with FrameClient.connect(lane.port) as client:
+            async with FrameClient.connect(data_plane.port) as client:
                 client.ask(1, GET)
                 assert await client.answer(1) == 200
             assert len(first.peers) + len(second.calls) == 2
@@ -138,8 +138,8 @@ async def test_malformed_bodies(name: str, upstream: str) -> None:
     fields, fault = BODIES[name]
     async with ScriptedServer((ReadToEnd(),)) as first, Upstream(plain()) as second:
         address = f"127.0.0.1:{first.port}" if upstream == "http1" else second.address
-        async with one_lane(service(address, protocol=upstream)) as lane:
-            async with FrameClient.connect(lane.port) as client:
+        async with one_data_plane(service(address, protocol=upstream)) as data_plane:
+            async with FrameClient.connect(data_plane.port) as client:
                 client.send(client.headers(1, [*request("POST", "/a"), *fields]))
                 await until(lambda: second.calls or (first.peers and first.peers[0].received))
                 fault(client)
@@ -156,8 +156,8 @@ async def test_malformed_bodies(name: str, upstream: str) -> None:
 
 async def test_trailers_are_filtered() -> None:
     """Trailers of a request go on to HTTP/2 without those that decide anything (RFC 9110 6.5.1)."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, request("POST", "/a")))
             client.send(DataFrame(1, b"abc"))
             told = [
@@ -176,8 +176,8 @@ async def test_cookies_become_one_field() -> None:
     """Cookie crumbs are one field for HTTP/1.1 (RFC 9113 8.2.3)."""
     script = (ReadMessage(), Send(b"HTTP/1.1 204 No Content\r\n\r\n"), ReadToEnd())
     async with ScriptedServer(script) as upstream:
-        async with one_lane(service(f"127.0.0.1:{upstream.port}", protocol="http1")) as lane:
-            async with FrameClient.connect(lane.port) as client:
+        async with one_data_plane(service(f"127.0.0.1:{upstream.port}", protocol="http1")) as data_plane:
+            async with FrameClient.connect(data_plane.port) as client:
                 client.ask(1, [*GET, ("cookie", "a=b"), ("x-between", "1"), ("cookie", "c=d")])
                 assert await client.answer(1) == 204
             received = upstream.peers[0].received
@@ -187,15 +187,15 @@ async def test_cookies_become_one_field() -> None:
 
 async def test_connect_is_not_offered() -> None:
     """CONNECT is sound but not offered: 405, as over HTTP/1.1."""
-    async with one_lane(service("127.0.0.1:1")) as lane, FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane, FrameClient.connect(data_plane.port) as client:
         client.ask(1, [(":method", "CONNECT"), (":authority", "edge:443")])
         assert await client.answer(1) == 405
 
 
 async def test_a_host_instead_of_an_authority() -> None:
     """Without :authority the Host field says whom it is for (RFC 9113 8.3.1), and goes on as :authority."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, [METHOD, SCHEME, PATH, ("host", "inner:80")])
             assert await client.answer(1) == 200
         assert upstream.calls[0].field(":authority") == "inner:80"
@@ -208,7 +208,7 @@ async def test_a_host_instead_of_an_authority() -> None:
 )
 async def test_refused_but_answered(fields: Fields, status: int) -> None:
     """A head too large, or one that asks for what is not offered, is answered as over HTTP/1.1; the next is served."""
-    async with one_lane(service("127.0.0.1:1")) as lane, FrameClient.connect(lane.port) as client:
+    async with one_data_plane(service("127.0.0.1:1")) as data_plane, FrameClient.connect(data_plane.port) as client:
         block = client.block([*GET, *fields])
         parts = [block[at : at + 16000] for at in range(0, len(block), 16000)]
         first = HeadersFrame(1, parts[0], flags=["END_STREAM"])

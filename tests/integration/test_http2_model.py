@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from h2peer import FrameClient, request
-from onelane import DONE, HELLO, ROLE, STOP, STREAM, models, one_lane, sse, whole
+from one_data_plane import DONE, HELLO, ROLE, STOP, STREAM, models, one_data_plane, sse, whole
 
 from edge.sim.wire import Close, ReadMessage, ReadToEnd, ScriptedServer, Send
 
@@ -22,7 +22,7 @@ def client_of(url: str, http2: bool) -> httpx.AsyncClient:
 async def test_a_whole_answer(http2: bool) -> None:
     """The answer, and what edge says of it, do not depend on the wire."""
     async with ScriptedServer((ReadMessage(), Send(whole()), ReadToEnd())) as upstream:
-        async with one_lane(models(upstream.url)) as lane, client_of(lane.url, http2) as client:
+        async with one_data_plane(models(upstream.url)) as data_plane, client_of(data_plane.url, http2) as client:
             answer = await client.post("/v1/chat/completions", json=ASK, headers={"x-extra": "1"})
             assert answer.status_code == 200
             assert answer.json()["choices"][0]["message"]["content"] == "hello"
@@ -38,7 +38,7 @@ async def test_a_whole_answer(http2: bool) -> None:
 async def test_a_stream(http2: bool) -> None:
     """Events arrive as they were sent, to the last."""
     async with ScriptedServer((ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), ReadToEnd())) as upstream:
-        async with one_lane(models(upstream.url)) as lane, client_of(lane.url, http2) as client:
+        async with one_data_plane(models(upstream.url)) as data_plane, client_of(data_plane.url, http2) as client:
             async with client.stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as answer:
                 assert answer.headers["content-type"] == "text/event-stream"
                 assert b"".join([part async for part in answer.aiter_bytes()]) == ROLE + HELLO + STOP + DONE
@@ -49,7 +49,10 @@ async def test_failover(http2: bool) -> None:
     """A first choice that fails is not noticed."""
     async with ScriptedServer((ReadMessage(), Close())) as bad:
         async with ScriptedServer((ReadMessage(), Send(whole()), ReadToEnd())) as good:
-            async with one_lane(models(bad.url, good.url)) as lane, client_of(lane.url, http2) as client:
+            async with (
+                one_data_plane(models(bad.url, good.url)) as data_plane,
+                client_of(data_plane.url, http2) as client,
+            ):
                 answer = await client.post("/v1/chat/completions", json=ASK)
                 assert (answer.status_code, answer.headers["x-edge-target"]) == (200, "p1/m")
 
@@ -66,7 +69,7 @@ async def test_failover(http2: bool) -> None:
 )
 async def test_errors(http2: bool, path: str, content: bytes, status: int, code: str) -> None:
     """Errors of edge's own have the same status and body on both wires, and the connection goes on."""
-    async with one_lane(models("http://127.0.0.1:1")) as lane, client_of(lane.url, http2) as client:
+    async with one_data_plane(models("http://127.0.0.1:1")) as data_plane, client_of(data_plane.url, http2) as client:
         for _ in range(2):
             answer = await client.request("POST", path, content=content or None)
             assert answer.status_code == status
@@ -78,7 +81,7 @@ async def test_errors(http2: bool, path: str, content: bytes, status: int, code:
 async def test_a_stream_that_breaks(http2: bool) -> None:
     """A stream that dies after its first content ends in an honest error event, and never looks complete."""
     async with ScriptedServer((ReadMessage(), Send(sse(ROLE, HELLO, end=False)), Close())) as upstream:
-        async with one_lane(models(upstream.url)) as lane, client_of(lane.url, http2) as client:
+        async with one_data_plane(models(upstream.url)) as data_plane, client_of(data_plane.url, http2) as client:
             taken = bytearray()
 
             async def take() -> None:
@@ -97,7 +100,7 @@ async def test_many_streams_of_models_on_one_connection() -> None:
     """Fifty answers at once on one connection, each its own."""
     once = sse(ROLE, HELLO, STOP, DONE).replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
     async with ScriptedServer((ReadMessage(), Send(once), Close())) as upstream:
-        async with one_lane(models(upstream.url)) as lane, FrameClient.connect(lane.port) as client:
+        async with one_data_plane(models(upstream.url)) as data_plane, FrameClient.connect(data_plane.port) as client:
             client.open_windows(2**20)
             for n in range(50):
                 stream = 2 * n + 1

@@ -1,4 +1,4 @@
-"""What if a peer speaks nonsense that is nearly HTTP/2?  Nothing breaks on either side, and the lane serves on."""
+"""A peer that sends nonsense close to HTTP/2 breaks nothing on either side, and the data plane serves on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import hpack
 import pytest
 from h2peer import PREFACE, FrameClient, RawFrame, Upstream, plain, request, service, until
 from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 if TYPE_CHECKING:
     from hyperframe.frame import Frame
@@ -48,18 +48,18 @@ async def test_noisy_clients() -> None:
     chance = random.Random(seed)
     post = request("POST", "/a")
     heads = [request("GET", "/a"), post, [*post, ("content-length", "100")], [("x", "y")]]
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         for turn in range(ROUNDS):
-            async with FrameClient.connect(lane.port) as client:
+            async with FrameClient.connect(data_plane.port) as client:
                 for _ in range(chance.randrange(1, 4)):
                     client.write(noise(chance, client.encoder, heads))
                     with contextlib.suppress(OSError):
                         await client.drain()
                     await asyncio.sleep(chance.choice([0, 0, 0.002]))
-            async with FrameClient.connect(lane.port) as client:
+            async with FrameClient.connect(data_plane.port) as client:
                 client.ask(1)
                 assert await client.answer(1) == 200, f"seed {seed}, turn {turn}"
-        await until(lambda: lane.lane.active == 0 and lane.lane.connections == 0)
+        await until(lambda: data_plane.data_plane.active == 0 and data_plane.data_plane.connections == 0)
 
 
 @pytest.mark.timeout(CONNECTION)
@@ -89,11 +89,11 @@ async def test_noisy_upstreams() -> None:
     port = server.sockets[0].getsockname()[1]
     text = service(f"127.0.0.1:{port}").replace("5s", "200ms").replace("total: 30s", "total: 600ms")
     breaker = "    breaker: {consecutive: 1000, min_requests: 100000}\n"
-    async with server, one_lane(text.rstrip() + "\n" + breaker) as lane:
+    async with server, one_data_plane(text.rstrip() + "\n" + breaker) as data_plane:
         for turn in range(ROUNDS // 4):
-            async with FrameClient.connect(lane.port) as client:
+            async with FrameClient.connect(data_plane.port) as client:
                 for n in range(4):
                     client.ask(2 * n + 1, request("GET", "/a"))
                 for n in range(4):
                     assert await client.answer(2 * n + 1) != -1, f"seed {seed}, turn {turn}"
-        await until(lambda: lane.lane.active == 0)
+        await until(lambda: data_plane.data_plane.active == 0)

@@ -17,7 +17,7 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from onelane import OneLane, one_lane
+from one_data_plane import OneDataPlane, one_data_plane
 from test_regressions import slow_socket
 
 from edge import clock
@@ -31,9 +31,9 @@ LARGE = 8_000_000
 PATIENT = ("first_byte: 5s, between_tokens: 5s, total: 30s", "first_byte: 20s, between_tokens: 20s, total: 60s")
 
 
-async def ask(lane: OneLane, size: int) -> socket.socket:
+async def ask(data_plane: OneDataPlane, size: int) -> socket.socket:
     """Ask for an answer of so many bytes with windows that never close; nothing is read yet."""
-    sock = await slow_socket(lane.port, 16384)
+    sock = await slow_socket(data_plane.port, 16384)
     head = HeadersFrame(1, hpack.Encoder().encode(request("GET", f"/{size}")), flags=["END_HEADERS", "END_STREAM"])
     hello = SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}).serialize()
     hello += WindowUpdateFrame(0, window_increment=2**30).serialize() + SettingsFrame(flags=["ACK"]).serialize()
@@ -64,35 +64,35 @@ async def sized(call: Call) -> None:
     await call.data(b"x" * int((call.field(":path") or "/0")[1:]), end=True)
 
 
-def sent(lane: OneLane) -> int:
+def sent(data_plane: OneDataPlane) -> int:
     """Bytes that edge has written to clients."""
-    return int(lane.board.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT])
+    return int(data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT])
 
 
-async def standstill(lane: OneLane) -> int:
+async def standstill(data_plane: OneDataPlane) -> int:
     """Wait until nothing more is written; how much has been."""
     before = -1
-    while (now := sent(lane)) != before or now < 500_000:
+    while (now := sent(data_plane)) != before or now < 500_000:
         before = now
         await clock.sleep(0.1)
     return now
 
 
-async def drain(lane: OneLane) -> None:
-    """Drain the lane: each connection says goodbye, and waits a round trip before it means it."""
+async def drain(data_plane: OneDataPlane) -> None:
+    """Drain the data plane: each connection says goodbye, and waits a round trip before it means it."""
 
     async def begin() -> None:
-        lane.lane.drain()
+        data_plane.data_plane.drain()
 
-    await lane.thread.run(begin())
+    await data_plane.thread.run(begin())
 
 
 async def test_a_steady_slow_reader() -> None:
     """A client that reads all the time, but less in a stall than the kernel has to be rid of first, is not cut."""
     text = service("ADDRESS").replace(*PATIENT) + "limits: {stall: 2s}\n"
-    async with Upstream(sized) as upstream, one_lane(text.replace("ADDRESS", upstream.address)) as lane:
-        sock = await ask(lane, LARGE)
-        await standstill(lane)
+    async with Upstream(sized) as upstream, one_data_plane(text.replace("ADDRESS", upstream.address)) as data_plane:
+        sock = await ask(data_plane, LARGE)
+        await standstill(data_plane)
         began = clock.now_ns()
         total = 0
         async for frame in frames(sock, 8192):
@@ -109,17 +109,17 @@ async def test_a_steady_slow_reader() -> None:
 
 async def test_the_tail_of_an_answer_at_a_drain() -> None:
     """A drained connection whose client reads a little later than it ends brings the whole answer all the same."""
-    async with Upstream(sized) as upstream, one_lane(service(upstream.address)) as lane:
-        probe = await ask(lane, LARGE)
-        held = await standstill(lane)
+    async with Upstream(sized) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        probe = await ask(data_plane, LARGE)
+        held = await standstill(data_plane)
         probe.close()
-        await until(lambda: lane.lane.connections == 0)
+        await until(lambda: data_plane.data_plane.connections == 0)
         # around what the way holds without a reader: some of them end in edge's own buffer
         sizes = [held - less for less in range(20_000, 140_000, 20_000)]
-        socks = [await ask(lane, size) for size in sizes]
+        socks = [await ask(data_plane, size) for size in sizes]
         await until(lambda: len(upstream.calls) == 1 + len(sizes))
-        await standstill(lane)
-        await drain(lane)
+        await standstill(data_plane)
+        await drain(data_plane)
         for sock in socks:
             await asyncio.get_running_loop().sock_sendall(sock, PingFrame(flags=["ACK"]).serialize())
         await clock.sleep(1.5)  # the round trip is over: all is said, and then comes the next look
@@ -135,11 +135,11 @@ async def test_the_tail_of_an_answer_at_a_drain() -> None:
 async def test_a_drained_connection_that_nobody_reads() -> None:
     """What is left to say when a connection has ended is kept for the stall limit, and no longer."""
     text = service("ADDRESS") + "limits: {stall: 1s}\n"
-    async with Upstream(sized) as upstream, one_lane(text.replace("ADDRESS", upstream.address)) as lane:
-        sock = await ask(lane, LARGE)
-        await standstill(lane)
-        await drain(lane)
-        await until(lambda: lane.lane.connections == 0, 15)
+    async with Upstream(sized) as upstream, one_data_plane(text.replace("ADDRESS", upstream.address)) as data_plane:
+        sock = await ask(data_plane, LARGE)
+        await standstill(data_plane)
+        await drain(data_plane)
+        await until(lambda: data_plane.data_plane.connections == 0, 15)
         sock.close()
 
 
@@ -157,9 +157,9 @@ async def test_a_quiet_answer_ends_while_nothing_can_be_sent() -> None:
 
     end = asyncio.Event()
     text = service("ADDRESS").replace(*PATIENT) + "limits: {stall: 3s}\n"
-    async with Upstream(answer) as upstream, one_lane(text.replace("ADDRESS", upstream.address)) as lane:
+    async with Upstream(answer) as upstream, one_data_plane(text.replace("ADDRESS", upstream.address)) as data_plane:
         settings = {SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}
-        async with FrameClient.connect(lane.port, settings=settings) as client:
+        async with FrameClient.connect(data_plane.port, settings=settings) as client:
             client.forget = True
             client.open_windows(2**30)
             client.ask(1, request("GET", "/quiet"))
@@ -167,7 +167,7 @@ async def test_a_quiet_answer_ends_while_nothing_can_be_sent() -> None:
             await clock.sleep(3.1)
             client.stop_reading()
             client.ask(3, request("GET", "/big"))
-            await standstill(lane)
+            await standstill(data_plane)
             end.set()
             await clock.sleep(0.9)  # a look at its streams, long before the connection itself has stalled
             client.read_on()

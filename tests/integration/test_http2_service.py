@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from h2peer import Call, FrameClient, Upstream, plain, request, service, until
 from hyperframe.frame import HeadersFrame
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 from edge.sim.wire import ReadToEnd, ScriptedServer, Send, play_client
 
@@ -81,8 +81,8 @@ class Twin:
 async def through(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
     """A client whose requests go through edge to the service."""
     client2, service2 = request.param
-    async with Twin(service2) as twin, one_lane(service(twin.address, protocol=twin.protocol)) as lane:
-        async with httpx.AsyncClient(base_url=lane.url, http1=not client2, http2=client2, timeout=10) as client:
+    async with Twin(service2) as twin, one_data_plane(service(twin.address, protocol=twin.protocol)) as data_plane:
+        async with httpx.AsyncClient(base_url=data_plane.url, http1=not client2, http2=client2, timeout=10) as client:
             yield client
 
 
@@ -161,8 +161,8 @@ async def test_trailers_both_ways() -> None:
         await call.data(b"abc")
         await call.end(("x-got", call.trailers[0][1]), ("grpc-status", "0"))
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, request("POST", "/a", "edge", ("te", "trailers"))))
             client.data(1, b"abc")
             client.send(client.headers(1, [("x-sum", "294")], "END_STREAM"))
@@ -180,9 +180,9 @@ async def test_trailers_to_http1() -> None:
         await call.data(b"abc")
         await call.end(("x-sum", "294"), ("connection-less", "1"))
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         asked = b"GET /a HTTP/1.1\r\nhost: edge\r\nconnection: close\r\n\r\n"
-        peer = await play_client(lane.port, Send(asked), ReadToEnd())
+        peer = await play_client(data_plane.port, Send(asked), ReadToEnd())
         assert peer.received.endswith(b"\r\n\r\n3\r\nabc\r\n0\r\nx-sum: 294\r\nconnection-less: 1\r\n\r\n")
 
 
@@ -195,8 +195,8 @@ async def test_trailers_without_a_body(fields: list[tuple[str, str]]) -> None:
         if call.field(":path") != "/head":
             await call.end(("x-sum", "0"))
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("GET", "/trailers"))
             assert await client.answer(1) == 200
             assert client.fields[1][-1] == [("x-sum", "0")]
@@ -215,8 +215,8 @@ async def test_interim_answers() -> None:
         await call.head(200)
         await call.data(body, end=True)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, request("POST", "/a", "edge", ("expect", "100-continue"))))
             await client.until(lambda: client.fields.get(1))
             client.data(1, b"abc", "END_STREAM")
@@ -229,8 +229,8 @@ async def test_interim_answers() -> None:
 async def test_an_upstream_that_speaks_http1() -> None:
     """A service that is configured for HTTP/2 and speaks HTTP/1.1 is a malformed answer: 502, and no harm."""
     script = (Send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(service(f"127.0.0.1:{upstream.port}")) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with ScriptedServer(script) as upstream, one_data_plane(service(f"127.0.0.1:{upstream.port}")) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("GET", "/a"))
             assert await client.answer(1) == 502
 
@@ -241,8 +241,8 @@ async def test_an_early_answer() -> None:
     async def answer(call: Call) -> None:
         await call.head(413, end=True)
 
-    async with Upstream(answer) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(answer) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, request("POST", "/a")))
             client.data(1, b"abc")
             await client.until(lambda: client.fields.get(1))
@@ -255,8 +255,8 @@ async def test_an_early_answer() -> None:
 
 async def test_many_streams_share_a_connection() -> None:
     """A hundred requests at once need one connection; more open a second; each gets its own answer."""
-    async with Upstream(plain()) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as first, FrameClient.connect(lane.port) as second:
+    async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as first, FrameClient.connect(data_plane.port) as second:
             for n in range(100):
                 first.send(first.headers(2 * n + 1, request("POST", "/a")))
                 second.send(second.headers(2 * n + 1, request("POST", "/a")))
@@ -273,8 +273,8 @@ async def test_many_streams_share_a_connection() -> None:
 
 async def test_the_peers_limit_holds() -> None:
     """An upstream that allows two streams gets two per connection, and as many connections as that needs."""
-    async with Upstream(plain(), settings={3: 2}) as upstream, one_lane(service(upstream.address)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with Upstream(plain(), settings={3: 2}) as upstream, one_data_plane(service(upstream.address)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("GET", "/a"))
             assert await client.answer(1) == 200
             for n in range(1, 11):

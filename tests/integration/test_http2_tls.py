@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trustme
 from h2peer import Upstream, plain, service
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 from edge.native import Outcome
 
@@ -43,8 +43,8 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 async def test_clients(authority: trustme.CA, tmp_path: Path, offer: bool, version: str) -> None:
     """A client that offers h2 gets it, one that does not gets HTTP/1.1: one port, one service."""
     async with Upstream(plain()) as upstream:
-        async with one_lane(service(upstream.address) + listening(authority, tmp_path)) as lane:
-            url = lane.url.replace("http:", "https:")
+        async with one_data_plane(service(upstream.address) + listening(authority, tmp_path)) as data_plane:
+            url = data_plane.url.replace("http:", "https:")
             async with httpx.AsyncClient(http2=offer, verify=trusting(authority), base_url=url) as client:
                 for n in range(3):
                     answer = await client.post("/a", content=b"x" * 50_000 * n)
@@ -54,10 +54,12 @@ async def test_clients(authority: trustme.CA, tmp_path: Path, offer: bool, versi
 
 async def test_a_preface_without_alpn(authority: trustme.CA, tmp_path: Path) -> None:
     """Over TLS the handshake decides: a preface after http/1.1 was agreed is no request."""
-    async with one_lane(service("127.0.0.1:1") + listening(authority, tmp_path)) as lane:
+    async with one_data_plane(service("127.0.0.1:1") + listening(authority, tmp_path)) as data_plane:
         context = trusting(authority)
         context.set_alpn_protocols(["http/1.1"])
-        reader, writer = await asyncio.open_connection("127.0.0.1", lane.port, ssl=context, server_hostname="127.0.0.1")
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", data_plane.port, ssl=context, server_hostname="127.0.0.1"
+        )
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         received = await asyncio.wait_for(reader.read(), 60)
         writer.close()
@@ -73,12 +75,15 @@ async def test_upstreams(authority: trustme.CA, tmp_path: Path, offer: list[str]
         context.set_alpn_protocols(offer)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     tls = f"    tls: {{ca: {tmp_path / 'ca.pem'}, server_name: service.test}}"
-    async with Upstream(plain(), tls=context) as upstream, one_lane(service(upstream.address, extra=tls)) as lane:
-        async with httpx.AsyncClient(base_url=lane.url) as client:
+    async with (
+        Upstream(plain(), tls=context) as upstream,
+        one_data_plane(service(upstream.address, extra=tls)) as data_plane,
+    ):
+        async with httpx.AsyncClient(base_url=data_plane.url) as client:
             answer = await client.get("/a")
             assert answer.status_code == status
         if status == 200:
             assert upstream.calls[0].field(":scheme") == "https"
         else:
             assert "does not offer HTTP/2" in answer.text
-            assert lane.outcomes(f"echo/{upstream.address}")[Outcome.FAIL_CONNECT] >= 1
+            assert data_plane.outcomes(f"echo/{upstream.address}")[Outcome.FAIL_CONNECT] >= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from onelane import DONE, HELLO, STOP, STREAM, models, one_lane, post, sse
+from one_data_plane import DONE, HELLO, STOP, STREAM, models, one_data_plane, post, sse
 
 from edge.sim.wire import Again, ReadMessage, ReadToEnd, ReadUntil, ScriptedServer, Send, play_client
 
@@ -20,9 +20,9 @@ SCRIPT = (ReadMessage(), Send(sse(HELLO, STOP, DONE)), Again())
 @pytest.mark.parametrize("wish", WISHES.values(), ids=WISHES)
 async def test_old_client_is_never_sent_chunks(wish: bytes) -> None:
     """HTTP/1.0 knows no chunks: a stream ends where the connection does (RFC 9112 6.1)."""
-    async with ScriptedServer(SCRIPT) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(SCRIPT) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         asked = post(STREAM, fields=wish).replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
-        peer = await play_client(lane.port, Send(asked), ReadToEnd(), limit_s=5.0)
+        peer = await play_client(data_plane.port, Send(asked), ReadToEnd(), limit_s=5.0)
         head, _, body = peer.received.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK")
         assert b"transfer-encoding" not in head
@@ -33,9 +33,9 @@ async def test_old_client_is_never_sent_chunks(wish: bytes) -> None:
 @pytest.mark.parametrize("wish", WISHES.values(), ids=WISHES)
 async def test_new_client_is_sent_chunks(wish: bytes) -> None:
     """HTTP/1.1 is, for any wish; the second of two requests shows that the connection is kept unless it said close."""
-    async with ScriptedServer(SCRIPT) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(SCRIPT) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         asked = post(STREAM, fields=wish) + post(STREAM, fields=b"connection: close\r\n")
-        peer = await play_client(lane.port, Send(asked), ReadToEnd(), limit_s=5.0)
+        peer = await play_client(data_plane.port, Send(asked), ReadToEnd(), limit_s=5.0)
         answers = 1 if wish == WISHES["close"] else 2
         assert peer.received.count(b"transfer-encoding: chunked") == answers
         assert peer.received.count(b"0\r\n\r\n") == answers
@@ -57,10 +57,10 @@ async def test_old_upstream_is_kept_only_if_it_says_so(head: bytes, connections:
     answer = head + b'content-type: application/json\r\ncontent-length: 14\r\n\r\n{"choices":[]}'
     async with (
         ScriptedServer((ReadMessage(), Send(answer), Again())) as upstream,
-        one_lane(models(upstream.url)) as lane,
+        one_data_plane(models(upstream.url)) as data_plane,
     ):
         last = post(fields=b"connection: close\r\n")
         steps = (Send(post()), ReadUntil(b'{"choices":[]}'), Send(last), ReadToEnd())
-        peer = await play_client(lane.port, *steps, limit_s=5.0)
+        peer = await play_client(data_plane.port, *steps, limit_s=5.0)
         assert peer.received.count(b'{"choices":[]}') == 2
         assert len(upstream.peers) == connections

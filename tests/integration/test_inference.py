@@ -9,7 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from h2peer import FrameClient, request
-from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, chunk, models, one_lane, sse, whole
+from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, chunk, models, one_data_plane, sse, whole
 from wires import over_http2
 
 from edge.native import Outcome
@@ -33,8 +33,11 @@ def hello(model: str = "chat") -> inference_pb2.ChatRequest:
 async def test_chat() -> None:
     """A chat fails over like any other, says who answered, and carries usage."""
     with refused_port() as port:
-        async with ScriptedServer(GOOD) as backup, one_lane(models(f"http://127.0.0.1:{port}", backup.url)) as lane:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+        async with (
+            ScriptedServer(GOOD) as backup,
+            one_data_plane(models(f"http://127.0.0.1:{port}", backup.url)) as data_plane,
+        ):
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 answer = await inference_pb2_grpc.InferenceStub(channel).Chat(hello(), timeout=5)
         assert "hello" in str(answer)
         assert "p1/m" in str(answer)
@@ -47,8 +50,8 @@ async def test_chat() -> None:
 
 async def test_chat_stream() -> None:
     """A stream arrives chunk by chunk and ends with OK."""
-    async with ScriptedServer(GOOD_STREAM) as primary, one_lane(models(primary.url)) as lane:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+    async with ScriptedServer(GOOD_STREAM) as primary, one_data_plane(models(primary.url)) as data_plane:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
             chunks = [piece async for piece in inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=5)]
         assert "hello" in "".join(str(piece) for piece in chunks)
         assert b'"stream":true' in primary.peers[0].received.replace(b" ", b"")
@@ -57,8 +60,8 @@ async def test_chat_stream() -> None:
 async def test_broken_stream() -> None:
     """A stream that breaks after its first content ends with an error status, never with OK."""
     script = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), Close())
-    async with ScriptedServer(script) as primary, one_lane(models(primary.url)) as lane:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+    async with ScriptedServer(script) as primary, one_data_plane(models(primary.url)) as data_plane:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
             call = inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=5)
             seen = 0
             with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - the loop is the statement
@@ -89,8 +92,8 @@ async def test_errors(script: tuple[object, ...], model: str, code: str) -> None
     text = models("http://127.0.0.1:1")
     async with ScriptedServer(script) as primary:  # type: ignore[arg-type]
         text = models(primary.url).replace("total: 5s", "total: 1s").replace("first_byte: 500ms", "first_byte: 3s")
-        async with one_lane(text) as lane:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+        async with one_data_plane(text) as data_plane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await inference_pb2_grpc.InferenceStub(channel).Chat(hello(model), timeout=5)
         assert caught.value.code().name == code, caught.value.details()
@@ -121,15 +124,15 @@ async def test_what_cannot_be_told_is_asked_elsewhere(streamed: bool, script: tu
     """An answer in another form than was asked for is a failure before anything is shown, never an empty OK."""
     good = GOOD_STREAM if streamed else GOOD
     async with ScriptedServer(script) as first, ScriptedServer(good) as second:  # type: ignore[arg-type]
-        async with one_lane(models(first.url, second.url, extra="limits: {answer: 100KiB}")) as lane:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+        async with one_data_plane(models(first.url, second.url, extra="limits: {answer: 100KiB}")) as data_plane:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 stub = inference_pb2_grpc.InferenceStub(channel)
                 if streamed:
                     text = "".join([str(chunk) async for chunk in stub.ChatStream(hello(), timeout=10)])
                 else:
                     text = str(await stub.Chat(hello(), timeout=10))
             assert "hello" in text
-            assert lane.outcomes("p0/m")[Outcome.FAIL_MALFORMED] == 1
+            assert data_plane.outcomes("p0/m")[Outcome.FAIL_MALFORMED] == 1
 
 
 @pytest.mark.parametrize(("second", "code"), [(b"\1\0\0\0\1x", b"12"), (b"\0\0\0\x20\0" + b"y" * 8192, b"8")])
@@ -138,8 +141,8 @@ async def test_a_conversation_ends_with_its_status(second: bytes, code: bytes) -
     ask = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
     fields = [("content-type", "application/grpc"), ("te", "trailers")]
     path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-    async with ScriptedServer(GOOD) as primary, one_lane(models(primary.url)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with ScriptedServer(GOOD) as primary, one_data_plane(models(primary.url)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, request("POST", path, "edge", *fields)))
             client.data(1, b"\0" + len(ask).to_bytes(4, "big") + ask)
             await client.until(lambda: client.body(1), 10)
@@ -154,8 +157,8 @@ async def test_a_deadline_that_is_none_or_over(wanted: str, said: bytes) -> None
     fields = f"content-type: application/grpc\r\nte: trailers\r\ngrpc-timeout: {wanted}\r\n\r\n"
     message = hello().SerializeToString()
     data = b"POST /edge.v1.Inference/Chat HTTP/1.1\r\nhost: edge\r\n" + fields.encode()
-    async with ScriptedServer(GOOD) as primary, one_lane(models(primary.url)) as lane:
-        told = await over_http2(lane.port, data + b"\0" + len(message).to_bytes(4, "big") + message, None, 10)
+    async with ScriptedServer(GOOD) as primary, one_data_plane(models(primary.url)) as data_plane:
+        told = await over_http2(data_plane.port, data + b"\0" + len(message).to_bytes(4, "big") + message, None, 10)
         assert b"grpc-status: " + (b"3" if wanted == "soon" else b"4") in told.received
         assert said in told.received
         assert not primary.peers
@@ -163,8 +166,8 @@ async def test_a_deadline_that_is_none_or_over(wanted: str, said: bytes) -> None
 
 async def test_what_edge_answers_itself() -> None:
     """The list of models, health and reflection are there for any language, over the client port."""
-    async with ScriptedServer(GOOD) as primary, one_lane(models(primary.url)) as lane:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+    async with ScriptedServer(GOOD) as primary, one_data_plane(models(primary.url)) as data_plane:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
             listed = await inference_pb2_grpc.InferenceStub(channel).ListModels(
                 inference_pb2.ListModelsRequest(), timeout=5
             )

@@ -10,7 +10,7 @@ import anthropic
 import openai
 import pytest
 from aiohttp import web
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 from edge.admission.keys import new_key, sha256_of
 from edge.sim.asked import Pace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx
-    from onelane import OneLane
+    from one_data_plane import OneDataPlane
 
 PROVIDER_KEY = "sk-of-the-provider"
 HELLO: Any = [{"role": "user", "content": "hello"}]
@@ -62,10 +62,10 @@ class Messages:
 
 
 class Place:
-    """A lane with keys in front of a simulated provider and a service."""
+    """A data plane with keys in front of a simulated provider and a service."""
 
-    def __init__(self, lane: OneLane, provider: SimProvider, messages: Messages) -> None:
-        self.lane = lane
+    def __init__(self, data_plane: OneDataPlane, provider: SimProvider, messages: Messages) -> None:
+        self.data_plane = data_plane
         self.provider = provider
         self.messages = messages
         self.sent = 0
@@ -74,21 +74,21 @@ class Place:
         """Make a client; without retries unless they are asked for."""
         wire = openai.DefaultAsyncHttpxClient(event_hooks={"request": [self._count]}, timeout=10.0)
         given = {"max_retries": 0, **settings}
-        return openai.AsyncOpenAI(base_url=self.lane.url + "/v1", api_key=key, http_client=wire, **given)
+        return openai.AsyncOpenAI(base_url=self.data_plane.url + "/v1", api_key=key, http_client=wire, **given)
 
     def anthropic(self, key: str, **settings: Any) -> anthropic.AsyncAnthropic:
         """Make a client, as above."""
         wire = anthropic.DefaultAsyncHttpxClient(event_hooks={"request": [self._count]}, timeout=10.0)
         given = {"max_retries": 0, **settings}
-        return anthropic.AsyncAnthropic(base_url=self.lane.url, api_key=key, http_client=wire, **given)
+        return anthropic.AsyncAnthropic(base_url=self.data_plane.url, api_key=key, http_client=wire, **given)
 
     async def _count(self, _request: httpx.Request) -> None:
         self.sent += 1
 
     def allowance(self, name: str) -> dict[str, Any]:
-        """What the Board says of a key."""
-        slot = next(key.slot for key in self.lane.snapshot.keys if key.name == name)
-        return dict(self.lane.board.read_allowance(slot))
+        """What the shared state says of a key."""
+        slot = next(key.slot for key in self.data_plane.snapshot.keys if key.name == name)
+        return dict(self.data_plane.shared_state.read_allowance(slot))
 
 
 @pytest.fixture
@@ -121,8 +121,8 @@ services: {{billing: {{match: {{path: /v1/messages}}, targets: ["127.0.0.1:{port
 keys:
 {keys}
 """
-        lane = await stack.enter_async_context(one_lane(text))
-        yield Place(lane, provider, messages)
+        data_plane = await stack.enter_async_context(one_data_plane(text))
+        yield Place(data_plane, provider, messages)
 
 
 async def test_openai_passes_with_a_key_of_the_edge(place: Place) -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from callers import ask, bearer, field, get, keys, status
-from onelane import DONE, HELLO, OneLane, models, one_lane, post, sse, whole
+from one_data_plane import DONE, HELLO, OneDataPlane, models, one_data_plane, post, sse, whole
 
 from edge import clock
 from edge.admission.report import month_of
@@ -26,11 +26,11 @@ def error(answer: bytes) -> dict[str, str]:
     return found
 
 
-def record(lane: OneLane, number: int = 0) -> tuple[int, ...]:
+def record(data_plane: OneDataPlane, number: int = 0) -> tuple[int, ...]:
     """The counters of a key's allowance."""
-    allowance = lane.snapshot.keys[number].allowance
+    allowance = data_plane.snapshot.keys[number].allowance
     assert allowance is not None
-    return lane.board.read_allowance(allowance.slot)["counts"]
+    return data_plane.shared_state.read_allowance(allowance.slot)["counts"]
 
 
 @pytest.mark.usefixtures("both_wires")
@@ -38,26 +38,29 @@ async def test_requests() -> None:
     """The burst passes, the next gets 429 with the exact wait, other keys are not touched, and answers count down."""
     async with (
         ScriptedServer(GOOD) as upstream,
-        one_lane(
+        one_data_plane(
             models(upstream.url)
             + keys(alice="requests_per_minute: 6, requests_burst: 3", bob="requests_per_minute: 60")
-        ) as lane,
+        ) as data_plane,
     ):
         for left in (2, 1, 0):
-            answer = await lane.ask(ask("alice"), b"hello")
+            answer = await data_plane.ask(ask("alice"), b"hello")
             assert field(answer, "x-ratelimit-limit-requests") == "6"
             assert field(answer, "x-ratelimit-remaining-requests") == str(left)
             assert field(answer, "x-ratelimit-limit-tokens") is None
         assert (field(answer, "x-ratelimit-reset-requests") or "").startswith("29.")
-        refused = await lane.ask(ask("alice"), END)
+        refused = await data_plane.ask(ask("alice"), END)
         assert (status(refused), field(refused, "retry-after")) == (429, "10")
         assert error(refused)["code"] == "rate_limit_exceeded"
         assert error(refused)["type"] == "requests"
         assert field(refused, "x-ratelimit-remaining-requests") == "0"
-        assert status(await lane.ask(ask("bob"), b"hello")) == 200
-        assert record(lane)[AllowanceCounter.A_REQUESTS] == 3
-        assert record(lane)[AllowanceCounter.A_REFUSED_REQUESTS] == 1
-        assert lane.board.read_route(lane.snapshot.routes[0].slot)["counts"][RouteCounter.R_LIMITED] == 1
+        assert status(await data_plane.ask(ask("bob"), b"hello")) == 200
+        assert record(data_plane)[AllowanceCounter.A_REQUESTS] == 3
+        assert record(data_plane)[AllowanceCounter.A_REFUSED_REQUESTS] == 1
+        assert (
+            data_plane.shared_state.read_route(data_plane.snapshot.routes[0].slot)["counts"][RouteCounter.R_LIMITED]
+            == 1
+        )
 
 
 async def test_tokens() -> None:
@@ -65,17 +68,17 @@ async def test_tokens() -> None:
     good = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":20,"completion_tokens":10}}')
     async with (
         ScriptedServer((ReadMessage(), Send(good), Again())) as upstream,
-        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 500")) as lane,
+        one_data_plane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 500")) as data_plane,
     ):
         body = b'{"model":"chat","max_tokens":400,"messages":[]}'
         for used in (30, 60):  # a whole answer tells of what it used; of its reservation nothing is left
-            answer = await lane.ask(ask("alice", body), b"hello")
+            answer = await data_plane.ask(ask("alice", body), b"hello")
             assert int(field(answer, "x-ratelimit-remaining-tokens") or 0) - (500 - used) in (0, 1)
-        refused = await lane.ask(ask("alice", body.replace(b"400", b"480")), END)
+        refused = await data_plane.ask(ask("alice", body.replace(b"400", b"480")), END)
         assert (status(refused), error(refused)["type"]) == (429, "tokens")
         short = 480 + len(body) // 4 - (500 - 60)
         assert int(field(refused, "retry-after") or 0) in (short - 1, short)
-        counts = record(lane)
+        counts = record(data_plane)
         assert counts[AllowanceCounter.A_PROMPT_TOKENS] == 40
         assert counts[AllowanceCounter.A_OUTPUT_TOKENS] == 20
         assert counts[AllowanceCounter.A_REFUSED_TOKENS] == 1
@@ -87,9 +90,9 @@ async def test_a_failure_tells_that_it_cost_nothing() -> None:
     bad = (ReadMessage(), Send(whole(b"{}", b"500 Internal Server Error")), Close())
     async with (
         ScriptedServer(bad) as upstream,
-        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 900")) as lane,
+        one_data_plane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 900")) as data_plane,
     ):
-        failed = await lane.ask(ask("alice"), END)
+        failed = await data_plane.ask(ask("alice"), END)
         assert (status(failed), field(failed, "x-ratelimit-remaining-tokens")) == (503, "900")
 
 
@@ -99,12 +102,12 @@ async def test_a_usage_that_cannot_be_is_not_believed() -> None:
     usage = b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":%d,"completion_tokens":%d}}'
     async with (
         ScriptedServer((ReadMessage(), Send(whole(usage % (count, count))), Again())) as upstream,
-        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 900")) as lane,
+        one_data_plane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 900")) as data_plane,
     ):
         body = b'{"model":"chat","max_tokens":400,"messages":[]}'
-        answer = await lane.ask(ask("alice", body), b"hello")
+        answer = await data_plane.ask(ask("alice", body), b"hello")
         assert status(answer) == 200
-        counts = record(lane)
+        counts = record(data_plane)
         assert counts[AllowanceCounter.A_PROMPT_TOKENS] == len(body) // 4
         assert counts[AllowanceCounter.A_OUTPUT_TOKENS] < 400
         assert int(field(answer, "x-ratelimit-remaining-tokens") or 0) < 900
@@ -115,13 +118,13 @@ async def test_answers_teach_what_to_reserve() -> None:
     good = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1,"completion_tokens":100}}')
     async with (
         ScriptedServer((ReadMessage(), Send(good), Again())) as upstream,
-        one_lane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 9000")) as lane,
+        one_data_plane(models(upstream.url) + keys(alice="tokens_per_minute: 60, tokens_burst: 9000")) as data_plane,
     ):
         body = b'{"model":"chat","messages":[]}'
         before = 0
         for number in range(21):
-            await lane.ask(ask("alice", body), b"hello")
-            reserved = record(lane)[AllowanceCounter.A_RESERVED]
+            await data_plane.ask(ask("alice", body), b"hello")
+            reserved = record(data_plane)[AllowanceCounter.A_RESERVED]
             assert reserved - before == len(body) // 4 + (512 if number < 20 else 127)
             before = reserved
 
@@ -131,22 +134,22 @@ async def test_places() -> None:
     stall = (ReadMessage(), Send(sse(HELLO, end=False)), Pause(30.0))
     async with (
         ScriptedServer(stall) as upstream,
-        one_lane(models(upstream.url) + keys(alice="concurrent: 2")) as lane,
+        one_data_plane(models(upstream.url) + keys(alice="concurrent: 2")) as data_plane,
     ):
         body = b'{"model":"chat","stream":true}'
-        first, second = [await asyncio.open_connection("127.0.0.1", lane.port) for _ in range(2)]
+        first, second = [await asyncio.open_connection("127.0.0.1", data_plane.port) for _ in range(2)]
         for reader, writer in (first, second):
             writer.write(ask("alice", body))
             await reader.readuntil(b"hello")
-        refused = await lane.ask(ask("alice", body), END)
+        refused = await data_plane.ask(ask("alice", body), END)
         assert (status(refused), field(refused, "retry-after")) == (429, "1")
-        assert record(lane)[AllowanceCounter.A_REFUSED_CONCURRENT] == 1
+        assert record(data_plane)[AllowanceCounter.A_REFUSED_CONCURRENT] == 1
         first[1].close()
         for _ in range(200):
-            if lane.board.read_allowance(lane.snapshot.keys[0].allowance.slot)["inflight"] == 1:  # type: ignore[union-attr]
+            if data_plane.shared_state.read_allowance(data_plane.snapshot.keys[0].allowance.slot)["inflight"] == 1:  # type: ignore[union-attr]
                 break
             await asyncio.sleep(0.01)
-        assert status(await lane.ask(ask("alice", body), b"hello")) == 200
+        assert status(await data_plane.ask(ask("alice", body), b"hello")) == 200
         second[1].close()
 
 
@@ -158,15 +161,15 @@ async def test_money() -> None:
     async with ScriptedServer((ReadMessage(), Send(good), Again())) as upstream, ScriptedServer(GOOD) as service:
         text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 2, output: 8}}}")
         text += f"services: {{s: {{match: {{path: /s}}, targets: ['{service.address}'], protocol: http1}}}}\n"
-        async with one_lane(text + keys(alice="budget: 0.01")) as lane:
-            assert status(await lane.ask(ask("alice"), b"hello")) == 200
-            assert status(await lane.ask(ask("alice"), b"hello")) == 200
-            refused = await lane.ask(ask("alice"), END)
+        async with one_data_plane(text + keys(alice="budget: 0.01")) as data_plane:
+            assert status(await data_plane.ask(ask("alice"), b"hello")) == 200
+            assert status(await data_plane.ask(ask("alice"), b"hello")) == 200
+            refused = await data_plane.ask(ask("alice"), END)
             assert (status(refused), error(refused)["code"]) == (429, "insufficient_quota")
             month = time.gmtime(clock.wall() + int(field(refused, "retry-after") or 0) + 1)
             assert (month.tm_mday, month.tm_hour) == (1, 0)
-            assert status(await lane.ask(get("/s", bearer("alice")), b"hello")) == 200
-            assert record(lane)[AllowanceCounter.A_COST_NANO] == 2 * (1000 * 2000 + 500 * 8000)
+            assert status(await data_plane.ask(get("/s", bearer("alice")), b"hello")) == 200
+            assert record(data_plane)[AllowanceCounter.A_COST_NANO] == 2 * (1000 * 2000 + 500 * 8000)
 
 
 async def test_last_months_money() -> None:
@@ -174,10 +177,10 @@ async def test_last_months_money() -> None:
     usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')
     async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream:
         text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
-        async with one_lane(text + keys(alice="budget: 1")) as lane:
-            lane.board.set_spent(0, month_of(clock.wall()) - 1, 99 * S)
-            assert [status(await lane.ask(ask("alice"), END)) for _ in range(2)] == [200, 429]
-            assert lane.board.read_allowance(0)["spent_nano"] == S
+        async with one_data_plane(text + keys(alice="budget: 1")) as data_plane:
+            data_plane.shared_state.set_spent(0, month_of(clock.wall()) - 1, 99 * S)
+            assert [status(await data_plane.ask(ask("alice"), END)) for _ in range(2)] == [200, 429]
+            assert data_plane.shared_state.read_allowance(0)["spent_nano"] == S
 
 
 @pytest.mark.parametrize("ahead", [1, 240])
@@ -187,42 +190,44 @@ async def test_money_of_a_month_that_has_not_come(ahead: int) -> None:
     async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream, ScriptedServer(GOOD) as service:
         text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
         text += f"services: {{s: {{match: {{path: /s}}, targets: ['{service.address}'], protocol: http1}}}}\n"
-        async with one_lane(text + keys(alice="budget: 3")) as lane:
-            lane.board.set_spent(0, month_of(clock.wall()) + ahead, S)
-            assert [status(await lane.ask(ask("alice"), END)) for _ in range(3)] == [200, 200, 429]
-            assert lane.board.read_allowance(0)["spent_nano"] == 3 * S
-            assert status(await lane.ask(get("/s", bearer("alice")), b"hello")) == 200
+        async with one_data_plane(text + keys(alice="budget: 3")) as data_plane:
+            data_plane.shared_state.set_spent(0, month_of(clock.wall()) + ahead, S)
+            assert [status(await data_plane.ask(ask("alice"), END)) for _ in range(3)] == [200, 200, 429]
+            assert data_plane.shared_state.read_allowance(0)["spent_nano"] == 3 * S
+            assert status(await data_plane.ask(get("/s", bearer("alice")), b"hello")) == 200
 
 
 async def test_a_part_of_a_common_budget() -> None:
-    """What the Board says is this node's part bounds the key, in the month of which it speaks; else one of three."""
+    """The node's part, as the shared state has it, bounds the key in its month; otherwise one of three parts does."""
     usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')
     async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream:
         text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
-        async with one_lane(text + keys(alice="budget: 9, scope: global")) as lane:
+        async with one_data_plane(text + keys(alice="budget: 9, scope: global")) as data_plane:
             month = month_of(clock.wall())
             statuses = []
             for spoken, ceiling in ((0, 0), (month, S), (month, S + 1), (month, 0), (month - 1, 0), (month - 1, 9 * S)):
                 if spoken:
-                    lane.board.set_ceiling(0, spoken, ceiling)
-                statuses.append(status(await lane.ask(ask("alice"), END)))
+                    data_plane.shared_state.set_ceiling(0, spoken, ceiling)
+                statuses.append(status(await data_plane.ask(ask("alice"), END)))
             # spent before each: 0, 1, 1, 2, 2, 3
             assert statuses == [200, 429, 200, 429, 200, 429]
-            assert lane.board.read_allowance(0)["spent_nano"] == 3 * S
+            assert data_plane.shared_state.read_allowance(0)["spent_nano"] == 3 * S
 
 
 async def test_a_part_of_common_places() -> None:
-    """What the Board says is this node's part of the requests at once, which may be none, until its time is over."""
+    """The node's part of the requests at once, as the shared state has it, may be none, until its time is over."""
     async with (
         ScriptedServer(GOOD) as upstream,
-        one_lane(models(upstream.url) + keys(alice="concurrent: 2, scope: global")) as lane,
+        one_data_plane(models(upstream.url) + keys(alice="concurrent: 2, scope: global")) as data_plane,
     ):
         statuses = []
         for concurrent, lasts in ((None, True), (0, True), (1, True), (0, False)):
             now_ns = clock.now_ns()
             until_ns = now_ns + 60 * S if lasts else now_ns - 1
-            lane.board.set_shares(0, 0, 0, until_ns=until_ns, nodes=3, now_ns=now_ns, concurrent=concurrent)
-            statuses.append(status(await lane.ask(ask("alice"), END)))
+            data_plane.shared_state.set_shares(
+                0, 0, 0, until_ns=until_ns, nodes=3, now_ns=now_ns, concurrent=concurrent
+            )
+            statuses.append(status(await data_plane.ask(ask("alice"), END)))
         assert statuses == [200, 429, 200, 200], "cut off, one of three may have one of two"
 
 
@@ -235,16 +240,16 @@ async def test_an_exhausted_credential_is_passed_over() -> None:
     """What the provider grants is not exceeded, never waited for, and told when nobody else is there."""
     async with ScriptedServer(GOOD) as primary, ScriptedServer(GOOD) as backup:
         text = granted(models(primary.url, backup.url), "requests_per_minute: 20")  # a burst of two
-        async with one_lane(text) as lane:
-            targets = [field(await lane.ask(post(), b"hello"), "x-edge-target") for _ in range(4)]
+        async with one_data_plane(text) as data_plane:
+            targets = [field(await data_plane.ask(post(), b"hello"), "x-edge-target") for _ in range(4)]
             assert targets == ["p0/m", "p0/m", "p1/m", "p1/m"]
-            answer = await lane.ask(post(), b"hello")
+            answer = await data_plane.ask(post(), b"hello")
             assert field(answer, "x-edge-reason") == "p0/m: exhausted"
-            assert lane.target("p0/m")["counts"][TargetCounter.T_EXHAUSTED] == 3
-        async with one_lane(granted(models(primary.url), "requests_per_minute: 20")) as lane:
+            assert data_plane.target("p0/m")["counts"][TargetCounter.T_EXHAUSTED] == 3
+        async with one_data_plane(granted(models(primary.url), "requests_per_minute: 20")) as data_plane:
             for _ in range(2):
-                await lane.ask(post(), b"hello")
-            refused = await lane.ask(post(), END)
+                await data_plane.ask(post(), b"hello")
+            refused = await data_plane.ask(post(), END)
             assert (status(refused), field(refused, "retry-after")) == (503, "3")
             assert b"used up" in refused
 
@@ -264,14 +269,14 @@ async def test_a_provider_that_says_how_little_is_left_is_believed(who: str) -> 
     answer = whole().replace(b"content-length", TOLD[who] + b"content-length", 1)
     async with ScriptedServer((ReadMessage(), Send(answer), Again())) as primary, ScriptedServer(GOOD) as backup:
         text = granted(models(primary.url, backup.url), "requests_per_minute: 6000, tokens_per_minute: 6000000")
-        async with one_lane(text + keys(alice="requests_per_minute: 600")) as lane:
-            first = await lane.ask(ask("alice"), b"hello")
+        async with one_data_plane(text + keys(alice="requests_per_minute: 600")) as data_plane:
+            first = await data_plane.ask(ask("alice"), b"hello")
             assert field(first, "x-edge-target") == "p0/m"
             assert b"reset-tokens: 1m0s" not in first
             assert b"anthropic" not in first
-            assert field(await lane.ask(ask("alice"), b"hello"), "x-edge-target") == "p1/m"
-            assert lane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 0
-            counts = lane.board.read_allowance(lane.snapshot.credentials[0].allowance.slot)["counts"]
+            assert field(await data_plane.ask(ask("alice"), b"hello"), "x-edge-target") == "p1/m"
+            assert data_plane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 0
+            counts = data_plane.shared_state.read_allowance(data_plane.snapshot.credentials[0].allowance.slot)["counts"]
             assert counts[AllowanceCounter.A_LEARNED] == 1
 
 
@@ -280,31 +285,36 @@ async def test_without_keys_a_providers_words_go_through() -> None:
     answer = whole().replace(b"content-length", TOLD["openai"] + b"content-length", 1)
     async with (
         ScriptedServer((ReadMessage(), Send(answer), Again())) as upstream,
-        one_lane(models(upstream.url)) as lane,
+        one_data_plane(models(upstream.url)) as data_plane,
     ):
-        assert field(await lane.ask(post(), b"hello"), "x-ratelimit-reset-requests") == "30s"
+        assert field(await data_plane.ask(post(), b"hello"), "x-ratelimit-reset-requests") == "30s"
 
 
 @pytest.mark.usefixtures("both_wires")
 async def test_a_clients_deadline() -> None:
     """x-request-timeout ends an exchange before its answer comes; what is no time is refused by name."""
     slow = (ReadMessage(), Pause(0.4), Send(whole()), Again())
-    async with ScriptedServer(slow) as upstream, one_lane(models(upstream.url)) as lane:
-        late = await lane.ask(post(fields=b"x-request-timeout: 150ms\r\n"), END)
+    async with ScriptedServer(slow) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+        late = await data_plane.ask(post(fields=b"x-request-timeout: 150ms\r\n"), END)
         assert (status(late), error(late)["code"]) == (504, "deadline_exceeded")
-        assert status(await lane.ask(post(fields=b"x-request-timeout: 3\r\n"), b"hello")) == 200
-        assert status(await lane.ask(post(fields=b"x-request-timeout: 99999999999999999999\r\n"), b"hello")) == 200
-        odd = await lane.ask(post(fields=b"x-request-timeout: soon\r\n"), END)
+        assert status(await data_plane.ask(post(fields=b"x-request-timeout: 3\r\n"), b"hello")) == 200
+        assert (
+            status(await data_plane.ask(post(fields=b"x-request-timeout: 99999999999999999999\r\n"), b"hello")) == 200
+        )
+        odd = await data_plane.ask(post(fields=b"x-request-timeout: soon\r\n"), END)
         assert (status(odd), error(odd)["code"]) == (400, "request_timeout")
         assert all(b"x-request-timeout" not in peer.received for peer in upstream.peers)
 
 
 async def test_of_two_deadlines_the_earlier_holds() -> None:
     """Whichever comes first in the head."""
-    async with ScriptedServer((ReadMessage(), ReadToEnd())) as upstream, one_lane(models(upstream.url)) as lane:
+    async with (
+        ScriptedServer((ReadMessage(), ReadToEnd())) as upstream,
+        one_data_plane(models(upstream.url)) as data_plane,
+    ):
         for first, second in ((b"150ms", b"30"), (b"30", b"150ms")):
             fields = b"x-request-timeout: " + first + b"\r\nx-request-timeout: " + second + b"\r\n"
-            late = await lane.ask(post(fields=fields), END, limit_s=10)
+            late = await data_plane.ask(post(fields=fields), END, limit_s=10)
             assert (status(late), error(late)["code"]) == (504, "deadline_exceeded")
 
 
@@ -313,15 +323,15 @@ async def test_nothing_is_asked_once_the_deadline_is_over() -> None:
     bounds = "requests_per_minute: 6, requests_burst: 3, tokens_per_minute: 6000"
     async with (
         ScriptedServer(GOOD) as upstream,
-        one_lane(models(upstream.url) + keys(alice=bounds)) as lane,
+        one_data_plane(models(upstream.url) + keys(alice=bounds)) as data_plane,
     ):
         head, _, body = ask("alice", fields=b"x-request-timeout: 100ms\r\n").partition(b"\r\n\r\n")
         steps = (Send(head + b"\r\n\r\n"), Pause(0.3), Send(body), ReadUntil(END), Close())
-        late = (await play_client(lane.port, *steps, limit_s=20)).received
+        late = (await play_client(data_plane.port, *steps, limit_s=20)).received
         assert (status(late), error(late)["code"]) == (504, "deadline_exceeded")
         assert field(late, "x-edge-attempts") == "0"
         assert not upstream.peers
-        answer = await lane.ask(ask("alice"), b"hello")
+        answer = await data_plane.ask(ask("alice"), b"hello")
         assert field(answer, "x-ratelimit-remaining-requests") == "2"
 
 
@@ -329,14 +339,14 @@ async def test_nothing_is_asked_once_the_deadline_is_over() -> None:
 async def test_what_is_left_of_a_deadline_goes_on_to_services() -> None:
     """A service hears how long its caller still waits, in seconds."""
     config = "services: {{s: {{match: {{path: /s}}, targets: ['{}'], protocol: http1}}}}\n"
-    async with ScriptedServer(GOOD) as service, one_lane(config.format(service.address)) as lane:
-        assert status(await lane.ask(get("/s", b"x-request-timeout: 2500ms\r\n"), b"hello")) == 200
+    async with ScriptedServer(GOOD) as service, one_data_plane(config.format(service.address)) as data_plane:
+        assert status(await data_plane.ask(get("/s", b"x-request-timeout: 2500ms\r\n"), b"hello")) == 200
         sent = service.peers[0].messages[0]
         left = float(field(sent, "x-request-timeout") or 0)
         assert 1.5 < left <= 2.5
         assert sent.count(b"x-request-timeout") == 1
-        assert status(await lane.ask(get("/s", b"x-request-timeout: 0\r\n"), END)) == 400
-        assert status(await lane.ask(get("/s"), b"hello")) == 200
+        assert status(await data_plane.ask(get("/s", b"x-request-timeout: 0\r\n"), END)) == 400
+        assert status(await data_plane.ask(get("/s"), b"hello")) == 200
         assert b"x-request-timeout" not in service.peers[-1].messages[-1]
 
 
@@ -344,8 +354,8 @@ async def test_streams_without_usage_count_events() -> None:
     """Where nobody asked for usage, each event with content is a token, and the prompt a quarter of its bytes."""
     stop = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
     stream = (ReadMessage(), Send(sse(*[HELLO] * 5, stop, DONE)), Again())
-    async with ScriptedServer(stream) as upstream, one_lane(models(upstream.url) + keys(alice="")) as lane:
+    async with ScriptedServer(stream) as upstream, one_data_plane(models(upstream.url) + keys(alice="")) as data_plane:
         body = b'{"model":"chat","stream":true,"messages":[]}'
-        await lane.ask(ask("alice", body), b"[DONE]")
-        counts = lane.target("p0/m")["counts"]
+        await data_plane.ask(ask("alice", body), b"[DONE]")
+        counts = data_plane.target("p0/m")["counts"]
         assert (counts[TargetCounter.T_PROMPT_TOKENS], counts[TargetCounter.T_OUTPUT_TOKENS]) == (len(body) // 4, 5)

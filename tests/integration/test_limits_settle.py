@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from callers import bearer, clear, keys
-from onelane import DONE, HELLO, ROLE, STOP, one_lane, post, sse, whole
+from one_data_plane import DONE, HELLO, ROLE, STOP, one_data_plane, post, sse, whole
 
 from edge import clock
 from edge.native import Allowance, AllowanceCounter, RouteCounter, TargetCounter
@@ -134,7 +134,7 @@ async def test_a_thousand_mixed_requests() -> None:
     async with Provider("p0") as p0, Provider("p1") as p1:
         text = config(p0, p1, ", limits: {tokens_per_minute: 600000000}")
         text += keys(alice="tokens_per_minute: 60, tokens_burst: 10000000, budget: 1000000")
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             began = clock.now_ns()
             guessed: Counter[str] = Counter()
             room = asyncio.Semaphore(16)
@@ -143,15 +143,15 @@ async def test_a_thousand_mixed_requests() -> None:
                 way = WAYS[number % len(WAYS)]
                 tokens = 1 + number * 7919 % 40
                 async with room:
-                    size = await ask(lane.port, way, tokens)
+                    size = await ask(data_plane.port, way, tokens)
                 if way in {"unsaid", "aborted", "broken"}:
                     guessed.update(prompt=size // 4, output=tokens)
 
             await asyncio.gather(*map(one, range(1000)))
-            key: Key = lane.snapshot.keys[0]
+            key: Key = data_plane.snapshot.keys[0]
             assert key.allowance is not None
             for _ in range(500):  # those who left are noticed a moment later
-                record = lane.board.read_allowance(key.allowance.slot)
+                record = data_plane.shared_state.read_allowance(key.allowance.slot)
                 if record["inflight"] == 0:
                     break
                 await asyncio.sleep(0.01)
@@ -164,13 +164,13 @@ async def test_a_thousand_mixed_requests() -> None:
                 prompt,
                 output,
             )
-            left = Allowance(lane.board, key.allowance).left(clock.now_ns())[1]
+            left = Allowance(data_plane.shared_state, key.allowance).left(clock.now_ns())[1]
             assert left is not None
             refilled = left[0] - (10_000_000 - prompt - output)
             assert 0 <= refilled <= (clock.now_ns() - began) / 1e9 + 1
-            route = lane.board.read_route(lane.snapshot.routes[0].slot)["counts"]
+            route = data_plane.shared_state.read_route(data_plane.snapshot.routes[0].slot)["counts"]
             assert (route[RouteCounter.R_PROMPT_TOKENS], route[RouteCounter.R_OUTPUT_TOKENS]) == (prompt, output)
-            targets = {name: lane.target(f"{name}/m")["counts"] for name in PRICES}
+            targets = {name: data_plane.target(f"{name}/m")["counts"] for name in PRICES}
             assert targets["p1"][TargetCounter.T_PROMPT_TOKENS] == p1.billed["prompt"]
             assert targets["p1"][TargetCounter.T_OUTPUT_TOKENS] == p1.billed["output"]
             assert targets["p0"][TargetCounter.T_PROMPT_TOKENS] == p0.billed["prompt"] + guessed["prompt"]
@@ -184,8 +184,8 @@ async def test_a_thousand_mixed_requests() -> None:
             assert (
                 record["spent_nano"] == counts[AllowanceCounter.A_COST_NANO] == route[RouteCounter.R_COST_NANO] == cost
             )
-            for credential, name in zip(lane.snapshot.credentials, PRICES, strict=True):
-                used = lane.board.read_allowance(credential.allowance.slot)["counts"]
+            for credential, name in zip(data_plane.snapshot.credentials, PRICES, strict=True):
+                used = data_plane.shared_state.read_allowance(credential.allowance.slot)["counts"]
                 assert used[AllowanceCounter.A_PROMPT_TOKENS] == targets[name][TargetCounter.T_PROMPT_TOKENS]
                 assert used[AllowanceCounter.A_OUTPUT_TOKENS] == targets[name][TargetCounter.T_OUTPUT_TOKENS]
 
@@ -197,14 +197,14 @@ providers: {p0: {dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}
 models: {chat: {targets: [p0/m], retry: {attempts: 1}}}
 """
     text += keys(alice="requests_per_minute: 60, requests_burst: 5, tokens_per_minute: 600, tokens_burst: 5000")
-    async with one_lane(text) as lane:
+    async with one_data_plane(text) as data_plane:
         for _ in range(20):
-            answer = await lane.ask(post(fields=bearer("alice")), b"}}")
+            answer = await data_plane.ask(post(fields=bearer("alice")), b"}}")
             assert answer.startswith(b"HTTP/1.1 503")
-        allowance = lane.snapshot.keys[0].allowance
+        allowance = data_plane.snapshot.keys[0].allowance
         assert allowance is not None
-        assert Allowance(lane.board, allowance).left(clock.now_ns()) == ((5, 0), (5000, 0))
-        assert clear("alice") not in repr(lane.snapshot)
+        assert Allowance(data_plane.shared_state, allowance).left(clock.now_ns()) == ((5, 0), (5000, 0))
+        assert clear("alice") not in repr(data_plane.snapshot)
 
 
 class Overheard(asyncio.Transport):
@@ -233,18 +233,18 @@ class Overheard(asyncio.Transport):
 async def test_an_answer_is_paid_before_it_is_had() -> None:
     """Who has the last byte of an answer may ask again at once: its place is free and its price is spent by then."""
     async with Provider("p0") as p0, Provider("p1") as p1:
-        async with one_lane(config(p0, p1) + keys(alice="concurrent: 1, budget: 1000000")) as lane:
-            (key,) = lane.snapshot.keys
+        async with one_data_plane(config(p0, p1) + keys(alice="concurrent: 1, budget: 1000000")) as data_plane:
+            (key,) = data_plane.snapshot.keys
             assert key.allowance is not None
             slot = key.allowance.slot
 
             def look() -> tuple[int, int]:
-                view = lane.board.read_allowance(slot)
+                view = data_plane.shared_state.read_allowance(slot)
                 return view["inflight"], view["spent_nano"]
 
             async def exchange() -> list[object]:
                 client = Overheard(look)
-                connection: Any = lane.lane.protocol()
+                connection: Any = data_plane.data_plane.protocol()
                 connection.connection_made(client)
                 connection.data_received(post(request("whole", 5, False), fields=bearer("alice")))
                 async with asyncio.timeout(10):
@@ -252,4 +252,4 @@ async def test_an_answer_is_paid_before_it_is_had() -> None:
                 client.protocol.connection_lost(None)
                 return client.seen
 
-            assert await lane.thread.run(exchange()) == [(0, int((7 * 1.5 + 5 * 6.0) * 1000))]
+            assert await data_plane.thread.run(exchange()) == [(0, int((7 * 1.5 + 5 * 6.0) * 1000))]

@@ -12,12 +12,12 @@ import pytest
 from bad_clients import over_http1, over_http2, sound
 from bad_upstream import Upstream, bad_service
 from callers import ask, keys
-from onelane import one_lane
+from one_data_plane import one_data_plane
 
 from edge.native import WorkerCounter
 
 if TYPE_CHECKING:
-    from onelane import OneLane
+    from one_data_plane import OneDataPlane
 
 CLIENTS = 150
 TOTAL_S = 1.5
@@ -54,23 +54,23 @@ limits: {{body: 256KiB, buffered: 1MiB, stall: 1s}}
 """
 
 
-def left_behind(lane: OneLane) -> dict[str, object]:
+def left_behind(data_plane: OneDataPlane) -> dict[str, object]:
     """What is still counted as running, held or waiting."""
-    worker = lane.board.read_worker(0)["counts"]
+    worker = data_plane.shared_state.read_worker(0)["counts"]
     left: dict[str, object] = {
-        "exchanges": lane.lane.active,
-        "connections": lane.lane.connections,
+        "exchanges": data_plane.data_plane.active,
+        "connections": data_plane.data_plane.connections,
         "held": worker[WorkerCounter.W_BUFFERED],
     }
-    for target in lane.snapshot.targets:
-        view = lane.target(target.id)
+    for target in data_plane.snapshot.targets:
+        view = data_plane.target(target.id)
         left[f"inflight of {target.id}"] = view["inflight"]
         left[f"classes of {target.id}"] = sum(view["inflight_class"])
-    for route in lane.snapshot.routes:
-        left[f"inflight of {route.name}"] = lane.board.read_route(route.slot)["inflight"]
-    for key in lane.snapshot.keys:
+    for route in data_plane.snapshot.routes:
+        left[f"inflight of {route.name}"] = data_plane.shared_state.read_route(route.slot)["inflight"]
+    for key in data_plane.snapshot.keys:
         left[f"inflight of {key.name}"] = (
-            lane.board.read_allowance(key.allowance.slot)["inflight"] if key.allowance else 0
+            data_plane.shared_state.read_allowance(key.allowance.slot)["inflight"] if key.allowance else 0
         )
     return {name: value for name, value in left.items() if value}
 
@@ -82,7 +82,7 @@ async def test_everybody_is_answered(seed: int) -> None:
         Upstream(random.Random(seed + 1)) as one,
         Upstream(random.Random(seed + 2)) as two,
         h2peer.Upstream(bad_service(random.Random(seed + 3))) as three,
-        one_lane(config(one.url, two.url, three.address)) as lane,
+        one_data_plane(config(one.url, two.url, three.address)) as data_plane,
     ):
         room = asyncio.Semaphore(12)
         odd: list[object] = []
@@ -90,7 +90,7 @@ async def test_everybody_is_answered(seed: int) -> None:
         async def client(number: int) -> int:
             wire = over_http1 if number % 2 else over_http2
             async with room:
-                came = await wire(random.Random(seed * CLIENTS + number), lane.port, 4 * TOTAL_S + 2)
+                came = await wire(random.Random(seed * CLIENTS + number), data_plane.port, 4 * TOTAL_S + 2)
             odd.extend((number, one.status, one.whole, one.body[-60:]) for one in came if not sound(one))
             return len(came)
 
@@ -98,9 +98,9 @@ async def test_everybody_is_answered(seed: int) -> None:
         assert odd == []
         assert answered > CLIENTS
         with contextlib.suppress(TimeoutError):
-            await h2peer.until(lambda: not left_behind(lane))
-        assert left_behind(lane) == {}
+            await h2peer.until(lambda: not left_behind(data_plane))
+        assert left_behind(data_plane) == {}
         one.mischief = two.mischief = 0.0
         async with asyncio.timeout(20):  # circuits that opened often wait longer
-            while b" 200 OK" not in (said := await lane.ask(ask("alice"), b"\r\n\r\n"))[:20]:
+            while b" 200 OK" not in (said := await data_plane.ask(ask("alice"), b"\r\n\r\n"))[:20]:
                 assert said.startswith((b"HTTP/1.1 204 ", b"HTTP/1.1 503 ")), said

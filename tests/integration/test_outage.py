@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 from msgspec import Struct
-from onelane import models, one_lane
+from one_data_plane import models, one_data_plane
 from witness import FULL_OVER, Witness, asking, attempts
 
 from edge import clock
@@ -23,7 +23,7 @@ from edge.sim.node import EdgeProcess
 from edge.sim.world import ProviderProcess, SimulatedProviders
 
 if TYPE_CHECKING:
-    from edge.sim.hammer import Failure
+    from edge.sim.closed_loop_load import Failure
 
 RATE = 20.0
 OUTAGE = 200
@@ -60,24 +60,24 @@ async def outage(fault: Fault) -> Outage:
     """
     async with (
         SimulatedProviders("a", "b", pace=PACE) as world,
-        one_lane(models(world["a"].url, world["b"].url)) as lane,
+        one_data_plane(models(world["a"].url, world["b"].url)) as data_plane,
     ):
         began_s = now_s()
-        before = Witness(lane.port, count=60, rate=RATE, connections=2)
+        before = Witness(data_plane.port, count=60, rate=RATE, connections=2)
         await before.run()
         share_before = before.share("p0/m", began_s, now_s())
-        already = attempts(lane, "p0/m")
+        already = attempts(data_plane, "p0/m")
         await world["a"].switch(fault)
-        during = Witness(lane.port, count=OUTAGE, rate=RATE, connections=2)
+        during = Witness(data_plane.port, count=OUTAGE, rate=RATE, connections=2)
         await during.run()
-        seen = attempts(lane, "p0/m") - already
+        seen = attempts(data_plane, "p0/m") - already
         await world["a"].switch()
-        after = Witness(lane.port, count=int(BACK_S * RATE) + FULL_OVER, rate=RATE, connections=2)
+        after = Witness(data_plane.port, count=int(BACK_S * RATE) + FULL_OVER, rate=RATE, connections=2)
         return Outage(
             back_s=await after.run_until_in_full("p0/m", now_s()),
             seen=seen,
-            failures=[*before.hammer.failures, *during.hammer.failures, *after.hammer.failures],
-            outcomes=lane.outcomes("p0/m"),
+            failures=[*before.closed_loop.failures, *during.closed_loop.failures, *after.closed_loop.failures],
+            outcomes=data_plane.outcomes("p0/m"),
             share_before=share_before,
         )
 
@@ -165,8 +165,8 @@ class Outages(Struct, frozen=True):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def outages() -> Outages:
     """Run every outage once, at the same time."""
-    nodes, *lanes = await asyncio.gather(node_outages(), *(outage(fault) for fault, _ in FAULTS.values()))
-    return Outages(dict(zip(FAULTS, lanes, strict=True)), nodes)
+    nodes, *data_planes = await asyncio.gather(node_outages(), *(outage(fault) for fault, _ in FAULTS.values()))
+    return Outages(dict(zip(FAULTS, data_planes, strict=True)), nodes)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -186,16 +186,16 @@ async def test_a_black_hole_in_one_tier() -> None:
     count, connections = 1000, 32
     async with SimulatedProviders("a", "b", pace=PACE) as world:
         text = models(world["a"].url, world["b"].url).replace("tier: 2", "tier: 1")
-        async with one_lane(text) as lane:
-            before = Witness(lane.port, count=200, rate=0, connections=connections)
+        async with one_data_plane(text) as data_plane:
+            before = Witness(data_plane.port, count=200, rate=0, connections=connections)
             await before.run()
-            already = attempts(lane, "p0/m")
+            already = attempts(data_plane, "p0/m")
             await world["a"].switch(Fault(kind="blackhole"))
-            during = Witness(lane.port, count=count, rate=0, connections=connections)
+            during = Witness(data_plane.port, count=count, rate=0, connections=connections)
             await during.run()
-            assert [*before.hammer.failures, *during.hammer.failures] == []
+            assert [*before.closed_loop.failures, *during.closed_loop.failures] == []
             assert 50 < already < 150
-            assert 0 < attempts(lane, "p0/m") - already <= count * 5 // 100
+            assert 0 < attempts(data_plane, "p0/m") - already <= count * 5 // 100
 
 
 async def test_whole_nodes_with_probes(outages: Outages) -> None:
@@ -206,7 +206,7 @@ async def test_whole_nodes_with_probes(outages: Outages) -> None:
     """
     for name, outage in outages.of_nodes.items():
         back_s = outage.witness.in_full_s(f"{name}/m", outage.repaired_s)
-        assert outage.witness.hammer.failures == []
+        assert outage.witness.closed_loop.failures == []
         assert outage.at_repair["state"] in ("open", "half_open")
         assert 5 <= outage.seen <= 15 * RATE * 5 / 100
         assert back_s is not None

@@ -9,13 +9,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from onelane import models, one_lane, post, whole
+from one_data_plane import models, one_data_plane, post, whole
 
 from edge.native import RouteCounter, TargetCounter
 from edge.sim.wire import Again, Close, Hold, Pause, ReadMessage, ReadUntil, ScriptedServer, Send, play_client
 
 if TYPE_CHECKING:
-    from onelane import OneLane
+    from one_data_plane import OneDataPlane
 
     from edge.sim.wire import Step
 
@@ -32,17 +32,17 @@ def full(*urls: str, queue: str = "{wait: 3s}", cap: int = 1) -> str:
     )
 
 
-def counts(lane: OneLane, name: str = "chat") -> Any:
-    """What the Board counts of a route."""
-    slot = next(route.slot for route in lane.snapshot.routes if route.name == name)
-    return lane.board.read_route(slot)
+def counts(data_plane: OneDataPlane, name: str = "chat") -> Any:
+    """What the shared state counts of a route."""
+    slot = next(route.slot for route in data_plane.snapshot.routes if route.name == name)
+    return data_plane.shared_state.read_route(slot)
 
 
-async def until(lane: OneLane, counter: RouteCounter, value: int) -> None:
+async def until(data_plane: OneDataPlane, counter: RouteCounter, value: int) -> None:
     """Wait until a counter of ``chat`` has reached a value."""
     end = time.monotonic() + 20
-    while counts(lane)["counts"][counter] != value:
-        assert time.monotonic() < end, counts(lane)["counts"]
+    while counts(data_plane)["counts"][counter] != value:
+        assert time.monotonic() < end, counts(data_plane)["counts"]
         await asyncio.sleep(0.005)
 
 
@@ -64,9 +64,9 @@ def status(answer: bytes) -> int:
 async def test_waits_for_a_place() -> None:
     """Three at once to a target that takes one: all are answered, one after the other, and the waits are counted."""
     async with ScriptedServer(SLOW) as target:
-        async with one_lane(full(target.url)) as lane:
-            answers = await asyncio.gather(*[lane.ask(post(), b"hello") for _ in range(3)])
-            view = counts(lane)
+        async with one_data_plane(full(target.url)) as data_plane:
+            answers = await asyncio.gather(*[data_plane.ask(post(), b"hello") for _ in range(3)])
+            view = counts(data_plane)
     assert [status(answer) for answer in answers] == [200] * 3
     assert view["counts"][RouteCounter.R_QUEUED] == 2
     assert view["counts"][RouteCounter.R_WAITING] == 0
@@ -78,16 +78,16 @@ async def test_in_order() -> None:
     """Within a class who came first is served first."""
     done: list[int] = []
 
-    async def one(lane: OneLane, number: int) -> None:
-        await lane.ask(post(), b"hello")
+    async def one(data_plane: OneDataPlane, number: int) -> None:
+        await data_plane.ask(post(), b"hello")
         done.append(number)
 
     async with ScriptedServer(SLOW) as target:
-        async with one_lane(full(target.url)) as lane:
+        async with one_data_plane(full(target.url)) as data_plane:
             tasks = []
             for number in range(4):
-                tasks.append(asyncio.create_task(one(lane, number)))
-                await until(lane, RouteCounter.R_REQUESTS, number + 1)
+                tasks.append(asyncio.create_task(one(data_plane, number)))
+                await until(data_plane, RouteCounter.R_REQUESTS, number + 1)
             await asyncio.gather(*tasks)
     assert done == [0, 1, 2, 3]
 
@@ -96,11 +96,11 @@ async def test_waits_no_longer_than_it_may() -> None:
     """Without a place within queue.wait the caller gets 503, the reason, and when to come back."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
-        async with one_lane(patient(full(target.url, queue="{wait: 200ms}"))) as lane:
-            first = asyncio.create_task(lane.ask(post(), b"hello"))
-            await until(lane, RouteCounter.R_REQUESTS, 1)
+        async with one_data_plane(patient(full(target.url, queue="{wait: 200ms}"))) as data_plane:
+            first = asyncio.create_task(data_plane.ask(post(), b"hello"))
+            await until(data_plane, RouteCounter.R_REQUESTS, 1)
             began = time.monotonic()
-            answer = await lane.ask(post(), b"}]}}")
+            answer = await data_plane.ask(post(), b"}]}}")
             took = time.monotonic() - began
             release.set()
             assert status(answer) == 503
@@ -111,7 +111,7 @@ async def test_waits_no_longer_than_it_may() -> None:
             error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
             assert (error["type"], error["code"]) == ("overloaded", "overloaded")
             assert error["targets"][0]["state"] == "full"
-            assert counts(lane)["counts"][RouteCounter.R_SHED_NORMAL] == 1
+            assert counts(data_plane)["counts"][RouteCounter.R_SHED_NORMAL] == 1
             assert status(await first) == 200
 
 
@@ -120,15 +120,15 @@ async def test_a_full_queue_sheds_at_once(limit: int) -> None:
     """Who finds the queue full does not wait to be told so."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
-        async with one_lane(patient(full(target.url, queue=f"{{limit: {limit}, wait: 18s}}"))) as lane:
+        async with one_data_plane(patient(full(target.url, queue=f"{{limit: {limit}, wait: 18s}}"))) as data_plane:
             served = []
             for number in range(limit + 1):
-                served.append(asyncio.create_task(lane.ask(post(), b"hello")))
-                await until(lane, RouteCounter.R_REQUESTS, number + 1)
+                served.append(asyncio.create_task(data_plane.ask(post(), b"hello")))
+                await until(data_plane, RouteCounter.R_REQUESTS, number + 1)
             began = time.monotonic()
-            assert status(await lane.ask(post(), b"}]}}")) == 503
+            assert status(await data_plane.ask(post(), b"}]}}")) == 503
             assert time.monotonic() - began < 10
-            assert counts(lane)["counts"][RouteCounter.R_QUEUED] == limit
+            assert counts(data_plane)["counts"][RouteCounter.R_QUEUED] == limit
             release.set()
             assert [status(await one) for one in served] == [200] * (limit + 1)
 
@@ -136,61 +136,61 @@ async def test_a_full_queue_sheds_at_once(limit: int) -> None:
 async def test_who_leaves_makes_room() -> None:
     """A client that leaves while it waits is forgotten at once, and no attempt is made for it."""
     async with ScriptedServer(SLOW) as target:
-        async with one_lane(full(target.url)) as lane:
-            first = asyncio.create_task(lane.ask(post(), b"hello"))
-            await until(lane, RouteCounter.R_REQUESTS, 1)
-            gone = asyncio.create_task(play_client(lane.port, Send(post()), ReadUntil(b"never"), limit_s=5))
-            await until(lane, RouteCounter.R_WAITING, 1)
+        async with one_data_plane(full(target.url)) as data_plane:
+            first = asyncio.create_task(data_plane.ask(post(), b"hello"))
+            await until(data_plane, RouteCounter.R_REQUESTS, 1)
+            gone = asyncio.create_task(play_client(data_plane.port, Send(post()), ReadUntil(b"never"), limit_s=5))
+            await until(data_plane, RouteCounter.R_WAITING, 1)
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
-            await until(lane, RouteCounter.R_WAITING, 0)
+            await until(data_plane, RouteCounter.R_WAITING, 0)
             assert status(await first) == 200
-            assert counts(lane)["counts"][RouteCounter.R_CANCELLED] == 1
-            assert lane.target("p0/m")["counts"][TargetCounter.T_ATTEMPTS] == 1
+            assert counts(data_plane)["counts"][RouteCounter.R_CANCELLED] == 1
+            assert data_plane.target("p0/m")["counts"][TargetCounter.T_ATTEMPTS] == 1
 
 
 async def test_a_reload_loses_nobody() -> None:
     """Who waits keeps the route it began with, and is served by it after a new configuration has come."""
     async with ScriptedServer(SLOW) as target:
-        async with one_lane(full(target.url)) as lane:
-            tasks = [asyncio.create_task(lane.ask(post(), b"hello")) for _ in range(3)]
-            await until(lane, RouteCounter.R_WAITING, 2)
-            await lane.swap(full(target.url, queue="{limit: 0}") + '\nlisten: [{address: "127.0.0.1:0"}]\n')
+        async with one_data_plane(full(target.url)) as data_plane:
+            tasks = [asyncio.create_task(data_plane.ask(post(), b"hello")) for _ in range(3)]
+            await until(data_plane, RouteCounter.R_WAITING, 2)
+            await data_plane.swap(full(target.url, queue="{limit: 0}") + '\nlisten: [{address: "127.0.0.1:0"}]\n')
             assert [status(await task) for task in tasks] == [200] * 3
 
 
 async def test_full_spills_to_the_next_tier() -> None:
     """With a second tier nobody waits: it takes what the first has no place for, and says why."""
     async with ScriptedServer(SLOW) as first, ScriptedServer(SLOW) as second:
-        async with one_lane(full(first.url, second.url)) as lane:
-            answers = await asyncio.gather(*[lane.ask(post(), b"hello") for _ in range(2)])
-            view = counts(lane)["counts"]
+        async with one_data_plane(full(first.url, second.url)) as data_plane:
+            answers = await asyncio.gather(*[data_plane.ask(post(), b"hello") for _ in range(2)])
+            view = counts(data_plane)["counts"]
             assert sorted(b"x-edge-reason: p0/m: full\r\n" in answer for answer in answers) == [False, True]
             assert (view[RouteCounter.R_SPILLED], view[RouteCounter.R_QUEUED]) == (1, 0)
-            assert lane.target("p0/m")["counts"][TargetCounter.T_FULL] == 1
-            assert lane.target("p1/m")["counts"][TargetCounter.T_SPILLED] == 1
+            assert data_plane.target("p0/m")["counts"][TargetCounter.T_FULL] == 1
+            assert data_plane.target("p1/m")["counts"][TargetCounter.T_SPILLED] == 1
 
 
 async def test_the_total_deadline_ends_a_wait() -> None:
     """A caller's deadline counts while it waits."""
     async with ScriptedServer((ReadMessage(), Pause(2), Send(whole()), Again())) as target:
         text = full(target.url, queue="{wait: 4s}").replace("total: 5s", "total: 600ms")
-        async with one_lane(text) as lane:
-            answers = await asyncio.gather(*[lane.ask(post(), b"}}") for _ in range(2)])
-            await until(lane, RouteCounter.R_WAITING, 0)
+        async with one_data_plane(text) as data_plane:
+            answers = await asyncio.gather(*[data_plane.ask(post(), b"}}") for _ in range(2)])
+            await until(data_plane, RouteCounter.R_WAITING, 0)
     assert [status(answer) for answer in answers] == [504, 504]
 
 
 async def test_a_dead_target_is_not_waited_for() -> None:
     """Nobody waits for a place at a target whose circuit is open: that is another problem, and told at once."""
     async with ScriptedServer((ReadMessage(), Close())) as target:
-        async with one_lane(full(target.url)) as lane:
+        async with one_data_plane(full(target.url)) as data_plane:
             for _ in range(4):
-                await lane.ask(post(), b"}]}}")
-            assert lane.target("p0/m")["state"] == "open"
-            answer = await lane.ask(post(), b"}]}}")
+                await data_plane.ask(post(), b"}]}}")
+            assert data_plane.target("p0/m")["state"] == "open"
+            answer = await data_plane.ask(post(), b"}]}}")
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "no_usable_target"
-            assert counts(lane)["counts"][RouteCounter.R_QUEUED] == 0
+            assert counts(data_plane)["counts"][RouteCounter.R_QUEUED] == 0
 
 
 async def test_what_is_refused_between_answers_lowers_the_limit() -> None:
@@ -198,10 +198,10 @@ async def test_what_is_refused_between_answers_lowers_the_limit() -> None:
     good = (ReadMessage(), Send(whole()))
     refused = (ReadMessage(), Send(whole(b'{"error":{}}', b"503 Service Unavailable")))
     async with ScriptedServer((*good, *refused, Again())) as target, ScriptedServer((*good, Again())) as other:
-        async with one_lane(models(target.url, other.url)) as lane:
-            assert lane.target("p0/m")["limit"] == 0.0  # nothing learned: the initial one holds
-            answers = [await lane.ask(post(), b"hello") for _ in range(2)]
-            view = lane.target("p0/m")
+        async with one_data_plane(models(target.url, other.url)) as data_plane:
+            assert data_plane.target("p0/m")["limit"] == 0.0  # nothing learned: the initial one holds
+            answers = [await data_plane.ask(post(), b"hello") for _ in range(2)]
+            view = data_plane.target("p0/m")
     assert [b"x-edge-target: p1/m\r\n" in answer for answer in answers] == [False, True]
     assert view["limit"] == pytest.approx(57.6)
     assert (view["inflight"], view["inflight_class"]) == (0, (0, 0, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from onelane import models, one_lane, post, whole
+from one_data_plane import models, one_data_plane, post, whole
 from test_services import request, services
 
 from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
@@ -31,14 +31,14 @@ GOOD = (ReadMessage(), Send(whole()), Again())
 )
 async def test_a_provider_sees_no_query(query: str, seen: str) -> None:
     """Nothing of a caller's query reaches a provider, but for an api-version that looks like one."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(models(upstream.url)) as lane:
-        answer = await lane.ask(post(path=f"/v1/chat/completions{query}"), b"}}")
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+        answer = await data_plane.ask(post(path=f"/v1/chat/completions{query}"), b"}}")
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert upstream.peers[0].received.startswith(f"POST /v1/chat/completions{seen} HTTP/1.1\r\n".encode())
 
 
 async def test_a_service_sees_its_query() -> None:
     """A service's path and query go on as they were written."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
-        await lane.ask(request(path=b"/api/x?key=a%20b&&c=%7E"), b"hello")
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+        await data_plane.ask(request(path=b"/api/x?key=a%20b&&c=%7E"), b"hello")
         assert upstream.peers[0].received.startswith(b"GET /api/x?key=a%20b&&c=%7E HTTP/1.1\r\n")

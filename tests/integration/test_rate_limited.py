@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from onelane import models, one_lane, post, whole
+from one_data_plane import models, one_data_plane, post, whole
 
 from edge import clock
 from edge.native import Outcome
@@ -47,25 +47,25 @@ async def test_rests(hint: str) -> None:
         ScriptedServer((ReadMessage(), Send(limited(fields)), Again())) as primary,
         ScriptedServer(GOOD) as backup,
     ):
-        async with one_lane(models(primary.url, backup.url)) as lane:
-            began_ns, answered_ns = clock.now_ns(), 0
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
+            started_ns, answered_ns = clock.now_ns(), 0
             for _ in range(3):
-                answer = await lane.ask(post(), b"hello")
+                answer = await data_plane.ask(post(), b"hello")
                 assert b"x-edge-target: p1/m\r\n" in answer
                 answered_ns = answered_ns or clock.now_ns()
-            target = lane.target("p0/m")
-            assert lane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 1
+            target = data_plane.target("p0/m")
+            assert data_plane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 1
             assert target["state"] == "closed"
             rests_ns = target["rest_until_ns"]  # a date has whole seconds
-            assert began_ns + (seconds - 1.0) * 1e9 < rests_ns <= answered_ns + seconds * 1e9
+            assert started_ns + (seconds - 1.0) * 1e9 < rests_ns <= answered_ns + seconds * 1e9
 
 
 async def test_all_resting() -> None:
     """When every target rests, the caller is told until when, in the status, a header and the body."""
     async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 9\r\n")), Again())) as one:
         async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 40\r\n")), Again())) as two:
-            async with one_lane(models(one.url, two.url)) as lane:
-                answer = await lane.ask(post(), b"]}}")
+            async with one_data_plane(models(one.url, two.url)) as data_plane:
+                answer = await data_plane.ask(post(), b"]}}")
                 assert answer.startswith(b"HTTP/1.1 503 ")
                 assert b"retry-after: 9\r\n" in answer
                 error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]

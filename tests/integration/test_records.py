@@ -1,4 +1,4 @@
-"""What the lane tells of an exchange: one trace through caller, edge and targets, every attempt, and no more."""
+"""What the data plane tells of an exchange: one trace through caller, edge and targets, every attempt, and no more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import grpc
 import grpc.aio
 import pytest
-from onelane import DONE, HELLO, ROLE, STOP, STREAM, models, one_lane, post, sse, whole
+from one_data_plane import DONE, HELLO, ROLE, STOP, STREAM, models, one_data_plane, post, sse, whole
 
 from edge.sim.wire import Again, Close, ReadHead, ReadMessage, ScriptedServer, Send, refused_port
 
@@ -32,9 +32,11 @@ def sent_traceparent(received: bytes) -> tuple[str, str, str]:
 async def test_failover() -> None:
     """Each attempt is told with its reason, in order and in time, and its target knows it by its span."""
     async with ScriptedServer((ReadHead(), Close())) as bad, ScriptedServer(GOOD) as good:
-        async with one_lane(models(bad.url, good.url, extra=ALL)) as lane:
-            await lane.ask(post(fields=b"traceparent: " + CALLER + b"\r\ntracestate: a=1\r\nbaggage: b=2\r\n"), b"}}")
-            (record,) = await lane.recorded(1)
+        async with one_data_plane(models(bad.url, good.url, extra=ALL)) as data_plane:
+            await data_plane.ask(
+                post(fields=b"traceparent: " + CALLER + b"\r\ntracestate: a=1\r\nbaggage: b=2\r\n"), b"}}"
+            )
+            (record,) = await data_plane.recorded(1)
             first, second = record.attempts
             assert (record.trace_id, record.parent_span_id, record.kept) == (TRACE, SPAN, "sampled")
             assert (record.route, record.kind, record.operation, record.model) == ("chat", "model", "chat", "chat")
@@ -49,7 +51,7 @@ async def test_failover() -> None:
                 assert b"tracestate" not in received
                 assert b"baggage" not in received
             assert len({record.span_id, first.span_id, second.span_id, SPAN}) == 4
-            assert 0 <= first.began_ns <= first.connected_ns <= first.asked_ns <= first.ended_ns <= second.began_ns
+            assert 0 <= first.started_ns <= first.connected_ns <= first.asked_ns <= first.ended_ns <= second.started_ns
             assert second.asked_ns <= second.head_ns <= second.content_ns <= second.ended_ns <= record.duration_ns
             assert record.first_ns == second.content_ns
             assert first.content_ns == -1
@@ -58,9 +60,9 @@ async def test_failover() -> None:
 async def test_stream() -> None:
     """A stream is told as one, with its first content apart from its end."""
     script = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
-    async with ScriptedServer(script) as good, one_lane(models(good.url, extra=ALL)) as lane:
-        await lane.ask(post(STREAM), b"[DONE]")
-        (record,) = await lane.recorded(1)
+    async with ScriptedServer(script) as good, one_data_plane(models(good.url, extra=ALL)) as data_plane:
+        await data_plane.ask(post(STREAM), b"[DONE]")
+        (record,) = await data_plane.recorded(1)
         assert record.stream
         assert record.parent_span_id == ""
         assert 0 < record.first_ns <= record.duration_ns
@@ -69,11 +71,11 @@ async def test_stream() -> None:
 
 async def test_unsampled_is_not_told() -> None:
     """What is neither sampled nor failed leaves no record, and its target is told that it is not sampled."""
-    async with ScriptedServer(GOOD) as good, one_lane(models(good.url, extra=NONE)) as lane:
+    async with ScriptedServer(GOOD) as good, one_data_plane(models(good.url, extra=NONE)) as data_plane:
         for _ in range(3):
-            await lane.ask(post(), b"}}")
-        await lane.ask(post(fields=b"traceparent: " + CALLER + b"\r\n"), b"}}")
-        (record,) = await lane.recorded(1)  # the caller asked for it
+            await data_plane.ask(post(), b"}}")
+        await data_plane.ask(post(fields=b"traceparent: " + CALLER + b"\r\n"), b"}}")
+        (record,) = await data_plane.recorded(1)  # the caller asked for it
         assert record.trace_id == TRACE
         received = b"".join(peer.received for peer in good.peers)
         flags = re.findall(rb"\r\ntraceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-([0-9a-f]{2})\r\n", received)
@@ -83,10 +85,10 @@ async def test_unsampled_is_not_told() -> None:
 async def test_failures_are_told_though_not_sampled() -> None:
     """A refusal of our own is kept with the attempts that led to it."""
     with refused_port() as port:
-        async with one_lane(models(f"http://127.0.0.1:{port}", extra=NONE)) as lane:
-            answer = await lane.ask(post(), b"}")
+        async with one_data_plane(models(f"http://127.0.0.1:{port}", extra=NONE)) as data_plane:
+            answer = await data_plane.ask(post(), b"}")
             assert b" 503 " in answer.splitlines()[0]
-            (record,) = await lane.recorded(1)
+            (record,) = await data_plane.recorded(1)
             assert (record.kept, record.status, record.sampled) == ("failed", 503, False)
             assert {attempt.outcome for attempt in record.attempts} == {"fail_connect"}
             assert record.reason.startswith("fail_connect: ")
@@ -96,9 +98,9 @@ async def test_failures_are_told_though_not_sampled() -> None:
 @pytest.mark.parametrize("bad", [b"00-" + b"0" * 32 + CALLER[35:], b"nonsense", CALLER[:-3]])
 async def test_malformed(bad: bytes) -> None:
     """A malformed traceparent is none: a new trace begins."""
-    async with ScriptedServer(GOOD) as good, one_lane(models(good.url, extra=ALL)) as lane:
-        await lane.ask(post(fields=b"traceparent: " + bad + b"\r\n"), b"}}")
-        (record,) = await lane.recorded(1)
+    async with ScriptedServer(GOOD) as good, one_data_plane(models(good.url, extra=ALL)) as data_plane:
+        await data_plane.ask(post(fields=b"traceparent: " + bad + b"\r\n"), b"}}")
+        (record,) = await data_plane.recorded(1)
         assert record.trace_id != TRACE
         assert record.parent_span_id == ""
         assert sent_traceparent(good.peers[0].received)[0] == record.trace_id
@@ -111,10 +113,10 @@ SERVICE = "services: {{billing: {{match: {{path: /api/}}, targets: ['{0}'], prot
 async def test_service(trust: str) -> None:
     """A service gets tracestate and baggage; a restarted trace links to the caller's and drops its state."""
     telemetry = f"telemetry: {{sample: 100%, trust: {trust}}}"
-    async with ScriptedServer(GOOD) as good, one_lane(SERVICE.format(good.address, telemetry)) as lane:
+    async with ScriptedServer(GOOD) as good, one_data_plane(SERVICE.format(good.address, telemetry)) as data_plane:
         fields = b"traceparent: " + CALLER + b"\r\ntracestate: a=1\r\nbaggage: b=2\r\n"
-        await lane.ask(b"GET /api/x?secret=1 HTTP/1.1\r\nhost: edge\r\n" + fields + b"\r\n", b"}}")
-        (record,) = await lane.recorded(1)
+        await data_plane.ask(b"GET /api/x?secret=1 HTTP/1.1\r\nhost: edge\r\n" + fields + b"\r\n", b"}}")
+        (record,) = await data_plane.recorded(1)
         received = good.peers[0].received.lower()
         assert b"\r\nbaggage: b=2\r\n" in received
         assert (b"\r\ntracestate: a=1\r\n" in received) == (trust == "continue")
@@ -126,20 +128,20 @@ async def test_service(trust: str) -> None:
 
 async def test_refused_before_routing() -> None:
     """What has no route is told too, without a name that a caller invented."""
-    async with ScriptedServer(GOOD) as good, one_lane(models(good.url, extra=ALL)) as lane:
-        await lane.ask(post(b'{"model":"invented"}'), b"}")
-        (record,) = await lane.recorded(1)
+    async with ScriptedServer(GOOD) as good, one_data_plane(models(good.url, extra=ALL)) as data_plane:
+        await data_plane.ask(post(b'{"model":"invented"}'), b"}")
+        (record,) = await data_plane.recorded(1)
         assert (record.status, record.route, record.model, record.attempts) == (404, "", "", ())
 
 
 async def test_a_call_refused_before_routing_has_its_status() -> None:
     """What edge says itself over gRPC is told with gRPC's status: a method that nobody serves is UNIMPLEMENTED."""
-    async with one_lane(models("http://127.0.0.1:1", extra=ALL)) as lane:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{lane.port}") as channel:
+    async with one_data_plane(models("http://127.0.0.1:1", extra=ALL)) as data_plane:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await channel.unary_unary("/no.Such/Method")(b"", timeout=5)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-        (record,) = await lane.recorded(1)
+        (record,) = await data_plane.recorded(1)
         assert (record.grpc, record.grpc_status, record.route) == (True, 12, "")
 
 
@@ -148,11 +150,11 @@ async def test_who_is_over_the_limit_is_told_once() -> None:
     secret = "sk-edge-0123456789abcdef0123456789abcdef"
     digest = hashlib.sha256(secret.encode()).hexdigest()
     keys = f"keys: [{{name: team-a, sha256: {digest}, requests_per_minute: 1}}]"
-    async with ScriptedServer(GOOD) as good, one_lane(models(good.url, extra=f"{ALL}\n{keys}")) as lane:
+    async with ScriptedServer(GOOD) as good, one_data_plane(models(good.url, extra=f"{ALL}\n{keys}")) as data_plane:
         fields = b"authorization: Bearer " + secret.encode() + b"\r\ntraceparent: " + CALLER + b"\r\n"
         for _ in range(3):
-            await lane.ask(post(fields=fields), b"}")
-        records = await lane.recorded(3)
+            await data_plane.ask(post(fields=fields), b"}")
+        records = await data_plane.recorded(3)
         assert 429 in {record.status for record in records}
         assert {(record.trace_id, record.key, record.route) for record in records} == {(TRACE, "team-a", "chat")}
         assert secret not in str(records)

@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from onelane import OneLane, models, one_lane, post, whole
+from one_data_plane import OneDataPlane, models, one_data_plane, post, whole
 from witness import Witness, asking, attempts, set_manual
 
 from edge import clock
@@ -24,22 +24,22 @@ PACE = Pace(ttft_s=0.002, tps=0.0, tokens=4)
 
 
 def lane_text(*urls: str, breaker: str) -> str:
-    """Write a lane's configuration with this breaker and patient deadlines."""
+    """Write a data plane's configuration with this breaker and patient deadlines."""
     return models(*urls, defaults=f"defaults: {{breaker: {breaker}}}").replace("500ms", "5s").replace("700ms", "5s")
 
 
-async def trip(lane: OneLane, name: str = "p0/m") -> None:
+async def trip(data_plane: OneDataPlane, name: str = "p0/m") -> None:
     """Ask until the circuit is open."""
     for _ in range(20):
-        await lane.ask(asking(), b"}}")
-        if lane.target(name)["state"] == "open":
+        await data_plane.ask(asking(), b"}}")
+        if data_plane.target(name)["state"] == "open":
             return
-    pytest.fail(f"{name} did not open: {lane.target(name)}")
+    pytest.fail(f"{name} did not open: {data_plane.target(name)}")
 
 
-async def until_due(lane: OneLane, name: str = "p0/m") -> None:
+async def until_due(data_plane: OneDataPlane, name: str = "p0/m") -> None:
     """Wait until the next request may try an open target."""
-    target = lane.target(name)
+    target = data_plane.target(name)
     await clock.sleep(max((target["until_ns"] - target["now_ns"]) / 1e9, 0.0) + 0.01)
 
 
@@ -48,14 +48,14 @@ async def test_its_share_grows() -> None:
     rate, ramp_s = 100.0, 4
     async with SimulatedProviders("a", "b", pace=PACE) as world:
         text = lane_text(world["a"].url, world["b"].url, breaker="{open: 300ms, ramp: 4s}")
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             await world["a"].switch(Fault(kind="error"))
-            await trip(lane)
+            await trip(data_plane)
             await world["a"].switch()
-            await until_due(lane)
-            witness = Witness(lane.port, count=int((ramp_s + 2) * rate), rate=rate)
+            await until_due(data_plane)
+            witness = Witness(data_plane.port, count=int((ramp_s + 2) * rate), rate=rate)
             await witness.run()
-            assert witness.hammer.failures == []
+            assert witness.closed_loop.failures == []
             back_s = next(at_s for at_s, name in witness.answers if name == "p0/m")
             after = [(at_s - back_s, name == "p0/m") for at_s, name in witness.answers if at_s > back_s]
             # A tenth, then a straight line from the trial on. A slow machine sends fewer in a second, and no others.
@@ -71,20 +71,20 @@ async def test_a_recovered_equal_is_given_work_at_once() -> None:
     """Among equals that are fast and idle it is tried again without waiting for load: nothing is known against it."""
     async with SimulatedProviders("a", "b", pace=PACE) as world:
         text = lane_text(world["a"].url, world["b"].url, breaker="{open: 300ms, ramp: 0s}")
-        async with one_lane(text.replace("tier: 2", "tier: 1")) as lane:
+        async with one_data_plane(text.replace("tier: 2", "tier: 1")) as data_plane:
             await world["a"].switch(Fault(kind="error"))
             for _ in range(5):  # alone, it fails until it is left alone
-                set_manual(lane, "p1/m", 2)
-                await lane.ask(asking(), b"}}")
-                set_manual(lane, "p1/m", 0)
-            assert lane.target("p0/m")["state"] == "open"
+                set_manual(data_plane, "p1/m", 2)
+                await data_plane.ask(asking(), b"}}")
+                set_manual(data_plane, "p1/m", 0)
+            assert data_plane.target("p0/m")["state"] == "open"
             await world["a"].switch()
-            await until_due(lane)
-            before = attempts(lane, "p0/m")
-            witness = Witness(lane.port, count=20, rate=100, connections=1)
+            await until_due(data_plane)
+            before = attempts(data_plane, "p0/m")
+            witness = Witness(data_plane.port, count=20, rate=100, connections=1)
             await witness.run()
-            assert witness.hammer.failures == []
-            assert attempts(lane, "p0/m") - before >= 2  # the trial is one of them
+            assert witness.closed_loop.failures == []
+            assert attempts(data_plane, "p0/m") - before >= 2  # the trial is one of them
 
 
 @pytest.mark.parametrize("backup", [True, False], ids=["with-backup", "alone"])
@@ -94,17 +94,17 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
     trying = (ReadMessage(), Hold(decided), Send(whole()), Close())
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, trying, GOOD) as primary, ScriptedServer(GOOD) as other:
         urls = (primary.url, other.url) if backup else (primary.url,)
-        async with one_lane(lane_text(*urls, breaker="{open: 1500ms, ramp: 0s}")) as lane:
-            await trip(lane)
+        async with one_data_plane(lane_text(*urls, breaker="{open: 1500ms, ramp: 0s}")) as data_plane:
+            await trip(data_plane)
             assert len(primary.peers) == 5
-            await until_due(lane)
-            trial = asyncio.create_task(lane.ask(asking(), b"}}"))
+            await until_due(data_plane)
+            trial = asyncio.create_task(data_plane.ask(asking(), b"}}"))
             await primary.wait_peers(6)
-            assert lane.target("p0/m")["state"] == "half_open"
-            answers = await asyncio.gather(*(lane.ask(asking(), b"}}") for _ in range(30)))
+            assert data_plane.target("p0/m")["state"] == "half_open"
+            answers = await asyncio.gather(*(data_plane.ask(asking(), b"}}") for _ in range(30)))
             assert not trial.done()
-            assert lane.target("p0/m")["state"] == "half_open"
-            assert lane.target("p0/m")["inflight"] == 1
+            assert data_plane.target("p0/m")["state"] == "half_open"
+            assert data_plane.target("p0/m")["inflight"] == 1
             assert len(primary.peers) == 6
             decided.set()
             for answer in answers:
@@ -115,35 +115,35 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
                     assert answer.startswith(b"HTTP/1.1 503 ")
                     assert b"one request is trying whether it is back" in answer
             assert b"x-edge-target: p0/m\r\n" in await trial
-            assert lane.target("p0/m")["state"] == "closed"
-            assert lane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 1
-            assert b"x-edge-target: p0/m\r\n" in await lane.ask(asking(), b"}}")
+            assert data_plane.target("p0/m")["state"] == "closed"
+            assert data_plane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 1
+            assert b"x-edge-target: p0/m\r\n" in await data_plane.ask(asking(), b"}}")
 
 
 async def test_a_long_trial_does_not_keep_everybody_out() -> None:
     """Alone, on trial by an answer that takes long: after an open period one more may try, and its success counts."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary:
-        async with one_lane(lane_text(primary.url, breaker="{open: 300ms, ramp: 0s}")) as lane:
-            await trip(lane)
-            await until_due(lane)
-            trial = asyncio.create_task(lane.ask(asking(), b"}}", limit_s=20))
+        async with one_data_plane(lane_text(primary.url, breaker="{open: 300ms, ramp: 0s}")) as data_plane:
+            await trip(data_plane)
+            await until_due(data_plane)
+            trial = asyncio.create_task(data_plane.ask(asking(), b"}}", limit_s=20))
             await primary.wait_peers(6)
             async with asyncio.timeout(60):
-                while not (await lane.ask(asking(), b"}}")).startswith(b"HTTP/1.1 200 "):
+                while not (await data_plane.ask(asking(), b"}}")).startswith(b"HTTP/1.1 200 "):
                     await clock.sleep(0.02)
             assert not trial.done()
-            assert lane.target("p0/m")["state"] == "closed"
-            assert lane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 2
+            assert data_plane.target("p0/m")["state"] == "closed"
+            assert data_plane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 2
             trial.cancel()
 
 
 async def test_who_stands_aside_while_it_recovers_is_said() -> None:
     """What a later tier answers for a target that has just come back is not called an outage."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, GOOD) as primary, ScriptedServer(GOOD) as other:
-        async with one_lane(lane_text(primary.url, other.url, breaker="{open: 300ms, ramp: 60s}")) as lane:
-            await trip(lane)
-            await until_due(lane)
-            answers = [await lane.ask(asking(), b"}}") for _ in range(20)]
+        async with one_data_plane(lane_text(primary.url, other.url, breaker="{open: 300ms, ramp: 60s}")) as data_plane:
+            await trip(data_plane)
+            await until_due(data_plane)
+            answers = [await data_plane.ask(asking(), b"}}") for _ in range(20)]
             assert b"x-edge-reason" not in answers[0]  # the trial
             spared = [answer for answer in answers if b"x-edge-target: p1/m\r\n" in answer]
             assert spared
@@ -153,16 +153,16 @@ async def test_who_stands_aside_while_it_recovers_is_said() -> None:
 async def test_a_trial_whose_client_leaves_is_given_back() -> None:
     """A client that leaves during its trial proves nothing: the next request may try at once."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary, ScriptedServer(GOOD) as other:
-        async with one_lane(lane_text(primary.url, other.url, breaker="{open: 300ms, ramp: 0s}")) as lane:
-            await trip(lane)
-            await until_due(lane)
-            leaving = asyncio.create_task(lane.ask(asking(), b"}}"))
+        async with one_data_plane(lane_text(primary.url, other.url, breaker="{open: 300ms, ramp: 0s}")) as data_plane:
+            await trip(data_plane)
+            await until_due(data_plane)
+            leaving = asyncio.create_task(data_plane.ask(asking(), b"}}"))
             await primary.wait_peers(6)
             leaving.cancel()
             assert await primary.peers[5].wait_end() == "peer_closed"
-            assert b"x-edge-target: p0/m\r\n" in await lane.ask(asking(), b"}}")
-            assert lane.target("p0/m")["state"] == "closed"
-            assert lane.outcomes("p0/m")[Outcome.CANCELLED] == 1
+            assert b"x-edge-target: p0/m\r\n" in await data_plane.ask(asking(), b"}}")
+            assert data_plane.target("p0/m")["state"] == "closed"
+            assert data_plane.outcomes("p0/m")[Outcome.CANCELLED] == 1
 
 
 @pytest.mark.parametrize("late", ["good", "bad"])
@@ -172,22 +172,22 @@ async def test_stragglers_change_nothing(late: str) -> None:
     opening = asyncio.Event()
     straggler = (ReadMessage(), Hold(opening), Send(end), Close())
     async with ScriptedServer(straggler, straggler, straggler, BAD) as primary, ScriptedServer(GOOD) as other:
-        async with one_lane(lane_text(primary.url, other.url, breaker="{open: 20s}")) as lane:
-            stragglers = [asyncio.create_task(lane.ask(asking(), b"}}")) for _ in range(3)]
+        async with one_data_plane(lane_text(primary.url, other.url, breaker="{open: 20s}")) as data_plane:
+            stragglers = [asyncio.create_task(data_plane.ask(asking(), b"}}")) for _ in range(3)]
             await primary.wait_peers(3)
-            await trip(lane)
-            opened = lane.target("p0/m")
+            await trip(data_plane)
+            opened = data_plane.target("p0/m")
             assert opened["inflight"] == 3
             opening.set()
             answers = await asyncio.gather(*stragglers)
-            now = lane.target("p0/m")
+            now = data_plane.target("p0/m")
             assert {b"x-edge-target: p0/m\r\n" in answer for answer in answers} == {late == "good"}
             assert (now["state"], now["inflight"]) == ("open", 0)
             for unchanged in ("generation", "until_ns", "opens"):
                 assert now[unchanged] == opened[unchanged]
             outcome = Outcome.OK if late == "good" else Outcome.FAIL_STATUS
-            assert lane.outcomes("p0/m")[outcome] == (3 if late == "good" else 8)
-            assert b"x-edge-reason: p0/m: open\r\n" in await lane.ask(asking(), b"}}")
+            assert data_plane.outcomes("p0/m")[outcome] == (3 if late == "good" else 8)
+            assert b"x-edge-reason: p0/m: open\r\n" in await data_plane.ask(asking(), b"}}")
 
 
 class StandsStill(asyncio.Protocol):
@@ -201,12 +201,12 @@ class StandsStill(asyncio.Protocol):
 async def test_a_worker_that_stood_still_blames_nobody() -> None:
     """What came while its loop did not turn is read before deadlines are looked at."""
     slow = (ReadMessage(), Pause(0.2), Send(whole()), Again())
-    async with ScriptedServer(slow) as upstream, one_lane(models(upstream.url)) as lane:
+    async with ScriptedServer(slow) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         ours, theirs = socket.socketpair()
         with ours:
             theirs.setblocking(False)
-            await lane.thread.run(lane.thread.loop.connect_accepted_socket(StandsStill, theirs))
-            asking = asyncio.create_task(lane.ask(post(), b"hello"))
+            await data_plane.thread.run(data_plane.thread.loop.connect_accepted_socket(StandsStill, theirs))
+            asking = asyncio.create_task(data_plane.ask(post(), b"hello"))
             await upstream.wait_peers(1)
             ours.send(b"1")
             answer = await asking

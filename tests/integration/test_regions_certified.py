@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from h2peer import until
 from nodes import RunningNode
-from onelane import one_lane, post, whole
+from one_data_plane import one_data_plane, post, whole
 from test_regions_forward import ask
 from test_services import request, services
 from wires import over_http2
@@ -145,15 +145,15 @@ async def told(port: int, tls: ssl.SSLContext, wire: str, fields: bytes) -> tupl
 @pytest.mark.parametrize("name", ["eu-1.edge.internal", "spiffe://edge.internal/eu"])
 async def test_an_edge_is_known_by_its_certificate(authority: Authority, name: str, wire: str) -> None:
     """It needs neither key nor token; where a request has been, whose it is and of which class, is believed of it."""
-    async with provider() as own, one_lane(config("b", own.url, NAMES), authority.folder) as lane:
+    async with provider() as own, one_data_plane(config("b", own.url, NAMES), authority.folder) as data_plane:
         tls = authority.client(name, wire)
-        assert await told(lane.port, tls, wire, FROM_A) == (200, "")
-        (record,) = await lane.recorded(1)
+        assert await told(data_plane.port, tls, wire, FROM_A) == (200, "")
+        (record,) = await data_plane.recorded(1)
         assert (record.hops, record.key, record.priority) == (1, "theirs", "low")
         assert record.http_version == (20 if wire == "h2" else 11)
-        assert await told(lane.port, tls, wire, b"x-edge-hops: a,b\r\n") == (503, "peer_loop")
-        assert await told(lane.port, tls, wire, b"x-edge-hops: a,c,d\r\n") == (503, "peer_loop")
-        assert lane.board.read_worker(0)["counts"][WorkerCounter.W_HOPS_REFUSED] == 2
+        assert await told(data_plane.port, tls, wire, b"x-edge-hops: a,b\r\n") == (503, "peer_loop")
+        assert await told(data_plane.port, tls, wire, b"x-edge-hops: a,c,d\r\n") == (503, "peer_loop")
+        assert data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_HOPS_REFUSED] == 2
 
 
 @BOTH_WIRES
@@ -162,31 +162,31 @@ async def test_an_edge_is_known_by_its_certificate(authority: Authority, name: s
 )
 async def test_others_of_the_same_authority_are_clients(authority: Authority, name: str, wire: str) -> None:
     """A certificate of another name is nobody's word: its owner needs a key, and is served by that key alone."""
-    async with provider() as own, one_lane(config("b", own.url, NAMES), authority.folder) as lane:
+    async with provider() as own, one_data_plane(config("b", own.url, NAMES), authority.folder) as data_plane:
         tls = authority.client(name, wire)
-        assert await told(lane.port, tls, wire, FROM_A) == UNKNOWN
+        assert await told(data_plane.port, tls, wire, FROM_A) == UNKNOWN
         # without a token in the configuration an empty one, or any other, proves nothing
         for token in (b"", b"undefined", TOKEN.encode()):
-            assert await told(lane.port, tls, wire, FROM_A + b"x-edge-peer-token: " + token + b"\r\n") == (
+            assert await told(data_plane.port, tls, wire, FROM_A + b"x-edge-peer-token: " + token + b"\r\n") == (
                 401,
                 "missing_api_key",
             )
-        assert await told(lane.port, tls, wire, WITH_KEY + b"x-edge-hops: b\r\nx-edge-key-name: theirs\r\n") == (
+        assert await told(data_plane.port, tls, wire, WITH_KEY + b"x-edge-hops: b\r\nx-edge-key-name: theirs\r\n") == (
             200,
             "",
         )
-        await until(lambda: any(each.status == 200 for each in lane.records))
-        record = next(each for each in lane.records if each.status == 200)
+        await until(lambda: any(each.status == 200 for each in data_plane.records))
+        record = next(each for each in data_plane.records if each.status == 200)
         assert (record.hops, record.key, record.priority) == (0, "ours", "normal")
 
 
 @BOTH_WIRES
 async def test_an_edge_that_does_not_speak_as_one_is_a_client(authority: Authority, wire: str) -> None:
     """Edges say each time where a request has been: one that does not is its owner's own, and needs a key."""
-    async with provider() as own, one_lane(config("b", own.url, NAMES), authority.folder) as lane:
+    async with provider() as own, one_data_plane(config("b", own.url, NAMES), authority.folder) as data_plane:
         tls = authority.client("eu-1.edge.internal", wire)
-        assert await told(lane.port, tls, wire, b"x-edge-key-name: theirs\r\n") == UNKNOWN
-        assert await told(lane.port, tls, wire, WITH_KEY) == (200, "")
+        assert await told(data_plane.port, tls, wire, b"x-edge-key-name: theirs\r\n") == UNKNOWN
+        assert await told(data_plane.port, tls, wire, WITH_KEY) == (200, "")
 
 
 async def test_a_certificate_that_nobody_asked_for_proves_nothing(authority: Authority) -> None:
@@ -194,40 +194,43 @@ async def test_a_certificate_that_nobody_asked_for_proves_nothing(authority: Aut
     unasked = 'address: "127.0.0.1:0", tls: {cert: b.pem, key: b.pem}'
     asked = ', {address: "127.0.0.1:0", tls: {cert: b.pem, key: b.pem, client_ca: ca.pem}}'
     text = config("b", "http://127.0.0.1:9", NAMES, unasked, asked)
-    async with one_lane(text, authority.folder) as lane:
+    async with one_data_plane(text, authority.folder) as data_plane:
         tls = authority.client("eu-1.edge.internal", "http/1.1")
-        assert await told(lane.port, tls, "http/1.1", FROM_A) == UNKNOWN
+        assert await told(data_plane.port, tls, "http/1.1", FROM_A) == UNKNOWN
 
 
 async def test_who_shows_no_certificate_is_not_heard(authority: Authority) -> None:
     """TLS refuses it, as it does one of another authority, before anything is asked."""
     (authority.folder / "elsewhere").mkdir()
     stranger = Authority(authority.folder / "elsewhere")
-    async with one_lane(config("b", "http://127.0.0.1:9", NAMES), authority.folder) as lane:
+    async with one_data_plane(config("b", "http://127.0.0.1:9", NAMES), authority.folder) as data_plane:
         strange = authority.client("", "http/1.1")
         strange.load_cert_chain(stranger.folder / stranger.write("eu-1.edge.internal"))
         for tls in (authority.client("", "http/1.1"), strange):
             with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-                await told(lane.port, tls, "http/1.1", FROM_A)
-        assert lane.board.read_worker(0)["counts"][WorkerCounter.W_REQUESTS] == 0
+                await told(data_plane.port, tls, "http/1.1", FROM_A)
+        assert data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_REQUESTS] == 0
 
 
 async def test_token_and_names_are_each_enough(authority: Authority) -> None:
     """While a fleet goes from one to the other, an edge is known by either."""
     text = config("b", "", f'{NAMES}, token: "{TOKEN}"')
-    async with provider() as own, one_lane(text.replace('"/v1"', f'"{own.url}/v1"'), authority.folder) as lane:
+    async with (
+        provider() as own,
+        one_data_plane(text.replace('"/v1"', f'"{own.url}/v1"'), authority.folder) as data_plane,
+    ):
         edge, other = "eu-1.edge.internal", "old.test"
         for name, token in ((edge, b""), (edge, b"wrong"), (other, TOKEN.encode())):
             fields = FROM_A + b"x-edge-peer-token: " + token + b"\r\n"
-            assert await told(lane.port, authority.client(name, "h2"), "h2", fields) == (200, "")
-        assert await told(lane.port, authority.client(other, "h2"), "h2", FROM_A) == UNKNOWN
+            assert await told(data_plane.port, authority.client(name, "h2"), "h2", fields) == (200, "")
+        assert await told(data_plane.port, authority.client(other, "h2"), "h2", FROM_A) == UNKNOWN
 
 
 async def test_other_names_hold_for_connections_that_are_open(authority: Authority) -> None:
     """A reload that changes the names is obeyed by the next request, on old connections too."""
-    async with provider() as own, one_lane(config("b", own.url, NAMES), authority.folder) as lane:
+    async with provider() as own, one_data_plane(config("b", own.url, NAMES), authority.folder) as data_plane:
         tls = authority.client("eu-1.edge.internal", "http/1.1")
-        reader, writer = await asyncio.open_connection("127.0.0.1", lane.port, ssl=tls)
+        reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port, ssl=tls)
 
         async def status() -> int:
             async with asyncio.timeout(15):
@@ -240,7 +243,7 @@ async def test_other_names_hold_for_connections_that_are_open(authority: Authori
                 text = config("b", own.url, names)
                 for file in ("ca.pem", "b.pem"):
                     text = text.replace(f": {file}", f": {authority.folder / file}")
-                await lane.swap(text)
+                await data_plane.swap(text)
                 assert await status() == expected
 
 
@@ -259,13 +262,13 @@ async def test_a_region_answers_another_without_a_token(authority: Authority, na
         calls = config("a", "http://127.0.0.1:9", peers, 'address: "127.0.0.1:0"', near_listens)
         async with (
             provider() as theirs,
-            one_lane(config("b", theirs.url, peers, listen), authority.folder) as far,
-            one_lane(calls, authority.folder) as near,
+            one_data_plane(config("b", theirs.url, peers, listen), authority.folder) as far,
+            one_data_plane(calls, authority.folder) as near,
         ):
             status, fields, body = await ask(near, BODY, WITH_KEY)
             assert (status, fields["x-edge-region"]) == ((200, "b") if answered else (503, "a")), body
             route = far.snapshot.routes[far.snapshot.models["chat"]].slot
-            assert far.board.read_route(route)["counts"][RouteCounter.R_REQUESTS] == answered
+            assert far.shared_state.read_route(route)["counts"][RouteCounter.R_REQUESTS] == answered
             if answered:
                 (record,) = await far.recorded(1)
                 assert (record.hops, record.key) == (1, "ours")
@@ -274,8 +277,8 @@ async def test_a_region_answers_another_without_a_token(authority: Authority, na
 async def test_no_service_hears_hops_of_a_client() -> None:
     """An edge that calls another one as a service does not lend its certificate's name to what clients write."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
-        async with one_lane(services(upstream.address)) as lane:
-            assert (await lane.ask(request(fields=FROM_A), b"}")).startswith(b"HTTP/1.1 200 ")
+        async with one_data_plane(services(upstream.address)) as data_plane:
+            assert (await data_plane.ask(request(fields=FROM_A), b"}")).startswith(b"HTTP/1.1 200 ")
         assert b"x-edge-hops" not in upstream.peers[0].received.lower()
         assert b"x-edge-class: low" in upstream.peers[0].received.lower(), "what nobody believes goes on"
 

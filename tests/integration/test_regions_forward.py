@@ -13,7 +13,7 @@ import grpc
 import pytest
 import trustme
 from h2peer import Call, Upstream, lower, until
-from onelane import OneLane, one_lane, post, whole
+from one_data_plane import OneDataPlane, one_data_plane, post, whole
 
 from edge.listen.server import bind
 from edge.native import RouteCounter, WorkerCounter
@@ -61,40 +61,44 @@ peers: {{token: "{token}", nodes: [{nodes}], {peers}}}
 class World:
     """Regions with a provider each, by name."""
 
-    def __init__(self, lanes: dict[str, OneLane], providers: dict[str, SimProvider]) -> None:
-        self.lanes = lanes
+    def __init__(self, data_planes: dict[str, OneDataPlane], providers: dict[str, SimProvider]) -> None:
+        self.data_planes = data_planes
         self.providers = providers
 
     def count(self, region: str, counter: int, route: str = "chat") -> int:
         """A counter of a route."""
-        snapshot = self.lanes[region].snapshot
-        return int(self.lanes[region].board.read_route(snapshot.routes[snapshot.models[route]].slot)["counts"][counter])
+        snapshot = self.data_planes[region].snapshot
+        return int(
+            self.data_planes[region].shared_state.read_route(snapshot.routes[snapshot.models[route]].slot)["counts"][
+                counter
+            ]
+        )
 
     def worker(self, region: str, counter: int) -> int:
         """A counter of the one worker."""
-        return int(self.lanes[region].board.read_worker(0)["counts"][counter])
+        return int(self.data_planes[region].shared_state.read_worker(0)["counts"][counter])
 
 
 @contextlib.asynccontextmanager
 async def regions(*names: str, bounds: str = "", more: str = "", **different: str) -> AsyncIterator[World]:
     """Run the regions; ``bounds`` are fields of their providers, ``more`` sections, ``different`` the token of some."""
     async with contextlib.AsyncExitStack() as stack:
-        # bound, not listening: nobody else gets the port, and the lane shares it
+        # bound, not listening: nobody else gets the port, and the data plane shares it
         held = {name: stack.enter_context(bind("127.0.0.1", 0)) for name in names}
         ports = {name: sock.getsockname()[1] for name, sock in held.items()}
-        lanes, providers = {}, {}
+        data_planes, providers = {}, {}
         for name in names:
             spec = ProviderSpec(name=f"provider-{name}", pace=PACE)
             providers[name] = await stack.enter_async_context(SimProvider(spec))
             text = config(name, ports, providers[name].url, token=different.get(name, TOKEN), provider=bounds)
             text += more
-            lanes[name] = await stack.enter_async_context(one_lane(text))
-        yield World(lanes, providers)
+            data_planes[name] = await stack.enter_async_context(one_data_plane(text))
+        yield World(data_planes, providers)
 
 
-async def ask(lane: OneLane, body: bytes = CHAT, fields: bytes = b"") -> tuple[int, dict[str, str], str]:
+async def ask(data_plane: OneDataPlane, body: bytes = CHAT, fields: bytes = b"") -> tuple[int, dict[str, str], str]:
     """Status, fields and body of one answer."""
-    received = (await lane.raw(post(body, fields=fields + b"connection: close\r\n"), limit_s=15.0)).received
+    received = (await data_plane.raw(post(body, fields=fields + b"connection: close\r\n"), limit_s=15.0)).received
     head, _, content = received.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     pairs = [line.partition(": ") for line in lines[1:]]
@@ -106,7 +110,7 @@ async def test_own_targets_answer_while_they_can() -> None:
     """A region with a healthy target asks no other, however close the others are."""
     async with regions("a", "b") as world:
         for _ in range(20):
-            status, fields, _ = await ask(world.lanes["a"])
+            status, fields, _ = await ask(world.data_planes["a"])
             assert (status, fields["x-edge-region"], fields["x-edge-target"]) == (200, "a", "own/sim-small")
         assert world.providers["b"].stats()["requests"] == 0
 
@@ -115,7 +119,7 @@ async def test_another_region_answers_when_no_target_is_left() -> None:
     """The body goes on as the client sent it, and the answer says who gave it; nothing is told twice."""
     async with regions("a", "b") as world:
         await world.providers["a"].switch(DOWN)
-        status, fields, body = await ask(world.lanes["a"])
+        status, fields, body = await ask(world.data_planes["a"])
         assert status == 200, body
         assert json.loads(body)["choices"]
         assert (fields["x-edge-region"], fields["x-edge-target"]) == ("b", "own/sim-small")
@@ -132,13 +136,15 @@ async def test_a_key_pays_once_wherever_the_answer_comes_from(stream: bool) -> N
     body = CHAT.replace(b"{", b'{"stream":true,', 1) if stream else CHAT
     async with regions("a", "b", bounds="prices: {sim-small: {input: 2, output: 10}}", more=keys) as world:
         await world.providers["a"].switch(DOWN)
-        status, fields, answer = await ask(world.lanes["a"], body, b"authorization: Bearer " + KEY + b"\r\n")
+        status, fields, answer = await ask(world.data_planes["a"], body, b"authorization: Bearer " + KEY + b"\r\n")
         assert (status, fields["x-edge-region"]) == (200, "b"), answer
         spent, tokens = {}, {}
-        for region, lane in world.lanes.items():
-            view = lane.board.read_allowance(lane.snapshot.keys[0].allowance.slot)
+        for region, data_plane in world.data_planes.items():
+            view = data_plane.shared_state.read_allowance(data_plane.snapshot.keys[0].allowance.slot)
             spent[region] = view["spent_nano"]
-            counts = lane.board.read_route(lane.snapshot.routes[lane.snapshot.models["chat"]].slot)["counts"]
+            counts = data_plane.shared_state.read_route(
+                data_plane.snapshot.routes[data_plane.snapshot.models["chat"]].slot
+            )["counts"]
             tokens[region] = counts[RouteCounter.R_PROMPT_TOKENS], counts[RouteCounter.R_OUTPUT_TOKENS]
         prompt, output = tokens["a"]
         assert prompt
@@ -152,7 +158,7 @@ async def test_streams_come_through_a_peer() -> None:
     """A stream is relayed event by event to its end."""
     async with regions("a", "b") as world:
         await world.providers["a"].switch(DOWN)
-        status, fields, body = await ask(world.lanes["a"], CHAT.replace(b"{", b'{"stream":true,', 1))
+        status, fields, body = await ask(world.data_planes["a"], CHAT.replace(b"{", b'{"stream":true,', 1))
         assert (status, fields["x-edge-region"]) == (200, "b")
         assert "data: [DONE]" in body
 
@@ -163,7 +169,7 @@ async def test_grpc_callers_are_answered_through_a_peer() -> None:
     asked = inference_pb2.ChatRequest(model="chat", messages=[message])
     async with regions("a", "b") as world:
         await world.providers["a"].switch(DOWN)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{world.lanes['a'].port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{world.data_planes['a'].port}") as channel:
             stub = inference_pb2_grpc.InferenceStub(channel)
             call = stub.Chat(asked, timeout=5)
             assert (await call).choices[0].message.parts[0].text
@@ -177,7 +183,7 @@ async def test_direct_names_are_forwarded_too() -> None:
     async with regions("a", "b") as world:
         await world.providers["a"].switch(DOWN)
         for name in (b"own/sim-small", b"own/sim-large"):
-            status, fields, _ = await ask(world.lanes["a"], CHAT.replace(b"chat", name))
+            status, fields, _ = await ask(world.data_planes["a"], CHAT.replace(b"chat", name))
             assert (status, fields["x-edge-region"]) == (200, "b"), name
 
 
@@ -186,11 +192,11 @@ async def test_own_targets_come_back() -> None:
     async with regions("a", "b") as world:
         await world.providers["a"].switch(Fault(kind="error"))
         for _ in range(12):
-            assert (await ask(world.lanes["a"]))[1]["x-edge-region"] == "b"
-        assert world.lanes["a"].target("own/sim-small")["state"] == "open"
+            assert (await ask(world.data_planes["a"]))[1]["x-edge-region"] == "b"
+        assert world.data_planes["a"].target("own/sim-small")["state"] == "open"
         await world.providers["a"].switch()
         for _ in range(400):
-            if (await ask(world.lanes["a"]))[1]["x-edge-region"] == "a":
+            if (await ask(world.data_planes["a"]))[1]["x-edge-region"] == "a":
                 break
         else:
             pytest.fail("the region's own target was never tried again")
@@ -202,12 +208,12 @@ async def test_nobody_can_answer() -> None:
         for provider in world.providers.values():
             await provider.switch(Fault(kind="error"))
         for _ in range(10):
-            status, fields, body = await ask(world.lanes["a"])
+            status, fields, body = await ask(world.data_planes["a"])
             assert (status, json.loads(body)["error"]["code"]) == (503, "no_usable_target")
             assert int(fields["retry-after"]) >= 1
-        for target in world.lanes["a"].snapshot.targets:
+        for target in world.data_planes["a"].snapshot.targets:
             if target.kind == "region":
-                seen = world.lanes["a"].target(target.id)
+                seen = world.data_planes["a"].target(target.id)
                 assert (seen["state"], seen["consecutive"]) == ("closed", 0)
         asked = sum(world.count(name, RouteCounter.R_REQUESTS) for name in "bc")
         assert 1 <= asked <= 4, "a region that has said no is left alone for a while"
@@ -220,7 +226,7 @@ async def test_a_third_region_answers() -> None:
         await world.providers["a"].switch(DOWN)
         await world.providers["b"].switch(DOWN)
         for _ in range(6):
-            status, fields, _ = await ask(world.lanes["a"])
+            status, fields, _ = await ask(world.data_planes["a"])
             assert (status, fields["x-edge-region"]) == (200, "c")
 
 
@@ -231,7 +237,7 @@ async def test_loops_and_depth_are_refused(hops: str, status: int) -> None:
     """A peer's request that has been here, or in more than two regions, is refused and counted; others are served."""
     async with regions("a", "b") as world:
         said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: {hops}\r\n".encode()
-        got, _, body = await ask(world.lanes["a"], fields=said)
+        got, _, body = await ask(world.data_planes["a"], fields=said)
         assert got == status
         assert ("peer_loop" in body) == (status == 503)
         assert world.worker("a", WorkerCounter.W_HOPS_REFUSED) == (status == 503)
@@ -242,10 +248,10 @@ async def test_a_client_is_not_believed(token: str) -> None:
     """Without the token nothing that a client says of hops is believed, and what it says sends it nowhere else."""
     async with regions("a", "b") as world:
         said = f"{token}x-edge-hops: a\r\n".encode()
-        assert (await ask(world.lanes["a"], fields=said))[0] == 200
+        assert (await ask(world.data_planes["a"], fields=said))[0] == 200
         await world.providers["a"].switch(DOWN)
-        assert (await ask(world.lanes["a"], fields=said))[0] == 503
-        assert (await ask(world.lanes["a"]))[0] == 200
+        assert (await ask(world.data_planes["a"], fields=said))[0] == 503
+        assert (await ask(world.data_planes["a"]))[0] == 200
         assert world.worker("a", WorkerCounter.W_HOPS_REFUSED) == 0
 
 
@@ -254,7 +260,7 @@ async def test_regions_with_different_tokens_do_not_go_round() -> None:
     async with regions("a", "b", b="another-token-of-b") as world:
         for provider in world.providers.values():
             await provider.switch(DOWN)
-        assert (await ask(world.lanes["a"]))[0] == 503
+        assert (await ask(world.data_planes["a"]))[0] == 503
         assert world.count("b", RouteCounter.R_REQUESTS) <= 1
         assert world.count("a", RouteCounter.R_REQUESTS) == 1
 
@@ -276,10 +282,10 @@ async def test_what_a_peer_is_told() -> None:
         await call.data(content, end=True)
 
     async with Upstream(answer) as upstream:
-        async with one_lane(config("a", {"a": 0, "b": upstream.port}, "http://127.0.0.1:9")) as lane:
+        async with one_data_plane(config("a", {"a": 0, "b": upstream.port}, "http://127.0.0.1:9")) as data_plane:
             body = b'{"messages": [], "model" : "chat"}'
             said = b"authorization: Bearer sk-client\r\nx-edge-key-name: forged\r\nx-edge-class: high\r\n"
-            status, fields, _ = await ask(lane, body, said)
+            status, fields, _ = await ask(data_plane, body, said)
     assert (status, fields["x-edge-region"], fields["x-edge-target"]) == (200, "b", "far/m")
     assert fields["x-edge-attempts"] == "4"
     assert fields["x-edge-request-id"] != "z"
@@ -294,9 +300,9 @@ async def test_what_a_peer_is_told() -> None:
 async def test_a_provider_is_told_nothing_of_it() -> None:
     """What edges say to each other stays between them: a provider sees none of it, and not the token."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as provider:
-        async with one_lane(config("b", {"b": 0, "a": 9}, provider.url)) as lane:
+        async with one_data_plane(config("b", {"b": 0, "a": 9}, provider.url)) as data_plane:
             said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: a\r\nx-edge-key-name: k\r\nx-edge-class: low\r\n"
-            assert (await ask(lane, fields=said.encode()))[0] == 200
+            assert (await ask(data_plane, fields=said.encode()))[0] == 200
         received = provider.peers[0].received
         assert b"authorization: Bearer sk-of-b" in received
         assert b"x-edge" not in received
@@ -309,7 +315,7 @@ async def test_the_time_that_is_left_goes_along() -> None:
         await world.providers["a"].switch(DOWN)
         await world.providers["b"].switch(Fault(kind="blackhole"))
         began = time.monotonic()
-        status, _, _ = await ask(world.lanes["a"], fields=b"x-request-timeout: 600ms\r\n")
+        status, _, _ = await ask(world.data_planes["a"], fields=b"x-request-timeout: 600ms\r\n")
         assert status == 504
         assert 0.5 < time.monotonic() - began < 5
         await until(lambda: world.providers["b"].stats()["concurrent"] == 0)
@@ -318,13 +324,13 @@ async def test_the_time_that_is_left_goes_along() -> None:
 async def test_a_peers_request_does_not_wait_in_line() -> None:
     """A region that is full says so to another region at once, and keeps its line for its own callers."""
     async with regions("b", bounds="max_inflight: 1") as world:
-        lane, provider = world.lanes["b"], world.providers["b"]
+        data_plane, provider = world.data_planes["b"], world.providers["b"]
         await provider.switch(Fault(kind="latency", delay_s=1.0))
-        first = asyncio.create_task(ask(lane))
-        await until(lambda: lane.target("own/sim-small")["inflight"] == 1)
-        waiting = asyncio.create_task(ask(lane))
+        first = asyncio.create_task(ask(data_plane))
+        await until(lambda: data_plane.target("own/sim-small")["inflight"] == 1)
+        waiting = asyncio.create_task(ask(data_plane))
         said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: a\r\n".encode()
-        status, fields, _ = await ask(lane, fields=said)
+        status, fields, _ = await ask(data_plane, fields=said)
         assert (status, int(fields["retry-after"]) >= 1) == (503, True)
         assert not waiting.done()
         assert [(await first)[0], (await waiting)[0]] == [200, 200]
@@ -334,9 +340,9 @@ async def test_a_full_region_asks_another() -> None:
     """While every target of one's own has as many requests as it may, another region answers."""
     async with regions("a", "b", bounds="max_inflight: 1") as world:
         await world.providers["a"].switch(Fault(kind="latency", delay_s=1.0))
-        first = asyncio.create_task(ask(world.lanes["a"]))
-        await until(lambda: world.lanes["a"].target("own/sim-small")["inflight"] == 1)
-        assert (await ask(world.lanes["a"]))[1]["x-edge-region"] == "b"
+        first = asyncio.create_task(ask(world.data_planes["a"]))
+        await until(lambda: world.data_planes["a"].target("own/sim-small")["inflight"] == 1)
+        assert (await ask(world.data_planes["a"]))[1]["x-edge-region"] == "b"
         assert (await first)[1]["x-edge-region"] == "a"
 
 
@@ -354,9 +360,9 @@ async def test_regions_over_mutual_tls(tmp_path: Path, cert: str, answered: bool
         with bind("127.0.0.1", 0) as held:
             ports = {"a": 0, "b": held.getsockname()[1]}
             async with (
-                one_lane(config("b", ports, provider.url, listen=f"tls: {served}"), tmp_path) as far,
-                one_lane(config("a", ports, "http://127.0.0.1:9", peers=f"tls: {called}"), tmp_path) as near,
+                one_data_plane(config("b", ports, provider.url, listen=f"tls: {served}"), tmp_path) as far,
+                one_data_plane(config("a", ports, "http://127.0.0.1:9", peers=f"tls: {called}"), tmp_path) as near,
             ):
                 status, fields, body = await ask(near)
                 assert (status, fields["x-edge-region"]) == ((200, "b") if answered else (503, "a")), body
-                assert far.board.read_worker(0)["counts"][WorkerCounter.W_REQUESTS] == answered
+                assert far.shared_state.read_worker(0)["counts"][WorkerCounter.W_REQUESTS] == answered

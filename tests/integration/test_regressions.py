@@ -7,7 +7,7 @@ import contextlib
 import socket
 
 import pytest
-from onelane import DONE, HELLO, SSE_HEAD, STREAM, chunk, models, one_lane, post, whole
+from one_data_plane import DONE, HELLO, SSE_HEAD, STREAM, chunk, models, one_data_plane, post, whole
 from test_services import request, services
 
 from edge import clock
@@ -51,10 +51,10 @@ async def read_all(sock: socket.socket, *, gap_s: float = 0.0, limit_s: float = 
 async def test_nothing_after_an_answer_that_ends_the_connection() -> None:
     """What follows a request that was answered before it was whole is not taken for a request."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
-        async with one_lane(services(upstream.address)) as lane:
+        async with one_data_plane(services(upstream.address)) as data_plane:
             early = b"POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello"
             for follows in (HEALTH, request(b"POST", fields=b"content-length: 0\r\n")):
-                peer = await lane.raw(early + follows)
+                peer = await data_plane.raw(early + follows)
                 assert peer.received.count(b"HTTP/1.1 ") == 1
                 assert peer.received.startswith(b"HTTP/1.1 404 ")
             await clock.sleep(0.05)
@@ -71,14 +71,14 @@ async def test_connection_is_read_again_after_a_slow_client() -> None:
         Send(whole()),
         Again(),
     )
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         for _ in range(3):
-            sock = await slow_socket(lane.port)
+            sock = await slow_socket(data_plane.port)
             await asyncio.get_running_loop().sock_sendall(sock, request(fields=b"Connection: close\r\n"))
             await clock.sleep(0.1)
             assert await read_all(sock, gap_s=0.005) > size
             sock.close()
-            answer = await lane.ask(request(), b"hello")
+            answer = await data_plane.ask(request(), b"hello")
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert b"\r\nx-edge-attempts: 1\r\n" in answer
 
@@ -89,15 +89,15 @@ async def test_stall_is_noticed_in_its_own_time() -> None:
     async with (
         ScriptedServer((ReadMessage(), Send(whole()), ReadMessage(), Send(head), ReadToEnd())) as stalled,
         ScriptedServer((ReadMessage(), Send(whole()), Again())) as good,
-        one_lane(
+        one_data_plane(
             models(stalled.url, good.url).replace(
                 "first_byte: 500ms, first_token: 700ms", "first_byte: 4s, first_token: 4s"
             )
-        ) as lane,
+        ) as data_plane,
     ):
-        assert b"x-edge-attempts: 1" in await lane.ask(post(), b"hello")
+        assert b"x-edge-attempts: 1" in await data_plane.ask(post(), b"hello")
         began = now_s()
-        answer = await lane.ask(post(), b"hello")
+        answer = await data_plane.ask(post(), b"hello")
         assert b"x-edge-attempts: 2" in answer
         assert now_s() - began < 3.9
 
@@ -108,14 +108,14 @@ async def test_recovery_by_an_answer_without_end() -> None:
     breaker = ", breaker: {consecutive: 1, open: 200ms}"
     script = (ReadHead(), Send(whole(status=b"500 No")), ReadHead(), Send(endless), ReadToEnd())
     async with ScriptedServer(script) as upstream:
-        async with one_lane(services(upstream.address, extra=breaker)) as lane:
-            await lane.ask(request(b"POST", fields=b"content-length: 0\r\n"), b"hello")
-            name = lane.snapshot.targets[0].id
-            assert lane.target(name)["state"] == "open"
+        async with one_data_plane(services(upstream.address, extra=breaker)) as data_plane:
+            await data_plane.ask(request(b"POST", fields=b"content-length: 0\r\n"), b"hello")
+            name = data_plane.snapshot.targets[0].id
+            assert data_plane.target(name)["state"] == "open"
             await clock.sleep(0.4)
-            peer = asyncio.create_task(play_client(lane.port, Send(request()), ReadUntil(b"begun"), Pause(0.2)))
+            peer = asyncio.create_task(play_client(data_plane.port, Send(request()), ReadUntil(b"begun"), Pause(0.2)))
             await clock.sleep(0.15)
-            assert lane.target(name)["state"] == "closed"
+            assert data_plane.target(name)["state"] == "closed"
             await peer
 
 
@@ -125,25 +125,25 @@ async def test_client_leaves_while_the_upstream_does_not_read() -> None:
     script = (Pause(3.0), ReadToEnd())
     async with (
         ScriptedServer(script, receive_buffer=16384) as upstream,
-        one_lane(models(upstream.url).replace("first_byte: 500ms", "first_byte: 4s")) as lane,
+        one_data_plane(models(upstream.url).replace("first_byte: 500ms", "first_byte: 4s")) as data_plane,
     ):
-        sock = await slow_socket(lane.port)
+        sock = await slow_socket(data_plane.port)
         await asyncio.get_running_loop().sock_sendall(sock, post(body))
         await clock.sleep(0.3)
-        assert lane.lane.active == 1
+        assert data_plane.data_plane.active == 1
         sock.close()
         await clock.sleep(0.2)
-        assert lane.lane.active == 0
+        assert data_plane.data_plane.active == 0
 
 
 async def test_long_upload_under_an_early_answer() -> None:
     """While the client still sends, an answer that has begun and waits for the rest is not stalled."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
     script = (ReadHead(), Send(head), ReadUntil(b"0\r\n\r\n"), Send(chunk(b"whole") + b"0\r\n\r\n"), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         upload = request(b"POST", fields=b"transfer-encoding: chunked\r\n") + chunk(b"a")
         peer = await play_client(
-            lane.port,
+            data_plane.port,
             Send(upload),
             *[step for _ in range(8) for step in (Pause(0.2), Send(chunk(b"more")))],
             Send(b"0\r\n\r\n"),
@@ -155,8 +155,8 @@ async def test_long_upload_under_an_early_answer() -> None:
 
 async def test_pipelining_without_reading() -> None:
     """A client that asks on and on and reads nothing is not answered on and on: its answers do not pile up."""
-    async with one_lane(models("http://127.0.0.1:9")) as lane:
-        sock = await slow_socket(lane.port)
+    async with one_data_plane(models("http://127.0.0.1:9")) as data_plane:
+        sock = await slow_socket(data_plane.port)
         sent = 0
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(3):
@@ -164,7 +164,7 @@ async def test_pipelining_without_reading() -> None:
                     await asyncio.get_running_loop().sock_sendall(sock, HEALTH * 2000)
                     sent += 2000 * len(HEALTH)
         sock.close()
-        assert lane.board.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT] < 12_000_000
+        assert data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT] < 12_000_000
 
 
 async def test_pipelining_with_slow_reading() -> None:
@@ -173,10 +173,10 @@ async def test_pipelining_with_slow_reading() -> None:
     name = "m" * 60
     many = "\n".join(f"  {name}{n}: {{targets: [a/m]}}" for n in range(600))
     text = f"providers: {{a: {{dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}}}\nmodels:\n{many}\n"
-    async with one_lane(text) as lane:
+    async with one_data_plane(text) as data_plane:
         ask = b"GET /v1/models HTTP/1.1\r\nhost: a\r\n\r\n"
         last = ask.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
-        sock = await slow_socket(lane.port)
+        sock = await slow_socket(data_plane.port)
         await asyncio.get_running_loop().sock_sendall(sock, ask)
         await clock.sleep(0.05)
         one = len(await asyncio.get_running_loop().sock_recv(sock, 1 << 22))
@@ -191,8 +191,8 @@ async def test_many_upgrades_in_one_read() -> None:
     """Requests that all ask for an upgrade which nobody takes are answered one after the other, however many."""
     ask = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
     count = 2000
-    async with one_lane(models("http://127.0.0.1:9")) as lane:
-        peer = await lane.raw(ask * count + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
+    async with one_data_plane(models("http://127.0.0.1:9")) as data_plane:
+        peer = await data_plane.raw(ask * count + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n"))
         assert peer.received.count(b"HTTP/1.1 200 OK") == count + 1
 
 
@@ -200,8 +200,8 @@ async def test_early_answer_to_a_slow_reader() -> None:
     """An answer that came before its request was whole reaches a client that takes seconds to read it."""
     size = 8_000_000
     script = (ReadHead(), Send(whole(b"x" * size)), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
-        sock = await slow_socket(lane.port)
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+        sock = await slow_socket(data_plane.port)
         ask = request(b"POST", fields=b"content-length: 1000\r\n") + b"a"
         await asyncio.get_running_loop().sock_sendall(sock, ask)
         assert await read_all(sock, gap_s=0.03) > size
@@ -213,27 +213,27 @@ async def test_waiters_behind_a_failed_connect() -> None:
     text = models("http://127.0.0.1:1", extra="").replace("connect: 2s", "connect: 3s")
     text = text.replace("base_url: 'http://127.0.0.1:1/v1'", "base_url: 'http://127.0.0.1:1/v1', max_connections: 4")
     text = text.replace("    timeouts:", "    retry: {attempts: 1}\n    timeouts:")
-    async with one_lane(text) as lane:
+    async with one_data_plane(text) as data_plane:
         began = now_s()
-        await asyncio.gather(*[lane.ask(post(), b"}}") for _ in range(12)])
+        await asyncio.gather(*[data_plane.ask(post(), b"}}") for _ in range(12)])
         assert now_s() - began < 2.9
 
 
 async def test_forwarded_for_in_several_lines() -> None:
     """Several X-Forwarded-For lines are one list in the order they came in, the client's own address last."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
-        async with one_lane(services(upstream.address)) as lane:
-            await lane.ask(request(fields=b"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n"), b"hello")
+        async with one_data_plane(services(upstream.address)) as data_plane:
+            await data_plane.ask(request(fields=b"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n"), b"hello")
             assert b"\r\nx-forwarded-for: 1.1.1.1, 2.2.2.2, 127.0.0.1\r\n" in upstream.peers[0].received
 
 
 async def test_everything_was_said_before_the_silence() -> None:
     """A stream that has said [DONE] and then only fails to end is complete: nothing is added to it."""
     script = (ReadMessage(), Send(SSE_HEAD + chunk(HELLO) + chunk(DONE)), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
-        answer = await lane.ask(post(STREAM), b"0\r\n\r\n", limit_s=3.0)
+    async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+        answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n", limit_s=3.0)
         assert answer.endswith(chunk(DONE) + b"0\r\n\r\n")
-        assert lane.outcomes("p0/m")[Outcome.OK] == 1
+        assert data_plane.outcomes("p0/m")[Outcome.OK] == 1
 
 
 async def test_whole_answer_without_end_after_comfort() -> None:
@@ -244,9 +244,9 @@ async def test_whole_answer_without_end_after_comfort() -> None:
     script = (ReadMessage(), Pause(1.3), Send(head), Send(flood * 400, piece=600_000, gap_s=0.01), ReadToEnd())
     async with (
         ScriptedServer(script) as upstream,
-        one_lane(models(upstream.url, extra=extra).replace("first_byte: 500ms", "first_byte: 4s")) as lane,
+        one_data_plane(models(upstream.url, extra=extra).replace("first_byte: 500ms", "first_byte: 4s")) as data_plane,
     ):
-        peer = await lane.raw(post(STREAM), limit_s=8.0)
+        peer = await data_plane.raw(post(STREAM), limit_s=8.0)
         assert b"no_usable_target" in peer.received
         assert b"a stream had begun" in peer.received
         assert len(upstream.peers) <= 3
@@ -257,12 +257,12 @@ async def test_who_waits_while_the_plan_changes() -> None:
     script = (ReadMessage(), Pause(0.15), Send(whole()), Again())
     async with ScriptedServer(script) as upstream:
         few = services(upstream.address, extra=", max_connections: 1")
-        async with one_lane(few) as lane:
-            first = asyncio.create_task(lane.ask(request(b"POST"), b"hello"))
+        async with one_data_plane(few) as data_plane:
+            first = asyncio.create_task(data_plane.ask(request(b"POST"), b"hello"))
             await clock.sleep(0.05)
-            second = asyncio.create_task(lane.ask(request(b"POST"), b"hello"))
+            second = asyncio.create_task(data_plane.ask(request(b"POST"), b"hello"))
             await clock.sleep(0.05)
-            await lane.swap(services(upstream.address, extra=", max_connections: 2"))
+            await data_plane.swap(services(upstream.address, extra=", max_connections: 2"))
             assert b"x-edge-attempts: 1" in await first
             assert b"x-edge-attempts: 1" in await second
 
@@ -271,9 +271,9 @@ async def test_unwanted_rest_while_the_plan_changes() -> None:
     """The connection of an answer that nobody wants any more goes in time, also when its target's plan has changed."""
     unwanted = b"HTTP/1.1 503 No\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
     script = (ReadMessage(), Send(unwanted), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url)) as lane:
-        await lane.ask(post(), b"}}")
-        await lane.swap(models(upstream.url.replace("127.0.0.1", "localhost")))
+    async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+        await data_plane.ask(post(), b"}}")
+        await data_plane.swap(models(upstream.url.replace("127.0.0.1", "localhost")))
         assert await upstream.peers[0].wait_end() in ("peer_closed", "peer_reset")
 
 
@@ -286,18 +286,18 @@ async def test_retry_after_beyond_all_bounds(wait: bytes) -> None:
     async with (
         ScriptedServer((ReadMessage(), Send(limited), Again())) as busy,
         ScriptedServer((ReadMessage(), Send(whole()), Again())) as free,
-        one_lane(models(busy.url, free.url)) as lane,
+        one_data_plane(models(busy.url, free.url)) as data_plane,
     ):
-        assert b"x-edge-attempts: 2" in await lane.ask(post(), b"hello")
-        assert lane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 1
+        assert b"x-edge-attempts: 2" in await data_plane.ask(post(), b"hello")
+        assert data_plane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 1
 
 
 async def test_interim_answers_without_end() -> None:
     """Interim answers of which none is the final one are a malformed answer, not a flood for the client."""
     script = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         ask = request(b"POST", fields=b"expect: 100-continue\r\ncontent-length: 5\r\n") + b"hello"
-        answer = await lane.ask(ask, b"}}")
+        answer = await data_plane.ask(ask, b"}}")
         assert b"HTTP/1.1 502 " in answer
         assert answer.count(b"100 Continue") <= 16
 
@@ -309,7 +309,7 @@ async def test_the_first_byte_deadline_holds_on_a_new_connection() -> None:
         text = models(silent.url, backup.url).replace(
             "connect: 2s, first_byte: 500ms", "connect: 4s, first_byte: 200ms"
         )
-        async with one_lane(text) as lane:
+        async with one_data_plane(text) as data_plane:
             began_s = now_s()
-            assert b"p1/m" in await lane.ask(post(), b"}}")
+            assert b"p1/m" in await data_plane.ask(post(), b"}}")
             assert now_s() - began_s < 3.9

@@ -1,9 +1,9 @@
-"""Internal HTTP/1.1 services ride the same lane: streamed both ways, balanced, retried only when that is safe."""
+"""Internal HTTP/1.1 services ride the same data plane: streamed both ways, balanced, retried only when that is safe."""
 
 from __future__ import annotations
 
 import pytest
-from onelane import chunk, one_lane, whole
+from one_data_plane import chunk, one_data_plane, whole
 
 from edge.native import Outcome
 from edge.sim.wire import (
@@ -47,8 +47,8 @@ async def test_fields() -> None:
         b"X-Kept: 2\r\nAuthorization: Bearer a\r\nX-Forwarded-For: 9.9.9.9\r\n"
         b"X-Forwarded-Proto: gopher\r\nProxy-Authorization: b\r\n"
     )
-    async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
-        answer = await lane.ask(request(fields=fields), b"hello")
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+        answer = await data_plane.ask(request(fields=fields), b"hello")
         sent = upstream.peers[0].received.lower()
         for gone in (b"x-hop:", b"keep-alive:", b"te:", b"connection:", b"proxy-authorization:", b"gopher"):
             assert b"\r\n" + gone not in sent
@@ -73,8 +73,8 @@ async def test_fields() -> None:
 )
 async def test_match(path: bytes, host: bytes, status: int) -> None:
     """A service is found by host and path prefix; what matches none is a 404."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
-        answer = await lane.ask(b"GET " + path + b" HTTP/1.1\r\nhost: " + host + b"\r\n\r\n", b"}}")
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+        answer = await data_plane.ask(b"GET " + path + b" HTTP/1.1\r\nhost: " + host + b"\r\n\r\n", b"}}")
         assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
@@ -87,10 +87,10 @@ async def test_upload_is_streamed() -> None:
         Send(whole()),
         Close(),
     )
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         fields = b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n"
         peer = await play_client(
-            lane.port,
+            data_plane.port,
             Send(request(b"POST", fields=fields)),
             Send(chunk(b"first")),
             ReadUntil(b"100 Continue\r\n\r\n"),
@@ -107,10 +107,10 @@ async def test_download_is_streamed() -> None:
     """An answer goes on while it comes, and a client that knows HTTP/1.0 gets it without chunks."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     script = (ReadHead(), Send(head + chunk(b"first")), Pause(0.3), Send(chunk(b"last") + b"0\r\n\r\n"), Again())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
-        peer = await play_client(lane.port, Send(request()), ReadUntil(b"first"), Close())
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+        peer = await play_client(data_plane.port, Send(request()), ReadUntil(b"first"), Close())
         assert b"last" not in peer.received
-        old = await lane.raw(request().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        old = await data_plane.raw(request().replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert old.received.endswith(b"\r\n\r\nfirstlast")
         assert b"transfer-encoding" not in old.received
 
@@ -120,12 +120,12 @@ async def test_truncated_download_shows() -> None:
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     for answer in (head + chunk(b"first"), b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nfirst"):
         async with ScriptedServer((ReadHead(), Send(answer), Pause(0.1), Close())) as upstream:
-            async with one_lane(services(upstream.address)) as lane:
-                peer = await lane.raw(request())
+            async with one_data_plane(services(upstream.address)) as data_plane:
+                peer = await data_plane.raw(request())
                 assert b"first" in peer.received
                 assert not peer.received.endswith(b"0\r\n\r\n")
                 assert peer.ended == "peer_closed"
-                assert lane.outcomes(f"billing/{upstream.address}")[Outcome.FAIL_TRUNCATED] == 1
+                assert data_plane.outcomes(f"billing/{upstream.address}")[Outcome.FAIL_TRUNCATED] == 1
 
 
 @pytest.mark.parametrize("method", [b"GET", b"PUT", b"DELETE", b"POST", b"PATCH"])
@@ -133,9 +133,9 @@ async def test_retried_when_safe(method: bytes) -> None:
     """After the request was sent, only an idempotent one is tried again; the others get an honest 502."""
     async with ScriptedServer((ReadMessage(), Reset())) as bad, ScriptedServer(GOOD) as good:
         statuses = []
-        async with one_lane(services(bad.address, good.address)) as lane:
+        async with one_data_plane(services(bad.address, good.address)) as data_plane:
             for _ in range(12):
-                answer = await lane.ask(request(method, fields=b"Content-Length: 2\r\n", body=b"hi"), b"}}")
+                answer = await data_plane.ask(request(method, fields=b"Content-Length: 2\r\n", body=b"hi"), b"}}")
                 statuses.append(answer[9:12])
         tries = len(bad.peers)
         assert tries > 0
@@ -149,18 +149,21 @@ async def test_retried_when_safe(method: bytes) -> None:
 async def test_retried_when_nothing_was_sent() -> None:
     """A connection that never came carried nothing: any method may go elsewhere."""
     with refused_port() as port:
-        async with ScriptedServer(GOOD) as good, one_lane(services(f"127.0.0.1:{port}", good.address)) as lane:
+        async with (
+            ScriptedServer(GOOD) as good,
+            one_data_plane(services(f"127.0.0.1:{port}", good.address)) as data_plane,
+        ):
             for _ in range(8):
-                answer = await lane.ask(request(b"POST", fields=b"Content-Length: 2\r\n", body=b"hi"), b"}}")
+                answer = await data_plane.ask(request(b"POST", fields=b"Content-Length: 2\r\n", body=b"hi"), b"}}")
                 assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_an_early_answer_is_the_last() -> None:
     """An answer that begins before its upload is whole says that the connection ends with it (RFC 9112 9.6)."""
     script = (ReadHead(), Send(whole(status=b"413 Content Too Large")), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         upload = request(b"POST", fields=b"content-length: 10\r\n")
-        peer = await play_client(lane.port, Send(upload), ReadUntil(b"}}]}"), Send(b"0123456789"), ReadToEnd())
+        peer = await play_client(data_plane.port, Send(upload), ReadUntil(b"}}]}"), Send(b"0123456789"), ReadToEnd())
         assert b"\r\nconnection: close\r\n" in peer.received
         assert peer.ended == "peer_closed"
 
@@ -169,8 +172,13 @@ async def test_large_upload_is_not_retried() -> None:
     """A body larger than edge keeps for a second try is sent once, whole, and never twice."""
     body = b"a" * 300_000
     script = (ReadHead(), ReadBytes(len(body)), Reset())
-    async with ScriptedServer(script) as bad, one_lane(services(bad.address, extra=", retry: {attempts: 3}")) as lane:
-        peer = await lane.raw(request(b"PUT", fields=b"Connection: close\r\nContent-Length: 300000\r\n", body=body))
+    async with (
+        ScriptedServer(script) as bad,
+        one_data_plane(services(bad.address, extra=", retry: {attempts: 3}")) as data_plane,
+    ):
+        peer = await data_plane.raw(
+            request(b"PUT", fields=b"Connection: close\r\nContent-Length: 300000\r\n", body=body)
+        )
         assert peer.received.startswith(b"HTTP/1.1 502 ")
         assert len(bad.peers) == 1
 
@@ -181,39 +189,39 @@ async def test_large_upload_is_not_retried() -> None:
 async def test_the_services_own_answers(status: bytes) -> None:
     """What a service says to its caller is relayed and counts for nobody."""
     async with ScriptedServer((ReadMessage(), Send(whole(b'{"mine":1}', status)), Again())) as upstream:
-        async with one_lane(services(upstream.address)) as lane:
+        async with one_data_plane(services(upstream.address)) as data_plane:
             for _ in range(10):
-                answer = await lane.ask(request(), b'{"mine":1}')
+                answer = await data_plane.ask(request(), b'{"mine":1}')
                 assert answer.startswith(b"HTTP/1.1 " + status[:3])
-            assert lane.target(f"billing/{upstream.address}")["state"] == "closed"
+            assert data_plane.target(f"billing/{upstream.address}")["state"] == "closed"
 
 
 async def test_server_error() -> None:
     """A 503 of one address is tried at another for an idempotent request, and relayed where it may not be."""
     bad = (ReadMessage(), Send(whole(b'{"busy":1}', b"503 Busy")), Again())
     async with ScriptedServer(bad) as one, ScriptedServer(GOOD) as two:
-        async with one_lane(services(one.address, two.address)) as lane:
+        async with one_data_plane(services(one.address, two.address)) as data_plane:
             for _ in range(8):
-                assert (await lane.ask(request(), b"}")).startswith(b"HTTP/1.1 200 ")
-        async with one_lane(services(one.address)) as lane:
-            answer = await lane.ask(request(b"POST", fields=b"Content-Length: 0\r\n"), b'{"busy":1}')
+                assert (await data_plane.ask(request(), b"}")).startswith(b"HTTP/1.1 200 ")
+        async with one_data_plane(services(one.address)) as data_plane:
+            answer = await data_plane.ask(request(b"POST", fields=b"Content-Length: 0\r\n"), b'{"busy":1}')
             assert answer.startswith(b"HTTP/1.1 503 ")
 
 
 async def test_timeout() -> None:
     """A service that does not answer in time is a 504, with the deadline in the body."""
     async with ScriptedServer((ReadToEnd(),)) as upstream:
-        async with one_lane(services(upstream.address, extra=", retry: {attempts: 1}")) as lane:
-            answer = await lane.ask(request(), b"}}")
+        async with one_data_plane(services(upstream.address, extra=", retry: {attempts: 1}")) as data_plane:
+            answer = await data_plane.ask(request(), b"}}")
             assert answer.startswith(b"HTTP/1.1 504 ")
             assert b"first-byte deadline" in answer
 
 
 async def test_slow_upload_is_no_timeout() -> None:
     """The first-byte deadline runs from the end of the request: a client may take its time to send."""
-    async with ScriptedServer(GOOD) as upstream, one_lane(services(upstream.address)) as lane:
+    async with ScriptedServer(GOOD) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         peer = await play_client(
-            lane.port,
+            data_plane.port,
             Send(request(b"POST", fields=b"Content-Length: 10\r\n")),
             Send(b"0123456789", piece=1, gap_s=0.1),
             ReadUntil(b"hello"),

@@ -20,8 +20,8 @@ from soon import soon
 
 from edge.sim import remote, wire
 from edge.sim.asked import Pace
+from edge.sim.closed_loop_load import ClosedLoopLoad
 from edge.sim.faults import Fault
-from edge.sim.hammer import Hammer
 from edge.sim.load import Load
 from edge.sim.provider import ProviderSpec, SimProvider
 from edge.sim.wire import Close, HalfClose, Pause, Peer, ReadMessage, ReadToEnd, ReadUntil, Send, play_client
@@ -400,14 +400,14 @@ async def test_the_hammer_counts_every_wrong_answer(provider: SimProvider) -> No
     def verify(number: int, answer: Any) -> str | None:
         return None if answer.status == 200 and b"Hello from sim-a" in answer.body else f"status {answer.status}"
 
-    hammer = Hammer(provider.port, request, count=300, connections=8, verify=verify)
-    running = asyncio.create_task(hammer.run(60))
-    await hammer.reached(100, 60)
+    closed_loop = ClosedLoopLoad(provider.port, request, count=300, connections=8, verify=verify)
+    running = asyncio.create_task(closed_loop.run(60))
+    await closed_loop.reached(100, 60)
     await running
-    assert hammer.right == 292
-    assert hammer.reasons == {"status 503": 5, "reset before the answer": 3}
-    assert len({failure.number for failure in hammer.failures}) == 8
-    assert 0 < hammer.latency_s(0.5) <= hammer.latency_s(0.99) < 60
+    assert closed_loop.right == 292
+    assert closed_loop.reasons == {"status 503": 5, "reset before the answer": 3}
+    assert len({failure.number for failure in closed_loop.failures}) == 8
+    assert 0 < closed_loop.latency_s(0.5) <= closed_loop.latency_s(0.99) < 60
 
 
 async def test_the_hammer_reads_streams_and_keeps_a_rate(provider: SimProvider) -> None:
@@ -419,10 +419,10 @@ async def test_the_hammer_reads_streams_and_keeps_a_rate(provider: SimProvider) 
         bodies.append(answer.body)
         return None if answer.body.endswith(b"data: [DONE]\n\n") else "not whole"
 
-    hammer = Hammer(provider.port, request, count=20, connections=4, verify=verify, rate=100)
-    await hammer.run(60)
-    assert (hammer.right, hammer.failures) == (20, [])
-    assert hammer.elapsed_s >= 0.19
+    closed_loop = ClosedLoopLoad(provider.port, request, count=20, connections=4, verify=verify, rate=100)
+    await closed_loop.run(60)
+    assert (closed_loop.right, closed_loop.failures) == (20, [])
+    assert closed_loop.elapsed_s >= 0.19
     assert len({body.count(b"data: ") for body in bodies}) == 1
 
 

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from edge.cli.main import main
 from edge.sim.service import GREETINGS, ServiceSpec, SimService
-from edge.sim.strikes import METADATA
+from edge.sim.service_faults import METADATA
 from edge.wire.edge.sim.v1 import service_pb2, service_pb2_grpc
 from edge.wire.helloworld import helloworld_pb2, helloworld_pb2_grpc
 
@@ -101,7 +101,7 @@ async def test_blackholes_and_latency(talk: Talk) -> None:
     assert (await talk.greeter.SayHello(HELLO)).message == SAYS
     assert asyncio.get_running_loop().time() - began >= 0.05
     async with asyncio.timeout(60):
-        while talk.service.strikes.running:  # noqa: ASYNC110  # the service is not told of who waits
+        while talk.service.faults.running:  # noqa: ASYNC110  # the service is not told of who waits
             await asyncio.sleep(0.01)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from onelane import chunk, models, one_lane, post, whole
+from one_data_plane import chunk, models, one_data_plane, post, whole
 from test_regressions import slow_socket
 from test_services import request, services
 from test_tls import listening, trusting
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
-    from onelane import OneLane
+    from one_data_plane import OneDataPlane
 
 # More than the kernel takes of an answer that nobody reads.
 LARGE = 12_000_000
 LIMITS = "\nlimits: {stall: 600ms, header_timeout: 200ms}\n"
 
 
-async def nobody(lane: OneLane) -> None:
+async def nobody(data_plane: OneDataPlane) -> None:
     """Wait until no client is connected any more."""
     async with asyncio.timeout(20):
-        while lane.lane.connections:  # noqa: ASYNC110 - counted by another thread
+        while data_plane.data_plane.connections:  # noqa: ASYNC110 - counted by another thread
             await asyncio.sleep(0.01)
-    assert lane.lane.active == 0
+    assert data_plane.data_plane.active == 0
 
 
 @pytest.mark.parametrize("partial", [b"", b"GET /api"], ids=["between", "in-a-head"])
 async def test_leaves_without_reading(partial: bytes) -> None:
     """A client that closes its side and never reads its answer is let go, also in the middle of its next head."""
     script = (ReadMessage(), Send(whole(b"x" * LARGE)), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address) + LIMITS) as lane:
-        sock = await slow_socket(lane.port, 4096)
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address) + LIMITS) as data_plane:
+        sock = await slow_socket(data_plane.port, 4096)
         await asyncio.get_running_loop().sock_sendall(sock, request() + partial)
         assert await asyncio.get_running_loop().sock_recv(sock, 1)
         sock.shutdown(socket.SHUT_WR)
-        await nobody(lane)
+        await nobody(data_plane)
         sock.close()
 
 
@@ -54,12 +54,12 @@ async def test_stops_sending_and_reading() -> None:
     """A client that stops in its body, and then does not read the answer that begins, is let go."""
     begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     script = (ReadHead(), Pause(0.3), Send(begun + chunk(b"x" * LARGE)), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address) + LIMITS) as lane:
-        sock = await slow_socket(lane.port, 4096)
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address) + LIMITS) as data_plane:
+        sock = await slow_socket(data_plane.port, 4096)
         head = request(b"POST", fields=b"transfer-encoding: chunked\r\n")
         await asyncio.get_running_loop().sock_sendall(sock, head + chunk(b"begun"))
         assert await asyncio.get_running_loop().sock_recv(sock, 1)
-        await nobody(lane)
+        await nobody(data_plane)
         sock.close()
 
 
@@ -68,8 +68,11 @@ async def test_reads_slowly(fields: bytes) -> None:
     """A client that reads on and on gets all of its answer, though that takes several times the stall limit."""
     answer = b'{"id":"a","choices":[{"message":{"content":"' + b"x" * LARGE + b'"}}]}'
     script = (ReadMessage(), Send(whole(answer)), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(models(upstream.url) + "\nlimits: {stall: 1s}\n") as lane:
-        sock = await slow_socket(lane.port, 32768)
+    async with (
+        ScriptedServer(script) as upstream,
+        one_data_plane(models(upstream.url) + "\nlimits: {stall: 1s}\n") as data_plane,
+    ):
+        sock = await slow_socket(data_plane.port, 32768)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(sock, post(fields=fields))
         total, began = 0, time.monotonic()
@@ -120,16 +123,16 @@ async def test_early_answer_over_tls_is_read_late(tmp_path: Path) -> None:
     context = trusting(authority)
     server = await asyncio.start_server(large_answer, "127.0.0.1", 0)
     text = services(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", total="60s").replace("600ms", "30s")
-    async with server, one_lane(f"{text}\n{listening(authority, tmp_path)}\n", tmp_path) as lane:
+    async with server, one_data_plane(f"{text}\n{listening(authority, tmp_path)}\n", tmp_path) as data_plane:
         # how much goes out to a client that reads nothing: a little less fits below TLS, and not into the kernel
-        deaf = await asyncio.to_thread(begin_upload, lane.port, context, 4 * LARGE)
+        read_closed = await asyncio.to_thread(begin_upload, data_plane.port, context, 4 * LARGE)
         held, fresh = 0, 0
         async with asyncio.timeout(20):
             while fresh < 1_000_000 or held != fresh:
                 held = fresh
                 await asyncio.sleep(0.3)
-                fresh = lane.board.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT]
-        deaf.close()
+                fresh = data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT]
+        read_closed.close()
         sizes = [held - less for less in (400_000, 300_000, 200_000)]
-        got = await asyncio.gather(*(asyncio.to_thread(read_late, lane.port, context, size) for size in sizes))
+        got = await asyncio.gather(*(asyncio.to_thread(read_late, data_plane.port, context, size) for size in sizes))
         assert all(came > size for came, size in zip(got, sizes, strict=True)), (got, sizes)

@@ -17,8 +17,8 @@ import pytest
 from nodes import CHAT, KEY, RunningNode, chat_config, until
 
 from edge import clock
-from edge.app import reserve
-from edge.app.beginning import from_file, spell_age
+from edge.app import bindings
+from edge.app.bootstrap import from_file, spell_age
 from edge.control.compose import compile_config, load_checked
 from edge.control.kept_file import StateUnusableError
 from edge.control.recorder import AGAIN_NS, Recorder
@@ -252,22 +252,24 @@ def test_ages_are_said_as_people_do(seconds: float, said: str) -> None:
 def test_a_state_is_one_nodes(tmp_path: Path) -> None:
     """Two nodes of one file in one folder: the second is told which, and what to do; other files do not meet."""
     folder = str(tmp_path / "state")
-    with reserve.state(folder, "/etc/edge.yaml"):
-        with reserve.state(folder, "/etc/other.yaml"), reserve.state(str(tmp_path), "/etc/edge.yaml"):
+    with bindings.state(folder, "/etc/edge.yaml"):
+        with bindings.state(folder, "/etc/other.yaml"), bindings.state(str(tmp_path), "/etc/edge.yaml"):
             pass
         with (
-            pytest.raises(reserve.StateTakenError, match=rf"/etc/edge.yaml keeps its state in {folder}: .*--state-dir"),
-            reserve.state(folder, "/etc/edge.yaml"),
+            pytest.raises(
+                bindings.StateTakenError, match=rf"/etc/edge.yaml keeps its state in {folder}: .*--state-dir"
+            ),
+            bindings.state(folder, "/etc/edge.yaml"),
         ):
             pass
-    with reserve.state(folder, "/etc/edge.yaml"):
+    with bindings.state(folder, "/etc/edge.yaml"):
         pass
 
 
 def test_a_folder_that_cannot_be_locked_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """No disk keeps a node from serving: not one that is full, nor one without locks."""
     (tmp_path / "file").write_text("")
-    with reserve.state(str(tmp_path / "file"), "/etc/edge.yaml"):
+    with bindings.state(str(tmp_path / "file"), "/etc/edge.yaml"):
         assert "cannot be locked against other nodes" in caplog.text
 
 

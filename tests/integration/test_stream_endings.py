@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_lane, post, sse
+from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_data_plane, post, sse
 
 from edge.native import Outcome
 from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, Reset, ScriptedServer, Send, Step
@@ -29,8 +29,8 @@ async def test_broken(fault: str) -> None:
     script, outcome = BROKEN[fault]
     backup_script = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
     async with ScriptedServer(script) as primary, ScriptedServer(backup_script) as backup:
-        async with one_lane(models(primary.url, backup.url)) as lane:
-            peer = await lane.raw(post(STREAM))
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
+            peer = await data_plane.raw(post(STREAM))
             assert peer.ended == "peer_closed"
             assert HELLO in peer.received
             assert b'"code":"stream_broken"' in peer.received
@@ -38,20 +38,20 @@ async def test_broken(fault: str) -> None:
             assert not peer.received.endswith(b"0\r\n\r\n")
             assert b'data: {"choi\n' not in peer.received
             assert backup.peers == []
-            assert lane.outcomes("p0/m")[outcome] == 1
+            assert data_plane.outcomes("p0/m")[outcome] == 1
 
 
 async def test_error_in_the_middle() -> None:
     """A provider's own error event goes on as it is, nothing after it does, and the connection is closed."""
     script = (ReadMessage(), Send(BEGUN + chunk(HELLO + ERROR + DONE) + b"0\r\n\r\n"), ReadToEnd())
-    async with ScriptedServer(script) as primary, one_lane(models(primary.url)) as lane:
-        peer = await lane.raw(post(STREAM))
+    async with ScriptedServer(script) as primary, one_data_plane(models(primary.url)) as data_plane:
+        peer = await data_plane.raw(post(STREAM))
         assert peer.ended == "peer_closed"
         assert peer.received.count(HELLO) == 2
         assert ERROR in peer.received
         assert b"[DONE]" not in peer.received
         assert not peer.received.endswith(b"0\r\n\r\n")
-        assert lane.outcomes("p0/m")[Outcome.FAIL_INBAND] == 1
+        assert data_plane.outcomes("p0/m")[Outcome.FAIL_INBAND] == 1
 
 
 COMPLETE: dict[str, tuple[Step, ...]] = {
@@ -71,9 +71,9 @@ COMPLETE: dict[str, tuple[Step, ...]] = {
 @pytest.mark.parametrize("kind", COMPLETE)
 async def test_complete(kind: str) -> None:
     """A stream that said it is finished ends cleanly, whatever the provider's framing looked like."""
-    async with ScriptedServer(COMPLETE[kind]) as primary, one_lane(models(primary.url)) as lane:
-        answer = await lane.ask(post(STREAM), b"0\r\n\r\n")
+    async with ScriptedServer(COMPLETE[kind]) as primary, one_data_plane(models(primary.url)) as data_plane:
+        answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n")
         assert b"hello" in answer
         assert (b"[DONE]" in answer) == (kind != "no-done")
         assert b"stream_broken" not in answer
-        assert lane.outcomes("p0/m")[Outcome.OK] == 1
+        assert data_plane.outcomes("p0/m")[Outcome.OK] == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from onelane import OneLane, models, one_lane, post, whole
+from one_data_plane import OneDataPlane, models, one_data_plane, post, whole
 
 from edge.native import Outcome
 
@@ -29,9 +29,11 @@ async def https_upstream(context: ssl.SSLContext, seen: list[ssl.SSLObject]) -> 
     return await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
 
 
-async def request(lane: OneLane, context: ssl.SSLContext, data: bytes) -> tuple[bytes, str | None]:
+async def request(data_plane: OneDataPlane, context: ssl.SSLContext, data: bytes) -> tuple[bytes, str | None]:
     """Send one request over TLS; what came until the end of the answer, and the protocol agreed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", lane.port, ssl=context, server_hostname="edge.test")
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", data_plane.port, ssl=context, server_hostname="edge.test"
+    )
     agreed = writer.get_extra_info("ssl_object").selected_alpn_protocol()
     writer.write(data)
     try:
@@ -60,14 +62,14 @@ async def test_upstream(authority: trustme.CA, tmp_path: Path, trusted: bool) ->
     text = models(f"https://127.0.0.1:{port}").replace(
         "/v1'}", f"/v1', tls: {{ca: {tmp_path / 'ca.pem'}, server_name: provider.test}}}}"
     )
-    async with server, one_lane(text) as lane:
-        answer = await lane.ask(post(), b"}")
+    async with server, one_data_plane(text) as data_plane:
+        answer = await data_plane.ask(post(), b"}")
         if trusted:
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert seen[0].selected_alpn_protocol() == "http/1.1"
         else:
             assert answer.startswith(b"HTTP/1.1 503 ")
-            assert lane.outcomes("p0/m")[Outcome.FAIL_CONNECT] >= 1
+            assert data_plane.outcomes("p0/m")[Outcome.FAIL_CONNECT] >= 1
             assert seen == []
 
 
@@ -81,8 +83,8 @@ async def test_upstream_name(authority: trustme.CA, tmp_path: Path) -> None:
     text = models(f"https://127.0.0.1:{port}").replace(
         "/v1'}", f"/v1', tls: {{ca: {tmp_path / 'ca.pem'}, server_name: provider.test}}}}"
     )
-    async with server, one_lane(text) as lane:
-        assert (await lane.ask(post(), b"}")).startswith(b"HTTP/1.1 503 ")
+    async with server, one_data_plane(text) as data_plane:
+        assert (await data_plane.ask(post(), b"}")).startswith(b"HTTP/1.1 503 ")
 
 
 def listening(authority: trustme.CA, folder: Path, *, client_ca: bool = False) -> str:
@@ -116,12 +118,12 @@ async def test_listener(authority: trustme.CA, tmp_path: Path) -> None:
     text = models(f"https://127.0.0.1:{port}", extra=listen).replace(
         "/v1'}", f"/v1', tls: {{ca: {tmp_path / 'ca.pem'}, server_name: provider.test}}}}"
     )
-    async with server, one_lane(text) as lane:
-        received, agreed = await request(lane, trusting(authority), post())
+    async with server, one_data_plane(text) as data_plane:
+        received, agreed = await request(data_plane, trusting(authority), post())
         assert received.startswith(b"HTTP/1.1 200 ")
         assert agreed == "http/1.1"
         # plain HTTP on a TLS listener gets nothing
-        peer = await lane.raw(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        peer = await data_plane.raw(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
         assert b"200" not in peer.received
 
 
@@ -129,14 +131,14 @@ async def test_client_certificates(authority: trustme.CA, tmp_path: Path) -> Non
     """Where client_ca is set, a client without a certificate of it is not served."""
     text = models("http://127.0.0.1:9", extra=listening(authority, tmp_path, client_ca=True))
     health = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
-    async with one_lane(text) as lane:
+    async with one_data_plane(text) as data_plane:
         with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-            await request(lane, trusting(authority), health)
+            await request(data_plane, trusting(authority), health)
         stranger = trusting(authority)
         trustme.CA().issue_cert("client.test").configure_cert(stranger)
         with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-            await request(lane, stranger, health)
+            await request(data_plane, stranger, health)
         known = trusting(authority)
         authority.issue_cert("client.test").configure_cert(known)
-        received, _ = await request(lane, known, health)
+        received, _ = await request(data_plane, known, health)
         assert received.startswith(b"HTTP/1.1 200 ")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from h2peer import Call, FrameClient, Upstream
 from h2peer import request as h2_request
-from onelane import chunk, models, one_lane, whole
+from one_data_plane import chunk, models, one_data_plane, whole
 from test_services import request, services
 
 from edge.native import Outcome, WorkerCounter
@@ -28,7 +28,7 @@ from edge.sim.wire import (
 )
 
 if TYPE_CHECKING:
-    from onelane import OneLane
+    from one_data_plane import OneDataPlane
 
 SILENT = (ReadHead(), ReadToEnd())
 GOOD = (ReadMessage(), Send(whole()), Again())
@@ -44,16 +44,16 @@ def text(*addresses: str, stall: str = "30s", **times: str) -> str:
     return services(*addresses).replace(short, said) + f"\nlimits: {{stall: {stall}}}\n"
 
 
-def outcomes(lane: OneLane, address: str) -> dict[str, int]:
+def outcomes(data_plane: OneDataPlane, address: str) -> dict[str, int]:
     """What befell a target of the service, of the endings that matter here."""
-    counts = lane.outcomes(f"billing/{address}")
+    counts = data_plane.outcomes(f"billing/{address}")
     return {outcome.name: counts[outcome] for outcome in (*FAULTS, Outcome.CANCELLED, Outcome.OK) if counts[outcome]}
 
 
-async def settled(lane: OneLane) -> None:
+async def settled(data_plane: OneDataPlane) -> None:
     """Wait until nothing is in flight."""
     async with asyncio.timeout(10):
-        while lane.lane.active:  # noqa: ASYNC110 - counted by another thread
+        while data_plane.data_plane.active:  # noqa: ASYNC110 - counted by another thread
             await asyncio.sleep(0.01)
 
 
@@ -81,20 +81,20 @@ async def upload(port: int, head: bytes, *, piece: bytes = b"a" * 65536) -> byte
 async def test_a_client_that_waits_for_a_silent_service() -> None:
     """Who asks with Expect and waits hears 504 after first_byte: it is the service that says nothing."""
     async with ScriptedServer(SILENT) as upstream:
-        async with one_lane(text(upstream.address, first_byte="700ms", stall="200ms")) as lane:
-            peer = await lane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
+        async with one_data_plane(text(upstream.address, first_byte="700ms", stall="200ms")) as data_plane:
+            peer = await data_plane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
             assert peer.received.startswith(b"HTTP/1.1 504 ")
             assert b"fail_first_byte" in peer.received
-            assert outcomes(lane, upstream.address) == {"FAIL_FIRST_BYTE": 1}
+            assert outcomes(data_plane, upstream.address) == {"FAIL_FIRST_BYTE": 1}
 
 
 async def test_a_client_that_waits_is_taken_elsewhere() -> None:
     """What may be sent twice is asked of another service when the first says nothing to an Expect."""
     willing = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadBytes(5), Send(whole()), ReadToEnd())
     async with ScriptedServer(SILENT) as silent, ScriptedServer(willing) as good:
-        async with one_lane(text(silent.address, good.address, first_byte="400ms")) as lane:
+        async with one_data_plane(text(silent.address, good.address, first_byte="400ms")) as data_plane:
             peer = await play_client(
-                lane.port,
+                data_plane.port,
                 Send(request(b"PUT", fields=EXPECTS)),
                 ReadUntil(b"100 Continue\r\n\r\n"),
                 Send(b"hello"),
@@ -104,7 +104,7 @@ async def test_a_client_that_waits_is_taken_elsewhere() -> None:
             )
             assert b"HTTP/1.1 200 OK" in peer.received
             assert good.peers[0].received.endswith(b"\r\n\r\nhello")
-            assert outcomes(lane, silent.address) == {"FAIL_FIRST_BYTE": 1}
+            assert outcomes(data_plane, silent.address) == {"FAIL_FIRST_BYTE": 1}
 
 
 async def test_a_client_that_waits_over_http2() -> None:
@@ -117,7 +117,7 @@ async def test_a_client_that_waits_over_http2() -> None:
         config = (
             f"services: {{s: {{match: {{grpc: pkg.S}}, targets: ['{upstream.address}']}}}}\nlimits: {{stall: 300ms}}\n"
         )
-        async with one_lane(config) as lane, FrameClient.connect(lane.port) as client:
+        async with one_data_plane(config) as data_plane, FrameClient.connect(data_plane.port) as client:
             fields = h2_request(
                 "POST", "/pkg.S/M", "edge", ("content-type", "application/grpc"), ("expect", "100-continue"),
                 ("content-length", "5"),
@@ -125,35 +125,35 @@ async def test_a_client_that_waits_over_http2() -> None:
             client.send(client.headers(1, fields))
             await client.until(lambda: client.ended(1))
             assert dict(client.fields[1][0])["grpc-status"] in {"4", "14"}
-            assert lane.outcomes(f"s/{upstream.address}")[Outcome.FAIL_FIRST_BYTE] == 1
+            assert data_plane.outcomes(f"s/{upstream.address}")[Outcome.FAIL_FIRST_BYTE] == 1
 
 
 async def test_a_client_told_to_go_on_that_does_not() -> None:
     """Once the service has said 100 it is the client's turn: 408, and the service is blamed for nothing."""
     script = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadToEnd())
     async with ScriptedServer(script) as upstream:
-        async with one_lane(text(upstream.address, stall="300ms")) as lane:
-            peer = await lane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
+        async with one_data_plane(text(upstream.address, stall="300ms")) as data_plane:
+            peer = await data_plane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
             assert peer.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 408 ")
-            assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
+            assert outcomes(data_plane, upstream.address) == {"CANCELLED": 1}
 
 
 @pytest.mark.parametrize("length", ["content-length: 1000", "transfer-encoding: chunked"])
 async def test_a_client_that_stops_sending(length: str) -> None:
     """An upload that its client stops gets 408, and no target is blamed for it."""
     async with ScriptedServer((ReadToEnd(),)) as upstream:
-        async with one_lane(text(upstream.address, stall="300ms", first_byte="200ms")) as lane:
+        async with one_data_plane(text(upstream.address, stall="300ms", first_byte="200ms")) as data_plane:
             sent = chunk(b"abc") if "chunked" in length else b"abc"
-            peer = await lane.raw(request(b"PUT", fields=length.encode() + b"\r\n", body=sent), limit_s=20)
+            peer = await data_plane.raw(request(b"PUT", fields=length.encode() + b"\r\n", body=sent), limit_s=20)
             assert peer.received.startswith(b"HTTP/1.1 408 ")
-            assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
+            assert outcomes(data_plane, upstream.address) == {"CANCELLED": 1}
 
 
 async def test_a_client_that_stops_sending_over_http2() -> None:
     """The same over HTTP/2, and of a model's body that says no length: edge takes it whole, so it must come."""
     async with ScriptedServer((ReadToEnd(),)) as upstream:
         config = text(upstream.address, stall="300ms") + models("http://127.0.0.1:9")
-        async with one_lane(config) as lane, FrameClient.connect(lane.port) as client:
+        async with one_data_plane(config) as data_plane, FrameClient.connect(data_plane.port) as client:
             fields = h2_request("PUT", "/api/x", "billing.internal", ("content-length", "1000"))
             client.send(client.headers(1, fields))
             client.data(1, b"abc")
@@ -161,14 +161,14 @@ async def test_a_client_that_stops_sending_over_http2() -> None:
             client.data(3, b'{"model":')
             await client.until(lambda: client.ended(1) and client.ended(3))
             assert (client.status(1), client.status(3)) == (408, 408)
-            assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
+            assert outcomes(data_plane, upstream.address) == {"CANCELLED": 1}
 
 
 async def test_a_models_body_that_drips() -> None:
     """A body that edge takes whole must be whole in time, however lively its bytes, over either wire."""
     limits = "limits: {body_timeout: 1s, stall: 30s, header_timeout: 1s}"
-    async with one_lane(models("http://127.0.0.1:9", extra=limits)) as lane:
-        async with FrameClient.connect(lane.port) as client:
+    async with one_data_plane(models("http://127.0.0.1:9", extra=limits)) as data_plane:
+        async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, h2_request("POST", "/v1/chat/completions")))
 
             async def drip() -> None:
@@ -179,24 +179,24 @@ async def test_a_models_body_that_drips() -> None:
             task = asyncio.create_task(drip())
             steps = [step for _ in range(200) for step in (Send(b" "), Pause(0.05))]
             head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: edge\r\ncontent-length: 1000\r\n\r\n"
-            dripping = asyncio.create_task(play_client(lane.port, Send(head), *steps, ReadToEnd(), limit_s=20))
+            dripping = asyncio.create_task(play_client(data_plane.port, Send(head), *steps, ReadToEnd(), limit_s=20))
             await client.until(lambda: client.ended(1))
             assert client.status(1) == 408
             await task
             peer = await dripping
             assert peer.ended in {"peer_closed", "peer_reset"}
-            assert lane.board.read_worker(0)["counts"][WorkerCounter.W_MALFORMED] == 2
+            assert data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_MALFORMED] == 2
 
 
 async def test_a_service_that_stops_taking_an_upload() -> None:
     """An upload of which a service takes nothing for between_tokens is the service's failure: 504, and soon."""
     script = (ReadHead(), Pause(30.0))
     async with ScriptedServer(script, receive_buffer=65536) as upstream:
-        async with one_lane(text(upstream.address, between_tokens="600ms")) as lane:
-            answer = await upload(lane.port, request(b"POST", fields=b"content-length: 1000000000\r\n"))
+        async with one_data_plane(text(upstream.address, between_tokens="600ms")) as data_plane:
+            answer = await upload(data_plane.port, request(b"POST", fields=b"content-length: 1000000000\r\n"))
             assert answer.startswith(b"HTTP/1.1 504 ")
-            assert outcomes(lane, upstream.address) == {"FAIL_STALLED": 1}
-            await settled(lane)
+            assert outcomes(data_plane, upstream.address) == {"FAIL_STALLED": 1}
+            await settled(data_plane)
 
 
 async def test_a_service_that_stops_taking_an_upload_over_http2() -> None:
@@ -211,7 +211,7 @@ async def test_a_service_that_stops_taking_an_upload_over_http2() -> None:
 
     async with Upstream(stuck) as upstream:
         config = text(upstream.address, between_tokens="600ms").replace("protocol: http1", "protocol: h2c")
-        async with one_lane(config) as lane, FrameClient.connect(lane.port) as client:
+        async with one_data_plane(config) as data_plane, FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, h2_request("POST", "/api/x", "billing.internal")))
 
             async def send() -> None:
@@ -223,7 +223,7 @@ async def test_a_service_that_stops_taking_an_upload_over_http2() -> None:
 
             await asyncio.wait_for(send(), 20)
             assert client.status(1) == 504
-            assert outcomes(lane, upstream.address) == {"FAIL_STALLED": 1}
+            assert outcomes(data_plane, upstream.address) == {"FAIL_STALLED": 1}
             client.ask(3, h2_request("GET", "/api/y", "billing.internal"))
             assert await client.answer(3) == 200
             assert len(upstream.wires) == 1
@@ -234,11 +234,11 @@ async def test_a_service_that_takes_an_upload_slowly() -> None:
     """A service that goes on taking, however little, has not stopped, though its client has to wait for it."""
     steps = [step for _ in range(24) for step in (ReadBytes(16384), Pause(0.1))]
     async with ScriptedServer((ReadHead(), *steps, ReadToEnd()), receive_buffer=32768) as upstream:
-        async with one_lane(text(upstream.address, between_tokens="2s")) as lane:
+        async with one_data_plane(text(upstream.address, between_tokens="2s")) as data_plane:
             size = 4_000_000
             peer = asyncio.create_task(
                 play_client(
-                    lane.port,
+                    data_plane.port,
                     Send(request(b"POST", fields=b"content-length: %d\r\n" % size) + b"a" * size),
                     ReadToEnd(),
                     limit_s=30,
@@ -247,7 +247,7 @@ async def test_a_service_that_takes_an_upload_slowly() -> None:
             async with asyncio.timeout(20):
                 while not upstream.peers or len(upstream.peers[0].received) < size:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
-            assert outcomes(lane, upstream.address) == {}
+            assert outcomes(data_plane, upstream.address) == {}
             peer.cancel()
             await asyncio.gather(peer, return_exceptions=True)
 
@@ -256,29 +256,29 @@ async def test_silence_on_both_sides_is_nobodys_fault() -> None:
     """An answer that has begun and waits for the rest of the request ends, and is not held against the target."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
     async with ScriptedServer((ReadHead(), Send(head), ReadToEnd())) as upstream:
-        async with one_lane(text(upstream.address, between_tokens="300ms")) as lane:
+        async with one_data_plane(text(upstream.address, between_tokens="300ms")) as data_plane:
             upload = request(b"POST", fields=b"transfer-encoding: chunked\r\n") + chunk(b"a")
-            peer = await lane.raw(upload, limit_s=20)
+            peer = await data_plane.raw(upload, limit_s=20)
             assert b"begun" in peer.received
             assert not peer.received.endswith(b"0\r\n\r\n")
-            assert outcomes(lane, upstream.address) == {"CANCELLED": 1}
+            assert outcomes(data_plane, upstream.address) == {"CANCELLED": 1}
 
 
 async def test_an_answer_that_stalls_before_the_client_may_send() -> None:
     """A client that still waits to be told to go on is not silent: the answer that stops is its target's fault."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
     async with ScriptedServer((ReadHead(), Send(head), ReadToEnd())) as upstream:
-        async with one_lane(text(upstream.address, between_tokens="300ms")) as lane:
-            peer = await lane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
+        async with one_data_plane(text(upstream.address, between_tokens="300ms")) as data_plane:
+            peer = await data_plane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
             assert b"begun" in peer.received
-            assert outcomes(lane, upstream.address) == {"FAIL_STALLED": 1}
+            assert outcomes(data_plane, upstream.address) == {"FAIL_STALLED": 1}
 
 
 @pytest.mark.parametrize(("body", "outcome"), [(b"a", "CANCELLED"), (b"a" * 9, "DEADLINE")])
 async def test_total_while_an_upload_is_not_whole(body: bytes, outcome: str) -> None:
     """A total deadline that ends a half upload is not held against the target; one that ends its waiting is."""
     async with ScriptedServer(SILENT) as upstream:
-        async with one_lane(text(upstream.address, total="1s")) as lane:
+        async with one_data_plane(text(upstream.address, total="1s")) as data_plane:
             sent = request(b"POST", fields=b"content-length: 9\r\n", body=body)
-            assert (await lane.ask(sent, b"}", limit_s=20)).startswith(b"HTTP/1.1 504 ")
-            assert outcomes(lane, upstream.address) == {outcome: 1}
+            assert (await data_plane.ask(sent, b"}", limit_s=20)).startswith(b"HTTP/1.1 504 ")
+            assert outcomes(data_plane, upstream.address) == {outcome: 1}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from h2peer import service, until
 from hyperframe.frame import PingFrame, SettingsFrame, WindowUpdateFrame
-from onelane import OneLane, one_lane
+from one_data_plane import OneDataPlane, one_data_plane
 from test_services import request, services
 from test_websocket import ASK, TAKE
 
@@ -32,14 +32,14 @@ def patient(text: str) -> str:
     return text.replace("first_byte: 600ms, between_tokens: 600ms, total: 5s", SLOW_TIMES)
 
 
-def worker(lane: OneLane, name: WorkerCounter) -> int:
+def worker(data_plane: OneDataPlane, name: WorkerCounter) -> int:
     """One count of the worker."""
-    return int(lane.board.read_worker(0)["counts"][name])
+    return int(data_plane.shared_state.read_worker(0)["counts"][name])
 
 
-def pool(lane: OneLane) -> Any:
+def pool(data_plane: OneDataPlane) -> Any:
     """The native pool of the only target."""
-    return lane.lane.router.targets[0].pool
+    return data_plane.data_plane.router.targets[0].pool
 
 
 async def connect(port: int) -> socket.socket:
@@ -51,9 +51,9 @@ async def connect(port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def flooding(lane: OneLane, head: bytes, wait_for: bytes = b"") -> AsyncIterator[socket.socket]:
+async def flooding(data_plane: OneDataPlane, head: bytes, wait_for: bytes = b"") -> AsyncIterator[socket.socket]:
     """A client that sends without end after its head (and an answer to it), until edge takes no more."""
-    sock = await connect(lane.port)
+    sock = await connect(data_plane.port)
     loop = asyncio.get_running_loop()
 
     async def flood() -> None:
@@ -67,7 +67,7 @@ async def flooding(lane: OneLane, head: bytes, wait_for: bytes = b"") -> AsyncIt
     task = asyncio.create_task(flood())
     try:
         before = -1
-        while (taken := worker(lane, WorkerCounter.W_BYTES_IN)) != before or taken < 500_000:
+        while (taken := worker(data_plane, WorkerCounter.W_BYTES_IN)) != before or taken < 500_000:
             before = taken
             await clock.sleep(0.05)
         yield sock
@@ -84,15 +84,15 @@ async def test_an_early_answer_to_an_upload_that_is_not_read() -> None:
     script = (ReadHead(), Hold(answer), Send(EARLY), Hold(end))
     async with (
         ScriptedServer(script, receive_buffer=16384) as upstream,
-        one_lane(patient(services(upstream.address))) as lane,
+        one_data_plane(patient(services(upstream.address))) as data_plane,
     ):
-        async with flooding(lane, request(b"POST", fields=b"content-length: 1000000000\r\n")) as sock:
-            assert worker(lane, WorkerCounter.W_UPSTREAMS) == 1
+        async with flooding(data_plane, request(b"POST", fields=b"content-length: 1000000000\r\n")) as sock:
+            assert worker(data_plane, WorkerCounter.W_UPSTREAMS) == 1
             answer.set()
             told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65536), 10)
             assert told.startswith(b"HTTP/1.1 413 ")
-            await until(lambda: worker(lane, WorkerCounter.W_UPSTREAMS) == 0, 12)
-            assert pool(lane).live == 0
+            await until(lambda: worker(data_plane, WorkerCounter.W_UPSTREAMS) == 0, 12)
+            assert pool(data_plane).live == 0
         end.set()
 
 
@@ -103,13 +103,13 @@ async def test_a_tunnel_that_its_service_closes_and_does_not_read() -> None:
     script = (ReadHead(), Send(TAKE), Hold(leave), HalfClose(), Hold(end))
     async with (
         ScriptedServer(script, receive_buffer=16384) as upstream,
-        one_lane(patient(services(upstream.address))) as lane,
+        one_data_plane(patient(services(upstream.address))) as data_plane,
     ):
-        pool(lane).tail_ns = 100 * NS_PER_MS
-        async with flooding(lane, ASK, b" 101 "):
-            assert worker(lane, WorkerCounter.W_UPSTREAMS) == 1
+        pool(data_plane).tail_ns = 100 * NS_PER_MS
+        async with flooding(data_plane, ASK, b" 101 "):
+            assert worker(data_plane, WorkerCounter.W_UPSTREAMS) == 1
             leave.set()
-            await until(lambda: worker(lane, WorkerCounter.W_UPSTREAMS) == 0, 12)
+            await until(lambda: worker(data_plane, WorkerCounter.W_UPSTREAMS) == 0, 12)
         end.set()
 
 
@@ -127,15 +127,15 @@ async def test_an_http2_upstream_that_floods_and_does_not_read() -> None:
     )
     async with (
         ScriptedServer(script, receive_buffer=16384) as upstream,
-        one_lane(
+        one_data_plane(
             service(upstream.address).replace("first_byte: 5s, between_tokens: 5s, total: 30s", SLOW_TIMES)
-        ) as lane,
+        ) as data_plane,
     ):
-        pool(lane).dregs_ns = 100 * NS_PER_MS
-        async with flooding(lane, b"POST /a HTTP/1.1\r\nhost: edge\r\ncontent-length: 1000000000\r\n\r\n"):
-            assert worker(lane, WorkerCounter.W_UPSTREAMS) == 1
+        pool(data_plane).drain_limit_ns = 100 * NS_PER_MS
+        async with flooding(data_plane, b"POST /a HTTP/1.1\r\nhost: edge\r\ncontent-length: 1000000000\r\n\r\n"):
+            assert worker(data_plane, WorkerCounter.W_UPSTREAMS) == 1
             fault.set()
-            await until(lambda: worker(lane, WorkerCounter.W_UPSTREAMS) == 0, 12)
+            await until(lambda: worker(data_plane, WorkerCounter.W_UPSTREAMS) == 0, 12)
         end.set()
 
 
@@ -144,8 +144,8 @@ async def test_the_last_words_of_a_tunnel() -> None:
     read = asyncio.Event()
     script = (ReadHead(), Send(TAKE), Hold(read), ReadToEnd())
 
-    async def say(lane: OneLane, size: int) -> int:
-        sock = await connect(lane.port)
+    async def say(data_plane: OneDataPlane, size: int) -> int:
+        sock = await connect(data_plane.port)
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(sock, ASK)
         assert b" 101 " in await asyncio.wait_for(loop.sock_recv(sock, 65536), 10)
@@ -155,16 +155,18 @@ async def test_the_last_words_of_a_tunnel() -> None:
 
     async with (
         ScriptedServer(script, receive_buffer=65536) as upstream,
-        one_lane(patient(services(upstream.address))) as lane,
+        one_data_plane(patient(services(upstream.address))) as data_plane,
     ):
-        async with flooding(lane, ASK, b" 101 "):
-            held = worker(lane, WorkerCounter.W_BYTES_IN)
+        async with flooding(data_plane, ASK, b" 101 "):
+            held = worker(data_plane, WorkerCounter.W_BYTES_IN)
         # around what the way holds without a reader: some of them leave bytes in edge's own buffer
         sizes = [held - less for less in range(30_000, 240_000, 30_000)]
         for size in sizes:
-            await say(lane, size)
+            await say(data_plane, size)
         with contextlib.suppress(TimeoutError):
-            await until(lambda: lane.lane.active == 1, 1.0)  # the flood waits for a reader; the others have left
+            await until(
+                lambda: data_plane.data_plane.active == 1, 1.0
+            )  # the flood waits for a reader; the others have left
         read.set()
         peers = (await upstream.wait_peers(1 + len(sizes)))[1:]
         assert [await peer.wait_end() for peer in peers] == ["peer_closed"] * len(peers)

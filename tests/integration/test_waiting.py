@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from onelane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_lane, post, sse, whole
+from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_data_plane, post, sse, whole
 
 from edge.sim.wire import Again, Close, Pause, ReadMessage, ReadToEnd, ScriptedServer, Send
 
@@ -16,8 +16,8 @@ GOOD = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
 async def test_comments_then_answer() -> None:
     """Comments come while the first target is silent; the second's answer follows on the same answer."""
     async with ScriptedServer((ReadToEnd(),)) as primary, ScriptedServer(GOOD) as backup:
-        async with one_lane(models(primary.url, backup.url, extra=COMMENTS)) as lane:
-            answer = await lane.ask(post(STREAM), b"0\r\n\r\n")
+        async with one_data_plane(models(primary.url, backup.url, extra=COMMENTS)) as data_plane:
+            answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
             assert answer.count(b"HTTP/1.1") == 1
             assert answer.count(b": edge is waiting") >= 3
@@ -28,8 +28,10 @@ async def test_comments_then_answer() -> None:
 async def test_comments_then_nothing() -> None:
     """When every target fails after comments went out, the stream ends with an error event and no [DONE]."""
     async with ScriptedServer((ReadToEnd(),)) as primary:
-        async with one_lane(models(primary.url, extra=COMMENTS).replace("total: 5s", "total: 800ms")) as lane:
-            peer = await lane.raw(post(STREAM))
+        async with one_data_plane(
+            models(primary.url, extra=COMMENTS).replace("total: 5s", "total: 800ms")
+        ) as data_plane:
+            peer = await data_plane.raw(post(STREAM))
             assert b": edge is waiting" in peer.received
             assert b'data: {"error":' in peer.received
             assert b"[DONE]" not in peer.received
@@ -40,8 +42,8 @@ async def test_comments_then_nothing() -> None:
 async def test_no_comments_for_whole_answers() -> None:
     """A client that did not ask for a stream waits without comments: they would spoil its JSON."""
     async with ScriptedServer((ReadMessage(), Pause(0.4), Send(whole()), Again())) as primary:
-        async with one_lane(models(primary.url, extra=COMMENTS)) as lane:
-            assert b"edge is waiting" not in await lane.ask(post(), b"hello")
+        async with one_data_plane(models(primary.url, extra=COMMENTS)) as data_plane:
+            assert b"edge is waiting" not in await data_plane.ask(post(), b"hello")
 
 
 @pytest.mark.parametrize("body", [b'{"model":"chat"}', STREAM], ids=["whole", "stream"])
@@ -56,9 +58,9 @@ async def test_total_deadline(body: bytes) -> None:
         text = text.replace("between_tokens: 500ms", "between_tokens: 20s").replace(
             "first_byte: 500ms", "first_byte: 20s"
         )
-        async with one_lane(text) as lane:
-            answer = await lane.ask(post(body), b"}}")
+        async with one_data_plane(text) as data_plane:
+            answer = await data_plane.ask(post(body), b"}}")
             assert answer.startswith(b"HTTP/1.1 504 ")
             assert b"deadline_exceeded" in answer
             assert b"retry-after: " in answer
-            assert lane.lane.active == 0
+            assert data_plane.data_plane.active == 0

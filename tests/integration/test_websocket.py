@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 import pytest
 from aiohttp import web
-from onelane import one_lane, whole
+from one_data_plane import one_data_plane, whole
 from test_services import services
 
 from edge import clock
@@ -57,21 +57,21 @@ async def test_real_client_and_server() -> None:
     await site.start()
     port = runner.addresses[0][1]
     try:
-        async with one_lane(services(f"127.0.0.1:{port}")) as lane, aiohttp.ClientSession() as client:
+        async with one_data_plane(services(f"127.0.0.1:{port}")) as data_plane, aiohttp.ClientSession() as client:
             headers = {"host": "billing.internal"}
-            async with client.ws_connect(f"{lane.url}/api/ws", headers=headers) as socket:
+            async with client.ws_connect(f"{data_plane.url}/api/ws", headers=headers) as socket:
                 for size in (1, 100, 70_000, 1_000_000):
                     await socket.send_bytes(b"x" * size)
                     assert await socket.receive_bytes(timeout=5) == b"x" * size
                 await asyncio.gather(*(socket.send_str(f"{n}") for n in range(50)))
                 assert [await socket.receive_str(timeout=5) for _ in range(50)] == [f"{n}" for n in range(50)]
             assert socket.close_code == 1000
-            assert lane.outcomes(f"billing/127.0.0.1:{port}")[Outcome.OK] == 1
+            assert data_plane.outcomes(f"billing/127.0.0.1:{port}")[Outcome.OK] == 1
             for _ in range(100):
-                if lane.lane.active == 0:
+                if data_plane.data_plane.active == 0:
                     break
                 await clock.sleep(0.01)
-            assert lane.target(f"billing/127.0.0.1:{port}")["inflight"] == 0
+            assert data_plane.target(f"billing/127.0.0.1:{port}")["inflight"] == 0
     finally:
         await runner.cleanup()
 
@@ -79,9 +79,9 @@ async def test_real_client_and_server() -> None:
 async def test_nothing_before_the_101() -> None:
     """What a hasty client sends behind its upgrade waits until the service has taken it."""
     script = (ReadHead(), Pause(0.3), Send(TAKE + b"server"), ReadBytes(5), Send(b"more"), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         client = asyncio.create_task(
-            play_client(lane.port, Send(ASK + b"hasty"), ReadUntil(b"server"), ReadUntil(b"more"), Close())
+            play_client(data_plane.port, Send(ASK + b"hasty"), ReadUntil(b"server"), ReadUntil(b"more"), Close())
         )
         peer = (await upstream.wait_peers(1))[0]
         await clock.sleep(0.15)
@@ -99,8 +99,8 @@ async def test_client_leaves_before_the_101(hasty: bytes) -> None:
     """A client that leaves while the service has not answered its upgrade is noticed then, not at a deadline."""
     async with ScriptedServer((ReadHead(), ReadToEnd()), limit_s=60.0) as upstream:
         text = services(upstream.address, total="60s").replace("first_byte: 600ms", "first_byte: 50s")
-        async with one_lane(text) as lane:
-            _, writer = await asyncio.open_connection("127.0.0.1", lane.port)
+        async with one_data_plane(text) as data_plane:
+            _, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
             writer.write(ASK + hasty)
             peer = (await upstream.wait_peers(1))[0]
             writer.close()
@@ -113,8 +113,8 @@ async def test_much_before_the_101(size: int) -> None:
     """What a hasty client sends is held within bounds, and the service has all of it when it has taken the upgrade."""
     frames = bytes(range(256)) * (size // 256)
     script = (ReadHead(), Pause(0.2), Send(TAKE), ReadBytes(len(frames)), Send(b"all"), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
-        peer = await play_client(lane.port, Send(ASK), Send(frames, piece=50_000), ReadUntil(b"all"), Close())
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+        peer = await play_client(data_plane.port, Send(ASK), Send(frames, piece=50_000), ReadUntil(b"all"), Close())
         assert peer.ended == "closed"
         assert upstream.peers[0].received.endswith(b"\r\n\r\n" + frames)
 
@@ -122,9 +122,9 @@ async def test_much_before_the_101(size: int) -> None:
 async def test_refused_upgrade() -> None:
     """A service that does not take the upgrade answers as usual, and what waited is read as the next request."""
     script = (ReadMessage(), Send(whole(b'{"no":1}', b"400 Bad Request")), Again())
-    async with ScriptedServer(script) as upstream, one_lane(services(upstream.address)) as lane:
+    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         health = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-        peer = await lane.raw(ASK + health)
+        peer = await data_plane.raw(ASK + health)
         assert peer.received.startswith(b"HTTP/1.1 400 ")
         assert peer.received.count(b"HTTP/1.1 200 OK") == 1
 
@@ -135,8 +135,8 @@ async def test_refused_upgrade() -> None:
 async def test_other_upgrades_are_ignored(ask: bytes) -> None:
     """Only WebSocket, and only where Connection says so, goes on; a 101 nobody asked for is a 502."""
     async with ScriptedServer((ReadHead(), Send(TAKE), ReadToEnd())) as upstream:
-        async with one_lane(services(upstream.address, extra=", retry: {attempts: 1}")) as lane:
-            answer = await lane.ask(ask, b"}}")
+        async with one_data_plane(services(upstream.address, extra=", retry: {attempts: 1}")) as data_plane:
+            answer = await data_plane.ask(ask, b"}}")
             assert answer.startswith(b"HTTP/1.1 502 ")
             assert b"upgrade" not in upstream.peers[0].received.lower()
 
@@ -144,7 +144,7 @@ async def test_other_upgrades_are_ignored(ask: bytes) -> None:
 async def test_upstream_ends_the_tunnel() -> None:
     """When the service closes, the client's side closes after the last byte."""
     async with ScriptedServer((ReadHead(), Send(TAKE + b"bye"), Close())) as upstream:
-        async with one_lane(services(upstream.address)) as lane:
-            peer = await lane.raw(ASK)
+        async with one_data_plane(services(upstream.address)) as data_plane:
+            peer = await data_plane.raw(ASK)
             assert peer.received.endswith(b"bye")
             assert peer.ended == "peer_closed"

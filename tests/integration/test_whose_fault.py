@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from onelane import models, one_lane, post, whole
+from one_data_plane import models, one_data_plane, post, whole
 
 from edge.native import Outcome
 from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
@@ -28,13 +28,13 @@ async def test_ours(status: bytes, outcome: Outcome) -> None:
     """A refused credential or a missing model takes the target out; the caller gets another's answer."""
     bad = (ReadMessage(), Send(whole(b'{"error":{"message":"bad key sk-secret"}}', status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
-        async with one_lane(models(primary.url, backup.url)) as lane:
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
             for _ in range(3):
-                answer = await lane.ask(post(), b"hello")
+                answer = await data_plane.ask(post(), b"hello")
                 assert b"x-edge-target: p1/m\r\n" in answer
                 assert b"sk-secret" not in answer
-            target = lane.target("p0/m")
-            assert lane.outcomes("p0/m")[outcome] == 1
+            target = data_plane.target("p0/m")
+            assert data_plane.outcomes("p0/m")[outcome] == 1
             assert target["out_reason"] == outcome
             assert target["out_until_ns"] > target["now_ns"]
 
@@ -45,15 +45,15 @@ async def test_the_callers(status: bytes) -> None:
     content = b'{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}'
     bad = (ReadMessage(), Send(whole(content, status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
-        async with one_lane(models(primary.url, backup.url)) as lane:
+        async with one_data_plane(models(primary.url, backup.url)) as data_plane:
             for _ in range(20):
-                answer = await lane.ask(post(), content)
+                answer = await data_plane.ask(post(), content)
                 assert answer.startswith(b"HTTP/1.1 " + status[:3])
                 assert b"x-edge-target: p0/m\r\n" in answer
             assert backup.peers == []
-            target = lane.target("p0/m")
+            target = data_plane.target("p0/m")
             assert (target["state"], target["consecutive"]) == ("closed", 0)
-            assert lane.outcomes("p0/m")[Outcome.CLIENT_FAULT] == 20
+            assert data_plane.outcomes("p0/m")[Outcome.CLIENT_FAULT] == 20
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ async def test_the_callers(status: bytes) -> None:
 )
 async def test_refused_by_edge(request_: bytes, status: int, code: str) -> None:
     """What edge cannot route is refused in OpenAI's shape, with the right status, and reaches no provider."""
-    async with ScriptedServer(GOOD) as primary, one_lane(models(primary.url)) as lane:
-        answer = await lane.ask(request_, b"}}")
+    async with ScriptedServer(GOOD) as primary, one_data_plane(models(primary.url)) as data_plane:
+        answer = await data_plane.ask(request_, b"}}")
         assert answer.startswith(b"HTTP/1.1 %d " % status)
         error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
         assert error["code"] == code
@@ -91,8 +91,8 @@ async def test_body_too_large(framing: str) -> None:
     else:
         data = head + b"transfer-encoding: chunked\r\n\r\n" + b"1388\r\n" + b"a" * 5000 + b"\r\n0\r\n\r\n"
     async with ScriptedServer(GOOD) as primary:
-        async with one_lane(models(primary.url, extra="limits: {body: 4KiB}")) as lane:
-            peer = await lane.raw(data)
+        async with one_data_plane(models(primary.url, extra="limits: {body: 4KiB}")) as data_plane:
+            peer = await data_plane.raw(data)
             assert peer.received.startswith(b"HTTP/1.1 413 ")
             assert peer.ended == "peer_closed"
             assert primary.peers == []

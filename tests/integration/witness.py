@@ -1,4 +1,4 @@
-"""Who answered which request, and when?  A steady load on a lane, and what can be asked of it afterwards."""
+"""Who answered which request, and when?  A steady load on a data plane, and what can be asked of it afterwards."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from edge import clock
 from edge.native import TargetCounter
 from edge.sim import wire
-from edge.sim.hammer import Answered, Hammer
+from edge.sim.closed_loop_load import Answered, ClosedLoopLoad
 
 if TYPE_CHECKING:
-    from onelane import OneLane
+    from one_data_plane import OneDataPlane
 
 FULL_SHARE = 0.9
 FULL_OVER = 40  # answers
@@ -36,7 +36,7 @@ class Witness:
     ) -> None:
         self.answers: list[tuple[float, str]] = []
         self.tries: list[int] = []  # attempts of each
-        self.hammer = Hammer(
+        self.closed_loop = ClosedLoopLoad(
             port, request or asking(), count=count, connections=connections, verify=self._verify, rate=rate
         )
 
@@ -50,8 +50,8 @@ class Witness:
         return None
 
     async def run(self, limit_s: float = 60.0) -> None:
-        """Send all; whatever fails stays in ``hammer.failures``."""
-        await self.hammer.run(limit_s)
+        """Send all; whatever fails stays in ``closed_loop.failures``."""
+        await self.closed_loop.run(limit_s)
 
     def share(self, target: str, since_s: float, until_s: float) -> float:
         """Return the share of the answers between two moments that a target gave.
@@ -85,12 +85,12 @@ class Witness:
         return back_s
 
 
-def attempts(lane: OneLane, target: str) -> int:
+def attempts(data_plane: OneDataPlane, target: str) -> int:
     """Return how many attempts a target has seen, those that found no connection included."""
-    return int(lane.target(target)["counts"][TargetCounter.T_ATTEMPTS])
+    return int(data_plane.target(target)["counts"][TargetCounter.T_ATTEMPTS])
 
 
-def set_manual(lane: OneLane, target: str, code: int) -> None:
+def set_manual(data_plane: OneDataPlane, target: str, code: int) -> None:
     """Take a target out by hand (1 drain, 2 eject), or put it back (0)."""
-    slot = next(plan.slot for plan in lane.snapshot.targets if plan.id == target)
-    lane.board.set_manual(slot, code)
+    slot = next(plan.slot for plan in data_plane.snapshot.targets if plan.id == target)
+    data_plane.shared_state.set_manual(slot, code)

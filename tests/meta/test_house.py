@@ -64,17 +64,6 @@ def test_each_module_stands_alone(module: str) -> None:
     assert said == ""
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not GENERATED.search(name)])
-def test_docstrings_begin_with_a_question(module: str) -> None:
-    """A module's docstring begins with the question that the module answers."""
-    path = ROOT / Path(*module.split("."))
-    source = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
-    match = re.match(r'r?"""(.*?)"""', source.read_text(), re.DOTALL)
-    assert match is not None, source
-    if module not in ("edge", "edge.version"):
-        assert "?" in match[1].partition("\n\n")[0], match[1]
-
-
 # What a worker must not wait for when it replaces a dead one: a web framework, an admin API, a YAML reader.
 HEAVY = ("aiohttp", "yaml", "rich", "edge.admin", "edge.sim", "edge.control.prober")
 

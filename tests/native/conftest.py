@@ -1,4 +1,4 @@
-"""What do the tests of the kernels share?  An empty Board, a usual breaker, and processes that hammer one Board."""
+"""Fixtures of the kernel tests: an empty shared state, a usual breaker, and processes that write to one block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge.terms.snapshot import Breaker
-from native.state.shared_state import Board
+from native.state.shared_state import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,9 +21,9 @@ S = 1_000_000_000
 
 
 @pytest.fixture
-def board() -> Board:
+def shared_state() -> SharedState:
     """Eight targets, four routes, four workers; nothing known yet."""
-    return Board.create(8, 4, 4)
+    return SharedState.create(8, 4, 4)
 
 
 @pytest.fixture
@@ -44,16 +44,16 @@ def usual() -> Breaker:
 
 
 @pytest.fixture
-def hammer() -> Iterator[Callable[[Board, str, int], list[str]]]:
-    """Run a script in several processes at once, each attached to the Board as ``board``; give what they printed."""
+def hammer() -> Iterator[Callable[[SharedState, str, int], list[str]]]:
+    """Run a script in several processes, each attached to the block as ``shared_state``; return what they printed."""
     running: list[subprocess.Popen[str]] = []
 
-    def run(board: Board, script: str, processes: int) -> list[str]:
-        attach = f"import sys\nfrom native.state.shared_state import Board\nboard = Board({board.fd})\n"
+    def run(shared_state: SharedState, script: str, processes: int) -> list[str]:
+        attach = f"import sys\nfrom native.state.shared_state import SharedState\nshared_state = SharedState({shared_state.fd})\n"
         running.extend(
             subprocess.Popen(
                 [sys.executable, "-c", attach + script, str(number)],
-                pass_fds=[board.fd],
+                pass_fds=[shared_state.fd],
                 stdout=subprocess.PIPE,
                 text=True,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},

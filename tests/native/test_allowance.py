@@ -15,16 +15,16 @@ from edge.terms.snapshot import Key
 from native.codec.headers import seconds_ns, seconds_of
 from native.state import callers
 from native.state.allowance import Allowance, Bound, month_of
-from native.state.shared_state import AllowanceCounter, Board
+from native.state.shared_state import AllowanceCounter, SharedState
 
 S = 1_000_000_000
 START = 10**15
 
 
-def allowance(**bounds: int) -> tuple[Board, Allowance]:
+def allowance(**bounds: int) -> tuple[SharedState, Allowance]:
     """One record with these bounds."""
-    board = Board.create(0, 0, 1, allowance_capacity=1)
-    return board, Allowance(board, Plan(0, **bounds))
+    shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
+    return shared_state, Allowance(shared_state, Plan(0, **bounds))
 
 
 def test_both_or_neither() -> None:
@@ -41,22 +41,22 @@ def test_both_or_neither() -> None:
 @given(st.integers(0, 500), st.integers(0, 2000), st.booleans())
 def test_settling(reserved: int, used: int, untouched: bool) -> None:
     """After settling the bucket stands as if the right number had been taken at once."""
-    board, each = allowance(requests_per_minute=60, requests_burst=9, tokens_per_minute=60, tokens_burst=500)
+    shared_state, each = allowance(requests_per_minute=60, requests_burst=9, tokens_per_minute=60, tokens_burst=500)
     assert each.take(START, reserved) == (Bound.UNBOUND, 0)
     each.settle(START, reserved, used, untouched)
     assert each.left(START) == ((9 - (not untouched), 0 if untouched else S), (max(0, 500 - used), used * S))
-    counts = board.read_allowance(0)["counts"]
+    counts = shared_state.read_allowance(0)["counts"]
     assert counts[AllowanceCounter.A_RESERVED] == reserved
     assert counts[AllowanceCounter.A_RETURNED] == max(0, reserved - used)
 
 
 def test_a_share_takes_the_place_of_the_whole() -> None:
-    """What the Board says is this node's part holds for rate and burst, in the same proportion."""
-    board, each = allowance(requests_per_minute=600, requests_burst=60)
+    """What the shared state says is this node's part holds for rate and burst, in the same proportion."""
+    shared_state, each = allowance(requests_per_minute=600, requests_burst=60)
     assert each.left(START) == ((60, 0), None)
-    shared = Allowance(board, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    shared = Allowance(shared_state, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     assert shared.left(START) == ((60, 0), None)
-    board.set_shares(0, 150_000, 0, until_ns=START + S, nodes=3, now_ns=START)
+    shared_state.set_shares(0, 150_000, 0, until_ns=START + S, nodes=3, now_ns=START)
     assert shared.left(START) == ((15, 0), None)
     assert each.left(START) == ((60, 0), None)
     assert [shared.take(START)[0] for _ in range(16)] == [Bound.UNBOUND] * 15 + [Bound.BOUND_REQUESTS]
@@ -65,35 +65,35 @@ def test_a_share_takes_the_place_of_the_whole() -> None:
 
 def test_a_share_ends_when_nobody_says_it_again() -> None:
     """A control that died leaves one node's part behind, and no grant that others may have."""
-    board, _ = allowance(requests_per_minute=600, requests_burst=60)
-    shared = Allowance(board, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
-    board.set_shares(0, 500_000, 0, until_ns=START + S, nodes=3, now_ns=START)
+    shared_state, _ = allowance(requests_per_minute=600, requests_burst=60)
+    shared = Allowance(shared_state, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    shared_state.set_shares(0, 500_000, 0, until_ns=START + S, nodes=3, now_ns=START)
     assert shared.left(START + S) == ((50, 0), None)
     assert shared.left(START + S + 1) == ((20, 0), None)
-    board.set_shares(0, 500_000, 0, until_ns=START + S, nodes=1, now_ns=START)
+    shared_state.set_shares(0, 500_000, 0, until_ns=START + S, nodes=1, now_ns=START)
     assert shared.left(START + S + 1) == ((60, 0), None)
 
 
 def test_a_trickle_bars_nobody_once_the_share_has_grown() -> None:
     """What a bucket owes beyond its window counts at the new rate; within it a grown share forgives nothing."""
-    board, _ = allowance(requests_per_minute=600, requests_burst=60)
-    shared = Allowance(board, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    shared_state, _ = allowance(requests_per_minute=600, requests_burst=60)
+    shared = Allowance(shared_state, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     windows = (6 * S, 0)
-    board.set_shares(0, 2_000, 0, until_ns=START + 99 * S, nodes=3, now_ns=START, windows_ns=windows)
+    shared_state.set_shares(0, 2_000, 0, until_ns=START + 99 * S, nodes=3, now_ns=START, windows_ns=windows)
     assert shared.take(START)[0] == Bound.UNBOUND
     assert shared.take(START)[1] == 30 * S
-    board.set_shares(0, 600_000, 0, until_ns=START + 99 * S, nodes=3, now_ns=START, windows_ns=windows)
+    shared_state.set_shares(0, 600_000, 0, until_ns=START + 99 * S, nodes=3, now_ns=START, windows_ns=windows)
     assert shared.take(START)[1] == S // 10, "an empty bucket, not one that owes half a minute"
 
 
 def test_what_a_provider_says() -> None:
     """It lowers what is known; where no bound is configured nothing is learned."""
-    board, each = allowance(requests_per_minute=60, requests_burst=10)
+    shared_state, each = allowance(requests_per_minute=60, requests_burst=10)
     assert each.learn(START, Bound.BOUND_REQUESTS, 3)
     assert not each.learn(START, Bound.BOUND_REQUESTS, 8)
     assert not each.learn(START, Bound.BOUND_TOKENS, 0, S)
     assert each.left(START) == ((3, 7 * S), None)
-    assert board.read_allowance(0)["counts"][AllowanceCounter.A_LEARNED] == 1
+    assert shared_state.read_allowance(0)["counts"][AllowanceCounter.A_LEARNED] == 1
 
 
 @given(st.integers(0, 20_000_000_000))
@@ -154,9 +154,9 @@ def test_durations_are_gos() -> None:
 
 def test_a_key_is_found_by_its_hash_alone() -> None:
     """A plan holds no clear key, and a caller found says whose it is and where it stood."""
-    board = Board.create(0, 0, 1, allowance_capacity=2)
+    shared_state = SharedState.create(0, 0, 1, allowance_capacity=2)
     plans = [Key(name, sha256(f"edge-{name}".encode()).hexdigest(), slot) for slot, name in enumerate(("a", "b"))]
-    known = callers.Callers(board, plans, 1)
+    known = callers.Callers(shared_state, plans, 1)
     caller, shown, place = known.identify([(b"accept", b"*/*"), (b"authorization", b"BEARER  edge-b")])
     assert caller is not None
     assert (caller.name, caller.slot, shown, place) == ("b", 1, 2, 1)
@@ -165,9 +165,9 @@ def test_a_key_is_found_by_its_hash_alone() -> None:
     for nothing in (b"Bearer ", b"Bearer", b"Basic edge-a", b""):
         assert known.identify([(b"authorization", nothing)]) == (None, 0, -1)
     with pytest.raises(ValueError, match="64 hexadecimal"):
-        callers.Callers(board, [Key("c", "ab", 0)], 1)
+        callers.Callers(shared_state, [Key("c", "ab", 0)], 1)
     with pytest.raises(ValueError, match="no allowance"):
-        callers.Callers(board, [Key("c", "ab" * 32, 0, concurrent=1)], 1)
+        callers.Callers(shared_state, [Key("c", "ab" * 32, 0, concurrent=1)], 1)
 
 
 def test_a_deadline_in_seconds() -> None:

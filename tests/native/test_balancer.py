@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker
-from native.balance.balancer import Barred, Cell, Pool, Target
+from native.balance.balancer import Barred, Cell, Target, TargetPool
 from native.balance.breaker import Admit
 from native.balance.capacity import Capacity
-from native.state.shared_state import Board
+from native.state.shared_state import SharedState
 from tests.reference import balancer as twin
 from tests.reference.breaker import Circuit, Remote
 
@@ -30,17 +30,17 @@ PERMIT = 30 * S
 
 
 class Bench:
-    """A pool of targets on its own Board, with a seeded source of chance."""
+    """A pool of targets on its own shared state, with a seeded source of chance."""
 
     def __init__(self, breaker: Breaker, tiers: list[int], weights: list[float] | None = None, caps: int = 0) -> None:
-        self.board = Board.create(len(tiers), 0, 4)
-        self.targets = [Target(self.board, slot, f"t{slot}", caps) for slot in range(len(tiers))]
-        self.pool = Pool(self.targets, tiers, weights or [1.0] * len(tiers), breaker, workers=4, permit_ns=PERMIT)
+        self.shared_state = SharedState.create(len(tiers), 0, 4)
+        self.targets = [Target(self.shared_state, slot, f"t{slot}", caps) for slot in range(len(tiers))]
+        self.pool = TargetPool(self.targets, tiers, weights or [1.0] * len(tiers), breaker, workers=4, permit_ns=PERMIT)
         self.chance = random.Random(7)
 
-    def choose(self, now: int, tried: int = 0, cell: int = 0) -> tuple[int, int, int]:
+    def choose(self, now: int, tried: int = 0, latency_cell: int = 0) -> tuple[int, int, int]:
         """Choose with the next random number."""
-        return self.pool.choose(now, self.chance.getrandbits(64), tried, cell)
+        return self.pool.choose(now, self.chance.getrandbits(64), tried, latency_cell)
 
     def shares(self, now: int, picks: int = 20_000) -> dict[int, float]:
         """How often each member is chosen at one instant."""
@@ -49,10 +49,10 @@ class Bench:
 
     def trip(self, index: int, now: int, **said: Any) -> None:
         """Open a member's circuit by five failures."""
-        generation = self.board.read_target(index, now)["generation"]
+        generation = self.shared_state.read_target(index, now)["generation"]
         for _ in range(5):
             self.pool.report(index, now, generation, failed=True, **said)
-        assert self.board.read_target(index, now)["state"] == "open"
+        assert self.shared_state.read_target(index, now)["state"] == "open"
 
     def recover(self, index: int, now: int) -> None:
         """Close it again by a good trial."""
@@ -70,7 +70,7 @@ class Bench:
 )
 def test_the_latency_cell_is_its_twin(samples: list[tuple[int, int, bool]]) -> None:
     """Peaks, decay, idle decay and penalties agree to the last bit of a float32."""
-    target, model = Target(Board.create(1, 0, 1), 0, "a"), twin.PeakEwma()
+    target, model = Target(SharedState.create(1, 0, 1), 0, "a"), twin.PeakEwma()
     now = START
     for step, latency, failed in samples:
         now += step
@@ -82,7 +82,7 @@ def test_the_latency_cell_is_its_twin(samples: list[tuple[int, int, bool]]) -> N
 
 def test_a_peak_counts_at_once_and_fades() -> None:
     """One slow answer raises the average to itself; ten seconds later a third of it is left."""
-    target = Target(Board.create(1, 0, 1), 0, "a")
+    target = Target(SharedState.create(1, 0, 1), 0, "a")
     target.record(0, START, 100 * MS)
     target.record(0, START, 4_000 * MS)
     assert target.latency_ms(0, START) == 4000.0
@@ -91,8 +91,8 @@ def test_a_peak_counts_at_once_and_fades() -> None:
 
 def test_a_quick_failure_is_recorded_as_slow() -> None:
     """A 500 after 3 ms counts as five seconds; one after twenty seconds as what it took."""
-    board = Board.create(2, 0, 1)
-    quick, late = Target(board, 0, "a"), Target(board, 1, "b")
+    shared_state = SharedState.create(2, 0, 1)
+    quick, late = Target(shared_state, 0, "a"), Target(shared_state, 1, "b")
     quick.record(0, START, 3 * MS, failed=True)
     late.record(0, START, 20_000 * MS, failed=True)
     assert (quick.latency_ms(0, START), late.latency_ms(0, START)) == (5000.0, 20000.0)
@@ -100,28 +100,28 @@ def test_a_quick_failure_is_recorded_as_slow() -> None:
 
 def test_cells_are_apart_and_failures_leave_the_baseline() -> None:
     """Streams do not disturb whole answers, and the baseline speaks of successes only."""
-    board = Board.create(1, 0, 1)
-    target = Target(board, 0, "a")
+    shared_state = SharedState.create(1, 0, 1)
+    target = Target(shared_state, 0, "a")
     target.record(Cell.CELL_STREAM, START, 200 * MS)
     target.record(Cell.CELL_STREAM, START + S, 9 * MS, failed=True)
-    view = board.read_target(0, START)
+    view = shared_state.read_target(0, START)
     assert (view["ewma_ms"][1], view["baseline_ms"][1]) == (0.0, 0.0)
     assert view["baseline_ms"][0] == 200.0
 
 
 def test_the_baseline_is_an_average_without_peaks() -> None:
     """One outlier after an hour of 100 ms hardly moves it."""
-    board = Board.create(1, 0, 1)
-    target = Target(board, 0, "a")
+    shared_state = SharedState.create(1, 0, 1)
+    target = Target(shared_state, 0, "a")
     for second in range(3600):
         target.record(0, START + second * S, 100 * MS)
     target.record(0, START + 3600 * S, 10_000 * MS)
-    assert 100 < board.read_target(0, START)["baseline_ms"][0] < 120
+    assert 100 < shared_state.read_target(0, START)["baseline_ms"][0] < 120
 
 
 def test_stamps_wrap_without_a_jump() -> None:
     """At the 49-day turn of the 32-bit stamp an average ages by the time that has passed, no more."""
-    target = Target(Board.create(1, 0, 1), 0, "a")
+    target = Target(SharedState.create(1, 0, 1), 0, "a")
     turn = 2**32 * MS
     target.record(0, turn - 5 * S, 1000 * MS)
     assert target.latency_ms(0, turn + 5 * S) == pytest.approx(1000 / 2.718281828, rel=1e-6)
@@ -131,11 +131,11 @@ def test_stamps_wrap_without_a_jump() -> None:
 
 def test_the_later_rest_wins() -> None:
     """Two 429s with different Retry-After: the target rests until the later of them."""
-    board = Board.create(1, 0, 1)
-    target = Target(board, 0, "a")
+    shared_state = SharedState.create(1, 0, 1)
+    target = Target(shared_state, 0, "a")
     target.rest(START + 9 * S)
     target.rest(START + 3 * S)
-    assert board.read_target(0, START)["rest_until_ns"] == START + 9 * S
+    assert shared_state.read_target(0, START)["rest_until_ns"] == START + 9 * S
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------------
@@ -191,11 +191,13 @@ def test_a_pool_is_its_twin(
     shares: tuple[float, float, float] | None,
 ) -> None:
     """Any history of picks, outcomes, load, rests and hands on the switch leads both to the same choice and reason."""
-    board = Board.create(8, 0, 4)
+    shared_state = SharedState.create(8, 0, 4)
     plans = [SimpleNamespace(adaptive=cap % 2 == 1, concurrency=(8.0, 2.0, 50.0)) for _, _, cap in members]
-    targets = [Target(board, slot, f"t{slot}", cap // 2, plans[slot]) for slot, (_, _, cap) in enumerate(members)]
+    targets = [
+        Target(shared_state, slot, f"t{slot}", cap // 2, plans[slot]) for slot, (_, _, cap) in enumerate(members)
+    ]
     tiers, weights = [tier for tier, _, _ in members], [weight for _, weight, _ in members]
-    pool = Pool(targets, tiers, weights, POLICY, workers=4, permit_ns=PERMIT, shares=shares)
+    pool = TargetPool(targets, tiers, weights, POLICY, workers=4, permit_ns=PERMIT, shares=shares)
     model = [
         twin.Member(Circuit(POLICY, PERMIT), tier, weight, cap // 2, adaptive=cap % 2 == 1)
         for tier, weight, cap in members
@@ -206,17 +208,19 @@ def test_a_pool_is_its_twin(
         now += step
         if call == "pick":
             tried = bits if rnd % 3 == 0 else 0
-            klass = bits % 3
-            expected = twin.pick(model, now, rnd, tried, bits & 1, klass=klass, shares=shares)
-            assert pool.choose(now, rnd, tried, bits & 1, klass) == expected
+            priority = bits % 3
+            expected = twin.pick(model, now, rnd, tried, bits & 1, priority=priority, shares=shares)
+            assert pool.choose(now, rnd, tried, bits & 1, priority) == expected
         elif place < len(members):
-            act(board, pool, model, now, (call, place, rnd, bits))
-        for klass in range(3):
-            barred = [member.barred(now, tried=False, klass=klass, shares=shares, best=best) for member in model]
-            assert [pool.why(index, now, 0, klass) for index in range(pool.size)] == barred
+            act(shared_state, pool, model, now, (call, place, rnd, bits))
+        for priority in range(3):
+            barred = [member.barred(now, tried=False, priority=priority, shares=shares, best=best) for member in model]
+            assert [pool.why(index, now, 0, priority) for index in range(pool.size)] == barred
 
 
-def act(board: Board, pool: Pool, model: list[twin.Member], now: int, deed: tuple[str, int, int, int]) -> None:
+def act(
+    shared_state: SharedState, pool: TargetPool, model: list[twin.Member], now: int, deed: tuple[str, int, int, int]
+) -> None:
     """Do one thing to a member on both sides."""
     call, place, rnd, bits = deed
     member, target = model[place], pool.targets[place]
@@ -232,22 +236,24 @@ def act(board: Board, pool: Pool, model: list[twin.Member], now: int, deed: tupl
         expected = member.circuit.overdue(now, generation, trial=trial, rnd=rnd)
         assert pool.overdue(place, now, generation, trial, rnd) == expected
     elif call in ("enter", "leave", "refused"):
-        load(board, target, member, now, deed)
+        load(shared_state, target, member, now, deed)
     elif call == "rest":
         member.rest_until_ns = max(member.rest_until_ns, now + rnd % (5 * S))
         target.rest(now + rnd % (5 * S))
     elif call == "out":
         member.out_until_ns = now + rnd % (5 * S)
-        board.set_out(place, 11, member.out_until_ns)
+        shared_state.set_out(place, 11, member.out_until_ns)
     elif call == "said":
         member.circuit.remote = Remote(0.1 * (1 + bits % 10), bits % 3, now)
-        board.set_remote(place, 0.1 * (1 + bits % 10), bits % 3, now)
+        shared_state.set_remote(place, 0.1 * (1 + bits % 10), bits % 3, now)
     elif call == "manual":
         member.manual = bits % 3
-        board.set_manual(place, member.manual)
+        shared_state.set_manual(place, member.manual)
 
 
-def load(board: Board, target: Target, member: twin.Member, now: int, deed: tuple[str, int, int, int]) -> None:
+def load(
+    shared_state: SharedState, target: Target, member: twin.Member, now: int, deed: tuple[str, int, int, int]
+) -> None:
     """Let attempts begin, end or be refused for load, on both sides."""
     call, place, rnd, bits = deed
     if call == "enter":
@@ -256,23 +262,23 @@ def load(board: Board, target: Target, member: twin.Member, now: int, deed: tupl
             member.classes[bits % 3] += 1
             target.enter(bits & 3, bits % 3)
             member.capacity.first(now, rnd % 3_000_000, member.inflight)
-            Capacity(board, place, 8, 2, 50).first(now, rnd % 3_000_000, member.inflight)
+            Capacity(shared_state, place, 8, 2, 50).first(now, rnd % 3_000_000, member.inflight)
     elif call == "leave" and member.classes[bits % 3]:
         member.inflight -= 1
         member.classes[bits % 3] -= 1
-        worker = next(worker for worker in range(4) if column(board, place, worker) > 0)
+        worker = next(worker for worker in range(4) if column(shared_state, place, worker) > 0)
         target.leave(worker, bits % 3)
     elif call == "refused":
         member.capacity.refused(now)
-        Capacity(board, place, 8, 2, 50).refused(now)
+        Capacity(shared_state, place, 8, 2, 50).refused(now)
 
 
-def column(board: Board, slot: int, worker: int) -> int:
+def column(shared_state: SharedState, slot: int, worker: int) -> int:
     """How many one worker has in flight at a target: what would go if that worker alone counted less."""
-    before = board.read_target(slot, 0)["inflight"]
-    probe = Target(board, slot, "probe")
+    before = shared_state.read_target(slot, 0)["inflight"]
+    probe = Target(shared_state, slot, "probe")
     probe.leave(worker)
-    after = board.read_target(slot, 0)["inflight"]
+    after = shared_state.read_target(slot, 0)["inflight"]
     probe.enter(worker)
     return before - after
 
@@ -356,30 +362,30 @@ def test_what_is_known_of_streams_helps_whole_answers(usual: Breaker) -> None:
     bench.targets[0].record(Cell.CELL_WHOLE, START, 500 * MS)
     bench.targets[1].record(Cell.CELL_STREAM, START, 100 * MS)
     bench.targets[1].enter(0)
-    assert bench.choose(START, cell=Cell.CELL_WHOLE)[0] == 1
+    assert bench.choose(START, latency_cell=Cell.CELL_WHOLE)[0] == 1
 
 
 def test_a_later_tier_waits_until_it_is_needed(usual: Breaker) -> None:
     """Tier 2 gets nothing while tier 1 has anybody, and everything when it has nobody."""
     bench = Bench(usual, [2, 1, 1])
     assert bench.shares(START, 500)[0] == 0
-    bench.board.set_manual(1, 1)
+    bench.shared_state.set_manual(1, 1)
     assert bench.shares(START, 500)[2] == 1
-    bench.board.set_manual(2, 2)
+    bench.shared_state.set_manual(2, 2)
     assert bench.shares(START, 500)[0] == 1
 
 
 def test_each_bar_has_its_reason(usual: Breaker) -> None:
     """Every reason not to use a target is told apart, and none of them is ever chosen, not even as the last resort."""
     bench = Bench(usual, [1] * 6, caps=1)
-    bench.board.set_manual(0, 1)
-    bench.board.set_out(1, 11, START + S)
+    bench.shared_state.set_manual(0, 1)
+    bench.shared_state.set_out(1, 11, START + S)
     bench.targets[2].rest(START + S)
     bench.targets[3].enter(0)
     bench.trip(4, START)
     bench.pool.take_one(4, START + 2 * S)
     bench.trip(5, START + 2 * S)
-    bench.board.set_out(1, 11, START + 9 * S)
+    bench.shared_state.set_out(1, 11, START + 9 * S)
     bench.targets[2].rest(START + 9 * S)
     now = START + 2 * S
     assert [bench.pool.why(index, now) for index in range(6)] == [
@@ -438,7 +444,7 @@ def test_what_other_regions_find_ill_stands_aside(usual: Breaker) -> None:
     for tiers, before in (([1, 2], 1.0), ([1, 1], 0.5)):
         bench = Bench(usual, tiers)
         assert bench.shares(START)[0] == pytest.approx(before, abs=0.02)
-        bench.board.set_remote(0, 0.1, 1, START)
+        bench.shared_state.set_remote(0, 0.1, 1, START)
         assert bench.shares(START)[0] == pytest.approx(before / 10, abs=0.01)
         assert bench.shares(START + 15_001 * MS)[0] == pytest.approx(before, abs=0.02)
 
@@ -446,8 +452,8 @@ def test_what_other_regions_find_ill_stands_aside(usual: Breaker) -> None:
 def test_the_last_usable_target_is_used_whatever_other_regions_say(usual: Breaker) -> None:
     """Remote evidence lowers a weight and removes nobody."""
     bench = Bench(usual, [1, 2])
-    bench.board.set_remote(0, 0.001, 1, START)
-    bench.board.set_manual(1, 2)
+    bench.shared_state.set_remote(0, 0.001, 1, START)
+    bench.shared_state.set_manual(1, 2)
     assert bench.shares(START, 500)[0] == 1
 
 
@@ -521,13 +527,13 @@ def test_the_earliest_recovery(usual: Breaker) -> None:
     bench = Bench(usual, [1, 1, 1])
     assert bench.pool.earliest(START) == 0
     bench.targets[0].rest(START + 7 * S)
-    bench.board.set_out(1, 11, START + 5 * S)
-    bench.board.set_manual(2, 1)
+    bench.shared_state.set_out(1, 11, START + 5 * S)
+    bench.shared_state.set_manual(2, 1)
     assert bench.pool.earliest(START) == START + 5 * S
     bench.targets[1].rest(START + 20 * S)
     assert bench.pool.earliest(START) == START + 7 * S, "both must be over"
-    bench.board.set_manual(0, 1)
-    bench.board.set_manual(1, 1)
+    bench.shared_state.set_manual(0, 1)
+    bench.shared_state.set_manual(1, 1)
     assert bench.pool.earliest(START) is None
     assert Bench(usual, []).pool.earliest(START) is None
 
@@ -547,13 +553,13 @@ def test_an_empty_pool_chooses_nobody(usual: Breaker) -> None:
     assert Bench(usual, []).choose(START) == (-1, 0, 0)
 
 
-def test_impossible_pools_are_refused(usual: Breaker, board: Board) -> None:
+def test_impossible_pools_are_refused(usual: Breaker, shared_state: SharedState) -> None:
     """More than 64 members, unequal lengths, weights of nothing, windows out of range: each with its reason."""
 
-    def build(size: int = 1, weight: float = 1.0, tiers: int = 1, **changes: Any) -> Pool:
+    def build(size: int = 1, weight: float = 1.0, tiers: int = 1, **changes: Any) -> TargetPool:
         policy = msgspec.structs.replace(usual, **changes)
-        targets = [Target(board, 0, "a")] * size
-        return Pool(targets, [1] * tiers * size, [weight] * size, policy, workers=1, permit_ns=1)
+        targets = [Target(shared_state, 0, "a")] * size
+        return TargetPool(targets, [1] * tiers * size, [weight] * size, policy, workers=1, permit_ns=1)
 
     for changes, reason in (
         ({"size": 65}, "at most 64"),
@@ -565,25 +571,27 @@ def test_impossible_pools_are_refused(usual: Breaker, board: Board) -> None:
         with pytest.raises(ValueError, match=reason):
             build(**changes)
     with pytest.raises(ValueError, match="workers"):
-        Pool([], [], [], usual, workers=65, permit_ns=1)
+        TargetPool([], [], [], usual, workers=65, permit_ns=1)
     with pytest.raises(IndexError, match="no member"):
         build().why(1, 0)
     with pytest.raises(IndexError, match="no worker"):
-        Target(board, 0, "a").enter(64)
+        Target(shared_state, 0, "a").enter(64)
 
 
-def test_processes_share_what_they_learn(board: Board, hammer: Callable[[Board, str, int], list[str]]) -> None:
+def test_processes_share_what_they_learn(
+    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
+) -> None:
     """In flight adds up over workers, and one process's latency steers another's choice."""
     script = """
 import sys
 from native.balance.balancer import Target
-target = Target(board, 0, "a")
+target = Target(shared_state, 0, "a")
 for _ in range(1000):
     target.enter(int(sys.argv[1]))
 target.record(0, 5_000_000_000, 700_000_000)
 """
-    hammer(board, script, 4)
-    view = board.read_target(0, 0)
+    hammer(shared_state, script, 4)
+    view = shared_state.read_target(0, 0)
     assert (view["inflight"], view["ewma_ms"][0]) == (4000, 700.0)
 
 
@@ -592,14 +600,14 @@ target.record(0, 5_000_000_000, 700_000_000)
 SHARES = (0.5, 0.3, 0.2)
 
 
-def crowd(cap: int, *inflight: int, shares: tuple[float, ...] | None = SHARES) -> tuple[Pool, Target]:
+def crowd(cap: int, *inflight: int, shares: tuple[float, ...] | None = SHARES) -> tuple[TargetPool, Target]:
     """A pool of one target that takes ``cap`` at once and has so many of each class, high first."""
-    board = Board.create(1, 0, 2)
-    target = Target(board, 0, "a", cap)
-    for klass, count in enumerate(inflight):
+    shared_state = SharedState.create(1, 0, 2)
+    target = Target(shared_state, 0, "a", cap)
+    for priority, count in enumerate(inflight):
         for _ in range(count):
-            target.enter(klass % 2, klass)
-    return Pool([target], [1], [1.0], POLICY, workers=2, permit_ns=PERMIT, shares=shares), target
+            target.enter(priority % 2, priority)
+    return TargetPool([target], [1], [1.0], POLICY, workers=2, permit_ns=PERMIT, shares=shares), target
 
 
 @pytest.mark.parametrize(
@@ -617,7 +625,7 @@ def crowd(cap: int, *inflight: int, shares: tuple[float, ...] | None = SHARES) -
 def test_shares_count_only_when_it_is_crowded(inflight: tuple[int, ...], usable: tuple[bool, ...]) -> None:
     """Of a target that takes a hundred: who may have the next place, by what each class has already."""
     pool, _ = crowd(100, *inflight)
-    assert tuple(pool.why(0, START, 0, klass) == Barred.USABLE for klass in range(3)) == usable
+    assert tuple(pool.why(0, START, 0, priority) == Barred.USABLE for priority in range(3)) == usable
 
 
 def test_without_classes_nothing_is_set_aside() -> None:
@@ -629,18 +637,18 @@ def test_without_classes_nothing_is_set_aside() -> None:
 def test_a_small_cap_is_usable_by_everybody() -> None:
     """One place is no crowd: shares of it must not shut two classes out for good."""
     pool, _ = crowd(1)
-    assert [pool.why(0, START, 0, klass) for klass in range(3)] == [Barred.USABLE] * 3
+    assert [pool.why(0, START, 0, priority) for priority in range(3)] == [Barred.USABLE] * 3
 
 
 def test_what_spills_of_the_low_class_is_ramped(usual: Breaker) -> None:
     """The better tier is down: high and normal go on at once, low starts with a tenth and grows while it is used."""
     bench = Bench(usual, [1, 2], caps=60)
-    bench.board.set_manual(0, 1)
+    bench.shared_state.set_manual(0, 1)
 
-    def admitted(now: int, klass: int) -> int:
+    def admitted(now: int, priority: int) -> int:
         count = 0
-        while bench.pool.choose(now, 5, 0, 0, klass)[0] == 1 and count < 100:
-            bench.targets[1].enter(0, klass)
+        while bench.pool.choose(now, 5, 0, 0, priority)[0] == 1 and count < 100:
+            bench.targets[1].enter(0, priority)
             count += 1
         return count
 
@@ -658,7 +666,7 @@ def test_what_spills_of_the_low_class_is_ramped(usual: Breaker) -> None:
 def test_what_spills_of_the_low_class_leaves_a_fifth(usual: Breaker) -> None:
     """However far the ramp has come, the low class keeps out of the last fifth of a later tier."""
     bench = Bench(usual, [1, 2], caps=20)
-    bench.board.set_manual(0, 1)
+    bench.shared_state.set_manual(0, 1)
     for _ in range(16):
         bench.targets[1].enter(0, 1)
     assert bench.choose(START)[0] == 1
@@ -682,6 +690,6 @@ def test_strange_classes_and_shares_are_refused(usual: Breaker) -> None:
     with pytest.raises(ValueError, match="priority class"):
         bench.pool.choose(START, 1, 0, 0, 3)
     with pytest.raises(ValueError, match="shares"):
-        Pool([], [], [], usual, workers=1, permit_ns=1, shares=(0.5, 0.5, 0.5))
+        TargetPool([], [], [], usual, workers=1, permit_ns=1, shares=(0.5, 0.5, 0.5))
     with pytest.raises(IndexError):
         bench.targets[0].enter(0, 3)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker
-from native.balance.balancer import Pool, Target
+from native.balance.balancer import Target, TargetPool
 from native.balance.breaker import Admit, TripReason
-from native.state.shared_state import Board, TargetCounter
+from native.state.shared_state import SharedState, TargetCounter
 from tests.reference.breaker import Circuit, Remote
 
 if TYPE_CHECKING:
@@ -25,26 +25,26 @@ PERMIT = 30 * S
 HALF = 2**63  # random bits that leave the wait as it is
 
 
-def make_pool(board: Board, breaker: Breaker, **changes: Any) -> Pool:
+def make_pool(shared_state: SharedState, breaker: Breaker, **changes: Any) -> TargetPool:
     """One target in slot 0, under the given policy with some fields changed."""
     policy = msgspec.structs.replace(breaker, **changes)
-    return Pool([Target(board, 0, "only/one")], [1], [1.0], policy, workers=4, permit_ns=PERMIT)
+    return TargetPool([Target(shared_state, 0, "only/one")], [1], [1.0], policy, workers=4, permit_ns=PERMIT)
 
 
-def fail(pool: Pool, now: int, times: int, key: int = -1, generation: int = 0) -> int:
+def fail(pool: TargetPool, now: int, times: int, key: int = -1, generation: int = 0) -> int:
     """Report so many failures; the last answer."""
     return [pool.report(0, now, generation, failed=True, key=key, rnd=HALF) for _ in range(times)][-1]
 
 
-def trip(pool: Pool, now: int = START) -> int:
+def trip(pool: TargetPool, now: int = START) -> int:
     """Open the circuit by consecutive failures; the generation that stands afterwards."""
     assert fail(pool, now, 5) == TripReason.TRIP_CONSECUTIVE
-    return pool.targets[0].board.read_target(0, now)["generation"]
+    return pool.targets[0].shared_state.read_target(0, now)["generation"]
 
 
-def state(pool: Pool, now: int) -> str:
+def state(pool: TargetPool, now: int) -> str:
     """The circuit's state by name."""
-    return pool.targets[0].board.read_target(0, now)["state"]
+    return pool.targets[0].shared_state.read_target(0, now)["state"]
 
 
 POLICIES = st.builds(
@@ -76,8 +76,8 @@ CALL = st.tuples(
 @given(policy=POLICIES, calls=st.lists(CALL, max_size=80))
 def test_the_circuit_is_its_twin(policy: Breaker, calls: list[tuple[str, int, int, int, int, int]]) -> None:
     """Any order of takes, outcomes of old and new permits, hints and returns moves kernel and twin alike."""
-    board = Board.create(1, 0, 1)
-    pool = Pool([Target(board, 0, "only/one")], [1], [1.0], policy, workers=1, permit_ns=PERMIT)
+    shared_state = SharedState.create(1, 0, 1)
+    pool = TargetPool([Target(shared_state, 0, "only/one")], [1], [1.0], policy, workers=1, permit_ns=PERMIT)
     twin = Circuit(policy, PERMIT)
     held: list[tuple[int, bool]] = [(0, False)]
     now = START
@@ -97,16 +97,16 @@ def test_the_circuit_is_its_twin(policy: Breaker, calls: list[tuple[str, int, in
             twin.give_back(now, generation)
         elif kind == "said":
             twin.remote = Remote(0.1, age, now)
-            board.set_remote(0, 0.1, age, now)
+            shared_state.set_remote(0, 0.1, age, now)
         elif kind == "hint":
-            assert board.hint(0, now) == twin.hint(now)
+            assert shared_state.hint(0, now) == twin.hint(now)
         else:
             failed = kind == "fail"
             expected = twin.report(
                 now, generation, failed=failed, trial=trial, key=key, retry_after_ns=retry_after, rnd=rnd
             )
             assert pool.report(0, now, generation, failed, trial, key, retry_after, rnd) == expected
-        view = board.read_target(0, now)
+        view = shared_state.read_target(0, now)
         assert (view["state"], view["generation"], view["until_ns"]) == (
             twin.state,
             twin.generation,
@@ -119,49 +119,51 @@ def test_the_circuit_is_its_twin(policy: Breaker, calls: list[tuple[str, int, in
         assert pool.ramp(0, now) == twin.ramp(now)
 
 
-def test_consecutive_failures_open_and_a_success_between_starts_over(board: Board, usual: Breaker) -> None:
+def test_consecutive_failures_open_and_a_success_between_starts_over(shared_state: SharedState, usual: Breaker) -> None:
     """Four failures, a success and four more do not open; a fifth in a row does."""
-    pool = make_pool(board, usual, ratio=0.0)
+    pool = make_pool(shared_state, usual, ratio=0.0)
     assert fail(pool, START, 4) == 0
     assert pool.report(0, START, 0, failed=False) == 0
     assert fail(pool, START, 4) == 0
     assert fail(pool, START, 1) == TripReason.TRIP_CONSECUTIVE
 
 
-def test_a_ratio_opens_only_with_volume(board: Board, usual: Breaker) -> None:
+def test_a_ratio_opens_only_with_volume(shared_state: SharedState, usual: Breaker) -> None:
     """Half of nine does not open, half of ten does: at the limit itself, and whichever outcome completes it."""
-    pool = make_pool(board, usual, consecutive=0)
+    pool = make_pool(shared_state, usual, consecutive=0)
     answers = [pool.report(0, START, 0, failed=turn % 2 == 0) for turn in range(10)]
     assert answers == [0] * 9 + [TripReason.TRIP_RATIO]
 
 
-def test_a_tight_burst_opens_at_once(board: Board, usual: Breaker) -> None:
+def test_a_tight_burst_opens_at_once(shared_state: SharedState, usual: Breaker) -> None:
     """After an hour of success, ten failures within a millisecond open: an average by arrival would hide them."""
-    pool = make_pool(board, usual, consecutive=0)
+    pool = make_pool(shared_state, usual, consecutive=0)
     for second in range(3600):
         pool.report(0, START + second * S, 0, failed=False)
     later = START + 3620 * S
     assert [pool.report(0, later + turn * 100_000, 0, failed=True) for turn in range(10)][-1] == TripReason.TRIP_RATIO
 
 
-def test_two_targets_are_enough(board: Board, usual: Breaker) -> None:
+def test_two_targets_are_enough(shared_state: SharedState, usual: Breaker) -> None:
     """The small-n trap: the bad one of two is opened, which no deviation from the mean could do."""
-    pool = Pool([Target(board, i, str(i)) for i in range(2)], [1, 1], [1.0, 1.0], usual, workers=1, permit_ns=PERMIT)
+    pool = TargetPool(
+        [Target(shared_state, i, str(i)) for i in range(2)], [1, 1], [1.0, 1.0], usual, workers=1, permit_ns=PERMIT
+    )
     for _ in range(20):
         pool.report(0, START, 0, failed=True)
         pool.report(1, START, 0, failed=False)
-    assert [board.read_target(slot, START)["state"] for slot in (0, 1)] == ["open", "closed"]
+    assert [shared_state.read_target(slot, START)["state"] for slot in (0, 1)] == ["open", "closed"]
 
 
-def test_a_black_hole_opens_on_calls_that_never_ended(board: Board, usual: Breaker) -> None:
+def test_a_black_hole_opens_on_calls_that_never_ended(shared_state: SharedState, usual: Breaker) -> None:
     """Nothing has answered and nothing has failed yet: ten overdue calls alone are volume and ratio."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     assert [pool.overdue(0, START, 0) for _ in range(10)] == [0] * 9 + [TripReason.TRIP_SLOW]
 
 
-def test_slow_answers_open_at_half(board: Board, usual: Breaker) -> None:
+def test_slow_answers_open_at_half(shared_state: SharedState, usual: Breaker) -> None:
     """A brown-out: every other answer late, none failed."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     said = []
     for turn in range(12):
         if turn % 2:
@@ -170,17 +172,17 @@ def test_slow_answers_open_at_half(board: Board, usual: Breaker) -> None:
     assert [word for word in said if word] == [TripReason.TRIP_SLOW]
 
 
-def test_old_slowness_is_forgotten(board: Board, usual: Breaker) -> None:
+def test_old_slowness_is_forgotten(shared_state: SharedState, usual: Breaker) -> None:
     """Nine slow calls eleven seconds ago and one now are one."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     for _ in range(9):
         pool.overdue(0, START, 0)
     assert pool.overdue(0, START + 11 * S, 0) == 0
 
 
-def test_one_permit_and_a_success_closes(board: Board, usual: Breaker) -> None:
+def test_one_permit_and_a_success_closes(shared_state: SharedState, usual: Breaker) -> None:
     """When its time has come, exactly one attempt passes; its success opens the way for all, with an empty window."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     trip(pool)
     assert pool.take_one(0, START + S - MS)[0] == Admit.ADMIT_NO
     admit, generation = pool.take_one(0, START + S)
@@ -188,13 +190,13 @@ def test_one_permit_and_a_success_closes(board: Board, usual: Breaker) -> None:
     assert pool.take_one(0, START + S)[0] == Admit.ADMIT_NO
     assert pool.take_one(0, START + S, last_resort=True)[0] == Admit.ADMIT_NO
     assert pool.report(0, START + 2 * S, generation, failed=False, trial=True) == -1
-    view = board.read_target(0, START + 2 * S)
+    view = shared_state.read_target(0, START + 2 * S)
     assert (view["state"], view["window"], view["consecutive"]) == ("closed", (0, 0, 0), 0)
 
 
-def test_a_success_forgets_the_penalties_of_the_outage(board: Board, usual: Breaker) -> None:
+def test_a_success_forgets_the_penalties_of_the_outage(shared_state: SharedState, usual: Breaker) -> None:
     """Failures were recorded as slow; a target that is back is judged by what it does now, and by its ramp."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     pool.targets[0].record(0, START, 5 * MS, failed=True)
     trip(pool)
     _, generation = pool.take_one(0, START + S)
@@ -203,13 +205,13 @@ def test_a_success_forgets_the_penalties_of_the_outage(board: Board, usual: Brea
 
 
 @pytest.mark.parametrize("how", ["failed", "slow", "rate limited"])
-def test_a_trial_that_disappoints_doubles_the_wait(board: Board, usual: Breaker, how: str) -> None:
+def test_a_trial_that_disappoints_doubles_the_wait(shared_state: SharedState, usual: Breaker, how: str) -> None:
     """Failure, slowness and a 429 of the trial reopen: waits of 1, 2, 4, 8 s, then no more than the cap."""
-    pool = make_pool(board, usual, open_max_ns=8 * S)
+    pool = make_pool(shared_state, usual, open_max_ns=8 * S)
     trip(pool)
     now, waits = START, []
     for _ in range(5):
-        due = board.read_target(0, now)["until_ns"]
+        due = shared_state.read_target(0, now)["until_ns"]
         waits.append(due - now)
         now = due
         _, generation = pool.take_one(0, now)
@@ -225,48 +227,48 @@ def test_a_trial_that_disappoints_doubles_the_wait(board: Board, usual: Breaker,
 @given(rnd=st.integers(0, 2**64 - 1), opens=st.integers(0, 12))
 def test_jitter_is_a_quarter_and_never_over_the_cap(rnd: int, opens: int) -> None:
     """Every wait lies within a quarter of its nominal length and at or under open_max."""
-    board = Board.create(1, 0, 1)
+    shared_state = SharedState.create(1, 0, 1)
     breaker = Breaker(5, 0.5, 10, 10, 0.5, S, False, S, 60 * S, 10 * S)
-    pool = make_pool(board, breaker)
+    pool = make_pool(shared_state, breaker)
     trip(pool)
     now = START
     for _ in range(opens):
-        now = board.read_target(0, now)["until_ns"]
+        now = shared_state.read_target(0, now)["until_ns"]
         _, generation = pool.take_one(0, now)
         pool.report(0, now, generation, failed=True, trial=True, rnd=rnd)
     nominal = min(2**opens, 48) * S
-    wait = board.read_target(0, now)["until_ns"] - now
+    wait = shared_state.read_target(0, now)["until_ns"] - now
     if opens:
         assert nominal * 3 // 4 <= wait <= min(nominal * 5 // 4, 60 * S) + MS
 
 
-def test_jitter_spreads_at_the_cap(board: Board, usual: Breaker) -> None:
+def test_jitter_spreads_at_the_cap(shared_state: SharedState, usual: Breaker) -> None:
     """Edges that have waited for hours do not come back in one instant: at the cap the waits still differ."""
     waits = set()
     for turn in range(50):
-        board.clear_target(0)
-        pool = make_pool(board, usual, open_ns=60 * S)
-        generation = board.read_target(0, START)["generation"]
+        shared_state.clear_target(0)
+        pool = make_pool(shared_state, usual, open_ns=60 * S)
+        generation = shared_state.read_target(0, START)["generation"]
         for _ in range(5):
             pool.report(0, START, generation, failed=True, rnd=turn * (2**64 // 50))
-        waits.add(board.read_target(0, START)["until_ns"])
+        waits.add(shared_state.read_target(0, START)["until_ns"])
     assert len(waits) == 50
 
 
-def test_retry_after_is_a_floor_with_a_cap(board: Board, usual: Breaker) -> None:
+def test_retry_after_is_a_floor_with_a_cap(shared_state: SharedState, usual: Breaker) -> None:
     """The provider's wish lengthens a wait beyond open_max, never shortens it, and never beyond five minutes."""
     for wish, expected in ((100 * S, 100 * S), (MS, 1 * S), (86_400 * S, 300 * S)):
-        board.clear_target(0)
-        pool = make_pool(board, usual)
-        generation = board.read_target(0, START)["generation"]
+        shared_state.clear_target(0)
+        pool = make_pool(shared_state, usual)
+        generation = shared_state.read_target(0, START)["generation"]
         for _ in range(5):
             pool.report(0, START, generation, failed=True, retry_after_ns=wish, rnd=HALF)
-        assert board.read_target(0, START)["until_ns"] - START == expected
+        assert shared_state.read_target(0, START)["until_ns"] - START == expected
 
 
-def test_stragglers_move_nothing(board: Board, usual: Breaker) -> None:
+def test_stragglers_move_nothing(shared_state: SharedState, usual: Breaker) -> None:
     """Calls from before the trip, good or bad, neither close the circuit nor spend the permit nor reopen it later."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     trip(pool)
     for failed in (True, False):
         assert pool.report(0, START + MS, 0, failed) == 0
@@ -279,13 +281,13 @@ def test_stragglers_move_nothing(board: Board, usual: Breaker) -> None:
     for _ in range(50):  # the black hole's calls time out only now
         assert pool.report(0, START + 2 * S, 0, failed=True) == 0
         assert pool.overdue(0, START + 2 * S, 0) == 0
-    view = board.read_target(0, START + 2 * S)
+    view = shared_state.read_target(0, START + 2 * S)
     assert (view["state"], view["window"], view["consecutive"]) == ("closed", (0, 0, 0), 0)
 
 
-def test_a_killed_workers_permit_lapses(board: Board, usual: Breaker) -> None:
+def test_a_killed_workers_permit_lapses(shared_state: SharedState, usual: Breaker) -> None:
     """Nobody reports back: after permit_ns another attempt gets the permit, and the first one's word counts no more."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     trip(pool)
     _, lost = pool.take_one(0, START + S)
     assert pool.take_one(0, START + S + PERMIT - MS)[0] == Admit.ADMIT_NO
@@ -296,19 +298,19 @@ def test_a_killed_workers_permit_lapses(board: Board, usual: Breaker) -> None:
     assert pool.report(0, START + S + PERMIT, generation, failed=False, trial=True) == -1
 
 
-def test_a_permit_given_back_is_free_at_once(board: Board, usual: Breaker) -> None:
+def test_a_permit_given_back_is_free_at_once(shared_state: SharedState, usual: Breaker) -> None:
     """The client left before the target could prove anything: the next attempt is the trial, with no longer wait."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     trip(pool)
     _, generation = pool.take_one(0, START + S)
     pool.give_back(0, START + S, generation)
     assert pool.take_one(0, START + S)[0] == Admit.ADMIT_TRIAL
-    assert board.read_target(0, START)["opens"] == 1
+    assert shared_state.read_target(0, START)["opens"] == 1
 
 
-def test_the_last_resort_is_a_trickle(board: Board, usual: Breaker) -> None:
+def test_the_last_resort_is_a_trickle(shared_state: SharedState, usual: Breaker) -> None:
     """An open target far from its time is tried at most once per open_ns, however many ask."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     for _ in range(5):
         pool.report(0, START, 0, failed=True, retry_after_ns=300 * S)
     trials = 0
@@ -322,9 +324,9 @@ def test_the_last_resort_is_a_trickle(board: Board, usual: Breaker) -> None:
     assert trials == 9  # not in the second right after the trip
 
 
-def test_a_last_resort_waits_a_second_at_most(board: Board, usual: Breaker) -> None:
+def test_a_last_resort_waits_a_second_at_most(shared_state: SharedState, usual: Breaker) -> None:
     """Where open periods are long, the last usable target is not gone for as long as they are."""
-    pool = make_pool(board, usual, open_ns=40 * S)
+    pool = make_pool(shared_state, usual, open_ns=40 * S)
     trip(pool)
     assert pool.take_one(0, START + S - MS, last_resort=True)[0] == Admit.ADMIT_NO
     assert pool.take_one(0, START + S)[0] == Admit.ADMIT_NO
@@ -332,9 +334,9 @@ def test_a_last_resort_waits_a_second_at_most(board: Board, usual: Breaker) -> N
 
 
 @pytest.mark.parametrize("better", ["first", "second"])
-def test_others_join_a_long_trial_as_a_last_resort(board: Board, usual: Breaker, better: str) -> None:
+def test_others_join_a_long_trial_as_a_last_resort(shared_state: SharedState, usual: Breaker, better: str) -> None:
     """Once a second one more may try beside it, and whichever answers first closes the circuit for all."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     trip(pool)
     _, first = pool.take_one(0, START + S)
     joined = [pool.take_one(0, START + S + step * 100 * MS, last_resort=True) for step in range(1, 25)]
@@ -343,54 +345,54 @@ def test_others_join_a_long_trial_as_a_last_resort(board: Board, usual: Breaker,
     one, other = (first, second) if better == "first" else (second, first)
     assert pool.report(0, START + 4 * S, one, failed=False, trial=True) == -1
     assert pool.report(0, START + 4 * S, other, failed=False, trial=True) == 0
-    assert board.read_target(0, START + 4 * S)["state"] == "closed"
+    assert shared_state.read_target(0, START + 4 * S)["state"] == "closed"
 
 
-def test_who_joined_a_trial_that_failed_decides_nothing(board: Board, usual: Breaker) -> None:
+def test_who_joined_a_trial_that_failed_decides_nothing(shared_state: SharedState, usual: Breaker) -> None:
     """The first outcome is the trial's: what the other says later neither closes it nor opens it for longer."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     trip(pool)
     _, first = pool.take_one(0, START + S)
     _, second = pool.take_one(0, START + 2 * S, last_resort=True)
     assert pool.report(0, START + 3 * S, first, failed=True, trial=True) == TripReason.TRIP_TRIAL
-    opens = board.read_target(0, START + 3 * S)["opens"]
+    opens = shared_state.read_target(0, START + 3 * S)["opens"]
     assert pool.report(0, START + 3 * S, second, failed=True, trial=True) == 0
     assert pool.report(0, START + 3 * S, second, failed=False, trial=True) == 0
-    view = board.read_target(0, START + 3 * S)
+    view = shared_state.read_target(0, START + 3 * S)
     assert (view["state"], view["opens"]) == ("open", opens)
 
 
-def test_a_hint_brings_the_trial_forward_but_not_before_a_quarter(board: Board, usual: Breaker) -> None:
+def test_a_hint_brings_the_trial_forward_but_not_before_a_quarter(shared_state: SharedState, usual: Breaker) -> None:
     """Hints add up to one: ten of them do not make it a tenth."""
-    pool = make_pool(board, usual, open_ns=40 * S)
+    pool = make_pool(shared_state, usual, open_ns=40 * S)
     trip(pool)
-    assert board.hint(0, START + S)
-    assert not any(board.hint(0, START + S + turn * MS) for turn in range(10))
+    assert shared_state.hint(0, START + S)
+    assert not any(shared_state.hint(0, START + S + turn * MS) for turn in range(10))
     assert pool.take_one(0, START + 10 * S - MS)[0] == Admit.ADMIT_NO
     assert pool.take_one(0, START + 10 * S)[0] == Admit.ADMIT_TRIAL
 
 
-def test_a_hint_late_in_the_wait_means_now(board: Board, usual: Breaker) -> None:
+def test_a_hint_late_in_the_wait_means_now(shared_state: SharedState, usual: Breaker) -> None:
     """After the quarter, the trial is due when the probe answered."""
-    pool = make_pool(board, usual, open_ns=40 * S)
+    pool = make_pool(shared_state, usual, open_ns=40 * S)
     trip(pool)
-    assert board.hint(0, START + 20 * S)
+    assert shared_state.hint(0, START + 20 * S)
     assert pool.take_one(0, START + 20 * S)[0] == Admit.ADMIT_TRIAL
 
 
-def test_a_hint_means_nothing_to_a_circuit_that_is_not_open(board: Board, usual: Breaker) -> None:
+def test_a_hint_means_nothing_to_a_circuit_that_is_not_open(shared_state: SharedState, usual: Breaker) -> None:
     """Closed and half-open stay as they are."""
-    pool = make_pool(board, usual)
-    assert not board.hint(0, START)
+    pool = make_pool(shared_state, usual)
+    assert not shared_state.hint(0, START)
     trip(pool)
     pool.take_one(0, START + S)
-    assert not board.hint(0, START + S)
+    assert not shared_state.hint(0, START + S)
     assert state(pool, START + S) == "half_open"
 
 
-def test_a_recovering_target_ramps(board: Board, usual: Breaker) -> None:
+def test_a_recovering_target_ramps(shared_state: SharedState, usual: Breaker) -> None:
     """A tenth at first, then in step with time, whole after ramp_ns; a target that was never ill is whole."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     assert pool.ramp(0, START) == 1.0
     trip(pool)
     _, generation = pool.take_one(0, START + S)
@@ -399,101 +401,101 @@ def test_a_recovering_target_ramps(board: Board, usual: Breaker) -> None:
     assert shares == [0.1, 0.1, 0.3, 0.5, 1.0, 1.0]
 
 
-def test_a_ramp_of_nothing_is_no_ramp(board: Board, usual: Breaker) -> None:
+def test_a_ramp_of_nothing_is_no_ramp(shared_state: SharedState, usual: Breaker) -> None:
     """With ramp 0 a target is whole at once, also for a process whose clock is a moment behind the recovery."""
-    pool = make_pool(board, usual, ramp_ns=0)
+    pool = make_pool(shared_state, usual, ramp_ns=0)
     trip(pool)
     _, generation = pool.take_one(0, START + S)
     pool.report(0, START + S, generation, failed=False, trial=True)
     assert (pool.ramp(0, START + S), pool.ramp(0, START + S - 5 * MS)) == (1.0, 1.0)
 
 
-def test_the_back_off_starts_over_after_health(board: Board, usual: Breaker) -> None:
+def test_the_back_off_starts_over_after_health(shared_state: SharedState, usual: Breaker) -> None:
     """A trip soon after recovery waits twice as long; one after half of open_max in health waits the first wait."""
     for healthy_for, expected in ((20 * S, 2 * S), (31 * S, 1 * S)):
-        board.clear_target(0)
-        pool = make_pool(board, usual)
-        generation = board.read_target(0, START)["generation"]
+        shared_state.clear_target(0)
+        pool = make_pool(shared_state, usual)
+        generation = shared_state.read_target(0, START)["generation"]
         fail(pool, START, 5, generation=generation)
         _, generation = pool.take_one(0, START + S)
         pool.report(0, START + S, generation, failed=False, trial=True)
         now = START + S + healthy_for
         assert fail(pool, now, 5, generation=generation) == TripReason.TRIP_CONSECUTIVE
-        assert board.read_target(0, now)["until_ns"] - now == expected
+        assert shared_state.read_target(0, now)["until_ns"] - now == expected
 
 
-def test_one_key_cannot_eject_a_provider_for_the_others(board: Board, usual: Breaker) -> None:
+def test_one_key_cannot_eject_a_provider_for_the_others(shared_state: SharedState, usual: Breaker) -> None:
     """Key 7 has found a request that fails; key 9 is well served: the circuit stays closed until 9 fails too."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     pool.report(0, START, 0, failed=False, key=9)
     assert fail(pool, START, 100, key=7) == 0
     assert fail(pool, START, 1, key=9) == TripReason.TRIP_CONSECUTIVE
 
 
-def test_a_lone_key_is_believed(board: Board, usual: Breaker) -> None:
+def test_a_lone_key_is_believed(shared_state: SharedState, usual: Breaker) -> None:
     """Where only one key is active, or keys are not in use, its failures open."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     assert fail(pool, START, 5, key=7) == TripReason.TRIP_CONSECUTIVE
 
 
-def test_a_key_that_has_left_does_not_shield_a_dead_provider(board: Board, usual: Breaker) -> None:
+def test_a_key_that_has_left_does_not_shield_a_dead_provider(shared_state: SharedState, usual: Breaker) -> None:
     """Two epochs after the other key was last seen, one key's failures open again."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     pool.report(0, START, 0, failed=False, key=9)
     assert fail(pool, START + 10 * S, 20, key=7) == 0
     assert fail(pool, START + 20 * S, 1, key=7) == TripReason.TRIP_CONSECUTIVE
 
 
-def test_slowness_needs_no_second_key(board: Board, usual: Breaker) -> None:
+def test_slowness_needs_no_second_key(shared_state: SharedState, usual: Breaker) -> None:
     """Overdue calls open whichever key made them: a caller cannot make a provider slow by asking."""
-    pool = make_pool(board, usual)
+    pool = make_pool(shared_state, usual)
     pool.report(0, START, 0, failed=False, key=9)
     pool.report(0, START, 0, failed=False, key=7)
     assert TripReason.TRIP_SLOW in [pool.overdue(0, START, 0) for _ in range(10)]
 
 
-def test_other_regions_shorten_the_fuse(board: Board, usual: Breaker) -> None:
+def test_other_regions_shorten_the_fuse(shared_state: SharedState, usual: Breaker) -> None:
     """With a fuse of two, two failures in a row open it and say why; a success between them starts over."""
-    pool = make_pool(board, usual)
-    board.set_remote(0, 1.0, 2, START)
+    pool = make_pool(shared_state, usual)
+    shared_state.set_remote(0, 1.0, 2, START)
     assert fail(pool, START, 1) == 0
     pool.report(0, START, 0, failed=False)
     assert fail(pool, START, 1) == 0
     assert fail(pool, START, 1) == TripReason.TRIP_REMOTE
 
 
-def test_what_other_regions_said_is_forgotten_after_15_s(board: Board, usual: Breaker) -> None:
+def test_what_other_regions_said_is_forgotten_after_15_s(shared_state: SharedState, usual: Breaker) -> None:
     """A control that died leaves no short fuse behind; one that takes it back is obeyed at once."""
-    pool = make_pool(board, usual)
-    board.set_remote(0, 0.1, 1, START)
+    pool = make_pool(shared_state, usual)
+    shared_state.set_remote(0, 0.1, 1, START)
     assert fail(pool, START + 15_001 * MS, 4) == 0
-    board.set_remote(0, 0.1, 1, START + 16 * S)
-    board.clear_remote(0)
+    shared_state.set_remote(0, 0.1, 1, START + 16 * S)
+    shared_state.clear_remote(0)
     pool.report(0, START + 16 * S, 0, failed=False)
     assert fail(pool, START + 16 * S, 4) == 0
 
 
-def test_with_a_short_fuse_few_overdue_calls_are_enough(board: Board, usual: Breaker) -> None:
+def test_with_a_short_fuse_few_overdue_calls_are_enough(shared_state: SharedState, usual: Breaker) -> None:
     """A black hole that other regions know of opens on two calls that hang, and not on ten."""
-    pool = make_pool(board, usual)
-    board.set_remote(0, 1.0, 2, START)
+    pool = make_pool(shared_state, usual)
+    shared_state.set_remote(0, 1.0, 2, START)
     assert pool.overdue(0, START, 0) == 0
     assert pool.overdue(0, START, 0) == TripReason.TRIP_SLOW
 
 
 def test_two_processes_never_hold_the_permit_together(
-    board: Board, hammer: Callable[[Board, str, int], list[str]]
+    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
 ) -> None:
     """Four processes fight for the permit of one target: each trial is alone, and none is counted twice."""
     script = """
 import time
 from types import SimpleNamespace
-from native.balance.balancer import Pool, Target
+from native.balance.balancer import TargetPool, Target
 policy = SimpleNamespace(consecutive=1, ratio=0.0, window_s=10, min_requests=1, slow=0.0, slow_after_ns=1,
                          slow_adaptive=False,
                          open_ns=1, open_max_ns=1, ramp_ns=0)
-target, inside = Target(board, 0, "ill"), Target(board, 1, "inside")
-pool = Pool([target], [1], [1.0], policy, workers=4, permit_ns=60_000_000_000)
+target, inside = Target(shared_state, 0, "ill"), Target(shared_state, 1, "inside")
+pool = TargetPool([target], [1], [1.0], policy, workers=4, permit_ns=60_000_000_000)
 pool.report(0, time.monotonic_ns(), 0, failed=True)
 trials = together = 0
 end = time.monotonic_ns() + 1_000_000_000
@@ -502,14 +504,16 @@ while (now := time.monotonic_ns()) < end:
     if admit == 2:
         inside.enter(0)
         trials += 1
-        together += board.read_target(1, now)["inflight"] != 1
+        together += shared_state.read_target(1, now)["inflight"] != 1
         inside.leave(0)
         pool.report(0, time.monotonic_ns(), generation, failed=True, trial=True)
 print(trials, together)
 """
-    said = [tuple(map(int, line.split())) for line in hammer(board, script, 4)]
-    counts = board.read_target(0, 0)["counts"]
+    said = [tuple(map(int, line.split())) for line in hammer(shared_state, script, 4)]
+    counts = shared_state.read_target(0, 0)["counts"]
     assert sum(together for _, together in said) == 0
     assert sum(trials for trials, _ in said) == counts[TargetCounter.T_TRIALS] > 100
     assert counts[TargetCounter.T_TRIPS] == counts[TargetCounter.T_TRIALS] + 1
-    assert board.read_target(0, 0)["generation"] == counts[TargetCounter.T_TRIALS] + counts[TargetCounter.T_TRIPS]
+    assert (
+        shared_state.read_target(0, 0)["generation"] == counts[TargetCounter.T_TRIALS] + counts[TargetCounter.T_TRIPS]
+    )

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from edge.terms.snapshot import Allowance as Plan
 from edge.terms.snapshot import Breaker
-from native.balance.balancer import Barred, Pool, Target
+from native.balance.balancer import Barred, Target, TargetPool
 from native.state.allowance import Allowance, Bound
-from native.state.shared_state import Board, TargetCounter
+from native.state.shared_state import SharedState, TargetCounter
 from native.state.token_bucket import Bucket
 from tests.reference import balancer, breaker
 from tests.reference.bucket import Bucket as Twin
@@ -36,7 +36,7 @@ STEPS = st.lists(
 
 def bucket(interval_ns: int, burst: int) -> Bucket:
     """An empty record's bucket of requests."""
-    return Bucket(Board.create(0, 0, 1, allowance_capacity=1), 0, interval_ns, burst)
+    return Bucket(SharedState.create(0, 0, 1, allowance_capacity=1), 0, interval_ns, burst)
 
 
 @given(STEPS, st.sampled_from(INTERVALS), st.integers(1, 12))
@@ -136,14 +136,16 @@ MINUTE = 60
 )
 def test_bucket_breaker_and_balancer_together(asked: list[tuple[int, int, bool]], bursts: list[int]) -> None:
     """Picks with credentials' grants agree with the twins, and no credential is asked beyond its rate and burst."""
-    board = Board.create(len(bursts), 1, 1, allowance_capacity=len(bursts))
-    targets = [Target(board, slot, f"t{slot}") for slot in range(len(bursts))]
+    shared_state = SharedState.create(len(bursts), 1, 1, allowance_capacity=len(bursts))
+    targets = [Target(shared_state, slot, f"t{slot}") for slot in range(len(bursts))]
     members = [balancer.Member(breaker.Circuit(CALM, 5 * S)) for _ in bursts]
     for slot, burst in enumerate(bursts):
         if burst:  # 0: nothing is known of its credential
-            targets[slot].allowance = Allowance(board, Plan(slot, requests_per_minute=MINUTE, requests_burst=burst))
+            targets[slot].allowance = Allowance(
+                shared_state, Plan(slot, requests_per_minute=MINUTE, requests_burst=burst)
+            )
             members[slot].grant = Twin(S, burst)
-    pool = Pool(targets, [1] * len(bursts), [1.0] * len(bursts), CALM, workers=1, permit_ns=5 * S)
+    pool = TargetPool(targets, [1] * len(bursts), [1.0] * len(bursts), CALM, workers=1, permit_ns=5 * S)
     now, admitted = START, {slot: [] for slot in range(len(bursts))}
     for gap, rnd, failed in asked:
         now += gap
@@ -168,11 +170,11 @@ def test_bucket_breaker_and_balancer_together(asked: list[tuple[int, int, bool]]
 
 def test_an_exhausted_credential_is_passed_over_and_its_return_foretold() -> None:
     """It is never waited for while another is left; when nobody is, the date is the earliest refill."""
-    board = Board.create(2, 1, 1, allowance_capacity=2)
-    targets = [Target(board, slot, f"t{slot}") for slot in range(2)]
+    shared_state = SharedState.create(2, 1, 1, allowance_capacity=2)
+    targets = [Target(shared_state, slot, f"t{slot}") for slot in range(2)]
     for slot, target in enumerate(targets):
-        target.allowance = Allowance(board, Plan(slot, requests_per_minute=MINUTE, requests_burst=slot + 1))
-    pool = Pool(targets, [1, 2], [1.0, 1.0], CALM, workers=1, permit_ns=S)
+        target.allowance = Allowance(shared_state, Plan(slot, requests_per_minute=MINUTE, requests_burst=slot + 1))
+    pool = TargetPool(targets, [1, 2], [1.0, 1.0], CALM, workers=1, permit_ns=S)
     taken = []
     for _ in range(3):
         index, _, _ = pool.choose(START, 0)
@@ -182,7 +184,7 @@ def test_an_exhausted_credential_is_passed_over_and_its_return_foretold() -> Non
     assert pool.choose(START, 0)[0] == -1
     assert [pool.why(slot, START) for slot in range(2)] == [Barred.BARRED_EXHAUSTED] * 2
     assert pool.earliest(START) == START + S
-    assert board.read_target(0, START)["counts"][TargetCounter.T_EXHAUSTED] == 3
+    assert shared_state.read_target(0, START)["counts"][TargetCounter.T_EXHAUSTED] == 3
     assert pool.choose(START + S, 0)[0] == 0
 
 
@@ -192,7 +194,7 @@ from edge import clock
 from edge.terms.snapshot import Allowance as Plan
 from native.state.allowance import Allowance
 number, rate, burst, seconds = int(sys.argv[1]), 200, 100, 20
-allowance = Allowance(board, Plan(0, requests_per_minute=rate * 60, requests_burst=burst))
+allowance = Allowance(shared_state, Plan(0, requests_per_minute=rate * 60, requests_burst=burst))
 gap_ns = 4_000_000_000 // (10 * rate)
 began = clock.now_ns()
 due, taken = began + number * gap_ns // 4, 0
@@ -206,10 +208,10 @@ print(taken, began, clock.now_ns())
 """
 
 
-def test_four_workers_keep_one_limit(hammer: Callable[[Board, str, int], list[str]]) -> None:
+def test_four_workers_keep_one_limit(hammer: Callable[[SharedState, str, int], list[str]]) -> None:
     """Four processes that ask for ten times a key's limit for 20 s get rate x time + burst, to a hundredth."""
-    board = Board.create(0, 0, 4, allowance_capacity=1)
-    said = [[int(word) for word in line.split()] for line in hammer(board, HAMMER, 4)]
+    shared_state = SharedState.create(0, 0, 4, allowance_capacity=1)
+    said = [[int(word) for word in line.split()] for line in hammer(shared_state, HAMMER, 4)]
     seconds = (max(end for _, _, end in said) - min(began for _, began, _ in said)) / S
     taken, allowed = sum(each[0] for each in said), 200 * seconds + 100
     assert allowed * 0.99 <= taken <= allowed + 1, (taken, allowed)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native.state.retry_budget import Budget
-from native.state.shared_state import Board
+from native.state.shared_state import SharedState
 from tests.reference import budget as twin
 
 MS = 1_000_000
@@ -19,8 +19,8 @@ STEPS = st.lists(
 @given(STEPS, st.sampled_from([0.0, 0.2, 1.0]))
 def test_agrees(steps: list[tuple[str, int]], share: float) -> None:
     """Whatever the order and the gaps, the same retries are granted."""
-    board = Board.create(1, 1, 1)
-    fast, slow, now_ms = Budget(board, 0), twin.Budget(), 5_000_000
+    shared_state = SharedState.create(1, 1, 1)
+    fast, slow, now_ms = Budget(shared_state, 0), twin.Budget(), 5_000_000
     for action, gap in steps:
         now_ms += gap
         if action == "deposit":
@@ -33,7 +33,7 @@ def test_agrees(steps: list[tuple[str, int]], share: float) -> None:
 @given(st.integers(1, 2000), st.sampled_from([0.1, 0.2]))
 def test_bounded(requests: int, share: float) -> None:
     """In one instant, n requests entitle to n times the share beyond the reserve, and to no more."""
-    fast = Budget(Board.create(1, 1, 1), 0)
+    fast = Budget(SharedState.create(1, 1, 1), 0)
     now_ns = 10**15
     for _ in range(requests):
         fast.deposit(now_ns, share)
@@ -47,7 +47,7 @@ def test_bounded(requests: int, share: float) -> None:
 
 def test_refills() -> None:
     """A spent budget gives ten retries a second again."""
-    fast = Budget(Board.create(1, 1, 1), 0)
+    fast = Budget(SharedState.create(1, 1, 1), 0)
     now_ns = 10**15
     while fast.withdraw(now_ns):
         pass
@@ -57,7 +57,7 @@ def test_refills() -> None:
 @pytest.mark.parametrize("days", [1, 24, 25, 30, 49])
 def test_refills_after_a_long_calm(days: int) -> None:
     """However long nobody asked, a spent budget is full again."""
-    fast = Budget(Board.create(1, 1, 1), 0)
+    fast = Budget(SharedState.create(1, 1, 1), 0)
     now_ns = 10**15
     while fast.withdraw(now_ns):
         pass

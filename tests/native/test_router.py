@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker, Limits, Member, Peers, Retry, Route, ServiceMatch, Snapshot, Target, Timeouts
-from native.proxy.router import Door, Router
-from native.state.shared_state import Board
+from native.proxy.router import Operation, Router
+from native.state.shared_state import SharedState
 from tests.reference import router as twin
 
 S = 1_000_000_000
@@ -59,9 +59,9 @@ def snapshot(**changes: object) -> Snapshot:
 
 
 @pytest.fixture
-def router(board: Board) -> Router:
+def router(shared_state: SharedState) -> Router:
     """The Snapshot above, compiled."""
-    return Router(snapshot(), board, 4)
+    return Router(snapshot(), shared_state, 4)
 
 
 def test_a_route_carries_its_policy(router: Router) -> None:
@@ -82,14 +82,14 @@ def test_routes_share_their_targets(router: Router) -> None:
     assert router.targets[1].plan is router.snapshot.targets[1]
 
 
-def test_a_trials_permit_lasts_as_long_as_a_trial_can(router: Router, board: Board) -> None:
+def test_a_trials_permit_lasts_as_long_as_a_trial_can(router: Router, shared_state: SharedState) -> None:
     """Connect and the longer of first byte and first token, then it lapses."""
     pool = router.routes[1].pool
     for _ in range(5):
         pool.report(0, S, 0, failed=True)
-    now = board.read_target(1, S)["until_ns"]
+    now = shared_state.read_target(1, S)["until_ns"]
     pool.take_one(0, now)
-    assert board.read_target(1, S)["until_ns"] - now == 22 * S
+    assert shared_state.read_target(1, S)["until_ns"] - now == 22 * S
 
 
 def test_an_alias_wins_over_a_wildcard(router: Router) -> None:
@@ -104,14 +104,18 @@ def test_an_alias_wins_over_a_wildcard(router: Router) -> None:
 
 
 @pytest.mark.parametrize("peers", [None, Peers("a-token-of-all-regions")])
-def test_callers_of_peers_may_be_of_any_class(board: Board, peers: Peers | None) -> None:
+def test_callers_of_peers_may_be_of_any_class(shared_state: SharedState, peers: Peers | None) -> None:
     """A node without keys sets something aside for the high class where other regions may send some of it."""
     crowded = msgspec.structs.replace(target(0), max_inflight=10)
     plan = snapshot(targets=(crowded, target(1), target(2)), peers=peers)
-    pool = Router(msgspec.structs.replace(plan, routes=(route(0, "chat"), *plan.routes[1:])), board, 4).routes[0].pool
+    pool = (
+        Router(msgspec.structs.replace(plan, routes=(route(0, "chat"), *plan.routes[1:])), shared_state, 4)
+        .routes[0]
+        .pool
+    )
     for _ in range(8):
         pool.targets[0].enter(0, 1)
-    normal, high = (pool.choose(S, 0, klass=klass)[0] for klass in (1, 0))
+    normal, high = (pool.choose(S, 0, priority=priority)[0] for priority in (1, 0))
     assert (normal, high) == ((0, 0) if peers is None else (-1, 0))
 
 
@@ -122,25 +126,25 @@ def test_an_unknown_model_has_no_route(router: Router, name: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "door"),
+    ("path", "operation"),
     [
-        (b"/v1/chat/completions", Door.DOOR_CHAT),
-        (b"/v1/completions", Door.DOOR_COMPLETIONS),
-        (b"/v1/embeddings", Door.DOOR_EMBEDDINGS),
-        (b"/v1/responses", Door.DOOR_RESPONSES),
-        (b"/v1/models", Door.DOOR_MODELS),
-        (b"/v1/models/openai/gpt", Door.DOOR_MODELS),
-        (b"/healthz", Door.DOOR_HEALTH),
-        (b"/v1/models/", Door.DOOR_UNKNOWN),
-        (b"/v1/chat/completions/", Door.DOOR_UNKNOWN),
-        (b"/V1/models", Door.DOOR_UNKNOWN),
-        (b"/v1//models", Door.DOOR_UNKNOWN),
-        (b"", Door.DOOR_UNKNOWN),
+        (b"/v1/chat/completions", Operation.OPERATION_CHAT),
+        (b"/v1/completions", Operation.OPERATION_COMPLETIONS),
+        (b"/v1/embeddings", Operation.OPERATION_EMBEDDINGS),
+        (b"/v1/responses", Operation.OPERATION_RESPONSES),
+        (b"/v1/models", Operation.OPERATION_MODELS),
+        (b"/v1/models/openai/gpt", Operation.OPERATION_MODELS),
+        (b"/healthz", Operation.OPERATION_HEALTH),
+        (b"/v1/models/", Operation.OPERATION_UNKNOWN),
+        (b"/v1/chat/completions/", Operation.OPERATION_UNKNOWN),
+        (b"/V1/models", Operation.OPERATION_UNKNOWN),
+        (b"/v1//models", Operation.OPERATION_UNKNOWN),
+        (b"", Operation.OPERATION_UNKNOWN),
     ],
 )
-def test_doors_are_exact(router: Router, path: bytes, door: Door) -> None:
+def test_doors_are_exact(router: Router, path: bytes, operation: Operation) -> None:
     """A path is one of edge's doors only as it is written."""
-    assert router.find_door(path) == door
+    assert router.find_operation(path) == operation
 
 
 def test_a_catch_all_service_does_not_swallow_the_doors(router: Router) -> None:
@@ -158,10 +162,10 @@ def test_a_catch_all_service_does_not_swallow_the_doors(router: Router) -> None:
         assert [names[host, path] for path in (b"/v1/chat/completions", b"/healthz", b"/x")] == [None, None, "pages"]
 
 
-def test_prefixes_end_at_a_segment(board: Board) -> None:
+def test_prefixes_end_at_a_segment(shared_state: SharedState) -> None:
     """``/api`` takes itself and what is below it, ``/api/`` only what is below."""
     matches = (ServiceMatch(2, path="/api"), ServiceMatch(3, path="/web/"))
-    router = Router(snapshot(services=matches), board, 1)
+    router = Router(snapshot(services=matches), shared_state, 1)
     paths = [b"/api", b"/api/x", b"/apix", b"/web", b"/web/", b"/web/x", b"/"]
     found = [router.find_service(b"any", path) for path in paths]
     assert [place.name if place else None for place in found] == [
@@ -169,19 +173,19 @@ def test_prefixes_end_at_a_segment(board: Board) -> None:
     ]  # fmt: skip
 
 
-def test_a_grpc_service_is_its_path(board: Board) -> None:
+def test_a_grpc_service_is_its_path(shared_state: SharedState) -> None:
     """A match by gRPC name takes that service's methods, and is never a match for everything."""
-    router = Router(snapshot(services=(ServiceMatch(2, grpc="helloworld.Greeter"),)), board, 1)
+    router = Router(snapshot(services=(ServiceMatch(2, grpc="helloworld.Greeter"),)), shared_state, 1)
     found = [router.find_service(b"", path) for path in (b"/helloworld.Greeter/SayHello", b"/helloworld.Greet/X", b"/")]
     assert [place.name if place else None for place in found] == ["billing", None, None]
 
 
 def test_a_slot_that_is_not_on_the_board_is_an_error() -> None:
-    """A Snapshot made for a larger Board is refused as a whole."""
+    """A Snapshot made for a larger shared state is refused as a whole."""
     with pytest.raises(IndexError, match="slot 2"):
-        Router(snapshot(), Board.create(2, 4, 1), 1)
+        Router(snapshot(), SharedState.create(2, 4, 1), 1)
     with pytest.raises(IndexError, match="slot 1"):
-        Router(snapshot(), Board.create(3, 1, 1), 1)
+        Router(snapshot(), SharedState.create(3, 1, 1), 1)
 
 
 PARTS = st.sampled_from(["a", "b", "ab", "v1", "models", "healthz", "chat", "completions", ""])
@@ -199,10 +203,10 @@ MATCHES = st.lists(
 def test_services_are_found_as_by_the_twin(matches: list[ServiceMatch], host: str, path: str) -> None:
     """Host before any host, longest prefix first, doors kept: for any set of services."""
     plan = snapshot(services=tuple(matches))
-    router = Router(plan, Board.create(3, 4, 1), 1)
+    router = Router(plan, SharedState.create(3, 4, 1), 1)
     found = router.find_service(host.encode(), path.encode())
     assert (found.name if found else None) == twin.service(plan, host, path)
-    assert router.find_door(path.encode()) == twin.door(path)
+    assert router.find_operation(path.encode()) == twin.operation(path)
 
 
 NAMES = st.lists(st.sampled_from(["a", "b", "/", "openai", "é"]), max_size=4).map("".join)
@@ -214,6 +218,6 @@ NAMES = st.lists(st.sampled_from(["a", "b", "/", "openai", "é"]), max_size=4).m
 def test_models_are_found_as_by_the_twin(aliases: dict[str, int], providers: dict[str, int], name: str) -> None:
     """Alias first, then the provider before the first slash: for any names, slashes and empties included."""
     plan = snapshot(models=aliases, providers=providers)
-    found, rest = Router(plan, Board.create(3, 4, 1), 1).find_model(name.encode())
+    found, rest = Router(plan, SharedState.create(3, 4, 1), 1).find_model(name.encode())
     expected, tail = twin.model(plan, name)
     assert (found.name if found else None, rest) == (expected, tail.encode() if tail is not None else None)

@@ -81,11 +81,11 @@ def test_prometheus_takes_the_examples(name: str) -> None:
 def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
     """The rules, and what the dashboard asks as if it were rules."""
     said("check", "rules", "prometheus/alerts.yaml")
-    board = json.loads((DEPLOY / "grafana/edge.json").read_text())
-    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
-    asked += [annotation["expr"] for annotation in board["annotations"]["list"]]
+    shared_state = json.loads((DEPLOY / "grafana/edge.json").read_text())
+    asked = [target["expr"] for panel in shared_state["panels"] for target in panel.get("targets", ())]
+    asked += [annotation["expr"] for annotation in shared_state["annotations"]["list"]]
     assert len(asked) > 60
     rules = [{"record": f"x{at}", "expr": text.replace("$__rate_interval", "1m")} for at, text in enumerate(asked)]
     file = tmp_path / "rules.yaml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "board", "rules": rules}]}))
+    file.write_text(yaml.safe_dump({"groups": [{"name": "shared_state", "rules": rules}]}))
     assert f"{len(asked)} rules found" in said("check", "rules", str(file))

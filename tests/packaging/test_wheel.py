@@ -29,10 +29,10 @@ import edge, native
 assert "site-packages" in edge.__file__ and "site-packages" in native.__file__, (edge.__file__, native.__file__)
 for module in sys.argv[1:]:
     importlib.import_module(module.replace("/", "."))
-from edge.native import Board
-board = Board.create(1, 1, 1)
-board.beat(0, 17, 5)
-print(board.read_worker(0)["pid"])
+from edge.native import SharedState
+shared_state = SharedState.create(1, 1, 1)
+shared_state.beat(0, 17, 5)
+print(shared_state.read_worker(0)["pid"])
 """
 
 

@@ -21,7 +21,7 @@ USABLE, OPEN, TRIAL, RESTING, OUT, FULL, MANUAL, TRIED, EXHAUSTED, RAMP = range(
 
 
 def float32(value: float) -> float:
-    """Round as a cell of the Board does."""
+    """Round as a cell of the shared state does."""
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
@@ -74,7 +74,7 @@ class Member:
         bounds += [self.capacity.limit()] if self.adaptive else []
         return min(bounds, default=0.0)
 
-    def full(self, klass: int, shares: tuple[float, ...] | None, *, spilled: bool) -> bool:
+    def full(self, priority: int, shares: tuple[float, ...] | None, *, spilled: bool) -> bool:
         """Tell whether there is no place for one more of this class."""
         limit = self.limit()
         if limit <= 0:
@@ -82,18 +82,18 @@ class Member:
         if self.inflight + 1 > limit:
             return True
         crowded = self.inflight >= 0.8 * limit
-        if klass == LOW and spilled:
+        if priority == LOW and spilled:
             return crowded
-        return bool(klass and shares and crowded and self.classes[klass] >= shares[klass] * limit)
+        return bool(priority and shares and crowded and self.classes[priority] >= shares[priority] * limit)
 
-    def ramped(self, now_ns: int, klass: int, *, spilled: bool) -> bool:
+    def ramped(self, now_ns: int, priority: int, *, spilled: bool) -> bool:
         """Tell whether a later tier has as much of the low class as it takes for now."""
         limit = self.limit()
         low = self.classes[LOW]
-        return klass == LOW and spilled and limit > 0 and low + 1 > self.capacity.spill(now_ns, low, limit)
+        return priority == LOW and spilled and limit > 0 and low + 1 > self.capacity.spill(now_ns, low, limit)
 
     def barred(
-        self, now_ns: int, *, tried: bool, klass: int = 1, shares: tuple[float, ...] | None = None, best: int = 0
+        self, now_ns: int, *, tried: bool, priority: int = 1, shares: tuple[float, ...] | None = None, best: int = 0
     ) -> int:
         """Return the first reason not to use it now, 0 = none."""
         due = self.circuit.state != "closed" and now_ns // MS >= self.circuit.until_ms
@@ -103,8 +103,8 @@ class Member:
             OUT: now_ns < self.out_until_ns,
             RESTING: now_ns < self.rest_until_ns,
             EXHAUSTED: self.grant is not None and self.grant.wait(now_ns) > 0,
-            FULL: self.full(klass, shares, spilled=self.tier > best),
-            RAMP: self.ramped(now_ns, klass, spilled=self.tier > best),
+            FULL: self.full(priority, shares, spilled=self.tier > best),
+            RAMP: self.ramped(now_ns, priority, spilled=self.tier > best),
             TRIAL: self.circuit.state == "half_open" and not due,
             OPEN: self.circuit.state == "open" and not due,
         }
@@ -114,9 +114,9 @@ class Member:
         """Return how often it does not stand aside for somebody else."""
         return min(self.circuit.ramp(now_ns), self.circuit.remote.weight(now_ns))
 
-    def cost(self, now_ns: int, cell: int) -> float:
+    def cost(self, now_ns: int, latency_cell: int) -> float:
         """Return latency x (in flight + 1) x attempts per success / weight."""
-        ms = self.cells[cell].read(now_ns) or self.cells[1 - cell].read(now_ns)
+        ms = self.cells[latency_cell].read(now_ns) or self.cells[1 - latency_cell].read(now_ns)
         if ms <= 0:
             ms = 1e9 if self.inflight else 0.0
         total, failed, _ = self.circuit.window.read(now_ns)
@@ -137,26 +137,26 @@ def pick(
     now_ns: int,
     rnd: int,
     tried: int,
-    cell: int,
+    latency_cell: int,
     *,
-    klass: int = 1,
+    priority: int = 1,
     shares: tuple[float, ...] | None = None,
 ) -> tuple[int, int, int]:
     """Return (index, admit, generation); (-1, 0, 0) when nobody can take it."""
     best = min((member.tier for member in members), default=0)
     barred = [
-        member.barred(now_ns, tried=bool(tried >> place & 1), klass=klass, shares=shares, best=best)
+        member.barred(now_ns, tried=bool(tried >> place & 1), priority=priority, shares=shares, best=best)
         for place, member in enumerate(members)
     ]
-    chosen = _pick(members, barred, now_ns, rnd, cell=cell, tried=tried)
+    chosen = _pick(members, barred, now_ns, rnd, latency_cell=latency_cell, tried=tried)
     member = members[chosen[0]] if chosen[0] >= 0 else None
-    if member is not None and klass == LOW and member.tier > best and member.limit() > 0:
+    if member is not None and priority == LOW and member.tier > best and member.limit() > 0:
         member.capacity.spilled(now_ns, member.classes[LOW], member.limit())
     return chosen
 
 
 def _pick(
-    members: list[Member], barred: list[int], now_ns: int, rnd: int, *, cell: int, tried: int
+    members: list[Member], barred: list[int], now_ns: int, rnd: int, *, latency_cell: int, tried: int
 ) -> tuple[int, int, int]:
     healthy = [i for i, bar in enumerate(barred) if bar == USABLE and members[i].circuit.state == "closed"]
     due = [i for i, bar in enumerate(barred) if bar == USABLE and members[i].circuit.state != "closed"]
@@ -174,19 +174,19 @@ def _pick(
         ]
         best = min(members[i].tier for i in candidates)
         group = [i for i in candidates if members[i].tier == best]
-        chosen = _two_choices(members, group, now_ns, rnd, cell)
+        chosen = _two_choices(members, group, now_ns, rnd, latency_cell)
         return (chosen, *members[chosen].circuit.take(now_ns))
     return _take_first(members, [i for i, bar in enumerate(barred) if bar in (OPEN, TRIAL)], now_ns, last_resort=True)
 
 
-def _two_choices(members: list[Member], group: list[int], now_ns: int, rnd: int, cell: int) -> int:
+def _two_choices(members: list[Member], group: list[int], now_ns: int, rnd: int, latency_cell: int) -> int:
     first = (rnd >> 32) * len(group) >> 32
     if len(group) == 1:
         return group[0]
     second = (rnd & 0xFFFFFFFF) * (len(group) - 1) >> 32
     if second >= first:
         second += 1
-    return min((group[first], group[second]), key=lambda i: members[i].cost(now_ns, cell))
+    return min((group[first], group[second]), key=lambda i: members[i].cost(now_ns, latency_cell))
 
 
 def _take_first(members: list[Member], some: list[int], now_ns: int, *, last_resort: bool) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ MS = 1_000_000
 
 
 def float32(value: float) -> float:
-    """Round as a cell of the Board does."""
+    """Round as a cell of the shared state does."""
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 

@@ -62,12 +62,12 @@ class Resets:
     """Streams, resets and faults within the window that began with its first event."""
 
     def __init__(self, now_ns: int) -> None:
-        self.began_ns = now_ns
+        self.started_ns = now_ns
         self.streams = self.resets = self.faults = 0
 
     def _turn(self, now_ns: int) -> None:
-        if now_ns - self.began_ns >= WINDOW_NS:
-            self.began_ns = now_ns
+        if now_ns - self.started_ns >= WINDOW_NS:
+            self.started_ns = now_ns
             self.streams = self.resets = self.faults = 0
 
     def opened(self, now_ns: int) -> None:

@@ -24,12 +24,12 @@ class Seconds:
     """So many in a second that begins with the first of them."""
 
     def __init__(self, most: int) -> None:
-        self.most, self.began_ns, self.used = most, 0, 0
+        self.most, self.started_ns, self.used = most, 0, 0
 
     def spend(self, now_ns: int) -> bool:
         """Take one."""
-        if now_ns - self.began_ns >= SECOND_NS:
-            self.began_ns, self.used = now_ns, 0
+        if now_ns - self.started_ns >= SECOND_NS:
+            self.started_ns, self.used = now_ns, 0
         self.used += self.used < self.most + 1
         if self.used > self.most:
             self.used = self.most

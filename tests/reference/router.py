@@ -17,8 +17,8 @@ DOORS = {
 }
 
 
-def door(path: str) -> int:
-    """Return the Door code of a path."""
+def operation(path: str) -> int:
+    """Return the Operation code of a path."""
     if path.startswith("/v1/models/") and path != "/v1/models/":
         return 5
     return DOORS.get(path, 0)
@@ -38,7 +38,7 @@ def model(snapshot: Snapshot, name: str) -> tuple[str | None, str | None]:
 def service(snapshot: Snapshot, host: str, path: str) -> str | None:
     """Return the route name of the service: its own host's longest prefix, else any host's, if no door of ours."""
     for wanted in (host, ""):
-        if wanted == "" and door(path):
+        if wanted == "" and operation(path):
             return None
         found = [
             (len(match.path), snapshot.routes[match.route].name)

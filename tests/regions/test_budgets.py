@@ -12,7 +12,7 @@ from msgspec import structs
 from edge.control.sharing import Sharing
 from edge.control.spend import SpendFile, Spending, Spent
 from edge.errors import StoreUnavailableError
-from edge.native import Board
+from edge.native import SharedState
 from edge.regions import budgets
 from edge.regions.budgets import Part, Told
 from edge.regions.digest import SPENT
@@ -124,10 +124,10 @@ class Spender(Node):
         super().__init__(world, region, ["p/m"])
         key = Key("team", "aa" * 32, 0, allowance=Allowance(0, shared=True), budget_nano=BUDGET)
         self.snapshot = structs.replace(self.snapshot, keys=(key,))
-        hosting = self.sharing._hosting
+        deps = self.sharing._deps
         self.sharing = Sharing(
-            self.board,
-            hosting,
+            self.shared_state,
+            deps,
             self.store,
             region=region,
             node="n",
@@ -148,12 +148,12 @@ class Spender(Node):
     @property
     def spent(self) -> int:
         """What the key has spent here this month."""
-        record = self.board.read_allowance(0)
+        record = self.shared_state.read_allowance(0)
         return record["spent_nano"] if record["spent_month"] >= self.month else 0
 
     def may(self) -> bool:
         """Whether a worker would let the key pass."""
-        record = self.board.read_allowance(0)
+        record = self.shared_state.read_allowance(0)
         ceiling = record["ceiling_nano"] if record["ceiling_month"] == self.month else BUDGET // 3
         return self.spent < min(ceiling, BUDGET)
 
@@ -161,7 +161,7 @@ class Spender(Node):
         """Ask once, for so much money."""
         admitted = self.may()
         if admitted:
-            self.board.raise_spent(0, self.month, self.spent + nano)
+            self.shared_state.raise_spent(0, self.month, self.spent + nano)
         return admitted
 
     async def end(self, *, politely: bool) -> None:
@@ -285,7 +285,7 @@ async def test_a_node_that_is_gone_has_spent_what_it_spent(world: Regions, *, po
     assert us.spent + ap.spent == pytest.approx(50 * DOLLAR, abs=2 * DOLLAR)
     again = Spender(world, "eu")
     await world.pass_by(2)
-    assert again.spent == 40 * DOLLAR, "an empty Board goes on where the node stopped"
+    assert again.spent == 40 * DOLLAR, "an empty shared state goes on where the node stopped"
     assert not again.may()
 
 
@@ -295,14 +295,14 @@ async def test_a_node_that_hears_nobody_goes_by_what_it_remembers(
     """Started while the store is away: a hundredth at first, then a third of what was left as far as the disk knows."""
     file = SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"team": Spent(MONTH, 10 * DOLLAR), "team@us/n": Spent(MONTH, 50 * DOLLAR)})
-    board = Board.create(1, 0, 1, allowance_capacity=1)
+    shared_state = SharedState.create(1, 0, 1, allowance_capacity=1)
     with away(world, monkeypatch):
-        eu = Spender(world, "eu", Spending(board, file))
-        eu.board.raise_spent(0, eu.month, 10 * DOLLAR)
+        eu = Spender(world, "eu", Spending(shared_state, file))
+        eu.shared_state.raise_spent(0, eu.month, 10 * DOLLAR)
         eu.sharing.look()
-        ceilings = [eu.board.read_allowance(0)["ceiling_nano"]]
+        ceilings = [eu.shared_state.read_allowance(0)["ceiling_nano"]]
         await world.pass_by(4)
-        ceilings.append(eu.board.read_allowance(0)["ceiling_nano"])
+        ceilings.append(eu.shared_state.read_allowance(0)["ceiling_nano"])
         while eu.ask(DOLLAR):
             await world.pass_by(0.25)
         await world.pass_by(30)
@@ -313,7 +313,7 @@ async def test_a_node_that_hears_nobody_goes_by_what_it_remembers(
 
 async def test_what_others_spent_is_kept_on_disk(world: Regions, tmp_path: Path) -> None:
     """Beside what this node's keys spent, and no key is taken for another node's."""
-    spending = Spending(Board.create(1, 0, 1, allowance_capacity=1), SpendFile(tmp_path, "/etc/edge.yaml"))
+    spending = Spending(SharedState.create(1, 0, 1, allowance_capacity=1), SpendFile(tmp_path, "/etc/edge.yaml"))
     us = Spender(world, "us")
     Spender(world, "eu", spending)
     await world.pass_by(8)
@@ -381,7 +381,7 @@ async def test_a_clock_that_is_set_forgets_nobodys_spending(
         world.cluster.write((), (Write(SPENT + name, budgets.encode(told)),))
     file = SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"team@ap/n": Spent(MONTH + 1, 5 * DOLLAR)})
-    eu = Spender(world, "eu", Spending(Board.create(1, 0, 1, allowance_capacity=1), file))
+    eu = Spender(world, "eu", Spending(SharedState.create(1, 0, 1, allowance_capacity=1), file))
     found = []
     for set_to in (0.0, right, right + 30 * 86_400, right):
         offset_s[0] = set_to
@@ -407,7 +407,7 @@ async def test_a_word_of_last_month_that_arrives_late_is_no_ceiling(world: Regio
     own.acknowledged(late)
     Spender(world, "us")
     await world.pass_by(8)
-    assert eu.board.read_allowance(0)["ceiling_nano"] == BUDGET // 2
+    assert eu.shared_state.read_allowance(0)["ceiling_nano"] == BUDGET // 2
 
 
 async def test_a_restarted_control_keeps_the_ceilings(world: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,12 +417,12 @@ async def test_a_restarted_control_keeps_the_ceilings(world: Regions, monkeypatc
     us.ask(50 * DOLLAR)
     eu.ask(10 * DOLLAR)
     await world.pass_by(6)
-    ceiling = eu.board.read_allowance(0)["ceiling_nano"]
+    ceiling = eu.shared_state.read_allowance(0)["ceiling_nano"]
     assert ceiling == 25 * DOLLAR
     with away(world, monkeypatch):
-        hosting = eu.sharing._hosting
+        deps = eu.sharing._deps
         eu.sharing.run_no_more()
-        eu.sharing = Sharing(eu.board, hosting, eu.store, region="eu", node="n", instance="next", clock=world.time)
+        eu.sharing = Sharing(eu.shared_state, deps, eu.store, region="eu", node="n", instance="next", clock=world.time)
         eu.sharing.follow()
         await world.pass_by(10)
-        assert eu.board.read_allowance(0)["ceiling_nano"] == ceiling
+        assert eu.shared_state.read_allowance(0)["ceiling_nano"] == ceiling

@@ -10,7 +10,7 @@ import pytest
 from edge.regions.demand import Demand
 from edge.terms.snapshot import Allowance as Plan
 from native.state.allowance import Allowance, Bound
-from native.state.shared_state import Board
+from native.state.shared_state import SharedState
 from tests.regions.shared_world import S, SharingNode, World
 
 LIMIT = 600  # per minute
@@ -19,16 +19,18 @@ MINUTES = 3
 
 
 class Bucket:
-    """A node's part of the bucket: the very kernel that workers use, on a Board of its own."""
+    """A node's part of the bucket: the very kernel that workers use, on a shared state of its own."""
 
     def __init__(self) -> None:
-        self._board = Board.create(0, 0, 1, allowance_capacity=1)
-        self._kernel = Allowance(self._board, Plan(0, requests_per_minute=LIMIT, requests_burst=BURST, shared=True))
+        self._shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
+        self._kernel = Allowance(
+            self._shared_state, Plan(0, requests_per_minute=LIMIT, requests_burst=BURST, shared=True)
+        )
 
     def set_share(self, share: int, now_ns: int) -> None:
         """Go by another share."""
         windows = (BURST * 60 * S // LIMIT, 0)
-        self._board.set_shares(0, share, 0, until_ns=now_ns + S, nodes=3, now_ns=now_ns, windows_ns=windows)
+        self._shared_state.set_shares(0, share, 0, until_ns=now_ns + S, nodes=3, now_ns=now_ns, windows_ns=windows)
 
     def take(self, now_ns: int) -> bool:
         """Take one request."""
@@ -50,11 +52,11 @@ class Caller:
         self.bucket = Bucket()
         self.demand = Demand()
 
-    def until(self, now_ns: int, began_ns: int) -> None:
+    def until(self, now_ns: int, started_ns: int) -> None:
         """Ask as often as falls into the time until now."""
         while self.next_ns < now_ns:
-            minute = min(max(int((self.next_ns - began_ns) // (60 * S)), 0), MINUTES - 1)
-            turn_ns = began_ns + (minute + 1) * 60 * S
+            minute = min(max(int((self.next_ns - started_ns) // (60 * S)), 0), MINUTES - 1)
+            turn_ns = started_ns + (minute + 1) * 60 * S
             gap_ns = self.chance.expovariate(max(self.rates[minute], 1) / (60 * S))
             if self.next_ns + gap_ns > turn_ns > self.next_ns and minute < MINUTES - 1:
                 self.next_ns = turn_ns  # of the next minute another rate holds, from its first moment
@@ -81,12 +83,12 @@ async def test_shifting_demand_gets_the_limit_and_no_more(rates: tuple[tuple[int
     world = World(3)
     await world.run(6)
     chance = random.Random(seed)
-    began_ns = world.time.true_ns
+    started_ns = world.time.true_ns
     by_node = list(zip(*rates, strict=True))
-    callers = [Caller(node, by_node[place], chance, float(began_ns)) for place, node in enumerate(world.nodes)]
-    while world.time.true_ns < began_ns + MINUTES * 60 * S:
+    callers = [Caller(node, by_node[place], chance, float(started_ns)) for place, node in enumerate(world.nodes)]
+    while world.time.true_ns < started_ns + MINUTES * 60 * S:
         for caller in callers:
-            caller.until(world.time.true_ns, began_ns)
+            caller.until(world.time.true_ns, started_ns)
         await world.run(1)
     accepted = sum(caller.accepted for caller in callers)
     moves = sum(node.keeper.moves for node in world.nodes)

@@ -10,14 +10,14 @@ from msgspec import structs
 from edge.balance.report import report
 from edge.cluster.follow import Held
 from edge.cluster.memory import MemoryCluster
-from edge.control.hosting import Hosting, NothingSharedError
-from edge.control.neighbours import MOST_NODES, Neighbours
+from edge.control.membership import MOST_NODES, Membership
+from edge.control.name_conflict import NameConflict
 from edge.control.sharing import Sharing
-from edge.control.twin import Twin
+from edge.control.sharing_deps import NothingSharedError, SharingDeps
 from edge.errors import StoreUnavailableError
-from edge.native import Board
+from edge.native import SharedState
 from edge.regions import digest as told
-from edge.regions.digest import Hand
+from edge.regions.digest import ManualOverride
 from edge.terms.places import Peer
 from edge.terms.snapshot import (
     Allowance,
@@ -75,13 +75,13 @@ def target(name: str, slot: int, credential: int = -1) -> Target:
 
 
 class Node:
-    """One node: a Board, a sharing, and what it was told to do."""
+    """One node: a shared state, a sharing, and what it was told to do."""
 
     def __init__(
         self, world: Regions, region: str, names: Sequence[str], *, shared: bool = False, instance: str = ""
     ) -> None:
         self.world = world
-        self.board = Board.create(len(names), 0, 1, allowance_capacity=1)
+        self.shared_state = SharedState.create(len(names), 0, 1, allowance_capacity=1)
         allowance = Allowance(0, requests_per_minute=600, shared=True)
         self.snapshot = Snapshot(
             version=1,
@@ -99,10 +99,10 @@ class Node:
             credentials=(Credential("p", allowance),) if shared else (),
         )
         self.peers: tuple[Peer, ...] = ()
-        self.hands: dict[str, Hand] = {}
+        self.overrides: dict[str, ManualOverride] = {}
         self.leaving = False
         self.store: MemoryStore = world.cluster.client()
-        hosting = Hosting(
+        deps = SharingDeps(
             snapshot=lambda: self.snapshot,
             reports=self.reports,
             draining=lambda: self.leaving,
@@ -112,13 +112,13 @@ class Node:
             handed=self.take,
         )
         self.sharing = Sharing(
-            self.board, hosting, self.store, region=region, node="n", instance=instance or region, clock=world.time
+            self.shared_state, deps, self.store, region=region, node="n", instance=instance or region, clock=world.time
         )
 
     def reports(self, now_ns: int) -> dict[str, Any]:
         """How each target stands."""
         return {
-            each.id: report(self.board.read_target(each.slot, now_ns), now_ns=now_ns, policy=POLICY)
+            each.id: report(self.shared_state.read_target(each.slot, now_ns), now_ns=now_ns, policy=POLICY)
             for each in self.snapshot.targets
         }
 
@@ -126,22 +126,22 @@ class Node:
         """Take note of others."""
         self.peers = tuple(peers)
 
-    def take(self, hands: Mapping[str, Hand]) -> None:
+    def take(self, overrides: Mapping[str, ManualOverride]) -> None:
         """Take note of what people did."""
-        self.hands = dict(hands)
+        self.overrides = dict(overrides)
 
     def remote(self, slot: int = 0) -> tuple[int, int]:
         """Weight in thousandths and fuse of a target."""
-        word = self.board.read_target(slot, 0)["remote"]
+        word = self.shared_state.read_target(slot, 0)["remote"]
         return word >> 48, word >> 32 & 0xFFFF
 
     def fail(self, slot: int = 0) -> None:
         """Let a target's circuit open."""
-        from native.balance.balancer import Pool
         from native.balance.balancer import Target as Place
+        from native.balance.balancer import TargetPool
 
-        pool = Pool([Place(self.board, slot, "t")], [1], [1.0], POLICY, workers=1, permit_ns=S)
-        generation = self.board.read_target(slot, 0)["generation"]
+        pool = TargetPool([Place(self.shared_state, slot, "t")], [1], [1.0], POLICY, workers=1, permit_ns=S)
+        generation = self.shared_state.read_target(slot, 0)["generation"]
         for _ in range(5):
             pool.report(0, self.world.time.now_ns(), generation, failed=True)
 
@@ -226,7 +226,7 @@ async def test_a_provider_that_is_dead_everywhere_is_known_everywhere_within_two
     await regions.pass_by(1.5)
     assert ap.remote() == (100, 1)
     assert regions.nodes[2].sharing.verdicts["p/m"].why == "found bad by eu, us"
-    assert ap.board.read_target(0, 0)["state"] == "closed", "local evidence opens, nothing else"
+    assert ap.shared_state.read_target(0, 0)["state"] == "closed", "local evidence opens, nothing else"
 
 
 async def test_a_region_that_doubts_itself_is_asked_last(regions: Regions) -> None:
@@ -299,7 +299,7 @@ async def test_one_bad_document_stops_nobody(regions: Regions, noise: bytes) -> 
     """Whatever one client of the store writes, heartbeats go on, the others are heard, hands are obeyed."""
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
     await us.store.put(told.node_key("ap", "n"), noise)
-    await us.store.put(told.HANDS + "p/m", b'{"code":2,"reason":"r","since":1.0,"by":"b","x":' + DEEP)
+    await us.store.put(told.OVERRIDES + "p/m", b'{"code":2,"reason":"r","since":1.0,"by":"b","x":' + DEEP)
     start(regions)
     await regions.pass_by(8)
     await us.store.put(told.node_key("ap", "n"), noise + b" ")
@@ -308,10 +308,10 @@ async def test_one_bad_document_stops_nobody(regions: Regions, noise: bytes) -> 
     await regions.pass_by(8)
     assert eu.sharing.writes > writes
     assert us.remote() == (1000, 2)
-    hand = Hand(2, "wrong answers", 5.0, "eu/n")
+    hand = ManualOverride(2, "wrong answers", 5.0, "eu/n")
     await eu.sharing.hand("p/m", hand)
     await regions.pass_by(1)
-    assert us.hands == {"p/m": hand}
+    assert us.overrides == {"p/m": hand}
     assert us.sharing.state().unread >= 2
 
 
@@ -363,7 +363,7 @@ async def test_a_store_that_takes_no_writes_is_told(
 
 def test_no_more_nodes_than_many_are_heard() -> None:
     """Whatever fills the prefix with keys: looking at the nodes stays cheap, and names that went are forgotten."""
-    known = Neighbours("eu/n")
+    known = Membership("eu/n")
 
     def key(number: int) -> str:
         return told.node_key("us", f"n{number}")
@@ -409,7 +409,7 @@ async def test_a_restored_store_raises_no_dead(regions: Regions, monkeypatch: py
     await regions.pass_by(25)
     assert us.remote() == (0, 0)
     us.sharing._instance = "started-again"
-    us.sharing._twin = Twin("us/n", "started-again")
+    us.sharing._twin = NameConflict("us/n", "started-again")
     await regions.pass_by(6)
     restored = Restored(regions.time)
     for key, value in backup.items():
@@ -419,7 +419,7 @@ async def test_a_restored_store_raises_no_dead(regions: Regions, monkeypatch: py
     for _ in range(20):
         await regions.pass_by(1)
         assert us.remote() == (0, 0)
-    assert us.sharing.state().twin is False
+    assert us.sharing.state().name_conflict is False
     assert us.sharing.state().connected is True
     assert {picture.region for picture in us.sharing.pictures.values()} == {"eu", "us"}
 
@@ -454,15 +454,15 @@ async def test_what_a_person_does_everywhere_is_done_everywhere(regions: Regions
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
     start(regions)
     await regions.pass_by(2)
-    hand = Hand(2, "wrong answers", 5.0, "eu/n")
+    hand = ManualOverride(2, "wrong answers", 5.0, "eu/n")
     await eu.sharing.hand("p/m", hand)
-    assert eu.hands == {"p/m": hand}
+    assert eu.overrides == {"p/m": hand}
     await regions.pass_by(1)
-    assert us.hands == {"p/m": hand}
+    assert us.overrides == {"p/m": hand}
     await us.sharing.hand("p/m", None)
     await regions.pass_by(1)
-    assert (eu.hands, us.hands) == ({}, {})
-    alone = Sharing(eu.board, eu.sharing._hosting, None, region="x", node="n", instance="i", clock=regions.time)
+    assert (eu.overrides, us.overrides) == ({}, {})
+    alone = Sharing(eu.shared_state, eu.sharing._deps, None, region="x", node="n", instance="i", clock=regions.time)
     with pytest.raises(NothingSharedError, match="shares nothing"):
         await alone.hand("p/m", hand)
 
@@ -473,13 +473,13 @@ async def test_what_the_watch_tells_while_the_store_answers_stays(regions: Regio
     eu, us = regions.add("eu", "p/a", "p/b"), regions.add("us", "p/a", "p/b")
     start(regions)
     await regions.pass_by(2)
-    first, second = Hand(2, "a is bad", 5.0, "us/n"), Hand(1, "b is bad", 6.0, "eu/n")
+    first, second = ManualOverride(2, "a is bad", 5.0, "us/n"), ManualOverride(1, "b is bad", 6.0, "eu/n")
     eu_store, answers = eu.store, asyncio.Event()
     write = eu_store.txn
 
     async def late(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
         done = await write(conditions, writes)
-        if any(each.key.startswith(told.HANDS) for each in writes):
+        if any(each.key.startswith(told.OVERRIDES) for each in writes):
             await answers.wait()
         return done
 
@@ -494,7 +494,7 @@ async def test_what_the_watch_tells_while_the_store_answers_stays(regions: Regio
         answers.set()
         await acting
     expected = {"p/a": first} if back else {"p/a": first, "p/b": second}
-    assert (eu.hands, us.hands) == (expected, expected)
+    assert (eu.overrides, us.overrides) == (expected, expected)
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -503,7 +503,7 @@ async def test_what_is_done_by_hand_holds_here_before_the_watch_tells(regions: R
     eu, us = regions.add("eu", "p/a", "p/b"), regions.add("us", "p/a", "p/b")
     start(regions)
     await regions.pass_by(2)
-    first, second = Hand(2, "a is bad", 5.0, "us/n"), Hand(1, "b is bad", 6.0, "eu/n")
+    first, second = ManualOverride(2, "a is bad", 5.0, "us/n"), ManualOverride(1, "b is bad", 6.0, "eu/n")
     await us.sharing.hand("p/b", second)
     await regions.pass_by(1)
     write = eu.store.txn
@@ -517,7 +517,7 @@ async def test_what_is_done_by_hand_holds_here_before_the_watch_tells(regions: R
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(eu.store, "txn", meanwhile)
         await eu.sharing.hand("p/b", None if gone else first)
-    assert eu.hands == ({"p/a": first} if gone else {"p/a": first, "p/b": first})
+    assert eu.overrides == ({"p/a": first} if gone else {"p/a": first, "p/b": first})
 
 
 async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: Regions) -> None:
@@ -530,13 +530,13 @@ async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: 
     start(regions)
     await regions.pass_by(8)
     until_ns = regions.time.now_ns() + 10 * S
-    eu.board.rest(0, until_ns)
+    eu.shared_state.rest(0, until_ns)
     await regions.pass_by(2)
-    assert us.board.read_target(0, 0)["rest_until_ns"] == pytest.approx(until_ns, abs=S // 2)
-    assert other.board.read_target(0, 0)["rest_until_ns"] == 0
+    assert us.shared_state.read_target(0, 0)["rest_until_ns"] == pytest.approx(until_ns, abs=S // 2)
+    assert other.shared_state.read_target(0, 0)["rest_until_ns"] == 0
     await regions.pass_by(12)
-    assert eu.board.read_target(0, 0)["rest_until_ns"] == until_ns
-    assert us.board.read_target(0, 0)["rest_until_ns"] < regions.time.now_ns()
+    assert eu.shared_state.read_target(0, 0)["rest_until_ns"] == until_ns
+    assert us.shared_state.read_target(0, 0)["rest_until_ns"] < regions.time.now_ns()
 
 
 async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None:
@@ -544,7 +544,7 @@ async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None
     eu, us = regions.add("eu", "p/m", shared=True), regions.add("us", "p/m", shared=True)
     start(regions)
     await regions.pass_by(12)
-    views = [node.board.read_allowance(0) for node in (eu, us)]
+    views = [node.shared_state.read_allowance(0) for node in (eu, us)]
     assert sum(view["requests_share"] for view in views) <= 600_000
     assert min(view["share_until_ns"] for view in views) > regions.time.now_ns()
     assert {view["share_nodes"] for view in views} == {2}
@@ -552,8 +552,8 @@ async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None
     regions.nodes.remove(us)
     us.sharing.run_no_more()
     await regions.pass_by(30)
-    assert eu.board.read_allowance(0)["requests_share"] <= 600_000
-    assert us.board.read_allowance(0)["share_until_ns"] < regions.time.now_ns()
+    assert eu.shared_state.read_allowance(0)["requests_share"] <= 600_000
+    assert us.shared_state.read_allowance(0)["share_until_ns"] < regions.time.now_ns()
 
 
 async def test_requests_at_once_are_divided_on_the_boards(regions: Regions) -> None:
@@ -564,7 +564,7 @@ async def test_requests_at_once_are_divided_on_the_boards(regions: Regions) -> N
         node.snapshot = structs.replace(node.snapshot, keys=(key,))
     start(regions)
     await regions.pass_by(12)
-    words = [node.board.read_allowance(0)["concurrent_share"] for node in nodes]
+    words = [node.shared_state.read_allowance(0)["concurrent_share"] for node in nodes]
     assert words == [1 + 2, 1 + 2]
     assert nodes[0].sharing.facts().places == {"key/team": 2}
     assert nodes[0].sharing.shares()["key/team"]["of_concurrent"] == 4
@@ -576,9 +576,9 @@ async def test_two_nodes_of_one_name_say_so_and_hold_back(regions: Regions, capl
     us = regions.add("us", "p/m", shared=True)
     start(regions)
     await regions.pass_by(25)
-    assert [node.sharing.state().twin for node in (one, two, us)] == [True, True, False]
-    assert [node.sharing.facts().twin for node in (one, us)] == [True, False]
-    shares = [node.board.read_allowance(0)["requests_share"] for node in (one, two)]
+    assert [node.sharing.state().name_conflict for node in (one, two, us)] == [True, True, False]
+    assert [node.sharing.facts().name_conflict for node in (one, us)] == [True, False]
+    shares = [node.shared_state.read_allowance(0)["requests_share"] for node in (one, two)]
     assert sum(shares) <= 300_000
     await regions.pass_by(40)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
@@ -587,8 +587,8 @@ async def test_two_nodes_of_one_name_say_so_and_hold_back(regions: Regions, capl
     regions.nodes.remove(two)
     two.sharing.run_no_more()
     await regions.pass_by(20)
-    assert one.sharing.state().twin is False
-    assert one.board.read_allowance(0)["requests_share"] >= 300_000
+    assert one.sharing.state().name_conflict is False
+    assert one.shared_state.read_allowance(0)["requests_share"] >= 300_000
 
 
 async def test_a_node_that_is_started_again_is_no_twin(regions: Regions, caplog: pytest.LogCaptureFixture) -> None:
@@ -606,7 +606,7 @@ async def test_a_node_that_is_started_again_is_no_twin(regions: Regions, caplog:
     await before.store.put(told.node_key("eu", "n"), late)
     for _ in range(6):
         await regions.pass_by(5)
-        assert after.sharing.state().twin is False
+        assert after.sharing.state().name_conflict is False
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
@@ -624,7 +624,11 @@ async def test_a_node_that_drains_leaves_its_name_to_its_successor(
     await regions.pass_by(12)
     writes = old.sharing.writes
     await regions.pass_by(12)
-    assert (old.sharing.state().twin, new.sharing.state().twin, old.sharing.writes) == (False, False, writes)
+    assert (old.sharing.state().name_conflict, new.sharing.state().name_conflict, old.sharing.writes) == (
+        False,
+        False,
+        writes,
+    )
     regions.nodes.remove(old)
     await old.sharing._end()
     await regions.pass_by(1)
@@ -645,7 +649,7 @@ async def test_a_node_writes_the_same_however_many_there_are(regions: Regions, c
         for step in range(10):
             if not steady:
                 for node in regions.nodes:
-                    node.board.set_out(step, 11, regions.time.now_ns() + 2 * S)
+                    node.shared_state.set_out(step, 11, regions.time.now_ns() + 2 * S)
             await regions.pass_by(1)
         rates = [(node.sharing.writes - then) / 10 for node, then in zip(regions.nodes, before, strict=True)]
         assert max(rates) <= most

@@ -179,9 +179,9 @@ def test_documents_survive_the_journey_and_strangers_are_left_out() -> None:
     newer = newer.replace(b",0]]", b',0,"a column of tomorrow"]]')
     assert newer.count(b"tomorrow") == 1
     assert told.decode(newer, "us/n") == digest, "of a version that says more"
-    hand = told.Hand(2, "why", 1.0, "us/n")
-    assert told.decode_hand(told.encode(hand)) == hand
-    assert told.decode_hand(told.encode(hand).replace(b'"code":2', b'"code":7')) is None
+    hand = told.ManualOverride(2, "why", 1.0, "us/n")
+    assert told.decode_override(told.encode(hand)) == hand
+    assert told.decode_override(told.encode(hand).replace(b'"code":2', b'"code":7')) is None
 
 
 ROW = [A, "model", "open", 5, 5, 0, 0, 0, -1, 0, 0]
@@ -221,11 +221,11 @@ def test_no_document_costs_more_than_it_may(more: dict[str, Any]) -> None:
 def test_no_hand_says_what_breaks_a_line(reason: str) -> None:
     """What a person did is a line of text of bounded length, or was not done."""
     good = {"code": 2, "reason": "why", "since": 1.0, "by": "us/n"}
-    assert told.decode_hand(json.dumps(good).encode()) is not None
+    assert told.decode_override(json.dumps(good).encode()) is not None
     data = json.dumps({**good, "reason": reason}, ensure_ascii=False).encode("latin-1")
     if reason == "DEEP":
         data = json.dumps({**good, "x": "DEEP"}).replace('"DEEP"', "[" * 100_000).encode()
-    assert told.decode_hand(data) is None
+    assert told.decode_override(data) is None
 
 
 @pytest.mark.parametrize("noise", [b'{"x":' + b"[" * 100_000, b'{"nodes":{"\xff":1},"keys":{"\xff":1}}', b"\0", b""])

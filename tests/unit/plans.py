@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
-from edge.native import Board
+from edge.native import SharedState
 from edge.routing.planner import allowance_capacity, capacities
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def snapshot(text: str = TEXT) -> Snapshot:
     return compile_config(checked(read_text(text, "test.yaml", environ={})), now=1_700_000_000.0)
 
 
-def board_for(plan: Snapshot, workers: int = 2) -> Board:
-    """Make an empty Board of the right size."""
+def board_for(plan: Snapshot, workers: int = 2) -> SharedState:
+    """Make an empty shared state of the right size."""
     targets, routes = capacities(plan)
-    return Board.create(targets, routes, workers, allowance_capacity=allowance_capacity(plan))
+    return SharedState.create(targets, routes, workers, allowance_capacity=allowance_capacity(plan))

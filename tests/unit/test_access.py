@@ -20,7 +20,7 @@ TRIED = attempt(
     target="a/m",
     outcome="fail_status",
     detail="status 503",
-    began_ns=0,
+    started_ns=0,
     connected_ns=-1,
     head_ns=12 * MS,
     content_ns=-1,
@@ -34,7 +34,7 @@ RECORD = record(
     stream=True,
     key="team",
     priority="normal",
-    began_ns=1_700_000_000_000_000_000,
+    started_ns=1_700_000_000_000_000_000,
     duration_ns=250 * MS,
     first_ns=20 * MS,
     prompt_tokens=7,
@@ -99,7 +99,7 @@ def test_what_a_caller_wrote_is_in_no_line() -> None:
 
 
 def test_the_last_sampled_request_stands_for_its_bucket() -> None:
-    """Each request falls into the bucket that the Board counts it in; only sampled ones with a route are offered."""
+    """Each request falls into the bucket in which it is counted; only sampled ones with a route are offered."""
     book = ExemplarBook()
     later = structs.replace(RECORD, trace_id="e" * 32)
     book.take(
@@ -121,7 +121,7 @@ def test_the_last_sampled_request_stands_for_its_bucket() -> None:
     [(1_000_999, 0), (1_001_000, 1), (120_000_000_000, len(HIST_BOUNDS_S) - 1), (121_000_000_000, len(HIST_BOUNDS_S))],
 )
 def test_an_exemplar_fits_its_bucket(took_ns: int, place: int) -> None:
-    """A value on a bound is within it, as in the Board; no value is larger than its bucket."""
+    """A value on a bound is within it, as in the shared state; no value is larger than its bucket."""
     book = ExemplarBook()
     book.take([structs.replace(RECORD, duration_ns=took_ns, first_ns=-1)])
     (key,) = book.found

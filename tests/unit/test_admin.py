@@ -30,9 +30,9 @@ class Running:
 
     def __init__(self, token: str) -> None:
         plan = snapshot()
-        self.board = board_for(plan)
+        self.shared_state = board_for(plan)
         self.publisher = Publisher(plan)
-        self.server = AdminServer(Node(self.board, self.publisher, 2, lambda: {"control": 1}), token)
+        self.server = AdminServer(Node(self.shared_state, self.publisher, 2, lambda: {"control": 1}), token)
 
     async def __aenter__(self) -> Self:
         sock = bind("127.0.0.1", 0)
@@ -68,7 +68,7 @@ async def test_ready_follows_the_workers_and_not_the_upstreams(admin: Running) -
     status, body, _ = await admin.get("/ready")
     assert (status, body["workers"], body["of"]) == (200, 1, 2)
     for target in admin.publisher.snapshot.targets:
-        admin.board.set_out(target.slot, 11, 2**62)
+        admin.shared_state.set_out(target.slot, 11, 2**62)
     status, body, _ = await admin.get("/ready")
     assert (status, body["pools"]["chat"]) == (200, {"usable": 0, "of": 2})
     admin.publisher.serving[0] = Serving(0, 1, 1, draining=True)
@@ -79,7 +79,7 @@ async def test_ready_follows_the_workers_and_not_the_upstreams(admin: Running) -
 async def test_targets(admin: Running) -> None:
     """Every target is listed with its routes, its best tier, its state and why."""
     slot = next(target.slot for target in admin.publisher.snapshot.targets if target.id == "two/big")
-    admin.board.set_out(slot, 12, 2**62)
+    admin.shared_state.set_out(slot, 12, 2**62)
     status, body, _ = await admin.get("/api/targets")
     assert status == 200
     by_id = {target["id"]: target for target in body}
@@ -135,13 +135,13 @@ keys:
 
 
 def test_keys_tell_what_is_left() -> None:
-    """Each bound as it stands on the Board, this month's spending and the refusals; neither key nor hash."""
+    """Each bound as it stands on the shared state, this month's spending and the refusals; neither key nor hash."""
     plan = snapshot(KEYED)
-    board = board_for(plan)
-    node = Node(board, Publisher(plan), 2, dict)
+    shared_state = board_for(plan)
+    node = Node(shared_state, Publisher(plan), 2, dict)
     now_ns = clock.now_ns()
-    board.set_spent(1, month_of(clock.wall()), 1_250_000_000)
-    board.set_ceiling(1, month_of(clock.wall()), 1_500_000_000)
+    shared_state.set_spent(1, month_of(clock.wall()), 1_250_000_000)
+    shared_state.set_ceiling(1, month_of(clock.wall()), 1_500_000_000)
     told = keys_view(node.keys(now_ns), node.credentials(now_ns))
     plain, bound = told["keys"]
     assert (plain["name"], plain["requests"], plain["tokens"], plain["budget"]) == ("plain", None, None, None)
@@ -166,8 +166,8 @@ def test_keys_tell_what_is_left() -> None:
     assert [(each["name"], each["requests"]["burst"]) for each in told["credentials"]] == [("one", 6)]
     assert SECRET not in str(told)
     assert "cdcd" not in str(told)
-    board.clear_allowance(1)
-    board.set_spent(1, month_of(clock.wall()) - 1, 1_250_000_000)
+    shared_state.clear_allowance(1)
+    shared_state.set_spent(1, month_of(clock.wall()) - 1, 1_250_000_000)
     assert node.keys(now_ns)[1].spent == 0.0, "that was last month's"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from test_admin import TOKEN, Running
-from test_steering import Steered
+from test_operations import Steered
 
 from edge.admin.server import AdminServer
 from edge.control.node import Node
@@ -115,11 +115,11 @@ async def test_a_body_that_cannot_be_unpacked_is_refused(log: io.StringIO, tmp_p
     """400 with the reason, nothing is steered, and the log has no traceback."""
     with Steered(tmp_path, "p/a") as node:
         admin = Running("")
-        admin.server = AdminServer(Node(node.board, node.publisher, 1, dict, steering=node.steering), "")
+        admin.server = AdminServer(Node(node.shared_state, node.publisher, 1, dict, operations=node.operations), "")
         async with admin:
             head = f"PUT /api/targets/p/a/drain HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: {encoding}\r\n"
             answer = await raw(admin, f"{head}Connection: close\r\nContent-Length: 5\r\n\r\nxxxxx".encode())
         assert b" 400 " in answer.splitlines()[0]
         assert b"not encoded as its headers say" in answer
-        assert node.board.read_target(node.slot("p/a"), 1)["manual"] == 0
+        assert node.shared_state.read_target(node.slot("p/a"), 1)["manual"] == 0
     assert "traceback" not in log.getvalue()

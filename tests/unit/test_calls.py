@@ -61,7 +61,7 @@ def reflect(calls: Calls, plan: Snapshot, **question: object) -> reflection_pb2.
 
 
 @pytest.mark.parametrize(
-    ("path", "voice"),
+    ("path", "response_format"),
     [
         (b"/edge.v1.Inference/Chat", CHAT),
         (b"/edge.v1.Inference/ChatStream", CHAT_STREAM),
@@ -76,9 +76,9 @@ def reflect(calls: Calls, plan: Snapshot, **question: object) -> reflection_pb2.
         (b"/v1/chat/completions", PLAIN),
     ],
 )
-def test_voices(calls: Calls, path: bytes, voice: int) -> None:
+def test_voices(calls: Calls, path: bytes, response_format: int) -> None:
     """Edge's own methods are known by their full path, and nothing else is; only Watch outlasts its client's words."""
-    assert calls.voice(path) == voice
+    assert calls.response_format(path) == response_format
     assert calls.stays(path) == (path == WATCH)
 
 

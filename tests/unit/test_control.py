@@ -10,12 +10,12 @@ import pytest
 
 from edge import clock
 from edge.admission.report import month_of
-from edge.app.beginning import from_file
+from edge.app.bootstrap import from_file
 from edge.app.control import Control
 from edge.app.start import Options, _share
-from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
 from edge.control.measuring import Measuring
+from edge.control.memfd_cell import MemfdCell
 from edge.control.spend import SpendFile, Spent
 from edge.control.tracing import Tracing
 
@@ -60,9 +60,9 @@ async def test_spending_is_kept_before_a_collector_is_waited_for(
     file.write_text(CONFIG)
     with contextlib.ExitStack() as held:
         begun = from_file(file, str(folder), {})
-        launch, board, _ = _share(Options(), begun, 1, held)
+        launch, shared_state, _ = _share(Options(), begun, 1, held)
         serves = asyncio.Event()
-        control = Control(launch, Keepsake(launch.ledger_fd, Ledger), board, serves.set)
+        control = Control(launch, MemfdCell(launch.ledger_fd, Ledger), shared_state, serves.set)
         running = asyncio.create_task(control.run())
         try:
             async with asyncio.timeout(30):
@@ -70,7 +70,7 @@ async def test_spending_is_kept_before_a_collector_is_waited_for(
                 spent = Spent(month_of(clock.wall()), 7_000_000_000)
                 allowance = begun.snapshot.keys[0].allowance
                 assert allowance is not None
-                assert board.set_spent(allowance.slot, spent.month, spent.nano)
+                assert shared_state.set_spent(allowance.slot, spent.month, spent.nano)
                 control.stop()
                 await waits.wait()
                 assert SpendFile(folder, str(file)).read() == {"a": spent}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from edge.app import reserve
+from edge.app import bindings
 from edge.errors import AddressTakenError, ConfigInvalidError
 from edge.listen.server import bind, open_listeners
 from edge.telemetry import logs
@@ -37,7 +37,7 @@ async def heard(port: int, **tls: object) -> bytes:
 
 async def test_a_reserved_port_takes_nothing_and_gives_way_to_workers() -> None:
     """While only reserved, a port refuses connections; two workers can then both listen on it."""
-    with reserve.listeners((Listener("127.0.0.1", 0),)) as (listener,):
+    with bindings.listeners((Listener("127.0.0.1", 0),)) as (listener,):
         assert listener.port > 0
         with pytest.raises(ConnectionRefusedError):
             await heard(listener.port)
@@ -55,10 +55,10 @@ def test_a_second_node_at_an_address_is_said(capsys: pytest.CaptureFixture[str])
     logs.set_up("edge", form="json")
     with bind("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
-        with reserve.port("127.0.0.1", port):
+        with bindings.port("127.0.0.1", port):
             assert "listens here too" not in capsys.readouterr().err
         first.listen()
-        with reserve.port("127.0.0.1", port) as shared:
+        with bindings.port("127.0.0.1", port) as shared:
             assert shared == port
         assert (
             f'listens here too: each gets a part of the connections, commands as well","address":"127.0.0.1:{port}"'
@@ -85,7 +85,7 @@ async def test_all_or_none() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with reserve.port("127.0.0.1", 0) as free:
+        with bindings.port("127.0.0.1", 0) as free:
             wanted = [Listener("127.0.0.1", free), Listener("127.0.0.1", other.getsockname()[1])]
             with pytest.raises(AddressTakenError):
                 await open_listeners(asyncio.get_running_loop(), wanted, Hello)
@@ -106,7 +106,7 @@ async def test_tls_listener(tmp_path: Path) -> None:
         part.write_to_path(files["cert.pem"], append=True)
     authority.cert_pem.write_to_path(files["ca.pem"])
     tls = ListenTls(files["cert.pem"], files["key.pem"], files["ca.pem"])
-    with reserve.listeners((Listener("127.0.0.1", 0, tls),)) as (listener,):
+    with bindings.listeners((Listener("127.0.0.1", 0, tls),)) as (listener,):
         (running,) = await open_listeners(asyncio.get_running_loop(), [listener], Hello)
         client = ssl.create_default_context(cafile=files["ca.pem"])
         client.set_alpn_protocols(["h2", "http/1.1"])
@@ -138,7 +138,7 @@ def test_the_control_socket_is_private_and_vanishes(tmp_path: Path, monkeypatch:
     deep = tmp_path / ("x" * 100)
     deep.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(deep))
-    with reserve.control_socket() as sock:
+    with bindings.control_socket() as sock:
         folder = Path(sock.getsockname()).parent
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()

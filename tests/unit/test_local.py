@@ -10,7 +10,7 @@ from msgspec import structs
 from plans import snapshot
 
 from edge.listen.local import Local
-from edge.native import Door
+from edge.native import Operation
 from edge.routing.table import model_document, models_document
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ def local() -> Local:
 
 def asked(local: Local, path: bytes, plan: Snapshot) -> tuple[int, dict[str, object]]:
     """Ask for a model path."""
-    status, fields, body = local.answer(Door.DOOR_MODELS, b"GET", path, plan)
+    status, fields, body = local.answer(Operation.OPERATION_MODELS, b"GET", path, plan)
     assert fields == [(b"content-type", b"application/json")]
     return status, json.loads(body)
 
 
 def test_health(local: Local) -> None:
     """Somebody is there."""
-    assert local.answer(Door.DOOR_HEALTH, b"GET", b"/healthz", snapshot())[0] == 200
+    assert local.answer(Operation.OPERATION_HEALTH, b"GET", b"/healthz", snapshot())[0] == 200
 
 
 def test_models_are_those_of_the_snapshot(local: Local) -> None:

@@ -40,7 +40,7 @@ def test_json_is_one_object_per_line() -> None:
 def test_no_secret_is_written(form: logs.Form) -> None:
     """A concealed value shows neither in sentences, facts and tracebacks nor as the last word of a header."""
     out = written(form)
-    logs.conceal(["Bearer sk-0123456789", "", "short"])
+    logs.redact(["Bearer sk-0123456789", "", "short"])
     logs.say(logs.INFO, "key sk-0123456789 used", field="Bearer sk-0123456789", word="short")
     try:
         raise ValueError("refused sk-0123456789")  # noqa: TRY301 - a traceback is wanted
@@ -57,7 +57,7 @@ def test_no_secret_is_written(form: logs.Form) -> None:
 def test_a_secret_is_found_in_every_spelling(form: logs.Form) -> None:
     """One that begins with another, one that JSON writes differently, one beside a name that is no text."""
     out = written(form)
-    logs.conceal(["sk-012345", "sk-0123456789abcdef", 'pass"word\\9876'])
+    logs.redact(["sk-012345", "sk-0123456789abcdef", 'pass"word\\9876'])
     logs.say(logs.INFO, "seen", long="sk-0123456789abcdef", odd='pass"word\\9876', name="a\udc80b sk-0123456789abcdef")
     text = out.getvalue()
     assert not [word for word in ("6789", "abcdef", "9876", "word") if word in text]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def told(reading: Reading | None = None) -> dict[str, otel.Metric]:
     """Every family by its name."""
-    plan, board = everything()
-    data = tell(Moment(page(board, plan) if reading is None else reading, plan, 5, 10))
+    plan, shared_state = everything()
+    data = tell(Moment(page(shared_state, plan) if reading is None else reading, plan, 5, 10))
     return {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
 
 
@@ -31,8 +31,8 @@ def points(metric: otel.Metric) -> list[Any]:
 
 def test_nothing_is_lost_and_no_name_is_taken_twice() -> None:
     """Each sample of the reading is one point; a family and a convention never share a name by accident."""
-    plan, board = everything()
-    reading = page(board, plan)
+    plan, shared_state = everything()
+    reading = page(shared_state, plan)
     samples = sum(len(found) for _, found in reading)
     found = told(reading)
     assert sum(len(points(metric)) for metric in found.values()) == samples
@@ -69,7 +69,7 @@ def test_conventions_have_their_names_units_and_attributes() -> None:
 
 
 def test_values_are_as_they_were_read() -> None:
-    """Histograms keep bounds, buckets and sum; counters are whole numbers; times are the Board's and now."""
+    """Histograms keep bounds, buckets and sum; counters are whole numbers; times are the shared state's and now."""
     reading = Reading()
     reading.add(catalog.ROUTE_TOTAL, ("chat",), Histogram((0.5, 1.0), (1, 2, 3), 4.5))
     reading.add(catalog.BYTES_IN, ("0",), 12_345_678_901_234)

@@ -11,7 +11,7 @@ from edge.control import measuring
 from edge.control.measuring import Measuring
 from edge.control.node import Node
 from edge.control.publish import Publisher
-from edge.native import Board
+from edge.native import SharedState
 from edge.routing.planner import capacities
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Taken:
 async def test_the_start_stays_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """To a collector another start is a reset, and the counters went on: it moves only where it would lie ahead."""
     plan = snapshot()
-    board = Board.create(*capacities(plan), 1, 5 * S)
-    node = Node(board, Publisher(plan), 1, dict)
+    shared_state = SharedState.create(*capacities(plan), 1, 5 * S)
+    node = Node(shared_state, Publisher(plan), 1, dict)
     sends, exported = Measuring({}), Taken()
     now: dict[str, Any] = {"now_ns": 10 * S, "wall": 1_000.0}
     monkeypatch.setattr(measuring.clock, "now_ns", lambda: now["now_ns"])
@@ -49,8 +49,8 @@ async def test_the_start_stays_when_the_clock_is_set(monkeypatch: pytest.MonkeyP
         now["wall"] = now["now_ns"] / S + 9_990.0 + slew
         sends._wanted = (None, 15 * S)  # type: ignore[assignment]
         assert await sends._turn(node) == 15.0
-    starts = [moment.began_ns for moment in exported.moments]
+    starts = [moment.started_ns for moment in exported.moments]
     assert starts[0] == pytest.approx(9_995 * S, abs=10_000)
     assert starts[:6] == [starts[0]] * 6
     assert starts[6] == starts[7] == pytest.approx(starts[0] - 3_600 * S, abs=10_000)
-    assert all(moment.began_ns <= moment.now_ns for moment in exported.moments)
+    assert all(moment.started_ns <= moment.now_ns for moment in exported.moments)

@@ -1,4 +1,4 @@
-"""Is the metrics page what Prometheus reads, and does it say what the Board holds?"""
+"""Is the metrics page what Prometheus reads, and does it say what the shared state holds?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plans import board_for, snapshot
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.native import HIST_BOUNDS_S, Board
+from edge.native import HIST_BOUNDS_S, SharedState
 from edge.routing.planner import capacities
 from edge.telemetry import allowances, catalog
 from edge.telemetry.exposition import OPENMETRICS, PROMETHEUS, Exemplar, form_of, openmetrics, prometheus
@@ -38,7 +38,7 @@ FACTS = NodeFacts(
         write_failures=1,
         relists=2,
         grant_moves=4,
-        twin=False,
+        name_conflict=False,
         suspect={"eu": False, "us": True},
         shares={"key/team": (200.0, 5000.0)},
         places={"key/team": 3.0},
@@ -47,13 +47,13 @@ FACTS = NodeFacts(
 S = 1_000_000_000
 
 
-def page(board: Board, plan: Snapshot, now_ns: int = 100 * S) -> Reading:
-    """Read a Board."""
-    return read(board, plan, FACTS, now_ns=now_ns, wall_s=1_700_000_060.0)
+def page(shared_state: SharedState, plan: Snapshot, now_ns: int = 100 * S) -> Reading:
+    """Read a shared state."""
+    return read(shared_state, plan, FACTS, now_ns=now_ns, wall_s=1_700_000_060.0)
 
 
-def everything() -> tuple[Snapshot, Board]:
-    """A plan with keys and credentials, and its Board."""
+def everything() -> tuple[Snapshot, SharedState]:
+    """A plan with keys and credentials, and its shared state."""
     keys = (
         Key("team", "0" * 64, 0, allowance=Allowance(0, 600, 60_000, 60, 60_000), budget_nano=5 * S),
         Key("old", "1" * 64, 1),
@@ -61,15 +61,17 @@ def everything() -> tuple[Snapshot, Board]:
     credentials = (Credential("one", Allowance(1, requests_per_minute=60, requests_burst=10)),)
     plan = structs.replace(snapshot(), keys=keys, credentials=credentials)
     targets, routes, *_ = capacities(plan)
-    board = Board.create(targets, routes, 2, allowance_capacity=2)
-    board.beat(0, 1, 1)
-    return plan, board
+    shared_state = SharedState.create(targets, routes, 2, allowance_capacity=2)
+    shared_state.beat(0, 1, 1)
+    return plan, shared_state
 
 
-def samples(board: Board, plan: Snapshot, now_ns: int = 100 * S) -> dict[str, dict[tuple[str, ...], float]]:
+def samples(
+    shared_state: SharedState, plan: Snapshot, now_ns: int = 100 * S
+) -> dict[str, dict[tuple[str, ...], float]]:
     """Write and parse: family sample name -> label values -> value."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families(prometheus(page(board, plan, now_ns))):
+    for family in text_string_to_metric_families(prometheus(page(shared_state, plan, now_ns))):
         for sample in family.samples:
             found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
     return found
@@ -77,8 +79,8 @@ def samples(board: Board, plan: Snapshot, now_ns: int = 100 * S) -> dict[str, di
 
 def test_every_family_is_in_the_catalogue_and_shown() -> None:
     """What is shown is documented, with the right type; what is documented is shown, once a worker has beaten."""
-    plan, board = everything()
-    shown = {family.name: family for family in text_string_to_metric_families(prometheus(page(board, plan)))}
+    plan, shared_state = everything()
+    shown = {family.name: family for family in text_string_to_metric_families(prometheus(page(shared_state, plan)))}
     for metric in catalog.ALL:
         name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
         assert shown[name].type == metric.kind
@@ -88,8 +90,8 @@ def test_every_family_is_in_the_catalogue_and_shown() -> None:
 
 def test_openmetrics_says_the_same() -> None:
     """The page for OpenMetrics passes the strict parser and has every sample of the other, with the same value."""
-    plan, board = everything()
-    now = page(board, plan)
+    plan, shared_state = everything()
+    now = page(shared_state, plan)
     shown = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in openmetrics_families(openmetrics(now, {}))
@@ -105,8 +107,8 @@ def test_openmetrics_says_the_same() -> None:
 
 def test_an_exemplar_stands_at_its_bucket() -> None:
     """A bucket that something is in shows the trace of one such request; an empty bucket and the old text show none."""
-    plan, board = everything()
-    now = page(board, plan)
+    plan, shared_state = everything()
+    now = page(shared_state, plan)
     filled = Reading()
     for metric, found in now:
         for sample in found:
@@ -151,8 +153,8 @@ def test_the_form_follows_the_accept_field(accept: str, form: str) -> None:
 def test_what_is_left_of_an_allowance() -> None:
     """Half the burst used is half left; nothing used is all, more than all is none, and no bound is no sample."""
     allowance = Allowance(0, requests_per_minute=600, requests_burst=60)
-    _, board = everything()
-    view = board.read_allowance(0)
+    _, shared_state = everything()
+    view = shared_state.read_allowance(0)
     for used, left in ((0, 1.0), (30, 0.5), (60, 0.0), (90, 0.0)):
         view["requests_tat"] = 100 * S + used * S // 10
         assert dict(allowances.remaining(allowance, view, 100 * S)) == {"requests": pytest.approx(left)}
@@ -165,8 +167,8 @@ def test_what_is_left_of_an_allowance() -> None:
 def test_spending_is_of_this_month() -> None:
     """What was spent in another month is not shown as spent in this one."""
     assert allowances.month_of(1_700_000_060.0) == 2023 * 12 + 10  # November
-    plan, board = everything()
-    found = samples(board, plan)
+    plan, shared_state = everything()
+    found = samples(shared_state, plan)
     assert found["edge_key_spent_usd"] == {("team",): 0.0}
     assert found["edge_key_budget_usd"] == {("team",): 5.0}
     assert set(found["edge_key_remaining_ratio"]) == {("team", "requests"), ("team", "tokens")}
@@ -196,11 +198,11 @@ def test_names_follow_the_conventions() -> None:
 
 
 def test_ages_restarts_and_versions() -> None:
-    """Ages are seconds from now, and what the Board does not know comes from the facts."""
+    """Ages are seconds from now, and what the shared state does not know comes from the facts."""
     plan = snapshot()
-    board = board_for(plan)
-    board.beat(1, 4711, 97 * S, 2500)
-    found = samples(board, plan)
+    shared_state = board_for(plan)
+    shared_state.beat(1, 4711, 97 * S, 2500)
+    found = samples(shared_state, plan)
     assert found["edge_worker_heartbeat_age_seconds"] == {("1",): 3.0}
     assert found["edge_worker_loop_lag_seconds"] == {("0",): 0.0, ("1",): 0.0025}
     assert found["edge_snapshot_age_seconds"] == {(): 60.0}
@@ -211,11 +213,11 @@ def test_ages_restarts_and_versions() -> None:
 def test_out_and_resting_end_by_time() -> None:
     """A target is shown as out until its time is over, not for ever."""
     plan = snapshot()
-    board = board_for(plan)
+    shared_state = board_for(plan)
     slot = next(target.slot for target in plan.targets if target.id == "one/small")
-    board.set_out(slot, 11, 110 * S)
-    assert samples(board, plan, 109 * S)["edge_target_out"][("one/small",)] == 1
-    assert samples(board, plan, 111 * S)["edge_target_out"][("one/small",)] == 0
+    shared_state.set_out(slot, 11, 110 * S)
+    assert samples(shared_state, plan, 109 * S)["edge_target_out"][("one/small",)] == 1
+    assert samples(shared_state, plan, 111 * S)["edge_target_out"][("one/small",)] == 0
 
 
 def test_odd_names_are_escaped() -> None:

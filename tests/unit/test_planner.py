@@ -1,4 +1,4 @@
-"""Does a configuration become the Snapshot that it means, and does a reload keep every record on the Board?"""
+"""Does a configuration become the Snapshot that it means, and does a reload keep every record on the shared state?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge.config.load import from_environment, read_text, simulated
 from edge.config.schema import Config
 from edge.errors import ConfigInvalidError
 from edge.providers import KNOWN
-from edge.routing import slots as board
+from edge.routing import slots as shared_state
 from edge.routing.planner import allowance_capacity, capacities, plan
 from edge.routing.table import model_document, models_document
 from edge.terms.snapshot import (
@@ -327,7 +327,7 @@ def test_allowances_keep_their_records_over_reloads() -> None:
 
 
 def test_more_keys_than_the_board_holds_are_refused() -> None:
-    """A reload that needs more allowances than there are says so, and what to do; a Board is made with room."""
+    """A reload that needs more allowances than there are says so, and what to do; a shared state is made with room."""
     config = read_text(KEYED, environ={}).config
     first = planned(config)
     assert allowance_capacity(first) == 64
@@ -348,7 +348,7 @@ def test_a_record_that_goes_to_another_is_named() -> None:
     """Whose record was somebody else's is told, of each kind apart; who keeps or returns to its own is not."""
     before = {"p/a": 0, "p/b": 1, "route:x": 0, "key:k": 0, "credential:p": 1}
     after = {"p/a": 0, "p/c": 1, "p/d": 2, "route:y": 0, "key:k": 0, "key:l": 1, "credential:q": 2}
-    assert board.taken_over(after, before) == {"p/c": 1, "route:y": 0, "key:l": 1}
+    assert shared_state.taken_over(after, before) == {"p/c": 1, "route:y": 0, "key:l": 1}
 
 
 def test_a_listener_says_whether_it_asks_for_keys() -> None:
@@ -401,11 +401,11 @@ def test_more_than_the_board_holds_is_refused() -> None:
     capacity=st.none() | st.integers(5, 9),
 )
 def test_slots_hold_their_promises_over_any_reloads(pools: list[set[str]], capacity: int | None) -> None:
-    """Over any sequence of reloads: one record each, within the Board, and whoever stays keeps its own."""
+    """Over any sequence of reloads: one record each, within the shared state, and whoever stays keeps its own."""
     slots: dict[str, int] = {}
     for pool in pools:
         names = sorted(pool)
-        after = board.assign(names, slots, capacity, "targets")
+        after = shared_state.assign(names, slots, capacity, "targets")
         live = {name: after[name] for name in names}
         assert len(set(after.values())) == len(after)
         assert all(live[name] == slots[name] for name in names if name in slots)
@@ -416,11 +416,11 @@ def test_slots_hold_their_promises_over_any_reloads(pools: list[set[str]], capac
 @pytest.mark.parametrize(("highest", "records"), [(0, 64), (31, 64), (32, 128), (99, 256)])
 def test_a_board_has_room_for_reloads(highest: int, records: int) -> None:
     """There is room for as many again, and at least 64."""
-    assert board.room(highest) == records
+    assert shared_state.room(highest) == records
 
 
 def test_capacities_follow_the_highest_record() -> None:
-    """A Board made for a Snapshot holds every slot of it, also when slots are sparse."""
+    """A shared state made for a Snapshot holds every slot of it, also when slots are sparse."""
     snapshot = planned(pool_of("a"), slots={"p/a": 99, "route:chat": 40})
     targets, routes = capacities(snapshot)
     assert (targets, routes) == (256, 128)

@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from edge.balance.report import State, report
-from edge.native import Board, Outcome, TripReason
+from edge.native import Outcome, SharedState, TripReason
 from edge.terms.snapshot import Breaker
 
 if typing.TYPE_CHECKING:
@@ -31,7 +31,7 @@ POLICY = Breaker(
 
 def view(**changes: object) -> TargetView:
     """Copy an untouched record, with changes."""
-    return typing.cast("TargetView", {**Board.create(1, 1, 1).read_target(0, NOW), **changes})
+    return typing.cast("TargetView", {**SharedState.create(1, 1, 1).read_target(0, NOW), **changes})
 
 
 def test_untouched_is_closed() -> None:

@@ -28,7 +28,7 @@ S = 1_000_000_000
 
 
 def this_month() -> int:
-    """Return the month that the Board counts in now."""
+    """Return the month that the shared state counts in now."""
     return month_of(clock.wall())
 
 
@@ -40,11 +40,11 @@ def test_months_are_counted_from_year_nought() -> None:
 
 
 async def test_a_new_board_gets_what_was_spent(tmp_path: Path) -> None:
-    """What one node's keys spent stands on the Board of the next, which begins empty; nothing else does."""
+    """What one node's keys spent stands on the shared state of the next, which begins empty; nothing else does."""
     plan = snapshot(TEXT)
-    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
-    spending = Spending(board, file)
-    board.set_spent(0, this_month(), 3 * S)
+    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    spending = Spending(shared_state, file)
+    shared_state.set_spent(0, this_month(), 3 * S)
     await spending.stop(plan)
     after = board_for(plan)
     put_back(after, plan, file.read())
@@ -53,36 +53,36 @@ async def test_a_new_board_gets_what_was_spent(tmp_path: Path) -> None:
 
 
 async def test_what_is_counted_already_is_not_counted_twice(tmp_path: Path) -> None:
-    """A control that was started again puts nothing back into a Board that knows."""
+    """A control that was started again puts nothing back into a shared state that knows."""
     plan = snapshot(TEXT)
-    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(this_month(), 7 * S)})
-    put_back(board, plan, file.read())
-    Spending(board, file).put_back(plan)
-    assert board.read_allowance(0)["spent_nano"] == 7 * S
+    put_back(shared_state, plan, file.read())
+    Spending(shared_state, file).put_back(plan)
+    assert shared_state.read_allowance(0)["spent_nano"] == 7 * S
 
 
 async def test_a_key_that_comes_back_goes_on_with_its_budget(tmp_path: Path) -> None:
     """A key that is taken out of the file and put back later has spent what it had, whatever its record is then."""
     plan, without = snapshot(TEXT), snapshot(TEXT.replace("name: a", "name: c"))
-    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
-    spending = Spending(board, file)
-    board.set_spent(0, this_month(), 4 * S)
+    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    spending = Spending(shared_state, file)
+    shared_state.set_spent(0, this_month(), 4 * S)
     await spending.stop(plan)
-    board.clear_allowance(0)
+    shared_state.clear_allowance(0)
     await spending.stop(without)
     spending.put_back(plan)
-    assert board.read_allowance(0)["spent_nano"] == 4 * S
+    assert shared_state.read_allowance(0)["spent_nano"] == 4 * S
 
 
 async def test_it_is_written_every_ten_seconds_when_something_changed(tmp_path: Path) -> None:
     """Nothing spent writes nothing; what was spent is on disk after ten seconds, and only then."""
     plan = snapshot(TEXT)
-    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
-    spending, began = Spending(board, file), clock.now_ns()
+    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    spending, began = Spending(shared_state, file), clock.now_ns()
     spending.look(plan, began + 11 * S)
     assert file.read() == {}
-    board.set_spent(1, this_month(), S)
+    shared_state.set_spent(1, this_month(), S)
     spending.look(plan, began + 20 * S)
     assert file.read() == {}
     spending.look(plan, began + 22 * S)
@@ -93,23 +93,23 @@ async def test_it_is_written_every_ten_seconds_when_something_changed(tmp_path: 
 async def test_months_that_are_over_are_forgotten(tmp_path: Path) -> None:
     """The file holds this month's spending only."""
     plan = snapshot(TEXT)
-    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(this_month() - 1, S), "gone": Spent(this_month(), 2 * S)})
-    await Spending(board, file).stop(plan)
+    await Spending(shared_state, file).stop(plan)
     assert file.read() == {"gone": Spent(this_month(), 2 * S)}
 
 
 async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At midnight UTC control says that nothing is spent, keeps no more of it on disk, and hands none of it on."""
     plan = snapshot(TEXT)
-    board, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     turn = dt.datetime(2026, 12, 1, tzinfo=dt.UTC).timestamp()
-    november, node = month_of(turn - 1), Node(board, Publisher(plan), 1, dict)
+    november, node = month_of(turn - 1), Node(shared_state, Publisher(plan), 1, dict)
     now = [turn - 15.0]
     monkeypatch.setattr(clock, "wall", lambda: now[0])
     monkeypatch.setattr(clock, "now_ns", lambda: int(now[0] * S))
-    spending = Spending(board, file)
-    board.set_spent(0, november, 5 * S)
+    spending = Spending(shared_state, file)
+    shared_state.set_spent(0, november, 5 * S)
     found = []
     for after in (11.0, 3.9, 0.2, 11.0):  # until 4 s and 0.1 s before the turn, and until 0.1 s and 11.1 s after it
         now[0] += after
@@ -123,7 +123,7 @@ async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: py
         (0.0, Spent(november, 5 * S)),
         (0.0, None),
     ]
-    board.raise_spent(0, november + 1, S)  # as the first that is spent in the new month
+    shared_state.raise_spent(0, november + 1, S)  # as the first that is spent in the new month
     now[0] += 11
     spending.look(plan, clock.now_ns())
     await spending.stop(plan)
@@ -146,8 +146,8 @@ async def test_a_month_that_has_not_come_is_no_way_round_a_budget(
     monkeypatch.setattr(clock, "now_ns", lambda: int(now[0] * S))
     november, file = month_of(wall), SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(november + 1, 2 * S), "b": Spent(november, S)})
-    board = board_for(plan)
-    spending, node = Spending(board, file), Node(board, Publisher(plan), 1, dict)
+    shared_state = board_for(plan)
+    spending, node = Spending(shared_state, file), Node(shared_state, Publisher(plan), 1, dict)
     spending.put_back(plan)
     found = []
     for after in (0.0, 11.0, 3_580.0, 20.0):
@@ -165,10 +165,10 @@ async def test_a_month_that_has_not_come_is_no_way_round_a_budget(
 async def test_a_disk_that_cannot_be_written_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, the node goes on, and everything is written when the disk can be written again."""
     plan, folder = snapshot(TEXT), tmp_path / "state"
-    board, file = board_for(plan), SpendFile(folder, "/etc/edge.yaml")
-    spending = Spending(board, file)
+    shared_state, file = board_for(plan), SpendFile(folder, "/etc/edge.yaml")
+    spending = Spending(shared_state, file)
     folder.write_text("")
-    board.set_spent(0, this_month(), S)
+    shared_state.set_spent(0, this_month(), S)
     await spending.stop(plan)
     await spending.stop(plan)
     assert [record.message for record in caplog.records] == ["what keys spent cannot be kept on disk"]

@@ -188,17 +188,17 @@ def test_an_alarm_comes_with_its_remedy() -> None:
 
 def test_a_silent_store_is_said_with_its_age() -> None:
     """How old the view is, whether it still counts, and that it was never there."""
-    sharing = {"view_age_s": 8.0, "connected": False, "error": "refused", "suspect": ["eu"], "twin": True}
+    sharing = {"view_age_s": 8.0, "connected": False, "error": "refused", "suspect": ["eu"], "name_conflict": True}
     lines = notes({"region": "eu", "sharing": sharing}, 0.0)
     assert lines[0] == "the shared store is silent: what is known of other regions is 8 s old"
     assert [("suspect" in line, "node.name" in line) for line in lines[1:]] == [(True, False), (False, True)]
-    late = notes({"region": "us", "sharing": {**sharing, "view_age_s": 70.0, "twin": False}}, 0.0)
+    late = notes({"region": "us", "sharing": {**sharing, "view_age_s": 70.0, "name_conflict": False}}, 0.0)
     assert late == ["the shared store is silent: what is known of other regions is 70 s old, too old to count"]
     full = notes(
-        {"region": "us", "sharing": {**sharing, "connected": True, "twin": False, "unwritten": "no room"}}, 0.0
+        {"region": "us", "sharing": {**sharing, "connected": True, "name_conflict": False, "unwritten": "no room"}}, 0.0
     )
     assert full == ["the shared store takes no writes, so the others find this node silent: no room"]
-    never = notes({"region": "us", "sharing": {**sharing, "view_age_s": None, "twin": False}}, 0.0)
+    never = notes({"region": "us", "sharing": {**sharing, "view_age_s": None, "name_conflict": False}}, 0.0)
     assert never == ["the shared store was never heard; this node goes by itself: refused"]
 
 

@@ -13,9 +13,9 @@ import pytest
 from edge.app import supervisor
 from edge.app.children import Child
 from edge.app.supervisor import HOPELESS, Supervisor
-from edge.app.tally import Tally
-from edge.control.keepsake import Keepsake
-from edge.native import Board
+from edge.app.supervisor_state import SupervisorState
+from edge.control.memfd_cell import MemfdCell
+from edge.native import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,14 +38,20 @@ class Fixture:
     """A supervisor with one worker, and what became of it."""
 
     def __init__(self, code: str, *, grace_s: float = 5.0) -> None:
-        self.board = Board.create(1, 1, 1)
-        self.tally = Keepsake.create("tally", Tally)
+        self.shared_state = SharedState.create(1, 1, 1)
+        self.supervisor_state = MemfdCell.create("supervisor_state", SupervisorState)
         self.worker = child("worker 0", code, 0)
         self.other = child("control", STAYS)
-        self.pulse = Keepsake.create("pulse", int)
+        self.pulse = MemfdCell.create("pulse", int)
         self.ups = 0
         self.supervisor = Supervisor(
-            self.board, [self.worker], [self.other], self.tally, self.pulse, grace_s=grace_s, up=self.count
+            self.shared_state,
+            [self.worker],
+            [self.other],
+            self.supervisor_state,
+            self.pulse,
+            grace_s=grace_s,
+            up=self.count,
         )
 
     def count(self) -> None:
@@ -113,7 +119,7 @@ def test_a_control_that_stands_still_is_replaced(lives: bool, monkeypatch: pytes
     fixture, over = Fixture(STAYS), threading.Event()
 
     def fast() -> bool:
-        fixture.board.beat(0, 4711, now.now)
+        fixture.shared_state.beat(0, 4711, now.now)
         if lives:
             fixture.pulse.keep(now.now)
         if now.now > 1_100 * S if lives else fixture.other.restarts:
@@ -151,9 +157,9 @@ def test_gives_up_when_no_worker_ever_serves() -> None:
     assert fixture.supervisor.run() == 1
     assert fixture.ups == 0
     assert fixture.worker.restarts == HOPELESS - 1
-    tally = fixture.tally.recall()
-    assert tally is not None
-    assert tally.restarts == {"control": 0, "worker 0": HOPELESS - 1}
+    supervisor_state = fixture.supervisor_state.recall()
+    assert supervisor_state is not None
+    assert supervisor_state.restarts == {"control": 0, "worker 0": HOPELESS - 1}
     assert fixture.pids() == []
 
 
@@ -166,21 +172,21 @@ def test_stops_when_told() -> None:
 
 
 def test_restarts_and_clears_the_columns() -> None:
-    """A killed worker is started again, its record on the Board cleared, and the restart counted."""
+    """A killed worker is started again, its record on the shared state cleared, and the restart counted."""
     fixture = Fixture(STAYS)
     first: list[int] = []
 
     def kill() -> None:
-        fixture.board.beat(0, 4711, 1)
+        fixture.shared_state.beat(0, 4711, 1)
         first.extend(fixture.pids())
         fixture.worker.serves = False
         os.kill(first[0], signal.SIGKILL)
 
     assert fixture.run(kill, ask_to_stop) == 0
-    assert fixture.board.read_worker(0)["pid"] == 0
-    tally = fixture.tally.recall()
-    assert tally is not None
-    assert tally.restarts == {"control": 0, "worker 0": 1}
+    assert fixture.shared_state.read_worker(0)["pid"] == 0
+    supervisor_state = fixture.supervisor_state.recall()
+    assert supervisor_state is not None
+    assert supervisor_state.restarts == {"control": 0, "worker 0": 1}
     assert fixture.ups == 1
 
 

@@ -28,9 +28,9 @@ def reading(
     changes: Mapping[tuple[Metric, tuple[str, ...]], float], first: Mapping[int, int] | None = None
 ) -> rates.Page:
     """What the node says when these numbers are so: ``first`` are buckets of the time to first content."""
-    plan, board = everything()
+    plan, shared_state = everything()
     changed = Reading()
-    for metric, samples in page(board, plan):
+    for metric, samples in page(shared_state, plan):
         for sample in samples:
             value: Any = changes.get((metric, sample.labels), sample.value)
             if isinstance(value, Histogram) and metric in (catalog.ROUTE_FIRST, catalog.TARGET_FIRST):

@@ -18,7 +18,7 @@ from edge.admin.views import trace_view
 from edge.cli import main, trace, waterfall
 from edge.control.node import Node
 from edge.control.publish import Publisher
-from edge.control.ring import Ring
+from edge.control.recent_traces import RecentTraces
 from edge.listen.server import bind
 from edge.telemetry import logs
 
@@ -34,7 +34,7 @@ def failover() -> ExchangeRecord:
         target="near/model",
         outcome="fail_first_byte",
         detail="no answer within the first-byte deadline",
-        began_ns=0,
+        started_ns=0,
         connected_ns=10 * MS,
         asked_ns=10 * MS,
         head_ns=-1,
@@ -45,7 +45,7 @@ def failover() -> ExchangeRecord:
     )
     second = attempt(
         target="far/model",
-        began_ns=40 * MS,
+        started_ns=40 * MS,
         connected_ns=-1,
         head_ns=60 * MS,
         content_ns=80 * MS,
@@ -56,18 +56,18 @@ def failover() -> ExchangeRecord:
 
 def test_failures_are_not_pushed_out() -> None:
     """However many go well, what went wrong stays; both are bounded, and the newest of a list comes first."""
-    ring = Ring(10)
-    ring.take([failover()])
-    ring.take([record(request_id=f"{n:020}", began_ns=BEGAN_NS + n) for n in range(1, 100)])
-    assert len(ring.last(1000)) == 11
-    assert [kept.request_id for kept in ring.last(2)] == [f"{99:020}", f"{98:020}"]
-    assert [kept.request_id for kept in ring.last(5, wrong=True)] == ["f" * 20]
-    assert ring.find("f" * 20) == failover()
-    assert ring.find(f"{1:020}") is None
-    found = ring.find("1" * 32)
+    recent_traces = RecentTraces(10)
+    recent_traces.take([failover()])
+    recent_traces.take([record(request_id=f"{n:020}", started_ns=BEGAN_NS + n) for n in range(1, 100)])
+    assert len(recent_traces.last(1000)) == 11
+    assert [kept.request_id for kept in recent_traces.last(2)] == [f"{99:020}", f"{98:020}"]
+    assert [kept.request_id for kept in recent_traces.last(5, wrong=True)] == ["f" * 20]
+    assert recent_traces.find("f" * 20) == failover()
+    assert recent_traces.find(f"{1:020}") is None
+    found = recent_traces.find("1" * 32)
     assert found is not None
     assert found.trace_id == "1" * 32
-    assert ring.last(5, route="other") == []
+    assert recent_traces.last(5, route="other") == []
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_failures_are_not_pushed_out() -> None:
 )
 def test_what_goes_wrong(more: dict[str, Any], wrong: bool) -> None:
     """Failed, broken off, slow and retried requests are worth a look; good ones and those whose client left are not."""
-    ring = Ring()
-    ring.take([record(**more)])
-    assert bool(ring.last(5, wrong=True)) == wrong
+    recent_traces = RecentTraces()
+    recent_traces.take([record(**more)])
+    assert bool(recent_traces.last(5, wrong=True)) == wrong
 
 
 def shown(one: ExchangeRecord, width: int, *, unicode: bool = True, color: bool = False) -> str:
@@ -125,7 +125,7 @@ def test_any_terminal(width: int, unicode: bool, color: bool) -> None:
         {"status": 0},
         {"status": -1},
         {"grpc": True, "grpc_status": 14},
-        {"attempts": (attempt(outcome="", began_ns=20 * MS, ended_ns=-1, connected_ns=-1, head_ns=-1),)},
+        {"attempts": (attempt(outcome="", started_ns=20 * MS, ended_ns=-1, connected_ns=-1, head_ns=-1),)},
     ],
 )
 def test_odd_records(odd: dict[str, Any]) -> None:
@@ -134,14 +134,14 @@ def test_odd_records(odd: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[tuple[Ring, str]]:
+async def node() -> AsyncIterator[tuple[RecentTraces, str]]:
     """The ring of an admin listener, and its URL."""
-    plan, ring = snapshot(), Ring()
-    server = AdminServer(Node(board_for(plan), Publisher(plan), 1, dict, ring=ring), "")
+    plan, recent_traces = snapshot(), RecentTraces()
+    server = AdminServer(Node(board_for(plan), Publisher(plan), 1, dict, recent_traces=recent_traces), "")
     sock = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     await server.start(sock)
-    yield ring, url
+    yield recent_traces, url
     await server.stop()
 
 
@@ -152,12 +152,12 @@ async def edge(url: str, *arguments: str) -> int:
     return await asyncio.to_thread(main.main, ["trace", "--admin", url, *arguments])
 
 
-async def test_command(node: tuple[Ring, str], capsys: pytest.CaptureFixture[str]) -> None:
+async def test_command(node: tuple[RecentTraces, str], capsys: pytest.CaptureFixture[str]) -> None:
     """The list, one request by either id, JSON, and an honest sentence for what is not remembered."""
-    ring, url = node
+    recent_traces, url = node
     assert await edge(url) == 0
     assert "nothing is remembered yet" in capsys.readouterr().out
-    ring.take([failover(), record()])
+    recent_traces.take([failover(), record()])
     assert await edge(url, "--wrong", "--json") == 0
     (listed,) = json.loads(capsys.readouterr().out)
     assert listed["request_id"] == "f" * 20
@@ -177,10 +177,10 @@ async def test_command(node: tuple[Ring, str], capsys: pytest.CaptureFixture[str
     "name",
     ["f", "F" * 20, "../targets", "%2e%2e/node", "a/b", "?last=1", "#", "\x1b[2J\n", "\udc80", "x" * 9_000, "[/red]"],
 )
-async def test_an_id_is_an_id(node: tuple[Ring, str], capsys: pytest.CaptureFixture[str], name: str) -> None:
+async def test_an_id_is_an_id(node: tuple[RecentTraces, str], capsys: pytest.CaptureFixture[str], name: str) -> None:
     """A part of one, another path, what a terminal would obey: none of it is remembered, and no traceback says so."""
-    ring, url = node
-    ring.take([failover()])
+    recent_traces, url = node
+    recent_traces.take([failover()])
     assert await edge(url, "--", name) == 1
     said = capsys.readouterr()
     assert said.out == ""
@@ -190,13 +190,15 @@ async def test_an_id_is_an_id(node: tuple[Ring, str], capsys: pytest.CaptureFixt
 
 
 async def test_what_callers_wrote_steers_no_terminal(
-    node: tuple[Ring, str], capsys: pytest.CaptureFixture[str]
+    node: tuple[RecentTraces, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Escape sequences and markup in a path, a method, a key's name and a reason are shown as text."""
-    ring, url = node
+    recent_traces, url = node
     odd = "\x1b[2J\x9b31m[/red]"
     wrong = attempt(outcome="fail_status", detail=odd)
-    ring.take([record(request_id="f" * 20, path="/" + odd, method=odd, key=odd, attempts=(wrong,), kept="failed")])
+    recent_traces.take(
+        [record(request_id="f" * 20, path="/" + odd, method=odd, key=odd, attempts=(wrong,), kept="failed")]
+    )
     for arguments in ((), ("f" * 20,)):
         assert await edge(url, *arguments) == 0
         said = capsys.readouterr().out
@@ -206,7 +208,7 @@ async def test_what_callers_wrote_steers_no_terminal(
 
 def test_secrets_are_not_told() -> None:
     """A concealed value does not come out through a failure's words."""
-    logs.conceal(["sk-very-secret-value"])
+    logs.redact(["sk-very-secret-value"])
     view = trace_view(record(attempts=(attempt(detail="refused sk-very-secret-value"),)))
     assert "sk-very-secret-value" not in json.dumps(view)
 

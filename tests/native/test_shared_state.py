@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.balance.balancer import Pool, Target
+from native.balance.balancer import Target, TargetPool
 from native.balance.breaker import TripReason
-from native.state.shared_state import HIST_BOUNDS_S, Board, Outcome, bucket_of
+from native.state.shared_state import HIST_BOUNDS_S, Outcome, SharedState, bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,29 +24,35 @@ S = 1_000_000_000
 HEADER = struct.Struct("=QIIIIQ")
 
 
-def test_another_process_sees_what_was_written(board: Board, hammer: Callable[[Board, str, int], list[str]]) -> None:
+def test_another_process_sees_what_was_written(
+    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
+) -> None:
     """A value written by one process is read by another, and the other way round."""
-    board.set_manual(3, 2)
-    said = hammer(board, "board.set_manual(4, 1); print(board.read_target(3, 0)['manual'], board.capacities)", 1)
+    shared_state.set_manual(3, 2)
+    said = hammer(
+        shared_state,
+        "shared_state.set_manual(4, 1); print(shared_state.read_target(3, 0)['manual'], shared_state.capacities)",
+        1,
+    )
     assert said == ["2 (8, 4, 4)"]
-    assert board.read_target(4, 0)["manual"] == 1
+    assert shared_state.read_target(4, 0)["manual"] == 1
 
 
 def test_the_descriptor_is_inheritable_and_the_size_sealed() -> None:
     """A child may attach, and nobody may shrink the block under another's feet."""
-    board = Board.create(2, 2, 1)
-    assert os.get_inheritable(board.fd)
+    shared_state = SharedState.create(2, 2, 1)
+    assert os.get_inheritable(shared_state.fd)
     with pytest.raises(PermissionError):
-        os.ftruncate(board.fd, 64)
-    assert fcntl.fcntl(board.fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
+        os.ftruncate(shared_state.fd, 64)
+    assert fcntl.fcntl(shared_state.fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
 
 
 def test_the_creator_closes_the_descriptor_and_an_attached_one_does_not() -> None:
     """Descriptors do not leak, and a mapping outlives its descriptor."""
-    board = Board.create(1, 1, 1)
-    attached = Board(board.fd)
-    fd = board.fd
-    del board
+    shared_state = SharedState.create(1, 1, 1)
+    attached = SharedState(shared_state.fd)
+    fd = shared_state.fd
+    del shared_state
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     attached.set_manual(0, 1)
@@ -60,144 +66,146 @@ def refusal(header: bytes, size: int = 65536) -> str:
         os.ftruncate(fd, size)
         os.pwrite(fd, header, 0)
         with pytest.raises(ValueError, match=r"\w") as refused:
-            Board(fd)
+            SharedState(fd)
     finally:
         os.close(fd)
     return str(refused.value)
 
 
-def test_a_strange_block_is_refused_in_one_sentence(board: Board) -> None:
+def test_a_strange_block_is_refused_in_one_sentence(shared_state: SharedState) -> None:
     """Wrong magic, wrong layout, a cut block, an empty file and a closed descriptor: each says what is wrong."""
-    magic, layout, targets, routes, workers, created = HEADER.unpack(os.pread(board.fd, HEADER.size, 0))
+    magic, layout, targets, routes, workers, created = HEADER.unpack(os.pread(shared_state.fd, HEADER.size, 0))
     assert "wrong magic" in refusal(HEADER.pack(magic + 1, layout, targets, routes, workers, created))
     assert "restart the whole node" in refusal(HEADER.pack(magic, layout + 1, targets, routes, workers, created))
-    assert "not a whole Board" in refusal(HEADER.pack(magic, layout, 1000, routes, workers, created))
-    assert "not a whole Board" in refusal(HEADER.pack(magic, layout, 2**32 - 1, routes, workers, created))
-    assert "not a whole Board" in refusal(HEADER.pack(magic, layout, targets, routes, 65, created))
+    assert "not a whole shared state" in refusal(HEADER.pack(magic, layout, 1000, routes, workers, created))
+    assert "not a whole shared state" in refusal(HEADER.pack(magic, layout, 2**32 - 1, routes, workers, created))
+    assert "not a whole shared state" in refusal(HEADER.pack(magic, layout, targets, routes, 65, created))
     assert "less than its header" in refusal(b"", 0)
     with pytest.raises(ValueError, match="Bad file descriptor"):
-        Board(10_000)
-    with open(os.devnull, "rb") as null, pytest.raises(ValueError, match="not a Board"):  # noqa: PTH123
-        Board(null.fileno())
+        SharedState(10_000)
+    with open(os.devnull, "rb") as null, pytest.raises(ValueError, match="not a shared state"):  # noqa: PTH123
+        SharedState(null.fileno())
 
 
 @pytest.mark.parametrize("capacities", [(1, 1, 0), (1, 1, 65), (-1, 1, 1), (1, 70_000, 1)])
 def test_impossible_capacities_are_refused(capacities: tuple[int, int, int]) -> None:
-    """A Board is made only of a size that every reader can hold."""
+    """A shared state is made only of a size that every reader can hold."""
     with pytest.raises(ValueError, match=r"capacities|worker_capacity"):
-        Board.create(*capacities)
+        SharedState.create(*capacities)
 
 
 def test_records_are_whole_cache_lines() -> None:
     """Every record starts on its own cache line, so that two targets never share one."""
 
     def size(*capacities: int) -> int:
-        board = Board.create(*capacities)
-        return os.fstat(board.fd).st_size
+        shared_state = SharedState.create(*capacities)
+        return os.fstat(shared_state.fd).st_size
 
     base = size(0, 0, 1)
     steps = [size(1, 0, 1) - base, size(0, 1, 1) - base, size(0, 0, 2) - base, base]
     assert [step % 64 for step in steps] == [0, 0, 0, 0]
 
 
-def test_a_slot_beyond_the_board_is_an_index_error(board: Board) -> None:
+def test_a_slot_beyond_the_board_is_an_index_error(shared_state: SharedState) -> None:
     """No number reaches memory outside the records."""
     for slot in (-1, 8, 2**31 - 1):
-        with pytest.raises(IndexError, match="not on this Board"):
-            board.read_target(slot, 0)
+        with pytest.raises(IndexError, match="not on this shared state"):
+            shared_state.read_target(slot, 0)
     with pytest.raises(IndexError):
-        board.read_route(4)
+        shared_state.read_route(4)
     with pytest.raises(IndexError):
-        board.clear_worker(4)
+        shared_state.clear_worker(4)
 
 
-def test_a_dead_workers_columns_are_cleared_and_only_those(board: Board) -> None:
+def test_a_dead_workers_columns_are_cleared_and_only_those(shared_state: SharedState) -> None:
     """After SIGKILL of one worker the in-flight counts are those of the living."""
-    target = Target(board, 2, "a/b")
+    target = Target(shared_state, 2, "a/b")
     for worker in (0, 1, 1, 3):
         target.enter(worker)
-    board.beat(1, 4242, 7 * S)
-    assert board.read_worker(1)["pid"] == 4242
-    board.clear_worker(1)
-    assert board.read_target(2, 0)["inflight"] == 2
-    assert board.read_worker(1)["pid"] == 0
+    shared_state.beat(1, 4242, 7 * S)
+    assert shared_state.read_worker(1)["pid"] == 4242
+    shared_state.clear_worker(1)
+    assert shared_state.read_target(2, 0)["inflight"] == 2
+    assert shared_state.read_worker(1)["pid"] == 0
 
 
-def test_an_attempt_that_ends_after_its_column_was_cleared_is_not_four_billion_in_flight(board: Board) -> None:
+def test_an_attempt_that_ends_after_its_column_was_cleared_is_not_four_billion_in_flight(
+    shared_state: SharedState,
+) -> None:
     """A column below zero reads as nothing in flight, and does not hide another worker's."""
-    target = Target(board, 0, "a/b")
+    target = Target(shared_state, 0, "a/b")
     target.enter(0)
     target.enter(1)
-    board.clear_worker(0)
+    shared_state.clear_worker(0)
     target.leave(0)
-    assert board.read_target(0, 0)["inflight"] == 1
+    assert shared_state.read_target(0, 0)["inflight"] == 1
 
 
-def test_a_heartbeat_of_a_new_process_is_a_new_start(board: Board) -> None:
+def test_a_heartbeat_of_a_new_process_is_a_new_start(shared_state: SharedState) -> None:
     """``started_ns`` moves with the pid, ``heartbeat_ns`` with every beat."""
-    board.beat(0, 10, 1 * S)
-    board.beat(0, 10, 2 * S)
-    first = board.read_worker(0)
-    board.beat(0, 11, 3 * S)
-    second = board.read_worker(0)
+    shared_state.beat(0, 10, 1 * S)
+    shared_state.beat(0, 10, 2 * S)
+    first = shared_state.read_worker(0)
+    shared_state.beat(0, 11, 3 * S)
+    second = shared_state.read_worker(0)
     assert (first["started_ns"], first["heartbeat_ns"]) == (1 * S, 2 * S)
     assert (second["started_ns"], second["heartbeat_ns"]) == (3 * S, 3 * S)
 
 
-def test_a_cleared_slot_knows_nothing_and_ignores_its_former_owner(board: Board, usual: Breaker) -> None:
+def test_a_cleared_slot_knows_nothing_and_ignores_its_former_owner(shared_state: SharedState, usual: Breaker) -> None:
     """A slot given to a new target starts closed and empty; attempts of the former one count for nothing."""
-    pool = Pool([Target(board, 0, "old")], [1], [1.0], usual, workers=4, permit_ns=30 * S)
+    pool = TargetPool([Target(shared_state, 0, "old")], [1], [1.0], usual, workers=4, permit_ns=30 * S)
     for _ in range(5):
         reason = pool.report(0, 50 * S, 0, failed=True)
     assert reason == TripReason.TRIP_CONSECUTIVE
     pool.targets[0].enter(0)
-    board.set_manual(0, 1)
-    board.clear_target(0)
+    shared_state.set_manual(0, 1)
+    shared_state.clear_target(0)
     for _ in range(20):
         assert pool.report(0, 50 * S, 0, failed=True) == 0
-    view = board.read_target(0, 50 * S)
+    view = shared_state.read_target(0, 50 * S)
     assert (view["state"], view["manual"], view["window"], view["consecutive"]) == ("closed", 0, (0, 0, 0), 0)
     assert view["inflight"] == 1, "its attempts are still running and will give theirs back"
 
 
-def test_out_of_rotation_and_back(board: Board) -> None:
+def test_out_of_rotation_and_back(shared_state: SharedState) -> None:
     """A refused credential takes a target out with its reason, and it can be put back."""
-    board.set_out(1, Outcome.REFUSED_CREDENTIAL, 9 * S)
-    view = board.read_target(1, 0)
+    shared_state.set_out(1, Outcome.REFUSED_CREDENTIAL, 9 * S)
+    view = shared_state.read_target(1, 0)
     assert (view["out_reason"], view["out_until_ns"]) == (Outcome.REFUSED_CREDENTIAL, 9 * S)
-    board.clear_out(1)
-    view = board.read_target(1, 0)
+    shared_state.clear_out(1)
+    view = shared_state.read_target(1, 0)
     assert (view["out_reason"], view["out_until_ns"]) == (0, 0)
 
 
-def test_manual_codes_are_checked(board: Board) -> None:
+def test_manual_codes_are_checked(shared_state: SharedState) -> None:
     """A code nobody knows is refused before it is written."""
     with pytest.raises(ValueError, match="drain"):
-        board.set_manual(0, 3)
-    assert board.read_target(0, 0)["manual"] == 0
+        shared_state.set_manual(0, 3)
+    assert shared_state.read_target(0, 0)["manual"] == 0
 
 
-def test_the_word_of_other_regions_is_checked_and_kept(board: Board) -> None:
+def test_the_word_of_other_regions_is_checked_and_kept(shared_state: SharedState) -> None:
     """A weight, a fuse and a stamp share a word; a weight that would remove the target is refused."""
-    board.set_remote(3, 0.25, 2, 77 * S)
-    assert board.read_target(3, 0)["remote"] == 250 << 48 | 2 << 32 | 77_000
-    board.clear_remote(3)
-    assert board.read_target(3, 0)["remote"] == 0
+    shared_state.set_remote(3, 0.25, 2, 77 * S)
+    assert shared_state.read_target(3, 0)["remote"] == 250 << 48 | 2 << 32 | 77_000
+    shared_state.clear_remote(3)
+    assert shared_state.read_target(3, 0)["remote"] == 0
     for weight in (0.0, 1.1, -1.0):
         with pytest.raises(ValueError, match=r"a weight is 0\.001 to 1\.0"):
-            board.set_remote(3, weight, 0, 0)
+            shared_state.set_remote(3, weight, 0, 0)
 
 
-def test_a_rest_from_outside_keeps_the_later_deadline(board: Board) -> None:
+def test_a_rest_from_outside_keeps_the_later_deadline(shared_state: SharedState) -> None:
     """What another region heard of a 429 never shortens what this one heard."""
-    board.rest(2, 9 * S)
-    board.rest(2, 3 * S)
-    assert board.read_target(2, 0)["rest_until_ns"] == 9 * S
+    shared_state.rest(2, 9 * S)
+    shared_state.rest(2, 3 * S)
+    assert shared_state.read_target(2, 0)["rest_until_ns"] == 9 * S
 
 
 def test_shares_are_written() -> None:
     """Control writes what this node may grant of a shared allowance, until when, and what one node may afterwards."""
-    shared = Board.create(0, 0, 1, allowance_capacity=2)
+    shared = SharedState.create(0, 0, 1, allowance_capacity=2)
     shared.set_shares(1, 200_000, 5, until_ns=9 * S, nodes=3, now_ns=S)
     view = shared.read_allowance(1)
     assert (view["requests_share"], view["tokens_share"]) == (200_000, 5)
@@ -211,10 +219,10 @@ def test_shares_are_written() -> None:
     assert (view["concurrent_share"], view["ceiling_month"], view["ceiling_nano"]) == (0, 0, 0)
 
 
-def test_a_route_is_read_and_cleared(board: Board) -> None:
+def test_a_route_is_read_and_cleared(shared_state: SharedState) -> None:
     """A route's record has as many counters and buckets as the layout says."""
-    board.clear_route(0)
-    view = board.read_route(0)
+    shared_state.clear_route(0)
+    view = shared_state.read_route(0)
     assert (len(view["counts"]), len(view["first_hist"]), view["inflight"]) == (48, 24, 0)
 
 
@@ -234,21 +242,21 @@ def test_every_bound_is_its_own_bucket() -> None:
 
 def test_spending_is_put_back_only_where_nothing_is_known() -> None:
     """What was remembered never replaces, nor adds to, what was counted since; a cleared record knows nothing again."""
-    board = Board.create(0, 0, 1, allowance_capacity=2)
-    assert board.set_spent(1, 24312, 5 * S)
-    assert not board.set_spent(1, 24312, 7 * S)
-    assert not board.set_spent(1, 24313, 7 * S)
-    record = board.read_allowance(1)
+    shared_state = SharedState.create(0, 0, 1, allowance_capacity=2)
+    assert shared_state.set_spent(1, 24312, 5 * S)
+    assert not shared_state.set_spent(1, 24312, 7 * S)
+    assert not shared_state.set_spent(1, 24313, 7 * S)
+    record = shared_state.read_allowance(1)
     assert (record["spent_month"], record["spent_nano"]) == (24312, 5 * S)
-    board.clear_allowance(1)
-    assert board.set_spent(1, 24313, 7 * S)
-    with pytest.raises(IndexError, match="not on this Board"):
-        board.set_spent(2, 24312, 1)
+    shared_state.clear_allowance(1)
+    assert shared_state.set_spent(1, 24313, 7 * S)
+    with pytest.raises(IndexError, match="not on this shared state"):
+        shared_state.set_spent(2, 24312, 1)
 
 
 def test_spending_is_raised_to_what_is_known() -> None:
     """To as much as that and no further; of a later month all is taken, and none is turned back."""
-    board = Board.create(0, 0, 1, allowance_capacity=1)
+    shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
     for month, nano, expected in (
         (24312, 5, (24312, 5)),
         (24312, 3, (24312, 5)),
@@ -257,36 +265,36 @@ def test_spending_is_raised_to_what_is_known() -> None:
         (24311, 11, (24312, 11)),
         (24313, 2, (24313, 2)),
     ):
-        board.raise_spent(0, month, nano)
-        record = board.read_allowance(0)
+        shared_state.raise_spent(0, month, nano)
+        record = shared_state.read_allowance(0)
         assert (record["spent_month"], record["spent_nano"]) == expected
 
 
 def test_a_month_is_turned_back_with_what_stands_for_it() -> None:
     """What a clock that was ahead wrote counts in the month that it is; an earlier month stays, and so does none."""
-    board = Board.create(0, 0, 1, allowance_capacity=2)
-    board.set_spent(0, 24313, 5 * S)
+    shared_state = SharedState.create(0, 0, 1, allowance_capacity=2)
+    shared_state.set_spent(0, 24313, 5 * S)
     found = []
     for month in (24314, 24313, 24312, 24313):
-        board.turn_back(0, month)
-        found.append(board.read_allowance(0)["spent_month"])
-    assert (found, board.read_allowance(0)["spent_nano"]) == ([24313, 24313, 24312, 24312], 5 * S)
-    board.turn_back(1, 24312)
-    assert board.read_allowance(1)["spent_month"] == 0
-    with pytest.raises(IndexError, match="not on this Board"):
-        board.turn_back(2, 24312)
+        shared_state.turn_back(0, month)
+        found.append(shared_state.read_allowance(0)["spent_month"])
+    assert (found, shared_state.read_allowance(0)["spent_nano"]) == ([24313, 24313, 24312, 24312], 5 * S)
+    shared_state.turn_back(1, 24312)
+    assert shared_state.read_allowance(1)["spent_month"] == 0
+    with pytest.raises(IndexError, match="not on this shared state"):
+        shared_state.turn_back(2, 24312)
 
 
 def test_a_routes_outputs_are_halved_in_place() -> None:
     """Every count of the histogram becomes its half, rounded down; nothing else of the record changes."""
-    boards = [Board.create(0, routes, 1) for routes in (0, 1, 2)]
-    none, one, two = (os.fstat(board.fd).st_size for board in boards)
-    size, header, board = two - one, 64, boards[2]
+    boards = [SharedState.create(0, routes, 1) for routes in (0, 1, 2)]
+    none, one, two = (os.fstat(shared_state.fd).st_size for shared_state in boards)
+    size, header, shared_state = two - one, 64, boards[2]
     assert one - none == size
-    os.pwrite(board.fd, struct.pack(f"={size // 8}Q", *range(1, size // 8 + 1)), header + size)
-    before = board.read_route(1)
-    board.halve_outputs(1)
-    after = board.read_route(1)
+    os.pwrite(shared_state.fd, struct.pack(f"={size // 8}Q", *range(1, size // 8 + 1)), header + size)
+    before = shared_state.read_route(1)
+    shared_state.halve_outputs(1)
+    after = shared_state.read_route(1)
     assert after["output_hist"] == tuple(count // 2 for count in before["output_hist"])
     assert {**after, "output_hist": ()} == {**before, "output_hist": ()}
-    assert set(board.read_route(0)["output_hist"]) == {0}
+    assert set(shared_state.read_route(0)["output_hist"]) == {0}

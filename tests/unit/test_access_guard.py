@@ -10,9 +10,9 @@ import grpc
 import pytest
 from plans import board_for, snapshot
 
-from edge.admin import doorstep
+from edge.admin import access_guard
+from edge.admin.access_guard import AccessGuard
 from edge.admin.calls import AdminCalls
-from edge.admin.doorstep import Doorstep
 from edge.control.node import Node
 from edge.control.publish import Publisher
 from edge.errors import ConfigInvalidError
@@ -35,7 +35,7 @@ class Http(asyncio.Protocol):
         self.transport.write(b"http:" + data)
 
 
-class Door:
+class Operation:
     """An address with both behind it."""
 
     def __init__(self) -> None:
@@ -62,13 +62,13 @@ class Door:
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
+async def door(tmp_path: Path) -> AsyncIterator[Operation]:
     """Open one."""
-    door = Door()
+    door = Operation()
     path = str(tmp_path / "inner.sock")
     tasks: set[asyncio.Task[None]] = set()
     inner = await asyncio.start_unix_server(door.accept, path)
-    outer = await asyncio.get_running_loop().create_server(lambda: Doorstep(Http, path, tasks), "127.0.0.1", 0)
+    outer = await asyncio.get_running_loop().create_server(lambda: AccessGuard(Http, path, tasks), "127.0.0.1", 0)
     door.port = outer.sockets[0].getsockname()[1]
     yield door
     outer.close()
@@ -89,7 +89,7 @@ async def slowly(writer: asyncio.StreamWriter, data: bytes) -> None:
 @pytest.mark.parametrize(
     "start", [b"GET / HTTP/1.1\r\n", b"PUT /x", b"PRI * HTTP/1.1\r\n", b"PROPFIND", b"\x16\x03\x01"]
 )
-async def test_whatever_is_not_the_preface_goes_to_http(door: Door, start: bytes) -> None:
+async def test_whatever_is_not_the_preface_goes_to_http(door: Operation, start: bytes) -> None:
     """From the first byte that differs the HTTP server has the connection, with every byte before it."""
     reader, writer = await door.connect()
     await slowly(writer, start)
@@ -100,7 +100,7 @@ async def test_whatever_is_not_the_preface_goes_to_http(door: Door, start: bytes
     writer.close()
 
 
-async def test_the_preface_goes_to_grpc(door: Door) -> None:
+async def test_the_preface_goes_to_grpc(door: Operation) -> None:
     """However it is cut, it arrives whole, and bytes pass both ways."""
     reader, writer = await door.connect()
     await slowly(writer, PREFACE + b"more")
@@ -112,7 +112,7 @@ async def test_the_preface_goes_to_grpc(door: Door) -> None:
     writer.close()
 
 
-async def test_the_end_of_one_side_is_the_end_of_the_other(door: Door) -> None:
+async def test_the_end_of_one_side_is_the_end_of_the_other(door: Operation) -> None:
     """Whichever closes, the other is closed, after what was still to come."""
     _, writer, inside, _ = await door.joined()
     writer.write(b"last")
@@ -126,7 +126,7 @@ async def test_the_end_of_one_side_is_the_end_of_the_other(door: Door) -> None:
     writer.close()
 
 
-async def test_a_slow_reader_holds_the_sender_back(door: Door) -> None:
+async def test_a_slow_reader_holds_the_sender_back(door: Operation) -> None:
     """What nobody reads is not piled up between the two: the sender has to wait, and nothing is lost."""
     reader, writer, _, back = await door.joined()
     block, sent = bytes(1 << 20), 0
@@ -147,7 +147,7 @@ async def test_a_slow_reader_holds_the_sender_back(door: Door) -> None:
 async def test_nobody_inside(tmp_path: Path) -> None:
     """A gRPC server that is gone costs the caller its connection at once."""
     path, tasks = str(tmp_path / "none.sock"), set[asyncio.Task[None]]()
-    server = await asyncio.get_running_loop().create_server(lambda: Doorstep(Http, path, tasks), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: AccessGuard(Http, path, tasks), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
     writer.write(PREFACE)
     with contextlib.suppress(ConnectionResetError):
@@ -158,10 +158,10 @@ async def test_nobody_inside(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"PRI * HT"])
 async def test_who_does_not_say_what_he_wants_is_let_go(
-    door: Door, monkeypatch: pytest.MonkeyPatch, said: bytes
+    door: Operation, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     """Silence, and half a preface, hold a connection for a bounded time."""
-    monkeypatch.setattr(doorstep, "FIRST_BYTES_S", 0.05)
+    monkeypatch.setattr(access_guard, "FIRST_BYTES_S", 0.05)
     reader, writer = await door.connect()
     writer.write(said)
     with contextlib.suppress(ConnectionResetError):
@@ -179,7 +179,7 @@ async def test_a_refused_reload_can_be_told_however_much_is_wrong(tmp_path: Path
 
     plan = snapshot()
     node = Node(board_for(plan), Publisher(plan), 2, dict)
-    node.steering = Wrong()  # type: ignore[assignment]
+    node.operations = Wrong()  # type: ignore[assignment]
     calls = AdminCalls(node, lambda: b"")
     path = str(tmp_path / "admin.sock")
     await calls.start(path)
@@ -220,7 +220,7 @@ async def test_what_the_inner_side_says_first_is_not_lost(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(loop, "create_unix_connection", eager)
     tasks: set[asyncio.Task[None]] = set()
-    server = await loop.create_server(lambda: Doorstep(Http, "unused", tasks), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: AccessGuard(Http, "unused", tasks), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     writer.write(PREFACE)
     assert await asyncio.wait_for(reader.readexactly(8), 30) == b"settings"

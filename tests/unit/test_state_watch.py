@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plans import board_for, snapshot
 
-from edge.control.board_watch import BoardWatch, read_targets
+from edge.control.state_watch import StateWatch, read_targets
 from edge.telemetry import logs
 
 S = 1_000_000_000
@@ -14,18 +14,18 @@ NOW = 50 * S
 def test_silence_until_something_changes() -> None:
     """Healthy targets are no news, and nor is a state that lasts."""
     plan = snapshot()
-    board = board_for(plan)
-    watch = BoardWatch()
-    assert watch.look(read_targets(board, plan, NOW)) == []
+    shared_state = board_for(plan)
+    watch = StateWatch()
+    assert watch.look(read_targets(shared_state, plan, NOW)) == []
     slot = next(target.slot for target in plan.targets if target.id == "one/small")
-    board.set_out(slot, 11, NOW + 60 * S)
-    ((level, sentence, facts),) = watch.look(read_targets(board, plan, NOW))
+    shared_state.set_out(slot, 11, NOW + 60 * S)
+    ((level, sentence, facts),) = watch.look(read_targets(shared_state, plan, NOW))
     assert level == logs.ERROR
     assert "OUT" in sentence
     assert facts["target"] == "one/small"
     assert "check the key" in str(facts["why"])
-    assert watch.look(read_targets(board, plan, NOW)) == []
-    ((level, _, facts),) = watch.look(read_targets(board, plan, NOW + 61 * S))
+    assert watch.look(read_targets(shared_state, plan, NOW)) == []
+    ((level, _, facts),) = watch.look(read_targets(shared_state, plan, NOW + 61 * S))
     assert (level, facts["now"]) == (logs.INFO, "closed")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.sim import wire
-from edge.sim.hammer import Answered, Hammer
+from edge.sim.closed_loop_load import Answered, ClosedLoopLoad
 from edge.sim.scores import quantile
 from edge.sim.wire import Again, Close, ReadMessage, Reset, ScriptedServer, Send, Step
 
@@ -17,12 +17,12 @@ def exact(_number: int, answer: Answered) -> str | None:
     return None if answer.body == b"yes" else f"not yes: {answer.body!r}"
 
 
-async def hit(*script: Step, count: int = 1, connections: int = 1) -> Hammer:
+async def hit(*script: Step, count: int = 1, connections: int = 1) -> ClosedLoopLoad:
     """Send requests to a scripted server."""
     async with ScriptedServer(script) as server:
-        hammer = Hammer(server.port, REQUEST, count=count, connections=connections, verify=exact)
-        await hammer.run(10)
-    return hammer
+        closed_loop = ClosedLoopLoad(server.port, REQUEST, count=count, connections=connections, verify=exact)
+        await closed_loop.run(10)
+    return closed_loop
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,14 @@ async def hit(*script: Step, count: int = 1, connections: int = 1) -> Hammer:
 )
 async def test_right_answers_are_right_however_they_arrive(answer: bytes) -> None:
     """Lengths and chunks are unframed, byte by byte too, over many requests and connections."""
-    hammer = await hit(ReadMessage(), Send(answer, piece=11), Again(), count=30, connections=3)
-    assert (hammer.right, hammer.failures) == (30, [])
+    closed_loop = await hit(ReadMessage(), Send(answer, piece=11), Again(), count=30, connections=3)
+    assert (closed_loop.right, closed_loop.failures) == (30, [])
 
 
 async def test_an_answer_may_end_with_its_connection() -> None:
     """Without length or chunks the end of the connection is the end of the body (RFC 9112 6.3)."""
-    hammer = await hit(ReadMessage(), Send(b"HTTP/1.1 200 OK\r\n\r\nyes"), Close(), count=3)
-    assert (hammer.right, hammer.failures) == (3, [])
+    closed_loop = await hit(ReadMessage(), Send(b"HTTP/1.1 200 OK\r\n\r\nyes"), Close(), count=3)
+    assert (closed_loop.right, closed_loop.failures) == (3, [])
 
 
 @pytest.mark.parametrize(
@@ -60,28 +60,28 @@ async def test_an_answer_may_end_with_its_connection() -> None:
 )
 async def test_every_wrong_answer_has_its_reason(script: tuple[Step, ...], reason: str) -> None:
     """Each way to be wrong is counted once for each request, under a reason that names it."""
-    hammer = await hit(*script, count=2)
-    assert hammer.right == 0
-    assert sorted(failure.number for failure in hammer.failures) == [0, 1]
-    assert all(failure.reason.startswith(reason) for failure in hammer.failures), hammer.reasons
+    closed_loop = await hit(*script, count=2)
+    assert closed_loop.right == 0
+    assert sorted(failure.number for failure in closed_loop.failures) == [0, 1]
+    assert all(failure.reason.startswith(reason) for failure in closed_loop.failures), closed_loop.reasons
 
 
 async def test_a_connection_that_ends_between_requests_is_no_failure() -> None:
     """A request that still waits for its time moves to another connection, when the server closes an idle one."""
     async with ScriptedServer([ReadMessage(), Send(wire.answer(b"yes")), Close()]) as server:
-        hammer = Hammer(server.port, REQUEST, count=5, connections=1, verify=exact, rate=50)
-        await hammer.run(10)
-        assert (hammer.right, hammer.failures) == (5, [])
+        closed_loop = ClosedLoopLoad(server.port, REQUEST, count=5, connections=1, verify=exact, rate=50)
+        await closed_loop.run(10)
+        assert (closed_loop.right, closed_loop.failures) == (5, [])
         assert len(server.peers) == 5
 
 
 async def test_silence_ends_with_the_limit() -> None:
     """A server that never answers does not hold the hammer longer than its limit."""
     async with ScriptedServer([ReadMessage(), ReadMessage()]) as server:
-        hammer = Hammer(server.port, REQUEST, count=2, connections=2, verify=exact)
+        closed_loop = ClosedLoopLoad(server.port, REQUEST, count=2, connections=2, verify=exact)
         with pytest.raises(TimeoutError):
-            await hammer.run(0.1)
-    assert hammer.finished == 0
+            await closed_loop.run(0.1)
+    assert closed_loop.finished == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from edge.config.check_peers import REGION
 from edge.config.schema import MOST_MEMBERS
 from edge.regions import digest as told
 from edge.regions import shares
-from edge.regions.digest import FRESH_NS, HANDS, NODES, SHARES
+from edge.regions.digest import FRESH_NS, NODES, OVERRIDES, SHARES
 from edge.regions.keeper import Silence
 from edge.regions.view import Heard
 from edge.terms import places
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from edge.cluster.follow import Held
-    from edge.regions.digest import Digest, Hand
+    from edge.regions.digest import Digest, ManualOverride
     from edge.regions.shares import Shares
     from edge.regions.view import Peer
 
@@ -28,7 +28,7 @@ _NOTHING: Final = (shares.Shares(), 0)
 MOST_NODES: Final = 2_000
 
 
-class Neighbours:
+class Membership:
     """Reads the copy of the store. ``unread`` counts documents that nobody here understands.
 
     Args:
@@ -112,14 +112,14 @@ class Neighbours:
         }
 
 
-def hands(held: Mapping[str, Held]) -> dict[str, Hand]:
+def overrides(held: Mapping[str, Held]) -> dict[str, ManualOverride]:
     """Return what people did in all regions, by target."""
     found = {}
     for key, item in held.items():
-        if key.startswith(HANDS):
-            hand = told.decode_hand(item.value)
+        if key.startswith(OVERRIDES):
+            hand = told.decode_override(item.value)
             if hand is not None:
-                found[key.removeprefix(HANDS)] = hand
+                found[key.removeprefix(OVERRIDES)] = hand
     return found
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edge.config.schema import Config
 
 
-class Beginning(Struct, frozen=True):
+class Bootstrap(Struct, frozen=True):
     """What a node starts with. ``said`` is for the person who started it."""
 
     ledger: Ledger
@@ -37,7 +37,7 @@ class Beginning(Struct, frozen=True):
     said: tuple[str, ...] = ()
 
 
-def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> Beginning:
+def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> Bootstrap:
     """Read a node's file, or what the node left on disk when it last had a good one.
 
     Args:
@@ -62,7 +62,7 @@ def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> 
     if not folder:
         logs.say(logs.INFO, "no state is kept on disk: without its configuration file this node cannot start again")
     snapshot = compile_config(document.config, now=clock.wall())
-    return Beginning(Ledger(document.config, source=source, mark=mark), snapshot, folder)
+    return Bootstrap(Ledger(document.config, source=source, mark=mark), snapshot, folder)
 
 
 def _folder(config: Config | None, state_dir: str | None, environ: Mapping[str, str]) -> str:
@@ -74,7 +74,7 @@ def _folder(config: Config | None, state_dir: str | None, environ: Mapping[str, 
     return "" if place is None else str(place)
 
 
-def _from_state(ledger: Ledger, folder: str, problems: list[str]) -> Beginning:
+def _from_state(ledger: Ledger, folder: str, problems: list[str]) -> Bootstrap:
     try:
         stored = StateFile(Path(folder), ledger.source).read() if folder else None
     except StateUnusableError as error:
@@ -95,7 +95,7 @@ def _from_state(ledger: Ledger, folder: str, problems: list[str]) -> Beginning:
     begun = structs.replace(ledger, config=stored.config, started_from=stored.written)
     written = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(stored.written))
     hint = "Mend the file; it is read as soon as it is good."
-    return Beginning(begun, snapshot, folder, (f"{said} (written {written}).", *problems, hint, ""))
+    return Bootstrap(begun, snapshot, folder, (f"{said} (written {written}).", *problems, hint, ""))
 
 
 def _what(ledger: Ledger) -> str:

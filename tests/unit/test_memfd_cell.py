@@ -1,4 +1,4 @@
-"""What does a keepsake promise to a process that starts?"""
+"""What does a cell promise to a process that starts?"""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from plans import snapshot
 
 from edge.config.fields import Secret
 from edge.config.schema import Config, Provider
-from edge.control.keepsake import Keepsake
+from edge.control.memfd_cell import MemfdCell
 from edge.terms.snapshot import Snapshot
 
 
 def test_empty() -> None:
-    """A keepsake in which nothing was kept holds nothing."""
-    assert Keepsake.create("test", Snapshot).recall() is None
+    """A cell in which nothing was kept holds nothing."""
+    assert MemfdCell.create("test", Snapshot).recall() is None
 
 
 def test_last_value_wins_and_is_whole() -> None:
     """A short value after a longer one comes back whole, and the one after it leaves nothing of the long one behind."""
-    keepsake = Keepsake.create("test", dict[str, str])
-    keepsake.keep({"a": "x" * 5000})
+    cell = MemfdCell.create("test", dict[str, str])
+    cell.keep({"a": "x" * 5000})
     for value in ("y", "z"):
-        keepsake.keep({"b": value})
-        assert Keepsake(keepsake.fd, dict[str, str]).recall() == {"b": value}
-    assert os.fstat(keepsake.fd).st_size < 100
+        cell.keep({"b": value})
+        assert MemfdCell(cell.fd, dict[str, str]).recall() == {"b": value}
+    assert os.fstat(cell.fd).st_size < 100
 
 
 def test_it_stays_small() -> None:
     """Whatever sizes follow each other, every value comes back and the file is never longer than three of them."""
-    keepsake, sizes = Keepsake.create("test", str), random.Random(7)
+    cell, sizes = MemfdCell.create("test", str), random.Random(7)
     for _ in range(300):
         value = "x" * sizes.randrange(2000)
-        keepsake.keep(value)
-        assert Keepsake(keepsake.fd, str).recall() == value
-        assert os.fstat(keepsake.fd).st_size < 3 * 2010
+        cell.keep(value)
+        assert MemfdCell(cell.fd, str).recall() == value
+        assert os.fstat(cell.fd).st_size < 3 * 2010
 
 
 @pytest.mark.parametrize("sizes", [(100, 100), (10, 500), (500, 10)], ids=str)
@@ -57,29 +57,29 @@ def test_a_writer_that_is_killed_loses_at_most_what_it_wrote(
 
     seen = []
     for cut in range(sizes[1] + 60):
-        keepsake = Keepsake.create("test", str)
+        cell = MemfdCell.create("test", str)
         for value in ("first", "a" * sizes[0]):
-            keepsake.keep(value)
+            cell.keep(value)
         after = cut
         with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             patch.setattr(os, "pwrite", pwrite)
-            keepsake.keep("b" * sizes[1])
-        seen.append(keepsake.recall())
+            cell.keep("b" * sizes[1])
+        seen.append(cell.recall())
         assert seen[-1] in {"a" * sizes[0], "b" * sizes[1]}
-        keepsake.keep("next")
-        assert keepsake.recall() == "next"
-        os.close(keepsake.fd)
+        cell.keep("next")
+        assert cell.recall() == "next"
+        os.close(cell.fd)
     assert set(seen) == {"a" * sizes[0], "b" * sizes[1]}
 
 
 def test_snapshot_and_config_survive() -> None:
     """A Snapshot and a configuration come back equal, and a secret comes back as one that is not shown."""
     plan = snapshot()
-    kept = Keepsake.create("test", Snapshot)
+    kept = MemfdCell.create("test", Snapshot)
     kept.keep(plan)
     assert kept.recall() == plan
     config = Config(providers={"one": Provider(api_key=Secret("hidden-key"))})
-    configured = Keepsake.create("test", Config)
+    configured = MemfdCell.create("test", Config)
     configured.keep(config)
     back = configured.recall()
     assert back == config
@@ -89,18 +89,18 @@ def test_snapshot_and_config_survive() -> None:
 @pytest.mark.parametrize("torn", ["size", "body", "number"])
 def test_half_written_is_absent(torn: str) -> None:
     """What is damaged counts as empty where nothing was kept before, never as a mixture."""
-    keepsake = Keepsake.create("test", dict[str, str])
-    keepsake.keep({"key": "value" * 100})
+    cell = MemfdCell.create("test", dict[str, str])
+    cell.keep({"key": "value" * 100})
     if torn == "size":
-        os.ftruncate(keepsake.fd, 200)
+        os.ftruncate(cell.fd, 200)
     elif torn == "body":
-        os.pwrite(keepsake.fd, b"???", 60)
+        os.pwrite(cell.fd, b"???", 60)
     else:
-        os.pwrite(keepsake.fd, b"\xff" * 16, 0)
-    assert keepsake.recall() is None
+        os.pwrite(cell.fd, b"\xff" * 16, 0)
+    assert cell.recall() is None
 
 
 def test_only_known_kinds_are_kept() -> None:
     """A value that is no plain data is refused when it is kept, not when it is recalled."""
     with pytest.raises(TypeError, match="object cannot be kept"):
-        Keepsake.create("test", object).keep(object())
+        MemfdCell.create("test", object).keep(object())

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from plans import SECRET, snapshot
 
-from edge.app.announce import (
+from edge.app.banner import (
     Ready,
     ReadyFileError,
     clear_ready_file,
@@ -42,9 +42,9 @@ def facts(*simulated: str) -> Ready:
         admin_port=9901,
         control_path="",
         control_fd=0,
-        board_fd=0,
+        shared_state_fd=0,
         snapshot_fd=0,
-        tally_fd=0,
+        supervisor_state_fd=0,
         ledger_fd=0,
         pulse_fd=0,
         grace_s=1,

@@ -1,7 +1,7 @@
-"""How does the whole native data path behave, with nothing in between?  A lane for tests.
+"""How does the whole native data path behave, with nothing in between?  A data plane for tests.
 
 Configuration text goes through the real loader, check, planner and router; connections through the real opener; and
-the lane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are
+the data plane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are
 strangers to it. Only processes, control and the admin listener are left out: those have tests of their own.
 """
 
@@ -26,7 +26,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
-from edge.native import Board, Lane, Router
+from edge.native import DataPlane, Router, SharedState
 from edge.providers.rest import rest_seconds
 from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
@@ -47,8 +47,8 @@ WIRE = "http1"
 """What clients of the tests speak; the fixture ``both_wires`` turns it."""
 
 
-class OneLane:
-    """A running lane: ``port`` is where it listens, ``board`` and ``snapshot`` are what it decides by.
+class OneDataPlane:
+    """A running data plane: ``port`` is where it listens, ``shared_state`` and ``snapshot`` are what it decides by.
 
     ``records`` are the exchanges that it recorded; :meth:`recorded` waits for them.
     """
@@ -56,8 +56,8 @@ class OneLane:
     def __init__(
         self,
         snapshot: Snapshot,
-        board: Board,
-        lane: Lane,
+        shared_state: SharedState,
+        data_plane: DataPlane,
         port: int,
         thread: LaneThread,
         *,
@@ -66,8 +66,8 @@ class OneLane:
         self._records = records
         self.thread = thread
         self.snapshot = snapshot
-        self.board = board
-        self.lane = lane
+        self.shared_state = shared_state
+        self.data_plane = data_plane
         self.port = port
 
     @property
@@ -76,10 +76,10 @@ class OneLane:
         return f"http://127.0.0.1:{self.port}"
 
     def target(self, name: str) -> dict[str, Any]:
-        """What the Board says of a target by its id."""
+        """What the shared state says of a target by its id."""
         slot = next(target.slot for target in self.snapshot.targets if target.id == name)
         now_ns = clock.now_ns()
-        return {**self.board.read_target(slot, now_ns), "now_ns": now_ns}
+        return {**self.shared_state.read_target(slot, now_ns), "now_ns": now_ns}
 
     def outcomes(self, name: str) -> tuple[int, ...]:
         """How often each native.state.shared_state.Outcome befell a target."""
@@ -98,11 +98,11 @@ class OneLane:
         return self.records
 
     async def swap(self, text: str) -> None:
-        """Give the running lane another configuration, with the same listeners and no more targets than before."""
+        """Swap the configuration of the running data plane; same listeners, no more targets than before."""
         self.snapshot = compile_config(checked(read_text(text, "test", Path.cwd(), {})), now=clock.wall())
 
         async def take() -> None:
-            self.lane.swap(Router(self.snapshot, self.board, 1))
+            self.data_plane.swap(Router(self.snapshot, self.shared_state, 1))
 
         await self.thread.run(take())
 
@@ -142,14 +142,14 @@ class LaneThread:
 
 
 @contextlib.asynccontextmanager
-async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLane]:
-    """Run one lane with this configuration on a free loopback port (``listen`` is added unless the text has it)."""
+async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator[OneDataPlane]:
+    """Run one data plane with this configuration on a free loopback port; ``listen`` is added where it is missing."""
     if "listen:" not in text:
         text += '\nlisten: [{address: "127.0.0.1:0"}]\n'
     config = checked(read_text(text, "test", folder or Path.cwd(), {}))
     snapshot = compile_config(config, now=clock.wall())
     targets, routes = capacities(snapshot)
-    board = Board.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
+    shared_state = SharedState.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
     thread = LaneThread()
     opener = Opener(thread.loop)
     records: list[tuple[object, ...]] = []
@@ -158,10 +158,10 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
         records.extend(batch)
         return True
 
-    lane = Lane(
-        board,
+    data_plane = DataPlane(
+        shared_state,
         0,
-        Router(snapshot, board, 1),
+        Router(snapshot, shared_state, 1),
         opener=opener,
         local=Local(models_document, model_document).answer,
         reply=reply,
@@ -172,23 +172,25 @@ async def one_lane(text: str, folder: Path | None = None) -> AsyncIterator[OneLa
     )
 
     async def begin() -> list[asyncio.AbstractServer]:
-        lane.start(thread.loop)
-        return await open_listeners(thread.loop, snapshot.listeners, lane.protocol)
+        data_plane.start(thread.loop)
+        return await open_listeners(thread.loop, snapshot.listeners, data_plane.protocol)
 
     async def end(servers: list[asyncio.AbstractServer]) -> None:
         for server in servers:
             server.close()
-        lane.drain()
-        lane.stop()
+        data_plane.drain()
+        data_plane.stop()
         await opener.stop()
         for _ in range(200):
             await asyncio.sleep(0.002)
-            if not lane.connections:
+            if not data_plane.connections:
                 break
 
     servers = await thread.run(begin())
     try:
-        yield OneLane(snapshot, board, lane, servers[0].sockets[0].getsockname()[1], thread, records=records)
+        yield OneDataPlane(
+            snapshot, shared_state, data_plane, servers[0].sockets[0].getsockname()[1], thread, records=records
+        )
     finally:
         await thread.run(end(servers))
         thread.stop()

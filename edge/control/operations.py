@@ -21,7 +21,7 @@ from edge.control.file_watch import FileWatch, mark_of
 from edge.control.ledger import ByHand
 from edge.errors import ConfigInvalidError, EdgeError
 from edge.providers import KNOWN
-from edge.regions.digest import Hand, name_of
+from edge.regions.digest import ManualOverride, name_of
 from edge.routing import slots as records
 from edge.telemetry import logs
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
     from edge.config.problems import Document, Path
     from edge.config.schema import Config
-    from edge.control.keepsake import Keepsake
     from edge.control.ledger import Ledger, Mark
+    from edge.control.memfd_cell import MemfdCell
     from edge.control.publish import Publisher
     from edge.control.spend import Spending
-    from edge.native import Board
+    from edge.native import SharedState
     from edge.terms.places import Peer
     from edge.terms.snapshot import Snapshot, Target
 
 Action = Literal["drain", "eject", "restore"]
 
 CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
-"""What each action by hand writes to the Board."""
+"""What each action by hand writes to the shared state."""
 
 LONGEST_REASON: Final = 500
 _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
@@ -91,11 +91,11 @@ class Reloaded(Struct, frozen=True):
     changed: bool
 
 
-class Steering:
+class Operations:
     """What operators do to one node.
 
     Args:
-        board: the node's Board.
+        shared_state: the node's shared state.
         publisher: where a new Snapshot goes.
         ledger: the configuration that holds; written here alone.
         last: where the last Snapshot is kept for processes that start.
@@ -108,10 +108,10 @@ class Steering:
 
     def __init__(
         self,
-        board: Board,
+        shared_state: SharedState,
         publisher: Publisher,
-        ledger: Keepsake[Ledger],
-        last: Keepsake[Snapshot],
+        ledger: MemfdCell[Ledger],
+        last: MemfdCell[Snapshot],
         *,
         applied: Callable[[Config, Snapshot], None],
         leave: Callable[[], None],
@@ -123,7 +123,7 @@ class Steering:
         if kept is None:
             raise ValueError("the ledger is empty")
         self.ledger = kept
-        self._board = board
+        self._shared_state = shared_state
         self._publisher = publisher
         self._keepsake = ledger
         self._last = last
@@ -133,7 +133,7 @@ class Steering:
         self._spending = spending
         self._watch = FileWatch()
         self._peers = tuple(peers)
-        self._hands: dict[str, Hand] | None = None  # for all regions; None: nobody has said yet
+        self._hands: dict[str, ManualOverride] | None = None  # for all regions; None: nobody has said yet
 
     def drain(self) -> None:
         """Begin to drain the node: not ready, later no new connections, exit when all is answered. Idempotent."""
@@ -181,7 +181,7 @@ class Steering:
             logs.say_failure("checking the configuration failed", error)
             sentence = f"{source}: edge failed when it checked this ({type(error).__name__}); the log has where"
             raise self._refused([sentence], mark, cause) from error
-        logs.conceal([document.config.admin.token])  # no Snapshot has it: a new one alone publishes nothing
+        logs.redact([document.config.admin.token])  # no Snapshot has it: a new one alone publishes nothing
         for problem in found:
             logs.say(logs.WARNING, problem.text(source))
         reloads = self.ledger.reloads
@@ -222,11 +222,11 @@ class Steering:
         if action != "restore":
             by_hand[name] = ByHand(CODES[action], reason, clock.wall())
         self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
-        self._board.set_manual(target.slot, CODES[action])
+        self._shared_state.set_manual(target.slot, CODES[action])
         logs.say(logs.WARNING, f"by hand: {action}", target=name, reason=reason)
         return target
 
-    def checked_hand(self, name: str, action: Action, reason: str) -> Hand | None:
+    def checked_override(self, name: str, action: Action, reason: str) -> ManualOverride | None:
         """Return what to tell the others of a step that is meant for all regions; None: that it is undone.
 
         Raises:
@@ -238,15 +238,15 @@ class Steering:
         if action == "restore":
             return None
         snapshot = self._publisher.snapshot
-        return Hand(CODES[action], said, clock.wall(), name_of(snapshot.region, snapshot.node))
+        return ManualOverride(CODES[action], said, clock.wall(), name_of(snapshot.region, snapshot.node))
 
-    def handed(self, hands: Mapping[str, Hand]) -> None:
+    def handed(self, overrides: Mapping[str, ManualOverride]) -> None:
         """Do here what people did for all regions, and undo it when they have. What was done here alone stays."""
-        self._hands = dict(hands)
+        self._hands = dict(overrides)
         slots = {target.id: target.slot for target in self._publisher.snapshot.targets}
-        by_hand = {name: done for name, done in self.ledger.by_hand.items() if not done.by or name in hands}
-        overruled = {name: since for name, since in self.ledger.overruled.items() if name in hands}
-        for name, hand in hands.items():
+        by_hand = {name: done for name, done in self.ledger.by_hand.items() if not done.by or name in overrides}
+        overruled = {name: since for name, since in self.ledger.overruled.items() if name in overrides}
+        for name, hand in overrides.items():
             undone = overruled.get(name) == hand.since
             before = by_hand.get(name)
             if name in slots and not undone and (before is None or before.by):
@@ -256,7 +256,7 @@ class Steering:
         for name in self.ledger.by_hand.keys() | by_hand.keys():
             done = by_hand.get(name)
             if name in slots and done != self.ledger.by_hand.get(name):
-                self._board.set_manual(slots[name], 0 if done is None else done.code)
+                self._shared_state.set_manual(slots[name], 0 if done is None else done.code)
                 facts = {} if done is None else {"reason": done.reason, "by": done.by}
                 sentence = "by hand, everywhere: restore" if done is None else "by hand, everywhere"
                 logs.say(logs.WARNING, sentence, target=name, **facts)
@@ -265,7 +265,7 @@ class Steering:
     def meet(self, peers: Sequence[Peer]) -> None:
         """Let the edges of other regions that were met be asked, or no more; workers get a new Snapshot.
 
-        Of more than the Board has room for, the first are asked.
+        Of more than the shared state has room for, the first are asked.
         """
         self._peers = tuple(peers)
         previous = self._publisher.snapshot
@@ -273,7 +273,7 @@ class Steering:
         if written is None:
             return
         own = sum(target.kind != "region" for target in previous.targets)
-        room = self._board.capacities[0] - own - sum(len(node.addresses) for node in written.nodes)
+        room = self._shared_state.capacities[0] - own - sum(len(node.addresses) for node in written.nodes)
         if len(peers) > room:
             self._peers = self._peers[: max(room, 0)]
             sentence = "more edges of other regions were met than there is room for; a restart makes room"
@@ -313,8 +313,8 @@ class Steering:
         return found
 
     def _compile(self, config: Config, previous: Snapshot) -> Snapshot:
-        targets, routes, _ = self._board.capacities
-        capacity, now, allowances = (targets, routes), clock.wall(), self._board.allowance_capacity
+        targets, routes, _ = self._shared_state.capacities
+        capacity, now, allowances = (targets, routes), clock.wall(), self._shared_state.allowance_capacity
         peers = self._peers
         snapshot = compile_config(
             config, now=now, previous=previous, capacity=capacity, allowance_capacity=allowances, peers=peers
@@ -332,31 +332,31 @@ class Steering:
         return previous if same else snapshot
 
     def _publish(self, snapshot: Snapshot, previous: Snapshot) -> None:
-        logs.conceal(value for target in snapshot.targets for _, value in target.fields)
+        logs.redact(value for target in snapshot.targets for _, value in target.fields)
         if snapshot.peers is not None:
-            logs.conceal([snapshot.peers.token])
+            logs.redact([snapshot.peers.token])
         self._clear(snapshot, previous)
         self._last.keep(snapshot)
         self._publisher.publish(snapshot)
 
     def _clear(self, snapshot: Snapshot, previous: Snapshot) -> None:
-        """Forget what is on the Board of those whose records go to others, and of targets that are others now."""
+        """Clear the shared records that now belong to others, and those of targets that changed."""
         moved = _moved(snapshot, previous)
         for name, slot in records.taken_over(snapshot.slots, previous.slots).items():
             if name.startswith(records.ROUTE):
-                self._board.clear_route(slot)
+                self._shared_state.clear_route(slot)
             elif name.startswith(records.ALLOWANCE):
-                self._board.clear_allowance(slot)
+                self._shared_state.clear_allowance(slot)
             else:
                 moved.add(name)
         for target in snapshot.targets:
             if target.id in moved:
-                self._board.clear_target(target.slot)
+                self._shared_state.clear_target(target.slot)
         if self._spending is not None:
             self._spending.put_back(snapshot)
         by_hand = {name: done for name, done in self.ledger.by_hand.items() if name in snapshot.slots}
         for name, done in by_hand.items():
-            self._board.set_manual(snapshot.slots[name], done.code)
+            self._shared_state.set_manual(snapshot.slots[name], done.code)
         if by_hand != self.ledger.by_hand:
             self._note(structs.replace(self.ledger, by_hand=by_hand))
 

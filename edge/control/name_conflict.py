@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SAY_NS: Final = 60 * 1_000_000_000
 
 
-class Twin:
+class NameConflict:
     """Watches our own name.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Tally(Struct, frozen=True):
+class SupervisorState(Struct, frozen=True):
     """Restarts since the node was started, by process name; ``leaving`` once it is told to drain."""
 
     restarts: dict[str, int]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from edge.native import Board
+    from edge.native import SharedState
     from edge.terms.snapshot import Snapshot
 
 EVERY_S: Final = 60.0
@@ -17,11 +17,11 @@ EVERY_S: Final = 60.0
 _FEW: Final = 64
 
 
-class Outputs:
+class OutputHistogram:
     """Looks after the histograms of a node's routes."""
 
-    def __init__(self, board: Board, now_ns: int) -> None:
-        self._board = board
+    def __init__(self, shared_state: SharedState, now_ns: int) -> None:
+        self._shared_state = shared_state
         self._looked_ns = now_ns
 
     def look(self, snapshot: Snapshot, now_ns: int) -> None:
@@ -30,5 +30,5 @@ class Outputs:
             return
         self._looked_ns = now_ns
         for route in snapshot.routes:
-            if sum(self._board.read_route(route.slot)["output_hist"]) > _FEW:
-                self._board.halve_outputs(route.slot)
+            if sum(self._shared_state.read_route(route.slot)["output_hist"]) > _FEW:
+                self._shared_state.halve_outputs(route.slot)

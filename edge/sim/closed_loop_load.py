@@ -43,7 +43,7 @@ class Failure(Struct, frozen=True):
     reason: str
 
 
-class Hammer:
+class ClosedLoopLoad:
     """Send ``count`` requests over ``connections`` connections; ``rate`` (requests a second) spreads them, 0 does not.
 
     Args:
@@ -194,9 +194,9 @@ class Hammer:
 class _Wire(asyncio.Protocol):
     """One connection: one request out, one answer in, again."""
 
-    def __init__(self, hammer: Hammer, index: int) -> None:
+    def __init__(self, closed_loop: ClosedLoopLoad, index: int) -> None:
         self.index = index
-        self._hammer = hammer
+        self._closed_loop = closed_loop
         self._transport: asyncio.Transport | None = None
         self._number = -1  # of the request that waits for its answer; -1 = none
         self._waiting: tuple[int, bytes] | None = None  # taken, and not due yet
@@ -245,7 +245,7 @@ class _Wire(asyncio.Protocol):
                 how = "reset" if exc is not None else "closed"
                 self._settle(f"{how} {'before the answer' if not self._buffer else 'inside the answer'}")
         unsent, self._waiting = self._waiting, None
-        self._hammer.lost(self, unsent[0] if unsent else None)
+        self._closed_loop.lost(self, unsent[0] if unsent else None)
 
     def leave_now(self) -> None:
         """Close this connection, and let another take its place."""
@@ -262,7 +262,7 @@ class _Wire(asyncio.Protocol):
         self._body: list[bytes] = []
 
     def _ask(self) -> None:
-        taken = self._hammer.take()
+        taken = self._closed_loop.take()
         if taken is None:
             self.leave()
             return
@@ -285,7 +285,7 @@ class _Wire(asyncio.Protocol):
     def _settle(self, answer: Answered | str) -> None:
         number, self._number = self._number, -1
         if number >= 0:
-            self._hammer.settle(self.index, number, _now_s() - self._sent_s, answer)
+            self._closed_loop.settle(self.index, number, _now_s() - self._sent_s, answer)
 
     def _parse(self) -> Answered | None:
         """Return the answer once it is whole."""

@@ -27,7 +27,7 @@ _FOREVER_S: Final = 86_400.0  # grpc.aio cancels the call when its deadline pass
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
-class Strikes:
+class ServiceFaults:
     """The fault that is on, and the counts."""
 
     def __init__(self, fault: service_pb2.Fault | None = None) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edge.balance.report import TargetReport
-    from edge.regions.digest import Hand
+    from edge.regions.digest import ManualOverride
     from edge.terms import places
     from edge.terms.snapshot import Snapshot
 
@@ -24,7 +24,7 @@ class NothingSharedError(EdgeError):
     source = "client"
 
 
-class Hosting(Struct, frozen=True):
+class SharingDeps(Struct, frozen=True):
     """What the rest of control gives the sharing: facts that change, and steps to take."""
 
     snapshot: Callable[[], Snapshot]
@@ -33,7 +33,7 @@ class Hosting(Struct, frozen=True):
     load: Callable[[], int]
     addresses: Callable[[], tuple[str, ...]]
     met: Callable[[Sequence[places.Peer]], None]  # other regions' edges, whenever they change
-    handed: Callable[[Mapping[str, Hand]], None]  # what people did everywhere, whenever that changes
+    handed: Callable[[Mapping[str, ManualOverride]], None]  # what people did everywhere, whenever that changes
 
 
 class SharingState(Struct, frozen=True):
@@ -51,5 +51,5 @@ class SharingState(Struct, frozen=True):
     grant_conflicts: int
     regions_fresh: int  # ours among them
     suspect: tuple[str, ...]  # regions that most likely have trouble of their own
-    twin: bool  # another node goes by our name
+    name_conflict: bool  # another node goes by our name
     unread: int

@@ -17,7 +17,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n"
 FIRST_BYTES_S: Final = 10.0
 
 
-class Doorstep(asyncio.Protocol):
+class AccessGuard(asyncio.Protocol):
     """One connection, until it is known what it speaks.
 
     Args:

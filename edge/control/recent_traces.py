@@ -23,7 +23,7 @@ def went_wrong(record: ExchangeRecord) -> bool:
     return record.kept != "sampled" or record.status >= _FIRST_FAILURE or record.status == 0 or len(record.attempts) > 1
 
 
-class Ring:
+class RecentTraces:
     """The last ``size`` recorded exchanges that went well, and as many that did not."""
 
     def __init__(self, size: int = SIZE) -> None:
@@ -45,7 +45,7 @@ class Ring:
         """
         kept = self._wrong if wrong else chain(self._wrong, self._well)
         found = [record for record in kept if not route or record.route == route]
-        return sorted(found, key=lambda record: record.began_ns, reverse=True)[:count]
+        return sorted(found, key=lambda record: record.started_ns, reverse=True)[:count]
 
     def find(self, name: str) -> ExchangeRecord | None:
         """Return the exchange of that request id or trace id, None when it is not remembered."""

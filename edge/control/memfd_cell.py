@@ -1,12 +1,12 @@
 """What does a process know before anyone answers it?  What another process of the node wrote to memory they share.
 
-A keepsake is an anonymous memory file whose descriptor children inherit. It has one writer and holds one value:
+A cell is an anonymous memory file whose descriptor children inherit. It has one writer and holds one value:
 
 - how the node was started (the supervisor writes once; see ``edge.app.launch``);
 - the last Snapshot: control writes each before publishing it, and a worker that starts reads it first and asks control
   afterwards. So a killed worker is replaced within a second even while control is down, and a restarted control goes
   on counting versions where the dead one stopped;
-- the supervisor's tally of restarts;
+- the supervisor's supervisor state of restarts;
 - control's ledger (``edge.control.ledger``).
 
 A value is written beside the last one, and only then is its header written over that of the one before. So a reader
@@ -44,16 +44,16 @@ class _Half(NamedTuple):
     body: bytes
 
 
-class Keepsake(Generic[T]):
-    """One value of type ``kind`` in the memory file ``fd``; ``Keepsake.create`` makes the file."""
+class MemfdCell(Generic[T]):
+    """One value of type ``kind`` in the memory file ``fd``; ``MemfdCell.create`` makes the file."""
 
     def __init__(self, fd: int, kind: type[T]) -> None:
         self.fd = fd
         self._kind = kind
 
     @classmethod
-    def create(cls, name: str, kind: type[T]) -> Keepsake[T]:
-        """Make an empty keepsake; ``name`` shows in /proc. Its ``fd`` is inherited only by ``pass_fds``."""
+    def create(cls, name: str, kind: type[T]) -> MemfdCell[T]:
+        """Make an empty cell; ``name`` shows in /proc. Its ``fd`` is inherited only by ``pass_fds``."""
         return cls(os.memfd_create(f"edge-{name}", os.MFD_CLOEXEC), kind)
 
     def keep(self, value: T) -> None:

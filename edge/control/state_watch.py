@@ -12,7 +12,7 @@ from edge.balance.report import TargetReport, report
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
-    from edge.native import Board
+    from edge.native import SharedState
     from edge.terms.snapshot import Breaker, Snapshot
 
 PERIOD_S: Final = 1.0
@@ -27,20 +27,20 @@ _SENTENCES: Final = {
 }
 
 
-def read_targets(board: Board, snapshot: Snapshot, now_ns: int) -> dict[str, TargetReport]:
+def read_targets(shared_state: SharedState, snapshot: Snapshot, now_ns: int) -> dict[str, TargetReport]:
     """Return a report per target id, judged by the policy of the first route that uses it."""
     policies: dict[int, Breaker] = {}
     for route in snapshot.routes:
         for member in route.members:
             policies.setdefault(member.target, route.breaker)
     return {
-        target.id: report(board.read_target(target.slot, now_ns), now_ns=now_ns, policy=policies[index])
+        target.id: report(shared_state.read_target(target.slot, now_ns), now_ns=now_ns, policy=policies[index])
         for index, target in enumerate(snapshot.targets)
         if index in policies
     }
 
 
-class BoardWatch:
+class StateWatch:
     """Remembers each target's state, so that only changes are said."""
 
     def __init__(self) -> None:

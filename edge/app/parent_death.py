@@ -1,9 +1,9 @@
 """Who takes a process of edge down when its supervisor dies?  The kernel: PR_SET_PDEATHSIG.
 
-Our own processes call :func:`leash` first thing. A foreign command is started through this module, which puts the
-leash on and then becomes that command (the setting survives exec):
+Our own processes call :func:`die_with_parent` first thing. A foreign command is started through this module, which
+puts the parent-death signal on and then becomes that command (the setting survives exec):
 
-    python -m edge.app.leash PARENT_PID SIGNAL -m edge sim provider --port 9101
+    python -m edge.app.parent_death PARENT_PID SIGNAL -m edge sim provider --port 9101
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
-def leash(parent: int, death: signal.Signals = signal.SIGTERM) -> None:
+def die_with_parent(parent: int, death: signal.Signals = signal.SIGTERM) -> None:
     """Have the kernel send ``death`` to this process when ``parent`` dies; exit at once if it already has.
 
     Raises:
@@ -32,9 +32,9 @@ def leash(parent: int, death: signal.Signals = signal.SIGTERM) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Put the leash on, then become ``python ARGUMENTS``."""
+    """Put the parent-death signal on, then become ``python ARGUMENTS``."""
     parent, death, *arguments = argv
-    leash(int(parent), signal.Signals(int(death)))
+    die_with_parent(int(parent), signal.Signals(int(death)))
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # becoming that command is the purpose
 
 

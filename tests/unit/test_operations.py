@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from edge.config.load import read
-from edge.control import steering
+from edge.control import operations
 from edge.control.compose import checked, compile_config
 from edge.control.file_watch import FileWatch, mark_of
-from edge.control.keepsake import Keepsake
 from edge.control.ledger import Ledger
+from edge.control.memfd_cell import MemfdCell
+from edge.control.operations import Operations
 from edge.control.publish import Publisher
-from edge.control.steering import Steering
 from edge.errors import ConfigInvalidError
-from edge.native import Board
-from edge.regions.digest import Hand
+from edge.native import SharedState
+from edge.regions.digest import ManualOverride
 from edge.routing.planner import capacities
 from edge.telemetry import logs
 from edge.terms.places import Peer
@@ -38,22 +38,22 @@ def text(*targets: str, port: int = 9, key: str = "one") -> str:
 
 
 class Steered:
-    """A board, a publisher and a file, without processes."""
+    """A shared state, a publisher and a file, without processes."""
 
     def __init__(self, folder: Path, *targets: str, more: str = "") -> None:
         self.file = folder / "edge.yaml"
         self.file.write_text(text(*targets) + more)
         config = checked(read(self.file))
         snapshot = compile_config(config, now=1.0)
-        self.board = Board.create(*capacities(snapshot), 1)
+        self.shared_state = SharedState.create(*capacities(snapshot), 1)
         self.publisher = Publisher(snapshot)
-        self.ledger = Keepsake.create("ledger", Ledger)
+        self.ledger = MemfdCell.create("ledger", Ledger)
         self.ledger.keep(Ledger(config, source=str(self.file), mark=mark_of(str(self.file))))
-        self.last = Keepsake.create("snapshot", Snapshot)
+        self.last = MemfdCell.create("snapshot", Snapshot)
 
     def __enter__(self) -> Self:
-        self.steering = Steering(
-            self.board, self.publisher, self.ledger, self.last, applied=lambda *_: None, leave=lambda: None
+        self.operations = Operations(
+            self.shared_state, self.publisher, self.ledger, self.last, applied=lambda *_: None, leave=lambda: None
         )
         return self
 
@@ -64,19 +64,19 @@ class Steered:
     def reload(self, written: str) -> bool:
         """Let another file hold; return whether that changed anything."""
         self.file.write_text(written)
-        return self.steering.reload("a test").changed
+        return self.operations.reload("a test").changed
 
     def slot(self, name: str) -> int:
         """Where a target's record is."""
         return next(target.slot for target in self.publisher.snapshot.targets if target.id == name)
 
     def out(self, name: str) -> bool:
-        """Whether the Board bars a target, as was learned of it."""
-        return self.board.read_target(self.slot(name), 1)["out_until_ns"] > 0
+        """Whether the shared state bars a target, as was learned of it."""
+        return self.shared_state.read_target(self.slot(name), 1)["out_until_ns"] > 0
 
     def learn(self, name: str) -> None:
         """Learn that a target is to be left alone."""
-        self.board.set_out(self.slot(name), 11, 2**62)
+        self.shared_state.set_out(self.slot(name), 11, 2**62)
 
 
 def test_who_stays_keeps_what_was_learned(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_a_defect_of_the_check_refuses_the_reload(tmp_path: Path, monkeypatch: p
         node.file.write_text(text("p/b", "p/longer"))
         before = node.publisher.snapshot
         with monkeypatch.context() as patch:
-            patch.setattr(steering, "check", broken)
+            patch.setattr(operations, "check", broken)
             for _ in range(5):
-                node.steering.look()
+                node.operations.look()
         kept = node.ledger.recall()
         assert kept is not None
         sentence = f"{node.file}: edge failed when it checked this (ValueError); the log has where"
@@ -120,11 +120,11 @@ def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, obje
     with Steered(tmp_path, "p/a", "p/b") as node:
         node.learn("p/a")
         old = node.slot("p/a")
-        node.steering.steer("p/a", "eject", "by hand")
+        node.operations.steer("p/a", "eject", "by hand")
         assert node.reload(text("p/a", "p/b", **change))  # type: ignore[arg-type]
-        node.board.set_out(old, 11, 2**62)
+        node.shared_state.set_out(old, 11, 2**62)
         assert not node.out("p/a")
-        assert node.board.read_target(node.slot("p/a"), 1)["manual"] == 2
+        assert node.shared_state.read_target(node.slot("p/a"), 1)["manual"] == 2
 
 
 def test_a_token_that_came_by_reload_is_concealed(tmp_path: Path) -> None:
@@ -156,11 +156,11 @@ def test_of_more_edges_than_there_is_room_for_the_first_are_asked(
     with Steered(tmp_path, "p/a") as node:
         assert node.reload(text("p/a") + 'node: {region: here}\npeers: {token: "0123456789abcdef"}\n')
         met = [Peer("us", f"8.8.8.8:{port}") for port in range(1, 500)]
-        node.steering.meet(met)
+        node.operations.meet(met)
         regions = [target for target in node.publisher.snapshot.targets if target.kind == "region"]
-        room = node.board.capacities[0] - 2
+        room = node.shared_state.capacities[0] - 2
         assert [target.port for target in regions] == list(range(1, room + 1))
-        node.steering.meet(met[:1])
+        node.operations.meet(met[:1])
         assert sum(target.kind == "region" for target in node.publisher.snapshot.targets) == 1
     said = [record.getMessage() for record in caplog.records if " met " in record.getMessage()]
     assert [("room for" in sentence, "in clear" in sentence) for sentence in said] == [
@@ -174,18 +174,18 @@ def test_a_record_that_goes_to_another_is_cleared_first(tmp_path: Path) -> None:
     """When every record has had an owner, a new target gets one of a target long gone, and nothing of its past."""
     with Steered(tmp_path, "p/first", "p/stays") as node:
         node.learn("p/first")
-        node.steering.steer("p/first", "drain", "it goes")
+        node.operations.steer("p/first", "drain", "it goes")
         gone = node.slot("p/first")
-        capacity = node.board.capacities[0]
+        capacity = node.shared_state.capacities[0]
         owners = []
         for number in range(capacity):
             node.reload(text("p/stays", f"p/n{number}"))
             owners.append(node.slot(f"p/n{number}"))
-            record = node.board.read_target(owners[-1], 1)
+            record = node.shared_state.read_target(owners[-1], 1)
             assert (record["out_until_ns"], record["manual"]) == (0, 0)
             node.learn(f"p/n{number}")
         assert gone in owners
-        assert "p/first" not in node.steering.ledger.by_hand
+        assert "p/first" not in node.operations.ledger.by_hand
         assert len(set(owners)) > capacity // 2
 
 
@@ -209,20 +209,20 @@ def test_a_look_reads_what_has_changed_once(tmp_path: Path) -> None:
     """Two looks that agree read the file, also a bad one once only; without a change nothing is read."""
     with Steered(tmp_path, "p/a") as node:
         for _ in range(3):
-            node.steering.look()
-        assert node.steering.ledger.reloads.applied == 0
+            node.operations.look()
+        assert node.operations.ledger.reloads.applied == 0
         node.file.write_text("models: [")
         for _ in range(5):
-            node.steering.look()
-        assert node.steering.ledger.reloads.refused == 1
+            node.operations.look()
+        assert node.operations.ledger.reloads.refused == 1
         node.file.unlink()
         for _ in range(3):
-            node.steering.look()
-        assert node.steering.ledger.reloads.refused == 1
+            node.operations.look()
+        assert node.operations.ledger.reloads.refused == 1
         node.file.write_text(text("p/a", "p/b"))
         for _ in range(3):
-            node.steering.look()
-        assert (node.steering.ledger.reloads.applied, node.publisher.snapshot.version) == (1, 2)
+            node.operations.look()
+        assert (node.operations.ledger.reloads.applied, node.publisher.snapshot.version) == (1, 2)
 
 
 def test_a_file_in_the_making_is_not_read() -> None:
@@ -236,41 +236,41 @@ def test_a_file_in_the_making_is_not_read() -> None:
 
 
 def test_a_target_that_moves_often_never_runs_out_of_records(tmp_path: Path) -> None:
-    """Hundreds of rotated credentials fit a small Board, and each starts afresh."""
+    """Hundreds of rotated credentials fit a small shared state, and each starts afresh."""
     with Steered(tmp_path, "p/a") as node:
-        for number in range(3 * node.board.capacities[0]):
+        for number in range(3 * node.shared_state.capacities[0]):
             assert node.reload(text("p/a", key=str(number)))
             assert not node.out("p/a")
             node.learn("p/a")
-        assert len(node.publisher.snapshot.slots) <= sum(node.board.capacities[:2])
+        assert len(node.publisher.snapshot.slots) <= sum(node.shared_state.capacities[:2])
 
 
 def manual(node: Steered, name: str) -> int:
-    """What the Board says that a person did."""
-    return node.board.read_target(node.slot(name), 1)["manual"]
+    """What the shared state says that a person did."""
+    return node.shared_state.read_target(node.slot(name), 1)["manual"]
 
 
 def test_what_was_done_for_all_regions_is_done_here_and_undone(tmp_path: Path) -> None:
     """Also to a target that a reload brings later; what was done here alone stays, whatever others do."""
     with Steered(tmp_path, "p/a", "p/b") as node:
-        node.steering.steer("p/b", "drain", "only here")
-        hand = Hand(2, "wrong answers", 5.0, "us/n")
-        node.steering.handed({"p/a": hand, "p/b": hand, "p/later": hand})
+        node.operations.steer("p/b", "drain", "only here")
+        hand = ManualOverride(2, "wrong answers", 5.0, "us/n")
+        node.operations.handed({"p/a": hand, "p/b": hand, "p/later": hand})
         assert (manual(node, "p/a"), manual(node, "p/b")) == (2, 1)
-        assert node.steering.ledger.by_hand["p/a"].by == "us/n"
+        assert node.operations.ledger.by_hand["p/a"].by == "us/n"
         assert node.reload(text("p/a", "p/b", "p/later"))
         assert manual(node, "p/later") == 2
-        node.steering.handed({})
+        node.operations.handed({})
         assert [manual(node, name) for name in ("p/a", "p/b", "p/later")] == [0, 1, 0]
 
 
 def test_one_node_may_undo_for_itself_what_was_done_for_all(tmp_path: Path) -> None:
     """Nobody needs the store to get a target back; the next hand for all is a new one."""
     with Steered(tmp_path, "p/a") as node:
-        hand = Hand(1, "moving", 5.0, "us/n")
-        node.steering.handed({"p/a": hand})
-        node.steering.steer("p/a", "restore", "")
-        node.steering.handed({"p/a": hand})
+        hand = ManualOverride(1, "moving", 5.0, "us/n")
+        node.operations.handed({"p/a": hand})
+        node.operations.steer("p/a", "restore", "")
+        node.operations.handed({"p/a": hand})
         assert manual(node, "p/a") == 0
-        node.steering.handed({"p/a": Hand(2, "again", 9.0, "us/n")})
+        node.operations.handed({"p/a": ManualOverride(2, "again", 9.0, "us/n")})
         assert manual(node, "p/a") == 2
