@@ -1,1 +1,1 @@
-"""In which words is a model asked, and in which does it answer?  One folder per language; pure functions, no I/O."""
+"""Translators between edge's APIs and the JSON of providers, one package per dialect; pure functions without I/O."""

@@ -208,8 +208,8 @@ USER = {"role": "ROLE_USER", "parts": [{"text": "Hi"}]}
             "tools[0].function.parameters_json is not JSON",
         ),
         ({"tools": [{"function": {"name": "f", "parametersJson": "[]"}}]}, "must be a JSON object"),
-        ({"toolChoice": {}}, "tool_choice says nothing"),
-        ({"responseFormat": {}}, "response_format says nothing"),
+        ({"toolChoice": {}}, "tool_choice is empty"),
+        ({"responseFormat": {}}, "response_format is empty"),
         (
             {"responseFormat": {"jsonSchema": {"schemaJson": "no"}}},
             "response_format.json_schema.schema_json is not JSON",

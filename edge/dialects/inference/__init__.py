@@ -1,14 +1,14 @@
-"""How does edge's own gRPC language become a model's JSON, and the answer become ours?
+"""Translator between edge's gRPC API and the JSON of OpenAI's chat completions.
 
-Pure functions between the messages of protos/edge/v1/inference.proto and the JSON of chat completions, called by the
-data path through ``edge.listen.calls``:
+These are pure functions between the messages of protos/edge/v1/inference.proto and JSON. The data path calls them
+through ``edge.listen.calls``:
 
-    read(message, stream)     a ChatRequest -> the JSON body of POST /v1/chat/completions
-    write(body, facts)        the JSON of a whole answer -> a ChatResponse
-    writer(facts)             what makes ChatChunks of an event stream
+    read(message, stream)     translates a ChatRequest into the JSON body of POST /v1/chat/completions
+    write(body, facts)        translates the JSON of a complete response into a ChatResponse
+    writer(facts)             returns a ChunkWriter, which translates an event stream into ChatChunks
 
-What JSON has and the messages do not is kept in their ``extra``. Source of the JSON: OpenAI's API reference, and what
-DeepSeek, Gemini and vLLM add to it.
+JSON fields that the messages have no field for are kept in ``extra``. The JSON follows OpenAI's API reference and the
+additions of DeepSeek, Gemini and vLLM.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whose mistake is it that something cannot be told in the other language?"""
+"""Errors of the translation: one for a bad request of the client, one for a bad response of the provider."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from edge.errors import EdgeError, Retry, Source
 
 
 class RequestUnreadableError(EdgeError, ValueError):
-    """The caller's: a sentence that names the field and says what to send instead."""
+    """The client's message cannot be translated. The text names the field and says what to send instead."""
 
     kind: ClassVar[str] = "bad_message"
     source: ClassVar[Source] = "client"
 
 
 class AnswerUnreadableError(EdgeError, ValueError):
-    """The provider's: its answer is no chat completion."""
+    """The provider's response is not a chat completion."""
 
     kind: ClassVar[str] = "fail_malformed"
     source: ClassVar[Source] = "provider"

@@ -1,7 +1,8 @@
-"""How does JSON that has no place in our messages travel in them?  As google.protobuf.Struct, there and back.
+"""Conversion between JSON objects and google.protobuf.Struct, for fields that edge's messages do not define.
 
-A Struct knows no integers: whole numbers up to 2^53 come back whole, others as the nearest double. It cannot be nested
-without end either, because every protobuf reader counts levels: what lies deeper travels as JSON text.
+A Struct stores every number as a double: integers up to 2^53 keep their exact value, larger ones become the nearest
+double. Protobuf readers also limit how deeply messages may nest, so values below ``DEPTH`` levels are stored as JSON
+text.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
     from google.protobuf.struct_pb2 import Struct, Value
 
-# Readers stop at 100 levels of messages. A level of JSON is three of them, and `extra` itself lies up to five deep.
+# Readers stop at 100 levels of messages. One level of JSON takes three, and `extra` itself lies up to five levels deep.
 DEPTH: Final = 30
 _WHOLE: Final = 2**53
 
 
 def fill(struct: Struct, values: Mapping[str, Any]) -> None:
-    """Put JSON values into a Struct that is empty."""
+    """Store JSON values in an empty Struct."""
     for name, value in values.items():
         _put(struct.fields[name], value, 1)
 
@@ -39,7 +40,7 @@ def _put(place: Value, value: Any, level: int) -> None:
     elif isinstance(value, (int, float)):
         try:
             place.number_value = float(value)
-        except OverflowError:  # an integer beyond every double
+        except OverflowError:  # the integer is larger than every double
             place.string_value = str(value)
     elif level >= DEPTH:
         place.string_value = msgspec.json.encode(value).decode()
@@ -56,8 +57,12 @@ def _put(place: Value, value: Any, level: int) -> None:
 def taken(struct: Struct, where: str) -> dict[str, Any]:
     """Return the JSON object that a Struct holds.
 
+    Args:
+        struct: the Struct to read.
+        where: path of the Struct in the request, for error messages.
+
     Raises:
-        RequestUnreadableError: a number in it is none that JSON has; ``where`` names the Struct.
+        RequestUnreadableError: a number in the Struct is infinite or NaN.
     """
     return {name: _take(value, f"{where}.{name}") for name, value in struct.fields.items()}
 
@@ -76,11 +81,11 @@ def _take(value: Value, where: str) -> Any:
 
 
 def number(value: float, where: str) -> int | float:
-    """Return the number as JSON should show it: whole ones without a fraction.
+    """Return the number in the form that JSON should show: an int when it has no fraction.
 
     Raises:
-        RequestUnreadableError: it is infinite or not a number.
+        RequestUnreadableError: the number is infinite or NaN.
     """
     if not math.isfinite(value):
-        raise RequestUnreadableError(f"{where} is {value}, which JSON cannot say; send a finite number")
+        raise RequestUnreadableError(f"{where} is {value}, which JSON cannot express; send a finite number")
     return int(value) if value.is_integer() and abs(value) <= _WHOLE else value

@@ -1,4 +1,4 @@
-"""What does a ChatRequest ask, in the JSON that providers know?"""
+"""Translation of an edge.v1.ChatRequest into the JSON body that providers accept."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MODES: Final[dict[int, str]] = {
 _NUMBERS: Final = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _COUNTS: Final = ("max_tokens", "max_completion_tokens", "seed", "n")
 
-# What the message has fields for, or what edge decides: `extra` may not say it a second time.
+# Fields that the message defines itself or that edge sets: `extra` must not repeat them.
 _REQUEST_FIELDS: Final = frozenset(
     (*_NUMBERS, *_COUNTS, "model", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format")
 ) | {"stop", "user", "stream", "stream_options"}
@@ -44,16 +44,16 @@ def read(message: bytes, stream: bool) -> bytes:
     """Return the JSON body of ``POST /v1/chat/completions``.
 
     Args:
-        message: an edge.v1.ChatRequest, serialised.
-        stream: whether the answer is wanted piece by piece; usage is then asked for too.
+        message: a serialized edge.v1.ChatRequest.
+        stream: whether the response is streamed; the body then asks for usage as well.
 
     Raises:
-        RequestUnreadableError: it cannot be read or told in JSON; the sentence names the field.
+        RequestUnreadableError: the message cannot be decoded or expressed in JSON; the text names the field.
     """
     try:
         request = wire.ChatRequest.FromString(message)
     except DecodeError as error:
-        raise RequestUnreadableError("the message is no edge.v1.ChatRequest, or its text is not UTF-8") from error
+        raise RequestUnreadableError("the message is not an edge.v1.ChatRequest, or its text is not UTF-8") from error
     if not request.model:
         raise RequestUnreadableError("model is empty; name one that ListModels lists, or provider/model")
     if not request.messages:
@@ -83,7 +83,7 @@ def _message(message: wire.Message, where: str) -> dict[str, Any]:
         known = "ROLE_SYSTEM, ROLE_DEVELOPER, ROLE_USER, ROLE_ASSISTANT or ROLE_TOOL"
         raise RequestUnreadableError(f"{where}.role is {message.role}; it must be {known}")
     if role == "tool" and not message.tool_call_id:
-        raise RequestUnreadableError(f"{where}.tool_call_id is empty; a tool's result names the call it belongs to")
+        raise RequestUnreadableError(f"{where}.tool_call_id is empty; set it to the id of the call that was answered")
     said: dict[str, Any] = {"role": role, "content": _content(message, where)}
     if message.tool_calls:
         said["tool_calls"] = [
@@ -129,7 +129,7 @@ def _image_url(image: wire.Image, where: str) -> str:
     if not image.data:
         raise RequestUnreadableError(f"{where}.image has neither url nor data")
     if not image.mime_type:
-        raise RequestUnreadableError(f"{where}.image.mime_type is empty; data needs it, such as image/png")
+        raise RequestUnreadableError(f"{where}.image.mime_type is empty; set it beside data, for example to image/png")
     return f"data:{image.mime_type};base64,{base64.b64encode(image.data).decode()}"
 
 
@@ -151,7 +151,7 @@ def _add_tools(request: wire.ChatRequest, body: dict[str, Any]) -> None:
         elif choice.mode in _MODES:
             body["tool_choice"] = _MODES[choice.mode]
         else:
-            raise RequestUnreadableError("tool_choice says nothing; set mode or function, or leave it out")
+            raise RequestUnreadableError("tool_choice is empty; set mode or function, or omit tool_choice")
     if request.HasField("parallel_tool_calls"):
         body["parallel_tool_calls"] = request.parallel_tool_calls
 
@@ -184,7 +184,7 @@ def _add_sampling(sampling: wire.Sampling, body: dict[str, Any]) -> None:
 def _response_format(wanted: wire.ResponseFormat) -> dict[str, Any]:
     kind = wanted.WhichOneof("kind")
     if kind is None:
-        raise RequestUnreadableError("response_format says nothing; set text, json_object or json_schema")
+        raise RequestUnreadableError("response_format is empty; set text, json_object or json_schema")
     if kind != "json_schema":
         return {"type": kind}
     schema: dict[str, Any] = {"name": wanted.json_schema.name}
@@ -212,7 +212,5 @@ def _add_extra(extra: Struct, said: dict[str, Any], ours: frozenset[str], where:
         return
     twice = sorted(ours & extra.fields.keys())
     if twice:
-        raise RequestUnreadableError(
-            f"{where} has {twice[0]!r}, which this language says elsewhere; leave it out there"
-        )
+        raise RequestUnreadableError(f"{where} has {twice[0]!r}, which has a field of its own; set that field instead")
     said.update(taken(extra, where))

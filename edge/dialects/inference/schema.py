@@ -1,7 +1,7 @@
-"""Which fields of a chat completion, whole or in pieces, does this language know?
+"""Structs for the JSON fields of a chat completion, complete or streamed, that edge translates.
 
-Every field may be missing or null, because one provider or another leaves it out. What a provider adds is not here: it
-is what remains of an object when the fields below are taken away (:func:`rest`).
+Every field may be missing or null, because some provider omits it. Fields that a provider adds are not listed here:
+:func:`rest` returns what an object holds beyond the fields below.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 from msgspec import Struct
 
 Count = int | float
-"""A whole number; some servers write it with a fraction of zero."""
+"""An integer; some servers write it with a fraction of zero."""
 
 
 class FunctionCall(Struct):
-    """What is to be called, or what continues it."""
+    """The name and arguments of a function call, or a fragment of them."""
 
     name: str | None = None
     arguments: str | None = None
 
 
 class ToolCall(Struct):
-    """A call, or a piece of one."""
+    """A tool call, or a fragment of one."""
 
     index: int | None = None
     id: str | None = None
@@ -31,7 +31,7 @@ class ToolCall(Struct):
 
 
 class Message(Struct):
-    """A message, or what a chunk adds to it. Thoughts have two names: DeepSeek's and OpenRouter's."""
+    """A message, or the delta of a chunk. Reasoning has two names: DeepSeek's and OpenRouter's."""
 
     role: str | None = None
     content: str | list[Any] | None = None
@@ -44,7 +44,7 @@ class Message(Struct):
 
 
 class Choice(Struct):
-    """One of the answers that were asked for."""
+    """One of the alternatives (``n``) that the request asked for."""
 
     index: int | None = None
     message: Message | None = None
@@ -53,19 +53,19 @@ class Choice(Struct):
 
 
 class InputDetails(Struct):
-    """Of the tokens that came in."""
+    """Details of the prompt tokens."""
 
     cached_tokens: Count | None = None
 
 
 class OutputDetails(Struct):
-    """Of the tokens that went out."""
+    """Details of the completion tokens."""
 
     reasoning_tokens: Count | None = None
 
 
 class Usage(Struct):
-    """What is billed; ``prompt_cache_hit_tokens`` is DeepSeek's."""
+    """Billed token counts; ``prompt_cache_hit_tokens`` is DeepSeek's."""
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
@@ -76,7 +76,7 @@ class Usage(Struct):
 
 
 class Completion(Struct):
-    """A whole answer, or a chunk of one."""
+    """A complete chat completion, or one chunk of it."""
 
     id: str | None = None
     object: str | None = None
@@ -88,6 +88,6 @@ class Completion(Struct):
 
 
 def rest(raw: dict[str, Any], kind: type[Struct], *also: str) -> dict[str, Any]:
-    """Return what an object has beyond the fields of its kind, and beyond those named; nulls say nothing."""
+    """Return the non-null fields of an object that neither its struct ``kind`` nor ``also`` names."""
     known = kind.__struct_fields__
     return {name: value for name, value in raw.items() if value is not None and name not in known and name not in also}

@@ -1,4 +1,4 @@
-"""What does the model say as it says it, in our messages?"""
+"""Translation of a provider's event stream into edge.v1.ChatChunk messages."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DONE: Final = b"[DONE]"
-# An event is held until it has ended; no gRPC message that tells it would be read either (4 MiB is gRPC's own bound).
+# An event is buffered until it is complete. A larger one would be useless: gRPC clients refuse messages over 4 MiB.
 _LARGEST: Final = 4 << 20
 
 
 def writer(facts: Mapping[str, Any]) -> ChunkWriter:
-    """Return what tells one stream; ``facts`` as for :func:`edge.dialects.inference.write.write`."""
+    """Return a translator for one stream; ``facts`` as for :func:`edge.dialects.inference.write.write`."""
     return ChunkWriter(facts)
 
 
 class ChunkWriter:
-    """Makes edge.v1.ChatChunk messages of one event stream.
+    """Translates one event stream into edge.v1.ChatChunk messages.
 
-    What providers repeat in every event (names, roles, their additions) is told once, and again when it changes.
+    Providers repeat names, roles and their own fields in every event. Each is sent once, and again when it changes.
     """
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self._facts: Mapping[str, Any] | None = facts
-        self._parts: list[bytes] = []  # of a line that has not ended
+        self._parts: list[bytes] = []  # of a line that is not complete
         self._held = 0
         self._after_cr = False
         self._data: list[bytes] = []
@@ -49,16 +49,16 @@ class ChunkWriter:
         self._roles: set[int] = set()
 
     def push_events(self, data: bytes) -> list[bytes]:
-        """Return the messages that these bytes of an event stream complete; events may be cut anywhere.
+        """Return the messages that ``data`` completes; the stream may be split at any byte.
 
         Raises:
-            AnswerUnreadableError: an event is no chunk of a chat completion.
+            AnswerUnreadableError: an event is not a chunk of a chat completion, or is larger than 4 MiB.
         """
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]
         self._held += len(data)
         if self._held > _LARGEST:
-            raise AnswerUnreadableError(f"an event of more than {_LARGEST} bytes")
+            raise AnswerUnreadableError(f"an event is larger than {_LARGEST} bytes")
         self._after_cr = data.endswith(b"\r")
         if b"\n" not in data and b"\r" not in data:
             self._parts.append(data)
@@ -81,17 +81,17 @@ class ChunkWriter:
         return messages
 
     def push(self, data: bytes) -> list[bytes]:
-        """Return the messages for one event's data: one, or none where it says nothing new.
+        """Return the messages for one event's data: one, or none when the event adds nothing.
 
         Raises:
-            AnswerUnreadableError: it is no chunk of a chat completion.
+            AnswerUnreadableError: the event is not a chunk of a chat completion.
         """
         data = data.strip()
         if data == _DONE:
             return []
         raw, known = decoded(data)
         if known.error is not None and not known.choices:
-            return []  # an honest end follows, in the call's status
+            return []  # the status of the call reports the error
         chunk = wire.ChatChunk()
         self._add_names(chunk, raw, known)
         for position, (choice, known_choice) in enumerate(
@@ -142,7 +142,7 @@ class ChunkWriter:
 
 
 def _text(content: str | list[Any] | None) -> str:
-    """Return the text of a delta; a few providers send it as parts."""
+    """Return the text of a delta; a few providers send a list of parts."""
     if content is None or isinstance(content, str):
         return content or ""
     texts: list[str] = []

@@ -1,4 +1,4 @@
-"""What did the model answer, in our messages?"""
+"""Translation of a complete chat completion into an edge.v1.ChatResponse."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ _FINISH: Final[dict[str, int]] = {
 }
 _INT32: Final = 1 << 31
 _INT64: Final = 1 << 63
-# Escapes in JSON text: a pair of surrogates, a lone one, any other. Servers that cut text between tokens cut pairs too.
+# Escapes in JSON text: a surrogate pair, a lone surrogate, any other. Servers that split text between tokens also split
+# surrogate pairs.
 _SURROGATES: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}|\\."
 )
-_LONE: Final = 6  # bytes of a lone one
+_LONE: Final = 6  # length of an escaped lone surrogate
 
 
 def write(body: bytes, facts: Mapping[str, Any]) -> bytes:
-    """Return an edge.v1.ChatResponse, serialised.
+    """Return a serialized edge.v1.ChatResponse.
 
     Args:
         body: the JSON of a chat completion.
-        facts: who answered: target, region, attempts, request_id; reason where there is one.
+        facts: where the response came from: target, region, attempts, request_id and, where it applies, reason.
 
     Raises:
-        AnswerUnreadableError: it is no chat completion.
+        AnswerUnreadableError: ``body`` is not a chat completion.
     """
     raw, completion = decoded(body)
     if completion.choices is None:
-        raise AnswerUnreadableError("it has no choices")
+        raise AnswerUnreadableError("the response has no choices")
     answer = wire.ChatResponse(
         id=completion.id or "",
         model=completion.model or "",
@@ -59,10 +60,10 @@ def write(body: bytes, facts: Mapping[str, Any]) -> bytes:
 
 
 def decoded(body: bytes) -> tuple[dict[str, Any], schema.Completion]:
-    """Return an answer, or a chunk, as it came and as far as it is known.
+    """Return a complete response, or a chunk, as raw JSON and as the known struct.
 
     Raises:
-        AnswerUnreadableError: it is no JSON object, or a field is not what it should be.
+        AnswerUnreadableError: ``body`` is not a JSON object, or a known field has the wrong type.
     """
     try:
         try:
@@ -71,7 +72,7 @@ def decoded(body: bytes) -> tuple[dict[str, Any], schema.Completion]:
             raw = msgspec.json.decode(_SURROGATES.sub(_whole_character, body))
         return raw, msgspec.convert(raw, schema.Completion)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise AnswerUnreadableError(f"it is no chat completion: {error}") from error
+        raise AnswerUnreadableError(f"the response is not a chat completion: {error}") from error
 
 
 def _whole_character(escape: re.Match[bytes]) -> bytes:
@@ -79,7 +80,7 @@ def _whole_character(escape: re.Match[bytes]) -> bytes:
 
 
 def answered(facts: Mapping[str, Any]) -> wire.Answered:
-    """Return who answered."""
+    """Return the message that says which target, region and attempt produced the response."""
     return wire.Answered(
         target=facts["target"],
         region=facts["region"],
@@ -90,17 +91,17 @@ def answered(facts: Mapping[str, Any]) -> wire.Answered:
 
 
 def whole(value: float | None) -> int:
-    """Return a count or a time as an int64; 0 for none, and for one that no provider can mean."""
+    """Return a count or a time as an int64; 0 for None and for a value outside that range."""
     return int(value) if value is not None and -_INT64 < value < _INT64 else 0
 
 
 def place_of(index: int | None, position: int) -> int:
-    """Return which of its siblings this is; a provider that does not say means them in order."""
+    """Return the index of an element among its siblings: its own, or its position when the provider gives none."""
     return index if index is not None and 0 <= index < _INT32 else position
 
 
 def fill_usage(answer: wire.ChatResponse | wire.ChatChunk, raw: dict[str, Any], completion: schema.Completion) -> None:
-    """Tell what is billed, where the provider counts."""
+    """Set the token counts, if the provider reports them."""
     known = completion.usage
     if known is None:
         return
@@ -128,7 +129,7 @@ def fill_usage(answer: wire.ChatResponse | wire.ChatChunk, raw: dict[str, Any], 
 
 
 def set_finish(place: wire.Choice | wire.ChoiceDelta, reason: str | None) -> None:
-    """Tell why it ended, where that is said."""
+    """Set the finish reason, if the provider gives one."""
     if reason:
         place.finish_reason = _FINISH.get(reason, wire.FINISH_REASON_OTHER)  # type: ignore[assignment]
         if reason not in _FINISH:
@@ -154,7 +155,7 @@ def _fill_choice(choice: wire.Choice, raw: dict[str, Any], known: schema.Choice,
 
 
 def add_parts(message: wire.Message, content: str | list[Any] | None) -> None:
-    """Tell what is said: text in nearly every answer, parts in a few."""
+    """Add the content of a message: text in most responses, a list of parts in a few."""
     if isinstance(content, str):
         if content:
             message.parts.add(text=content)
@@ -163,7 +164,7 @@ def add_parts(message: wire.Message, content: str | list[Any] | None) -> None:
         if isinstance(part, str):
             message.parts.add(text=part)
         elif not isinstance(part, dict):
-            raise AnswerUnreadableError("a part of its content is neither an object nor text")
+            raise AnswerUnreadableError("a part of the content is neither an object nor text")
         elif part.get("type") == "text" and isinstance(part.get("text"), str) and len(part) == 2:  # noqa: PLR2004
             message.parts.add(text=part["text"])
         else:
@@ -171,7 +172,7 @@ def add_parts(message: wire.Message, content: str | list[Any] | None) -> None:
 
 
 def fill_call(call: wire.ToolCall | wire.ToolCallDelta, raw: dict[str, Any], known: schema.ToolCall) -> None:
-    """Tell a call, or a piece of one; a kind that is no function goes into ``extra`` with its type."""
+    """Set the fields of a tool call or a fragment; a call of another type than function keeps its type in ``extra``."""
     call.id = known.id or ""
     if known.function is not None:
         call.name = known.function.name or ""
