@@ -1,1 +1,1 @@
-"""May this caller pass?  What a key is, and what each has used; deciding it per request is native/state/callers."""
+"""Keys of callers and reports on their usage; native/state/callers decides per request."""

@@ -1,8 +1,8 @@
-"""What does a key of this edge look like, and what is kept of it?  Nothing but its hash.
+"""The format of edge's API keys, and the hash that the configuration stores instead of a key.
 
-A key is ``edge-`` and 43 characters of URL-safe base64: 256 random bits, so that neither guessing it nor finding it
-from its SHA-256 is possible, and no slow hash is needed per request. The prefix and the fixed length are there for
-secret scanners: ``edge-[A-Za-z0-9_-]{43}``.
+A key is ``edge-`` and 43 characters of URL-safe base64. It carries 256 random bits: it cannot be guessed, and it cannot
+be recovered from its SHA-256, so a fast hash per request is enough. The fixed prefix and length let secret scanners
+find leaked keys by ``edge-[A-Za-z0-9_-]{43}``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Final
 
 PREFIX: Final = "edge-"
 PATTERN: Final = r"edge-[A-Za-z0-9_-]{43}"
-"""What secret scanners look for."""
+"""The expression for secret scanners."""
 
 _RANDOM_BYTES: Final = 32
 
 
 def new_key() -> str:
-    """Return a new key, from the system's source of randomness."""
+    """Return a new key from the operating system's random source."""
     return PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
 
 
 def sha256_of(key: str) -> str:
-    """Return what stands in the configuration for a key: its SHA-256 in hex."""
+    """Return the SHA-256 of a key in hex, as the configuration stores it."""
     return hashlib.sha256(key.encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""How much has each key used, and what may it still?  Read from the shared state, in units that people understand.
+"""Usage reports of keys and provider credentials, read from the shared state and converted to everyday units.
 
-Nothing here is a secret: neither a key nor its hash, only its name.
+Reports contain no secret: they carry the name of a key, never the key or its hash.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _THOUSANDTHS: Final = 1000
 
 
 class Bound(Struct, frozen=True):
-    """A bucket: units per minute and most at once as configured, how many may be used now, seconds until it is full.
+    """A token bucket: its configured rate per minute and burst, what remains now, and seconds until it is full.
 
-    ``share`` is what this node may grant of ``limit``; None where it grants all of it.
+    ``share`` is this node's part of ``limit``, per minute; None where the node may grant the whole limit.
     """
 
     limit: int
@@ -35,22 +35,23 @@ class Bound(Struct, frozen=True):
 
 
 class KeyReport(Struct, frozen=True):
-    """A caller's key. Counts are since the node was started, money is US dollars, ``spent`` is this month's.
+    """Limits and usage of one key. Counts start with the node, money is in US dollars, ``spent`` is for this month.
 
-    ``ceiling`` is what this node may have spent by now of a budget that others spend of too; None where all is its own.
+    ``ceiling`` is the amount that this node may have spent so far of a budget shared with other nodes; None where the
+    budget is the node's alone.
     """
 
     name: str
     priority: str
-    models: tuple[str, ...]  # empty: everything
+    models: tuple[str, ...]  # empty: all models
     scope: str
-    requests: Bound | None  # None: no bound
+    requests: Bound | None  # None: unlimited
     tokens: Bound | None
     concurrent: int | None
     budget: float | None
     inflight: int
     admitted: int
-    refused: dict[str, int]  # 429s, by what was used up
+    refused: dict[str, int]  # number of 429s, by the limit that was reached
     prompt_tokens: int
     output_tokens: int
     cost: float
@@ -59,7 +60,7 @@ class KeyReport(Struct, frozen=True):
 
 
 class CredentialReport(Struct, frozen=True):
-    """A provider's credential, where its limits are known; ``learned``: answers by which it lowered a bucket itself."""
+    """Limits and usage of one provider credential; ``learned`` counts the responses that lowered one of its buckets."""
 
     name: str
     scope: str
@@ -73,7 +74,7 @@ class CredentialReport(Struct, frozen=True):
 
 
 def month_of(wall: float) -> int:
-    """Return months since year 0 of a Unix time, in UTC, as the shared state counts them."""
+    """Return the month of a Unix time as months since year 0, in UTC, the unit of the shared state."""
     then = datetime.fromtimestamp(wall, UTC)
     return then.year * 12 + then.month - 1
 
@@ -81,7 +82,7 @@ def month_of(wall: float) -> int:
 def key_report(
     key: plan.Key, allowance: plan.Allowance, shared_state: SharedState, now_ns: int, wall: float
 ) -> KeyReport:
-    """Report on a key; ``allowance`` is its own."""
+    """Return the report of a key; ``allowance`` is the allowance of that key."""
     record = shared_state.read_allowance(allowance.slot)
     counts = record["counts"]
     requests, tokens = _bounds(allowance, shared_state, now_ns)
@@ -113,7 +114,7 @@ def key_report(
 
 
 def credential_report(credential: plan.Credential, shared_state: SharedState, now_ns: int) -> CredentialReport:
-    """Report on a provider's credential."""
+    """Return the report of a provider's credential."""
     record = shared_state.read_allowance(credential.allowance.slot)
     counts = record["counts"]
     requests, tokens = _bounds(credential.allowance, shared_state, now_ns)
@@ -135,7 +136,7 @@ def _scope(allowance: plan.Allowance) -> str:
 
 
 def _bounds(allowance: plan.Allowance, shared_state: SharedState, now_ns: int) -> tuple[Bound | None, Bound | None]:
-    """Return how the buckets for requests and for tokens stand, as the data path sees them; None: no bound."""
+    """Return the request bucket and the token bucket as the data path sees them; None: unlimited."""
     record = shared_state.read_allowance(allowance.slot)
     requests, tokens = Allowance(shared_state, allowance).left(now_ns)
     return (

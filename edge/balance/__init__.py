@@ -1,1 +1,1 @@
-"""What do answers and failures mean for the choice among targets?  Tables and policy; the mechanism is native."""
+"""Outcome tables, breaker policy and target reports; the balancing itself is native."""

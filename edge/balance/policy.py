@@ -1,4 +1,4 @@
-"""When does this route's traffic leave a target alone?  From what the operator wrote to what the kernels take."""
+"""Conversion of a route's configured circuit breaker into the parameters that the native breaker takes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service"]) -> snapshot.Breaker:
     """Return the breaker of one route.
 
-    ``slow_after`` left out is half of the deadline for the first token, or of the first byte for services: answers that
-    eat half of what callers are ready to wait announce the ones that eat it all, and a call that reaches the deadline
-    is a failure anyway, so a threshold near it would never see a brown-out. It is then also adaptive: four times what
-    the target usually needs is slow too, where that is over two seconds, so that a black hole behind a deadline of half
-    a minute is noticed in seconds. Where the deadline is off, so is it.
+    An omitted ``slow_after`` becomes half of the deadline for the first token, or for the first byte of a service.
+    Responses that use half of the time that callers will wait announce the ones that use all of it, and a call that
+    reaches the deadline counts as a failure anyway, so a threshold near the deadline would never see a brown-out. The
+    threshold is then also adaptive: a response that takes four times the target's usual latency, and at least two
+    seconds, is slow too, so that a black hole behind a deadline of half a minute shows within seconds. Without a
+    deadline there is no threshold.
     """
     deadline = timeouts.first_token if kind == "model" else timeouts.first_byte
     return snapshot.Breaker(

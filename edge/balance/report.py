@@ -1,7 +1,7 @@
-"""How is this target, in words an operator can act on?  One shared state record becomes a state, a reason and a time.
+"""Status reports of targets: one shared-state record becomes a state, a reason and a time.
 
-A target can be several things at once (resting and open, out and drained). The state named is the one that would
-still keep it away if the others ended: what a person did by hand, then what only a person can mend, then what passes.
+Several states can hold at once (resting and open, out and drained). The report names the one that would remain if the
+others ended: manual actions first, then states that only an operator can fix, then states that end by themselves.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ if TYPE_CHECKING:
 State = Literal["closed", "open", "half_open", "ramping", "resting", "out", "manual"]
 
 _S: Final = 1_000_000_000
-_MANUAL: Final = {1: "drained by hand: finishes what it has, gets nothing new", 2: "ejected by hand"}
+_MANUAL: Final = {1: "drained by hand: finishes its requests, gets no new ones", 2: "ejected by hand"}
 _OUT: Final = {
-    Outcome.REFUSED_CREDENTIAL: "the provider refused our credential or our balance (401, 402 or 403): "
+    Outcome.REFUSED_CREDENTIAL: "the provider rejected our credential or our balance (401, 402 or 403): "
     "check the key and the account",
-    Outcome.FAIL_STATUS: "it says of itself that it does not serve (grpc.health.v1)",
+    Outcome.FAIL_STATUS: "its health service reports NOT_SERVING (grpc.health.v1)",
     Outcome.MISCONFIGURED: "the provider does not know this model (404): check the target's name",
 }
 _TRIPPED: Final[dict[int, str]] = {
     TripReason.TRIP_TRIAL: "the trial request failed",
-    TripReason.TRIP_RETRY_AFTER: "failing, and the provider said when to come back (Retry-After)",
-    TripReason.TRIP_REMOTE: "it fails here as other regions had said",
+    TripReason.TRIP_RETRY_AFTER: "failing, and the provider named the time to retry (Retry-After)",
+    TripReason.TRIP_REMOTE: "failing here as well as in other regions",
 }
 
 
 class TargetReport(Struct, frozen=True):
-    """One target, now. ``until_s`` is seconds from now until the state may change by itself; None: no such time."""
+    """Current status of one target. ``until_s``: seconds until the state may change by itself; None: no such time."""
 
     state: State
-    usable: bool  # a request could be given to it now, be it as a trial
-    why: str  # one sentence; "" when all is well
+    usable: bool  # the target may be given a request now, if only a trial request
+    why: str  # one sentence; "" in the state closed
     until_s: float | None
     inflight: int
     latency_ms: dict[str, float | None]  # per cell: "stream" (first token), "whole" (first byte); None = no data
-    error_ratio: float  # of the last ten seconds, 0..1
+    error_ratio: float  # in the last ten seconds, 0..1
     slow_ratio: float
-    volume: int  # attempts that ended in the last ten seconds
+    volume: int  # attempts that ended in the last ten seconds; error_ratio and slow_ratio refer to them
     consecutive: int  # failures in a row
     trips: int
-    attempts: dict[str, int]  # by outcome, those that happened
-    limit: float | None = None  # requests at once, as learned; None: nothing is
-    since: float | None = None  # Unix time when a person took it out; None: nobody did
+    attempts: dict[str, int]  # by outcome, outcomes without attempts left out
+    limit: float | None = None  # learned concurrency limit; None: nothing is learned
+    since: float | None = None  # Unix time of the manual action; None: there is none
 
 
 def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
-    """Read one target's record.
+    """Return the report of one target.
 
     Args:
-        view: what ``SharedState.read_target`` returned.
+        view: the record, from ``SharedState.read_target``.
         now_ns: monotonic nanoseconds.
-        policy: the breaker of the route that the target serves, for the numbers in the sentence.
+        policy: the breaker of the target's route, whose thresholds appear in the reason.
     """
     state, why, until_ns = _state(view, now_ns, policy)
     counts = view["counts"]
@@ -83,7 +83,7 @@ def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
 
 
 def _state(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str, int]:
-    """Return (state, why, monotonic ns of its end or 0)."""
+    """Return the state, the reason, and the monotonic nanoseconds at which the state may end (0: unknown)."""
     if view["manual"]:
         return "manual", _MANUAL.get(view["manual"], "taken out by hand"), 0
     if view["out_until_ns"] > now_ns:
@@ -92,18 +92,18 @@ def _state(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str, 
 
 
 def _circuit(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str, int]:
-    """Return the same for a target that is neither out nor taken out by hand."""
+    """Return the same three values for a target that is neither out nor under a manual override."""
     if view["state"] == "open":
         until_ns = max(view["until_ns"], view["rest_until_ns"])
-        end = "" if until_ns > now_ns else "; the next request may try it"
-        return "open", _tripped(view["trip_reason"], policy) + end, until_ns
+        suffix = "" if until_ns > now_ns else "; the next request may try it"
+        return "open", _tripped(view["trip_reason"], policy) + suffix, until_ns
     if view["rest_until_ns"] > now_ns:
-        return "resting", "the provider asked for fewer requests (429)", view["rest_until_ns"]
+        return "resting", "the provider rate-limits us (429)", view["rest_until_ns"]
     if view["state"] == "half_open":
-        return "half_open", "one request is trying whether it is back", view["until_ns"]
+        return "half_open", "a trial request is under way", view["until_ns"]
     ramped_ns = view["until_ns"] + policy.ramp_ns
     if view["until_ns"] and now_ns < ramped_ns:
-        return "ramping", "back, and taking a growing share of its traffic", ramped_ns
+        return "ramping", "recovered, and taking a growing share of its traffic", ramped_ns
     return "closed", "", 0
 
 
@@ -111,7 +111,7 @@ def _tripped(reason: int, policy: Breaker) -> str:
     if reason == TripReason.TRIP_CONSECUTIVE:
         return f"{policy.consecutive} failures in a row"
     if reason == TripReason.TRIP_RATIO:
-        return f"at least {policy.ratio:.0%} of the answers of the last {policy.window_s} s were failures"
+        return f"at least {policy.ratio:.0%} of the responses of the last {policy.window_s} s were failures"
     if reason == TripReason.TRIP_SLOW:
         return f"at least {policy.slow:.0%} of the last {policy.window_s} s took over {policy.slow_after_ns / _S:g} s"
     return _TRIPPED.get(reason, "taken out by its circuit breaker")

@@ -136,6 +136,24 @@ def test_nothing_is_left_for_later() -> None:
     assert found == []
 
 
+# Folders whose docstrings state what a module does or holds.
+STATED = ("edge/admission", "edge/balance")
+FIRST_LINE = re.compile(r'(?:#[^\n]*\n|\s)*r?"""([^\n]*)')
+
+
+def test_docstrings_begin_with_a_statement() -> None:
+    """The first line of a module's docstring states what the module does or holds; it asks nothing."""
+    sources = [path for folder in STATED for path in sorted((ROOT / folder).rglob("*.p[yx]*"))]
+    first = {
+        str(path.relative_to(ROOT)): match[1]
+        for path in sources
+        if path.suffix in (".py", ".pyx", ".pxd") and not GENERATED.search(path.stem)
+        if (match := FIRST_LINE.match(path.read_text()))
+    }
+    assert len(first) > len(STATED)
+    assert {name: line for name, line in first.items() if "?" in line} == {}
+
+
 def test_every_test_says_what_it_proves() -> None:
     """A test's docstring is the property it proves."""
     silent = [
