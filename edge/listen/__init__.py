@@ -1,1 +1,1 @@
-"""How do clients reach a worker, and what does it say for itself?  Sockets, TLS, its own answers and errors."""
+"""The client-facing side of a worker: listening sockets, TLS, local replies and their errors."""

@@ -1,19 +1,21 @@
-"""Which gRPC methods are edge's own on the client port, and what does it answer to them?
+"""gRPC methods that edge itself serves on the client port.
 
-The data plane asks, all of it synchronously and without a task:
+The data plane calls these methods synchronously, without a task:
 
-    response_format(path)                        how the method is answered, by its full path "/package.Service/Method":
-                                       PLAIN: it is not edge's; CHAT, CHAT_STREAM: by a model; LOCAL: here
-    read(message, stream)              CHAT and CHAT_STREAM: one ChatRequest -> the JSON body that providers know
-    write(body, facts)                 CHAT: the provider's JSON -> one ChatResponse
-    writer(facts)                      CHAT_STREAM: an object whose ``push_events(data)`` makes ChatChunks of events
-    answer(path, message, snapshot,    LOCAL: one request message -> (code, text, response messages); a code that is not
-           caller)                     0 ends the call with that status
-    stays(path)                        LOCAL: whether the call stays open when the client has said all; until then each
-                                       message has its answer, and the call ends with OK when the client is done
+    response_format(path)              how the method "/package.Service/Method" is answered. PLAIN: it is not edge's;
+                                       CHAT, CHAT_STREAM: by a model; LOCAL: by this module
+    read(message, stream)              CHAT and CHAT_STREAM: translates a ChatRequest into the JSON body for providers
+    write(body, facts)                 CHAT: translates the provider's JSON into a ChatResponse
+    writer(facts)                      CHAT_STREAM: returns an object whose ``push_events(data)`` translates events into
+                                       ChatChunks
+    answer(path, message, snapshot,    LOCAL: returns (code, text, response messages) for one request message; a code
+           caller)                     other than 0 ends the call with that status
+    stays(path)                        LOCAL: whether the call stays open after the client has half-closed. Otherwise
+                                       each message is answered, and the call ends with OK when the client half-closes
 
-``facts`` tell who answered: target, region, attempts, request_id, and reason where it was not the first choice.
-A ValueError of read is the caller's mistake (INVALID_ARGUMENT), of the others the provider's.
+``facts`` says where the response came from: target, region, attempts, request_id, and reason if the target was not the
+first choice. A ValueError raised by ``read`` is the client's mistake (INVALID_ARGUMENT); one raised by ``write`` or by
+the ChunkWriter is the provider's.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ PLAIN: Final = 0
 CHAT: Final = 1
 CHAT_STREAM: Final = 2
 LOCAL: Final = 3
-"""Voices, as native/proxy/exchange.pxd has them."""
+"""Response formats, as native/proxy/exchange.pxd numbers them."""
 
 INFERENCE: Final = "edge.v1.Inference"
 HEALTH: Final = "grpc.health.v1.Health"
@@ -47,36 +49,37 @@ Said = tuple[int, str, list[bytes]]
 
 
 class ChunkWriter(Protocol):
-    """Tells one stream."""
+    """Translates one event stream."""
 
     def push_events(self, data: bytes) -> list[bytes]:
-        """Return the messages that these bytes of an event stream complete."""
+        """Return the messages that ``data``, a piece of an event stream, completes."""
         ...
 
 
 class Language(Protocol):
-    """What this room needs of edge.dialects.inference."""
+    """The functions of edge.dialects.inference that this module needs; see there."""
 
     def read(self, message: bytes, stream: bool) -> bytes:
         """Return the JSON body of a request."""
         ...
 
     def write(self, body: bytes, facts: Mapping[str, Any]) -> bytes:
-        """Return the message of a whole answer."""
+        """Return the message for a complete response."""
         ...
 
     def writer(self, facts: Mapping[str, Any]) -> ChunkWriter:
-        """Return what tells a stream."""
+        """Return a translator for one stream."""
         ...
 
 
 class Calls:
-    """edge's own methods for one worker.
+    """edge's own gRPC methods, for one worker.
 
     Args:
-        language: how chat is told (edge.dialects.inference).
-        models: the JSON list of a Snapshot's models, as ``GET /v1/models`` has it; of those that a predicate allows.
-        serving: whether this worker takes new requests; grpc.health.v1 says so.
+        language: the translator between chat messages and JSON (edge.dialects.inference).
+        models: returns the JSON list of a Snapshot's models, as ``GET /v1/models`` does; with a predicate, only those
+            that it accepts.
+        serving: whether this worker accepts new requests; reported through grpc.health.v1.
     """
 
     def __init__(
@@ -101,26 +104,26 @@ class Calls:
             _path(V1, METHOD): self._reflect,
             _path(V1ALPHA, METHOD): self._reflect,
         }
-        self._voices = {
+        self._formats = {
             _path(INFERENCE, "Chat"): CHAT,
             _path(INFERENCE, "ChatStream"): CHAT_STREAM,
             **dict.fromkeys(self._local, LOCAL),
         }
 
     def response_format(self, path: bytes) -> int:
-        """Return how this method is answered."""
-        return self._voices.get(path, PLAIN)
+        """Return how the method is answered: PLAIN, CHAT, CHAT_STREAM or LOCAL."""
+        return self._formats.get(path, PLAIN)
 
     def stays(self, path: bytes) -> bool:
-        """Return whether a call of this LOCAL method goes on when the client has said all."""
+        """Return whether a call of this LOCAL method stays open after the client has half-closed."""
         return path == self._watch
 
     def answer(self, path: bytes, message: bytes, snapshot: Snapshot, caller: Caller | None = None) -> Said:
-        """Return (code, text, messages) for one message of a LOCAL method; ``caller`` is whose key it came with."""
+        """Return (code, text, messages) for one message of a LOCAL method; ``caller`` owns the key that was sent."""
         try:
             return self._local[path](message, snapshot, caller)
         except (DecodeError, ReflectionError):
-            return Code.INVALID_ARGUMENT, "the message is not the one that this method takes", []
+            return Code.INVALID_ARGUMENT, "the message is not of the type that this method takes", []
 
     def _list_models(self, message: bytes, snapshot: Snapshot, caller: Caller | None) -> Said:
         inference_pb2.ListModelsRequest.FromString(message)
@@ -139,13 +142,13 @@ class Calls:
     def _watched(self, message: bytes, snapshot: Snapshot, _caller: Caller | None) -> Said:
         service = health_pb2.HealthCheckRequest.FromString(message).service
         if not self._knows(service, snapshot):
-            # The call stays open (health.proto): the service may come with another Snapshot.
+            # health.proto: the call stays open, because a later Snapshot may have the service.
             unknown = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
             return Code.OK, "", [bytes(unknown.SerializeToString())]
         return Code.OK, "", [self._health()]
 
     def _health(self) -> bytes:
-        """Edge is well while it takes requests, be its upstreams as they may: it then answers honestly for them."""
+        """Return SERVING while edge accepts requests, whatever its upstreams do: it can still report their failures."""
         states = health_pb2.HealthCheckResponse
         status = states.SERVING if self._serving() else states.NOT_SERVING
         return bytes(states(status=status).SerializeToString())
@@ -156,7 +159,7 @@ class Calls:
         return any(match.grpc.partition("/")[0] == service for match in snapshot.services)
 
     def _reflect(self, message: bytes, _snapshot: Snapshot, _caller: Caller | None) -> Said:
-        if self._reflection is None:  # most workers are never asked
+        if self._reflection is None:  # built on demand: most workers never need it
             self._reflection = Reflection([inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR], [INFERENCE, HEALTH])
         return Code.OK, "", [self._reflection.answer(message)]
 

@@ -1,7 +1,7 @@
-"""Is who shows this certificate another region's edge?  By a name that ``peers.names`` has, never by its authority.
+"""Recognition of other regions' edges by a name in their client certificate.
 
-The authority of a listener may certify ordinary clients too, so that a certificate of it is nobody's proof of being an
-edge. The listener has verified the certificate before anybody asks here.
+Only the names in ``peers.names`` count, never the issuer: the listener's authority may also certify ordinary clients,
+so a certificate of it does not show that its holder is an edge. The listener has verified the certificate before.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A name as it may stand in a certificate: no wildcard, for a certificate is to say which edge it is.
+# A name in a certificate must not be a wildcard: the certificate has to identify one edge.
 _NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 
 def is_named(alternatives: Iterable[tuple[str, str]], names: tuple[str, ...]) -> bool:
-    """Return whether a certificate is made out to one of these names.
+    """Return whether a certificate carries one of these names.
 
-    DNS names are compared whatever their case; ``*.`` at the beginning of one of ``names`` stands for exactly one label
-    (RFC 9525 6.3), and a wildcard in the certificate for nothing. URIs are compared byte by byte (RFC 3986 6.2.1), as
-    SPIFFE IDs are. The subject's common name counts for nothing.
+    DNS names are compared case-insensitively; a leading ``*.`` in ``names`` stands for exactly one label (RFC 9525
+    6.3), and a wildcard in the certificate matches nothing. URIs are compared byte by byte (RFC 3986 6.2.1), as SPIFFE
+    IDs are. The subject's common name is ignored.
 
     Args:
-        alternatives: its subjectAltName, (kind, name) as Python's ssl tells them.
+        alternatives: the certificate's subjectAltName, as the (kind, name) pairs of Python's ssl module.
         names: DNS names in lower case, and URIs.
     """
     for kind, text in alternatives:

@@ -1,8 +1,9 @@
-"""How does edge say over gRPC what it would say with an HTTP status?  One table, and the fields that end a call.
+"""gRPC status codes and trailers for edge's local replies: one table from HTTP status to gRPC code.
 
-This is for what edge says itself. It is not gRPC's own mapping of HTTP statuses (http-grpc-status-mapping.md), by which
-a client judges an answer that is no gRPC at all: an upstream's such answer is relayed, and its caller does just that.
-Source of the codes: grpc/grpc, doc/statuscodes.md; of the fields: PROTOCOL-HTTP2.md.
+The table is for responses that edge itself generates. It differs from gRPC's own mapping of HTTP statuses
+(http-grpc-status-mapping.md), by which a client interprets a response that is not gRPC: edge relays such a response of
+an upstream unchanged, and the client applies that mapping.
+Source of the codes: grpc/grpc, doc/statuscodes.md; of the trailers: PROTOCOL-HTTP2.md.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Code(IntEnum):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One HTTP status, its code, and why."""
+    """An HTTP status, the gRPC code it becomes, and what it means."""
 
     status: int
     code: Code
@@ -48,32 +49,32 @@ class Row(msgspec.Struct, frozen=True):
 
 ROWS: Final[tuple[Row, ...]] = (
     Row(400, Code.INVALID_ARGUMENT, "The request cannot be read; the message says where."),
-    Row(401, Code.UNAUTHENTICATED, "No key, or not one of this node's."),
+    Row(401, Code.UNAUTHENTICATED, "The key is missing or unknown to this node."),
     Row(402, Code.RESOURCE_EXHAUSTED, "The caller's own account is used up."),
-    Row(403, Code.PERMISSION_DENIED, "The key may not do this."),
-    Row(404, Code.NOT_FOUND, "No such model. A method that nobody knows is UNIMPLEMENTED."),
-    Row(405, Code.UNIMPLEMENTED, "Not offered here."),
-    Row(408, Code.DEADLINE_EXCEEDED, "The request did not come whole in time."),
-    Row(409, Code.ABORTED, "A conflict with another of the caller's requests."),
+    Row(403, Code.PERMISSION_DENIED, "The key does not permit this."),
+    Row(404, Code.NOT_FOUND, "The model does not exist. An unknown method is UNIMPLEMENTED."),
+    Row(405, Code.UNIMPLEMENTED, "The method is not supported on this path."),
+    Row(408, Code.DEADLINE_EXCEEDED, "The request did not arrive completely in time."),
+    Row(409, Code.ABORTED, "The request conflicts with another of the caller's requests."),
     Row(412, Code.FAILED_PRECONDITION, "A condition that the request names does not hold."),
-    Row(413, Code.RESOURCE_EXHAUSTED, "A message that is too large; gRPC's own servers say it so."),
-    Row(416, Code.OUT_OF_RANGE, "Past the end of something."),
-    Row(429, Code.RESOURCE_EXHAUSTED, "Asked too often; grpc-retry-pushback-ms says when to come back."),
-    Row(431, Code.RESOURCE_EXHAUSTED, "Too much metadata."),
-    Row(499, Code.CANCELLED, "The caller left."),
-    Row(500, Code.INTERNAL, "Something broke inside."),
-    Row(501, Code.UNIMPLEMENTED, "Not built, or a compression that is not read here."),
-    Row(502, Code.UNAVAILABLE, "The last target gave no usable answer; another try may."),
-    Row(503, Code.UNAVAILABLE, "No target can answer now; grpc-retry-pushback-ms says when to come back."),
-    Row(504, Code.DEADLINE_EXCEEDED, "The call's, the route's or the target's deadline ran out."),
+    Row(413, Code.RESOURCE_EXHAUSTED, "A message is too large; gRPC's own servers use this code too."),
+    Row(416, Code.OUT_OF_RANGE, "The requested range is past the end."),
+    Row(429, Code.RESOURCE_EXHAUSTED, "The rate limit is exceeded; grpc-retry-pushback-ms says when to retry."),
+    Row(431, Code.RESOURCE_EXHAUSTED, "The metadata is too large."),
+    Row(499, Code.CANCELLED, "The caller closed the connection."),
+    Row(500, Code.INTERNAL, "An internal error occurred."),
+    Row(501, Code.UNIMPLEMENTED, "The feature or the compression is not supported."),
+    Row(502, Code.UNAVAILABLE, "The last target gave no usable response; a retry may succeed."),
+    Row(503, Code.UNAVAILABLE, "No target can answer now; grpc-retry-pushback-ms says when to retry."),
+    Row(504, Code.DEADLINE_EXCEEDED, "The deadline of the call, the route or the target expired."),
 )
 
 _CODES: Final = {row.status: row.code for row in ROWS}
 _FIRST_SERVER_STATUS: Final = 500
-_UNKNOWN_METHOD: Final = "unknown_path"  # of edge.listen.reply.PROBLEMS
+_UNKNOWN_METHOD: Final = "unknown_path"  # a kind in edge.listen.reply.PROBLEMS
 
-# Clients take 8 KiB of trailers by default (grpc-java, grpc-go's suggestion) and say something misleading when there
-# is more: the message stays well under it, encoded.
+# Clients accept 8 KiB of trailers by default (grpc-java; grpc-go recommends it) and report a misleading error beyond
+# that, so the encoded message stays well below.
 MESSAGE_LIMIT: Final = 4096
 _CUT: Final = "%E2%80%A6"  # an ellipsis
 
@@ -82,16 +83,16 @@ _ENCODED: Final = tuple(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte
 
 
 def code_for(status: int, kind: str | None = None) -> Code:
-    """Return the code for an HTTP status, and for the kind of problem where edge knows it."""
+    """Return the gRPC code for an HTTP status; ``kind`` is edge's name of the problem, where it has one."""
     if kind == _UNKNOWN_METHOD:
         return Code.UNIMPLEMENTED
     return _CODES.get(status, Code.UNKNOWN if status >= _FIRST_SERVER_STATUS else Code.INVALID_ARGUMENT)
 
 
 def encode_message(text: str) -> bytes:
-    """Return a grpc-message: UTF-8, printable ASCII but the percent sign as it is, all else as %XX.
+    """Return a grpc-message: UTF-8, percent-encoded except for printable ASCII other than the percent sign.
 
-    Longer than ``MESSAGE_LIMIT`` bytes, it is cut between two characters and ends in an ellipsis.
+    A message that would exceed ``MESSAGE_LIMIT`` bytes is cut between two characters and ends with an ellipsis.
     """
     encoded = "".join([_ENCODED[byte] for byte in text.encode("utf-8", "replace")])
     if len(encoded) <= MESSAGE_LIMIT:
@@ -108,7 +109,7 @@ def encode_message(text: str) -> bytes:
 
 
 def call_end(code: int, text: str) -> Fields:
-    """Return the trailers that end a gRPC call with this status and message."""
+    """Return the trailers that end a gRPC call with a status and, unless ``text`` is empty, a message."""
     trailers = [(b"grpc-status", str(int(code)).encode())]
     if text:
         trailers.append((b"grpc-message", encode_message(text)))
@@ -116,7 +117,7 @@ def call_end(code: int, text: str) -> Fields:
 
 
 def call_fields(status: int, fields: Fields, content: bytes) -> Fields:
-    """Return the head of a trailers-only answer that says over gRPC what ``content`` would say over HTTP.
+    """Return the header fields of a trailers-only response that carries the error in ``content``, a JSON body.
 
     Retry-After becomes ``grpc-retry-pushback-ms`` (gRPC proposal A6).
     """
@@ -135,6 +136,6 @@ def call_fields(status: int, fields: Fields, content: bytes) -> Fields:
 
 
 def broken_call(deadline_passed: bool, detail: str, target: str) -> Fields:
-    """Return the trailers of a call that broke off after its first message."""
+    """Return the trailers of a call that failed after its first message was sent."""
     code = Code.DEADLINE_EXCEEDED if deadline_passed else Code.UNAVAILABLE
     return call_end(code, f"The call broke off: {detail} ({target}).")

@@ -1,7 +1,7 @@
-"""What does a listener answer itself?  The list of models, one model, and whether anybody is there.
+"""Local replies of the HTTP API: the list of models, a single model, and the liveness check.
 
-Documents are written once per Snapshot, not per request. What a model looks like is another room's knowledge
-(edge.routing.table) and is handed in.
+The list is rendered once per Snapshot, not per request. The rendering itself lives in edge.routing.table and is passed
+in.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _HEALTHY: Final = b'{"status":"ok"}'
 
 
 class Local:
-    """Answers for one worker.
+    """Answers local HTTP requests for one worker.
 
     Args:
-        models: the JSON list of a Snapshot's models, all of them or those that a predicate allows.
-        model: the JSON of one of them by name; None when there is none.
+        models: returns the JSON list of a Snapshot's models; with a predicate, only those that it accepts.
+        model: returns the JSON of one model by name; None if there is none.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Local:
     def answer(
         self, operation: int, _method: bytes, path: bytes, snapshot: Snapshot, caller: Caller | None = None
     ) -> Problem:
-        """Return (status, fields, body); the body of a HEAD is left out by the wire.
+        """Return (status, fields, body); the connection omits the body of a response to HEAD.
 
         Args:
             operation: native.proxy.router.Operation of the path.
-            _method: GET or HEAD, which the data path has made sure of.
+            _method: GET or HEAD; the data path has checked it.
             path: as sent, without the query.
-            snapshot: what this exchange decides by.
-            caller: whose key it came with; it sees what it may use.
+            snapshot: the Snapshot of this exchange.
+            caller: the owner of the key that was sent; the reply shows only what that key may use.
         """
         if operation == Operation.OPERATION_HEALTH:
             return 200, _JSON, _HEALTHY

@@ -1,8 +1,8 @@
-"""What does a gRPC client learn of our services by asking?  Server reflection, for grpcurl and any language.
+"""gRPC server reflection for edge's own services, so that grpcurl and other tools can discover them.
 
-A pure directory: descriptors in, one answer per question. It knows only what it was given, whatever else this process
-has imported. Both versions of the protocol are spoken; they differ in nothing but the package's name, so the newer
-one's messages are those of the older. Source: grpc/grpc, doc/server-reflection.md.
+The module turns descriptors into responses and knows only the files it was given, whatever else the process has
+imported. It serves both versions of the protocol. They differ only in the package's name, so v1 messages are encoded
+exactly like those of v1alpha. Source: grpc/grpc, doc/server-reflection.md.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ METHOD: Final = "ServerReflectionInfo"
 
 
 class ReflectionError(ValueError):
-    """What came is no question of this protocol."""
+    """The message is not a ServerReflectionRequest."""
 
 
 class Reflection:
-    """Answers for a set of files.
+    """Answers reflection requests for a set of files.
 
     Args:
-        files: where the services are described; what they import comes along, and reflection itself.
-        services: full names to list, beside reflection's own two.
+        files: descriptors of the files to serve; their imports and reflection's own file are added.
+        services: full names of the services to list; the two reflection services are added.
     """
 
     def __init__(self, files: Iterable[FileDescriptor], services: Iterable[str]) -> None:
@@ -66,18 +66,18 @@ class Reflection:
         """Return the ServerReflectionResponse to one ServerReflectionRequest.
 
         Raises:
-            ReflectionError: the message cannot be read.
+            ReflectionError: the message cannot be decoded.
         """
         try:
             question = reflection_pb2.ServerReflectionRequest.FromString(message)
         except DecodeError as error:
-            raise ReflectionError("the message is no ServerReflectionRequest") from error
+            raise ReflectionError("the message is not a ServerReflectionRequest") from error
         answer = reflection_pb2.ServerReflectionResponse(valid_host=question.host, original_request=question)
         try:
             self._fill(question, answer)
         except KeyError:
             answer.error_response.error_code = Code.NOT_FOUND
-            answer.error_response.error_message = "nothing of that name is served here"
+            answer.error_response.error_message = "no symbol or file of that name is served here"
         return bytes(answer.SerializeToString())
 
     def _fill(
@@ -92,24 +92,24 @@ class Reflection:
         elif asked == "file_containing_symbol":
             self._tell(self._file_of(question.file_containing_symbol), answer)
         elif asked == "all_extension_numbers_of_type":
-            # proto3 has no extensions but those of options, and none of ours is.
+            # proto3 allows extensions of options only, and our files define none.
             kind = self._pool.FindMessageTypeByName(question.all_extension_numbers_of_type)
             answer.all_extension_numbers_response.base_type_name = kind.full_name
         elif asked == "file_containing_extension":
             raise KeyError(question.file_containing_extension.containing_type)
         else:
             answer.error_response.error_code = Code.INVALID_ARGUMENT
-            answer.error_response.error_message = "the question asks for nothing that this protocol version has"
+            answer.error_response.error_message = "the request type is not known to this version of the protocol"
 
     def _file_of(self, symbol: str) -> str:
         try:
             return self._pool.FindFileContainingSymbol(symbol).name
-        except KeyError:  # the pool does not count methods as symbols, the protocol does
+        except KeyError:  # the pool does not treat methods as symbols; the protocol does
             service, _, method = symbol.rpartition(".")
             return self._pool.FindServiceByName(service).methods_by_name[method].containing_service.file.name
 
     def _tell(self, name: str, answer: reflection_pb2.ServerReflectionResponse) -> None:
-        """Add the file and all that it needs; a client that has some of them already takes no harm."""
+        """Add a file and everything it imports; a client ignores those it has already."""
         open_names, told = [name], dict[str, bytes]()
         while open_names:
             one = open_names.pop()
@@ -120,7 +120,7 @@ class Reflection:
 
 
 def _renamed(file: FileDescriptor) -> FileDescriptorProto:
-    """Return the description of grpc.reflection.v1, whose package alone tells it from v1alpha."""
+    """Return the descriptor of grpc.reflection.v1, which differs from v1alpha only in the package's name."""
     proto = FileDescriptorProto()
     file.CopyToProto(proto)
     old, new = f".{proto.package}.", ".grpc.reflection.v1."

@@ -1,7 +1,8 @@
-"""What does edge say when it answers for itself?  One table: problem -> status, type and code, in OpenAI's shape.
+"""Responses that edge generates itself: a table of problems, and error bodies in the shape of OpenAI's error object.
 
-Bodies carry names of targets, reasons and times; never a credential, never an upstream's own words. Status codes follow
-RFC 9110; ``type`` and ``code`` follow OpenAI's error objects, so that its SDKs raise the class their users expect.
+Bodies name targets, reasons and times, but never a credential or the text of an upstream. Status codes follow RFC 9110;
+``type`` and ``code`` follow OpenAI's error object, so that OpenAI's SDKs raise the exception class that their users
+expect.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-# The data path finds every answer of ours in this module.
+# The data path looks up every local reply in this module.
 from edge.listen.grpc_status import broken_call, call_end, call_fields  # noqa: F401
 from edge.native import Barred, Outcome, TripReason
 
 Fields = list[tuple[bytes, bytes]]
 Problem = tuple[int, Fields, bytes]
-# A target's name, what bars it (Barred), the reason behind that (see _WHY), seconds until it may be usable.
+# A target's name, what bars it (Barred), the cause of that (see _WHY), seconds until it may be usable.
 State = tuple[str, int, int, float]
 
 _JSON: Final = (b"content-type", b"application/json")
-# What a client may do when nothing can say better.
+# The shortest Retry-After that edge sends.
 _RETRY_FLOOR_S: Final = 1
 
 
 class Row(NamedTuple):
-    """One kind of problem: its status, OpenAI's ``type`` and ``code``, the field it speaks of, and the sentence."""
+    """One kind of problem: HTTP status, OpenAI's ``type`` and ``code``, the request field at fault, and the message."""
 
     status: int
     type: str
@@ -38,48 +39,54 @@ class Row(NamedTuple):
 
 
 PROBLEMS: Final[dict[str, Row]] = {
-    "unknown_path": Row(404, "invalid_request_error", "unknown_path", None, "No route for the path {0!r}."),
+    "unknown_path": Row(404, "invalid_request_error", "unknown_path", None, "No route matches the path {0!r}."),
     "odd_path": Row(
         400,
         "invalid_request_error",
         "odd_path",
         None,
-        "The path {0!r} has dot segments or encoded separators; send it in its plain form.",
+        "The path {0!r} has dot segments or encoded separators; send it in normalized form.",
     ),
-    "method": Row(405, "invalid_request_error", "method_not_allowed", None, "{0} is not offered on this path."),
-    "body_missing": Row(400, "invalid_request_error", "body_missing", None, "This path needs a JSON body."),
+    "method": Row(
+        405, "invalid_request_error", "method_not_allowed", None, "The method {0} is not supported on this path."
+    ),
+    "body_missing": Row(400, "invalid_request_error", "body_missing", None, "This path requires a JSON body."),
     "body_too_large": Row(
         413,
         "invalid_request_error",
         "body_too_large",
         None,
-        "The body is larger than {0} bytes; raise limits.body or send less.",
+        "The body is larger than {0} bytes; send a smaller one or raise limits.body.",
     ),
     "buffers_full": Row(
         503,
         "overloaded",
         "buffers_full",
         None,
-        "This node holds as many bytes of requests as it may; retry in {0} s.",
+        "This node's buffers for requests are full; retry in {0} s.",
     ),
     "malformed_json": Row(
-        400, "invalid_request_error", "malformed_json", None, "The body is not a JSON object that edge can read: {0}."
+        400, "invalid_request_error", "malformed_json", None, "The body is not a valid JSON object: {0}."
     ),
     "model_missing": Row(
-        400, "invalid_request_error", "model_missing", "model", "The body names no model; add a string 'model'."
+        400, "invalid_request_error", "model_missing", "model", "The body names no model; add the string field 'model'."
     ),
     "grpc_timeout": Row(
-        400, "invalid_request_error", "grpc_timeout", None, "grpc-timeout {0!r} is not one to eight digits and a unit."
+        400, "invalid_request_error", "grpc_timeout", None, "grpc-timeout {0!r} must be one to eight digits and a unit."
     ),
     "request_timeout": Row(
         400,
         "invalid_request_error",
         "request_timeout",
         None,
-        "x-request-timeout {0!r} is not a number of seconds above 0, such as 1.5, 1.5s or 200ms.",
+        "x-request-timeout {0!r} must be a positive number of seconds, such as 1.5, 1.5s or 200ms.",
     ),
     "compressed_call": Row(
-        501, "invalid_request_error", "compressed_call", None, "Compressed messages are not read here; send identity."
+        501,
+        "invalid_request_error",
+        "compressed_call",
+        None,
+        "Compressed messages are not supported; send them with grpc-encoding: identity.",
     ),
     "one_message": Row(
         400, "invalid_request_error", "one_message", None, "This method takes exactly one message, not {0}."
@@ -90,17 +97,17 @@ PROBLEMS: Final[dict[str, Row]] = {
         "invalid_request_error",
         "missing_api_key",
         None,
-        "No key was sent: send Authorization: Bearer KEY, or x-api-key, or x-goog-api-key, with a key of this edge.",
+        "The request has no key; send a key of this edge in Authorization: Bearer KEY, x-api-key or x-goog-api-key.",
     ),
     "unknown_key": Row(
         401,
         "invalid_request_error",
         "invalid_api_key",
         None,
-        "This key is not known here: send a key of this edge, not one of a provider.",
+        "The key is not known to this edge; send a key of this edge, not one of a provider.",
     ),
     "model_not_allowed": Row(
-        403, "invalid_request_error", "model_not_allowed", "model", "This key may not ask for {0!r}."
+        403, "invalid_request_error", "model_not_allowed", "model", "This key does not permit {0!r}."
     ),
     "rate_limited_requests": Row(
         429,
@@ -121,50 +128,50 @@ PROBLEMS: Final[dict[str, Row]] = {
         "requests",
         "rate_limit_exceeded",
         None,
-        "This key has as many requests in flight as it may; retry in {0} s.",
+        "This key has reached its limit of concurrent requests; retry in {0} s.",
     ),
     "rate_limited_budget": Row(
         429,
         "insufficient_quota",
         "insufficient_quota",
         None,
-        "This key's budget of the month is spent; the next one begins in {0} s.",
+        "This key's monthly budget is spent; the next month begins in {0} s.",
     ),
     "peer_loop": Row(
         503,
         "service_unavailable",
         "peer_loop",
         None,
-        "This request came round, or too far: it has been in {0}.",
+        "The request looped between regions or crossed too many of them: it has passed through {0}.",
     ),
     "unknown_model": Row(
         404,
         "invalid_request_error",
         "model_not_found",
         "model",
-        "No model {0!r} here; GET /v1/models lists what there is, or write provider/model.",
+        "The model {0!r} does not exist here; GET /v1/models lists the models, or use provider/model.",
     ),
 }
-"""By kind, as the data path names them. ``{0}`` is the detail; of ``rate_limited_*`` and
-``buffers_full`` the whole seconds until it may be tried again."""
+"""Rows by kind, as the data path names them. ``{0}`` is the detail. For ``rate_limited_*`` and ``buffers_full`` the
+detail is the number of whole seconds until a retry may succeed."""
 
 _MORE: Final[dict[str, list[tuple[bytes, bytes]]]] = {
-    # RFC 9110 11.6.1 wants a challenge beside every 401.
+    # RFC 9110 11.6.1 requires a challenge with every 401.
     "missing_key": [(b"www-authenticate", b"Bearer")],
     "unknown_key": [(b"www-authenticate", b"Bearer")],
-    # Waiting some seconds does not help here, and the SDKs of OpenAI and Anthropic take this for an answer.
+    # A retry within seconds cannot succeed; the SDKs of OpenAI and Anthropic obey this field.
     "rate_limited_budget": [(b"x-should-retry", b"false")],
 }
-"""Fields beside those of every answer, by kind."""
+"""Additional header fields of a response, by kind."""
 
 _JSON_FAULTS: Final = {
     1: "it is malformed at byte {at}",
     2: "it is not an object",
-    3: "it says the same thing twice at byte {at}, and two readers could disagree",
+    3: "it has a duplicate field at byte {at}, which readers may interpret differently",
     4: "'model' must be a string and 'stream' a boolean (byte {at})",
     5: "it is nested deeper than 128 levels at byte {at}",
 }
-"""By native.codec.peek.PeekError."""
+"""Fault sentences by native.codec.peek.PeekError."""
 
 _BARRED: Final[dict[int, str]] = {
     Barred.USABLE: "usable",
@@ -183,40 +190,43 @@ _BARRED: Final[dict[int, str]] = {
 
 PASSED_OVER: Final = (
     (_BARRED[Barred.BARRED_OPEN], "Its circuit is open: it failed, or was slow, too often."),
-    (_BARRED[Barred.BARRED_TRIAL], "One request is trying whether it is back."),
-    (_BARRED[Barred.BARRED_RESTING], "It asked for fewer requests (429)."),
-    (_BARRED[Barred.BARRED_OUT], "It refused edge's credential or balance, or does not have what edge asks it for."),
-    (_BARRED[Barred.BARRED_FULL], "It has as many requests as it may, of this class or of all."),
-    (_BARRED[Barred.BARRED_MANUAL], "Somebody drained or ejected it."),
-    (_BARRED[Barred.BARRED_EXHAUSTED], "What its provider grants edge is used up."),
-    (_BARRED[Barred.BARRED_RAMP], "It stands in for a better tier, and is given the low class step by step."),
-    (_BARRED[Barred.ASIDE_RAMPING], "It has just come back, and is given its traffic step by step."),
-    (_BARRED[Barred.ASIDE_REGIONS], "Other regions find it ill, so it gets less for a while."),
-    ("passed over", "It was taken at that instant by another request."),
+    (_BARRED[Barred.BARRED_TRIAL], "Its circuit is half-open, and the trial request is in progress."),
+    (_BARRED[Barred.BARRED_RESTING], "It rate-limited edge (429)."),
+    (
+        _BARRED[Barred.BARRED_OUT],
+        "It refused edge's credential or balance, lacks the model or path, or reports that it is not serving.",
+    ),
+    (_BARRED[Barred.BARRED_FULL], "It has reached its concurrency limit, for this class or in total."),
+    (_BARRED[Barred.BARRED_MANUAL], "An operator drained or ejected it."),
+    (_BARRED[Barred.BARRED_EXHAUSTED], "The limits configured for its provider's account are used up."),
+    (_BARRED[Barred.BARRED_RAMP], "It replaces a better tier and admits the low class gradually."),
+    (_BARRED[Barred.ASIDE_RAMPING], "It has just recovered and receives its share of traffic gradually."),
+    (_BARRED[Barred.ASIDE_REGIONS], "Other regions report it as failing, so it receives less traffic for a while."),
+    ("passed over", "It is usable, but another request took its place at that moment."),
 )
-"""The words of ``x-edge-reason`` where nothing failed, for the documents."""
+"""The words of ``x-edge-reason`` for targets that did not fail, with their meaning; docs/outcomes.md lists them."""
 
 _WHY: Final[dict[tuple[int, int], str]] = {
-    (Barred.BARRED_OPEN, TripReason.TRIP_CONSECUTIVE): "too many failures in a row",
+    (Barred.BARRED_OPEN, TripReason.TRIP_CONSECUTIVE): "too many consecutive failures",
     (Barred.BARRED_OPEN, TripReason.TRIP_RATIO): "too large a share of failures",
-    (Barred.BARRED_OPEN, TripReason.TRIP_SLOW): "too large a share of slow answers",
-    (Barred.BARRED_OPEN, TripReason.TRIP_TRIAL): "it failed its trial",
-    (Barred.BARRED_OPEN, TripReason.TRIP_RETRY_AFTER): "it failed and asked to be left alone",
-    (Barred.BARRED_OPEN, TripReason.TRIP_REMOTE): "it failed, as other regions had said",
-    (Barred.BARRED_TRIAL, 0): "one request is trying whether it is back",
-    (Barred.BARRED_RESTING, 0): "it asked for fewer requests",
-    (Barred.BARRED_OUT, Outcome.FAIL_STATUS): "it says of itself that it does not serve",
+    (Barred.BARRED_OPEN, TripReason.TRIP_SLOW): "too large a share of slow responses",
+    (Barred.BARRED_OPEN, TripReason.TRIP_TRIAL): "the trial request failed",
+    (Barred.BARRED_OPEN, TripReason.TRIP_RETRY_AFTER): "the trial request failed with Retry-After",
+    (Barred.BARRED_OPEN, TripReason.TRIP_REMOTE): "it failed here as other regions had reported",
+    (Barred.BARRED_TRIAL, 0): "a trial request is in progress",
+    (Barred.BARRED_RESTING, 0): "it rate-limited edge",
+    (Barred.BARRED_OUT, Outcome.FAIL_STATUS): "it reports that it is not serving",
     (Barred.BARRED_OUT, Outcome.REFUSED_CREDENTIAL): "it refused edge's credential or balance",
-    (Barred.BARRED_OUT, Outcome.MISCONFIGURED): "it does not have what edge asks it for",
-    (Barred.BARRED_FULL, 0): "it has as many requests as it may",
-    (Barred.BARRED_EXHAUSTED, 0): "what its provider grants edge is used up",
-    (Barred.BARRED_RAMP, 0): "it is given more of the low class step by step",
+    (Barred.BARRED_OUT, Outcome.MISCONFIGURED): "it lacks the model or path that edge requested",
+    (Barred.BARRED_FULL, 0): "it has reached its concurrency limit",
+    (Barred.BARRED_EXHAUSTED, 0): "the limits configured for its provider's account are used up",
+    (Barred.BARRED_RAMP, 0): "it admits the low class gradually",
 }
-"""By what bars a target and what stands behind it: the TripReason of its circuit, or the Outcome that put it out."""
+"""Explanations by bar and cause; the cause is the TripReason of an open circuit or the Outcome that took it out."""
 
 
 def passed_over(code: int) -> str:
-    """Return the word for why a target of a better tier did not answer; of one that is usable by now it was a race."""
+    """Return the word for why a target of a better tier was not used; ``code`` 0 means that it is usable by now."""
     return _BARRED[code] if code else "passed over"
 
 
@@ -227,7 +237,7 @@ def _body(status: int, message: str, kind: str, code: str | None, param: str | N
 
 
 def problem(kind: str, detail: str) -> Problem:
-    """Return (status, fields, body) for a request that edge refuses; ``detail`` fills the sentence."""
+    """Return (status, fields, body) for a request that edge refuses; ``detail`` fills the message."""
     row = PROBLEMS[kind]
     fields = [_JSON, *_MORE.get(kind, ())]
     if kind.startswith("rate_limited_") or kind == "buffers_full":
@@ -239,13 +249,13 @@ def problem(kind: str, detail: str) -> Problem:
 
 
 def too_long(status: int, most: int) -> Problem:
-    """Return the answer for "the provider refused the request, in more words than are passed on"; ``most`` in bytes."""
-    message = f"The provider answered {status}, with more than {most} bytes; limits.answer bounds what goes on."
+    """Return the reply for a provider's error response whose body exceeds ``most`` bytes."""
+    message = f"The provider answered {status} with a body larger than {most} bytes; limits.answer sets that limit."
     return status, [_JSON], _body(status, message, "invalid_request_error", "answer_too_long")
 
 
 def refusal(status: int, reason: str) -> bytes:
-    """Return a whole HTTP/1.1 answer, ready to send, for a connection whose framing cannot be trusted."""
+    """Return a complete HTTP/1.1 response, head included, for a connection whose framing cannot be trusted."""
     content = _body(status, f"The request was refused: {reason}.", "invalid_request_error", "refused")
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ndate: {formatdate(usegmt=True)}\r\n"
@@ -277,7 +287,7 @@ def _account(
 
 
 def _status_of_service(failed_attempts: list[tuple[str, str, str]]) -> int:
-    """Bad gateway when the last attempt got a bad answer, timeout when it got none, else unavailable."""
+    """Return 502 if the last attempt got a bad response, 504 if it timed out, and 503 otherwise."""
     last = failed_attempts[-1][1] if failed_attempts else ""
     if last in {"fail_first_byte", "fail_first_token", "fail_stalled"}:
         return 504
@@ -293,14 +303,14 @@ def unavailable(
     wait_s: float,
     service: bool,
 ) -> Problem:
-    """Return the answer for "nothing usable is left".
+    """Return the reply for an exchange that has no usable target left.
 
     Args:
-        route: the model or service that was asked for.
-        failed_attempts: (target, outcome, detail) of the attempts made, in order.
-        states: every target, now.
+        route: the model or service that was requested.
+        failed_attempts: (target, outcome, detail) of each attempt, in order.
+        states: the current state of every target.
         wait_s: seconds until the earliest recovery; becomes Retry-After, at least one second.
-        service: an internal service, whose callers expect 502 and 504 where they fit.
+        service: whether the route is an internal service, whose callers expect 502 and 504 where they apply.
     """
     status = _status_of_service(failed_attempts) if service else 503
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
@@ -315,7 +325,7 @@ def unavailable(
 
 
 def deadline(route: str, failed_attempts: list[tuple[str, str, str]], states: list[State], wait_s: float) -> Problem:
-    """Return the answer for "the exchange's total deadline ran out before an answer came"; arguments as above."""
+    """Return the reply for an exchange whose total deadline expired; arguments as for :func:`unavailable`."""
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
     tried, targets = _account(failed_attempts, states)
     message = f"No target of {route!r} answered within the total deadline."
@@ -326,28 +336,28 @@ def deadline(route: str, failed_attempts: list[tuple[str, str, str]], states: li
 def overloaded(
     route: str, failed_attempts: list[tuple[str, str, str]], states: list[State], retry_after: int
 ) -> Problem:
-    """Return the answer for "every target that could answer has as many requests as it takes".
+    """Return the reply for an exchange whose usable targets are all at their concurrency limit.
 
     ``retry_after`` is in whole seconds; the other arguments are those of :func:`unavailable`. Envoy and gRPC's own
-    servers say the same with 503 and UNAVAILABLE, and OpenAI with 503.
+    servers also use 503 and UNAVAILABLE for overload, and OpenAI uses 503.
     """
     tried, targets = _account(failed_attempts, states)
     message = (
         f"{route!r} is overloaded: {'; '.join([_sentence(item) for item in targets if item['state'] != 'usable'])}."
     )
     if all(item["state"] == "usable" for item in targets):
-        message = f"{route!r} is overloaded: others are waiting for a place already."
+        message = f"{route!r} is overloaded: other requests are already waiting for capacity."
     message += f" Retry in {retry_after} s."
     content = _body(503, message, "overloaded", "overloaded", tried=tried, targets=targets)
     return 503, [_JSON, (b"retry-after", str(retry_after).encode())], content
 
 
 def as_event(content: bytes) -> bytes:
-    """Return an error body as the last event of a stream; no ``[DONE]`` follows it."""
+    """Return an error body as the last event of a stream; ``[DONE]`` does not follow it."""
     return b"data: " + content.replace(b"\n", b" ") + b"\n\n"
 
 
 def event(code: str, detail: str, target: str, request_id: str) -> bytes:
-    """Return the event that ends a broken stream honestly: what went wrong, where, and the id to ask about."""
-    message = f"The answer broke off: {detail} ({target}). What came before is incomplete. Request {request_id}."
+    """Return the event that ends a broken stream: it says what failed, at which target, and the id to ask about."""
+    message = f"The response broke off: {detail} ({target}). It is incomplete. Request {request_id}."
     return as_event(_body(502, message, "server_error", f"stream_{code}", target=target))

@@ -1,8 +1,9 @@
-"""On which sockets does a worker accept?  Its own, one per listener; the kernel spreads connections by SO_REUSEPORT.
+"""The listening sockets of a worker: one per listener, shared between workers by SO_REUSEPORT.
 
-Every worker binds the same addresses, so a worker that dies takes only its own connections with it, and nobody hands
-sockets around. The supervisor holds a bound socket that never listens: it reserves the port between two workers'
-lives, and makes port 0 mean one number for all of them.
+Every worker binds the same addresses itself, and the kernel distributes connections among them. A worker that dies
+takes only its own connections with it, and no socket is passed between processes. The supervisor also binds each
+address without listening: this reserves the port while no worker is alive, and lets port 0 mean the same port for all
+workers.
 """
 
 from __future__ import annotations
@@ -23,33 +24,35 @@ if TYPE_CHECKING:
 
     from edge.terms.snapshot import Listener
 
-# How many connections may wait to be accepted. The kernel lowers it to net.core.somaxconn (4096 by default).
+# Connections that may wait to be accepted. The kernel caps this at net.core.somaxconn (4096 by default).
 BACKLOG: Final = 4096
-# A TLS client that says nothing must not hold a connection for long.
+# Bounds how long a TLS client that sends nothing can hold a connection.
 TLS_HANDSHAKE_S: Final = 10.0
-# linux/asm-generic/socket.h; Python has no name for it.
+# From linux/asm-generic/socket.h; Python's socket module does not define it.
 _SO_ATTACH_FILTER: Final = 26
-# A classic BPF program over a TCP header: drop what begins a connection (SYN without ACK), let everything else in.
+# A classic BPF program over the TCP header: drop segments that open a connection (SYN without ACK), accept all others.
 _NO_SYN: Final = b"".join(
     struct.pack("HBBI", *instruction)
     for instruction in (
-        (0x30, 0, 0, 13),  # A = the byte of the flags
+        (0x30, 0, 0, 13),  # A = the flags byte
         (0x54, 0, 0, 0x12),  # A &= SYN | ACK
         (0x15, 0, 1, 0x02),  # if A == SYN
-        (0x06, 0, 0, 0),  # then drop
-        (0x06, 0, 0, 0xFFFFFFFF),  # else take all of it
+        (0x06, 0, 0, 0),  # drop
+        (0x06, 0, 0, 0xFFFFFFFF),  # accept the whole packet
     )
 )
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to ``host:port``, shared with others of this user, that does not listen yet.
+    """Return a socket that is bound to ``host:port`` with SO_REUSEPORT and does not listen yet.
 
-    ``host`` may be a name: its first address is taken; empty means every address. Port 0 takes a free one. An IPv6
-    wildcard takes IPv4 too.
+    Args:
+        host: an address, or a name whose first address is used; empty binds every address. An IPv6 wildcard accepts
+            IPv4 connections too.
+        port: the port; 0 lets the kernel choose a free one.
 
     Raises:
-        AddressTakenError: the address is taken, is not of this host, or may not be bound.
+        AddressTakenError: the address is in use, does not belong to this host, or may not be bound.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -75,13 +78,16 @@ async def open_listeners(
     listeners: Iterable[Listener],
     protocol: Callable[..., asyncio.BaseProtocol],
 ) -> list[asyncio.Server]:
-    """Accept on every listener, or on none.
+    """Accept connections on every listener, or on none if one fails.
 
-    ``protocol`` makes the protocol object of a connection; of a listener that asks for no key it is told True.
+    Args:
+        loop: the loop that serves them.
+        listeners: the listeners of a Snapshot.
+        protocol: makes the protocol object of a connection; it gets True as argument if the listener requires no key.
 
     Raises:
         AddressTakenError: an address cannot be bound.
-        ConfigInvalidError: a certificate cannot be used.
+        ConfigInvalidError: a certificate cannot be loaded.
     """
     servers: list[asyncio.Server] = []
     try:
@@ -104,13 +110,13 @@ async def open_listeners(
 
 
 def turn_away(servers: Sequence[asyncio.Server]) -> None:
-    """Let no new connection begin on these, while those that have begun are still accepted. Close them soon after.
+    """Reject new connections on these servers while those already established are still accepted; close them soon.
 
-    A listening socket that is closed resets every connection in its queue, also those that came between the last
-    accept and the close; with several workers each loses its own. So the kernel is told to drop SYNs first: the queue
-    then only empties, and a client that came too late tries again by itself, a second later, and finds another
-    listener of the address, or none. (The idea is that of dropping SYNs around a reload of HAProxy; a socket filter
-    needs no privilege.) Where the kernel refuses the filter, this does nothing.
+    Closing a listening socket resets every connection in its accept queue, including those that arrive between the last
+    accept and the close; with several workers, each loses its own queue. So the kernel is told to drop SYNs first. The
+    queue then only drains, and a client that arrives too late retransmits its SYN after a second and reaches another
+    listener of the address, if there is one. (Dropping SYNs around a reload is a known technique for HAProxy; a socket
+    filter needs no privilege.) If the kernel refuses the filter, this function has no effect.
     """
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
     # struct sock_fprog {unsigned short len; struct sock_filter *filter;}
@@ -121,4 +127,4 @@ def turn_away(servers: Sequence[asyncio.Server]) -> None:
                 try:
                     same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
                 except OSError as error:
-                    logs.say(logs.DEBUG, "new connections cannot be held off before the close", error=str(error))
+                    logs.say(logs.DEBUG, "cannot attach the filter that rejects new connections", error=str(error))

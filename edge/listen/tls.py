@@ -1,4 +1,4 @@
-"""What does a listener prove, and whom does it ask?  Server certificate, client certificates on demand, TLS 1.2 up."""
+"""TLS settings of a listener: server certificate, optional client certificates, TLS 1.2 or newer."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def server_context(tls: ListenTls) -> ssl.SSLContext:
     """Return the SSLContext of a listener.
 
     Raises:
-        ConfigInvalidError: a named file is missing or is not what it should be.
+        ConfigInvalidError: a configured file is missing or cannot be loaded.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(ALPN)
     try:
         context.load_cert_chain(tls.cert, tls.key)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         raise ConfigInvalidError(
             [f"listen: tls: cert {tls.cert} with key {tls.key} cannot be used: {error.strerror or error}"]
         ) from error

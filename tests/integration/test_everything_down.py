@@ -71,10 +71,10 @@ async def test_the_503() -> None:
                 assert (error["type"], error["code"]) == ("service_unavailable", "no_usable_target")
                 assert error["tried"] == []
                 for item in error["targets"]:
-                    assert (item["state"], item["why"]) == ("open", "too many failures in a row")
+                    assert (item["state"], item["why"]) == ("open", "too many consecutive failures")
                     assert -told_s - 0.2 < item["retry_after_s"] - waits.pop(item["target"]) < 0.2
                 assert waits == {}
-                assert error["message"].startswith("No target of 'chat' can answer now: p0/m is open (too many")
+                assert error["message"].startswith("No target of 'chat' can answer now: p0/m is open (too many consecutive")
                 assert error["message"].endswith(f"Retry in {fields['retry-after']} s.")
 
 
@@ -108,8 +108,8 @@ async def test_each_bar_has_its_reason() -> None:
             assert (status, fields["retry-after"]) == (503, "9")
             assert said == {
                 "p0/m": ("out", "it refused edge's credential or balance"),
-                "p1/m": ("out", "it does not have what edge asks it for"),
-                "p2/m": ("resting", "it asked for fewer requests"),
+                "p1/m": ("out", "it lacks the model or path that edge requested"),
+                "p2/m": ("resting", "it rate-limited edge"),
                 "p3/m": ("taken out by hand", ""),
             }
 

@@ -113,7 +113,7 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
                     assert b"x-edge-reason: p0/m: on trial\r\n" in answer
                 else:
                     assert answer.startswith(b"HTTP/1.1 503 ")
-                    assert b"one request is trying whether it is back" in answer
+                    assert b"a trial request is in progress" in answer
             assert b"x-edge-target: p0/m\r\n" in await trial
             assert data_plane.target("p0/m")["state"] == "closed"
             assert data_plane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 1
