@@ -1,1 +1,1 @@
-"""What may an operator see and ask?  One listener apart from the clients': health, metrics, targets, the snapshot."""
+"""The admin API over HTTP and gRPC: health, metrics, status, and changes to the running node."""

@@ -1,7 +1,7 @@
-"""Is this operator's connection HTTP/1.1 or gRPC?  The first bytes tell; each is led to where it is spoken.
+"""Protocol detection on the admin listener: HTTP/1.1 connections and gRPC connections share one address.
 
-A connection that begins with HTTP/2's preface (RFC 9113 3.4) is spliced to the gRPC server's socket, with back-pressure
-both ways; any other is handed to the HTTP server as if it had always been there.
+A connection that begins with the HTTP/2 preface (RFC 9113, section 3.4) is spliced to the gRPC server's socket, with
+back-pressure in both directions. Any other connection is handed to the HTTP server together with the bytes read so far.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n"
-# Whoever connects and says nothing is let go.
+# A client that connects and sends nothing must not hold a connection for ever.
 FIRST_BYTES_S: Final = 10.0
 
 
 class AccessGuard(asyncio.Protocol):
-    """One connection, until it is known what it speaks.
+    """A connection whose protocol is not known yet.
 
     Args:
-        http: makes the protocol of an HTTP/1.1 connection.
-        path: the gRPC server's socket.
-        tasks: keeps what is being connected alive.
+        http: returns a new protocol for an HTTP/1.1 connection.
+        path: path of the gRPC server's Unix socket.
+        tasks: holds references to the connecting tasks, which the event loop itself does not keep alive.
     """
 
     def __init__(self, http: Callable[[], asyncio.Protocol], path: str, tasks: set[asyncio.Task[None]]) -> None:
@@ -33,24 +33,24 @@ class AccessGuard(asyncio.Protocol):
         self._seen = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for the first bytes, but not for ever."""
+        """Start the timer for the first bytes."""
         self._transport = cast("asyncio.Transport", transport)
         self._timer = asyncio.get_running_loop().call_later(FIRST_BYTES_S, self._transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Cancel the timer."""
         del exc
         self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
-        """Decide as soon as the bytes differ from the preface, or are it."""
+        """Choose the protocol as soon as the bytes read equal the preface or differ from it."""
         self._seen += data
         if len(self._seen) < len(PREFACE) and PREFACE.startswith(self._seen):
             return
         self._timer.cancel()
         if self._seen.startswith(PREFACE):
             self._transport.pause_reading()
-            task = asyncio.get_running_loop().create_task(self._lead())
+            task = asyncio.get_running_loop().create_task(self._splice())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
@@ -59,10 +59,10 @@ class AccessGuard(asyncio.Protocol):
         protocol.connection_made(self._transport)
         protocol.data_received(self._seen)
 
-    async def _lead(self) -> None:
+    async def _splice(self) -> None:
         outer, inner = _Pipe(), _Pipe()
         outer.connection_made(self._transport)
-        inner.other = outer  # before it is connected: an HTTP/2 server speaks first, and its words are not repeated
+        inner.other = outer  # before it connects: an HTTP/2 server sends first, and its first bytes must not be lost
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: inner, self._path)
         except OSError:
@@ -78,7 +78,7 @@ class AccessGuard(asyncio.Protocol):
 
 
 class _Pipe(asyncio.Protocol):
-    """One end of a spliced connection: what comes here goes out there."""
+    """One end of a spliced connection; it forwards what it reads to the other end."""
 
     other: _Pipe | None = None
 
@@ -101,7 +101,7 @@ class _Pipe(asyncio.Protocol):
             self.other.close()
 
     def pause_writing(self) -> None:
-        if self.other is not None and not self.other._transport.is_closing():  # noqa: SLF001 - its own kind
+        if self.other is not None and not self.other._transport.is_closing():  # noqa: SLF001 - same class
             self.other._transport.pause_reading()  # noqa: SLF001
 
     def resume_writing(self) -> None:

@@ -1,8 +1,9 @@
-"""Who may ask at the admin address?  Whoever has the token; where none is asked for, programs of this machine.
+"""Access control of the admin listener: a bearer token, or without one, only programs on this machine.
 
-Without a token only the address guards a node, and a web page can reach it through the browser of whoever looks at it:
-as a page of another origin, or by a name that its owner lets resolve to 127.0.0.1 (DNS rebinding), which makes it one
-of the same origin. The browser says both in headers that a page cannot change: Origin (RFC 6454 7.3) and Host.
+Without a token only the loopback address protects a node, and a web page can reach that address through the browser of
+any user of the machine: as a page of another origin, or under a name whose owner lets it resolve to 127.0.0.1 (DNS
+rebinding), which makes the request same-origin. The browser reveals both in headers that a page cannot change: Origin
+(RFC 6454, section 7.3) and Host.
 """
 
 from __future__ import annotations
@@ -22,43 +23,43 @@ _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]*))(?::[0-9]*)?")
 
 
 def refusal(request: web.Request, token: bytes) -> web.Response | None:
-    """Return what to answer instead of doing what is asked; None: it may be done.
+    """Return the response that refuses a request; None: the request is allowed.
 
     Args:
-        request: of anyone; for ``/live`` and ``/ready`` nothing is asked.
-        token: of admin.token; empty = there is none, and so the address is of this machine alone.
+        request: any request; ``/live`` and ``/ready`` are always allowed to read.
+        token: admin.token; empty = there is none, and the listener is on a loopback address.
     """
     if request.path not in _OPEN:
         if token and not _carries_token(request, token):
-            sentence = "this needs the header Authorization: Bearer TOKEN, with the token of admin.token"
+            sentence = "this needs the header Authorization: Bearer TOKEN, with the token from admin.token"
             return problem(401, sentence, challenge=True)
         if not token and _is_by_another_name(request):
             sentence = (
-                "without admin.token a node answers only where Host is an IP address or localhost: a web page could "
-                "have made any other name lead here. Ask at the address, or set admin.token"
+                "without admin.token, Host must be an IP address or localhost: a web page can make any other name "
+                "resolve to this node. Use the address, or set admin.token"
             )
             return problem(403, sentence)
     if request.method not in ("GET", "HEAD") and _is_from_a_page(request):
-        return problem(403, "a web page of another place asks this; it is refused, because no page may steer a node")
+        return problem(403, "refused: the request comes from a web page of another origin, which may not change a node")
     return None
 
 
 def _carries_token(request: web.Request, token: bytes) -> bool:
-    """Tell whether the request has ``Authorization: Bearer`` with this token, byte by byte."""
+    """Return whether the request has ``Authorization: Bearer`` with this token; compares in constant time."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    said = given.strip().encode(errors="surrogateescape")  # bytes that are no UTF-8 were decoded so
-    return scheme.lower() == "bearer" and hmac.compare_digest(said, token)
+    presented = given.strip().encode(errors="surrogateescape")  # aiohttp decodes bytes that are not UTF-8 this way
+    return scheme.lower() == "bearer" and hmac.compare_digest(presented, token)
 
 
 def _is_by_another_name(request: web.Request) -> bool:
-    """Tell whether Host names something else than an IP address or localhost, which is all that is listened on.
+    """Return whether Host is anything but an IP address or localhost, the only names that such a node listens under.
 
-    Only a program does without the header; it is let through.
+    A request without the header comes from a program, since browsers always send it, and is allowed.
     """
-    said = request.headers.get("Host")
-    if said is None:
+    host = request.headers.get("Host")
+    if host is None:
         return False
-    match = _HOST.fullmatch(said.strip())
+    match = _HOST.fullmatch(host.strip())
     if match is None:
         return True
     name = match[1] or match[2]
@@ -72,6 +73,6 @@ def _is_by_another_name(request: web.Request) -> bool:
 
 
 def _is_from_a_page(request: web.Request) -> bool:
-    """Tell whether a browser sends this for a page that is not ours: it names the page's origin, always."""
+    """Return whether a browser sends this request for a page of another origin; browsers name it in Origin."""
     origin = request.headers.get("Origin")
     return origin is not None and origin.partition("://")[2] != request.host

@@ -1,7 +1,7 @@
-"""What may an operator ask over gRPC?  edge.v1.Admin with the same views, steps and token as the HTTP API.
+"""The gRPC side of the admin API: edge.v1.Admin, with the views, steps and token of the HTTP API.
 
-Runs on grpc.aio behind a socket in the node's private folder; ``edge.admin.access_guard`` leads connections to it that
-begin with HTTP/2's preface. Health and reflection stand beside it, health without a token.
+It runs on grpc.aio behind a Unix socket in the node's private folder; ``edge.admin.access_guard`` forwards HTTP/2
+connections to that socket. The health service, which needs no token, and server reflection run beside it.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 ADMIN: Final = "edge.v1.Admin"
 HEALTH: Final = "grpc.health.v1.Health"
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
 _GRACE_S: Final = 0.5
-# gRPC's clients take 8 KiB of trailers and cut the connection over 16; a bad configuration can have more to say.
+# gRPC clients accept 8 KiB of trailers and cut the connection over 16 KiB; a bad configuration may have more problems.
 LONGEST_MESSAGE: Final = 6000
 _PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 _CELLS: Final = (("stream", "first_token_ms"), ("whole", "first_byte_ms"))
 
 
 class AdminCalls:
-    """The gRPC side of the admin listener.
+    """The gRPC server of the admin listener.
 
     Args:
-        node: what is shown and steered.
-        token: returns the bearer token that calls must carry; "" = none.
+        node: the node that the calls show and change.
+        token: returns the bearer token that calls must carry; empty = none is needed.
     """
 
     def __init__(self, node: Node, token: Callable[[], bytes]) -> None:
@@ -59,22 +59,22 @@ class AdminCalls:
         self._server.add_generic_rpc_handlers(reflection_calls(files, [ADMIN, HEALTH]))
 
     async def start(self, path: str) -> None:
-        """Serve on a socket at this path, in a folder that nobody else may enter.
+        """Serve on a Unix socket at ``path``, which must be in a private folder.
 
         Raises:
             RuntimeError: the path cannot be bound.
         """
-        Path(path).unlink(missing_ok=True)  # noqa: ASYNC240 - of a control that was killed; it takes no time
+        Path(path).unlink(missing_ok=True)  # noqa: ASYNC240 - left by a killed control process; unlinking is quick
         self._server.add_insecure_port(f"unix:{path}")
         await self._server.start()
 
     async def stop(self) -> None:
-        """End every call."""
+        """Stop serving; calls in progress get ``_GRACE_S`` seconds."""
         await self._server.stop(_GRACE_S)
 
 
 class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic for the type checker alone
-    """Refuses calls without the token; health needs none."""
+    """Refuses calls without the token, except those of the health service."""
 
     def __init__(self, token: Callable[[], bytes]) -> None:
         self._token = token
@@ -83,7 +83,7 @@ class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic f
         async def refuse(_message: object, context: Context) -> None:
             await context.abort(
                 grpc.StatusCode.UNAUTHENTICATED,
-                "this needs the metadata authorization: Bearer TOKEN, with the token of admin.token",
+                "this needs the metadata authorization: Bearer TOKEN, with the token from admin.token",
             )
 
         self._refusal = grpc.unary_unary_rpc_method_handler(refuse)
@@ -96,15 +96,15 @@ class _Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic f
         token = self._token()
         if token and not handler_call_details.method.startswith(f"/{HEALTH}/"):
             metadata: Iterable[tuple[str, str | bytes]] = handler_call_details.invocation_metadata or ()
-            said = str(dict(metadata).get("authorization", ""))
-            scheme, _, given = said.partition(" ")
+            authorization = str(dict(metadata).get("authorization", ""))
+            scheme, _, given = authorization.partition(" ")
             if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
                 return self._refusal
         return await continuation(handler_call_details)
 
 
 class _Admin(admin_pb2_grpc.AdminServicer):
-    """The methods of protos/edge/v1/admin.proto; each says there what it does."""
+    """The methods of protos/edge/v1/admin.proto, which documents each of them."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -173,12 +173,12 @@ class _Admin(admin_pb2_grpc.AdminServicer):
                     if target.HasField("until_s"):
                         verdict.until_s = target.until_s
                     yield verdict
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
     async def _operations(self, context: Context) -> Operations:
         if self._node.operations is None:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this node cannot be changed while it runs")
-            raise AssertionError  # abort has raised
+            raise AssertionError  # abort always raises; mypy does not know
         return self._node.operations
 
     async def _steer(self, name: str, action: Action, reason: str, context: Context) -> admin_pb2.TargetStatus:
@@ -196,7 +196,7 @@ class _Admin(admin_pb2_grpc.AdminServicer):
 
 
 class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the package is untyped
-    """Serving: a load balancer may send requests here, as /ready has it."""
+    """The health service; SERVING means what 200 on /ready means: a load balancer may send requests here."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -225,31 +225,31 @@ class _Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # the pack
             if answer.status != known:
                 known = answer.status
                 yield answer
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Keep metadata that is no text out of the log: gRPC quotes it there, and anyone can send it, tokens included."""
+    """Drop gRPC's log lines about undecodable metadata: they quote it, and it may be anybody's, tokens included."""
     if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
-        logs.say(logs.DEBUG, "metadata of a gRPC call could not be read as text")
+        logs.say(logs.DEBUG, "the metadata of a gRPC call is not text")
         return False
     return True
 
 
 def _shortened(problems: Sequence[str]) -> str:
-    """Return as many problems as a status can carry, each in whole, and how many more there are."""
-    said = ""
+    """Return as many whole problems as fit into a gRPC status message, and the number of those left out."""
+    message = ""
     for number, problem in enumerate(problems):
         line = problem if number == 0 else f"\n{problem}"
-        # What is not plain ASCII is three times as long on the wire.
-        if len(quote(said + line, safe=_PLAIN)) > LONGEST_MESSAGE:
-            return f"{said}\nand {len(problems) - number} more".strip()
-        said += line
-    return said
+        # A byte that is not plain ASCII takes three on the wire: gRPC percent-encodes it.
+        if len(quote(message + line, safe=_PLAIN)) > LONGEST_MESSAGE:
+            return f"{message}\nand {len(problems) - number} more".strip()
+        message += line
+    return message
 
 
 def _status(view: dict[str, Any]) -> admin_pb2.TargetStatus:
-    """Return one target of ``targets_view`` as the proto has it."""
+    """Return one entry of ``targets_view`` as a protobuf message."""
     plain = ("id", "usable", "why", "tier", "inflight", "volume", "error_ratio", "slow_ratio", "consecutive", "trips")
     target = admin_pb2.TargetStatus(
         state=f"TARGET_STATE_{view['state'].upper()}",

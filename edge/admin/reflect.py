@@ -1,4 +1,4 @@
-"""How does a grpc.aio server let itself be asked what it serves?  Server reflection, both versions, as handlers."""
+"""gRPC server reflection (v1 and v1alpha) as generic handlers for a grpc.aio server."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def reflection_calls(
     files: Iterable[FileDescriptor], services: Iterable[str]
 ) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
-    """Return what to give to ``server.add_generic_rpc_handlers``.
+    """Return the handlers for ``server.add_generic_rpc_handlers``.
 
     Args:
-        files: where the services are described.
-        services: their full names, reflection's own aside.
+        files: descriptors of the files that define the services.
+        services: full names of the services, without those of reflection.
     """
     directory = Reflection(files, services)
 
@@ -30,11 +30,11 @@ def reflection_calls(
     ) -> AsyncIterator[bytes]:
         async for message in messages:
             try:
-                told = directory.answer(message)
+                response = directory.answer(message)
             except ReflectionError as error:
                 await call.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-            yield told
+            yield response
 
-    # Messages go in and out as bytes: the directory reads them itself.
+    # Without serializers messages stay bytes, which is what the directory reads and writes.
     method = grpc.stream_stream_rpc_method_handler(answer)
     return tuple(grpc.method_handlers_generic_handler(name, {METHOD: method}) for name in (V1, V1ALPHA))

@@ -1,25 +1,25 @@
-"""How does an operator ask and steer?  On a listener apart from the clients', with a bearer token where one is set.
+"""The admin listener of a node: an HTTP API with its own address and, if configured, a bearer token.
 
-    /live            200: control answers
-    /ready           200: a load balancer may send requests here; else 503 and why
+    /live            200: the control process responds
+    /ready           200: a load balancer may send requests here; else 503 with the reason
     /metrics         Prometheus text; OpenMetrics where Accept asks for it
-    /api/targets     every target: state, why, until when, numbers
-    /api/snapshot    what the data path decides by, without secrets
-    /api/metrics     the same numbers as JSON
-    /api/keys        what each key, and each provider with limits, has used and may still
+    /api/targets     every target: state, reason, time of the next change, numbers
+    /api/snapshot    the Snapshot that the data path uses, without secrets
+    /api/metrics     the metrics as JSON
+    /api/keys        usage and limits of each key and of each provider credential with limits
     /api/traces      the last recorded requests (edge.admin.traces)
     /api/regions     every region as this node sees it, side by side
-    /api/node        the node: versions, reloads, what is on disk, whether it drains
+    /api/node        the node: versions, reloads, stored state, draining
 
-    POST /api/reload                                  read the configuration again; 422 with every problem
-    POST /api/drain                                   take the node out of service, then end it
-    PUT  /api/targets/ID/drain|eject|restore          {"reason": "..."}; take a target out by hand, or give it back;
+    POST /api/reload                                  reload the configuration; 422 with every problem
+    POST /api/drain                                   take the node out of service, then stop it
+    PUT  /api/targets/ID/drain|eject|restore          {"reason": "..."}; take a target out of rotation, or put it back;
                                                       with ?all=1 in all regions
 
-gRPC comes in on the same address: ``edge.v1.Admin``, health and reflection (edge.admin.calls).
+The same address serves gRPC: ``edge.v1.Admin``, health and reflection (edge.admin.calls).
 
-``/live`` and ``/ready`` need no token: orchestrators ask them, and they tell nothing worth hiding. Who else may ask is
-decided in ``edge.admin.callers``.
+``/live`` and ``/ready`` need no token: orchestrators poll them, and they reveal no secret. ``edge.admin.callers``
+decides about all other requests.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class AdminServer:
     """The admin listener of one node.
 
     Args:
-        node: what is shown.
-        token: bearer token that requests must carry; "" = none is asked for.
-        calls_path: where the gRPC side listens, in a private folder; None = there is none.
+        node: the node to show and change.
+        token: bearer token that requests must carry; "" = none is needed.
+        calls_path: path of the gRPC server's Unix socket, in a private folder; None = no gRPC.
     """
 
     def __init__(self, node: Node, token: str, calls_path: str | None = None) -> None:
@@ -68,19 +68,19 @@ class AdminServer:
         self._calls_path = calls_path
         self._calls: AdminCalls | None = None
         self._server: asyncio.Server | None = None
-        self._leading: set[asyncio.Task[None]] = set()
+        self._splicing: set[asyncio.Task[None]] = set()
 
     def ask_for(self, token: str) -> None:
-        """Ask for another token from now on; "" = for none."""
+        """Require another token from now on; "" = none."""
         self._token = token.encode()
 
     async def start(self, sock: socket.socket) -> None:
-        """Serve on a bound socket, which belongs to the server from now on."""
+        """Serve on a bound socket, which the server then owns."""
 
         @web.middleware
         async def guard(
             request: web.Request,
-            handler: Callable[[web.Request], Awaitable[web.StreamResponse]],  # the name is aiohttp's
+            handler: Callable[[web.Request], Awaitable[web.StreamResponse]],  # aiohttp passes it by this name
         ) -> web.StreamResponse:
             return await self._guard(request, handler)
 
@@ -101,9 +101,9 @@ class AdminServer:
         app.add_routes(Traces(self._node).routes())
         if self._node.operations is not None:
             app.add_routes(Steps(self._node, self._node.operations).routes())
-        heard = logging.getLogger("edge.admin.http")
-        heard.addFilter(_worth_a_line)
-        self._runner = web.AppRunner(app, access_log=None, logger=heard, handle_signals=False, shutdown_timeout=1)
+        http_log = logging.getLogger("edge.admin.http")
+        http_log.addFilter(_worth_a_line)
+        self._runner = web.AppRunner(app, access_log=None, logger=http_log, handle_signals=False, shutdown_timeout=1)
         await self._runner.setup()
         if self._calls_path is None:
             await web.SockSite(self._runner, sock).start()
@@ -113,7 +113,7 @@ class AdminServer:
         await self._calls.start(path)
         http = cast("Callable[[], asyncio.Protocol]", self._runner.server)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: AccessGuard(http, path, self._leading), sock=sock)
+        self._server = await loop.create_server(lambda: AccessGuard(http, path, self._splicing), sock=sock)
 
     async def stop(self) -> None:
         """Close the listener and its connections."""
@@ -121,7 +121,7 @@ class AdminServer:
             self._server.close()
         if self._calls is not None:
             await self._calls.stop()
-        for task in self._leading:
+        for task in self._splicing:
             task.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -137,22 +137,22 @@ class AdminServer:
         except web.HTTPNotFound:
             return problem(
                 404,
-                f"{request.path} is not here; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
+                f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
                 "/api/keys /api/traces /api/regions /api/node, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:
             allowed = other.headers.get("Allow", "GET, HEAD")
-            response = problem(405, f"{request.method} is not possible here; only {allowed.partition(',')[0]} is")
+            response = problem(405, f"{request.method} is not allowed here; only {allowed.partition(',')[0]} is")
             response.headers["Allow"] = allowed
             return response
         except web.RequestPayloadError:
-            return problem(400, "the body cannot be read: it is not encoded as its headers say")
+            return problem(400, "the body cannot be decoded: it is not encoded as its headers say")
         except web.HTTPException:
             raise
-        except Exception as error:  # noqa: BLE001  # an operator's look must not end control
+        except Exception as error:  # noqa: BLE001  # one failed admin request must not end the control process
             logs.say_failure("an admin request failed", error, path=request.path)
-            return problem(500, "this failed inside edge; the log says why")
+            return problem(500, "internal error; the log has the cause")
 
     async def _live(self, _request: web.Request) -> web.Response:
         return json_answer({"live": True, "version": VERSION})
@@ -191,9 +191,9 @@ class AdminServer:
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Keep what cannot be read as HTTP out of the log: anyone may send it, and the error quotes it, tokens included."""
+    """Drop log lines about requests that are not valid HTTP: the errors quote the input, tokens included."""
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, (HttpProcessingError, web.RequestPayloadError)):
-        logs.say(logs.DEBUG, "a request to the admin address could not be read", error=type(error).__name__)
+        logs.say(logs.DEBUG, "a request to the admin listener is not valid HTTP", error=type(error).__name__)
         return False
     return True

@@ -1,4 +1,4 @@
-"""What may an operator do over HTTP?  Reload, drain the node, take a target out by hand. Each is one step, answered."""
+"""The write operations of the HTTP admin API: reload, drain the node, drain, eject or restore a target."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from edge.control.node import Node
     from edge.control.operations import Action, Operations
 
-# A worker takes a Snapshot in milliseconds; one that stands still is not waited for.
+# Workers apply a Snapshot within milliseconds; a worker that hangs must not hold up the response.
 TAKEN_S: Final = 2.0
 
 
 class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a PUT."""
+    """The body of a PUT request."""
 
     reason: str = ""
 
 
 class Steps:
-    """The writing half of the admin API."""
+    """Request handlers for the write operations."""
 
     def __init__(self, node: Node, operations: Operations) -> None:
         self._node = node
         self._operations = operations
 
     def routes(self) -> list[web.RouteDef]:
-        """Return what to add to the application. A target's id may have its slashes encoded or not."""
+        """Return the routes to add to the application. The slashes of a target id may be percent-encoded."""
         return [
             web.post("/api/reload", self.reload),
             web.post("/api/drain", self.drain),
@@ -44,7 +44,7 @@ class Steps:
         ]
 
     async def reload(self, _request: web.Request) -> web.Response:
-        """Answer when the workers decide by it: 200; 422 with every problem; 409 when there is no file."""
+        """Reload, then answer 200 once the workers use the Snapshot; 422 with every problem; 409 without a file."""
         try:
             done = self._operations.reload("asked at the admin address")
         except NoSourceError as error:
@@ -55,12 +55,12 @@ class Steps:
         return json_answer({"version": done.version, "changed": done.changed, "workers": workers})
 
     async def drain(self, _request: web.Request) -> web.Response:
-        """Answer 202: it has begun, or had."""
+        """Start draining the node, or keep draining; answers 202."""
         self._operations.drain()
         return json_answer({"draining": True}, status=202)
 
     async def steer(self, request: web.Request) -> web.Response:
-        """Answer with the target as it is then; 404 when there is none, 400 without a reason."""
+        """Drain, eject or restore a target and answer with its new status; 404: unknown target, 400: no reason."""
         action = cast("Action", request.match_info["action"])
         try:
             body = await request.read()
@@ -76,8 +76,8 @@ class Steps:
             return problem(409, str(error))
         except (StoreUnavailableError, StoreRefusedError) as error:
             sentence = (
-                "the others cannot be told now, and nothing has changed here; should the store have taken it without "
-                f"saying so, edge status shows it. Leave out --all (all=1) to do it here alone: {error}"
+                "the other regions cannot be reached now, and nothing has changed here; if the store took the change "
+                f"without confirming it, edge status shows it. Without --all (all=1) it applies here only: {error}"
             )
             return problem(503, sentence)
         except UnknownTargetError as error:
@@ -85,14 +85,14 @@ class Steps:
         except NoReasonError as error:
             return problem(400, str(error))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return problem(400, f'the body is JSON such as {{"reason": "why, for whoever looks later"}}: {error}')
+            return problem(400, f'the body must be JSON such as {{"reason": "why, for later readers"}}: {error}')
         shown: list[dict[str, Any]] = targets_view(self._node.snapshot, self._node.targets(clock.now_ns()))
-        return json_answer(next(each for each in shown if each["id"] == name))
+        return json_answer(next(target for target in shown if target["id"] == name))
 
     async def _everywhere(self, name: str, action: Action, reason: str) -> None:
-        """Tell every region; each does it as soon as it hears, this node at once."""
-        hand = self._operations.checked_override(name, action, reason)
+        """Publish the operation to all regions; this node applies it at once, the others when they see it."""
+        override = self._operations.checked_override(name, action, reason)
         sharing = self._node.sharing
         if sharing is None:
             raise NothingSharedError("this node shares nothing with others")
-        await sharing.hand(name, hand)
+        await sharing.hand(name, override)

@@ -1,7 +1,7 @@
-"""What happened to the last requests?  Those that were recorded, as a list or one by its id.
+"""Recorded requests over the HTTP admin API, as a list or one by its id.
 
-GET /api/traces?last=50&wrong=1&route=NAME    the last recorded, newest first; wrong=1: those that did not go well
-GET /api/traces/ID                            one, by request id (x-edge-request-id) or trace id
+GET /api/traces?last=50&wrong=1&route=NAME    the last records, newest first; wrong=1: only those that went wrong
+GET /api/traces/ID                            one record, by request id (x-edge-request-id) or trace id
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 LAST: Final = 50
 MOST: Final = 1000
-_DIGITS: Final = 20  # of a number that is looked at; int() refuses thousands of them
+_DIGITS: Final = 20  # longest number that is parsed; int() raises on thousands of digits
 _KNOWN: Final = frozenset({"last", "wrong", "route"})
 
 
 class Traces:
-    """The paths below ``/api/traces``."""
+    """Request handlers below ``/api/traces``."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
 
     def routes(self) -> list[web.RouteDef]:
-        """Return them."""
+        """Return the routes to add to the application."""
         return [web.get("/api/traces", self._list), web.get("/api/traces/{id}", self._one)]
 
     async def _list(self, request: web.Request) -> web.Response:
         unknown = sorted(request.query.keys() - _KNOWN)
         if unknown:
-            return problem(400, f"{unknown[0]} is not asked for here; write {', '.join(sorted(_KNOWN))}")
+            return problem(400, f"{unknown[0]} is not a parameter here; there are {', '.join(sorted(_KNOWN))}")
         last = request.query.get("last", str(LAST))
         if not last.isdecimal() or len(last) > _DIGITS or not 1 <= int(last) <= MOST:
-            return problem(400, f"last is a number from 1 to {MOST}")
+            return problem(400, f"last must be a number from 1 to {MOST}")
         wrong = request.query.get("wrong", "0")
         if wrong not in ("0", "1"):
-            return problem(400, "wrong is 0 or 1")
+            return problem(400, "wrong must be 0 or 1")
         records = self._node.recent_traces.last(int(last), wrong=wrong == "1", route=request.query.get("route", ""))
         return json_answer([trace_view(record) for record in records])
 
@@ -50,7 +50,7 @@ class Traces:
         if record is None:
             return problem(
                 404,
-                "no such request is remembered: only sampled, failed, slow and retried ones are, the last of them, and "
-                "by the node that answered them; telemetry.sample: 100% records all",
+                "there is no record of such a request: a node records only sampled, failed, slow and retried requests "
+                "that it answered itself, and keeps the last of them; telemetry.sample: 100% records all",
             )
         return json_answer(trace_view(record))

@@ -1,7 +1,7 @@
-"""What does an operator see of it?  The node's state as JSON values, with every secret left out.
+"""Views of the node's state as JSON values, with every secret left out.
 
-Leaving out is done by naming what is shown, not by searching for what is not: a new field of a Target that holds a
-secret stays invisible until someone adds it here.
+A view names each field that it shows instead of removing fields that are secret: a new secret field of a Target stays
+hidden until somebody adds it here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
-    """Return the Snapshot without credentials and without hashes of keys."""
+    """Return the Snapshot without credentials and without the hashes of keys."""
     return {
         "version": snapshot.version,
         "created": snapshot.created,
@@ -66,7 +66,8 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
             for key in snapshot.keys
         ],
         "credentials": [
-            {"name": each.name, "allowance": msgspec.to_builtins(each.allowance)} for each in snapshot.credentials
+            {"name": limited.name, "allowance": msgspec.to_builtins(limited.allowance)}
+            for limited in snapshot.credentials
         ],
     }
 
@@ -83,7 +84,7 @@ def _target_view(target: Target) -> dict[str, Any]:
         "base_path": target.base_path,
         "tls": None if target.tls is None else {"server_name": target.tls.server_name, "verify": target.tls.verify},
         "protocol": target.protocol,
-        "fields": [name for name, _ in target.fields],  # names alone: values are credentials
+        "fields": [name for name, _ in target.fields],  # names only: the values are credentials
         "outcomes": target.outcomes,
         "jurisdiction": target.jurisdiction,
         "capabilities": list(target.capabilities),
@@ -91,7 +92,7 @@ def _target_view(target: Target) -> dict[str, Any]:
         "max_inflight": target.max_inflight,
         "probe_path": target.probe_path,
         "health": target.health,
-        "credential": target.credential,  # a place in the list of limited providers, not the secret
+        "credential": target.credential,  # an index into Snapshot.credentials, not the secret
         "price_input": target.price_input,
         "price_output": target.price_output,
         "adaptive": target.adaptive,
@@ -100,12 +101,12 @@ def _target_view(target: Target) -> dict[str, Any]:
 
 
 def keys_view(keys: list[KeyReport], credentials: list[CredentialReport]) -> dict[str, Any]:
-    """Return what keys and limited providers have used; neither keys nor hashes of them are in the reports."""
+    """Return the usage of keys and provider credentials; the reports hold neither keys nor their hashes."""
     return {"keys": msgspec.to_builtins(keys), "credentials": msgspec.to_builtins(credentials)}
 
 
 def trace_view(record: ExchangeRecord) -> dict[str, Any]:
-    """Return a recorded exchange by names; times as in the record, in nanoseconds."""
+    """Return a recorded exchange by field names; times are in nanoseconds, as in the record."""
     view = structs.asdict(record)
     view["attempts"] = [
         {**structs.asdict(attempt), "detail": logs.without_secrets(attempt.detail)} for attempt in record.attempts
@@ -115,7 +116,7 @@ def trace_view(record: ExchangeRecord) -> dict[str, Any]:
 
 
 def metrics_view(reading: Reading) -> list[dict[str, Any]]:
-    """Return every family with its samples; of a histogram bounds, buckets and sum, of a summary count and sum."""
+    """Return each metric family and its samples: histograms as bounds, buckets and sum, summaries as count and sum."""
     return [
         {
             "name": metric.name,
@@ -130,7 +131,7 @@ def metrics_view(reading: Reading) -> list[dict[str, Any]]:
 
 
 def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[dict[str, Any]]:
-    """Return one object per target that some route uses: where it stands, then how it is."""
+    """Return one object per target that some route uses: id, routes and tier, then the fields of its report."""
     places: dict[int, list[tuple[str, int]]] = {}
     for route in snapshot.routes:
         for member in route.members:
@@ -148,7 +149,7 @@ def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[d
 
 
 def regions_view(node: Node) -> dict[str, Any]:
-    """Return every region as this node sees it, its own first; without a cluster there is but one."""
+    """Return every region as this node sees it, its own first; without a cluster there is only its own."""
     sharing = node.sharing
     if sharing is None:
         return {"region": node.snapshot.region, "node": node.snapshot.node, "sharing": None, "regions": []}

@@ -117,7 +117,7 @@ async def test_mistakes_are_said(tmp_path: Path, providers: tuple[SimProvider, S
             assert (status, "say why in reason" in said["error"]) == (400, True)
         for body in (None, {"why": "x"}, ["x"]):
             status, said = await node.send("PUT", f"/api/targets/{FIRST}/drain", body)
-            assert (status, "the body is JSON" in said["error"]) == (400, True)
+            assert (status, "the body must be JSON" in said["error"]) == (400, True)
         assert (await node.send("PUT", f"/api/targets/{FIRST}/explode", {"reason": "x"}))[0] == 404
         assert (await node.target(FIRST))["state"] == "closed"
 

@@ -168,9 +168,9 @@ async def test_command(node: tuple[RecentTraces, str], capsys: pytest.CaptureFix
     assert await edge(url, "f" * 20) == 0
     assert "near/model" in capsys.readouterr().out
     assert await edge(url, "unknown") == 1
-    assert "no such request is remembered" in capsys.readouterr().err
+    assert "there is no record of such a request" in capsys.readouterr().err
     assert await edge(url, "--last", "0") == 1
-    assert "last is a number" in capsys.readouterr().err
+    assert "last must be a number from 1 to 1000" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
