@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from edge.listen.reflection import METHOD, V1, V1ALPHA, Reflection, ReflectionError
+from edge.listen.calls import REFLECTION, REFLECTION_METHOD
+from edge.listen.reflection import Reflection, ReflectionError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -37,4 +38,4 @@ def reflection_calls(
 
     # Without serializers messages stay bytes, which is what the directory reads and writes.
     method = grpc.stream_stream_rpc_method_handler(answer)
-    return tuple(grpc.method_handlers_generic_handler(name, {METHOD: method}) for name in (V1, V1ALPHA))
+    return tuple(grpc.method_handlers_generic_handler(name, {REFLECTION_METHOD: method}) for name in REFLECTION)

@@ -10,6 +10,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from edge.app.control import Control
 from edge.app.launch import snapshot_cell
 from edge.app.supervisor_state import SupervisorState
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from edge.native import SharedState
 
 
-async def run_single(
+def run_single(
     launch: Launch,
     ledger: MemfdCell[Ledger],
     shared_state: SharedState,
@@ -46,6 +48,16 @@ async def run_single(
     Raises:
         EdgeError: an address cannot be listened on.
     """
+    return uvloop.run(_run(launch, ledger, shared_state, others, up))
+
+
+async def _run(
+    launch: Launch,
+    ledger: MemfdCell[Ledger],
+    shared_state: SharedState,
+    others: Sequence[Child],
+    up: Callable[[], None],
+) -> int:
     for child in others:
         child.start(0)
         await asyncio.to_thread(os.read, child.ready_read, 1)

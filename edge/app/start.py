@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvloop
 from msgspec import Struct, structs
 
 from edge import clock
@@ -19,7 +18,6 @@ from edge.app.bootstrap import Bootstrap, from_file
 from edge.app.children import Child
 from edge.app.launch import Launch, set_up_logs
 from edge.app.simulated import Simulated
-from edge.app.single import run_single
 from edge.app.supervisor import Supervisor
 from edge.app.supervisor_state import SupervisorState
 from edge.config.addresses import parse_address
@@ -90,7 +88,10 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
 
         others = [] if simulated is None else simulated.children()
         if workers == 0:
-            return uvloop.run(run_single(launch, MemfdCell(launch.ledger_fd, Ledger), shared_state, others, up))
+            # Control and a worker in this process. A supervisor imports neither, nor what they need.
+            from edge.app.single import run_single  # noqa: PLC0415
+
+            return run_single(launch, MemfdCell(launch.ledger_fd, Ledger), shared_state, others, up)
         return _supervise(launch, shared_state, supervisor_state, others, up)
 
 

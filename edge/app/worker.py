@@ -22,7 +22,6 @@ from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, s
 from edge.app.parent_death import die_with_parent
 from edge.control import frames
 from edge.control.follow import Follower
-from edge.dialects import inference
 from edge.errors import EdgeError
 from edge.listen import reply
 from edge.listen.calls import Calls
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edge.control.memfd_cell import MemfdCell
+    from edge.listen.calls import Language
     from edge.terms.snapshot import Snapshot
 
 _S: Final = 1_000_000_000
@@ -110,7 +110,7 @@ class Worker:
                 local=local.answer,
                 reply=reply,
                 rest=rest_seconds,
-                calls=Calls(inference, models_document, lambda: not self._stop.is_set()),
+                calls=Calls(_inference, models_document, lambda: not self._stop.is_set()),
                 named=is_named,
                 records=lambda records: self._follower.send(self._index, records),
             )
@@ -200,6 +200,12 @@ class Worker:
                 await asyncio.sleep(SAMPLE_S)
                 worst_ns = max(worst_ns, clock.now_ns() - due_ns)
             self._shared_state.beat(self._index, os.getpid(), clock.now_ns(), worst_ns // 1000)
+
+
+def _inference() -> Language:
+    from edge.dialects import inference  # noqa: PLC0415  # protobuf, which only chats over gRPC need
+
+    return inference
 
 
 async def _emptied(data_plane: DataPlane, until_ns: int) -> bool:

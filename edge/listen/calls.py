@@ -16,23 +16,20 @@ The data plane calls these methods synchronously, without a task:
 ``facts`` says where the response came from: target, region, attempts, request_id, and reason if the target was not the
 first choice. A ValueError raised by ``read`` is the client's mistake (INVALID_ARGUMENT); one raised by ``write`` or by
 the ChunkWriter is the provider's.
+
+Protobuf is imported at the first call that needs it: most nodes never get one, and their workers start faster and stay
+smaller without it.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
-
-import msgspec
-from google.protobuf.message import DecodeError
-from grpc_health.v1 import health_pb2
-
-from edge.listen.grpc_status import Code
-from edge.listen.reflection import METHOD, V1, V1ALPHA, Reflection, ReflectionError
-from edge.wire.edge.v1 import inference_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from edge.listen.local_calls import LocalCalls, Said
     from edge.native import Caller
     from edge.terms.snapshot import Snapshot
 
@@ -44,8 +41,8 @@ LOCAL: Final = 3
 
 INFERENCE: Final = "edge.v1.Inference"
 HEALTH: Final = "grpc.health.v1.Health"
-
-Said = tuple[int, str, list[bytes]]
+REFLECTION: Final = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+REFLECTION_METHOD: Final = "ServerReflectionInfo"
 
 
 class ChunkWriter(Protocol):
@@ -76,7 +73,8 @@ class Calls:
     """edge's own gRPC methods, for one worker.
 
     Args:
-        language: the translator between chat messages and JSON (edge.dialects.inference).
+        language: returns the translator between chat messages and JSON (edge.dialects.inference); called at the first
+            chat.
         models: returns the JSON list of a Snapshot's models, as ``GET /v1/models`` does; with a predicate, only those
             that it accepts.
         serving: whether this worker accepts new requests; reported through grpc.health.v1.
@@ -84,30 +82,21 @@ class Calls:
 
     def __init__(
         self,
-        language: Language,
+        language: Callable[[], Language],
         models: Callable[[Snapshot, Callable[[str], bool] | None], bytes],
         serving: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.read = language.read
-        self.write = language.write
-        self.writer = language.writer
+        self._load_language = language
         self._models = models
         self._serving = serving
-        self._list_of: Snapshot | None = None
-        self._list = b""
-        self._reflection: Reflection | None = None
         self._watch = _path(HEALTH, "Watch")
-        self._local: dict[bytes, Callable[[bytes, Snapshot, Caller | None], Said]] = {
-            _path(INFERENCE, "ListModels"): self._list_models,
-            _path(HEALTH, "Check"): self._check,
-            self._watch: self._watched,
-            _path(V1, METHOD): self._reflect,
-            _path(V1ALPHA, METHOD): self._reflect,
-        }
         self._formats = {
             _path(INFERENCE, "Chat"): CHAT,
             _path(INFERENCE, "ChatStream"): CHAT_STREAM,
-            **dict.fromkeys(self._local, LOCAL),
+            _path(INFERENCE, "ListModels"): LOCAL,
+            _path(HEALTH, "Check"): LOCAL,
+            self._watch: LOCAL,
+            **{_path(version, REFLECTION_METHOD): LOCAL for version in REFLECTION},
         }
 
     def response_format(self, path: bytes) -> int:
@@ -120,57 +109,30 @@ class Calls:
 
     def answer(self, path: bytes, message: bytes, snapshot: Snapshot, caller: Caller | None = None) -> Said:
         """Return (code, text, messages) for one message of a LOCAL method; ``caller`` owns the key that was sent."""
-        try:
-            return self._local[path](message, snapshot, caller)
-        except (DecodeError, ReflectionError):
-            return Code.INVALID_ARGUMENT, "the message is not of the type that this method takes", []
+        return self._local.answer(path.rpartition(b"/")[2], message, snapshot, caller)
 
-    def _list_models(self, message: bytes, snapshot: Snapshot, caller: Caller | None) -> Said:
-        inference_pb2.ListModelsRequest.FromString(message)
-        if caller is not None and not caller.everything:
-            return Code.OK, "", [_model_list(self._models(snapshot, caller.allows))]
-        if self._list_of is not snapshot:
-            self._list_of, self._list = snapshot, _model_list(self._models(snapshot, None))
-        return Code.OK, "", [self._list]
+    def read(self, message: bytes, stream: bool) -> bytes:
+        """Return the JSON body of a request."""
+        return self._language.read(message, stream)
 
-    def _check(self, message: bytes, snapshot: Snapshot, _caller: Caller | None) -> Said:
-        service = health_pb2.HealthCheckRequest.FromString(message).service
-        if not self._knows(service, snapshot):
-            return Code.NOT_FOUND, f"no service {service!r} here", []
-        return Code.OK, "", [self._health()]
+    def write(self, body: bytes, facts: Mapping[str, Any]) -> bytes:
+        """Return the message for a complete response."""
+        return self._language.write(body, facts)
 
-    def _watched(self, message: bytes, snapshot: Snapshot, _caller: Caller | None) -> Said:
-        service = health_pb2.HealthCheckRequest.FromString(message).service
-        if not self._knows(service, snapshot):
-            # health.proto: the call stays open, because a later Snapshot may have the service.
-            unknown = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
-            return Code.OK, "", [bytes(unknown.SerializeToString())]
-        return Code.OK, "", [self._health()]
+    def writer(self, facts: Mapping[str, Any]) -> ChunkWriter:
+        """Return a translator for one stream."""
+        return self._language.writer(facts)
 
-    def _health(self) -> bytes:
-        """Return SERVING while edge accepts requests, whatever its upstreams do: it can still report their failures."""
-        states = health_pb2.HealthCheckResponse
-        status = states.SERVING if self._serving() else states.NOT_SERVING
-        return bytes(states(status=status).SerializeToString())
+    @cached_property
+    def _language(self) -> Language:
+        return self._load_language()
 
-    def _knows(self, service: str, snapshot: Snapshot) -> bool:
-        if service in {"", INFERENCE, HEALTH, V1, V1ALPHA}:
-            return True
-        return any(match.grpc.partition("/")[0] == service for match in snapshot.services)
+    @cached_property
+    def _local(self) -> LocalCalls:
+        from edge.listen.local_calls import LocalCalls  # noqa: PLC0415  # protobuf
 
-    def _reflect(self, message: bytes, _snapshot: Snapshot, _caller: Caller | None) -> Said:
-        if self._reflection is None:  # built on demand: most workers never need it
-            self._reflection = Reflection([inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR], [INFERENCE, HEALTH])
-        return Code.OK, "", [self._reflection.answer(message)]
+        return LocalCalls(self._models, self._serving)
 
 
 def _path(service: str, method: str) -> bytes:
     return f"/{service}/{method}".encode()
-
-
-def _model_list(document: bytes) -> bytes:
-    models = [
-        inference_pb2.Model(id=entry["id"], owned_by=entry["owned_by"], created=entry["created"])
-        for entry in msgspec.json.decode(document)["data"]
-    ]
-    return bytes(inference_pb2.ListModelsResponse(models=models).SerializeToString())

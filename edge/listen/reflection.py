@@ -7,23 +7,20 @@ exactly like those of v1alpha. Source: grpc/grpc, doc/server-reflection.md.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2
 
+from edge.listen.calls import REFLECTION
 from edge.listen.grpc_status import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from google.protobuf.descriptor import FileDescriptor
-
-V1ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
-V1: Final = "grpc.reflection.v1.ServerReflection"
-METHOD: Final = "ServerReflectionInfo"
 
 
 class ReflectionError(ValueError):
@@ -39,7 +36,7 @@ class Reflection:
     """
 
     def __init__(self, files: Iterable[FileDescriptor], services: Iterable[str]) -> None:
-        self._services = sorted({*services, V1, V1ALPHA})
+        self._services = sorted({*services, *REFLECTION})
         self._pool = DescriptorPool()
         self._needs: dict[str, tuple[str, ...]] = {}
         self._files: dict[str, bytes] = {}

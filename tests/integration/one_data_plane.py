@@ -166,7 +166,7 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
         local=Local(models_document, model_document).answer,
         reply=reply,
         rest=rest_seconds,
-        calls=Calls(inference, models_document),
+        calls=Calls(lambda: inference, models_document),
         named=is_named,
         records=take,
     )

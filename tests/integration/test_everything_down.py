@@ -74,7 +74,9 @@ async def test_the_503() -> None:
                     assert (item["state"], item["why"]) == ("open", "too many consecutive failures")
                     assert -told_s - 0.2 < item["retry_after_s"] - waits.pop(item["target"]) < 0.2
                 assert waits == {}
-                assert error["message"].startswith("No target of 'chat' can answer now: p0/m is open (too many consecutive")
+                assert error["message"].startswith(
+                    "No target of 'chat' can answer now: p0/m is open (too many consecutive"
+                )
                 assert error["message"].endswith(f"Retry in {fields['retry-after']} s.")
 
 

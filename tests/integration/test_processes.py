@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -24,7 +26,6 @@ from edge.sim.provider import ProviderSpec, SimProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 SLOW = Pace(ttft_s=0.0, tps=20.0, tokens=40)
@@ -221,6 +222,23 @@ async def test_with_a_key_no_provider_is_simulated(tmp_path: Path, provider: Sim
         for path in ("/api/snapshot", "/api/targets", "/metrics"):
             assert KEY not in str((await node.get(path))[1])
         assert KEY not in node.out() + node.log()
+
+
+async def test_a_busy_node_keeps_its_processes_small(
+    tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
+) -> None:
+    """Only control loads aiohttp and grpcio; a worker that was asked over HTTP has not even protobuf in its memory."""
+    async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
+        assert [await ask(client, node, stream=stream) for stream in (False, True)] == [200, 200]
+        children = node.children()
+        assert loaded(children["control"]) >= {"aiohttp", "grpc", "google"}
+        assert loaded(children["worker 0"]) & {"aiohttp", "grpc", "google"} == set()
+        assert loaded(node.pid) & {"aiohttp", "grpc", "google", "uvloop"} == set()
+
+
+def loaded(pid: int) -> set[str]:
+    """Return the packages of site-packages whose compiled parts a process has in its memory."""
+    return set(re.findall(r"/site-packages/([a-z0-9_]+)/", Path(f"/proc/{pid}/maps").read_text()))
 
 
 async def test_one_process_does_the_same(tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession) -> None:

@@ -64,18 +64,23 @@ def test_each_module_stands_alone(module: str) -> None:
     assert said == ""
 
 
-# What a worker must not wait for when it replaces a dead one: a web framework, an admin API, a YAML reader.
-HEAVY = ("aiohttp", "yaml", "rich", "edge.admin", "edge.sim", "edge.control.prober")
+# Packages that only control, the command line or a simulated provider needs. The first ones may come into no process
+# that carries traffic or watches over the others.
+HEAVY = ("aiohttp", "grpc", "grpc_health", "grpc_reflection", "opentelemetry", "edge.sim")
+CONTROL = ("rich", "edge.admin", "edge.control.prober", "edge.control.operations")
+PROTOBUF = ("google.protobuf", "edge.wire")  # a worker imports them at the first gRPC call to edge itself
+UNWANTED = {
+    "edge.app.worker": (*HEAVY, *CONTROL, *PROTOBUF, "yaml"),
+    "edge.app.start": (*HEAVY, *CONTROL, *PROTOBUF, "uvloop"),  # what runs on as the supervisor; it reads YAML
+    "edge.app.supervisor": (*HEAVY, *CONTROL, *PROTOBUF, "uvloop", "yaml"),
+}
 
 
-def test_a_worker_imports_only_what_it_needs() -> None:
-    """The time to replace a worker is mostly imports: those that only control needs are not among them."""
-    said = run(
-        sys.executable,
-        "-c",
-        f"import sys, edge.app.worker; print([name for name in {HEAVY!r} if name in sys.modules])",
-    )
-    assert said.strip() == "[]"
+@pytest.mark.parametrize("module", UNWANTED)
+def test_a_process_imports_only_what_it_needs(module: str) -> None:
+    """Workers start quickly and the supervisor stays small: what only other processes need is not imported."""
+    code = f"import sys, {module}; print([name for name in {UNWANTED[module]!r} if name in sys.modules])"
+    assert run(sys.executable, "-c", code).strip() == "[]"
 
 
 def test_the_command_line_answers_at_once() -> None:

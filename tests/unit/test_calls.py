@@ -33,7 +33,7 @@ STATES = health_pb2.HealthCheckResponse
 @pytest.fixture
 def calls() -> Calls:
     """Make one with the real language and the real list of models."""
-    return Calls(inference, models_document)
+    return Calls(lambda: inference, models_document)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def reflect(calls: Calls, plan: Snapshot, **question: object) -> reflection_pb2.
         (b"/v1/chat/completions", PLAIN),
     ],
 )
-def test_voices(calls: Calls, path: bytes, response_format: int) -> None:
+def test_response_formats(calls: Calls, path: bytes, response_format: int) -> None:
     """Edge's own methods are known by their full path, and nothing else is; only Watch outlasts its client's words."""
     assert calls.response_format(path) == response_format
     assert calls.stays(path) == (path == WATCH)
@@ -86,7 +86,7 @@ def test_voices(calls: Calls, path: bytes, response_format: int) -> None:
 def test_health_is_that_of_edge(plan: Snapshot, service: str) -> None:
     """The node and every service it carries are well while it takes requests, and not while it drains."""
     well = True
-    calls = Calls(inference, models_document, lambda: well)
+    calls = Calls(lambda: inference, models_document, lambda: well)
     for path in (CHECK, WATCH):
         assert health(calls, path, service, plan) == (Code.OK, STATES.SERVING)
     well = False
