@@ -186,13 +186,31 @@ def test_the_life_of_a_request_is_the_code() -> None:
     assert [step for step in steps if step not in methods] == []
 
 
+DOCUMENTS = sorted(
+    path for folder in (".", "docs", "docs/decisions", "native", "bench") for path in (ROOT / folder).glob("*.md")
+)
+LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]+))?\)")
+
+
+def anchors(document: Path) -> set[str]:
+    """Return what a link may name within a document: its headings as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere() -> None:
-    """A relative link of a document is a file."""
-    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "native").glob("*.md")]
-    dead = [
-        f"{document.name}: {link}"
-        for document in documents
-        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text())
-        if not (document.parent / link).exists()
-    ]
+    """A relative link of a document leads to a file, and its fragment to a heading there."""
+    links = [(document, *match) for document in DOCUMENTS for match in LINK.findall(document.read_text())]
+    dead = []
+    for document, path, anchor in links:
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(f"{document.relative_to(ROOT)}: {path}#{anchor}")
+    assert len(links) > 50
     assert dead == []
+
+
+def test_the_readme_names_every_document() -> None:
+    """A reader who begins with README.md finds every other document."""
+    named = {(ROOT / path).resolve() for path, _ in LINK.findall((ROOT / "README.md").read_text()) if path}
+    assert [str(path.relative_to(ROOT)) for path in DOCUMENTS if path not in named | {ROOT / "README.md"}] == []
