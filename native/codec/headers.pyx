@@ -498,8 +498,8 @@ cdef class HeadReader:
             elif self.codings > 1:
                 self.refuse(400, "more than one Transfer-Encoding")
             elif not self.chunked:
-                # RFC 9112 6.1 and 6.3: an unknown coding under chunked is not implemented; without chunked at the end
-                # the body has no end that can be known
+                # RFC 9112 6.1 and 6.3: 501 for an unknown coding under chunked; where chunked is not the last coding,
+                # nobody can tell where the body ends
                 self.refuse(501 if self.chunked_last else 400, "a transfer coding other than chunked")
             if self.fault is not None:
                 return None

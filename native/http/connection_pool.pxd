@@ -9,23 +9,27 @@ cdef struct PoolCounters:       # where upstream connections are counted, in sha
     uint64_t* connect_failures
 
 cdef class PooledConnection(ClientStream):
-    """What a wire's upstream connection owes its pool."""
+    """A connection that carries one exchange at a time, as its pool sees it.
+
+    A subclass overrides every method, those of ClientStream too; tests/native/test_contract.py checks it."""
     cdef ConnectionPool home
     cdef uint64_t born_ns, idle_since_ns, lifetime_ns
-    cdef uint64_t cut_ns                            # when what it does for nobody is cut short
+    cdef uint64_t cut_ns                            # when a draining connection is cut
     cdef void assign(self, ClientEvents events)     # hand it to an attempt
-    cdef bint fit(self)                             # idle, open and without doubt
-    cdef bint is_draining(self)                         # reading an answer only to drop it, or closing
+    cdef bint is_reusable(self)                     # idle, open, and its framing beyond doubt
+    cdef bint is_draining(self)                     # it reads an answer only to drop it, or is closing
     cdef void close(self)
 
 cdef class SharedConnection:
-    """What a wire's upstream connection owes its pool when it carries many exchanges at once."""
+    """A connection that carries many exchanges at once, as its pool sees it.
+
+    A subclass overrides every method; tests/native/test_contract.py checks it."""
     cdef ConnectionPool home
     cdef uint64_t born_ns, lifetime_ns
     cdef int room(self)                             # streams that may be opened now
-    cdef ClientStream take(self, ClientEvents who)  # one of them, for an attempt
-    cdef void check_deadlines(self, uint64_t now_ns)           # once a second: is it alive, idle, old?
-    cdef void close(self)                           # no new streams; it goes when those it has are over
+    cdef ClientStream take(self, ClientEvents who)  # open a stream for an attempt; only where there is room
+    cdef void check_deadlines(self, uint64_t now_ns)    # once a second: is it alive, idle, old?
+    cdef void close(self)                           # no new streams; it ends when those it has are over
 
 cdef class ConnectionPool:
     cdef readonly object plan           # edge.terms.snapshot.Target
@@ -65,10 +69,10 @@ cdef class ConnectionPool:
     cdef void lost(self, PooledConnection connection, bint was_open)
     cdef place(self, PooledConnection connection)           # to a waiter, or idle
     cdef int acquire_shared(self, ClientEvents who)
-    cdef void joined(self, SharedConnection connection)     # newly open
+    cdef void on_shared_open(self, SharedConnection connection)
     cdef void allow(self, int64_t streams)                  # the peer says how many streams it takes
-    cdef void vacant(self, SharedConnection connection)     # it has room again
-    cdef void parted(self, SharedConnection connection)     # it is closed
+    cdef void on_stream_capacity(self, SharedConnection connection)     # it has room for streams again
+    cdef void on_shared_closed(self, SharedConnection connection)
     cdef void widen(self)                                   # open as many as the waiters need
     cdef void sweep(self, uint64_t now_ns)
     cdef void close(self)

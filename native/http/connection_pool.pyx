@@ -31,30 +31,30 @@ cdef int STREAMS = 100
 
 cdef class PooledConnection(ClientStream):
     cdef void assign(self, ClientEvents events):
-        raise TypeError("PooledConnection.assign is not implemented")
+        return
 
-    cdef bint fit(self):
-        raise TypeError("PooledConnection.fit is not implemented")
+    cdef bint is_reusable(self):
+        return False
 
     cdef bint is_draining(self):
-        raise TypeError("PooledConnection.is_draining is not implemented")
+        return False
 
     cdef void close(self):
-        raise TypeError("PooledConnection.close is not implemented")
+        return
 
 
 cdef class SharedConnection:
     cdef int room(self):
-        raise TypeError("SharedConnection.room is not implemented")
+        return 0
 
     cdef ClientStream take(self, ClientEvents who):
-        raise TypeError("SharedConnection.take is not implemented")
+        return None
 
     cdef void check_deadlines(self, uint64_t now_ns):
-        raise TypeError("SharedConnection.check_deadlines is not implemented")
+        return
 
     cdef void close(self):
-        raise TypeError("SharedConnection.close is not implemented")
+        return
 
 
 cdef class ConnectionPool:
@@ -138,7 +138,7 @@ cdef class ConnectionPool:
             return self.acquire_shared(who)
         while self.idle:
             connection = <PooledConnection>self.idle.pop()
-            if connection.fit():
+            if connection.is_reusable():
                 connection.assign(who)
                 who.on_connection(connection)
                 return 1
@@ -219,7 +219,7 @@ cdef class ConnectionPool:
             self.opening += 1
             self.opener.open(self)
 
-    cdef void joined(self, SharedConnection connection):
+    cdef void on_shared_open(self, SharedConnection connection):
         self.opening -= 1
         self.live += 1
         connection.born_ns = monotonic_ns()
@@ -227,7 +227,7 @@ cdef class ConnectionPool:
         add64(self.counters.connects, 1)
         add64(self.counters.open, 1)
         self.shared.append(connection)
-        self.vacant(connection)
+        self.on_stream_capacity(connection)
         if self.closed:
             connection.close()
 
@@ -235,7 +235,7 @@ cdef class ConnectionPool:
         self.breadth = max(1, <int>min(streams, <int64_t>STREAMS))
         self.widen()
 
-    cdef void vacant(self, SharedConnection connection):
+    cdef void on_stream_capacity(self, SharedConnection connection):
         cdef ClientEvents who
         cdef ClientStream stream
         while self.waiters and connection.room() > 0:
@@ -243,7 +243,7 @@ cdef class ConnectionPool:
             stream = connection.take(who)
             who.on_connection(stream)
 
-    cdef void parted(self, SharedConnection connection):
+    cdef void on_shared_closed(self, SharedConnection connection):
         self.live -= 1
         add64(self.counters.open, <uint64_t>-1)
         if connection in self.shared:

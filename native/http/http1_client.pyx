@@ -8,7 +8,7 @@ from native.io.clock cimport monotonic_ns
 from native.codec.headers cimport HeadReader, decimal, field_value, frame_chunk, last_chunk, write_head
 from native.http.connection_pool cimport ConnectionPool, PooledConnection
 from native.codec.head cimport UNKNOWN_LENGTH, Head
-from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents, outgoing
+from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents, pending_bytes
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -220,7 +220,7 @@ cdef class Http1Client(PooledConnection):
         self.head = None
         self.held = None
 
-    cdef bint fit(self):
+    cdef bint is_reusable(self):
         return self.alive and not self.busy and not self.doubt and not self.transport.is_closing()
 
     cdef bint is_draining(self):
@@ -352,4 +352,4 @@ cdef class Http1Client(PooledConnection):
         return self.write_paused
 
     cdef Py_ssize_t unsent(self):
-        return 0 if self.transport is None else outgoing(self.transport)
+        return 0 if self.transport is None else pending_bytes(self.transport)

@@ -9,7 +9,7 @@ from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.codec.headers cimport HeadReader, decimal, frame_chunk, last_chunk, status_line, write_head
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
-from native.http.stream cimport Acceptor, Certified, ServerEvents, ServerStream, unread
+from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream, unacked_bytes
 from native.io.timer_wheel cimport Timer
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -68,7 +68,7 @@ cdef class Http1Stream(ServerStream):
     cdef bytes held                 # the answer's head, waiting to share a write with its first bytes
 
     cdef void send_interim(self, int status):
-        self.waits = False
+        self.awaits_continue = False
         self.connection.since_ns = monotonic_ns()       # the client's turn begins here
         if not self.headed and self.head.version != 10:
             self.connection.write(status_line(status) + b"\r\n")
@@ -99,8 +99,8 @@ cdef class Http1Stream(ServerStream):
         else:
             framing = b"transfer-encoding: chunked\r\n"
             self.chunked = True
-        if self.ends or not keep:
-            self.ends = True
+        if self.closes_connection or not keep:
+            self.closes_connection = True
             framing += b"connection: close\r\n"
         elif self.head.version == 10:
             framing += b"connection: keep-alive\r\n"
@@ -183,21 +183,21 @@ cdef class Http1Server:
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
-        keyless: its listener asks for no key.
-        certified: what the client's certificate says; None = it has shown none.
+        allow_anonymous: its listener asks for no key.
+        certificate: what the client's certificate says; None = it has shown none.
     """
 
     cdef Acceptor acceptor
     cdef object transport, parser
     cdef HeadReader reader
-    cdef Certified certified
+    cdef ClientCertificate certificate
     cdef bytes url
     cdef bytes reframed             # a head that says again how the body is framed which follows an Upgrade
     cdef Http1Stream current        # being answered
     cdef Http1Stream incoming       # whose request is being read
     cdef list waiting               # pipelined behind current
     cdef Py_ssize_t head_bytes, overhead
-    cdef bint in_head, write_paused, read_paused, lingering, poisoned, gone, secure, keyless
+    cdef bint in_head, write_paused, read_paused, lingering, poisoned, gone, secure, allow_anonymous
     cdef bint ending                # the last answer is on its way: nothing that still comes is a request
     cdef int fault_status
     cdef str fault
@@ -208,10 +208,10 @@ cdef class Http1Server:
     cdef bytes after                # what came behind a request that asks for a tunnel
     cdef bint raw                   # a tunnel: no framing any more
 
-    def __init__(self, Acceptor acceptor, bint keyless=False, Certified certified=None):
+    def __init__(self, Acceptor acceptor, bint allow_anonymous=False, ClientCertificate certificate=None):
         self.acceptor = acceptor
-        self.keyless = keyless
-        self.certified = certified
+        self.allow_anonymous = allow_anonymous
+        self.certificate = certificate
         self.waiting = []
         self.parser = HttpRequestParser(self)
         self.reader = HeadReader(acceptor.header_bytes, acceptor.header_count)
@@ -344,7 +344,7 @@ cdef class Http1Server:
             self.parser.feed_data(self.reframed)
         elif self.incoming is not None:
             self.on_message_complete()
-        if self.current is not None and self.current.switching and not self.waiting:
+        if self.current is not None and self.current.upgrade_requested and not self.waiting:
             self.hold_back(data[offset:])
             return None
         if offset < PyBytes_GET_SIZE(data) and not self.poisoned and not self.ending:
@@ -411,10 +411,10 @@ cdef class Http1Server:
         stream.connection = self
         stream.head = head
         stream.scheme = "https" if self.secure else "http"
-        stream.keyless = self.keyless
-        stream.certified = self.certified
+        stream.allow_anonymous = self.allow_anonymous
+        stream.certificate = self.certificate
         stream.received = head.length == NO_BODY
-        stream.waits = head.expects and not stream.received and head.version != 10
+        stream.awaits_continue = head.expects and not stream.received and head.version != 10
         self.incoming = stream
         if self.current is None and not self.write_paused:
             self.open(stream)
@@ -432,7 +432,7 @@ cdef class Http1Server:
         self.overhead -= size + size // 10 + CHUNK_OVERHEAD
         if stream is None or stream.answered:
             return
-        stream.waits = False
+        stream.awaits_continue = False
         if stream.opened:
             events = stream.events
             if events is not None:
@@ -500,7 +500,7 @@ cdef class Http1Server:
             self.linger()
             return
         self.current = None
-        if stream.ends:
+        if stream.closes_connection:
             if self.poisoned or self.waiting:
                 self.linger()
             else:
@@ -625,12 +625,12 @@ cdef class Http1Server:
         if self.in_head and not self.read_paused and waited > self.acceptor.header_timeout_ns:
             self.poison(408, "the request head did not come in time")
         elif (
-            self.incoming is not None and not self.read_paused and not self.incoming.waits
+            self.incoming is not None and not self.read_paused and not self.incoming.awaits_continue
             and waited > self.acceptor.stall_ns
         ):
             self.poison(408, "the request body stopped coming")
         elif (
-            self.incoming is not None and self.incoming.collected
+            self.incoming is not None and self.incoming.body_buffered
             and now_ns > self.incoming.started_ns + self.acceptor.body_timeout_ns
         ):
             self.poison(408, "the request body did not come in time")
@@ -644,7 +644,7 @@ cdef class Http1Server:
     cdef bint reads(self):
         """Has the client taken some of what is written since this was last asked?"""
         cdef Py_ssize_t before = self.left
-        self.left = unread(self.transport)
+        self.left = unacked_bytes(self.transport)
         return self.left < before
 
     cdef void write(self, bytes data):

@@ -13,7 +13,7 @@ from native.http.http2_connection cimport (
 from native.http.nghttp2 cimport *
 from native.http.connection_pool cimport ConnectionPool, SharedConnection
 from native.codec.head cimport NO_BODY, Head
-from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents, ClientStream, outgoing
+from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents, ClientStream, pending_bytes
 
 # gRPC servers close on clients that ping more often than this while nothing else is said ("too_many_pings"): two pings in
 # one silence are forgiven, more must be this far apart.
@@ -91,7 +91,7 @@ cdef class Http2Call(ClientStream):
         if self.bodiless or self.closed or not self.id or not PyBytes_GET_SIZE(data):
             return
         out.push(data)
-        self.wire.nudge(self.id, out)
+        self.wire.resume_sending(self.id, out)
         if out.queued > QUEUE_HIGH and not out.congested:
             out.congested = True
             if events is not None:
@@ -102,7 +102,7 @@ cdef class Http2Call(ClientStream):
             return
         self.out.ended = True
         self.out.trailers = trailers
-        self.wire.nudge(self.id, self.out)
+        self.wire.resume_sending(self.id, self.out)
 
     cdef void cancel(self):
         self.events = None
@@ -142,7 +142,7 @@ cdef class Http2Call(ClientStream):
     cdef Py_ssize_t unsent(self):
         cdef Http2Client wire = self.wire
         if wire.write_paused and wire.transport is not None:
-            return self.out.queued + outgoing(wire.transport)
+            return self.out.queued + pending_bytes(wire.transport)
         return self.out.queued
 
 
@@ -210,7 +210,7 @@ cdef class Http2Client(Http2Wire):
         berth.home = self.home
         self.berth = berth
         self.schedule()
-        self.home.joined(berth)
+        self.home.on_shared_open(berth)
 
     def connection_lost(self, exc):
         """The upstream is gone: every answer that is still coming ends here."""
@@ -220,7 +220,7 @@ cdef class Http2Client(Http2Wire):
         self.close_session()
         self.berth = None
         if berth is not None:
-            self.home.parted(berth)
+            self.home.on_shared_closed(berth)
 
     def eof_received(self):
         """The upstream closed its side: no answer will come any more."""
@@ -264,7 +264,7 @@ cdef class Http2Client(Http2Wire):
                 self._goodbye()
                 return
         if self.berth is not None:
-            self.home.vacant(self.berth)
+            self.home.on_stream_capacity(self.berth)
 
     def give_up(self, Http2Call call):
         """The session would not take the request: it never left."""
@@ -303,7 +303,7 @@ cdef class Http2Client(Http2Wire):
         for item in self.streams():
             call = <Http2Call>item
             call.refused = not call.left
-            call.moved = call.refused and self.served
+            call.connection_ended = call.refused and self.served
             self._fail(call, FAILED_TRUNCATED if call.head is not None and failure == FAILED_RESET else failure, detail)
 
     # --- the session's events ----------------------------------------------------------------------------------------
@@ -397,7 +397,7 @@ cdef class Http2Client(Http2Wire):
         name = nghttp2_http2_strerror(code).decode()
         if code == <uint32_t>NGHTTP2_REFUSED_STREAM:
             call.refused = True
-            call.moved = self.goodbye
+            call.connection_ended = self.goodbye
             self._fail(call, FAILED_RESET, f"the upstream did not begin it: {name}")
         elif call.head is None:
             self._fail(call, FAILED_RESET, f"the upstream reset the stream before answering: {name}")
@@ -427,11 +427,11 @@ cdef class Http2Client(Http2Wire):
         self.settled = True
         self.home.allow(nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
         if self.berth is not None:
-            self.home.vacant(self.berth)
+            self.home.on_stream_capacity(self.berth)
 
     cdef on_pong(self):
         if self.berth is not None:
-            self.home.vacant(self.berth)
+            self.home.on_stream_capacity(self.berth)
 
     cdef on_fallen(self):
         reason = self.reason

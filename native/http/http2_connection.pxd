@@ -103,9 +103,9 @@ cdef class Http2Wire:
     cdef void reject_flood(self, str reason)            # refuse the peer: GOAWAY with ENHANCE_YOUR_CALM
     cdef void ping(self)
     cdef void reset(self, int32_t stream, uint32_t code)
-    cdef void nudge(self, int32_t stream, Outbox out)       # there is more to send, or an end
+    cdef void resume_sending(self, int32_t stream, Outbox out)       # there is more to send, or an end
     cdef void consumed(self, int32_t stream, Py_ssize_t size)
-    # what a side makes of it
+    # What a side makes of it: a subclass overrides every on_*; tests/native/test_contract.py checks it.
     cdef int on_block(self, int32_t stream, int category) except -1     # returns a Block
     cdef on_head(self, int32_t stream, bint ended)
     cdef on_trailers(self, int32_t stream, list trailers)

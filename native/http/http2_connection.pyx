@@ -713,7 +713,7 @@ cdef class Http2Wire:
             nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, stream, code)
             self.schedule()
 
-    cdef void nudge(self, int32_t stream, Outbox out):
+    cdef void resume_sending(self, int32_t stream, Outbox out):
         if self.session == NULL:
             return
         if out.deferred:
@@ -737,33 +737,33 @@ cdef class Http2Wire:
         self.write_paused = False
         self.schedule()
 
-    # --- what a side makes of it: a missing override is a fault of the programmer and says so ----------------------
+    # --- what a side makes of it -----------------------------------------------------------------------------------
     cdef int on_block(self, int32_t stream, int category) except -1:
-        raise TypeError("Http2Wire.on_block is not implemented")
+        return UNWANTED
 
     cdef on_head(self, int32_t stream, bint ended):
-        raise TypeError("Http2Wire.on_head is not implemented")
+        return None
 
     cdef on_trailers(self, int32_t stream, list trailers):
-        raise TypeError("Http2Wire.on_trailers is not implemented")
+        return None
 
     cdef on_chunk(self, int32_t stream, bytes data):
-        raise TypeError("Http2Wire.on_chunk is not implemented")
+        return None
 
     cdef on_ended(self, int32_t stream):
-        raise TypeError("Http2Wire.on_ended is not implemented")
+        return None
 
     cdef on_closed(self, int32_t stream, uint32_t code):
-        raise TypeError("Http2Wire.on_closed is not implemented")
+        return None
 
     cdef on_reset(self, int32_t stream):
-        raise TypeError("Http2Wire.on_reset is not implemented")
+        return None
 
     cdef on_sent(self, int32_t stream, bint ended):
-        raise TypeError("Http2Wire.on_sent is not implemented")
+        return None
 
     cdef on_drained(self, int32_t stream):
-        raise TypeError("Http2Wire.on_drained is not implemented")
+        return None
 
     cdef on_pong(self):
         return None
@@ -775,4 +775,4 @@ cdef class Http2Wire:
         return None
 
     cdef on_fallen(self):
-        raise TypeError("Http2Wire.on_fallen is not implemented")
+        return None

@@ -13,7 +13,7 @@ from native.http.http2_connection cimport (
 )
 from native.http.nghttp2 cimport *
 from native.codec.head cimport NO_BODY, Head
-from native.http.stream cimport Acceptor, Certified, ServerEvents, ServerStream, unread
+from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream, unacked_bytes
 from native.io.timer_wheel cimport Timer
 
 cdef uint64_t SECOND = 1_000_000_000
@@ -60,7 +60,7 @@ cdef class Http2Stream(ServerStream):
 
     cdef void send_interim(self, int status):
         cdef nghttp2_nv* pairs
-        self.waits = False
+        self.awaits_continue = False
         self.heard_ns = monotonic_ns()      # the client's turn begins here
         if self.headed or self.closed:
             return
@@ -103,7 +103,7 @@ cdef class Http2Stream(ServerStream):
         if out.queued == 0:
             out.moved_ns = monotonic_ns()
         out.push(data)
-        self.wire.nudge(self.id, out)
+        self.wire.resume_sending(self.id, out)
         if out.queued > QUEUE_HIGH and not out.congested:
             out.congested = True
             if events is not None:
@@ -121,7 +121,7 @@ cdef class Http2Stream(ServerStream):
             self.out.moved_ns = self.heard_ns       # it has been quiet, but its client is asked to take something only now
         self.out.ended = True
         self.out.trailers = trailers
-        self.wire.nudge(self.id, self.out)
+        self.wire.resume_sending(self.id, self.out)
 
     cdef void cut(self):
         cdef Outbox out = self.out
@@ -134,7 +134,7 @@ cdef class Http2Stream(ServerStream):
         out.cutting = True
         # what is queued goes first; the read that finds the queue empty resets the stream
         if self.headed and not self.bodiless and (out.queued or not out.deferred):
-            self.wire.nudge(self.id, out)
+            self.wire.resume_sending(self.id, out)
         else:
             self.wire.reset(self.id, NGHTTP2_INTERNAL_ERROR)
 
@@ -161,14 +161,14 @@ cdef class Http2Server(Http2Wire):
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
-        keyless: its listener asks for no key.
-        certified: what the client's certificate says; None = it has shown none.
+        allow_anonymous: its listener asks for no key.
+        certificate: what the client's certificate says; None = it has shown none.
     """
 
     cdef Acceptor acceptor
     cdef object peername            # the same object for every stream
-    cdef Certified certified
-    cdef bint secure, keyless
+    cdef ClientCertificate certificate
+    cdef bint secure, allow_anonymous
     cdef bint settled               # the client's settings have come
     cdef bint retiring, farewell
     cdef uint64_t since_ns          # when the last stream ended
@@ -177,10 +177,10 @@ cdef class Http2Server(Http2Wire):
     cdef int64_t written, taken     # bytes in all, and how many of them the client had when we last saw
     cdef Watch watch
 
-    def __init__(self, Acceptor acceptor, bint keyless=False, Certified certified=None):
+    def __init__(self, Acceptor acceptor, bint allow_anonymous=False, ClientCertificate certificate=None):
         self.acceptor = acceptor
-        self.keyless = keyless
-        self.certified = certified
+        self.allow_anonymous = allow_anonymous
+        self.certificate = certificate
 
     def connection_made(self, transport):
         """Take a new connection in; over the limit it is closed at once."""
@@ -260,8 +260,8 @@ cdef class Http2Server(Http2Wire):
         opened.id = stream
         opened.out = Outbox.__new__(Outbox)
         opened.scheme = "https" if self.secure else "http"
-        opened.keyless = self.keyless
-        opened.certified = self.certified
+        opened.allow_anonymous = self.allow_anonymous
+        opened.certificate = self.certificate
         opened.started_ns = self.now_ns
         opened.heard_ns = self.now_ns
         self.add_stream(stream, opened)
@@ -283,7 +283,7 @@ cdef class Http2Server(Http2Wire):
             self._refuse(asked, self.reader.fault_status, self.reader.fault)
             return
         asked.head = head
-        asked.waits = head.expects and not ended
+        asked.awaits_continue = head.expects and not ended
         events = self.acceptor.open(asked, head)
         asked.events = events
         if ended and events is not None:
@@ -325,7 +325,7 @@ cdef class Http2Server(Http2Wire):
             self.consumed(stream, PyBytes_GET_SIZE(data))
             return
         asked.heard_ns = self.now_ns
-        asked.waits = False
+        asked.awaits_continue = False
         events = asked.events
         if events is not None:
             events.on_request_data(data)
@@ -372,6 +372,9 @@ cdef class Http2Server(Http2Wire):
     cdef on_pong(self):
         if self.retiring and not self.farewell:
             self._farewell()
+
+    cdef on_goaway(self, uint32_t code, int32_t last):
+        return None     # it opens no streams here, and those of the client go on (RFC 9113 6.8)
 
     cdef on_fallen(self):
         """We refused the client, or it us, or both have said goodbye."""
@@ -433,7 +436,7 @@ cdef class Http2Server(Http2Wire):
 
     def _look_at_reader(self, uint64_t now_ns):
         """A slow reader is none that has stopped: writing goes on, and a ping gets there, only when the kernel has room."""
-        cdef int64_t taken = self.written - unread(self.transport)
+        cdef int64_t taken = self.written - unacked_bytes(self.transport)
         if taken > self.taken:
             self.taken = taken
             self.paused_ns = now_ns
@@ -461,10 +464,10 @@ cdef class Http2Server(Http2Wire):
             ):
                 self.reset(stream.id, NGHTTP2_CANCEL)       # an answer that nobody reads
             elif (
-                stream.head is not None and (stream.head.length > 0 or stream.collected) and not stream.received
-                and not stream.answered and not stream.paused and not stream.waits and (
+                stream.head is not None and (stream.head.length > 0 or stream.body_buffered) and not stream.received
+                and not stream.answered and not stream.paused and not stream.awaits_continue and (
                     now_ns > stream.heard_ns + stall_ns
-                    or stream.collected and now_ns > stream.started_ns + self.acceptor.body_timeout_ns
+                    or stream.body_buffered and now_ns > stream.started_ns + self.acceptor.body_timeout_ns
                 )
             ):
                 # A body that has stopped. One of unknown length that goes on as it comes may be a conversation, and wait.

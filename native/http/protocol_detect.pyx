@@ -7,7 +7,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
-from native.http.stream cimport Acceptor, Certified
+from native.http.stream cimport Acceptor, ClientCertificate
 from native.io.timer_wheel cimport Timer
 
 from native.http.http1_server import Http1Server
@@ -30,16 +30,16 @@ cdef class Watch(Timer):
             connection.kill()
 
 
-cdef Certified certified_by(dict shown):
+cdef ClientCertificate certificate_of(dict shown):
     """What was verified of a client's certificate; None where none was asked for, or it has no names but a subject.
 
     Of a certificate that nobody has verified Python shows nothing (``SSLObject.getpeercert``): the dict is empty.
     """
-    cdef Certified who = None
+    cdef ClientCertificate who = None
     alternatives = None if shown is None else shown.get("subjectAltName")
     if alternatives:
-        who = Certified.__new__(Certified)
-        who.alternatives = tuple(alternatives)
+        who = ClientCertificate.__new__(ClientCertificate)
+        who.subject_alt_names = tuple(alternatives)
     return who
 
 
@@ -48,19 +48,19 @@ cdef class ProtocolDetect:
 
     Args:
         acceptor: the data plane whose connection it is.
-        keyless: its listener asks for no key.
+        allow_anonymous: its listener asks for no key.
     """
 
     cdef Acceptor acceptor
     cdef object transport
     cdef bytes seen
-    cdef bint keyless
-    cdef Certified certified
+    cdef bint allow_anonymous
+    cdef ClientCertificate certificate
     cdef Watch watch
 
-    def __init__(self, Acceptor acceptor, bint keyless=False):
+    def __init__(self, Acceptor acceptor, bint allow_anonymous=False):
         self.acceptor = acceptor
-        self.keyless = keyless
+        self.allow_anonymous = allow_anonymous
 
     def connection_made(self, transport):
         """Wait for the first bytes, but not for long; over the limit the connection is closed at once."""
@@ -73,7 +73,7 @@ cdef class ProtocolDetect:
         add64(self.acceptor.counters.open, 1)
         ssl_object = transport.get_extra_info("ssl_object")
         if ssl_object is not None:
-            self.certified = certified_by(transport.get_extra_info("peercert"))
+            self.certificate = certificate_of(transport.get_extra_info("peercert"))
             self._step_aside(Http2Server if ssl_object.selected_alpn_protocol() == "h2" else Http1Server)
             return
         watch = Watch()
@@ -108,7 +108,7 @@ cdef class ProtocolDetect:
         transport = self.transport
         self._forget()
         self.transport = None
-        protocol = wire(self.acceptor, self.keyless, self.certified)
+        protocol = wire(self.acceptor, self.allow_anonymous, self.certificate)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if data is not None:

@@ -1,11 +1,13 @@
-"""What do a wire and an exchange say to each other?  Four small roles, the same for HTTP/1.1 and HTTP/2.
+"""Defines the four roles between the wire and an exchange, the same for HTTP/1.1 and HTTP/2.
 
     client bytes -> ServerStream -> ServerEvents (an exchange)
     ClientEvents (an attempt) <- ClientStream <- upstream bytes
 
-An exchange holds a ServerStream and hears of it through ServerEvents; an attempt holds a ClientStream and hears of it
-through ClientEvents. Every call is synchronous; bytes objects are handed over, never copied by these roles. So are the lists
-of fields and trailers that are sent: nobody changes one afterwards, and their names are lower case."""
+An exchange holds a ServerStream and receives its events as ServerEvents; an attempt holds a ClientStream and receives
+its events as ClientEvents. Every call is synchronous. A bytes object, a list of fields and a list of trailers are handed
+over and not copied: nobody changes a list after the call. Field names are lower case.
+
+A role's own methods do nothing. A subclass overrides every method of its role; tests/native/test_contract.py checks it."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.codec.head cimport Head
@@ -25,39 +27,42 @@ cdef struct ListenCounters:     # where clients' connections are counted, in sha
     uint64_t* bytes_out
     uint64_t* buffered          # bytes of requests held now
 
-cdef class Certified:
-    """What a client's certificate says, which the listener has asked for and verified. One a connection."""
-    cdef tuple alternatives         # its (kind, name) pairs: subjectAltName
-    cdef tuple judged               # the names by which it was last looked at; None = never
-    cdef bint peer                  # it is another region's edge by those
+cdef class ClientCertificate:
+    """The names in a client's certificate, which the listener has asked for and verified. One per connection."""
+    cdef tuple subject_alt_names    # (kind, name) pairs
+    cdef tuple checked_names        # the peer names that ``is_region`` was last decided by; None = never decided
+    cdef bint is_region             # the certificate is another region's edge's, by those names
 
 cdef class ServerEvents:
+    """Receives what the client of one exchange does. A subclass overrides every method; test_contract.py checks it."""
     cdef void on_request_data(self, bytes data)
     cdef void on_request_end(self, list trailers)
-    cdef void on_client_gone(self)
-    cdef void on_client_congested(self)     # stop feeding: write buffers are above the high mark
+    cdef void on_client_gone(self)          # nothing follows
+    cdef void on_client_congested(self)     # stop sending: the write buffers are above the high mark
     cdef void on_client_drained(self)
 
 cdef class ServerStream:
+    """Sends the answer of one exchange. A subclass overrides every method; test_contract.py checks it."""
     cdef ServerEvents events
-    cdef readonly str scheme        # "http" or "https"
-    cdef bint ends                  # set before send_head: this answer is the connection's last
-    cdef bint keyless               # its listener asks for no key
-    cdef Certified certified        # None: the client has shown no certificate
-    cdef bint switching             # the request asks for a tunnel: what follows it waits for the answer
-    cdef bint waits                 # the client keeps its body back until it is told to go on (100)
-    cdef bint collected             # the body is taken whole before anything is answered: it is no conversation
+    cdef readonly str scheme            # "http" or "https"
+    cdef bint closes_connection         # set before send_head: this answer is the connection's last
+    cdef bint allow_anonymous           # the listener asks for no key
+    cdef ClientCertificate certificate  # None = the client has shown no certificate
+    cdef bint upgrade_requested         # the request asks for a tunnel: bytes behind it wait for the answer
+    cdef bint awaits_continue           # the client holds its body back until 100 (Continue)
+    cdef bint body_buffered             # the whole body is read before anything is answered: the stream is no dialogue
     cdef void send_interim(self, int status)
     cdef void send_head(self, int status, list fields, int64_t length)
     cdef void send_data(self, bytes data)
     cdef void send_end(self, list trailers)
-    cdef void cut(self)             # end without completeness: the peer must see that something is missing
-    cdef void pause(self)           # stop reading the request
+    cdef void cut(self)                 # end the answer so that the client sees that a part is missing
+    cdef void pause(self)               # stop reading the request
     cdef void resume(self)
     cdef bint congested(self)
-    cdef object peer(self)          # (address, port) or None
+    cdef object peer(self)              # (address, port) or None
 
 cdef class ClientEvents:
+    """Receives what the upstream of one attempt does. A subclass overrides every method; test_contract.py checks it."""
     cdef void on_connection(self, ClientStream stream)
     cdef void on_interim(self, int status)
     cdef void on_head(self, Head head)
@@ -68,26 +73,29 @@ cdef class ClientEvents:
     cdef void on_upstream_drained(self)
 
 cdef class ClientStream:
+    """Sends the request of one attempt. A subclass overrides every method; test_contract.py checks it."""
     cdef ClientEvents events
-    cdef readonly bint reused       # the connection has carried an exchange before
-    cdef readonly bint refused      # the upstream says that it has not begun this request (REFUSED_STREAM, GOAWAY)
-    cdef readonly bint moved        # ... only because a connection that had served came to its end: nobody is to blame
+    cdef readonly bint reused           # the connection has carried an exchange before
+    cdef readonly bint refused          # the upstream did not begin this request (REFUSED_STREAM, GOAWAY)
+    cdef readonly bint connection_ended # ... only because a connection that had served ended: no failure of the target
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
-    cdef void send_data(self, bytes data)   # no bytes: a head that waits for its body goes now
+    cdef void send_data(self, bytes data)   # with b"" a head that waits for its body is written now
     cdef void send_end(self, list trailers)
-    cdef void cancel(self)          # nobody wants the rest; the connection is not used again unless the wire can tell
-    cdef void discard(self)         # the rest of the answer is of no interest: keep the connection if it is short
+    cdef void cancel(self)              # the answer is not wanted; HTTP/1.1 gives the connection up
+    cdef void discard(self)             # drop the rest of the answer, and keep the connection if the rest is short
     cdef void pause(self)
     cdef void resume(self)
     cdef bint congested(self)
-    cdef Py_ssize_t unsent(self)    # bytes of the request that the upstream has still to take
+    cdef Py_ssize_t unsent(self)        # bytes of the request that the upstream has still to take
 
-cdef Py_ssize_t outgoing(object transport)      # bytes that it and the kernel still hold, for the peer to take
-cdef Py_ssize_t unread(object transport)        # the same also while it closes, when outgoing says 0
+cdef Py_ssize_t pending_bytes(object transport)     # unacked_bytes, or 0 once the transport is closing
+cdef Py_ssize_t unacked_bytes(object transport)     # bytes written that the peer has not acknowledged
 
 cdef class Acceptor:
-    """What a server connection needs from the data plane it belongs to."""
-    cdef readonly Wheel coarse      # one-second deadlines: idle connections, heads, stalls
+    """The data plane as a server connection sees it.
+
+    A subclass overrides ``open`` and ``refusal``; test_contract.py checks it."""
+    cdef readonly Wheel coarse          # one-second deadlines: idle connections, heads, stalls
     cdef ListenCounters counters
     cdef Py_ssize_t header_bytes
     cdef int header_count
@@ -96,6 +104,6 @@ cdef class Acceptor:
     cdef set open_connections
     cdef int connection_limit
     cdef Py_ssize_t buffered, buffered_limit    # bytes of requests that are held
-    cdef bint hold(self, Py_ssize_t more) noexcept          # False: there is no room; below 0: given back
+    cdef bint hold(self, Py_ssize_t more) noexcept          # False = no room; below 0 gives back
     cdef ServerEvents open(self, ServerStream stream, Head head)
-    cdef bytes refusal(self, int status, str reason)        # a whole HTTP/1.1 answer for a request that is no request
+    cdef bytes refusal(self, int status, str reason)        # a whole HTTP/1.1 answer to what is no request

@@ -1,10 +1,12 @@
-# What do a wire and an exchange say to each other?  Types of the compiled module; the contract is in stream.pxd.
+# The four roles between the wire and an exchange.  Types of the compiled module; the contract is in stream.pxd.
 
-class Certified: ...
+from native.io.timer_wheel import Wheel
+
+class ClientCertificate: ...
 class ServerEvents: ...
 
 class ServerStream:
-    # The client's side of one exchange.
+    # Sends the answer of one exchange.
 
     @property
     def scheme(self) -> str: ...
@@ -12,17 +14,17 @@ class ServerStream:
 class ClientEvents: ...
 
 class ClientStream:
-    # The upstream's side of one attempt.
+    # Sends the request of one attempt.
 
     @property
     def reused(self) -> bool: ...
     @property
     def refused(self) -> bool: ...
     @property
-    def moved(self) -> bool: ...
+    def connection_ended(self) -> bool: ...
 
 class Acceptor:
-    # What a server connection needs from the data plane it belongs to.
+    # The data plane as a server connection sees it.
 
     @property
-    def coarse(self) -> object: ...
+    def coarse(self) -> Wheel: ...

@@ -6,7 +6,9 @@ between-tokens deadline costs one store per chunk."""
 from libc.stdint cimport uint64_t
 
 cdef class Timer:
-    """Embed or subclass; ``fire`` runs when ``deadline_ns`` has passed. Borrowed by the wheel while armed (strong reference)."""
+    """A deadline. ``fire`` runs when ``deadline_ns`` has passed; the wheel holds a reference to a timer that is armed.
+
+    A subclass overrides ``fire``; tests/native/test_contract.py checks it."""
     cdef Timer prev
     cdef Timer next
     cdef public uint64_t deadline_ns

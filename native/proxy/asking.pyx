@@ -149,7 +149,7 @@ cdef class Asking(AttemptCore):
             self.block()
         else:
             exchange.stream.resume()
-            if exchange.stream.waits:
+            if exchange.stream.awaits_continue:
                 self.begged_ns = monotonic_ns()
                 exchange.arm_deadline(self.begged_ns)
 
@@ -195,7 +195,7 @@ cdef class Asking(AttemptCore):
     cdef bint owes(self) noexcept:
         if self.phase != ASKING or self.body_done or self.blocked_ns:
             return True
-        return self.begged_ns != 0 and self.exchange.stream.waits
+        return self.begged_ns != 0 and self.exchange.stream.awaits_continue
 
     cdef bint stuck(self, uint64_t now):
         """A target that takes nothing of an upload for as long as an answer may be silent has failed. What it takes is
@@ -245,7 +245,7 @@ cdef class Asking(AttemptCore):
             if self.body_done:
                 from_ns = self.asked_ns
                 limit = self.patience(route.first_byte_ns)
-            elif self.begged_ns and self.exchange.stream.waits:
+            elif self.begged_ns and self.exchange.stream.awaits_continue:
                 from_ns = self.begged_ns
                 limit = self.patience(route.first_byte_ns)
                 if limit == 0:
@@ -287,7 +287,7 @@ cdef class Asking(AttemptCore):
             if self.body_done and limit and now >= self.asked_ns + limit:
                 exchange.failed(self, FAIL_FIRST_BYTE, "no answer within the first-byte deadline", 0)
                 return True
-            if self.begged_ns and not self.body_done and exchange.stream.waits and (
+            if self.begged_ns and not self.body_done and exchange.stream.awaits_continue and (
                 now >= self.begged_ns + (limit if limit else exchange.data_plane.stall_ns)
             ):
                 exchange.failed(self, FAIL_FIRST_BYTE, "no word to a client that waits with its body", 0)
@@ -306,7 +306,7 @@ cdef class Asking(AttemptCore):
                     self.settle(OK, now)
                     exchange.finish(self, None, None)
                     return True
-                if exchange.received or exchange.stream.waits or self.blocked_ns or self.mode == PIPE:
+                if exchange.received or exchange.stream.awaits_continue or self.blocked_ns or self.mode == PIPE:
                     exchange.failed(self, FAIL_STALLED, "the answer stopped coming", 0)
                 else:
                     # who would have had to speak is not known: perhaps it was the client

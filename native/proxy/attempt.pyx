@@ -243,7 +243,7 @@ cdef class Attempt(Asking):
             return
         if self.stream is not None:
             self.refused = self.stream.refused
-            self.moved = self.stream.moved
+            self.moved = self.stream.connection_ended
         self.stream = None
         if (
             outcome == <int>FAIL_TRUNCATED and self.mode == EVENTS and exchange.committed

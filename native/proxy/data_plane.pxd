@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 from native.state.shared_state cimport SharedState, WorkerRec
 from native.proxy.record cimport Recorder
 from native.proxy.router cimport Route, Router
-from native.http.stream cimport Acceptor, Certified
+from native.http.stream cimport Acceptor, ClientCertificate
 from native.io.timer_wheel cimport Wheel
 
 cdef class DataPlaneCore(Acceptor):
@@ -39,7 +39,7 @@ cdef class DataPlaneCore(Acceptor):
     cdef bytes peer_token               # what they show; None = there is none to show
     cdef tuple peer_names               # what their certificates are made out to; empty = none is believed
     cdef object named                   # (alternatives, names) -> is it one of them?
-    cdef bint knows(self, Certified who)
+    cdef bint knows(self, ClientCertificate who)
     cdef uint64_t random(self) noexcept
     cdef bytes next_id(self)
     cdef flush(self, uint64_t now)      # hand on what was recorded

@@ -87,9 +87,9 @@ cdef class DataPlaneCore(Acceptor):
     def __repr__(self):
         return f"<data plane worker={self.worker} active={self.active} connections={len(self.open_connections)}>"
 
-    def protocol(self, bint keyless=False):
-        """Return the protocol object for one new client connection; ``keyless``: its listener asks for no key."""
-        return ProtocolDetect(self, keyless)
+    def protocol(self, bint allow_anonymous=False):
+        """Return the protocol object for one new client connection; ``allow_anonymous``: its listener asks for no key."""
+        return ProtocolDetect(self, allow_anonymous)
 
     def swap(self, Router router):
         """Take a new Snapshot: exchanges in flight keep theirs, pools of unchanged targets stay open."""
@@ -158,12 +158,12 @@ cdef class DataPlaneCore(Acceptor):
         if names != self.peer_names:
             self.peer_names = names
 
-    cdef bint knows(self, Certified who):
+    cdef bint knows(self, ClientCertificate who):
         """Is it another region's edge?  Looked at once a connection, and again when a reload has changed the names."""
-        if who.judged is not self.peer_names:
-            who.peer = self.named is not None and self.named(who.alternatives, self.peer_names)
-            who.judged = self.peer_names
-        return who.peer
+        if who.checked_names is not self.peer_names:
+            who.is_region = self.named is not None and self.named(who.subject_alt_names, self.peer_names)
+            who.checked_names = self.peer_names
+        return who.is_region
 
     def _dial(self, pool):
         wire = Http1Client if pool.plan.protocol == "http1" else Http2Client

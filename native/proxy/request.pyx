@@ -9,7 +9,7 @@ from native.codec.headers cimport field_value, parse_seconds, plain_path
 from native.codec.peek cimport PEEK_OK, peek_request, unescape_json
 from native.proxy.router cimport OPERATION_CHAT, OPERATION_EMBEDDINGS, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_SERVICE, OPERATION_UNKNOWN, Route
 from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH, Head
-from native.http.stream cimport Certified, ClientStream
+from native.http.stream cimport ClientCertificate, ClientStream
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
@@ -134,11 +134,11 @@ cdef class Intake(ExchangeCore):
         cdef DataPlaneCore data_plane = self.data_plane
         cdef bytes token = field_value(self.head.fields, b"x-edge-peer-token")
         cdef bytes hops = field_value(self.head.fields, b"x-edge-hops")
-        cdef Certified certified = self.stream.certified
+        cdef ClientCertificate certificate = self.stream.certificate
         cdef list names
         self.hops = hops
         if (token is None or data_plane.peer_token is None or not compare_digest(token, data_plane.peer_token)) and (
-            certified is None or hops is None or not data_plane.knows(certified)
+            certificate is None or hops is None or not data_plane.knows(certificate)
         ):
             return True
         self.peer = True
@@ -166,7 +166,7 @@ cdef class Intake(ExchangeCore):
             self.priority = self.caller.priority
             self.caller_name = self.caller.told_name
             self.caller_class = self.caller.told_class
-        elif not self.stream.keyless:
+        elif not self.stream.allow_anonymous:
             self.refuse("missing_key" if shown == <int>SHOWN_NONE else "unknown_key", "", None)
             return False
         return True
@@ -184,7 +184,7 @@ cdef class Intake(ExchangeCore):
             self.overfull()     # before the client is told to go on
         else:
             self.body = []
-            self.stream.collected = True
+            self.stream.body_buffered = True
             if head.expects:
                 self.stream.send_interim(100)
 
@@ -433,7 +433,7 @@ cdef class Intake(ExchangeCore):
         if self.received and head.upgrade is not None and head.upgrade.lower() == b"websocket" and (
             self.route.pool.target_at(0).plan.protocol == "http1"
         ):
-            self.stream.switching = True
+            self.stream.upgrade_requested = True
             self.fields.append((b"connection", b"upgrade"))
             self.fields.append((b"upgrade", b"websocket"))
         self.begin()

@@ -308,7 +308,7 @@ cdef class Answering(Intake):
         """Send a whole answer of our own. Where the request has not come whole, it is the connection's last."""
         cdef ServerStream stream = self.stream
         if not self.received and self.head.length != NO_BODY:
-            stream.ends = True
+            stream.closes_connection = True
         if self.grpc:
             # gRPC tells of errors in a trailers-only answer
             fields = self.data_plane.reply.call_fields(status, fields, content)

@@ -22,6 +22,20 @@ ATTRIBUTE = re.compile(r"^    cdef (?:readonly|public) (.+)")
 SHAPES = {"Protocol", "TypedDict"}  # of arguments and results: nothing at run time
 OURS = re.compile(r"^(?:cdef class|cpdef|cdef (?!extern|enum|struct|inline|packed)[^=\n]*\()", re.MULTILINE)
 CPDEF = re.compile(r"^    cpdef (.+?)\(")
+# The roles, whose methods do nothing until a subclass overrides them, and the pattern of those methods.
+ROLES = {
+    "Timer": r"fire",
+    "ServerEvents": r"\w+",
+    "ServerStream": r"\w+",
+    "ClientEvents": r"\w+",
+    "ClientStream": r"\w+",
+    "Acceptor": r"open|refusal",
+    "PooledConnection": r"\w+",
+    "SharedConnection": r"\w+",
+    "Http2Wire": r"on_\w+",
+}
+EXTENSION = re.compile(r"^cdef class (\w+)(?:\((\w+)\))?:", re.MULTILINE)
+METHOD = re.compile(r"^    (?:cdef|cpdef|def) (?:(?!class)[\w.*]+ )?\*?(\w+)\(self\b", re.MULTILINE)
 
 
 def declared(stem: str) -> list[tuple[str, str]]:
@@ -85,6 +99,44 @@ def compiled(stem: str) -> ModuleType:
     return importlib.import_module(f"native.{stem.replace('/', '.')}")
 
 
+def extensions(suffix: str) -> list[tuple[str, str, str, set[str]]]:
+    """The extension types in all .pyx or all .pxd, as (stem, name, base or "", names of methods)."""
+    found = []
+    for source in sorted(NATIVE.glob(f"*/*.{suffix}")):
+        text = source.read_text()
+        starts = list(EXTENSION.finditer(text))
+        for start in starts:
+            body = re.split(r"^(?=[^\s#])", text[start.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+            stem = f"{source.parent.name}/{source.stem}"
+            found.append((stem, start[1], start[2] or "", set(METHOD.findall(body))))
+    return found
+
+
+def missing_overrides() -> list[str]:
+    """The methods of roles that a class without subclasses neither overrides nor inherits from another subclass."""
+    declared_in = {name: methods for _, name, _, methods in extensions("pxd")}
+    bases = {name: base for suffix in ("pxd", "pyx") for _, name, base, _ in extensions(suffix) if base}
+    written = {(stem, name): methods for stem, name, _, methods in extensions("pyx")}
+    by_name = {name: methods for (_, name), methods in written.items()}
+    missing = []
+    for (stem, name), methods in written.items():
+        line = [name]
+        while line[-1] in bases:
+            line.append(bases[line[-1]])
+        if name in bases.values() or name in ROLES:
+            continue
+        roles = [ancestor for ancestor in line if ancestor in ROLES]
+        between = [ancestor for ancestor in line[1:] if ancestor not in ROLES]
+        overridden = methods.union(*(by_name[ancestor] for ancestor in between))
+        missing += [
+            f"{stem}: {name} does not override {role}.{method}"
+            for role in roles
+            for method in sorted(declared_in[role] - overridden)
+            if re.fullmatch(ROLES[role], method)
+        ]
+    return missing
+
+
 def test_there_is_something_to_check() -> None:
     """The lists that the other tests run over hold what is known to be there."""
     assert {"state/shared_state", "codec/peek", "codec/sse"} <= set(STEMS)
@@ -138,3 +190,31 @@ def test_the_types_tell_of_what_exists(stem: str) -> None:
 def test_the_types_tell_of_what_is_visible(stem: str) -> None:
     """Each readonly or public attribute and each cpdef method of a .pxd is in the .pyi."""
     assert [(owner, name) for owner, name in declared(stem) if name not in told(stem).get(owner, set())] == []
+
+
+def test_roles_are_overridden_whole() -> None:
+    """Each concrete subclass of a role overrides every method of it, itself or through a class between the two."""
+    assert missing_overrides() == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_subclasses_and_methods(role: str) -> None:
+    """Each role is found, declares what its pattern names, and says in its .pxd that a test checks its subclasses."""
+    texts = [table.read_text() for table in NATIVE.glob("*/*.pxd") if f"cdef class {role}" in table.read_text()]
+    methods = [methods for _, name, _, methods in extensions("pxd") if name == role]
+    assert len(texts) == len(methods) == 1
+    assert [name for name in methods[0] if re.fullmatch(ROLES[role], name)] != []
+    assert "test_contract.py" in texts[0]
+    assert role in {base for suffix in ("pxd", "pyx") for _, _, base, _ in extensions(suffix)}
+
+
+def test_a_missing_override_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role with a method that no subclass has is reported for each of them."""
+    known = extensions("pxd")
+    wider = [
+        (stem, name, base, methods | ({"on_nothing"} if name == "ServerEvents" else set()))
+        for stem, name, base, methods in known
+    ]
+    sources = extensions("pyx")
+    monkeypatch.setattr(f"{__name__}.extensions", lambda suffix: wider if suffix == "pxd" else sources)
+    assert missing_overrides() == ["proxy/exchange: Exchange does not override ServerEvents.on_nothing"]
