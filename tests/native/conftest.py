@@ -49,7 +49,10 @@ def hammer() -> Iterator[Callable[[SharedState, str, int], list[str]]]:
     running: list[subprocess.Popen[str]] = []
 
     def run(shared_state: SharedState, script: str, processes: int) -> list[str]:
-        attach = f"import sys\nfrom native.state.shared_state import SharedState\nshared_state = SharedState({shared_state.fd})\n"
+        attach = (
+            "import sys\nfrom native.state.shared_state import SharedState\n"
+            f"shared_state = SharedState({shared_state.fd})\n"
+        )
         running.extend(
             subprocess.Popen(
                 [sys.executable, "-c", attach + script, str(number)],
