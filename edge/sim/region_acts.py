@@ -70,14 +70,13 @@ class Outcome(Struct, frozen=True):
 
 
 class Act(Struct, frozen=True):
-    """Something large that fails. ``needs_etcd``: it is about etcd. ``promise`` names what was broken of it."""
+    """Something large that fails. ``promise`` names what was broken of it."""
 
     name: str
     says: str
     strike: Callable[[RegionsWorld], Awaitable[None]]
     heal: Callable[[RegionsWorld], Awaitable[None]]
     promise: Callable[[Outcome], list[str]]
-    needs_etcd: bool = False
     watched: bool = False  # the first provider is struck everywhere: until when has each region left it?
 
 
@@ -310,15 +309,9 @@ EVERYWHERE: Final = Act(
     "dead everywhere", f"{FIRST} fails for everybody", _break_first, _heal_first, _leaves, watched=True
 )
 EGRESS: Final = Act("egress black-holed", f"{HIT} reaches no provider any more", _cut_egress, _mend, _by_a_peer)
-MAJORITY: Final = Act(
-    "etcd majority lost", "two of three members are killed", _lose_majority, _bring_back, _at_home, needs_etcd=True
-)
-CUT_OFF: Final = Act(
-    "one region cut off", f"{HIT} loses etcd and the other regions", _cut_off, _mend, _at_home, needs_etcd=True
-)
-WIPED: Final = Act(
-    "etcd wiped", "all data of etcd is gone, and it starts empty", _wipe, _nothing, _at_home, needs_etcd=True
-)
+MAJORITY: Final = Act("etcd majority lost", "two of three members are killed", _lose_majority, _bring_back, _at_home)
+CUT_OFF: Final = Act("one region cut off", f"{HIT} loses etcd and the other regions", _cut_off, _mend, _at_home)
+WIPED: Final = Act("etcd wiped", "all data of etcd is gone, and it starts empty", _wipe, _nothing, _at_home)
 ROLLING: Final = Act("rolling restart", "every edge is replaced, one region after the other", _roll, _nothing, _at_home)
 
 DEMO: Final = (ONE_REGION, EVERYWHERE, EGRESS, MAJORITY)

