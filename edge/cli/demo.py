@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ def run(asked: argparse.Namespace) -> int:
         from edge.cli import demo_regions  # noqa: PLC0415
 
         return demo_regions.run(asked)
+    import asyncio  # noqa: PLC0415
+
     import msgspec  # noqa: PLC0415
 
     from edge.sim import demo, load  # noqa: PLC0415
@@ -59,6 +60,8 @@ def run(asked: argparse.Namespace) -> int:
 
 def _watch(plan: tuple[Any, ...]) -> Summary:
     """Show it live on a terminal; elsewhere one line for each phase."""
+    import asyncio  # noqa: PLC0415
+
     from rich.console import Console  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from callers import ask, field, keys, status
-from one_data_plane import one_data_plane, whole
-from test_overload import SLOW, counts, full, held, patient, until
+from one_data_plane import one_data_plane
+from test_overload import counts, full, held, patient, until
 
 from edge.native import RouteCounter
-from edge.sim.wire import Again, Close, Pause, ReadMessage, ScriptedServer, Send
+from edge.sim.wire import Close, ReadMessage, ScriptedServer
 
 if TYPE_CHECKING:
     from one_data_plane import OneDataPlane
@@ -32,13 +32,16 @@ async def begin(data_plane: OneDataPlane, name: str, number: int) -> asyncio.Tas
 async def test_high_goes_before_normal() -> None:
     """The high class overtakes those of the normal class who came before it."""
     done: list[str] = []
-    async with ScriptedServer(SLOW) as target:
-        async with one_data_plane(full(target.url) + KEYS) as data_plane:
+    release = asyncio.Event()
+    async with ScriptedServer(held(release)) as target:
+        async with one_data_plane(patient(full(target.url, queue="{wait: 18s}")) + KEYS) as data_plane:
             tasks = []
             for number, name in enumerate(("bert", "bert", "bert", "anna"), 1):
                 task = await begin(data_plane, name, number)
                 task.add_done_callback(lambda _, name=name: done.append(name))
                 tasks.append(task)
+            await until(data_plane, RouteCounter.R_WAITING, 3)
+            release.set()
             assert [status(await task) for task in tasks] == [200] * 4
     assert done == ["bert", "anna", "bert", "bert"]
 
@@ -62,29 +65,35 @@ async def test_low_is_sent_away_at_once() -> None:
 
 async def test_high_takes_the_place_of_normal_in_a_full_queue() -> None:
     """A full queue sheds the last of the normal class before it sends a high one away."""
-    async with ScriptedServer(SLOW) as target:
-        async with one_data_plane(full(target.url, queue="{limit: 1, wait: 3s}") + KEYS) as data_plane:
+    release = asyncio.Event()
+    async with ScriptedServer(held(release)) as target:
+        async with one_data_plane(patient(full(target.url, queue="{limit: 1, wait: 18s}")) + KEYS) as data_plane:
             first = await begin(data_plane, "bert", 1)
             waits = asyncio.create_task(data_plane.ask(ask("bert"), b"}"))
             await until(data_plane, RouteCounter.R_WAITING, 1)
             high = await begin(data_plane, "anna", 3)
             assert status(await waits) == 503
+            release.set()
             assert [status(await task) for task in (first, high)] == [200, 200]
             assert counts(data_plane)["counts"][RouteCounter.R_SHED_NORMAL] == 1
 
 
 async def test_a_failover_is_ramped_for_low_alone() -> None:
     """The first tier is dead: of thirty at once of the low class the backup takes four, of the others all it may."""
-    slow = (ReadMessage(), Pause(1.0), Send(whole()), Again())
-    async with ScriptedServer((ReadMessage(), Close())) as dead, ScriptedServer(slow) as backup:
-        text = full(dead.url, backup.url, cap=40) + KEYS
+    release = asyncio.Event()
+    release.set()
+    async with ScriptedServer((ReadMessage(), Close())) as dead, ScriptedServer(held(release)) as backup:
+        text = patient(full(dead.url, backup.url, cap=40)) + KEYS
         async with one_data_plane(text) as data_plane:
             for _ in range(6):  # each fails over, and the dead one's circuit opens
                 await data_plane.ask(ask("anna"), b"hello")
             assert data_plane.target("p0/m")["state"] == "open"
+            release.clear()
             low = [asyncio.create_task(data_plane.ask(ask("carl"), b"}")) for _ in range(30)]
             await until(data_plane, RouteCounter.R_REQUESTS, 36)
             others = [asyncio.create_task(data_plane.ask(ask(name), b"hello")) for name in ("anna", "bert") * 8]
+            await until(data_plane, RouteCounter.R_REQUESTS, 52)
+            release.set()
             answered = [status(await task) for task in low]
             assert [status(await task) for task in others] == [200] * 16
     assert answered.count(200) == 4
