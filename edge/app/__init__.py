@@ -1,4 +1,4 @@
-"""How do the parts become a running node?  The root: it builds every part, injects ports, starts, restarts, drains.
+"""The processes of a node: builds every part from the configuration, starts, restarts and drains them.
 
 supervisor   starts the others and restarts them; owns signals (supervisor.py, children.py)
 control      publishes the Snapshot, probes, serves the admin API (control.py)

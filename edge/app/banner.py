@@ -1,7 +1,7 @@
-"""What does a person see when the node is up?  Where it listens, what it serves, and something to paste.
+"""Announcements of a running node: a banner for people, a JSON file for programs, a notification for systemd.
 
-For programs the same facts go to a file as JSON (``--ready-file``), written whole and only when everything serves; and
-systemd, where it has started the node (``Type=notify``), is told the moment.
+The file (``--ready-file``) is written atomically, once every process serves. systemd, where it started the node
+(``Type=notify``), is notified at the same time.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ if TYPE_CHECKING:
 
 
 def hold_standard_streams() -> None:
-    """Point what is closed of stdin, stdout and stderr at nothing, here and in every child.
+    """Open the null device in place of closed standard streams, for this process and its children.
 
-    Else what is opened next would get their numbers, and shared memory would get what somebody prints.
+    Otherwise the next descriptors to be opened would get the numbers 0 to 2, and a print would write to shared memory.
     """
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free: this
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # now that no number is free for these
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # open() returns the lowest free number: fd
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # opened only now: 0 to 2 are in use
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
-def show(said: Iterable[str]) -> None:
-    """Print lines. A node that cannot be read of goes on: a disk is full, or whoever read has left."""
-    text = "\n".join(said) + "\n"
+def show(texts: Iterable[str]) -> None:
+    """Print lines to stdout. A failure (disk full, reader gone) is logged and does not stop the node."""
+    text = "\n".join(texts) + "\n"
     encoding = sys.stdout.encoding or "utf-8"
     try:
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
-        logs.say(logs.WARNING, "what a person would want to know cannot be printed", error=error.strerror or str(error))
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # what waits in its buffer would fail again at the end
-        os.close(nowhere)
+        logs.say(logs.WARNING, "the banner cannot be printed", error=error.strerror or str(error))
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())  # the text left in the buffer would fail again when the process exits
+        os.close(null)
 
 
 class Ready(Struct, frozen=True):
-    """What ``--ready-file`` holds."""
+    """The content of ``--ready-file``."""
 
     pid: int
     version: str
@@ -68,14 +68,14 @@ class Ready(Struct, frozen=True):
 
 
 def url_of(host: str, port: int, *, tls: bool = False) -> str:
-    """Return the URL by which this machine reaches a listener; a wildcard is reached by loopback."""
+    """Return a URL that reaches a listener from this machine; a wildcard address becomes the loopback address."""
     reach = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     shown = f"[{reach}]" if ":" in reach else reach
     return f"{'https' if tls else 'http'}://{shown}:{port}"
 
 
 def ready_facts(launch: Launch, snapshot: Snapshot, simulated: list[str]) -> Ready:
-    """Return the facts of a node that is up."""
+    """Return the content of the ready file of this node."""
     return Ready(
         pid=os.getpid(),
         version=VERSION,
@@ -87,16 +87,16 @@ def ready_facts(launch: Launch, snapshot: Snapshot, simulated: list[str]) -> Rea
 
 
 class ReadyFileError(EdgeError):
-    """The file that is to say when the node is up cannot be written."""
+    """The ready file cannot be written."""
 
     kind = "ready_file"
 
 
 def clear_ready_file(path: Path) -> None:
-    """Remove the file of an earlier run, which would speak of addresses that are gone, before anything is started.
+    """Remove the ready file of an earlier run, whose addresses are no longer valid, and check that it can be written.
 
     Raises:
-        ReadyFileError: it could not be written later.
+        ReadyFileError: the file cannot be written or removed.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -108,7 +108,7 @@ def clear_ready_file(path: Path) -> None:
 
 
 def write_ready_file(path: Path, facts: Ready) -> None:
-    """Write the facts so that a reader sees all of them or no file. A disk that is full by now is said, no more."""
+    """Write the ready file atomically. A failure at this point, such as a full disk, is only logged."""
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_bytes(msgspec_json.encode(facts))
@@ -118,7 +118,7 @@ def write_ready_file(path: Path, facts: Ready) -> None:
 
 
 def notify(environ: Mapping[str, str]) -> None:
-    """Tell systemd that the node serves; nobody, where ``NOTIFY_SOCKET`` names no socket (sd_notify(3))."""
+    """Send READY=1 to systemd (sd_notify(3)); does nothing unless ``NOTIFY_SOCKET`` names a socket."""
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return
@@ -127,18 +127,18 @@ def notify(environ: Mapping[str, str]) -> None:
             sock.settimeout(1.0)
             sock.sendto(f"READY=1\nMAINPID={os.getpid()}".encode(), address.replace("@", "\0", 1))
     except OSError as error:
-        logs.say(logs.WARNING, "systemd cannot be told that the node serves", address=address, error=str(error))
+        logs.say(logs.WARNING, "systemd cannot be notified that the node is ready", address=address, error=str(error))
 
 
 def lines(facts: Ready, snapshot: Snapshot, workers: int) -> list[str]:
-    """Return what to print when the node is up."""
+    """Return the banner: version, addresses, models, services, and commands to try."""
     shape = "one process" if workers == 0 else f"{workers} worker{'s' if workers > 1 else ''}"
     out = [f"edge {VERSION}  region {snapshot.region}  node {snapshot.node}  {shape}"]
     out += [f"  clients  {url}/v1" for url in facts.listeners]
     out += [f"  admin    {facts.admin}   (edge status --admin {facts.admin})"]
     direct = {target.id for target in snapshot.targets}
     for name, index in sorted(snapshot.models.items()):
-        if name in direct:  # what anyone would expect to work
+        if name in direct:  # "provider/model" needs no explanation
             continue
         members = sorted(snapshot.routes[index].members, key=lambda member: member.tier)
         out.append(f"  model    {name}: " + ", then ".join(snapshot.targets[member.target].id for member in members))
@@ -157,7 +157,7 @@ def lines(facts: Ready, snapshot: Snapshot, workers: int) -> list[str]:
     if facts.simulated:
         fault = json.dumps({"kind": "error"})
         out += [
-            "Take the first provider away and try again (-X DELETE in place of -d and -H brings it back):",
+            "Make the first provider fail and try again (-X DELETE in place of -d and -H brings it back):",
             f"  curl -s {facts.simulated[0]}/_sim/fault -H 'content-type: application/json' -d '{fault}'",
         ]
     return [*out, ""]

@@ -1,10 +1,10 @@
-"""What does a node hold for all its processes, and give back at the end?  Addresses, a private folder, a socket, state.
+"""Resources that the supervisor holds for all processes of a node: addresses, control socket, state lock.
 
-A reserved address is a bound socket that never listens. While it is held, no one else of this machine gets the port,
-port 0 is the same number for every worker, and a worker that is restarted finds its address free.
+An address is held by a bound socket that never listens. While it is held, no other program on this machine gets the
+port, port 0 resolves to the same number for every worker, and a restarted worker finds its address free.
 
-The lock on the state belongs to the process that was started, and to no child of it: children come and go under it,
-and the kernel gives it back in the moment in which that process dies, however it does, though children still drain.
+The lock on the state folder belongs to the supervisor and is not inherited by its children. The kernel releases it in
+the moment in which the supervisor dies, however it dies, even while children still drain.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
     from edge.terms.snapshot import Listener
 
-# sockaddr_un.sun_path, less its final zero.
+# The size of sockaddr_un.sun_path without its final zero.
 _LONGEST_SOCKET_PATH: Final = 107
-# Two descriptors per stream, and some: below this a node is not of much use.
+# A stream needs two descriptors; with a lower limit a node can serve little.
 _FEW_FILES: Final = 4096
 
 
 class StateTakenError(EdgeError):
-    """Another node keeps its state where this one wants to: each would undo what the other wrote."""
+    """Another node uses the same state; the two would overwrite each other's files."""
 
     kind = "state_taken"
     retry = "same"
@@ -47,25 +47,25 @@ class StateTakenError(EdgeError):
 
 @contextlib.contextmanager
 def port(host: str, wanted: int) -> Iterator[int]:
-    """Hold ``host:wanted``; yields the port, which is another than asked for only when that was 0.
+    """Hold ``host:wanted`` and yield the port, which differs from ``wanted`` only if that is 0.
 
     Raises:
-        AddressTakenError: it cannot be had.
+        AddressTakenError: the address cannot be bound.
     """
     with bind(host, wanted) as sock:
         if wanted and _others_listen(sock):
             logs.say(
                 logs.WARNING,
-                "another node of this user listens here too: each gets a part of the connections, commands as well",
+                "another node of this user listens here too: connections and commands are split between the two",
                 address=f"{host}:{wanted}",
             )
         yield int(sock.getsockname()[1])
 
 
 def _others_listen(sock: socket.socket) -> bool:
-    """Tell whether somebody accepts connections at the address that ``sock`` is bound to."""
+    """Return whether another socket listens on the address that ``sock`` is bound to."""
     with socket.socket(sock.family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # passes what is bound, and not what listens
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # lets bind() fail for listening sockets only
         if sock.family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         try:
@@ -77,7 +77,7 @@ def _others_listen(sock: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def listeners(wanted: tuple[Listener, ...]) -> Iterator[tuple[Listener, ...]]:
-    """Hold the addresses of all listeners; yields them with their real ports."""
+    """Hold the addresses of all listeners and yield the listeners with their actual ports."""
     with contextlib.ExitStack() as held:
         yield tuple(
             structs.replace(listener, port=held.enter_context(port(listener.host, listener.port)))
@@ -89,7 +89,7 @@ def listeners(wanted: tuple[Listener, ...]) -> Iterator[tuple[Listener, ...]]:
 def control_socket() -> Iterator[socket.socket]:
     """Hold a listening AF_UNIX socket in a folder that only this user can enter.
 
-    It is held here and not in control, so that workers' connects wait in its queue while control is away.
+    The supervisor holds it instead of control, so that workers' connections wait in its queue while control restarts.
     """
     folder = _private_folder()
     try:
@@ -103,28 +103,34 @@ def control_socket() -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def state(folder: str, source: str) -> Iterator[None]:
-    """Hold what the node of the file ``source`` keeps in ``folder``. A folder that cannot be locked is said, no more.
+    """Hold the lock on the state that the node of the file ``source`` keeps in ``folder``.
+
+    If the folder cannot be locked at all, a warning is logged and the node starts without the lock.
 
     Raises:
-        StateTakenError: another node of the same file keeps its state there.
+        StateTakenError: another node of the same file holds the lock.
     """
     path = Path(folder) / name_for("lock", source)
     with contextlib.ExitStack() as held:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Not inherited: neither a control that outlives us for a moment nor a worker that drains may keep it.
+            # Not inherited: neither a control that outlives the supervisor nor a draining worker must keep the lock.
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             held.callback(os.close, fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StateTakenError(
-                f"another node that was started with {source} keeps its state in {folder}: both would overwrite what "
-                "keys spent and the last good configuration; stop that one, or give this one a folder of its own by "
-                "node.state_dir or --state-dir"
+                f"another node that was started with {source} keeps its state in {folder}: both would overwrite the "
+                "spend of keys and the last good configuration; stop that node, or give this one a folder of its own "
+                "with node.state_dir or --state-dir"
             ) from error
-        except OSError as error:  # a full or read-only disk, or one without locks, keeps no node from serving
-            said = error.strerror or str(error)
-            logs.say(logs.WARNING, "the state folder cannot be locked against other nodes", path=str(path), error=said)
+        except OSError as error:  # a disk that is full, read-only or without locks must not keep a node from serving
+            logs.say(
+                logs.WARNING,
+                "the state folder cannot be locked against other nodes",
+                path=str(path),
+                error=error.strerror or str(error),
+            )
         yield
 
 
@@ -132,14 +138,14 @@ def _private_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="edge-"))
     if len(str(folder / "control")) > _LONGEST_SOCKET_PATH:
         folder.rmdir()
-        folder = Path(tempfile.mkdtemp(prefix="edge-", dir="/tmp"))  # mkdtemp makes it private
+        folder = Path(tempfile.mkdtemp(prefix="edge-", dir="/tmp"))  # mkdtemp creates it with mode 0700
     return folder
 
 
 def many_files() -> None:
-    """Allow this process and its children as many open files as the system lets it: each stream needs two."""
+    """Raise the limit of open files to the hard limit, for this process and its children: a stream needs two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < _FEW_FILES:
-        logs.say(logs.WARNING, "few files may be open; raise the hard limit (ulimit -Hn)", limit=hard)
+        logs.say(logs.WARNING, "the limit of open files is low; raise the hard limit (ulimit -Hn)", limit=hard)

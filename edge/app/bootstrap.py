@@ -1,4 +1,4 @@
-"""By what does a node begin?  Its file; and when that is missing or broken, the last good one that it left on disk."""
+"""The initial configuration of a node: its file, or the last good configuration on disk if the file is unusable."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
 
 class Bootstrap(Struct, frozen=True):
-    """What a node starts with. ``said`` is for the person who started it."""
+    """What a node starts with. ``notices`` are lines for the banner."""
 
     ledger: Ledger
     snapshot: Snapshot
     state_dir: str = ""
-    said: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> Bootstrap:
-    """Read a node's file, or what the node left on disk when it last had a good one.
+    """Read a node's file, or the last good configuration that the node stored.
 
     Args:
-        path: absolute, as written: symlinks are followed anew at each look.
-        state_dir: where the state is, whatever the file says; "": nowhere; None: as the file says.
-        environ: for the default place.
+        path: absolute, but not resolved: symlinks are followed anew at each reload.
+        state_dir: folder of the stored state, overriding the file; "": store nothing; None: as the file says.
+        environ: environment variables, for the default folder.
 
     Raises:
-        ConfigInvalidError: the file cannot be used and there is no state, or that cannot be used either.
+        ConfigInvalidError: the file cannot be used, and there is no stored state or it cannot be used either.
     """
     source = str(path)
     mark = mark_of(source)
@@ -60,13 +60,13 @@ def from_file(path: Path, state_dir: str | None, environ: Mapping[str, str]) -> 
     for problem in found:
         logs.say(logs.WARNING, problem.text(source))
     if not folder:
-        logs.say(logs.INFO, "no state is kept on disk: without its configuration file this node cannot start again")
+        logs.say(logs.INFO, "no state is kept on disk: the node cannot start again without its configuration file")
     snapshot = compile_config(document.config, now=clock.wall())
     return Bootstrap(Ledger(document.config, source=source, mark=mark), snapshot, folder)
 
 
 def _folder(config: Config | None, state_dir: str | None, environ: Mapping[str, str]) -> str:
-    """Return where the state is, "" for nowhere: what was asked for, what the file says, the default."""
+    """Return the folder of the stored state, "" for none: the option, else the file's value, else the default."""
     written = state_dir if config is None else config.node.state_dir
     if written is not None:
         return str(Path(written).absolute()) if written else ""
@@ -90,12 +90,12 @@ def _from_state(ledger: Ledger, folder: str, problems: list[str]) -> Bootstrap:
         logs.say(logs.ERROR, problem)
     now = clock.wall()
     age = spell_age(now - stored.written)
-    said = f"STARTED FROM THE LAST GOOD CONFIGURATION, {age} old: {ledger.source} {_what(ledger)}"
-    logs.say(logs.ERROR, said, version=before.version, age_s=round(now - stored.written, 1))
+    headline = f"STARTED FROM THE LAST GOOD CONFIGURATION, {age} old: {ledger.source} {_what(ledger)}"
+    logs.say(logs.ERROR, headline, version=before.version, age_s=round(now - stored.written, 1))
     begun = structs.replace(ledger, config=stored.config, started_from=stored.written)
     written = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(stored.written))
-    hint = "Mend the file; it is read as soon as it is good."
-    return Bootstrap(begun, snapshot, folder, (f"{said} (written {written}).", *problems, hint, ""))
+    hint = "Fix the file; the node loads it as soon as it is valid."
+    return Bootstrap(begun, snapshot, folder, (f"{headline} (written {written}).", *problems, hint, ""))
 
 
 def _what(ledger: Ledger) -> str:
@@ -103,9 +103,9 @@ def _what(ledger: Ledger) -> str:
 
 
 def spell_age(seconds: float) -> str:
-    """Say a time span as a person would: ``12 s``, ``5 min``, ``3 h``, ``2 days``; less than 0 as 0."""
-    whole = max(int(seconds), 0)
+    """Return a time span in words: ``12 s``, ``5 min``, ``3 h``, ``2 days``; a negative span becomes ``0 s``."""
+    whole_s = max(int(seconds), 0)
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if whole >= 2 * size:
-            return f"{whole // size} {unit}"
-    return f"{whole} s"
+        if whole_s >= 2 * size:
+            return f"{whole_s // size} {unit}"
+    return f"{whole_s} s"

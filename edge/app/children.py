@@ -1,6 +1,7 @@
-"""When is a dead child started again?  At once; ever later while it keeps dying young; at once again when it had lived.
+"""Child processes of a node, and the back-off between their restarts.
 
-``Child`` is the supervisor's note on one process; ``Backoff`` is the decision, with time as an argument.
+A dead child is restarted at once, later and later while it keeps dying young, and at once again after it has lived long
+enough. ``Child`` holds the state of one process; ``Backoff`` computes the waits, with time as an argument.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ if TYPE_CHECKING:
 _S: Final = 1_000_000_000
 FIRST_WAIT_NS: Final = _S // 10
 LONGEST_WAIT_NS: Final = 5 * _S
-# A child that served this long did not crash because of how it starts; its next death is a new story.
+# A child that lived this long does not crash because of how it starts, so its next death counts as the first.
 LIVED_NS: Final = 10 * _S
 
 
 class Backoff:
-    """Waits between restarts: 0, 0.1, 0.2, 0.4 ... 5 s, back to 0 after a life of 10 s."""
+    """Waits between restarts: 0, 0.1, 0.2, 0.4 ... 5 s; back to 0 after a life of at least 10 s."""
 
     def __init__(self) -> None:
         self._deaths = 0
 
     def died(self, lived_ns: int) -> int:
-        """Take note of a death; return nanoseconds to wait before the next start."""
+        """Count a death; return nanoseconds to wait before the next start."""
         self._deaths = 1 if lived_ns >= LIVED_NS else self._deaths + 1
         if self._deaths == 1:
             return 0
@@ -37,13 +38,13 @@ class Backoff:
 
 @dataclass
 class Child:
-    """One process: how to start it, and what became of it. ``due_ns`` is when to start it next, None while it runs."""
+    """One child process. ``due_ns`` is the time of the next start, None while the process runs."""
 
     name: str
     arguments: Callable[[Child], Sequence[str]]
     fds: tuple[int, ...] = ()
     index: int = -1
-    speaks: bool = False  # it says that it serves by its first words on stdout, else by a byte on a pipe of its own
+    ready_on_stdout: bool = False  # its first output means that it serves; else it writes a byte to its own pipe
     backoff: Backoff = field(default_factory=Backoff)
     process: subprocess.Popen[bytes] | None = None
     started_ns: int = 0
@@ -54,18 +55,18 @@ class Child:
     ready_write: int = -1
 
     def start(self, now_ns: int) -> None:
-        """Start the process. It leads a session of its own, so that Ctrl-C reaches the supervisor alone.
+        """Start the process as leader of a session of its own, so that Ctrl-C reaches the supervisor alone.
 
         Raises:
-            OSError: no process can be made now.
+            OSError: the process cannot be started.
         """
         self.ready_read, self.ready_write = os.pipe()
         try:
             self.process = subprocess.Popen(  # noqa: S603  # our own interpreter, our own modules
                 [sys.executable, *self.arguments(self)],
                 stdin=subprocess.DEVNULL,
-                stdout=self.ready_write if self.speaks else None,
-                pass_fds=self.fds if self.speaks else (*self.fds, self.ready_write),
+                stdout=self.ready_write if self.ready_on_stdout else None,
+                pass_fds=self.fds if self.ready_on_stdout else (*self.fds, self.ready_write),
                 start_new_session=True,
             )
         except OSError:
@@ -77,11 +78,11 @@ class Child:
         self.started_ns, self.due_ns, self.serves = now_ns, None, False
 
     def poll(self) -> int | None:
-        """Return the exit status of a process that has just ended, else None."""
+        """Return the exit status if the process has ended, else None."""
         return self.process.poll() if self.process is not None else None
 
-    def buried(self, now_ns: int) -> int:
-        """Forget the dead process; return nanoseconds until its successor may start (also kept in ``due_ns``)."""
+    def reap(self, now_ns: int) -> int:
+        """Forget the dead process; return nanoseconds until it may be restarted (also kept in ``due_ns``)."""
         self.process = None
         self.close_pipe()
         self.serves = False
@@ -90,12 +91,12 @@ class Child:
         return wait_ns
 
     def send(self, signal_number: int) -> None:
-        """Send a signal, if it runs."""
+        """Send a signal, if the process runs."""
         if self.process is not None:
             self.process.send_signal(signal_number)
 
     def kill(self) -> None:
-        """End it now, and wait until the kernel has."""
+        """Kill the process and wait until it is gone."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(timeout=5)
@@ -103,18 +104,18 @@ class Child:
         self.close_pipe()
 
     def close_pipe(self) -> None:
-        """Stop waiting for its word that it serves."""
+        """Close the pipe on which the child reports that it serves."""
         if self.ready_read >= 0:
             os.close(self.ready_read)
             self.ready_read = -1
 
 
 def how_it_ended(status: int) -> str:
-    """Say an exit status of ``subprocess`` in words."""
+    """Return an exit status of ``subprocess`` in words."""
     if status >= 0:
         return f"exited with status {status}"
     try:
-        import signal  # noqa: PLC0415  # needed only when something has died
+        import signal  # noqa: PLC0415  # needed only after a death
 
         return f"was killed by {signal.Signals(-status).name}"
     except ValueError:

@@ -1,6 +1,6 @@
-"""What does the control process do?  It makes the Snapshot, hands it out, probes what is ill, and answers operators.
+"""The control process: publishes the Snapshot, probes failing targets, and serves the admin API.
 
-Nothing that a client waits for depends on it: it may die at any time, and its successor goes on where it stopped.
+No client waits for it: it may die at any time, and its successor continues from the state in shared memory.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ if TYPE_CHECKING:
 
 
 class NoLedgerError(EdgeError):
-    """Control was started without what it needs to know."""
+    """The control process was started without a configuration."""
 
     kind = "no_ledger"
 
 
 class Control:
-    """Control on the running loop, whether it has a process to itself or not.
+    """Control on the running event loop, in a process of its own or beside a worker.
 
     Args:
         launch: how the node was started.
-        ledger: the checked configuration and its history; control alone writes it.
+        ledger: cell of the checked configuration and its history; only control writes it.
         serving: called once, when workers and operators can connect.
     """
 
@@ -84,22 +84,22 @@ class Control:
         self._access = AccessLog("off")
         self._tracing: Tracing | None = None
         self._measuring: Measuring | None = None
-        self._told_to_leave = False
+        self._leave_requested = False
 
     def reload(self) -> None:
-        """Read the configuration again (SIGHUP); before :meth:`run` has begun there is nothing to read again."""
+        """Reload the configuration (SIGHUP); does nothing before :meth:`run` has begun."""
         if self._operations is not None:
             self._operations.reload_or_log("SIGHUP")
 
     def stop(self) -> None:
-        """Let :meth:`run` return."""
+        """Make :meth:`run` return."""
         self._stop.set()
 
     async def run(self) -> None:
         """Run until :meth:`stop`.
 
         Raises:
-            EdgeError: the admin address cannot be listened on.
+            EdgeError: the admin address cannot be bound.
         """
         launch = self._launch
         ledger = self._known()
@@ -140,30 +140,30 @@ class Control:
         self._measuring = measuring
         tracing.follow(ledger.config.telemetry, snapshot)
         measuring.follow(ledger.config.telemetry)
-        if recorder is not None and ledger.started_from is None:  # what is on disk keeps its age while it is in use
+        if recorder is not None and ledger.started_from is None:  # stored state in use keeps its date
             recorder.record(ledger.config, snapshot)
-        # The descriptor belongs to the supervisor, whose socket outlives every control.
+        # A copy of the descriptor: the supervisor owns the socket, which outlives every control process.
         with socket.socket(fileno=os.dup(launch.control_fd)) as sock:
             await publisher.start(sock)
             await admin.start(bind(launch.admin_host, launch.admin_port))
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._shared_state.hint(slot, clock.now_ns()))
                 health = HealthChecks(self._shared_state)
-                telling = asyncio.create_task(sharing.run())
-                watching = asyncio.create_task(self._watch(node, operations, prober, health, spending))
-                sending = asyncio.create_task(measuring.run(node))
+                sharing_task = asyncio.create_task(sharing.run())
+                watch_task = asyncio.create_task(self._watch(node, operations, prober, health, spending))
+                export_task = asyncio.create_task(measuring.run(node))
                 self._serving()
                 try:
                     await self._stop.wait()
                 finally:
-                    await _ended(watching)
-                    # First what must not be lost: the supervisor waits for a moment, and so may the other ends.
+                    await _ended(watch_task)
+                    # Stored data first: the supervisor waits only seconds, and the other parts may take as long.
                     kept = [] if recorder is None else [recorder.stop()]
                     kept += [] if spending is None else [spending.stop(publisher.snapshot)]
                     await _all(*kept)
                     await _all(
-                        _ended(sending),
-                        _ended(telling),
+                        _ended(export_task),
+                        _ended(sharing_task),
                         tracing.stop(),
                         prober.stop(),
                         health.stop(),
@@ -194,7 +194,7 @@ class Control:
         )
         if previous is not None:
             again = structs.replace(snapshot, version=previous.version, created=previous.created)
-            if again == previous:  # a restart is no news to the workers
+            if again == previous:  # workers need not apply the same Snapshot again
                 snapshot = previous
         logs.redact(value for target in snapshot.targets for _, value in target.fields)
         logs.redact([config.admin.token])
@@ -205,7 +205,7 @@ class Control:
         return snapshot
 
     def _applied(self, config: Config, snapshot: Snapshot) -> None:
-        """Let what was reloaded hold where it does not come with the Snapshot."""
+        """Apply those parts of a reloaded configuration that the Snapshot does not carry."""
         if self._admin is not None:
             self._admin.ask_for(config.admin.token)
         self._access.mode = config.log.access
@@ -217,9 +217,9 @@ class Control:
             self._recorder.record(config, snapshot)
 
     def _leave(self) -> None:
-        """Have the supervisor drain the node; it takes SIGUSR1 for that, so that a SIGTERM after it is the first."""
-        if not self._told_to_leave:
-            self._told_to_leave = True
+        """Make the supervisor drain the node, by SIGUSR1, so that a later SIGTERM still counts as the first."""
+        if not self._leave_requested:
+            self._leave_requested = True
             os.kill(self._launch.supervisor, signal.SIGUSR1)
 
     def _supervisor_state(self) -> SupervisorState:
@@ -228,29 +228,29 @@ class Control:
     async def _watch(
         self, node: Node, operations: Operations, prober: Prober, health: HealthChecks, spending: Spending | None
     ) -> None:
-        """Once a second: say that we live, and what changed; have the ill probed, health asked, a new file read."""
+        """Once a second: write the heartbeat, log state changes, run probes and health checks, watch the file."""
         watch, output_histogram = StateWatch(), OutputHistogram(self._shared_state, clock.now_ns())
         pulse = MemfdCell(self._launch.pulse_fd, int)
         while True:
             pulse.keep(clock.now_ns())
             logs.tell_suppressed()
             try:
-                self._look(node, watch, prober)
+                self._watch_targets(node, watch, prober)
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
                 output_histogram.look(node.snapshot, clock.now_ns())
                 if self._recorder is not None:
                     self._recorder.look(clock.now_ns())
                 if spending is not None:
                     spending.look(node.snapshot, clock.now_ns())
-            except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
-                logs.say_failure("looking at the targets failed", error)
+            except Exception as error:  # noqa: BLE001  # one failed turn must not end the loop
+                logs.say_failure("watching the targets failed", error)
             try:
                 operations.look()
-            except Exception as error:  # noqa: BLE001  # as above; what holds goes on to hold
-                logs.say_failure("looking at the configuration file failed", error)
+            except Exception as error:  # noqa: BLE001  # as above; the current configuration stays in force
+                logs.say_failure("checking the configuration file failed", error)
             await asyncio.sleep(PERIOD_S)
 
-    def _look(self, node: Node, watch: StateWatch, prober: Prober) -> None:
+    def _watch_targets(self, node: Node, watch: StateWatch, prober: Prober) -> None:
         now_ns = clock.now_ns()
         reports = node.targets(now_ns)
         for level, sentence, facts in watch.look(reports):
@@ -267,10 +267,10 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 async def _all(*ends: Coroutine[Any, Any, None]) -> None:
-    """Let these end side by side, for one that waits must not be added to another, and one that fails keeps none."""
+    """Await all at once, so that their waits do not add up, and one failure does not keep the others from ending."""
     for outcome in await asyncio.gather(*ends, return_exceptions=True):
         if isinstance(outcome, Exception):
-            logs.say_failure("something did not end as it should", outcome)
+            logs.say_failure("a part of control failed to stop", outcome)
 
 
 async def _run(launch: Launch, ready_fd: int) -> None:
@@ -284,13 +284,13 @@ async def _run(launch: Launch, ready_fd: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the control process; the supervisor gives the arguments."""
+    """Run the control process; the supervisor passes the arguments."""
     parser = argparse.ArgumentParser(prog="python -m edge.app.control", description=__doc__)
     child_arguments(parser)
     given = parser.parse_args(argv)
     launch = recall_launch(given.launch)
     die_with_parent(launch.supervisor)
-    faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
+    faulthandler.enable()  # a crash in compiled code prints the stack, but no data
     set_up_logs("control", launch)
     try:
         uvloop.run(_run(launch, given.ready))

@@ -1,7 +1,7 @@
-"""What is each process of the node told when it starts?  The descriptors it inherits and the facts that never change.
+"""Start parameters that the supervisor passes to its children: inherited descriptors and constant facts.
 
-The supervisor keeps a Launch in shared memory and gives children its number: nothing secret stands in a command line,
-and a restarted child is told exactly what its predecessor was, whatever became of files on disk.
+The supervisor keeps a Launch in shared memory and passes children its descriptor. So no secret appears in a command
+line, and a restarted child gets the same parameters as its predecessor, whatever happened to files on disk.
 """
 
 from __future__ import annotations
@@ -20,65 +20,65 @@ if TYPE_CHECKING:
 
 
 class Launch(Struct, frozen=True):
-    """How this node was started. Descriptors are numbers that hold in every child (``pass_fds`` keeps them)."""
+    """Start parameters of a node. Descriptors are valid in every child, because ``pass_fds`` keeps their numbers."""
 
     supervisor: int  # process id
     workers: int  # columns of the shared state in use, at least 1
-    listeners: tuple[Listener, ...]  # ports resolved
+    listeners: tuple[Listener, ...]  # with actual ports
     admin_host: str
     admin_port: int
-    control_path: str  # where workers connect
+    control_path: str  # path of the socket that workers connect to
     control_fd: int  # the same socket, listening; control accepts on it
     shared_state_fd: int
     snapshot_fd: int
     supervisor_state_fd: int
-    ledger_fd: int  # the checked configuration and its history; control alone inherits it
-    pulse_fd: int  # where control alone says that it lives
-    grace_s: float  # how long exchanges in flight may take to end when the node stops
-    drain_grace_s: float = 0.0  # how long it says that it is not ready, before it stops to accept
-    state_dir: str = ""  # where the last good configuration is kept; "" = nowhere
+    ledger_fd: int  # the checked configuration and its history; inherited by control only
+    pulse_fd: int  # heartbeat of control; inherited by control only
+    grace_s: float  # seconds that exchanges in flight get to end when the node stops
+    drain_grace_s: float = 0.0  # seconds for which the node reports not ready before it stops accepting
+    state_dir: str = ""  # folder of the last good configuration; "" = none is stored
     log_level: str = "info"
     log_form: logs.Form = "auto"
-    log_lines: int = 0  # most of one kind a second; 0 = all
+    log_lines: int = 0  # lines of one kind per second; 0 = unlimited
 
 
 def recall_launch(fd: int) -> Launch:
-    """Return what the supervisor wrote before it started this process.
+    """Return the Launch that the supervisor wrote before it started this process.
 
     Raises:
-        SystemExit: the descriptor holds nothing of the kind; someone else started this process.
+        SystemExit: the descriptor holds no Launch, because something else started this process.
     """
     try:
         launch = MemfdCell(fd, Launch).recall()
-    except OSError:  # no such descriptor, or none of a file
+    except OSError:  # the descriptor is closed, or not a file
         launch = None
     if launch is None:
-        raise SystemExit("edge: this process is started by `edge run`, not by hand")
+        raise SystemExit("edge: this process is started by `edge run`, not directly")
     return launch
 
 
 def set_up_logs(who: str, launch: Launch) -> None:
-    """Let this process speak as the node was told to."""
+    """Set up logging as the node's parameters say."""
     logs.set_up(who, level=launch.log_level, form=launch.log_form, per_second=launch.log_lines)
 
 
 def snapshot_cell(fd: int) -> MemfdCell[Snapshot]:
-    """Return the place of the last Snapshot."""
+    """Return the cell that holds the last Snapshot."""
     return MemfdCell(fd, Snapshot)
 
 
 def child_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what every child is given."""
+    """Add the arguments that every child takes."""
     parser.add_argument("--launch", type=int, required=True, help="descriptor of the Launch")
     parser.add_argument("--ready", type=int, default=-1, help="descriptor to write one byte to when serving")
 
 
 def say_ready(fd: int) -> None:
-    """Tell the supervisor that this process serves. A supervisor that is gone is told nothing."""
+    """Report to the supervisor that this process serves; a supervisor that is gone is ignored."""
     if fd < 0:
         return
     try:
         os.write(fd, b"1")
     except BrokenPipeError:
-        logs.say(logs.DEBUG, "nobody waits for this process to be ready")
+        logs.say(logs.DEBUG, "the supervisor no longer waits for this process to be ready")
     os.close(fd)

@@ -1,4 +1,4 @@
-"""How does a node come to share with the others?  Joins its control to the store that the configuration names."""
+"""Construction of a node's Sharing, which connects control to the store that the configuration names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def share(node: Node, operations: Operations, config: Config, spending: Spending | None) -> Sharing:
-    """Return the sharing of a node, not begun. Nothing connects here: a node serves before the store answers."""
+    """Return the node's Sharing, not started. Nothing connects yet: a node serves before the store responds."""
     store = open_store(config) if config.cluster.etcd is not None else None
     deps = SharingDeps(
         snapshot=lambda: node.snapshot,
@@ -43,7 +43,7 @@ def share(node: Node, operations: Operations, config: Config, spending: Spending
 
 
 def met(snapshot: Snapshot) -> tuple[Peer, ...]:
-    """Return the other regions' edges that a Snapshot knows: a restart forgets none while the store is away."""
+    """Return the edges of other regions in a Snapshot, so that a restart keeps them while the store is down."""
     return tuple(
         Peer(
             target.provider, f"[{target.host}]:{target.port}" if ":" in target.host else f"{target.host}:{target.port}"

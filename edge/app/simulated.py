@@ -1,7 +1,7 @@
-"""What answers when there is no provider at all?  Two simulated ones, as children of the node.
+"""Two simulated providers, run as children of a node that has neither a configuration nor a provider's key.
 
-They are real HTTP servers with faults that can be switched while they run, so that someone who has no key can see
-everything that edge does. The node says loudly that its answers are simulated.
+They are real HTTP servers whose faults can be switched at run time, so that somebody without a key can see everything
+that edge does. The banner says that responses are simulated.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from edge.config.schema import Config
 
 HOST: Final = "127.0.0.1"
-# Asked for first, so that what people paste from the documentation mostly works as it stands.
+# Tried first, so that commands pasted from the documentation usually work.
 PREFERRED: Final = (9101, 9102)
 
 
 def free_port(preferred: int) -> int:
-    """Return ``preferred`` if nothing listens there, else a free port. Nothing holds it: use it soon."""
+    """Return ``preferred`` if nothing listens there, else a free port. The port is not held: bind it soon."""
     for port in (preferred, 0):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,7 +36,7 @@ def free_port(preferred: int) -> int:
 
 
 class Simulated:
-    """The simulated providers of a start without any configuration."""
+    """The simulated providers of a node without a configuration."""
 
     def __init__(self) -> None:
         self.ports = tuple(free_port(port) for port in PREFERRED)
@@ -44,19 +44,19 @@ class Simulated:
 
     @property
     def urls(self) -> list[str]:
-        """Return the root of each, for people."""
+        """Return the root URL of each provider."""
         return [f"http://{HOST}:{port}" for port in self.ports]
 
     def config(self) -> Config:
-        """Return the configuration that uses them."""
+        """Return a configuration that uses the providers."""
         return load.simulated([f"{url}/v1" for url in self.urls])
 
     def children(self) -> list[Child]:
-        """Return the processes to keep running."""
+        """Return the processes that the supervisor must keep running."""
         return [self._child(name, port) for name, port in zip(self.names, self.ports, strict=True)]
 
     def _child(self, name: str, port: int) -> Child:
-        # Nothing is lost with them: when the supervisor dies they die at once.
+        # SIGKILL: the providers hold nothing worth a clean end.
         die_with_parent = ["-m", "edge.app.parent_death", str(os.getpid()), str(int(signal.SIGKILL))]
         command = ["-m", "edge", "sim", "provider", "--name", name, "--port", str(port)]
-        return Child(name, lambda _: [*die_with_parent, *command], speaks=True)
+        return Child(name, lambda _: [*die_with_parent, *command], ready_on_stdout=True)

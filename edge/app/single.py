@@ -1,6 +1,6 @@
-"""What does ``--workers 0`` run?  Control and one worker on one loop, in one process: for tests and debugging.
+"""Single-process mode (``--workers 0``): control and one worker on one event loop, for tests and debugging.
 
-They are the same parts, joined by the same socket, as in the processes of a node; only nobody restarts them.
+The parts are the same as in a node of several processes and use the same socket, but nothing restarts them.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ def run_single(
 ) -> int:
     """Run until SIGTERM, SIGINT or ``edge drain``, then drain; a second signal ends at once. SIGHUP reloads.
 
-    Returns the exit status: 0, or 128 + the second signal.
-
     Args:
         launch: how the node was started.
-        ledger: the checked configuration and its history.
+        ledger: cell of the checked configuration and its history.
         shared_state: the node's shared state.
-        others: processes that belong to the node (simulated providers).
+        others: further processes of the node (simulated providers).
         up: called once, when everything serves.
 
+    Returns:
+        The exit status: 0, or 128 + the second signal.
+
     Raises:
-        EdgeError: an address cannot be listened on.
+        EdgeError: an address cannot be bound.
     """
     return uvloop.run(_run(launch, ledger, shared_state, others, up))
 
@@ -76,13 +77,13 @@ async def _run(
     supervisor_state = MemfdCell(launch.supervisor_state_fd, SupervisorState)
     supervisor_state.keep(SupervisorState({}))
 
-    told: list[signal.Signals] = []
+    received: list[signal.Signals] = []
     running = asyncio.current_task()
 
     def leave(number: signal.Signals, notice_s: float) -> None:
         if number != signal.SIGUSR1:
-            told.append(number)
-        if len(told) > 1 and running is not None:
+            received.append(number)
+        if len(received) > 1 and running is not None:
             running.cancel()
         supervisor_state.keep(SupervisorState({}, leaving=True))
         loop.call_later(notice_s, worker.drain)
@@ -98,9 +99,9 @@ async def _run(
         if not controlling.done():
             await worker.run()
     except asyncio.CancelledError:
-        if len(told) < 2:  # noqa: PLR2004  # not by a signal
+        if len(received) < 2:  # noqa: PLR2004  # cancelled by something other than a signal
             raise
-        return 128 + told[-1]
+        return 128 + received[-1]
     finally:
         waiting.cancel()
         control.stop()

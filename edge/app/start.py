@@ -1,6 +1,6 @@
-"""How does ``edge run`` begin?  Read and check the configuration once, take the addresses, make what is shared, start.
+"""Start-up of a node (``edge run``): reads the configuration, binds addresses, creates shared memory, runs.
 
-Whatever is wrong with the configuration or the addresses is said here, before anything runs.
+Problems with the configuration or the addresses are reported before any process is started.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ if TYPE_CHECKING:
 
 
 class Options(Struct, frozen=True):
-    """What ``edge run`` was asked for. None: as the configuration says."""
+    """Options of ``edge run``. None: as the configuration says."""
 
     config: Path | None = None
     workers: int | None = None
     grace_s: float = 30.0
     drain_grace_s: float | None = None
-    state_dir: str | None = None  # "" = keep nothing on disk
+    state_dir: str | None = None  # "" = store nothing on disk
     ready_file: Path | None = None
     log_level: str | None = None
     log_form: logs.Form | None = None
 
 
 def run(options: Options, environ: Mapping[str, str]) -> int:
-    """Run a node until it is told to stop; return the exit status.
+    """Run a node until it is stopped; return the exit status.
 
     Raises:
         ConfigInvalidError: the configuration cannot be used.
-        AddressTakenError: an address cannot be listened on.
+        AddressTakenError: an address cannot be bound.
         StateTakenError: another node of this file keeps its state in the same folder.
-        ReadyFileError: the ready file could not be written.
+        ReadyFileError: the ready file cannot be written.
     """
     banner.hold_standard_streams()
     logs.set_up("edge", level=options.log_level or "info", form=options.log_form or "auto")
@@ -81,7 +81,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         facts = banner.ready_facts(launch, snapshot, [] if simulated is None else simulated.urls)
 
         def up() -> None:
-            banner.show([*begun.said, *banner.lines(facts, snapshot, workers)])
+            banner.show([*begun.notices, *banner.lines(facts, snapshot, workers)])
             if options.ready_file is not None:
                 banner.write_ready_file(options.ready_file, facts)
             banner.notify(environ)
@@ -98,7 +98,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
 def _share(
     options: Options, begun: Bootstrap, workers: int, held: contextlib.ExitStack
 ) -> tuple[Launch, SharedState, MemfdCell[SupervisorState]]:
-    """Make everything that the processes share; ``held`` gives it back at the end."""
+    """Create everything that the processes share; ``held`` releases it at the end."""
     config, snapshot = begun.ledger.config, begun.snapshot
     if begun.state_dir:
         held.enter_context(bindings.state(begun.state_dir, begun.ledger.source))
@@ -108,7 +108,7 @@ def _share(
     sock = held.enter_context(bindings.control_socket())
     targets, routes = capacities(snapshot)
     shared_state = SharedState.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
-    if begun.state_dir:  # before anybody serves, so that no budget is spent twice
+    if begun.state_dir:  # before any worker serves, so that no budget is spent twice
         put_back(shared_state, snapshot, SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn())
     ledger = MemfdCell.create("ledger", Ledger)
     last = MemfdCell.create("snapshot", Snapshot)
@@ -117,7 +117,7 @@ def _share(
     for cell in (ledger, last, supervisor_state, pulse):
         held.callback(os.close, cell.fd)
     ledger.keep(begun.ledger)
-    if begun.ledger.started_from is not None:  # versions go on from the one on disk
+    if begun.ledger.started_from is not None:  # version numbers continue from the stored Snapshot
         last.keep(structs.replace(snapshot, listeners=listeners))
     launch = Launch(
         supervisor=os.getpid(),
@@ -149,12 +149,12 @@ def _supervise(
     others: list[Child],
     up: Callable[[], None],
 ) -> int:
-    told = MemfdCell.create("launch", Launch)
-    told.keep(launch)
-    shared = (told.fd, launch.shared_state_fd, launch.snapshot_fd)
+    launched = MemfdCell.create("launch", Launch)
+    launched.keep(launch)
+    shared = (launched.fd, launch.shared_state_fd, launch.snapshot_fd)
 
     def arguments(child: Child) -> list[str]:
-        given = ["--launch", str(told.fd), "--ready", str(child.ready_write)]
+        given = ["--launch", str(launched.fd), "--ready", str(child.ready_write)]
         if child.index < 0:
             return ["-m", "edge.app.control", *given]
         return ["-m", "edge.app.worker", *given, "--index", str(child.index)]
@@ -174,4 +174,4 @@ def _supervise(
             up=up,
         ).run()
     finally:
-        os.close(told.fd)
+        os.close(launched.fd)

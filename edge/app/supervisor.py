@@ -1,16 +1,16 @@
-"""Who starts the processes of a node, starts them again, and ends them?  This one, and it does nothing else.
+"""The supervisor process: starts the other processes of a node, restarts them, and ends them.
 
-It answers no connection and runs no event loop: it waits for signals, deaths and deadlines, so that nothing that
-breaks the others can break it. A dead worker's in-flight columns on the shared state are cleared before its successor
-starts.
+It serves no connection and runs no event loop; it waits for signals, deaths and deadlines, so that a failure in another
+process cannot reach it. It clears the in-flight columns of a dead worker in the shared state before the worker's
+successor starts.
 
     running   --SIGTERM, SIGUSR1-->  leaving  --drain grace over-->  draining  --workers gone, or grace over-->  ending
     running   --SIGINT------------>  draining                       ending  --all gone-->  exit
-    (any)     --second SIGTERM or SIGINT-->  everything is killed at once
+    (any)     --second SIGTERM or SIGINT-->  all processes are killed at once
 
-Leaving means: /ready fails, and everything is answered as before. SIGUSR1 is how control passes on ``edge drain``; the
-SIGTERM of an orchestrator that follows is the first one, and changes nothing. SIGHUP is passed to control: a reload.
-Only where the node was started on a terminal that is gone now does it say so, and the node drains.
+While the node is leaving, /ready fails and requests are served as before. Control sends SIGUSR1 for ``edge drain``; a
+later SIGTERM from an orchestrator then still counts as the first one and changes nothing. SIGHUP is passed to control
+and reloads; but if the node was started on a terminal that is now gone, SIGHUP drains the node.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
     from edge.native import SharedState
 
 _S: Final = 1_000_000_000
-# A worker writes its heartbeat every second. Half a minute without one means a loop that stands still: nothing that
-# belongs to it will be answered any more, and its share of new connections hangs with it.
+# A worker writes a heartbeat every second. After half a minute without one its event loop hangs, with all connections
+# that it has accepted or is assigned.
 HUNG_NS: Final = 30 * _S
-# Control says every second that its loop turns. Nobody who is served waits for it, and a reload may keep it busy. A
-# worker may take as long until it serves.
+# Control writes a heartbeat every second too. No client waits for control, and a reload may keep it busy for long. A
+# worker gets the same time until it serves.
 SLOW_NS: Final = 60 * _S
-# If the supervisor has not looked for so long, all stood still: a machine or container that was paused.
+# If the supervisor itself has not run for so long, the machine or container was paused, and heartbeats say nothing.
 PAUSED_NS: Final = 5 * _S
-# Beyond the grace: a worker that keeps to it has yet to tell its clients so.
+# Extra time for workers to close their connections after the grace period.
 MARGIN_NS: Final = 1 * _S
-# Simulated providers have nothing to finish; control gives a collector that does not answer two seconds, or twice two
-# when telemetry has just been sent elsewhere.
+# Control waits up to two seconds for a collector that does not respond, twice that if telemetry was just redirected.
+# Simulated providers end at once.
 END_NS: Final = 6 * _S
-# A node whose workers die this often before any of them ever served will not come up by trying.
+# If workers die this often before any of them has served, further restarts will not help.
 HOPELESS: Final = 5
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
 CONTROL: Final = "control"
 
 
 class Stage(enum.Enum):
-    """How far the end is."""
+    """The stages from running to ended."""
 
     RUNNING = "running"
     LEAVING = "leaving"
@@ -63,16 +63,16 @@ class Stage(enum.Enum):
 
 
 class Supervisor:
-    """Keeps ``workers`` and ``others`` running until told to stop.
+    """Keeps ``workers`` and ``others`` running until a signal ends the node.
 
     Args:
-        shared_state: for heartbeats, and to clear the columns of the dead.
-        workers: one Child per column, ``index`` set.
-        others: control, and what else belongs to the node; ended after the workers.
-        supervisor_state: where restarts are counted for control.
-        pulse: when control last said that it lives, in nanoseconds of ``edge.clock``.
-        grace_s: how long workers may drain.
-        notice_s: how long the node says that it is not ready, before they do.
+        shared_state: source of heartbeats; the columns of dead workers are cleared in it.
+        workers: one Child per column, with ``index`` set.
+        others: control and further processes of the node; they end after the workers.
+        supervisor_state: cell in which control finds the number of restarts.
+        pulse: cell with the last heartbeat of control, in nanoseconds of ``edge.clock``.
+        grace_s: seconds that workers get to drain.
+        notice_s: seconds for which the node reports not ready before its workers drain.
         up: called once, when every child serves.
     """
 
@@ -94,31 +94,31 @@ class Supervisor:
         self._children = (*others, *workers)
         self._supervisor_state = supervisor_state
         self._pulse = pulse
-        self._looked_ns = 0
-        self._awake_ns = 0
+        self._checked_ns = 0
+        self._resumed_ns = 0
         self._grace_ns = int(grace_s * _S)
         self._notice_ns = int(notice_s * _S)
-        self._told = False
+        self._stop_requested = False
         self._on_terminal = os.isatty(0)
         self._up = up
         self._announced = False
         self._ever_served = False
         self._stage = Stage.RUNNING
         self._deadline_ns = 0
-        self._asked: list[int] = []
+        self._signals: list[int] = []
         self._failed = False
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> int:
-        """Run until everything has ended; return the exit status: 0, 1 when it could not come up, or 128 + signal."""
+        """Run until everything has ended; return 0, 1 if the node could not start, or 128 + signal number."""
         previous = {
             number: signal.signal(number, self._on_signal)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
         }
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._selector.register(self._wake_read, selectors.EVENT_READ, None)
-        self._write_tally()
+        self._write_state()
         try:
             return self._loop()
         finally:
@@ -134,13 +134,13 @@ class Supervisor:
     def _loop(self) -> int:
         while True:
             now_ns = clock.now_ns()
-            status = self._obey(now_ns)
+            status = self._handle_signals(now_ns)
             if status is not None:
                 return status
-            self._bury(now_ns)
+            self._reap(now_ns)
             if self._stage is Stage.LEAVING and now_ns >= self._deadline_ns:
                 self._drain(now_ns)
-            if self._keeps:
+            if self._restarts_children:
                 self._start_due(now_ns)
                 self._kill_hung(now_ns)
             elif self._end(now_ns):
@@ -148,26 +148,26 @@ class Supervisor:
                 return int(self._failed)
             for key, _ in self._selector.select(self._wait_s(now_ns)):
                 if isinstance(key.data, Child):
-                    self._hear(key.data)
+                    self._read_ready(key.data)
                 else:
                     os.read(self._wake_read, 4096)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGCHLD:  # that one only has to wake the loop
-            self._asked.append(number)
+        if number != signal.SIGCHLD:  # SIGCHLD only has to wake the loop
+            self._signals.append(number)
 
-    def _obey(self, now_ns: int) -> int | None:
-        """Act on signals that came; return an exit status if everything ends here and now."""
-        while self._asked:
-            number = self._asked.pop(0)
+    def _handle_signals(self, now_ns: int) -> int | None:
+        """Act on received signals; return an exit status if the node must end at once."""
+        while self._signals:
+            number = self._signals.pop(0)
             name = signal.Signals(number).name
             if number == signal.SIGHUP and not (self._on_terminal and not os.isatty(0)):
                 for other in self._others:
                     if other.name == CONTROL and other.serves:
                         other.send(signal.SIGHUP)
                 continue
-            again, self._told = self._told, self._told or number != signal.SIGUSR1
-            if again and number != signal.SIGUSR1:
+            repeated, self._stop_requested = self._stop_requested, self._stop_requested or number != signal.SIGUSR1
+            if repeated and number != signal.SIGUSR1:
                 logs.say(logs.WARNING, f"{name} again: ending at once")
                 return 128 + number
             if self._stage is Stage.RUNNING:
@@ -175,19 +175,19 @@ class Supervisor:
                 logs.say(logs.INFO, f"{name}: draining", notice_s=notice_ns / _S, grace_s=self._grace_ns / _S)
                 self._leave(now_ns + notice_ns)
             else:
-                logs.say(logs.INFO, f"{name}: the node drains already")
+                logs.say(logs.INFO, f"{name}: the node is already draining")
         return None
 
     @property
-    def _keeps(self) -> bool:
-        """Whether the dead are still started again."""
+    def _restarts_children(self) -> bool:
+        """Whether dead children are still restarted."""
         return self._stage in (Stage.RUNNING, Stage.LEAVING)
 
     def _leave(self, until_ns: int) -> None:
-        """Be not ready from now on, and drain at ``until_ns``."""
+        """Report not ready from now on, and drain at ``until_ns``."""
         self._stage = Stage.LEAVING
         self._deadline_ns = until_ns
-        self._write_tally()
+        self._write_state()
 
     def _drain(self, now_ns: int) -> None:
         self._stage = Stage.DRAINING
@@ -196,13 +196,13 @@ class Supervisor:
             worker.send(signal.SIGTERM)
 
     def _end(self, now_ns: int) -> bool:
-        """Go on ending; return whether nothing runs any more."""
+        """Continue ending; return whether no child runs any more."""
         if self._stage is Stage.DRAINING:
             left = [worker for worker in self._workers if worker.process is not None]
             if left and now_ns < self._deadline_ns:
                 return False
             for worker in left:
-                logs.say(logs.WARNING, "the grace is long over: killed", child=worker.name)
+                logs.say(logs.WARNING, "did not end within the grace period: killed", child=worker.name)
                 worker.send(signal.SIGKILL)
             self._stage = Stage.ENDING
             self._deadline_ns = now_ns + END_NS
@@ -224,17 +224,17 @@ class Supervisor:
                 child.start(now_ns)
             except OSError as error:
                 child.started_ns = now_ns
-                wait_ns = child.buried(now_ns)
+                wait_ns = child.reap(now_ns)
                 logs.say(logs.ERROR, "cannot start a process", child=child.name, error=str(error), wait_s=wait_ns / _S)
                 continue
             self._selector.register(child.ready_read, selectors.EVENT_READ, child)
             if again:
                 child.restarts += 1
-                self._write_tally()
+                self._write_state()
             pid = child.process.pid if child.process is not None else 0
-            logs.say(logs.INFO, "started again" if again else "started", child=child.name, pid=pid)
+            logs.say(logs.INFO, "restarted" if again else "started", child=child.name, pid=pid)
 
-    def _bury(self, now_ns: int) -> None:
+    def _reap(self, now_ns: int) -> None:
         for child in self._children:
             status = child.poll()
             if status is None:
@@ -242,26 +242,26 @@ class Supervisor:
             if child.ready_read >= 0:
                 self._selector.unregister(child.ready_read)
             pid = child.process.pid if child.process is not None else 0
-            wait_ns = child.buried(now_ns)
+            wait_ns = child.reap(now_ns)
             if child.index >= 0:
                 self._shared_state.clear_worker(child.index)
-            if not self._keeps:
+            if not self._restarts_children:
                 logs.say(logs.INFO, how_it_ended(status), child=child.name, pid=pid)
                 continue
             logs.say(logs.ERROR, how_it_ended(status), child=child.name, pid=pid, again_in_s=wait_ns / _S)
             if child.index >= 0 and not self._ever_served and child.restarts + 1 >= HOPELESS:
-                logs.say(logs.ERROR, "no worker could start; giving up. The reason stands above.")
+                logs.say(logs.ERROR, "no worker could start; giving up. The log above has the cause.")
                 self._failed = True
                 self._drain(now_ns)
 
     def _kill_hung(self, now_ns: int) -> None:
-        if now_ns - self._looked_ns > PAUSED_NS:
-            self._awake_ns = now_ns
-        self._looked_ns = now_ns
+        if now_ns - self._checked_ns > PAUSED_NS:
+            self._resumed_ns = now_ns
+        self._checked_ns = now_ns
         for child in self._children:
             if child.process is None or not (child.index >= 0 or child.name == CONTROL):
                 continue
-            heartbeat_ns = max(self._heartbeat_ns(child), child.started_ns, self._awake_ns)
+            heartbeat_ns = max(self._heartbeat_ns(child), child.started_ns, self._resumed_ns)
             if now_ns - heartbeat_ns > (HUNG_NS if child.index >= 0 and child.serves else SLOW_NS):
                 logs.say(logs.ERROR, "no heartbeat: killed", child=child.name, for_s=(now_ns - heartbeat_ns) // _S)
                 child.send(signal.SIGKILL)
@@ -271,32 +271,32 @@ class Supervisor:
             return self._shared_state.read_worker(child.index)["heartbeat_ns"]
         return self._pulse.recall() or 0
 
-    def _hear(self, child: Child) -> None:
-        """Take a child's word that it serves; its end, if that came first, is seen by :meth:`_bury`."""
-        said = os.read(child.ready_read, 4096)
-        if not (said and child.speaks):  # who speaks may say more, and must not find its stdout closed
+    def _read_ready(self, child: Child) -> None:
+        """Read a child's report that it serves; :meth:`_reap` notices a child that died before."""
+        data = os.read(child.ready_read, 4096)
+        if not (data and child.ready_on_stdout):  # a child may write more to its stdout, which must stay open
             self._selector.unregister(child.ready_read)
             child.close_pipe()
-        if not said or child.serves:
+        if not data or child.serves:
             return
         child.serves = True
         self._ever_served = self._ever_served or child.index >= 0
         took_ms = (clock.now_ns() - child.started_ns) // 1_000_000
         logs.say(logs.INFO, "serves", child=child.name, after_ms=took_ms)
-        if not self._announced and all(each.serves for each in self._children):
+        if not self._announced and all(sibling.serves for sibling in self._children):
             self._announced = True
             self._up()
 
-    def _write_tally(self) -> None:
+    def _write_state(self) -> None:
         restarts = {child.name: child.restarts for child in self._children}
         self._supervisor_state.keep(SupervisorState(restarts, leaving=self._stage is not Stage.RUNNING))
 
     def _wait_s(self, now_ns: int) -> float:
-        """Return seconds until something is due by itself."""
+        """Return seconds until the next deadline, at most ``POLL_S``."""
         due = [child.due_ns for child in self._children if child.process is None and child.due_ns is not None]
         if self._stage is Stage.LEAVING:
             due.append(self._deadline_ns)
         elif self._stage is not Stage.RUNNING:
             due = [self._deadline_ns]
-        wait_s = min(((due_ns - now_ns) / _S for due_ns in due), default=LOOK_S)
-        return min(max(wait_s, 0.0), LOOK_S)
+        wait_s = min(((due_ns - now_ns) / _S for due_ns in due), default=POLL_S)
+        return min(max(wait_s, 0.0), POLL_S)

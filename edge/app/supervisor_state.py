@@ -1,4 +1,4 @@
-"""What does only the supervisor know?  How often it started each process again, and whether the node is leaving."""
+"""Facts that only the supervisor knows: restarts per process, and whether the node is draining."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class SupervisorState(Struct, frozen=True):
-    """Restarts since the node was started, by process name; ``leaving`` once it is told to drain."""
+    """Restarts since the node was started, by process name; ``leaving`` is set once the node begins to drain."""
 
     restarts: dict[str, int]
     leaving: bool = False

@@ -1,7 +1,7 @@
-"""What does one worker process do?  Listeners, the native data plane, and nothing that it must wait for.
+"""A worker process: listeners and the native data plane, independent of every other process.
 
-It decides by the last Snapshot it was given and shares what it learns through the shared state. Control may be gone
-for as long as it likes: the worker then serves on, and asks again now and then.
+It routes by the last Snapshot that control published and shares what it learns through the shared state. While control
+is down it keeps serving and reconnects now and then.
 """
 
 from __future__ import annotations
@@ -42,28 +42,29 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
 _S: Final = 1_000_000_000
-# The loop's lag is the worst of four samples, written with the heartbeat once a second.
+# Loop lag is the worst of four samples, written with the heartbeat once a second.
 SAMPLE_S: Final = 0.25
 SAMPLES: Final = 4
-# How often a draining worker looks whether it is empty.
-COLLECT_AFTER: Final = 20_000  # more containers made than let go of
-DRAIN_LOOK_S: Final = 0.02
-# Between the last SYN let in and the close: a handshake begun before it ends within a round trip.
+# Container allocations, net of deallocations, between two collections of garbage.
+COLLECT_AFTER: Final = 20_000
+# How often a draining worker checks whether its connections are gone.
+DRAIN_POLL_S: Final = 0.02
+# Wait between the last SYN let in and the close: a handshake begun before it ends within a round trip.
 SETTLE_S: Final = 0.1
-# How long a connection on which nothing runs may still ask, once its listener is closed; and how long the last words
-# to clients that are cut off may take.
+# How long an idle connection may still send a request after its listener is closed, and how long the last response to
+# clients that are cut off may take.
 LINGER_S: Final = 0.5
 
 
 class Worker:
-    """One worker on the running loop, whether it has a process to itself or not.
+    """One worker on the running event loop, in a process of its own or beside control.
 
     Args:
-        index: its column on the shared state.
-        workers: columns in use on this node.
-        control_path: the node's private socket.
-        last: where the last Snapshot is kept.
-        grace_s: how long exchanges in flight may take to end once :meth:`drain` was called.
+        index: its column in the shared state.
+        workers: number of columns in use on this node.
+        control_path: path of the node's private socket.
+        last: cell of the last Snapshot.
+        grace_s: seconds that exchanges in flight get to end after :meth:`drain`.
         serving: called once, when the listeners are open.
     """
 
@@ -93,7 +94,7 @@ class Worker:
         self._follower = Follower(control_path, self.learn, self.status)
 
     def learn(self, snapshot: Snapshot) -> None:
-        """Decide by this Snapshot from now on; exchanges in flight keep the one they began with."""
+        """Use this Snapshot from now on; exchanges in flight keep theirs."""
         if snapshot == self._snapshot:
             return
         logs.redact(value for target in snapshot.targets for _, value in target.fields)
@@ -121,7 +122,7 @@ class Worker:
         self._known.set()
 
     def status(self) -> frames.Serving | None:
-        """Return what control should know of this worker, None before it serves."""
+        """Return what this worker reports to control; None before it serves."""
         if self._snapshot is None or not self._open:
             return None
         return frames.Serving(
@@ -129,11 +130,11 @@ class Worker:
         )
 
     def drain(self) -> None:
-        """Stop accepting, let what is in flight end, then let :meth:`run` return. A second call changes nothing."""
+        """Stop accepting, let exchanges in flight end, then make :meth:`run` return. Further calls change nothing."""
         self._stop.set()
 
     async def run(self) -> None:
-        """Serve until :meth:`drain`.
+        """Serve until :meth:`drain`, then drain.
 
         Raises:
             EdgeError: a listener cannot be opened.
@@ -150,7 +151,7 @@ class Worker:
                 await self._serve(self._snapshot, self._data_plane)
         finally:
             if self._data_plane is not None:
-                self._data_plane.stop()  # first: its last records go to control
+                self._data_plane.stop()  # before the follower ends, which carries the last records to control
             following.cancel()
             beating.cancel()
             await asyncio.gather(following, beating, return_exceptions=True)
@@ -160,38 +161,38 @@ class Worker:
         loop = asyncio.get_running_loop()
         servers = await open_listeners(loop, snapshot.listeners, data_plane.protocol)
         self._open = True
-        # What exists now lives as long as the process; the collector need not walk it again and again. Exchanges make
-        # no circles: it looks for those that errors leave, not at every burst of requests.
+        # Objects that exist now live as long as the process, so the collector need not traverse them. Exchanges create
+        # no reference cycles; errors do, and collecting those can wait beyond each burst of requests.
         gc.collect()
         gc.freeze()
         gc.set_threshold(COLLECT_AFTER, 20, 20)
         self._follower.report()
         self._serving()
         await self._stop.wait()
-        give_up_ns = clock.now_ns() + int(self._grace_s * _S)
+        deadline_ns = clock.now_ns() + int(self._grace_s * _S)
         self._follower.report()
-        await self._leave(data_plane, servers, give_up_ns)
+        await self._leave(data_plane, servers, deadline_ns)
         data_plane.drain()
-        if not await _emptied(data_plane, give_up_ns):
-            logs.say(logs.WARNING, "exchanges were cut off: the grace is over", count=data_plane.active)
+        if not await _emptied(data_plane, deadline_ns):
+            logs.say(logs.WARNING, "exchanges were cut off: the grace period is over", count=data_plane.active)
             data_plane.cut()
             await _emptied(data_plane, clock.now_ns() + int(LINGER_S * _S))
 
-    async def _leave(self, data_plane: DataPlane, servers: list[asyncio.Server], give_up_ns: int) -> None:
-        """Close the listeners without losing who is at the door, and let keep-alive clients hear that it ends.
+    async def _leave(self, data_plane: DataPlane, servers: list[asyncio.Server], deadline_ns: int) -> None:
+        """Close the listeners without losing pending connections, and let keep-alive clients learn of the end.
 
-        A client whose connection is closed while its request is on the way sees a failure; one that reads
-        ``connection: close`` asks elsewhere. So each connection may ask once more before those that stay silent end.
+        A client whose connection closes while its request is on the way sees a failure; a client that reads
+        ``connection: close`` reconnects elsewhere. So each connection may carry one more request before it is closed.
         """
         data_plane.leave()
         turn_away(servers)
         await asyncio.sleep(SETTLE_S)
         for server in servers:
             server.close()
-        await _emptied(data_plane, min(clock.now_ns() + int(LINGER_S * _S), give_up_ns))
+        await _emptied(data_plane, min(clock.now_ns() + int(LINGER_S * _S), deadline_ns))
 
     async def _beat(self) -> None:
-        """Write heartbeat and loop lag to the shared state, once a second, for as long as the loop turns."""
+        """Write heartbeat and loop lag to the shared state once a second."""
         while True:
             worst_ns = 0
             logs.tell_suppressed()
@@ -209,11 +210,11 @@ def _inference() -> Language:
 
 
 async def _emptied(data_plane: DataPlane, until_ns: int) -> bool:
-    """Wait until nobody is connected; return whether that came true in time."""
+    """Wait until no client is connected; return whether that happened in time."""
     while data_plane.connections:
         if clock.now_ns() >= until_ns:
             return False
-        await asyncio.sleep(DRAIN_LOOK_S)
+        await asyncio.sleep(DRAIN_POLL_S)
     return True
 
 
@@ -236,26 +237,26 @@ async def _run(launch: Launch, index: int, ready_fd: int) -> None:
     )
     loop = asyncio.get_running_loop()
 
-    def asked_to_stop() -> None:
-        # Should the loop ever stand still while draining, the kernel ends the process (SIGALRM's default action).
+    def on_stop_signal() -> None:
+        # If the loop hangs while it drains, the kernel ends the process (the default action of SIGALRM).
         signal.setitimer(signal.ITIMER_REAL, launch.grace_s + 5)
         worker.drain()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop)
+        loop.add_signal_handler(number, on_stop_signal)
     await worker.run()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one worker process; the supervisor gives the arguments."""
+    """Run one worker process; the supervisor passes the arguments."""
     parser = argparse.ArgumentParser(prog="python -m edge.app.worker", description=__doc__)
     child_arguments(parser)
     parser.add_argument("--index", type=int, required=True, help="column of the shared state")
     given = parser.parse_args(argv)
     launch = recall_launch(given.launch)
     die_with_parent(launch.supervisor)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # for the whole node, by whoever finds processes by their name
-    faulthandler.enable()  # a crash in compiled code tells where, and nothing of what was there
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a SIGHUP sent to all processes of the node by name is for control
+    faulthandler.enable()  # a crash in compiled code prints the stack, but no data
     set_up_logs(f"worker {given.index}", launch)
     try:
         uvloop.run(_run(launch, given.index, given.ready))

@@ -101,7 +101,7 @@ async def test_the_command_begins_it(tmp_path: Path, provider: SimProvider) -> N
         shown = (await node.get("/api/node"))[1]
         assert shown["draining"] is True
         node.tell(signal.SIGTERM)
-        await until(lambda: "the node drains already" in node.log(), 40)
+        await until(lambda: "the node is already draining" in node.log(), 40)
         assert await ask(node) == 200
         assert not node.ended()
         node.tell(signal.SIGTERM)
@@ -214,4 +214,4 @@ async def test_what_outlasts_the_grace_is_told(tmp_path: Path) -> None:
             assert b"this edge is stopping" in said
             assert b"[DONE]" not in said
             assert "exchanges were cut off" in node.log()
-            assert "long over" not in node.log()
+            assert "did not end within the grace period" not in node.log()

@@ -204,7 +204,7 @@ async def test_without_configuration_it_can_be_tried(tmp_path: Path) -> None:
     async with RunningNode(tmp_path, None, "--workers", "1", environ=free_ports()) as node:
         out = node.out()
         assert "SIMULATED" in out
-        pasted = out[out.index("  curl ") :].partition("\nTake")[0].replace("\\\n", " ")
+        pasted = out[out.index("  curl ") :].partition("\nMake the first")[0].replace("\\\n", " ")
         command = [*shlex.split(pasted), "-i", "--max-time", "10"]
         shown = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
         assert "HTTP/1.1 200" in shown.stdout

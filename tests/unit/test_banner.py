@@ -67,7 +67,7 @@ def test_systemd_is_told_that_the_node_serves(tmp_path: Path, *, abstract: bool)
 def test_nobody_has_to_listen(address: str, caplog: pytest.LogCaptureFixture) -> None:
     """Without systemd nothing is said; a socket that is not there is a warning and ends nothing."""
     notify({"NOTIFY_SOCKET": address} if address else {})
-    assert ("systemd cannot be told" in caplog.text) == address.startswith("/")
+    assert ("systemd cannot be notified" in caplog.text) == address.startswith("/")
 
 
 @pytest.mark.parametrize(("variable", "word"), [("EDGE_LOG_LEVEL", "loud"), ("EDGE_LOG_FORMAT", "xml")])

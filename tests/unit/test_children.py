@@ -34,7 +34,7 @@ def test_a_life_forgives() -> None:
 def test_it_says_that_it_serves(speaks: bool) -> None:
     """A child's word arrives on its pipe, be it a byte there or its first words on stdout; death closes the pipe."""
     code = "print('up', flush=True)" if speaks else "import os, sys; os.write(int(sys.argv[1]), b'1')"
-    child = Child("test", lambda it: ["-c", code, str(it.ready_write)], speaks=speaks)
+    child = Child("test", lambda it: ["-c", code, str(it.ready_write)], ready_on_stdout=speaks)
     child.start(5)
     assert child.process is not None
     try:
@@ -44,7 +44,7 @@ def test_it_says_that_it_serves(speaks: bool) -> None:
         assert os.read(child.ready_read, 16).strip() == b""
     finally:
         child.kill()
-    assert child.buried(5 + LIVED_NS) == 0
+    assert child.reap(5 + LIVED_NS) == 0
     assert child.due_ns == 5 + LIVED_NS
 
 

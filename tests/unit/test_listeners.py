@@ -61,7 +61,7 @@ def test_a_second_node_at_an_address_is_said(capsys: pytest.CaptureFixture[str])
         with bindings.port("127.0.0.1", port) as shared:
             assert shared == port
         assert (
-            f'listens here too: each gets a part of the connections, commands as well","address":"127.0.0.1:{port}"'
+            f'listens here too: connections and commands are split between the two","address":"127.0.0.1:{port}"'
             in (capsys.readouterr().err)
         )
 

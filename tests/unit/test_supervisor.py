@@ -93,7 +93,7 @@ class Clock:
         self.now = 1_000 * S
         self.fast = fast
         monkeypatch.setattr(supervisor.clock, "now_ns", self.look)
-        monkeypatch.setattr(supervisor, "LOOK_S", 0.001)
+        monkeypatch.setattr(supervisor, "POLL_S", 0.001)
 
     def look(self) -> int:
         """Return the time."""
