@@ -5,7 +5,11 @@ Any doubt about framing ends the connection: nothing is asked on it again (resil
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 from native.io.clock cimport monotonic_ns
-from native.codec.headers cimport HeadReader, decimal, field_value, frame_chunk, last_chunk, write_head
+from native.codec.field_rules cimport field_value
+from native.codec.head_reader cimport HeadReader
+from native.codec.head_writer cimport frame_chunk, last_chunk, write_head
+from native.codec.numbers cimport decimal
+from native.codec.response_head cimport take_response
 from native.http.connection_pool cimport ConnectionPool, PooledConnection
 from native.codec.head cimport UNKNOWN_LENGTH, Head
 from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents, pending_bytes
@@ -160,7 +164,7 @@ cdef class Http1Client(PooledConnection):
 
     def on_headers_complete(self):
         cdef int status = self.parser.get_status_code()
-        cdef Head head = self.reader.take_answer(status, self.reader.version(self.parser))
+        cdef Head head = take_response(self.reader, status, self.reader.version(self.parser))
         if head is None:
             raise RefusedError
         self.head_bytes = 0

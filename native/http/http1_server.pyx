@@ -7,7 +7,10 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
-from native.codec.headers cimport HeadReader, decimal, frame_chunk, last_chunk, status_line, write_head
+from native.codec.head_reader cimport HeadReader
+from native.codec.head_writer cimport frame_chunk, last_chunk, status_line, write_head
+from native.codec.numbers cimport decimal
+from native.codec.request_head cimport take_request
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream, unacked_bytes
 from native.io.timer_wheel cimport Timer
@@ -386,8 +389,8 @@ cdef class Http1Server:
             return
         if self.ending:
             raise RefusedError      # the answer before was the connection's last
-        head = self.reader.take_request(
-            self.parser.get_method(), self.url, self.reader.version(self.parser)
+        head = take_request(
+            self.reader, self.parser.get_method(), self.url, self.reader.version(self.parser)
         )
         if head is None:
             self.poison(self.reader.fault_status, self.reader.fault)

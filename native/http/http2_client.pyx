@@ -6,7 +6,8 @@ may have begun it (RFC 9113 8.7)."""
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from native.io.clock cimport monotonic_ns
-from native.codec.headers cimport decimal
+from native.codec.numbers cimport decimal
+from native.codec.response_head cimport take_http2_response
 from native.http.http2_connection cimport (
     HEAD, MAX_STREAMS, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs, stream_at,
 )
@@ -320,7 +321,7 @@ cdef class Http2Client(Http2Wire):
         cdef Head head
         if call is None:
             return
-        head = self.reader.take_answer2(self.status, ended, call.to_head)
+        head = take_http2_response(self.reader, self.status, ended, call.to_head)
         events = call.events
         if head is None:
             self._malformed(call, f"the upstream's answer was refused: {self.reader.fault}")

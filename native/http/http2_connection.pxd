@@ -5,7 +5,7 @@ loop. Flow control is end to end: the connection's window is given back as bytes
 the exchange takes them (RFC 9113 5.2)."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from native.codec.headers cimport HeadReader
+from native.codec.head_reader cimport HeadReader
 from native.http.http2_guard cimport Guard
 from native.http.nghttp2 cimport nghttp2_data_provider, nghttp2_frame, nghttp2_nv, nghttp2_rcbuf, nghttp2_session
 
@@ -80,7 +80,7 @@ cdef class Http2Wire:
     cdef int32_t block_stream
     cdef Py_ssize_t decoded, decoded_limit
     # Fields that came before: the decompressor's own buffers, held so that the same address is the same text, and what
-    # was made of them (the value of a pseudo-header field; what HeadReader.again takes of the others).
+    # was made of them (the value of a pseudo-header field; what HeadReader.add_known takes of the others).
     cdef nghttp2_rcbuf* names[KNOWN]
     cdef nghttp2_rcbuf* values[KNOWN]
     cdef int kinds[KNOWN]

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from native.io.clock cimport monotonic_ns
-from native.codec.headers cimport parse_length
+from native.codec.numbers cimport parse_length
 from native.http.nghttp2 cimport *
 
 from asyncio import get_running_loop
@@ -216,7 +216,7 @@ cdef int on_header(
             if kind < 0:
                 take_pseudo(wire, kind, <bytes>wire.known[slot])
             else:
-                wire.reader.again(<tuple>wire.known[slot], kind)
+                wire.reader.add_known(<tuple>wire.known[slot], kind)
             return 0
         content = PyBytes_FromStringAndSize(<char*>text.base, <Py_ssize_t>text.len)
         if key.len and key.base[0] == c":":
@@ -232,8 +232,8 @@ cdef int on_header(
         else:
             wire.reader.add(PyBytes_FromStringAndSize(<char*>key.base, <Py_ssize_t>key.len), content)
             # what its sender never indexes does not come again
-            if wire.reader.latest is not None and not flags & NGHTTP2_NV_FLAG_NO_INDEX:
-                remember(wire, name, value, wire.reader.latest, wire.reader.latest_kind)
+            if wire.reader.last_field is not None and not flags & NGHTTP2_NV_FLAG_NO_INDEX:
+                remember(wire, name, value, wire.reader.last_field, wire.reader.last_kind)
         return 0
     except BaseException as error:
         return keep(wire, error)

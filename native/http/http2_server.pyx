@@ -7,7 +7,8 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
-from native.codec.headers cimport decimal
+from native.codec.numbers cimport decimal
+from native.codec.request_head cimport take_http2_request
 from native.http.http2_connection cimport (
     HEAD, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs, stream_at,
 )
@@ -277,7 +278,7 @@ cdef class Http2Server(Http2Wire):
         cdef Head head
         if asked is None or self.guard.fault is not None:
             return
-        head = self.reader.take_request2(self.method, self.scheme, self.path, self.authority, ended)
+        head = take_http2_request(self.reader, self.method, self.scheme, self.path, self.authority, ended)
         asked.received = ended
         if head is None:
             self._refuse(asked, self.reader.fault_status, self.reader.fault)

@@ -10,7 +10,8 @@ from native.state.shared_state cimport (
 )
 from native.balance.breaker cimport ADMIT_TRIAL, ADMIT_YES, Policy, breaker_report, breaker_return, breaker_slow
 from native.balance.capacity cimport capacity_first, capacity_refused
-from native.codec.headers cimport field_value, parse_length
+from native.codec.field_rules cimport field_value
+from native.codec.numbers cimport parse_length
 from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_SERVICE
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE

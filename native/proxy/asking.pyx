@@ -6,7 +6,7 @@ from native.state.shared_state cimport (
 from native.balance.breaker cimport ADMIT_TRIAL, OPEN, circuit_state
 from native.io.clock cimport monotonic_ns
 from native.codec.grpc cimport write_timeout
-from native.codec.headers cimport write_seconds
+from native.codec.numbers cimport write_seconds
 from native.proxy.data_plane cimport DataPlaneCore
 from native.codec.peek cimport escape_json, splice
 from native.proxy.record cimport write_traceparent

@@ -9,7 +9,7 @@ from native.codec.grpc cimport (
     GRPC_DATA_LOSS, GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, pushback_ms,
     read_status,
 )
-from native.codec.headers cimport field_value
+from native.codec.field_rules cimport field_value
 from native.codec.peek cimport Verdict, peek_answer
 from native.proxy.router cimport OPERATION_SERVICE
 from native.proxy.accounting cimport ANSWERING, ASKING, BARE, CALL, EVENTS, FAULT, HOLD, OVER, PIPE, RAW, ExchangeCore

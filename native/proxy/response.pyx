@@ -9,7 +9,8 @@ from native.balance.breaker cimport circuit_until_ns
 from native.state.callers cimport Caller
 from native.io.clock cimport monotonic_ns, wall_ns
 from native.codec.grpc cimport frame, read_status
-from native.codec.headers cimport decimal, field_value
+from native.codec.field_rules cimport field_value
+from native.codec.numbers cimport decimal
 from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.proxy.record cimport Recorder, span_hex, trace_hex
 from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES, OPERATION_SERVICE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.terms.snapshot import Allowance as Plan
 from edge.terms.snapshot import Key
-from native.codec.headers import seconds_ns, seconds_of
+from native.codec.numbers import seconds_ns, seconds_of
 from native.state import callers
 from native.state.allowance import Allowance, Bound, month_of
 from native.state.shared_state import AllowanceCounter, SharedState

@@ -5,8 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from native.codec.field_rules import is_plain_path
 from native.codec.head import Head, Length
-from native.codec.headers import is_plain_path, read_answer, read_request, write_message_head
+from native.codec.head_writer import write_message_head
+from native.codec.request_head import read_request
+from native.codec.response_head import read_response
 from tests.reference import headers as twin
 
 NAMES = st.sampled_from(
@@ -94,7 +97,7 @@ def test_paths_agree(parts: list[bytes]) -> None:
 @given(st.sampled_from([199, 200, 204, 304, 500]), st.lists(st.tuples(NAMES, VALUES), max_size=5))
 def test_answers_have_one_end(status: int, fields: list[tuple[bytes, bytes]]) -> None:
     """A taken answer ends in exactly one way: by length, by chunks, by the connection, or at once."""
-    head = read_answer(status, 11, fields)
+    head = read_response(status, 11, fields)
     if isinstance(head, tuple):
         assert head[0] in (400, 417, 502)
         return

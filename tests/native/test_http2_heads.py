@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native.codec.head import Head, Length
-from native.codec.headers import read_request2, write_message_head
+from native.codec.head_writer import write_message_head
+from native.codec.request_head import read_http2_request
 
 PSEUDO = (b"GET", b"https", b"/a?b", b"edge:443")
 
 
 def read(*fields: tuple[bytes, bytes], ended: bool = True) -> Head | tuple[int, str]:
     """A usual request with these fields."""
-    return read_request2(*PSEUDO, list(fields), ended)
+    return read_http2_request(*PSEUDO, list(fields), ended)
 
 
 def test_a_usual_head() -> None:
@@ -57,7 +58,7 @@ def test_fields_of_http1_connections(name: bytes) -> None:
 )
 def test_what_passes_cannot_break_a_line(path: bytes, authority: bytes, value: bytes) -> None:
     """Whatever target, authority and value pass, written as HTTP/1.1 they are one line each, of the words they were."""
-    head = read_request2(b"GET", b"http", path, authority, [(b"x-name", value)], True)
+    head = read_http2_request(b"GET", b"http", path, authority, [(b"x-name", value)], True)
     if not isinstance(head, Head):
         assert head[0] in (400, 431)
         return

@@ -1,4 +1,4 @@
-"""How would one read a message head slowly and obviously?  The twin of native/codec/headers, on lists and patterns."""
+"""Reads a request head slowly and obviously, on lists and patterns: the twin of native/codec/head_reader."""
 
 from __future__ import annotations
 

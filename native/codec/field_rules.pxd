@@ -1,0 +1,9 @@
+"""Decides whether a target, a host or a path may be forwarded: no two readers can take one of them differently.
+
+Rules: RFC 9110 7.2, RFC 9112 3.2 and 5, RFC 3986 3 and 6.2.2."""
+
+cdef bytes field_value(list fields, bytes name)     # first value or None; names are lower case
+cdef bint sound_target(bytes value) noexcept        # visible ASCII without a fragment
+cdef bint sound_host(bytes value) noexcept          # reg-name, IPv4 or bracketed IPv6, with an optional port
+cdef bytes host_of(bytes authority)                 # lower case, without the port
+cdef bint plain_path(bytes path) noexcept           # no dot segments, no encoded slash, backslash, NUL or dot

@@ -1,0 +1,3 @@
+# Decides whether a path may be forwarded.  Types of the compiled module; the contract is in field_rules.pxd.
+
+def is_plain_path(path: bytes) -> bool: ...

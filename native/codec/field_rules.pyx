@@ -1,0 +1,107 @@
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+
+
+cdef bytes field_value(list fields, bytes name):
+    cdef tuple pair
+    for item in fields:
+        pair = <tuple>item
+        if pair[0] == name:
+            return <bytes>pair[1]
+    return None
+
+
+cdef bint sound_target(bytes value) noexcept:
+    """Visible ASCII without a fragment: what a request line of HTTP/1.1 can hold and one reader takes as another does."""
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
+    cdef Py_ssize_t i
+    for i in range(PyBytes_GET_SIZE(value)):
+        if p[i] <= 32 or p[i] >= 127 or p[i] == c"#":
+            return False
+    return True
+
+
+cdef bint sound_host(bytes value) noexcept:
+    """reg-name, IPv4 or bracketed IPv6 with an optional port: nothing that a second reader could take otherwise."""
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
+    cdef Py_ssize_t i
+    cdef Py_ssize_t colon = -1
+    cdef unsigned char c
+    cdef bint bracketed = size > 0 and p[0] == c"["
+    cdef bint closed = False
+    if size == 0:
+        return False
+    for i in range(size):
+        c = p[i]
+        if c == c"[":
+            if i != 0:
+                return False
+        elif c == c"]":
+            if not bracketed or closed:
+                return False
+            closed = True
+        elif c == c":":
+            if bracketed and not closed:
+                continue
+            if colon >= 0 or i == 0:
+                return False
+            colon = i
+        elif colon >= 0:
+            if c < c"0" or c > c"9":
+                return False
+        elif bracketed and closed:
+            return False
+        elif not (
+            (c >= c"a" and c <= c"z") or (c >= c"A" and c <= c"Z") or (c >= c"0" and c <= c"9")
+            or c == c"-" or c == c"." or c == c"_" or c == c"~"
+        ):
+            return False
+    return not bracketed or closed
+
+
+cdef bytes host_of(bytes authority):
+    """Lower case, without the port."""
+    cdef const char* p = PyBytes_AS_STRING(authority)
+    cdef bytes text
+    cdef Py_ssize_t i
+    cdef Py_ssize_t colon
+    for i in range(PyBytes_GET_SIZE(authority)):
+        if p[i] == c":" or c"A" <= p[i] <= c"Z":
+            break
+    else:
+        return authority
+    text = authority.lower()
+    colon = text.rfind(b":")
+    if colon > 0 and not text.endswith(b"]"):
+        return text[:colon]
+    return text
+
+
+cdef bint plain_path(bytes path) noexcept:
+    cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(path)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(path)
+    cdef Py_ssize_t i
+    cdef unsigned char a
+    cdef unsigned char b
+    for i in range(size):
+        if p[i] <= 32 or p[i] == 127 or p[i] == c"\\" or p[i] == c"#":
+            return False
+        if p[i] == c"%":
+            if i + 2 >= size:
+                return False
+            a = p[i + 1] | 32
+            b = p[i + 2] | 32
+            # %00, %2e, %2f, %5c: read as themselves by one hop and as structure by the next
+            if (a == c"0" and b == c"0") or (a == c"2" and (b == c"e" or b == c"f")) or (a == c"5" and b == c"c"):
+                return False
+        if p[i] == c"/" and i + 1 < size and p[i + 1] == c".":
+            if i + 2 == size or p[i + 2] == c"/":
+                return False
+            if p[i + 2] == c"." and (i + 3 == size or p[i + 3] == c"/"):
+                return False
+    return True
+
+
+def is_plain_path(bytes path not None):
+    """Return True when no reader could take this path for another one: no dot segments, no encoded separators."""
+    return plain_path(path)

@@ -1,0 +1,34 @@
+"""Collects the fields of one message head and judges each of them, for requests and responses of HTTP/1.1 and HTTP/2.
+
+``codec.request_head`` and ``codec.response_head`` make the Head. What is forwarded is written anew from the fields kept
+here, never relayed raw. Rules: RFC 9110 5.5, 6.5.1, 7.6.1, 8.6 and 10.1.1, RFC 9112 5 and 6, RFC 9113 8.2."""
+
+from native.codec.head cimport Head
+
+cdef class HeadReader:
+    """Collects the fields of one head. The head is handed over once it is made; ``begin`` starts the next."""
+    cdef Head head
+    cdef Py_ssize_t size, size_limit
+    cdef int count, count_limit
+    cdef int length_fields, host_fields, coding_fields      # Content-Length, Host and Transfer-Encoding seen
+    cdef bint chunked               # the transfer coding is chunked and nothing else
+    cdef bint chunked_last          # it is another one, then chunked
+    cdef bint option_close, option_keep_alive, option_upgrade       # in Connection
+    cdef bint has_hop_field         # a Connection field, or another that speaks to this hop only
+    cdef list nominated             # names listed in Connection; None = none
+    cdef bint untouched             # nothing of the head has changed but its list: the next message can have it
+    cdef tuple last_field           # the last field added, where add_known() may take it; None = it may not
+    cdef int last_kind
+    cdef readonly str fault         # why the head was refused; None = sound so far
+    cdef readonly int fault_status
+    cdef void begin(self)           # forget all fields; making an HTTP/1.1 head does so itself, HTTP/2 begins each block
+    cdef int refuse(self, int status, str reason)           # -1; the first reason stays
+    cdef int add(self, bytes name, bytes value)             # 0 sound, -1 refused
+    cdef int add_known(self, tuple pair, int kind)          # a field that add() found sound before
+    cdef int add_special(self, bytes name, bytes value, int kind)
+    cdef int count_field(self, Py_ssize_t size)
+    cdef int version(self, parser)                          # 11, 10 or 0, at the end of the head
+    cdef bint has_http1_fields(self)                        # fields that only an HTTP/1.1 connection may have
+    cdef bint keeps_alive(self, int version)
+    cdef void drop_nominated(self)
+    cdef list take_trailers(self)                           # None = there are none

@@ -1,0 +1,3 @@
+# Writes HTTP/1.1 heads.  Types of the compiled module; the contract is in head_writer.pxd.
+
+def write_message_head(first_line: bytes, fields: list[tuple[bytes, bytes]], last: bytes = b"") -> bytes: ...

@@ -1,0 +1,17 @@
+"""Reads and writes the numbers in fields: decimal lengths, seconds and durations (sans-I/O)."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+cdef inline char* write_digits(char* end, uint64_t value, unsigned int base) noexcept nogil:
+    """Write digits that end before ``end``; return where they begin. As printf would, and several times faster."""
+    while True:
+        end -= 1
+        end[0] = (<const char*>b"0123456789abcdef")[value % base]
+        value //= base
+        if value == 0:
+            return end
+
+cdef bytes decimal(int64_t value)
+cdef int64_t parse_length(bytes value) noexcept     # 1*DIGIT (RFC 9110 8.6); -1 = anything else
+cdef int64_t parse_seconds(bytes value) noexcept    # 1.5, 1.5s, 200ms in ns; -1 = none of these, or not above 0
+cdef bytes write_seconds(uint64_t ns)               # as 1.500; rounded down, at least a millisecond
