@@ -5,6 +5,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
+from native.codec.hex cimport hex_digit
 
 cdef enum:                  # fields of messages, by number and wire type
     TRACE_ID = 0x0a         # Span: bytes
@@ -107,14 +108,6 @@ cdef inline char* put_id(char* p, int field, const char* name, int size) noexcep
     return put(p + 2, name, size)
 
 
-cdef inline int nibble(char c) noexcept nogil:
-    if c"0" <= c <= c"9":
-        return c - c"0"
-    if c"a" <= c <= c"f":
-        return c - c"a" + 10
-    return -1
-
-
 cdef int read_id(str text, int size, char* out) except -1:
     """Read an id of so many bytes."""
     cdef Py_ssize_t length = 0
@@ -123,8 +116,8 @@ cdef int read_id(str text, int size, char* out) except -1:
     if length != 2 * size:
         raise ValueError(f"an id of {length} digits, not {2 * size}")
     for i in range(size):
-        high = nibble(p[2 * i])
-        low = nibble(p[2 * i + 1])
+        high = hex_digit(p[2 * i])
+        low = hex_digit(p[2 * i + 1])
         if high < 0 or low < 0:
             raise ValueError(f"{text!r} is no id: it takes lower-case hexadecimal digits")
         out[i] = <char>(high << 4 | low)

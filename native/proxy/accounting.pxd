@@ -10,7 +10,7 @@ from native.state.callers cimport Caller
 from native.proxy.data_plane cimport DataPlaneCore
 from native.codec.peek cimport Peek
 from native.http.connection_pool cimport ConnectionPool
-from native.proxy.record cimport Trace
+from native.codec.trace_context cimport Trace
 from native.proxy.router cimport Route
 from native.codec.sse cimport Scanner
 from native.codec.head cimport Head

@@ -1,9 +1,10 @@
-"""Which exchanges are recorded, and under what name do others know them?  W3C trace context, sampling, and a bounded list.
+"""Decides which exchanges are recorded, by sampling and by rates, and holds their records in a bounded list.
 
-Sources: W3C Trace Context level 1, sections 3.2 and 4.3; the share of traces is taken as OpenTelemetry's SDKs take it
-(TraceIdRatioBased: the low 64 bits of the trace id against a bound), so that all who use one ratio pick the same traces."""
+The share of traces is taken as OpenTelemetry's SDKs take it (TraceIdRatioBased: the low 64 bits of the trace id against a
+bound), so that all processes that use one ratio pick the same traces."""
 
 from libc.stdint cimport uint64_t
+from native.codec.trace_context cimport Trace
 
 cpdef enum Kept:            # why a record is kept; the first that holds
     NOT_KEPT = 0
@@ -11,20 +12,6 @@ cpdef enum Kept:            # why a record is kept; the first that holds
     FAILED = 2
     SLOW = 3
     RETRIED = 4
-
-cdef struct Trace:          # what an exchange knows of the trace it belongs to
-    uint64_t high, low      # trace id
-    uint64_t span           # of the exchange itself
-    uint64_t parent         # the caller's span; 0 = this is the first
-    uint64_t link_high, link_low, link_span     # the caller's trace where this one does not continue it; 0 = none
-    unsigned int flags      # sent on: 1 sampled, 2 the id is random (level 2)
-    bint sampled
-
-# Strict. The Trace gets the caller's trace id, its span as parent, and its flags; False = it says nothing that can be used.
-cdef bint read_traceparent(const char* value, Py_ssize_t size, Trace* out) noexcept nogil
-cdef bytes write_traceparent(const Trace* trace, uint64_t span)     # 55 bytes, version 00
-cdef str trace_hex(uint64_t high, uint64_t low)
-cdef str span_hex(uint64_t span)                                    # "" for 0
 
 cdef struct Second:         # what may be done in one second, and how often it was
     uint64_t at_ns

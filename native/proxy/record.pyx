@@ -1,93 +1,9 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeASCII
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from native.codec.trace_context cimport Trace, blank_trace, read_traceparent, span_hex, trace_hex
 
 # A record is about a kilobyte: what a worker holds for a control that is away stays under a few megabytes.
 cdef int LIMIT = 4096
 cdef uint64_t SECOND_NS = 1_000_000_000
-cdef const char* DIGITS = b"0123456789abcdef"
-# version, trace id, span id, flags with three hyphens between
-cdef enum:
-    LENGTH = 55
-
-
-cdef inline int digit(char c) noexcept nogil:
-    """A lower-case hexadecimal digit; anything else is -1 (3.2.2: upper case is malformed)."""
-    if c"0" <= c <= c"9":
-        return c - c"0"
-    if c"a" <= c <= c"f":
-        return c - c"a" + 10
-    return -1
-
-
-cdef bint read_hex(const char* p, int size, uint64_t* out) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef int i
-    cdef int d
-    for i in range(size):
-        d = digit(p[i])
-        if d < 0:
-            return False
-        value = value << 4 | <uint64_t>d
-    out[0] = value
-    return True
-
-
-cdef inline void write_hex(char* p, int size, uint64_t value) noexcept nogil:
-    while size:
-        size -= 1
-        p[size] = DIGITS[value & 15]
-        value >>= 4
-
-
-cdef bint read_traceparent(const char* value, Py_ssize_t size, Trace* out) noexcept nogil:
-    cdef uint64_t version = 0
-    cdef uint64_t flags = 0
-    if size < LENGTH or value[2] != c"-" or value[35] != c"-" or value[52] != c"-":
-        return False
-    if not read_hex(value, 2, &version) or version == 255:
-        return False
-    # a later version may say more, behind another hyphen (4.3)
-    if size > LENGTH and (version == 0 or value[LENGTH] != c"-"):
-        return False
-    if not (
-        read_hex(value + 3, 16, &out.high) and read_hex(value + 19, 16, &out.low)
-        and read_hex(value + 36, 16, &out.parent) and read_hex(value + 53, 2, &flags)
-    ):
-        return False
-    if (out.high == 0 and out.low == 0) or out.parent == 0:
-        return False
-    out.flags = <unsigned int>flags
-    return True
-
-
-cdef bytes write_traceparent(const Trace* trace, uint64_t span):
-    cdef bytes written = PyBytes_FromStringAndSize(NULL, LENGTH)
-    cdef char* p = PyBytes_AS_STRING(written)
-    p[0] = c"0"
-    p[1] = c"0"
-    p[2] = c"-"
-    write_hex(p + 3, 16, trace.high)
-    write_hex(p + 19, 16, trace.low)
-    p[35] = c"-"
-    write_hex(p + 36, 16, span)
-    p[52] = c"-"
-    write_hex(p + 53, 2, trace.flags)
-    return written
-
-
-cdef str trace_hex(uint64_t high, uint64_t low):
-    cdef char[32] text
-    write_hex(text, 16, high)
-    write_hex(text + 16, 16, low)
-    return PyUnicode_DecodeASCII(text, 32, NULL)
-
-
-cdef str span_hex(uint64_t span):
-    cdef char[16] text
-    if span == 0:
-        return ""
-    write_hex(text, 16, span)
-    return PyUnicode_DecodeASCII(text, 16, NULL)
 
 
 cdef inline bint spend(Second* second, uint64_t now_ns) noexcept nogil:
@@ -189,7 +105,7 @@ cdef class Recorder:
             now_ns: monotonic time.
             chance: three words of 64 bits.
         """
-        cdef Trace trace = read_nothing()
+        cdef Trace trace = blank_trace()
         cdef uint64_t[3] words
         words[0], words[1], words[2] = chance
         cdef bint known = self.begin(&trace, caller, trusted, now_ns, words)
@@ -198,32 +114,6 @@ cdef class Recorder:
 
     def judge(self, bint sampled, uint64_t now_ns, bint failed, bint slow, bint retried):
         """Why an exchange that is over would be recorded: a Kept."""
-        cdef Trace trace = read_nothing()
+        cdef Trace trace = blank_trace()
         trace.sampled = sampled
         return Kept(self.keep(&trace, now_ns, failed, slow, retried))
-
-
-cdef Trace read_nothing() noexcept:
-    cdef Trace trace
-    trace.high = trace.low = trace.span = trace.parent = 0
-    trace.link_high = trace.link_low = trace.link_span = 0
-    trace.flags = 0
-    trace.sampled = False
-    return trace
-
-
-def parse_traceparent(bytes value):
-    """Return (trace id, parent id, flags) of a traceparent's value, None when it is malformed (W3C, section 3.2)."""
-    cdef Trace trace = read_nothing()
-    if not read_traceparent(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), &trace):
-        return None
-    return trace_hex(trace.high, trace.low), span_hex(trace.parent), trace.flags
-
-
-def format_traceparent(uint64_t high, uint64_t low, uint64_t span, unsigned int flags):
-    """Return a traceparent's value, version 00."""
-    cdef Trace trace = read_nothing()
-    trace.high = high
-    trace.low = low
-    trace.flags = flags
-    return write_traceparent(&trace, span)

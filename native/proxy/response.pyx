@@ -12,7 +12,8 @@ from native.codec.grpc cimport frame, read_status
 from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport decimal
 from native.proxy.request cimport CHAT_STREAM, PLAIN
-from native.proxy.record cimport Recorder, span_hex, trace_hex
+from native.codec.trace_context cimport span_hex, trace_hex
+from native.proxy.record cimport Recorder
 from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES, OPERATION_SERVICE
 from native.proxy.accounting cimport EVENTS, RELAYING
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
