@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from edge.config.units import NS_PER_S
 from edge.terms import snapshot
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service"]) -> snapshot.Breaker:
     """Return the breaker of one route.
 
-    An omitted ``slow_after`` becomes half of the deadline for the first token, or for the first byte of a service.
+    An omitted ``slow_threshold`` becomes half of the deadline for the first token, or for the first byte of a service.
     Responses that use half of the time that callers will wait announce the ones that use all of it, and a call that
     reaches the deadline counts as a failure anyway, so a threshold near the deadline would never see a brown-out. The
     threshold is then also adaptive: a response that takes four times the target's usual latency, and at least two
@@ -23,14 +22,14 @@ def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service
     """
     deadline = timeouts.first_token if kind == "model" else timeouts.first_byte
     return snapshot.Breaker(
-        consecutive=config.consecutive,
-        ratio=config.ratio,
-        window_s=config.window // NS_PER_S,
+        consecutive_failures=config.consecutive_failures,
+        failure_ratio=config.failure_ratio,
+        window_ns=config.window,
         min_requests=config.min_requests,
-        slow=config.slow,
-        slow_after_ns=config.slow_after or deadline // 2,
-        slow_adaptive=not config.slow_after,
-        open_ns=config.open,
-        open_max_ns=config.open_max,
-        ramp_ns=config.ramp,
+        slow_ratio=config.slow_ratio,
+        slow_threshold_ns=config.slow_threshold or deadline // 2,
+        slow_adaptive=not config.slow_threshold,
+        open_duration_ns=config.open_duration,
+        open_duration_max_ns=config.open_duration_max,
+        slow_start_ns=config.slow_start,
     )

@@ -101,7 +101,7 @@ def _circuit(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str
         return "resting", "the provider rate-limits us (429)", view["rest_until_ns"]
     if view["state"] == "half_open":
         return "half_open", "a trial request is under way", view["until_ns"]
-    ramped_ns = view["until_ns"] + policy.ramp_ns
+    ramped_ns = view["until_ns"] + policy.slow_start_ns
     if view["until_ns"] and now_ns < ramped_ns:
         return "ramping", "recovered, and taking a growing share of its traffic", ramped_ns
     return "closed", "", 0
@@ -109,9 +109,12 @@ def _circuit(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str
 
 def _tripped(reason: int, policy: Breaker) -> str:
     if reason == TripReason.TRIP_CONSECUTIVE:
-        return f"{policy.consecutive} failures in a row"
+        return f"{policy.consecutive_failures} failures in a row"
     if reason == TripReason.TRIP_RATIO:
-        return f"at least {policy.ratio:.0%} of the responses of the last {policy.window_s} s were failures"
+        return (
+            f"at least {policy.failure_ratio:.0%} of the responses of the last {policy.window_ns // _S} s were failures"
+        )
     if reason == TripReason.TRIP_SLOW:
-        return f"at least {policy.slow:.0%} of the last {policy.window_s} s took over {policy.slow_after_ns / _S:g} s"
+        limit = f"{policy.slow_threshold_ns / _S:g} s"
+        return f"at least {policy.slow_ratio:.0%} of the last {policy.window_ns // _S} s took over {limit}"
     return _TRIPPED.get(reason, "taken out by its circuit breaker")

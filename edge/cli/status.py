@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 EVERY_S: Final = 1.0
-CROWDED: Final = 0.8  # of limits.buffered
+CROWDED: Final = 0.8  # of limits.max_buffered
 MIB: Final = 1024**2
 STALE_S: Final = 15.0  # three heartbeats of edge.regions.digest
 # On less, a column of reasons would be folded to a word a line: they stand below the table instead.
@@ -185,10 +185,11 @@ def notes(node: dict[str, Any], now: float) -> list[str]:
     for worker, size in enumerate(node.get("buffered", ())):
         if size > limit * CROWDED:
             lines.append(
-                f"worker {worker} holds {size / MIB:.0f} MiB of requests, of {limit / MIB:.0f} MiB (limits.buffered)"
+                f"worker {worker} holds {size / MIB:.0f} MiB of requests, of {limit / MIB:.0f} MiB "
+                "(limits.max_buffered)"
             )
     if node.get("unbuffered"):
-        lines.append(f"{node['unbuffered']} requests were refused because they did not fit into limits.buffered")
+        lines.append(f"{node['unbuffered']} requests were refused because they did not fit into limits.max_buffered")
     lines += _sharing_notes(node.get("sharing"), node.get("region", ""))
     if node.get("state_error"):
         lines.append(f"the last good configuration cannot be written to {node['state_file']}: {node['state_error']}")

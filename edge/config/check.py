@@ -88,9 +88,9 @@ def _whole(document: Document, config: Config) -> Iterator[Problem]:
     unread = any(not problem.path for problem in document.problems)
     if not (unread or config.models or document.written("models") or document.written("services")):
         yield Problem((), "there is nothing to route; write at least one of models and services")
-    if config.limits.buffered < config.limits.body:
+    if config.limits.max_buffered < config.limits.body:
         sentence = f"less than body, {format_size(config.limits.body)}: a body of that size would never fit"
-        yield Problem(("limits", "buffered"), sentence)
+        yield Problem(("limits", "max_buffered"), sentence)
     for name in sorted(config.models.keys() & config.services.keys()):
         yield Problem(("services", name), f"a model is called {name} too; metrics could not tell them apart")
     for name in sorted(config.providers.keys() & config.services.keys()):
@@ -111,7 +111,7 @@ def _rules(document: Document, config: Config) -> Iterator[Problem]:
 
 
 def _deadlines(path: Path, timeouts: Timeouts) -> Iterator[Problem]:
-    names = ("connect", "first_byte", "first_token", "between_tokens")
+    names = ("connect", "first_byte", "first_token", "stream_idle")
     longer = [name for name in names if getattr(timeouts, name) > timeouts.total]
     if longer:
         said = ", ".join(f"{name} {format_duration(getattr(timeouts, name))}" for name in longer)
@@ -121,9 +121,10 @@ def _deadlines(path: Path, timeouts: Timeouts) -> Iterator[Problem]:
 
 
 def _breaker(path: Path, breaker: Breaker) -> Iterator[Problem]:
-    if breaker.open_max < breaker.open:
-        sentence = f"{format_duration(breaker.open_max)} is less than open, {format_duration(breaker.open)}"
-        yield Problem((*path, "open_max"), sentence)
+    if breaker.open_duration_max < breaker.open_duration:
+        least, most = format_duration(breaker.open_duration), format_duration(breaker.open_duration_max)
+        sentence = f"{most} is less than open_duration, {least}"
+        yield Problem((*path, "open_duration_max"), sentence)
     if breaker.window % NS_PER_S:
         yield Problem((*path, "window"), f"{format_duration(breaker.window)} is not whole seconds; write 1s to 10s")
 

@@ -139,14 +139,14 @@ def _exposure(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:
     certified = listen.tls is not None and listen.tls.client_ca is not None
     if host is None or addresses.is_loopback(host) or certified:
         return
-    if listen.open and keyed:
+    if listen.allow_anonymous and keyed:
         sentence = f"{listen.address} asks for no key, whatever stands in keys: other machines may spend your credit"
-        yield Problem((*path, "open"), sentence, severity="warning")
-    if not listen.open and not keyed:
+        yield Problem((*path, "allow_anonymous"), sentence, severity="warning")
+    if not listen.allow_anonymous and not keyed:
         sentence = (
             f"{listen.address} lets other machines spend your providers' credit without a key; write keys (`edge keys "
-            "new NAME` makes one), tls.client_ca to ask for certificates, open: true beside it if that is meant, or "
-            "listen on 127.0.0.1"
+            "new NAME` makes one), tls.client_ca to ask for certificates, allow_anonymous: true beside it if that is "
+            "meant, or listen on 127.0.0.1"
         )
         yield Problem((*path, "address"), sentence)
 

@@ -61,10 +61,10 @@ def _token(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
             yield Problem((*path, "token"), "it has characters that a header cannot carry")
         elif len(found.token) < SHORTEST_TOKEN:
             yield Problem((*path, "token"), f"it is shorter than {SHORTEST_TOKEN} characters: it can be guessed")
-    elif not found.names:
+    elif not found.allowed_names:
         sentence = (
-            "other edges are told from clients by it; write token: ${EDGE_PEER_TOKEN}, or in peers.names what their "
-            "certificates are made out to"
+            "other edges are told from clients by it; write token: ${EDGE_PEER_TOKEN}, or in peers.allowed_names what "
+            "their certificates are made out to"
         )
         yield Problem((*path, "token"), sentence)
     elif found.tls is None and (found.nodes or config.cluster.etcd is not None):
@@ -73,19 +73,19 @@ def _token(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
 
 
 def _certificates(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
-    for index, name in enumerate(found.names):
+    for index, name in enumerate(found.allowed_names):
         why = _misnamed(name)
         if why:
-            yield Problem((*path, "names", index), f"{name!r} {why}")
+            yield Problem((*path, "allowed_names", index), f"{name!r} {why}")
     asked = any(listen.tls is not None and listen.tls.client_ca for listen in config.listen)
     unasked = "no listener asks other edges for their certificates; write listen: tls: client_ca"
-    if found.names and not asked:
-        yield Problem((*path, "names"), unasked)
+    if found.allowed_names and not asked:
+        yield Problem((*path, "allowed_names"), unasked)
     if found.tls is None:
         return
     for key, file in (("ca", found.tls.ca), ("cert", found.tls.cert), ("key", found.tls.key)):
         yield from readable((*path, "tls", key), file)
-    if not found.names and not asked:
+    if not found.allowed_names and not asked:
         yield Problem((*path, "tls"), unasked, severity="warning")
 
 

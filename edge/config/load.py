@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Without a file there is nobody to ask: a person waits at the other end, so a silent provider is left sooner than the
 # file's defaults would leave it, while a slow one still has time to begin.
 ENVIRONMENT_TIMEOUTS: Final = Timeouts(
-    first_byte=10 * NS_PER_S, first_token=20 * NS_PER_S, between_tokens=15 * NS_PER_S, total=120 * NS_PER_S
+    first_byte=10 * NS_PER_S, first_token=20 * NS_PER_S, stream_idle=15 * NS_PER_S, total=120 * NS_PER_S
 )
 
 
@@ -66,7 +66,7 @@ def read_text(
     config = reader.read(root)
     document = Document(config, (), reader.lines, source, reader.taken, reader.kept)
     found = {document.as_written(problem) for problem in (*problems, *reader.problems)}
-    said = [document.written("telemetry", name) for name in ("sample", "asked_per_second")]
+    said = [document.written("telemetry", name) for name in ("sample", "forced_samples_per_second")]
     telemetry, ignored = sampled(config.telemetry, variables, sample=said[0], asked=said[1])
     if ignored:
         found.add(Problem(("telemetry", "sample"), ignored, severity="warning"))

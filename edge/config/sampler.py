@@ -29,7 +29,7 @@ def sampled(
         telemetry: the section as it was written.
         environ: ``OTEL_TRACES_SAMPLER`` and ``OTEL_TRACES_SAMPLER_ARG``.
         sample: ``telemetry.sample`` is written, so that it wins.
-        asked: ``telemetry.asked_per_second`` is written: a sampler that heeds no parent does not change it.
+        asked: ``telemetry.forced_samples_per_second`` is written: a sampler that heeds no parent does not change it.
     """
     named = environ.get(SAMPLER, "").strip().lower()
     if not named or sample:
@@ -41,8 +41,8 @@ def sampled(
     share, told = _SHARES[kind], ""
     if share is None:
         share, told = _argument(environ.get(ARGUMENT, "").strip())
-    budget = 0 if kind == named and not asked else telemetry.asked_per_second
-    return structs.replace(telemetry, sample=share, asked_per_second=budget), told
+    budget = 0 if kind == named and not asked else telemetry.forced_samples_per_second
+    return structs.replace(telemetry, sample=share, forced_samples_per_second=budget), told
 
 
 def _argument(text: str) -> tuple[float, str]:

@@ -81,7 +81,7 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
         "127.0.0.1:8080"
     )
     tls: Annotated[ListenTls | None, about("Serve HTTPS with these files; plain HTTP when left out.")] = None
-    open: Annotated[
+    allow_anonymous: Annotated[
         bool,
         about(
             "Accept callers without a key here. Whoever reaches the address spends your providers' credit, so an "
@@ -176,7 +176,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
             low=NS_PER_MS,
         ),
     ] = 30 * NS_PER_S
-    between_tokens: Annotated[
+    stream_idle: Annotated[
         Duration,
         about(
             "Longest silence within an answer; then the stream ends with an honest error. And longest time in which a "
@@ -189,7 +189,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 10 * MINUTE
 
 
-CALL_TIMEOUTS: Final = Timeouts(first_byte=0, first_token=0, between_tokens=0, total=0)
+CALL_TIMEOUTS: Final = Timeouts(first_byte=0, first_token=0, stream_idle=0, total=0)
 """Of a gRPC service where nothing is written: 0 is off. Calls may stream for days, and callers bring deadlines."""
 
 
@@ -206,16 +206,20 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True):
 class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
     """When a target's circuit opens, for how long, and how it comes back."""
 
-    consecutive: Annotated[int, about("Failures in a row that open it; 0 switches this rule off.", low=0)] = 5
-    ratio: Annotated[Share, about("Share of failures within the window that opens it; 0% switches it off.")] = 0.5
+    consecutive_failures: Annotated[int, about("Failures in a row that open it; 0 switches this rule off.", low=0)] = 5
+    failure_ratio: Annotated[Share, about("Share of failures within the window that opens it; 0% switches it off.")] = (
+        0.5
+    )
     window: Annotated[
         Duration, about("How far back the shares look: whole seconds, 1s to 10s.", low=NS_PER_S, high=10 * NS_PER_S)
     ] = 10 * NS_PER_S
     min_requests: Annotated[
         int, about("Answers within the window below which no share opens it: a few requests prove nothing.", low=1)
     ] = 10
-    slow: Annotated[Share, about("Share of slow answers within the window that opens it; 0% switches it off.")] = 0.5
-    slow_after: Annotated[
+    slow_ratio: Annotated[
+        Share, about("Share of slow answers within the window that opens it; 0% switches it off.")
+    ] = 0.5
+    slow_threshold: Annotated[
         Duration | None,
         about(
             "An answer whose first token (services: first byte) comes later than this is slow. Left out: four times "
@@ -223,7 +227,7 @@ class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
             low=NS_PER_MS,
         ),
     ] = None
-    open: Annotated[
+    open_duration: Annotated[
         Duration,
         about(
             "How long it stays open the first time; doubled, with jitter, each time after. Where no target is usable, "
@@ -231,10 +235,10 @@ class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
             low=NS_PER_MS,
         ),
     ] = NS_PER_S
-    open_max: Annotated[Duration, about("The longest it stays open before one request may try.", low=NS_PER_MS)] = (
-        MINUTE
-    )
-    ramp: Annotated[
+    open_duration_max: Annotated[
+        Duration, about("The longest it stays open before one request may try.", low=NS_PER_MS)
+    ] = MINUTE
+    slow_start: Annotated[
         Duration, about("After recovery its share of traffic grows from a tenth to all over this time; 0s: at once.")
     ] = 10 * NS_PER_S
 

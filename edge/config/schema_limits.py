@@ -12,7 +12,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds on what clients may ask of the node, and make it hold."""
 
     body: Annotated[Size, about("Largest request body of a model; over it 413.", low=1024)] = 32 * 1024**2
-    answer: Annotated[
+    max_response: Annotated[
         Size,
         about(
             "Largest whole answer of a model that is held and checked before it is sent; more is relayed unchecked.",
@@ -31,7 +31,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         Duration,
         about("A model's request body must be complete within this, however lively its bytes; then 408.", low=NS_PER_S),
     ] = 5 * 60 * NS_PER_S
-    stall: Annotated[
+    client_idle: Annotated[
         Duration,
         about(
             "A client that has begun a request's body or is being answered, and neither sends nor reads for this long, "
@@ -49,18 +49,18 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     connections: Annotated[int, about("Most client connections per worker; over it new ones are closed.", low=1)] = (
         16384
     )
-    replay: Annotated[
+    retry_buffer: Annotated[
         Size,
         about(
             "A service's request body up to this may be sent again; larger ones are never retried.", high=16 * 1024**2
         ),
     ] = 64 * 1024
-    buffered: Annotated[
+    max_buffered: Annotated[
         Size,
         about(
             "Most bytes of requests that one worker holds at once: models' bodies until their answer begins, and what "
-            "replay keeps. A request that does not fit gets 503 with Retry-After; a service's is only not kept for "
-            "another try. A body being sent is copied once, so allow twice this per worker.",
+            "retry_buffer keeps. A request that does not fit gets 503 with Retry-After; a service's is only not kept "
+            "for another try. A body being sent is copied once, so allow twice this per worker.",
             low=1024,
         ),
     ] = 256 * 1024**2

@@ -38,10 +38,10 @@ class Peers(Struct, frozen=True, forbid_unknown_fields=True):
         Secret,
         about(
             "Shared by all edges, at least 16 characters; whoever has it spends every region's credit. Not needed "
-            "beside names."
+            "beside allowed_names."
         ),
     ] = Secret()
-    names: Annotated[
+    allowed_names: Annotated[
         tuple[str, ...],
         about(
             "What the other edges' client certificates are made out to: DNS names (*. before one is any one label) or "

@@ -56,14 +56,14 @@ class Telemetry(Struct, frozen=True, forbid_unknown_fields=True):
             high=10_000,
         ),
     ] = 10
-    trust: Annotated[
+    propagation: Annotated[
         Literal["continue", "restart"],
         about(
             "What a caller's traceparent is worth. continue: its trace goes on through edge. restart: a new one begins "
             "and links to it."
         ),
     ] = "continue"
-    asked_per_second: Annotated[
+    forced_samples_per_second: Annotated[
         int,
         about(
             "How many requests are sampled because their caller's traceparent says so, per second and worker; after "

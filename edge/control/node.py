@@ -189,7 +189,7 @@ class Node:
             state_failures=recorder.failures if recorder is not None else 0,
             state_error=recorder.error if recorder is not None else "",
             buffered=tuple(count[WorkerCounter.W_BUFFERED] for count in counts),
-            buffered_limit=self.snapshot.limits.buffered,
+            buffered_limit=self.snapshot.limits.max_buffered,
             unbuffered=sum(count[WorkerCounter.W_UNBUFFERED] for count in counts),
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
         )

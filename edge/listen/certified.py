@@ -1,7 +1,8 @@
 """Recognition of other regions' edges by a name in their client certificate.
 
-Only the names in ``peers.names`` count, never the issuer: the listener's authority may also certify ordinary clients,
-so a certificate of it does not show that its holder is an edge. The listener has verified the certificate before.
+Only the names in ``peers.allowed_names`` count, never the issuer: the listener's authority may also certify ordinary
+clients, so a certificate of it does not show that its holder is an edge. The listener has verified the certificate
+before.
 """
 
 from __future__ import annotations

@@ -250,7 +250,9 @@ def problem(kind: str, detail: str) -> Problem:
 
 def too_long(status: int, most: int) -> Problem:
     """Return the reply for a provider's error response whose body exceeds ``most`` bytes."""
-    message = f"The provider answered {status} with a body larger than {most} bytes; limits.answer sets that limit."
+    message = (
+        f"The provider answered {status} with a body larger than {most} bytes; limits.max_response sets that limit."
+    )
     return status, [_JSON], _body(status, message, "invalid_request_error", "answer_too_long")
 
 

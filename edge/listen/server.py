@@ -95,7 +95,7 @@ async def open_listeners(
             context = server_context(listener.tls) if listener.tls is not None else None
             servers.append(
                 await loop.create_server(
-                    partial(protocol, True) if listener.open else protocol,
+                    partial(protocol, True) if listener.allow_anonymous else protocol,
                     sock=bind(listener.host, listener.port),
                     backlog=BACKLOG,
                     ssl=context,

@@ -297,7 +297,7 @@ def _peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
 
 
 def _believed(peers: Peers) -> plan_of.Peers:
-    names = tuple(name if "://" in name else name.lower() for name in peers.names)
+    names = tuple(name if "://" in name else name.lower() for name in peers.allowed_names)
     return plan_of.Peers(str(peers.token), names)
 
 
@@ -324,7 +324,9 @@ def _tls(tls: schema.UpstreamTls, host: str) -> plan_of.UpstreamTls:
 def _listener(listen: schema.Listen) -> Listener:
     host, port = addresses.parse_address(listen.address)
     tls = listen.tls
-    return Listener(host, port, None if tls is None else ListenTls(tls.cert, tls.key, tls.client_ca), listen.open)
+    return Listener(
+        host, port, None if tls is None else ListenTls(tls.cert, tls.key, tls.client_ca), listen.allow_anonymous
+    )
 
 
 def _timeouts(timeouts: schema.Timeouts) -> plan_of.Timeouts:
@@ -332,7 +334,7 @@ def _timeouts(timeouts: schema.Timeouts) -> plan_of.Timeouts:
         connect_ns=timeouts.connect,
         first_byte_ns=timeouts.first_byte,
         first_token_ns=timeouts.first_token,
-        between_tokens_ns=timeouts.between_tokens,
+        stream_idle_ns=timeouts.stream_idle,
         total_ns=timeouts.total,
     )
 
@@ -342,8 +344,8 @@ def _tracing(telemetry: Telemetry) -> plan_of.Tracing:
         sample=telemetry.sample,
         slow_ns=telemetry.slow,
         errors_per_second=telemetry.errors_per_second,
-        asked_per_second=telemetry.asked_per_second,
-        restart=telemetry.trust == "restart",
+        forced_samples_per_second=telemetry.forced_samples_per_second,
+        propagation=telemetry.propagation,
     )
 
 
@@ -354,15 +356,15 @@ def _concurrency(concurrency: crowding.Concurrency) -> tuple[float, float, float
 def _limits(limits: Limits) -> plan_of.Limits:
     return plan_of.Limits(
         body=limits.body,
-        answer=limits.answer,
+        max_response=limits.max_response,
         header_bytes=limits.header_bytes,
         header_count=limits.header_count,
         idle_ns=limits.idle,
         header_timeout_ns=limits.header_timeout,
         keepalive_comment_ns=limits.keepalive_comment,
         connections=limits.connections,
-        replay=limits.replay,
-        buffered=limits.buffered,
+        retry_buffer=limits.retry_buffer,
+        max_buffered=limits.max_buffered,
         body_timeout_ns=limits.body_timeout,
-        stall_ns=limits.stall,
+        client_idle_ns=limits.client_idle,
     )

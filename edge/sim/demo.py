@@ -123,10 +123,10 @@ def config(base_urls: dict[str, str], greeters: tuple[str, ...]) -> dict[str, An
                     "connect": "500ms",
                     "first_byte": "1s",
                     "first_token": "1s",
-                    "between_tokens": "1s",
+                    "stream_idle": "1s",
                     "total": "10s",
                 },
-                "breaker": {"open": "500ms", "open_max": "2s", "ramp": "1s"},
+                "breaker": {"open_duration": "500ms", "open_duration_max": "2s", "slow_start": "1s"},
             }
         },
         "services": {GREETER: {"match": {"grpc": SERVICE}, "targets": list(greeters)}},

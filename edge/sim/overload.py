@@ -154,7 +154,12 @@ def config(base_urls: dict[str, str], keys: dict[str, str]) -> dict[str, Any]:
     return {
         "node": {"name": "demo", "region": "demo"},
         "providers": providers,
-        "models": {MODEL: {"targets": targets, "breaker": {"open": "1s", "open_max": "4s", "ramp": "5s"}}},
+        "models": {
+            MODEL: {
+                "targets": targets,
+                "breaker": {"open_duration": "1s", "open_duration_max": "4s", "slow_start": "5s"},
+            }
+        },
         "keys": [
             {"name": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "priority": name}
             for name, key in keys.items()

@@ -58,11 +58,16 @@ def config(
                     "connect": "500ms",
                     "first_byte": "2s",  # a machine that does all of this at once may stand still for a second
                     "first_token": "2s",
-                    "between_tokens": "2s",
+                    "stream_idle": "2s",
                     "total": "10s",
                 },
                 "retry": {"attempts": len(providers) + 1},
-                "breaker": {"open": "500ms", "open_max": "2s", "ramp": "1s", "slow_after": "1500ms"},
+                "breaker": {
+                    "open_duration": "500ms",
+                    "open_duration_max": "2s",
+                    "slow_start": "1s",
+                    "slow_threshold": "1500ms",
+                },
             }
         },
         "peers": {"token": token, "nodes": [{"region": name, "addresses": [at]} for name, at in peers.items()]},

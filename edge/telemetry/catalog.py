@@ -115,7 +115,7 @@ OUT = Metric(
 MANUAL = Metric("edge_target_manual", "gauge", TARGET, "What a person did: 0 nothing, 1 drained, 2 ejected.")
 TRIPS = Metric("edge_target_trips_total", "counter", TARGET, "Times the circuit opened.")
 TRIALS = Metric("edge_target_trials_total", "counter", TARGET, "Trial requests admitted while half-open.")
-SLOW = Metric("edge_target_slow_total", "counter", TARGET, "Attempts that were slower than the route's slow_after.")
+SLOW = Metric("edge_target_slow_total", "counter", TARGET, "Attempts that were slower than the route's slow_threshold.")
 LEFT = Metric("edge_target_left_total", "counter", TARGET, "Attempts that were given up here and made elsewhere.")
 CONNECTS = Metric("edge_target_connects_total", "counter", TARGET, "Connections opened.")
 CONNECT_FAILURES = Metric(
@@ -224,13 +224,16 @@ HOPS_REFUSED = Metric(
     "Requests from other regions refused because of their path here.",
 )
 BUFFERED = Metric(
-    "edge_worker_buffered_bytes", "gauge", WORKER, "Bytes of requests held in memory now; limits.buffered bounds them."
+    "edge_worker_buffered_bytes",
+    "gauge",
+    WORKER,
+    "Bytes of requests held in memory now; limits.max_buffered bounds them.",
 )
 UNBUFFERED = Metric(
     "edge_worker_unbuffered_total",
     "counter",
     WORKER,
-    "Requests refused with 503 because their bytes would not have fit into limits.buffered.",
+    "Requests refused with 503 because their bytes would not have fit into limits.max_buffered.",
 )
 BYTES_IN = Metric("edge_worker_received_bytes_total", "counter", WORKER, "Bytes received from clients.")
 BYTES_OUT = Metric("edge_worker_sent_bytes_total", "counter", WORKER, "Bytes sent to clients.")

@@ -22,7 +22,7 @@ class Timeouts(Struct, frozen=True):
     connect_ns: int
     first_byte_ns: int
     first_token_ns: int
-    between_tokens_ns: int
+    stream_idle_ns: int
     total_ns: int
 
 
@@ -36,16 +36,16 @@ class Retry(Struct, frozen=True):
 class Breaker(Struct, frozen=True):
     """When a target's circuit opens, for how long, and how it comes back; see native/balance/breaker.pxd for each."""
 
-    consecutive: int
-    ratio: float
-    window_s: int
+    consecutive_failures: int
+    failure_ratio: float
+    window_ns: int
     min_requests: int
-    slow: float
-    slow_after_ns: int
-    slow_adaptive: bool  # slow_after_ns is only the most; what the target usually needs decides
-    open_ns: int
-    open_max_ns: int
-    ramp_ns: int
+    slow_ratio: float
+    slow_threshold_ns: int
+    slow_adaptive: bool  # slow_threshold_ns is only the most; what the target usually needs decides
+    open_duration_ns: int
+    open_duration_max_ns: int
+    slow_start_ns: int
 
 
 class UpstreamTls(Struct, frozen=True):
@@ -129,17 +129,17 @@ class Limits(Struct, frozen=True):
     """Bounds on what clients may ask of the node, and make it hold."""
 
     body: int
-    answer: int  # a non-streaming answer is held whole up to here
+    max_response: int  # a non-streaming answer is held whole up to here
     header_bytes: int
     header_count: int
     idle_ns: int
     header_timeout_ns: int
     keepalive_comment_ns: int  # SSE comments while nothing has come
     connections: int  # per worker; over it, new ones are closed at once
-    replay: int  # a service's request body up to here may be sent again
-    buffered: int = 256 * 1024**2  # bytes of requests that a worker holds at once
+    retry_buffer: int  # a service's request body up to here may be sent again
+    max_buffered: int = 256 * 1024**2  # bytes of requests that a worker holds at once
     body_timeout_ns: int = 300_000_000_000  # for a model's body to come whole
-    stall_ns: int = 30_000_000_000  # a client that neither sends nor reads in the middle of a message
+    client_idle_ns: int = 30_000_000_000  # a client that neither sends nor reads in the middle of a message
 
 
 class ListenTls(Struct, frozen=True):
@@ -156,8 +156,8 @@ class Tracing(Struct, frozen=True):
     sample: float = 0.01
     slow_ns: int = 10_000_000_000  # an answer that begins later is slow; 0 = none is
     errors_per_second: int = 10  # of failed, of slow and of retried exchanges each, though they were not sampled
-    asked_per_second: int = 100  # exchanges sampled because their caller says so
-    restart: bool = False  # callers' traces do not go on: a new one begins, with a link to theirs
+    forced_samples_per_second: int = 100  # exchanges sampled because their caller says so
+    propagation: Literal["continue", "restart"] = "continue"  # restart: a new trace begins, with a link to the caller's
 
 
 class Listener(Struct, frozen=True):
@@ -166,7 +166,7 @@ class Listener(Struct, frozen=True):
     host: str
     port: int
     tls: ListenTls | None = None
-    open: bool = False  # asks for no key
+    allow_anonymous: bool = False  # asks for no key
 
 
 class Allowance(Struct, frozen=True):
@@ -210,7 +210,7 @@ class Peers(Struct, frozen=True):
     """
 
     token: str  # "": nobody is believed by one
-    names: tuple[str, ...] = ()  # empty: nobody is believed by a certificate
+    allowed_names: tuple[str, ...] = ()  # empty: nobody is believed by a certificate
 
 
 class Snapshot(Struct, frozen=True):

@@ -36,6 +36,7 @@ from native.balance.capacity cimport capacity_limit, capacity_spill, capacity_sp
 
 cdef enum:
     MS = 1_000_000
+    S = 1_000_000_000
 
 cdef double FLOOR_MS = 0.05         # below this, differences are noise and idle decay would make a target look free
 cdef double BUSY_UNKNOWN_MS = 1e9   # no data and busy: one probe is out already, wait for what it says
@@ -192,8 +193,8 @@ cdef class TargetPool:
             raise ValueError("a pool needs one tier and one weight for each target")
         if not 1 <= workers <= EDGE_MAX_WORKERS:
             raise ValueError(f"workers is 1 to {EDGE_MAX_WORKERS}, not {workers}")
-        if not 1 <= breaker.window_s <= 10:
-            raise ValueError(f"the breaker's window is 1 to 10 seconds, not {breaker.window_s}")
+        if not S <= breaker.window_ns <= 10 * <uint64_t>S:
+            raise ValueError(f"the breaker's window is 1 to 10 seconds, not {breaker.window_ns / S:g}")
         for place in range(self.size):
             target = self.targets[place]
             if not weights[place] > 0:
@@ -212,16 +213,16 @@ cdef class TargetPool:
             for place in range(3):
                 self.shares[place] = shares[place]
         self.workers = workers
-        self.policy.consecutive = breaker.consecutive
+        self.policy.consecutive_failures = breaker.consecutive_failures
         self.policy.min_requests = breaker.min_requests
-        self.policy.failure_ratio = breaker.ratio
-        self.policy.slow_ratio = breaker.slow
-        self.policy.slow_after_ns = breaker.slow_after_ns
+        self.policy.failure_ratio = breaker.failure_ratio
+        self.policy.slow_ratio = breaker.slow_ratio
+        self.policy.slow_threshold_ns = breaker.slow_threshold_ns
         self.policy.slow_adaptive = breaker.slow_adaptive
-        self.policy.window_s = breaker.window_s
-        self.policy.open_ns = breaker.open_ns
-        self.policy.open_max_ns = breaker.open_max_ns
-        self.policy.ramp_ns = breaker.ramp_ns
+        self.policy.window_s = breaker.window_ns // S
+        self.policy.open_duration_ns = breaker.open_duration_ns
+        self.policy.open_duration_max_ns = breaker.open_duration_max_ns
+        self.policy.slow_start_ns = breaker.slow_start_ns
         self.policy.permit_ns = permit_ns
         self.policy.retry_after_max_ns = retry_after_max_ns
 
@@ -431,7 +432,7 @@ cdef class TargetPool:
                 when = max(when, edge_circuit_until_ms(word) * <uint64_t>MS)
             elif edge_circuit_state(word) == CircuitState.HALF_OPEN:
                 # the trial may end at any moment, and at the latest when its permit lapses
-                when = max(when, min(edge_circuit_until_ms(word) * <uint64_t>MS, now_ns + self.policy.open_ns))
+                when = max(when, min(edge_circuit_until_ms(word) * <uint64_t>MS, now_ns + self.policy.open_duration_ns))
             earliest = min(earliest, when)
         return earliest
 

@@ -23,23 +23,23 @@ cpdef enum Admit:
     ADMIT_TRIAL = 2         # the one half-open permit: report back or let it lapse
 
 cdef struct Policy:         # one per route, compiled from its config
-    uint32_t consecutive    # failures in a row that trip; 0 = off
+    uint32_t consecutive_failures   # failures in a row that trip; 0 = off
     uint32_t min_requests   # volume below which neither ratio trips
     double failure_ratio    # 0..1; 0 = off
     double slow_ratio       # 0..1; 0 = off
-    uint64_t slow_after_ns  # a first token or byte later than this is slow; 0 = off
+    uint64_t slow_threshold_ns  # a first token or byte later than this is slow; 0 = off
     bint slow_adaptive      # nobody wrote it: four times what the target usually needs is slow too, if over 2 s
     int window_s            # 1..10
-    uint64_t open_ns        # first open period
-    uint64_t open_max_ns    # cap of the back-off
+    uint64_t open_duration_ns       # first open period
+    uint64_t open_duration_max_ns   # cap of the back-off
     uint64_t permit_ns      # a trial that never reports back frees its permit after this
-    uint64_t ramp_ns        # slow start after recovery
+    uint64_t slow_start_ns  # how long its share of traffic grows after recovery
     uint64_t retry_after_max_ns  # cap of a Retry-After taken as floor (300 s)
 
 # Would it be admitted?  Reads only; ADMIT_TRIAL means breaker_take would try for the permit.
 cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil
 # Admit one attempt. last_resort: nothing else is left, so a target whose circuit is open may be tried before its time,
-# and one that is on trial by another request beside it: once per policy.open_ns, and once a second if that is longer.
+# and one that is on trial by another request beside it: once per policy.open_duration_ns, and once a second if that is longer.
 # Writes the generation that the outcome must carry.
 cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
                       uint32_t* generation) noexcept nogil
@@ -51,14 +51,14 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
 # key: 0..63 the caller's key, -1 keys not in use. retry_after_ns: 0 none. rnd: 64 random bits for the jitter.
 cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
                         bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil
-# A call is overdue (still running past slow_after_ns, or answered later than that): at most once per attempt.
+# A call is overdue (still running past slow_threshold_ns, or answered later than that): at most once per attempt.
 cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
                       uint64_t rnd) noexcept nogil
 # Give a trial's permit back unused (the client left before the target could prove anything).
 cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil
 # A free probe answered: an open circuit may be tried from now on, but not sooner than a quarter of its wait.
 cdef bint breaker_hint(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
-# Share of its weight that a recovering target may take: 0.1 .. 1.0 over policy.ramp_ns, 1.0 when never ill.
+# Share of its weight that a recovering target may take: 0.1 .. 1.0 over policy.slow_start_ns, 1.0 when never ill.
 cdef double breaker_ramp(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
 cdef int circuit_state(uint64_t word) noexcept nogil
 cdef uint64_t circuit_until_ns(uint64_t word) noexcept nogil

@@ -64,7 +64,7 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
                 return Admit.ADMIT_NO
             # Read after the circuit: had another trial come and gone meanwhile, the swap below fails.
             trial = load64(&rec.trial_ns)
-            if now_ns < max(load64(&rec.opened_ns), trial) + min(policy.open_ns, <uint64_t>TRICKLE_NS):
+            if now_ns < max(load64(&rec.opened_ns), trial) + min(policy.open_duration_ns, <uint64_t>TRICKLE_NS):
                 return Admit.ADMIT_NO
             if edge_circuit_state(word) == CircuitState.HALF_OPEN:
                 # One is trying already, and answers may take long: this one joins it. The first outcome of both decides.
@@ -89,8 +89,8 @@ cdef uint64_t open_for(const Policy* policy, uint32_t opens, uint64_t retry_afte
     The back-off stops doubling at four fifths of its cap, so that the jitter never has to be cut off at it: many edges
     that wait for the same provider would otherwise come back in the same instant.
     """
-    cdef uint64_t cap = policy.open_max_ns // 5 * 4
-    cdef uint64_t wait = policy.open_ns
+    cdef uint64_t cap = policy.open_duration_max_ns // 5 * 4
+    cdef uint64_t wait = policy.open_duration_ns
     cdef uint64_t floor = min(retry_after_ns, policy.retry_after_max_ns)
     while opens > 0 and wait < cap:
         wait *= 2
@@ -106,7 +106,7 @@ cdef int trip(TargetRec* rec, const Policy* policy, uint64_t word, uint64_t now_
     cdef uint64_t since_ns = circuit_until_ns(word)
     cdef uint64_t wait
     if edge_circuit_state(word) == CircuitState.CLOSED:
-        if since_ns == 0 or now_ns > since_ns + max(policy.ramp_ns, policy.open_max_ns // 2):
+        if since_ns == 0 or now_ns > since_ns + max(policy.slow_start_ns, policy.open_duration_max_ns // 2):
             opens = 0       # never ill, or well for long: start from the first wait again
     wait = open_for(policy, opens, retry_after_ns, rnd)
     if not cas64(&rec.circuit, word,
@@ -201,9 +201,9 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
             store32(&rec.consecutive, 0)
     window = window_read(rec, now_ns, policy.window_s)
     if key < 0 or keys_agree(rec, now_ns, key, failed):
-        if policy.consecutive and consecutive >= policy.consecutive:
+        if policy.consecutive_failures and consecutive >= policy.consecutive_failures:
             return trip(rec, policy, word, now_ns, TripReason.TRIP_CONSECUTIVE, retry_after_ns, rnd)
-        if policy.consecutive and fuse and consecutive >= fuse:
+        if policy.consecutive_failures and fuse and consecutive >= fuse:
             return trip(rec, policy, word, now_ns, TripReason.TRIP_REMOTE, retry_after_ns, rnd)
         if (policy.failure_ratio > 0 and window.total > 0 and window.total >= policy.min_requests
                 and <double>window.failed >= policy.failure_ratio * <double>window.total):
@@ -247,8 +247,8 @@ cdef double breaker_ramp(TargetRec* rec, const Policy* policy, uint64_t now_ns) 
     cdef uint64_t since_ns = circuit_until_ns(word)
     if edge_circuit_state(word) != CircuitState.CLOSED:
         return RAMP_FLOOR
-    if since_ns == 0 or policy.ramp_ns == 0 or now_ns >= since_ns + policy.ramp_ns:
+    if since_ns == 0 or policy.slow_start_ns == 0 or now_ns >= since_ns + policy.slow_start_ns:
         return 1.0
     if now_ns <= since_ns:
         return RAMP_FLOOR
-    return max(RAMP_FLOOR, <double>(now_ns - since_ns) / <double>policy.ramp_ns)
+    return max(RAMP_FLOOR, <double>(now_ns - since_ns) / <double>policy.slow_start_ns)

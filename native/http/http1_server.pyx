@@ -597,7 +597,7 @@ cdef class Http1Server:
         self.acceptor.coarse.arm(self.watch, self.since_ns + LINGER_NS)
 
     cdef rearm(self, uint64_t now_ns):
-        cdef uint64_t period = min(self.acceptor.header_timeout_ns, self.acceptor.stall_ns) // 4
+        cdef uint64_t period = min(self.acceptor.header_timeout_ns, self.acceptor.client_idle_ns) // 4
         if period > 2 * SECOND:
             period = 2 * SECOND
         self.acceptor.coarse.arm(self.watch, now_ns + period)
@@ -611,7 +611,7 @@ cdef class Http1Server:
             # what is written may take its time while the client reads; what still comes is dropped
             if self.reads():
                 self.since_ns = now_ns
-            elif waited > self.acceptor.stall_ns:
+            elif waited > self.acceptor.client_idle_ns:
                 self.abort()
                 return
             if self.lingering and not self.left:
@@ -622,14 +622,14 @@ cdef class Http1Server:
         if self.write_paused:
             if self.reads():
                 self.paused_ns = now_ns
-            elif now_ns > self.paused_ns + self.acceptor.stall_ns:
+            elif now_ns > self.paused_ns + self.acceptor.client_idle_ns:
                 self.abort()
                 return
         if self.in_head and not self.read_paused and waited > self.acceptor.header_timeout_ns:
             self.poison(408, "the request head did not come in time")
         elif (
             self.incoming is not None and not self.read_paused and not self.incoming.awaits_continue
-            and waited > self.acceptor.stall_ns
+            and waited > self.acceptor.client_idle_ns
         ):
             self.poison(408, "the request body stopped coming")
         elif (

@@ -395,7 +395,7 @@ cdef class Http2Server(Http2Wire):
 
     # --- time ------------------------------------------------------------------------------------------------------
     def _rearm(self, uint64_t now_ns):
-        cdef uint64_t period = min(self.acceptor.header_timeout_ns, self.acceptor.stall_ns) // 4
+        cdef uint64_t period = min(self.acceptor.header_timeout_ns, self.acceptor.client_idle_ns) // 4
         if period > SECOND:
             period = SECOND
         self.acceptor.coarse.arm(self.watch, now_ns + period)
@@ -409,7 +409,7 @@ cdef class Http2Server(Http2Wire):
         if self.closed and self.reason is not None:
             self.transport.abort()
             return
-        if (self.write_paused or self.closed) and now_ns > self.paused_ns + self.acceptor.stall_ns:
+        if (self.write_paused or self.closed) and now_ns > self.paused_ns + self.acceptor.client_idle_ns:
             self.transport.abort()
             return
         if self.closed:
@@ -455,19 +455,19 @@ cdef class Http2Server(Http2Wire):
 
     def _look_at_streams(self, uint64_t now_ns):
         cdef Http2Stream stream
-        cdef uint64_t stall_ns = self.acceptor.stall_ns
+        cdef uint64_t client_idle_ns = self.acceptor.client_idle_ns
         for item in self.streams():
             stream = <Http2Stream>item
             if (
                 stream.headed and (stream.out.queued or stream.out.ended or stream.out.cutting)
-                and now_ns > stream.out.moved_ns + stall_ns
-                and not (now_ns <= self.blocked_ns + stall_ns and self._open(stream))
+                and now_ns > stream.out.moved_ns + client_idle_ns
+                and not (now_ns <= self.blocked_ns + client_idle_ns and self._open(stream))
             ):
                 self.reset(stream.id, NGHTTP2_CANCEL)       # an answer that nobody reads
             elif (
                 stream.head is not None and (stream.head.length > 0 or stream.body_buffered) and not stream.received
                 and not stream.answered and not stream.paused and not stream.awaits_continue and (
-                    now_ns > stream.heard_ns + stall_ns
+                    now_ns > stream.heard_ns + client_idle_ns
                     or stream.body_buffered and now_ns > stream.started_ns + self.acceptor.body_timeout_ns
                 )
             ):

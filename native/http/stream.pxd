@@ -99,7 +99,7 @@ cdef class Acceptor:
     cdef ListenCounters counters
     cdef Py_ssize_t header_bytes
     cdef int header_count
-    cdef uint64_t idle_ns, header_timeout_ns, body_timeout_ns, stall_ns
+    cdef uint64_t idle_ns, header_timeout_ns, body_timeout_ns, client_idle_ns
     cdef bint draining
     cdef set open_connections
     cdef int connection_limit

@@ -141,7 +141,7 @@ cdef class AttemptCore(ClientEvents):
             us = (now - self.started_ns) // 1000
             add64(&rec.total_hist[hist_bucket(us)], 1)
             add64(&rec.total_sum_us, us)
-            if policy.slow_after_ns and self.content_ns - from_ns > self.slow_limit():
+            if policy.slow_threshold_ns and self.content_ns - from_ns > self.slow_limit():
                 self.note_slow(now)
             breaker_report(
                 rec, policy, now, self.generation, False, trial, exchange.key, 0, exchange.data_plane.random()
@@ -278,8 +278,8 @@ cdef class AttemptCore(ClientEvents):
         cdef uint64_t limit = self.usual_limit()
         if limit == 0:
             limit = FAIR_NS
-        if policy.slow_after_ns and policy.slow_after_ns < limit:
-            limit = policy.slow_after_ns
+        if policy.slow_threshold_ns and policy.slow_threshold_ns < limit:
+            limit = policy.slow_threshold_ns
         if not self.exchange.bounded and self.exchange.route.total_ns and self.exchange.route.total_ns // 2 < limit:
             limit = self.exchange.route.total_ns // 2
         return limit
@@ -289,16 +289,16 @@ cdef class AttemptCore(ClientEvents):
         cdef const Policy* policy = &self.exchange.route.pool.policy
         cdef uint64_t limit
         if not policy.slow_adaptive:
-            return policy.slow_after_ns
+            return policy.slow_threshold_ns
         limit = self.usual_limit()
         if limit == 0:
-            return policy.slow_after_ns
+            return policy.slow_threshold_ns
         if limit < SLOW_FLOOR_NS:
             limit = SLOW_FLOOR_NS
-        return limit if limit < policy.slow_after_ns else policy.slow_after_ns
+        return limit if limit < policy.slow_threshold_ns else policy.slow_threshold_ns
 
     cdef note_slow(self, uint64_t now):
-        """At most once: it took longer than ``slow_after``, whether it has answered by now or not."""
+        """At most once: it took longer than ``slow_threshold``, whether it has answered by now or not."""
         if not self.slow:
             self.slow = True
             breaker_slow(

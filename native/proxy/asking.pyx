@@ -201,7 +201,7 @@ cdef class Asking(AttemptCore):
         """A target that takes nothing of an upload for as long as an answer may be silent has failed. What it takes is
         seen by what is left: bytes that a wire had still to be given may hide some of it, but never for long."""
         cdef ExchangeCore exchange = self.exchange
-        cdef uint64_t limit = exchange.route.between_tokens_ns
+        cdef uint64_t limit = exchange.route.stream_idle_ns
         cdef Py_ssize_t left
         if limit == 0 or now < self.viewed_ns + limit // 4:
             return False
@@ -249,17 +249,17 @@ cdef class Asking(AttemptCore):
                 from_ns = self.begged_ns
                 limit = self.patience(route.first_byte_ns)
                 if limit == 0:
-                    limit = self.exchange.data_plane.stall_ns
+                    limit = self.exchange.data_plane.client_idle_ns
         elif self.phase == ANSWERING and self.mode == EVENTS:
             from_ns = self.started_ns
             limit = self.patience(route.first_token_ns)
         elif self.phase != OVER and not self.paused:
             from_ns = self.last_ns
-            limit = self.exchange.data_plane.idle_ns if self.mode == PIPE else route.between_tokens_ns
+            limit = self.exchange.data_plane.idle_ns if self.mode == PIPE else route.stream_idle_ns
         when = from_ns + limit if limit else NEVER
-        if self.blocked_ns and not self.body_done and not self.paused and route.between_tokens_ns:
-            when = min(when, self.viewed_ns + route.between_tokens_ns // 4)
-        if not self.content_ns and self.body_done and route.pool.policy.slow_after_ns:
+        if self.blocked_ns and not self.body_done and not self.paused and route.stream_idle_ns:
+            when = min(when, self.viewed_ns + route.stream_idle_ns // 4)
+        if not self.content_ns and self.body_done and route.pool.policy.slow_threshold_ns:
             slow = self.asked_ns + self.slow_limit()
             if self.slow:
                 # overdue already: look again soon whether the circuit has opened meanwhile
@@ -288,7 +288,7 @@ cdef class Asking(AttemptCore):
                 exchange.failed(self, FAIL_FIRST_BYTE, "no answer within the first-byte deadline", 0)
                 return True
             if self.begged_ns and not self.body_done and exchange.stream.awaits_continue and (
-                now >= self.begged_ns + (limit if limit else exchange.data_plane.stall_ns)
+                now >= self.begged_ns + (limit if limit else exchange.data_plane.client_idle_ns)
             ):
                 exchange.failed(self, FAIL_FIRST_BYTE, "no word to a client that waits with its body", 0)
                 return True
@@ -298,7 +298,7 @@ cdef class Asking(AttemptCore):
                 exchange.failed(self, FAIL_FIRST_TOKEN, "no content within the first-token deadline", 0)
                 return True
         elif self.phase == ANSWERING or self.phase == RELAYING:
-            limit = exchange.data_plane.idle_ns if self.mode == PIPE else route.between_tokens_ns
+            limit = exchange.data_plane.idle_ns if self.mode == PIPE else route.stream_idle_ns
             # while the client does not read, nothing is asked of the upstream
             if limit and not self.paused and now >= self.last_ns + limit:
                 if self.mode == EVENTS and self.scanner.said & <int>SAID_DONE:
@@ -312,7 +312,7 @@ cdef class Asking(AttemptCore):
                     # who would have had to speak is not known: perhaps it was the client
                     exchange.failed(self, CANCELLED, "neither the request nor its answer went on", 0)
                 return True
-        if route.pool.policy.slow_after_ns and not self.content_ns and self.body_done and (
+        if route.pool.policy.slow_threshold_ns and not self.content_ns and self.body_done and (
             now >= self.asked_ns + self.slow_limit()
         ):
             self.looked_ns = now

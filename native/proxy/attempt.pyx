@@ -154,7 +154,7 @@ cdef class Attempt(Asking):
                     exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
                     return
                 if exchange.translated:
-                    exchange.failed(self, FAIL_MALFORMED, "an answer over limits.answer, which cannot be told in gRPC", 0)
+                    exchange.failed(self, FAIL_MALFORMED, "an answer over limits.max_response, which cannot be told in gRPC", 0)
                     return
                 # larger than edge holds: it goes on unchecked rather than not at all
                 self.mode = RAW

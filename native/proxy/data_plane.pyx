@@ -138,11 +138,11 @@ cdef class DataPlaneCore(Acceptor):
         self.idle_ns = limits.idle_ns
         self.header_timeout_ns = limits.header_timeout_ns
         self.body_timeout_ns = limits.body_timeout_ns
-        self.stall_ns = limits.stall_ns
-        self.buffered_limit = limits.buffered
+        self.client_idle_ns = limits.client_idle_ns
+        self.buffered_limit = limits.max_buffered
         self.body_limit = limits.body
-        self.answer_limit = limits.answer
-        self.replay_limit = limits.replay
+        self.answer_limit = limits.max_response
+        self.replay_limit = limits.retry_buffer
         self.comment_ns = limits.keepalive_comment_ns
         self.connection_limit = limits.connections
         self.region = snapshot.region.encode()
@@ -152,7 +152,7 @@ cdef class DataPlaneCore(Acceptor):
         self.peer_token = None
         names = ()
         if self.regional:
-            names = snapshot.peers.names
+            names = snapshot.peers.allowed_names
             if snapshot.peers.token:        # an empty one is none, not one that anybody may show
                 self.peer_token = snapshot.peers.token.encode("latin-1")
         if names != self.peer_names:

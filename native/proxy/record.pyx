@@ -35,9 +35,9 @@ cdef class Recorder:
         cdef double share = tracing.sample
         self.every = share >= 1.0
         self.bound = 0 if self.every else <uint64_t>(share * 18446744073709551616.0)
-        self.restart = tracing.restart
+        self.restart = tracing.propagation == "restart"
         self.slow_ns = tracing.slow_ns
-        self.asked.most = tracing.asked_per_second
+        self.asked.most = tracing.forced_samples_per_second
         for kind in range(5):
             self.spare[kind].most = tracing.errors_per_second
 

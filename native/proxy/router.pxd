@@ -28,7 +28,7 @@ cdef class Route:
     cdef readonly bint is_service
     cdef readonly TargetPool pool
     cdef readonly Queue queue       # of this worker
-    cdef readonly uint64_t connect_ns, first_byte_ns, first_token_ns, between_tokens_ns, total_ns
+    cdef readonly uint64_t connect_ns, first_byte_ns, first_token_ns, stream_idle_ns, total_ns
     cdef readonly int attempts
     cdef readonly double budget
     cdef readonly int rescue        # 0 never, 1 text

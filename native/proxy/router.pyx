@@ -52,7 +52,7 @@ cdef class Route:
         self.connect_ns = plan.timeouts.connect_ns
         self.first_byte_ns = plan.timeouts.first_byte_ns
         self.first_token_ns = plan.timeouts.first_token_ns
-        self.between_tokens_ns = plan.timeouts.between_tokens_ns
+        self.stream_idle_ns = plan.timeouts.stream_idle_ns
         self.total_ns = plan.timeouts.total_ns
         self.attempts = plan.retry.attempts
         self.budget = plan.retry.budget
@@ -170,7 +170,7 @@ def _tells_classes_apart(snapshot):
     if snapshot.peers is not None:
         return True
     classes = {key.priority for key in snapshot.keys}
-    if not classes or any([listener.open for listener in snapshot.listeners]):
+    if not classes or any([listener.allow_anonymous for listener in snapshot.listeners]):
         classes.add(1)
     return len(classes) > 1
 

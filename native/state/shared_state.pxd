@@ -157,7 +157,7 @@ cpdef enum WorkerCounter:
     W_RECORDED = 10         # exchanges recorded for tracing
     W_UNRECORDED = 11       # such records that were dropped because nobody took them
     W_HOPS_REFUSED = 12     # exchanges from peers refused for their hops
-    W_UNBUFFERED = 13       # refused because there was no room for their bytes (limits.buffered)
+    W_UNBUFFERED = 13       # refused because there was no room for their bytes (limits.max_buffered)
     W_UPSTREAMS_IDLE = 16   # of those upstream, waiting for a request
     W_REFUSED = 17          # refused before anything was tried, for another reason than being unrouted
     W_BUFFERED = 18         # bytes of requests held now

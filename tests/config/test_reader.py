@@ -153,7 +153,7 @@ node: {{region: eu-west}}
 providers: {{p: {{base_url: 'http://10.0.0.1/v1'}}}}
 models: {{m: {{targets: [p/m]}}}}
 listen: [{{address: '127.0.0.1:8443', tls: {{{pair}{client_ca}}}}}]
-peers: {{names: ["*.edge.internal"], {peers}}}
+peers: {{allowed_names: ["*.edge.internal"], {peers}}}
 """
         problems = check(read_text(text, folder=tmp_path, environ={}), KNOWN)
         return [f"{spell(problem.path)} {problem.severity}" for problem in problems]
@@ -162,7 +162,7 @@ peers: {{names: ["*.edge.internal"], {peers}}}
     assert said(called) == []
     assert said("") == [], "a region that is asked and asks nobody shows no certificate"
     assert said("nodes: [{region: us-east, addresses: ['10.1.0.5:8443']}]") == ["peers.tls error"]
-    assert said(called, client_ca="") == ["peers.names error"]
+    assert said(called, client_ca="") == ["peers.allowed_names error"]
 
 
 def test_a_pool_is_at_most_64() -> None:

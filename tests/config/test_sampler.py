@@ -20,7 +20,7 @@ from edge.providers import KNOWN
         ("", {"OTEL_TRACES_SAMPLER": "parentbased_always_off"}, (0.0, 100)),
         ("", {"OTEL_TRACES_SAMPLER": " ParentBased_TraceIdRatio ", "OTEL_TRACES_SAMPLER_ARG": "5e-2"}, (0.05, 100)),
         ("", {"OTEL_TRACES_SAMPLER_ARG": "0.5"}, (0.01, 100)),
-        ("telemetry: {asked_per_second: 7}", {"OTEL_TRACES_SAMPLER": "always_on"}, (1.0, 7)),
+        ("telemetry: {forced_samples_per_second: 7}", {"OTEL_TRACES_SAMPLER": "always_on"}, (1.0, 7)),
         ("telemetry: {sample: 3%}", {"OTEL_TRACES_SAMPLER": "always_on"}, (0.03, 100)),
     ],
 )
@@ -30,7 +30,7 @@ def test_the_variables_fill_what_is_not_written(
     """What is written wins; a sampler that heeds no parent leaves callers no budget; the argument alone is nothing."""
     document = read_text(written, "edge.yaml", environ=environ)
     assert document.problems == ()
-    assert (document.config.telemetry.sample, document.config.telemetry.asked_per_second) == expected
+    assert (document.config.telemetry.sample, document.config.telemetry.forced_samples_per_second) == expected
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 TEXT = """
 node: {region: eu-west, name: n1, workers: 3}
-listen: [{address: "0.0.0.0:8080", open: true}]
+listen: [{address: "0.0.0.0:8080", allow_anonymous: true}]
 providers: {local: {base_url: "http://10.0.0.5/v1", jurisdiction: eu, capabilities: [chat], tls: {ca: ca.pem}}}
 models: {chat: {targets: [local/a, {target: local/b, weight: 0.5}], require: {jurisdiction: [eu]}}}
-services: {s: {match: {path: /s}, targets: ["10.0.0.1:80"], tls: {}, breaker: {slow_after: 250ms}}}
+services: {s: {match: {path: /s}, targets: ["10.0.0.1:80"], tls: {}, breaker: {slow_threshold: 250ms}}}
 defaults: {retry: {budget: 12.5%}, timeouts: {total: 1500ms}}
 """
 
@@ -98,7 +98,7 @@ def test_the_schema_s_defaults_are_written_as_an_operator_would() -> None:
     assert properties["limits"]["properties"]["idle"]["default"] == "5m"
     assert properties["limits"]["properties"]["body"]["default"] == "32MiB"
     assert properties["defaults"]["properties"]["retry"]["properties"]["budget"]["default"] == "20%"
-    assert properties["listen"]["items"]["properties"]["open"]["default"] is False
+    assert properties["listen"]["items"]["properties"]["allow_anonymous"]["default"] is False
 
 
 @pytest.mark.parametrize("value", ["250ms", "1.5h", "${TOTAL:-2s}"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 PACE = Pace(ttft_s=0.0, tps=0.0, tokens=12)
-NO_BREAKER = {"consecutive": 0, "ratio": "0%", "slow": "0%"}
+NO_BREAKER = {"consecutive_failures": 0, "failure_ratio": "0%", "slow_ratio": "0%"}
 
 
 def config(base_urls: dict[str, str], dark: int) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def config(base_urls: dict[str, str], dark: int) -> dict[str, Any]:
             # Broken answers are asked for again and again here; they must not bench the target for the next test.
             "breaks": {
                 "targets": ["main/breaks"],
-                "timeouts": {"between_tokens": "300ms", "first_token": "2s", "first_byte": "2s"},
+                "timeouts": {"stream_idle": "300ms", "first_token": "2s", "first_byte": "2s"},
                 "breaker": NO_BREAKER,
             },
             "moved": {

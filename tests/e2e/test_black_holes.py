@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.alone, pytest.mark.skipif(bool(WHY := why_not()), reas
 REGIONS = ("eu", "us", "ap")
 TOKEN = "a-token-of-all-regions"
 # A machine that stands still for a moment is no black hole.
-PATIENT = {"connect": "1s", "first_byte": "2s", "first_token": "2s", "between_tokens": "5s", "total": "30s"}
+PATIENT = {"connect": "1s", "first_byte": "2s", "first_token": "2s", "stream_idle": "5s", "total": "30s"}
 
 
 class Region(RunningNode):
@@ -43,9 +43,9 @@ class Region(RunningNode):
         self._place = place
         self._mesh = f"10.78.0.1{number}"
         config = {
-            **chat_config("http://10.77.0.1:8000", breaker={"consecutive": 2}, timeouts=PATIENT),
+            **chat_config("http://10.77.0.1:8000", breaker={"consecutive_failures": 2}, timeouts=PATIENT),
             "node": {"region": region, "name": "n"},
-            "listen": [{"address": "0.0.0.0:8080", "open": True}],
+            "listen": [{"address": "0.0.0.0:8080", "allow_anonymous": True}],
             "peers": {"token": TOKEN, "advertise": [f"{self._mesh}:8080"]},
             "cluster": {"etcd": {"endpoints": ["http://10.78.0.9:2379"]}},
         }

@@ -37,7 +37,7 @@ SAMPLE_S = 0.02
 
 def config(*addresses: str) -> dict[str, Any]:
     """Write edge.yaml of one service, which looks at what is down often enough for a run of some seconds."""
-    breaker = {"open": "100ms", "open_max": "400ms"}
+    breaker = {"open_duration": "100ms", "open_duration_max": "400ms"}
     service = {"match": {"grpc": "load.Target"}, "targets": list(addresses), "breaker": breaker}
     return {"services": {"target": service}}
 

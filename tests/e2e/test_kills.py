@@ -74,7 +74,7 @@ class Witness:
 def config(base_urls: dict[str, str], *, tiers: bool) -> dict[str, Any]:
     """Write edge.yaml: the model ``chat`` over all of these, in one tier or each in its own."""
     targets = [{"target": f"{name}/m", "tier": 1 + tiers * place} for place, name in enumerate(base_urls)]
-    breaker = {"open": "300ms", "ramp": "500ms"}  # so that the recovery lies within the run
+    breaker = {"open_duration": "300ms", "slow_start": "500ms"}  # so that the recovery lies within the run
     return {
         "providers": {name: {"base_url": url, "probe": "/models"} for name, url in base_urls.items()},
         "models": {"chat": {"targets": targets, "breaker": breaker}},

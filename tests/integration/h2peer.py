@@ -489,7 +489,7 @@ services:
     match: {{path: /}}
     protocol: {protocol}
     targets: [{targets}]
-    timeouts: {{connect: 1s, first_byte: 5s, between_tokens: 5s, total: 30s}}
+    timeouts: {{connect: 1s, first_byte: 5s, stream_idle: 5s, total: 30s}}
 {extra}
 """
 

@@ -254,7 +254,7 @@ def chat_config(*urls: str, **more: Any) -> dict[str, Any]:
                     "connect": "500ms",
                     "first_byte": "1s",
                     "first_token": "1s",
-                    "between_tokens": "5s",
+                    "stream_idle": "5s",
                     "total": "30s",
                 },
                 **more,

@@ -207,7 +207,7 @@ providers:
 models:
   chat:
     targets: [{targets}]
-    timeouts: {{connect: 2s, first_byte: 500ms, first_token: 700ms, between_tokens: 500ms, total: 5s}}
+    timeouts: {{connect: 2s, first_byte: 500ms, first_token: 700ms, stream_idle: 500ms, total: 5s}}
 {extra}
 {defaults}
 """

@@ -80,7 +80,7 @@ async def test_client_that_does_not_read_a_stream() -> None:
         sock = await silent_client(data_plane.port, post(STREAM), 1.0)
         held = floods[0].written
         assert 0 < held < HELD_AT_MOST
-        await clock.sleep(0.7)  # longer than between_tokens: waiting for the client is not the provider's stall
+        await clock.sleep(0.7)  # longer than stream_idle: waiting for the client is not the provider's stall
         assert floods[0].written == held
         taken = 0
         while taken < held:
@@ -96,7 +96,7 @@ async def test_service_that_does_not_read_an_upload() -> None:
     async with (
         ScriptedServer(script, receive_buffer=65536) as upstream,
         one_data_plane(
-            services(upstream.address, total="60s").replace("between_tokens: 600ms", "between_tokens: 30s")
+            services(upstream.address, total="60s").replace("stream_idle: 600ms", "stream_idle: 30s")
         ) as data_plane,
     ):
         head = request(b"POST", fields=b"Content-Length: %d\r\n" % FLOOD)

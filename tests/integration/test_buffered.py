@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 GOOD = (ReadMessage(), Send(whole()), Again())
 SILENT = (ReadToEnd(),)
-SMALL = "limits: {body: 64KiB, buffered: 128KiB, stall: 20s}"
-PATIENT = "connect: 2s, first_byte: 500ms, first_token: 700ms, between_tokens: 500ms, total: 5s"
+SMALL = "limits: {body: 64KiB, max_buffered: 128KiB, client_idle: 20s}"
+PATIENT = "connect: 2s, first_byte: 500ms, first_token: 700ms, stream_idle: 500ms, total: 5s"
 CHAT = b'{"model":"chat","messages":[],"user":"'
 
 
@@ -103,7 +103,9 @@ async def test_every_ending_gives_back_what_it_held() -> None:
     """Many half-sent bodies count to the byte; whether finished, left, reset or refused, in the end nothing is held."""
     draw = random.Random(4711)
     async with ScriptedServer(GOOD) as upstream:
-        async with one_data_plane(models(upstream.url, extra="limits: {body: 64KiB, buffered: 8MiB}")) as data_plane:
+        async with one_data_plane(
+            models(upstream.url, extra="limits: {body: 64KiB, max_buffered: 8MiB}")
+        ) as data_plane:
             halves = []
             total = 0
             async with FrameClient.connect(data_plane.port) as client:
@@ -211,7 +213,7 @@ async def test_a_body_is_held_until_its_answer_begins() -> None:
         ScriptedServer((ReadMessage(), Pause(0.2), Close())) as bad,
         ScriptedServer((ReadMessage(), Pause(0.2), Send(answer), ReadUntil(b"go on"))) as good,
     ):
-        patient = models(bad.url, good.url).replace(PATIENT, "between_tokens: 20s")
+        patient = models(bad.url, good.url).replace(PATIENT, "stream_idle: 20s")
         async with one_data_plane(patient) as data_plane:
             _, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
             sent = STREAM[:-1] + b',"user":"%b"}' % (b"u" * 5000)
@@ -300,7 +302,7 @@ async def test_a_pipelined_body_that_does_not_fit() -> None:
     """The request before it is answered, then comes 503, and the connection ends: what follows is no request."""
     slow = (ReadHead(), Pause(0.3), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream:
-        text = services(upstream.address) + models(upstream.url, extra="limits: {body: 1KiB, buffered: 1KiB}")
+        text = services(upstream.address) + models(upstream.url, extra="limits: {body: 1KiB, max_buffered: 1KiB}")
         async with one_data_plane(text) as data_plane:
             peer = await data_plane.raw(request() + post(body(5000)))
             assert peer.received.startswith(b"HTTP/1.1 200 OK")
@@ -314,7 +316,7 @@ async def test_a_reload_may_lower_the_bound() -> None:
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
         first = await Half.sent(data_plane, post(body(60_000)), 59_000)
         await until_held(data_plane, 59_000)
-        await data_plane.swap(models(upstream.url, extra="limits: {body: 1KiB, buffered: 1KiB}"))
+        await data_plane.swap(models(upstream.url, extra="limits: {body: 1KiB, max_buffered: 1KiB}"))
         assert (await data_plane.raw(post(body(100)))).received.startswith(b"HTTP/1.1 503 ")
         first.leave()
         await until_held(data_plane, 0)

@@ -71,7 +71,7 @@ async def test_cancelled(phase: str, how: str) -> None:
 def patient(url: str) -> str:
     """Configuration of a data plane that would wait for five seconds."""
     text = models(url).replace("first_byte: 500ms", "first_byte: 5s").replace("first_token: 700ms", "first_token: 5s")
-    return text.replace("between_tokens: 500ms", "between_tokens: 5s")
+    return text.replace("stream_idle: 500ms", "stream_idle: 5s")
 
 
 async def test_leaving_while_connecting() -> None:

@@ -55,7 +55,9 @@ async def test_the_503() -> None:
     """Retry-After is the earliest recovery; the body names every target with its state, the reason and its own time."""
     with refused_port() as dead:
         async with ScriptedServer(BAD) as bad:
-            text = configured(f"http://127.0.0.1:{dead}", bad.url, breaker="{open: 7s, open_max: 60s}")
+            text = configured(
+                f"http://127.0.0.1:{dead}", bad.url, breaker="{open_duration: 7s, open_duration_max: 60s}"
+            )
             async with one_data_plane(text) as data_plane:
                 await down(data_plane, "p0/m", "p1/m")
                 asked_s = clock.now_ns() / 1e9
@@ -119,7 +121,9 @@ async def test_each_bar_has_its_reason() -> None:
 async def test_the_trickle() -> None:
     """Under load each dead target is tried at most once per open period, however long its back-off has grown."""
     async with ScriptedServer(BAD) as one, ScriptedServer(BAD) as two:
-        async with one_data_plane(configured(one.url, two.url, breaker="{open: 1s, open_max: 60s}")) as data_plane:
+        async with one_data_plane(
+            configured(one.url, two.url, breaker="{open_duration: 1s, open_duration_max: 60s}")
+        ) as data_plane:
             await down(data_plane, "p0/m", "p1/m")
             before = [len(server.peers) for server in (one, two)]
             load = Witness(data_plane.port, count=300, rate=60, connections=4)
@@ -140,7 +144,7 @@ async def test_the_way_back() -> None:
     """Once a target is well, the trickle finds it within an open period, although its back-off has grown beyond."""
     pace = Pace(ttft_s=0.002, tps=0.0, tokens=4)
     async with SimulatedProviders("a", "b", pace=pace) as world:
-        text = configured(world["a"].url, world["b"].url, breaker="{open: 1s, open_max: 60s}")
+        text = configured(world["a"].url, world["b"].url, breaker="{open_duration: 1s, open_duration_max: 60s}")
         async with one_data_plane(text) as data_plane:
             await world["a"].switch(Fault(kind="error"))
             await world["b"].switch(Fault(kind="reset"))
@@ -166,7 +170,9 @@ async def test_the_way_back() -> None:
 async def test_the_last_target_alone() -> None:
     """A pool of one is never ejected for good either: 503 while it is dead, answers soon after it is back."""
     async with SimulatedProviders("a", pace=Pace(ttft_s=0.002, tps=0.0, tokens=4)) as world:
-        async with one_data_plane(configured(world["a"].url, breaker="{open: 500ms, open_max: 60s}")) as data_plane:
+        async with one_data_plane(
+            configured(world["a"].url, breaker="{open_duration: 500ms, open_duration_max: 60s}")
+        ) as data_plane:
             await world["a"].switch(Fault(kind="error"))
             await down(data_plane, "p0/m")
             dark = Witness(data_plane.port, count=120, rate=60, connections=2)

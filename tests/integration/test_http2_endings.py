@@ -78,7 +78,7 @@ async def test_a_client_cancels_a_model(phase: str) -> None:
     async def once() -> float:
         async with ScriptedServer(script) as upstream:
             text = models(upstream.url).replace("first_byte: 500ms", "first_byte: 5s").replace("700ms", "5s")
-            async with one_data_plane(text.replace("between_tokens: 500ms", "between_tokens: 5s")) as data_plane:
+            async with one_data_plane(text.replace("stream_idle: 500ms", "stream_idle: 5s")) as data_plane:
                 async with FrameClient.connect(data_plane.port) as client:
                     client.send(client.headers(1, request("POST", "/v1/chat/completions")))
                     client.data(1, STREAM, "END_STREAM")

@@ -88,7 +88,7 @@ async def test_noisy_upstreams() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     text = service(f"127.0.0.1:{port}").replace("5s", "200ms").replace("total: 30s", "total: 600ms")
-    breaker = "    breaker: {consecutive: 1000, min_requests: 100000}\n"
+    breaker = "    breaker: {consecutive_failures: 1000, min_requests: 100000}\n"
     async with server, one_data_plane(text.rstrip() + "\n" + breaker) as data_plane:
         for turn in range(ROUNDS // 4):
             async with FrameClient.connect(data_plane.port) as client:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 LARGE = 8_000_000
-PATIENT = ("first_byte: 5s, between_tokens: 5s, total: 30s", "first_byte: 20s, between_tokens: 20s, total: 60s")
+PATIENT = ("first_byte: 5s, stream_idle: 5s, total: 30s", "first_byte: 20s, stream_idle: 20s, total: 60s")
 
 
 async def ask(data_plane: OneDataPlane, size: int) -> socket.socket:
@@ -89,7 +89,7 @@ async def drain(data_plane: OneDataPlane) -> None:
 
 async def test_a_steady_slow_reader() -> None:
     """A client that reads all the time, but less in a stall than the kernel has to be rid of first, is not cut."""
-    text = service("ADDRESS").replace(*PATIENT) + "limits: {stall: 2s}\n"
+    text = service("ADDRESS").replace(*PATIENT) + "limits: {client_idle: 2s}\n"
     async with Upstream(sized) as upstream, one_data_plane(text.replace("ADDRESS", upstream.address)) as data_plane:
         sock = await ask(data_plane, LARGE)
         await standstill(data_plane)
@@ -134,7 +134,7 @@ async def test_the_tail_of_an_answer_at_a_drain() -> None:
 
 async def test_a_drained_connection_that_nobody_reads() -> None:
     """What is left to say when a connection has ended is kept for the stall limit, and no longer."""
-    text = service("ADDRESS") + "limits: {stall: 1s}\n"
+    text = service("ADDRESS") + "limits: {client_idle: 1s}\n"
     async with Upstream(sized) as upstream, one_data_plane(text.replace("ADDRESS", upstream.address)) as data_plane:
         sock = await ask(data_plane, LARGE)
         await standstill(data_plane)
@@ -156,7 +156,7 @@ async def test_a_quiet_answer_ends_while_nothing_can_be_sent() -> None:
             await call.data(b"x" * LARGE, end=True)
 
     end = asyncio.Event()
-    text = service("ADDRESS").replace(*PATIENT) + "limits: {stall: 3s}\n"
+    text = service("ADDRESS").replace(*PATIENT) + "limits: {client_idle: 3s}\n"
     async with Upstream(answer) as upstream, one_data_plane(text.replace("ADDRESS", upstream.address)) as data_plane:
         settings = {SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}
         async with FrameClient.connect(data_plane.port, settings=settings) as client:

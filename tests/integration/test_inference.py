@@ -124,7 +124,7 @@ async def test_what_cannot_be_told_is_asked_elsewhere(streamed: bool, script: tu
     """An answer in another form than was asked for is a failure before anything is shown, never an empty OK."""
     good = GOOD_STREAM if streamed else GOOD
     async with ScriptedServer(script) as first, ScriptedServer(good) as second:  # type: ignore[arg-type]
-        async with one_data_plane(models(first.url, second.url, extra="limits: {answer: 100KiB}")) as data_plane:
+        async with one_data_plane(models(first.url, second.url, extra="limits: {max_response: 100KiB}")) as data_plane:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 stub = inference_pb2_grpc.InferenceStub(channel)
                 if streamed:

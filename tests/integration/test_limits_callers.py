@@ -110,7 +110,7 @@ async def test_a_service_never_sees_the_key() -> None:
 async def test_an_open_listener(tmp_path: Path) -> None:
     """A listener that is open asks for no key; one that is known is a caller all the same, others pass unknown."""
     config = models("http://127.0.0.1:1") + keys(some="models: [p0/m]")
-    config += 'listen: [{address: "127.0.0.1:0", open: true}]\n'
+    config += 'listen: [{address: "127.0.0.1:0", allow_anonymous: true}]\n'
     async with one_data_plane(config, tmp_path) as data_plane:
         assert status(await data_plane.ask(post(), b"}")) == 503
         assert status(await data_plane.ask(post(fields=b"authorization: Bearer wrong\r\n"), b"}")) == 503

@@ -124,7 +124,7 @@ providers:
 models:
   chat:
     targets: [{{target: p0/m, tier: 1}}, {{target: p1/m, tier: 2}}]
-    breaker: {{consecutive: 1000000, ratio: 100%, min_requests: 1000000}}
+    breaker: {{consecutive_failures: 1000000, failure_ratio: 100%, min_requests: 1000000}}
     retry: {{attempts: 2, budget: 100%}}
 """
 

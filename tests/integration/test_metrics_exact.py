@@ -108,7 +108,7 @@ class Clients:
 def config(*urls: str, greeter: str) -> dict[str, object]:
     """Four models and a gRPC service."""
     first, second = (f"{url}/v1" for url in urls)
-    slow = {"connect": "2s", "first_byte": "20s", "first_token": "20s", "between_tokens": "20s", "total": "30s"}
+    slow = {"connect": "2s", "first_byte": "20s", "first_token": "20s", "stream_idle": "20s", "total": "30s"}
 
     def model(*targets: str) -> dict[str, object]:
         return {"targets": [{"target": name, "tier": tier} for tier, name in enumerate(targets, 1)], "timeouts": slow}

@@ -32,8 +32,8 @@ providers:
 models:
   chat:
     targets: [{{target: p0/m, tier: 1}}, {{target: p1/m, tier: 2}}]
-    timeouts: {{connect: 300ms, first_byte: 250ms, first_token: 300ms, between_tokens: 150ms, total: {TOTAL_S}s}}
-    breaker: {{consecutive: 4, open: 50ms}}
+    timeouts: {{connect: 300ms, first_byte: 250ms, first_token: 300ms, stream_idle: 150ms, total: {TOTAL_S}s}}
+    breaker: {{consecutive_failures: 4, open_duration: 50ms}}
     retry: {{attempts: 2, budget: 50%}}
 services:
   svc:
@@ -49,7 +49,7 @@ services:
     match: {{grpc: odd.Service}}
     targets: ['{c}']
     timeouts: {{connect: 300ms}}
-limits: {{body: 256KiB, buffered: 1MiB, stall: 1s}}
+limits: {{body: 256KiB, max_buffered: 1MiB, client_idle: 1s}}
 {keys(alice="concurrent: 6, requests_per_minute: 60000000", bob="tokens_per_minute: 60000000, budget: 1000000")}
 """
 

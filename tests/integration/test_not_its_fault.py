@@ -93,7 +93,7 @@ async def test_our_own_bound_is_no_failure_to_connect() -> None:
     script = (*slow, Send(chunk(STOP) + chunk(DONE) + b"0\r\n\r\n"), Again())
     async with ScriptedServer(script) as upstream:
         text = models(upstream.url).replace("/v1'", "/v1', max_connections: 4").replace("connect: 2s", "connect: 300ms")
-        async with one_data_plane(text.replace("between_tokens: 500ms", "between_tokens: 5s")) as data_plane:
+        async with one_data_plane(text.replace("stream_idle: 500ms", "stream_idle: 5s")) as data_plane:
             found = await several(data_plane, 12, post(STREAM, fields=CLOSE))
             assert found.count(200) >= 4
             assert data_plane.outcomes("p0/m")[Outcome.FAIL_CONNECT] == 0
@@ -106,7 +106,7 @@ async def test_a_long_refusal_is_told_whole_or_not_at_all() -> None:
     long = json.dumps({"error": {"message": "no", "input": "y" * 200_000}}).encode()
     script = (ReadMessage(), Send(whole(long, b"422 Unprocessable")), Again())
     async with ScriptedServer(script) as upstream:
-        for bound, words in (("", long), ("limits: {answer: 100KiB}", None)):
+        for bound, words in (("", long), ("limits: {max_response: 100KiB}", None)):
             async with one_data_plane(models(upstream.url, extra=bound)) as data_plane:
                 received = (await data_plane.raw(post(fields=CLOSE))).received
                 assert status(received) == 422
@@ -124,7 +124,7 @@ services:
   s:
     match: {{path: /}}
     targets: ['{upstream.address}', 'localhost:{upstream.port}']
-    breaker: {{consecutive: 0, ratio: 0%, slow: 0%}}
+    breaker: {{consecutive_failures: 0, failure_ratio: 0%, slow_ratio: 0%}}
     retry: {{attempts: 2}}
 """
         async with one_data_plane(text) as data_plane:

@@ -124,7 +124,7 @@ def node_config(base_urls: dict[str, str]) -> dict[str, Any]:
             name: {
                 "targets": [f"{name}/m", {"target": "spare/m", "tier": 2}],
                 "timeouts": timeouts,
-                "breaker": {"open": "20s"} if name == "patient" else {},
+                "breaker": {"open_duration": "20s"} if name == "patient" else {},
             }
             for name in NAMES
         },

@@ -280,7 +280,7 @@ async def test_an_ill_target_is_probed_for_free_and_said_aloud(
     tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
 ) -> None:
     """While its circuit is open the free path is asked, before and after it is not; the log and the list say why."""
-    breaker = {"consecutive": 2, "open": "20s", "open_max": "20s"}
+    breaker = {"consecutive_failures": 2, "open_duration": "20s", "open_duration_max": "20s"}
     async with RunningNode(tmp_path, chat_config(provider.url, breaker=breaker), "--workers", "1") as node:
         assert await ask(client, node) == 200
         assert "/v1/models" not in provider.stats()["by_path"]

@@ -109,19 +109,19 @@ async def test_malformed(bad: bytes) -> None:
 SERVICE = "services: {{billing: {{match: {{path: /api/}}, targets: ['{0}'], protocol: http1}}}}\n{1}\n"
 
 
-@pytest.mark.parametrize("trust", ["continue", "restart"])
-async def test_service(trust: str) -> None:
+@pytest.mark.parametrize("propagation", ["continue", "restart"])
+async def test_service(propagation: str) -> None:
     """A service gets tracestate and baggage; a restarted trace links to the caller's and drops its state."""
-    telemetry = f"telemetry: {{sample: 100%, trust: {trust}}}"
+    telemetry = f"telemetry: {{sample: 100%, propagation: {propagation}}}"
     async with ScriptedServer(GOOD) as good, one_data_plane(SERVICE.format(good.address, telemetry)) as data_plane:
         fields = b"traceparent: " + CALLER + b"\r\ntracestate: a=1\r\nbaggage: b=2\r\n"
         await data_plane.ask(b"GET /api/x?secret=1 HTTP/1.1\r\nhost: edge\r\n" + fields + b"\r\n", b"}}")
         (record,) = await data_plane.recorded(1)
         received = good.peers[0].received.lower()
         assert b"\r\nbaggage: b=2\r\n" in received
-        assert (b"\r\ntracestate: a=1\r\n" in received) == (trust == "continue")
-        assert (record.trace_id == TRACE) == (trust == "continue")
-        assert record.link == ("" if trust == "continue" else f"{TRACE}-{SPAN}")
+        assert (b"\r\ntracestate: a=1\r\n" in received) == (propagation == "continue")
+        assert (record.trace_id == TRACE) == (propagation == "continue")
+        assert record.link == ("" if propagation == "continue" else f"{TRACE}-{SPAN}")
         assert sent_traceparent(received)[0] == record.trace_id
         assert (record.kind, record.path, record.method) == ("service", "/api/x", "GET")
 

@@ -47,7 +47,7 @@ async def test_its_share_grows() -> None:
     """After the trial its share grows from a tenth to all over ``ramp``, and the next tier takes the rest meanwhile."""
     rate, ramp_s = 100.0, 4
     async with SimulatedProviders("a", "b", pace=PACE) as world:
-        text = lane_text(world["a"].url, world["b"].url, breaker="{open: 300ms, ramp: 4s}")
+        text = lane_text(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 4s}")
         async with one_data_plane(text) as data_plane:
             await world["a"].switch(Fault(kind="error"))
             await trip(data_plane)
@@ -70,7 +70,7 @@ async def test_its_share_grows() -> None:
 async def test_a_recovered_equal_is_given_work_at_once() -> None:
     """Among equals that are fast and idle it is tried again without waiting for load: nothing is known against it."""
     async with SimulatedProviders("a", "b", pace=PACE) as world:
-        text = lane_text(world["a"].url, world["b"].url, breaker="{open: 300ms, ramp: 0s}")
+        text = lane_text(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 0s}")
         async with one_data_plane(text.replace("tier: 2", "tier: 1")) as data_plane:
             await world["a"].switch(Fault(kind="error"))
             for _ in range(5):  # alone, it fails until it is left alone
@@ -94,7 +94,7 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
     trying = (ReadMessage(), Hold(decided), Send(whole()), Close())
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, trying, GOOD) as primary, ScriptedServer(GOOD) as other:
         urls = (primary.url, other.url) if backup else (primary.url,)
-        async with one_data_plane(lane_text(*urls, breaker="{open: 1500ms, ramp: 0s}")) as data_plane:
+        async with one_data_plane(lane_text(*urls, breaker="{open_duration: 1500ms, slow_start: 0s}")) as data_plane:
             await trip(data_plane)
             assert len(primary.peers) == 5
             await until_due(data_plane)
@@ -123,7 +123,9 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
 async def test_a_long_trial_does_not_keep_everybody_out() -> None:
     """Alone, on trial by an answer that takes long: after an open period one more may try, and its success counts."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary:
-        async with one_data_plane(lane_text(primary.url, breaker="{open: 300ms, ramp: 0s}")) as data_plane:
+        async with one_data_plane(
+            lane_text(primary.url, breaker="{open_duration: 300ms, slow_start: 0s}")
+        ) as data_plane:
             await trip(data_plane)
             await until_due(data_plane)
             trial = asyncio.create_task(data_plane.ask(asking(), b"}}", limit_s=20))
@@ -140,7 +142,9 @@ async def test_a_long_trial_does_not_keep_everybody_out() -> None:
 async def test_who_stands_aside_while_it_recovers_is_said() -> None:
     """What a later tier answers for a target that has just come back is not called an outage."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, GOOD) as primary, ScriptedServer(GOOD) as other:
-        async with one_data_plane(lane_text(primary.url, other.url, breaker="{open: 300ms, ramp: 60s}")) as data_plane:
+        async with one_data_plane(
+            lane_text(primary.url, other.url, breaker="{open_duration: 300ms, slow_start: 60s}")
+        ) as data_plane:
             await trip(data_plane)
             await until_due(data_plane)
             answers = [await data_plane.ask(asking(), b"}}") for _ in range(20)]
@@ -153,7 +157,9 @@ async def test_who_stands_aside_while_it_recovers_is_said() -> None:
 async def test_a_trial_whose_client_leaves_is_given_back() -> None:
     """A client that leaves during its trial proves nothing: the next request may try at once."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary, ScriptedServer(GOOD) as other:
-        async with one_data_plane(lane_text(primary.url, other.url, breaker="{open: 300ms, ramp: 0s}")) as data_plane:
+        async with one_data_plane(
+            lane_text(primary.url, other.url, breaker="{open_duration: 300ms, slow_start: 0s}")
+        ) as data_plane:
             await trip(data_plane)
             await until_due(data_plane)
             leaving = asyncio.create_task(data_plane.ask(asking(), b"}}"))
@@ -172,7 +178,7 @@ async def test_stragglers_change_nothing(late: str) -> None:
     opening = asyncio.Event()
     straggler = (ReadMessage(), Hold(opening), Send(end), Close())
     async with ScriptedServer(straggler, straggler, straggler, BAD) as primary, ScriptedServer(GOOD) as other:
-        async with one_data_plane(lane_text(primary.url, other.url, breaker="{open: 20s}")) as data_plane:
+        async with one_data_plane(lane_text(primary.url, other.url, breaker="{open_duration: 20s}")) as data_plane:
             stragglers = [asyncio.create_task(data_plane.ask(asking(), b"}}")) for _ in range(3)]
             await primary.wait_peers(3)
             await trip(data_plane)

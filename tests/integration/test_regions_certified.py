@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 KEY = "ek-0123456789abcdef0123"
 TOKEN = "a-token-of-all-regions"
 BODY = b'{"model":"chat","messages":[{"role":"user","content":"hi"}]}'
-NAMES = 'names: ["*.Edge.internal", "spiffe://edge.internal/eu"]'
+NAMES = 'allowed_names: ["*.Edge.internal", "spiffe://edge.internal/eu"]'
 FROM_A = b"x-edge-hops: a\r\nx-edge-key-name: theirs\r\nx-edge-class: low\r\n"
 WITH_KEY = f"authorization: Bearer {KEY}\r\n".encode()
 UNKNOWN = (401, "missing_api_key")
@@ -239,7 +239,11 @@ async def test_other_names_hold_for_connections_that_are_open(authority: Authori
 
         with contextlib.closing(writer):
             assert await status() == 200
-            for names, expected in (("names: [us-1.edge.internal]", 401), (NAMES, 200), (f'token: "{TOKEN}"', 401)):
+            for names, expected in (
+                ("allowed_names: [us-1.edge.internal]", 401),
+                (NAMES, 200),
+                (f'token: "{TOKEN}"', 401),
+            ):
                 text = config("b", own.url, names)
                 for file in ("ca.pem", "b.pem"):
                     text = text.replace(f": {file}", f": {authority.folder / file}")
@@ -292,7 +296,7 @@ async def test_a_whole_node_knows_an_edge_by_its_certificate(authority: Authorit
             "providers": {"own": {"base_url": f"{own.url}/v1", "api_key": "sk-own"}},
             "models": {"chat": {"targets": ["own/sim-small"]}},
             "keys": [{"name": "ours", "sha256": hashlib.sha256(KEY.encode()).hexdigest()}],
-            "peers": {"names": ["*.edge.internal"]},
+            "peers": {"allowed_names": ["*.edge.internal"]},
         }
         async with RunningNode(authority.folder, text, "--workers", "1") as node:
             port = int(node.url.rpartition(":")[2])

@@ -53,7 +53,7 @@ providers: {{own: {{base_url: "{url}/v1", api_key: sk-of-{region}, {provider}}}}
 models:
   chat:
     targets: [own/sim-small]
-    timeouts: {{connect: 2s, first_byte: 2s, first_token: 2s, between_tokens: 1s, total: 5s}}
+    timeouts: {{connect: 2s, first_byte: 2s, first_token: 2s, stream_idle: 1s, total: 5s}}
 peers: {{token: "{token}", nodes: [{nodes}], {peers}}}
 """
 

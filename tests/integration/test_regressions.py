@@ -84,7 +84,7 @@ async def test_connection_is_read_again_after_a_slow_client() -> None:
 
 
 async def test_stall_is_noticed_in_its_own_time() -> None:
-    """A whole answer that stops coming is left after between_tokens, however long the first-byte deadline is."""
+    """A whole answer that stops coming is left after stream_idle, however long the first-byte deadline is."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
     async with (
         ScriptedServer((ReadMessage(), Send(whole()), ReadMessage(), Send(head), ReadToEnd())) as stalled,
@@ -105,7 +105,7 @@ async def test_stall_is_noticed_in_its_own_time() -> None:
 async def test_recovery_by_an_answer_without_end() -> None:
     """A half-open trial has succeeded when a service's answer begins, be it one that never ends."""
     endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
-    breaker = ", breaker: {consecutive: 1, open: 200ms}"
+    breaker = ", breaker: {consecutive_failures: 1, open_duration: 200ms}"
     script = (ReadHead(), Send(whole(status=b"500 No")), ReadHead(), Send(endless), ReadToEnd())
     async with ScriptedServer(script) as upstream:
         async with one_data_plane(services(upstream.address, extra=breaker)) as data_plane:
@@ -240,7 +240,7 @@ async def test_whole_answer_without_end_after_comfort() -> None:
     """A client that was kept waiting as a stream is told at once when the answer turns out to be none, however long."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     flood = chunk(b" " * 60_000)
-    extra = "limits: {keepalive_comment: 1s, answer: 1MiB}"
+    extra = "limits: {keepalive_comment: 1s, max_response: 1MiB}"
     script = (ReadMessage(), Pause(1.3), Send(head), Send(flood * 400, piece=600_000, gap_s=0.01), ReadToEnd())
     async with (
         ScriptedServer(script) as upstream,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 ADDRESSES = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
-ERRORS = {"consecutive": 2, "open": "30s"}
+ERRORS = {"consecutive_failures": 2, "open_duration": "30s"}
 
 
 @pytest.fixture

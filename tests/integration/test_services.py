@@ -31,7 +31,7 @@ def services(*addresses: str, extra: str = "", total: str = "5s") -> str:
     return (
         "services: {billing: {match: {host: billing.internal, path: /api/}, "
         f"targets: [{targets}], protocol: http1, "
-        f"timeouts: {{connect: 2s, first_byte: 600ms, between_tokens: 600ms, total: {total}}}{extra}}}}}"
+        f"timeouts: {{connect: 2s, first_byte: 600ms, stream_idle: 600ms, total: {total}}}{extra}}}}}"
     )
 
 

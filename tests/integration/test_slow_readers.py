@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # More than the kernel takes of an answer that nobody reads.
 LARGE = 12_000_000
-LIMITS = "\nlimits: {stall: 600ms, header_timeout: 200ms}\n"
+LIMITS = "\nlimits: {client_idle: 600ms, header_timeout: 200ms}\n"
 
 
 async def nobody(data_plane: OneDataPlane) -> None:
@@ -70,7 +70,7 @@ async def test_reads_slowly(fields: bytes) -> None:
     script = (ReadMessage(), Send(whole(answer)), ReadToEnd())
     async with (
         ScriptedServer(script) as upstream,
-        one_data_plane(models(upstream.url) + "\nlimits: {stall: 1s}\n") as data_plane,
+        one_data_plane(models(upstream.url) + "\nlimits: {client_idle: 1s}\n") as data_plane,
     ):
         sock = await slow_socket(data_plane.port, 32768)
         loop = asyncio.get_running_loop()

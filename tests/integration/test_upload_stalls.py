@@ -38,10 +38,10 @@ FAULTS = (Outcome.FAIL_FIRST_BYTE, Outcome.FAIL_STALLED, Outcome.FAIL_RESET, Out
 
 def text(*addresses: str, stall: str = "30s", **times: str) -> str:
     """One service with these deadlines; what is not named is long."""
-    given = {"connect": "5s", "first_byte": "30s", "between_tokens": "30s", "total": "60s", **times}
+    given = {"connect": "5s", "first_byte": "30s", "stream_idle": "30s", "total": "60s", **times}
     said = ", ".join(f"{name}: {value}" for name, value in given.items())
-    short = "connect: 2s, first_byte: 600ms, between_tokens: 600ms, total: 5s"
-    return services(*addresses).replace(short, said) + f"\nlimits: {{stall: {stall}}}\n"
+    short = "connect: 2s, first_byte: 600ms, stream_idle: 600ms, total: 5s"
+    return services(*addresses).replace(short, said) + f"\nlimits: {{client_idle: {stall}}}\n"
 
 
 def outcomes(data_plane: OneDataPlane, address: str) -> dict[str, int]:
@@ -115,7 +115,8 @@ async def test_a_client_that_waits_over_http2() -> None:
 
     async with Upstream(silent) as upstream:
         config = (
-            f"services: {{s: {{match: {{grpc: pkg.S}}, targets: ['{upstream.address}']}}}}\nlimits: {{stall: 300ms}}\n"
+            f"services: {{s: {{match: {{grpc: pkg.S}}, targets: ['{upstream.address}']}}}}\n"
+            "limits: {client_idle: 300ms}\n"
         )
         async with one_data_plane(config) as data_plane, FrameClient.connect(data_plane.port) as client:
             fields = h2_request(
@@ -166,7 +167,7 @@ async def test_a_client_that_stops_sending_over_http2() -> None:
 
 async def test_a_models_body_that_drips() -> None:
     """A body that edge takes whole must be whole in time, however lively its bytes, over either wire."""
-    limits = "limits: {body_timeout: 1s, stall: 30s, header_timeout: 1s}"
+    limits = "limits: {body_timeout: 1s, client_idle: 30s, header_timeout: 1s}"
     async with one_data_plane(models("http://127.0.0.1:9", extra=limits)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, h2_request("POST", "/v1/chat/completions")))
@@ -189,10 +190,10 @@ async def test_a_models_body_that_drips() -> None:
 
 
 async def test_a_service_that_stops_taking_an_upload() -> None:
-    """An upload of which a service takes nothing for between_tokens is the service's failure: 504, and soon."""
+    """An upload of which a service takes nothing for stream_idle is the service's failure: 504, and soon."""
     script = (ReadHead(), Pause(30.0))
     async with ScriptedServer(script, receive_buffer=65536) as upstream:
-        async with one_data_plane(text(upstream.address, between_tokens="600ms")) as data_plane:
+        async with one_data_plane(text(upstream.address, stream_idle="600ms")) as data_plane:
             answer = await upload(data_plane.port, request(b"POST", fields=b"content-length: 1000000000\r\n"))
             assert answer.startswith(b"HTTP/1.1 504 ")
             assert outcomes(data_plane, upstream.address) == {"FAIL_STALLED": 1}
@@ -210,7 +211,7 @@ async def test_a_service_that_stops_taking_an_upload_over_http2() -> None:
             await call.head(200, end=True)
 
     async with Upstream(stuck) as upstream:
-        config = text(upstream.address, between_tokens="600ms").replace("protocol: http1", "protocol: h2c")
+        config = text(upstream.address, stream_idle="600ms").replace("protocol: http1", "protocol: h2c")
         async with one_data_plane(config) as data_plane, FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, h2_request("POST", "/api/x", "billing.internal")))
 
@@ -234,7 +235,7 @@ async def test_a_service_that_takes_an_upload_slowly() -> None:
     """A service that goes on taking, however little, has not stopped, though its client has to wait for it."""
     steps = [step for _ in range(24) for step in (ReadBytes(16384), Pause(0.1))]
     async with ScriptedServer((ReadHead(), *steps, ReadToEnd()), receive_buffer=32768) as upstream:
-        async with one_data_plane(text(upstream.address, between_tokens="2s")) as data_plane:
+        async with one_data_plane(text(upstream.address, stream_idle="2s")) as data_plane:
             size = 4_000_000
             peer = asyncio.create_task(
                 play_client(
@@ -256,7 +257,7 @@ async def test_silence_on_both_sides_is_nobodys_fault() -> None:
     """An answer that has begun and waits for the rest of the request ends, and is not held against the target."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
     async with ScriptedServer((ReadHead(), Send(head), ReadToEnd())) as upstream:
-        async with one_data_plane(text(upstream.address, between_tokens="300ms")) as data_plane:
+        async with one_data_plane(text(upstream.address, stream_idle="300ms")) as data_plane:
             upload = request(b"POST", fields=b"transfer-encoding: chunked\r\n") + chunk(b"a")
             peer = await data_plane.raw(upload, limit_s=20)
             assert b"begun" in peer.received
@@ -268,7 +269,7 @@ async def test_an_answer_that_stalls_before_the_client_may_send() -> None:
     """A client that still waits to be told to go on is not silent: the answer that stops is its target's fault."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
     async with ScriptedServer((ReadHead(), Send(head), ReadToEnd())) as upstream:
-        async with one_data_plane(text(upstream.address, between_tokens="300ms")) as data_plane:
+        async with one_data_plane(text(upstream.address, stream_idle="300ms")) as data_plane:
             peer = await data_plane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
             assert b"begun" in peer.received
             assert outcomes(data_plane, upstream.address) == {"FAIL_STALLED": 1}

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 NS_PER_MS = 1_000_000
 EARLY = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno"
-SLOW_TIMES = "first_byte: 30s, between_tokens: 30s, total: 60s"
+SLOW_TIMES = "first_byte: 30s, stream_idle: 30s, total: 60s"
 
 
 def patient(text: str) -> str:
     """The same configuration with deadlines that do not strike here."""
-    return text.replace("first_byte: 600ms, between_tokens: 600ms, total: 5s", SLOW_TIMES)
+    return text.replace("first_byte: 600ms, stream_idle: 600ms, total: 5s", SLOW_TIMES)
 
 
 def worker(data_plane: OneDataPlane, name: WorkerCounter) -> int:
@@ -128,7 +128,7 @@ async def test_an_http2_upstream_that_floods_and_does_not_read() -> None:
     async with (
         ScriptedServer(script, receive_buffer=16384) as upstream,
         one_data_plane(
-            service(upstream.address).replace("first_byte: 5s, between_tokens: 5s, total: 30s", SLOW_TIMES)
+            service(upstream.address).replace("first_byte: 5s, stream_idle: 5s, total: 30s", SLOW_TIMES)
         ) as data_plane,
     ):
         pool(data_plane).drain_limit_ns = 100 * NS_PER_MS

@@ -55,9 +55,7 @@ async def test_total_deadline(body: bytes) -> None:
         text = (
             models(primary.url).replace("total: 5s", "total: 600ms").replace("first_token: 700ms", "first_token: 20s")
         )
-        text = text.replace("between_tokens: 500ms", "between_tokens: 20s").replace(
-            "first_byte: 500ms", "first_byte: 20s"
-        )
+        text = text.replace("stream_idle: 500ms", "stream_idle: 20s").replace("first_byte: 500ms", "first_byte: 20s")
         async with one_data_plane(text) as data_plane:
             answer = await data_plane.ask(post(body), b"}}")
             assert answer.startswith(b"HTTP/1.1 504 ")

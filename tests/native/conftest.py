@@ -30,16 +30,16 @@ def shared_state() -> SharedState:
 def usual() -> Breaker:
     """The defaults of edge.yaml, with a ramp of ten seconds."""
     return Breaker(
-        consecutive=5,
-        ratio=0.5,
-        window_s=10,
+        consecutive_failures=5,
+        failure_ratio=0.5,
+        window_ns=10 * S,
         min_requests=10,
-        slow=0.5,
-        slow_after_ns=10 * S,
+        slow_ratio=0.5,
+        slow_threshold_ns=10 * S,
         slow_adaptive=False,
-        open_ns=1 * S,
-        open_max_ns=60 * S,
-        ramp_ns=10 * S,
+        open_duration_ns=1 * S,
+        open_duration_max_ns=60 * S,
+        slow_start_ns=10 * S,
     )
 
 

@@ -141,16 +141,16 @@ def test_the_later_rest_wins() -> None:
 # --- choosing ---------------------------------------------------------------------------------------------------------
 
 POLICY = Breaker(
-    consecutive=2,
-    ratio=0.5,
-    window_s=5,
+    consecutive_failures=2,
+    failure_ratio=0.5,
+    window_ns=5 * S,
     min_requests=4,
-    slow=0.5,
-    slow_after_ns=S,
+    slow_ratio=0.5,
+    slow_threshold_ns=S,
     slow_adaptive=False,
-    open_ns=S,
-    open_max_ns=20 * S,
-    ramp_ns=10 * S,
+    open_duration_ns=S,
+    open_duration_max_ns=20 * S,
+    slow_start_ns=10 * S,
 )
 MEMBERS = st.lists(
     st.tuples(st.integers(1, 3), st.sampled_from([0.5, 1.0, 3.0]), st.integers(0, 25)), min_size=0, max_size=6
@@ -328,7 +328,7 @@ def test_weight_divides_cost(usual: Breaker) -> None:
 
 def test_a_target_that_fails_fast_does_not_draw_the_traffic(usual: Breaker) -> None:
     """The fast-failure black hole: answers in 5 ms, all errors, beside a busy one that works (breaker off)."""
-    bench = Bench(msgspec.structs.replace(usual, consecutive=0, ratio=0.0, slow=0.0), [1, 1])
+    bench = Bench(msgspec.structs.replace(usual, consecutive_failures=0, failure_ratio=0.0, slow_ratio=0.0), [1, 1])
     now, chosen, failing, working = START, Counter(), 0, 1
     pending: list[tuple[int, int]] = []
     for _ in range(4000):
@@ -566,7 +566,7 @@ def test_impossible_pools_are_refused(usual: Breaker, shared_state: SharedState)
         ({"tiers": 2}, "one tier and one weight"),
         ({"weight": 0.0}, "above 0"),
         ({"weight": float("nan")}, "above 0"),
-        ({"window_s": 11}, "1 to 10 seconds"),
+        ({"window_ns": 11 * S}, "1 to 10 seconds"),
     ):
         with pytest.raises(ValueError, match=reason):
             build(**changes)

@@ -49,16 +49,16 @@ def state(pool: TargetPool, now: int) -> str:
 
 POLICIES = st.builds(
     Breaker,
-    consecutive=st.integers(0, 6),
-    ratio=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
-    window_s=st.integers(1, 10),
+    consecutive_failures=st.integers(0, 6),
+    failure_ratio=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    window_ns=st.integers(1, 10).map(lambda seconds: seconds * S),
     min_requests=st.integers(0, 12),
-    slow=st.sampled_from([0.0, 0.5, 1.0]),
-    slow_after_ns=st.just(S),
+    slow_ratio=st.sampled_from([0.0, 0.5, 1.0]),
+    slow_threshold_ns=st.just(S),
     slow_adaptive=st.just(False),
-    open_ns=st.integers(1, 3 * S),
-    open_max_ns=st.integers(1, 60 * S),
-    ramp_ns=st.integers(0, 20 * S),
+    open_duration_ns=st.integers(1, 3 * S),
+    open_duration_max_ns=st.integers(1, 60 * S),
+    slow_start_ns=st.integers(0, 20 * S),
 )
 STEPS = st.one_of(st.just(0), st.integers(0, 3 * S), st.integers(0, 90 * S), st.integers(0, 40_000 * S))
 KINDS = st.sampled_from(["take", "last resort", "ok", "ok", "fail", "fail", "fail", "slow", "return", "hint", "said"])
@@ -121,7 +121,7 @@ def test_the_circuit_is_its_twin(policy: Breaker, calls: list[tuple[str, int, in
 
 def test_consecutive_failures_open_and_a_success_between_starts_over(shared_state: SharedState, usual: Breaker) -> None:
     """Four failures, a success and four more do not open; a fifth in a row does."""
-    pool = make_pool(shared_state, usual, ratio=0.0)
+    pool = make_pool(shared_state, usual, failure_ratio=0.0)
     assert fail(pool, START, 4) == 0
     assert pool.report(0, START, 0, failed=False) == 0
     assert fail(pool, START, 4) == 0
@@ -130,14 +130,14 @@ def test_consecutive_failures_open_and_a_success_between_starts_over(shared_stat
 
 def test_a_ratio_opens_only_with_volume(shared_state: SharedState, usual: Breaker) -> None:
     """Half of nine does not open, half of ten does: at the limit itself, and whichever outcome completes it."""
-    pool = make_pool(shared_state, usual, consecutive=0)
+    pool = make_pool(shared_state, usual, consecutive_failures=0)
     answers = [pool.report(0, START, 0, failed=turn % 2 == 0) for turn in range(10)]
     assert answers == [0] * 9 + [TripReason.TRIP_RATIO]
 
 
 def test_a_tight_burst_opens_at_once(shared_state: SharedState, usual: Breaker) -> None:
     """After an hour of success, ten failures within a millisecond open: an average by arrival would hide them."""
-    pool = make_pool(shared_state, usual, consecutive=0)
+    pool = make_pool(shared_state, usual, consecutive_failures=0)
     for second in range(3600):
         pool.report(0, START + second * S, 0, failed=False)
     later = START + 3620 * S
@@ -207,7 +207,7 @@ def test_a_success_forgets_the_penalties_of_the_outage(shared_state: SharedState
 @pytest.mark.parametrize("how", ["failed", "slow", "rate limited"])
 def test_a_trial_that_disappoints_doubles_the_wait(shared_state: SharedState, usual: Breaker, how: str) -> None:
     """Failure, slowness and a 429 of the trial reopen: waits of 1, 2, 4, 8 s, then no more than the cap."""
-    pool = make_pool(shared_state, usual, open_max_ns=8 * S)
+    pool = make_pool(shared_state, usual, open_duration_max_ns=8 * S)
     trip(pool)
     now, waits = START, []
     for _ in range(5):
@@ -226,9 +226,9 @@ def test_a_trial_that_disappoints_doubles_the_wait(shared_state: SharedState, us
 
 @given(rnd=st.integers(0, 2**64 - 1), opens=st.integers(0, 12))
 def test_jitter_is_a_quarter_and_never_over_the_cap(rnd: int, opens: int) -> None:
-    """Every wait lies within a quarter of its nominal length and at or under open_max."""
+    """Every wait lies within a quarter of its nominal length and at or under open_duration_max."""
     shared_state = SharedState.create(1, 0, 1)
-    breaker = Breaker(5, 0.5, 10, 10, 0.5, S, False, S, 60 * S, 10 * S)
+    breaker = Breaker(5, 0.5, 10 * S, 10, 0.5, S, False, S, 60 * S, 10 * S)
     pool = make_pool(shared_state, breaker)
     trip(pool)
     now = START
@@ -247,7 +247,7 @@ def test_jitter_spreads_at_the_cap(shared_state: SharedState, usual: Breaker) ->
     waits = set()
     for turn in range(50):
         shared_state.clear_target(0)
-        pool = make_pool(shared_state, usual, open_ns=60 * S)
+        pool = make_pool(shared_state, usual, open_duration_ns=60 * S)
         generation = shared_state.read_target(0, START)["generation"]
         for _ in range(5):
             pool.report(0, START, generation, failed=True, rnd=turn * (2**64 // 50))
@@ -256,7 +256,7 @@ def test_jitter_spreads_at_the_cap(shared_state: SharedState, usual: Breaker) ->
 
 
 def test_retry_after_is_a_floor_with_a_cap(shared_state: SharedState, usual: Breaker) -> None:
-    """The provider's wish lengthens a wait beyond open_max, never shortens it, and never beyond five minutes."""
+    """The provider's wish lengthens a wait beyond open_duration_max, never shortens it, never beyond five minutes."""
     for wish, expected in ((100 * S, 100 * S), (MS, 1 * S), (86_400 * S, 300 * S)):
         shared_state.clear_target(0)
         pool = make_pool(shared_state, usual)
@@ -309,7 +309,7 @@ def test_a_permit_given_back_is_free_at_once(shared_state: SharedState, usual: B
 
 
 def test_the_last_resort_is_a_trickle(shared_state: SharedState, usual: Breaker) -> None:
-    """An open target far from its time is tried at most once per open_ns, however many ask."""
+    """An open target far from its time is tried at most once per open_duration_ns, however many ask."""
     pool = make_pool(shared_state, usual)
     for _ in range(5):
         pool.report(0, START, 0, failed=True, retry_after_ns=300 * S)
@@ -326,7 +326,7 @@ def test_the_last_resort_is_a_trickle(shared_state: SharedState, usual: Breaker)
 
 def test_a_last_resort_waits_a_second_at_most(shared_state: SharedState, usual: Breaker) -> None:
     """Where open periods are long, the last usable target is not gone for as long as they are."""
-    pool = make_pool(shared_state, usual, open_ns=40 * S)
+    pool = make_pool(shared_state, usual, open_duration_ns=40 * S)
     trip(pool)
     assert pool.take_one(0, START + S - MS, last_resort=True)[0] == Admit.ADMIT_NO
     assert pool.take_one(0, START + S)[0] == Admit.ADMIT_NO
@@ -364,7 +364,7 @@ def test_who_joined_a_trial_that_failed_decides_nothing(shared_state: SharedStat
 
 def test_a_hint_brings_the_trial_forward_but_not_before_a_quarter(shared_state: SharedState, usual: Breaker) -> None:
     """Hints add up to one: ten of them do not make it a tenth."""
-    pool = make_pool(shared_state, usual, open_ns=40 * S)
+    pool = make_pool(shared_state, usual, open_duration_ns=40 * S)
     trip(pool)
     assert shared_state.hint(0, START + S)
     assert not any(shared_state.hint(0, START + S + turn * MS) for turn in range(10))
@@ -374,7 +374,7 @@ def test_a_hint_brings_the_trial_forward_but_not_before_a_quarter(shared_state: 
 
 def test_a_hint_late_in_the_wait_means_now(shared_state: SharedState, usual: Breaker) -> None:
     """After the quarter, the trial is due when the probe answered."""
-    pool = make_pool(shared_state, usual, open_ns=40 * S)
+    pool = make_pool(shared_state, usual, open_duration_ns=40 * S)
     trip(pool)
     assert shared_state.hint(0, START + 20 * S)
     assert pool.take_one(0, START + 20 * S)[0] == Admit.ADMIT_TRIAL
@@ -391,7 +391,7 @@ def test_a_hint_means_nothing_to_a_circuit_that_is_not_open(shared_state: Shared
 
 
 def test_a_recovering_target_ramps(shared_state: SharedState, usual: Breaker) -> None:
-    """A tenth at first, then in step with time, whole after ramp_ns; a target that was never ill is whole."""
+    """A tenth at first, then in step with time, whole after slow_start_ns; a target that was never ill is whole."""
     pool = make_pool(shared_state, usual)
     assert pool.ramp(0, START) == 1.0
     trip(pool)
@@ -403,7 +403,7 @@ def test_a_recovering_target_ramps(shared_state: SharedState, usual: Breaker) ->
 
 def test_a_ramp_of_nothing_is_no_ramp(shared_state: SharedState, usual: Breaker) -> None:
     """With ramp 0 a target is whole at once, also for a process whose clock is a moment behind the recovery."""
-    pool = make_pool(shared_state, usual, ramp_ns=0)
+    pool = make_pool(shared_state, usual, slow_start_ns=0)
     trip(pool)
     _, generation = pool.take_one(0, START + S)
     pool.report(0, START + S, generation, failed=False, trial=True)
@@ -411,7 +411,7 @@ def test_a_ramp_of_nothing_is_no_ramp(shared_state: SharedState, usual: Breaker)
 
 
 def test_the_back_off_starts_over_after_health(shared_state: SharedState, usual: Breaker) -> None:
-    """A trip soon after recovery waits twice as long; one after half of open_max in health waits the first wait."""
+    """A trip soon after recovery waits twice as long; one after half of open_duration_max waits the first wait."""
     for healthy_for, expected in ((20 * S, 2 * S), (31 * S, 1 * S)):
         shared_state.clear_target(0)
         pool = make_pool(shared_state, usual)
@@ -491,9 +491,9 @@ def test_two_processes_never_hold_the_permit_together(
 import time
 from types import SimpleNamespace
 from native.balance.balancer import TargetPool, Target
-policy = SimpleNamespace(consecutive=1, ratio=0.0, window_s=10, min_requests=1, slow=0.0, slow_after_ns=1,
-                         slow_adaptive=False,
-                         open_ns=1, open_max_ns=1, ramp_ns=0)
+policy = SimpleNamespace(consecutive_failures=1, failure_ratio=0.0, window_ns=10_000_000_000, min_requests=1,
+                         slow_ratio=0.0, slow_threshold_ns=1, slow_adaptive=False, open_duration_ns=1,
+                         open_duration_max_ns=1, slow_start_ns=0)
 target, inside = Target(shared_state, 0, "ill"), Target(shared_state, 1, "inside")
 pool = TargetPool([target], [1], [1.0], policy, workers=4, permit_ns=60_000_000_000)
 pool.report(0, time.monotonic_ns(), 0, failed=True)

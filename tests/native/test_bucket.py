@@ -116,16 +116,16 @@ def test_what_others_say_only_lowers() -> None:
 
 
 CALM = Breaker(
-    consecutive=3,
-    ratio=0.5,
-    window_s=10,
+    consecutive_failures=3,
+    failure_ratio=0.5,
+    window_ns=10 * S,
     min_requests=5,
-    slow=0.0,
-    slow_after_ns=10 * S,
+    slow_ratio=0.0,
+    slow_threshold_ns=10 * S,
     slow_adaptive=False,
-    open_ns=S,
-    open_max_ns=8 * S,
-    ramp_ns=0,
+    open_duration_ns=S,
+    open_duration_max_ns=8 * S,
+    slow_start_ns=0,
 )
 MINUTE = 60
 

@@ -32,7 +32,14 @@ def test_agrees(
     restart: bool,
 ) -> None:
     """Whatever callers say and however exchanges end, the same are sampled and kept as the twin does."""
-    fast = Recorder(Tracing(sample=sample, errors_per_second=errors, asked_per_second=asked, restart=restart))
+    fast = Recorder(
+        Tracing(
+            sample=sample,
+            errors_per_second=errors,
+            forced_samples_per_second=asked,
+            propagation="restart" if restart else "continue",
+        )
+    )
     slow = twin.Recorder(sample, errors, asked, restart)
     now_ns = 10**15
     for caller, trusted, gap_ms, chance, ended in steps:
@@ -45,7 +52,7 @@ def test_agrees(
 
 def test_wishes_are_bounded() -> None:
     """A caller that wants everything sampled gets so many a second, and again as many in the next."""
-    recorder = Recorder(Tracing(sample=0.0, asked_per_second=5))
+    recorder = Recorder(Tracing(sample=0.0, forced_samples_per_second=5))
     flags = [recorder.decide(GOOD, False, 10**15 + at, (1, 2, 3))[4] & 1 for at in range(100)]
     assert sum(flags) == 5
     assert recorder.decide(GOOD, False, 10**15 + 10**9, (1, 2, 3))[4] & 1
@@ -53,14 +60,16 @@ def test_wishes_are_bounded() -> None:
 
 def test_chosen_ids_are_bounded() -> None:
     """A caller that chooses trace ids which every ratio takes is bounded like one that asks."""
-    recorder = Recorder(Tracing(sample=0.01, asked_per_second=5))
+    recorder = Recorder(Tracing(sample=0.01, forced_samples_per_second=5))
     chosen = f"00-{'1' * 16}{'0' * 16}-{SPAN}-00".encode()
     assert sum(recorder.decide(chosen, False, 10**15, (1, 2, 3))[4] & 1 for _ in range(100)) == 5
 
 
 def test_restart_links() -> None:
     """Where callers are not trusted a new trace begins, and says which one it came from."""
-    trace, _, parent, link, flags, goes_on = Recorder(Tracing(restart=True)).decide(GOOD, False, 10**15, (7, 2**63, 9))
+    trace, _, parent, link, flags, goes_on = Recorder(Tracing(propagation="restart")).decide(
+        GOOD, False, 10**15, (7, 2**63, 9)
+    )
     assert (trace, parent, goes_on) == (f"{7:016x}{2**63:016x}", "", False)
     assert link == f"{TRACE}-{SPAN}"
     assert flags & 1

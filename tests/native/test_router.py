@@ -14,9 +14,9 @@ from tests.reference import router as twin
 
 S = 1_000_000_000
 TIMEOUTS = Timeouts(
-    connect_ns=2 * S, first_byte_ns=10 * S, first_token_ns=20 * S, between_tokens_ns=15 * S, total_ns=120 * S
+    connect_ns=2 * S, first_byte_ns=10 * S, first_token_ns=20 * S, stream_idle_ns=15 * S, total_ns=120 * S
 )
-BREAKER = Breaker(5, 0.5, 10, 10, 0.5, 10 * S, False, S, 60 * S, 10 * S)
+BREAKER = Breaker(5, 0.5, 10 * S, 10, 0.5, 10 * S, False, S, 60 * S, 10 * S)
 LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
 
 
@@ -68,7 +68,7 @@ def test_a_route_carries_its_policy(router: Router) -> None:
     """Every duration, the attempts, the budget, the members and their tiers come across."""
     chat = router.routes[0]
     assert (chat.name, chat.slot, chat.is_service, chat.rescue) == ("chat", 0, False, 1)
-    durations = (chat.connect_ns, chat.first_byte_ns, chat.first_token_ns, chat.between_tokens_ns, chat.total_ns)
+    durations = (chat.connect_ns, chat.first_byte_ns, chat.first_token_ns, chat.stream_idle_ns, chat.total_ns)
     assert durations == msgspec.structs.astuple(TIMEOUTS)
     assert (chat.attempts, chat.budget) == (3, 0.2)
     assert [member.id for member in chat.pool.targets] == ["t0", "t2"]

@@ -66,7 +66,7 @@ class Circuit:
         if self.state == "closed":
             return 1, self.generation
         if now_ns // MS < self.until_ms:
-            gap_ns = min(self.policy.open_ns, 1000 * MS)
+            gap_ns = min(self.policy.open_duration_ns, 1000 * MS)
             if not last_resort or now_ns < max(self.opened_ns, self.trial_ns) + gap_ns:
                 return 0, 0
             if self.state == "half_open":
@@ -104,14 +104,14 @@ class Circuit:
             self.window.clear()
             return -1
         self.consecutive = self.consecutive + 1 if failed else 0
-        total, failures, _ = self.window.read(now_ns, self.policy.window_s)
+        total, failures, _ = self.window.read(now_ns, self.policy.window_ns // 1_000_000_000)
         if key < 0 or self._keys_agree(now_ns, key % 64, failed):
-            fuse = self.remote.fuse(now_ns) or self.policy.consecutive
-            if self.policy.consecutive and min(fuse, self.policy.consecutive) <= self.consecutive:
-                reason = CONSECUTIVE if self.policy.consecutive <= self.consecutive else REMOTE
+            fuse = self.remote.fuse(now_ns) or self.policy.consecutive_failures
+            if self.policy.consecutive_failures and min(fuse, self.policy.consecutive_failures) <= self.consecutive:
+                reason = CONSECUTIVE if self.policy.consecutive_failures <= self.consecutive else REMOTE
                 return self._open(now_ns, reason, retry_after_ns, rnd)
-            enough = self.policy.ratio > 0 and total >= max(1, self.policy.min_requests)
-            if enough and failures >= self.policy.ratio * total:
+            enough = self.policy.failure_ratio > 0 and total >= max(1, self.policy.min_requests)
+            if enough and failures >= self.policy.failure_ratio * total:
                 return self._open(now_ns, RATIO, retry_after_ns, rnd)
         return self._open(now_ns, SLOW, retry_after_ns, rnd) if self._too_slow(now_ns) else 0
 
@@ -147,15 +147,15 @@ class Circuit:
         since = self.until_ms * MS
         if self.state != "closed":
             return 0.1
-        if since == 0 or self.policy.ramp_ns == 0 or now_ns >= since + self.policy.ramp_ns:
+        if since == 0 or self.policy.slow_start_ns == 0 or now_ns >= since + self.policy.slow_start_ns:
             return 1.0
-        return max(0.1, (now_ns - since) / self.policy.ramp_ns)
+        return max(0.1, (now_ns - since) / self.policy.slow_start_ns)
 
     def _too_slow(self, now_ns: int) -> bool:
-        total, _, slow = self.window.read(now_ns, self.policy.window_s)
+        total, _, slow = self.window.read(now_ns, self.policy.window_ns // 1_000_000_000)
         volume = max(total, slow)
         enough = min(self.policy.min_requests, self.remote.fuse(now_ns) or self.policy.min_requests)
-        return self.policy.slow > 0 and volume >= max(1, enough) and slow >= self.policy.slow * volume
+        return self.policy.slow_ratio > 0 and volume >= max(1, enough) and slow >= self.policy.slow_ratio * volume
 
     def _keys_agree(self, now_ns: int, key: int, failed: bool) -> bool:
         self.latest_epoch = max(self.latest_epoch, now_ns // 10_000_000_000)
@@ -169,10 +169,10 @@ class Circuit:
     def _open(self, now_ns: int, reason: int, retry_after_ns: int, rnd: int) -> int:
         if self.state == "closed":
             well_for = now_ns - self.until_ms * MS
-            if self.until_ms == 0 or well_for > max(self.policy.ramp_ns, self.policy.open_max_ns // 2):
+            if self.until_ms == 0 or well_for > max(self.policy.slow_start_ns, self.policy.open_duration_max_ns // 2):
                 self.opens = 0
-        cap = self.policy.open_max_ns // 5 * 4
-        wait = self.policy.open_ns
+        cap = self.policy.open_duration_max_ns // 5 * 4
+        wait = self.policy.open_duration_ns
         for _ in range(self.opens):
             if wait < cap:
                 wait *= 2

@@ -40,16 +40,16 @@ import asyncio
 
 S = 1_000_000_000
 POLICY = Breaker(
-    consecutive=5,
-    ratio=0.5,
-    window_s=10,
+    consecutive_failures=5,
+    failure_ratio=0.5,
+    window_ns=10 * S,
     min_requests=10,
-    slow=0.5,
-    slow_after_ns=10 * S,
+    slow_ratio=0.5,
+    slow_threshold_ns=10 * S,
     slow_adaptive=False,
-    open_ns=S,
-    open_max_ns=60 * S,
-    ramp_ns=10 * S,
+    open_duration_ns=S,
+    open_duration_max_ns=60 * S,
+    slow_start_ns=10 * S,
 )
 LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
 

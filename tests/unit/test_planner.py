@@ -184,29 +184,29 @@ def test_a_snapshot_survives_the_wire() -> None:
 
 
 def test_a_breaker_is_the_kernels_words() -> None:
-    """Every field of the breaker arrives in its unit; slow_after left out is half of the deadline that it precedes."""
+    """Every field of the breaker arrives in its unit; slow_threshold left out is half of the deadline it precedes."""
     snapshot = snapshot_of(WHOLE + "defaults: {breaker: {window: 5s}, timeouts: {first_byte: 9s}}")
     chat = snapshot.routes[snapshot.models["chat"]]
     assert chat.breaker == Breaker(
-        consecutive=5,
-        ratio=0.5,
-        window_s=5,
+        consecutive_failures=5,
+        failure_ratio=0.5,
+        window_ns=5 * S,
         min_requests=10,
-        slow=0.5,
-        slow_after_ns=4 * S,
+        slow_ratio=0.5,
+        slow_threshold_ns=4 * S,
         slow_adaptive=True,
-        open_ns=S,
-        open_max_ns=60 * S,
-        ramp_ns=10 * S,
+        open_duration_ns=S,
+        open_duration_max_ns=60 * S,
+        slow_start_ns=10 * S,
     )
-    assert snapshot.routes[snapshot.services[0].route].breaker.slow_after_ns == 9 * S // 2
+    assert snapshot.routes[snapshot.services[0].route].breaker.slow_threshold_ns == 9 * S // 2
     assert chat.timeouts == Timeouts(2 * S, 9 * S, 8 * S, 30 * S, 600 * S)
 
 
-def test_slow_after_is_taken_when_it_is_written() -> None:
+def test_slow_threshold_is_taken_when_it_is_written() -> None:
     """A threshold of the operator's own is not touched."""
-    snapshot = snapshot_of(WHOLE + "defaults: {breaker: {slow_after: 700ms}}")
-    assert {route.breaker.slow_after_ns for route in snapshot.routes} == {700_000_000}
+    snapshot = snapshot_of(WHOLE + "defaults: {breaker: {slow_threshold: 700ms}}")
+    assert {route.breaker.slow_threshold_ns for route in snapshot.routes} == {700_000_000}
     assert {route.breaker.slow_adaptive for route in snapshot.routes} == {False}
 
 
@@ -353,8 +353,8 @@ def test_a_record_that_goes_to_another_is_named() -> None:
 
 def test_a_listener_says_whether_it_asks_for_keys() -> None:
     """``open`` reaches the workers."""
-    snapshot = snapshot_of(WHOLE.replace('{address: "[::1]:0"}', '{address: "[::1]:0", open: true}'))
-    assert [listener.open for listener in snapshot.listeners] == [False, True]
+    snapshot = snapshot_of(WHOLE.replace('{address: "[::1]:0"}', '{address: "[::1]:0", allow_anonymous: true}'))
+    assert [listener.allow_anonymous for listener in snapshot.listeners] == [False, True]
 
 
 def test_slots_are_distinct_and_start_at_nought() -> None:

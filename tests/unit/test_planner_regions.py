@@ -66,7 +66,7 @@ def test_a_region_is_shown_no_token_that_there_is_not(tmp_path: Path) -> None:
     text = f"""{BASE}
 listen: [{{address: "127.0.0.1:0", tls: {{cert: own.pem, key: own.pem, client_ca: ca.pem}}}}]
 peers:
-  names: ["*.EDGE.internal", "spiffe://edge/EU"]
+  allowed_names: ["*.EDGE.internal", "spiffe://edge/EU"]
   nodes: {NODES}
   tls: {{ca: ca.pem, cert: own.pem, key: own.pem}}
 """

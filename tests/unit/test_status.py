@@ -205,8 +205,8 @@ def test_a_silent_store_is_said_with_its_age() -> None:
 def test_held_requests_are_said_when_they_are_many() -> None:
     """A worker near its bound is named, and so is how many requests did not fit; an easy one is not."""
     node = {"region": "eu", "buffered": [10 * 2**20, 90 * 2**20], "buffered_limit": 100 * 2**20, "unbuffered": 0}
-    assert notes(node, 0.0) == ["worker 1 holds 90 MiB of requests, of 100 MiB (limits.buffered)"]
+    assert notes(node, 0.0) == ["worker 1 holds 90 MiB of requests, of 100 MiB (limits.max_buffered)"]
     assert notes({**node, "buffered": [0, 0], "unbuffered": 3}, 0.0) == [
-        "3 requests were refused because they did not fit into limits.buffered"
+        "3 requests were refused because they did not fit into limits.max_buffered"
     ]
     assert notes({**node, "buffered": [0, 0]}, 0.0) == []
