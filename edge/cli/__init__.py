@@ -1,1 +1,1 @@
-"""What does a person type?  One module per subcommand; ``main`` only finds them."""
+"""The command line, with one module per subcommand; ``main`` dispatches to them."""

@@ -1,4 +1,4 @@
-"""What amounts may an argument say?  Those that a wait can take, and argparse says what is wrong with any other."""
+"""Argument types for amounts; argparse reports why a value is not accepted."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ MOST_S: Final = 365 * 86400.0
 
 
 def seconds(text: str) -> float:
-    """Return a time that can be waited for: 0 to a year.
+    """Return a time to wait, 0 to a year.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: the text is not a number in this range.
     """
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 <= number <= MOST_S:  # nor is nan
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; write 0 or more, up to {MOST_S:.0f}")
+    if not 0 <= number <= MOST_S:  # also true for nan
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds; write 0 to {MOST_S:.0f}")
     return number

@@ -1,4 +1,4 @@
-"""Would edge start with this file?  ``edge check FILE``: every problem, with its line, its path and what to write."""
+"""``edge check FILE``: prints every problem of a configuration file with its line, its path and the remedy."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Declare ``edge check``."""
-    parser = subparsers.add_parser("check", help="say everything that is wrong with a configuration file")
+    """Add ``edge check`` to the parser."""
+    parser = subparsers.add_parser("check", help="check a configuration file and list all problems")
     parser.add_argument("file", nargs="?", default="edge.yaml", help="default: edge.yaml")
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Print the problems; 1 when one of them keeps edge from starting."""
+def run(args: argparse.Namespace) -> int:
+    """Print the problems; return 1 if any of them keeps edge from starting."""
     from edge.config.check import check  # noqa: PLC0415
     from edge.config.load import read  # noqa: PLC0415
     from edge.config.problems import errors  # noqa: PLC0415
     from edge.providers import KNOWN  # noqa: PLC0415
 
-    document = read(asked.file)
+    document = read(args.file)
     problems = check(document, KNOWN)
     refused = len(errors(problems))
     _print(problems, document.source)
@@ -34,13 +34,13 @@ def run(asked: argparse.Namespace) -> int:
         print(f"{document.source}: {_count(refused, 'error')}, {_count(warned, 'warning')}", file=sys.stderr)
         return 1
     models, services = len(document.config.models), len(document.config.services)
-    said = f"{document.source}: fine: {_count(models, 'model')}, {_count(services, 'service')}"
-    print(said + (f", {_count(warned, 'warning')}" if warned else ""))
+    summary = f"{document.source}: valid: {_count(models, 'model')}, {_count(services, 'service')}"
+    print(summary + (f", {_count(warned, 'warning')}" if warned else ""))
     return 0
 
 
 def _print(problems: list[Problem], source: str) -> None:
-    """Print one problem a line; in colour on a terminal, plain text elsewhere, so that editors can jump to the line."""
+    """Print one problem per line, in colour on a terminal, else as plain text from which editors can jump to a line."""
     if not sys.stdout.isatty():
         for problem in problems:
             print(problem.text(source))

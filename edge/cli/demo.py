@@ -1,4 +1,4 @@
-"""Does it work?  ``edge demo``: a provider slows down, black-holes and comes back while a real SDK client watches."""
+"""``edge demo``: a provider slows down, black-holes and recovers while a client with a real SDK watches."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ if TYPE_CHECKING:
     from edge.sim.demo import Summary, View
     from edge.sim.load import Steady
 
-RECENT = 40  # requests that the live median looks at
+RECENT = 40  # requests in the live median
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Declare ``edge demo``."""
+    """Add ``edge demo`` to the parser."""
     parser = subparsers.add_parser("demo", help="watch an outage that an application does not notice (about 40 s)")
     parser.add_argument(
         "what",
         nargs="?",
         choices=("outage", "overload", "regions"),
         default="outage",
-        help="outage: one edge, and a provider that fails; overload: a primary dies before a small backup under two "
-        "classes of load; regions: three edges, and what fails between them",
+        help="outage: one edge and a provider that fails; overload: a primary dies before a small backup under two "
+        "priorities of load; regions: three edges and failures between them",
     )
     parser.add_argument("--fast", action="store_true", help="about 12 s (overload: about 30 s, regions: about 40 s)")
-    parser.add_argument("--plot", metavar="FILE", help="overload: draw what happened into this SVG file")
-    parser.add_argument("--stay", action="store_true", help="regions: run them until Ctrl-C, and play nothing")
+    parser.add_argument("--plot", metavar="FILE", help="overload: draw the run into this SVG file")
+    parser.add_argument("--stay", action="store_true", help="regions: keep them running until Ctrl-C, without faults")
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end and nothing else")
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Play it; 1 when a request or a call through edge failed, or there was none."""
-    if asked.what == "overload":
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; return 1 if a request or a call through edge failed, or there was none."""
+    if args.what == "overload":
         from edge.cli import demo_overload  # noqa: PLC0415
 
-        return demo_overload.run(asked)
-    if asked.what == "regions":
+        return demo_overload.run(args)
+    if args.what == "regions":
         from edge.cli import demo_regions  # noqa: PLC0415
 
-        return demo_regions.run(asked)
+        return demo_regions.run(args)
     import asyncio  # noqa: PLC0415
 
     import msgspec  # noqa: PLC0415
 
     from edge.sim import demo, load  # noqa: PLC0415
 
-    load.sdk()  # before anything starts: it may not be installed
-    plan = demo.phases(fast=asked.fast)
-    if asked.json:
+    load.sdk()  # raises before anything is started if the SDK is not installed
+    plan = demo.phases(fast=args.fast)
+    if args.json:
         summary = asyncio.run(demo.run(plan, lambda _: None))
         print(msgspec.json.encode(summary).decode())
     else:
@@ -59,7 +59,7 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def _watch(plan: tuple[Any, ...]) -> Summary:
-    """Show it live on a terminal; elsewhere one line for each phase."""
+    """Show the demo live on a terminal; elsewhere print one line per phase."""
     import asyncio  # noqa: PLC0415
 
     from rich.console import Console  # noqa: PLC0415
@@ -89,7 +89,7 @@ def _watch(plan: tuple[Any, ...]) -> Summary:
 
 
 def _picture(view: View) -> Any:
-    """Draw one moment: the phase, the targets as edge sees them, both loads."""
+    """Return one frame: the phase, the targets as edge sees them, both loads."""
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -110,7 +110,7 @@ def _picture(view: View) -> Any:
     for route, load in ((MODEL, view.edge), (GREETER, view.greeter)):
         answers = [shot.target for shot in load.shots if shot.ok]
         recent = answers[-RECENT:]
-        for target in (each for each in view.targets if route in each.get("routes", ())):
+        for target in (status for status in view.targets if route in status.get("routes", ())):
             name = str(target["id"])
             share = recent.count(name) / len(recent) if recent else 0.0
             state = str(target.get("state", "?"))
@@ -137,7 +137,7 @@ def _picture(view: View) -> Any:
 
 
 def _comparison(summary: Summary) -> Any:
-    """Draw both loads beside each other, and what the outage cost."""
+    """Return a table of both loads side by side, and the cost of the outage."""
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""How does ``edge demo overload`` show what it saw?  Figures, a table over time, and a plot."""
+"""Output of ``edge demo overload``: figures, a table over time, and a plot."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from edge.sim.overload import Summary
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Play it; 1 when it is not what is promised."""
+def run(args: argparse.Namespace) -> int:
+    """Run the demo; return 1 if the result misses what is promised."""
     import msgspec  # noqa: PLC0415
 
     from edge.sim import overload  # noqa: PLC0415
 
-    plan = overload.phases(fast=asked.fast)
+    plan = overload.phases(fast=args.fast)
     seen: list[str] = []
 
     def tell(at_s: float, phase: str) -> None:
-        if phase not in seen and not asked.json:
+        if phase not in seen and not args.json:
             seen.append(phase)
             print(f"{at_s:5.1f} s  {phase}", flush=True)
 
-    if not asked.json:
+    if not args.json:
         print(
-            "A primary that takes 100 requests at once, a backup that takes 30, 80 at once on offer: 20 of a key with "
-            f"high priority, 60 with low. The primary will be dead for {plan.dead:g} s."
+            "A primary with a capacity of 100 requests at once, a backup of 30, and a load of 80 at once: 20 of a key "
+            f"with high priority, 60 with low. The primary will be dead for {plan.dead:g} s."
         )
     summary = asyncio.run(overload.run(plan, tell))
-    if asked.plot:
-        Path(asked.plot).write_text(_plot(summary), encoding="utf-8")
-    if asked.json:
+    if args.plot:
+        Path(args.plot).write_text(_plot(summary), encoding="utf-8")
+    if args.json:
         print(msgspec.json.encode(summary).decode())
     else:
         _show(summary)

@@ -1,4 +1,4 @@
-"""Does it work across regions?  ``edge demo regions``: three edges, a real etcd, and what breaks between them."""
+"""``edge demo regions``: three edges and a real etcd, and failures of providers, regions and links between them."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ SECONDS = 10.0
 FAST_S = 5.0
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Play the acts; 1 when a promise was broken. With ``--stay`` run the regions until Ctrl-C instead."""
+def run(args: argparse.Namespace) -> int:
+    """Play the acts; return 1 if a promise was broken. With ``--stay`` only run the regions until Ctrl-C."""
     import msgspec  # noqa: PLC0415
 
     from edge.sim import etcd, load  # noqa: PLC0415
 
-    etcd.binary()  # before anything starts: it may not be installed
-    if asked.stay:
+    etcd.binary()  # raises before anything is started if etcd is not installed
+    if args.stay:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_stay())
         return 0
-    load.sdk()  # likewise
-    outcomes = asyncio.run(_play(FAST_S if asked.fast else SECONDS, quiet=asked.json))
-    if asked.json:
+    load.sdk()  # likewise, for the SDK
+    outcomes = asyncio.run(_play(FAST_S if args.fast else SECONDS, quiet=args.json))
+    if args.json:
         print(msgspec.json.encode({"acts": outcomes}).decode())
     return 1 if any(outcome.broken for outcome in outcomes) else 0
 
@@ -49,7 +49,7 @@ async def _play(seconds: float, *, quiet: bool) -> list[Outcome]:
             tell.show(_table(act, outcome))
             outcomes.append(outcome)
             if not await acts.calm(world):
-                tell.line("not every target was well again before the next act")
+                tell.line("not every target had recovered before the next act")
     kept = sum(not outcome.broken for outcome in outcomes)
     tell.line(f"\n{kept} of {len(outcomes)} acts kept their promise.")
     return outcomes
@@ -79,14 +79,14 @@ def _addresses(world: RegionsWorld, model: str) -> list[str]:
         "Ask a region:",
         f"  curl -si {first.base_url}/chat/completions -H 'content-type: application/json' \\",
         f"""    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'""",
-        "Take a provider away for everybody (-X DELETE in place of -d and -H brings it back):",
+        "Make a provider fail for all regions (-X DELETE in place of -d and -H brings it back):",
         f"""  curl -s {provider}/_sim/fault -H 'content-type: application/json' -d '{{"kind": "error"}}'""",
-        "Ctrl-C ends it all.",
+        "Ctrl-C stops everything.",
     ]
 
 
 class _Teller:
-    """Says what happens, or nothing."""
+    """Prints progress, or nothing if ``quiet``."""
 
     def __init__(self, *, quiet: bool) -> None:
         from rich.console import Console  # noqa: PLC0415
@@ -103,7 +103,7 @@ class _Teller:
 
 
 def _table(act: Act, outcome: Outcome) -> Any:
-    """Draw what each region's clients got, and how long it took to know."""
+    """Return a table of what each region's clients got, and the time until the regions noticed."""
     from rich.console import Group  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -123,10 +123,8 @@ def _table(act: Act, outcome: Outcome) -> Any:
         )
     lines = []
     if act.watched and outcome.detected_ms is not None:
-        last = (
-            "and not all know" if outcome.verdict_ms is None else f"the last region knows {outcome.verdict_ms} ms later"
-        )
-        lines.append(Text(f"The first region knows {outcome.detected_ms} ms after it broke, {last}."))
+        last = "and not all notice" if outcome.verdict_ms is None else f"the last one {outcome.verdict_ms} ms later"
+        lines.append(Text(f"The first region notices {outcome.detected_ms} ms after the fault, {last}."))
     lines += [Text(f"BROKEN: {sentence}", style="bold red") for sentence in outcome.broken]
     return Group(table, *lines)
 

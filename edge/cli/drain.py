@@ -1,4 +1,4 @@
-"""Take a node out of service?  ``edge drain``: it says that it is not ready, finishes what it has, and ends."""
+"""``edge drain``: takes a node out of service; it reports not ready, finishes its requests, and stops."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Declare ``edge drain``."""
-    parser = subparsers.add_parser("drain", help="take a running node out of service; it ends when all is answered")
+    """Add ``edge drain`` to the parser."""
+    parser = subparsers.add_parser("drain", help="take a running node out of service; it stops when all is answered")
     add_address(parser)
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Ask for it; 0 when it has begun."""
-    _, answer = ask(asked, "/api/drain", method="POST")
-    with understood(asked):
+def run(args: argparse.Namespace) -> int:
+    """Start draining; return 0 once it has begun."""
+    _, answer = ask(args, "/api/drain", method="POST")
+    with understood(args):
         if answer["draining"] is not True:
             raise ValueError("draining is not true")
-    print("the node drains; it ends when everything is answered")
+    print("the node is draining; it stops when all requests are answered")
     return 0

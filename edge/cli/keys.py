@@ -1,4 +1,4 @@
-"""Who may pass?  ``edge keys new NAME`` makes a key, ``list`` shows those of a file, ``status`` what each has used."""
+"""``edge keys``: makes a key (``new``), lists those of a file (``list``), shows usage on a node (``status``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-# Enough of a hash to tell two keys apart on a screen.
+# Enough digits of a hash to tell keys apart on a screen.
 _SHOWN_DIGITS: Final = 8
 _FIELDS: Final = {
     "models": "models",
@@ -25,44 +25,44 @@ _FIELDS: Final = {
     "priority": "priority",
     "scope": "scope",
 }
-"""Options of ``new``, and the fields that they write."""
+"""Options of ``new`` and the configuration fields that they set."""
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Declare ``edge keys new``, ``list`` and ``status``."""
-    parser = subparsers.add_parser("keys", help="make a key for a caller; show keys and what they have used")
+    """Add ``edge keys new``, ``list`` and ``status`` to the parser."""
+    parser = subparsers.add_parser("keys", help="make a key for a caller; show keys and their usage")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    new = actions.add_parser("new", help="make a key: it goes to stdout, once; the line for the file to stderr")
-    new.add_argument("name", help="whose it is, such as team-a")
-    new.add_argument("--models", metavar="A,B", help="what it may ask for: aliases, provider/*, service:NAME (all)")
+    new = actions.add_parser("new", help="make a key: print the key to stdout, once, and its file entry to stderr")
+    new.add_argument("name", help="who will use it, such as team-a")
+    new.add_argument("--models", metavar="A,B", help="what it may use: aliases, provider/*, service:NAME (all)")
     new.add_argument("--rpm", metavar="N", help="requests per minute")
     new.add_argument("--tpm", metavar="N", help="tokens per minute")
     new.add_argument("--concurrent", metavar="N", help="requests at once")
     new.add_argument("--budget", metavar="USD", help="US dollars per calendar month")
     new.add_argument("--priority", metavar="CLASS", help="high, normal or low (normal)")
     new.add_argument("--scope", metavar="SCOPE", help="node or global (node)")
-    new.add_argument("--json", action="store_true", help="name, key, sha256 and line as one JSON object")
+    new.add_argument("--json", action="store_true", help="print name, key, sha256 and line as one JSON object")
     new.set_defaults(run=run_new)
     listed = actions.add_parser("list", help="show the keys of a configuration file")
     listed.add_argument("-c", "--config", default="edge.yaml", metavar="FILE", help="default: edge.yaml")
-    listed.add_argument("--json", action="store_true", help="as JSON")
+    listed.add_argument("--json", action="store_true", help="print JSON")
     listed.set_defaults(run=run_list)
-    status = actions.add_parser("status", help="show what the keys of a running node have used")
+    status = actions.add_parser("status", help="show the usage of the keys of a running node")
     add_address(status)
-    status.add_argument("--json", action="store_true", help="what the admin address answers, as JSON")
+    status.add_argument("--json", action="store_true", help="print the JSON of the admin API")
     status.set_defaults(run=run_status)
 
 
-def run_new(asked: argparse.Namespace) -> int:
-    """Make a key and say what to write; 2 when an option means nothing."""
+def run_new(args: argparse.Namespace) -> int:
+    """Make a key and print it with its file entry; return 2 if an option is not valid."""
     import yaml  # noqa: PLC0415
 
     from edge.admission.keys import new_key, sha256_of  # noqa: PLC0415
 
     key = new_key()
-    entry: dict[str, Any] = {"name": asked.name, "sha256": sha256_of(key)}
+    entry: dict[str, Any] = {"name": args.name, "sha256": sha256_of(key)}
     for option, field in _FIELDS.items():
-        written = getattr(asked, option)
+        written = getattr(args, option)
         if written is not None:
             entry[field] = written.split(",") if option == "models" else _plain(written)
     line = (
@@ -73,12 +73,12 @@ def run_new(asked: argparse.Namespace) -> int:
         for problem in problems:
             print(f"edge: {problem}", file=sys.stderr)
         return 2
-    if asked.json:
-        print(json.dumps({"name": asked.name, "key": key, "sha256": entry["sha256"], "line": line}))
+    if args.json:
+        print(json.dumps({"name": args.name, "key": key, "sha256": entry["sha256"], "line": line}))
         return 0
     print(key, flush=True)
     print(
-        f"\nThis key is shown once; give it to {asked.name}. Write this into the file of every node, then run "
+        f"\nThis key is shown only once; give it to {args.name}. Add this to the file of every node, then run "
         f"`edge reload`:\n\nkeys:\n  {line}",
         file=sys.stderr,
     )
@@ -86,7 +86,7 @@ def run_new(asked: argparse.Namespace) -> int:
 
 
 def _plain(written: str) -> int | float | str:
-    """Return a number as a number, so that it is not written in quotes; what is none is for the reader to refuse."""
+    """Return a number as a number, so that YAML does not quote it, and anything else as it is, for the checks."""
     for kind in (int, float):
         try:
             return kind(written)
@@ -96,7 +96,7 @@ def _plain(written: str) -> int | float | str:
 
 
 def _problems(line: str) -> list[str]:
-    """Return what a configuration with this key would be refused for, whatever else is in it."""
+    """Return the problems that a configuration with this key would have, whatever else is in it."""
     from edge.config.check_keys import keys  # noqa: PLC0415
     from edge.config.load import read_text  # noqa: PLC0415
     from edge.config.problems import spell  # noqa: PLC0415
@@ -106,15 +106,15 @@ def _problems(line: str) -> list[str]:
     return [
         f"{spell(problem.path[2:])}: {problem.sentence}"
         for problem in found
-        if problem.severity == "error" and problem.path[2:3] != ("models",)  # which there are, only the file says
+        if problem.severity == "error" and problem.path[2:3] != ("models",)  # only the file knows the models
     ]
 
 
-def run_list(asked: argparse.Namespace) -> int:
-    """Show the keys of a file as far as it can be understood; 1 when it cannot be read at all."""
+def run_list(args: argparse.Namespace) -> int:
+    """Show the keys of a file, even if it has other problems; return 1 if it cannot be read at all."""
     from edge.config.load import read  # noqa: PLC0415
 
-    document = read(asked.config)
+    document = read(args.config)
     unread = [problem for problem in document.problems if not problem.path]
     if unread:
         print(f"edge: {unread[0].text(document.source)}", file=sys.stderr)
@@ -133,11 +133,11 @@ def run_list(asked: argparse.Namespace) -> int:
         }
         for key in document.config.keys
     ]
-    if asked.json:
+    if args.json:
         print(json.dumps(keys, indent=2))
         return 0
     if not keys:
-        print(f"{document.source} has no keys: callers need none, on loopback only; `edge keys new NAME` makes one")
+        print(f"{document.source} has no keys: loopback clients need none; `edge keys new NAME` makes one")
         return 0
     from rich.table import Table  # noqa: PLC0415
 
@@ -157,24 +157,24 @@ def run_list(asked: argparse.Namespace) -> int:
     return 0
 
 
-def run_status(asked: argparse.Namespace) -> int:
-    """Show what a node answers of its keys; 0 when it answers."""
-    told = ask(asked, "/api/keys")[1]
-    if asked.json:
-        print(json.dumps(told, indent=2))
+def run_status(args: argparse.Namespace) -> int:
+    """Show the usage of a node's keys; return 0 if the node responds."""
+    usage = ask(args, "/api/keys")[1]
+    if args.json:
+        print(json.dumps(usage, indent=2))
         return 0
-    with understood(asked):
-        if not told["keys"]:
-            print("this node has no keys: callers need none")
+    with understood(args):
+        if not usage["keys"]:
+            print("this node has no keys: clients need none")
         console = screen()
-        for shown in (told["keys"], told["credentials"]):
+        for shown in (usage["keys"], usage["credentials"]):
             if shown:
                 console.print(status_table(shown))
     return 0
 
 
 def status_table(keys: list[dict[str, Any]]) -> Table:
-    """Return the table of what ``/api/keys`` said of keys, or of credentials."""
+    """Return a table of keys, or of credentials, from ``/api/keys``."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -201,8 +201,8 @@ def status_table(keys: list[dict[str, Any]]) -> Table:
             spent,
         ]
         refused = {name: count for name, count in key.get("refused", {}).items() if count}
-        said = ", ".join(f"{count:,} by {name}" for name, count in refused.items())
-        table.add_row(*row, *([Text(said, style="yellow")] if of_callers else []))
+        refusals = ", ".join(f"{count:,} by {name}" for name, count in refused.items())
+        table.add_row(*row, *([Text(refusals, style="yellow")] if of_callers else []))
     return table
 
 

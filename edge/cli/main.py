@@ -1,8 +1,8 @@
-"""Which subcommand is meant?  The one table of them; each module is imported only for what it is asked.
+"""Dispatch of the command line: the table of subcommands, exit statuses, and failures of the output streams.
 
-A module of ``COMMANDS`` has ``add(subparsers)``, which declares its arguments and sets ``run`` to a function from the
-parsed arguments to an exit status. It imports the house only inside that function: ``edge --help`` reads every module
-and must answer within 150 ms.
+A module of ``COMMANDS`` has ``add(subparsers)``, which adds its arguments and sets ``run`` to a function that takes the
+parsed arguments and returns the exit status. Only that function imports other parts of edge: ``edge --help`` imports
+every module and must finish within 150 ms.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ COMMANDS: Final = (
     "sim",
     "demo",
 )
-"""Modules of ``edge.cli``, in the order of ``edge --help``. A new subcommand is a module and its name here."""
+"""Modules of ``edge.cli``, in the order of ``edge --help``. To add a subcommand, add a module and its name here."""
 
 _OUTPUT: Final = frozenset({errno.ENOSPC, errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED: Final = 130  # 128 + SIGINT, the convention of shells
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line. A module that is named and missing is an ImportError."""
+    """Return the parser of the whole command line. A missing module of ``COMMANDS`` is an ImportError."""
     whole = argparse.ArgumentParser(
         prog="edge", description="Keeps applications answered while AI providers and services fail."
     )
@@ -57,25 +57,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; return its exit status: 0 done, 1 refused or failed, 2 not understood."""
-    _steady_streams()
+    """Run one command line; return its exit status: 0 done, 1 refused or failed, 2 usage error."""
+    _harden_streams()
     try:
         try:
-            return _obey(parser().parse_args(arguments))
+            return _run(parser().parse_args(arguments))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output has left (edge config show | head): nothing is wrong, and nothing more can be said.
-        _give_up(sys.stdout)
+        # The reader of the output is gone (edge config show | head), which is not an error to report.
+        _discard(sys.stdout)
     except OSError as error:
-        _say_failure(error)
+        _report(error)
     return 1
 
 
-def _obey(asked: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     try:
-        status: int = asked.run(asked)
-    except (EdgeError, ImportError) as error:  # ImportError: a part is not built or not installed, and says which
+        status: int = args.run(args)
+    except (EdgeError, ImportError) as error:  # ImportError: a part is not built or not installed; its text says which
         print(f"edge: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -83,29 +83,30 @@ def _obey(asked: argparse.Namespace) -> int:
     return status
 
 
-def _steady_streams() -> None:
-    """Let every character be printed: what an encoding lacks, and half of a pair in a name, comes as an escape.
+def _harden_streams() -> None:
+    """Make every character printable, by escaping what the encoding lacks, and replace closed streams.
 
-    Where a stream was closed by who started us (``>&-``) Python has none; what is written to it fails, as elsewhere.
+    Python has no object for a stream that the parent process closed (``>&-``); writing to the replacement fails, as
+    writing to a closed stream does.
     """
     if sys.stdout is None:
-        sys.stdout = _nothing(os.O_RDONLY)
+        sys.stdout = _null(os.O_RDONLY)
     if sys.stderr is None:
-        sys.stderr = _nothing(os.O_WRONLY)
+        sys.stderr = _null(os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _nothing(way: int) -> IO[str]:
-    """Return the null device as a stream, and hold its number (that of what was closed) in every child as well."""
-    number = os.open(os.devnull, way)
+def _null(mode: int) -> IO[str]:
+    """Return the null device as a stream; its descriptor, the number of the closed one, is inherited by children."""
+    number = os.open(os.devnull, mode)
     os.set_inheritable(number, True)
     return open(number, "w", encoding="utf-8")  # noqa: PTH123
 
 
-def _say_failure(error: OSError) -> None:
-    """Say what the system refused: our output, a file that has a name, or something else."""
+def _report(error: OSError) -> None:
+    """Print which operation the system refused: writing the output, a named file, or something else."""
     why = error.strerror or str(error)
     if error.filename is not None:
         why = f"{error.filename}: {why}"
@@ -117,11 +118,11 @@ def _say_failure(error: OSError) -> None:
         try:
             stream.flush()
         except OSError:
-            _give_up(stream)
+            _discard(stream)
 
 
-def _give_up(stream: IO[str]) -> None:
-    """Let what is not written yet go nowhere, or Python fails once more at its end, with a status of its own."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def _discard(stream: IO[str]) -> None:
+    """Drop unwritten output; otherwise Python fails to flush it at exit and changes the exit status."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

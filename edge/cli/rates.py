@@ -1,6 +1,6 @@
-"""What happened between two readings of a node's metrics?  Rates, shares and quantiles, by route and by target.
+"""Rates, ratios and quantiles between two readings of a node's metrics, by route and by target.
 
-Counters are compared with what they were; one that is lower than before has begun anew.
+A counter that is lower than in the earlier reading was reset, so its whole value counts as the increase.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Page = dict[str, dict[tuple[str, ...], Any]]
-"""Family -> values of its labels -> number, or {bounds, buckets, sum} or {count, sum}."""
+"""Family -> label values -> number, or {bounds, buckets, sum} or {count, sum}."""
 
 
 class Route(Struct, frozen=True):
-    """A route between two readings; None: nothing happened that would tell."""
+    """A route between two readings; None: there is no data."""
 
     name: str
-    requests: float  # a second, as all rates
-    failed: float | None  # share of the answers that were 5xx or broken off
+    requests: float  # per second, like all rates here
+    failed: float | None  # share of the responses that were 5xx or broken off
     inflight: int
     waiting: int
     refused: float
     first_p50: float | None  # seconds
     first_p95: float | None
     tokens: float
-    dollars: float  # an hour
+    dollars: float  # per hour
 
 
 class Target(Struct, frozen=True):
-    """The same of a target."""
+    """A target between two readings; None: there is no data."""
 
     name: str
     attempts: float
     failed: float | None
     inflight: int
     circuit: int
-    kept_away: str  # out, resting, by hand; "" = none of them
+    kept_away: str  # out, resting, by hand; "" = none of these
     first_p50: float | None
     first_p95: float | None
     tokens: float
 
 
 def page_of(families: Iterable[dict[str, Any]]) -> Page:
-    """Return what ``/api/metrics`` said, by family and labels."""
+    """Return the content of ``/api/metrics`` by family and label values."""
     return {
         family["name"]: {tuple(sample["labels"]): sample["value"] for sample in family["samples"]}
         for family in families
@@ -54,7 +54,7 @@ def page_of(families: Iterable[dict[str, Any]]) -> Page:
 
 
 def routes(before: Page, now: Page, seconds: float) -> list[Route]:
-    """Return every route of the newer reading, the busiest first."""
+    """Return every route of the newer reading, busiest first."""
     found = []
     for labels in now.get("edge_requests_total", {}):
         (name,) = labels
@@ -84,19 +84,19 @@ def routes(before: Page, now: Page, seconds: float) -> list[Route]:
 
 
 def targets(before: Page, now: Page, seconds: float) -> list[Target]:
-    """Return every target of the newer reading, the busiest first."""
+    """Return every target of the newer reading, busiest first."""
     found = []
     outcomes = {labels[1] for labels in now.get("edge_attempts_total", {})}
     for labels in now.get("edge_attempts_started_total", {}):
         (name,) = labels
         ended = {outcome: _rise(before, now, "edge_attempts_total", (name, outcome)) for outcome in outcomes}
-        told = sum(count for outcome, count in ended.items() if outcome not in ("cancelled", "client_fault"))
+        counted = sum(count for outcome, count in ended.items() if outcome not in ("cancelled", "client_fault"))
         away = {"out": "edge_target_out", "resting": "edge_target_resting", "by hand": "edge_target_manual"}
         found.append(
             Target(
                 name=name,
                 attempts=_rise(before, now, "edge_attempts_started_total", labels) / seconds,
-                failed=1 - ended["ok"] / told if told else None,
+                failed=1 - ended["ok"] / counted if counted else None,
                 inflight=int(now["edge_attempts_inflight"][labels]),
                 circuit=int(now["edge_target_circuit"][labels]),
                 kept_away=", ".join(word for word, family in away.items() if now[family][labels]),
@@ -112,9 +112,9 @@ def targets(before: Page, now: Page, seconds: float) -> list[Target]:
 
 
 def quantile(share: float, before: Page, now: Page, family: str, labels: tuple[str, ...]) -> float | None:
-    """Return the upper bound (seconds) of the bucket that the quantile falls into; None: nothing fell into any.
+    """Return the upper bound (seconds) of the bucket that holds the quantile; None: all buckets are empty.
 
-    Of the bucket without a bound the lower one is given: it took at least that long.
+    For the last bucket, which has no upper bound, return its lower bound.
     """
     newer = now[family][labels]
     older = before.get(family, {}).get(labels)
@@ -132,7 +132,7 @@ def quantile(share: float, before: Page, now: Page, family: str, labels: tuple[s
 
 
 def _rise(before: Page, now: Page, family: str, labels: tuple[str, ...]) -> float:
-    """Return by how much a counter grew; one that is lower than it was has begun anew."""
+    """Return the increase of a counter, which is its whole value if it was reset."""
     newer = float(now.get(family, {}).get(labels, 0))
     older = float(before.get(family, {}).get(labels, 0))
     return newer - older if newer >= older else newer

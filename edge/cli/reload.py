@@ -1,4 +1,4 @@
-"""Has the configuration changed?  ``edge reload``: the node reads it again, and says what is wrong with it."""
+"""``edge reload``: makes a node reload its configuration, and prints the problems if it is refused."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _REFUSALS: Final = frozenset({409, 422})
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Declare ``edge reload``."""
-    parser = subparsers.add_parser("reload", help="have a running node read its configuration again")
+    """Add ``edge reload`` to the parser."""
+    parser = subparsers.add_parser("reload", help="make a running node reload its configuration")
     add_address(parser)
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Ask for it; 0 when the configuration holds now, 1 when it was refused and nothing has changed."""
-    status, answer = ask(asked, "/api/reload", method="POST", refusals=_REFUSALS)
+def run(args: argparse.Namespace) -> int:
+    """Reload; return 0 if the configuration is in force, 1 if it was refused and nothing has changed."""
+    status, answer = ask(args, "/api/reload", method="POST", refusals=_REFUSALS)
     if status in _REFUSALS:
-        with understood(asked):
+        with understood(args):
             for problem in answer.get("problems", ()):
                 print(problem, file=sys.stderr)
         print(f"edge: {answer['error']}", file=sys.stderr)
         return 1
-    with understood(asked):
+    with understood(args):
         version, workers = answer["version"], answer["workers"]
         if not answer["changed"]:
-            print(f"nothing is different: version {version} holds")
+            print(f"no changes: version {version} stays in force")
         else:
-            print(f"version {version} holds on {workers} worker{'' if workers == 1 else 's'}")
+            print(f"version {version} is in force on {workers} worker{'' if workers == 1 else 's'}")
     return 0

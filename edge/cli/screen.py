@@ -1,6 +1,6 @@
-"""How wide is what a command prints on?  A terminal's width, or in a pipe, a file and a journal as wide as a row is.
+"""The console that commands print on: as wide as the terminal, or unbounded in a pipe, a file or a journal.
 
-A row that is cut or folded to 80 columns because nobody looks at it yet cannot be searched or mended later.
+A row that is cut or folded to 80 columns in a file cannot be searched, nor restored later.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rich.console import Console
 
-# No row of edge's tables is longer; nothing is padded to it.
+# Wider than any row of edge's tables; rows are not padded to it.
 _UNBOUNDED: Final = 240
 
 
 def screen(*, highlight: bool = True) -> Console:
-    """Return what to print on: stdout. ``COLUMNS`` says otherwise, as it does everywhere.
+    """Return a console for stdout. ``COLUMNS`` overrides the width, as usual.
 
-    Brackets are text: names and reasons come from people and other nodes, and are no markup.
+    Markup is off: names and reasons come from people and other nodes, and may contain brackets.
     """
     from rich.console import Console  # noqa: PLC0415  # not for --help
 

@@ -1,7 +1,7 @@
-"""What goes through this node right now?  ``edge top``: routes and targets with their rates, again every second.
+"""``edge top``: rates, latencies and tokens of routes and targets, refreshed every second.
 
-Rates and quantiles are differences between two readings of ``/api/metrics``, so they say what happened in between and
-nothing of what was before.
+Rates and quantiles are differences between two readings of ``/api/metrics``, so they describe only the time between
+the two.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ if TYPE_CHECKING:
 
     from edge.cli.rates import Page, Route, Target
 
-# Quantiles of a single second jump about; ten are steady and still say "now".
+# Quantiles of a single second fluctuate; those of ten are steady and still recent.
 WINDOW: Final = 10
 _CIRCUITS: Final = {0: ("closed", "green"), 1: ("open", "red"), 2: ("half open", "cyan")}
 _DASH: Final = "-"
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Declare ``edge top``."""
-    parser = subparsers.add_parser("top", help="show what goes through a running node now: rates, latencies, tokens")
+    """Add ``edge top`` to the parser."""
+    parser = subparsers.add_parser("top", help="show the current traffic of a running node: rates, latencies, tokens")
     add_address(parser)
-    parser.add_argument("--every", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (1)")
-    parser.add_argument("--once", action="store_true", help="look twice, print, and end")
+    parser.add_argument("--every", type=seconds, default=1.0, metavar="SECONDS", help="time between readings (1)")
+    parser.add_argument("--once", action="store_true", help="take two readings, print, and exit")
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Show routes and targets until Ctrl-C, or once."""
-    with understood(asked):
-        return _run(asked)
+def run(args: argparse.Namespace) -> int:
+    """Show routes and targets once, or until Ctrl-C."""
+    with understood(args):
+        return _run(args)
 
 
-def _run(asked: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     from rich.live import Live  # noqa: PLC0415
 
-    every_s = max(asked.every, 0.1)
+    every_s = max(args.every, 0.1)
     seen: deque[tuple[float, Page]] = deque(maxlen=WINDOW + 1)
-    seen.append(_look(asked))
+    seen.append(_read(args))
     time.sleep(every_s)
-    seen.append(_look(asked))
+    seen.append(_read(args))
     console = screen()
-    if asked.once:
+    if args.once:
         console.print(_shown(seen))
         return 0
     with Live(_shown(seen), console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:
             time.sleep(every_s)
-            seen.append(_look(asked))
+            seen.append(_read(args))
             live.update(_shown(seen), refresh=True)
 
 
-def _look(asked: argparse.Namespace) -> tuple[float, Page]:
+def _read(args: argparse.Namespace) -> tuple[float, Page]:
     from edge.cli import rates  # noqa: PLC0415  # not for --help
 
-    _, families = ask(asked, "/api/metrics", shape=list)
+    _, families = ask(args, "/api/metrics", shape=list)
     return time.monotonic(), rates.page_of(families)
 
 

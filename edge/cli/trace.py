@@ -1,4 +1,4 @@
-"""What happened to a request?  ``edge trace`` lists the last ones worth a look; ``edge trace ID`` shows one in time."""
+"""``edge trace``: lists the last recorded requests; ``edge trace ID`` shows the timeline of one."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _LAST: Final = 20
-_WIDEST: Final = 120  # of a bar in time; more shows nothing more
+_WIDEST: Final = 120  # columns of a timeline; more would add no detail
 _UNKNOWN: Final = 404
 _REFUSED: Final = 400
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
-    """Declare ``edge trace``."""
-    parser = subparsers.add_parser("trace", help="show what happened to a request, or the last ones worth a look")
-    parser.add_argument("id", nargs="?", help="x-edge-request-id of an answer, or a trace id; none: a list")
+    """Add ``edge trace`` to the parser."""
+    parser = subparsers.add_parser("trace", help="show the timeline of a request, or list the last recorded ones")
+    parser.add_argument("id", nargs="?", help="x-edge-request-id of a response, or a trace id (default: a list)")
     parser.add_argument("--last", type=int, default=_LAST, metavar="N", help=f"how many to list ({_LAST})")
-    parser.add_argument("--wrong", action="store_true", help="list only what failed, was slow or was retried")
-    parser.add_argument("--route", default="", help="list only this route's")
-    parser.add_argument("--json", action="store_true", help="what the admin address answers, as JSON")
+    parser.add_argument("--wrong", action="store_true", help="list only failed, slow and retried requests")
+    parser.add_argument("--route", default="", help="list only requests of this route")
+    parser.add_argument("--json", action="store_true", help="print the JSON of the admin API")
     add_address(parser)
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Show it; 0 when there is something to show, 1 when the request is not remembered."""
-    if asked.id:
+def run(args: argparse.Namespace) -> int:
+    """Show a request or the list; return 1 if there is no record of the request."""
+    if args.id:
         code, found = ask(
-            asked, f"/api/traces/{quote(asked.id, safe='', errors='replace')}", refusals=frozenset({_UNKNOWN})
+            args, f"/api/traces/{quote(args.id, safe='', errors='replace')}", refusals=frozenset({_UNKNOWN})
         )
         if code == _UNKNOWN:
             print(f"edge: {found['error']}", file=sys.stderr)
             return 1
     else:
-        query = {"last": asked.last, "wrong": int(asked.wrong), **({"route": asked.route} if asked.route else {})}
+        query = {"last": args.last, "wrong": int(args.wrong), **({"route": args.route} if args.route else {})}
         path = f"/api/traces?{urlencode(query, errors='replace')}"
-        code, found = ask(asked, path, shape=list, refusals=frozenset({_REFUSED}))
+        code, found = ask(args, path, shape=list, refusals=frozenset({_REFUSED}))
         if code == _REFUSED:
             print(f"edge: {found['error']}", file=sys.stderr)
             return 1
-    if asked.json:
+    if args.json:
         print(json.dumps(found, indent=2))
         return 0
     console = screen(highlight=False)
-    with understood(asked):
-        if not asked.id:
-            console.print(table(found) if found else "nothing is remembered yet")
+    with understood(args):
+        if not args.id:
+            console.print(table(found) if found else "no request is recorded yet")
             return 0
         for line in waterfall(found, min(console.width, _WIDEST), unicode=console.encoding.startswith("utf")):
             console.print(line)
@@ -65,7 +65,7 @@ def run(asked: argparse.Namespace) -> int:
 
 
 def table(traces: list[dict[str, Any]]) -> Table:
-    """Return the list of what ``/api/traces`` said, newest first."""
+    """Return the content of ``/api/traces`` as a table, newest first."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""How does one request look in a terminal?  A line of facts and a bar in time for each attempt, down to 20 columns.
+"""Timeline of one recorded request for a terminal: facts, and a bar for each attempt, down to 20 columns.
 
-Works on what ``/api/traces`` says. Phases differ by glyph, not only by colour, so that a log file shows them too.
+The input is an object of ``/api/traces``. Phases differ by glyph, not only by colour, so a log file shows them too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 NARROWEST: Final = 20
 _MS: Final = 1_000_000
 _S: Final = 1_000_000_000
-# (glyph, its stand-in where there is no Unicode, style, what it means), in the order in which they come
+# (glyph, substitute without Unicode, style, meaning), in order of time
 PHASES: Final = (
     ("░", ".", "yellow", "connecting"),
     ("▒", "-", "cyan", "waiting"),
@@ -30,7 +30,7 @@ def waterfall(trace: dict[str, Any], width: int, *, unicode: bool = True) -> lis
 
     Args:
         trace: an object of ``/api/traces``.
-        width: columns there are.
+        width: columns of the terminal.
         unicode: whether block characters can be shown.
     """
     from rich.text import Text  # noqa: PLC0415
@@ -57,12 +57,12 @@ def waterfall(trace: dict[str, Any], width: int, *, unicode: bool = True) -> lis
 
 
 def went_wrong(trace: dict[str, Any]) -> bool:
-    """Was it failed or broken off?"""
+    """Return whether the request failed or was broken off."""
     return bool(trace["kept"] == "failed" or trace["status"] >= _SERVER_ERROR or trace["status"] == 0)
 
 
 def status(trace: dict[str, Any]) -> str:
-    """Return what the client saw, in a word."""
+    """Return what the client saw, in one word."""
     if trace["status"] <= 0:
         return "broken off" if trace["status"] == 0 else "client left"
     if trace["grpc"] and trace["grpc_status"] >= 0:
@@ -71,7 +71,7 @@ def status(trace: dict[str, Any]) -> str:
 
 
 def spell(ns: int) -> str:
-    """Return a time in the unit that suits it."""
+    """Return a time in a suitable unit, s or ms."""
     if ns >= _S:
         return f"{ns / _S:.2f} s"
     return f"{ns / _MS:.0f} ms" if ns >= 10 * _MS else f"{ns / _MS:.1f} ms"
@@ -92,22 +92,22 @@ def _facts(trace: dict[str, Any]) -> str:
 def _headline(number: int, attempt: dict[str, Any]) -> Text:
     from rich.text import Text  # noqa: PLC0415
 
-    outcome = attempt["outcome"] or "not over"
-    said = f"{outcome}: {attempt['detail']}" if attempt["detail"] else outcome
+    outcome = attempt["outcome"] or "in progress"
+    text = f"{outcome}: {attempt['detail']}" if attempt["detail"] else outcome
     if attempt["grpc_status"] >= 0:
-        said += f", grpc {attempt['grpc_status']}"
+        text += f", grpc {attempt['grpc_status']}"
     elif attempt["status"] and not attempt["detail"]:
-        said += f", {attempt['status']}"
+        text += f", {attempt['status']}"
     if attempt["content_ns"] >= 0:
-        said += f", first content after {spell(attempt['content_ns'] - attempt['started_ns'])}"
+        text += f", first content after {spell(attempt['content_ns'] - attempt['started_ns'])}"
     if attempt["tripped"]:
-        said += "; this opened its circuit"
+        text += "; this opened its circuit"
     style = "red" if attempt["detail"] else "green" if outcome == "ok" else "yellow"
-    return Text.assemble(f"{number} ", (attempt["target"], "bold"), "  ", (said, style))
+    return Text.assemble(f"{number} ", (attempt["target"], "bold"), "  ", (text, style))
 
 
 def _bar(attempt: dict[str, Any], duration_ns: int, width: int, *, unicode: bool) -> Text:
-    """Draw the attempt from its beginning to its end, a glyph per column; it is at least one column wide."""
+    """Draw an attempt from start to end, one glyph per column, at least one column wide."""
     began, ended = attempt["started_ns"], max(attempt["ended_ns"], attempt["started_ns"])
     first, last = _column(began, duration_ns, width), _column(ended, duration_ns, width)
     marks = [attempt["connected_ns"], attempt["head_ns"], attempt["content_ns"]]
@@ -147,4 +147,4 @@ def _legend(*, unicode: bool) -> Text:
     from rich.text import Text  # noqa: PLC0415
 
     parts = ((shown if unicode else plain, style, meaning) for shown, plain, style, meaning in (*PHASES, _FAILED))
-    return Text.assemble(*(piece for glyph, style, said in parts for piece in ((glyph, style), (f" {said}  ", "dim"))))
+    return Text.assemble(*(piece for glyph, style, name in parts for piece in ((glyph, style), (f" {name}  ", "dim"))))

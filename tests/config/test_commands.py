@@ -31,7 +31,7 @@ def written(tmp_path: Path) -> Path:
 def test_check_passes_a_good_file(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line says that it is fine, and of what; the status is 0."""
     assert main(["check", str(written)]) == 0
-    assert capsys.readouterr().out == f"{written}: fine: 1 model, 0 services\n"
+    assert capsys.readouterr().out == f"{written}: valid: 1 model, 0 services\n"
 
 
 def test_check_passes_a_file_with_warnings(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +40,7 @@ def test_check_passes_a_file_with_warnings(written: Path, capsys: pytest.Capture
     assert main(["check", str(written)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{written}:1: providers.openai.api_key: warning: a secret in clear")
-    assert lines[1:] == [f"{written}: fine: 1 model, 0 services, 1 warning"]
+    assert lines[1:] == [f"{written}: valid: 1 model, 0 services, 1 warning"]
 
 
 def test_check_refuses_a_bad_file(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +171,7 @@ def test_where_nothing_can_be_said_the_status_is_left(written: Path, unbuffered:
 @pytest.mark.parametrize("closed", [1, 2])
 def test_the_number_of_a_closed_stream_is_held_in_children_too(closed: int) -> None:
     """What a child opens next, or is handed, never gets the number of stdout or stderr."""
-    code = f"import os; from edge.cli import main; main._steady_streams(); os._exit(3 + os.get_inheritable({closed}))"
+    code = f"import os; from edge.cli import main; main._harden_streams(); os._exit(3 + os.get_inheritable({closed}))"
     done = subprocess.run(f'{sys.executable} -c "{code}" {closed}>&-', shell=True, check=False, timeout=60)
     assert done.returncode == 4
 

@@ -83,7 +83,7 @@ async def test_everyone_may_ask_for_it(tmp_path: Path, provider: SimProvider, wo
         await holds(node, 103)
         write(tmp_path, limited(provider.url, 104))
         done = await asyncio.to_thread(edge, "reload", "--admin", node.admin)
-        assert (done.returncode, "holds on" in done.stdout) == (0, True), done
+        assert (done.returncode, "is in force on" in done.stdout) == (0, True), done
         await holds(node, 104)
         assert await ask(node) == 200
         page = (await node.get("/metrics"))[1]

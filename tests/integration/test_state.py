@@ -108,7 +108,7 @@ async def test_it_starts_from_the_last_good_one(tmp_path: Path, provider: SimPro
         assert "edge_started_from_state 1" in (await node.get("/metrics"))[1]
         command = [sys.executable, "-m", "edge", "status", "--admin", node.admin]
         shown = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
-        assert "the last good configuration holds" in shown.stdout
+        assert "the last good configuration is in force" in shown.stdout
         write(tmp_path, {**ADDRESSES, **good, "limits": {"connections": 98}})
         assert (await node.send("POST", "/api/reload"))[1] == {"version": 3, "changed": True, "workers": 1}
         assert (await node.get("/api/node"))[1]["started_from"] is None

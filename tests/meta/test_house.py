@@ -144,7 +144,7 @@ def test_nothing_is_left_for_later() -> None:
 
 
 # Folders whose docstrings state what a module does or holds.
-STATED = ("edge/admin", "edge/admission", "edge/app", "edge/balance")
+STATED = ("edge/admin", "edge/admission", "edge/app", "edge/balance", "edge/cli")
 FIRST_LINE = re.compile(r'(?:#[^\n]*\n|\s)*r?"""([^\n]*)')
 
 

@@ -142,7 +142,7 @@ def test_who_drips_holds_nobody(
             left.set()
 
     with Answerer(drip) as other:
-        assert "no whole answer within 0.2 s" in one_sentence(capsys, ["status", "--admin", other.address])
+        assert "no complete response within 0.2 s" in one_sentence(capsys, ["status", "--admin", other.address])
         assert left.wait(LIMIT_S)
 
 
@@ -185,7 +185,7 @@ def test_why_a_node_refuses_is_repeated(capsys: pytest.CaptureFixture[str]) -> N
 def test_what_speaks_no_tls_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
     """Where the address says https, and there is none."""
     with Answerer(http(200, b"[]")) as other:
-        assert "nothing answers" in one_sentence(capsys, ["status", "--admin", f"https://{other.address}"])
+        assert "no response from" in one_sentence(capsys, ["status", "--admin", f"https://{other.address}"])
 
 
 def test_a_password_in_the_address_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:

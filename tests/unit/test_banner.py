@@ -80,7 +80,7 @@ def test_a_slip_in_the_environment_is_told_where_it_is(
         main(["run"])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert f"{word!r} is none of" in said
+    assert f"{word!r} is not one of" in said
     assert variable in said
 
 

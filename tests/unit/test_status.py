@@ -124,9 +124,11 @@ def test_json_is_what_the_node_said(admin: str, capsys: pytest.CaptureFixture[st
 def test_a_refused_token_is_explained(admin: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Who is turned away learns how to send the token."""
     assert main(["status", "--admin", f"http://{admin}", "--token", "wrong"]) == 1
-    assert "this is not its token; give admin.token of its configuration" in capsys.readouterr().err
+    assert "the token is wrong; pass admin.token of the node's configuration" in capsys.readouterr().err
     assert main(["status", "--admin", f"http://{admin}", "--token", ""]) == 1
-    assert "401: give admin.token of its configuration with --token or EDGE_ADMIN_TOKEN" in capsys.readouterr().err
+    assert (
+        "401: pass admin.token of the node's configuration with --token or EDGE_ADMIN_TOKEN" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:1"])
@@ -190,23 +192,23 @@ def test_a_silent_store_is_said_with_its_age() -> None:
     """How old the view is, whether it still counts, and that it was never there."""
     sharing = {"view_age_s": 8.0, "connected": False, "error": "refused", "suspect": ["eu"], "name_conflict": True}
     lines = notes({"region": "eu", "sharing": sharing}, 0.0)
-    assert lines[0] == "the shared store is silent: what is known of other regions is 8 s old"
+    assert lines[0] == "the shared store does not respond: the view of other regions is 8 s old"
     assert [("suspect" in line, "node.name" in line) for line in lines[1:]] == [(True, False), (False, True)]
     late = notes({"region": "us", "sharing": {**sharing, "view_age_s": 70.0, "name_conflict": False}}, 0.0)
-    assert late == ["the shared store is silent: what is known of other regions is 70 s old, too old to count"]
+    assert late == ["the shared store does not respond: the view of other regions is 70 s old, too old to count"]
     full = notes(
         {"region": "us", "sharing": {**sharing, "connected": True, "name_conflict": False, "unwritten": "no room"}}, 0.0
     )
-    assert full == ["the shared store takes no writes, so the others find this node silent: no room"]
+    assert full == ["the shared store rejects writes, so this node looks silent to others: no room"]
     never = notes({"region": "us", "sharing": {**sharing, "view_age_s": None, "name_conflict": False}}, 0.0)
-    assert never == ["the shared store was never heard; this node goes by itself: refused"]
+    assert never == ["the shared store has not been reached yet; this node works on its own: refused"]
 
 
 def test_held_requests_are_said_when_they_are_many() -> None:
     """A worker near its bound is named, and so is how many requests did not fit; an easy one is not."""
     node = {"region": "eu", "buffered": [10 * 2**20, 90 * 2**20], "buffered_limit": 100 * 2**20, "unbuffered": 0}
-    assert notes(node, 0.0) == ["worker 1 holds 90 MiB of requests, of 100 MiB (limits.max_buffered)"]
+    assert notes(node, 0.0) == ["worker 1 buffers 90 of 100 MiB of requests (limits.max_buffered)"]
     assert notes({**node, "buffered": [0, 0], "unbuffered": 3}, 0.0) == [
-        "3 requests were refused because they did not fit into limits.max_buffered"
+        "3 requests were refused because they exceeded limits.max_buffered"
     ]
     assert notes({**node, "buffered": [0, 0]}, 0.0) == []

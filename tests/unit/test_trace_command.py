@@ -156,7 +156,7 @@ async def test_command(node: tuple[RecentTraces, str], capsys: pytest.CaptureFix
     """The list, one request by either id, JSON, and an honest sentence for what is not remembered."""
     recent_traces, url = node
     assert await edge(url) == 0
-    assert "nothing is remembered yet" in capsys.readouterr().out
+    assert "no request is recorded yet" in capsys.readouterr().out
     recent_traces.take([failover(), record()])
     assert await edge(url, "--wrong", "--json") == 0
     (listed,) = json.loads(capsys.readouterr().out)
