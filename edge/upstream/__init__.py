@@ -1,1 +1,1 @@
-"""How does a connection to an upstream come to be?  Name, address, TLS; the native pool takes it from there."""
+"""Opening of upstream connections: name resolution, TCP connect and TLS handshake for the native connection pool."""

@@ -1,7 +1,7 @@
-"""How does a native pool get one more connection?  It asks here; a task opens it and hands the transport over.
+"""Opener of upstream connections: on a pool's request, a task connects and hands the transport over to the pool.
 
-One task per connection, none per request. Every way to fail ends in one call of ``pool.failed`` with a reason that a
-person can act on; the third-party exceptions stop here.
+There is one task per connection, none per request. Every failure ends in one call of ``pool.failed`` with a reason that
+an operator can act on; exceptions of third parties go no further.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _S = 1_000_000_000
 
 
 class ConnectionPool(Protocol):
-    """What the opener needs of native.http.connection_pool.ConnectionPool."""
+    """The part of native.http.connection_pool.ConnectionPool that the opener needs."""
 
     @property
     def plan(self) -> Target:
-        """Where to connect and how to verify it."""
+        """The target: where to connect, and how to verify it."""
 
     @property
     def connect_ns(self) -> int:
-        """Nanoseconds that opening one connection may take, all addresses together."""
+        """Nanoseconds that opening one connection may take, over all addresses together."""
 
     def protocol(self) -> asyncio.BaseProtocol:
         """Return a protocol that registers itself with the pool when it is connected."""
 
-    def failed(self, reason: str, timed_out: bool) -> None:  # called by position, as compiled code is
-        """Take note that no connection came of it."""
+    def failed(self, reason: str, timed_out: bool) -> None:  # compiled code takes these by position
+        """Record that no connection was opened."""
 
 
 class Opener:
@@ -52,9 +52,10 @@ class Opener:
         self._stopped = False
 
     def open(self, pool: ConnectionPool) -> None:
-        """Start opening one connection for the pool; it ends in ``connection_made`` or in ``pool.failed``.
+        """Start opening one connection for the pool; the task ends with ``connection_made`` or ``pool.failed``.
 
-        After :meth:`stop` nothing is opened, and the pool hears nothing: it may ask because its last one was given up.
+        After :meth:`stop`, a call has no effect and the pool is not notified: it may call because its last connection
+        was cancelled.
         """
         if self._stopped:
             return
@@ -63,7 +64,7 @@ class Opener:
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Give up what is being opened, wait until nothing is, and open nothing more."""
+        """Cancel all connections that are being opened, wait for their tasks to end, and open no more."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()
@@ -78,15 +79,15 @@ class Opener:
             reason, timed_out = f"no connection within {pool.connect_ns / _S:g} s", True
         except (OSError, TlsError) as error:
             reason = explain(error)
-        except Exception as error:  # noqa: BLE001  # a pool that is not told would wait for ever
-            logs.say_failure("opening a connection failed in an unforeseen way", error, target=pool.plan.id)
+        except Exception as error:  # noqa: BLE001  # a pool that is not notified would wait forever
+            logs.say_failure("unexpected error while opening a connection", error, target=pool.plan.id)
             reason = type(error).__name__
         finally:
             if reason:
                 pool.failed(reason, timed_out)
 
     async def _try_addresses(self, pool: ConnectionPool, deadline_ns: int) -> str:
-        """Connect to the first address that answers; return "" or why the last one did not.
+        """Connect to the first address that accepts; return "" or the reason why the last address failed.
 
         Raises:
             TimeoutError: the deadline passed.
@@ -101,7 +102,7 @@ class Opener:
             if left_ns <= 0:
                 raise TimeoutError
             try:
-                # A black-holed address must leave time for the others: an equal share of what is left.
+                # A black-holed address must leave time for the others, so each gets an equal share of what is left.
                 async with asyncio.timeout(left_ns / (len(addresses) - index) / _S):
                     sock = await self._connect(address, plan.port)
             except TimeoutError:
@@ -128,10 +129,10 @@ class Opener:
     async def _hand_over(
         self, pool: ConnectionPool, sock: socket.socket, context: ssl.SSLContext | None, deadline_ns: int
     ) -> str:
-        """Let the pool's protocol take the connected socket; the TLS handshake happens here.
+        """Hand the connected socket to the pool's protocol, after the TLS handshake if there is one; return "".
 
-        No asyncio timeout surrounds this: cancelling between ``connection_made`` and our return would report one
-        connection as both made and failed. The handshake carries its own limit, and ``connection_made`` follows it.
+        No asyncio timeout wraps this call: a cancellation between ``connection_made`` and the return would report one
+        connection as both made and failed. The handshake has its own timeout and precedes ``connection_made``.
         """
         left_s = (deadline_ns - clock.now_ns()) / _S
         if left_s <= 0:
@@ -150,8 +151,8 @@ class Opener:
                     ssl_handshake_timeout=left_s,
                 )
         except ConnectionAbortedError as error:
-            # How event loops report a handshake that took too long; the kernel's own word of the kind has a number.
-            # The clock is no judge of it: a loop counts in milliseconds and may fire one too early.
+            # Event loops report a handshake timeout without an errno; the kernel's ECONNABORTED has one. The clock
+            # cannot tell them apart: a loop counts in milliseconds and may fire one too early.
             if error.errno is None:
                 raise TimeoutError from error
             raise
@@ -161,10 +162,10 @@ class Opener:
 
 
 def _disown(sock: socket.socket, inode: int) -> None:
-    """Forget a descriptor that the transport has closed.
+    """Detach a socket object whose descriptor the transport has already closed.
 
-    uvloop closes it behind the socket's back when a connection is lost in the turn in which it was made. The socket
-    would close that number once more when it is collected, and by then it may be somebody else's connection.
+    uvloop closes the descriptor itself when a connection is lost in the same loop iteration in which it was made. The
+    socket object would close that number again when it is collected, and by then it may be another connection.
     """
     number = sock.fileno()
     if number < 0:
@@ -178,7 +179,7 @@ def _disown(sock: socket.socket, inode: int) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """Return the shortest sentence that tells an operator what is wrong with the upstream's address or certificate."""
+    """Return the shortest text that tells an operator what is wrong with the upstream's address or certificate."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError):

@@ -1,11 +1,11 @@
-"""Which addresses does a name have now?  One look-up for many connections, and an old answer rather than none.
+"""Name resolution with a cache: one lookup serves many connections, and a stale answer serves when a lookup fails.
 
-``getaddrinfo`` does not tell a record's time to live, so answers are kept for a short, fixed time. When a look-up
-fails, or does not end at once, the last good answer is used for as long as nothing better is known: a resolver's outage
-is not the provider's.
+``getaddrinfo`` does not report a record's time to live, so answers are kept for a short, fixed time. When a lookup
+fails or is slow, the last good answer stays in use until a better one arrives, so that an outage of the resolver does
+not become an outage of the provider.
 
-The configuration refuses hosts that must never be called (a cloud's metadata service, link-local addresses); a name
-that leads to one of them is refused here.
+The configuration rejects hosts that must never be called (a cloud's metadata service, link-local addresses); names that
+resolve to such addresses are refused here.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from edge.config.addresses import forbidden
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Long enough to spare the resolver under load, short enough to follow a provider that moves (their own records say
-# 30 to 300 s).
+# Long enough to spare the resolver under load, short enough to follow a provider that moves (providers' own records
+# have a TTL of 30 to 300 s).
 KEEP_NS: Final = 30 * 1_000_000_000
-# After a failed look-up, how long the failure (or the old answer) stands before the next try.
+# How long a failed lookup, or the stale answer used instead, is kept before the next try.
 RETRY_NS: Final = 1_000_000_000
-# How long a look-up may keep who has an old answer waiting. The system gives up a silent name server after ten seconds
-# and more, long after the caller's own limit for a connection.
+# How long a caller that has a stale answer waits for a lookup. The system gives up on a silent name server after ten
+# seconds or more, long after the caller's own connect timeout.
 PATIENCE_S: Final = 0.1
 
 
 class Address(NamedTuple):
-    """One numeric address to connect to."""
+    """A numeric address to connect to."""
 
     family: socket.AddressFamily
     host: str
@@ -46,24 +46,25 @@ class _Answer(NamedTuple):
 
 
 class Resolver:
-    """Resolves names on this loop; concurrent callers of one name share one look-up.
+    """Resolves names on the running loop; concurrent callers for one name share one lookup.
 
-    At most ``capacity`` names are kept; when it is full, the answer that expires first is dropped.
+    At most ``capacity`` names are cached; when the cache is full, the answer that expires first is dropped.
     """
 
     def __init__(self, *, capacity: int = 1024) -> None:
         self._capacity = capacity
         self._answers: dict[str, _Answer] = {}
         self._running: dict[str, asyncio.Task[_Answer]] = {}
-        self._slow: set[str] = set()  # names whose look-up was waited for, and goes on while the old answer serves
+        self._slow: set[str] = set()  # names whose lookup exceeded PATIENCE_S and is still running
 
     async def addresses(self, host: str) -> Sequence[Address]:
-        """Return the addresses of ``host``, families alternating (RFC 8305 section 4), the system's choice first.
+        """Return the addresses of ``host``, families alternating (RFC 8305 section 4), the system's first choice first.
 
-        Once a name was resolved this takes :data:`PATIENCE_S` at most, whatever became of the name servers.
+        Once a name has been resolved, a call takes at most :data:`PATIENCE_S`, whatever happens to the name servers.
 
         Raises:
-            OSError: the name cannot be resolved, and never could since this process began.
+            OSError: the name cannot be resolved and never was since this process started, or every address it resolves
+                to is one that must never be called.
         """
         literal = _literal(host)
         if literal is not None:
@@ -76,7 +77,7 @@ class Resolver:
                 self._running[host] = task
                 task.add_done_callback(lambda _: self._ended(host))
             if answer is None or not answer.addresses:
-                # shield: one caller's deadline must not cancel the look-up that others wait for
+                # shield: one caller's deadline must not cancel the lookup that others wait for
                 answer = await asyncio.shield(task)
             elif host not in self._slow:
                 await asyncio.wait((task,), timeout=PATIENCE_S)
@@ -101,7 +102,7 @@ class Resolver:
             answer = _Answer(old.addresses if old is not None else (), clock.now_ns() + RETRY_NS, error)
         else:
             allowed = _allowed(_alternate(found))
-            refused = None if allowed else OSError(f"{host} leads to an address that is never called")
+            refused = None if allowed else OSError(f"{host} resolves to an address that must not be called")
             answer = _Answer(allowed, clock.now_ns() + KEEP_NS, refused)
         if len(self._answers) >= self._capacity and host not in self._answers:
             del self._answers[min(self._answers, key=lambda name: self._answers[name].until_ns)]

@@ -1,6 +1,6 @@
-"""How is an upstream's identity checked?  One SSLContext per distinct policy, shared by all its connections.
+"""SSL contexts for upstream connections: one per distinct policy, shared by all connections that use it.
 
-Making a context loads the whole certificate store (about 10 ms), so it is done once, not per connection.
+Creating a context loads the whole certificate store (about 10 ms), so it happens once per policy, not per connection.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import UpstreamTls
 
 ALPN: Final = {"http1": ["http/1.1"], "h2": ["h2"]}
-"""What is offered, by a target's protocol: never both, for the pool is made for one of them."""
+"""ALPN offers by a target's protocol; never both, because a pool is built for one protocol."""
 
 
 class TlsError(EdgeError):
-    """A file of an upstream's TLS settings cannot be used; the sentence names it."""
+    """A file of an upstream's TLS settings cannot be loaded; the message names it."""
 
     kind = "tls_files"
 
 
 class TlsContexts:
-    """SSL contexts by policy. The server name is not part of a context: it is given with each connection."""
+    """Caches SSL contexts by policy. The server name is not part of a context: each connection supplies its own."""
 
     def __init__(self) -> None:
         self._contexts: dict[tuple[str | None, str | None, str | None, bool, str], ssl.SSLContext] = {}
 
     def get(self, policy: UpstreamTls, protocol: str = "http1") -> ssl.SSLContext:
-        """Return the context for this policy and a target's protocol.
+        """Return the context for a policy and a target's protocol.
 
         Raises:
-            TlsError: a named file is missing or is not what it should be.
+            TlsError: a configured file is missing or cannot be loaded.
         """
         key = (policy.ca, policy.cert, policy.key, policy.verify, protocol)
         context = self._contexts.get(key)
@@ -45,8 +45,8 @@ class TlsContexts:
 def _make(policy: UpstreamTls, alpn: list[str]) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=policy.ca)
-    except OSError as error:  # ssl.SSLError is one
-        raise TlsError(f"ca file {policy.ca} cannot be used: {error.strerror or error}") from error
+    except OSError as error:  # includes ssl.SSLError
+        raise TlsError(f"cannot load ca file {policy.ca}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(alpn)
     if policy.cert is not None:
@@ -54,7 +54,7 @@ def _make(policy: UpstreamTls, alpn: list[str]) -> ssl.SSLContext:
             context.load_cert_chain(policy.cert, policy.key)
         except OSError as error:
             files = policy.cert if policy.key is None else f"{policy.cert} with {policy.key}"
-            raise TlsError(f"client certificate {files} cannot be used: {error.strerror or error}") from error
+            raise TlsError(f"cannot load client certificate {files}: {error.strerror or error}") from error
     if not policy.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

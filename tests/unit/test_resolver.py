@@ -136,7 +136,7 @@ async def test_a_name_cannot_lead_to_metadata(lookups: FakeLookups) -> None:
     lookups.answers["mixed"] = ["169.254.169.254", "192.0.2.1"]
     lookups.answers["bad"] = ["169.254.169.254", "::ffff:169.254.169.254"]
     assert await hosts(Resolver(), "mixed") == ["192.0.2.1"]
-    with pytest.raises(OSError, match="bad leads to an address that is never called"):
+    with pytest.raises(OSError, match="bad resolves to an address that must not be called"):
         await Resolver().addresses("bad")
 
 
