@@ -1,1 +1,1 @@
-"""What words do rooms share, instead of knowing each other?  Plain frozen data, no behaviour."""
+"""The vocabulary that packages share so that they need not import each other: plain frozen data, no behaviour."""

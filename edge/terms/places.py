@@ -1,7 +1,7 @@
-"""What is a provider, as far as the rest of the house must know?
+"""Descriptions of providers and of peer edges.
 
-The facts themselves stand one file per provider in ``edge.providers``; rooms that may not import that room are handed
-them as a mapping by name.
+The facts about each provider live in one file per provider in ``edge.providers``; packages that may not import that
+one get them as a mapping by name.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ Dialect = Literal["openai"]
 
 
 class Hint(Struct, frozen=True):
-    """An answer whose body says more than its status: ``needle`` found in the body of ``status`` means ``action``.
+    """A refinement of a status by the body: if ``needle`` occurs in the body of a ``status``, it means ``action``.
 
-    ``action`` and ``wildcard`` are codes of ``edge.balance.outcomes``; ``wildcard`` holds where the caller chose the
-    upstream model (``provider/model`` that no alias names), so that a caller cannot bench a provider for everybody.
+    ``action`` and ``wildcard`` are codes of ``edge.terms.actions``. ``wildcard`` applies where the client chose the
+    upstream model (``provider/model`` without an alias), so that a client cannot take a provider out for everybody.
     """
 
     status: int
@@ -27,12 +27,12 @@ class Hint(Struct, frozen=True):
 
 
 class Provider(Struct, frozen=True):
-    """How a provider of a known name wants to be asked, and what it offers.
+    """How a known provider is called, and what it offers.
 
-    ``auth`` is a header's name and what stands before the key; ``probe`` a path under ``base_url`` that costs nothing;
-    ``chat_model`` and ``embed_model`` small, cheap defaults for a start without a configuration file; ``retired`` pairs
-    of a model name that no longer answers and its successor; ``prices`` US dollars per million tokens of prompt and
-    answer by model, as they were on the day ``priced``.
+    ``auth`` is a header's name and the prefix of the key; ``probe`` is a path under ``base_url`` that costs nothing;
+    ``chat_model`` and ``embed_model`` are small, cheap defaults for a start without a configuration file; ``retired``
+    pairs the name of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of
+    prompt and completion by model, as of the day ``priced``.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Provider(Struct, frozen=True):
 
 
 class Peer(Struct, frozen=True):
-    """An edge of another region: where it is asked. ``address`` is host:port."""
+    """An edge of another region; ``address`` is host:port."""
 
     region: str
     address: str
 
 
 CAPABILITIES = ("chat", "completions", "embeddings", "images", "json", "responses", "tools")
-"""What a target may be required to offer: the four doors, and image parts, JSON output and tool calls in a chat."""
+"""What a route may require of a target: the four operations, and image parts, JSON output and tool calls in a chat."""

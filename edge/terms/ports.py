@@ -1,4 +1,4 @@
-"""What may rooms ask of what lies outside this process?  Ports: the shapes that adapters fill in."""
+"""Ports: the interfaces behind which external systems stand, for adapters to implement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Item(Struct, frozen=True):
-    """A key as it stands. ``revision`` is that of its last change; 0 never occurs. ``lease`` 0: none."""
+    """A key and its value. ``revision`` is that of its last change, never 0; ``lease`` 0 means none."""
 
     key: str
     value: bytes
@@ -20,14 +20,14 @@ class Item(Struct, frozen=True):
 
 
 class Listing(Struct, frozen=True):
-    """Every key under a prefix at one revision of the whole store; a watch goes on at ``revision + 1``."""
+    """All keys under a prefix at one revision of the whole store; a watch continues at ``revision + 1``."""
 
     items: tuple[Item, ...]
     revision: int
 
 
 class Change(Struct, frozen=True):
-    """One change of a key; ``value`` None: it was deleted (by hand, or its lease ran out)."""
+    """A change of one key; ``value`` None means that it was deleted, by a client or because its lease expired."""
 
     key: str
     value: bytes | None
@@ -35,14 +35,14 @@ class Change(Struct, frozen=True):
 
 
 class Unchanged(Struct, frozen=True):
-    """A condition: the key's last change is ``revision``; 0: it does not exist."""
+    """A condition: the key was last changed at ``revision``; 0 means that it does not exist."""
 
     key: str
     revision: int
 
 
 class Write(Struct, frozen=True):
-    """One write of a transaction; ``value`` None deletes."""
+    """A write within a transaction; ``value`` None deletes the key."""
 
     key: str
     value: bytes | None
@@ -50,44 +50,48 @@ class Write(Struct, frozen=True):
 
 
 class Store(Protocol):
-    """What edges of all regions agree through. Every call is bounded in time, and keys begin without a slash.
+    """The key-value store through which the edges of all regions agree.
 
-    ``edge.errors`` has the errors that every call may raise: StoreUnavailableError (nobody answered in time, no
-    majority, no room), StoreRefusedError (credentials, rights), CompactedError (of a watch: list again) and
-    LeaseGoneError. What no store can hold (``edge.cluster.bounds``) is a ValueError.
+    Every call is bounded in time. Keys do not begin with a slash. Any call may raise an error of ``edge.errors``:
+    StoreUnavailableError (no answer in time, no majority, no space), StoreRefusedError (credentials, permissions),
+    CompactedError (from a watch: list again) or LeaseGoneError. A key or value that exceeds ``edge.cluster.bounds``
+    raises ValueError.
     """
 
     async def get(self, key: str) -> Item | None:
-        """Return a key as it stands."""
+        """Return a key, or None if it does not exist."""
 
     async def list(self, prefix: str) -> Listing:
-        """Return every key under a prefix."""
+        """Return all keys under a prefix."""
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
-        """Write a key, under a lease if one is given; return the revision."""
+        """Write a key, under a lease if one is given, and return the revision."""
 
     async def delete(self, key: str) -> bool:
-        """Delete a key; False if it did not exist."""
+        """Delete a key; return False if it did not exist."""
 
     async def txn(self, conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
-        """Make all writes at once if every condition holds; return the revision. None, and no write, if one fails."""
+        """Apply all writes atomically if every condition holds and return the revision; otherwise return None."""
 
     async def grant(self, ttl_s: float) -> int:
-        """Return a new lease: its keys are deleted ``ttl_s`` seconds after it was last kept, or somewhat later."""
+        """Return a new lease: its keys are deleted ``ttl_s`` seconds, or slightly more, after its last renewal."""
 
     async def keep(self, lease: int) -> None:
-        """Keep a lease for its whole time from now on. LeaseGoneError when it has run out."""
+        """Renew a lease for its full duration from now on; raise LeaseGoneError if it has expired."""
 
     async def revoke(self, lease: int) -> None:
-        """End a lease and delete its keys; one that is gone is no error."""
+        """Revoke a lease and delete its keys; a lease that no longer exists is no error."""
 
     def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Change, ...], None]:
         """Yield the changes under a prefix from ``revision`` on, in order, those of one transaction together.
 
-        An empty tuple says that the watch is alive and has nothing: it comes about once a second, so that silence of
-        some seconds never goes unnoticed. Raises CompactedError where history is gone and StoreUnavailableError where
-        the watch broke; the caller lists again. Who stops early closes it (``contextlib.aclosing``).
+        About once a second an empty tuple reports that the watch is alive without changes, so that a caller notices a
+        silence of some seconds. A caller that stops early closes the generator (``contextlib.aclosing``).
+
+        Raises:
+            CompactedError: the store no longer has the history; list again.
+            StoreUnavailableError: the watch broke; list again.
         """
 
     async def close(self) -> None:
-        """Let go of connections; watches end."""
+        """Close the connections; watches end."""

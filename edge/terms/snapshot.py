@@ -1,9 +1,9 @@
-"""What does the data path need to decide, whole and frozen?
+"""The Snapshot: everything the data path needs in order to decide, complete and immutable.
 
-Control builds one Snapshot from the configuration, sends it to every worker whole, and they swap one reference. An
-exchange keeps the one it began with. Durations are integer nanoseconds, shares are 0..1, sizes are bytes.
-A Snapshot holds credentials: it travels only over the node's private socket and is shown only through
-``edge.admin.views``, which leaves them out.
+Control builds a Snapshot from the configuration and sends it whole to every worker, which swaps one reference. An
+exchange keeps the Snapshot it began with. Durations are integer nanoseconds, shares are 0..1, sizes are bytes.
+A Snapshot holds credentials: it travels only over the node's private socket, and only ``edge.admin.views``, which omits
+them, may show it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final, Literal
 from msgspec import Struct, field
 
 CLASSES: Final = ("high", "normal", "low")
-"""Priority classes, by the number that Snapshot and shared state know them by."""
+"""Priority classes, indexed by their number in the Snapshot and in the shared state."""
 
 
 class Timeouts(Struct, frozen=True):
-    """Deadlines of one route; ``total_ns`` bounds the whole exchange, the others one attempt."""
+    """Deadlines of a route; ``total_ns`` bounds the whole exchange, the others bound one attempt."""
 
     connect_ns: int
     first_byte_ns: int
@@ -27,14 +27,14 @@ class Timeouts(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """Attempts per exchange (the first included), and the share of traffic that may be retries."""
+    """Attempts per exchange, including the first, and the share of traffic that may be retries."""
 
     attempts: int
     budget: float
 
 
 class Breaker(Struct, frozen=True):
-    """When a target's circuit opens, for how long, and how it comes back; see native/balance/breaker.pxd for each."""
+    """When a target's circuit opens, for how long, and how it recovers; see native/balance/breaker.pxd."""
 
     consecutive_failures: int
     failure_ratio: float
@@ -42,14 +42,14 @@ class Breaker(Struct, frozen=True):
     min_requests: int
     slow_ratio: float
     slow_threshold_ns: int
-    slow_adaptive: bool  # slow_threshold_ns is only the most; what the target usually needs decides
+    slow_adaptive: bool  # slow_threshold_ns is only the maximum; the target's usual latency sets the threshold
     open_duration_ns: int
     open_duration_max_ns: int
     slow_start_ns: int
 
 
 class UpstreamTls(Struct, frozen=True):
-    """How to verify an upstream: ``ca`` a PEM file (None: the system's); ``verify`` False is for tests, said aloud."""
+    """How to verify an upstream: ``ca`` is a PEM file (None: the system's); ``verify`` False causes a warning."""
 
     server_name: str
     ca: str | None = None
@@ -59,35 +59,38 @@ class UpstreamTls(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """One provider + upstream model + credential, or one address of a service; ``slot`` is its shared record."""
+    """A provider with an upstream model and a credential, one address of a service, or another region's edge.
+
+    ``slot`` is the index of its record in the shared state.
+    """
 
     id: str
     slot: int
     kind: Literal["model", "service", "region"]
-    provider: str  # provider name, or service name
-    model: str  # upstream model; "" = keep what the client wrote after the slash (a provider's wildcard target)
+    provider: str  # name of the provider, the service or the region
+    model: str  # upstream model; "": the part after the slash in the client's model (a provider's wildcard target)
     host: str
     port: int
-    base_path: str  # "/v1" or ""; never ends in a slash
+    base_path: str  # "/v1" or ""; never ends with a slash
     tls: UpstreamTls | None
     protocol: Literal["http1", "h2c", "h2"]
-    fields: tuple[tuple[str, str], ...]  # credential and fixed headers, lower-case names, added last
-    outcomes: str  # name of a table in Snapshot.outcomes
+    fields: tuple[tuple[str, str], ...]  # credential and fixed headers, added last; names in lower case
+    outcomes: str  # key of Snapshot.outcomes
     jurisdiction: str | None = None
     capabilities: tuple[str, ...] = ()
     max_connections: int = 256  # per worker
-    max_inflight: int = 0  # per node; 0 = no cap
-    health: str | None = None  # gRPC: the service whose health is asked ("" the whole server); None: not asked
-    probe_path: str | None = None  # a free request that a healthy target answers with 2xx
-    credential: int = -1  # index into Snapshot.credentials; -1 = nothing is known of its allowance
-    price_input: float = 0.0  # US dollars per million tokens; 0 = not known, costs nothing
+    max_inflight: int = 0  # per node; 0: no cap
+    health: str | None = None  # gRPC: service whose health is checked ("": the whole server); None: no check
+    probe_path: str | None = None  # a free request to which a healthy target responds with 2xx
+    credential: int = -1  # index into Snapshot.credentials; -1: its limits are unknown
+    price_input: float = 0.0  # US dollars per million tokens; 0: unknown, counted as free
     price_output: float = 0.0
-    adaptive: bool = False  # learn how many requests it takes at once (native/balance/capacity)
-    concurrency: tuple[float, float, float] = (64.0, 4.0, 5000.0)  # requests at once: initial, least, most
+    adaptive: bool = False  # learn the concurrency limit (native/balance/capacity)
+    concurrency: tuple[float, float, float] = (64.0, 4.0, 5000.0)  # concurrency limit: initial, minimum, maximum
 
 
 class Member(Struct, frozen=True):
-    """A target's place in a pool: ``target`` indexes Snapshot.targets; tier 1 is preferred."""
+    """Membership of a target in a pool: ``target`` is an index into Snapshot.targets; tier 1 is preferred."""
 
     target: int
     tier: int = 1
@@ -95,17 +98,17 @@ class Member(Struct, frozen=True):
 
 
 class Queue(Struct, frozen=True):
-    """How many exchanges of a route may wait for a place, per worker, and how long each."""
+    """How many exchanges of a route may be queued per worker, and for how long each."""
 
     limit: int = 1024
     wait_ns: int = 5_000_000_000
 
 
 class Route(Struct, frozen=True):
-    """One model alias, one provider wildcard ("openai/*") or one service, with its pool and its policy."""
+    """A model alias, a provider's wildcard ("openai/*") or a service, with its pool and its policy."""
 
     name: str
-    slot: int  # its record on the SharedState
+    slot: int  # index of its record in the shared state
     kind: Literal["model", "service"]
     members: tuple[Member, ...]
     timeouts: Timeouts
@@ -113,11 +116,11 @@ class Route(Struct, frozen=True):
     breaker: Breaker
     rescue: Literal["never", "text"] = "never"
     queue: Queue = Queue()
-    shares: tuple[float, float, float] = (0.5, 0.3, 0.2)  # of a full target, for high, normal and low
+    shares: tuple[float, float, float] = (0.5, 0.3, 0.2)  # of a target at its limit, for high, normal and low
 
 
 class ServiceMatch(Struct, frozen=True):
-    """Which requests belong to a service: exact host (lower case, no port; "" = any) and a path prefix ("" = any)."""
+    """Which requests belong to a service: exact host (lower case, no port; "": any) and path prefix ("": any)."""
 
     route: int
     host: str = ""
@@ -126,24 +129,24 @@ class ServiceMatch(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """Bounds on what clients may ask of the node, and make it hold."""
+    """Limits on clients and on the memory of the node."""
 
     body: int
-    max_response: int  # a non-streaming answer is held whole up to here
+    max_response: int  # a response that is not streamed is buffered up to this size
     header_bytes: int
     header_count: int
     idle_ns: int
     header_timeout_ns: int
-    keepalive_comment_ns: int  # SSE comments while nothing has come
-    connections: int  # per worker; over it, new ones are closed at once
-    retry_buffer: int  # a service's request body up to here may be sent again
-    max_buffered: int = 256 * 1024**2  # bytes of requests that a worker holds at once
-    body_timeout_ns: int = 300_000_000_000  # for a model's body to come whole
-    client_idle_ns: int = 30_000_000_000  # a client that neither sends nor reads in the middle of a message
+    keepalive_comment_ns: int  # interval of SSE comments while the upstream sends nothing
+    connections: int  # per worker; further connections are closed at once
+    retry_buffer: int  # a service's request body up to this size may be sent again
+    max_buffered: int = 256 * 1024**2  # bytes of requests that a worker may buffer in total
+    body_timeout_ns: int = 300_000_000_000  # for a model's request body to arrive completely
+    client_idle_ns: int = 30_000_000_000  # for a client that neither sends nor reads in the middle of a message
 
 
 class ListenTls(Struct, frozen=True):
-    """Certificate and key files of a listener; ``client_ca`` asks clients for certificates and verifies them."""
+    """Certificate and key files of a listener; with ``client_ca``, clients must present a certificate it verifies."""
 
     cert: str
     key: str
@@ -151,28 +154,28 @@ class ListenTls(Struct, frozen=True):
 
 
 class Tracing(Struct, frozen=True):
-    """Which exchanges are recorded. Rates are per second and worker, and bound what cannot be foreseen."""
+    """Which exchanges are recorded. Rates are per worker and bound what a burst of failures can cost."""
 
     sample: float = 0.01
-    slow_ns: int = 10_000_000_000  # an answer that begins later is slow; 0 = none is
-    errors_per_second: int = 10  # of failed, of slow and of retried exchanges each, though they were not sampled
-    forced_samples_per_second: int = 100  # exchanges sampled because their caller says so
-    propagation: Literal["continue", "restart"] = "continue"  # restart: a new trace begins, with a link to the caller's
+    slow_ns: int = 10_000_000_000  # a response that begins later is slow; 0: none is
+    errors_per_second: int = 10  # unsampled exchanges recorded as failed, as slow and as retried, each
+    forced_samples_per_second: int = 100  # exchanges sampled because their caller asked for it
+    propagation: Literal["continue", "restart"] = "continue"  # restart: begin a new trace that links to the caller's
 
 
 class Listener(Struct, frozen=True):
-    """One address that workers accept on."""
+    """An address that workers accept connections on."""
 
     host: str
     port: int
     tls: ListenTls | None = None
-    allow_anonymous: bool = False  # asks for no key
+    allow_anonymous: bool = False  # requires no key
 
 
 class Allowance(Struct, frozen=True):
-    """What one key or credential may use; ``slot`` is its record on the shared state. 0 is no bound.
+    """What a key or credential may use; ``slot`` is the index of its record in the shared state. 0 means no limit.
 
-    Bursts are what may be used at once after a time of rest, in requests and in tokens.
+    Bursts are what may be used at once after an idle period, in requests and in tokens.
     """
 
     slot: int
@@ -180,50 +183,49 @@ class Allowance(Struct, frozen=True):
     tokens_per_minute: int = 0
     requests_burst: int = 0
     tokens_burst: int = 0
-    shared: bool = False  # scope: global; the shared state says this node's share
+    shared: bool = False  # scope: global; the shared state holds this node's share
 
 
 class Key(Struct, frozen=True):
-    """A caller's key by its SHA-256 (hex); ``slot`` is its place in the breakers' bit maps (modulo 64)."""
+    """A client's key, by its SHA-256 (hex); ``slot``, modulo 64, is its bit in the breakers' maps."""
 
     name: str
     sha256: str
     slot: int
     models: tuple[str, ...] = ()  # aliases, "provider/model", "provider/*" or "service:NAME"; empty: all
     allowance: Allowance | None = None
-    concurrent: int = 0  # requests at once; 0 = no bound
-    budget_nano: int = 0  # US dollars * 1e9 per calendar month (UTC); 0 = no bound
+    concurrent: int = 0  # concurrent requests; 0: no limit
+    budget_nano: int = 0  # US dollars * 1e9 per calendar month (UTC); 0: no limit
     priority: int = 1  # 0 high, 1 normal, 2 low
 
 
 class Credential(Struct, frozen=True):
-    """A provider's credential, as far as its allowance goes. The secret itself stands in ``Target.fields``."""
+    """The limits of a provider's credential. The secret itself is in ``Target.fields``."""
 
-    name: str  # the provider
+    name: str  # of the provider
     allowance: Allowance
 
 
 class Peers(Struct, frozen=True):
-    """How other regions' edges are believed to be what they say: by a token, or by a name in their certificates.
+    """How the edges of other regions are authenticated: by a token, or by a name in their certificate.
 
-    Names are DNS names in lower case, ``*.`` at the beginning for any one label, or URIs.
+    Names are DNS names in lower case, where a leading ``*.`` stands for any one label, or URIs.
     """
 
-    token: str  # "": nobody is believed by one
-    allowed_names: tuple[str, ...] = ()  # empty: nobody is believed by a certificate
+    token: str  # "": no token is accepted
+    allowed_names: tuple[str, ...] = ()  # empty: no certificate is accepted
 
 
 class Snapshot(Struct, frozen=True):
-    """Everything at once. ``models`` maps what clients ask for to an index into ``routes``.
+    """The complete configuration of the data path. ``models`` maps the names that clients use to indexes of ``routes``.
 
-    ``providers`` maps a provider's name to the route of its wildcard target, for ``provider/model`` that no alias
-    names. ``outcomes`` maps a table's name to 600 action codes, one per status (see edge/balance/outcomes.py);
-    ``hints`` maps the same name, where there are any, to (status, bytes in the body of an answer of that status,
-    action instead).
+    ``providers`` maps a provider's name to the route of its wildcard target, which serves a ``provider/model`` that no
+    alias names. ``outcomes`` maps a table's name to 600 action codes, one per status (see edge/balance/outcomes.py).
+    ``hints`` maps the name of a table, where it has hints, to (status, bytes in the body of such a response, action).
     """
 
     version: int
-    created: float  # Unix time, for people
+    created: float  # Unix time, for display
     region: str
     node: str
     listeners: tuple[Listener, ...]
@@ -237,8 +239,8 @@ class Snapshot(Struct, frozen=True):
     keys: tuple[Key, ...] = ()
     credentials: tuple[Credential, ...] = ()
     tracing: Tracing = Tracing()
-    peers: Peers | None = None  # None: nobody is believed to be another edge
+    peers: Peers | None = None  # None: no client is accepted as another edge
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     slots: dict[str, int] = field(
         default_factory=dict
-    )  # shared state slots by target id and "route:" + name, kept over reloads
+    )  # shared state slots by target id and by "route:" + name; they survive reloads

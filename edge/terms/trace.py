@@ -1,9 +1,9 @@
-"""What is remembered of an exchange, for whoever wants to follow it?
+"""Records of exchanges and attempts, from which spans, the access log and ``edge trace`` are made.
 
-The data plane writes these as plain tuples in this order (``native/proxy/response.pyx``, ``record`` and ``tell_of``), a
-worker sends them to control in batches, and control makes spans, the access log and what ``edge trace`` shows of them.
-They hold no header, no body and no query: what a caller or a provider said cannot leak through them. They hold nothing
-that could lead back to them either, so Python's collector of cycles need not look at thousands of them (``gc=False``).
+The data plane writes them as plain tuples in this order (``native/proxy/response.pyx``, ``record`` and ``tell_of``), a
+worker sends them to control in batches, and control exports them. They hold no header, no body and no query, so they
+cannot leak what a client or a provider sent. They cannot be part of a reference cycle, so Python's cycle collector can
+skip them (``gc=False``).
 """
 
 from __future__ import annotations
@@ -16,63 +16,63 @@ Kept = Literal["sampled", "failed", "slow", "retried"]
 
 
 class AttemptRecord(Struct, frozen=True, array_like=True, gc=False):
-    """One try at one target. Times are nanoseconds since the exchange began; -1: it never happened."""
+    """One attempt at one target. Times are nanoseconds since the exchange began; -1: the event did not happen."""
 
     target: str
-    outcome: str  # native.state.shared_state.Outcome in lower case; "": it did not end
-    detail: str  # of a failure, in words
-    span_id: str  # 16 hex digits; what the target was given as its parent
+    outcome: str  # native.state.shared_state.Outcome in lower case; "": the attempt did not end
+    detail: str  # of a failure, as text
+    span_id: str  # 16 hex digits; sent to the target as the parent span
     started_ns: int
-    connected_ns: int  # -1: a connection was at hand
-    asked_ns: int  # the request was sent whole
+    connected_ns: int  # -1: an open connection was reused
+    asked_ns: int  # when the request had been sent completely
     head_ns: int
     content_ns: int
     ended_ns: int
-    status: int  # of HTTP; 0: no answer
+    status: int  # HTTP status; 0: no response
     grpc_status: int  # -1: none
-    pushback_ms: int  # what a gRPC server asked to wait; -1 forbade another try, -2 nothing was said
-    tripped: bool  # it opened the target's circuit
+    pushback_ms: int  # the gRPC server's pushback; -1 forbade a retry, -2: none was sent
+    tripped: bool  # whether it opened the target's circuit
 
 
 class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
-    """One exchange with all its attempts, in their order."""
+    """One exchange with all its attempts, in order."""
 
-    request_id: str  # "" when it was refused before it had a route
+    request_id: str  # "": the request was refused before it was routed
     trace_id: str  # 32 hex digits
     span_id: str
-    parent_span_id: str  # "": this span is the first of its trace
-    link: str  # "TRACE-SPAN" of the caller, where its trace does not go on
-    sampled: bool  # what was told to the targets
-    kept: Kept  # why it is remembered, the first that holds
+    parent_span_id: str  # "": the span is the root of its trace
+    link: str  # the caller's "TRACE-SPAN", where its trace is not continued
+    sampled: bool  # the sampled flag that was sent to the targets
+    kept: Kept  # the first reason that applies for recording it
     worker: int
-    route: str  # "": none was found
+    route: str  # "": no route was found
     kind: Literal["model", "service", ""]
     method: str
     http_version: int  # 10, 11, 20
     scheme: str  # http or https
-    path: str  # without the query, cut off after 256 bytes
-    operation: str  # of a model: chat, completions, embeddings, responses
+    path: str  # without the query, truncated to 256 bytes
+    operation: str  # of a model request: chat, completions, embeddings, responses
     grpc: bool
-    model: str  # as the caller asked for it
-    status: int  # HTTP's, as the client saw it; 0 broken off after content was sent, -1 the client left
+    model: str  # as the client wrote it
+    status: int  # HTTP status that the client saw; 0: broken off after the commit point, -1: the client disconnected
     grpc_status: int  # -1: none
     stream: bool
-    key: str  # name of the caller's key
-    priority: str  # class of the caller's key
+    key: str  # name of the client's key
+    priority: str  # priority class of the client's key
     started_ns: int  # Unix time
     duration_ns: int
-    first_ns: int  # first content, since the beginning; -1: none was sent
-    prompt_tokens: int  # -1: not known
+    first_ns: int  # time to the first content, since the beginning; -1: none was sent
+    prompt_tokens: int  # -1: unknown
     output_tokens: int
     cost_nano: int  # US dollars * 1e9
     region: str
-    hops: int  # edges it came through before this one
-    queue_ns: int  # waited for a place
+    hops: int  # number of edges that it passed through before this one
+    queue_ns: int  # time spent in the queue
     attempts: tuple[AttemptRecord, ...]
 
     @property
     def reason(self) -> str:
-        """Why it did not go as it should: the last failure; "" when nothing failed."""
+        """The last failure as "outcome: detail"; "" if no attempt failed."""
         for attempt in reversed(self.attempts):
             if attempt.detail:
                 return f"{attempt.outcome}: {attempt.detail}"
