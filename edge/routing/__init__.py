@@ -1,1 +1,1 @@
-"""Where could a request go?  The configuration compiled into a Snapshot, and the list of models it offers."""
+"""Routing: compiles the configuration into a Snapshot, and lists the models that it offers."""

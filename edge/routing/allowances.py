@@ -1,4 +1,4 @@
-"""How much may a key or a provider's credential use?  The configuration's words as numbers for the data path."""
+"""Conversion of the configured limits of keys and of providers' credentials into the numbers of the data path."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
 NANO: Final = 1_000_000_000
-"""Units of the shared state's money in a US dollar."""
+"""Units of money in the shared state per US dollar."""
 
-# A tenth of a minute's at once: a caller that comes in gusts is not refused for it, and no minute sees more than 110%.
+# A burst of a tenth of a minute's requests: bursty callers are not refused, and no minute exceeds 110% of the limit.
 _REQUESTS_BURST: Final = 10
 
 
 def key(written: WrittenKey, slot: int) -> Key:
-    """Return a caller's key; ``slot`` is its record, and by it its bit in the breakers' maps."""
+    """Return a caller's key; ``slot`` is its record in the shared state and selects its bit in the breakers' maps."""
     return Key(
         name=written.name,
         sha256=written.sha256.lower(),
@@ -30,24 +30,24 @@ def key(written: WrittenKey, slot: int) -> Key:
         models=written.models,
         allowance=_allowance(slot, written, written.requests_burst, written.tokens_burst),
         concurrent=written.concurrent,
-        # 0 is no bound: the least that can be counted is the least that can be meant
+        # 0 would mean no limit, so a tiny budget becomes the smallest amount that can be counted
         budget_nano=0 if written.budget is None else max(round(written.budget * NANO), 1),
         priority=CLASSES.index(written.priority),
     )
 
 
 def credential(provider: str, limits: ProviderLimits, slot: int) -> Credential:
-    """Return what is known of a provider's credential."""
+    """Return the limits of a provider's credential."""
     return Credential(provider, _allowance(slot, limits, 0, 0))
 
 
 def is_bounded(provider: schema.Provider) -> bool:
-    """Tell whether anything is known of what a provider grants."""
+    """Return whether the limits of a provider's credential are known."""
     return bool(provider.limits.requests_per_minute or provider.limits.tokens_per_minute)
 
 
 def held(snapshot: Snapshot) -> Iterator[Allowance]:
-    """Yield every allowance of a Snapshot."""
+    """Yield every allowance in a Snapshot."""
     yield from (each.allowance for each in snapshot.keys if each.allowance is not None)
     yield from (each.allowance for each in snapshot.credentials)
 

@@ -1,7 +1,7 @@
-"""What does this configuration mean for the data path?  A pure function from Config to Snapshot.
+"""Compiler from Config to Snapshot, as a pure function.
 
-It takes a configuration that ``edge.config.check`` has passed. What other rooms know, it is given: the known providers,
-the outcome tables and the breaker policy (see ``edge.control.compose``, which brings them together).
+The configuration must have passed ``edge.config.check``. What other packages know is passed in: the known providers,
+the outcome tables and the breaker policy (see ``edge.control.compose``, which connects them).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 WILDCARD_MODEL: Final = "*"
 REGION_TIER: Final = 1000
-"""After every tier that a configuration can name: another region answers when no target of our own can."""
+"""Comes after every tier that a configuration can name: other regions serve a request when no local target can."""
 
 
 def plan(
@@ -52,19 +52,19 @@ def plan(
     """Compile a checked configuration.
 
     Args:
-        config: what the operator wants.
-        known: providers of a known name (``edge.providers.KNOWN``).
+        config: the configuration.
+        known: known providers by name (``edge.providers.KNOWN``).
         outcomes: tables of action codes by name (``edge.balance.outcomes.TABLES``).
         breaker: makes a route's breaker (``edge.balance.policy.breaker``).
-        version: of the Snapshot; each is higher than the one before.
-        now: Unix time, seconds.
-        slots: ``slots`` of the Snapshot before; who is in it keeps its record on the shared state.
-        capacity: records of targets and of routes that the shared state has; None at the first start.
-        allowance_capacity: records of keys and credentials that the shared state has; None at the first start.
-        peers: edges of other regions that are known beside those of the configuration; one's own region is left out.
+        version: version of the Snapshot; higher than the previous one.
+        now: Unix time in seconds.
+        slots: ``slots`` of the previous Snapshot; names in it keep their records in the shared state.
+        capacity: number of target records and route records in the shared state; None at the first start.
+        allowance_capacity: number of key and credential records in the shared state; None at the first start.
+        peers: edges of other regions that are known besides the configured ones; those of this region are ignored.
 
     Raises:
-        ConfigInvalidError: more targets, routes, or keys and credentials than the shared state has records for.
+        ConfigInvalidError: there are more targets, routes, or keys and credentials than records in the shared state.
     """
     targets, routes = capacity or (None, None)
     most = shared_state.Most(targets, routes, allowance_capacity)
@@ -72,19 +72,19 @@ def plan(
 
 
 def capacities(snapshot: Snapshot) -> tuple[int, int]:
-    """Return how many records of targets and routes this Snapshot, and later, larger ones, need."""
+    """Return how many target records and route records to create for this Snapshot and for later, larger ones."""
     targets = max((target.slot for target in snapshot.targets), default=0)
     routes = max((route.slot for route in snapshot.routes), default=0)
     return shared_state.room(targets), shared_state.room(routes)
 
 
 def allowance_capacity(snapshot: Snapshot) -> int:
-    """Return how many records of keys and credentials a shared state needs for this Snapshot and later, larger ones."""
+    """Return how many key and credential records to create for this Snapshot and for later, larger ones."""
     return shared_state.room(max((held.slot for held in allowances.held(snapshot)), default=0))
 
 
 class _Planner:
-    """Collects targets and routes in order; an index, once given, stays."""
+    """Collects targets and routes in order; an index never changes once it is assigned."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class _Planner:
         return self._route(name, "model", members, model)
 
     def _direct(self, aliases: Mapping[str, int]) -> dict[str, int]:
-        """Give every configured target a route of its own under ``provider/model``, with the defaults."""
+        """Give every configured target its own route ``provider/model`` with the default policy."""
         names = [name for name, at in self._targets.items() if at.kind == "model" and name not in aliases]
         return {name: self._route(name, "model", (Member(self._index[name]),), self._config.defaults) for name in names}
 
@@ -191,7 +191,7 @@ class _Planner:
         return self._index[target.id]
 
     def _model(self, target_id: str) -> int:
-        """Return the index of ``provider/model``, made at its first mention."""
+        """Return the index of the target ``provider/model``; create it at its first mention."""
         if target_id in self._index:
             return self._index[target_id]
         name, _, model = target_id.partition("/")
@@ -252,7 +252,7 @@ class _Planner:
         return self._add(target)
 
     def _region(self, peer: Peer, peers: Peers) -> int:
-        """Return the index of another region's edge, made at its first mention."""
+        """Return the index of the target for another region's edge; create it at its first mention."""
         target_id = f"region:{peer.region}/{peer.address}"
         if target_id in self._index:
             return self._index[target_id]
@@ -276,7 +276,7 @@ class _Planner:
         return self._add(target)
 
     def _table(self, provider: str, variant: Literal["model", "model-wildcard"]) -> str:
-        """Return the name of a provider's outcome table; one of its own where it has hints."""
+        """Return the name of the provider's outcome table: its own if it has hints, else the shared one."""
         hints = self._known[provider].hints if provider in self._known else ()
         if not hints:
             return variant
@@ -289,7 +289,7 @@ class _Planner:
 
 
 def _peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
-    """Return every address of another region once, those of the configuration first."""
+    """Return each address of another region once, the configured ones first."""
     if config.peers is None:
         return []
     written = [Peer(node.region, address) for node in config.peers.nodes for address in node.addresses]
@@ -302,7 +302,7 @@ def _believed(peers: Peers) -> plan_of.Peers:
 
 
 def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:
-    """Return the fields that every request to a provider carries, its credential first."""
+    """Return the header fields of every request to a provider, the credential first."""
     fields = {name.lower(): str(value) for name, value in provider.headers.items()}
     name, before = known.auth if known is not None else ("authorization", "Bearer ")
     credential = {name: before + provider.api_key} if provider.api_key else {}

@@ -1,4 +1,4 @@
-"""Assigns records of the shared state; a target that stays keeps its record, so that a reload forgets nothing."""
+"""Assignment of shared state records to names; a name keeps its record, so that a reload loses no state."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ROUTE: Final = "route:"
 KEY: Final = "key:"
 CREDENTIAL: Final = "credential:"
 ALLOWANCE: Final = (KEY, CREDENTIAL)
-"""What stands before names in a Snapshot's ``slots``; a name without any is a target's. None of them has a colon."""
+"""Prefixes of names in a Snapshot's ``slots``. A name without a prefix is a target id; no id begins with a prefix."""
 
 
 class Most(Struct, frozen=True):
-    """How many records of each kind the shared state has; None: no bound, before there is a shared state."""
+    """How many records of each kind the shared state has; None: unlimited, because it does not exist yet."""
 
     targets: int | None = None
     routes: int | None = None
@@ -34,17 +34,17 @@ def assign_all(
     routes: Iterable[str],
     allowances: Iterable[str],
 ) -> dict[str, int]:
-    """Return the slots of everyone in one mapping: targets by id, the others by what they are and their name.
+    """Return the slots of all names in one mapping: targets by id, others by prefix and name.
 
     Args:
-        previous: what the last call returned.
-        most: records there are.
-        targets: ids.
-        routes: names, without ``route:``.
-        allowances: names, with ``key:`` or ``credential:``; they share one kind of record.
+        previous: the result of the previous call.
+        most: number of records of each kind.
+        targets: target ids.
+        routes: route names, without ``route:``.
+        allowances: names with ``key:`` or ``credential:``; both use the same kind of record.
 
     Raises:
-        ConfigInvalidError: more names than records.
+        ConfigInvalidError: there are more names than records.
     """
     of_routes = {name: slot for name, slot in previous.items() if name.startswith(ROUTE)}
     of_allowances = {name: slot for name, slot in previous.items() if name.startswith(ALLOWANCE)}
@@ -57,20 +57,20 @@ def assign_all(
 
 
 def assign(wanted: Iterable[str], previous: Mapping[str, int], capacity: int | None, called: str) -> dict[str, int]:
-    """Return a slot for each name in ``wanted``, and before them those of ``previous`` that are not wanted any more.
+    """Return a slot for each name in ``wanted``, preceded by the freed slots of names that are no longer wanted.
 
-    A name that had a slot keeps it. New names get numbers that nobody ever had while there are any, because exchanges
-    begun before the reload may still count into a freed record; only then those that have been free the longest. So a
-    target that is taken out and put back later mostly finds its history.
+    A name that had a slot keeps it. A new name gets a slot that was never used as long as there are any, because
+    exchanges begun before the reload may still count into a freed record; after that, the slot that has been free for
+    the longest time. A target that is removed and added again later therefore usually finds its history.
 
     Args:
-        wanted: names, without repeats.
-        previous: what the last call returned; its order says who was freed first.
-        capacity: records there are; None for no bound.
-        called: what the records are of, for the error.
+        wanted: names, without duplicates.
+        previous: the result of the previous call; its order says which slot was freed first.
+        capacity: number of records; None for no limit.
+        called: what the records are for, for the error message.
 
     Raises:
-        ConfigInvalidError: more names than records.
+        ConfigInvalidError: there are more names than records.
     """
     names = list(wanted)
     if capacity is not None and len(names) > capacity:
@@ -92,16 +92,16 @@ def assign(wanted: Iterable[str], previous: Mapping[str, int], capacity: int | N
 
 
 def taken_over(now: Mapping[str, int], previous: Mapping[str, int]) -> dict[str, int]:
-    """Return the slots, by name, of those whose record was another's in ``previous``; both as :func:`assign_all`."""
+    """Return name and slot of those whose record belonged to another name in ``previous``; see :func:`assign_all`."""
     owners = {(_kind(name), slot): name for name, slot in previous.items()}
     return {name: slot for name, slot in now.items() if owners.get((_kind(name), slot), name) != name}
 
 
 def _kind(name: str) -> str:
-    """Return which records a name counts among."""
+    """Return the kind of record that a name uses, as a prefix."""
     return ROUTE if name.startswith(ROUTE) else KEY if name.startswith(ALLOWANCE) else ""
 
 
 def room(highest: int) -> int:
-    """Return how many records to make for slots 0 to ``highest``: twice as many, in steps of 64, for later reloads."""
+    """Return how many records to create for slots 0 to ``highest``: twice as many, to allow growth, in steps of 64."""
     return ((highest + 1) * 2 + 63) // 64 * 64

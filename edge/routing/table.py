@@ -1,4 +1,4 @@
-"""Which models does this edge offer?  The list of ``GET /v1/models``, in OpenAI's shape, made once per Snapshot."""
+"""The JSON of ``GET /v1/models`` in OpenAI's shape, rendered once per Snapshot."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 
 def models_document(snapshot: Snapshot, allows: Callable[[str], bool] | None = None) -> bytes:
-    """Return the JSON list: aliases first, then ``provider/model`` of the configured targets, each in file order.
+    """Return the JSON list: aliases first, then the configured targets as ``provider/model``, each in file order.
 
-    ``allows`` says of a name whether its caller may use it; None: all of them.
+    Args:
+        snapshot: the Snapshot to list.
+        allows: returns whether the client may use a name; None lists all.
     """
     entries = _entries(snapshot)
     return msgspec.json.encode(
@@ -24,7 +26,7 @@ def models_document(snapshot: Snapshot, allows: Callable[[str], bool] | None = N
 
 
 def model_document(snapshot: Snapshot, model: str) -> bytes | None:
-    """Return the JSON of one model, or None when the list does not have it."""
+    """Return the JSON of one model, or None if the list does not contain it."""
     entry = _entries(snapshot).get(model)
     return None if entry is None else msgspec.json.encode(entry)
 
