@@ -1,4 +1,4 @@
-"""How does a provider want to be asked?  One file each: its URL, its key, what it offers, what its errors mean."""
+"""Facts about known providers, one file each: base URL, authentication, capabilities, prices, and what errors mean."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ if TYPE_CHECKING:
 KNOWN: Final[dict[str, Provider]] = {
     known.PROVIDER.name: known.PROVIDER for known in (openai, anthropic, deepseek, gemini)
 }
-"""Providers of a known name, in the order in which a start without a configuration file prefers them."""
+"""Known providers by name, in the order in which a start without a configuration file prefers them."""

@@ -1,12 +1,14 @@
-"""What must be known of Anthropic, asked in OpenAI's dialect?
+"""Anthropic, called through its OpenAI-compatible API.
 
-Facts: https://docs.anthropic.com/en/api/openai-sdk (an OpenAI-compatible layer under https://api.anthropic.com/v1/ with
-an Anthropic key as Bearer; ``response_format`` is ignored, so no ``json`` here; meant for evaluation, the native API
-has more). ``GET /v1/models`` is documented with ``x-api-key`` and ``anthropic-version`` only, so there is no free probe
-in this dialect: real requests tell.
+Facts: https://docs.anthropic.com/en/api/openai-sdk describes an OpenAI-compatible layer under
+https://api.anthropic.com/v1/ that takes an Anthropic key as Bearer. It ignores ``response_format``, so the capability
+``json`` is missing here; it is meant for evaluation, and the native API offers more. ``GET /v1/models`` is documented
+with ``x-api-key`` and ``anthropic-version`` only, so this dialect has no free probe: only real requests show whether
+the provider is healthy.
 
-An empty account is a 400 whose message begins ``Your credit balance is too low`` (anthropics/claude-code issue 66314,
-continuedev/continue issue 5499); 402 billing_error also exists. 529 is overload and stands in the general table.
+An exhausted account is reported as a 400 whose message begins with ``Your credit balance is too low``
+(anthropics/claude-code issue 66314, continuedev/continue issue 5499); 402 billing_error also exists. 529 means overload
+and is in the general table.
 
 Prices: https://platform.claude.com/docs/en/models/overview and each model's own page, without cache reads.
 """

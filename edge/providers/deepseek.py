@@ -1,14 +1,14 @@
-"""What must be known of DeepSeek?
+"""DeepSeek, called through its OpenAI-compatible API.
 
 Facts: https://api-docs.deepseek.com (OpenAI-compatible under https://api.deepseek.com, also as ``/v1``; Bearer key;
 ``GET /models``; error codes 400, 401, 402 insufficient balance, 422, 429, 500, 503 overloaded). The V4 announcement of
 2026-04-24 retires deepseek-chat and deepseek-reasoner on 2026-07-24 15:59 UTC in favour of deepseek-v4-flash.
 
-An unknown model is a 400 whose message is exactly ``Model Not Exist`` (seen in langbot-app/LangBot issue 1643 and
-deepwn/addi issue 13), not a 404.
+An unknown model is reported as a 400 whose message is exactly ``Model Not Exist``, not as a 404 (seen in
+langbot-app/LangBot issue 1643 and deepwn/addi issue 13).
 
-Prices: https://api-docs.deepseek.com/quick_start/pricing, those of the peak hours and without cache hits: off peak it
-costs half. deepseek-v4-flash is served and billed as deepseek-flash.
+Prices: https://api-docs.deepseek.com/quick_start/pricing, those of peak hours and without cache hits; off-peak prices
+are half. deepseek-v4-flash is served and billed as deepseek-flash.
 """
 
 from __future__ import annotations

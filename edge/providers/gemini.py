@@ -1,16 +1,17 @@
-"""What must be known of Google's Gemini API, asked in OpenAI's dialect?
+"""Google's Gemini API, called through its OpenAI-compatible API.
 
 Facts: https://ai.google.dev/gemini-api/docs/openai (OpenAI-compatible under
 https://generativelanguage.googleapis.com/v1beta/openai/ with a Gemini key as Bearer: chat, embeddings and
-``GET /models``). gemini-3.1-flash-lite is the small stable model (general since 2026-05-07, not shut
-down before 2027-05-07).
+``GET /models``). gemini-3.1-flash-lite is the small stable model (generally available since 2026-05-07, not shut down
+before 2027-05-07).
 
-A bad key is a 400 with reason ``API_KEY_INVALID`` (cequence-io/openai-scala-client issue 109); an unsupported location
-of ours a 400 ``User location is not supported for the API use.`` (FoundationAgents/OpenManus issue 803, which also
-shows the error wrapped in an array). Both are about us, not about the caller.
+An invalid key is reported as a 400 with reason ``API_KEY_INVALID`` (cequence-io/openai-scala-client issue 109), and an
+unsupported location of edge as a 400 with ``User location is not supported for the API use.``
+(FoundationAgents/OpenManus issue 803, which also shows the error wrapped in an array). Both concern edge, not the
+client.
 
-Prices: https://ai.google.dev/gemini-api/docs/pricing, paid tier, text; of gemini-2.5-pro and gemini-3.1-pro-preview
-those for prompts over 200,000 tokens, because a budget should not be overspent.
+Prices: https://ai.google.dev/gemini-api/docs/pricing, paid tier, text. For gemini-2.5-pro and gemini-3.1-pro-preview
+they are those for prompts over 200,000 tokens, so that a budget is not overspent.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What must be known of OpenAI?
+"""OpenAI.
 
-Facts: https://platform.openai.com/docs/api-reference (base URL, Bearer key, ``GET /v1/models``); model names after the
+Facts: https://platform.openai.com/docs/api-reference (base URL, Bearer key, ``GET /v1/models``). Model names follow the
 deprecations page of 2026-04-22, which names gpt-4.1-mini as the successor of the small models it retires.
 
-A 429 with code ``insufficient_quota`` is a bill, not a rate: waiting does not help (the API's error guide lists it
-beside the rate limit; langchain-ai/langchainjs issue 1929 shows what retrying it does). A 403 with
-``model_not_found`` is a model this key may not use.
+A 429 with code ``insufficient_quota`` reports an unpaid bill, not a rate limit, so waiting does not help (the API's
+error guide lists it beside the rate limit; langchain-ai/langchainjs issue 1929 shows the effect of retrying it). A 403
+with ``model_not_found`` names a model that the key may not use.
 
 Prices: https://developers.openai.com/api/docs/pricing, standard tier, without cached input.
 """

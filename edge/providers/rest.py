@@ -1,8 +1,9 @@
-"""How long does this answer ask us to stay away?  Retry-After and its vendors' cousins, in seconds.
+"""How long a provider asks clients to wait, read from Retry-After and its vendor-specific variants.
 
 Forms: ``retry-after`` in seconds or as an HTTP date (RFC 9110 10.2.3); ``retry-after-ms`` and ``x-ms-retry-after-ms``
-(OpenAI, Azure); ``x-ratelimit-reset-requests`` and ``-tokens`` as Go durations like ``6m0s`` or ``12ms`` (OpenAI), of
-which only those whose ``remaining`` is 0 speak; ``anthropic-ratelimit-*-reset`` as RFC 3339 instants.
+(OpenAI, Azure); ``x-ratelimit-reset-requests`` and ``-tokens`` as Go durations such as ``6m0s`` or ``12ms`` (OpenAI);
+``anthropic-ratelimit-*-reset`` as RFC 3339 timestamps. A reset field counts only if the matching ``remaining`` field is
+0 or missing.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from edge import clock
 
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|us|µs|ns|s)")
 _UNIT_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_LONGEST: Final = 64  # no duration is longer, and looking through what is takes the square of its length
+_LONGEST: Final = 64  # no valid duration is longer, and the check takes time quadratic in the length
 _MILLISECONDS: Final = ("retry-after-ms", "x-ms-retry-after-ms")
 
 
 def go_duration(text: str) -> float | None:
-    """Return the seconds of a Go duration such as ``1h2m0.5s``; None when it is none."""
+    """Return the seconds of a Go duration such as ``1h2m0.5s``, or None if the text is not one."""
     parts = _PART.findall(text[:_LONGEST])
     if not parts or "".join(number + unit for number, unit in parts) != text:
         return None
@@ -51,7 +52,7 @@ def _instant(text: str) -> float | None:
 
 
 def _exhausted(fields: dict[str, str]) -> float | None:
-    """The longest reset among the limits that are used up."""
+    """Return the longest reset among the limits that are used up, or None if none is."""
     waits: list[float] = []
     for name, value in fields.items():
         if name.startswith("x-ratelimit-reset"):
@@ -68,9 +69,9 @@ def _exhausted(fields: dict[str, str]) -> float | None:
 
 
 def rest_seconds(fields: list[tuple[bytes, bytes]]) -> float | None:
-    """Return the seconds that an answer's header fields ask us to wait, None when they ask for nothing.
+    """Return the seconds that a response asks clients to wait, or None if it does not ask.
 
-    ``fields`` are (lower-case name, value) as the wire gave them.
+    ``fields`` are the header fields as (lower-case name, value).
     """
     named = {name.decode("latin-1"): value.decode("latin-1").strip() for name, value in fields}
     for name in _MILLISECONDS:
