@@ -1,1 +1,1 @@
-"""What do edges tell each other, and what does each make of it?  Digests, the view of all regions, verdicts, shares."""
+"""What edges tell each other: digests, the view of all regions, verdicts on targets, and shares of global limits."""

@@ -1,12 +1,13 @@
-"""How much of a month's budget may this node spend when others spend of the same?  Pure: sums, and one division.
+"""Division of a monthly budget among the nodes that share it; pure functions.
 
-Each node tells what it has spent this month of every common budget, and beside it a *ceiling* that it does not go
-beyond until a higher one was told: what it has spent, and one part in so many of what was left then. So nodes that
-hear each other use a budget up to the end, and one that is cut off stops at its part of what was left when it was last
-heard: there is nothing to notice and no time to agree on. The others count a silent node's ceiling as spent.
+For every shared budget each node publishes what it has spent this month, and a *ceiling*: it spends no more than that
+until it has published a higher one. The ceiling is what the node has spent plus its part of what was left at that time.
+Nodes that hear each other can therefore use a budget completely, and a node that is cut off stops at its part of what
+was left when it was last heard. No failure has to be detected and no clock agreed on: the others count a silent node's
+ceiling as spent.
 
-What a node has told is kept without a lease, so that neither its end nor a restart forgets money. Amounts are US
-dollars * 1e9, months count from year 0.
+What a node has published is stored without a lease, so neither its end nor a restart loses money. Amounts are US
+dollars * 1e9; months are counted from year 0.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 MOST_TOLD: Final = 4096
-"""Keys that one node tells of; what it spends with others stays below the one part that everybody has."""
+"""Keys that one node publishes; with further keys it spends no more than a node may spend unpublished."""
 
-_Money = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # what the shared state can hold; whoever writes more is not read
+_Money = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # the range of the shared state; larger values are unreadable
 
 EARLY: Final = 100
-"""Before anything was heard of the others: one part in so many,"""
+"""Before anything is known of other nodes, a node may spend this fraction (1/EARLY) of a budget."""
 ASSUMED: Final = 3
-"""and once it seems that there is no store, in so many. The shared state assumes the same (EDGE_ASSUMED_NODES)."""
+"""Without a store, a node assumes that so many nodes share a budget, as the shared state does (EDGE_ASSUMED_NODES)."""
 
 
 class Part(Struct, frozen=True, array_like=True):
-    """What a node has spent of a budget, and what it may have spent before it tells again. As JSON [spent, ceiling]."""
+    """What a node has spent of a budget, and may spend before it publishes again; as JSON [spent, ceiling]."""
 
     spent: _Money
     ceiling: _Money
 
 
 class Told(Struct, frozen=True):
-    """What one node tells of a month, by key."""
+    """What one node publishes about a month, by key."""
 
     month: Annotated[int, Meta(ge=0, le=2**31)]
     keys: Annotated[dict[str, Part], Meta(max_length=MOST_TOLD)] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class Told(Struct, frozen=True):
 
 
 def decode(value: bytes) -> Told | None:
-    """Return what a node told; None when it is of another version, or none at all."""
+    """Return the document of a node, or None if it is unreadable or has another version."""
     try:
         told = msgspec.json.decode(value, type=Told)
     except UNREADABLE:
@@ -59,50 +60,50 @@ def decode(value: bytes) -> Told | None:
 
 
 def encode(told: Told) -> bytes:
-    """Return what to write."""
+    """Return the document as it is stored."""
     return msgspec.json.encode(told)
 
 
 def later(known: Told | None, told: Told) -> Told:
-    """Return what holds of a node after it told anew: of one month no spending is ever taken back."""
+    """Merge what is known of a node with its new document; within a month, spending never decreases."""
     if known is None or known.month < told.month:
         return told
     if known.month > told.month:
         return known
-    # of two that have spent the same the new one comes first, and its ceiling holds
+    # if both spent the same, max() returns the new one, so that its ceiling applies
     kept = {name: max(told.keys.get(name, part), part, key=_spent) for name, part in known.keys.items()}
     return Told(told.month, {**told.keys, **kept})
 
 
 def counted(part: Part, silent_ns: int) -> int:
-    """Return what is to be taken for spent by a node that was not heard for so long.
+    """Return the amount to count as spent for a node that has been silent for ``silent_ns``.
 
-    While it is silent it may go up to its ceiling. A node that is silent for so long that it must be gone has spent
-    what it told: its part would be lost to all until the month ends.
+    A silent node may spend up to its ceiling. A node that has been silent for so long that it must be gone is counted
+    with what it published; otherwise its part would be unusable for everybody until the month ends.
     """
     return max(part.spent, part.ceiling) if SILENT_NS <= silent_ns < FORGOTTEN_NS else part.spent
 
 
 def elsewhere(name: str, month: int, others: Iterable[tuple[Told, int]]) -> int:
-    """Return what other nodes have spent with a key, or may have; each comes with the time since it was heard."""
+    """Return what other nodes have spent, or may have spent, with a key; ``others`` pairs each with its silence."""
     parts = ((told.keys.get(name), silent_ns) for told, silent_ns in others if told.month == month)
     return sum(counted(part, silent_ns) for part, silent_ns in parts if part is not None)
 
 
 def ceiling(budget: int, spent: int, others: int, nodes: int) -> int:
-    """Return how far one of so many nodes may go that has spent, and told, so much."""
+    """Return the ceiling of one of ``nodes`` nodes that has spent ``spent``, when others have spent ``others``."""
     return spent + max(budget - spent - others, 0) // max(nodes, 1)
 
 
 def urgent(told: Part | None, spent: int) -> bool:
-    """Tell whether spending must be told before the next heartbeat: half of the way to the ceiling is used."""
+    """Return whether spending must be published before the next heartbeat: half of the way to the ceiling is used."""
     if told is None:
         return spent > 0
     return spent > told.spent and 2 * (spent - told.spent) >= told.ceiling - told.spent
 
 
 def of_gone(told: Mapping[str, Told], month: int, stands: Iterable[str], alive: Iterable[str]) -> list[str]:
-    """Return the nodes that are gone, and whose spending of this month the store has lost."""
+    """Return the nodes that are gone and whose spending of this month is missing from the store."""
     return sorted(name for name in told.keys() - {*stands, *alive} if told[name].month == month and told[name].keys)
 
 

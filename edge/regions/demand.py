@@ -1,4 +1,4 @@
-"""How much is asked of this node?  Counters that only grow become a rate, steady and yet quick to shift."""
+"""Demand for an allowance at this node: monotonic counters become a rate that is steady but follows shifts quickly."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
     from edge.native import AllowanceView
 
 _S: Final = 1_000_000_000
-# The mean of so many seconds hardly swings where demand is steady. Where the last few seconds differ from it by more
-# than chance explains (SIGMAS, for arrivals at random), it begins anew with them.
+# The mean over MEAN_S hardly varies where demand is steady. When the last LOOK_S or less differ from it by more than
+# chance explains (SIGMAS standard deviations of random arrivals), the mean starts over with those seconds.
 MEAN_S: Final = 10.0
 LOOK_S: Final = 3.0
 CROWD_S: Final = 5.0
 SIGMAS: Final = 3.0
-# What is asked of one node swings about its mean: a little more than the mean keeps it from refusing by chance.
+# Demand at one node fluctuates about its mean; a small margin avoids refusals by chance.
 ROOM: Final = 1.02
-PER_MINUTE: Final = 60 * 1000  # thousandths per minute in one per second
+PER_MINUTE: Final = 60 * 1000  # from one per second to thousandths per minute
 
 
 def offered(view: AllowanceView, passed_over: int = 0) -> tuple[float, float]:
-    """Return requests and tokens asked for so far, granted or not.
+    """Return the requests and tokens demanded so far, whether granted or not.
 
     Args:
-        view: the allowance's record. Of what was refused for want of tokens, as many as a granted request reserves
-            are taken to have been asked for.
-        passed_over: attempts that were not made here because the allowance was used up (of a credential).
+        view: the allowance's record. A request that was refused for lack of tokens counts with as many tokens as an
+            average granted request reserves.
+        passed_over: attempts that were not made because the allowance (of a credential) was used up.
     """
     counts = view["counts"]
     granted = counts[AllowanceCounter.A_REQUESTS]
@@ -39,7 +39,7 @@ def offered(view: AllowanceView, passed_over: int = 0) -> tuple[float, float]:
 
 
 class Demand:
-    """What is asked for of one allowance, in thousandths per minute."""
+    """The demand for one allowance, in thousandths per minute."""
 
     def __init__(self) -> None:
         self._last: tuple[int, tuple[float, float]] | None = None
@@ -47,7 +47,7 @@ class Demand:
         self._tokens = Rate()
 
     def want(self, total: tuple[float, float], now_ns: int) -> tuple[int, int]:
-        """Take in what was asked for so far; return what to ask the others for."""
+        """Update the demand with the totals so far; return the requests and tokens to claim from the other nodes."""
         if self._last is None:
             self._last = (now_ns, total)
         then_ns, before = self._last
@@ -55,21 +55,21 @@ class Demand:
             seconds = (now_ns - then_ns) / _S
             requests, tokens = max(total[0] - before[0], 0.0), max(total[1] - before[1], 0.0)
             self._requests.add(requests, seconds, 1.0)
-            # tokens come by the request, so that chance swings them in portions of that size
+            # tokens arrive per request, so chance makes them vary in portions of that size
             self._tokens.add(tokens, seconds, max(tokens / requests, 1.0) if requests else 1.0)
             self._last = (now_ns, total)
         return int(self._requests.mean * ROOM * PER_MINUTE), int(self._tokens.mean * ROOM * PER_MINUTE)
 
 
 class Places:
-    """How many requests at once are asked for: the most that ran, or were refused, within the last CROWD_S."""
+    """The demand for concurrent requests: the most that ran or were refused at once within the last CROWD_S."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[int, int]] = deque()  # when, how many
+        self._seen: deque[tuple[int, int]] = deque()  # time, count
         self._refused: int | None = None
 
     def want(self, running: int, refused: int, now_ns: int) -> int:
-        """Take in how many run and how many were refused so far; return what to ask the others for."""
+        """Update with the running requests and the total refused so far; return the number of places to claim."""
         more = refused - (refused if self._refused is None else self._refused)
         self._refused = refused
         self._seen.append((now_ns, running + max(more, 0)))
@@ -79,7 +79,7 @@ class Places:
 
 
 class Rate:
-    """A rate per second: steady under chance, quick to follow a shift."""
+    """A rate per second that smooths chance and follows shifts quickly."""
 
     def __init__(self) -> None:
         self.mean = 0.0
@@ -87,7 +87,7 @@ class Rate:
         self._recent: deque[tuple[float, float]] = deque()  # seconds, units
 
     def add(self, units: float, seconds: float, portion: float) -> None:
-        """Take in so many units of the last seconds, which came in portions of about that size."""
+        """Add ``units`` that arrived within the last ``seconds``, in portions of about ``portion`` units."""
         self._recent.appendleft((seconds, units))
         looked_s = came = worst = 0.0
         shift: tuple[float, float] | None = None
@@ -98,7 +98,7 @@ class Rate:
             strange = (came - expected) ** 2 / (portion * (expected + portion))
             if strange > max(worst, SIGMAS**2):
                 worst, shift, since = strange, (looked_s, came), place
-        if shift is not None:  # what was before it is of another time
+        if shift is not None:  # what came before the shift no longer counts
             self._recent = deque(tuple(self._recent)[:since])
             self._age_s, self.mean = shift[0], shift[1] / shift[0]
             return

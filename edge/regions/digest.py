@@ -1,12 +1,12 @@
-"""What does a node tell the others?  One small document under one key, whatever the number of its targets.
+"""The documents that a node publishes in the store for the others.
 
-    nodes/REGION/NODE    a Digest, under a lease; written on change at most once a second, and every five seconds
-    manual/TARGET        a Hand: what a person did to a target everywhere
-    shares/KIND/NAME     who may grant how much of a shared allowance (edge.regions.shares)
-    spent/REGION/NODE    what a node has spent this month of budgets that others share, for good (edge.regions.budgets)
+    nodes/REGION/NODE    a Digest, under a lease; written on change, at most once a second, and every five seconds
+    manual/TARGET        a ManualOverride: what an operator did to a target in all regions
+    shares/KIND/NAME     how much of a shared allowance each node may grant (edge.regions.shares)
+    spent/REGION/NODE    what a node has spent this month of shared budgets; kept permanently (edge.regions.budgets)
 
-Times in a digest are durations (what is left, as of the writing): no two clocks are ever compared. A target is told
-when there is something to tell: one that is closed, idle and rests not is left out.
+Times in a digest are durations as of the writing, so that clocks of different hosts are never compared. A digest omits
+targets that have nothing to report: those that are closed, idle and not rate-limited.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VERSION: Final = 1
-"""Of the document. A reader leaves out what has another one: it says so, and decides by the rest."""
+"""Version of the document. A reader skips documents of another version, logs that, and decides by the others."""
 
 NODES: Final = "nodes/"
 OVERRIDES: Final = "manual/"
@@ -36,23 +36,23 @@ LEASE_S: Final = 15.0
 
 State = Literal["closed", "open", "half_open", "ramping", "resting", "out", "manual"]
 
-# What one document may say at most. Whoever writes more, or what is no line of text, is not read: one node's mistake,
-# or its malice, must cost the others neither memory nor a turn of their loop, and its words stand in terminals.
+# Limits of one document. A document that exceeds them, or has unprintable text, is not read: neither a mistake of one
+# node nor its malice may cost the others memory or time, and its texts are printed on terminals.
 MOST_TARGETS: Final = 2_000
 LONGEST_REASON: Final = 500
 _Count = Annotated[int, Meta(ge=0, le=2**53)]
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What a value raises that is no document: beside other JSON, text that is no UTF-8, and brackets within brackets."""
+"""What decoding raises for a value that is not the document: wrong JSON, text that is not UTF-8, or deep nesting."""
 _LONGEST: Final = 256
 _Text = Annotated[str, Meta(max_length=_LONGEST)]
 
-# Below this many ended attempts a share of failures says nothing; Envoy's minimum is of this size.
+# With fewer completed attempts a failure ratio says nothing; Envoy's minimum request volume has the same magnitude.
 MIN_VOLUME: Final = 5
 BAD_RATIO: Final = 0.5
 
 
 class TargetDigest(Struct, frozen=True, array_like=True):
-    """One target as one node sees it; counts are of the last ten seconds. As JSON an array, in this order."""
+    """One target as one node sees it; counts are of the last ten seconds. Encoded as a JSON array in this order."""
 
     id: _Text
     kind: _Text  # "model" or "service"
@@ -60,19 +60,19 @@ class TargetDigest(Struct, frozen=True, array_like=True):
     total: _Count
     failed: _Count
     slow: _Count
-    p95_ms: _Count  # first token or byte of successes; 0 = no data
+    p95_ms: _Count  # to the first token or byte, of successes; 0: no data
     inflight: _Count
-    headroom: Annotated[int, Meta(ge=-1, le=2**53)]  # requests that it takes beside those; -1 = nothing is known
-    rest_ms: _Count = 0  # what was left of a rest that this node itself was told of
+    headroom: Annotated[int, Meta(ge=-1, le=2**53)]  # requests that it can take besides those in flight; -1: unknown
+    rest_ms: _Count = 0  # remaining time of a rate limit that this node itself received
     consecutive: _Count = 0
 
 
 class Digest(Struct, frozen=True):
-    """What one node tells."""
+    """The state of one node, as it publishes it."""
 
     region: _Text
     node: _Text
-    instance: _Text  # of the control that wrote it: two nodes of one name are found by this
+    instance: _Text  # of the control process that wrote it; reveals two nodes with the same name
     version: _Text  # of edge
     addresses: Annotated[tuple[_Text, ...], Meta(max_length=MOST_ADVERTISED)]  # where other edges reach it
     load: _Count  # exchanges in flight
@@ -82,36 +82,36 @@ class Digest(Struct, frozen=True):
 
 
 class ManualOverride(Struct, frozen=True):
-    """What a person did to a target in all regions: ``code`` as on the shared state (1 drain, 2 eject)."""
+    """What an operator did to a target in all regions; ``code`` as in the shared state (1 drain, 2 eject)."""
 
     code: Annotated[int, Meta(ge=1, le=2)]
     reason: Annotated[str, Meta(max_length=LONGEST_REASON)]
-    since: float  # Unix time, for people
-    by: Annotated[str, Meta(max_length=513)]  # REGION/NODE where it was asked for
+    since: float  # Unix time, for display
+    by: Annotated[str, Meta(max_length=513)]  # REGION/NODE where the operator acted
 
 
 def name_of(region: str, node: str) -> str:
-    """Return how a node is called among all."""
+    """Return the name of a node among all nodes: REGION/NODE."""
     return f"{region}/{node}"
 
 
 def node_key(region: str, node: str) -> str:
-    """Return where a node's digest stands."""
+    """Return the key of a node's digest."""
     return NODES + name_of(region, node)
 
 
 def tellable(name: str) -> bool:
-    """Tell whether a name may stand in a document: others read none of one that has a name too long or unprintable."""
+    """Return whether a document may contain a name: readers reject documents with long or unprintable names."""
     return len(name) <= _LONGEST and name.isprintable()
 
 
 def encode(document: Digest | ManualOverride) -> bytes:
-    """Return a document as it is written: compact JSON, so that any client of the store can be read by people."""
+    """Return a document as it is stored: compact JSON, so that people can read it with any client of the store."""
     return msgspec.json.encode(document)
 
 
 def decode(data: bytes, name: str) -> Digest | None:
-    """Return the digest in a value; None when it is of another version or node than ``name``, or none at all."""
+    """Return the digest, or None if it is unreadable, of another version, or of another node than ``name``."""
     try:
         if msgspec.json.decode(data, type=_Head).v != VERSION:
             return None
@@ -124,7 +124,7 @@ def decode(data: bytes, name: str) -> Digest | None:
 
 
 def decode_override(data: bytes) -> ManualOverride | None:
-    """Return the hand in a value; None when it is none, or says something that does not exist."""
+    """Return the manual override, or None if it is unreadable or has unprintable text."""
     try:
         hand = msgspec.json.decode(data, type=ManualOverride)
     except UNREADABLE:
@@ -133,9 +133,10 @@ def decode_override(data: bytes) -> ManualOverride | None:
 
 
 def opinion(target: TargetDigest) -> bool | None:
-    """Return whether a node finds a target bad: True, False, or None where it has seen too little to say.
+    """Return whether a node considers a target failing: True, False, or None if it has seen too little.
 
-    A target that is out or resting is not bad for others: that is said of this node's credential and allowance.
+    A target that is out or resting does not count as failing for others: that concerns this node's credential and
+    allowance.
     """
     if target.state in ("open", "half_open"):
         return True
@@ -147,7 +148,7 @@ def opinion(target: TargetDigest) -> bool | None:
 
 
 def news(digest: Digest) -> tuple[object, ...]:
-    """Return what must not wait for the next heartbeat: two digests that agree in it are no news to each other."""
+    """Return the part of a digest that must not wait for the next heartbeat; equal results need no extra write."""
     told: Iterable[object] = (
         (target.id, target.state, opinion(target), target.rest_ms > 0)
         for target in digest.targets

@@ -1,8 +1,8 @@
-"""What may this node grant of a shared allowance now?  Keeps one node's part of each, through the store.
+"""Keeper of this node's shares of global allowances: it moves grants through transactions on the store.
 
-Driven twice a second. At most one transaction at a time for each allowance, at least APART_NS from the last, so that a
-node writes little whatever its callers do. While the store is silent nothing here waits: the share is reckoned from
-the time of the last heartbeat.
+``step`` is called twice a second. For each allowance there is at most one transaction at a time, at least APART_NS
+after the previous one, so that a node writes little whatever its callers do. Nothing here waits while the store is
+silent: the share then follows from the time of the last heartbeat.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _S: Final = 1_000_000_000
 APART_NS: Final = _S // 4
-# Until the store has been heard for the first time a node takes little of what others may be granting, and after this
-# long, when it seems that there is no store, what one of ASSUMED nodes would get.
+# Until the store is heard for the first time, a node uses the fraction EARLY of what others may be granting. After this
+# long there seems to be no store, and it uses the share of one of ASSUMED nodes.
 PATIENCE_NS: Final = 3 * _S
 EARLY: Final = 0.01
 ASSUMED: Final = 3
@@ -34,9 +34,9 @@ TRIES: Final = 3
 
 
 class Shared(Struct, frozen=True):
-    """One allowance of ``scope: global``: ``name`` such as "key/team-a"; ``limit`` thousandths per minute, 0 = none.
+    """An allowance of ``scope: global``: a name such as "key/team-a", and limits in thousandths per minute (0: none).
 
-    ``places``: the limit is of requests at once, and a node's grant may be none of them.
+    With ``places``, the limit counts concurrent requests, and a node's grant may be 0.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Shared(Struct, frozen=True):
 
 
 class Silence(Struct, frozen=True):
-    """Since when nothing was heard of a node, and the revision of its digest that we hold (0: it has none).
+    """How long a node has been silent, and the revision of its digest that we hold (0: there is none).
 
-    ``doubt_ns``: since when it may have been silent, where what we hold of it stood there before we could see it.
+    ``doubt_ns`` is how long it may have been silent if its digest existed before we could see it.
     """
 
     silent_ns: int
@@ -59,10 +59,10 @@ class ShareKeeper:
     """Keeps this node's shares.
 
     Args:
-        store: where the ledgers are.
-        region: ours.
-        node: this one.
-        clock: time and chance.
+        store: the store that holds the ledgers.
+        region: the region of this node.
+        node: the name of this node.
+        clock: time and randomness.
     """
 
     def __init__(self, store: Store, region: str, node: str, clock: Clock) -> None:
@@ -70,25 +70,25 @@ class ShareKeeper:
         self._me = name_of(region, node)
         self._clock = clock
         self._started_ns = clock.now_ns()
-        self._proof_ns: int | None = None  # when the last heartbeat that succeeded was begun
-        self._sight_ns = clock.now_ns()  # when the others were last seen
-        self._granted: dict[str, Pair] = {}  # by allowance; what the ledger says, less what is being given up
+        self._proof_ns: int | None = None  # start of the last heartbeat that succeeded
+        self._sight_ns = clock.now_ns()  # when the other nodes were last seen
+        self._granted: dict[str, Pair] = {}  # by allowance: the grant in the ledger, less what is being given up
         self._safe: dict[str, Pair] = {}
         self._next_ns: dict[str, int] = {}
-        self._revision: dict[str, int] = {}  # of the ledger that was last written or read here
-        self._doubted: set[str] = set()  # allowances whose ledger must be read before it is believed
+        self._revision: dict[str, int] = {}  # of the ledger that this node last wrote or read
+        self._doubted: set[str] = set()  # allowances whose ledger must be read before it is relied on
         self.name_conflict = False
-        """Whether another node goes by our name: what one may use, two must share, and neither moves it."""
+        """Whether another node uses our name: the two must share one grant, and neither moves it."""
         self.moves = 0
-        """Transactions that were made."""
+        """Number of transactions that succeeded."""
         self.conflicts = 0
-        """Transactions that another node's came before."""
+        """Number of transactions that failed because another node's came first."""
 
     def beat(self, started_ns: int) -> None:
-        """Take note of a heartbeat that was begun then and succeeded.
+        """Record a successful heartbeat that began at ``started_ns``.
 
-        Whoever was silent for too long has to read the ledger before it uses more than the least of what it was
-        granted and what is its safe share: others may have taken the grant.
+        A node that was silent for too long must read the ledger before it uses more than the smaller of its grant and
+        its safe share: others may have taken the grant.
         """
         now_ns = self._clock.now_ns()
         if not self._holds(now_ns):
@@ -100,14 +100,14 @@ class ShareKeeper:
         self._proof_ns = started_ns
 
     def saw(self) -> None:
-        """Take note that the copy of the store is alive: whoever falls silent now is noticed."""
+        """Record that the local copy of the store is up to date, so that a node that falls silent now is noticed."""
         self._sight_ns = self._clock.now_ns()
 
     def share(self, allowance: Shared) -> Pair:
         """Return what this node may grant now.
 
-        Of a rate never 0 where there is a bound: 0 means all of it on the shared state. Of requests at once a node
-        that hears the others may have none; one that is by itself lets in one, though that may be one too many.
+        A rate that has a limit is never 0, because the shared state reads 0 as no limit. A share of concurrent requests
+        may be 0 if this node hears the others; a node on its own admits one, even if that is one too many.
         """
         now_ns = self._clock.now_ns()
         grant, least = self._granted.get(allowance.name), 1
@@ -118,7 +118,7 @@ class ShareKeeper:
             grant = (min(grant[0], safe[0]) // 2, min(grant[1], safe[1]) // 2)
         elif not self._holds(now_ns):
             grant = self._safe.get(allowance.name, grant)
-        elif now_ns - self._sight_ns > shares.SILENT_NS:  # others count the grant, and may use their safe shares
+        elif now_ns - self._sight_ns > shares.SILENT_NS:  # others may use their safe shares
             safe = self._safe.get(allowance.name, grant)
             grant = (min(grant[0], safe[0]), min(grant[1], safe[1]))
         elif allowance.places:
@@ -127,10 +127,10 @@ class ShareKeeper:
         return pair[0], pair[1]
 
     def until_ns(self) -> int:
-        """Return until when shares that are told now hold (monotonic ns).
+        """Return until when the current shares are valid (monotonic ns).
 
-        A grant ends with the heartbeats. A safe share, and what is granted before anything was heard, end later only
-        because control says so again meanwhile; what follows them is no more.
+        A grant expires with the heartbeats. A safe share, and the share before anything was heard, last longer only
+        because control renews them; what follows them is not larger.
         """
         now_ns = self._clock.now_ns()
         if self._proof_ns is None or not self._holds(now_ns):
@@ -138,7 +138,7 @@ class ShareKeeper:
         return self._proof_ns + HELD_NS
 
     def nodes(self, allowance: Shared) -> int:
-        """Return how many nodes share it as far as is known: one part in so many is the safe share."""
+        """Return how many nodes share the allowance, as far as is known; the safe share is one part in so many."""
         safe = self._safe.get(allowance.name)
         for kind in BOTH:
             if safe is not None and safe[kind]:
@@ -146,11 +146,11 @@ class ShareKeeper:
         return ASSUMED
 
     def joined(self, name: str) -> bool:
-        """Tell whether this node stands in the ledger of an allowance."""
+        """Return whether this node has an entry in the ledger of an allowance."""
         return name in self._granted
 
     def holds(self) -> bool:
-        """Tell whether grants hold; else shares are the safe ones."""
+        """Return whether grants are valid; otherwise this node uses its safe shares."""
         return self._holds(self._clock.now_ns())
 
     async def step(
@@ -163,21 +163,22 @@ class ShareKeeper:
         *,
         used: Pair = (0, 0),
     ) -> None:
-        """Move this node's grant if that is worth it.
+        """Move this node's grant if that is worth a write.
 
         Args:
-            allowance: which.
-            want: what is asked of this node, thousandths per minute.
-            held: its ledger as it was last seen, and that revision (0: there is none).
-            silences: of every other node that is known or stands in the ledger.
-            now_used: called with the share whenever it changes; what is given up is not used before it is told.
-            used: requests at once that run now: they cannot be given away.
+            allowance: the allowance.
+            want: the demand at this node, in thousandths per minute (or concurrent requests).
+            held: the ledger as last seen and its revision (0: it does not exist).
+            silences: the silence of every other node that is known or has an entry in the ledger.
+            now_used: called with the share whenever it changes; a part that is given up is out of use before the ledger
+                says so.
+            used: concurrent requests that run now and so cannot be given away.
         """
         name, now_ns = allowance.name, self._clock.now_ns()
         if not self._holds(now_ns) or self.name_conflict or self._next_ns.get(name, 0) > now_ns:
             return
         try:
-            if name in self._doubted or held[1] < self._revision.get(name, 0):  # the copy may be older than we are
+            if name in self._doubted or held[1] < self._revision.get(name, 0):  # the copy may be stale
                 self._next_ns[name] = now_ns + APART_NS
                 held = await self._read(name)
             for tried in range(TRIES):
@@ -200,10 +201,10 @@ class ShareKeeper:
                     await self._clock.sleep(0.02 * (1 + 4 * self._clock.random()))
                     held = await self._read(name)
         except (StoreUnavailableError, StoreRefusedError):
-            return  # later, by what is held then
+            return  # retried later, with what is held then
 
     async def leave(self, allowance: Shared) -> None:
-        """Give this node's entry up: it serves no more. What fails is left to the others to take."""
+        """Remove this node's entry, because it stops serving. If that fails, the others take the grant later."""
         key = SHARES + allowance.name
         try:
             item = await self._store.get(key)
@@ -223,15 +224,15 @@ class ShareKeeper:
         silences: Mapping[str, Silence],
         now_used: Callable[[Pair], None],
     ) -> bool:
-        """Make one transaction; False when another came before."""
+        """Make one transaction; return False if another node's came first."""
         name, entry = allowance.name, move.shares.nodes[self._me]
-        if name in self._granted:  # given up before it is told, so that nobody grants the same twice
+        if name in self._granted:  # reduced before the ledger says so, so that no part is granted twice
             before = self._granted[name]
             self._granted[name] = (min(before[0], move.part[0]), min(before[1], move.part[1]))
             now_used(self.share(allowance))
         conditions = [Unchanged(SHARES + name, revision)]
         conditions += [Unchanged(NODES + node, silences[node].revision) for node in move.silent]
-        self._doubted.add(name)  # until the answer is here: a store that does not answer may have done it
+        self._doubted.add(name)  # until the answer arrives: a store that stays silent may have applied it
         done = await self._store.txn(conditions, [Write(SHARES + name, shares.encode(move.shares))])
         if done is None:
             return False
@@ -247,12 +248,12 @@ class ShareKeeper:
         return (shares.decode(item.value), item.revision) if item is not None else (Shares(), 0)
 
     def _learn(self, allowance: Shared, ledger: Shares, move: shares.Move, now_used: Callable[[Pair], None]) -> None:
-        """Believe the ledger about this node's own entry, which nobody else raises."""
+        """Adopt this node's own entry in the ledger; no other node increases it."""
         entry = ledger.nodes.get(self._me)
         if entry is not None and not entry.taken:
             use = entry.grant
             if allowance.places and shares.waiting(ledger, self._me, 0, allowance.limit):
-                use = (min(use[0], move.part[0]), 0)  # what ends is for those who wait
+                use = (min(use[0], move.part[0]), 0)  # places that become free go to the nodes that wait
             self._granted[allowance.name], self._safe[allowance.name] = use, entry.safe
             now_used(self.share(allowance))
 
@@ -260,7 +261,7 @@ class ShareKeeper:
         return self._proof_ns is not None and now_ns - self._proof_ns <= HELD_NS
 
     def _unheard(self, allowance: Shared, now_ns: int) -> Pair:
-        """Return what to grant while nothing was ever heard of the ledger."""
+        """Return what to grant before the ledger was ever read."""
         if now_ns - self._started_ns < PATIENCE_NS:
             return int(allowance.limit[0] * EARLY), int(allowance.limit[1] * EARLY)
         return shares.safe_share(allowance.limit, ASSUMED)

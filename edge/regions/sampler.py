@@ -1,4 +1,4 @@
-"""What has this node to tell of its targets?  Reads the shared state, and remembers how it was ten seconds ago."""
+"""Sampler of the shared state: it makes the target digests of this node, with latencies of the last ten seconds."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot, Target
 
 _S: Final = 1_000_000_000
-# The histograms on the shared state only ever grow: what is subtracted is at least this old, and at most twice.
+# The histograms in the shared state only grow; the earlier sample that is subtracted is KEEP_NS to twice that old.
 KEEP_NS: Final = 10 * _S
 EVERY_NS: Final = 5 * _S
 _QUANTILE: Final = 0.95
-# A rest that was told by another region is not told on, or two regions would keep each other's for ever.
+# A rate limit learned from another region is not published, or two regions would keep each other's alive forever.
 ECHO_NS: Final = _S // 4
 
 
 class Sampler:
-    """Samples the targets of one shared state. ``sample`` may be called as often as wanted."""
+    """Samples the targets of one shared state. ``sample`` may be called at any rate."""
 
     def __init__(self, shared_state: SharedState) -> None:
         self._shared_state = shared_state
@@ -33,12 +33,12 @@ class Sampler:
     def sample(
         self, snapshot: Snapshot, states: Mapping[str, State], told: Mapping[str, int], now_ns: int
     ) -> tuple[TargetDigest, ...]:
-        """Return each target that there is something to tell of.
+        """Return a digest for each target that has something to report.
 
         Args:
             snapshot: the targets.
-            states: how each target stands (edge.balance.report), by id; others take part in no route.
-            told: by id, until when (monotonic ns) other regions' rests were merged here.
+            states: the state of each target (edge.balance.report) by id; targets without one are in no route.
+            told: by target id, until when (monotonic ns) rate limits from other regions were merged here.
             now_ns: monotonic nanoseconds.
         """
         hists: dict[str, tuple[int, ...]] = {}
@@ -56,7 +56,7 @@ class Sampler:
             if digest.state != "closed" or digest.total or digest.inflight or digest.rest_ms:
                 found.append(digest)
         self._remember(hists, now_ns)
-        if len(found) > MOST_TARGETS:  # what is ill must be told, and then what is asked most
+        if len(found) > MOST_TARGETS:  # failing targets come first, then those with the most requests
             found.sort(key=lambda digest: (opinion(digest) is not True, not digest.rest_ms, -digest.total, digest.id))
         return tuple(found[:MOST_TARGETS])
 
@@ -87,21 +87,21 @@ def _digest(target: Target, view: TargetView, state: State, *, p95_ms: int, told
 
 
 def headroom(limit: float, cap: int, inflight: int) -> int:
-    """Return how many requests a target takes beside those in flight; -1 when nothing bounds it.
+    """Return how many requests a target can take besides those in flight; -1 if it has no limit.
 
     Args:
-        limit: the learned concurrency limit, 0.0 = nothing learned.
-        cap: the configured one, 0 = none.
-        inflight: requests that it has.
+        limit: the learned concurrency limit; 0.0: none was learned.
+        cap: the configured limit; 0: none.
+        inflight: requests in flight.
     """
     bounds = [bound for bound in (int(limit), cap) if bound > 0]
     return max(min(bounds) - inflight, 0) if bounds else -1
 
 
 def quantile_ms(counts: list[int]) -> int:
-    """Return the upper bound of the bucket that holds the 95th of 100, in milliseconds; 0 when the buckets are empty.
+    """Return the upper bound of the bucket that holds the 95th percentile, in milliseconds; 0 without data.
 
-    What stands in the last bucket, which has no bound, is told as twice the bound before.
+    The last bucket has no upper bound; twice its lower bound is used.
     """
     total = sum(counts)
     below = 0

@@ -1,22 +1,23 @@
-"""How is an allowance of ``scope: global`` divided among nodes?  Pure: one ledger, a grant per node.
+"""Division of an allowance of ``scope: global`` among nodes, by a ledger with a grant per node; pure functions.
 
-One key of the store holds all grants of an allowance. A node changes its own entry alone, by a transaction on the key's
-last revision, so that grants add up to the limit at most however many write at once; no request waits for any of it.
-Demand moves grants: a node that is starved says what it wants, the others see it and give up what they do not need.
+One key of the store holds all grants of an allowance. A node changes only its own entry, in a transaction on the key's
+last revision, so the grants never add up to more than the limit, however many nodes write at once; no request waits
+for any of it. Demand moves grants: a starved node publishes what it wants, and the others give up what they do not
+need.
 
-What makes this safe without a common clock is who stops first. A node may use its grant for HELD_NS after it *began*
-its last successful heartbeat; from then on it uses its ``safe`` share, which is what every node gets when all are cut
-off. The others take a silent node's grant TAKEN_NS after they last *saw* a heartbeat, and only in a transaction that
-fails if there was one that they have not seen. Of silent nodes all safe shares but the largest stay reserved, and so of
-those that may have been silent while we could not see. A node that writes its heartbeats and sees nobody's uses the
-least of its grant and its safe share. Together they use the limit and one share at most, whichever way the network
-falls apart.
+Without a common clock, safety depends on who stops first. A node may use its grant until HELD_NS after the *beginning*
+of its last successful heartbeat; after that it uses its ``safe`` share, the part that every node gets if all are cut
+off. The others take a silent node's grant TAKEN_NS after they last *saw* a heartbeat, in a transaction that fails if
+there was a heartbeat they have not seen. The safe shares of silent nodes stay reserved, all but the largest, and so do
+those of nodes that may have been silent while this node could not see them. A node that writes heartbeats but sees
+nobody else's uses the smaller of its grant and its safe share. However the network is partitioned, the nodes together
+use at most the limit plus one share.
 
-Requests at once are divided as rates are, but for one thing: what is in use cannot be given away. A node that is to
-give lets no more in than its new part at once, and its grant follows as requests end.
+Concurrent requests are divided like rates, with one difference: what is in use cannot be given away. A node that has to
+give admits no more than its new part at once, and its grant follows as requests end.
 
-Source: Doorman (capacity leases, safe capacity, learning after a restart); amounts are thousandths per minute, or
-requests at once.
+Source: Doorman (capacity leases, safe capacity, learning after a restart). Amounts are thousandths per minute, or
+concurrent requests.
 """
 
 from __future__ import annotations
@@ -33,29 +34,29 @@ if TYPE_CHECKING:
 
 _S: Final = 1_000_000_000
 SILENT_NS: Final = 10 * _S
-"""A node that was not heard for this long may soon fall back to its safe share: that is reserved."""
+"""A node that has been silent for this long may soon use its safe share, which is therefore reserved."""
 HELD_NS: Final = 15 * _S
 """How long a node uses its grant after its last successful heartbeat, by its own clock."""
 TAKEN_NS: Final = 18 * _S
-"""When others take its grant; what lies between allows for clocks that run a fifth apart."""
+"""When others take a silent node's grant; the margin over HELD_NS allows for clocks whose speeds differ by a fifth."""
 FORGOTTEN_NS: Final = 600 * _S
-"""A node that was not heard for this long has no reserve any more. It was removed, or is cut off longer than that."""
+"""A node that has been silent for this long keeps no reserve: it was removed, or is cut off for longer than that."""
 
 IDLE: Final = 100
-"""Nodes that are asked for nothing keep this part of the limit together, so that the next request finds something."""
+"""Nodes without demand together keep 1/IDLE of the limit, so that their next request can be granted."""
 
-BOTH: Final = (0, 1)  # requests, tokens: places in the pairs below
+BOTH: Final = (0, 1)  # indexes into the pairs below: requests, tokens
 
-# A move smaller than this part of the limit is not worth a write.
+# A move smaller than this fraction of the limit is not worth a write.
 WORTH: Final = 0.01
 
 Pair = tuple[int, int]
-_Amount = Annotated[int, Meta(ge=0, le=2**60)]  # whoever writes more is not read: it would fit no SharedState
+_Amount = Annotated[int, Meta(ge=0, le=2**60)]  # larger values exceed the shared state and make the ledger unreadable
 _Amounts = tuple[_Amount, _Amount]
 
 
 class Entry(Struct, frozen=True):
-    """One node's part: pairs of requests and tokens. ``taken``: the others took it, as the node was silent."""
+    """One node's entry, in pairs of requests and tokens. ``taken``: others took its grant while it was silent."""
 
     grant: _Amounts = (0, 0)
     want: _Amounts = (0, 0)
@@ -64,18 +65,18 @@ class Entry(Struct, frozen=True):
 
 
 class Shares(Struct, frozen=True):
-    """All grants of one allowance, by node."""
+    """The ledger of an allowance: all grants, by node."""
 
     nodes: dict[str, Entry] = field(default_factory=dict)
     v: int = 1
 
 
 class Move(Struct, frozen=True):
-    """What a node would write: the whole of it, and the nodes whose silence it relies on.
+    """A ledger that a node would write, and the nodes on whose silence it relies.
 
-    ``ideal`` is what would be its part if the others gave way; ``part`` what it is to use, which is its grant but for
-    what is in use beyond; ``must``: it holds more than is left for it, because others are to be reserved for or the
-    limit was lowered.
+    ``ideal`` is the node's part if the others gave way. ``part`` is what it may use: its grant, except for what is
+    still in use beyond the part. ``must`` is True if the node holds more than is left for it, because others need a
+    reserve or the limit was lowered.
     """
 
     shares: Shares
@@ -86,7 +87,7 @@ class Move(Struct, frozen=True):
 
 
 def decode(value: bytes) -> Shares:
-    """Return what a key holds; nothing granted where it holds something else."""
+    """Return the ledger that a key holds; an empty one if the value is unreadable."""
     try:
         return msgspec.json.decode(value, type=Shares)
     except UNREADABLE:
@@ -94,14 +95,14 @@ def decode(value: bytes) -> Shares:
 
 
 def encode(shares: Shares) -> bytes:
-    """Return what to write."""
+    """Return the ledger as it is stored."""
     return msgspec.json.encode(shares)
 
 
 def fair(limit: int, wants: Mapping[str, int]) -> dict[str, int]:
-    """Divide a limit: whoever wants little gets it, the others an equal part each; what nobody wants goes to all alike.
+    """Divide a limit by max-min fairness; the parts never add up to more than the limit.
 
-    Max-min fairness; the parts never add up to more than the limit.
+    Small demands are met in full, the others get equal parts, and what nobody wants is divided equally among all.
     """
     parts: dict[str, int] = {}
     left = limit
@@ -112,18 +113,18 @@ def fair(limit: int, wants: Mapping[str, int]) -> dict[str, int]:
 
 
 def safe_share(limit: Pair, nodes: int) -> Pair:
-    """Return what one of so many nodes may grant when the store is silent."""
+    """Return what each of ``nodes`` nodes may grant when the store is silent."""
     return limit[0] // max(nodes, 1), limit[1] // max(nodes, 1)
 
 
 def reserved(shares: Shares, me: str, silent_ns: Mapping[str, int], doubts: Collection[str] = ()) -> Pair:
-    """Return what of the limit is not mine to take: the others' grants, and the safe shares of those that are silent.
+    """Return the part of the limit that this node must not take: others' grants and silent nodes' safe shares.
 
     Args:
         shares: the ledger.
-        me: my own name.
-        silent_ns: for each other node, since when nothing was heard of it.
-        doubts: nodes that may have been silent for longer than we know.
+        me: the name of this node.
+        silent_ns: how long each other node has been silent.
+        doubts: nodes that may have been silent for longer than that.
     """
     sums, spared = [0, 0], [0, 0]
     for name, entry in shares.nodes.items():
@@ -153,17 +154,17 @@ def moved(
     used: Pair = (0, 0),
     doubts: Collection[str] = (),
 ) -> Move:
-    """Return the ledger as this node would have it: its own entry, and those of silent nodes.
+    """Return the ledger that this node would write: with its own new entry and those of silent nodes updated.
 
     Args:
-        shares: the ledger as it stands.
-        me: my own name.
-        limit: of the allowance; 0 = no bound.
-        want: what is asked of this node now.
-        silent_ns: for each other node, since when nothing was heard of it.
-        most: what it may enter the ledger with, if it does not stand there yet.
-        used: what is in use, and cannot be given away.
-        doubts: nodes that may have been silent for longer than we know.
+        shares: the current ledger.
+        me: the name of this node.
+        limit: the limit of the allowance; 0: none.
+        want: the current demand at this node.
+        silent_ns: how long each other node has been silent.
+        most: the largest grant with which a node may enter the ledger.
+        used: what is in use and so cannot be given away.
+        doubts: nodes that may have been silent for longer than known.
     """
     kept = {name: entry for name, entry in shares.nodes.items() if name == me or silent_ns.get(name, 0) < FORGOTTEN_NS}
     quiet = {name for name in kept if name != me and silent_ns.get(name, 0) >= TAKEN_NS}
@@ -190,13 +191,13 @@ def moved(
 
 
 def waiting(shares: Shares, me: str, kind: int, limit: Pair) -> bool:
-    """Tell whether another node is starved."""
+    """Return whether another node is starved."""
     least = _least(limit, kind)
     return any(name != me and entry.want[kind] >= entry.grant[kind] + least for name, entry in shares.nodes.items())
 
 
 def worth_it(shares: Shares, move: Move, me: str, limit: Pair) -> bool:
-    """Tell whether a move is worth a write: this node is new or was passed over, or it or another one is starved."""
+    """Return whether a move is worth a write: this node is new or lost its grant, or some node is starved."""
     before, after = shares.nodes.get(me), move.shares.nodes[me]
     if before is None or before.taken:
         return True
@@ -207,12 +208,12 @@ def worth_it(shares: Shares, move: Move, me: str, limit: Pair) -> bool:
         grant, change = before.grant[kind], after.grant[kind] - before.grant[kind]
         waited, waits = (want >= grant + least for want in (before.want[kind], after.want[kind]))
         if after.want[kind] > grant:
-            # the others must know what it would take; how much more it wants than it could get is nothing to them,
-            # but that it waits at all is news even where it would get nothing: what holds it back may have passed
+            # The others must know what this node would take; a demand beyond that is irrelevant. That it has begun to
+            # wait is news even if it would get nothing: the obstacle may have gone.
             unknown = min(after.want[kind], move.ideal[kind]) - max(before.want[kind], grant)
             if change >= least or unknown >= least or (waits and not waited):
                 return True
-        # giving is for those who starve, and so is no longer to stand among them
+        # Give only to starved nodes; likewise, stop being listed as starved only if others are.
         if (-change >= least or (waited and not waits)) and waiting(shares, me, kind, limit):
             return True
     return False
@@ -224,5 +225,5 @@ def _least(limit: Pair, kind: int) -> int:
 
 
 def _taken(entry: Entry) -> Entry:
-    """Return the entry of a node whose grant others have taken: it has to ask again."""
+    """Return the entry of a node whose grant others have taken; it must claim a new one."""
     return entry if entry.taken else Entry((0, 0), entry.want, entry.safe, taken=True)

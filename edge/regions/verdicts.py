@@ -1,16 +1,16 @@
-"""What do the others' troubles mean here?  Pure: a picture of every region and our own view become weights and fuses.
+"""Verdicts on targets from the observations of other regions: traffic weights and failure thresholds (fuses); pure.
 
-1. Local evidence opens circuits, remote evidence never does. It lowers the share of traffic that a target takes where
-   another could (``weight``), and the number of failures in a row that open it here (``fuse``).
-2. Hearsay: one other region, or another node of ours, finds it bad. A fuse of two, nothing else: a success in between
-   starts the count over, so that a target that works here is not lost by it.
-3. A verdict: the majority of the fresh regions that have an opinion, and at least two, find it bad. A fuse of one and
-   a weight of what part of them disagrees, a tenth at least.
-4. This node outranks them in both directions: where it has recent successes, a verdict is no more than hearsay; where
-   its circuit is open, nobody's health closes it.
-5. A region where most providers look bad at once is left out, ours too: it doubts itself before its providers. Other
-   nodes of our own region are still heard: we share its way out.
-6. Another region that doubts itself has little to answer with: its edges are asked where no other region's can be.
+1. Local evidence opens circuits, remote evidence never does. Remote evidence lowers the share of traffic that a target
+   gets while others can take it (``weight``), and the number of consecutive failures that open its circuit (``fuse``).
+2. Hearsay: one other region, or another node of this region, finds a target failing. The threshold becomes two and
+   nothing else changes. A success resets the count, so a target that works here is not lost.
+3. Verdict: a majority of the fresh regions that have an opinion, and at least two, find a target failing. The threshold
+   becomes one, and the weight becomes the fraction of regions that disagree, at least a tenth.
+4. This node's evidence outranks the others' in both directions: if a target has recent successes here, a verdict counts
+   as hearsay only; if its circuit is open here, no other region's health closes it.
+5. A region where most providers look failing at once is ignored, including this one: its own network is the likelier
+   cause. Other nodes of this region are still heard, because they share its way out.
+6. Another region that is suspect in this way can hardly serve: its edges are used only when no other region's can be.
 7. With fewer than two fresh regions there is no verdict. Nothing here ever removes a target.
 
 Sources: k of n, suspect observers (Route 53, Kubernetes' zones, Eureka): see docs/regions.md.
@@ -34,15 +34,15 @@ QUORUM: Final = 2
 LEAST_WEIGHT: Final = 0.1
 FUSE_HEARSAY: Final = 2
 FUSE_VERDICT: Final = 1
-# What makes a target work here: as many successes in the last ten seconds, hardly a failure, and none the last.
+# A target works here if it had this many successes in the last ten seconds, hardly any failure, and no recent one.
 WORKS_SUCCESSES: Final = 3
 WORKS_RATIO: Final = 0.2
-# As far as a provider's own Retry-After is believed: no other region may silence a target for longer.
+# The longest Retry-After that edge accepts from a provider; no other region may stop a target for longer.
 LONGEST_REST_MS: Final = 300_000
 
 
 class Verdict(Struct, frozen=True):
-    """What to make of a target here: ``fuse`` 0 is that of its route. ``why`` names the regions."""
+    """What remote evidence means for a target. ``fuse`` 0 keeps the route's threshold; ``why`` names the regions."""
 
     weight: float
     fuse: int
@@ -55,13 +55,13 @@ def judge(
     pictures: Mapping[str, RegionPicture],
     neighbours: Iterable[Heard],
 ) -> dict[str, Verdict]:
-    """Return a verdict per target that others find bad.
+    """Return a verdict for each target that others find failing.
 
     Args:
-        own: our region.
-        here: what this node itself would tell, by target.
-        pictures: every region, ours (with this node) among them.
-        neighbours: the other nodes of our region.
+        own: the name of this region.
+        here: what this node would publish, by target.
+        pictures: all regions, including this one (with this node).
+        neighbours: the other nodes of this region.
     """
     heard = {name: picture for name, picture in pictures.items() if picture.fresh and not picture.suspect}
     beside: set[str] = set()
@@ -85,26 +85,26 @@ def judge(
 
 
 def elsewhere(edges: Mapping[str, str], pictures: Mapping[str, RegionPicture]) -> dict[str, Verdict]:
-    """Return a verdict per edge of another region that is better not asked while there is a choice.
+    """Return a verdict for each edge of a suspect region, which is to be avoided while there is a choice.
 
     Args:
-        edges: the region of each target that is such an edge, by the target's id.
-        pictures: every region.
+        edges: the region of each target that is another region's edge, by target id.
+        pictures: all regions.
     """
     found = {}
     for name, region in edges.items():
         picture = pictures.get(region)
         if picture is not None and picture.fresh and picture.suspect:
-            found[name] = Verdict(LEAST_WEIGHT, 0, f"most providers look bad from {region}")
+            found[name] = Verdict(LEAST_WEIGHT, 0, f"most providers look failing from {region}")
     return found
 
 
 def rests(others: Iterable[Heard], shared: Collection[str]) -> dict[str, int]:
-    """Return how long (ms, from now) targets should rest because another node was told so: the longest of them.
+    """Return how long (ms, from now) targets are rate-limited because other nodes were told so; the longest wins.
 
     Args:
-        others: every other node, those of our own region among them: a credential of all is theirs as well.
-        shared: the targets whose credential is the same everywhere (``scope: global``); a 429 says nothing of others.
+        others: every other node, including those of this region, which share a global credential as well.
+        shared: targets whose credential is the same everywhere (``scope: global``); another 429 means nothing here.
     """
     found: dict[str, int] = {}
     for each in others:
@@ -122,9 +122,9 @@ def _verdict(said: Mapping[str, bool | None], *, beside: bool, works: bool) -> V
     asked = sum(opinion_ is not None for opinion_ in said.values())
     if len(bad) >= max(QUORUM, asked // 2 + 1) and not works:
         weight = max(LEAST_WEIGHT, round(1 - len(bad) / asked, 3))
-        return Verdict(weight, FUSE_VERDICT, f"found bad by {', '.join(bad)}")
+        return Verdict(weight, FUSE_VERDICT, f"found failing by {', '.join(bad)}")
     if bad or beside:
-        return Verdict(1.0, FUSE_HEARSAY, f"found bad by {', '.join(bad) or 'another node of this region'}")
+        return Verdict(1.0, FUSE_HEARSAY, f"found failing by {', '.join(bad) or 'another node of this region'}")
     return None
 
 

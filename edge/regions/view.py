@@ -1,8 +1,8 @@
-"""How do all regions stand?  Digests, each with its age by our own clock, become one picture per region.
+"""The view of all regions: digests, with their age by the local clock, become one picture per region.
 
-Presence of a key proves nothing (leases are extended when the store changes its leader): a node counts while its digest
-changes. One that was found when nothing was known, or after a break longer than a digest lives, or in a store that has
-gone back, may be of long ago: it is shown, and heard from its next change on.
+The presence of a key proves nothing, because leases are extended when the store changes its leader; a node counts while
+its digest changes. A digest may be old if it was found at the start, after an interruption longer than a digest lives,
+or in a store that has gone back in time. Such a digest is shown, and its node counts from its next change on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from edge.regions.digest import FRESH_NS, Digest, TargetDigest, opinion
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# One provider that is down everywhere must not make a region doubt itself.
+# A single provider that is down everywhere must not make a region suspect itself.
 SUSPECT_PROVIDERS: Final = 2
 
 
 class Heard(Struct, frozen=True):
-    """A digest as it was heard: ``age_ns`` since it last changed, by our clock; ``proven``: we saw it change."""
+    """A digest and ``age_ns``, the time since it last changed by the local clock; ``proven``: we saw it change."""
 
     digest: Digest
     age_ns: int
@@ -29,12 +29,12 @@ class Heard(Struct, frozen=True):
 
     @property
     def fresh(self) -> bool:
-        """Whether its node may be taken for alive."""
+        """Whether the node is considered alive."""
         return self.age_ns <= FRESH_NS
 
 
 class Peer(Struct, frozen=True):
-    """One node of some region, as a place that exchanges could be sent to."""
+    """A node of some region, as a destination for exchanges."""
 
     region: str
     node: str
@@ -43,38 +43,38 @@ class Peer(Struct, frozen=True):
     load: int
     age_s: float
     fresh: bool
-    suspect: bool  # its region is
+    suspect: bool  # its region is suspect
     draining: bool
 
 
 class TargetPicture(Struct, frozen=True):
-    """One target as one region sees it; numbers are of the last ten seconds, over all fresh nodes of the region."""
+    """A target as one region sees it; numbers are of the last ten seconds, over all fresh nodes of the region."""
 
     state: str
     bad: bool | None  # None: too little was seen
     total: int
     error_ratio: float
     slow_ratio: float
-    p95_ms: int  # 0 = no data
-    headroom: int  # -1 = nothing is known
-    rest_ms: int  # what is left now
+    p95_ms: int  # 0: no data
+    headroom: int  # -1: unknown
+    rest_ms: int  # remaining time now
 
 
 class RegionPicture(Struct, frozen=True):
-    """One region. ``age_s`` is that of its youngest digest."""
+    """A region. ``age_s`` is the age of its youngest digest."""
 
     region: str
     nodes: int
     fresh_nodes: int
     age_s: float
     fresh: bool
-    suspect: bool  # most of its providers look bad at once: more likely its own doing than theirs
+    suspect: bool  # most of its providers look failing at once, so the cause is probably its own
     load: int
     targets: dict[str, TargetPicture]
 
 
 def survey(heard: Iterable[Heard]) -> dict[str, RegionPicture]:
-    """Return a picture per region of what was heard of it."""
+    """Return a picture of each region from the digests of its nodes."""
     by_region: dict[str, list[Heard]] = {}
     for each in heard:
         by_region.setdefault(each.digest.region, []).append(each)
@@ -82,7 +82,7 @@ def survey(heard: Iterable[Heard]) -> dict[str, RegionPicture]:
 
 
 def peers(heard: Iterable[Heard], pictures: dict[str, RegionPicture]) -> tuple[Peer, ...]:
-    """Return every node that was heard of, by name."""
+    """Return every known node, ordered by region and name."""
     found = [
         Peer(
             region=each.digest.region,
@@ -121,7 +121,7 @@ def _picture(region: str, nodes: list[Heard]) -> RegionPicture:
 
 
 def _merged(views: list[tuple[TargetDigest, int]]) -> TargetPicture:
-    """Merge what the nodes of a region see, each weighed by its volume; an open circuit weighs one at least."""
+    """Merge the observations of a region's nodes, weighted by volume; an open circuit has a weight of at least one."""
     total = sum(target.total for target, _ in views)
     failed = sum(target.failed for target, _ in views)
     slow = sum(target.slow for target, _ in views)
@@ -129,7 +129,7 @@ def _merged(views: list[tuple[TargetDigest, int]]) -> TargetPicture:
     bad = sum(weight for said, weight in votes if said is True)
     good = sum(weight for said, weight in votes if said is False)
     known = [target.headroom for target, _ in views if target.headroom >= 0]
-    # The state shown is that of the node that asks most; the p95 that of the slowest: a region is as slow as that.
+    # The state shown is that of the node with the most requests; the p95 is that of the slowest node.
     leading = max((target for target, _ in views), key=lambda target: (target.total, target.state != "closed"))
     return TargetPicture(
         state=leading.state,
@@ -144,7 +144,7 @@ def _merged(views: list[tuple[TargetDigest, int]]) -> TargetPicture:
 
 
 def _suspect(models: dict[str, TargetPicture]) -> bool:
-    """Tell whether most providers look bad at once, of those that were asked (as Kubernetes has it of zones)."""
+    """Return whether most of the providers that were asked look failing at once (like Kubernetes' check of zones)."""
     said: dict[str, list[bool]] = {}
     for name, picture in models.items():
         if picture.bad is not None:

@@ -225,7 +225,7 @@ async def test_a_provider_that_is_dead_everywhere_is_known_everywhere_within_two
     us.fail()
     await regions.pass_by(1.5)
     assert ap.remote() == (100, 1)
-    assert regions.nodes[2].sharing.verdicts["p/m"].why == "found bad by eu, us"
+    assert regions.nodes[2].sharing.verdicts["p/m"].why == "found failing by eu, us"
     assert ap.shared_state.read_target(0, 0)["state"] == "closed", "local evidence opens, nothing else"
 
 
@@ -244,7 +244,7 @@ async def test_a_region_that_doubts_itself_is_asked_last(regions: Regions) -> No
     await regions.pass_by(2)
     assert eu.sharing.pictures["us"].suspect
     assert eu.remote(2) == (100, 0)
-    assert eu.sharing.verdicts["region:us/us:1"].why == "most providers look bad from us"
+    assert eu.sharing.verdicts["region:us/us:1"].why == "most providers look failing from us"
     regions.nodes.remove(us)
     us.sharing.run_no_more()
     await regions.pass_by(20)

@@ -66,13 +66,13 @@ def test_what_a_node_makes_of_a_target(target: TargetDigest, *, expected: bool |
 
 def test_one_region_is_hearsay() -> None:
     """It shortens the fuse to two and takes no traffic away, also from a target that works here."""
-    assert verdicts(heard("us", BAD))[A] == Verdict(1.0, 2, "found bad by us")
+    assert verdicts(heard("us", BAD))[A] == Verdict(1.0, 2, "found failing by us")
     assert verdicts(heard("eu", GOOD), heard("us", BAD))[A].fuse == 2
 
 
 def test_a_majority_of_two_or_more_is_a_verdict() -> None:
     """A fuse of one, and a weight of what part disagrees, a tenth at least."""
-    assert verdicts(heard("us", BAD), heard("ap", BAD))[A] == Verdict(0.1, 1, "found bad by ap, us")
+    assert verdicts(heard("us", BAD), heard("ap", BAD))[A] == Verdict(0.1, 1, "found failing by ap, us")
     assert verdicts(heard("us", BAD), heard("ap", BAD), heard("sa", GOOD))[A].weight == pytest.approx(0.333)
     split = verdicts(heard("us", BAD), heard("ap", GOOD), heard("sa", GOOD))[A]
     assert (split.weight, split.fuse) == (1.0, 2)
@@ -81,7 +81,7 @@ def test_a_majority_of_two_or_more_is_a_verdict() -> None:
 def test_ones_own_successes_outrank_a_verdict() -> None:
     """Where it works it goes on to be used; the first failure here lets the others count."""
     others = (heard("us", BAD), heard("ap", BAD))
-    assert verdicts(heard("eu", GOOD), *others)[A] == Verdict(1.0, 2, "found bad by ap, us")
+    assert verdicts(heard("eu", GOOD), *others)[A] == Verdict(1.0, 2, "found failing by ap, us")
     failing = seen(A, "closed", 50, 1, consecutive=1)
     assert verdicts(heard("eu", failing), *others)[A].fuse == 1
 
@@ -133,7 +133,7 @@ def test_nothing_is_ever_removed(nodes: list[Heard]) -> None:
     for verdict in verdicts(*nodes).values():
         assert 0.1 <= verdict.weight <= 1.0
         assert verdict.fuse in (1, 2)
-        assert verdict.why.startswith("found bad by")
+        assert verdict.why.startswith("found failing by")
 
 
 def test_rests_are_merged_where_the_credential_is_shared() -> None:

@@ -159,7 +159,7 @@ def test_regions_stand_side_by_side() -> None:
             {**region, "region": "us", "suspect": True, "targets": {"p/m": target}},
             {**region, "region": "ap", "fresh": False, "targets": {}},
         ],
-        "verdicts": {"p/m": {"weight": 0.1, "fuse": 1, "why": "found bad by us"}},
+        "verdicts": {"p/m": {"weight": 0.1, "fuse": 1, "why": "found failing by us"}},
     }
     console = Console(file=io.StringIO(), width=200)
     console.print(side_by_side(said))
