@@ -1,4 +1,4 @@
-"""What does ``python -m edge`` do?  The same as the command ``edge``."""
+"""Entry point of ``python -m edge``, which runs the command ``edge``."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""How does a Python program ask models through edge over gRPC?  In three lines, waiting or not.
+"""Python client for edge's gRPC API, blocking and asyncio.
 
     from edge.client import connect, text
 
     with connect("127.0.0.1:8080", key="…") as edge:
         print(text(edge.chat("chat", "Say hello.")))
 
-What comes back are the messages of protos/edge/v1/inference.proto, typed; ``docs/grpc.md`` shows more. A call that
-fails raises ``grpc.RpcError``: ``error.code()`` and ``error.details()`` say why, in the words of that proto.
+Calls return the messages of protos/edge/v1/inference.proto; ``docs/grpc.md`` has more examples. A call that fails
+raises ``grpc.RpcError``, whose ``code()`` and ``details()`` are described in that proto.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
         ToolChoice,
     )
 
-# gRPC's own bound on an answer is 4 MiB, and an answer may hold pictures.
+# gRPC's default limit for a response is 4 MiB, which a response with images can exceed.
 ANSWER_LIMIT: Final = 64 << 20
 _OPTIONS: Final = [("grpc.max_receive_message_length", ANSWER_LIMIT)]
 
 
 class Options(TypedDict, total=False):
-    """What else a request may say; the proto tells what each field means."""
+    """Optional fields of a request; the proto describes each."""
 
     tools: Sequence[Tool]
     tool_choice: ToolChoice
@@ -58,11 +58,11 @@ class Options(TypedDict, total=False):
 
 
 def connect(address: str, *, key: str = "", tls: bool = False, ca: bytes | None = None) -> Client:
-    """Return a client; nothing is sent before its first call.
+    """Return a client; it sends nothing before its first call.
 
     Args:
         address: host and port of a listener of edge.
-        key: one of the node's keys, where it has any.
+        key: a key of the node, if it requires one.
         tls: whether the listener speaks TLS.
         ca: certificates (PEM) to trust in place of the system's; implies ``tls``.
     """
@@ -78,32 +78,32 @@ def connect_async(address: str, *, key: str = "", tls: bool = False, ca: bytes |
     return AsyncClient(grpc.aio.insecure_channel(address, _OPTIONS), key)
 
 
-def said(content: str, role: Role = ROLE_USER) -> Message:
-    """Return a message of one text."""
+def message(content: str, role: Role = ROLE_USER) -> Message:
+    """Return a message with one text part."""
     return Message(role=role, parts=[Part(text=content)])
 
 
 def text(answer: ChatResponse) -> str:
-    """Return the text of the first choice; "" when it has none."""
+    """Return the text of the first choice; "" if it has none."""
     return "".join(part.text for part in answer.choices[0].message.parts) if answer.choices else ""
 
 
 def new_text(chunk: ChatChunk) -> str:
-    """Return what a chunk adds to the text of the first choice."""
+    """Return the text that a chunk adds to the first choice."""
     return "".join(delta.text for delta in chunk.choices if delta.index == 0)
 
 
-def asked(model: str, messages: str | Sequence[Message], options: Options) -> ChatRequest:
-    """Return the request; a bare text is what the user says."""
-    return ChatRequest(model=model, messages=[said(messages)] if isinstance(messages, str) else messages, **options)
+def chat_request(model: str, messages: str | Sequence[Message], options: Options) -> ChatRequest:
+    """Return the request; a plain string becomes a message of the user."""
+    return ChatRequest(model=model, messages=[message(messages)] if isinstance(messages, str) else messages, **options)
 
 
 class Client:
-    """Asks and waits. May be shared by threads; close it, or use it in a ``with``."""
+    """A blocking client. Threads may share it; close it, or use it in a ``with`` block."""
 
     def __init__(self, channel: grpc.Channel, key: str = "") -> None:
         self.channel = channel
-        self._calls: Any = InferenceStub(channel)  # generated without types; the methods below have them
+        self._calls: Any = InferenceStub(channel)  # the generated stub is untyped; the methods below add types
         self._metadata = _bearer(key)
 
     def chat(
@@ -114,13 +114,13 @@ class Client:
         timeout_s: float | None = None,
         **options: Unpack[Options],
     ) -> ChatResponse:
-        """Return one whole answer.
+        """Return a complete response.
 
         Raises:
             grpc.RpcError: see the proto.
         """
         answer: ChatResponse = self._calls.Chat(
-            asked(model, messages, options), timeout=timeout_s, metadata=self._metadata
+            chat_request(model, messages, options), timeout=timeout_s, metadata=self._metadata
         )
         return answer
 
@@ -132,19 +132,21 @@ class Client:
         timeout_s: float | None = None,
         **options: Unpack[Options],
     ) -> Iterator[ChatChunk]:
-        """Yield an answer piece by piece.
+        """Yield a response chunk by chunk.
 
         Raises:
-            grpc.RpcError: see the proto; after a piece was yielded, the answer is incomplete.
+            grpc.RpcError: see the proto; chunks yielded before it are an incomplete response.
         """
-        call = self._calls.ChatStream(asked(model, messages, options), timeout=timeout_s, metadata=self._metadata)
+        call = self._calls.ChatStream(
+            chat_request(model, messages, options), timeout=timeout_s, metadata=self._metadata
+        )
         try:
             yield from call
         finally:
-            call.cancel()  # whoever stops listening early frees the provider too
+            call.cancel()  # frees the provider when the caller stops early
 
     def models(self, *, timeout_s: float | None = None) -> list[Model]:
-        """Return what may be asked.
+        """Return the models that this client may use.
 
         Raises:
             grpc.RpcError: see the proto.
@@ -152,7 +154,7 @@ class Client:
         return list(self._calls.ListModels(ListModelsRequest(), timeout=timeout_s, metadata=self._metadata).models)
 
     def close(self) -> None:
-        """End the connection and every call on it."""
+        """Close the connection and end every call on it."""
         self.channel.close()
 
     def __enter__(self) -> Self:
@@ -163,11 +165,11 @@ class Client:
 
 
 class AsyncClient:
-    """The same on an event loop; close it, or use it in an ``async with``."""
+    """The asyncio client; close it, or use it in an ``async with`` block."""
 
     def __init__(self, channel: grpc.aio.Channel, key: str = "") -> None:
         self.channel = channel
-        self._calls: Any = InferenceStub(channel)  # generated without types; the methods below have them
+        self._calls: Any = InferenceStub(channel)  # the generated stub is untyped; the methods below add types
         self._metadata = _bearer(key)
 
     async def chat(
@@ -178,13 +180,13 @@ class AsyncClient:
         timeout_s: float | None = None,
         **options: Unpack[Options],
     ) -> ChatResponse:
-        """Return one whole answer.
+        """Return a complete response.
 
         Raises:
             grpc.RpcError: see the proto.
         """
         answer: ChatResponse = await self._calls.Chat(
-            asked(model, messages, options), timeout=timeout_s, metadata=self._metadata
+            chat_request(model, messages, options), timeout=timeout_s, metadata=self._metadata
         )
         return answer
 
@@ -196,20 +198,22 @@ class AsyncClient:
         timeout_s: float | None = None,
         **options: Unpack[Options],
     ) -> AsyncIterator[ChatChunk]:
-        """Yield an answer piece by piece.
+        """Yield a response chunk by chunk.
 
         Raises:
-            grpc.RpcError: see the proto; after a piece was yielded, the answer is incomplete.
+            grpc.RpcError: see the proto; chunks yielded before it are an incomplete response.
         """
-        call = self._calls.ChatStream(asked(model, messages, options), timeout=timeout_s, metadata=self._metadata)
+        call = self._calls.ChatStream(
+            chat_request(model, messages, options), timeout=timeout_s, metadata=self._metadata
+        )
         try:
             async for chunk in call:
                 yield chunk
         finally:
-            call.cancel()  # whoever stops listening early frees the provider too
+            call.cancel()  # frees the provider when the caller stops early
 
     async def models(self, *, timeout_s: float | None = None) -> list[Model]:
-        """Return what may be asked.
+        """Return the models that this client may use.
 
         Raises:
             grpc.RpcError: see the proto.
@@ -218,7 +222,7 @@ class AsyncClient:
         return list(listed.models)
 
     async def close(self) -> None:
-        """End the connection and every call on it."""
+        """Close the connection and end every call on it."""
         await self.channel.close(None)
 
     async def __aenter__(self) -> Self:

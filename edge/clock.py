@@ -1,7 +1,7 @@
-"""What time is it, and what does the die say?  The only file of the Python side that touches real time or chance.
+"""Time and randomness: the only module of the Python side that reads the real clock or a random source.
 
-The module itself satisfies the ``Clock`` protocol, so code that must be tested against a fake takes ``clock: Clock``
-and is given ``edge.clock`` in production. Native kernels take the time and the randomness as arguments instead.
+The module itself satisfies the ``Clock`` protocol: code that tests run against a fake clock takes ``clock: Clock``, and
+production passes ``edge.clock``. Native kernels take the time and the randomness as arguments instead.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Time and chance, as code that decides wants to be given them."""
+    """The time and the randomness that code takes as a parameter."""
 
     def now_ns(self) -> int:
-        """Return monotonic nanoseconds: one clock for all processes of this host, unrelated to the date."""
+        """Return monotonic nanoseconds, comparable between all processes of this host and unrelated to the date."""
         ...
 
     def wall(self) -> float:
-        """Return Unix time in seconds: for people and certificates, never for deadlines."""
+        """Return Unix time in seconds, for display and certificates, never for deadlines."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait at least ``seconds`` on the running event loop."""
+        """Wait for at least ``seconds`` on the running event loop."""
         ...
 
     def random(self) -> float:
-        """Return a number in [0, 1)."""
+        """Return a random number in [0, 1)."""
         ...
 
     def bits(self) -> int:
@@ -37,7 +37,7 @@ class Clock(Protocol):
 
 
 def now_ns() -> int:
-    """Return CLOCK_MONOTONIC in nanoseconds, the clock of every record on the shared state."""
+    """Return CLOCK_MONOTONIC in nanoseconds, the clock of every record in the shared state."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
@@ -47,12 +47,12 @@ def wall() -> float:
 
 
 async def sleep(seconds: float) -> None:
-    """Wait at least ``seconds`` on the running event loop."""
+    """Wait for at least ``seconds`` on the running event loop."""
     await asyncio.sleep(seconds)
 
 
 def random() -> float:
-    """Return a number in [0, 1), from the system's source: forked workers never share a sequence."""
+    """Return a random number in [0, 1) from the system's source, so that forked workers never share a sequence."""
     return secrets.randbits(53) / (1 << 53)
 
 

@@ -1,14 +1,14 @@
-"""What went wrong, whose doing is it, and is it worth trying again?  The one error tree of the Python side.
+"""The error classes of the Python side.
 
-Every error of ours says three things besides its sentence, so that nobody has to guess from a class name:
+Every error class carries three facts besides its message, so that callers need not infer them from the class:
 
-``kind``    a short stable word for logs, metrics and answers
-``source``  who can mend it: the ``client``, this ``edge``, another ``region``, or a ``provider``
-``retry``   ``no``, ``same`` (again, here, later), ``elsewhere`` (another target), ``if_reused`` (only when the
-            connection had been used before, so that its end proves nothing about the target)
+``kind``    a short, stable word for logs, metrics and responses
+``source``  who can fix it: the ``client``, this ``edge``, another ``region``, or a ``provider``
+``retry``   ``no``, ``same`` (later, at the same place), ``elsewhere`` (another target) or ``if_reused`` (only if the
+            connection had been used before, because then its end says nothing about the target)
 
-Errors of third parties are mapped to these at the seam where they arise. The data path has no exceptions: its words are
-the outcomes in ``edge.balance.outcomes``.
+Third-party exceptions are mapped to these classes where they arise. The data path raises no exceptions; it reports the
+outcomes that ``edge.balance.outcomes`` lists.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Retry = Literal["no", "same", "elsewhere", "if_reused"]
 
 
 class EdgeError(Exception):
-    """The root. ``str(error)`` is one sentence for people, with the remedy where there is one."""
+    """Base class. ``str(error)`` is one sentence for people, with the remedy where there is one."""
 
     kind: ClassVar[str] = "internal"
     source: ClassVar[Source] = "edge"
@@ -31,7 +31,7 @@ class EdgeError(Exception):
 
 
 class ConfigInvalidError(EdgeError):
-    """A configuration that cannot be used; nothing of it is applied. ``problems`` holds one sentence each."""
+    """The configuration is invalid, and none of it is applied. ``problems`` holds one sentence per problem."""
 
     kind = "config_invalid"
 
@@ -41,41 +41,41 @@ class ConfigInvalidError(EdgeError):
 
 
 class AddressTakenError(EdgeError):
-    """A listener cannot have its address: it is in use, not ours, or not allowed."""
+    """A listener cannot bind its address: it is in use, does not belong to this host, or is not permitted."""
 
     kind = "address_taken"
     retry = "same"
 
 
 class NodeUnreachableError(EdgeError):
-    """The node that a command wants to ask does not answer on its admin address."""
+    """The node that a command addresses does not answer on its admin address."""
 
     kind = "node_unreachable"
     retry = "same"
 
 
 class StoreUnavailableError(EdgeError):
-    """The shared store did not do it: nobody answered, no majority, no room. It may have done it all the same."""
+    """The store did not confirm the call: no answer, no majority or no space. The call may have taken effect."""
 
     kind = "store_unavailable"
     retry = "same"
 
 
 class StoreRefusedError(EdgeError):
-    """The shared store refuses us: credentials, certificates or rights."""
+    """The store refused the call: credentials, certificates or permissions."""
 
     kind = "store_refused"
 
 
 class CompactedError(EdgeError):
-    """A watch asked for history that the store has forgotten; list again."""
+    """A watch asked for history that the store no longer has; list again."""
 
     kind = "store_compacted"
     retry = "same"
 
 
 class LeaseGoneError(EdgeError):
-    """A lease has run out, and its keys with it; take a new one and write again."""
+    """A lease has expired, and its keys with it; grant a new one and write the keys again."""
 
     kind = "lease_gone"
     retry = "same"

@@ -1,6 +1,6 @@
-"""Is the compiled part here, and of this build?  The one door to it: everything else imports from this module.
+"""The only module of ``edge`` that imports compiled code: it re-exports the names, and checks that the build matches.
 
-One line below for each native module, and its names in ``__all__``.
+Each native module has one import line below, and its names stand in ``__all__``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ except ImportError as error:
     _remedy = "run `make build`"
     if "nghttp2" in str(error):
         _remedy = "install the library libnghttp2 (Debian, Ubuntu: libnghttp2-14)"
-    raise ImportError(f"edge's compiled part cannot be loaded ({error}): {_remedy}") from error
+    raise ImportError(f"cannot load edge's compiled modules ({error}): {_remedy}") from error
 
 if TYPE_CHECKING:
     from native.state.shared_state import AllowanceView as AllowanceView  # noqa: PLC0414 - mypy's spelling of a re-export
@@ -69,8 +69,8 @@ __all__ = [
     "WorkerCounter",
 ]
 
-SHARED_STATE_LAYOUT: Final = 4  # what the Python above this door was written against; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 4  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
-        f"edge's compiled part has shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"
+        f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"
     )

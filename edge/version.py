@@ -1,4 +1,4 @@
-"""What version is this? One place, read by packaging, the CLI and the answer headers."""
+"""The version of edge: the one place that packaging, the CLI and the response headers read it from."""
 
 from typing import Final
 

@@ -12,7 +12,7 @@ import pytest
 import trustme
 from one_data_plane import models, one_data_plane
 
-from edge.client import AsyncClient, Client, connect, connect_async, new_text, said, text
+from edge.client import AsyncClient, Client, connect, connect_async, message, new_text, text
 from edge.sim.asked import Pace
 from edge.sim.provider import ProviderSpec, SimProvider
 from edge.wire.edge.v1 import inference_pb2 as wire
@@ -101,13 +101,14 @@ OPTIONS: dict[str, Any] = {
 async def test_everything_that_is_said_is_sent(running: Running) -> None:
     """Model, messages, every option and the key arrive; a bare text is the user's."""
     async with connect_async(running.plain, key="secret") as client:
-        answer = await client.chat("m", [said("Be brief.", wire.ROLE_SYSTEM), said("Hi")], **OPTIONS)
+        answer = await client.chat("m", [message("Be brief.", wire.ROLE_SYSTEM), message("Hi")], **OPTIONS)
         assert text(answer) == "onetwo"
-        expected = wire.ChatRequest(model="m", messages=[said("Be brief.", wire.ROLE_SYSTEM), said("Hi")], **OPTIONS)
+        messages = [message("Be brief.", wire.ROLE_SYSTEM), message("Hi")]
+        expected = wire.ChatRequest(model="m", messages=messages, **OPTIONS)
         assert running.echo.request == expected
         assert running.echo.metadata["authorization"] == "Bearer secret"
         await client.chat("m", "Hi")
-        assert running.echo.request == wire.ChatRequest(model="m", messages=[said("Hi", wire.ROLE_USER)])
+        assert running.echo.request == wire.ChatRequest(model="m", messages=[message("Hi", wire.ROLE_USER)])
         assert [model.id for model in await client.models()] == ["m"]
     async with connect_async(running.plain) as client:
         await client.models()
