@@ -144,7 +144,20 @@ def test_nothing_is_left_for_later() -> None:
 
 
 # Folders whose docstrings state what a module does or holds.
-STATED = ("edge/admin", "edge/admission", "edge/app", "edge/balance", "edge/cli")
+STATED = (
+    "edge/admin",
+    "edge/admission",
+    "edge/app",
+    "edge/balance",
+    "edge/cli",
+    "edge/dialects",
+    "edge/listen",
+    "edge/providers",
+    "edge/regions",
+    "edge/routing",
+    "edge/terms",
+    "edge/upstream",
+)
 FIRST_LINE = re.compile(r'(?:#[^\n]*\n|\s)*r?"""([^\n]*)')
 
 
