@@ -1,1 +1,1 @@
-"""What have the edges of all regions agreed on?  A store they share: in memory for one node, etcd for many."""
+"""The store that the nodes of all regions share: in memory for a single node, etcd for several."""

@@ -1,4 +1,4 @@
-"""What may be asked of any store?  The bounds that etcd has, held by all, so that a test in memory means something."""
+"""Limits of every store; the in-memory store holds those of etcd too, so that tests against it are meaningful."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ LONGEST_TTL_S: Final = 1_000_000
 
 
 def check_key(key: str) -> None:
-    """Refuse a key that a store cannot hold: ValueError, for it is a defect of the caller."""
+    """Raise ValueError for a key that a store cannot hold; such a key is a defect of the caller."""
     if not 0 < len(key) <= LONGEST_KEY:
         raise ValueError(f"a key has 1 to {LONGEST_KEY} characters, not {len(key)}")
 
 
 def check_value(key: str, value: bytes) -> None:
-    """Refuse a value that a store cannot hold."""
+    """Raise ValueError for a value that is too large for a store."""
     if len(value) > LARGEST_VALUE:
         raise ValueError(f"the value of {key} has {len(value)} bytes; a store takes at most {LARGEST_VALUE}")
 
 
 def check_ttl(ttl_s: float) -> None:
-    """Refuse a lease without an end, or that never began."""
+    """Raise ValueError for a lease without an end, or with none of a duration."""
     if not 0 < ttl_s <= LONGEST_TTL_S:
         raise ValueError(f"a lease lasts more than 0 and at most {LONGEST_TTL_S} seconds, not {ttl_s}")
 
 
 def check_txn(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> None:
-    """Refuse a transaction that a store cannot make: too long, or one key written twice."""
+    """Raise ValueError for a transaction that is too large, or that writes a key twice."""
     if max(len(conditions), len(writes)) > MOST_WRITES:
         raise ValueError(f"a transaction has at most {MOST_WRITES} conditions and {MOST_WRITES} writes")
     for condition in conditions:
@@ -43,4 +43,4 @@ def check_txn(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> None:
         check_key(write.key)
         check_value(write.key, write.value or b"")
     if len({write.key for write in writes}) != len(writes):
-        raise ValueError("a transaction writes each key once")
+        raise ValueError("a transaction must not write a key twice")

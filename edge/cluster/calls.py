@@ -1,4 +1,4 @@
-"""Which calls of etcd's does edge make?  One function each, on a channel to one member; errors are gRPC's own."""
+"""The calls of etcd's gRPC API that edge uses, one function each, on a channel to one member; errors are gRPC's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def list_range(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    """Read one key, or all of a range."""
+    """Read one key, or all keys of a range."""
     return await stubs.KVStub(channel).Range(request, metadata=metadata, timeout=within_s)
 
 
@@ -35,12 +35,12 @@ async def delete(channel: grpc.aio.Channel, request: Any, metadata: Metadata, wi
 
 
 async def txn(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    """Write many keys if conditions hold."""
+    """Write several keys if all conditions hold."""
     return await stubs.KVStub(channel).Txn(request, metadata=metadata, timeout=within_s)
 
 
 async def grant(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    """Take a lease."""
+    """Create a lease."""
     return await stubs.LeaseStub(channel).LeaseGrant(request, metadata=metadata, timeout=within_s)
 
 
@@ -50,28 +50,29 @@ async def revoke(channel: grpc.aio.Channel, request: Any, metadata: Metadata, wi
 
 
 async def keep(channel: grpc.aio.Channel, request: Any, metadata: Metadata, within_s: float) -> Any:
-    """Keep a lease once: etcd has it as a stream, of which one question and one answer are used."""
+    """Renew a lease once: etcd's API is a stream, of which one request and one response are used."""
     stream = stubs.LeaseStub(channel).LeaseKeepAlive(metadata=metadata, timeout=within_s)
     try:
-        with contextlib.suppress(asyncio.InvalidStateError):  # it has ended: reading it tells why
+        # The stream has ended already; reading it raises the reason.
+        with contextlib.suppress(asyncio.InvalidStateError):
             await stream.write(request)
         answer = await stream.read()
     finally:
         stream.cancel()
     if not isinstance(answer, wire.LeaseKeepAliveResponse):  # grpc.aio.EOF
-        raise StoreUnavailableError("etcd ended the stream that keeps a lease")
+        raise StoreUnavailableError("etcd ended the stream that renews leases")
     return answer
 
 
 async def authenticate(channel: grpc.aio.Channel, name: str, password: str, within_s: float) -> str:
-    """Return a token for this user."""
+    """Return an authentication token for this user."""
     request = wire.AuthenticateRequest(name=name, password=password)
     answer = await stubs.AuthStub(channel).Authenticate(request, timeout=within_s)
     return str(answer.token)
 
 
 async def status(channel: grpc.aio.Channel, metadata: Metadata, within_s: float) -> wire.StatusResponse:
-    """Ask a member how it is; it answers for itself, whether or not it has a leader."""
+    """Return the status of a member; it answers by itself, with or without a leader."""
     answer: wire.StatusResponse = await stubs.MaintenanceStub(channel).Status(
         wire.StatusRequest(), metadata=metadata, timeout=within_s
     )
@@ -79,5 +80,5 @@ async def status(channel: grpc.aio.Channel, metadata: Metadata, within_s: float)
 
 
 def watch(channel: grpc.aio.Channel, metadata: Metadata) -> Any:
-    """Open a stream of watches; it has no deadline."""
+    """Open a stream of watches, without a deadline."""
     return stubs.WatchStub(channel).Watch(metadata=metadata)

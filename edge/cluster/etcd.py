@@ -1,12 +1,13 @@
-"""How do edges agree through etcd?  The Store over its gRPC API; ``calls`` has what is said, ``refusals`` how it fails.
+"""The Store over etcd's gRPC API; ``calls`` holds the calls, ``refusals`` the meaning of errors.
 
-Every call has one deadline for all that it tries. What can be asked twice without harm (reads, puts, leases) is tried
-at another member when one fails; a transaction or deletion only if it surely was not sent, because the second try could
-see the work of the first. A watch asks its member once a second for a sign of life, for TCP alone notices a stalled
-host after minutes, and leaves it after three seconds of silence.
+Each operation has one deadline for all of its attempts. Idempotent operations (reads, puts, leases) are retried at
+another member when one fails. A transaction or a deletion is retried only if it was certainly not sent, because a
+second attempt could see the result of the first. A watch asks its member for a progress report every second, since
+TCP alone takes minutes to notice a stalled host, and abandons the member after three seconds of silence.
 
-Calls ask for a member that has a leader (``hasleader``): a member cut off from the others then refuses at once instead
-of showing a watch that is alive and will never deliver. Why not a ready-made client: docs/decisions/etcd-client.md.
+Calls require a member that has a leader (``hasleader``): a member that is cut off from the others then fails at once,
+instead of keeping a watch open that will never deliver. docs/decisions/etcd-client.md says why this is not an existing
+client library.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S: Final = 1.0
 SILENCE_S: Final = 3.0
-# etcd hashes the password for 100 ms of CPU at each login: edges whose tokens ended together log in one after another.
+# etcd hashes the password at each login, with 100 ms of CPU: nodes whose tokens expired together must log in staggered.
 LOGIN_JITTER_S: Final = 0.3
 _LEADER: Final = ("hasleader", "true")
 _CLOSED: Final = "the store is closed"
 
 
 class EtcdStore:
-    """Satisfies ``edge.terms.ports.Store``. Nothing is read and nothing connects before the first call."""
+    """A client of etcd; implements ``edge.terms.ports.Store``. It connects at the first call."""
 
     def __init__(self, settings: Etcd, clock: Clock = real) -> None:
         self._settings = settings
@@ -58,33 +59,33 @@ class EtcdStore:
         self._closed = False
 
     async def get(self, key: str) -> Item | None:
-        """Return a key as it stands."""
+        """Return a key, or None if it does not exist."""
         bounds.check_key(key)
         answer = await self._ask(calls.list_range, wire.RangeRequest(key=self._key(key)))
         return self._item(answer.kvs[0]) if answer.kvs else None
 
     async def list(self, prefix: str) -> Listing:
-        """Return every key under a prefix; their values together are at most 64 MiB."""
+        """Return all keys under a prefix; their values may have 64 MiB in total."""
         answer = await self._ask(
             calls.list_range, wire.RangeRequest(key=self._key(prefix), range_end=_after(self._key(prefix)))
         )
         return Listing(tuple(self._item(kv) for kv in answer.kvs), answer.header.revision)
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
-        """Write a key, under a lease if one is given; return the revision."""
+        """Write a key, optionally under a lease; return the revision."""
         bounds.check_key(key)
         bounds.check_value(key, value)
         answer = await self._ask(calls.put, wire.PutRequest(key=self._key(key), value=value, lease=lease))
         return int(answer.header.revision)
 
     async def delete(self, key: str) -> bool:
-        """Delete a key; False if it did not exist."""
+        """Delete a key; return False if it did not exist."""
         bounds.check_key(key)
         answer = await self._ask(calls.delete, wire.DeleteRangeRequest(key=self._key(key)), twice=False)
         return bool(answer.deleted)
 
     async def txn(self, conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
-        """Make all writes at once if every condition holds; return the revision. None, and no write, if one fails."""
+        """Apply all writes atomically if every condition holds and return the revision; else write nothing: None."""
         bounds.check_txn(conditions, writes)
         request = wire.TxnRequest(
             compare=[
@@ -102,26 +103,30 @@ class EtcdStore:
         return int(answer.header.revision) if answer.succeeded else None
 
     async def grant(self, ttl_s: float) -> int:
-        """Return a new lease; etcd counts whole seconds and gives at least two."""
+        """Return a new lease; etcd counts in whole seconds and grants at least two."""
         bounds.check_ttl(ttl_s)
         answer = await self._ask(calls.grant, wire.LeaseGrantRequest(TTL=math.ceil(ttl_s)))
         return int(answer.ID)
 
     async def keep(self, lease: int) -> None:
-        """Keep a lease for its whole time from now on. LeaseGoneError when it has run out."""
+        """Renew a lease for its full time.
+
+        Raises:
+            LeaseGoneError: the lease has expired.
+        """
         answer = await self._ask(calls.keep, wire.LeaseKeepAliveRequest(ID=lease))
         if answer.TTL <= 0:
-            raise LeaseGoneError(f"the lease {lease:x} has run out")
+            raise LeaseGoneError(f"lease {lease:x} has expired")
 
     async def revoke(self, lease: int) -> None:
-        """End a lease and delete its keys; one that is gone is no error."""
+        """End a lease and delete its keys; a lease that does not exist is no error."""
         try:
             await self._ask(calls.revoke, wire.LeaseRevokeRequest(ID=lease))
         except LeaseGoneError:
             return
 
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Change, ...], None]:
-        """Yield the changes under a prefix from ``revision`` on; an empty tuple at each sign of life."""
+        """Yield the changes under a prefix from ``revision`` on, and an empty tuple for each progress report."""
         key = self._key(prefix)
         create = wire.WatchCreateRequest(key=key, range_end=_after(key), start_revision=revision)
         number = self._members.pick()
@@ -137,7 +142,7 @@ class EtcdStore:
             raise found.error from error
 
     async def members(self) -> tuple[MemberStatus, ...]:
-        """Ask every member how it is, all at once; one that does not answer is told with its error."""
+        """Return the status of every member, asked in parallel; a member that does not respond carries its error."""
         for _ in range(len(self._members)):
             try:
                 await self._metadata(self._deadline_s / 2)
@@ -145,43 +150,43 @@ class EtcdStore:
                 self._failed(self._members.pick(), error)
             else:
                 break
-        return tuple(await asyncio.gather(*(self._look(number) for number in range(len(self._members)))))
+        return tuple(await asyncio.gather(*(self._status(number) for number in range(len(self._members)))))
 
-    async def _look(self, number: int) -> MemberStatus:
+    async def _status(self, number: int) -> MemberStatus:
         url = self._members.name(number)
         try:
             async with asyncio.timeout(self._deadline_s):
-                # Not _LEADER: one that has none is to say so.
+                # Without _LEADER: a member that has no leader must be able to say so.
                 metadata = (("token", self._token),) if self._token else ()
-                said = await calls.status(self._channel(number), metadata, self._deadline_s)
+                status = await calls.status(self._channel(number), metadata, self._deadline_s)
         except grpc.aio.AioRpcError as error:
             return MemberStatus(url, error=str(refusals.meaning(error, url).error))
         except (TimeoutError, StoreUnavailableError, StoreRefusedError) as error:
-            return MemberStatus(url, error=str(error) or f"{url} did not answer in time")
+            return MemberStatus(url, error=str(error) or f"{url} did not respond in time")
         return MemberStatus(
             url,
-            version=said.version,
-            leads=said.leader == said.header.member_id,
-            has_leader=said.leader != 0,
-            revision=said.header.revision,
-            size=said.dbSize,
-            in_use=said.dbSizeInUse,
-            alarms=tuple(said.errors),
+            version=status.version,
+            leads=status.leader == status.header.member_id,
+            has_leader=status.leader != 0,
+            revision=status.header.revision,
+            size=status.dbSize,
+            in_use=status.dbSizeInUse,
+            alarms=tuple(status.errors),
         )
 
     async def close(self) -> None:
-        """Let go of connections; calls under way fail, watches end."""
+        """Close all connections; calls in progress fail, watches end."""
         self._closed = True
         await self._members.close()
 
     async def _answers(self, number: int, create: wire.WatchCreateRequest) -> AsyncGenerator[wire.WatchResponse, None]:
-        """Yield what a watch answers; ask for a sign of life when it is silent, and give it up when none comes."""
+        """Yield the responses of a watch; request progress while it is silent, and give up if none arrives."""
         member = self._members.name(number)
         stream = calls.watch(self._channel(number), await self._metadata(self._deadline_s))
         reading: asyncio.Future[Any] = asyncio.ensure_future(stream.read())
         heard_ns = self._clock.now_ns()
         try:
-            await self._say(stream, wire.WatchRequest(create_request=create))
+            await self._send(stream, wire.WatchRequest(create_request=create))
             while True:
                 await asyncio.wait((reading,), timeout=HEARTBEAT_S)
                 if reading.cancelled():
@@ -197,32 +202,32 @@ class EtcdStore:
                     self._members.leave(number)
                     raise StoreUnavailableError(f"{member} has been silent for {SILENCE_S:g} s")
                 else:
-                    await self._say(stream, wire.WatchRequest(progress_request=wire.WatchProgressRequest()))
+                    await self._send(stream, wire.WatchRequest(progress_request=wire.WatchProgressRequest()))
         finally:
             stream.cancel()
             await asyncio.wait((reading,))
             if not reading.cancelled():
                 reading.exception()
 
-    async def _say(self, stream: Any, request: wire.WatchRequest) -> None:
+    async def _send(self, stream: Any, request: wire.WatchRequest) -> None:
         try:
             async with asyncio.timeout(self._deadline_s):
-                # The stream has ended: reading it tells why.
+                # The stream has ended already; reading it raises the reason.
                 with contextlib.suppress(asyncio.InvalidStateError):
                     await stream.write(request)
         except TimeoutError:
-            raise StoreUnavailableError("the watch takes nothing any more") from None
+            raise StoreUnavailableError("the watch no longer accepts requests") from None
 
     def _batches(self, answer: wire.WatchResponse, revision: int) -> Iterator[tuple[Change, ...]]:
         if answer.compact_revision:
-            raise CompactedError(f"revision {revision} is forgotten; the history begins at {answer.compact_revision}")
+            raise CompactedError(f"revision {revision} was compacted; the history begins at {answer.compact_revision}")
         if answer.canceled:
             if "permission denied" in answer.cancel_reason:
-                self._token = None  # etcd says the same of a token that it does not know
-                raise StoreRefusedError(f"etcd refuses the watch: {answer.cancel_reason}")
+                self._token = None  # etcd gives the same reason for an invalid token
+                raise StoreRefusedError(f"etcd rejects the watch: {answer.cancel_reason}")
             raise StoreUnavailableError(f"etcd ended the watch: {answer.cancel_reason}")
         if not answer.created and not answer.events and answer.header.revision < revision - 1:
-            raise StoreUnavailableError("etcd has less history than it had: it was restored or wiped, or lags behind")
+            raise StoreUnavailableError("etcd's history is shorter than before: it was restored, wiped, or lags behind")
         changes: list[Change] = []
         for event in answer.events:
             if changes and changes[-1].revision != event.kv.mod_revision:
@@ -233,13 +238,13 @@ class EtcdStore:
         yield tuple(changes)
 
     async def _ask(self, call: Call, request: Any, *, twice: bool = True) -> Any:
-        """Ask members until one answers or the time is up. ``twice``: also when the one before may have done it."""
+        """Call members until one responds or the deadline passes. ``twice``: the request may be applied twice."""
         await self._members.tidy()
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await self._ask_in_turn(call, request, twice=twice)
         except TimeoutError:
-            raise StoreUnavailableError(f"no member answered within {self._deadline_s:g} s") from None
+            raise StoreUnavailableError(f"no member responded within {self._deadline_s:g} s") from None
 
     async def _ask_in_turn(self, call: Call, request: Any, *, twice: bool) -> Any:
         ends_ns = self._clock.now_ns() + self._settings.timeout
@@ -248,7 +253,7 @@ class EtcdStore:
         while True:
             number = self._members.pick()
             left_s = (ends_ns - self._clock.now_ns()) / NS_PER_S
-            # A stalled member must not use up the time of the others, unless there is to be no other.
+            # A stalled member may use only half of the time left, unless it is the last to be tried.
             within_s = left_s / 2 if twice and tries > 1 else left_s
             token = self._token
             try:
@@ -259,7 +264,7 @@ class EtcdStore:
                 found = self._failed(number, error)
                 if found.then == "token" and self._settings.user and logins:
                     logins -= 1
-                    if self._token == token:  # nobody else has a new one yet
+                    if self._token == token:  # no other call has logged in again meanwhile
                         self._token = None
                     continue
                 tries -= 1
@@ -269,18 +274,18 @@ class EtcdStore:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
                     raise
-                # It was not us who were cancelled, but the call: its channel was closed.
+                # The task was not cancelled; the call was, because its channel was closed.
                 raise StoreUnavailableError(self._why_closed()) from None
 
     def _failed(self, number: int, error: grpc.aio.AioRpcError) -> refusals.Meaning:
-        """Return what an error means, and leave the member if it is the member's."""
+        """Return the meaning of an error; after an error of the member itself, use another member."""
         found = refusals.meaning(error, self._members.name(number))
         if found.then in ("unsent", "elsewhere"):
             self._members.leave(number)
         return found
 
     def _why_closed(self) -> str:
-        return _CLOSED if self._closed else "the connection was closed, for its certificates were replaced"
+        return _CLOSED if self._closed else "the connection was closed because its certificates were replaced"
 
     def _channel(self, number: int) -> grpc.aio.Channel:
         if self._closed:
@@ -288,9 +293,9 @@ class EtcdStore:
         return self._members.channel(number)
 
     async def _metadata(self, within_s: float) -> Metadata:
-        """Return what goes with a call: that a leader is wanted, and our token, for which it logs in if need be.
+        """Return the metadata of a call: a leader is required, and the token, after a login if there is none.
 
-        A token is good at every member, so those who waited for another's login that failed ask the member of now.
+        A token is valid at every member. A task that waited for a failed login tries the member that is current now.
         """
         if self._settings.user and self._token is None:
             async with self._login:
@@ -305,7 +310,7 @@ class EtcdStore:
         try:
             token = await calls.authenticate(self._channel(number), user, password, within_s)
         except grpc.aio.AioRpcError as error:
-            # A cluster whose operator has yet to enable it: go on without, as etcd's own client does.
+            # The operator has not enabled authentication yet: go on without it, as etcd's own client does.
             if "authentication is not enabled" in (error.details() or ""):
                 return ""
             raise
@@ -329,5 +334,5 @@ class EtcdStore:
 
 
 def _after(prefix: bytes) -> bytes:
-    """Return the first key behind all that begin with a prefix; prefixes of ours end in ASCII, so it is there."""
+    """Return the first key behind all keys with this prefix; our prefixes end in ASCII, so incrementing is safe."""
     return prefix[:-1] + bytes((prefix[-1] + 1,))

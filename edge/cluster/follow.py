@@ -1,12 +1,12 @@
-"""What stands under a prefix of the store, as far as we know?  A copy, kept by a loop that does not trust its watch.
+"""A local copy of the keys under a prefix of the store, kept by a loop that does not rely on its watch alone.
 
-List; watch from the next revision on; and when the watch breaks, when its history is gone, and every minute in any
-case, list again and compare. The minute is constant work on purpose: etcd says that a watch in an unhealthy cluster may
-never deliver, and lists of known defects name watches that lost events or went back in time (etcd's
-tests/robustness/README). Whatever a watch did, the copy is right a minute later.
+The loop lists the keys and watches from the next revision on. It lists again and compares when the watch breaks, when
+the watch's history is compacted, and every minute in any case. The minute is constant work on purpose: according to
+etcd, a watch in an unhealthy cluster may never deliver, and its lists of known defects name watches that lost events or
+went back in time (etcd's tests/robustness/README). Whatever a watch did, the copy is correct a minute later.
 
-A key says nothing about being fresh: when etcd changes its leader it extends all leases, so keys of the dead linger.
-``Held.seen_ns`` tells by our own clock when a key was last written, as far as we saw.
+A key's existence does not show that its writer is alive: etcd extends all leases when its leader changes, so keys of
+dead nodes linger. ``Held.seen_ns`` is the local time at which the key's last write was seen.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ RELIST_S: Final = 60.0
 RELIST_JITTER: Final = 0.2
 FIRST_WAIT_S: Final = 0.1
 LONGEST_WAIT_S: Final = 5.0
-# A watch that ends sooner than this has proved nothing: the wait before the next one goes on growing.
+# A watch that ends sooner than this did not prove that the store works, so the wait keeps growing.
 PROVED_S: Final = 5.0
 FOREVER_NS: Final = 2**62
 _NS: Final = 1_000_000_000
 
 
 class Held(Struct, frozen=True):
-    """A key as we hold it.
+    """A key in the local copy.
 
-    ``seen_ns`` is when this revision of it reached us, by our own monotonic clock; ``blind_ns`` for how long before it
-    may have stood there already: 0 for what a watch told, FOREVER_NS for what was found when nothing was known.
+    ``seen_ns`` is the monotonic time at which this revision arrived. ``blind_ns`` is how long before that it may have
+    been written already: 0 for an event of a watch, FOREVER_NS for a key found by the first list.
     """
 
     value: bytes
@@ -53,15 +53,15 @@ class Held(Struct, frozen=True):
 
 
 class Follower:
-    """Keeps ``held`` like the store's keys under ``prefix``, by name without the prefix, while :meth:`run` runs.
+    """Keeps ``held`` equal to the store's keys under ``prefix`` while :meth:`run` runs; names lack the prefix.
 
     Args:
-        store: where to look.
-        prefix: of the keys to hold.
-        on_change: told after each change what changed, by name; None: the key is gone. It must not raise; what it
-            raises is logged, and the copy goes on.
-        clock: time and chance.
-        relist_s: seconds between full comparisons, give or take a fifth.
+        store: the store to follow.
+        prefix: prefix of the keys.
+        on_change: called after each change with the changed keys by name; None: the key was deleted. An exception
+            that it raises is logged and otherwise ignored.
+        clock: source of time and randomness.
+        relist_s: seconds between full comparisons, plus or minus a fifth.
     """
 
     def __init__(
@@ -81,27 +81,27 @@ class Follower:
         self._held: dict[str, Held] = {}
         self._alive_ns: int | None = None
         self.revision = 0
-        """That of the store up to which ``held`` is complete, as far as its watch was honest."""
+        """Revision of the store up to which ``held`` is complete, provided that the watch lost nothing."""
         self.connected = False
-        """Whether the store answers now."""
+        """Whether the store responds at present."""
         self.error = ""
-        """Why it does not: one sentence, empty while it does."""
+        """Why it does not respond: one sentence; empty while it does."""
         self.relists = 0
-        """How often everything was listed and compared, the first time included."""
+        """Number of full lists, the first included."""
         self.errors = 0
-        """How often a list failed or a watch broke."""
+        """Number of failed lists and broken watches."""
 
     @property
     def held(self) -> Mapping[str, Held]:
-        """What stands under the prefix, by name without it: a live view that is not to be written."""
+        """The keys under the prefix, by name without it: a live, read-only view."""
         return MappingProxyType(self._held)
 
     def age_s(self) -> float:
-        """Return the seconds since the store last proved that ``held`` is what it has; infinity before it ever did."""
+        """Return the seconds since ``held`` was last known to be current; infinity if it never was."""
         return math.inf if self._alive_ns is None else (self._clock.now_ns() - self._alive_ns) / _NS
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Follow the store until cancelled."""
         wait = FIRST_WAIT_S
         while True:
             began = self._clock.now_ns()
@@ -117,12 +117,12 @@ class Follower:
                 self._lost(error)
             if self._clock.now_ns() - began > PROVED_S * _NS:
                 wait = FIRST_WAIT_S
-            # Full jitter: the edges of a region that lost the store together do not come back together.
+            # Full jitter: nodes that lost the store together must not all reconnect together.
             await self._clock.sleep(wait * self._clock.random())
             wait = min(2 * wait, LONGEST_WAIT_S)
 
     async def _watch(self, revision: int) -> None:
-        """Take what the watch gives until it is time to compare."""
+        """Apply the events of a watch until the next comparison is due."""
         timer = asyncio.ensure_future(
             self._clock.sleep(self._relist_s * (1 + RELIST_JITTER * (2 * self._clock.random() - 1)))
         )
@@ -168,10 +168,10 @@ class Follower:
         self._tell(changed)
 
     def _compare(self, listing: Listing) -> None:
-        """Make ``held`` what was listed.
+        """Make ``held`` equal to a listing.
 
-        A store that has gone back (restored, wiped) is believed too: there is no other truth to wait for. But when its
-        keys were written, nobody knows.
+        The listing also counts if the store has gone back (restored, wiped), since there is no other source. Then the
+        time at which its keys were written is unknown.
         """
         self.relists += 1
         now = self._clock.now_ns()
@@ -197,13 +197,13 @@ class Follower:
         if not self.connected:
             self.connected = True
             if self.error:
-                logs.say(logs.INFO, "the shared store answers again", prefix=self._prefix)
+                logs.say(logs.INFO, "the shared store responds again", prefix=self._prefix)
             self.error = ""
 
     def _lost(self, error: Exception) -> None:
         self.errors += 1
         if self.connected or not self.error:
-            logs.say(logs.WARNING, "the shared store does not answer; going by what is known", error=str(error))
+            logs.say(logs.WARNING, "the shared store does not respond; using the last known state", error=str(error))
         self.connected = False
         self.error = str(error)
 
@@ -212,5 +212,5 @@ class Follower:
             return
         try:
             self._on_change(changed)
-        except Exception as error:  # noqa: BLE001  # a listener's defect must not end the copy that others read
-            logs.say_failure("a change of the shared store was not understood", error, prefix=self._prefix)
+        except Exception as error:  # noqa: BLE001  # a defect in the callback must not end the copy, which others use
+            logs.say_failure("handling a change of the shared store failed", error, prefix=self._prefix)

@@ -1,7 +1,7 @@
-"""Which member of the store is asked, and over what?  One channel each; the nearest is used until it fails.
+"""The members of etcd: one channel each, and the choice of the member to call.
 
-A member that failed is left for the next at once, and the first of the list is tried again a minute later. Certificates
-are read again when their files change, so that renewing them needs no restart.
+The first member is used until it fails. Then the next one is used at once, and the first is tried again a minute later.
+Certificates are read again when their files change, so renewing them needs no restart.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from edge.config.schema_cluster import Etcd
 
 RETURN_S: Final = 60.0
-LOOK_S: Final = 5.0
+POLL_S: Final = 5.0
 _NS: Final = 1_000_000_000
 LARGEST_ANSWER: Final = 64 * 1024**2
 _OPTIONS: Final[tuple[tuple[str, str | int], ...]] = (
-    # etcd ends connections that ping more often than every 5 s, or without a call (--grpc-keepalive-min-time).
+    # etcd closes connections that ping more often than every 5 s, or without a call (--grpc-keepalive-min-time).
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
     ("grpc.keepalive_permit_without_calls", 0),
-    # A member that comes back is to be found again within seconds: the default grows to two minutes.
+    # A member that comes back must be found within seconds; the default back-off grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", LARGEST_ANSWER),
-    # What is tried again, where and when, is decided here, once.
+    # EtcdStore alone decides about retries.
     ("grpc.enable_retries", 0),
-    # A proxy from the environment is for the world outside, and a TXT record has no say in this.
+    # A proxy from the environment is for outside traffic, and DNS TXT records must not configure this client.
     ("grpc.enable_http_proxy", 0),
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.use_local_subchannel_pool", 1),
@@ -50,7 +50,7 @@ _OPTIONS: Final[tuple[tuple[str, str | int], ...]] = (
 
 
 class MemberStatus(Struct, frozen=True):
-    """What a member says of itself. ``size`` and ``in_use`` of its database are bytes; ``error``: it did not answer."""
+    """The status of a member. ``size`` and ``in_use`` of its database are in bytes; ``error``: it did not respond."""
 
     url: str
     version: str = ""
@@ -64,7 +64,7 @@ class MemberStatus(Struct, frozen=True):
 
 
 class Members:
-    """The members, in the order of preference."""
+    """The members, in order of preference."""
 
     def __init__(self, settings: Etcd, clock: Clock = real) -> None:
         self._settings = settings
@@ -72,8 +72,8 @@ class Members:
         self._urls = [parse_member(text) for text in settings.endpoints]
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._retired: list[grpc.aio.Channel] = []
-        self._marks = self._look()
-        self._looked_ns = clock.now_ns()
+        self._marks = self._file_marks()
+        self._checked_ns = clock.now_ns()
         self._current = 0
         self._left_ns = 0
 
@@ -81,31 +81,31 @@ class Members:
         return len(self._urls)
 
     def pick(self) -> int:
-        """Return the number of the member to ask now."""
+        """Return the number of the member to call now."""
         if self._current and self._clock.now_ns() - self._left_ns > RETURN_S * _NS:
             self._current = 0
         return self._current
 
     def leave(self, number: int) -> None:
-        """Ask another than this one from now on; nothing changes if another is asked already."""
+        """Use another member than this one from now on; does nothing if another is in use already."""
         if number == self._current:
             self._current = (number + 1) % len(self._urls)
             self._left_ns = self._clock.now_ns()
 
     def name(self, number: int) -> str:
-        """Return a member's address as it was written."""
+        """Return a member's address as written in the configuration."""
         return self._settings.endpoints[number]
 
     def channel(self, number: int) -> grpc.aio.Channel:
-        """Return the channel to a member; it connects when it is first used.
+        """Return the channel to a member, which connects at its first use.
 
         Raises:
             StoreRefusedError: a certificate file cannot be read.
         """
         now = self._clock.now_ns()
-        if now - self._looked_ns > LOOK_S * _NS:
-            self._looked_ns = now
-            marks = self._look()
+        if now - self._checked_ns > POLL_S * _NS:
+            self._checked_ns = now
+            marks = self._file_marks()
             if marks != self._marks:
                 self._marks = marks
                 self._retired += self._channels.values()
@@ -116,14 +116,14 @@ class Members:
         return channel
 
     async def close(self) -> None:
-        """Close every channel; what is under way on them is cancelled."""
+        """Close every channel; calls in progress on them are cancelled."""
         for channel in (*self._channels.values(), *self._retired):
             await channel.close(None)
         self._channels.clear()
         self._retired.clear()
 
     async def tidy(self) -> None:
-        """Close channels whose certificates have been replaced."""
+        """Close the channels whose certificates were replaced."""
         retired, self._retired = self._retired, []
         for channel in retired:
             await channel.close(None)
@@ -142,13 +142,14 @@ class Members:
         named = (("grpc.ssl_target_name_override", settings.server_name),) if settings.server_name else ()
         return grpc.aio.secure_channel(target, credentials, options=(*_OPTIONS, *named))
 
-    def _look(self) -> tuple[tuple[int, int] | None, ...]:
+    def _file_marks(self) -> tuple[tuple[int, int] | None, ...]:
+        """Return modification time and inode of each certificate file; None: there is no such file."""
         marks: list[tuple[int, int] | None] = []
         for path in (self._settings.ca, self._settings.cert, self._settings.key):
             mark = None
             if path is not None:
                 with contextlib.suppress(OSError):
-                    found = os.stat(path)  # noqa: PTH116  # every few seconds
+                    found = os.stat(path)  # noqa: PTH116  # quick, and done only every few seconds
                     mark = (found.st_mtime_ns, found.st_ino)
             marks.append(mark)
         return tuple(marks)

@@ -1,7 +1,7 @@
-"""How does a store behave?  The specification, in memory: revisions, leases, transactions, watches, lost history.
+"""A store in memory with the behaviour of etcd: revisions, leases, transactions, watches, compacted history.
 
-One :class:`MemoryCluster` is what etcd's members together are; each edge has its own :class:`MemoryStore` of it. A node
-without etcd has a cluster of itself. The contract suite holds etcd to what is written here.
+One :class:`MemoryCluster` stands for all members of etcd, and each node has its own :class:`MemoryStore` as a client. A
+node without etcd has a cluster of its own. The contract tests hold etcd to the behaviour specified here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from edge.terms.ports import Unchanged
 
 HEARTBEAT_S: Final = 1.0
-"""A watch that has nothing says so this often."""
+"""Seconds between the empty tuples of a watch without changes."""
 LEAST_TTL_S: Final = 2.0
-"""etcd does not grant less: one and a half of its election timeout."""
+"""The shortest lease that etcd grants: one and a half of its election timeout."""
 KEPT_REVISIONS: Final = 10_000
 _NS: Final = 1_000_000_000
 
@@ -36,7 +36,7 @@ class _Lease:
 
 
 class MemoryCluster:
-    """Everything that is stored, and its history. Revisions begin at 1, that of the empty store, as etcd's do."""
+    """The stored keys and their history. Revisions begin at 1, that of the empty store, as in etcd."""
 
     def __init__(self, clock: Clock = real) -> None:
         self.clock = clock
@@ -49,26 +49,26 @@ class MemoryCluster:
         self._waiting: set[asyncio.Future[None]] = set()
 
     def client(self) -> MemoryStore:
-        """Return a store of this cluster, as one edge has it."""
+        """Return a client of this cluster."""
         return MemoryStore(self)
 
     def compact(self, revision: int) -> None:
-        """Forget what came before ``revision``: a watch from there is refused with CompactedError."""
+        """Forget the history before ``revision``; a watch from there raises CompactedError."""
         self._compacted = max(self._compacted, min(revision, self.revision))
         self._history = [entry for entry in self._history if entry[0] >= self._compacted]
 
     def get(self, key: str) -> Item | None:
-        """Return a key as it stands."""
+        """Return a key, or None if it does not exist."""
         self._expire()
         return self._items.get(key)
 
     def list(self, prefix: str) -> Listing:
-        """Return what stands under a prefix, by key."""
+        """Return all keys under a prefix, sorted."""
         self._expire()
         return Listing(tuple(self._items[key] for key in sorted(self._items) if key.startswith(prefix)), self.revision)
 
     def write(self, conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
-        """Make all writes under one revision, or none of them."""
+        """Apply all writes under one revision and return it, or None and no write if a condition fails."""
         bounds.check_txn(conditions, writes)
         self._expire()
         for condition in conditions:
@@ -82,22 +82,22 @@ class MemoryCluster:
         return self.revision
 
     def since(self, prefix: str, revision: int) -> tuple[Sequence[tuple[Change, ...]], int]:
-        """Return the changes under a prefix from a revision on, by revision, and the revision to ask from next.
+        """Return the changes under a prefix from a revision on, grouped by revision, and the revision to continue at.
 
         Raises:
-            CompactedError: they are no longer known.
+            CompactedError: the history no longer reaches back to the revision.
         """
         self._expire()
         if revision < self._compacted:
-            raise CompactedError(f"revision {revision} is forgotten; the history begins at {self._compacted}")
+            raise CompactedError(f"revision {revision} was compacted; the history begins at {self._compacted}")
         first = len(self._history)
         while first and self._history[first - 1][0] >= revision:
             first -= 1
-        found = [tuple(one for one in made if one.key.startswith(prefix)) for _, made in self._history[first:]]
-        return [made for made in found if made], max(revision, self.revision + 1)
+        found = [tuple(change for change in made if change.key.startswith(prefix)) for _, made in self._history[first:]]
+        return [changes for changes in found if changes], max(revision, self.revision + 1)
 
     async def wait(self, revision: int) -> None:
-        """Wait until there is this revision, or for a heartbeat, whichever is first."""
+        """Wait until this revision exists, a lease expires, or the heartbeat is due."""
         if self.revision >= revision:
             return
         change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -112,7 +112,7 @@ class MemoryCluster:
             timer.cancel()
 
     def wake(self) -> None:
-        """Let every watch look again."""
+        """Wake every watch."""
         for change in self._waiting:
             if not change.done():
                 change.set_result(None)
@@ -126,7 +126,7 @@ class MemoryCluster:
         return number
 
     def keep(self, lease: int) -> None:
-        """Let a lease last its whole time from now."""
+        """Renew a lease for its full time."""
         self._expire()
         held = self._lease(lease)
         held.ends_ns = self.clock.now_ns() + int(held.ttl_s * _NS)
@@ -139,7 +139,7 @@ class MemoryCluster:
     def _lease(self, number: int) -> _Lease:
         lease = self._leases.get(number)
         if lease is None:
-            raise LeaseGoneError(f"the lease {number:x} has run out")
+            raise LeaseGoneError(f"lease {number:x} has expired")
         return lease
 
     def _expire(self) -> None:
@@ -164,67 +164,67 @@ class MemoryCluster:
                 self._items[write.key] = Item(write.key, write.value, self.revision, write.lease)
                 if write.lease:
                     self._leases[write.lease].keys.add(write.key)
-        self._history.append((self.revision, tuple(Change(one.key, one.value, self.revision) for one in writes)))
+        self._history.append((self.revision, tuple(Change(write.key, write.value, self.revision) for write in writes)))
         if len(self._history) > 2 * KEPT_REVISIONS:
             self.compact(self._history[-KEPT_REVISIONS][0])
         self.wake()
 
 
 class MemoryStore:
-    """One edge's view of a :class:`MemoryCluster`; satisfies ``edge.terms.ports.Store``."""
+    """A client of a :class:`MemoryCluster`; implements ``edge.terms.ports.Store``."""
 
     def __init__(self, cluster: MemoryCluster | None = None) -> None:
         self.cluster = cluster if cluster is not None else MemoryCluster()
         self._closed = False
 
     async def get(self, key: str) -> Item | None:
-        """Return a key as it stands."""
+        """Return a key, or None if it does not exist."""
         bounds.check_key(key)
         return self._open().get(key)
 
     async def list(self, prefix: str) -> Listing:
-        """Return every key under a prefix."""
+        """Return all keys under a prefix."""
         return self._open().list(prefix)
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
-        """Write a key, under a lease if one is given; return the revision."""
+        """Write a key, optionally under a lease; return the revision."""
         revision = self._open().write((), (Write(key, value, lease),))
-        assert revision is not None  # noqa: S101  # it has no condition that could fail
+        assert revision is not None  # noqa: S101  # there is no condition that could fail
         return revision
 
     async def delete(self, key: str) -> bool:
-        """Delete a key; False if it did not exist."""
+        """Delete a key; return False if it did not exist."""
         cluster = self._open()
         existed = cluster.get(key) is not None
         cluster.write((), (Write(key, None),))
         return existed
 
     async def txn(self, conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
-        """Make all writes at once if every condition holds; return the revision. None, and no write, if one fails."""
+        """Apply all writes atomically if every condition holds and return the revision; else write nothing: None."""
         return self._open().write(conditions, writes)
 
     async def grant(self, ttl_s: float) -> int:
-        """Return a new lease, of at least :data:`LEAST_TTL_S`."""
+        """Return a new lease of at least :data:`LEAST_TTL_S` seconds."""
         return self._open().grant(ttl_s)
 
     async def keep(self, lease: int) -> None:
-        """Keep a lease for its whole time from now on. LeaseGoneError when it has run out."""
+        """Renew a lease for its full time; raises LeaseGoneError if it has expired."""
         self._open().keep(lease)
 
     async def revoke(self, lease: int) -> None:
-        """End a lease and delete its keys; one that is gone is no error."""
+        """End a lease and delete its keys; a lease that does not exist is no error."""
         self._open().revoke(lease)
 
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Change, ...], None]:
-        """Yield the changes under a prefix from ``revision`` on; an empty tuple every :data:`HEARTBEAT_S`."""
+        """Yield the changes under a prefix from ``revision`` on, and an empty tuple every :data:`HEARTBEAT_S`."""
         while True:
-            made, revision = self._open().since(prefix, revision)
-            for changes in made or [()]:
+            found, revision = self._open().since(prefix, revision)
+            for changes in found or [()]:
                 yield changes
             await self.cluster.wait(revision)
 
     async def close(self) -> None:
-        """End the watches of this store."""
+        """End the watches of this client."""
         self._closed = True
         self.cluster.wake()
 

@@ -1,4 +1,4 @@
-"""Through what does this edge agree with the others?  The store that the configuration names, or its own memory."""
+"""Selection of the shared store: etcd if the configuration names it, else the node's own memory."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def open_store(config: Config, clock: Clock = real) -> Store:
-    """Return the store.
+    """Return the store of this node.
 
-    Nothing is read and nothing connects before the first call: it returns at once whether or not etcd is there, and a
-    certificate file that is missing fails each call, with its name, until it is there.
+    Nothing connects before the first call, so it returns at once whether or not etcd responds. While a certificate file
+    is missing, each call fails with the name of the file.
     """
     etcd = config.cluster.etcd
     if etcd is None:
         return MemoryCluster(clock).client()
     logs.redact([etcd.password])
-    from edge.cluster.etcd import EtcdStore  # noqa: PLC0415  # grpc takes 150 ms to import, and most nodes have no etcd
+    from edge.cluster.etcd import EtcdStore  # noqa: PLC0415  # importing grpc takes 150 ms, and most nodes have no etcd
 
     return EtcdStore(etcd, clock)

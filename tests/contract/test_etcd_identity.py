@@ -105,9 +105,9 @@ async def test_a_watch_outlives_its_token(users: InEtcd) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"password": "wrong, and it must not be repeated"}, "refuses this user and password"),
-        ({"user": "nobody"}, "refuses this user and password"),
-        ({"user": "", "password": ""}, r"write cluster\.etcd\.user and password"),
+        ({"password": "wrong, and it must not be repeated"}, "rejects this user or password"),
+        ({"user": "nobody"}, "rejects this user or password"),
+        ({"user": "", "password": ""}, r"set cluster\.etcd\.user and password"),
         ({"prefix": "/others"}, "its role needs readwrite on the prefix"),
     ],
 )
@@ -251,7 +251,7 @@ async def test_renewed_certificates_are_read(
     mutual: InEtcd, papers: Papers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A certificate that is replaced on disk is used within seconds, without a restart."""
-    monkeypatch.setattr("edge.cluster.members.LOOK_S", 0.1)
+    monkeypatch.setattr("edge.cluster.members.POLL_S", 0.1)
     stranger = Papers(tmp_path)
     stranger.issue("edge", "edge.example")
     settings = {**stranger.settings("edge"), "ca": str(papers.ca)}

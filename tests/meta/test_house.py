@@ -150,6 +150,7 @@ STATED = (
     "edge/app",
     "edge/balance",
     "edge/cli",
+    "edge/cluster",
     "edge/dialects",
     "edge/listen",
     "edge/providers",

@@ -275,7 +275,7 @@ async def test_a_listener_that_breaks_does_not_end_the_copy(caplog: pytest.LogCa
         await world.writer.put("nodes/b", b"1")
         await settle()
         assert world.held() == {"a": b"1", "b": b"1"}
-    assert [record.message for record in caplog.records].count("a change of the shared store was not understood") == 2
+    assert [record.message for record in caplog.records].count("handling a change of the shared store failed") == 2
 
 
 async def test_says_once_that_the_store_is_away_and_once_that_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
@@ -289,8 +289,8 @@ async def test_says_once_that_the_store_is_away_and_once_that_it_is_back(caplog:
             world.store.refusing = False
             await world.clock.advance(6)
     assert [record.message for record in caplog.records] == [
-        "the shared store does not answer; going by what is known",
-        "the shared store answers again",
+        "the shared store does not respond; using the last known state",
+        "the shared store responds again",
     ]
 
 
