@@ -1,4 +1,5 @@
-"""How does anyone see what edge does?
+"""Metrics, traces and logs.
 
-``catalog`` names every metric, ``meters`` reads them, ``exposition`` writes them down, ``logs`` speaks.
+``catalog`` names every metric, ``meters`` reads the values, ``exposition`` renders them for Prometheus, ``spans`` makes
+traces, and ``logs`` writes the log.
 """

@@ -1,7 +1,7 @@
-"""What became of a request, in one line?  The access log, written by control from what workers recorded.
+"""The access log: control writes one line per request from the records that workers send.
 
-A line is built from named fields of a record, and a record holds no header, no body and no query, so nothing that a
-caller or a provider said can be in it. Nothing here runs where requests do.
+A line consists of named fields of a record. A record holds no header, no body and no query, so a line cannot leak what
+a client or a provider sent. Nothing here runs on the data path.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MS: Final = 1e6
 
 
 class AccessLog:
-    """Writes a line for each record that ``mode`` wants; :meth:`take` fits ``edge.control.publish.Publisher``."""
+    """Writes a line for each record that ``mode`` selects; ``edge.control.publish.Publisher`` calls :meth:`take`."""
 
     def __init__(self, mode: Access, say: Callable[..., None] = logs.say) -> None:
         self.mode = mode
         self._say = say
 
     def take(self, records: Sequence[ExchangeRecord]) -> None:
-        """Write the lines of a batch."""
+        """Write the lines of a batch of records."""
         if self.mode == "off":
             return
         for record in records:
@@ -40,12 +40,12 @@ class AccessLog:
 
 
 def failed(record: ExchangeRecord) -> bool:
-    """Did the client get no good answer, for another reason than its own?"""
+    """Return whether the client got no good response, for a reason that is not its own."""
     return record.status >= _FIRST_FAILURE or record.status == 0 or (record.status != -1 and record.kept == "failed")
 
 
 def facts(record: ExchangeRecord) -> dict[str, object]:
-    """Return what a line says: times in milliseconds, tokens and cost where they are known."""
+    """Return the fields of a line: times in milliseconds; tokens and cost where they are known."""
     found: dict[str, object] = {
         "request_id": record.request_id,
         "trace_id": record.trace_id,
@@ -76,7 +76,7 @@ def facts(record: ExchangeRecord) -> dict[str, object]:
 
 
 def _attempt(attempt: AttemptRecord) -> str:
-    """``openai/gpt-4.1: fail_status (status 503) after 112 ms``."""
+    """Return an attempt as text, such as ``openai/gpt-4.1: fail_status (status 503) after 112 ms``."""
     why = f" ({attempt.detail})" if attempt.detail else ""
     return f"{attempt.target}: {attempt.outcome or 'left'}{why} after {_ms(attempt.ended_ns - attempt.started_ns)} ms"
 

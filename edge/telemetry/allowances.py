@@ -1,4 +1,4 @@
-"""What do keys and credentials use, and what is left to them?  Samples of their records on the shared state."""
+"""Samples of what keys and credentials have used and have left, read from their records in the shared state."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def add(page: Reading, shared_state: SharedState, snapshot: Snapshot, now_ns: in
 
 
 def month_of(wall_s: float) -> int:
-    """Return the months since year 0 (UTC), as the shared state's ``spent_month`` counts them."""
+    """Return the months since year 0 (UTC), as ``spent_month`` in the shared state counts them."""
     now = time.gmtime(wall_s)
     return now.tm_year * 12 + now.tm_mon - 1
 
 
 def remaining(allowance: Allowance, view: AllowanceView, now_ns: int) -> Iterator[tuple[str, float]]:
-    """Yield (requests or tokens, what may be used at once as a share of the burst), of what is bounded.
+    """Yield ("requests" or "tokens", fraction of the burst that is available now) for each limit that is set.
 
-    GCRA: the theoretical arrival time is ahead of now by as much time as what was used takes to come back.
+    The records use GCRA: the theoretical arrival time is ahead of now by the time it takes to regain what was used.
     """
     bounds = (
         ("requests", allowance.requests_per_minute, allowance.requests_burst, "requests_share", "requests_tat"),

@@ -1,9 +1,9 @@
-"""How does the SDK's exporter take spans that are encoded already?  It asks ``encode_spans``, and that knows a batch.
+"""Hand-over of already encoded spans to the OTLP exporters of OpenTelemetry's SDK.
 
-Transport stays the SDK's: retries, TLS, compression, headers and all variables. Both its exporters hand what they are
-given to a function of that name in their module (1.30 to 1.45 do); there stands one of ours, which passes on what a
-:class:`Batch` has ready. Should a version no longer ask it, a batch is still a sequence of the SDK's spans, and is
-encoded as any other.
+The SDK remains in charge of transport: retries, TLS, compression, headers and its environment variables. Both exporters
+pass what they are given to a function ``encode_spans`` in their module (versions 1.30 to 1.45). It is replaced here by
+one that returns the bytes of a :class:`Batch`. If a later version does not call it, a batch is still a sequence of the
+SDK's spans and is encoded like any other.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from edge.terms.trace import ExchangeRecord
 
 SEAM: Final = "encode_spans"
-"""What both exporters of the SDK call in their modules, with what :meth:`export` was given."""
+"""The function that both exporters of the SDK call in their module with the argument of ``export``."""
 
 
 class Batch(Sequence[ReadableSpan]):
-    """The spans of some records, which are built only if somebody looks at them."""
+    """The spans of some records; the SDK's span objects are built only on access."""
 
     def __init__(self, records: Sequence[ExchangeRecord], encoder: SpanEncoder) -> None:
         self._records = records
@@ -37,7 +37,7 @@ class Batch(Sequence[ReadableSpan]):
         self._spans: list[ReadableSpan] | None = None
 
     def encoded(self) -> bytes:
-        """Return them as an ExportTraceServiceRequest."""
+        """Return the spans as a serialized ExportTraceServiceRequest."""
         return self._encoder.encode(self._records)
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Batch(Sequence[ReadableSpan]):
 
 
 class _Written:
-    """A message that was serialized already, for an exporter that only wants the bytes."""
+    """A message that is already serialized, for the HTTP exporter, which only takes its bytes."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -68,12 +68,12 @@ class _Written:
 
 
 def open_exporter(collector: Collector) -> SpanExporter:
-    """Return the SDK's exporter for a collector; each is imported only where it is used."""
+    """Return the SDK's exporter for a collector; its module is imported only when it is used."""
     headers = collector.headers or None
     if collector.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc  # noqa: PLC0415
 
-        _teach(over_grpc, ExportTraceServiceRequest.FromString)  # its serializer takes nothing but a message
+        _teach(over_grpc, ExportTraceServiceRequest.FromString)  # its serializer requires a message object
         return over_grpc.OTLPSpanExporter(endpoint=collector.url, headers=headers)
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http  # noqa: PLC0415
 
@@ -82,7 +82,7 @@ def open_exporter(collector: Collector) -> SpanExporter:
 
 
 def _teach(module: ModuleType, ready: Callable[[bytes], Any]) -> None:
-    """Have the exporter of a module take batches as they are; a second call changes nothing."""
+    """Make the exporter of a module accept batches; a second call has no effect."""
     encode = getattr(module, SEAM, None)
     if encode is None or getattr(encode, "of_batches", False):
         return

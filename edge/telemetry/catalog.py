@@ -1,11 +1,11 @@
-"""Which numbers does edge publish, and what does each mean?  Every metric with its sentence; nothing else may be shown.
+"""The catalogue of metrics: every metric that edge publishes, with the sentence that explains it.
 
-Names follow the Prometheus conventions: base units (seconds, bytes), ``_total`` for counters. What happens to requests
-is read from the shared state: exact over all workers whichever process is asked, and it survives the death of any of
-them.
+Names follow the Prometheus conventions: base units (seconds, bytes) and ``_total`` for counters. Metrics of requests
+are read from the shared state: they cover all workers exactly, whichever process is asked, and survive the death of any
+process.
 
-Labels take their values from the configuration and from fixed sets alone, never from what a client sends: unknown
-models, methods and paths are counted, without saying which.
+Label values come only from the configuration and from fixed sets, never from what a client sends: requests for unknown
+models, methods and paths are counted without naming them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Kind = Literal["counter", "gauge", "histogram", "summary"]
 
 
 class Metric(Struct, frozen=True):
-    """One family: its name, kind, labels in order, and the sentence people read."""
+    """A family of metrics: its name, kind, labels in order, and the sentence that explains it."""
 
     name: str
     kind: Kind

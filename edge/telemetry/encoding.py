@@ -1,8 +1,8 @@
-"""How are the spans of records encoded for OTLP?  The SDK encodes each kind of span once, a kernel writes the others.
+"""OTLP encoding of spans: the SDK encodes each distinct shape of span once, and a native kernel copies it.
 
-The SDK's encoder takes tens of microseconds a span, nearly all of them for what thousands of spans have in common. So a
-span is built and encoded here only when there was none like it; ``native/codec/span_writer`` keeps what is left of it
-without ids, times and counts, and copies that.
+The SDK's encoder takes tens of microseconds per span, nearly all of it for what thousands of spans have in common. So a
+span is built and encoded here only if none of the same shape is known. ``native/codec/span_writer`` keeps the encoded
+shape without ids, times and counts, and fills those in.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
     from edge.terms.trace import ExchangeRecord
 
-# What the kernel writes for each exchange, and so must not be in a shape.
+# The kernel writes these for each exchange, so a shape must not contain them.
 _OF_ALL: Final = ("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano", "links")
 _OF_SERVERS: Final = frozenset(
     (
@@ -51,7 +51,7 @@ _OF_CLIENTS: Final = frozenset(
 
 
 class SpanEncoder:
-    """Encodes the spans of records; ``builder`` makes those that are not known yet."""
+    """Encodes the spans of records; ``builder`` makes the spans of shapes that are not known yet."""
 
     def __init__(self, builder: SpanBuilder) -> None:
         self._builder = builder
@@ -59,16 +59,16 @@ class SpanEncoder:
         self._around: tuple[bytes, bytes] | None = None
 
     def learn(self, snapshot: Snapshot) -> None:
-        """Take the targets and services of a new Snapshot. May be called while another thread encodes."""
+        """Adopt the targets and services of a new Snapshot. Another thread may be encoding at the same time."""
         self._builder.learn(snapshot)
-        self._writer.forget()  # after that: nothing of old targets gets among what is learned from now on
+        self._writer.forget()  # afterwards, so that shapes learned from now on do not use old targets
 
     def spans(self, records: Iterable[ExchangeRecord]) -> list[ReadableSpan]:
-        """Return the spans of these as the SDK has them, each exchange's own first."""
+        """Return the spans of these records as the SDK's objects, each exchange's own span first."""
         return [span for record in records for span in self._builder.spans(record)]
 
     def encode(self, records: Sequence[ExchangeRecord]) -> bytes:
-        """Return an ExportTraceServiceRequest with the spans of these, of which there is at least one."""
+        """Return a serialized ExportTraceServiceRequest with the spans of one or more records."""
         if self._around is None:
             self._around = _around(self._builder.spans(records[0])[0])
         resource, scope = self._around
@@ -84,7 +84,7 @@ class SpanEncoder:
         encoded = _encoded(span)
         attributes = span.attributes or {}
         of_model = names.OPERATION in attributes
-        # a model's URL is the same for all, and so is that of a gRPC method
+        # all models share one URL, and so do all calls of a gRPC method
         url = "" if of_model or record.grpc else str(attributes.get(names.URL, "")).removesuffix(record.path)
         event = b""
         if encoded.events:
@@ -99,7 +99,7 @@ def _encoded(span: ReadableSpan) -> Span:
 
 
 def _without(span: Span, attributes: frozenset[str]) -> bytes:
-    """Serialize a span without what differs between exchanges."""
+    """Serialize a span without the parts that differ between exchanges."""
     for name in _OF_ALL:
         span.ClearField(name)
     kept = [pair for pair in span.attributes if pair.key not in attributes]
@@ -109,7 +109,7 @@ def _without(span: Span, attributes: frozenset[str]) -> bytes:
 
 
 def _around(span: ReadableSpan) -> tuple[bytes, bytes]:
-    """Return the fields of a ResourceSpans and a ScopeSpans beside their spans."""
+    """Return the serialized ResourceSpans and ScopeSpans without their spans."""
     resource = encode_spans((span,)).resource_spans[0]
     scope = resource.scope_spans[0]
     scope.ClearField("spans")
@@ -119,9 +119,9 @@ def _around(span: ReadableSpan) -> tuple[bytes, bytes]:
 
 
 def _varint(number: int) -> bytes:
-    """Write a length: seven bits a byte, the lowest first (protobuf.dev/programming-guides/encoding)."""
+    """Return a protobuf varint: seven bits per byte, the lowest first (protobuf.dev/programming-guides/encoding)."""
     written = bytearray()
-    while number > 0x7F:  # noqa: PLR2004  # all seven bits
+    while number > 0x7F:  # noqa: PLR2004  # the largest value of seven bits
         written.append(number & 0x7F | 0x80)
         number >>= 7
     written.append(number)

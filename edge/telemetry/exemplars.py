@@ -1,6 +1,6 @@
-"""Which trace stands for a bucket of a histogram?  The last one that was recorded and fell into it.
+"""Exemplars for the latency histograms: the latest recorded trace of each bucket.
 
-Only traces that were sampled are offered: others cannot be looked up where traces go.
+Only sampled traces are used, because others were not sent to the tracing backend.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from edge.telemetry.catalog import Metric
     from edge.terms.trace import ExchangeRecord
 
-# As the shared state counts: whole microseconds, and a bound is in its bucket.
+# As in the shared state: whole microseconds, and an upper bound belongs to its bucket.
 _BOUNDS_US: Final = tuple(round(bound * 1e6) for bound in HIST_BOUNDS_S)
-# Routes come from the configuration; this many buckets are more than any has, so that old routes cannot pile up.
+# Far more buckets than any configuration has; prevents routes of old configurations from accumulating.
 _MOST: Final = 100_000
 
 
 class ExemplarBook:
-    """Remembers one exemplar per bucket of the request histograms; :meth:`take` is given what workers recorded."""
+    """Keeps one exemplar per bucket of the request histograms; :meth:`take` receives the records of workers."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, tuple[str, ...], int], Exemplar] = {}
 
     def take(self, records: Sequence[ExchangeRecord]) -> None:
-        """Learn from a batch, the last of which is the newest."""
+        """Update the exemplars from a batch of records, whose last one is the newest."""
         whole: dict[tuple[str, int], ExchangeRecord] = {}
         first: dict[tuple[str, int], ExchangeRecord] = {}
         for record in records:

@@ -1,7 +1,7 @@
-"""How do traces reach a collector without anybody waiting for it?  A bounded queue, one thread, a count of the lost.
+"""Export of traces to a collector by a thread with a bounded queue.
 
-The queue holds records, not spans: what is dropped has cost next to nothing. The thread encodes and sends spans in
-batches. A collector that is dead, slow or refuses costs records, never a request.
+The queue holds records, not spans, so that a dropped record has cost next to nothing. The thread encodes and sends
+spans in batches. A collector that is down, slow or refuses data costs records, never a request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edge.telemetry import logs
 from edge.telemetry.batches import open_exporter
 from edge.telemetry.otlp import secrets
 from edge.telemetry.sending import Sending, overhear
-from edge.terms.trace import ExchangeRecord  # the base class is looked up with it
+from edge.terms.trace import ExchangeRecord  # the base class needs it at run time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,30 +25,31 @@ if TYPE_CHECKING:
 
     from edge.telemetry.otlp import Collector
 
-# Twice the defaults of OpenTelemetry's batch processor, for a request costs an exporter what hundreds of spans do: 1024
-# exchanges are a megabyte, and collectors take four. The delay is shorter: who looks for a trace should not wait 5 s.
+# Twice the defaults of OpenTelemetry's batch processor, because the exporter's cost per batch equals that of hundreds
+# of spans. 1024 exchanges are about a megabyte, and collectors accept four. The delay is shorter than the default 5 s,
+# so that a trace can be looked up soon.
 QUEUE: Final = 4096
 BATCH: Final = 1024
 DELAY_MS: Final = 1000
 
 
 class Sent(Struct, frozen=True):
-    """What became of the records of exchanges that were to be exported, since this export began."""
+    """How many records were sent, dropped and refused since the export began."""
 
     sent: int = 0
     dropped: int = 0  # the queue was full
-    failed: int = 0  # the collector did not take them
+    failed: int = 0  # the collector did not accept them
 
 
 class Export(Sending[list[ExchangeRecord]]):
     """Sends records as spans.
 
     Args:
-        exporter: speaks to the collector; used and closed by the thread alone.
+        exporter: the SDK's exporter; only the thread uses it.
         bundle: makes the spans of records.
-        queue: records held at most.
-        batch: records sent at once, at most.
-        delay_s: how long a record may wait for others.
+        queue: maximum number of records in the queue.
+        batch: maximum number of records in one request.
+        delay_s: how long a record may wait for a batch to fill.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class Export(Sending[list[ExchangeRecord]]):
 
     @property
     def counts(self) -> Sent:
-        """What became of the records so far."""
+        """The counts of records so far."""
         with self._change:
             return Sent(self._sent, self._dropped, self._failed)
 
     def take(self, records: Sequence[ExchangeRecord]) -> None:
-        """Queue these; those for which there is no room are dropped and counted. Never waits for the collector."""
+        """Queue records; drop and count those that do not fit. This never waits for the collector."""
         with self._change:
             room = max(self._most - len(self._waiting), 0)
             self._waiting.extend(records[:room])
@@ -106,12 +107,12 @@ def open_export(
     bundle: Callable[[Sequence[ExchangeRecord]], Sequence[ReadableSpan]],
     environ: Mapping[str, str],
 ) -> Export:
-    """Begin to export to a collector. It need not be there yet.
+    """Start to export to a collector, which need not be reachable yet.
 
     Args:
-        collector: who is sent the spans.
+        collector: where to send the spans.
         bundle: makes the spans of records.
-        environ: OTEL_BSP_* bound queue, batch and delay.
+        environ: the environment; OTEL_BSP_* set the queue, the batch and the delay.
     """
     logs.redact([*collector.headers.values(), *secrets(environ)])
     overhear()
@@ -126,7 +127,7 @@ def open_export(
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
-    """Return a positive number of the environment; the specification has nonsense ignored with a warning."""
+    """Return a positive number from the environment; the specification asks to ignore other values with a warning."""
     text = environ.get(name, "").strip()
     if text.isdecimal() and int(text) > 0:
         return int(text)

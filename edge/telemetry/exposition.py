@@ -1,4 +1,4 @@
-"""How is a reading told to Prometheus?  Text format 0.0.4, or OpenMetrics 1.0 with exemplars to whoever asks for it.
+"""Rendering of metrics for Prometheus: text format 0.0.4, or OpenMetrics 1.0 with exemplars.
 
 Sources: prometheus.io/docs/instrumenting/exposition_formats; OpenMetrics 1.0 (RFC draft richih-opsawg-openmetrics-00).
 """
@@ -24,7 +24,7 @@ OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8
 
 
 class Exemplar(Struct, frozen=True):
-    """One request that fell into a bucket: its trace, how long it took (seconds), and when (Unix time)."""
+    """A request that fell into a bucket: its trace, its duration in seconds, and its Unix time."""
 
     trace_id: str
     value: float
@@ -32,11 +32,11 @@ class Exemplar(Struct, frozen=True):
 
 
 Exemplars = Mapping[tuple[str, tuple[str, ...], int], Exemplar]
-"""By name of the metric, values of its labels, and place of the bucket."""
+"""Exemplars by name of the metric, values of its labels, and index of the bucket."""
 
 
 def form_of(accept: str) -> str:
-    """Return the content type for an ``Accept`` field: OpenMetrics when it is asked for by name, else the old text."""
+    """Return the content type for an ``Accept`` field: OpenMetrics if it is named there, else text format 0.0.4."""
     for item in accept.lower().split(","):
         words = [word.strip() for word in item.split(";")]
         if words[0] == "application/openmetrics-text" and not any(
@@ -58,7 +58,7 @@ def prometheus(reading: Reading) -> str:
 
 
 def openmetrics(reading: Reading, exemplars: Exemplars) -> str:
-    """Return the page in OpenMetrics 1.0: families without ``_total``, exemplars on histograms, an end that is told."""
+    """Return the page in OpenMetrics 1.0: families without ``_total``, exemplars on histograms, a final ``# EOF``."""
     out: list[str] = []
     for metric in catalog.ALL:
         samples = reading.of(metric)
@@ -95,7 +95,7 @@ def _lines(metric: Metric, sample: Sample, exemplars: Exemplars) -> Iterator[str
 
 
 def _number(value: float) -> str:
-    """Whole numbers to the last digit, whatever their size: a counter of bytes passes ten digits in a day."""
+    """Return a number as text; integers keep all digits, because a counter of bytes exceeds ten digits in a day."""
     return str(int(value)) if value == int(value) else f"{value:.10g}"
 
 

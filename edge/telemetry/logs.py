@@ -1,9 +1,9 @@
-"""What does a process of edge say, and to whom?  One line per event: for people on a terminal, JSON for machines.
+"""The log of a process: one line per event, readable text on a terminal and JSON otherwise.
 
 A line is a sentence plus facts: ``say(INFO, "worker serves", worker=0, pid=17)``. Credentials never reach a line:
-whoever learns a secret calls :func:`redact`, and every line is searched for it before it is written, tracebacks
-included. What others said stands in a line as text: it neither ends the line nor steers a terminal. A kind of line that
-comes too often is left out and counted: ``suppressed 812 lines``. Nothing here is called per request.
+code that learns a secret calls :func:`redact`, and every line, tracebacks included, is searched for it before it is
+written. Text from third parties is escaped, so that it can neither end a line nor control a terminal. Lines of one kind
+that come too often are suppressed and counted: ``suppressed 812 lines``. Nothing here is called per request.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ ERROR: Final = logging.ERROR
 
 Form = Literal["auto", "console", "json"]
 
-# Shorter values (an empty key, "x", "test") would blank out ordinary words in unrelated lines.
+# Replacing shorter values (an empty key, "x", "test") would mangle ordinary words in unrelated lines.
 _SHORTEST_SECRET: Final = 8
 _LOG: Final = logging.getLogger("edge")
 _LETTERS: Final = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "WARN", logging.ERROR: "ERROR"}
-_secrets: list[str] = []  # the longest first: one may begin with another
-# What a terminal would obey: C0 and C1 controls, and DEL.
+_secrets: list[str] = []  # longest first, because one may be a prefix of another
+# Characters that control a terminal: C0 and C1 controls, and DEL.
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _PLAIN_LINES: Final = {code: said for code, said in _CONTROLS.items() if code not in (0x09, 0x0A)}
-# JSON escapes the first 32 by itself.
+# JSON itself escapes the first 32.
 _IN_JSON: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def redact(secrets: Iterable[str]) -> None:
-    """Write ``***`` in place of each of these from now on, in every line of this process."""
+    """Replace each of these values with ``***`` from now on, in every line of this process."""
     for secret in secrets:
-        # A field such as "Bearer KEY" is dangerous through its last word alone; in JSON some characters look different.
+        # In a field such as "Bearer KEY" the last word alone is the secret; JSON writes some characters differently.
         for part in (secret, secret.rpartition(" ")[2]):
             for form in (part, _quoted(part)):
                 if len(form) >= _SHORTEST_SECRET and form not in _secrets:
@@ -52,12 +52,12 @@ def redact(secrets: Iterable[str]) -> None:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as it stands within JSON."""
+    """Return a text as it appears within JSON."""
     return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def without_secrets(text: str) -> str:
-    """Return the text with every concealed value replaced."""
+    """Return the text with every secret replaced."""
     for secret in _secrets:
         if secret in text:
             text = text.replace(secret, "***")
@@ -65,12 +65,12 @@ def without_secrets(text: str) -> str:
 
 
 def say(level: int, sentence: str, /, **facts: object) -> None:
-    """Log one event: a sentence that stands alone, and the facts a machine would want from it."""
+    """Log one event: a sentence that is complete by itself, and facts for machines."""
     _LOG.log(level, sentence, extra={"facts": facts})
 
 
 def say_failure(sentence: str, error: BaseException, /, **facts: object) -> None:
-    """Log an unexpected exception with its traceback: something that should not happen and is a defect here."""
+    """Log an unexpected exception with its traceback, for events that indicate a defect in edge."""
     _LOG.error(sentence, exc_info=error, extra={"facts": facts})
 
 
@@ -80,7 +80,7 @@ def _facts(record: logging.LogRecord) -> Mapping[str, Any]:
 
 
 class _Console(logging.Formatter):
-    """``12:00:01 WARN  worker 0: sentence  key=value`` for a terminal."""
+    """Formats a line as ``12:00:01 WARN  worker 0: sentence  key=value`` for a terminal."""
 
     def __init__(self, who: str) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class _Console(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One JSON object per line, times in UTC to the millisecond."""
+    """Formats a line as a JSON object, with UTC time in milliseconds."""
 
     def __init__(self, who: str) -> None:
         super().__init__()
@@ -117,13 +117,13 @@ class _Json(logging.Formatter):
             line["traceback"] = self.formatException(record.exc_info)
         try:
             text = msgspec.json.encode(line, enc_hook=str).decode()
-        except UnicodeEncodeError:  # a name that is no text, of a file or a key
+        except UnicodeEncodeError:  # the name of a file or a key that is not valid text
             text = json.dumps(line, default=str)
         return without_secrets(text).translate(_IN_JSON)
 
 
 class _Sink(logging.StreamHandler[IO[str]]):
-    """Writes at most so many lines of one kind (a sentence) a second; 0 = all. Its lock is held whenever it writes."""
+    """Writes at most so many lines of one kind (a sentence) per second; 0: all. Its lock is held while it writes."""
 
     def __init__(self, stream: IO[str], per_second: int) -> None:
         super().__init__(stream)
@@ -133,7 +133,7 @@ class _Sink(logging.StreamHandler[IO[str]]):
         self._left_out: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, unless there were too many like it."""
+        """Write a line, unless too many of its kind were written in this second."""
         self.turn(int(record.created))
         sentence = str(record.msg)
         self._written[sentence] += 1
@@ -143,7 +143,7 @@ class _Sink(logging.StreamHandler[IO[str]]):
             super().emit(record)
 
     def turn(self, second: int) -> None:
-        """Begin another second, and tell what was left out of the one before."""
+        """Begin another second, and report what was suppressed in the previous one."""
         if second == self._second:
             return
         self._second = second
@@ -156,7 +156,7 @@ class _Sink(logging.StreamHandler[IO[str]]):
 
 
 def tell_suppressed() -> None:
-    """Tell what was left out, now that its second may be over; called now and then where lines may stop to come."""
+    """Report suppressed lines once their second is over; called at intervals, because no further line may come."""
     for sink in logging.getLogger().handlers:
         if isinstance(sink, _Sink):
             with sink.lock or contextlib.nullcontext():
@@ -166,17 +166,17 @@ def tell_suppressed() -> None:
 def set_up(
     who: str, *, level: str = "info", form: Form = "auto", stream: IO[str] | None = None, per_second: int = 0
 ) -> None:
-    """Direct everything this process logs, third parties included, to one stream (stderr by default).
+    """Direct all logging of this process, third-party libraries included, to one stream.
 
     Args:
-        who: name of this process, e.g. ``"worker 0"``.
+        who: name of this process, for example ``"worker 0"``.
         level: ``debug``, ``info``, ``warning`` or ``error``.
-        form: ``auto`` is ``console`` on a terminal, else ``json``.
-        stream: where to write.
-        per_second: most lines of one kind a second; 0 = all.
+        form: ``console``, ``json``, or ``auto``, which means ``console`` on a terminal and ``json`` otherwise.
+        stream: where to write; None means stderr.
+        per_second: maximum number of lines of one kind per second; 0 means no limit.
 
     Raises:
-        ValueError: the level is none of the four.
+        ValueError: the level is not one of the four.
     """
     out = stream if stream is not None else sys.stderr
     levels = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}

@@ -1,8 +1,8 @@
-"""How are metrics told in OpenTelemetry's model?  The same reading, under the conventions' names where they have some.
+"""Conversion of a reading into OpenTelemetry's metrics, with the names of its semantic conventions where they apply.
 
-Where a convention fits (``CONVENTIONS``) a family takes its name and attributes; GenAI's only for targets of models.
-Tokens keep a name of ours: the convention wants a histogram per request, and what is known is their sum. Every other
-family is called like its Prometheus name with dots, without unit and ``_total``, which a collector puts back.
+A family in ``CONVENTIONS`` takes the name and the attributes of a convention; those of GenAI apply only to targets that
+are models. Tokens keep edge's own name, because the convention requires a histogram per request and only the sum is
+known. Every other family gets its Prometheus name with dots, without unit and ``_total``, which a collector adds again.
 
 Sources: OpenTelemetry semantic conventions 1.44 (HTTP and GenAI metrics), compatibility/prometheus_and_openmetrics.md.
 """
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 _SCOPE: Final = InstrumentationScope("edge", VERSION)
 _CUMULATIVE: Final = otel.AggregationTemporality.CUMULATIVE
 _UNITS: Final = {"_seconds": "s", "_bytes": "By", "_ratio": "1"}
-_UNKNOWN: Final = cast("Any", None)  # least and most: the shared state does not keep them, and a number would be a lie
+_UNKNOWN: Final = cast("Any", None)  # minimum and maximum, which the shared state does not keep
 
 
 class Convention(Struct, frozen=True):
-    """What a family is called for targets that are models, and for the rest; "": by its own name."""
+    """The name of a family for targets that are models, and for all others; "": the default name."""
 
     model: str
     other: str
@@ -49,7 +49,7 @@ CONVENTIONS: Final[dict[Metric, Convention]] = {
 
 
 class Moment(Struct, frozen=True):
-    """A reading, and what it is to be told with. Times are Unix nanoseconds."""
+    """A reading with what is needed to convert it. Times are Unix nanoseconds."""
 
     reading: Reading
     snapshot: Snapshot
@@ -58,7 +58,7 @@ class Moment(Struct, frozen=True):
 
 
 def tell(moment: Moment) -> otel.MetricsData:
-    """Return a reading in OpenTelemetry's words."""
+    """Return a reading as OpenTelemetry's metrics."""
     targets = {target.id: target for target in moment.snapshot.targets}
     found: dict[str, tuple[Metric, str, list[Any]]] = {}
     for metric, samples in moment.reading:

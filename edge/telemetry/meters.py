@@ -1,7 +1,7 @@
-"""Reads the shared state into samples of the catalogue; ``exposition`` and ``otlp`` write them.
+"""Reader of the shared state: it turns counters into samples of the catalogue.
 
-The numbers of a family stand together, in the order of the catalogue. Counters keep their value when control is
-restarted, because they live on the shared state and not here.
+The samples of a family are consecutive, in the order of the catalogue. Counters live in the shared state, so they keep
+their values when control restarts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
 CLASSES: Final = ("high", "normal", "low")
-"""Priority classes in the order of the shared state's columns."""
+"""Priority classes in the order of the columns in the shared state."""
 
 _NANO: Final = 1e-9
 _CIRCUITS: Final = {"closed": 0, "open": 1, "half_open": 2}
@@ -83,31 +83,31 @@ _OF_WORKER: Final = {
 
 
 class NodeFacts(Struct, frozen=True):
-    """What the shared state does not know of the node."""
+    """Facts about the node that are not in the shared state."""
 
     workers: int  # columns of the shared state in use
-    serving: dict[int, int]  # worker index -> version of the snapshot it decides by
-    restarts: dict[str, int]  # process name -> times started again
-    reloads: dict[str, int] = {}  # result -> how many
-    last_reloads: dict[str, float] = {}  # result -> Unix time of the last, 0 = never
+    serving: dict[int, int]  # worker index -> version of the snapshot that the worker uses
+    restarts: dict[str, int]  # process name -> number of restarts
+    reloads: dict[str, int] = {}  # result -> count
+    last_reloads: dict[str, float] = {}  # result -> Unix time of the last reload, 0: never
     started_from_state: bool = False
     draining: bool = False
-    state_written: float = 0.0  # Unix time, 0 = never
+    state_written: float = 0.0  # Unix time, 0: never
     state_failures: int = 0
-    exported: dict[str, int] = {}  # result -> records of exchanges
-    metrics_exported: dict[str, int] = {}  # result -> readings
-    sharing: SharingFacts | None = None  # None: this node is by itself
+    exported: dict[str, int] = {}  # result -> number of records
+    metrics_exported: dict[str, int] = {}  # result -> number of readings
+    sharing: SharingFacts | None = None  # None: the node has no cluster
 
 
 def read(shared_state: SharedState, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> Reading:
-    """Return every sample there is.
+    """Return all samples.
 
     Args:
         shared_state: the node's shared state.
-        snapshot: what control publishes: names of slots.
-        facts: what the shared state does not know.
+        snapshot: the Snapshot that control publishes; it names the slots.
+        facts: what the shared state does not contain.
         now_ns: monotonic nanoseconds, for ages.
-        wall_s: Unix time, for the snapshot's age and the month that is spent in.
+        wall_s: Unix time, for the snapshot's age and the current month.
     """
     page = Reading()
     page.add(catalog.BUILD, (VERSION, snapshot.region, snapshot.node), 1)
@@ -126,7 +126,7 @@ def read(shared_state: SharedState, snapshot: Snapshot, facts: NodeFacts, *, now
 
 
 def seconds(buckets: Sequence[int], sum_us: int) -> Histogram:
-    """Return a latency histogram of the shared state, in seconds."""
+    """Return a latency histogram in seconds from the buckets of the shared state."""
     return Histogram(HIST_BOUNDS_S, tuple(buckets), sum_us / 1e6)
 
 

@@ -1,6 +1,6 @@
-"""How do metrics reach a collector without anybody waiting for it?  One thread, which has the newest reading or none.
+"""Export of metrics to a collector by a thread that sends the newest reading.
 
-A reading that the thread had no time for is replaced by the next: counters lose nothing by that.
+A reading that the thread has no time for is replaced by the next one; cumulative counters lose nothing by that.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
     from edge.telemetry.otlp import Collector
 
-# A collector that has not taken a page by then does not get it; the next one is due soon.
+# How long a collector may take to accept a reading before it is given up; the next one is due soon.
 TIMEOUT_S: Final = 5.0
 
 
 class MetricExport(Sending[Moment]):
-    """Sends readings; ``failed`` counts those that were not taken, ``sent`` the others.
+    """Sends readings; ``sent`` counts those that were accepted, ``failed`` the others.
 
     Args:
-        exporter: speaks to the collector; used by the thread alone.
+        exporter: the SDK's exporter; only the thread uses it.
     """
 
     def __init__(self, exporter: MetricExporter) -> None:
@@ -38,7 +38,7 @@ class MetricExport(Sending[Moment]):
         self._thread.start()
 
     def offer(self, moment: Moment) -> None:
-        """Have this sent as soon as the thread is free. Never waits for the collector."""
+        """Send this reading as soon as the thread is free. This never waits for the collector."""
         with self._change:
             self._newest = moment
             self._change.notify()
@@ -52,7 +52,7 @@ class MetricExport(Sending[Moment]):
     def _export(self, work: Moment) -> bool:
         return self._exporter.export(tell(work), TIMEOUT_S * 1000) is MetricExportResult.SUCCESS
 
-    def _count(self, work: Moment, *, taken: bool) -> None:  # noqa: ARG002  # readings count alike
+    def _count(self, work: Moment, *, taken: bool) -> None:  # noqa: ARG002  # every reading counts as one
         if taken:
             self.sent += 1
         else:
@@ -60,11 +60,11 @@ class MetricExport(Sending[Moment]):
 
 
 def open_metric_export(collector: Collector, environ: Mapping[str, str]) -> MetricExport:
-    """Begin to export to a collector. It need not be there yet.
+    """Start to export to a collector, which need not be reachable yet.
 
     Args:
-        collector: who is sent the readings.
-        environ: OTEL_EXPORTER_OTLP_TIMEOUT bounds an export.
+        collector: where to send the readings.
+        environ: the environment; OTEL_EXPORTER_OTLP_TIMEOUT bounds one export.
     """
     logs.redact([*collector.headers.values(), *secrets(environ)])
     headers = collector.headers or None

@@ -1,7 +1,7 @@
-"""Under which names do spans say things?  The one table: a convention that moves is followed here and nowhere else.
+"""Names of span and metric attributes: the only place that follows changes of OpenTelemetry's conventions.
 
 Sources: OpenTelemetry semantic conventions 1.44 for HTTP (stable) and RPC (release candidate); for GenAI (development)
-the last set of the main repository, which open-telemetry/semantic-conventions-genai goes on from. ``edge.*`` is ours.
+the last set in the main repository, which open-telemetry/semantic-conventions-genai continues. ``edge.*`` is our own.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 
-# metrics
+# Metrics
 SERVER_DURATION: Final = "http.server.request.duration"
 SERVER_ACTIVE: Final = "http.server.active_requests"
 CLIENT_DURATION: Final = "http.client.request.duration"
 MODEL_DURATION: Final = "gen_ai.client.operation.duration"
 MODEL_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
-TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  # no password
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  # not a password
 
-# ours
+# Our own
 REQUEST_ID: Final = "edge.request_id"
 KEPT: Final = "edge.kept"
 EDGE_ROUTE: Final = "edge.route"
@@ -59,17 +59,17 @@ TARGET: Final = "edge.target"
 TARGET_KIND: Final = "edge.target.kind"
 OUTCOME: Final = "edge.outcome"
 REASON: Final = "edge.reason"
-CONNECTED: Final = "edge.time_to_connection"  # seconds, this and the next three, from the attempt's start
+CONNECTED: Final = "edge.time_to_connection"  # in seconds from the attempt's start, like the next three
 SENT: Final = "edge.time_to_sent"
 FIRST_BYTE: Final = "edge.time_to_first_byte"
 FIRST_CONTENT: Final = "edge.time_to_first_content"
-CIRCUIT_OPENED: Final = "edge.circuit.opened"  # an event
+CIRCUIT_OPENED: Final = "edge.circuit.opened"  # name of an event
 
 OTHER: Final = "_OTHER"
-"""What stands for a method that nobody knows, so that callers cannot invent names of spans."""
+"""Replaces unknown methods, so that clients cannot create span names at will."""
 
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
-"""Methods of HTTP that are told by name."""
+"""HTTP methods that appear by name."""
 
 OPERATIONS: Final = {
     "chat": "chat",
@@ -77,10 +77,10 @@ OPERATIONS: Final = {
     "embeddings": "embeddings",
     "responses": "chat",
 }
-"""GenAI's name for what is asked of a model, by edge's."""
+"""GenAI's names of operations on models, by edge's names."""
 
 PROVIDERS: Final = {"gemini": "gcp.gemini", "mistral": "mistral_ai", "xai": "x_ai", "bedrock": "aws.bedrock"}
-"""GenAI's name for a provider, where edge's differs; the others are called as they are in the configuration."""
+"""GenAI's names of providers that differ from edge's; all others are named as in the configuration."""
 
 CODES: Final = (
     "OK",
@@ -101,11 +101,11 @@ CODES: Final = (
     "DATA_LOSS",
     "UNAUTHENTICATED",
 )
-"""gRPC's statuses by number."""
+"""Names of gRPC's status codes, by number."""
 
 SERVER_FAULTS: Final = frozenset(
     ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
 )
-"""gRPC's statuses that make a SERVER span an error; a CLIENT span is one with any but OK."""
+"""gRPC statuses that make a SERVER span an error; a CLIENT span is an error with any status but OK."""
 
 VERSIONS: Final = {10: "1.0", 11: "1.1", 20: "2"}

@@ -1,4 +1,4 @@
-"""Where does telemetry go, and how?  What the configuration says, and where it is silent, OpenTelemetry's variables.
+"""The destination of telemetry: the configuration, and OpenTelemetry's environment variables where it sets nothing.
 
 Source: OpenTelemetry specification, protocol/exporter.md and configuration/sdk-environment-variables.md.
 """
@@ -24,9 +24,9 @@ HTTP_PORT: Final = 4318
 
 
 class Collector(Struct, frozen=True):
-    """Who is sent what. ``headers`` may hold secrets; empty: the exporter takes OTEL_EXPORTER_OTLP_HEADERS."""
+    """A collector. ``headers`` may hold secrets; if they are empty, the exporter uses OTEL_EXPORTER_OTLP_HEADERS."""
 
-    url: str  # with http the whole URL of the signal
+    url: str  # with protocol http, the complete URL for the signal
     protocol: Literal["grpc", "http"]
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -35,12 +35,12 @@ class Collector(Struct, frozen=True):
 
 
 def collector(written: Telemetry, environ: Mapping[str, str], signal: Signal = "traces") -> Collector | None:
-    """Return who is sent this signal; None: nobody, because nobody is named or it was switched off.
+    """Return the collector for a signal, or None if none is configured or the signal is switched off.
 
     Args:
         written: the section ``telemetry``.
-        environ: OTEL_* variables; what is written wins over them, but OTEL_SDK_DISABLED and OTEL_*_EXPORTER=none. An
-            address there that is none is a warning in the log.
+        environ: OTEL_* variables. The configuration takes precedence, except over OTEL_SDK_DISABLED and
+            OTEL_*_EXPORTER=none. An invalid address in a variable is reported as a warning in the log.
         signal: traces or metrics.
     """
     own, common = f"OTEL_EXPORTER_OTLP_{signal.upper()}_", "OTEL_EXPORTER_OTLP_"
@@ -54,7 +54,7 @@ def collector(written: Telemetry, environ: Mapping[str, str], signal: Signal = "
     if "://" not in url:
         url = f"http://{url}"
     why = _unusable(url)
-    if why:  # of a variable: what is written was checked, and a slip there must not keep a node from serving
+    if why:  # only from a variable, as the configuration was checked; it must not keep a node from serving
         logs.say(logs.WARNING, f"{signal} are not exported: OTEL_EXPORTER_OTLP_*ENDPOINT {why}")
         return None
     asked = environ.get(f"{own}PROTOCOL") or environ.get(f"{common}PROTOCOL") or ""
@@ -65,22 +65,22 @@ def collector(written: Telemetry, environ: Mapping[str, str], signal: Signal = "
 
 
 def _unusable(url: str) -> str:
-    """Return why nothing can be sent there, without the URL, in which a password may stand; "": it can."""
+    """Return why a URL cannot be used, or ""; the text omits the URL, which may contain a password."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable or not url.isprintable() or " " in url:
-        return "is no address of a collector; write http://host:4317"
+        return "is not the address of a collector; write http://host:4317"
     why = addresses.forbidden(parts.hostname or "")
-    return f"names a host that is never called: {why}" if why else ""
+    return f"names a host that must not be called: {why}" if why else ""
 
 
 def secrets(environ: Mapping[str, str]) -> list[str]:
-    """Return what OTEL_* variables say that nobody may read: values of fields, and what stands before a URL's host.
+    """Return the secrets in OTEL_* variables: header values, and user and password of URLs.
 
-    The SDK reads the fields by itself, and what it cannot understand it writes to the log as it is.
+    The SDK reads these variables itself, and it logs what it cannot parse verbatim.
     """
     found = []
     for signal in ("", "TRACES_", "METRICS_"):

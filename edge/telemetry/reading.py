@@ -1,4 +1,4 @@
-"""What was read at one moment?  Samples of the catalogue's families, before anyone decides how they are written."""
+"""A reading of all metrics at one moment: samples by family, independent of the output format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Histogram(Struct, frozen=True):
-    """Counts by size: ``buckets`` has one more than ``bounds`` (upper, inclusive), and does not add up."""
+    """Counts by size. ``buckets`` are not cumulative; there is one more than ``bounds``, which are inclusive maxima."""
 
     bounds: tuple[float, ...]
     buckets: tuple[int, ...]
@@ -21,12 +21,12 @@ class Histogram(Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """The number of observations."""
         return sum(self.buckets)
 
 
 class Total(Struct, frozen=True):
-    """How many there were and what they come to: of a summary."""
+    """The count and the sum of a summary."""
 
     count: int
     sum: float
@@ -36,26 +36,26 @@ Value = float | Histogram | Total
 
 
 class Sample(Struct, frozen=True):
-    """One value; ``labels`` stand in the order of the metric's."""
+    """One value; ``labels`` are in the order of the metric's label names."""
 
     labels: tuple[str, ...]
     value: Value
 
 
 class Reading:
-    """Samples by family, in the order in which the families were first met."""
+    """Samples by family, in the order in which the families were first added."""
 
     def __init__(self) -> None:
         self._families: dict[Metric, list[Sample]] = {}
 
     def add(self, metric: Metric, labels: Sequence[str], value: Value) -> None:
-        """Add one sample; ValueError when it has not exactly the metric's labels."""
+        """Add one sample; raise ValueError if the number of labels is not the metric's."""
         if len(labels) != len(metric.labels):
             raise ValueError(f"{metric.name} has the labels {metric.labels}, not the values {labels}")
         self._families.setdefault(metric, []).append(Sample(tuple(labels), value))
 
     def of(self, metric: Metric) -> list[Sample]:
-        """Return what was read of one family."""
+        """Return the samples of a family."""
         return self._families.get(metric, [])
 
     def __iter__(self) -> Iterator[tuple[Metric, list[Sample]]]:

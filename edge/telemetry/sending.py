@@ -1,7 +1,7 @@
-"""Which thread speaks to a collector, and what is said when it is not heard?  One of low priority; nobody waits for it.
+"""The thread that sends telemetry to a collector, with low priority, and the report when sending fails.
 
-Workers come first where the CPU is short. A collector that fails is one line in the log a minute, with its reason,
-where the SDK's exporters would log each failure.
+Workers take precedence when CPU time is short. A failing collector causes one log line per minute with the reason,
+where the SDK's exporters would log every failure.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from edge import clock
 from edge.telemetry import logs
 
 NICENESS: Final = 15
-# One line about a collector that fails in so many seconds.
+# Interval of the log lines about a failing collector.
 QUIET_S: Final = 60.0
 
 Work = TypeVar("Work")
 
 
 class Closing(Protocol):
-    """An exporter of the SDK, as far as all are alike."""
+    """The common part of the SDK's exporters."""
 
     def shutdown(self) -> None:
-        """Give up what is being sent, and end."""
+        """Abort what is being sent, and close."""
 
 
 class Sending(ABC, Generic[Work]):
-    """Sends one piece of work after another. ``_change`` guards what the thread shares with others.
+    """Sends items of work one after the other. ``_change`` guards what the thread shares with others.
 
     Args:
-        what: is sent, in a word; names the thread and stands in the log.
-        exporter: speaks to the collector; used by the thread alone.
+        what: name of what is sent; it names the thread and appears in the log.
+        exporter: the SDK's exporter; only the thread uses it.
     """
 
     def __init__(self, what: str, exporter: Closing) -> None:
@@ -46,25 +46,25 @@ class Sending(ABC, Generic[Work]):
         self._thread = threading.Thread(target=self._run, name=what, daemon=True)
 
     def stop(self, limit_s: float = 2.0) -> None:
-        """Send what waits, for so long at most, then end. Waits: call it where waiting is allowed."""
+        """Send what is queued for at most ``limit_s``, then end. This call blocks for that time."""
         with self._change:
             self._leaving = True
             self._change.notify()
         self._thread.join(limit_s)
-        # an export that hangs is cut short; the thread is a daemon and cannot hold the process up
+        # This aborts an export that hangs. The thread is a daemon, so it cannot keep the process alive.
         self._closing.shutdown()
 
     @abstractmethod
     def _next(self) -> Work | None:
-        """Return what is to be sent; where there is nothing wait a moment, unless ``_leaving``. ``_change`` is held."""
+        """Return the next item; if there is none, wait briefly, unless ``_leaving``. ``_change`` is held."""
 
     @abstractmethod
     def _export(self, work: Work) -> bool:
-        """Send it; return whether it was taken. May raise."""
+        """Send an item; return whether the collector accepted it. May raise."""
 
     @abstractmethod
     def _count(self, work: Work, *, taken: bool) -> None:
-        """Count it. ``_change`` is held."""
+        """Count an item. ``_change`` is held."""
 
     def _run(self) -> None:
         _step_back()
@@ -79,27 +79,27 @@ class Sending(ABC, Generic[Work]):
     def _send(self, work: Work) -> None:
         try:
             taken = self._export(work)
-        except Exception as error:  # noqa: BLE001  # whatever breaks here, the next piece must be tried
-            logs.say_failure(f"{self._what} could not be exported", error)
+        except Exception as error:  # noqa: BLE001  # after any error, the next item must be tried
+            logs.say_failure(f"cannot export {self._what}", error)
             taken = False
         with self._change:
             self._count(work, taken=taken)
         now_ns = clock.now_ns()
         if not taken and now_ns >= self._say_ns:
             self._say_ns = now_ns + int(QUIET_S * 1e9)
-            logs.say(logs.WARNING, f"the collector does not take {self._what}", why=_OVERHEARD.last)
+            logs.say(logs.WARNING, f"the collector does not accept {self._what}", why=_OVERHEARD.last)
 
 
 def _step_back() -> None:
-    """Let others come before the calling thread, where the system allows that: a sandbox's filter of calls may not."""
+    """Lower the priority of the calling thread if the system permits it; a sandbox's system call filter may not."""
     try:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
     except PermissionError as error:
-        logs.say(logs.WARNING, "telemetry is sent with the priority of everything else", error=str(error))
+        logs.say(logs.WARNING, "cannot lower the priority of the telemetry thread", error=str(error))
 
 
 class _Overheard(logging.Handler):
-    """Keeps the last thing the SDK's exporters said, which is why they failed, out of the log and at hand."""
+    """Keeps the last message of the SDK's exporters, which says why they failed, instead of logging it."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -113,7 +113,7 @@ _OVERHEARD: Final = _Overheard()
 
 
 def overhear() -> None:
-    """Take over what the SDK's exporters would log with every failure; a second call changes nothing."""
+    """Capture what the SDK's exporters would log on every failure; a second call has no effect."""
     logger = logging.getLogger("opentelemetry.exporter")
     logger.addHandler(_OVERHEARD)
     logger.propagate = False

@@ -1,4 +1,4 @@
-"""How stands what this node shares with others?  Samples of the copy of the store, the regions and the shares."""
+"""Samples of what this node shares with others: the copy of the store, the regions, and the shares of allowances."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 class SharingFacts(Struct, frozen=True):
-    """What control knows of it; a node by itself has none."""
+    """What control knows about the cluster; a node without a cluster has none of it."""
 
     connected: bool
-    view_age_s: float | None  # None: the store was never heard
+    view_age_s: float | None  # None: the store was never reached
     regions_fresh: int
     writes: int
     write_failures: int
     relists: int
     grant_moves: int
-    name_conflict: bool  # another node goes by our name
+    name_conflict: bool  # another node has the same name
     suspect: dict[str, bool]  # by region
-    shares: dict[str, tuple[float, float]]  # by allowance: requests and tokens a minute that this node may grant
-    places: dict[str, float]  # by allowance: requests at once; only where they are bounded
+    shares: dict[str, tuple[float, float]]  # by allowance: requests and tokens per minute that this node may grant
+    places: dict[str, float]  # by allowance: concurrent requests, only where they are limited
 
 
 def add(page: Reading, facts: SharingFacts | None) -> None:
-    """Add the samples of a node that shares."""
+    """Add the samples, if the node has a cluster."""
     if facts is None:
         return
     page.add(catalog.CLUSTER_CONNECTED, (), facts.connected)

@@ -1,7 +1,7 @@
-"""What does a trace say of an exchange?  One SERVER span, and one CLIENT span for each attempt beside its siblings.
+"""Builder of OpenTelemetry spans: one SERVER span per exchange, with one CLIENT child span per attempt.
 
-Spans are built whole from a record after the exchange is over, which costs a few microseconds where starting and ending
-them through a tracer costs several times that. Names and attributes: ``edge.telemetry.names``.
+Spans are built from a record after the exchange has ended. This takes a few microseconds; starting and ending them with
+a tracer takes several times that. Names and attributes are in ``edge.telemetry.names``.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _FLAGS: Final = TraceFlags(TraceFlags.SAMPLED)
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _UNIMPLEMENTED: Final = 12
-_GONE: Final = ("", "cancelled")  # outcomes of an attempt that say nothing of its target
-_DOORS: Final = {
+_GONE: Final = ("", "cancelled")  # outcomes that say nothing about the target
+_PATHS: Final = {
     "chat": "/v1/chat/completions",
     "completions": "/v1/completions",
     "embeddings": "/v1/embeddings",
@@ -43,12 +43,12 @@ _DOORS: Final = {
 
 
 def resource(region: str, node: str) -> Resource:
-    """Return what is true of every span of a node; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win."""
+    """Return the resource of a node's spans; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence."""
     ours = Resource(
         {
             "service.name": "edge",
             "service.version": VERSION,
-            "service.instance.id": f"{region}/{node}",  # unique: nodes of two regions may have one name
+            "service.instance.id": f"{region}/{node}",  # unique across regions
             names.REGION: region,
         }
     )
@@ -56,7 +56,7 @@ def resource(region: str, node: str) -> Resource:
 
 
 class SpanBuilder:
-    """Makes spans from records; :meth:`learn` tells it where targets are."""
+    """Builds spans from records; :meth:`learn` tells it the targets and services."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._targets: dict[str, Target] = {}
@@ -65,12 +65,12 @@ class SpanBuilder:
         self.learn(snapshot)
 
     def learn(self, snapshot: Snapshot) -> None:
-        """Take the targets and services of a new Snapshot; those that are gone may still be told of."""
+        """Adopt the targets and services of a new Snapshot; records may still name targets that are gone."""
         self._targets = {target.id: target for target in snapshot.targets}
         self._paths = {snapshot.routes[match.route].name: match.path for match in snapshot.services}
 
     def spans(self, record: ExchangeRecord) -> list[ReadableSpan]:
-        """Return the spans of one exchange, its own first."""
+        """Return the spans of one exchange, its SERVER span first."""
         trace = int(record.trace_id, 16)
         own = _context(trace, record.span_id)
         parent = _context(trace, record.parent_span_id, remote=True) if record.parent_span_id else None
@@ -136,7 +136,7 @@ class SpanBuilder:
             attributes[names.PORT] = target.port
             attributes[names.TARGET_KIND] = target.kind
             scheme = "https" if target.tls is not None else "http"
-            path = _DOORS.get(record.operation, "")[3:] if of_model else record.path
+            path = _PATHS.get(record.operation, "")[3:] if of_model else record.path
             host = f"[{target.host}]" if ":" in target.host else target.host
             attributes[names.URL] = f"{scheme}://{host}:{target.port}{target.base_path}{path}"
         if index:
@@ -177,10 +177,10 @@ class SpanBuilder:
         )
 
     def _route(self, record: ExchangeRecord) -> str:
-        """Return what stands for the path without growing in number: a door, or the prefix of a service."""
+        """Return a route of low cardinality in place of the path: an operation's path, or the prefix of a service."""
         if record.kind == "service":
             return self._paths.get(record.route, "")
-        return _DOORS.get(record.operation, "")
+        return _PATHS.get(record.operation, "")
 
     def _asked_of_a_model(self, record: ExchangeRecord, attributes: Attributes) -> None:
         attributes[names.OPERATION] = names.OPERATIONS.get(record.operation, record.operation)
@@ -190,17 +190,17 @@ class SpanBuilder:
 
 
 def _method(record: ExchangeRecord) -> str:
-    """Return the method; one word for all that callers invent."""
+    """Return the method, or the placeholder for a method that is unknown."""
     return record.method if record.method in names.METHODS else names.OTHER
 
 
 def _named(method: str) -> str:
-    """Return how a span is called by its method, as the conventions have it of unknown ones."""
+    """Return the method as it appears in a span's name; the conventions prescribe "HTTP" for unknown ones."""
     return "HTTP" if method == names.OTHER else method
 
 
 def _generated(record: ExchangeRecord, attempt: AttemptRecord, target: Target | None, attributes: Attributes) -> str:
-    """Say what GenAI's conventions want of an attempt at a model; return the span's name."""
+    """Add the attributes of GenAI's conventions for an attempt at a model; return the span's name."""
     model = record.model
     if target is not None:
         attributes[names.PROVIDER] = names.PROVIDERS.get(target.provider, target.provider)
@@ -216,7 +216,7 @@ def _generated(record: ExchangeRecord, attempt: AttemptRecord, target: Target | 
 
 
 def _rpc(record: ExchangeRecord, attributes: Attributes, code: int | None = None) -> str:
-    """Say what the conventions for RPC want; return the span's name. What no server implements is not told by name."""
+    """Add the attributes of the RPC conventions; return the span's name, without unimplemented methods."""
     known = record.kind and record.grpc_status != _UNIMPLEMENTED
     method = record.path[1:] if known else names.OTHER
     attributes[names.RPC_SYSTEM] = "grpc"
@@ -274,6 +274,6 @@ def _code(number: int) -> str:
 
 
 def _put(attributes: Attributes, name: str, value: AttributeValue) -> None:
-    """Add what there is to say; nothing of what is empty or zero."""
+    """Set an attribute, unless its value is empty or zero."""
     if value:
         attributes[name] = value

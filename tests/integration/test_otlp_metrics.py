@@ -170,7 +170,7 @@ async def test_a_bad_collector_harms_nothing(tmp_path: Path, fault: str) -> None
                 failed = next((float(line.split()[-1]) for line in lines if '"failed"' in line), 0.0)
                 await asyncio.sleep(0.1)
             await ask(node, REQUESTS)
-            said = [line for line in node.lines() if line["message"] == "the collector does not take metrics"]
+            said = [line for line in node.lines() if line["message"] == "the collector does not accept metrics"]
             assert len(said) == 1
             node.tell(signal.SIGTERM)
             assert await node.status(25) == 0

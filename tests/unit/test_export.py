@@ -149,7 +149,7 @@ def test_a_sandbox_that_fixes_priorities_costs_no_telemetry(
     export.take([record()])
     export.stop(limit_s=10)
     assert export.counts == Sent(sent=1)
-    assert "the priority of everything else" in caplog.text
+    assert "cannot lower the priority of the telemetry thread" in caplog.text
 
 
 def test_names_are_those_of_the_conventions() -> None:
