@@ -16,9 +16,9 @@ from edge.balance.outcomes import ACTIONS, REGION_ROWS, ROWS, RegionRow, Row
 from edge.config.schema import Config
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
 from edge.config.show import plain
-from edge.listen.reply import PASSED_OVER
 from edge.providers import KNOWN
 from edge.telemetry.catalog import ALL
+from edge.terms.target_state import PASSED_OVER, REPORTED, STATES, TRIED, USABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,8 +67,18 @@ def hints() -> str:
 
 def passed_over() -> str:
     """Why a target of a better tier did not answer."""
+    words = [(state.label, state.sentence) for state in STATES if state not in (USABLE, TRIED)]
     lines = ["| word | why |", "| --- | --- |"]
-    return "\n".join(lines + [f"| {word} | {why} |" for word, why in PASSED_OVER]) + "\n"
+    return "\n".join(lines + [f"| `{word}` | {_stated(why)} |" for word, why in [*words, PASSED_OVER]]) + "\n"
+
+
+def target_states() -> str:
+    """The states that the record of a target shows."""
+    lines = ["| state | severity | meaning |", "| --- | --- | --- |"]
+    return (
+        "\n".join(lines + [f"| `{state.label}` | {state.severity} | {_stated(state.sentence)} |" for state in REPORTED])
+        + "\n"
+    )
 
 
 def providers() -> str:
@@ -113,6 +123,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "hints": hints,
     "regions": regions,
     "passed_over": passed_over,
+    "target_states": target_states,
     "providers": providers,
     "prices": prices,
     "metrics": metrics,
@@ -127,6 +138,10 @@ def filled(text: str) -> str:
 def documents() -> list[Path]:
     """Return the documents that have such parts."""
     return [path for path in sorted(HERE.glob("*.md")) if PART.search(path.read_text(encoding="utf-8"))]
+
+
+def _stated(sentence: str) -> str:
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _span(row: Row | RegionRow) -> str:

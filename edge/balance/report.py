@@ -1,44 +1,45 @@
 """Status reports of targets: one shared-state record becomes a state, a reason and a time.
 
-Several states can hold at once (resting and open, out and drained). The report names the one that would remain if the
-others ended: manual actions first, then states that only an operator can fix, then states that end by themselves.
+Several states can hold at once (rate-limited and open, quarantined and drained). The report names the one that would
+remain if the others ended: manual actions first, then states that only an operator can fix, then states that end by
+themselves. Labels and sentences stand in ``edge.terms.target_state``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from edge.native import Outcome, TargetCounter, TripReason
+from edge.terms.target_state import (
+    HALF_OPEN,
+    MANUAL,
+    OPEN,
+    QUARANTINED,
+    RATE_LIMITED,
+    SLOW_START,
+    USABLE,
+    Label,
+    Severity,
+    reason_for,
+)
 
 if TYPE_CHECKING:
     from edge.native import TargetView
     from edge.terms.snapshot import Breaker
-
-State = Literal["closed", "open", "half_open", "ramping", "resting", "out", "manual"]
+    from edge.terms.target_state import TargetState
 
 _S: Final = 1_000_000_000
-_MANUAL: Final = {1: "drained by hand: finishes its requests, gets no new ones", 2: "ejected by hand"}
-_OUT: Final = {
-    Outcome.REFUSED_CREDENTIAL: "the provider rejected our credential or our balance (401, 402 or 403): "
-    "check the key and the account",
-    Outcome.FAIL_STATUS: "its health service reports NOT_SERVING (grpc.health.v1)",
-    Outcome.MISCONFIGURED: "the provider does not know this model (404): check the target's name",
-}
-_TRIPPED: Final[dict[int, str]] = {
-    TripReason.TRIP_TRIAL: "the trial request failed",
-    TripReason.TRIP_RETRY_AFTER: "failing, and the provider named the time to retry (Retry-After)",
-    TripReason.TRIP_REMOTE: "failing here as well as in other regions",
-}
 
 
 class TargetReport(Struct, frozen=True):
     """Current status of one target. ``until_s``: seconds until the state may change by itself; None: no such time."""
 
-    state: State
+    state: Label
+    severity: Severity
     usable: bool  # the target may be given a request now, if only a trial request
-    why: str  # one sentence; "" in the state closed
+    why: str  # one sentence; "" in the state usable
     until_s: float | None
     inflight: int
     latency_ms: dict[str, float | None]  # per cell: "stream" (first token), "whole" (first byte); None = no data
@@ -60,15 +61,17 @@ def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
         now_ns: monotonic nanoseconds.
         policy: the breaker of the target's route, whose thresholds appear in the reason.
     """
-    state, why, until_ns = _state(view, now_ns, policy)
+    state, code, until_ns = _state(view, now_ns, policy)
+    reason = reason_for(state, code)
     counts = view["counts"]
     total, failed, slow = view["window"]
     stream_ms, whole_ms = view["ewma_ms"]
-    waits = state in ("open", "half_open") and until_ns > now_ns
+    waits = state in (OPEN, HALF_OPEN) and until_ns > now_ns
     return TargetReport(
-        state=state,
-        usable=not waits and state not in ("resting", "out", "manual"),
-        why=why,
+        state=state.label,
+        severity=reason.severity or state.severity,
+        usable=not waits and state not in (RATE_LIMITED, QUARANTINED, MANUAL),
+        why=_why(state, code, policy, due=not waits),
         until_s=round(max(until_ns - now_ns, 0) / _S, 3) if until_ns else None,
         inflight=view["inflight"],
         latency_ms={"stream": round(stream_ms, 1) or None, "whole": round(whole_ms, 1) or None},
@@ -82,39 +85,48 @@ def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
     )
 
 
-def _state(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str, int]:
-    """Return the state, the reason, and the monotonic nanoseconds at which the state may end (0: unknown)."""
+def _state(view: TargetView, now_ns: int, policy: Breaker) -> tuple[TargetState, int, int]:
+    """Return the state, the code of its reason (0: none), and the monotonic ns at which it may end (0: unknown)."""
     if view["manual"]:
-        return "manual", _MANUAL.get(view["manual"], "taken out by hand"), 0
+        return MANUAL, view["manual"], 0
     if view["out_until_ns"] > now_ns:
-        return "out", _OUT.get(Outcome(view["out_reason"]), "out of rotation"), view["out_until_ns"]
+        return QUARANTINED, view["out_reason"], view["out_until_ns"]
     return _circuit(view, now_ns, policy)
 
 
-def _circuit(view: TargetView, now_ns: int, policy: Breaker) -> tuple[State, str, int]:
-    """Return the same three values for a target that is neither out nor under a manual override."""
+def _circuit(view: TargetView, now_ns: int, policy: Breaker) -> tuple[TargetState, int, int]:
+    """Return the same three values for a target that is neither quarantined nor under a manual override."""
     if view["state"] == "open":
-        until_ns = max(view["until_ns"], view["rest_until_ns"])
-        suffix = "" if until_ns > now_ns else "; the next request may try it"
-        return "open", _tripped(view["trip_reason"], policy) + suffix, until_ns
+        return OPEN, view["trip_reason"], max(view["until_ns"], view["rest_until_ns"])
     if view["rest_until_ns"] > now_ns:
-        return "resting", "the provider rate-limits us (429)", view["rest_until_ns"]
+        return RATE_LIMITED, 0, view["rest_until_ns"]
     if view["state"] == "half_open":
-        return "half_open", "a trial request is under way", view["until_ns"]
+        return HALF_OPEN, 0, view["until_ns"]
     ramped_ns = view["until_ns"] + policy.slow_start_ns
     if view["until_ns"] and now_ns < ramped_ns:
-        return "ramping", "recovered, and taking a growing share of its traffic", ramped_ns
-    return "closed", "", 0
+        return SLOW_START, 0, ramped_ns
+    return USABLE, 0, 0
 
 
-def _tripped(reason: int, policy: Breaker) -> str:
-    if reason == TripReason.TRIP_CONSECUTIVE:
-        return f"{policy.consecutive_failures} failures in a row"
-    if reason == TripReason.TRIP_RATIO:
-        return (
-            f"at least {policy.failure_ratio:.0%} of the responses of the last {policy.window_ns // _S} s were failures"
-        )
-    if reason == TripReason.TRIP_SLOW:
-        limit = f"{policy.slow_threshold_ns / _S:g} s"
-        return f"at least {policy.slow_ratio:.0%} of the last {policy.window_ns // _S} s took over {limit}"
-    return _TRIPPED.get(reason, "taken out by its circuit breaker")
+def _why(state: TargetState, code: int, policy: Breaker, *, due: bool) -> str:
+    """Return the sentence for operators: the reason, the threshold behind it, and what to do."""
+    if state is USABLE:
+        return ""
+    reason = reason_for(state, code)
+    said = reason.sentence
+    if state is OPEN:
+        said += _threshold(code, policy)
+        said += "; the next request may try it" if due else ""
+    return f"{said}: {reason.remedy}" if reason.remedy else said
+
+
+def _threshold(code: int, policy: Breaker) -> str:
+    """Return the threshold that opened a circuit, by the name that it has in the configuration."""
+    if code == TripReason.TRIP_CONSECUTIVE:
+        return f" (consecutive_failures: {policy.consecutive_failures})"
+    if code == TripReason.TRIP_RATIO:
+        return f" (failure_ratio: {policy.failure_ratio:.0%} in {policy.window_ns // _S} s)"
+    if code == TripReason.TRIP_SLOW:
+        over = f"{policy.slow_threshold_ns / _S:g} s"
+        return f" (slow_ratio: {policy.slow_ratio:.0%} over {over} in {policy.window_ns // _S} s)"
+    return ""

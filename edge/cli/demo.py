@@ -116,7 +116,7 @@ def _picture(view: View) -> Any:
             state = str(target.get("state", "?"))
             targets.add_row(
                 name,
-                Text(state, style="green" if state == "closed" else "yellow" if state == "ramping" else "red"),
+                Text(state, style={"ok": "green", "limited": "yellow"}.get(str(target.get("severity")), "red")),
                 str(target.get("inflight", "")),
                 str(answers.count(name)),
                 f"{share:.0%}",

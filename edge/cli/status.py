@@ -1,4 +1,4 @@
-"""``edge status``: a table of targets with state, load and latency, and why and how long a target is kept out."""
+"""``edge status``: a table of the targets of a node, with their states, the reasons, and when a state may end."""
 
 from __future__ import annotations
 
@@ -21,15 +21,7 @@ MIB: Final = 1024**2
 STALE_S: Final = 15.0  # three heartbeats of edge.regions.digest
 # On a narrower terminal a column of reasons would fold to one word per line, so they go below the table.
 _WIDE: Final = 130
-_STYLES: Final = {
-    "closed": "green",
-    "ramping": "cyan",
-    "half_open": "cyan",
-    "resting": "yellow",
-    "open": "red",
-    "out": "bold white on red",
-    "manual": "magenta",
-}
+_STYLES: Final = {"ok": "green", "limited": "yellow", "failing": "red", "attention": "bold white on red"}
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
@@ -76,7 +68,7 @@ def of_targets(targets: list[dict[str, Any]], width: int) -> RenderableType:
     if width >= _WIDE:
         return table(targets)
     reasons = [
-        Text(f"{target['id']} is {target['state']}: {_why(target)}", style=_STYLES.get(target["state"], ""))
+        Text(f"{target['id']} is {target['state']}: {_why(target)}", style=_STYLES.get(target["severity"], ""))
         for target in targets
         if target["why"]
     ]
@@ -99,11 +91,19 @@ def side_by_side(view: dict[str, Any]) -> Table:
     shown.add_column("here\nbecause of the others")
     for name in sorted({name for region in regions for name in region["targets"]}):
         cells = [_cell(region["targets"].get(name)) for region in regions]
-        texts = [Text(cell, style=_STYLES.get(cell.partition(" ")[0], "")) for cell in cells]
+        texts = [Text(cell, style=_style(cell.partition(" ")[0])) for cell in cells]
         verdict = view.get("verdicts", {}).get(name)
         effect = f"weight {verdict['weight']:g}, fuse {verdict['fuse']}: {verdict['why']}" if verdict else ""
         shown.add_row(name, *texts, effect)
     return shown
+
+
+def _style(label: str) -> str:
+    """Return the style of a state by its label; none for a label that only another version knows."""
+    from edge.terms.target_state import BY_LABEL  # noqa: PLC0415  # not for --help
+
+    state = BY_LABEL.get(label)
+    return "" if state is None else _STYLES[state.severity]
 
 
 def _cell(target: dict[str, Any] | None) -> str:
@@ -140,7 +140,7 @@ def table(targets: list[dict[str, Any]], *, reasons: bool = True) -> Table:
             # every target can also be requested by its own id, which needs no mention
             ", ".join(route for route in target["routes"] if route != target["id"]),
             str(target["tier"]),
-            Text(target["state"], style=_STYLES.get(target["state"], "")),
+            Text(target["state"], style=_STYLES.get(target["severity"], "")),
             str(target["inflight"]),
             _milliseconds(target["latency_ms"]["stream"]),
             _milliseconds(target["latency_ms"]["whole"]),

@@ -1,7 +1,7 @@
-"""What has become of the targets since we last looked?  Reads every record once a second and says what changed.
+"""Reports of all targets, read from the shared state once a second, and a log line for each change of state.
 
-A change is one log line with its reason. Two of them a person must see: a provider refused our credential or our
-balance, and a provider does not know the model that the configuration names; these are errors, the others information.
+The level of a line follows the severity of the state: an error where a person must repair something (the provider
+refused edge's credential or balance, or does not know the configured model), a warning where a circuit opens.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 from edge.balance.report import TargetReport, report
 from edge.telemetry import logs
+from edge.terms.target_state import HALF_OPEN, OPEN, USABLE
 
 if TYPE_CHECKING:
     from edge.native import SharedState
     from edge.terms.snapshot import Breaker, Snapshot
+    from edge.terms.target_state import Severity
 
 PERIOD_S: Final = 1.0
-_SENTENCES: Final = {
-    "closed": "target is healthy again",
-    "open": "target is left alone: its circuit opened",
-    "half_open": "target is being tried",
-    "ramping": "target is back",
-    "resting": "target rests",
-    "out": "TARGET IS OUT until someone mends it",
-    "manual": "target was taken out by hand",
+_LEVELS: Final[dict[Severity, int]] = {
+    "ok": logs.INFO,
+    "limited": logs.INFO,
+    "failing": logs.WARNING,
+    "attention": logs.ERROR,
 }
 
 
@@ -41,19 +40,19 @@ def read_targets(shared_state: SharedState, snapshot: Snapshot, now_ns: int) -> 
 
 
 class StateWatch:
-    """Remembers each target's state, so that only changes are said."""
+    """Remembers each target's state and reports changes."""
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
 
     def look(self, reports: dict[str, TargetReport]) -> list[tuple[int, str, dict[str, object]]]:
-        """Return (level, sentence, facts) for each target whose state is another than at the last look.
+        """Return (level, message, facts) for each target whose state has changed since the last call.
 
-        A target seen for the first time is expected to be closed.
+        A target that is seen for the first time counts as usable before.
         """
         lines: list[tuple[int, str, dict[str, object]]] = []
         for name, now in reports.items():
-            before = self._states.get(name, "closed")
+            before = self._states.get(name, USABLE.label)
             if now.state == before:
                 continue
             facts: dict[str, object] = {"target": name, "was": before, "now": now.state}
@@ -61,15 +60,14 @@ class StateWatch:
                 facts["why"] = now.why
             if now.until_s is not None:
                 facts["for_s"] = round(now.until_s, 1)
-            lines.append((_level(before, now.state), _SENTENCES[now.state], facts))
+            lines.append((_level(before, now), f"target is {now.state}", facts))
         self._states = {name: now.state for name, now in reports.items()}
         return lines
 
 
-def _level(before: str, now: str) -> int:
-    if now == "out":
-        return logs.ERROR
-    if now == "half_open":
+def _level(before: str, now: TargetReport) -> int:
+    if now.state == HALF_OPEN.label:
         return logs.DEBUG
-    # A trial that failed is no news: the outage goes on.
-    return logs.WARNING if now == "open" and before != "half_open" else logs.INFO
+    if now.state == OPEN.label and before == HALF_OPEN.label:
+        return logs.INFO  # a trial request failed: the outage has been reported already
+    return _LEVELS[now.severity]

@@ -16,11 +16,11 @@ import msgspec
 
 # The data path looks up every local reply in this module.
 from edge.listen.grpc_status import broken_call, call_end, call_fields  # noqa: F401
-from edge.native import Barred, Outcome, TripReason
+from edge.terms.target_state import BY_CODE, PASSED_OVER, USABLE, reason_for
 
 Fields = list[tuple[bytes, bytes]]
 Problem = tuple[int, Fields, bytes]
-# A target's name, what bars it (Barred), the cause of that (see _WHY), seconds until it may be usable.
+# A target's name, its state (Barred), the reason for that (see terms.target_state), seconds until it may be usable.
 State = tuple[str, int, int, float]
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -173,61 +173,10 @@ _JSON_FAULTS: Final = {
 }
 """Fault sentences by native.codec.peek.PeekError."""
 
-_BARRED: Final[dict[int, str]] = {
-    Barred.USABLE: "usable",
-    Barred.BARRED_OPEN: "open",
-    Barred.BARRED_TRIAL: "on trial",
-    Barred.BARRED_RESTING: "resting",
-    Barred.BARRED_OUT: "out",
-    Barred.BARRED_FULL: "full",
-    Barred.BARRED_MANUAL: "taken out by hand",
-    Barred.BARRED_TRIED: "tried",
-    Barred.BARRED_EXHAUSTED: "exhausted",
-    Barred.BARRED_RAMP: "filling up",
-    Barred.ASIDE_RAMPING: "ramping",
-    Barred.ASIDE_REGIONS: "ill in other regions",
-}
-
-PASSED_OVER: Final = (
-    (_BARRED[Barred.BARRED_OPEN], "Its circuit is open: it failed, or was slow, too often."),
-    (_BARRED[Barred.BARRED_TRIAL], "Its circuit is half-open, and the trial request is in progress."),
-    (_BARRED[Barred.BARRED_RESTING], "It rate-limited edge (429)."),
-    (
-        _BARRED[Barred.BARRED_OUT],
-        "It refused edge's credential or balance, lacks the model or path, or reports that it is not serving.",
-    ),
-    (_BARRED[Barred.BARRED_FULL], "It has reached its concurrency limit, for this class or in total."),
-    (_BARRED[Barred.BARRED_MANUAL], "An operator drained or ejected it."),
-    (_BARRED[Barred.BARRED_EXHAUSTED], "The limits configured for its provider's account are used up."),
-    (_BARRED[Barred.BARRED_RAMP], "It replaces a better tier and admits the low class gradually."),
-    (_BARRED[Barred.ASIDE_RAMPING], "It has just recovered and receives its share of traffic gradually."),
-    (_BARRED[Barred.ASIDE_REGIONS], "Other regions report it as failing, so it receives less traffic for a while."),
-    ("passed over", "It is usable, but another request took its place at that moment."),
-)
-"""The words of ``x-edge-reason`` for targets that did not fail, with their meaning; docs/outcomes.md lists them."""
-
-_WHY: Final[dict[tuple[int, int], str]] = {
-    (Barred.BARRED_OPEN, TripReason.TRIP_CONSECUTIVE): "too many consecutive failures",
-    (Barred.BARRED_OPEN, TripReason.TRIP_RATIO): "too large a share of failures",
-    (Barred.BARRED_OPEN, TripReason.TRIP_SLOW): "too large a share of slow responses",
-    (Barred.BARRED_OPEN, TripReason.TRIP_TRIAL): "the trial request failed",
-    (Barred.BARRED_OPEN, TripReason.TRIP_RETRY_AFTER): "the trial request failed with Retry-After",
-    (Barred.BARRED_OPEN, TripReason.TRIP_REMOTE): "it failed here as other regions had reported",
-    (Barred.BARRED_TRIAL, 0): "a trial request is in progress",
-    (Barred.BARRED_RESTING, 0): "it rate-limited edge",
-    (Barred.BARRED_OUT, Outcome.FAIL_STATUS): "it reports that it is not serving",
-    (Barred.BARRED_OUT, Outcome.REFUSED_CREDENTIAL): "it refused edge's credential or balance",
-    (Barred.BARRED_OUT, Outcome.MISCONFIGURED): "it lacks the model or path that edge requested",
-    (Barred.BARRED_FULL, 0): "it has reached its concurrency limit",
-    (Barred.BARRED_EXHAUSTED, 0): "the limits configured for its provider's account are used up",
-    (Barred.BARRED_RAMP, 0): "it admits the low class gradually",
-}
-"""Explanations by bar and cause; the cause is the TripReason of an open circuit or the Outcome that took it out."""
-
 
 def passed_over(code: int) -> str:
-    """Return the word for why a target of a better tier was not used; ``code`` 0 means that it is usable by now."""
-    return _BARRED[code] if code else "passed over"
+    """Return the label for why a target of a better tier did not answer, for ``x-edge-reason``."""
+    return BY_CODE[code].label if code else PASSED_OVER[0]
 
 
 def _body(status: int, message: str, kind: str, code: str | None, param: str | None = None, **more: Any) -> bytes:
@@ -279,8 +228,8 @@ def _account(
     targets = [
         {
             "target": target,
-            "state": _BARRED[code],
-            "why": _WHY.get((code, reason), ""),
+            "state": BY_CODE[code].label,
+            "why": reason_for(BY_CODE[code], reason).sentence if code else "",
             "retry_after_s": round(wait, 1),
         }
         for target, code, reason, wait in states
@@ -318,7 +267,7 @@ def unavailable(
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
     tried, targets = _account(failed_attempts, states)
     parts = [f"{item['target']} failed ({item['detail']})" for item in tried]
-    parts += [_sentence(item) for item in targets if item["state"] != "usable"]
+    parts += [_sentence(item) for item in targets if item["state"] != USABLE.label]
     message = (
         f"No target of {route!r} can answer now: {'; '.join(parts) or 'none is usable'}. Retry in {retry_after} s."
     )
@@ -345,9 +294,9 @@ def overloaded(
     """
     tried, targets = _account(failed_attempts, states)
     message = (
-        f"{route!r} is overloaded: {'; '.join([_sentence(item) for item in targets if item['state'] != 'usable'])}."
+        f"{route!r} is overloaded: {'; '.join([_sentence(item) for item in targets if item['state'] != USABLE.label])}."
     )
-    if all(item["state"] == "usable" for item in targets):
+    if all(item["state"] == USABLE.label for item in targets):
         message = f"{route!r} is overloaded: other requests are already waiting for capacity."
     message += f" Retry in {retry_after} s."
     content = _body(503, message, "overloaded", "overloaded", tried=tried, targets=targets)

@@ -6,17 +6,18 @@
     spent/REGION/NODE    what a node has spent this month of shared budgets; kept permanently (edge.regions.budgets)
 
 Times in a digest are durations as of the writing, so that clocks of different hosts are never compared. A digest omits
-targets that have nothing to report: those that are closed, idle and not rate-limited.
+targets that have nothing to report: those that are usable, idle and not rate-limited.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from edge.config.schema_peers import MOST_ADVERTISED
+from edge.terms.target_state import HALF_OPEN, MANUAL, OPEN, QUARANTINED, USABLE, Label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,8 +34,6 @@ HEARTBEAT_NS: Final = 5_000_000_000
 WRITE_APART_NS: Final = 1_000_000_000
 FRESH_NS: Final = 3 * HEARTBEAT_NS
 LEASE_S: Final = 15.0
-
-State = Literal["closed", "open", "half_open", "ramping", "resting", "out", "manual"]
 
 # Limits of one document. A document that exceeds them, or has unprintable text, is not read: neither a mistake of one
 # node nor its malice may cost the others memory or time, and its texts are printed on terminals.
@@ -56,7 +55,7 @@ class TargetDigest(Struct, frozen=True, array_like=True):
 
     id: _Text
     kind: _Text  # "model" or "service"
-    state: State
+    state: Label
     total: _Count
     failed: _Count
     slow: _Count
@@ -135,12 +134,12 @@ def decode_override(data: bytes) -> ManualOverride | None:
 def opinion(target: TargetDigest) -> bool | None:
     """Return whether a node considers a target failing: True, False, or None if it has seen too little.
 
-    A target that is out or resting does not count as failing for others: that concerns this node's credential and
-    allowance.
+    A quarantined or rate-limited target does not count as failing for others: its state concerns this node's credential
+    and allowance.
     """
-    if target.state in ("open", "half_open"):
+    if target.state in (OPEN.label, HALF_OPEN.label):
         return True
-    if target.state in ("out", "manual"):
+    if target.state in (QUARANTINED.label, MANUAL.label):
         return None
     if target.total >= MIN_VOLUME and target.failed >= BAD_RATIO * target.total:
         return True
@@ -152,7 +151,7 @@ def news(digest: Digest) -> tuple[object, ...]:
     told: Iterable[object] = (
         (target.id, target.state, opinion(target), target.rest_ms > 0)
         for target in digest.targets
-        if opinion(target) is not False or target.state != "closed"
+        if opinion(target) is not False or target.state != USABLE.label
     )
     return (digest.addresses, digest.draining, digest.version, *sorted(told, key=repr))
 

@@ -6,13 +6,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from edge.native import HIST_BOUNDS_S
-from edge.regions.digest import MOST_TARGETS, State, TargetDigest, opinion, tellable
+from edge.regions.digest import MOST_TARGETS, TargetDigest, opinion, tellable
+from edge.terms.target_state import USABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edge.native import SharedState, TargetView
     from edge.terms.snapshot import Snapshot, Target
+    from edge.terms.target_state import Label
 
 _S: Final = 1_000_000_000
 # The histograms in the shared state only grow; the earlier sample that is subtracted is KEEP_NS to twice that old.
@@ -31,7 +33,7 @@ class Sampler:
         self._before: deque[tuple[int, dict[str, tuple[int, ...]]]] = deque()
 
     def sample(
-        self, snapshot: Snapshot, states: Mapping[str, State], told: Mapping[str, int], now_ns: int
+        self, snapshot: Snapshot, states: Mapping[str, Label], told: Mapping[str, int], now_ns: int
     ) -> tuple[TargetDigest, ...]:
         """Return a digest for each target that has something to report.
 
@@ -53,7 +55,7 @@ class Sampler:
             since = earlier.get(target.id, (0,) * len(view["first_hist"]))
             p95_ms = quantile_ms([now - then for now, then in zip(view["first_hist"], since, strict=True)])
             digest = _digest(target, view, state, p95_ms=p95_ms, told_ns=told.get(target.id, 0), now_ns=now_ns)
-            if digest.state != "closed" or digest.total or digest.inflight or digest.rest_ms:
+            if digest.state != USABLE.label or digest.total or digest.inflight or digest.rest_ms:
                 found.append(digest)
         self._remember(hists, now_ns)
         if len(found) > MOST_TARGETS:  # failing targets come first, then those with the most requests
@@ -67,7 +69,7 @@ class Sampler:
             self._before.popleft()
 
 
-def _digest(target: Target, view: TargetView, state: State, *, p95_ms: int, told_ns: int, now_ns: int) -> TargetDigest:
+def _digest(target: Target, view: TargetView, state: Label, *, p95_ms: int, told_ns: int, now_ns: int) -> TargetDigest:
     total, failed, slow = view["window"]
     rest_ns = view["rest_until_ns"]
     own_rest = rest_ns > now_ns and rest_ns > told_ns + ECHO_NS

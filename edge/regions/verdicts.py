@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.regions.digest import opinion
+from edge.terms.target_state import SLOW_START, USABLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -129,7 +130,7 @@ def _verdict(said: Mapping[str, bool | None], *, beside: bool, works: bool) -> V
 
 
 def _works(target: TargetDigest | None) -> bool:
-    if target is None or target.state not in ("closed", "ramping") or target.consecutive:
+    if target is None or target.state not in (USABLE.label, SLOW_START.label) or target.consecutive:
         return False
     good = target.total - target.failed
     return good >= WORKS_SUCCESSES and target.failed <= WORKS_RATIO * target.total

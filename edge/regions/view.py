@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.regions.digest import FRESH_NS, Digest, TargetDigest, opinion
+from edge.terms.target_state import USABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,7 +131,7 @@ def _merged(views: list[tuple[TargetDigest, int]]) -> TargetPicture:
     good = sum(weight for said, weight in votes if said is False)
     known = [target.headroom for target, _ in views if target.headroom >= 0]
     # The state shown is that of the node with the most requests; the p95 is that of the slowest node.
-    leading = max((target for target, _ in views), key=lambda target: (target.total, target.state != "closed"))
+    leading = max((target for target, _ in views), key=lambda target: (target.total, target.state != USABLE.label))
     return TargetPicture(
         state=leading.state,
         bad=None if not bad and not good else bad > good,

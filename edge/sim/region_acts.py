@@ -18,6 +18,7 @@ from edge.sim.faults import Fault
 from edge.sim.load import Load
 from edge.sim.regions import MODEL, PROVIDERS, REGIONS, UPSTREAM_MODEL
 from edge.sim.scores import quantile
+from edge.terms.target_state import USABLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -138,7 +139,7 @@ async def calm(world: RegionsWorld, limit_s: float = CALM_S) -> bool:
             states = [
                 target["state"] for region in world.regions.values() for target in (await region.targets()).values()
             ]
-            if states and all(state == "closed" for state in states):
+            if states and all(state == USABLE.label for state in states):
                 return True
     return False
 
@@ -190,7 +191,7 @@ class _Watch:
 
     async def _look(self, name: str, region: Region) -> None:
         target = (await region.targets()).get(TARGET, {})
-        if name not in self.failed and target.get("state", "closed") != "closed":
+        if name not in self.failed and target.get("state", USABLE.label) != USABLE.label:
             self.failed[name] = _failures(target) - self._before.get(name, 0)
             self.learnt_ns.setdefault(name, clock.now_ns())
         if name not in self.learnt_ns and region.edge is not None and TARGET in await region.edge.verdicts():

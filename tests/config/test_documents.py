@@ -25,7 +25,7 @@ def _generator(name: str = "generate") -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "keys.md", "metrics.md", "outcomes.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "keys.md", "metrics.md", "operating.md", "outcomes.md"])
 def test_generated_parts_are_current(name: str) -> None:
     """Regenerating changes nothing: run ``python -m docs.generate`` when it does."""
     text = (DOCS / name).read_text(encoding="utf-8")
@@ -38,6 +38,7 @@ def test_every_generated_document_is_compared() -> None:
         "configuration.md",
         "keys.md",
         "metrics.md",
+        "operating.md",
         "outcomes.md",
     ]
 

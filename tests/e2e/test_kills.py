@@ -204,7 +204,7 @@ async def test_a_worker_is_killed() -> None:
     assert {name for name, pid in after.items() if before[name] != pid} == {"worker 0"}
     assert (fresh.right, fresh.failures) == (128, [])
     assert 0 < answered < 128
-    assert {target["state"] for target in targets} == {"closed"}
+    assert {target["state"] for target in targets} == {"usable"}
 
 
 async def test_control_is_killed() -> None:

@@ -60,19 +60,19 @@ async def test_admin(tmp_path: Path) -> None:
                 status = await stub.Status(admin_pb2.StatusRequest(), timeout=5, metadata=bearer)
                 assert status.ready
                 name = status.targets[0].id
-                assert status.targets[0].state == admin_pb2.TARGET_STATE_CLOSED
+                assert status.targets[0].state == admin_pb2.TARGET_STATE_USABLE
                 watch = stub.WatchVerdicts(admin_pb2.WatchVerdictsRequest(targets=[name]), metadata=bearer)
-                assert (await watch.read()).now == admin_pb2.TARGET_STATE_CLOSED
+                assert (await watch.read()).now == admin_pb2.TARGET_STATE_USABLE
                 drained = await stub.Drain(
                     admin_pb2.DrainRequest(target=name, reason="a bill"), timeout=5, metadata=bearer
                 )
                 assert drained.target.state == admin_pb2.TARGET_STATE_MANUAL
                 assert "a bill" in drained.target.why
                 verdict = await watch.read()
-                assert (verdict.was, verdict.now) == (admin_pb2.TARGET_STATE_CLOSED, admin_pb2.TARGET_STATE_MANUAL)
+                assert (verdict.was, verdict.now) == (admin_pb2.TARGET_STATE_USABLE, admin_pb2.TARGET_STATE_MANUAL)
                 watch.cancel()
                 restored = await stub.Restore(admin_pb2.RestoreRequest(target=name), timeout=5, metadata=bearer)
-                assert restored.target.state == admin_pb2.TARGET_STATE_CLOSED
+                assert restored.target.state == admin_pb2.TARGET_STATE_USABLE
                 for request, code in (
                     (admin_pb2.EjectRequest(target="no/such", reason="x"), grpc.StatusCode.NOT_FOUND),
                     (admin_pb2.EjectRequest(target=name), grpc.StatusCode.INVALID_ARGUMENT),

@@ -15,6 +15,7 @@ from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.wire import Close, ReadMessage, ScriptedServer, Send, refused_port
 from edge.sim.world import SimulatedProviders
+from edge.terms.target_state import MANUAL, QUARANTINE, RATE_LIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +100,7 @@ async def test_the_503_of_the_last_attempt() -> None:
 
 
 async def test_each_bar_has_its_reason() -> None:
-    """A target that is out, resting or taken out by hand says so in the same list."""
+    """A target that is quarantined, rate-limited or manually ejected is told apart in the same list."""
     refused = (ReadMessage(), Send(whole(b"{}", b"401 Unauthorized")), Close())
     missing = (ReadMessage(), Send(whole(b"{}", b"404 Not Found")), Close())
     limited = (ReadMessage(), Send(b"HTTP/1.1 429 Slow\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n"), Close())
@@ -111,10 +112,10 @@ async def test_each_bar_has_its_reason() -> None:
             said = {item["target"]: (item["state"], item["why"]) for item in body["error"]["targets"]}
             assert (status, fields["retry-after"]) == (503, "9")
             assert said == {
-                "p0/m": ("out", "it refused edge's credential or balance"),
-                "p1/m": ("out", "it lacks the model or path that edge requested"),
-                "p2/m": ("resting", "it rate-limited edge"),
-                "p3/m": ("taken out by hand", ""),
+                "p0/m": ("quarantined", QUARANTINE[11].sentence),
+                "p1/m": ("quarantined", QUARANTINE[12].sentence),
+                "p2/m": ("rate_limited", RATE_LIMITED.sentence),
+                "p3/m": ("manual", MANUAL.sentence),
             }
 
 

@@ -18,6 +18,7 @@ from nodes import CHAT, KEY, RunningNode, chat_config
 from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.provider import ProviderSpec, SimProvider
+from edge.terms.target_state import BY_HAND
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,7 +64,7 @@ async def test_out_and_back(
         assert await who(node) == FIRST
         status, said = await node.send("PUT", f"/api/targets/{written}/{action}", {"reason": "the bill of May"})
         assert (status, said["id"], said["state"], said["usable"]) == (200, FIRST, "manual", False)
-        assert said["why"].startswith("drained by hand" if action == "drain" else "ejected by hand")
+        assert said["why"].startswith(BY_HAND[1 if action == "drain" else 2].sentence)
         assert said["why"].endswith(": the bill of May")
         assert abs(said["since"] - time.time()) < 5
         assert {await who(node) for _ in range(10)} == {SECOND}
@@ -73,7 +74,7 @@ async def test_out_and_back(
             f'edge_target_manual{{target="{FIRST}"}} {1 if action == "drain" else 2}' in (await node.get("/metrics"))[1]
         )
         status, said = await node.send("PUT", f"/api/targets/{written}/restore")
-        assert (status, said["state"], said["why"], said["since"]) == (200, "closed", "", None)
+        assert (status, said["state"], said["why"], said["since"]) == (200, "usable", "", None)
         assert await who(node) == FIRST
 
 
@@ -119,7 +120,7 @@ async def test_mistakes_are_said(tmp_path: Path, providers: tuple[SimProvider, S
             status, said = await node.send("PUT", f"/api/targets/{FIRST}/drain", body)
             assert (status, "the body must be JSON" in said["error"]) == (400, True)
         assert (await node.send("PUT", f"/api/targets/{FIRST}/explode", {"reason": "x"}))[0] == 404
-        assert (await node.target(FIRST))["state"] == "closed"
+        assert (await node.target(FIRST))["state"] == "usable"
 
 
 async def test_the_command_does_it(tmp_path: Path, providers: tuple[SimProvider, SimProvider]) -> None:
@@ -132,6 +133,6 @@ async def test_the_command_does_it(tmp_path: Path, providers: tuple[SimProvider,
         shown = await asyncio.to_thread(edge, "status", "--json", *where)
         assert "moving house" in shown.stdout
         done = await asyncio.to_thread(edge, "target", "restore", FIRST, *where)
-        assert (done.returncode, done.stdout) == (0, f"{FIRST}: closed\n")
+        assert (done.returncode, done.stdout) == (0, f"{FIRST}: usable\n")
         done = await asyncio.to_thread(edge, "target", "eject", "nobody", "--reason", "x", *where)
         assert (done.returncode, "there is no target nobody" in done.stderr) == (1, True)

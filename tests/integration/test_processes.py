@@ -289,9 +289,9 @@ async def test_an_ill_target_is_probed_for_free_and_said_aloud(
             assert await ask(client, node) == 503
         target = await node.target("p0/sim-small")
         assert (target["state"], target["usable"]) == ("open", False)
-        assert "in a row" in target["why"]
+        assert "consecutive failures" in target["why"]
         await until(lambda: provider.stats()["by_path"].get("/v1/models", 0) >= 1, 40)
-        await until(lambda: "its circuit opened" in node.log(), 40)
+        await until(lambda: "target is open" in node.log(), 40)
 
 
 async def test_a_refused_credential_is_loud(tmp_path: Path, client: aiohttp.ClientSession) -> None:
@@ -301,11 +301,11 @@ async def test_a_refused_credential_is_loud(tmp_path: Path, client: aiohttp.Clie
         RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node,
     ):
         assert await ask(client, node) == 503
-        assert (await node.target("p0/sim-small"))["state"] == "out"
-        await until(lambda: "TARGET IS OUT" in node.log(), 40)
-        (line,) = [line for line in node.lines() if "TARGET IS OUT" in line["message"]]
+        assert (await node.target("p0/sim-small"))["state"] == "quarantined"
+        await until(lambda: "target is quarantined" in node.log(), 40)
+        (line,) = [line for line in node.lines() if "target is quarantined" in line["message"]]
         assert (line["level"], line["target"]) == ("error", "p0/sim-small")
-        assert "check the key" in line["why"]
+        assert "check the provider's key" in line["why"]
         assert KEY not in node.log()
 
 

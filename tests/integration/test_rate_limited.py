@@ -70,7 +70,7 @@ async def test_all_resting() -> None:
                 assert b"retry-after: 9\r\n" in answer
                 error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
                 assert {item["target"]: item["state"] for item in error["targets"]} == {
-                    "p0/m": "resting",
-                    "p1/m": "resting",
+                    "p0/m": "rate_limited",
+                    "p1/m": "rate_limited",
                 }
                 assert error["code"] == "no_usable_target"

@@ -16,6 +16,7 @@ from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.wire import Again, Close, Hold, Pause, ReadMessage, ReadToEnd, ScriptedServer, Send
 from edge.sim.world import SimulatedProviders
+from edge.terms.target_state import HALF_OPEN
 
 GOOD = (ReadMessage(), Send(whole()), Again())
 BAD = (ReadMessage(), Send(whole(b"{}", b"500 Internal Server Error")), Close())
@@ -110,10 +111,10 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
             for answer in answers:
                 if backup:
                     assert b"x-edge-target: p1/m\r\n" in answer
-                    assert b"x-edge-reason: p0/m: on trial\r\n" in answer
+                    assert b"x-edge-reason: p0/m: half_open\r\n" in answer
                 else:
                     assert answer.startswith(b"HTTP/1.1 503 ")
-                    assert b"a trial request is in progress" in answer
+                    assert HALF_OPEN.sentence.encode() in answer
             assert b"x-edge-target: p0/m\r\n" in await trial
             assert data_plane.target("p0/m")["state"] == "closed"
             assert data_plane.target("p0/m")["counts"][TargetCounter.T_TRIALS] == 1
@@ -151,7 +152,7 @@ async def test_who_stands_aside_while_it_recovers_is_said() -> None:
             assert b"x-edge-reason" not in answers[0]  # the trial
             spared = [answer for answer in answers if b"x-edge-target: p1/m\r\n" in answer]
             assert spared
-            assert all(b"x-edge-reason: p0/m: ramping\r\n" in answer for answer in spared)
+            assert all(b"x-edge-reason: p0/m: slow_start\r\n" in answer for answer in spared)
 
 
 async def test_a_trial_whose_client_leaves_is_given_back() -> None:

@@ -88,7 +88,7 @@ async def told(node: RunningNode) -> None:
     assert TARGET in shown.stdout
     status, said = await node.send("PUT", f"/api/targets/{TARGET}/drain?all=1", {"reason": "for all"})
     assert (status, "nothing has changed" in said["error"]) == (503, True)
-    assert (await node.target(TARGET))["state"] == "closed"
+    assert (await node.target(TARGET))["state"] == "usable"
 
 
 async def test_a_node_by_itself_tells_nobody(tmp_path: Path, provider: SimProvider) -> None:

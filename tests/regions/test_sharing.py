@@ -291,7 +291,7 @@ DEEP = b"[" * 100_000
         b'{"v":1,"x":' + DEEP,
         b'{"v":1,"region":"\xff","node":"n","instance":"i","version":"1","addresses":[],"load":0}',
         b'{"v":1,"region":"ap","node":"n","instance":"i","version":"1","addresses":[],"load":0,"targets":'
-        b'[["p/m","model","closed",1,1' + b"0" * 400 + b",0,0,0,0]]}",
+        b'[["p/m","model","usable",1,1' + b"0" * 400 + b",0,0,0,0]]}",
     ],
     ids=["deep", "no text", "huge"],
 )

@@ -20,7 +20,7 @@ S = 1_000_000_000
 A, B, C = "a/m", "b/m", "c/m"
 
 
-def seen(name: str, state: Any = "closed", total: int = 0, failed: int = 0, **more: Any) -> TargetDigest:
+def seen(name: str, state: Any = "usable", total: int = 0, failed: int = 0, **more: Any) -> TargetDigest:
     """A target as a node tells of it."""
     facts: dict[str, Any] = {"slow": 0, "p95_ms": 0, "inflight": 0, "headroom": -1, "kind": "model", **more}
     return TargetDigest(id=name, state=state, total=total, failed=failed, **facts)
@@ -41,7 +41,7 @@ def verdicts(*nodes: Heard, own: str = "eu") -> dict[str, Verdict]:
 
 
 BAD = seen(A, "open", 5, 5)
-GOOD = seen(A, "closed", 50, 1)
+GOOD = seen(A, "usable", 50, 1)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ GOOD = seen(A, "closed", 50, 1)
     [
         (seen(A, "open"), True),
         (seen(A, "half_open"), True),
-        (seen(A, "closed", 10, 5), True),
-        (seen(A, "closed", 4, 4), None),
-        (seen(A, "closed", 4, 3), False),
-        (seen(A, "closed", 10, 4), False),
-        (seen(A, "closed"), None),
-        (seen(A, "out", 10, 10), None),
+        (seen(A, "usable", 10, 5), True),
+        (seen(A, "usable", 4, 4), None),
+        (seen(A, "usable", 4, 3), False),
+        (seen(A, "usable", 10, 4), False),
+        (seen(A, "usable"), None),
+        (seen(A, "quarantined", 10, 10), None),
         (seen(A, "manual", 10, 1), None),
-        (seen(A, "resting", 10, 1), False),
+        (seen(A, "rate_limited", 10, 1), False),
     ],
 )
 def test_what_a_node_makes_of_a_target(target: TargetDigest, *, expected: bool | None) -> None:
@@ -82,7 +82,7 @@ def test_ones_own_successes_outrank_a_verdict() -> None:
     """Where it works it goes on to be used; the first failure here lets the others count."""
     others = (heard("us", BAD), heard("ap", BAD))
     assert verdicts(heard("eu", GOOD), *others)[A] == Verdict(1.0, 2, "found failing by ap, us")
-    failing = seen(A, "closed", 50, 1, consecutive=1)
+    failing = seen(A, "usable", 50, 1, consecutive=1)
     assert verdicts(heard("eu", failing), *others)[A].fuse == 1
 
 
@@ -90,10 +90,10 @@ def test_the_stale_the_unproven_and_the_suspect_are_not_heard() -> None:
     """Sixteen seconds without a change; a key that merely lingers; a region where most looks bad at once."""
     assert verdicts(heard("us", BAD, age_s=16)) == {}
     assert verdicts(heard("us", BAD, proven=False)) == {}
-    everything = (BAD, seen(B, "open"), seen(C, "closed", 20, 0))
+    everything = (BAD, seen(B, "open"), seen(C, "usable", 20, 0))
     assert survey([heard("us", *everything)])["us"].suspect is True
     assert verdicts(heard("us", *everything)) == {}
-    assert survey([heard("us", BAD, seen(C, "closed", 20, 0))])["us"].suspect is False
+    assert survey([heard("us", BAD, seen(C, "usable", 20, 0))])["us"].suspect is False
     assert survey([heard("us", BAD)])["us"].suspect is False, "of one provider it cannot be told"
 
 
@@ -117,7 +117,7 @@ def test_services_do_not_make_a_region_suspect() -> None:
             st.builds(
                 seen,
                 st.sampled_from([A, B, C]),
-                st.sampled_from(["closed", "open", "half_open", "out", "resting"]),
+                st.sampled_from(["usable", "open", "half_open", "quarantined", "rate_limited"]),
                 st.integers(0, 50),
                 st.just(0),
             ),
@@ -142,12 +142,12 @@ def test_rests_are_merged_where_the_credential_is_shared() -> None:
     Another node of our own region has the same credential too: its rest is ours.
     """
     others = [
-        heard("us", seen(A, "resting", rest_ms=30_000), seen(B, "resting", rest_ms=9_000), age_s=2),
-        heard("ap", seen(A, "resting", rest_ms=5_000)),
-        heard("eu", seen(C, "resting", rest_ms=5_000)),
+        heard("us", seen(A, "rate_limited", rest_ms=30_000), seen(B, "rate_limited", rest_ms=9_000), age_s=2),
+        heard("ap", seen(A, "rate_limited", rest_ms=5_000)),
+        heard("eu", seen(C, "rate_limited", rest_ms=5_000)),
     ]
     assert rests(others, {A, C}) == {A: 28_000, C: 4_000}
-    assert rests([heard("us", seen(A, "resting", rest_ms=10**9))], {A}) == {A: 300_000}
+    assert rests([heard("us", seen(A, "rate_limited", rest_ms=10**9))], {A}) == {A: 300_000}
     unheard = [heard("us", seen(A, rest_ms=99_000), age_s=20), heard("ap", seen(A, rest_ms=99_000), proven=False)]
     assert rests(unheard, {A}) == {}
 
@@ -157,13 +157,13 @@ def test_a_region_is_the_sum_of_its_fresh_nodes() -> None:
     picture = survey(
         [
             heard("us", seen(A, "open", 5, 5, p95_ms=900, headroom=0), node="1"),
-            heard("us", seen(A, "closed", 95, 1, p95_ms=100, headroom=7), node="2"),
+            heard("us", seen(A, "usable", 95, 1, p95_ms=100, headroom=7), node="2"),
             heard("us", seen(A, "open", 500, 500), node="3", age_s=60),
         ]
     )["us"]
     assert (picture.nodes, picture.fresh_nodes, picture.fresh, picture.age_s) == (3, 2, True, 1.0)
     target = picture.targets[A]
-    assert (target.bad, target.state, target.total, target.error_ratio) == (False, "closed", 100, 0.06)
+    assert (target.bad, target.state, target.total, target.error_ratio) == (False, "usable", 100, 0.06)
     assert (target.p95_ms, target.headroom) == (900, 7)
 
 
@@ -238,11 +238,11 @@ def test_no_ledger_breaks_its_reader(noise: bytes) -> None:
 def test_numbers_that_swing_are_no_news() -> None:
     """Volume, latency and load wait for the heartbeat; a circuit, a rest and an address do not."""
     quiet = heard("us", GOOD).digest
-    assert told.news(quiet) == told.news(heard("us", seen(A, "closed", 70, 3, p95_ms=3)).digest)
-    for other in (BAD, seen(A, "resting", 50, 1, rest_ms=5), seen(A, "closed", 10, 9)):
+    assert told.news(quiet) == told.news(heard("us", seen(A, "usable", 70, 3, p95_ms=3)).digest)
+    for other in (BAD, seen(A, "rate_limited", 50, 1, rest_ms=5), seen(A, "usable", 10, 9)):
         assert told.news(quiet) != told.news(heard("us", other).digest)
-    resting = heard("us", seen(A, "resting", 50, 1, rest_ms=5)).digest
-    assert told.news(resting) == told.news(heard("us", seen(A, "resting", 40, 0, rest_ms=4)).digest)
+    resting = heard("us", seen(A, "rate_limited", 50, 1, rest_ms=5)).digest
+    assert told.news(resting) == told.news(heard("us", seen(A, "rate_limited", 40, 0, rest_ms=4)).digest)
 
 
 def test_headroom_and_quantiles() -> None:

@@ -83,10 +83,10 @@ async def test_targets(admin: Running) -> None:
     status, body, _ = await admin.get("/api/targets")
     assert status == 200
     by_id = {target["id"]: target for target in body}
-    assert by_id["one/small"]["state"] == "closed"
+    assert by_id["one/small"]["state"] == "usable"
     assert "chat" in by_id["one/small"]["routes"]
     two = by_id["two/big"]
-    assert (two["state"], two["usable"]) == ("out", False)
+    assert (two["state"], two["usable"]) == ("quarantined", False)
     assert "404" in two["why"]
     assert two["until_s"] > 0
     assert any(target["id"].startswith("billing/") for target in body)

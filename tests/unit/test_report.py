@@ -6,12 +6,13 @@ import typing
 
 import pytest
 
-from edge.balance.report import State, report
+from edge.balance.report import report
 from edge.native import Outcome, SharedState, TripReason
 from edge.terms.snapshot import Breaker
 
 if typing.TYPE_CHECKING:
     from edge.native import TargetView
+    from edge.terms.target_state import Label
 
 S = 1_000_000_000
 NOW = 1000 * S
@@ -37,21 +38,21 @@ def view(**changes: object) -> TargetView:
 def test_untouched_is_closed() -> None:
     """A target that nothing happened to is closed, usable, and has no story."""
     now = report(view(), now_ns=NOW, policy=POLICY)
-    assert (now.state, now.usable, now.why, now.until_s, now.attempts) == ("closed", True, "", None, {})
+    assert (now.state, now.usable, now.why, now.until_s, now.attempts) == ("usable", True, "", None, {})
     assert now.latency_ms == {"stream": None, "whole": None}
 
 
-CASES: list[tuple[dict[str, object], State, bool, float | None]] = [
+CASES: list[tuple[dict[str, object], Label, bool, float | None]] = [
     ({"state": "open", "until_ns": NOW + 3 * S}, "open", False, 3.0),
     ({"state": "open", "until_ns": NOW - S}, "open", True, 0.0),
     ({"state": "half_open", "until_ns": NOW + 2 * S}, "half_open", False, 2.0),
     ({"state": "half_open", "until_ns": NOW - 1}, "half_open", True, 0.0),
-    ({"until_ns": NOW - 4 * S}, "ramping", True, 6.0),
-    ({"until_ns": NOW - 10 * S}, "closed", True, None),
-    ({"rest_until_ns": NOW + 5 * S}, "resting", False, 5.0),
-    ({"rest_until_ns": NOW}, "closed", True, None),
-    ({"out_reason": 11, "out_until_ns": NOW + 60 * S}, "out", False, 60.0),
-    ({"out_reason": 11, "out_until_ns": NOW}, "closed", True, None),
+    ({"until_ns": NOW - 4 * S}, "slow_start", True, 6.0),
+    ({"until_ns": NOW - 10 * S}, "usable", True, None),
+    ({"rest_until_ns": NOW + 5 * S}, "rate_limited", False, 5.0),
+    ({"rest_until_ns": NOW}, "usable", True, None),
+    ({"out_reason": 11, "out_until_ns": NOW + 60 * S}, "quarantined", False, 60.0),
+    ({"out_reason": 11, "out_until_ns": NOW}, "usable", True, None),
     ({"manual": 1}, "manual", False, None),
     ({"manual": 2}, "manual", False, None),
 ]
@@ -62,15 +63,15 @@ def test_states(changes: dict[str, object], state: str, usable: bool, until_s: f
     """Each condition of a record reads as one state, and at its very end it is over."""
     now = report(view(**changes), now_ns=NOW, policy=POLICY)
     assert (now.state, now.usable, now.until_s) == (state, usable, until_s)
-    assert bool(now.why) == (state != "closed")
+    assert bool(now.why) == (state != "usable")
 
 
 def test_what_would_remain_is_named() -> None:
-    """By hand stands before out, out before open, and an open target that also rests waits for the later end."""
+    """Manual precedes quarantined, quarantined open, and an open, rate-limited target waits for the later end."""
     opened = {"state": "open", "until_ns": NOW + S, "rest_until_ns": NOW + 9 * S}
     out = {"out_reason": 12, "out_until_ns": NOW + 60 * S}
     assert report(view(**opened), now_ns=NOW, policy=POLICY).until_s == 9.0
-    assert report(view(**opened, **out), now_ns=NOW, policy=POLICY).state == "out"
+    assert report(view(**opened, **out), now_ns=NOW, policy=POLICY).state == "quarantined"
     assert report(view(**opened, **out, manual=1), now_ns=NOW, policy=POLICY).state == "manual"
 
 
@@ -81,7 +82,10 @@ def test_reasons_are_told_apart() -> None:
         for reason in TripReason
     }
     assert len(sentences) == len(TripReason)
-    for reason, word in ((Outcome.REFUSED_CREDENTIAL, "check the key"), (Outcome.MISCONFIGURED, "check the target")):
+    for reason, word in (
+        (Outcome.REFUSED_CREDENTIAL, "check the provider's key"),
+        (Outcome.MISCONFIGURED, "check the target"),
+    ):
         now = report(view(out_reason=reason, out_until_ns=NOW + S), now_ns=NOW, policy=POLICY)
         assert word in now.why
 

@@ -21,12 +21,12 @@ def test_silence_until_something_changes() -> None:
     shared_state.set_out(slot, 11, NOW + 60 * S)
     ((level, sentence, facts),) = watch.look(read_targets(shared_state, plan, NOW))
     assert level == logs.ERROR
-    assert "OUT" in sentence
+    assert sentence == "target is quarantined"
     assert facts["target"] == "one/small"
-    assert "check the key" in str(facts["why"])
+    assert "check the provider's key" in str(facts["why"])
     assert watch.look(read_targets(shared_state, plan, NOW)) == []
     ((level, _, facts),) = watch.look(read_targets(shared_state, plan, NOW + 61 * S))
-    assert (level, facts["now"]) == (logs.INFO, "closed")
+    assert (level, facts["now"]) == (logs.INFO, "usable")
 
 
 def test_every_target_of_a_route_is_read() -> None:

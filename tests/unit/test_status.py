@@ -25,6 +25,7 @@ TARGETS: list[dict[str, Any]] = [
         "routes": ["chat", "one/small"],
         "tier": 1,
         "state": "open",
+        "severity": "failing",
         "usable": False,
         "why": "5 failures in a row",
         "until_s": 3.2,
@@ -94,12 +95,15 @@ def test_reasons_are_whole_on_any_screen(width: int) -> None:
     """Why a target is left alone can be read in one piece: in its row where there is room, else below the table."""
     why = "the provider refused our credential or our balance: check the key and the account"
     out = io.StringIO()
-    targets = [{**TARGETS[0], "state": "out", "why": why, "until_s": 59}, {**TARGETS[0], "id": "two", "why": ""}]
+    targets = [
+        {**TARGETS[0], "state": "quarantined", "severity": "attention", "why": why, "until_s": 59},
+        {**TARGETS[0], "id": "two", "why": ""},
+    ]
     Console(file=out, width=width).print(of_targets(targets, width))
     shown = out.getvalue()
     assert f"{why} (59 s left)" in " ".join(shown.split())
     assert "one/small" in shown.splitlines()[1 if width == 200 else 2]
-    assert ("one/small is out: " in shown) == (width < 200)
+    assert ("one/small is quarantined: " in shown) == (width < 200)
     assert "two is" not in shown
 
 

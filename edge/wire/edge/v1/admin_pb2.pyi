@@ -10,20 +10,20 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class TargetState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TARGET_STATE_UNSPECIFIED: _ClassVar[TargetState]
-    TARGET_STATE_CLOSED: _ClassVar[TargetState]
+    TARGET_STATE_USABLE: _ClassVar[TargetState]
     TARGET_STATE_OPEN: _ClassVar[TargetState]
     TARGET_STATE_HALF_OPEN: _ClassVar[TargetState]
-    TARGET_STATE_RAMPING: _ClassVar[TargetState]
-    TARGET_STATE_RESTING: _ClassVar[TargetState]
-    TARGET_STATE_OUT: _ClassVar[TargetState]
+    TARGET_STATE_SLOW_START: _ClassVar[TargetState]
+    TARGET_STATE_RATE_LIMITED: _ClassVar[TargetState]
+    TARGET_STATE_QUARANTINED: _ClassVar[TargetState]
     TARGET_STATE_MANUAL: _ClassVar[TargetState]
 TARGET_STATE_UNSPECIFIED: TargetState
-TARGET_STATE_CLOSED: TargetState
+TARGET_STATE_USABLE: TargetState
 TARGET_STATE_OPEN: TargetState
 TARGET_STATE_HALF_OPEN: TargetState
-TARGET_STATE_RAMPING: TargetState
-TARGET_STATE_RESTING: TargetState
-TARGET_STATE_OUT: TargetState
+TARGET_STATE_SLOW_START: TargetState
+TARGET_STATE_RATE_LIMITED: TargetState
+TARGET_STATE_QUARANTINED: TargetState
 TARGET_STATE_MANUAL: TargetState
 
 class StatusRequest(_message.Message):
