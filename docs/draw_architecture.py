@@ -89,7 +89,7 @@ STEPS: Final = (
     (
         "3  Route",
         ("Model, or host and path, gives", "a pool. What the key may use", "is charged with an estimate."),
-        ("proxy/router", "codec/peek", "state/allowance"),
+        ("proxy/router", "codec/request_peek", "state/allowance"),
     ),
     (
         "4  Choose",

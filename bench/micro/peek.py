@@ -6,7 +6,7 @@ import json
 from functools import partial
 
 from bench.micro.measure import Row, main, per_call
-from native.codec import peek
+from native.codec import json_text, request_peek, response_peek
 
 SAY = {"role": "user", "content": "Say hello to the people of Berlin, in three words."}
 CHAT = {"model": "gpt-4.1-mini", "messages": [{"role": "system", "content": "You are kind."}, SAY], "max_tokens": 64}
@@ -31,14 +31,14 @@ def rows() -> list[Row]:
     measured = []
     for case, body in REQUESTS.items():
         data = json.dumps(body).encode()
-        ns = per_call(partial(peek.read_request, data))
+        ns = per_call(partial(request_peek.read_request, data))
         measured.append(Row(case, ns, len(data), "json.loads", per_call(partial(json.loads, data))))
     data = json.dumps(ANSWER).encode()
-    ns = per_call(partial(peek.read_answer, data))
+    ns = per_call(partial(response_peek.read_response, data))
     measured.append(Row("answer: short chat", ns, len(data), "json.loads", per_call(partial(json.loads, data))))
     data = json.dumps(CHAT).encode()
-    found = peek.read_request(data)
-    put = partial(peek.replace_model, data, found.model_start, found.model_end, "deepseek-chat")
+    found = request_peek.read_request(data)
+    put = partial(json_text.replace, data, found.model_start, found.model_end, "deepseek-chat")
     measured.append(Row("splice: short chat", per_call(put), len(data)))
     return measured
 

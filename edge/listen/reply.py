@@ -171,7 +171,7 @@ _JSON_FAULTS: Final = {
     4: "'model' must be a string and 'stream' a boolean (byte {at})",
     5: "it is nested deeper than 128 levels at byte {at}",
 }
-"""Fault sentences by native.codec.peek.PeekError."""
+"""Fault sentences by native.codec.request_peek.PeekError."""
 
 
 def passed_over(code: int) -> str:

@@ -1,10 +1,10 @@
-"""What does the data of one event hold?  One walk over a chunk of a streamed answer, in any dialect we know.
+"""Collects the facts in the data of one event of a streamed response, in one walk, for every dialect (sans-I/O).
 
 Shapes: OpenAI chat, completions and responses, Anthropic messages, Gemini generateContent, vLLM and OpenRouter errors.
 Borrows the buffer, allocates nothing."""
 
-from libc.stdint cimport int64_t
 from native.codec.json_walk cimport Scan, Text
+from native.codec.usage cimport Usage
 
 cdef enum:                  # what the members of one event's data add up to
     HAS_CONTENT = 1
@@ -18,8 +18,8 @@ cdef enum:                  # what the members of one event's data add up to
 
 cdef struct Facts:
     int has
-    int64_t prompt_tokens, output_tokens
+    Usage usage
     Text type
 
-# The members of the top-level object; p is after its brace. A member that breaks off leaves no bit in facts.has.
+# Walk the value at p. A top-level member that breaks off leaves no bit in facts.has.
 cdef const char* walk_event(const char* p, Scan* scan, Facts* facts) noexcept nogil

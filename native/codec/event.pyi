@@ -1,1 +1,1 @@
-# What does the data of one event hold?  Called by native.codec.sse only; see event.pxd.
+# Collects the facts in the data of one event.  Called by native modules only; the contract is in event.pxd.

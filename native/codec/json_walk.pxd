@@ -1,13 +1,13 @@
-"""How is JSON walked without being parsed?  The steps that peek and event are made of.
+"""Walks JSON without building objects: the steps that the peeks and the event reader are made of (sans-I/O).
 
 Borrows the buffer, allocates nothing. Grammar: RFC 8259, nesting at most 128, UTF-8 not validated inside strings
-(passed through byte for byte). Each step returns the position after what it took, or NULL with the fault noted in the
+(passed through byte for byte). Each step returns the position behind what it took, or NULL with the fault noted in the
 Scan. depth = arrays and objects already open around p."""
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
-cdef enum:                  # what stopped a walk; the numbers are those of peek.PeekError
+cdef enum:                  # what stopped a walk; the numbers are those of request_peek.PeekError
     WALK_OK = 0
     WALK_MALFORMED = 1
     WALK_DEPTH = 5
@@ -19,32 +19,31 @@ cdef struct Scan:
     int fault
 
 cdef struct Text:           # a JSON string as a reader sees it; never copy the struct: ``at`` may point into ``room``
+    const char* quote       # the opening quote, in place
     const char* at          # in place when it holds no escape, else decoded into room; NULL after the last member
     Py_ssize_t size         # -1: escaped, and too long or not ASCII: equal to none of our words
     char[64] room
 
+# Called with p at a value; returns the position behind it. The key is NULL for the elements of an array.
+ctypedef const char* (*Visit)(
+    const char* p, Scan* scan, const Text* key, int depth, void* into
+) noexcept nogil
+
 cdef void begin(Scan* scan, const char* data, Py_ssize_t size) noexcept nogil
 cdef const char* fail(Scan* scan, const char* at, int fault) noexcept nogil
 cdef bint at_end(const char* p, Scan* scan) noexcept nogil     # p is no fault and only white space follows it
+cdef const char* skip_space(const char* p, const char* end) noexcept nogil
 cdef const char* walk_value(const char* p, Scan* scan, int depth) noexcept nogil
+# Visit each member of the object (each element of the array) at p; a value that is none is walked as it is.
+cdef const char* walk_members(const char* p, Scan* scan, int depth, Visit visit, void* into) noexcept nogil
+cdef const char* walk_elements(const char* p, Scan* scan, int depth, Visit visit, void* into) noexcept nogil
 # p at the opening quote; sets escaped, never clears it
 cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept nogil
 cdef const char* take_text(const char* p, Scan* scan, Text* text) noexcept nogil
-# From after "{", or after a member's value, to the next member's value; key.at is NULL when the object has ended.
-cdef const char* next_member(const char* p, Scan* scan, bint first, Text* key) noexcept nogil
-# The same for an array, to the next element; ended is set when there is none.
-cdef const char* next_element(const char* p, Scan* scan, bint first, bint* ended) noexcept nogil
 # A number that is a plain integer, saturated at INT64_MAX; -1 for anything else, negative ones included.
 cdef int64_t read_count(const char* p, const char* end) noexcept nogil
 # Whether the value from p to after says nothing: null, false, "", [] or {}.
 cdef bint is_empty(const char* p, const char* after) noexcept nogil
-# The code point of the escape at p, surrogate pairs combined, and where it ends; -1 for a lone surrogate or no escape.
-cdef int decode_escape(const char* p, const char* end, const char** after) noexcept nogil
-
-# the same steps for callers that need no fault
-cdef const char* skip_space(const char* p, const char* end) noexcept nogil
-cdef const char* skip_string(const char* p, const char* end) noexcept nogil
-cdef const char* skip_value(const char* p, const char* end, int depth) noexcept nogil
 
 cdef inline bint text_is(const Text* text, const char* word, Py_ssize_t size) noexcept nogil:
     return text.size == size and memcmp(text.at, word, size) == 0

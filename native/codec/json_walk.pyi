@@ -1,1 +1,1 @@
-# Walks JSON without parsing it.  Called by native.codec.peek, native.codec.event and native.codec.sse only.
+# Walks JSON without building objects.  Called by native modules only; the contract is in json_walk.pxd.

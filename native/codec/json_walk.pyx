@@ -1,9 +1,5 @@
-"""How is JSON walked without being parsed?  See walk.pxd for the contract.
-
-Strings are skipped eight bytes at a time, since a body is mostly long strings (prompts, base64 images).
-"""
-
 from libc.stdint cimport INT64_MAX, uint64_t
+from native.codec.json_text cimport decode_escape, hex_unit
 
 cdef extern from *:
     """
@@ -46,37 +42,15 @@ cdef inline const char* _space(const char* p, const char* end) noexcept nogil:
     return p
 
 
-cdef inline int _hex(char c) noexcept nogil:
-    if c"0" <= c <= c"9":
-        return c - c"0"
-    if c"a" <= c <= c"f":
-        return c - c"a" + 10
-    if c"A" <= c <= c"F":
-        return c - c"A" + 10
-    return -1
-
-
-cdef int _hex4(const char* p) noexcept nogil:
-    """The value of four hexadecimal digits, -1 if one is not."""
-    cdef int value = 0
-    cdef int digit, i
-    for i in range(4):
-        digit = _hex(p[i])
-        if digit < 0:
-            return -1
-        value = value * 16 + digit
-    return value
-
-
 cdef const char* _walk_escape(const char* p, Scan* scan) noexcept nogil:
-    """From a backslash to after its escape."""
+    """Walk from a backslash to the end of its escape."""
     if scan.end - p < 2:
         return fail(scan, scan.end, WALK_MALFORMED)
     cdef char c = p[1]
     if c == c"u":
         if scan.end - p < 6:
             return fail(scan, scan.end, WALK_MALFORMED)
-        if _hex4(p + 2) < 0:
+        if hex_unit(p + 2) < 0:
             return fail(scan, p, WALK_MALFORMED)
         return p + 6
     if (c == c'"' or c == c"\\" or c == c"/" or c == c"b" or c == c"f" or c == c"n" or c == c"r" or c == c"t"):
@@ -85,7 +59,9 @@ cdef const char* _walk_escape(const char* p, Scan* scan) noexcept nogil:
 
 
 cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept nogil:
-    """From the opening quote to after the closing one."""
+    """Walk from the opening quote to behind the closing one, eight bytes at a time.
+
+    A body is mostly long strings (prompts, images in base64)."""
     cdef const char* end = scan.end
     cdef uint64_t stops
     cdef unsigned char c
@@ -194,6 +170,38 @@ cdef const char* next_element(const char* p, Scan* scan, bint first, bint* ended
     return p
 
 
+cdef const char* walk_members(const char* p, Scan* scan, int depth, Visit visit, void* into) noexcept nogil:
+    cdef Text key
+    cdef bint first = True
+    if p >= scan.end or p[0] != c"{":
+        return walk_value(p, scan, depth)
+    p += 1
+    while True:
+        p = next_member(p, scan, first, &key)
+        if p == NULL or key.at == NULL:
+            return p
+        first = False
+        p = visit(p, scan, &key, depth + 1, into)
+        if p == NULL:
+            return NULL
+
+
+cdef const char* walk_elements(const char* p, Scan* scan, int depth, Visit visit, void* into) noexcept nogil:
+    cdef bint ended = False
+    cdef bint first = True
+    if p >= scan.end or p[0] != c"[":
+        return walk_value(p, scan, depth)
+    p += 1
+    while True:
+        p = next_element(p, scan, first, &ended)
+        if p == NULL or ended:
+            return p
+        first = False
+        p = visit(p, scan, NULL, depth + 1, into)
+        if p == NULL:
+            return NULL
+
+
 cdef const char* _walk_object(const char* p, Scan* scan, int depth) noexcept nogil:
     cdef Text key
     cdef bint first = True
@@ -238,42 +246,8 @@ cdef const char* walk_value(const char* p, Scan* scan, int depth) noexcept nogil
     return _walk_number(p, scan)
 
 
-cdef int decode_escape(const char* p, const char* end, const char** after) noexcept nogil:
-    """The code point of the escape at p, surrogate pairs combined; -1 for a lone surrogate or no escape at all."""
-    cdef int high, low
-    if end - p < 2:
-        return -1
-    cdef char c = p[1]
-    after[0] = p + 2
-    if c == c"u":
-        if end - p < 6:
-            return -1
-        high = _hex4(p + 2)
-        after[0] = p + 6
-        if not 0xD800 <= high <= 0xDFFF:
-            return high
-        if high >= 0xDC00 or end - p < 12 or p[6] != c"\\" or p[7] != c"u":
-            return -1
-        low = _hex4(p + 8)
-        after[0] = p + 12
-        return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00) if 0xDC00 <= low <= 0xDFFF else -1
-    if c == c'"' or c == c"\\" or c == c"/":
-        return c
-    if c == c"b":
-        return 8
-    if c == c"t":
-        return 9
-    if c == c"n":
-        return 10
-    if c == c"f":
-        return 12
-    if c == c"r":
-        return 13
-    return -1
-
-
 cdef void _decode_short(const char* p, const char* end, Text* text) noexcept nogil:
-    """Decode an escaped string into text.room, if it is short and ASCII as all of our words are."""
+    """Decode an escaped string into text.room, if it is short and ASCII, as all words of ours are."""
     cdef int code
     cdef Py_ssize_t size = 0
     text.at = text.room
@@ -294,6 +268,7 @@ cdef void _decode_short(const char* p, const char* end, Text* text) noexcept nog
 cdef const char* take_text(const char* p, Scan* scan, Text* text) noexcept nogil:
     cdef const char* after
     cdef bint escaped = False
+    text.quote = p
     if p >= scan.end or p[0] != c'"':
         return fail(scan, p, WALK_MALFORMED)
     after = walk_string(p, scan, &escaped)
@@ -325,21 +300,6 @@ cdef const char* skip_space(const char* p, const char* end) noexcept nogil:
     return _space(p, end)
 
 
-cdef const char* skip_string(const char* p, const char* end) noexcept nogil:
-    cdef Scan scan
-    cdef bint escaped = False
-    scan.end = end
-    if p >= end or p[0] != c'"':
-        return NULL
-    return walk_string(p, &scan, &escaped)
-
-
-cdef const char* skip_value(const char* p, const char* end, int depth) noexcept nogil:
-    cdef Scan scan
-    scan.end = end
-    return walk_value(p, &scan, depth)
-
-
 cdef bint is_empty(const char* p, const char* after) noexcept nogil:
     if p[0] == c"n" or p[0] == c"f":
         return True
@@ -356,7 +316,6 @@ cdef void begin(Scan* scan, const char* data, Py_ssize_t size) noexcept nogil:
 
 
 cdef bint at_end(const char* p, Scan* scan) noexcept nogil:
-    """Whether only white space follows."""
     if p == NULL:
         return False
     p = _space(p, scan.end)

@@ -1,19 +1,9 @@
-"""What has this event stream said so far?  Splits server-sent events, classifies each, hands on whole events only.
+"""Splits a stream of server-sent events, classifies each and hands on whole events only (sans-I/O).
 
-Source: WHATWG HTML 9.2 (event stream), and the shapes of OpenAI chat, completions and responses, Anthropic messages,
-DeepSeek comments, vLLM and OpenRouter in-band errors."""
+All that ``feed`` returned, and then ``rest``, make up the stream, byte for byte; what is said of a stream does not depend
+on how it was cut into chunks. Source: WHATWG HTML 9.2; comments between events as DeepSeek sends them."""
 
 from libc.stdint cimport int64_t
-
-cpdef enum Said:            # bits
-    SAID_COMMENT = 1        # ": keep-alive", empty lines
-    SAID_PREAMBLE = 2       # an event without content: role only, response.created, message_start, ping, usage only
-    SAID_CONTENT = 4        # text, reasoning, refusal, tool call or audio: the commit point
-    SAID_ERROR = 8          # {"error": ...}, {"object":"error"}, event: error, response.failed; stands alone
-    SAID_FINISH = 16        # finish_reason, message_stop, response.completed / incomplete; may come without any content
-    SAID_DONE = 32          # data: [DONE]
-    SAID_ERROR_FIRST = 64   # the error came before any content
-    SAID_GARBAGE = 128      # a data line that is not JSON and not [DONE]
 
 cdef class Scanner:
     cdef readonly int said          # all bits so far

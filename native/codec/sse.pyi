@@ -1,21 +1,7 @@
-# What has this event stream said so far?  Types of the compiled module; the contract is in sse.pxd.
-
-from enum import IntEnum
-
-class Said(IntEnum):
-    # Bits of ``Scanner.said`` and ``Scanner.fresh``.
-
-    SAID_COMMENT = 1
-    SAID_PREAMBLE = 2
-    SAID_CONTENT = 4
-    SAID_ERROR = 8
-    SAID_FINISH = 16
-    SAID_DONE = 32
-    SAID_ERROR_FIRST = 64
-    SAID_GARBAGE = 128
+# Splits a stream of server-sent events and classifies each.  Types of the compiled module; the contract is in sse.pxd.
 
 class Scanner:
-    # Splits one event stream and remembers what was said. ``limit``: bytes of one event held back at most.
+    # Splits one event stream and keeps what it has said. ``limit``: bytes of one event held back at most.
 
     def __init__(self, limit: int = 262144) -> None: ...
     def push(self, chunk: bytes) -> bytes: ...

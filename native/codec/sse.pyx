@@ -1,90 +1,11 @@
-"""What has this event stream said so far?  See sse.pxd for the contract.
-
-The Scanner finds where events end and ``_classify`` says what each means. What is handed on is never changed: all that
-``feed`` returned and then ``rest`` make up the stream, byte for byte, and what is said of it does not depend on how it
-was cut into chunks.
-"""
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
-from native.codec.event cimport (BLOCK_SPEAKS, DELTA_HOLLOW, DELTA_SPEAKS, DONE_SPEAKS, HAS_CONTENT, HAS_ERROR, HAS_FINISH,
-                           HAS_TYPE, Facts, walk_event)
-from native.codec.json_walk cimport Scan, Text, at_end, begin, skip_space, text_is, walk_value
+from native.codec.event cimport Facts
+from native.codec.event_kind cimport SAID_CONTENT, SAID_ERROR, SAID_ERROR_FIRST, classify
+from native.codec.json_walk cimport Text
 
 cdef unsigned char* BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 cdef Py_ssize_t ERROR_KEPT = 16 * 1024      # of the first error event's data: enough to relay, too little to hurt
-
-# ---- what one event says
-
-
-cdef bint _ends_in(const Text* text, const char* suffix, Py_ssize_t size) noexcept nogil:
-    return text.size > size and memcmp(text.at + text.size - size, suffix, size) == 0
-
-
-cdef int _say_type(Facts* facts) noexcept nogil:
-    """What an event says by its type (Responses API, Anthropic); 0 = nothing that matters.
-
-    A Responses "….done" repeats its deltas; it is content by itself where it holds the text, for servers that send no
-    deltas. Its items and parts (output_item.*, content_part.*) are preamble.
-    """
-    cdef Text* type = &facts.type
-    if _ends_in(type, b".delta", 6) or text_is(type, b"content_block_delta", 19):
-        return 0 if facts.has & DELTA_HOLLOW and not facts.has & DELTA_SPEAKS else SAID_CONTENT
-    if text_is(type, b"content_block_start", 19):
-        return SAID_CONTENT if facts.has & BLOCK_SPEAKS else 0
-    if _ends_in(type, b".done", 5):
-        return SAID_CONTENT if facts.has & DONE_SPEAKS else 0
-    if _ends_in(type, b".partial_image", 14):
-        return SAID_CONTENT
-    if (text_is(type, b"message_stop", 12) or text_is(type, b"response.completed", 18)
-            or text_is(type, b"response.incomplete", 19)):
-        return SAID_FINISH
-    if text_is(type, b"error", 5) or text_is(type, b"response.failed", 15):
-        return SAID_ERROR
-    return 0
-
-
-cdef int _classify(const char* data, const char* end, const Text* name, bint whole, Facts* facts) noexcept nogil:
-    """The bits of one event from its data and its event name. Not whole: the data was cut, so take what there is."""
-    cdef Scan scan
-    cdef const char* p
-    cdef int bits = 0
-    facts.has = 0
-    facts.prompt_tokens = facts.output_tokens = -1
-    if text_is(name, b"error", 5):
-        return SAID_ERROR
-    while data < end and (end[-1] == c" " or end[-1] == c"\t" or end[-1] == c"\n" or end[-1] == c"\r"):
-        end -= 1
-    data = skip_space(data, end)
-    if data == end:
-        return SAID_COMMENT if whole else SAID_CONTENT
-    if end - data == 6 and memcmp(data, b"[DONE]", 6) == 0:
-        return SAID_DONE
-    begin(&scan, data, end - data)
-    if data[0] == c"{":
-        p = walk_event(data + 1, &scan, facts)
-    else:
-        p = walk_value(data, &scan, 0)
-    if not at_end(p, &scan):
-        facts.prompt_tokens = facts.output_tokens = -1
-        if whole:
-            return SAID_GARBAGE
-    if not whole and not facts.has & HAS_TYPE:
-        facts.type.at = name.at
-        facts.type.size = name.size
-        facts.has |= HAS_TYPE
-    if facts.has & HAS_TYPE:
-        bits = _say_type(facts)
-    if facts.has & HAS_ERROR or bits & SAID_ERROR:
-        return SAID_ERROR
-    if facts.has & HAS_CONTENT or not whole:
-        bits |= SAID_CONTENT
-    if facts.has & HAS_FINISH:
-        bits |= SAID_FINISH
-    return bits if bits else SAID_PREAMBLE
-
-
-# ---- lines
 
 cdef struct Lines:          # where the next line ends, each of the two bytes looked for once
     const char* end
@@ -267,11 +188,11 @@ cdef class Scanner:
             joined = b"\n".join(pieces)
             data = PyBytes_AS_STRING(joined)
             data_end = data + PyBytes_GET_SIZE(joined)
-        bits = _classify(data, data_end, &name, whole or not self.fields, &facts)
-        if facts.prompt_tokens >= 0:
-            self.prompt_tokens = facts.prompt_tokens
-        if facts.output_tokens >= 0:
-            self.output_tokens = facts.output_tokens
+        bits = classify(data, data_end, &name, whole or not self.fields, &facts)
+        if facts.usage.prompt_tokens >= 0:
+            self.prompt_tokens = facts.usage.prompt_tokens
+        if facts.usage.output_tokens >= 0:
+            self.output_tokens = facts.usage.output_tokens
         if bits & SAID_ERROR:
             if self.error is None:
                 self.error = data[:min(data_end - data, ERROR_KEPT)]

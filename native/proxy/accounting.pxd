@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.balance.balancer cimport Target
 from native.state.callers cimport Caller
 from native.proxy.data_plane cimport DataPlaneCore
-from native.codec.peek cimport Peek
+from native.codec.request_peek cimport Peek
 from native.http.connection_pool cimport ConnectionPool
 from native.codec.trace_context cimport Trace
 from native.proxy.router cimport Route

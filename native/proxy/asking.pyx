@@ -8,11 +8,11 @@ from native.io.clock cimport monotonic_ns
 from native.codec.grpc cimport write_timeout
 from native.codec.numbers cimport write_seconds
 from native.proxy.data_plane cimport DataPlaneCore
-from native.codec.peek cimport escape_json, splice
+from native.codec.json_text cimport escape_json, splice
 from native.codec.trace_context cimport write_traceparent
 from native.proxy.router cimport OPERATION_SERVICE, Route
 from native.proxy.accounting cimport ANSWERING, ASKING, CONNECTING, EVENTS, OVER, PIPE, RELAYING, ExchangeCore
-from native.codec.sse cimport SAID_DONE
+from native.codec.event_kind cimport SAID_DONE
 from native.codec.head cimport Head
 from native.http.stream cimport ClientStream
 

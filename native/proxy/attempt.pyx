@@ -10,10 +10,11 @@ from native.codec.grpc cimport (
     read_status,
 )
 from native.codec.field_rules cimport field_value
-from native.codec.peek cimport Verdict, peek_answer
+from native.codec.response_peek cimport Verdict, peek_response
 from native.proxy.router cimport OPERATION_SERVICE
 from native.proxy.accounting cimport ANSWERING, ASKING, BARE, CALL, EVENTS, FAULT, HOLD, OVER, PIPE, RAW, ExchangeCore
-from native.codec.sse cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE, Scanner
+from native.codec.event_kind cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
+from native.codec.sse cimport Scanner
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -261,7 +262,7 @@ cdef class Attempt(Asking):
         cdef ExchangeCore exchange = self.exchange
         cdef bytes content = b"".join(self.held)
         cdef Verdict verdict
-        peek_answer(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
+        peek_response(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
         self.prompt_tokens = verdict.prompt_tokens
         self.output_tokens = verdict.output_tokens
         if not verdict.valid or not verdict.is_object:

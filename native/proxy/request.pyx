@@ -7,7 +7,8 @@ from native.io.clock cimport monotonic_ns
 from native.codec.grpc cimport frame, is_grpc, timeout_ns, unframe
 from native.codec.field_rules cimport field_value, plain_path
 from native.codec.numbers cimport parse_seconds
-from native.codec.peek cimport PEEK_OK, peek_request, unescape_json
+from native.codec.json_text cimport unescape_json
+from native.codec.request_peek cimport PEEK_OK, peek_request
 from native.proxy.router cimport OPERATION_CHAT, OPERATION_EMBEDDINGS, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_SERVICE, OPERATION_UNKNOWN, Route
 from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH, Head
 from native.http.stream cimport ClientCertificate, ClientStream

@@ -139,10 +139,10 @@ def missing_overrides() -> list[str]:
 
 def test_there_is_something_to_check() -> None:
     """The lists that the other tests run over hold what is known to be there."""
-    assert {"state/shared_state", "codec/peek", "codec/sse"} <= set(STEMS)
+    assert {"state/shared_state", "codec/request_peek", "codec/sse"} <= set(STEMS)
     assert ("Scanner", "prompt_tokens") in declared("codec/sse")
     assert ("Scanner", "output_tokens") in declared("codec/sse")
-    assert "Said" in enums("codec/sse")
+    assert "Said" in enums("codec/event_kind")
     assert "push" in told("codec/sse")["Scanner"]
 
 

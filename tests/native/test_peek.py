@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from native.codec import peek
+from native.codec import json_text, request_peek, response_peek
 from tests.reference import peek as twin
 
 SPACES = st.text(" \t\n\r", max_size=3)
-USAGE = ("usage", "prompt_tokens", "input_tokens", "completion_tokens", "output_tokens")
+USAGE = ("usage", *twin.PROMPT, *twin.OUTPUT)
 VERDICT = ("error", "object", "status", "failed", "choices", "output", "data", "content")
 WORDS = st.sampled_from((*twin.ONCE, *USAGE, *VERDICT, "include_usage", "messages", "models", "mode", ""))
 SCALARS = st.one_of(
@@ -107,12 +107,12 @@ def mutated(draw: st.DrawFn) -> bytes:
 def agree_on_request(data: bytes) -> None:
     """Both readers say the same of a request."""
     expected = twin.read_request(data)
-    found = peek.read_request(data)
+    found = request_peek.read_request(data)
     if expected.error == "PEEK_MALFORMED":
-        assert found.error != peek.PeekError.PEEK_OK, data
+        assert found.error != request_peek.PeekError.PEEK_OK, data
         assert 0 <= found.error_at <= len(data)
         return
-    assert expected.error == peek.PeekError(found.error).name, data
+    assert expected.error == request_peek.PeekError(found.error).name, data
     if expected.error == "PEEK_OK":
         got = twin.Request("PEEK_OK", found.model, found.stream, found.max_tokens, found.include_usage)
         assert expected == got, data
@@ -125,11 +125,11 @@ def agree_on_request(data: bytes) -> None:
         assert 0 <= found.error_at < len(data)
 
 
-def agree_on_answer(data: bytes) -> None:
+def agree_on_response(data: bytes) -> None:
     """Both readers say the same of an answer."""
-    expected = twin.read_answer(data)
-    found = peek.read_answer(data)
-    got = twin.Answer(found.valid, found.is_object if found.valid else False, found.has_error, None, None)
+    expected = twin.read_response(data)
+    found = response_peek.read_response(data)
+    got = twin.Response(found.valid, found.is_object if found.valid else False, found.has_error, None, None)
     assert expected._replace(prompt_tokens=None, output_tokens=None) == got, data
     if found.valid:
         assert (expected.prompt_tokens, expected.output_tokens) == (found.prompt_tokens, found.output_tokens), data
@@ -158,9 +158,10 @@ def test_request_reads_as_a_whole_parse_does(data: bytes) -> None:
 @example(b'{"error":null,"output":[ ]}')
 @example(b'\xef\xbb\xbf{"error":{ }}')
 @example(b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}')
-def test_answer_reads_as_a_whole_parse_does(data: bytes) -> None:
+@example(b'{"usage":{"prompt_tokens":3,"input_tokens":null}}')
+def test_response_reads_as_a_whole_parse_does(data: bytes) -> None:
     """Every well-formed answer yields the error, substance and usage that a whole parse finds."""
-    agree_on_answer(data)
+    agree_on_response(data)
 
 
 @given(mutated())
@@ -197,23 +198,23 @@ def test_answer_reads_as_a_whole_parse_does(data: bytes) -> None:
 def test_accepts_exactly_what_is_json(data: bytes) -> None:
     """A document is accepted if and only if a strict parser accepts it (duplicates of known keys aside)."""
     agree_on_request(data)
-    agree_on_answer(data)
+    agree_on_response(data)
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_are_answered(data: bytes) -> None:
     """Bytes of any kind end in an answer that the parser shares, never in a crash."""
     agree_on_request(data)
-    agree_on_answer(data)
+    agree_on_response(data)
 
 
 @given(documents(), st.data())
 def test_every_truncation_is_refused(data: bytes, more: st.DataObject) -> None:
     """An object cut anywhere before its last brace is malformed, and the fault lies within it."""
     cut = more.draw(st.integers(0, len(data.rstrip()) - 1))
-    assert peek.read_answer(data[:cut]).valid is False
-    found = peek.read_request(data[:cut])
-    assert found.error != peek.PeekError.PEEK_OK
+    assert response_peek.read_response(data[:cut]).valid is False
+    found = request_peek.read_request(data[:cut])
+    assert found.error != request_peek.PeekError.PEEK_OK
     assert 0 <= found.error_at <= cut
 
 
@@ -222,14 +223,14 @@ def test_every_truncation_is_refused(data: bytes, more: st.DataObject) -> None:
 def test_depth_is_bounded(opening: bytes, closing: bytes, levels: int) -> None:
     """128 levels are read, the 129th is refused where it opens, and no depth reaches the end of the stack."""
     data = opening * levels + b"1" + closing * levels
-    found = peek.read_request(data)
-    shallow = peek.PeekError.PEEK_OK if opening.startswith(b"{") else peek.PeekError.PEEK_NOT_OBJECT
-    expected = (shallow, -1 if shallow == peek.PeekError.PEEK_OK else 0)
-    assert ((peek.PeekError.PEEK_DEPTH, 128 * len(opening)) if levels > 128 else expected) == (
+    found = request_peek.read_request(data)
+    shallow = request_peek.PeekError.PEEK_OK if opening.startswith(b"{") else request_peek.PeekError.PEEK_NOT_OBJECT
+    expected = (shallow, -1 if shallow == request_peek.PeekError.PEEK_OK else 0)
+    assert ((request_peek.PeekError.PEEK_DEPTH, 128 * len(opening)) if levels > 128 else expected) == (
         found.error,
         found.error_at,
     )
-    assert (levels <= 128) is peek.read_answer(data).valid
+    assert (levels <= 128) is response_peek.read_response(data).valid
 
 
 @pytest.mark.parametrize("length", range(40))
@@ -238,22 +239,24 @@ def test_every_stop_is_seen_at_every_place(length: int, stop: bytes) -> None:
     """A quote, an escape or a control character is found wherever it falls in the eight bytes read at once."""
     for filler in (b"a", b"\x7f", b"\x80", b"\xff", b" ", b"!", b"#", b"[", b"]"):
         data = b'["' + filler * length + stop + filler * 9 + b'"]'
-        assert (stop == b"\\n") is peek.read_answer(data).valid, data
+        assert (stop == b"\\n") is response_peek.read_response(data).valid, data
 
 
 def test_faults_name_their_place() -> None:
     """The offset of a refusal is the byte that is wrong, which the error answer shows to the caller."""
     cases = {
-        b'{"model":7}': (peek.PeekError.PEEK_TYPE, 9),
-        b'{"stream":"yes"}': (peek.PeekError.PEEK_TYPE, 10),
-        b'{"model":"a" , "mod\\u0065l":"b"}': (peek.PeekError.PEEK_DUPLICATE, 15),
-        b" [1]": (peek.PeekError.PEEK_NOT_OBJECT, 1),
-        b'{"a":1}x': (peek.PeekError.PEEK_MALFORMED, 7),
-        b'{"a":"b\nc"}': (peek.PeekError.PEEK_MALFORMED, 7),
-        b'{"a":[1 2]}': (peek.PeekError.PEEK_MALFORMED, 8),
-        b'{"a":': (peek.PeekError.PEEK_MALFORMED, 5),
+        b'{"model":7}': (request_peek.PeekError.PEEK_TYPE, 9),
+        b'{"stream":"yes"}': (request_peek.PeekError.PEEK_TYPE, 10),
+        b'{"model":"a" , "mod\\u0065l":"b"}': (request_peek.PeekError.PEEK_DUPLICATE, 15),
+        b" [1]": (request_peek.PeekError.PEEK_NOT_OBJECT, 1),
+        b'{"a":1}x': (request_peek.PeekError.PEEK_MALFORMED, 7),
+        b'{"a":"b\nc"}': (request_peek.PeekError.PEEK_MALFORMED, 7),
+        b'{"a":[1 2]}': (request_peek.PeekError.PEEK_MALFORMED, 8),
+        b'{"a":': (request_peek.PeekError.PEEK_MALFORMED, 5),
     }
-    assert cases == {data: (found.error, found.error_at) for data in cases if (found := peek.read_request(data))}
+    assert cases == {
+        data: (found.error, found.error_at) for data in cases if (found := request_peek.read_request(data))
+    }
 
 
 @pytest.mark.parametrize("key", twin.ONCE)
@@ -261,17 +264,17 @@ def test_known_keys_come_once(key: str) -> None:
     """A second spelling of a key we act on is refused, since the provider might act on the other one."""
     value = '"a"' if key == "model" else "null"
     data = f'{{"{key}":{value},"x":1,"\\u{ord(key[0]):04x}{key[1:]}":{value}}}'.encode()
-    found = peek.read_request(data)
-    assert found.error == peek.PeekError.PEEK_DUPLICATE
+    found = request_peek.read_request(data)
+    assert found.error == request_peek.PeekError.PEEK_DUPLICATE
 
 
 @given(documents(REQUESTS), UNICODE)
 def test_splice_changes_the_name_and_nothing_else(data: bytes, name: str) -> None:
     """After the upstream's name is put in, it reads back, and every other byte stands as it stood."""
-    found = peek.read_request(data)
+    found = request_peek.read_request(data)
     assert found.model is not None
-    changed = peek.replace_model(data, found.model_start, found.model_end, name)
-    again = peek.read_request(changed)
+    changed = json_text.replace(data, found.model_start, found.model_end, name)
+    again = request_peek.read_request(changed)
     assert name == again.model
     assert data[: found.model_start] == changed[: again.model_start]
     assert data[found.model_end :] == changed[again.model_end :]
@@ -281,14 +284,14 @@ def test_splice_changes_the_name_and_nothing_else(data: bytes, name: str) -> Non
 def test_splice_stays_within_the_body(start: int, end: int) -> None:
     """A range outside the body is refused, not read."""
     with pytest.raises(ValueError, match="outside a body of 4 bytes"):
-        peek.replace_model(b"abcd", start, end, "x")
+        json_text.replace(b"abcd", start, end, "x")
 
 
 @given(UNICODE)
 def test_escapes_read_back(text: str) -> None:
     """Escaping then unescaping gives the text, and json reads the same out of it."""
-    escaped = peek.escape(text.encode())
-    assert text.encode() == peek.unescape(escaped)
+    escaped = json_text.escape(text.encode())
+    assert text.encode() == json_text.unescape(escaped)
     assert text == json.loads(b'"' + escaped + b'"')
 
 
@@ -307,11 +310,11 @@ def test_unescape_knows_what_json_knows(raw: bytes) -> None:
         expected = text.encode()
     except ValueError:
         expected = None
-    assert expected == peek.unescape(raw)
+    assert expected == json_text.unescape(raw)
 
 
 @given(st.binary(max_size=20))
 def test_unescape_passes_other_bytes_through(raw: bytes) -> None:
     """Bytes that are no escape, no quote and no control character come out as they are, UTF-8 or not."""
     plain = bytes(byte for byte in raw if byte >= 0x20 and byte not in b'"\\')
-    assert plain == peek.unescape(plain)
+    assert plain == json_text.unescape(plain)

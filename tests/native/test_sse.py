@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from native.codec import sse
+from native.codec import event_kind, sse
 from tests.reference import sse as twin
 
 LIMIT = 160  # small, so that generated events go over it as well
@@ -318,8 +318,8 @@ def test_an_error_before_content_is_told_apart() -> None:
     for stream, first in [(error + content, True), (preamble + error, True), (content + error, False)]:
         scanner = sse.Scanner()
         scanner.push(stream)
-        assert scanner.said & sse.Said.SAID_ERROR
-        assert bool(scanner.said & sse.Said.SAID_ERROR_FIRST) is first
+        assert scanner.said & event_kind.Said.SAID_ERROR
+        assert bool(scanner.said & event_kind.Said.SAID_ERROR_FIRST) is first
         assert scanner.error == b'{"error":{"message":"overloaded"}}'
 
 
@@ -335,7 +335,7 @@ def test_an_error_by_name_needs_no_json() -> None:
     """An event named error is one, whatever its data is."""
     scanner = sse.Scanner()
     scanner.push(b"event: error\ndata: upstream went away\n\n")
-    assert scanner.said == sse.Said.SAID_ERROR | sse.Said.SAID_ERROR_FIRST
+    assert scanner.said == event_kind.Said.SAID_ERROR | event_kind.Said.SAID_ERROR_FIRST
     assert scanner.error == b"upstream went away"
 
 
@@ -349,7 +349,7 @@ def test_the_end_is_heard_in_an_event_over_the_limit(name: bytes, chunk: int) ->
         scanner = sse.Scanner(1000)
         out = b"".join(scanner.push(stream[at : at + chunk]) for at in range(0, len(stream), chunk))
         assert stream == out
-        assert scanner.said == sse.Said.SAID_FINISH | sse.Said.SAID_CONTENT
+        assert scanner.said == event_kind.Said.SAID_FINISH | event_kind.Said.SAID_CONTENT
 
 
 def test_usage_is_the_last_said() -> None:

@@ -1,10 +1,12 @@
-"""What should native.codec.peek say?  The same answers by way of a whole parse, obvious rather than fast."""
+"""Reads requests, responses and usage by a whole parse: the twin of the peeks and the usage reader of native.codec."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, NamedTuple, NoReturn
 
+PROMPT = ("prompt_tokens", "input_tokens", "promptTokenCount")
+OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount")
 COUNTED = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 ONCE = ("model", "stream", *COUNTED, "stream_options")
 MAX_DEPTH = 128
@@ -29,8 +31,8 @@ class Request(NamedTuple):
     include_usage: bool = False
 
 
-class Answer(NamedTuple):
-    """What a whole answer says."""
+class Response(NamedTuple):
+    """What a whole response says."""
 
     valid: bool = False
     is_object: bool = False
@@ -121,29 +123,34 @@ def says_nothing(value: Any) -> bool:
     return value is None or value is False or value == "" or (isinstance(value, list) and not value)
 
 
-def read_answer(data: bytes) -> Answer:
-    """Judge a whole answer."""
+def read_usage(objects: list[Any]) -> tuple[int | None, int | None]:
+    """Return the last prompt and output tokens that stand in usage objects as plain counts."""
+    prompt = output = None
+    for usage in objects:
+        for name, value in usage if isinstance(usage, Members) else ():
+            if (number := count(value)) is not None:
+                prompt = number if name in PROMPT else prompt
+                output = number if name in OUTPUT else output
+    return prompt, output
+
+
+def read_response(data: bytes) -> Response:
+    """Say what a whole response says."""
     try:
         body = parse(data.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):
-        return Answer()
+        return Response()
     if depth(body) > MAX_DEPTH:
-        return Answer()
+        return Response()
     if not isinstance(body, Members):
-        return Answer(valid=True)
-    prompt = output = None
-    for key, value in body:
-        for name, number in value if key == "usage" and isinstance(value, Members) else ():
-            if name in ("prompt_tokens", "input_tokens"):
-                prompt = count(number)
-            if name in ("completion_tokens", "output_tokens"):
-                output = count(number)
+        return Response(valid=True)
+    prompt, output = read_usage([value for key, value in body if key == "usage"])
     members = {key for key, value in body if not says_nothing(value)}
     error = "error" in members
     substance = bool(members & {"choices", "output", "data", "content"})
     failed = any(key == "status" and value == "failed" for key, value in body)
     said = any(key == "object" and value == "error" for key, value in body)
-    return Answer(
+    return Response(
         valid=True,
         is_object=True,
         has_error=(error and failed) or ((error or said) and not substance),

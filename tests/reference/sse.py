@@ -1,4 +1,4 @@
-"""What should native.codec.sse say?  The same answers from the whole stream at once: split into lines, parse, look."""
+"""Reads a whole event stream at once, split into lines and parsed: the twin of native.codec.sse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tests.reference.peek import DECODER, Members, count, depth, parse, says_nothing
+from tests.reference.peek import DECODER, Members, depth, parse, read_usage, says_nothing
 
 COMMENT, PREAMBLE, CONTENT, ERROR, FINISH, DONE, ERROR_FIRST, GARBAGE = (1 << bit for bit in range(8))
 BLANKS = " \t\r\n"
@@ -16,8 +16,6 @@ MARK = b"\xef\xbb\xbf"
 FINISHED = ("message_stop", "response.completed", "response.incomplete")
 FAILED = ("error", "response.failed")
 SPOKEN = ("text", "arguments", "refusal", "transcript")
-PROMPT = ("prompt_tokens", "input_tokens", "promptTokenCount")
-OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount")
 
 
 @dataclass
@@ -222,13 +220,9 @@ def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> None:
     bits, body = judge(
         joined.decode("utf-8", "surrogateescape"), name.decode("utf-8", "surrogateescape"), whole=whole or not eventful
     )
-    for usage in usage_of(body):
-        for key, value in members(usage):
-            number = count(value)
-            if number is not None and key in PROMPT:
-                heard.prompt_tokens = number
-            if number is not None and key in OUTPUT:
-                heard.output_tokens = number
+    prompt, output = read_usage(usage_of(body))
+    heard.prompt_tokens = heard.prompt_tokens if prompt is None else prompt
+    heard.output_tokens = heard.output_tokens if output is None else output
     if bits & ERROR:
         if heard.error is None:
             heard.error = joined[:ERROR_KEPT]

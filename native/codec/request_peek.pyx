@@ -1,0 +1,150 @@
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from native.codec.json_text cimport unescape_json
+from native.codec.json_walk cimport (
+    Scan, Text, at_end, begin, fail, read_count, skip_space, text_is, walk_members, walk_string, walk_value,
+)
+
+cdef enum:                  # one bit per top-level key of a request that may come only once
+    KEY_NONE = 0
+    KEY_MODEL = 1
+    KEY_STREAM = 2
+    KEY_MAX_TOKENS = 4
+    KEY_MAX_COMPLETION_TOKENS = 8
+    KEY_MAX_OUTPUT_TOKENS = 16
+    KEY_STREAM_OPTIONS = 32
+
+
+cdef int _request_key(const Text* key) noexcept nogil:
+    if text_is(key, b"model", 5):
+        return KEY_MODEL
+    if text_is(key, b"stream", 6):
+        return KEY_STREAM
+    if text_is(key, b"max_tokens", 10):
+        return KEY_MAX_TOKENS
+    if text_is(key, b"max_completion_tokens", 21):
+        return KEY_MAX_COMPLETION_TOKENS
+    if text_is(key, b"max_output_tokens", 17):
+        return KEY_MAX_OUTPUT_TOKENS
+    if text_is(key, b"stream_options", 14):
+        return KEY_STREAM_OPTIONS
+    return KEY_NONE
+
+
+cdef struct Reading:
+    Peek* out
+    int seen                # bits of the keys that have come
+
+
+cdef const char* _visit_stream_option(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    if text_is(key, b"include_usage", 13):
+        (<Peek*>into).include_usage = p[0] == c"t"
+    return walk_value(p, scan, depth)
+
+
+cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek* out) noexcept nogil:
+    """Take the value of one known key."""
+    cdef const char* after
+    cdef bint escaped = False
+    cdef int64_t count
+    if key == KEY_STREAM_OPTIONS:
+        return walk_members(p, scan, depth, _visit_stream_option, out)
+    if key == KEY_MODEL:
+        if p[0] != c'"':
+            return fail(scan, p, PEEK_TYPE)
+        after = walk_string(p, scan, &escaped)
+        out.model_escaped = escaped
+        if after != NULL:
+            out.model_start = p + 1 - scan.start
+            out.model_end = after - 1 - scan.start
+        return after
+    if key == KEY_STREAM:
+        if p[0] != c"t" and p[0] != c"f" and p[0] != c"n":
+            return fail(scan, p, PEEK_TYPE)
+        out.stream = p[0] == c"t"
+        return walk_value(p, scan, depth)
+    after = walk_value(p, scan, depth)
+    if after != NULL:
+        count = read_count(p, after)
+        if count > out.max_tokens:
+            out.max_tokens = count
+    return after
+
+
+cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
+    cdef Reading* reading = <Reading*>into
+    cdef int known = _request_key(key)
+    if known == KEY_NONE:
+        return walk_value(p, scan, depth)
+    if reading.seen & known:
+        return fail(scan, key.quote, PEEK_DUPLICATE)
+    reading.seen |= known
+    return _read_known(p, scan, known, depth, reading.out)
+
+
+cdef int peek_request(const char* data, Py_ssize_t size, Peek* out) noexcept nogil:
+    cdef Scan scan
+    cdef Reading reading
+    cdef const char* p
+    out.model_start = out.model_end = out.max_tokens = out.error_at = -1
+    out.model_escaped = False
+    out.stream = out.include_usage = 0
+    out.error = PEEK_OK
+    reading.out = out
+    reading.seen = 0
+    begin(&scan, data, size)
+    p = skip_space(data, scan.end)
+    if p < scan.end and p[0] == c"{":
+        at_end(walk_members(p, &scan, 0, _visit_member, &reading), &scan)
+    elif at_end(walk_value(p, &scan, 0), &scan):
+        fail(&scan, p, PEEK_NOT_OBJECT)
+    if scan.fault != PEEK_OK:
+        out.error = scan.fault
+        out.error_at = scan.fault_at - data
+    return out.error
+
+
+cdef class Peeked:
+    """What :func:`read_request` found; see Peek in request_peek.pxd for each field. ``model`` is decoded, None if absent."""
+    cdef readonly int error
+    cdef readonly Py_ssize_t error_at, model_start, model_end
+    cdef readonly str model
+    cdef readonly bint stream, include_usage
+    cdef readonly object max_tokens
+
+    def __repr__(self):
+        if self.error:
+            return f"Peeked({PeekError(self.error).name} at {self.error_at})"
+        return (f"Peeked(model={self.model!r} at {self.model_start}..{self.model_end}, stream={self.stream}, "
+                f"max_tokens={self.max_tokens}, include_usage={self.include_usage})")
+
+
+cdef str _name(bytes raw):
+    """Return a name as text; None if it is no Unicode text (a lone surrogate, or bytes that are not UTF-8)."""
+    cdef bytes utf8 = unescape_json(raw)
+    try:
+        return None if utf8 is None else utf8.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def read_request(bytes data not None):
+    """Peek into a request body. A name that is no Unicode text is PEEK_TYPE, as it can name no model."""
+    cdef Peek found
+    cdef const char* start = PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef Peeked out = Peeked.__new__(Peeked)
+    with nogil:
+        peek_request(start, size, &found)
+    if found.error == PEEK_OK and found.model_start >= 0:
+        out.model = _name(data[found.model_start:found.model_end])
+        if out.model is None:
+            found.error = PEEK_TYPE
+            found.error_at = found.model_start
+    out.error = found.error
+    out.error_at = found.error_at
+    out.model_start = found.model_start
+    out.model_end = found.model_end
+    out.stream = found.stream
+    out.include_usage = found.include_usage
+    out.max_tokens = None if found.max_tokens < 0 else found.max_tokens
+    return out
