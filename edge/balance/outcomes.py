@@ -41,8 +41,8 @@ ACTIONS: Final = {
     ACTION_RELAY: "good",
     ACTION_CLIENT: "the caller's",
     ACTION_FAIL: "failure",
-    ACTION_REST: "rests",
-    ACTION_OUT: "out",
+    ACTION_REST: "rate limited",
+    ACTION_OUT: "quarantined",
     ACTION_MISCONFIGURED: "misconfigured",
     ACTION_ELSEWHERE: "elsewhere",
 }
@@ -120,7 +120,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         429,
         (REST, REST, CLIENT),
-        "Rate limited: the target rests until Retry-After or x-ratelimit-reset. A service limits its own callers.",
+        "Too many requests: skipped until Retry-After or x-ratelimit-reset. A service limits its own callers.",
     ),
     _row(
         430,
