@@ -245,3 +245,17 @@ def test_commands_that_documents_name_exist() -> None:
     assert {word for tool, word in named if tool == "edge"} - set(COMMANDS) == set()
     assert {word for tool, word in named if tool == "make"} - set(targets) == set()
     assert {("make", "check"), ("edge", "demo")} <= named
+
+
+NAMED = re.compile(r"`((?:edge|native|tests|deploy|protos|bench|docs)/[\w./*-]+)`")
+
+
+def test_files_named_in_documents_exist() -> None:
+    """A path in code spans of a document is there; * and NAME stand for any name."""
+    named = [(document, path) for document in DOCUMENTS for path in NAMED.findall(document.read_text())]
+    assert len(named) > 50
+    assert [
+        f"{document.relative_to(ROOT)}: {path}"
+        for document, path in named
+        if not any(list(ROOT.glob(pattern)) for pattern in (path.replace("NAME", "*").rstrip("/"), f"{path}.pyx"))
+    ] == []
