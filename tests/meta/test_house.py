@@ -259,3 +259,16 @@ def test_files_named_in_documents_exist() -> None:
         for document, path in named
         if not any(list(ROOT.glob(pattern)) for pattern in (path.replace("NAME", "*").rstrip("/"), f"{path}.pyx"))
     ] == []
+
+
+def test_metrics_named_in_documents_exist() -> None:
+    """A metric in code spans of a document stands in the catalogue."""
+    from edge.telemetry.catalog import ALL
+
+    named = {
+        (document.relative_to(ROOT), name)
+        for document in DOCUMENTS
+        for name in re.findall(r"`(edge_\w+)(?:\{[^`]*\})?`", document.read_text())
+    }
+    assert len(named) > 100
+    assert {(path, name) for path, name in named if name not in {metric.name for metric in ALL}} == set()
