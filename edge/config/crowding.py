@@ -11,35 +11,36 @@ LONGEST_WAIT = 600 * NS_PER_S
 
 
 class Concurrency(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many requests a target is sent at once, all workers together: learned by trying."""
+    """How many concurrent requests a target gets, from all workers together. Edge learns it by trying."""
 
     adaptive: Annotated[
         bool | None,
         about(
-            "Learn the limit: it grows while answers come as usual, and falls on 429, 503, 529, missed first-byte and "
-            "first-token deadlines, and when first tokens take half as long again. Left out: yes for providers, no for "
-            "services. max_inflight stays a hard bound either way."
+            "Learn the limit: it grows while responses come as usual, and falls on 429, 503, 529, missed "
+            "first_byte and first_token deadlines, and when first tokens take half as long again. Default: "
+            "yes for providers, no for services. max_inflight is a hard limit in either case."
         ),
     ] = None
     initial: Annotated[int, about("The limit before anything is known of a target.", low=1, high=100_000)] = 64
-    min: Annotated[int, about("The limit never falls under this.", low=1, high=100_000)] = 4
-    max: Annotated[int, about("The limit never grows over this.", low=1, high=100_000)] = 5000
+    min: Annotated[int, about("The limit never falls below this.", low=1, high=100_000)] = 4
+    max: Annotated[int, about("The limit never grows above this.", low=1, high=100_000)] = 5000
 
 
 class Queue(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where requests wait when every target is full. Those of a key with priority: low never wait, they get 503."""
+    """Where requests wait when every target is full. Requests of keys with priority: low do not wait; they get 503."""
 
     limit: Annotated[
-        int, about("Most requests that wait, per model or service and worker; over it 503. 0: nobody waits.", low=0)
+        int,
+        about("Most requests that wait, per model or service and worker. Above it: 503. 0: no request waits.", low=0),
     ] = 1024
     wait: Annotated[
-        Duration, about("Longest wait for a place; then 503 with Retry-After.", low=NS_PER_MS, high=LONGEST_WAIT)
+        Duration, about("Longest wait for a place. Then: 503 with Retry-After.", low=NS_PER_MS, high=LONGEST_WAIT)
     ] = 5 * NS_PER_S
 
 
 class Shares(Struct, frozen=True, forbid_unknown_fields=True):
-    """What each priority may count on of a full target; together at most 100%. Below four fifths they cost nothing."""
+    """Share of a full target for each priority; together at most 100%. No effect below four fifths of the limit."""
 
-    high: Annotated[Share, about("For keys with priority: high, who may also take all that is left.")] = 0.5
+    high: Annotated[Share, about("For keys with priority: high, which may also use everything that is left.")] = 0.5
     normal: Annotated[Share, about("For keys with priority: normal, and for callers without a key.")] = 0.3
     low: Annotated[Share, about("For keys with priority: low.")] = 0.2

@@ -17,22 +17,22 @@ Scope = Literal["node", "global"]
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
-    """What one model costs. Budgets are reckoned by it; a price of 0 counts as unknown."""
+    """What one model costs. Budgets are charged by it. A price of 0 counts as unknown."""
 
     input: Annotated[float, about("US dollars per million tokens of the prompt.", low=0, high=100_000)] = 0.0
-    output: Annotated[float, about("US dollars per million tokens of the answer.", low=0, high=100_000)] = 0.0
+    output: Annotated[float, about("US dollars per million tokens of the response.", low=0, high=100_000)] = 0.0
 
 
 class ProviderLimits(Struct, frozen=True, forbid_unknown_fields=True):
     """What the provider grants this credential. While it is used up, the provider's targets are passed over."""
 
     requests_per_minute: Annotated[
-        int, about("Attempts per minute, a tenth of them at once. 0: no bound is known.", low=0, high=MOST)
+        int, about("Attempts per minute, a tenth of them at once. 0: no known limit.", low=0, high=MOST)
     ] = 0
     tokens_per_minute: Annotated[
-        int, about("Tokens per minute, prompt and answer together. 0: no bound is known.", low=0, high=MOST)
+        int, about("Tokens per minute, prompt and response together. 0: no known limit.", low=0, high=MOST)
     ] = 0
-    scope: Annotated[Scope, about("node: each node may use all of it; global: the nodes of a cluster share it.")] = (
+    scope: Annotated[Scope, about("node: each node may use all of it. global: the nodes of a cluster share it.")] = (
         "node"
     )
 
@@ -40,23 +40,23 @@ class ProviderLimits(Struct, frozen=True, forbid_unknown_fields=True):
 class Key(Struct, frozen=True, forbid_unknown_fields=True):
     """A caller and what it may use. `edge keys new NAME` makes the key and prints these lines."""
 
-    name: Annotated[str, about("Shown in status, metrics and logs; the key itself is never kept.")]
+    name: Annotated[str, about("Shown in status, metrics and logs; the key itself is stored nowhere.")]
     sha256: Annotated[str, about("SHA-256 of the key, 64 hex digits, as `edge keys new` prints it.")]
     models: Annotated[
         tuple[str, ...],
         about(
-            "What it may ask for: aliases, provider/model, provider/* and service:NAME. Empty: everything, services "
-            "included."
+            "What the key may ask for: aliases, provider/model, provider/* and service:NAME. Empty: "
+            "everything, services included."
         ),
     ] = ()
     requests_per_minute: Annotated[
-        int, about("Over it 429 with the exact Retry-After. 0: no bound.", low=0, high=MOST)
+        int, about("Requests per minute. Above it: 429 with the exact Retry-After. 0: no limit.", low=0, high=MOST)
     ] = 0
     tokens_per_minute: Annotated[
         int,
         about(
-            "Tokens of prompts and answers together: estimated when a request comes, settled by what the provider "
-            "reports. 0: no bound.",
+            "Tokens of prompts and responses together, estimated when a request arrives and corrected by what "
+            "the provider reports. 0: no limit.",
             low=0,
             high=MOST,
         ),
@@ -64,8 +64,8 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
     requests_burst: Annotated[
         int,
         about(
-            "Requests at once after a rest. 0: a tenth of a minute's, at least one, so that no minute sees more than a "
-            "tenth over the limit.",
+            "Requests at once after a pause. 0: a tenth of a minute's requests, at least one, so that no "
+            "minute sees more than a tenth above the limit.",
             low=0,
             high=MOST,
         ),
@@ -73,26 +73,27 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True):
     tokens_burst: Annotated[
         int,
         about(
-            "Tokens at once after a rest. 0: one minute's, because a single large prompt may need that much.",
+            "Tokens at once after a pause. 0: one minute's tokens, because a single large prompt may need that many.",
             low=0,
             high=MOST,
         ),
     ] = 0
     concurrent: Annotated[
-        int, about("Requests at once: on each node, or on all together by scope. 0: no bound.", low=0, high=1_000_000)
+        int, about("Concurrent requests, on each node or on all together by scope. 0: no limit.", low=0, high=1_000_000)
     ] = 0
     budget: Annotated[
         float | None,
         about(
-            "US dollars per calendar month (UTC), by the prices of what answered; over it 429 until the month ends. No "
-            "bound when left out.",
+            "US dollars per calendar month (UTC), by the prices of the targets that answered. Above it: 429 "
+            "until the month ends. Default: no limit.",
             above=0,
             high=1_000_000_000,
         ),
     ] = None
     priority: Annotated[
-        Literal["high", "normal", "low"], about("Who is let in first when a target is full; low is shed first.")
+        Literal["high", "normal", "low"],
+        about("Which requests are admitted first when a target is full. low is shed first."),
     ] = "normal"
-    scope: Annotated[Scope, about("node: each node grants all of it; global: the nodes of a cluster share it.")] = (
+    scope: Annotated[Scope, about("node: each node grants all of it. global: the nodes of a cluster share it.")] = (
         "node"
     )

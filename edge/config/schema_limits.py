@@ -9,58 +9,68 @@ from edge.config.units import NS_PER_MS, NS_PER_S
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds on what clients may ask of the node, and make it hold."""
+    """Bounds on what clients may send to the node, and on what the node holds for them."""
 
-    body: Annotated[Size, about("Largest request body of a model; over it 413.", low=1024)] = 32 * 1024**2
+    body: Annotated[Size, about("Largest request body of a model. Above it: 413.", low=1024)] = 32 * 1024**2
     max_response: Annotated[
         Size,
         about(
-            "Largest whole answer of a model that is held and checked before it is sent; more is relayed unchecked.",
+            "Largest whole response of a model that is held and checked before it is sent. A larger one is "
+            "relayed unchecked.",
             low=1024,
         ),
     ] = 32 * 1024**2
-    header_bytes: Annotated[Size, about("Largest head of a request; over it 431.", low=1024, high=1024**2)] = 64 * 1024
-    header_count: Annotated[int, about("Most header fields of a request; over it 431.", low=8, high=1000)] = 100
-    idle: Annotated[Duration, about("A client's connection without a request is closed after this.", low=NS_PER_S)] = (
-        5 * 60 * NS_PER_S
+    header_bytes: Annotated[Size, about("Largest head of a request. Above it: 431.", low=1024, high=1024**2)] = (
+        64 * 1024
     )
+    header_count: Annotated[int, about("Most header fields of a request. Above it: 431.", low=8, high=1000)] = 100
+    idle: Annotated[
+        Duration, about("A client's connection without a request is closed after this time.", low=NS_PER_S)
+    ] = 5 * 60 * NS_PER_S
     header_timeout: Annotated[
-        Duration, about("A request's head must be complete within this; then 408.", low=100 * NS_PER_MS)
+        Duration, about("The head of a request must be complete within this time. Then: 408.", low=100 * NS_PER_MS)
     ] = 10 * NS_PER_S
     body_timeout: Annotated[
         Duration,
-        about("A model's request body must be complete within this, however lively its bytes; then 408.", low=NS_PER_S),
+        about(
+            "The body of a model's request must be complete within this time, however steadily it arrives. Then: 408.",
+            low=NS_PER_S,
+        ),
     ] = 5 * 60 * NS_PER_S
     client_idle: Annotated[
         Duration,
         about(
-            "A client that has begun a request's body or is being answered, and neither sends nor reads for this long, "
-            "is given up: 408 where nothing was answered yet, else cut. No target is blamed for it.",
+            "A client that is sending a body or receiving a response, and neither sends nor reads for this "
+            "time, is given up: 408 if no response has begun, otherwise the connection is cut. No target is "
+            "blamed.",
             low=100 * NS_PER_MS,
         ),
     ] = 30 * NS_PER_S
     keepalive_comment: Annotated[
         Duration,
         about(
-            "While a stream has no content yet, an SSE comment goes out this often, so that nothing between closes it.",
+            "While a stream has no content, edge sends an SSE comment this often, so that no proxy in between "
+            "closes the connection.",
             low=100 * NS_PER_MS,
         ),
     ] = 15 * NS_PER_S
-    connections: Annotated[int, about("Most client connections per worker; over it new ones are closed.", low=1)] = (
+    connections: Annotated[int, about("Most client connections per worker. Above it, new ones are closed.", low=1)] = (
         16384
     )
     retry_buffer: Annotated[
         Size,
         about(
-            "A service's request body up to this may be sent again; larger ones are never retried.", high=16 * 1024**2
+            "Largest request body of a service that may be sent again. Requests with larger bodies are not retried.",
+            high=16 * 1024**2,
         ),
     ] = 64 * 1024
     max_buffered: Annotated[
         Size,
         about(
-            "Most bytes of requests that one worker holds at once: models' bodies until their answer begins, and what "
-            "retry_buffer keeps. A request that does not fit gets 503 with Retry-After; a service's is only not kept "
-            "for another try. A body being sent is copied once, so allow twice this per worker.",
+            "Most bytes of requests that one worker holds at once: bodies of models until their response "
+            "begins, and what retry_buffer keeps. A request that does not fit gets 503 with Retry-After; one "
+            "to a service is only not kept for a retry. A body in transit is copied once, so allow twice this "
+            "per worker.",
             low=1024,
         ),
     ] = 256 * 1024**2
