@@ -1,1 +1,1 @@
-"""What stands in for the world?  Simulated providers, network faults, load, the demo. Tests import their fakes here."""
+"""Simulators of the outside world: providers, gRPC services, network faults, load and the demos; tests import them."""

@@ -1,9 +1,10 @@
-"""What does a simulated provider say, in OpenAI's words?
+"""Bodies of simulated responses in OpenAI's formats.
 
-Pure: the same request, seed and id give the same bytes. An answer comes whole (``whole``) or as server-sent events in
-three parts: ``opening`` (role and preamble, no content), ``content`` (one event per token, made as they are sent, so
-that thousands of slow streams cost no memory) and ``closing`` (finish reason, usage, ``[DONE]``).
-Shapes: OpenAI's API reference for chat completions, completions, embeddings and responses.
+The functions are pure: the same request, seed and id give the same bytes. A response is either complete (``whole``) or
+a stream of server-sent events in three parts: ``opening`` (role and preamble, no content), ``content`` (one event per
+token, built when it is sent, so that thousands of slow streams need no memory) and ``closing`` (finish reason, usage,
+``[DONE]``).
+Formats: OpenAI's API reference for chat completions, completions, embeddings and responses.
 """
 
 from __future__ import annotations
@@ -51,31 +52,31 @@ WORDS = [
     "answers",
 ]
 DONE = b"data: [DONE]\n\n"
-_MARK = "\x00"  # stands for a token while an event's frame is built; never occurs in words
+_MARK = "\x00"  # placeholder for a token while the frame of an event is built; never occurs in a token
 
 
 def dumps(value: Any) -> bytes:
-    """Encode compact JSON."""
+    """Encode a value as compact JSON."""
     return msgspec.json.encode(value)
 
 
 def event(value: Any, name: str = "") -> bytes:
-    """Frame one server-sent event."""
+    """Return a server-sent event."""
     return (f"event: {name}\n".encode() if name else b"") + b"data: " + dumps(value) + b"\n\n"
 
 
 def error_body(message: str, kind: str, *, code: str | None = None, param: str | None = None) -> dict[str, Any]:
-    """Shape an error as OpenAI does."""
+    """Return an error in OpenAI's format."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def vllm_error(message: str, status: int) -> dict[str, Any]:
-    """Shape an error as vLLM does, whose object has no ``error`` key."""
+    """Return an error in vLLM's format, whose object has no ``error`` key."""
     return {"object": "error", "message": message, "type": "InternalServerError", "param": None, "code": status}
 
 
 class Answer:
-    """One answer to a chat or completions request; subclasses speak the other languages."""
+    """A response to a chat request; subclasses implement the other operations."""
 
     def __init__(self, ask: Ask, name: str, serial: str, created: int) -> None:
         self.ask = ask
@@ -83,10 +84,10 @@ class Answer:
         self.serial = serial
         self.created = created
 
-    # ---- what is said, in any language
+    # ---- content, in any format
 
     def tokens(self) -> Iterator[str]:
-        """Yield the text token by token; the first ones say who answers."""
+        """Yield the text token by token; the first tokens name the provider."""
         if self.ask.echo is not None:
             yield self.ask.echo
             return
@@ -99,22 +100,22 @@ class Answer:
             yield " " + WORDS[(seed + position * (1 + seed % 7)) % len(WORDS)]
 
     def text(self) -> str:
-        """Join the whole text."""
+        """Return the complete text."""
         return "".join(self.tokens())
 
     def output_tokens(self) -> int:
-        """Count what is billed."""
+        """Return the number of billed output tokens."""
         return 1 if self.ask.echo is not None or self.ask.call is not None else self.ask.pace.tokens
 
     def usage(self) -> dict[str, Any]:
-        """Report what is billed."""
+        """Return the billed tokens."""
         prompt, output = self.ask.prompt_tokens, self.output_tokens()
         return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
 
-    # ---- this language
+    # ---- the format of one operation
 
     def whole(self) -> bytes:
-        """Give the answer as one JSON body."""
+        """Return the response as one JSON body."""
         message: dict[str, Any] = {"role": "assistant", "content": self.text() or None, "refusal": None}
         if self.ask.call is not None:
             message["tool_calls"] = [self._tool_call(self.ask.call.arguments)]
@@ -122,11 +123,11 @@ class Answer:
         return dumps({**self._frame("chat.completion"), "choices": [choice], "usage": self.usage()})
 
     def opening(self) -> list[bytes]:
-        """Give the events before any content."""
+        """Return the events before any content."""
         return [self._delta({"role": "assistant", "content": "" if self.ask.call is None else None})]
 
     def content(self) -> Iterator[bytes]:
-        """Give the events that carry content."""
+        """Yield the events that carry content."""
         if self.ask.call is not None:
             yield self._delta({"tool_calls": [{"index": 0, **self._tool_call("")}]})
             for position in range(0, len(self.ask.call.arguments), 8):
@@ -136,14 +137,14 @@ class Answer:
         yield from self._framed(self._delta({"content": _MARK}))
 
     def closing(self) -> list[bytes]:
-        """Give the events after the content, up to the end marker."""
+        """Return the events after the content, up to the end marker."""
         last = [self._delta({}, self._finish())]
         if self.ask.include_usage:
             last.append(event({**self._frame("chat.completion.chunk"), "choices": [], "usage": self.usage()}))
         return [*last, DONE]
 
     def failure(self, error: dict[str, Any]) -> bytes:
-        """Give an error as an event inside a stream."""
+        """Return an error as an event within a stream."""
         return event(error)
 
     # ---- pieces
@@ -176,23 +177,23 @@ class Answer:
 
 
 class Completion(Answer):
-    """The older text completions: no roles, ``text`` instead of ``delta``."""
+    """A response of the older text completions: no roles, ``text`` instead of ``delta``."""
 
     def whole(self) -> bytes:
-        """Give the answer as one JSON body."""
+        """Return the response as one JSON body."""
         choice = {"index": 0, "text": self.text(), "logprobs": None, "finish_reason": "stop"}
         return dumps({**self._frame("text_completion"), "choices": [choice], "usage": self.usage()})
 
     def opening(self) -> list[bytes]:
-        """Give nothing: there is no role to announce."""
+        """Return nothing: there is no role to announce."""
         return []
 
     def content(self) -> Iterator[bytes]:
-        """Give the events that carry content."""
+        """Yield the events that carry content."""
         yield from self._framed(self._piece(_MARK))
 
     def closing(self) -> list[bytes]:
-        """Give the events after the content, up to the end marker."""
+        """Return the events after the content, up to the end marker."""
         last = [self._piece("", "stop")]
         if self.ask.include_usage:
             last.append(event({**self._frame("text_completion"), "choices": [], "usage": self.usage()}))
@@ -205,10 +206,10 @@ class Completion(Answer):
 
 
 class Embeddings(Answer):
-    """Vectors of deterministic numbers; never a stream."""
+    """Embeddings with deterministic values; never streamed."""
 
     def whole(self) -> bytes:
-        """Give the answer as one JSON body."""
+        """Return the response as one JSON body."""
         prompt = {"prompt_tokens": self.ask.prompt_tokens, "total_tokens": self.ask.prompt_tokens}
         data = [{"object": "embedding", "index": i, "embedding": self._vector(i)} for i in range(self.ask.inputs)]
         echo = {} if self.ask.echo is None else {"sim_echo": self.ask.echo}
@@ -223,14 +224,14 @@ class Embeddings(Answer):
 
 
 class Responses(Answer):
-    """The Responses API: numbered, named events, and no ``[DONE]``."""
+    """A response of the Responses API: numbered, named events, and no ``[DONE]``."""
 
     def __init__(self, ask: Ask, name: str, serial: str, created: int) -> None:
         super().__init__(ask, name, serial, created)
         self._number = 0
 
     def usage(self) -> dict[str, Any]:
-        """Report what is billed."""
+        """Return the billed tokens."""
         prompt, output = self.ask.prompt_tokens, self.output_tokens()
         return {
             "input_tokens": prompt,
@@ -241,11 +242,11 @@ class Responses(Answer):
         }
 
     def whole(self) -> bytes:
-        """Give the answer as one JSON body."""
+        """Return the response as one JSON body."""
         return dumps(self._response("completed", [self._item()]))
 
     def opening(self) -> list[bytes]:
-        """Give the preamble, which a provider sends before it knows whether it can answer."""
+        """Return the preamble, which a provider sends before it knows whether it can answer."""
         started = self._response("in_progress", [])
         first = [
             self._event("response.created", {"response": started}),
@@ -258,7 +259,7 @@ class Responses(Answer):
         return first
 
     def content(self) -> Iterator[bytes]:
-        """Give the events that carry content."""
+        """Yield the events that carry content."""
         where: dict[str, Any] = {"item_id": self._item_id(), "output_index": 0}
         if self.ask.call is not None:
             delta = {**where, "delta": self.ask.call.arguments}
@@ -270,7 +271,7 @@ class Responses(Answer):
             )
 
     def closing(self) -> list[bytes]:
-        """Give the events after the content."""
+        """Return the events after the content."""
         where: dict[str, Any] = {"item_id": self._item_id(), "output_index": 0}
         last = []
         if self.ask.call is not None:
@@ -288,7 +289,7 @@ class Responses(Answer):
         return last
 
     def failure(self, error: dict[str, Any]) -> bytes:
-        """Give an error as OpenAI does here: an event of its own, flat."""
+        """Return an error in the format of this API: a separate event with a flat object."""
         inner = error.get("error", error)
         return self._event("error", {"code": inner.get("code"), "message": inner.get("message"), "param": None})
 

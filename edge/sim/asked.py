@@ -1,8 +1,8 @@
-"""What does this request ask of a simulated provider?
+"""Reader of requests to a simulated provider.
 
-Reads the OpenAI dialect loosely: what a real provider would refuse with 400 is refused, everything else is accepted.
-Pace and length come from the server's own, then from the model name (``sim@ttft=20ms,tps=100,tokens=40``), then from
-a ``sim`` object in the body (``{"sim": {"ttft_s": 0.02, "tokens": 40}}``), which passes an edge untouched.
+It reads OpenAI's API loosely: it refuses what a real provider refuses with 400 and accepts everything else. Pace and
+length come from the server's settings, then from the model's name (``sim@ttft=20ms,tps=100,tokens=40``), then from a
+``sim`` object in the body (``{"sim": {"ttft_s": 0.02, "tokens": 40}}``), which edge forwards unchanged.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ DOORS: dict[str, Operation] = {
     "/v1/embeddings": "embeddings",
 }
 ECHO_MODEL = "sim-echo"
-TOOL_MARKER = "[tool]"  # in the last message of the user: answer with a call of the first tool
-IMAGE_TOKENS = 85  # what OpenAI counts for a low-detail image
+TOOL_MARKER = "[tool]"  # in the user's last message: answer with a call of the first tool
+IMAGE_TOKENS = 85  # OpenAI's count for a low-detail image
 CHARS_PER_TOKEN = 4
 _MOST_TOKENS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 class Pace(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long and how fast a provider answers: seconds to the first token, tokens a second (0 = at once), tokens."""
+    """The pace of a response: seconds to the first token, tokens per second (0: no delay), number of tokens, seed."""
 
     ttft_s: float = 0.05
     tps: float = 50.0
@@ -45,7 +45,7 @@ class Pace(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PaceAsked(Struct, frozen=True, forbid_unknown_fields=True):
-    """The ``sim`` object of a body: any field of Pace, and a fault for this request alone."""
+    """The ``sim`` object of a body: any field of Pace, and a fault for this request only."""
 
     ttft_s: float | None = None
     tps: float | None = None
@@ -55,14 +55,14 @@ class PaceAsked(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ToolCall(Struct, frozen=True):
-    """A call of a tool that was offered; ``arguments`` is a JSON text that fits its schema."""
+    """A call of an offered tool; ``arguments`` is JSON text that matches its schema."""
 
     name: str
     arguments: str
 
 
 class Ask(Struct, frozen=True):
-    """One request, read."""
+    """A parsed request."""
 
     door: Operation
     path: str
@@ -71,23 +71,23 @@ class Ask(Struct, frozen=True):
     include_usage: bool
     pace: Pace
     prompt_tokens: int
-    inputs: int  # texts to embed
+    inputs: int  # number of texts to embed
     dimensions: int
     base64: bool
     images: int = 0
     tools: bool = False
     call: ToolCall | None = None
     fault: Fault | None = None
-    echo: str | None = None  # sim-echo: the JSON text that describes what was received
+    echo: str | None = None  # sim-echo: JSON text that describes the received request
 
     @property
     def asks(self) -> Asks:
-        """The request as the faults see it."""
+        """The properties of the request that faults match on."""
         return Asks(self.path, self.model, self.stream, self.tools, self.images > 0)
 
 
 class RefusedError(Exception):
-    """The request is the client's fault: answered in OpenAI's shape with ``status``."""
+    """The request is invalid; the response is an error in OpenAI's format with ``status``."""
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> None:
         super().__init__(message)
@@ -100,7 +100,7 @@ def pace_of_model(model: str, pace: Pace) -> Pace:
     """Apply ``@ttft=20ms,tps=100,tokens=40,seed=7`` at the end of a model's name.
 
     Raises:
-        RefusedError: an unknown word or a bad number.
+        RefusedError: a name is unknown or a value is not a number.
     """
     _, mark, wishes = model.partition("@")
     if not mark:
@@ -116,10 +116,10 @@ def pace_of_model(model: str, pace: Pace) -> Pace:
 
 
 def read(path: str, body: bytes, pace: Pace) -> Ask:
-    """Read a POST body.
+    """Parse the body of a POST request.
 
     Raises:
-        RefusedError: as a real provider would, with status 400.
+        RefusedError: a real provider would refuse the request with 400.
     """
     door = DOORS[path]
     try:
@@ -166,7 +166,7 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
 
 
 def _prompt(door: Operation, given: dict[str, Any]) -> tuple[str, int]:
-    """Join the text that was sent, last message last, and count its images."""
+    """Return the text of the request, with the last message last, and the number of its images."""
     name = {"chat": "messages", "completions": "prompt"}.get(door, "input")
     source = given.get(name)
     if source is None or (door == "chat" and not (isinstance(source, list) and source)):
@@ -184,7 +184,7 @@ def _prompt(door: Operation, given: dict[str, Any]) -> tuple[str, int]:
 
 
 def _call(tools: list[Any], choice: Any, text: str) -> ToolCall | None:
-    """Choose the tool to call: one named by tool_choice, or the first if required or marked in the text."""
+    """Return a call of the tool that tool_choice names, or of the first tool if it is required or the text asks."""
     offered = [tool.get("function", tool) for tool in tools if isinstance(tool, dict)]
     named = choice.get("function", choice).get("name") if isinstance(choice, dict) else None
     if choice == "none" or not (named or choice == "required" or TOOL_MARKER in text):

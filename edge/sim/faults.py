@@ -1,7 +1,7 @@
-"""What can go wrong with a provider, and does it go wrong for this request?
+"""Faults of a simulated provider, and the decision whether one applies to a request.
 
-A fault is frozen data; a FaultBoard holds those that are switched on and picks the first that bites. Times are seconds
-as floats, time and chance are arguments, so every rule can be tested without waiting.
+A fault is immutable data; a FaultBoard holds the active faults and picks the first that applies. Times are seconds as
+floats. Time and randomness are arguments, so every rule can be tested without waiting.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from random import Random
 
 Kind = Literal[
-    "latency",  # the first token comes delay_s later
-    "slow_tokens",  # every token comes delay_s later
-    "error",  # an error status, with retry_after or ratelimit_reset if given
-    "stall",  # silence: after the head, or after some tokens; the connection stays open
-    "cut",  # the connection closes before the answer is complete; clean ends the framing properly first
-    "reset",  # TCP RST: before the head, after it, or after some tokens
-    "blackhole",  # accepted and read, never answered
+    "latency",  # the first token is delayed by delay_s
+    "slow_tokens",  # every token is delayed by delay_s
+    "error",  # an error status, with retry_after or ratelimit_reset if set
+    "stall",  # silence after the head or after some tokens; the connection stays open
+    "cut",  # the connection closes before the response is complete; with clean, the HTTP framing ends properly first
+    "reset",  # TCP RST before the head, after it, or after some tokens
+    "blackhole",  # the request is accepted and read, and never answered
     "refuse",  # the listening socket is closed and open connections are dropped
-    "inband_error",  # an error inside a 200: instead of the first content, or after some tokens
+    "inband_error",  # an error within a 200, instead of the first content or after some tokens
     "no_done",  # the stream ends properly after finish_reason, but without [DONE]
     "garbage",  # a 200 that is not JSON and not an event stream
     "truncated",  # content-length promises more than is sent
-    "flapping",  # status, then fine, then status again, every period_s
-    "capability",  # one path or one kind of request fails while the others are fine
-    "capacity",  # over `limit` at once answers wait delay_s per excess request; over twice `limit` they get status
+    "flapping",  # an error status, then healthy, then the error status again, every period_s
+    "capability",  # one path or one kind of request fails, and all others work
+    "capacity",  # over `limit` at once, responses wait delay_s per excess request; over twice `limit`, they get status
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 Place = Literal["start", "head", "middle"]
 Asked = Literal["any", "stream", "json", "tools", "image"]
 
-#: Where a fault strikes unless told otherwise; kinds that are not listed have no place.
+#: Where a fault acts by default; kinds that are not listed have no place.
 DEFAULT_PLACE: dict[str, Place] = {
     "latency": "start",
     "stall": "head",
@@ -44,8 +44,8 @@ DEFAULT_PLACE: dict[str, Place] = {
     "inband_error": "head",
 }
 PLACES: dict[str, tuple[Place, ...]] = {
-    "latency": ("start", "head"),  # at the head of a stream: status at once, first token late
-    "stall": ("head", "middle"),  # at the start it is a blackhole
+    "latency": ("start", "head"),  # "head" of a stream: the status comes at once, the first token late
+    "stall": ("head", "middle"),  # a stall at the start would be a blackhole
     "cut": ("start", "head", "middle"),
     "reset": ("start", "head", "middle"),
     "inband_error": ("head", "middle"),
@@ -56,35 +56,35 @@ DEFAULT_DELAY_S: dict[str, float] = {"latency": 2.0, "slow_tokens": 0.5, "capaci
 
 
 class Fault(Struct, frozen=True, forbid_unknown_fields=True):
-    """One fault, with the requests it strikes and the time it lasts.
+    """A fault, the requests that it applies to, and how long it lasts.
 
     Raises:
-        ValueError: a field does not fit the kind; the sentence names the field and the remedy.
+        ValueError: a field does not fit the kind; the text names the field and the remedy.
     """
 
     kind: Kind
-    rate: float = 1.0  # share of matching requests that are struck, 0..1
-    after: int = 0  # the first so many matching requests are spared
-    count: int = 0  # at most so many are struck; 0 = no end
-    for_s: float = 0.0  # seconds until the fault clears itself; 0 = no end
-    period_s: float = 0.0  # strikes during the first `duty` of every period; 0 = always
+    rate: float = 1.0  # share of matching requests that are affected, 0..1
+    after: int = 0  # number of matching requests that are spared first
+    count: int = 0  # maximum number of affected requests; 0: no limit
+    for_s: float = 0.0  # seconds until the fault ends by itself; 0: it does not
+    period_s: float = 0.0  # active during the first `duty` of every period; 0: always
     duty: float = 0.5
-    path: str = ""  # only requests whose path begins so; "" = all
+    path: str = ""  # only requests whose path has this prefix; "": all
     asked: Asked = "any"  # only requests that ask for this
-    model: str = ""  # only requests for this upstream model; "" = all
+    model: str = ""  # only requests for this upstream model; "": all
     at: Place | None = None
-    tokens: int = 3  # content tokens before a fault in the middle
+    tokens: int = 3  # number of content tokens before a fault in the middle
     delay_s: float | None = None
     status: int | None = None
-    retry_after: str | None = None  # the header as sent: seconds or an HTTP date
-    ratelimit_reset: str | None = None  # x-ratelimit-reset-requests as sent: "1s", "6m0s", "12ms"
+    retry_after: str | None = None  # the header value: seconds or an HTTP date
+    ratelimit_reset: str | None = None  # the value of x-ratelimit-reset-requests: "1s", "6m0s", "12ms"
     code: str | None = None  # error.code of the body
-    shape: Literal["openai", "vllm", "html", "json"] | None = None  # of an error, or of garbage
-    clean: bool = False  # cut: end the HTTP framing properly, so that only the missing end tells
-    limit: int = 0  # capacity: requests at once
+    shape: Literal["openai", "vllm", "html", "json"] | None = None  # format of an error, or of garbage
+    clean: bool = False  # cut: end the HTTP framing properly, so that only the incomplete content shows the fault
+    limit: int = 0  # capacity: concurrent requests
 
     def __post_init__(self) -> None:
-        """Refuse what cannot mean anything."""
+        """Reject combinations that have no meaning."""
         places = PLACES.get(self.kind, ())
         problems = (
             (not 0 <= self.rate <= 1, "rate must be a share between 0 and 1"),
@@ -96,12 +96,12 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
             (min(self.for_s, self.period_s, self.delay_s or 0.0) < 0, "for_s, period_s and delay_s cannot be negative"),
             (
                 self.at is not None and self.at not in places,
-                f"{self.kind} cannot strike at {self.at!r}, only at: {', '.join(places) or 'nowhere'}",
+                f"{self.kind} cannot act at {self.at!r}, only at: {', '.join(places) or 'nowhere'}",
             ),
-            (self.kind == "capacity" and self.limit == 0, "capacity needs limit, the number of requests at once"),
+            (self.kind == "capacity" and self.limit == 0, "capacity needs limit, the number of concurrent requests"),
             (
                 self.kind == "capability" and not self.path and self.asked == "any",
-                'capability needs path (as "/v1/embeddings") or asked (stream, json, tools, image)',
+                'capability needs path (such as "/v1/embeddings") or asked (stream, json, tools, image)',
             ),
             (
                 self.status is not None and not 400 <= self.status <= 599,  # noqa: PLR2004 (the error statuses)
@@ -114,22 +114,22 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def place(self) -> Place:
-        """Where in the answer it strikes."""
+        """The place in the response where it acts."""
         return self.at or DEFAULT_PLACE.get(self.kind, "start")
 
     @property
     def error_status(self) -> int:
-        """The status it answers with, where it answers with one."""
+        """The status of its error response, if it has one."""
         return self.status or DEFAULT_STATUS.get(self.kind, 500)
 
     @property
     def delay(self) -> float:
-        """Seconds it adds, where it adds some."""
+        """The seconds that it adds, if it adds any."""
         return DEFAULT_DELAY_S.get(self.kind, 0.0) if self.delay_s is None else self.delay_s
 
 
 class Asks(Struct, frozen=True):
-    """What a request asks for, as far as faults care."""
+    """The properties of a request that faults match on."""
 
     path: str
     model: str = ""
@@ -138,7 +138,7 @@ class Asks(Struct, frozen=True):
     image: bool = False
 
     def includes(self, asked: Asked) -> bool:
-        """Tell whether the request asks for this."""
+        """Return whether the request asks for this."""
         return {
             "any": True,
             "stream": self.stream,
@@ -149,7 +149,7 @@ class Asks(Struct, frozen=True):
 
 
 class Switched:
-    """A fault that is on: since when, and how many requests it has seen and struck."""
+    """An active fault: since when, how many requests matched it, and how many it affected."""
 
     def __init__(self, fault: Fault, since_s: float) -> None:
         self.fault = fault
@@ -158,11 +158,11 @@ class Switched:
         self.struck = 0
 
     def expired(self, now_s: float) -> bool:
-        """Tell whether its time is over."""
+        """Return whether its time is over."""
         return self.fault.for_s > 0 and now_s - self.since_s >= self.fault.for_s
 
     def bites(self, asks: Asks, now_s: float, inflight: int, chance: Random) -> bool:
-        """Decide for one request, and count it."""
+        """Decide whether it applies to one request, and count the request."""
         if self.expired(now_s) or not self._matches(asks):
             return False
         self.seen += 1
@@ -186,7 +186,7 @@ class Switched:
 
 
 class FaultBoard:
-    """The faults of one provider, in order; at most one strikes a request."""
+    """The faults of one provider, in order; at most one applies to a request."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
@@ -197,14 +197,14 @@ class FaultBoard:
         self._on = [Switched(fault, now_s) for fault in faults if fault.rate > 0]
 
     def strike(self, asks: Asks, now_s: float, inflight: int) -> Fault | None:
-        """Return the first fault that bites this request (itself among ``inflight``), or None."""
+        """Return the first fault that applies to this request, or None; ``inflight`` includes the request."""
         for switched in self._on:
             if switched.fault.kind != "refuse" and switched.bites(asks, now_s, inflight, self._chance):
                 return switched.fault
         return None
 
     def shown(self, now_s: float) -> list[dict[str, Any]]:
-        """List the faults that are on, with what they have seen and struck, for ``GET /_sim/fault``."""
+        """Return the active faults with their counts, for ``GET /_sim/fault``."""
         return [
             {
                 **{
@@ -227,10 +227,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 def decode(body: bytes) -> tuple[Fault, ...]:
-    """Read one fault, a list of faults, or ``{"kind": "none"}`` (healthy again) from JSON.
+    """Parse one fault, a list of faults, or ``{"kind": "none"}`` (healthy again) from JSON.
 
     Raises:
-        ValueError: not that; the sentence names the place.
+        ValueError: the JSON is none of these; the text names the place.
     """
     try:
         given = msgspec.json.decode(body)
@@ -241,5 +241,5 @@ def decode(body: bytes) -> tuple[Fault, ...]:
             if isinstance(one, dict) and one.get("kind") not in KINDS:
                 raise ValueError(f"not a fault: kind {one.get('kind')!r} is not one of: {', '.join(KINDS)}, none")
         return msgspec.convert(several, tuple[Fault, ...])
-    except msgspec.MsgspecError as fault:  # msgspec's sentences name the JSON path
+    except msgspec.MsgspecError as fault:  # msgspec's messages name the JSON path
         raise ValueError(f"not a fault: {fault}") from fault

@@ -1,4 +1,4 @@
-"""Who greets in a demo, and who asks to be greeted?  Services that can be killed, and steady calls to them."""
+"""Simulated gRPC Greeter services that can be killed, and a steady load of calls to them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ START_S: Final = 20.0
 
 
 class GreeterStartError(EdgeError):
-    """A simulated gRPC service ended before it said where it listens."""
+    """A simulated gRPC service ended before it reported its address."""
 
     kind = "greeter_start"
 
 
 class GreeterProcess:
-    """One ``edge.sim.service`` in a process: ``async with GreeterProcess("a") as greeter: greeter.address``."""
+    """An ``edge.sim.service`` process: ``async with GreeterProcess("a") as greeter: greeter.address``."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -36,7 +36,7 @@ class GreeterProcess:
         self.address = ""
 
     async def kill(self) -> None:
-        """End it as the kernel's memory killer would; once it is gone this does nothing."""
+        """Kill the process; no effect if it has ended."""
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._child.kill()
@@ -59,7 +59,7 @@ class GreeterProcess:
     async def _learn_address(self, child: asyncio.subprocess.Process) -> None:
         line = await child.stdout.readline() if child.stdout else b""
         if not line:
-            raise GreeterStartError("a simulated gRPC service ended at once: its reason is above")
+            raise GreeterStartError("a simulated gRPC service ended at its start; the reason is above")
         self.address = msgspec.json.decode(line)["address"]
 
     async def __aexit__(self, *_: object) -> None:
@@ -67,18 +67,18 @@ class GreeterProcess:
 
 
 class GreeterLoad(Steady):
-    """Steady unary calls through one address; ``async with GreeterLoad("127.0.0.1:8080") as load: await load.run(40)``.
+    """A steady load of unary calls; ``async with GreeterLoad("127.0.0.1:8080") as load: await load.run(40)``.
 
     Args:
         address: host and port.
-        rate: calls started a second.
-        concurrency: at most so many under way.
-        timeout_s: each call's deadline.
+        rate: calls started per second.
+        concurrency: maximum number of concurrent calls.
+        timeout_s: deadline of each call.
     """
 
     def __init__(self, address: str, *, rate: float = 20.0, concurrency: int = 64, timeout_s: float = 10.0) -> None:
         super().__init__(rate=rate, concurrency=concurrency, timeout_s=timeout_s)
-        # grpc's own retries would hide failures
+        # Retries of grpc itself would hide failures.
         self._channel = grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)])
         self._stub = GreeterStub(self._channel)
 
@@ -89,7 +89,7 @@ class GreeterLoad(Steady):
         await self._channel.close(None)
 
     async def ask(self, number: int, seen: Seen) -> None:
-        """Say hello, and look who answers."""
+        """Call SayHello, and record who answered."""
         call = self._stub.SayHello(HelloRequest(name=f"{NAME} {number}"), timeout=self._timeout_s)
         try:
             reply = await call
@@ -97,8 +97,8 @@ class GreeterLoad(Steady):
             raise CallFailedError(f"{error.code().name}: {error.details()}") from error
         seen.headers(dict(await call.initial_metadata()))
         if f"{NAME} {number}," not in reply.message:
-            raise CallFailedError("the answer to another call")
+            raise CallFailedError("the response belongs to another call")
 
 
 class CallFailedError(Exception):
-    """A call that an application would have seen fail; the sentence is gRPC's."""
+    """A call failed as seen by the application; the text is gRPC's."""

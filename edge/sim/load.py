@@ -1,8 +1,8 @@
-"""How does a service look to an application that asks at a steady rate, as with the official SDK?
+"""Steady load on a service through the official SDK, as an application creates it.
 
-Requests start on a timetable (an open loop: a slow answer does not slow the load down, so an outage cannot hide),
-bounded in number, in time and in how many are under way. Every request is one ``Shot``; the client's own retries are
-off, because they would hide failures.
+Requests start on a schedule (an open loop: slow responses do not slow the load down, so an outage cannot hide). Their
+number, duration and concurrency are bounded. Every request is recorded as a ``Shot``. The SDK's own retries are off,
+because they would hide failures.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ PROMPT = "Say something calm."
 
 
 class SdkMissingError(EdgeError):
-    """The official SDK is an optional part, and it is not installed."""
+    """The official SDK, an optional dependency, is not installed."""
 
     kind = "sdk_missing"
 
 
 class Shot(Struct, frozen=True):
-    """One request: times in seconds; ``at_s`` from the start of the load, ``target`` who answered as far as known."""
+    """One request. Times are seconds, ``at_s`` since the start of the load; ``target`` answered, as far as known."""
 
     at_s: float
     ok: bool
@@ -40,22 +40,22 @@ class Shot(Struct, frozen=True):
     latency_s: float
     ttft_s: float | None
     target: str
-    reason: str = ""  # why not ok
-    region: str = ""  # whose edge answered, as far as known
+    reason: str = ""  # why it failed
+    region: str = ""  # the region of the edge that answered, as far as known
 
     @property
     def provider(self) -> str:
-        """The provider part of the target."""
+        """The provider in ``target``."""
         return self.target.partition("/")[0]
 
 
 class Steady(ABC):
-    """A steady load of whatever :meth:`ask` asks.
+    """A steady load of the requests that :meth:`ask` makes.
 
     Args:
-        rate: requests started a second.
-        concurrency: at most so many under way; beyond it a start waits for an end.
-        timeout_s: the application's patience.
+        rate: requests started per second.
+        concurrency: maximum number of concurrent requests; beyond it, a start waits for an end.
+        timeout_s: timeout of the application.
     """
 
     def __init__(self, *, rate: float, concurrency: int, timeout_s: float) -> None:
@@ -68,29 +68,29 @@ class Steady(ABC):
 
     @abstractmethod
     async def ask(self, number: int, seen: Seen) -> None:
-        """Make request ``number``; any exception is a failure."""
+        """Make request ``number``; any exception counts as a failure."""
 
     def streams(self, number: int) -> bool:  # noqa: ARG002
-        """Tell whether request ``number`` streams."""
+        """Return whether request ``number`` streams."""
         return False
 
     @property
     def failed(self) -> int:
-        """How many requests failed."""
+        """Number of failed requests."""
         return sum(not shot.ok for shot in self.shots)
 
     @property
     def reasons(self) -> dict[str, int]:
-        """The failures by reason."""
+        """Number of failures by reason."""
         return dict(Counter(shot.reason for shot in self.shots if not shot.ok))
 
     @property
     def answered_by(self) -> dict[str, int]:
-        """The answers by provider."""
+        """Number of successful responses by provider."""
         return dict(Counter(shot.provider for shot in self.shots if shot.ok))
 
     async def run(self, seconds: float) -> None:
-        """Start requests for so long, and wait for the last ones (no longer than their patience, and a second)."""
+        """Start requests for ``seconds``, then wait for the last ones (at most their timeout plus one second)."""
         under_way: set[asyncio.Task[None]] = set()
         self._began_s = _now_s()
         try:
@@ -113,9 +113,9 @@ class Steady(ABC):
         seen = Seen(began_s)
         reason = ""
         try:
-            async with asyncio.timeout(self._timeout_s):  # a client's own limits may be for one read, not the answer
+            async with asyncio.timeout(self._timeout_s):  # the SDK's timeout may apply to a single read
                 await self.ask(number, seen)
-        except Exception as fault:  # noqa: BLE001 (whatever an application would see is a failure to count)
+        except Exception as fault:  # noqa: BLE001 (any exception that an application sees counts as a failure)
             reason = f"{type(fault).__name__}: {fault}".splitlines()[0].removesuffix(": ")[:160]
         finally:
             self._free.release()
@@ -130,14 +130,14 @@ class Load(Steady):
     """A steady load on one ``base_url``; ``async with Load(...) as load: await load.run(40)``.
 
     Args:
-        base_url: the API's root, as the SDK wants it.
-        model: what to ask for.
-        rate: requests started a second.
-        concurrency: at most so many under way; beyond it a start waits for an end.
-        stream_share: the share of requests that stream, spread evenly.
-        tokens: the length asked for.
-        timeout_s: the application's patience.
-        api_key: sent as the bearer.
+        base_url: the root of the API, as the SDK expects it.
+        model: the model to request.
+        rate: requests started per second.
+        concurrency: maximum number of concurrent requests; beyond it, a start waits for an end.
+        stream_share: share of requests that stream, spread evenly.
+        tokens: maximum number of tokens to request.
+        timeout_s: timeout of the application.
+        api_key: sent as bearer token.
     """
 
     def __init__(
@@ -165,11 +165,11 @@ class Load(Steady):
         await self._client.close()
 
     def streams(self, number: int) -> bool:
-        """Spread the streams evenly."""
+        """Return whether request ``number`` streams; streams are spread evenly."""
         return int((number + 1) * self._stream_share) > int(number * self._stream_share)
 
     async def ask(self, number: int, seen: Seen) -> None:
-        """Ask with the SDK, and look whether the answer is whole."""
+        """Make a request with the SDK, and check that the response is complete."""
         await (self._stream(seen) if self.streams(number) else self._whole(seen))
 
     def _asked(self) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class Load(Steady):
         answer = raw.parse()
         seen.headers(raw.headers)
         if not answer.choices or not answer.choices[0].message.content:
-            raise IncompleteAnswerError("an answer without content")
+            raise IncompleteAnswerError("a response without content")
 
     async def _stream(self, seen: Seen) -> None:
         raw = await self._client.chat.completions.with_raw_response.create(**self._asked(), stream=True)
@@ -195,15 +195,15 @@ class Load(Steady):
                     if choice.delta.content:
                         seen.content()
         if finish is None or seen.ttft_s is None:
-            raise IncompleteAnswerError("a stream that ended without finish_reason")
+            raise IncompleteAnswerError("a stream ended without finish_reason")
 
 
 class IncompleteAnswerError(Exception):
-    """An answer that ended politely and is not whole: the SDK does not complain, an application must."""
+    """A response ended properly but is incomplete; the SDK does not complain, so the application must check."""
 
 
 class Seen:
-    """What one request has seen so far."""
+    """What is known about a request so far."""
 
     def __init__(self, began_s: float) -> None:
         self._began_s = began_s
@@ -212,12 +212,12 @@ class Seen:
         self.region = ""
 
     def headers(self, fields: Any) -> None:
-        """Learn who answers: edge says so, and so does a simulated provider."""
+        """Record who answers; both edge and a simulated provider say so in a header."""
         self.target = fields.get("x-edge-target") or fields.get("x-sim-provider") or "unknown"
         self.region = fields.get("x-edge-region") or ""
 
     def content(self) -> None:
-        """Note the first content."""
+        """Record the time of the first content."""
         if self.ttft_s is None:
             self.ttft_s = _now_s() - self._began_s
 
@@ -226,7 +226,7 @@ def sdk() -> type[AsyncOpenAI]:
     """Return the client class of the official SDK.
 
     Raises:
-        SdkMissingError: it is not installed; the sentence names the command.
+        SdkMissingError: the SDK is not installed; the text names the command.
     """
     try:
         from openai import AsyncOpenAI  # noqa: PLC0415 (optional, and slow to import)

@@ -1,8 +1,8 @@
-"""How far is it from here to there, and does it get there at all?  Wide-area links as relays on loopback.
+"""A simulated wide-area network: relays on loopback with latency that can be cut, reset and mended.
 
-A ``Link`` listens on a port of its own and carries bytes to an address, each way later by half of its round trip. Cut,
-it is a black hole: what is sent into it waits, as in TCP that retransmits, and nobody can connect. Reset, its
-connections break at once. A ``Network`` is all links of a test or a demo, with a place at either end of each.
+A ``Link`` listens on its own port and forwards bytes to an address, each way delayed by half of its round trip. A link
+that is cut is a black hole: data sent into it waits, as with TCP that retransmits, and nobody can connect. A reset
+breaks its connections at once. A ``Network`` holds all links of a test or a demo, each between two named places.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 READ: Final = 65536
-# What is under way in one direction of one connection; then the sender has to wait, as for a full window.
+# Bytes in flight in one direction of one connection; beyond that the sender waits, as for a full window.
 WINDOW: Final = 1 << 20
 _S: Final = 1_000_000_000
-# linux/asm-generic/socket.h; Python has no name for it.
+# From linux/asm-generic/socket.h; Python's socket module does not define it.
 _SO_DETACH_FILTER: Final = 27
-_AT_ONCE: Final = struct.pack("ii", 1, 0)  # struct linger: an RST instead of the end
+_AT_ONCE: Final = struct.pack("ii", 1, 0)  # struct linger: close with RST
 
 
 class Link:
-    """One way through the network: ``async with Link("a", "b") as link``, then ``link.leads_to(host, port)``.
+    """A link from one place to another: ``async with Link("a", "b") as link``, then ``link.leads_to(host, port)``.
 
     Args:
         source: the place that connects.
         target: the place that is connected to.
-        rtt_s: round trip; half of it each way, and the whole of it once for opening a connection.
-        jitter_s: each piece comes up to this much later still, never before the one before it.
-        bytes_per_s: what it carries each way; 0: as fast as it goes.
+        rtt_s: round trip; half of it each way, and all of it once to open a connection.
+        jitter_s: each piece is delayed by up to this much more, but never overtakes the one before it.
+        bytes_per_s: bandwidth each way; 0: unlimited.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Link:
         self.bytes_per_s = bytes_per_s
         self.port = 0
         self.carried = 0  # bytes, both ways
-        self.connections = 0  # taken, all time
+        self.connections = 0  # accepted so far
         self._chance = Random(f"{source} {target}")
         self._address: tuple[str, int] | None = None
         self._open = asyncio.Event()
@@ -62,33 +62,33 @@ class Link:
 
     @property
     def address(self) -> str:
-        """What is connected to, host:port."""
+        """The address to connect to, host:port."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def is_cut(self) -> bool:
-        """Whether nothing gets through."""
+        """Whether the link is cut."""
         return not self._open.is_set()
 
     def leads_to(self, host: str, port: int) -> None:
-        """Carry new connections there; those that are open stay where they are."""
+        """Forward new connections to this address; open ones keep theirs."""
         self._address = (host, port)
 
     def cut(self) -> None:
-        """Become a black hole. New connections are not refused: they are never answered."""
+        """Become a black hole. New connections are not refused; they are never answered."""
         self._open.clear()
         if self._server is not None:
             turn_away([self._server])
 
     def mend(self) -> None:
-        """Carry again, what has been waiting first."""
+        """Forward again, beginning with the data that was waiting."""
         self._open.set()
         for sock in self._sockets():
             with contextlib.suppress(OSError):  # no filter was attached
                 sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
     def reset(self) -> None:
-        """Break every connection that is open, at both ends and with an RST."""
+        """Break every open connection at both ends with an RST."""
         for writer in list(self._writers):
             sock = writer.get_extra_info("socket")
             with contextlib.suppress(OSError):  # it has just ended
@@ -118,7 +118,7 @@ class Link:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         self.connections += 1
-        # the end of the link cancels it, and a side that broke the connection ends it for both
+        # The end of the link cancels this task; a side that breaks the connection ends it for both.
         with contextlib.suppress(OSError, asyncio.CancelledError), self._held(writer):
             await clock.sleep(self.rtt_s)
             await self.wait_open()
@@ -148,23 +148,23 @@ class Link:
                 writer.transport.abort()
 
     async def _take(self, reader: asyncio.StreamReader, way: _Way) -> None:
-        """Take one direction until its end; a half that has ended ends the other side's half only."""
+        """Read one direction until its end; a half-close of one side half-closes only the other side."""
         while data := await reader.read(READ):
             self.carried += len(data)
             await way.put(data)
         await way.put(b"")
 
     def delay_s(self) -> float:
-        """How long the next piece travels."""
+        """Return the delay of the next piece."""
         return self.rtt_s / 2 + self.jitter_s * self._chance.random()
 
     async def wait_open(self) -> None:
-        """Wait while it is cut."""
+        """Wait until the link is not cut."""
         await self._open.wait()
 
 
 class _Way:
-    """What is under way in one direction of one connection, in order."""
+    """The data in flight in one direction of one connection, in order."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -174,7 +174,7 @@ class _Way:
         self._changed = asyncio.Event()
 
     async def put(self, data: bytes) -> None:
-        """Send a piece on its way; no bytes: the end. Waits while too much is under way."""
+        """Add a piece; an empty one is the end. Waits while too much is in flight."""
         link = self._link
         begin_ns = max(clock.now_ns(), self._last_ns if link.bytes_per_s else 0)
         due_ns = begin_ns + int(link.delay_s() * _S)
@@ -189,7 +189,7 @@ class _Way:
             await self._changed.wait()
 
     async def deliver(self, writer: asyncio.StreamWriter) -> None:
-        """Hand over each piece when its time has come, until the end."""
+        """Write each piece when it is due, until the end."""
         while True:
             while not self._pieces:
                 self._changed.clear()
@@ -221,13 +221,13 @@ class Network:
         await self._stack.aclose()
 
     async def link(self, source: str, target: str, *, rtt_s: float = 0.0, jitter_s: float = 0.0) -> Link:
-        """Open one more way from a place to another."""
+        """Open a link from one place to another."""
         link = await self._stack.enter_async_context(Link(source, target, rtt_s=rtt_s, jitter_s=jitter_s))
         self.links.append(link)
         return link
 
     def between(self, source: str | None = None, target: str | None = None) -> list[Link]:
-        """Return the links from and to these places; None: any."""
+        """Return the links from and to these places; None: any place."""
         return [
             link
             for link in self.links
@@ -235,18 +235,18 @@ class Network:
         ]
 
     def cut(self, source: str | None = None, target: str | None = None) -> None:
-        """Black-hole the links from and to these places."""
+        """Cut the links from and to these places."""
         for link in self.between(source, target):
             link.cut()
 
     def mend(self, source: str | None = None, target: str | None = None) -> None:
-        """Let them carry again."""
+        """Mend the links from and to these places."""
         for link in self.between(source, target):
             if link.is_cut:
                 link.mend()
 
     def isolate(self, place: str) -> None:
-        """Cut everything from and to a place; what is within it goes on."""
+        """Cut every link from and to a place, but not those within it."""
         for link in self.links:
             if (link.source == place) != (link.target == place):
                 link.cut()

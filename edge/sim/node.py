@@ -1,4 +1,4 @@
-"""How is a whole edge run beside a simulated world?  As a child process with a configuration of its own."""
+"""A complete edge as a child process with its own configuration, for tests and demos."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _LAST_LINES = 15
 
 
 class EdgeStartError(EdgeError):
-    """The edge did not come up; the sentence holds its last log lines."""
+    """The edge did not start; the text has its last log lines."""
 
     kind = "edge_start"
 
 
 class EdgeProcess:
-    """One ``edge run`` on free loopback ports: ``async with EdgeProcess(config) as edge: edge.base_url``.
+    """An ``edge run`` on free loopback ports: ``async with EdgeProcess(config) as edge: edge.base_url``.
 
     Args:
         config: edge.yaml as plain data, without ``listen`` and ``admin``, which are set here.
-        workers: worker processes; 0 runs everything in one.
+        workers: number of worker processes; 0 runs everything in one process.
     """
 
     def __init__(self, config: Mapping[str, Any], *, workers: int = 1) -> None:
@@ -51,29 +51,29 @@ class EdgeProcess:
 
     @property
     def base_url(self) -> str:
-        """What an SDK wants."""
+        """The ``base_url`` for an SDK."""
         return self.url + "/v1"
 
     @property
     def pid(self) -> int:
-        """The node's first process; the others descend from it. Raises EdgeStartError when it does not run."""
+        """The node's first process, the ancestor of the others; raises EdgeStartError if it is not running."""
         if self._child is None:
-            raise EdgeStartError("edge does not run")
+            raise EdgeStartError("edge is not running")
         return self._child.pid
 
     def last_lines(self) -> str:
-        """Return the end of what it has written."""
+        """Return the end of its log."""
         log = self._path("log")
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         return "\n".join(f"  | {line}" for line in lines[-_LAST_LINES:]) or "  | (it wrote nothing)"
 
     async def targets(self) -> list[dict[str, Any]]:
-        """Ask the admin listener how the targets are; an empty list while it does not answer."""
+        """Return the targets from the admin listener; an empty list while it does not answer."""
         found = await self._ask("/api/targets")
         return found if isinstance(found, list) else []
 
     async def verdicts(self) -> dict[str, Any]:
-        """Ask the admin listener what other regions' words mean here, by target; nothing while it does not answer."""
+        """Return the verdicts from the admin listener, by target; an empty dict while it does not answer."""
         found = await self._ask("/api/regions")
         return found.get("verdicts", {}) if isinstance(found, dict) else {}
 
@@ -102,7 +102,7 @@ class EdgeProcess:
         return Path(self._place.name) / name
 
     def _options(self) -> list[str]:
-        """Nobody balances over this node, so nobody has to notice that it leaves."""
+        """Return options for a node behind no load balancer, so that none has to notice that it drains."""
         return ["--drain-grace", "0", "--state-dir", str(self._path("state"))]
 
     async def _start(self) -> None:
@@ -122,7 +122,7 @@ class EdgeProcess:
         started_ns = clock.now_ns()
         while not self._path("ready").exists():
             if self._child.returncode is not None:
-                raise EdgeStartError(f"edge ended at once with status {self._child.returncode}:\n{self.last_lines()}")
+                raise EdgeStartError(f"edge exited with status {self._child.returncode}:\n{self.last_lines()}")
             if clock.now_ns() - started_ns > START_S * 1e9:
                 raise EdgeStartError(f"edge was not ready after {START_S:g} s:\n{self.last_lines()}")
             await clock.sleep(_POLL_S)

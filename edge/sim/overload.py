@@ -1,9 +1,10 @@
-"""Does a dead primary take a small backup with it?
+"""The overload demo: whether a failed primary takes a small backup down with it.
 
-A primary that takes a hundred requests at once, a backup that takes thirty, and eighty at once on offer: twenty of a
-key with high priority, sixty of one with low. Then the primary dies. Requests over a provider's capacity share its
-time, so that all become slower; over twice the capacity they are refused. Whether the high class notices, how late the
-backup becomes, who is sent away, and whether it swings, is measured from outside. Edge is told nothing of the backup.
+A primary takes a hundred concurrent requests, a backup takes thirty, and eighty are offered: twenty with a key of high
+priority, sixty with one of low. Then the primary dies. Requests beyond a provider's capacity share its time, so that
+all become slower; beyond twice the capacity they are refused. The demo measures from outside whether the high class
+fails, how slow the backup becomes, which requests are shed, and whether the load oscillates. Edge knows nothing about
+the backup.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ PRIMARY, BACKUP = "primary", "backup"
 CAPACITY = {PRIMARY: 100, BACKUP: 30}
 PRIMARY_LIMIT = 128
 OFFERED = {"high": 20, "low": 60}
-"""Requests at once, if each is answered as by an idle provider."""
+"""Concurrent requests, if each takes as long as at an idle provider."""
 
 MODEL, UPSTREAM_MODEL = "chat", "sim-small"
 PACE = Pace(ttft_s=1.0, tps=16.0, tokens=8)
-ANSWER_S = 1.5  # of an idle provider
+ANSWER_S = 1.5  # response time of an idle provider
 PATIENCE_S = 20.0
 STEP_S = 1.0
 POLL_S = 0.25
-UNLOADED = 3  # seconds, and requests, that measure the idle backup
+UNLOADED = 3  # seconds, and also requests, that measure the idle backup
 NS_PER_S = 1e9
 SHED = 503
 
@@ -56,39 +57,39 @@ class Phases(Struct, frozen=True):
 
     @property
     def total(self) -> float:
-        """The whole."""
+        """The total duration."""
         return self.before + self.dead + self.after
 
 
 class Point(Struct, frozen=True):
-    """One second: requests that began in it, per second, and how the targets stood at its end."""
+    """One second: requests that began in it, per second, and the state of the targets at its end."""
 
     at_s: float
     high_ok: float
     low_ok: float
     low_shed: float
-    failed: float  # anything else
-    backup_p95_ms: float  # of the backup's answers; 0 without any
+    failed: float  # neither successful nor shed
+    backup_p95_ms: float  # of the backup's responses; 0 without any
     inflight: dict[str, int]
-    limit: float  # of the backup, as learned; 0 nothing
+    limit: float  # of the backup, as learned; 0: none
 
 
 class Summary(Struct, frozen=True):
-    """What came of it. Latencies are of the backup's answers to requests that began while the primary was dead."""
+    """The results. Latencies are of the backup's responses to requests that began while the primary was dead."""
 
     requests: dict[str, int]
     high_failed: int
     low_ok: int
     low_shed: int
     low_shed_with_retry_after: int
-    low_failed: int  # neither answered nor sent away
+    low_failed: int  # neither successful nor shed
     unloaded_ms: float
     backup_p50_ms: float
     backup_p95_ms: float
     backup_max_ms: float
     times_unloaded: float  # p95 / unloaded
-    retry_after_s: tuple[int, int]  # the least and the most that the low class was told
-    swing: float  # (most - least) / median of what the backup had in flight in the second half of the outage
+    retry_after_s: tuple[int, int]  # minimum and maximum Retry-After of the low class
+    swing: float  # (maximum - minimum) / median of the backup's requests in flight in the second half of the outage
     backup_trips: int
     series: list[Point]
     dead_from_s: float
@@ -96,25 +97,25 @@ class Summary(Struct, frozen=True):
 
     @property
     def good(self) -> bool:
-        """Whether it is what an operator may expect."""
+        """Whether the results meet what the documentation promises."""
         return (
             self.high_failed == 0
             and self.low_failed == 0
             and self.low_shed == self.low_shed_with_retry_after > 0
-            and self.times_unloaded <= 2.0  # noqa: PLR2004 - what is promised
+            and self.times_unloaded <= 2.0  # noqa: PLR2004 - the promised factor
             and self.backup_trips == 0
         )
 
 
 class Crowd(Steady):
-    """A steady load of whole answers on one key, with no more ceremony than a client needs."""
+    """A steady load of requests that do not stream, with one key and a minimal client."""
 
     def __init__(self, base_url: str, key: str, *, rate: float) -> None:
         super().__init__(rate=rate, concurrency=10_000, timeout_s=PATIENCE_S)
         self._url = f"{base_url}/chat/completions"
         self._fields = {"authorization": f"Bearer {key}"}
         self._client: aiohttp.ClientSession | None = None
-        self.told_s: dict[int, int] = {}  # Retry-After by number of the request
+        self.told_s: dict[int, int] = {}  # Retry-After by request number
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=0)
@@ -126,9 +127,9 @@ class Crowd(Steady):
             await self._client.close()
 
     async def ask(self, number: int, seen: Seen) -> None:
-        """Ask once; what is no whole answer is an exception."""
+        """Make one request; raise unless the response is complete."""
         if self._client is None:
-            raise RuntimeError("a request before the load has begun")
+            raise RuntimeError("a request before the load was entered")
         body = {"model": MODEL, "messages": [{"role": "user", "content": f"question {number}"}]}
         async with self._client.post(self._url, json=body) as answer:
             seen.headers(answer.headers)
@@ -138,18 +139,18 @@ class Crowd(Steady):
                 raise SentAwayError(str(said["error"]["code"]))
             answer.raise_for_status()
             if not said["choices"][0]["message"]["content"]:
-                raise IncompleteAnswerError("an answer without content")
+                raise IncompleteAnswerError("a response without content")
 
 
 class SentAwayError(Exception):
-    """503: there is no room now."""
+    """Edge answered 503, because it has no capacity now."""
 
 
 def config(base_urls: dict[str, str], keys: dict[str, str]) -> dict[str, Any]:
-    """Write edge.yaml: the primary in tier 1, the backup in tier 2, and a key of each class."""
+    """Return the configuration: the primary in tier 1, the backup in tier 2, and a key of each class."""
     targets = [{"target": f"{name}/{UPSTREAM_MODEL}", "tier": tier} for tier, name in enumerate((PRIMARY, BACKUP), 1)]
     providers: dict[str, Any] = {name: {"dialect": "openai", "base_url": url} for name, url in base_urls.items()}
-    # The load is there at once and does not grow as a day's does: the primary's limit is known from before.
+    # The load begins at full rate instead of growing over a day, so the primary's limit is given in advance.
     providers[PRIMARY]["concurrency"] = {"initial": PRIMARY_LIMIT}
     return {
         "node": {"name": "demo", "region": "demo"},
@@ -168,21 +169,21 @@ def config(base_urls: dict[str, str], keys: dict[str, str]) -> dict[str, Any]:
 
 
 def capacity_of(name: str) -> Fault:
-    """Return the fault that gives a provider its capacity."""
+    """Return the fault that limits a provider's capacity."""
     return Fault(kind="capacity", limit=CAPACITY[name], delay_s=ANSWER_S / CAPACITY[name], status=SHED)
 
 
 def phases(*, fast: bool) -> Phases:
-    """Lay out about a minute, or half of one."""
+    """Return the phases: about a minute in total, or half of that if ``fast``."""
     return Phases(4, 14, 5) if fast else Phases(8, 34, 14)
 
 
 async def run(plan: Phases, show: Callable[[float, str], None]) -> Summary:
-    """Play it; ``show`` is told the second and the phase.
+    """Run the demo; ``show`` is called with the time in seconds and the phase.
 
     Raises:
-        EdgeStartError: edge did not come up.
-        SimUnreachableError: a simulated provider did not.
+        EdgeStartError: edge did not start.
+        SimUnreachableError: a simulated provider did not start.
     """
     keys = {name: f"edge-demo-{name}-{'0' * 32}" for name in OFFERED}
     specs = [ProviderSpec(name=name, pace=PACE, faults=(capacity_of(name),)) for name in CAPACITY]
@@ -203,7 +204,7 @@ async def run(plan: Phases, show: Callable[[float, str], None]) -> Summary:
                 ("back", plan.total),
             ):
                 if name == "the primary is dead":
-                    # It closes its port and drops what it was answering; those answers are asked of the backup.
+                    # The primary closes its port and drops its requests; edge retries those at the backup.
                     await remote.switch(world.urls[PRIMARY], Fault(kind="refuse", for_s=plan.dead))
                     turns.append(_since_s(started_ns))
                 while (at_s := _since_s(started_ns)) < until_s:
@@ -215,13 +216,13 @@ async def run(plan: Phases, show: Callable[[float, str], None]) -> Summary:
 
 
 async def _idle(base_url: str) -> float:
-    """Return what an answer takes while nothing else is asked, seconds."""
+    """Return the median response time of an idle provider, in seconds."""
     async with Crowd(base_url, "none", rate=1.0) as alone:
         await alone.run(UNLOADED)
         return quantile((shot.latency_s for shot in alone.shots), 0.5)
 
 
-def summarise(  # noqa: PLR0917 - everything that was seen
+def summarise(  # noqa: PLR0917 - all observations
     plan: Phases,
     died_s: float,
     unloaded_s: float,
@@ -229,7 +230,7 @@ def summarise(  # noqa: PLR0917 - everything that was seen
     high: Crowd,
     low: Crowd,
 ) -> Summary:
-    """Reduce what was seen to figures."""
+    """Compute the results from the observations."""
     dead_until_s = died_s + plan.dead
     late = [
         shot.latency_s

@@ -1,4 +1,4 @@
-"""How does a handful of time series look?  A plain SVG of stacked panels, without a library."""
+"""A plot of time series as an SVG of stacked panels, without a plotting library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = ("#1b6ca8", "#c2571a", "#7a7a7a", "#b3261e", "#3c7d3c")
 
 
 class Line(Struct, frozen=True):
-    """One series: a value for each x."""
+    """One series, with a value for each x."""
 
     name: str
     values: Sequence[float]
@@ -30,7 +30,7 @@ class Panel(Struct, frozen=True):
 
 
 def svg(title: str, xs: Sequence[float], panels: Sequence[Panel], *, shade: tuple[float, float]) -> str:
-    """Draw the panels under each other over seconds ``xs``; ``shade`` is a stretch of them to mark."""
+    """Return an SVG with the panels one below the other over ``xs`` (seconds); ``shade`` is an interval to mark."""
     height = TOP + len(panels) * (PANEL + GAP)
     low, high = min(xs), max(xs)
     span = (high - low) or 1.0

@@ -1,7 +1,7 @@
-"""Which port is still free when the one that it is for starts, and when it starts again?
+"""Free ports for servers that tests start, kill and start again.
 
-One outside the range from which the kernel gives ports to those who name none: there nobody takes it by chance, as
-happens to the port of a server that is killed and revived while others connect and listen.
+The ports are outside the range from which the kernel assigns ports itself. Otherwise another socket could get the port
+of a killed server by chance before the server is started again.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from pathlib import Path
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FIRST = 15_000
-_LOWEST = 20_000  # where the kernel's own range begins lower than this there is too little room before it
+_LOWEST = 20_000  # if the kernel's range begins below this, there is too little room before it
 _TRIES = 200
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago, and that the kernel gives to nobody.
+    """Return a loopback port that is free now, outside the kernel's own range if there is room.
 
     Raises:
-        OSError: none was found.
+        OSError: no free port was found.
     """
     given = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 0
     for _ in range(_TRIES if given >= _LOWEST else 0):
-        port = random.randrange(_FIRST, given)  # nothing secret about it
+        port = random.randrange(_FIRST, given)  # need not be unpredictable
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -37,10 +37,10 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Return so many different ones.
+    """Return ``count`` different free ports.
 
     Raises:
-        OSError: there were not enough.
+        OSError: too few free ports were found.
     """
     found: set[int] = set()
     while len(found) < count:

@@ -1,7 +1,7 @@
-"""Who answers like a provider when there is none?  A real HTTP/1.1 server that speaks the OpenAI dialect.
+"""A simulated provider: a real HTTP/1.1 server that implements OpenAI's API with a given pace and with faults.
 
-It keeps a pace, counts, and fails on demand: ``POST /_sim/fault`` switches what is in ``faults``, ``GET /_sim/stats``
-says what it saw, both on the port that clients use.
+``POST /_sim/fault`` sets its faults (see ``faults``), and ``GET /_sim/stats`` returns its counts, both on the port that
+clients use.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 MODELS = ("sim-small", "sim-large", "sim-embed", asked.ECHO_MODEL)
 MAX_BODY = 64 << 20
-REQUESTS_PER_MINUTE = 10_000  # what the x-ratelimit headers claim
+REQUESTS_PER_MINUTE = 10_000  # values of the x-ratelimit fields
 TOKENS_PER_MINUTE = 2_000_000
 _REOPEN_TRIES = 50
 _REOPEN_WAIT_S = 0.1
 
 
 class ProviderSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a simulated provider is: its name in every answer, its address, its key (None = any) and its pace."""
+    """The settings of a simulated provider: the name in every response, address, key (None: any), pace and faults."""
 
     name: str = "sim-a"
     host: str = "127.0.0.1"
-    port: int = 0  # 0 = a free one
+    port: int = 0  # 0: a free port
     key: str | None = None
     pace: Pace = Pace()
     faults: tuple[Fault, ...] = ()
 
 
 class SimProvider:
-    """One simulated provider on the running loop. Use as ``async with SimProvider(spec) as provider``."""
+    """A simulated provider on the running loop. Use as ``async with SimProvider(spec) as provider``."""
 
     def __init__(self, spec: ProviderSpec | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.spec = spec or ProviderSpec()
@@ -69,28 +69,28 @@ class SimProvider:
         self._last_abort_s: float | None = None
         self._last_request_s: float | None = None
 
-    # ---- life
+    # ---- lifecycle
 
     @property
     def url(self) -> str:
-        """The server's root, without a slash at the end; ``base_url`` is what an SDK wants."""
+        """The server's root without a trailing slash; SDKs need ``base_url``."""
         return f"{'https' if self._tls else 'http'}://{self.spec.host}:{self._port}"
 
     @property
     def base_url(self) -> str:
-        """The root of the API, as an SDK's ``base_url``."""
+        """The root of the API, for an SDK's ``base_url``."""
         return self.url + "/v1"
 
     @property
     def port(self) -> int:
-        """The port that it listens on, also while it refuses."""
+        """The port that it listens on; it stays the same while connections are refused."""
         return self._port
 
     async def start(self) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            OSError: the address is taken.
+            OSError: the address is in use.
         """
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_route("*", "/_sim/{what}", self._control)
@@ -157,14 +157,14 @@ class SimProvider:
         return [each for each in known if each.transport is not None and not each.transport.is_closing()]
 
     def _drop(self, spare: object = None) -> None:
-        """Close every open connection, as the death of a process does."""
+        """Abort every open connection, as the death of a process does."""
         for protocol in self._open():
             if protocol is not spare and protocol.transport is not None:
                 protocol.transport.abort()
 
     async def _reopen(self, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
-        for _ in range(_REOPEN_TRIES):  # a client's own port may sit on ours for a moment
+        for _ in range(_REOPEN_TRIES):  # a client's ephemeral port may occupy ours for a moment
             with contextlib.suppress(OSError):
                 await self._listen()
                 return
@@ -177,7 +177,7 @@ class SimProvider:
             await asyncio.gather(task, return_exceptions=True)
 
     def stats(self) -> dict[str, Any]:
-        """Count what was seen; times are CLOCK_MONOTONIC seconds, comparable across processes of one machine."""
+        """Return the counts; times are CLOCK_MONOTONIC seconds, comparable across processes of one machine."""
         return {
             "name": self.spec.name,
             "requests": self._counts["requests"],
@@ -195,7 +195,7 @@ class SimProvider:
         }
 
     async def _control(self, request: web.Request) -> web.StreamResponse:
-        """Answer ``/_sim/fault`` and ``/_sim/stats``."""
+        """Handle ``/_sim/fault`` and ``/_sim/stats``."""
         match request.method, request.match_info["what"]:
             case "GET", "stats":
                 return _json(self.stats())
@@ -213,18 +213,18 @@ class SimProvider:
                 except ValueError as fault:
                     return _json(error_body(str(fault), "invalid_request_error"), 400)
                 if any(fault.kind == "refuse" and not fault.for_s for fault in faults):
-                    sentence = "refuse closes this very port: give for_s, the seconds until it opens again"
+                    sentence = "refuse closes this port: set for_s, the seconds until it opens again"
                     return _json(error_body(sentence, "invalid_request_error"), 400)
                 await self.switch(*faults, spare=request.protocol)
             case _:
-                sentence = "known: GET, POST, DELETE /_sim/fault and GET, DELETE /_sim/stats"
+                sentence = "known paths: GET, POST, DELETE /_sim/fault and GET, DELETE /_sim/stats"
                 return _json(error_body(sentence, "invalid_request_error"), 404)
         return _json({"name": self.spec.name, "faults": self._shared_state.shown(_now_s())})
 
     # ---- exchanges
 
     async def _exchange(self, request: web.Request) -> web.StreamResponse:
-        """Count one request from its head to its end."""
+        """Handle and count one request."""
         self._counts["requests"] += 1
         self._paths[request.path] += 1
         self._inflight += 1
@@ -246,7 +246,7 @@ class SimProvider:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         fields = self._fields()
         if self.spec.key is not None and not _bears(request, self.spec.key):
-            message = "Incorrect API key provided: see the key that this simulated provider was started with."
+            message = "Incorrect API key provided: use the key that this simulated provider was started with."
             return error(401, message, fields)
         body = await request.read()
         if request.path not in asked.DOORS:
@@ -269,7 +269,7 @@ class SimProvider:
         return await deliver(request, answer, fault, fields)
 
     async def _look_up(self, request: web.Request, fields: dict[str, str]) -> web.StreamResponse:
-        """Answer ``/v1/models`` and refuse what is unknown."""
+        """Handle ``/v1/models``, and reject unknown paths."""
         fault = self._shared_state.strike(Asks(request.path), _now_s(), self._inflight)
         broken = await self._strike(request, fault, fields, stream=False)
         if broken is not None:
@@ -285,7 +285,7 @@ class SimProvider:
     async def _strike(
         self, request: web.Request, fault: Fault | None, fields: dict[str, str], *, stream: bool
     ) -> web.StreamResponse | None:
-        """Count a fault and let it strike before the answer."""
+        """Count a fault, and apply it before the response."""
         if fault is None:
             return None
         self._struck[fault.kind] += 1
@@ -293,7 +293,7 @@ class SimProvider:
         return await before(request, fault, self.spec.name, fields, excess=excess, stream=stream)
 
     def _fields(self) -> dict[str, str]:
-        """Give the headers that every answer carries."""
+        """Return the header fields of every response."""
         number = self._counts["requests"]
         left = REQUESTS_PER_MINUTE - number % REQUESTS_PER_MINUTE
         return {
@@ -322,7 +322,7 @@ def _bears(request: web.Request, key: str) -> bool:
 
 
 def _echoing(ask: Ask, request: web.Request, body: bytes) -> Ask:
-    """Make the answer a description of the request: what arrived, byte for byte."""
+    """Return the request with a response that describes what was received, byte for byte."""
     received = {
         "method": request.method,
         "path": request.raw_path,

@@ -1,7 +1,8 @@
-"""What do applications of three regions notice when something large fails?  The acts, and what each has promised.
+"""Acts of the regions demo: large failures in a world of three regions, each with a promise that is checked.
 
-An act strikes while every region is under load, and heals what it broke. Its account says what each region's clients
-got: how many failed, who answered, how long it took before and during; and what was broken of its promise.
+An act breaks something while every region is under load, and repairs it afterwards. Its account says for each region
+how many requests of its clients failed, who answered, the latency before and during the failure, and which promises
+were broken.
 """
 
 from __future__ import annotations
@@ -28,33 +29,33 @@ if TYPE_CHECKING:
 
 RATE: Final = 8.0
 PATIENCE_S: Final = 12.0
-BEFORE_S: Final = 2.0  # under load before anything breaks
+BEFORE_S: Final = 2.0  # duration of the load before the failure
 LOOK_S: Final = 0.05
-CALM_S: Final = 15.0  # the longest wait for all targets to be well again
-HIT: Final = REGIONS[0]  # whom an act strikes that strikes one region
+CALM_S: Final = 15.0  # maximum wait for all targets to recover
+HIT: Final = REGIONS[0]  # the region that an act on one region affects
 FIRST: Final = PROVIDERS[0]
 TARGET: Final = f"{FIRST}/{UPSTREAM_MODEL}"
 _S: Final = 1e9
 
 
 class Account(Struct, frozen=True):
-    """What one region's clients got in one act. Latencies are medians of answers, before the strike and after it."""
+    """What the clients of one region got in an act; latencies are medians of responses before and after the failure."""
 
     requests: int
     failed: int
     reasons: dict[str, int]
-    answered_by: dict[str, int]  # by region, after the strike
-    providers: dict[str, int]  # by provider, after the strike
+    answered_by: dict[str, int]  # by region, after the failure
+    providers: dict[str, int]  # by provider, after the failure
     before_ms: float
     during_ms: float
-    failed_attempts: int  # at the first provider after the strike; where it is watched, until its circuit opened
+    failed_attempts: int  # at the first provider after the failure; in a watched act, until its circuit opened
 
 
 class Outcome(Struct, frozen=True):
-    """What came of one act.
+    """The result of an act.
 
-    ``detected_ms`` runs from the strike until a region first knew that the provider fails, ``verdict_ms`` from then
-    until the last one did, by its own circuit or by the others' word; None: not all did, or it was not watched.
+    ``detected_ms`` is the time from the failure until a first region knew that the provider fails, ``verdict_ms`` from
+    then until the last region did, by its own circuit or by a verdict; None: not all did, or the act is not watched.
     """
 
     act: str
@@ -66,29 +67,29 @@ class Outcome(Struct, frozen=True):
 
     @property
     def failed(self) -> int:
-        """How many requests failed, in all regions."""
+        """Number of failed requests in all regions."""
         return sum(account.failed for account in self.regions.values())
 
 
 class Act(Struct, frozen=True):
-    """Something large that fails. ``promise`` names what was broken of it."""
+    """A large failure. ``promise`` returns a sentence for each promise that an outcome breaks."""
 
     name: str
     says: str
     strike: Callable[[RegionsWorld], Awaitable[None]]
     heal: Callable[[RegionsWorld], Awaitable[None]]
     promise: Callable[[Outcome], list[str]]
-    watched: bool = False  # the first provider is struck everywhere: until when has each region left it?
+    watched: bool = False  # the first provider fails everywhere; measure when each region stops using it
 
 
 async def play(world: RegionsWorld, act: Act, seconds: float, rates: Mapping[str, float] | None = None) -> Outcome:
-    """Play one act under load: two seconds before it strikes and ``seconds`` after, then heal.
+    """Run an act under load: two seconds before the failure and ``seconds`` after it, then repair.
 
     Args:
-        world: that runs, all well.
-        act: what fails.
-        seconds: of load after the strike.
-        rates: requests a second by region; others get :data:`RATE`.
+        world: a running, healthy world.
+        act: the failure.
+        seconds: duration of the load after the failure.
+        rates: requests per second by region; other regions get :data:`RATE`.
     """
     rates = rates or {}
     async with contextlib.AsyncExitStack() as stack:
@@ -127,7 +128,7 @@ async def play(world: RegionsWorld, act: Act, seconds: float, rates: Mapping[str
 
 
 async def calm(world: RegionsWorld, limit_s: float = CALM_S) -> bool:
-    """Ask every region now and then until all its targets are well; False when that takes too long."""
+    """Send requests to every region until all its targets are healthy; return False if that takes too long."""
     end_ns = clock.now_ns() + int(limit_s * _S)
     async with contextlib.AsyncExitStack() as stack:
         loads = [
@@ -154,7 +155,7 @@ def _account(shots: list[Shot], struck_s: float, failed_attempts: int) -> Accoun
         answered_by=dict(Counter(shot.region for shot in after)),
         providers=dict(Counter(shot.provider for shot in after)),
         before_ms=_median_ms(before),
-        # those under way at the strike, and those that detect it, are the price; what it costs then is the median
+        # The median excludes the requests that were in flight at the failure and those that detect it.
         during_ms=_median_ms(after),
         failed_attempts=failed_attempts,
     )
@@ -165,7 +166,7 @@ def _median_ms(shots: list[Shot]) -> float:
 
 
 async def _failed_attempts(world: RegionsWorld) -> dict[str, int]:
-    """Return how many attempts at the first provider have failed, by region."""
+    """Return the number of failed attempts at the first provider, by region."""
     return {name: _failures((await region.targets()).get(TARGET, {})) for name, region in world.regions.items()}
 
 
@@ -174,7 +175,7 @@ def _failures(target: dict[str, Any]) -> int:
 
 
 class _Watch:
-    """When each region learnt that the first provider fails, and how many of its own attempts that took."""
+    """Records when each region learned that the first provider fails, and after how many failed attempts."""
 
     def __init__(self, world: RegionsWorld, before: Mapping[str, int]) -> None:
         self._world = world
@@ -183,7 +184,7 @@ class _Watch:
         self.failed: dict[str, int] = {}
 
     async def run(self) -> None:
-        """Look until every region's circuit has opened, or it is cancelled."""
+        """Poll until every region's circuit has opened, or until cancelled."""
         while len(self.failed) < len(self._world.regions):
             for name, region in self._world.regions.items():
                 await self._look(name, region)
@@ -198,11 +199,11 @@ class _Watch:
             self.learnt_ns[name] = clock.now_ns()
 
 
-# --- what fails, and what is promised of it ---------------------------------------------------------------------------
+# --- the failures and their promises ----------------------------------------------------------------------------------
 
 
 def none_failed(outcome: Outcome) -> list[str]:
-    """Nothing that a client asked for failed."""
+    """Check that no request failed."""
     return [
         f"{account.failed} of {account.requests} requests failed in {name}: {account.reasons}"
         for name, account in outcome.regions.items()
@@ -211,41 +212,41 @@ def none_failed(outcome: Outcome) -> list[str]:
 
 
 def _stays(outcome: Outcome) -> list[str]:
-    """Who is not struck goes on with the provider and the region that it had."""
+    """Check that regions that are not affected keep their provider, and that every region answers for itself."""
     broken = none_failed(outcome)
     for name, account in outcome.regions.items():
         answers = sum(account.answered_by.values())
         if name != HIT and account.providers.get(FIRST, 0) < 0.95 * answers:
-            broken.append(f"{name} left {FIRST}, which is well there: {account.providers}")
+            broken.append(f"{name} stopped using {FIRST}, which is healthy there: {account.providers}")
         if account.answered_by.get(name, 0) < answers:
-            broken.append(f"{name} was answered by {account.answered_by}, though it has a target left")
+            broken.append(f"{name} was answered by {account.answered_by} although it has a usable target")
     return broken
 
 
 def _leaves(outcome: Outcome) -> list[str]:
-    """All regions learn it, the last within two seconds of the first."""
+    """Check that all regions learn of the failure, the last within two seconds of the first."""
     broken = none_failed(outcome)
     if outcome.verdict_ms is None:
-        broken.append(f"not every region has learnt that {FIRST} fails")
+        broken.append(f"not every region learned that {FIRST} fails")
     elif outcome.verdict_ms > 2000:  # noqa: PLR2004  # the promise
-        broken.append(f"the last region learnt that {FIRST} fails {outcome.verdict_ms} ms after the first")
+        broken.append(f"the last region learned that {FIRST} fails {outcome.verdict_ms} ms after the first")
     return broken
 
 
 def _by_a_peer(outcome: Outcome) -> list[str]:
-    """Whoever has lost the world is answered by another region, and nobody else is."""
+    """Check that the region without egress is answered by another region, and that no other region is."""
     broken = none_failed(outcome)
     for name, account in outcome.regions.items():
         through_a_peer = sum(count for region, count in account.answered_by.items() if region != name)
         if name == HIT and not through_a_peer:
-            broken.append(f"{name} lost the world and asked no peer: {account.answered_by}")
+            broken.append(f"{name} has no egress but used no peer: {account.answered_by}")
         if name != HIT and through_a_peer:
-            broken.append(f"{name} asked a peer for no reason: {account.answered_by}")
+            broken.append(f"{name} used a peer without need: {account.answered_by}")
     return broken
 
 
 def _at_home(outcome: Outcome) -> list[str]:
-    """Nothing changes: every region answers for itself, with the provider it had."""
+    """Check that nothing changes: every region answers for itself."""
     return [
         *none_failed(outcome),
         *(
@@ -307,12 +308,12 @@ async def _nothing(_: RegionsWorld) -> None:
 
 ONE_REGION: Final = Act("dead in one region", f"{FIRST} cannot be reached from {HIT}", _cut_first, _mend, _stays)
 EVERYWHERE: Final = Act(
-    "dead everywhere", f"{FIRST} fails for everybody", _break_first, _heal_first, _leaves, watched=True
+    "dead everywhere", f"{FIRST} fails in every region", _break_first, _heal_first, _leaves, watched=True
 )
-EGRESS: Final = Act("egress black-holed", f"{HIT} reaches no provider any more", _cut_egress, _mend, _by_a_peer)
+EGRESS: Final = Act("egress black-holed", f"{HIT} cannot reach any provider", _cut_egress, _mend, _by_a_peer)
 MAJORITY: Final = Act("etcd majority lost", "two of three members are killed", _lose_majority, _bring_back, _at_home)
 CUT_OFF: Final = Act("one region cut off", f"{HIT} loses etcd and the other regions", _cut_off, _mend, _at_home)
-WIPED: Final = Act("etcd wiped", "all data of etcd is gone, and it starts empty", _wipe, _nothing, _at_home)
+WIPED: Final = Act("etcd wiped", "etcd loses all its data and starts empty", _wipe, _nothing, _at_home)
 ROLLING: Final = Act("rolling restart", "every edge is replaced, one region after the other", _roll, _nothing, _at_home)
 
 DEMO: Final = (ONE_REGION, EVERYWHERE, EGRESS, MAJORITY)

@@ -1,8 +1,8 @@
-"""What is a world of regions made of?  An edge in each, providers that all of them use, and a network that can fail.
+"""A world of regions: an edge in each, providers that all of them use, and a network between them that can fail.
 
-Every way between two places is a link of its own: from a region to each provider, to each other region, to each member
-of etcd. So a provider can be dead for one region only, a region can lose the world, or the world a region. Clients talk
-to a region through a link too, which leads to another process while the edge is replaced.
+Every path between two places is a separate link: from a region to each provider, to each other region and to each etcd
+member. So a provider can be dead for one region only, or a region can be cut off. Clients reach a region through a link
+as well, which leads to another process when the edge is replaced.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ MODEL: Final = "chat"
 UPSTREAM_MODEL: Final = "sim-small"
 PACE: Final = Pace(ttft_s=0.03, tps=300, tokens=6)
 RTT_S: Final = 0.08  # between regions
-NEAR_S: Final = 0.005  # to a provider: it is near every region
+NEAR_S: Final = 0.005  # to a provider, which is near every region
 STORE: Final = "etcd"
 
 
 def config(
     region: str, providers: dict[str, str], peers: dict[str, str], etcd: Sequence[str], token: str
 ) -> dict[str, Any]:
-    """Write one region's edge.yaml: the first provider in tier 1, the others behind it, deadlines short enough to see.
+    """Return a region's configuration: the first provider in tier 1, the others behind it, with short deadlines.
 
     Args:
-        region: its name.
+        region: name of the region.
         providers: base URLs by name, as this region reaches them.
-        peers: addresses of the other regions, likewise.
-        etcd: URLs of the members, likewise; none: nothing is shared.
-        token: of all edges.
+        peers: addresses of the other regions, as this region reaches them.
+        etcd: URLs of the etcd members, as this region reaches them; empty: no cluster.
+        token: the token that all edges share.
     """
     targets = [{"target": f"{name}/{UPSTREAM_MODEL}", "tier": tier} for tier, name in enumerate(providers, 1)]
     written: dict[str, Any] = {
@@ -56,7 +56,7 @@ def config(
                 "targets": targets,
                 "timeouts": {
                     "connect": "500ms",
-                    "first_byte": "2s",  # a machine that does all of this at once may stand still for a second
+                    "first_byte": "2s",  # a busy machine that runs all of this may pause for a second
                     "first_token": "2s",
                     "stream_idle": "2s",
                     "total": "10s",
@@ -78,7 +78,7 @@ def config(
 
 
 class Region:
-    """One region: its edge, and the way in for clients."""
+    """A region: its edge, and the link by which clients reach it."""
 
     def __init__(self, name: str, front: Link) -> None:
         self.name = name
@@ -87,11 +87,11 @@ class Region:
 
     @property
     def base_url(self) -> str:
-        """What an SDK wants; it stays the same when the edge is replaced."""
+        """The ``base_url`` for an SDK; it stays the same when the edge is replaced."""
         return f"http://{self.front.address}/v1"
 
     async def targets(self) -> dict[str, dict[str, Any]]:
-        """Ask its edge how the targets are, by id; nothing while it does not answer."""
+        """Return the targets of its edge by id; an empty dict while it does not answer."""
         found = await self.edge.targets() if self.edge is not None else []
         return {target["id"]: target for target in found}
 
@@ -100,11 +100,11 @@ class RegionsWorld:
     """Regions, providers and the network between them: ``async with RegionsWorld() as world``.
 
     Args:
-        names: of the regions.
-        etcd: start a real etcd of three members, which the edges share their knowledge through.
-        meet: the edges learn of each other through etcd; else from their configuration.
-        workers: of each edge; 0: one process.
-        rtt_s: round trip between two regions; edges that meet are as near as their clients.
+        names: names of the regions.
+        etcd: whether to start a real etcd with three members, which the edges share.
+        meet: whether the edges find each other through etcd; otherwise their configuration lists the peers.
+        workers: worker processes of each edge; 0: one process.
+        rtt_s: round trip between two regions; edges that meet are as near to each other as to their clients.
     """
 
     def __init__(
@@ -154,10 +154,10 @@ class RegionsWorld:
         await self._stack.aclose()
 
     async def start(self, name: str) -> None:
-        """Start a region's edge beside the one it has, lead everybody to the new one, and let the old one drain.
+        """Start a new edge in a region, lead all links to it, and let the old one drain.
 
         Raises:
-            EdgeStartError: it did not come up; the old one goes on.
+            EdgeStartError: the new edge did not start; the old one stays in use.
         """
         region = self.regions[name]
         old, new = region.edge, EdgeProcess(self._configs[name], workers=self._workers)
@@ -170,19 +170,19 @@ class RegionsWorld:
             await old.__aexit__()
 
     def cut_egress(self, name: str) -> None:
-        """Black-hole a region's way to every provider."""
+        """Cut a region's links to all providers."""
         for provider in PROVIDERS:
             self.network.cut(name, provider)
 
     def cut_off(self, name: str) -> None:
-        """Black-hole a region's ways to and from the other regions and etcd; it still reaches clients and providers."""
+        """Cut a region's links to and from the other regions and etcd; clients and providers stay reachable."""
         for link in self.network.links:
             places = {link.source, link.target}
             if name in places and places & ({*self._names, STORE} - {name}):
                 link.cut()
 
     async def _start_etcd(self) -> list[str]:
-        from edge.sim.etcd import EtcdCluster  # noqa: PLC0415  # only where one is asked for
+        from edge.sim.etcd import EtcdCluster  # noqa: PLC0415  # only if etcd is used
 
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-etcd-")))
         self.etcd = EtcdCluster(folder)
@@ -191,7 +191,7 @@ class RegionsWorld:
         return list(self.etcd.endpoints)
 
     async def _lay_links(self, name: str, members: Sequence[str]) -> dict[str, Any]:
-        """Open a region's ways out, and write its configuration by them."""
+        """Open a region's outgoing links, and return its configuration, which uses them."""
         providers, peers, stores = {}, {}, []
         for provider in PROVIDERS:
             link = await self.network.link(name, provider, rtt_s=NEAR_S)
@@ -201,7 +201,7 @@ class RegionsWorld:
             if other != name:
                 peers[other] = (await self.network.link(name, other, rtt_s=self.rtt_s)).address
         for index, url in enumerate(members):
-            # one member lives in each region, so only the own one is near
+            # One member is in each region, so only that of this region is near.
             rtt_s = NEAR_S if self._names[index % len(self._names)] == name else self.rtt_s
             link = await self.network.link(name, STORE, rtt_s=rtt_s)
             link.leads_to("127.0.0.1", int(url.rpartition(":")[2]))

@@ -1,4 +1,4 @@
-"""How is a simulated provider in another process told to fail, and asked what it saw?"""
+"""Remote control of a simulated provider in another process: set its faults, and read its counts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASK_S = 20.0
 
 
 class SimUnreachableError(EdgeError):
-    """The simulated provider does not answer, or refuses what it was told."""
+    """The simulated provider does not answer, or refuses the request."""
 
     kind = "sim_unreachable"
     source = "provider"
@@ -24,10 +24,10 @@ class SimUnreachableError(EdgeError):
 
 
 async def ask(url: str, what: str, *, method: str = "GET", body: bytes | None = None) -> dict[str, Any]:
-    """Ask ``/_sim/what`` of the provider at ``url`` (its root, or its ``/v1``).
+    """Send a request to ``/_sim/what`` of the provider at ``url`` (its root, or its ``/v1``).
 
     Raises:
-        SimUnreachableError: no answer, or a refusal; the sentence says which and what to do.
+        SimUnreachableError: there is no answer, or a refusal; the text says which, and what to do.
     """
     root = url.rstrip("/").removesuffix("/v1")
     try:
@@ -38,7 +38,7 @@ async def ask(url: str, what: str, *, method: str = "GET", body: bytes | None = 
             answer = msgspec.json.decode(await response.read())
     except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as fault:
         sentence = (
-            f"no simulated provider answers at {root} ({type(fault).__name__}): is it running, or refusing by a fault?"
+            f"no simulated provider answers at {root} ({type(fault).__name__}): start it, or wait for its fault to end"
         )
         raise SimUnreachableError(sentence) from fault
     if "error" in answer:
@@ -56,7 +56,7 @@ async def switch(url: str, *faults: Fault) -> dict[str, Any]:
 
 
 async def stats(url: str) -> dict[str, Any]:
-    """Return what the provider at ``url`` has seen; see SimProvider.stats.
+    """Return the counts of the provider at ``url``; see SimProvider.stats.
 
     Raises:
         SimUnreachableError: see ``ask``.

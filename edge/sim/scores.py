@@ -1,4 +1,4 @@
-"""What do many measurements say in one number?"""
+"""Statistics over measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def quantile(values: Iterable[float], share: float) -> float:
     """Return the smallest value that at least ``share`` (0..1) of ``values`` do not exceed; 0 without values.
 
-    This is the nearest rank, so that a small sample gives a value that was measured.
+    This is the nearest-rank quantile, which is always a measured value, even for a small sample.
     """
     ordered = sorted(values)
     return ordered[max(math.ceil(share * len(ordered)), 1) - 1] if ordered else 0.0

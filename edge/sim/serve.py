@@ -1,7 +1,8 @@
-"""How does a process come to be nothing but simulated providers?
+"""A process that runs only simulated providers.
 
-``edge sim provider`` runs one; ``python -m edge.sim.serve '[{"name": "sim-a"}, …]'`` runs several for ``world``, prints
-one JSON line for each, and ends when its standard input does, so that it cannot outlive who started it.
+``edge sim provider`` runs one. ``python -m edge.sim.serve '[{"name": "sim-a"}, …]'`` runs several for ``world``: it
+prints one JSON line for each, and ends when its standard input ends, so that it cannot outlive the process that started
+it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextlib.asynccontextmanager
 async def until_told(*, until_eof: bool) -> AsyncIterator[asyncio.Event]:
-    """Give an event that SIGINT, SIGTERM or, with ``until_eof``, the end of standard input sets."""
+    """Yield an event that SIGINT, SIGTERM or, with ``until_eof``, the end of standard input sets."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -43,7 +44,7 @@ async def serve(specs: tuple[ProviderSpec, ...], announce: Callable[[SimProvider
     """Run providers until SIGINT, SIGTERM or, with ``until_eof``, the end of standard input.
 
     Raises:
-        OSError: an address is taken.
+        OSError: an address is in use.
     """
     async with contextlib.AsyncExitStack() as stack:
         stop = await stack.enter_async_context(until_told(until_eof=until_eof))
@@ -53,12 +54,12 @@ async def serve(specs: tuple[ProviderSpec, ...], announce: Callable[[SimProvider
 
 
 def run(specs: tuple[ProviderSpec, ...], announce: Callable[[SimProvider], None], *, until_eof: bool = False) -> None:
-    """Run ``serve`` on uvloop, in a process of its own."""
+    """Run ``serve`` on a new uvloop event loop."""
     uvloop.run(serve(specs, announce, until_eof=until_eof))
 
 
 def main() -> None:
-    """Run what the first argument describes."""
+    """Run the providers that the first argument describes."""
     specs = msgspec.json.decode(sys.argv[1], type=tuple[ProviderSpec, ...])
 
     def announce(provider: SimProvider) -> None:

@@ -1,9 +1,9 @@
-"""Who plays an internal gRPC service?  The services of the interoperability cases and of the tutorials, with faults.
+"""A simulated gRPC service: the services of gRPC's interoperability tests and tutorials, with faults.
 
-Answers grpc.testing.TestService (grpc/grpc, doc/interop-test-descriptions.md, "Server"), helloworld.Greeter,
-grpc.health.v1, reflection, and edge.sim.v1.Switch, which makes it fail. Compressed messages are not tested by it.
+It implements grpc.testing.TestService (grpc/grpc, doc/interop-test-descriptions.md, "Server"), helloworld.Greeter,
+grpc.health.v1, reflection, and edge.sim.v1.Switch, which sets its faults. It does not test compressed messages.
 ``python -m edge.sim.service '{"name": "a"}'`` runs one for a test: it prints one JSON line with its address, and ends
-when its standard input does.
+when its standard input ends.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ _GREETER: Final = "/helloworld.Greeter/"
 _FILES: Final = (test_pb2, helloworld_pb2, service_pb2, health_pb2)
 SERVICES: Final = tuple(service.full_name for file in _FILES for service in file.DESCRIPTOR.services_by_name.values())
 GREETINGS: Final = 3
-"""How often SayHelloStreamReply says it."""
+"""Number of messages that SayHelloStreamReply sends."""
 _MICROSECONDS: Final = 1_000_000
 _OPTIONS: Final = [
-    ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of its calls
+    ("grpc.so_reuseport", 0),  # a port in use must be an error, not be shared
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 ]
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
-    """Where one listens, and who it says it is. Port 0 takes a free one."""
+    """Address and name of a simulated service. Port 0 takes a free one."""
 
     name: str = "sim-service"
     host: str = "127.0.0.1"
@@ -56,11 +56,11 @@ class ServiceSpec(msgspec.Struct, frozen=True):
 
 
 class SimService:
-    """A running service; use it in an ``async with``. ``faults`` is its fault and its counts.
+    """A simulated service; use it in an ``async with``. ``faults`` holds its fault and its counts.
 
     Args:
-        spec: who and where.
-        fault: what goes wrong from the start.
+        spec: name and address.
+        fault: the initial fault.
     """
 
     def __init__(self, spec: ServiceSpec, fault: service_pb2.Fault | None = None) -> None:
@@ -72,10 +72,10 @@ class SimService:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            OSError: the address cannot be had.
+            OSError: the address cannot be bound.
         """
         server = grpc.aio.server(options=_OPTIONS)
         test_pb2_grpc.add_TestServiceServicer_to_server(_Testing(self.spec, self.faults), server)
@@ -94,14 +94,14 @@ class SimService:
         await self.switch(self._fault)
 
     async def switch(self, fault: service_pb2.Fault) -> None:
-        """Have this go wrong from now on; an empty one heals."""
+        """Set the fault from now on; an empty one heals the service."""
         self.faults.fault = fault
         states = health_pb2.HealthCheckResponse
         for name in ("", *SERVICES):
             await self._health.set(name, states.NOT_SERVING if fault.unhealthy else states.SERVING)
 
     async def stop(self) -> None:
-        """Close the listener and cut what is running."""
+        """Close the listener, and abort running calls."""
         if self._server is not None:
             await self._server.stop(None)
 
@@ -114,7 +114,7 @@ class SimService:
 
 
 class _Testing(test_pb2_grpc.TestServiceServicer):
-    """The methods that interoperability clients call; UnimplementedCall stays what it is called."""
+    """The methods that interoperability clients call; UnimplementedCall stays unimplemented."""
 
     def __init__(self, spec: ServiceSpec, faults: ServiceFaults) -> None:
         self._spec = spec
@@ -180,7 +180,7 @@ class _Testing(test_pb2_grpc.TestServiceServicer):
 
 
 class _Greeter(helloworld_pb2_grpc.GreeterServicer):
-    """Says hello, and who says so."""
+    """Returns greetings that name the service."""
 
     def __init__(self, spec: ServiceSpec, faults: ServiceFaults) -> None:
         self._spec = spec
@@ -204,7 +204,7 @@ class _Greeter(helloworld_pb2_grpc.GreeterServicer):
 
 
 class _Switch(service_pb2_grpc.SwitchServicer):
-    """Never fails itself."""
+    """Sets faults, and never fails itself."""
 
     def __init__(self, service: SimService) -> None:
         self._service = service
@@ -251,10 +251,10 @@ def _payload(size: int) -> test_pb2.Payload:
 async def serve(
     spec: ServiceSpec, fault: service_pb2.Fault, announce: Callable[[SimService], None], *, until_eof: bool
 ) -> None:
-    """Run one until SIGINT, SIGTERM or, with ``until_eof``, the end of standard input.
+    """Run a service until SIGINT, SIGTERM or, with ``until_eof``, the end of standard input.
 
     Raises:
-        OSError: the address cannot be had.
+        OSError: the address cannot be bound.
     """
     async with SimService(spec, fault) as service, until_told(until_eof=until_eof) as told:
         announce(service)
@@ -262,7 +262,7 @@ async def serve(
 
 
 def main() -> None:
-    """Run what the first argument describes."""
+    """Run the service that the first argument describes."""
 
     def announce(service: SimService) -> None:
         sys.stdout.write(msgspec.json.encode({"name": service.spec.name, "address": service.address}).decode() + "\n")

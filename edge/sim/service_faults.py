@@ -1,6 +1,6 @@
-"""What goes wrong with a call to a simulated gRPC service, and what has it seen?
+"""Faults and counts of a simulated gRPC service.
 
-The fault is edge.sim.v1.Fault: set for all calls by the Switch, or for one call by its own metadata ``sim-fault-bin``.
+A fault is an edge.sim.v1.Fault, set for all calls by the Switch, or for one call by its metadata ``sim-fault-bin``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 METADATA: Final = "sim-fault-bin"
 CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
-_FOREVER_S: Final = 86_400.0  # grpc.aio cancels the call when its deadline passes or its caller leaves
+_FOREVER_S: Final = 86_400.0  # grpc.aio cancels the call when its deadline expires or its caller leaves
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class ServiceFaults:
-    """The fault that is on, and the counts."""
+    """The active fault, and the counts."""
 
     def __init__(self, fault: service_pb2.Fault | None = None) -> None:
         self.fault = fault if fault is not None else service_pb2.Fault()
@@ -38,11 +38,11 @@ class ServiceFaults:
 
     @contextlib.asynccontextmanager
     async def call(self, method: str, told: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Call]:
-        """Count a call while it runs, and decide what befalls it.
+        """Count a call while it runs, and decide whether a fault applies to it.
 
         Args:
-            method: its full name, ``/package.Service/Method``.
-            told: what grpc.aio tells of it.
+            method: full name of the method, ``/package.Service/Method``.
+            told: the call's context from grpc.aio.
         """
         self.calls[method] += 1
         self.running += 1
@@ -64,7 +64,7 @@ class ServiceFaults:
 
 
 class Call:
-    """One call; :meth:`message` is awaited before each message that it sends."""
+    """One call; a method awaits :meth:`message` before each message that it sends."""
 
     def __init__(self, fault: service_pb2.Fault | None, told: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._fault = fault
@@ -72,7 +72,7 @@ class Call:
         self._sent = 0
 
     async def message(self) -> None:
-        """Wait, fail or return, as the fault says."""
+        """Wait, abort the call, or return, as the fault specifies."""
         fault = self._fault
         if fault is None:
             return
@@ -91,15 +91,15 @@ class Call:
 
 
 def cut(peer: str) -> None:
-    """End this process's TCP connection to ``peer`` ("ipv4:HOST:PORT", "ipv6:[HOST]:PORT") with no GOAWAY before.
+    """Break this process's TCP connection to ``peer`` ("ipv4:HOST:PORT", "ipv6:[HOST]:PORT") without a GOAWAY.
 
-    gRPC offers no way to do it, so the connection is found among the open descriptors.
+    gRPC has no function for this, so the connection is searched among the open descriptors.
     """
     port = int(peer.rpartition(":")[2])
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # numbers, not paths
         try:
             sock = socket.socket(fileno=os.dup(int(name)))
-        except OSError:  # closed meanwhile, or no socket
+        except OSError:  # closed meanwhile, or not a socket
             continue
         with sock:
             try:

@@ -1,4 +1,4 @@
-"""How does a shared store fail?  A store around another one that is silent, away, or whose watches lie."""
+"""A store with faults: it wraps another one, and can be silent, unavailable, or deliver wrong watch events."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CALL_S = 2.0
 
 
 class FaultyStore:
-    """One edge's store with faults, set at any time. ``cut`` is one edge without it; others have stores of their own.
+    """Wraps the store of one edge with faults that can be set at any time; other edges keep their own stores.
 
     ``cut``: calls fail after their deadline and watches break, as behind a black hole.
     ``refusing``: calls fail at once, as on a host without etcd.
-    ``bend``: what a watch makes of each batch before it is yielded: lose, repeat, reorder.
+    ``bend``: a function that changes each batch of a watch before it is yielded: lose, repeat, reorder.
     """
 
     def __init__(self, store: Store, clock: Clock = real) -> None:
@@ -34,18 +34,18 @@ class FaultyStore:
         self.calls = 0
 
     def break_watches(self, *, compacted: bool = False) -> None:
-        """End the watch that is open, at its next batch."""
+        """End the open watch at its next batch."""
         self._break = (
             CompactedError("the history is gone") if compacted else StoreUnavailableError("the watch was broken")
         )
 
     async def get(self, key: str) -> Item | None:
-        """Return a key as it stands."""
+        """Return a key, or None if it does not exist."""
         await self._pass()
         return await self._store.get(key)
 
     async def list(self, prefix: str) -> Listing:
-        """Return every key under a prefix."""
+        """Return all keys under a prefix."""
         await self._pass()
         return await self._store.list(prefix)
 
@@ -60,7 +60,7 @@ class FaultyStore:
         return await self._store.delete(key)
 
     async def txn(self, conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
-        """Make all writes at once if every condition holds."""
+        """Apply all writes atomically if every condition holds."""
         await self._pass()
         return await self._store.txn(conditions, writes)
 
@@ -70,17 +70,17 @@ class FaultyStore:
         return await self._store.grant(ttl_s)
 
     async def keep(self, lease: int) -> None:
-        """Keep a lease."""
+        """Renew a lease."""
         await self._pass()
         await self._store.keep(lease)
 
     async def revoke(self, lease: int) -> None:
-        """End a lease."""
+        """Revoke a lease."""
         await self._pass()
         await self._store.revoke(lease)
 
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[tuple[Change, ...], None]:
-        """Yield the changes under a prefix, bent."""
+        """Yield the changes under a prefix, as ``bend`` changes them."""
         await self._pass()
         self._break = None
         async for batch in self._store.watch(prefix, revision):
@@ -90,7 +90,7 @@ class FaultyStore:
                 yield bent
 
     async def close(self) -> None:
-        """Close the store underneath."""
+        """Close the wrapped store."""
         await self._store.close()
 
     def _end(self) -> None:
@@ -102,4 +102,4 @@ class FaultyStore:
         if self.cut:
             await self._clock.sleep(CALL_S)
         if self.cut or self.refusing:
-            raise StoreUnavailableError("nobody answered in time" if self.cut else "nobody listens there")
+            raise StoreUnavailableError("no answer in time" if self.cut else "connection refused")

@@ -1,4 +1,4 @@
-"""How does an hour pass in a test?  A clock whose time moves only when it is told to, and whose dice are loaded."""
+"""A virtual clock for tests: time moves only when the test advances it, and random numbers follow a seed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import random
 from typing import Final
 
 _NS: Final = 1_000_000_000
-# A turn of the loop lets one link of a chain of awaits move; the longest chains here have some ten.
+# Each turn of the loop advances a chain of awaits by one link; the longest chains in tests have about ten.
 TURNS: Final = 40
 
 
 class VirtualClock:
-    """Satisfies ``edge.clock.Clock``. It begins at ``start_s`` seconds; the same ``seed``, the same chance."""
+    """A clock that satisfies ``edge.clock.Clock``. It starts at ``start_s`` seconds; ``seed`` sets the randomness."""
 
     def __init__(self, start_s: float = 1000.0, seed: int = 1) -> None:
         self._now_ns = int(start_s * _NS)
@@ -23,15 +23,15 @@ class VirtualClock:
         self._order = itertools.count()
 
     def now_ns(self) -> int:
-        """Return the virtual time."""
+        """Return the virtual time in nanoseconds."""
         return self._now_ns
 
     def wall(self) -> float:
-        """Return the virtual time as seconds."""
+        """Return the virtual time in seconds."""
         return self._now_ns / _NS
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the virtual time has moved that far."""
+        """Wait until the virtual time has advanced by ``seconds``."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -40,15 +40,15 @@ class VirtualClock:
         await woken
 
     def random(self) -> float:
-        """Return the next number in [0, 1) of this seed."""
+        """Return the seed's next number in [0, 1)."""
         return self._random.random()
 
     def bits(self) -> int:
-        """Return the next 64 bits of this seed."""
+        """Return the seed's next 64 bits."""
         return self._random.getrandbits(64)
 
     async def advance(self, seconds: float) -> None:
-        """Move the time on; whoever sleeps is woken at its own moment, in order, and everybody gets to act on it."""
+        """Advance the time; wake each sleeper at its own time, in order, and let every task act on it."""
         end = self._now_ns + int(seconds * _NS)
         await settle()
         while self._sleeping and self._sleeping[0][0] <= end:
@@ -63,6 +63,6 @@ class VirtualClock:
 
 
 async def settle() -> None:
-    """Let every task that can move without time move."""
+    """Run the loop until every task that does not wait for time has made progress."""
     for _ in range(TURNS):
         await asyncio.sleep(0)

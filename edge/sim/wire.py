@@ -1,8 +1,8 @@
-"""What does the other side do, byte by byte?  Scripted peers on raw sockets, for faults below HTTP.
+"""Scripted peers on raw sockets, for faults below HTTP.
 
-A script is a list of steps; the same steps drive a server's side (``ScriptedServer``) and a client's (``play_client``).
-Nothing is parsed, buffered or repaired beyond what a step says, so that refusals, resets, half heads and smuggling
-attempts are exactly what the test wrote. Every wait is bounded: a step longer than ``limit_s`` ends the script.
+A script is a list of steps; the same steps drive a server (``ScriptedServer``) and a client (``play_client``). Nothing
+is parsed, buffered or repaired beyond what a step says, so that refusals, resets, half heads and smuggling attempts are
+exactly what the test wrote. Every wait is bounded: a step that takes longer than ``limit_s`` ends the script.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Ended = Literal["running", "script", "peer_closed", "peer_reset", "closed", "res
 
 
 class ReadHead(Struct, frozen=True):
-    """Read until the blank line that ends a head."""
+    """Read up to the blank line that ends a head."""
 
 
 class ReadMessage(Struct, frozen=True):
-    """Read one head and its body, by content-length or chunks; without either, the head alone."""
+    """Read a head and its body, by content-length or chunks; if it has neither, read the head only."""
 
 
 class ReadUntil(Struct, frozen=True):
-    """Read until ``mark`` has come in what this script has not consumed yet."""
+    """Read until ``mark`` occurs in what this script has not consumed yet."""
 
     mark: bytes
 
@@ -49,11 +49,11 @@ class ReadBytes(Struct, frozen=True):
 
 
 class ReadToEnd(Struct, frozen=True):
-    """Read whatever comes until the other side closes: also how to stay silent and notice when it leaves."""
+    """Read until the other side closes; also a way to stay silent and to notice the close."""
 
 
 class Send(Struct, frozen=True):
-    """Send bytes; with ``piece``, so many at a time with ``gap_s`` between, each in a segment of its own."""
+    """Send bytes; with ``piece``, so many at a time in separate segments, with ``gap_s`` between them."""
 
     data: bytes
     piece: int = 0
@@ -61,23 +61,23 @@ class Send(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """Do nothing, not even read, for so many seconds."""
+    """Do nothing, not even read, for ``seconds``."""
 
     seconds: float
 
 
 class Hold(Struct, frozen=True):
-    """Do nothing, not even read, until this is set."""
+    """Do nothing, not even read, until the event is set."""
 
     until: asyncio.Event
 
 
 class HalfClose(Struct, frozen=True):
-    """Send FIN and keep reading."""
+    """Send FIN, and keep reading."""
 
 
 class Close(Struct, frozen=True):
-    """Close (FIN, or RST by the kernel if something was not read)."""
+    """Close the connection: FIN, or RST by the kernel if received data was not read."""
 
 
 class Reset(Struct, frozen=True):
@@ -85,7 +85,7 @@ class Reset(Struct, frozen=True):
 
 
 class Again(Struct, frozen=True):
-    """Begin the script again, on the same connection: keep-alive."""
+    """Start the script over on the same connection, for keep-alive."""
 
 
 Step = (
@@ -95,7 +95,7 @@ Script = tuple[Step, ...]
 
 
 class Peer:
-    """One side of one connection, and the record of what it saw. Times are monotonic seconds."""
+    """One side of a connection, and the record of what it received. Times are monotonic seconds."""
 
     def __init__(self, sock: socket.socket, limit_s: float = LIMIT_S) -> None:
         self._sock = sock
@@ -103,7 +103,7 @@ class Peer:
         self._consumed = 0
         self._over = asyncio.Event()
         self._heard = bytearray()
-        self.messages: list[bytes] = []  # what each ReadHead and ReadMessage took
+        self.messages: list[bytes] = []  # what each ReadHead and ReadMessage consumed
         self.ended: Ended = "running"
         self.opened_s = now_s()
         self.first_byte_s: float | None = None
@@ -111,11 +111,11 @@ class Peer:
 
     @property
     def received(self) -> bytes:
-        """Everything that came, in order."""
+        """Everything that was received, in order."""
         return bytes(self._heard)
 
     async def play(self, script: Sequence[Step]) -> Ended:
-        """Run a script to its end, close the socket, and say how it ended."""
+        """Run a script to its end, close the socket, and return how it ended."""
         ended: Ended = "stopped"
         try:
             ended = await self._steps(script)
@@ -133,14 +133,14 @@ class Peer:
         return ended
 
     def close(self) -> None:
-        """Let go of the socket. Idempotent."""
+        """Close the socket. Idempotent."""
         self._sock.close()
 
     async def wait_end(self, limit_s: float = LIMIT_S) -> Ended:
-        """Wait until the script is over.
+        """Wait until the script has ended.
 
         Raises:
-            TimeoutError: it is not, after ``limit_s``.
+            TimeoutError: it has not ended after ``limit_s``.
         """
         async with asyncio.timeout(limit_s):
             await self._over.wait()
@@ -195,7 +195,7 @@ class Peer:
                 await clock.sleep(step.gap_s)
 
     async def _more(self) -> None:
-        """Read once; EOFError when the other side has closed."""
+        """Read once; raise EOFError if the other side has closed."""
         data = await asyncio.get_running_loop().sock_recv(self._sock, _READ)
         if not data:
             raise EOFError
@@ -235,10 +235,10 @@ class Peer:
 
 
 class ScriptedServer:
-    """A tiny upstream: connection n plays script n, and those beyond the last play the last again.
+    """A small upstream: connection n plays script n, and connections beyond the last script play the last one.
 
     Use as ``async with ScriptedServer(script, ...) as server``; ``server.port``, ``server.peers``.
-    ``receive_buffer`` (bytes) makes the kernel hold little, for tests of back-pressure.
+    ``receive_buffer`` (bytes) limits what the kernel buffers, for tests of back-pressure.
     """
 
     def __init__(self, *scripts: Sequence[Step], limit_s: float = LIMIT_S, receive_buffer: int = 0) -> None:
@@ -261,12 +261,12 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        """The root, without a slash at the end."""
+        """The root URL, without a trailing slash."""
         return f"http://{self.address}"
 
     async def __aenter__(self) -> Self:
         self._listener.listen(1024)
-        # Not sock_accept: one that is cancelled may have accepted just then, and nobody would close that connection.
+        # Not sock_accept: if it is cancelled right after accepting, nothing would close that connection.
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
         return self
 
@@ -277,14 +277,14 @@ class ScriptedServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for peer in self.peers:
-            peer.close()  # a script that was cancelled before its first step has closed nothing
+            peer.close()  # a script that was cancelled before its first step has not closed its socket
         self._listener.close()
 
     async def wait_peers(self, count: int, limit_s: float = LIMIT_S) -> list[Peer]:
-        """Wait until so many connections have been accepted.
+        """Wait until ``count`` connections have been accepted.
 
         Raises:
-            TimeoutError: fewer have, after ``limit_s``.
+            TimeoutError: fewer have been accepted after ``limit_s``.
         """
         async with asyncio.timeout(limit_s):
             while len(self.peers) < count:
@@ -292,7 +292,7 @@ class ScriptedServer:
         return self.peers
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # who knocked has left again
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # the client has left again
             sock, _ = self._listener.accept()
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -305,11 +305,11 @@ class ScriptedServer:
 
 
 async def play_client(port: int, *script: Step, host: str = "127.0.0.1", limit_s: float = LIMIT_S) -> Peer:
-    """Connect, play a script, and return the record.
+    """Connect, play a script, and return its record.
 
     Raises:
-        OSError: no connection.
-        TimeoutError: no connection within ``limit_s``.
+        OSError: the connection failed.
+        TimeoutError: there was no connection within ``limit_s``.
     """
     sock = socket.socket()
     sock.setblocking(False)
@@ -327,14 +327,14 @@ async def play_client(port: int, *script: Step, host: str = "127.0.0.1", limit_s
 
 @contextlib.contextmanager
 def refused_port() -> Iterator[int]:
-    """Hold a port on which connections are refused: bound, so that nobody else gets it, but not listening."""
+    """Reserve a port on which connections are refused: bound, so that no other socket gets it, but not listening."""
     with _bound() as sock:
         yield sock.getsockname()[1]
 
 
 @contextlib.asynccontextmanager
 async def unreachable_port() -> AsyncIterator[int]:
-    """Hold a port that never completes a connection: its accept queue is full, so Linux drops every further SYN."""
+    """Reserve a port that never completes a connection: its accept queue is full, so Linux drops every further SYN."""
     listener = _bound()
     listener.listen(0)
     address = listener.getsockname()
@@ -353,7 +353,7 @@ async def unreachable_port() -> AsyncIterator[int]:
 def answer(
     body: bytes = b"", *fields: tuple[str, str], status: str = "200 OK", kind: str = "application/json"
 ) -> bytes:
-    """Write a well-formed answer with a content-length."""
+    """Return a well-formed response with a content-length."""
     head = [f"HTTP/1.1 {status}", f"content-type: {kind}", f"content-length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in fields]
     return "\r\n".join([*head, "", ""]).encode() + body
@@ -362,14 +362,14 @@ def answer(
 def request(
     body: bytes = b"", *fields: tuple[str, str], method: str = "POST", path: str = "/v1/chat/completions"
 ) -> bytes:
-    """Write a well-formed request with a content-length and a JSON content type."""
+    """Return a well-formed request with a content-length and a JSON content type."""
     head = [f"{method} {path} HTTP/1.1", "host: edge", "content-type: application/json", f"content-length: {len(body)}"]
     head += [f"{name}: {value}" for name, value in fields]
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
 def chunk(data: bytes) -> bytes:
-    """Write one chunk (RFC 9112 7.1); empty data is the last one, without trailers."""
+    """Return one chunk (RFC 9112 7.1); empty data makes the last chunk, without trailers."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 

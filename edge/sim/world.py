@@ -1,7 +1,7 @@
-"""Where do a test's or a demo's providers live, and who takes them down again?
+"""Simulated providers for tests and demos, and their lifetime.
 
-``SimulatedProviders`` runs them on the loop of the caller, ``ProviderProcess`` in a process of their own, so that they
-neither take the caller's time nor fall with it.
+``SimulatedProviders`` runs them on the caller's event loop. ``ProviderProcess`` runs them in a child process, so that
+they take no time from the caller's loop and survive its failure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STOP_S = 20.0
 
 
 def specs_of(*providers: str | ProviderSpec, pace: Pace | None = None) -> tuple[ProviderSpec, ...]:
-    """Turn names into specs of that pace; specs stay as they are."""
+    """Return a spec with this pace for each name; specs are returned unchanged."""
     pace = pace or Pace()
     return tuple(
         ProviderSpec(name=provider, pace=pace) if isinstance(provider, str) else provider for provider in providers
@@ -45,11 +45,11 @@ class SimulatedProviders:
 
     @property
     def base_urls(self) -> dict[str, str]:
-        """What an SDK wants, by name."""
+        """The ``base_url`` for an SDK, by name."""
         return {name: provider.base_url for name, provider in self.providers.items()}
 
     async def __aenter__(self) -> Self:
-        async with self._stack as starting:  # if one cannot start, those that did are stopped
+        async with self._stack as starting:  # if one cannot start, those that have started are stopped
             for spec in self._specs:
                 self.providers[spec.name] = await starting.enter_async_context(SimProvider(spec))
             self._stack = starting.pop_all()
@@ -60,7 +60,7 @@ class SimulatedProviders:
 
 
 class ProviderProcess:
-    """The same in one child process, controlled over HTTP: ``await world.switch("a", Fault(kind="blackhole"))``."""
+    """Providers in a child process, controlled over HTTP: ``await world.switch("a", Fault(kind="blackhole"))``."""
 
     def __init__(self, *providers: str | ProviderSpec, pace: Pace | None = None) -> None:
         self._specs = specs_of(*providers, pace=pace)
@@ -69,22 +69,22 @@ class ProviderProcess:
 
     @property
     def base_urls(self) -> dict[str, str]:
-        """What an SDK wants, by name."""
+        """The ``base_url`` for an SDK, by name."""
         return {name: url + "/v1" for name, url in self.urls.items()}
 
     async def switch(self, name: str, *faults: Fault) -> None:
         """Replace the faults of one provider; none heals it.
 
         Raises:
-            SimUnreachableError: it does not answer.
+            SimUnreachableError: the provider does not answer.
         """
         await remote.switch(self.urls[name], *faults)
 
     async def stats(self, name: str) -> dict[str, Any]:
-        """Return what one provider has seen.
+        """Return the counts of one provider.
 
         Raises:
-            SimUnreachableError: it does not answer.
+            SimUnreachableError: the provider does not answer.
         """
         return await remote.stats(self.urls[name])
 
@@ -110,7 +110,7 @@ class ProviderProcess:
         while len(self.urls) < len(self._specs):
             line = await child.stdout.readline() if child.stdout else b""
             if not line:
-                raise remote.SimUnreachableError("the simulated providers ended at once: their reason is above")
+                raise remote.SimUnreachableError("the simulated providers ended at their start; the reason is above")
             said = msgspec.json.decode(line)
             self.urls[said["name"]] = said["url"]
 

@@ -339,13 +339,13 @@ async def test_faults_are_switched_and_shown_over_http(provider: SimProvider) ->
     with pytest.raises(remote.SimUnreachableError, match="earthquake"):
         await remote.ask(provider.url, "fault", method="POST", body=b'{"kind": "earthquake"}')
     assert (await remote.ask(provider.url, "fault", method="DELETE"))["faults"] == []
-    with pytest.raises(remote.SimUnreachableError, match="known: GET"):
+    with pytest.raises(remote.SimUnreachableError, match="known paths: GET"):
         await remote.ask(provider.url, "nothing")
 
 
 async def test_nobody_at_the_address_is_said_plainly() -> None:
-    """Control of a provider that is not there names the address and asks whether it runs."""
-    with wire.refused_port() as port, pytest.raises(remote.SimUnreachableError, match=f"{port}.*is it running"):
+    """Control of a provider that is not there names the address and says what to do."""
+    with wire.refused_port() as port, pytest.raises(remote.SimUnreachableError, match=f"{port}.*start it"):
         await remote.stats(f"http://127.0.0.1:{port}")
 
 

@@ -156,6 +156,7 @@ STATED = (
     "edge/providers",
     "edge/regions",
     "edge/routing",
+    "edge/sim",
     "edge/telemetry",
     "edge/terms",
     "edge/upstream",

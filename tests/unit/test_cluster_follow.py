@@ -99,7 +99,7 @@ async def test_age_and_seen_are_of_our_own_clock() -> None:
         world.store.cut = True
         await world.clock.advance(100)
         assert not world.follower.connected
-        assert world.follower.error == "nobody answered in time"
+        assert world.follower.error == "no answer in time"
         assert 98 <= world.follower.age_s() <= 102
         assert world.held() == {"a": b"1"}
 
