@@ -1,7 +1,7 @@
-"""What does a trace look like?  ``python -m docs.draw_trace --record`` makes one; without ``--record`` it is drawn.
+"""Draws docs/trace.svg: one request as a trace over two regions. ``python -m docs.draw_trace`` draws it again.
 
-The recording is real: two edges, of which the near one has a silent and a broken provider, so that the far one answers.
-It is kept in ``docs/trace.json``, as ``/api/traces/ID`` of both edges told it; the picture is ``docs/trace.svg``.
+``--record`` records the request first. The record is real: two edges, of which the near one has a silent and a broken
+provider, so that the far one answers. ``docs/trace.json`` keeps it as ``/api/traces/ID`` of both edges returned it.
 """
 
 # ruff: noqa: INP001  # a script beside the documents, not a package
@@ -28,7 +28,7 @@ HERE: Final = Path(__file__).parent
 RECORD: Final = HERE / "trace.json"
 PICTURE: Final = HERE / "trace.svg"
 ASK: Final = {"model": "chat", "stream": True, "messages": [{"role": "user", "content": "hello"}]}
-TOKEN: Final = "token-of-the-picture"  # noqa: S105  # of two edges on loopback that live for a second
+TOKEN: Final = "token-of-the-picture"  # noqa: S105  # the token of two edges on loopback that run for a second
 
 WIDTH: Final = 960
 LABELS: Final = 300
@@ -41,7 +41,7 @@ _ERROR: Final = "#c0392b"
 
 
 def drawn(records: list[dict[str, Any]]) -> str:
-    """Return the SVG of one trace: a row for each span, nested as parents say, on one scale of time."""
+    """Return the SVG of one trace: a row per span, indented below its parent, on one time axis."""
     rows = _rows(records)
     began = min(record["started_ns"] for record in records)
     span_ns = max(row["end"] for row in rows) - began
@@ -75,7 +75,7 @@ def drawn(records: list[dict[str, Any]]) -> str:
 
 
 def _rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return spans in the order of a tree: each edge's own, its attempts, and below a hop what the far edge did."""
+    """Return the spans in tree order: each edge's own span, its attempts, and below a hop the far edge's spans."""
     below = {record["parent_span_id"]: record for record in records}
     rows: list[dict[str, Any]] = []
 
@@ -139,7 +139,7 @@ def _text(
 
 
 async def record() -> list[dict[str, Any]]:
-    """Run two edges and ask the near one; return what both tell of it."""
+    """Run two edges, send the near one a request, and return the records of both."""
     async with contextlib.AsyncExitStack() as stack:
         pace = Pace(ttft_s=0.12, tps=100, tokens=24)
         silent, broken, good = [
@@ -156,7 +156,7 @@ async def record() -> list[dict[str, Any]]:
         async with client.post(f"{edge.base_url}/chat/completions", json=ASK) as answer:
             await answer.read()
             name = answer.headers["x-edge-request-id"]
-        await asyncio.sleep(1)  # control is told ten times a second
+        await asyncio.sleep(1)  # workers send records ten times a second
         async with client.get(f"{edge.admin}/api/traces/{name}") as answer:
             first = await answer.json()
         async with client.get(f"{far.admin}/api/traces/{first['trace_id']}") as answer:
@@ -175,7 +175,7 @@ def _config(region: str, urls: dict[str, str], peers: list[dict[str, Any]]) -> d
 
 
 def main() -> int:
-    """Draw, after recording if asked to."""
+    """Draw the picture, after recording if ``--record`` is given."""
     parser = argparse.ArgumentParser(prog="python -m docs.draw_trace", description=__doc__.partition("\n")[0])
     parser.add_argument("--record", action="store_true", help="run two edges and record a request first")
     if parser.parse_args().record:

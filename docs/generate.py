@@ -1,6 +1,6 @@
-"""Which parts of the documents are said by the code?  ``python -m docs.generate`` writes them; a test compares them.
+"""Writes the tables of the documents that come from the code: ``python -m docs.generate``. A test compares them.
 
-A part stands between ``<!-- from the code: NAME -->`` and ``<!-- end -->``; everything around it is written by hand.
+A table stands between ``<!-- from the code: NAME -->`` and ``<!-- end -->``; everything around it is written by hand.
 """
 
 # ruff: noqa: INP001  # a script beside the documents, not a package
@@ -28,13 +28,13 @@ PART: Final = re.compile(r"(<!-- from the code: (\w+) -->\n).*?(<!-- end -->)", 
 
 
 def fields() -> str:
-    """Every section and field of edge.yaml."""
+    """Return every section and field of edge.yaml."""
     seen: set[object] = set()
     return "\n".join(_sections("", section_of(Config), seen))
 
 
 def statuses() -> str:
-    """What each status means, in the three variants."""
+    """Return what each status means, in the three variants."""
     lines = [
         "| status | model | `provider/model` chosen by the caller | service | why |",
         "| --- | --- | --- | --- | --- |",
@@ -46,14 +46,14 @@ def statuses() -> str:
 
 
 def regions() -> str:
-    """What each status of another region's edge means."""
+    """Return what each status of another region's edge means."""
     lines = ["| status | means | why |", "| --- | --- | --- |"]
     lines += [f"| {_span(row)} | {ACTIONS[row.action]} | {row.why} |" for row in REGION_ROWS]
     return "\n".join(lines) + "\n"
 
 
 def hints() -> str:
-    """What bodies say that statuses do not."""
+    """Return the texts in bodies that change what a status means."""
     lines = [
         "| provider | status | text in the body | model | chosen by the caller |",
         "| --- | --- | --- | --- | --- |",
@@ -66,14 +66,14 @@ def hints() -> str:
 
 
 def passed_over() -> str:
-    """Why a target of a better tier did not answer."""
+    """Return the reasons why a target of a better tier did not answer."""
     words = [(state.label, state.sentence) for state in STATES if state not in (USABLE, TRIED)]
     lines = ["| word | why |", "| --- | --- |"]
     return "\n".join(lines + [f"| `{word}` | {_stated(why)} |" for word, why in [*words, PASSED_OVER]]) + "\n"
 
 
 def target_states() -> str:
-    """The states that the record of a target shows."""
+    """Return the states that a target may be shown in."""
     lines = ["| state | severity | meaning |", "| --- | --- | --- |"]
     return (
         "\n".join(lines + [f"| `{state.label}` | {state.severity} | {_stated(state.sentence)} |" for state in REPORTED])
@@ -82,7 +82,7 @@ def target_states() -> str:
 
 
 def providers() -> str:
-    """What is known of each provider."""
+    """Return what edge knows about each provider."""
     lines = [
         "| name | base URL | jurisdiction | capabilities | free probe | from the environment |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -98,7 +98,7 @@ def providers() -> str:
 
 
 def metrics() -> str:
-    """Every family of the catalogue."""
+    """Return every metric of the catalogue."""
     lines = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
     for metric in ALL:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
@@ -107,7 +107,7 @@ def metrics() -> str:
 
 
 def prices() -> str:
-    """What edge knows of prices, and since when."""
+    """Return the prices that edge knows, with their dates."""
     lines = ["| provider | upstream model | prompt | answer | as of |", "| --- | --- | --- | --- | --- |"]
     for known in KNOWN.values():
         lines += [
@@ -131,12 +131,12 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
 
 
 def filled(text: str) -> str:
-    """Return a document with every part as the code says it now."""
+    """Return a document with every table as the code has it now."""
     return PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[3]}", text)
 
 
 def documents() -> list[Path]:
-    """Return the documents that have such parts."""
+    """Return the documents that have such tables."""
     return [path for path in sorted(HERE.glob("*.md")) if PART.search(path.read_text(encoding="utf-8"))]
 
 
@@ -196,7 +196,7 @@ def _default(field: Field) -> str:
 
 
 def main() -> int:
-    """Write the parts into the documents."""
+    """Write the tables into the documents."""
     for path in documents():
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
