@@ -1,7 +1,7 @@
-"""What does edge cost beside Envoy?  ``python -m bench.macro [--check] [--json]``, which ``make bench`` runs.
+"""Measures what edge costs beside Envoy: ``python -m bench.macro [--check] [--json]``, as ``make bench`` runs it.
 
-CPU of the proxy per request and per streamed chunk, one worker each, in one run. Exit status 1 only with ``--check``,
-when a bar is missed; 2 when there was nothing to measure.
+The figures are CPU of the proxy per request and per streamed chunk, one worker each, in one run. The exit status is 1
+only with ``--check``, when a bar is missed, and 2 when there was nothing to measure.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Does a request wait for a collector that is dead, slow or refuses?  ``python -m bench.macro.collectors [--json]``.
+"""Measures p99 beside a collector that is dead, slow or refuses: ``python -m bench.macro.collectors [--json]``.
 
-One edge for each kind of collector, all up at once and all recording every request, serve the same load in turn, in
-short rounds; the order turns. p99 is compared within each round with that of the edge that exports nothing; the median
-of the rounds is reported, and what became of the records.
+One edge per kind of collector runs; all are up at once and record every request. They serve the same load in turn, in
+short rounds whose order alternates. Within each round p99 is compared with that of the edge that exports nothing. The
+table shows the median of the rounds, and what became of the records.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Kind(Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def collectors() -> AsyncIterator[dict[str, str]]:
-    """Run them; gives their URLs by name, "" for none."""
+    """Run the collectors; yield their URLs by name, "" for none."""
 
     async def well(request: web.Request) -> web.Response:
         await request.read()
@@ -89,7 +89,7 @@ async def collectors() -> AsyncIterator[dict[str, str]]:
 
 
 async def measure(seconds: float, count: int = COUNT) -> list[Kind]:
-    """Run rounds for so long.
+    """Run rounds for ``seconds``.
 
     Raises:
         BenchError: a part does not work.

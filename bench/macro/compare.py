@@ -1,8 +1,8 @@
-"""How is a ratio measured on a machine that has other things to do?  In many short rounds, one beside the other.
+"""Compares two proxies in many short rounds, so that other work on the machine hardly changes the ratio.
 
-In each round both proxies serve the same load, the one that began the last round second; the ratio is taken within the
-round, and the median of the rounds is reported with the least and the greatest. Microseconds are shown for orientation:
-they belong to the machine and the hour, ratios less so.
+In each round both proxies serve the same load, and the order alternates. The ratio is taken within the round; the table
+shows the median of the rounds with the least and the greatest. Microseconds are for orientation: they depend on the
+machine and the hour, ratios less so.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ WARM_SHARE = 4  # a warm-up is this part of a run
 
 
 class Load(Protocol):
-    """Who sends the requests."""
+    """Something that sends the requests of an order."""
 
     async def run(self, order: Order) -> Ran:
-        """Send what is ordered."""
+        """Send the requests of the order."""
 
 
 class Cost(Struct, frozen=True):
@@ -105,9 +105,9 @@ async def compare(
     Args:
         scenarios: lines of the table.
         asking: sends the requests.
-        rounds: how many.
+        rounds: number of rounds.
         share: of each scenario's count of requests, 1 for all.
-        note: told what is being done.
+        note: is called with a line of progress.
 
     Raises:
         BenchError: a part does not work, or an answer was wrong.

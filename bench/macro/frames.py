@@ -1,8 +1,8 @@
-"""How does a process speak HTTP/2 and spend next to nothing on it?  Fixed fields, framed by hand, never decoded.
+"""Speaks HTTP/2 at next to no cost: fixed fields that are framed by hand and never decoded.
 
-Both ends of the gRPC scenarios, load and upstream, are a :class:`Peer`: what they cost is not counted, but they share
-the machine with the proxy. Field sections are compressed as real peers do it (RFC 7541: named once, an index from
-then on), so that a proxy decodes what it would decode; what comes is told apart by frames alone (RFC 9113 4.1).
+Load and upstream of the gRPC scenarios are both a :class:`Peer`. Their CPU is not counted, but they share the machine
+with the proxy. Field sections are compressed as real peers compress them (RFC 7541: a literal once, then an index), so
+that a proxy decodes what it would decode. Received frames are told apart by type and flags alone (RFC 9113 4.1).
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def message(data: bytes) -> bytes:
     return b"\0" + len(data).to_bytes(4, "big") + data
 
 
-# As wide as can be: a reader that always reads needs no flow control, and sends no updates.
+# The widest windows: a reader that always reads needs no flow control, and sends no updates.
 OPENING: Final = frame(SETTINGS, 0, 0, INITIAL_WINDOW_SIZE.to_bytes(2, "big") + _LARGEST.to_bytes(4, "big")) + frame(
     WINDOW_UPDATE, 0, 0, (_LARGEST - WINDOW).to_bytes(4, "big")
 )
 
 
 class Coder:
-    """Compresses field sections for one connection. One that adds nothing to the table is encoded once."""
+    """Compresses field sections for one connection. A section that adds nothing to the table is encoded once."""
 
     def __init__(self, sections: Mapping[str, Section]) -> None:
         self._sections = sections
@@ -60,7 +60,7 @@ class Coder:
         self._known: dict[str, bytes] = {}
 
     def __call__(self, name: str) -> bytes:
-        """Return the block of a section, as it is to be sent now."""
+        """Return the block of a section, encoded for this moment of the connection."""
         block = self._known.get(name)
         if block is None:
             table = self._encoder.header_table.dynamic_entries
@@ -69,16 +69,16 @@ class Coder:
             if len(table) == before:
                 self._known[name] = block
             else:
-                self._known.clear()  # what was newest is newest no more: every index has moved
+                self._known.clear()  # an entry was added, so every index has moved
         return block
 
 
 class Peer(asyncio.Protocol):
-    """One end of one connection. What is put into ``out`` goes with :meth:`flush`, which follows everything that comes.
+    """One end of one connection. :meth:`flush` sends the content of ``out``, and runs after each read.
 
     Args:
-        sections: every field section that it sends, by name.
-        greeting: what it says first.
+        sections: every field section that this end sends, by name.
+        greeting: the first bytes that it sends.
     """
 
     def __init__(self, sections: Mapping[str, Section], greeting: bytes) -> None:
@@ -87,7 +87,7 @@ class Peer(asyncio.Protocol):
         self.out = [greeting]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the greeting, and what stands behind it."""
+        """Send the greeting, and what was queued behind it."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from asyncio's
         self.flush()
 
@@ -96,13 +96,13 @@ class Peer(asyncio.Protocol):
         self.out.append(frame(HEADERS, flags | _END_HEADERS, stream, self._coder(name)))
 
     def flush(self) -> None:
-        """Write all that waits, at once."""
+        """Write everything in ``out`` at once."""
         if self.out:
             self._transport.write(b"".join(self.out))
             self.out.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Take every frame that is whole."""
+        """Handle every complete frame."""
         if self._rest:
             data = self._rest + data
         at, size = 0, len(data)
@@ -140,16 +140,16 @@ class Peer(asyncio.Protocol):
             self.on_end(f"{'RST_STREAM' if kind == RST_STREAM else 'GOAWAY'} {payload.hex()} on stream {stream}")
 
     def on_data(self, stream: int, payload: bytes, ended: int) -> None:
-        """A DATA frame."""
+        """Handle a DATA frame."""
 
     def on_headers(self, stream: int, ended: int) -> None:
-        """A HEADERS frame."""
+        """Handle a HEADERS frame."""
 
     def on_window(self, stream: int, more: int) -> None:
-        """The other end takes so many more bytes."""
+        """Handle WINDOW_UPDATE: the other end takes ``more`` bytes more."""
 
     def on_setting(self, number: int, value: int) -> None:
-        """The other end has set something."""
+        """Handle one value of SETTINGS."""
 
     def on_end(self, said: str) -> None:
-        """The other end has ended a stream or the connection."""
+        """Handle the end of a stream or of the connection."""

@@ -1,7 +1,7 @@
-"""What goes over the wire in the gRPC scenarios?  ``helloworld.Greeter``: small protobuf messages, one or many.
+"""Holds both ends of the gRPC scenarios: ``helloworld.Greeter``, small protobuf messages, one or many per call.
 
-:class:`Calls` and :class:`Streams` ask, :class:`Server` answers; it tells the two apart by the message, since nothing
-decodes field sections here.
+:class:`Calls` and :class:`Streams` are clients, :class:`Server` is the upstream. It tells calls from streams by the
+message, since it decodes no field sections.
 """
 
 from __future__ import annotations
@@ -84,32 +84,32 @@ class Calls(Peer):
             self.asked(stream)
 
     def asked(self, stream: int) -> None:
-        """A call has begun."""
+        """Note that a call has begun."""
 
     def settled(self, stream: int, *, right: bool) -> None:
-        """Count this answer and go on."""
+        """Count this response and send the next request."""
         self._run.took_ns.append(time.perf_counter_ns() - self._sent_ns.pop(stream))
         self._run.settle(right=right)
         self._ask()
 
     def on_data(self, stream: int, payload: bytes, ended: int) -> None:
-        """The answer: anything but the message, or an end without trailers, is wrong."""
+        """Check the response: anything but the message, or an end without trailers, is wrong."""
         if ended or payload != REPLY:
             self.settled(stream, right=False)
         else:
             self._answered = stream
 
     def on_headers(self, stream: int, ended: int) -> None:
-        """The head, or trailers: those of an answer that had its message came right after it."""
+        """Handle the head, or the trailers, which must follow the message directly."""
         if ended and stream in self._sent_ns:
             self.settled(stream, right=stream == self._answered)
 
     def on_end(self, said: str) -> None:
-        """Nothing is reset here, and nobody says goodbye."""
+        """Fail the run: no stream is reset here, and no connection ends."""
         self._fail(said)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The figures would be of something else."""
+        """Fail the run: its figures would mean something else."""
         self._fail(str(exc or "closed"))
 
     def _fail(self, said: str) -> None:
@@ -133,16 +133,16 @@ class Streams(Calls):
         super().__init__(run)
 
     def asked(self, stream: int) -> None:
-        """A stream has begun."""
+        """Note that a stream has begun."""
         self._bytes[stream] = 0
 
     def on_data(self, stream: int, payload: bytes, ended: int) -> None:  # noqa: ARG002
-        """Messages, or parts of some: all have the same size."""
+        """Count bytes of messages, all of which have the same size."""
         self._bytes[stream] += len(payload)
         self._run.chunks += 1
 
     def on_headers(self, stream: int, ended: int) -> None:
-        """The head, or trailers: by then every message has come."""
+        """Handle the head, or the trailers, before which every message must have come."""
         if ended and stream in self._sent_ns:
             events, more = divmod(self._bytes.pop(stream), len(SAID))
             self._run.events += events
@@ -150,7 +150,7 @@ class Streams(Calls):
 
 
 class Server(Peer):
-    """A proxy's connection to the upstream. Streams take turns, each message in a DATA frame, as fast as it reads."""
+    """A proxy's connection to the upstream. Streams take turns, one message per DATA frame, as fast as it reads."""
 
     def __init__(self) -> None:
         super().__init__(_ANSWERING, OPENING)
@@ -160,7 +160,7 @@ class Server(Peer):
         self._loop = asyncio.get_running_loop()
 
     def on_data(self, stream: int, payload: bytes, ended: int) -> None:  # noqa: ARG002
-        """A message, or the end behind it: answer."""
+        """Answer a message; ignore the end behind it."""
         if payload == ASKED_STREAM:
             self.headers("head", stream)
             self._running[stream] = MESSAGES
@@ -172,30 +172,30 @@ class Server(Peer):
             self._credit -= len(REPLY)
 
     def on_window(self, stream: int, more: int) -> None:
-        """The connection's is counted; a stream's is never needed, since a whole one fits its first."""
+        """Count the connection's window. A stream's first window fits the whole stream."""
         if stream == 0:
             self._credit += more
             self._go()
 
     def on_setting(self, number: int, value: int) -> None:
-        """Streams are to fit their windows."""
+        """Refuse a peer whose stream windows are too small for a stream."""
         if number == INITIAL_WINDOW_SIZE and value < MESSAGES * len(SAID):
             self._transport.abort()
 
     def on_end(self, _: str) -> None:
-        """A run that was given up: nobody reads what is left."""
+        """Stop: the run was given up, and nothing reads the rest."""
         self._running.clear()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Nobody reads."""
+        """Stop: nothing reads any more."""
         self._running.clear()
 
     def pause_writing(self) -> None:
-        """The proxy does not keep up."""
+        """Wait until the proxy reads on."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """Continue."""
         self._paused = False
         self._go()
 
@@ -205,7 +205,7 @@ class Server(Peer):
             self._loop.call_soon(self._tick)
 
     def _tick(self) -> None:
-        """One message of each stream."""
+        """Send one message of each stream."""
         self._ticking = False
         if self._paused:
             return

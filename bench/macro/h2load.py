@@ -1,7 +1,7 @@
-"""Is our own load process to blame?  The same requests sent by h2load (nghttp2), where it is installed.
+"""Sends the same requests with nghttp2's h2load, to show that the load process of this project is not the limit.
 
 ``python -m bench.macro --only json --load h2load``, or ``--only grpc``, is a cross-check, not the measure: the default
-needs nothing that a fresh clone has not.
+needs nothing that a fresh clone lacks.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 def parse(said: str) -> Ran:
-    """Read what h2load prints; latencies are left out.
+    """Parse the output of h2load; latencies are left out.
 
     Raises:
-        BenchError: it says something else.
+        BenchError: the output has another form.
     """
     done, counts = _DONE.search(said), _COUNTS.search(said)
     if done is None or counts is None:
-        raise BenchError(f"h2load said something unforeseen:\n{said[-1000:]}")
+        raise BenchError(f"h2load printed something unforeseen:\n{said[-1000:]}")
     total, right = int(counts[1]), int(counts[2])
     return Ran(right, total - right, float(done[1]) * _SECONDS[done[2]], p50_us=0.0, p99_us=0.0)
 
@@ -48,7 +48,7 @@ def _call() -> tuple[str, bytes, list[str]]:
 
 
 class H2Load:
-    """Sends whole requests with h2load, a process for each run."""
+    """Sends requests with h2load, one process per run."""
 
     def __init__(self) -> None:
         command = shutil.which("h2load")
@@ -57,10 +57,10 @@ class H2Load:
         self._command = command
 
     async def run(self, order: Order) -> Ran:
-        """Have an Order carried out.
+        """Run an Order.
 
         Raises:
-            BenchError: it is for streams, whose events h2load cannot count, or not every answer was good.
+            BenchError: the order is for streams, whose events h2load cannot count, or a response was wrong.
         """
         if order.stream:
             raise BenchError("h2load counts no events: --load h2load goes with --only json or --only grpc")

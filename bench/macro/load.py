@@ -1,8 +1,8 @@
-"""Who asks?  A process that sends the same request again and again on keep-alive connections, and checks each answer.
+"""Runs the load process: it sends the same request again and again on open connections, and checks each response.
 
-``python -m bench.macro.load`` reads an :class:`Order` a line, as JSON, carries it out and prints a :class:`Ran`; it
-ends when its standard input does. Its own CPU is not counted, but it shares the machine with the proxy, so that an
-answer is judged by its first and last bytes.
+``python -m bench.macro.load`` reads one :class:`Order` per line, as JSON, runs it and prints a :class:`Ran`. It ends
+when its standard input does. Its CPU is not counted, but it shares the machine with the proxy, so it judges a response
+by its first and last bytes alone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TAIL = wire.WHOLE_CONTENT[-48:]
 
 
 class Order(Struct, frozen=True):
-    """What is to be sent."""
+    """What to send."""
 
     port: int
     count: int  # requests in all
@@ -35,7 +35,7 @@ class Order(Struct, frozen=True):
 
 
 class Ran(Struct, frozen=True):
-    """What came of an Order."""
+    """The result of an Order."""
 
     right: int
     wrong: int
@@ -47,7 +47,7 @@ class Ran(Struct, frozen=True):
 
 
 class Run:
-    """One Order being carried out."""
+    """An Order in progress."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -58,20 +58,20 @@ class Run:
         self.fault = ""
 
     def settle(self, *, right: bool) -> None:
-        """Count one answer."""
+        """Count one response."""
         self.right += right
         self.wrong += not right
         if self.right + self.wrong == self.order.count and not self.over.done():
             self.over.set_result(None)
 
     def fail(self, fault: str) -> None:
-        """Give the whole run up: with a lost connection the figures would be of something else."""
+        """Give the run up: with a lost connection its figures would mean something else."""
         if not self.over.done():
             self.over.set_exception(ConnectionError(fault))
 
 
 class Whole(asyncio.Protocol):
-    """One connection that asks for whole answers."""
+    """One connection that requests whole responses."""
 
     REQUEST = wire.WHOLE_REQUEST
 
@@ -82,17 +82,17 @@ class Whole(asyncio.Protocol):
         self._waiting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask at once."""
+        """Send the first request."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from asyncio's
         self.ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A connection that ends between two requests is no keep-alive connection: that counts too."""
+        """Fail the run, also between two requests: keep-alive is part of what is measured."""
         if self._waiting or self._run.left:
             self._run.fail(f"a connection ended: {exc or 'closed'}; last bytes {self._buffer[-200:]!r}")
 
     def ask(self) -> None:
-        """Send the next request, if there is one."""
+        """Send the next request, if one is left."""
         self._buffer = b""
         self._waiting = self._run.left > 0
         if self._waiting:
@@ -101,7 +101,7 @@ class Whole(asyncio.Protocol):
             self._transport.write(self.REQUEST)
 
     def data_received(self, data: bytes) -> None:
-        """Look whether the answer is whole."""
+        """Settle the response when it is complete."""
         if self._buffer:
             data = self._buffer + data
         if data.endswith(_TAIL) or not data.startswith(_GOOD):
@@ -110,7 +110,7 @@ class Whole(asyncio.Protocol):
             self._buffer = data
 
     def settled(self, *, right: bool) -> None:
-        """Count this answer and go on."""
+        """Count this response and send the next request."""
         self._run.took_ns.append(time.perf_counter_ns() - self._sent_ns)
         self._run.settle(right=right)
         self.ask()
@@ -122,13 +122,13 @@ class Whole(asyncio.Protocol):
 
 
 class Streamed(Whole):
-    """One connection that asks for streams."""
+    """One connection that requests streams."""
 
     REQUEST = wire.STREAM_REQUEST
     _events = 0
 
     def data_received(self, data: bytes) -> None:
-        """Count events, and the chunks they came in: the first event of a chunk stands behind its size line."""
+        """Count events and their chunks: the first event of a chunk follows its size line."""
         if not self._buffer and not data.startswith(_GOOD):
             self.settled(right=False)
             return
@@ -150,11 +150,11 @@ _KINDS: Final[dict[tuple[bool, bool], type[Whole | greeter.Calls]]] = {
 
 
 async def carry_out(order: Order) -> Ran:
-    """Send what is ordered.
+    """Run an order.
 
     Raises:
         OSError: no connection, or one that was lost.
-        TimeoutError: not over after ``limit_s``.
+        TimeoutError: the order took longer than ``limit_s``.
     """
     run = Run(order)
     loop = asyncio.get_running_loop()
@@ -198,7 +198,7 @@ async def _obey() -> None:
 
 
 def main() -> None:
-    """Carry out orders until standard input ends."""
+    """Run orders until standard input ends."""
     uvloop.run(_obey())
 
 

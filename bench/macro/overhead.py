@@ -1,9 +1,9 @@
-"""How much later does one caller get its answer?  ``python -m bench.macro.overhead [--json]``.
+"""Measures the latency that a proxy adds for one caller: ``python -m bench.macro.overhead [--json]``.
 
-One connection, one request at a time: straight to the upstream, through edge and through Envoy, in short rounds one
-after the other. What a proxy adds is its latency less the straight one's of the same round; medians of the rounds.
-Everything runs on one CPU: nothing could overlap anyway, and waking an idle CPU, which under a hypervisor takes longer
-than the proxy itself, is left out.
+One connection sends one request at a time: directly to the upstream, through edge and through Envoy, in short rounds.
+What a proxy adds is its latency less the direct one of the same round; the table shows medians of the rounds.
+Everything runs on one CPU: nothing could overlap anyway, and this leaves out waking an idle CPU, which under a
+hypervisor takes longer than the proxy itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STRAIGHT = Direct()
 
 
 class Added(Struct, frozen=True):
-    """One way to the upstream: its latency, and what it adds to the straight way's, in microseconds."""
+    """One way to the upstream: its latency, and what it adds to the direct way, in microseconds."""
 
     proxy: str
     p50_us: float

@@ -1,7 +1,7 @@
-"""Which processes take part, where do they run, and how much CPU has one used?
+"""Starts the processes of a benchmark, places them on CPUs, and reads the CPU that they used.
 
-With two CPUs or more the proxies have the first to themselves and upstream and load share the rest: what the others do
-then costs a proxy no cache and no migrations. Everything ends with its ``async with``.
+With two or more CPUs the proxies have the first one to themselves. Upstream and load share the rest, so that they cost
+a proxy no cache and no migrations. Everything ends with its ``async with``.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def cpu_ns(pids: Iterable[int]) -> int:
 
 
 def family(pid: int) -> list[int]:
-    """Return this process and all that descend from it."""
+    """Return this process and its descendants."""
     children: dict[int, list[int]] = {}
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
-            with contextlib.suppress(OSError):  # it ended meanwhile
+            with contextlib.suppress(OSError):  # the process has ended
                 parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(place.name))
     found = [pid]
@@ -69,7 +69,7 @@ def family(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def on(cpus: Iterable[int]) -> Iterator[None]:
-    """Let what is started inside run on these CPUs only."""
+    """Run processes that are started inside on these CPUs only."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -82,7 +82,7 @@ def on(cpus: Iterable[int]) -> Iterator[None]:
 async def child(
     *command: str, cpus: Iterable[int], log: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a command; stdin and stdout are pipes unless ``log`` takes what it writes."""
+    """Run a command; stdin and stdout are pipes unless ``log`` takes the output."""
     with on(cpus), (log or Path(os.devnull)).open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -104,7 +104,7 @@ async def child(
 
 @contextlib.asynccontextmanager
 async def upstream(turn_ms: int = 4) -> AsyncIterator[int]:
-    """Run the fixed upstream; gives its port."""
+    """Run the upstream; yield its port."""
     command = (sys.executable, "-m", "bench.macro.upstream", "--turn-ms", str(turn_ms))
     async with child(*command, cpus=other_cpus()) as process:
         assert process.stdout is not None
@@ -115,13 +115,13 @@ async def upstream(turn_ms: int = 4) -> AsyncIterator[int]:
 
 
 class Load:
-    """The process that asks."""
+    """The load process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def run(self, order: Order) -> Ran:
-        """Have an Order carried out.
+        """Run an Order.
 
         Raises:
             BenchError: an answer was wrong, or not every one came.

@@ -1,8 +1,8 @@
-"""Who is compared?  edge and Envoy, each with one worker in front of the same upstream, and nothing in between.
+"""Runs the proxies that are compared: edge and Envoy, each with one worker in front of the same upstream.
 
-What a proxy costs is what all its processes and threads use: edge's supervisor and control and Envoy's main thread
-are counted. Envoy has a plain route and no access log, admin listener or request ids: all that could make it dearer
-is left out.
+The CPU of a proxy is that of all its processes and threads; edge's supervisor and control and Envoy's main thread
+count. Envoy has a plain route and no access log, admin listener or request ids: everything that could make it dearer is
+left out.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Variant(Protocol):
 
     @property
     def name(self) -> str:
-        """What the table calls it; the same name is the same variant."""
+        """The name in the table; variants of the same name are the same."""
 
     def started(self, upstream: int) -> contextlib.AbstractAsyncContextManager[Proxy]:
         """Run it in front of ``127.0.0.1:upstream``."""
@@ -66,7 +66,7 @@ class Direct(Struct, frozen=True):
 
     @contextlib.asynccontextmanager
     async def started(self, upstream: int) -> AsyncIterator[Proxy]:
-        """Give the upstream's port."""
+        """Yield the upstream's port."""
         yield Proxy(self.name, upstream, ())
 
 
@@ -145,7 +145,7 @@ class Envoy(Struct, frozen=True):
 
 
 async def _accepting(port: int, process: asyncio.subprocess.Process) -> None:
-    """Wait until somebody listens."""
+    """Wait until a process listens."""
     for _ in range(int(START_S / 0.05)):
         if process.returncode is not None:
             raise BenchError(f"{process} ended with status {process.returncode}")
@@ -161,7 +161,7 @@ async def _accepting(port: int, process: asyncio.subprocess.Process) -> None:
 
 
 def envoy_config(port: int, upstream: int, *, http2: bool = False) -> dict[str, Any]:
-    """Return the least a reverse proxy needs, in Envoy's v3 API."""
+    """Return the smallest configuration of a reverse proxy in Envoy's v3 API."""
     filters = "type.googleapis.com/envoy.extensions.filters"
     router = {
         "name": "router",

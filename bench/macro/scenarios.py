@@ -1,4 +1,4 @@
-"""What is compared with what, what is counted, and how much of it is allowed?  One table; a comparison is a line.
+"""Holds the table of scenarios: what is compared with what, what is counted, and the bar. A comparison is a line.
 
 Two variants of one proxy compare as well as two proxies do: ``KEYED`` beside ``EDGE`` shows what keys and limits cost.
 """
@@ -58,11 +58,11 @@ class Scenario(Struct, frozen=True):
     bar: float | None = None  # the ratio that must not be exceeded
     stream: bool = False
     connections: int = 32
-    workers: bool = False  # only the workers' CPU is counted: what stands between a request and its answer
+    workers: bool = False  # count only the workers' CPU: what stands between a request and its response
     streams: int = 0  # gRPC calls at once on one connection; 0 = HTTP/1.1
 
     def units(self, ran: Ran) -> int:
-        """How many units a run had."""
+        """Return the number of units in a run."""
         return ran.events if self.stream else ran.right
 
 

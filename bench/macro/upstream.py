@@ -1,10 +1,10 @@
-"""What stands behind the proxies?  A process that knows four answers and spends as little as possible on them.
+"""Runs the upstream: a process with four fixed responses that spends as little as possible on them.
 
-``python -m bench.macro.upstream`` prints its port and ends when its standard input does. Its own CPU is not counted,
-but it shares the machine, so it does no more than find the end of a request. A stream's events are written one at a
-time, one per turn; ``--turn-ms`` is long enough that a proxy which keeps up reads each by itself. Within a turn the
-streams are spread over its milliseconds (the loop's timers know no less), as those of different callers are. A
-connection that begins with HTTP/2's preface is a Greeter's, over gRPC.
+``python -m bench.macro.upstream`` prints its port and ends when its standard input does. Its CPU is not counted, but it
+shares the machine, so it only finds the end of a request. It writes one event of each stream per turn; ``--turn-ms`` is
+long enough that a proxy which keeps up reads each event by itself. Within a turn the streams are spread over its
+milliseconds (the resolution of the loop's timers), as those of different callers are. A connection that begins with
+HTTP/2's preface is served by the Greeter, over gRPC.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Streams:
             self._tick()
 
     def forget(self, connection: Connection) -> None:
-        """Write no more to it."""
+        """Stop writing to this connection."""
         for running in self._running:
             running.pop(connection, None)
 
@@ -60,7 +60,7 @@ class Streams:
             else:
                 running[connection] = sent + 1
         if any(self._running):
-            # A late tick is not made up for: two events at once would be read as one.
+            # A late tick is not repeated: two events at once would be read as one.
             self._due = max(self._due + _MS_S, self._loop.time())
             self._loop.call_at(self._due, self._tick)
         else:
@@ -75,16 +75,16 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way to answer."""
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from asyncio's
         self.write = self._transport.write
 
     def connection_lost(self, _: Exception | None) -> None:
-        """A stream nobody reads ends."""
+        """End the stream: nothing reads it."""
         self._streams.forget(self)
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is whole."""
+        """Answer each complete request."""
         buffer = self._buffer + data if self._buffer else data
         if buffer.startswith(PREFACE):
             greeter = Server()

@@ -1,6 +1,6 @@
-"""What goes over the wire in every macro benchmark?  One chat request, one answer to it, one stream of it; all fixed.
+"""Holds the bytes of the HTTP/1.1 scenarios: one chat request, its response, and its stream; all fixed.
 
-The fields are those that SDKs and providers send, a handful of each, since a proxy pays for every field.
+The header fields are a few of those that SDKs and providers send, since a proxy pays for every field.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 EVENTS = 200
-KEY = "sk-not-a-key"  # what every client sends; where edge has keys, it is one of them
+KEY = "sk-not-a-key"  # every client sends it; where edge has keys, it is one of them
 _QUESTION = "Name three rivers that cross Berlin, and say in one sentence where each of them ends."
 
 

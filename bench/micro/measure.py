@@ -1,7 +1,7 @@
-"""How long does one call take, and how is that shown?
+"""Measures one call and prints the result.
 
-The best of several rounds, since everything else on the machine can only add to a round. A call from Python costs
-some 30 ns by itself, which the data path does not pay; it is left in, for both sides of a comparison.
+The result is the best of several rounds, since other work on the machine can only add to a round. A call from Python
+costs some 30 ns by itself, which the data path does not pay. It is left in, on both sides of a comparison.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROUND_NS = 40_000_000
 
 
 class Row(Struct, frozen=True, omit_defaults=True):
-    """One measured case: nanoseconds per call, and where it is a matter of bytes, how many it went over."""
+    """One measured case: nanoseconds per call, and the bytes that it read, if that matters."""
 
     case: str
     ns: float
@@ -31,7 +31,7 @@ class Row(Struct, frozen=True, omit_defaults=True):
 
     @property
     def gb_per_s(self) -> float:
-        """Bytes gone over per nanosecond, which is GB/s."""
+        """Bytes read per nanosecond, which is GB/s."""
         return self.size / self.ns
 
 

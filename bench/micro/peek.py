@@ -1,4 +1,4 @@
-"""What does looking into a body cost, beside parsing it?  ``python -m bench.micro.peek [--json]``."""
+"""Measures reading facts from a JSON body, beside parsing it: ``python -m bench.micro.peek [--json]``."""
 
 from __future__ import annotations
 

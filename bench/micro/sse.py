@@ -1,4 +1,4 @@
-"""What does hearing one streamed chunk cost, beside parsing it?  ``python -m bench.micro.sse [--json]``."""
+"""Measures scanning one streamed chunk, beside parsing it: ``python -m bench.micro.sse [--json]``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CASES = {
 
 
 def parse(chunk: bytes) -> list[Any]:
-    """What a proxy in Python would do at least: split lines and parse the data."""
+    """Do the least that a proxy in Python must do: split lines and parse the data."""
     return [json.loads(line[6:]) for line in chunk.split(b"\n") if line.startswith(b"data: ")]
 
 
