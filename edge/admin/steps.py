@@ -51,7 +51,7 @@ class Steps:
             return problem(409, str(error))
         except ConfigInvalidError as error:
             return problem(422, "the configuration is refused; nothing has changed", problems=error.problems)
-        workers = await self._node.taken(done.version, TAKEN_S)
+        workers = await self._node.applied(done.version, TAKEN_S)
         return json_answer({"version": done.version, "changed": done.changed, "workers": workers})
 
     async def drain(self, _request: web.Request) -> web.Response:
@@ -95,4 +95,4 @@ class Steps:
         sharing = self._node.sharing
         if sharing is None:
             raise NothingSharedError("this node shares nothing with others")
-        await sharing.hand(name, override)
+        await sharing.override(name, override)

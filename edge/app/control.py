@@ -22,7 +22,7 @@ from edge import clock
 from edge.admin.server import AdminServer
 from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
-from edge.app.share import met, share
+from edge.app.share import known_peers, share
 from edge.app.supervisor_state import SupervisorState
 from edge.control.compose import compile_config
 from edge.control.health import HealthChecks
@@ -118,7 +118,7 @@ class Control:
             applied=self._applied,
             leave=self._leave,
             spending=spending,
-            peers=met(snapshot),
+            peers=known_peers(snapshot),
         )
         recorder = Recorder(StateFile(folder, ledger.source)) if folder is not None else None
         node = Node(
@@ -188,7 +188,7 @@ class Control:
                 previous=previous,
                 capacity=(targets, routes),
                 allowance_capacity=self._shared_state.allowance_capacity,
-                peers=met(previous) if previous is not None else (),
+                peers=known_peers(previous) if previous is not None else (),
             ),
             listeners=self._launch.listeners,
         )
@@ -237,15 +237,15 @@ class Control:
             try:
                 self._watch_targets(node, watch, prober)
                 health.tend(node.snapshot.targets, clock.now_ns(), clock.random)
-                output_histogram.look(node.snapshot, clock.now_ns())
+                output_histogram.poll(node.snapshot, clock.now_ns())
                 if self._recorder is not None:
-                    self._recorder.look(clock.now_ns())
+                    self._recorder.poll(clock.now_ns())
                 if spending is not None:
-                    spending.look(node.snapshot, clock.now_ns())
+                    spending.poll(node.snapshot, clock.now_ns())
             except Exception as error:  # noqa: BLE001  # one failed turn must not end the loop
                 logs.say_failure("watching the targets failed", error)
             try:
-                operations.look()
+                operations.poll()
             except Exception as error:  # noqa: BLE001  # as above; the current configuration stays in force
                 logs.say_failure("checking the configuration file failed", error)
             await asyncio.sleep(PERIOD_S)
@@ -253,12 +253,12 @@ class Control:
     def _watch_targets(self, node: Node, watch: StateWatch, prober: Prober) -> None:
         now_ns = clock.now_ns()
         reports = node.targets(now_ns)
-        for level, sentence, facts in watch.look(reports):
+        for level, sentence, facts in watch.poll(reports):
             logs.say(level, sentence, **facts)
-        ill = [
+        failing = [
             target for target in node.snapshot.targets if target.id in reports and reports[target.id].state == "open"
         ]
-        prober.tend(ill, now_ns, clock.random)
+        prober.tend(failing, now_ns, clock.random)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -27,8 +27,8 @@ def share(node: Node, operations: Operations, config: Config, spending: Spending
         draining=lambda: node.leaving,
         load=lambda: sum(node.shared_state.read_route(route.slot)["inflight"] for route in node.snapshot.routes),
         addresses=lambda: _advertised(operations.ledger.config),
-        met=operations.meet,
-        handed=operations.handed,
+        peers_changed=operations.set_peers,
+        overrides_changed=operations.apply_overrides,
     )
     return Sharing(
         node.shared_state,
@@ -37,12 +37,12 @@ def share(node: Node, operations: Operations, config: Config, spending: Spending
         region=node.snapshot.region,
         node=node.snapshot.node,
         instance=f"{clock.bits():016x}",
-        peers=met(node.snapshot),
+        peers=known_peers(node.snapshot),
         spending=spending,
     )
 
 
-def met(snapshot: Snapshot) -> tuple[Peer, ...]:
+def known_peers(snapshot: Snapshot) -> tuple[Peer, ...]:
     """Return the edges of other regions in a Snapshot, so that a restart keeps them while the store is down."""
     return tuple(
         Peer(

@@ -1,1 +1,1 @@
-"""What is true now, and who must know?  Control publishes the Snapshot, probes what is ill, and says what changed."""
+"""The control plane of a node: publishes the Snapshot, probes targets, shares with other nodes, applies operations."""

@@ -1,8 +1,8 @@
-"""What may this node spend of budgets that other nodes spend of too?  Joins what was told and the shared state.
+"""This node's part of budgets that several nodes share: connects published spending and the shared state.
 
-Four times a second, beside all else: what was spent is read from the shared state, and a ceiling is written there for
-each key, by which workers refuse without asking anybody. What is told goes out with the heartbeat. While the store is
-silent the ceilings stay where they are.
+Four times a second it reads the spending from the shared state and writes a ceiling per key, by which workers refuse
+requests without asking anybody. This node's spending is published with the heartbeat. While the store is silent, the
+ceilings stay as they are.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
 _NANO: Final = 1_000_000_000
-# As many names as a cluster sees in a month; whatever fills the prefix with keys, adding them up stays cheap.
+# As many names as a cluster sees in a month; with a limit, adding them up stays cheap whatever keys the prefix holds.
 MOST_OTHERS: Final = 10_000
-_AT: Final = "@"  # KEY@REGION/NODE; no key's name has one
+_AT: Final = "@"  # separator in KEY@REGION/NODE; names of keys cannot contain it
 
 
 class Budgets:
-    """The common budgets of one node.
+    """The shared budgets of one node.
 
     Args:
-        shared_state: where spending is counted, and by whose ceilings workers refuse.
-        me: our own name, REGION/NODE.
-        remembered: what others had spent when this node was last heard of, as :meth:`remembered` returns it.
-        clock: time.
+        shared_state: counts spending and holds the ceilings for workers.
+        me: name of this node, REGION/NODE.
+        remembered: spending of other nodes from an earlier run, as :meth:`remembered` returns it.
+        clock: source of time.
     """
 
     def __init__(self, shared_state: SharedState, me: str, remembered: Mapping[str, Spent], clock: Clock) -> None:
@@ -50,56 +50,56 @@ class Budgets:
         self._started_ns = clock.now_ns()
         self._first = remembered
         self._others: dict[str, Told] = {}
-        self._remembered: dict[str, Spent] | None = None  # None: it is to be made anew
-        self._gone_ns: dict[str, int] = {}  # since when nodes are no more that told something
-        self._mine: Told | None = None  # what the store had of us when it was first heard
+        self._remembered: dict[str, Spent] | None = None  # None: must be computed again
+        self._gone_ns: dict[str, int] = {}  # when nodes with published spending were first missed
+        self._mine: Told | None = None  # this node's document as found in the store at the start
         self._heard = False
-        self._told: Told | None = None  # what the store has acknowledged; None: nothing of this month
+        self._stored: Told | None = None  # the document that the store has acknowledged; None: none this month
         self._month = 0
         self._ceilings: dict[str, int] = {}
-        self._early: set[str] = set()  # keys whose ceiling is what one has before anything was heard
-        self._raised: set[str] = set()  # keys whose spending by an earlier life of this node is on the SharedState
-        self._stands: set[str] = set()
+        self._early: set[str] = set()  # keys whose ceiling is the one for the time before the store was heard
+        self._raised: set[str] = set()  # keys whose earlier spending by this node is in the shared state
+        self._stands: set[str] = set()  # nodes that have a document in the store
         self._alive: set[str] = set()
         self.unread = 0
-        """Documents that nobody here understands."""
+        """Number of documents that could not be used."""
         self.urgent = False
-        """Whether there is something to tell that should not wait for the next heartbeat."""
+        """Whether spending must be published before the next heartbeat."""
 
     def take(self, changed: Mapping[str, Held | None]) -> None:
-        """Take in what was told. What was spent stays spent, whoever removes the document."""
+        """Apply changed documents. A deleted document does not reduce the spending."""
         month = month_of(self._clock.wall())
         for key, held in changed.items():
             if not key.startswith(SPENT) or held is None:
                 continue
-            told = budgets.decode(held.value)
-            if told is None or not self._take_one(key.removeprefix(SPENT), told, month):
+            document = budgets.decode(held.value)
+            if document is None or not self._take_one(key.removeprefix(SPENT), document, month):
                 self.unread += 1
 
-    def look(self, snapshot: Snapshot, heard: Sequence[Heard], held: Mapping[str, Held], *, seeing: bool) -> None:
-        """Write the ceilings.
+    def update(self, snapshot: Snapshot, heard: Sequence[Heard], held: Mapping[str, Held], *, seeing: bool) -> None:
+        """Write the ceilings to the shared state.
 
         Args:
-            snapshot: names the keys.
-            heard: the other nodes that there are.
-            held: the copy of the store.
-            seeing: the copy is alive; else nothing is to be learned from anybody's silence.
+            snapshot: the Snapshot, which names the keys.
+            heard: the other nodes.
+            held: the local copy of the store.
+            seeing: whether the copy is current; otherwise a node's silence means nothing.
         """
         month, now_ns = month_of(self._clock.wall()), self._clock.now_ns()
         if self._month != month:
             self._turn(month, held)
         if seeing:
             if not self._heard and self._mine is not None and self._mine.month == month:
-                self._told = self._mine
+                self._stored = self._mine
             self._heard = True
-            self._alive = {name_of(each.digest.region, each.digest.node) for each in heard}
+            self._alive = {name_of(node.digest.region, node.digest.node) for node in heard}
             self._stands = {key.removeprefix(SPENT) for key in held if key.startswith(SPENT)}
         silences = self._silences(heard, now_ns)
-        others = [(told, silences[name]) for name, told in self._others.items()]
+        others = [(document, silences[name]) for name, document in self._others.items()]
         self.urgent = False
         for name, slot, budget in _common(snapshot):
-            self._go_on(name, slot, month)
-            part = self._told.keys.get(name) if self._told is not None else None
+            self._resume(name, slot, month)
+            part = self._stored.keys.get(name) if self._stored is not None else None
             if self._heard and (seeing or name not in self._ceilings):
                 there = budgets.elsewhere(name, month, others)
                 reach = budgets.ceiling(budget, part.spent if part is not None else 0, there, 1 + len(heard))
@@ -111,69 +111,69 @@ class Budgets:
             self.urgent |= self._heard and budgets.urgent(part, self._spent(slot, month))
 
     def document(self, snapshot: Snapshot, heard: Sequence[Heard]) -> Told | None:
-        """Return what to tell with the next heartbeat; None: nothing has changed, or nothing was ever heard."""
+        """Return the document to publish with the next heartbeat; None: no news, or the store was never heard."""
         if not self._heard:
             return None
         month = month_of(self._clock.wall())
-        before = self._told.keys if self._told is not None else {}
+        before = self._stored.keys if self._stored is not None else {}
         silences = self._silences(heard, self._clock.now_ns())
-        others = [(told, silences[name]) for name, told in self._others.items()]
-        parts = {name: Part(part.spent, part.spent) for name, part in before.items()}  # of keys that are no more
+        others = [(document, silences[name]) for name, document in self._others.items()]
+        parts = {name: Part(part.spent, part.spent) for name, part in before.items()}  # keeps keys that were removed
         for name, slot, budget in _common(snapshot):
             spent = max(self._spent(slot, month), before[name].spent if name in before else 0)
             if spent:
                 there = budgets.elsewhere(name, month, others)
                 parts[name] = Part(spent, budgets.ceiling(budget, spent, there, 1 + len(heard)))
-        told = Told(month, dict(sorted(parts.items())[: budgets.MOST_TOLD]))
-        if not told.keys or (told == self._told and self._me in self._stands):
+        document = Told(month, dict(sorted(parts.items())[: budgets.MOST_TOLD]))
+        if not document.keys or (document == self._stored and self._me in self._stands):
             return None
-        return told
+        return document
 
-    def writes(self, told: Told | None, held: Mapping[str, Held]) -> list[Write]:
-        """Return what goes out with a heartbeat: our own word, and one that the store has lost or that is too old."""
-        found = [] if told is None else [Write(SPENT + self._me, budgets.encode(told))]
+    def writes(self, document: Told | None, held: Mapping[str, Held]) -> list[Write]:
+        """Return the writes of a heartbeat: this node's document, one lost document of a dead node, one deletion."""
+        found = [] if document is None else [Write(SPENT + self._me, budgets.encode(document))]
         if not self._heard:
             return found
         month = month_of(self._clock.wall())
         lost = budgets.of_gone(self._others, month, self._stands, {*self._alive, self._me})
         found += [Write(SPENT + name, budgets.encode(self._others[name])) for name in lost[:1]]
-        told_before = {key: budgets.decode(held[key].value) for key in sorted(held) if key.startswith(SPENT)}
-        # no clock is a month late
-        over = [key for key, old in told_before.items() if old is not None and old.month < month - 1]
+        documents = {key: budgets.decode(held[key].value) for key in sorted(held) if key.startswith(SPENT)}
+        # A month of tolerance: no clock is that wrong.
+        over = [key for key, old in documents.items() if old is not None and old.month < month - 1]
         found += [Write(key, None) for key in over[:1] if key != SPENT + self._me]
         return found
 
-    def acknowledged(self, told: Told | None) -> None:
-        """Take note that the store has it: what it says holds from now on, unless the month has turned meanwhile."""
-        if told is not None and told.month == self._month:
-            self._told = told
+    def acknowledged(self, document: Told | None) -> None:
+        """Record that the store has the document, whose ceilings hold from now on, unless the month has changed."""
+        if document is not None and document.month == self._month:
+            self._stored = document
 
     def farewell(self, snapshot: Snapshot) -> list[Write]:
-        """Return the last word of a node that ends: it spends no more."""
+        """Return the last write of a node that stops: its ceilings become its spending."""
         if not self._heard:
             return []
         month = month_of(self._clock.wall())
-        parts = {} if self._told is None else {name: part.spent for name, part in self._told.keys.items()}
+        parts = {} if self._stored is None else {name: part.spent for name, part in self._stored.keys.items()}
         for name, slot, _ in _common(snapshot):
             parts[name] = max(self._spent(slot, month), parts.get(name, 0))
         known = sorted((name, Part(spent, spent)) for name, spent in parts.items() if spent)
-        told = Told(month, dict(known[: budgets.MOST_TOLD]))
-        return [Write(SPENT + self._me, budgets.encode(told))] if told.keys else []
+        document = Told(month, dict(known[: budgets.MOST_TOLD]))
+        return [Write(SPENT + self._me, budgets.encode(document))] if document.keys else []
 
     def remembered(self) -> dict[str, Spent]:
-        """Return what others have spent, by KEY@REGION/NODE, for a start at which they cannot be heard."""
+        """Return the spending of other nodes, by KEY@REGION/NODE, for a start without a store."""
         if self._remembered is None:
             self._remembered = {
-                f"{key}{_AT}{name}": Spent(told.month, part.spent)
-                for name, told in self._others.items()
-                for key, part in told.keys.items()
+                f"{key}{_AT}{name}": Spent(document.month, part.spent)
+                for name, document in self._others.items()
+                for key, part in document.keys.items()
             }
         return self._remembered
 
     def report(self, snapshot: Snapshot) -> dict[str, dict[str, float]]:
-        """Return in US dollars what others have spent of each common budget, and what may be spent here."""
+        """Return the state of each shared budget in US dollars: limit, spending here and elsewhere, ceiling."""
         month = month_of(self._clock.wall())
-        others = [(told, 0) for told in self._others.values()]
+        others = [(document, 0) for document in self._others.values()]
         return {
             f"key/{name}": {
                 "budget": budget / _NANO,
@@ -185,37 +185,37 @@ class Budgets:
         }
 
     def _turn(self, month: int, held: Mapping[str, Held]) -> None:
-        """Begin a month: the next one, or the one that it is by a clock that was set."""
-        self._month, self._told, self._ceilings = month, None, {}
+        """Begin a month: the next one, or another one because the clock was set."""
+        self._month, self._stored, self._ceilings = month, None, {}
         self._raised.clear()
-        self._others = {name: told for name, told in self._others.items() if told.month == month}
+        self._others = {name: document for name, document in self._others.items() if document.month == month}
         self._remembered = None
-        for name, told in _others(self._first, month).items():
-            self._take_one(name, told, month)
+        for name, document in _others(self._first, month).items():
+            self._take_one(name, document, month)
         for key in [key for key in held if key.startswith(SPENT)]:
             found = budgets.decode(held[key].value)
             if found is not None:
                 self._take_one(key.removeprefix(SPENT), found, month)
 
-    def _take_one(self, name: str, told: Told, month: int) -> bool:
-        """Let it count what one node told; False: there is no room.
+    def _take_one(self, name: str, document: Told, month: int) -> bool:
+        """Apply the document of one node; return False if there are too many nodes.
 
-        What is told of a month that has not come is left where it is until then: that node's clock is ahead, or ours is
-        behind, and what it spent before must not be forgotten for it.
+        A document for a future month is ignored until then. Either its node's clock is ahead or ours is behind, and it
+        must not replace the node's spending of this month.
         """
-        if told.month > month:
+        if document.month > month:
             return True
         if name == self._me:
-            self._mine = told
+            self._mine = document
             return True
         if name not in self._others and len(self._others) >= MOST_OTHERS:
             return False
-        self._others[name] = budgets.later(self._others.get(name), told)
+        self._others[name] = budgets.later(self._others.get(name), document)
         self._remembered = None
         return True
 
-    def _go_on(self, name: str, slot: int, month: int) -> None:
-        """Let a key go on where an earlier life of this node stopped, of which this one may know nothing."""
+    def _resume(self, name: str, slot: int, month: int) -> None:
+        """Raise a key's spending to what an earlier run of this node published, in case this run does not know it."""
         if not self._heard or name in self._raised:
             return
         self._raised.add(name)
@@ -223,13 +223,13 @@ class Budgets:
             self._shared_state.raise_spent(slot, month, self._mine.keys[name].spent)
 
     def _unheard(self, name: str, slot: int, budget: int, month: int, now_ns: int) -> None:
-        """Reckon by what was remembered, while nobody is heard; what the control before this one wrote holds."""
+        """Set a ceiling from remembered spending before the store was heard; keep one that an earlier control wrote."""
         early = now_ns - self._started_ns < PATIENCE_NS
         if name in self._ceilings and (early or name not in self._early):
             return
         if name not in self._ceilings and self._shared_state.read_allowance(slot)["ceiling_month"] == month:
             return
-        there = budgets.elsewhere(name, month, [(told, 0) for told in self._others.values()])
+        there = budgets.elsewhere(name, month, [(document, 0) for document in self._others.values()])
         nodes = budgets.EARLY if early else budgets.ASSUMED
         self._ceilings[name] = budgets.ceiling(budget, self._spent(slot, month), there, nodes)
         (self._early.add if early else self._early.discard)(name)
@@ -239,9 +239,9 @@ class Budgets:
         return record["spent_nano"] if record["spent_month"] >= month else 0
 
     def _silences(self, heard: Sequence[Heard], now_ns: int) -> dict[str, int]:
-        ages = {  # one that was found after a break, and not heard since, may be silent
-            name_of(each.digest.region, each.digest.node): each.age_ns if each.proven else max(each.age_ns, SILENT_NS)
-            for each in heard
+        ages = {  # a node found after an interruption, without a change since, counts as silent
+            name_of(node.digest.region, node.digest.node): node.age_ns if node.proven else max(node.age_ns, SILENT_NS)
+            for node in heard
         }
         for name in self._others:
             if name in ages:
@@ -252,7 +252,7 @@ class Budgets:
 
 
 def _common(snapshot: Snapshot) -> Iterator[tuple[str, int, int]]:
-    """Yield the keys whose budget others spend too: name, slot, US dollars * 1e9."""
+    """Yield name, slot and budget (US dollars * 1e9) of the keys whose budget is shared."""
     for key in snapshot.keys:
         if key.budget_nano and key.allowance is not None and key.allowance.shared:
             yield key.name, key.allowance.slot, key.budget_nano
@@ -263,6 +263,6 @@ def _others(remembered: Mapping[str, Spent], month: int) -> dict[str, Told]:
     for what, spent in remembered.items():
         key, _, name = what.partition(_AT)
         if spent.month == month:
-            told = Told(spent.month, {key: Part(spent.nano, spent.nano)})
-            found[name] = budgets.later(found.get(name), told)
+            document = Told(spent.month, {key: Part(spent.nano, spent.nano)})
+            found[name] = budgets.later(found.get(name), document)
     return found

@@ -1,4 +1,4 @@
-"""How does a configuration become a Snapshot?  Here the rooms that may not meet are handed what the others know."""
+"""Compilation of a configuration into a Snapshot, with the tables and policies of the packages it depends on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def checked(document: Document) -> Config:
-    """Return a document's configuration when it may be used; its warnings are the caller's to show.
+    """Return the configuration of a document if it is valid; showing the warnings is up to the caller.
 
     Raises:
-        ConfigInvalidError: with every error, each with its place.
+        ConfigInvalidError: with every error and its position.
     """
     found = errors(check(document, KNOWN))
     if found:
@@ -34,19 +34,19 @@ def checked(document: Document) -> Config:
 
 
 def load_checked(path: str | os.PathLike[str]) -> Config:
-    """Return the configuration in a file when it may be used.
+    """Return the configuration in a file if it is valid.
 
     Raises:
-        ConfigInvalidError: with every error, each with its place.
+        ConfigInvalidError: with every error and its position.
     """
     return checked(read(path))
 
 
 def from_keys(environ: Mapping[str, str]) -> Config | None:
-    """Return a configuration of the providers whose keys are in the environment; None when there is none.
+    """Return a configuration for the providers whose keys are in the environment; None if there are none.
 
     Raises:
-        ConfigInvalidError: what the environment says cannot be used.
+        ConfigInvalidError: the environment holds an invalid value.
     """
     config = from_environment(environ, KNOWN)
     return None if config is None else checked(Document(config, source="the environment"))
@@ -64,15 +64,15 @@ def compile_config(
     """Compile a checked configuration into the next Snapshot.
 
     Args:
-        config: what the operator wants.
+        config: a checked configuration.
         now: Unix time, seconds.
-        previous: the Snapshot it follows: its version is counted on, its shared state records are kept.
-        capacity: records of targets and routes that the shared state has; None before there is a shared state.
-        allowance_capacity: its records of keys and credentials; None before there is a shared state.
-        peers: edges of other regions that are known beside those of the configuration.
+        previous: the Snapshot it replaces, whose version is incremented and whose shared-state records are kept.
+        capacity: number of records for targets and routes in the shared state; None: there is no shared state yet.
+        allowance_capacity: number of records for keys and credentials; None: there is no shared state yet.
+        peers: edges of other regions in addition to those in the configuration.
 
     Raises:
-        ConfigInvalidError: the shared state this node started with is too small for it.
+        ConfigInvalidError: the node's shared state is too small for this configuration.
     """
     return plan(
         config,

@@ -1,8 +1,8 @@
-"""Is the configuration file another one than was last read?  Asked once a second, answered when it has stood still.
+"""Detection of changes of the configuration file, by polling once a second.
 
-A look follows symlinks, so that a swapped link (as Kubernetes updates a mounted ConfigMap) and a file renamed over
-another are seen by their inode, and an edit in place by its time and size. A file in the middle of being written looks
-different again at the next look: it is read only after two looks that agree.
+The check follows symlinks. So a swapped link (as Kubernetes updates a mounted ConfigMap) and a file that is renamed
+over another show by their inode, and an edit in place shows by time and size. A file is read only after two checks
+agree, because a file that is still being written differs from check to check.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
 
 
 def mark_of(path: str) -> Mark | None:
-    """Return by what the file is known; None when there is none."""
+    """Return the identity of a file's content; None if there is no file."""
     try:
-        found = os.stat(path)  # noqa: PTH116  # one call, once a second
+        found = os.stat(path)  # noqa: PTH116  # one quick call per second
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino, found.st_dev
 
 
 class FileWatch:
-    """Remembers the last look."""
+    """Remembers the file's mark at the last poll."""
 
     def __init__(self) -> None:
         self._last: Mark | None = None
 
-    def look(self, mark: Mark | None, read: Mark | None) -> bool:
-        """Tell whether to read the file now.
+    def poll(self, mark: Mark | None, read: Mark | None) -> bool:
+        """Return whether the file should be read now.
 
         Args:
-            mark: what it looks like now.
-            read: what it looked like when it was last read.
+            mark: the file's mark now.
+            read: its mark when it was last read.
         """
         still = mark == self._last
         self._last = mark

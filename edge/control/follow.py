@@ -1,4 +1,4 @@
-"""How does a worker keep up with control, and live without it?  It connects, listens, and connects again for ever."""
+"""The worker's connection to control: receives Snapshots, reports and records, and reconnects for ever."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
     from edge.terms.trace import ExchangeRecord
 
-# Control is restarted within a second; the socket queues connects meanwhile, so these waits matter only when it stays
-# away, and jitter keeps many workers from arriving at once.
+# Control is restarted within a second and its socket queues connections meanwhile, so these waits matter only if
+# control stays down. Jitter keeps many workers from reconnecting at once.
 FIRST_WAIT_S: Final = 0.05
 LONGEST_WAIT_S: Final = 2.0
-# Records that control has not read by then are dropped: it stands still, or has too much to do.
+# With this many unread bytes control hangs or is overloaded, and further records are dropped.
 MOST_UNREAD: Final = 1024 * 1024
 
 
 class Follower:
-    """Follows control at ``path``: calls ``learn(snapshot)`` for each Snapshot, then reports what is served.
+    """Follows control at ``path``: calls ``learn(snapshot)`` for each Snapshot, then reports the version in use.
 
-    ``learn`` returns nothing and must not raise for a valid Snapshot; what it raises is logged, and the worker keeps
-    serving by what it had.
+    ``learn`` must not raise for a valid Snapshot; an exception is logged, and the worker continues with the previous
+    Snapshot.
     """
 
     def __init__(
@@ -39,13 +39,13 @@ class Follower:
         self._writer: asyncio.StreamWriter | None = None
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Follow control until cancelled."""
         wait = FIRST_WAIT_S
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(self._path)
             except OSError as error:
-                logs.say(logs.DEBUG, "control does not answer; serving by what is known", error=str(error))
+                logs.say(logs.DEBUG, "control does not respond; serving with the last snapshot", error=str(error))
             else:
                 wait = FIRST_WAIT_S
                 await self._listen(reader, writer)
@@ -53,20 +53,24 @@ class Follower:
             wait = min(wait * 2, LONGEST_WAIT_S)
 
     def report(self) -> None:
-        """Tell control what is served now; a no-op while it is away, because it is told on the next connect."""
+        """Report the version in use to control; while control is down, the report follows at the next connection."""
         status = self._status()
         if self._writer is not None and status is not None:
             self._writer.write(frames.encode(status))
 
     def send(self, worker: int, records: Sequence[tuple[object, ...]]) -> bool:
-        """Hand records to control, tuples in the order of :class:`edge.terms.trace.ExchangeRecord`; never waits.
+        """Send records to control without waiting.
+
+        Args:
+            worker: index of this worker.
+            records: tuples in the order of :class:`edge.terms.trace.ExchangeRecord`.
 
         Returns:
-            False when control is away or behind: they are lost.
+            False if the records are lost because control is down or behind.
         """
         if self._writer is None or self._writer.transport.get_write_buffer_size() > MOST_UNREAD:
             return False
-        # on the wire a tuple and a record are the same array: nothing is built only to be taken apart
+        # msgpack encodes a tuple like a record, as an array, so no ExchangeRecord is built here.
         self._writer.write(frames.encode(frames.Recorded(worker, cast("tuple[ExchangeRecord, ...]", records))))
         return True
 
@@ -79,9 +83,9 @@ class Follower:
                 if isinstance(message, frames.Publish):
                     self._take(message.snapshot)
         except (asyncio.IncompleteReadError, ConnectionError):
-            logs.say(logs.INFO, "control is gone; serving goes on by the last snapshot")
+            logs.say(logs.INFO, "control is down; serving with the last snapshot")
         except frames.FrameError as error:
-            logs.say(logs.ERROR, "control sent a bad message; connecting again", error=str(error))
+            logs.say(logs.ERROR, "control sent an invalid message; reconnecting", error=str(error))
         finally:
             self._writer = None
             writer.close()
@@ -89,6 +93,6 @@ class Follower:
     def _take(self, snapshot: Snapshot) -> None:
         try:
             self._learn(snapshot)
-        except Exception as error:  # noqa: BLE001  # whatever a new Snapshot breaks, the old one still serves
-            logs.say_failure("the new snapshot could not be taken; serving by the old one", error)
+        except Exception as error:  # noqa: BLE001  # the previous Snapshot still serves, whatever the new one breaks
+            logs.say_failure("the new snapshot cannot be applied; serving with the previous one", error)
         self.report()

@@ -1,7 +1,7 @@
-"""In what words do control and a worker speak?  Length-prefixed msgpack over the node's private socket.
+"""Messages between control and workers: length-prefixed msgpack on the node's private socket.
 
-A frame is a 4-byte big-endian length and one tagged message. Both ends are the same build of the same program, started
-by the same supervisor, so there is no negotiation: a message that does not decode ends the connection.
+A frame is a 4-byte big-endian length and one tagged message. Both ends belong to the same build and are started by the
+same supervisor, so there is no negotiation: a message that cannot be decoded ends the connection.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from edge.terms.trace import ExchangeRecord  # noqa: TC001  # as above
 if TYPE_CHECKING:
     import asyncio
 
-# A Snapshot of ten thousand targets is about 5 MiB; more than this is not one of our messages.
+# A Snapshot of ten thousand targets has about 5 MiB; a longer frame is not one of these messages.
 LONGEST: Final = 256 * 1024 * 1024
 _LENGTH: Final = struct.Struct("!I")
 
 
 class Publish(Struct, frozen=True, tag="publish"):
-    """Control to worker: decide by this from now on."""
+    """Control to worker: use this Snapshot from now on."""
 
     snapshot: Snapshot
 
 
 class Serving(Struct, frozen=True, tag="serving"):
-    """Worker to control: my listeners are open and I decide by this version; or they were, and I am draining."""
+    """Worker to control: the listeners are open and this version is in use; or the worker is draining."""
 
     worker: int
     pid: int
@@ -40,14 +40,14 @@ class Serving(Struct, frozen=True, tag="serving"):
 
 
 class Recorded(Struct, frozen=True, tag="recorded"):
-    """Worker to control: these exchanges are over and worth remembering."""
+    """Worker to control: records of completed exchanges."""
 
     worker: int
     records: tuple[ExchangeRecord, ...]
 
 
 class FrameError(EdgeError):
-    """The peer sent something that is not one of our messages."""
+    """The peer sent something that is not a valid message."""
 
     kind = "bad_frame"
 
@@ -58,7 +58,7 @@ _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
 def encode(message: Message) -> bytes:
-    """Return the message as one frame."""
+    """Return a message as a frame."""
     body = _encoder.encode(message)
     return _LENGTH.pack(len(body)) + body
 
@@ -67,8 +67,8 @@ async def read(reader: asyncio.StreamReader) -> Message:
     """Return the next message.
 
     Raises:
-        FrameError: it is too long or not a message.
-        asyncio.IncompleteReadError: the peer is gone.
+        FrameError: the frame is too long or not a message.
+        asyncio.IncompleteReadError: the connection was closed.
     """
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     if length > LONGEST:

@@ -1,7 +1,7 @@
-"""What may this node grant of each allowance of ``scope: global``?  Joins counters, keeper and shared state.
+"""This node's shares of allowances with ``scope: global``: connects counters, share keeper and shared state.
 
-A share that is written to the shared state holds until a time that stands beside it: a control that died or was
-stopped leaves no grant behind that the others have long taken. Workers then go by the safe share.
+A share in the shared state has an expiry time. So control that died or was stopped leaves no grant behind that other
+nodes have long taken; workers then use the safe share.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ _MINUTE_NS: Final = 60_000_000_000
 
 
 class Common(Struct, frozen=True):
-    """What is divided of one key or credential, each with a ledger of its own; None: it has no such bound."""
+    """The shared limits of one key or credential, each with a ledger of its own; None: it has no such limit."""
 
-    name: str  # key/NAME or credential/NAME
+    name: str  # "key/NAME" or "credential/NAME"
     allowance: Allowance
     rates: Shared | None
-    places: Shared | None  # requests at once
+    places: Shared | None  # concurrent requests
 
 
 class Grants:
-    """The shared allowances of one node."""
+    """The shared allowances of one node, with the demand for each."""
 
     def __init__(self, shared_state: SharedState, keeper: ShareKeeper) -> None:
         self._shared_state = shared_state
         self._keeper = keeper
         self._demands: dict[str, Demand] = {}
         self._crowds: dict[str, Places] = {}
-        self._said: set[str] = set()  # allowances whose share is ours to write
-        self.wants: dict[str, Pair] = {}  # by ledger
+        self._owned: set[str] = set()  # allowances whose share this process has written
+        self.wants: dict[str, Pair] = {}  # demand by ledger
 
-    def look(self, snapshot: Snapshot, now_ns: int) -> None:
-        """Reckon what is asked for, and write down what may be granted."""
+    def update(self, snapshot: Snapshot, now_ns: int) -> None:
+        """Update the demand and write the shares to the shared state."""
         found = {common.name: common for common in _shared(snapshot)}
         ledgers = {shared.name for common in found.values() for shared in _ledgers(common)}
         for seen in (self._demands, self._crowds, self.wants):
@@ -60,7 +60,7 @@ class Grants:
         for name, common in found.items():
             view = self._shared_state.read_allowance(common.allowance.slot)
             if common.rates is not None:
-                total = offered(view, self._passed_over(snapshot, name, now_ns))
+                total = offered(view, self._skipped(snapshot, name, now_ns))
                 self.wants[name] = self._demands.setdefault(name, Demand()).want(total, now_ns)
             if common.places is not None:
                 refused = view["counts"][AllowanceCounter.A_REFUSED_CONCURRENT]
@@ -69,7 +69,7 @@ class Grants:
             self._write(common)
 
     async def move(self, snapshot: Snapshot, held: Mapping[str, Held], known: Membership, now_ns: int) -> None:
-        """Move grants to where they are wanted, one after the other."""
+        """Move grants to where they are in demand, one allowance after the other."""
         for common in _shared(snapshot):
             for shared in _ledgers(common):
                 if shared.name not in self.wants:
@@ -81,18 +81,18 @@ class Grants:
                     self.wants[shared.name],
                     ledger,
                     known.silences(ledger[0], now_ns),
-                    partial(self._tell, common),
+                    partial(self._on_share, common),
                     used=(running, 0),
                 )
 
     async def leave(self, snapshot: Snapshot) -> None:
-        """Give every grant up: the node ends."""
+        """Give up every grant, because the node stops."""
         for common in _shared(snapshot):
             for shared in _ledgers(common):
                 await self._keeper.leave(shared)
 
     def shares(self, snapshot: Snapshot) -> dict[str, dict[str, float]]:
-        """Return what this node may grant, of how much, by allowance and bound."""
+        """Return this node's shares and the full limits, by allowance."""
         found = {}
         for common in _shared(snapshot):
             share = (0, 0) if common.rates is None else self._keeper.share(common.rates)
@@ -106,16 +106,16 @@ class Grants:
             }
         return found
 
-    def _tell(self, common: Common, _: Pair) -> None:
+    def _on_share(self, common: Common, _: Pair) -> None:
         self._write(common)
 
     def _write(self, common: Common) -> None:
         allowance, ledgers = common.allowance, _ledgers(common)
-        if common.name not in self._said and not any(self._keeper.joined(shared.name) for shared in ledgers):
+        if common.name not in self._owned and not any(self._keeper.joined(shared.name) for shared in ledgers):
             view = self._shared_state.read_allowance(allowance.slot)
             if view["share_nodes"] and view["share_until_ns"] > clock.now_ns():
-                return  # what the control before this one was granted holds until its time is over
-        self._said.add(common.name)
+                return  # the share of the previous control process is valid until it expires
+        self._owned.add(common.name)
         share = (0, 0) if common.rates is None else self._keeper.share(common.rates)
         self._shared_state.set_shares(
             allowance.slot,
@@ -131,19 +131,19 @@ class Grants:
             ),
         )
 
-    def _passed_over(self, snapshot: Snapshot, name: str, now_ns: int) -> int:
-        """Return how often targets were not asked because their credential was used up."""
+    def _skipped(self, snapshot: Snapshot, name: str, now_ns: int) -> int:
+        """Return how often targets were skipped because their credential was used up."""
         kind, _, credential = name.partition("/")
         if kind != "credential":
             return 0
-        places = {place for place, each in enumerate(snapshot.credentials) if each.name == credential}
+        places = {place for place, limited in enumerate(snapshot.credentials) if limited.name == credential}
         slots = [target.slot for target in snapshot.targets if target.credential in places]
         counts = (self._shared_state.read_target(slot, now_ns)["counts"] for slot in slots)
         return sum(count[TargetCounter.T_EXHAUSTED] for count in counts)
 
 
 def _shared(snapshot: Snapshot) -> Iterator[Common]:
-    """Yield what is divided."""
+    """Yield the shared limits of every key and credential."""
     for key in snapshot.keys:
         if key.allowance is not None and key.allowance.shared:
             places = Shared(f"places/{key.name}", (key.concurrent, 0), places=True) if key.concurrent else None
@@ -161,7 +161,7 @@ def _ledgers(common: Common) -> list[Shared]:
 
 
 def _window_ns(per_minute: int, burst: int) -> int:
-    """Return how far an empty bucket is ahead of its time; a burst of 0 is a minute's worth."""
+    """Return the time span that a bucket holds when full; a burst of 0 means a minute's worth."""
     return _MINUTE_NS * (burst or per_minute) // per_minute if per_minute else 0
 
 

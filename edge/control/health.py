@@ -1,8 +1,8 @@
-"""Does a gRPC service say of itself that it serves?  Asks grpc.health.v1 of every target that may have it.
+"""Health checks of gRPC services by grpc.health.v1.
 
-A target that answers NOT_SERVING is taken out until it says otherwise; one that has no such service is left to its
-circuit, and asked again now and then. A check that fails proves nothing that the circuit does not see sooner: only what
-the service *says* counts here. Source: gRPC Health Checking Protocol.
+A target that answers NOT_SERVING is taken out of rotation until it answers otherwise. A target without the health
+service is left to its circuit breaker and checked again now and then. A check that fails has no effect: the circuit
+breaker sees failures sooner, so only an explicit status counts. Source: gRPC Health Checking Protocol.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 _S: Final = 1_000_000_000
 PERIOD_NS: Final = 5 * _S
-# A server without the health service will hardly grow one; a new build on the same address may.
+# A server without the health service will hardly add it, but a new build at the same address may have it.
 WITHOUT_NS: Final = 60 * _S
 LIMIT_S: Final = 2.0
 AT_ONCE: Final = 16
-# "Not serving" holds for this long without another word, so that a control that died takes nobody out for good.
+# NOT_SERVING expires after this time, so that a control process that died keeps no target out of rotation.
 HOLDS_NS: Final = 3 * PERIOD_NS
 NOT_SERVING: Final = Outcome.FAIL_STATUS
 
 
 class HealthChecks:
-    """Keeps one running check per target at most, and :data:`AT_ONCE` in all. Channels are kept between checks.
+    """Runs at most one check per target, and :data:`AT_ONCE` in total; channels are reused between checks.
 
     Args:
-        shared_state: where a target is taken out and put back.
+        shared_state: where a target is taken out of rotation and put back.
     """
 
     def __init__(self, shared_state: SharedState) -> None:
@@ -51,19 +51,19 @@ class HealthChecks:
         self._out: set[str] = set()
 
     def tend(self, targets: Iterable[Target], now_ns: int, chance: Callable[[], float]) -> None:
-        """Start the checks that are due; forget targets that are gone.
+        """Start the checks that are due, and forget targets that no longer exist.
 
         Args:
-            targets: those with ``health`` set.
+            targets: all targets; those with ``health`` set are checked.
             now_ns: monotonic nanoseconds.
-            chance: a number in [0, 1), for the jitter.
+            chance: returns a random number in [0, 1), for jitter.
         """
-        asked = {target.id: target for target in targets if target.health is not None}
-        for name in set(self._due_ns) - set(asked):
+        checked = {target.id: target for target in targets if target.health is not None}
+        for name in set(self._due_ns) - set(checked):
             del self._due_ns[name]
             self._out.discard(name)
             self._close(name)
-        for name, target in asked.items():
+        for name, target in checked.items():
             due_ns = self._due_ns.setdefault(name, now_ns + int(_S * chance()))
             if due_ns > now_ns or name in self._running or len(self._running) >= AT_ONCE:
                 continue
@@ -71,7 +71,7 @@ class HealthChecks:
             self._keep(name, self._check(target))
 
     async def stop(self) -> None:
-        """Give up what is running and close every channel."""
+        """Cancel running checks and close every channel."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -109,14 +109,14 @@ class HealthChecks:
             self._serving(target)
 
     def _channel(self, target: Target) -> grpc.aio.Channel:
-        """Return the target's channel, a new one where a reload has changed the way there."""
-        way = (target.host, target.port, target.tls)
+        """Return the target's channel, or a new one if a reload changed its address or TLS settings."""
+        address = (target.host, target.port, target.tls)
         known = self._channels.get(target.id)
-        if known is not None and known[0] == way:
+        if known is not None and known[0] == address:
             return known[1]
         self._close(target.id)
         channel = _channel(target)
-        self._channels[target.id] = (way, channel)
+        self._channels[target.id] = (address, channel)
         return channel
 
     def _close(self, name: str) -> None:
@@ -125,7 +125,7 @@ class HealthChecks:
             self._keep(f"close {name}", known[1].close(None))
 
     def _serving(self, target: Target) -> None:
-        """Put back what this checker took out, and nothing that was taken out for another reason."""
+        """Put a target back, but only if it is out of rotation because of a health check."""
         if target.id in self._out:
             self._out.discard(target.id)
             if self._shared_state.read_target(target.slot, clock.now_ns())["out_reason"] == NOT_SERVING:
@@ -135,8 +135,8 @@ class HealthChecks:
 def _channel(target: Target) -> grpc.aio.Channel:
     host = f"[{target.host}]" if ":" in target.host else target.host
     address = f"{host}:{target.port}"
-    # a channel of its own: gRPC would share connections between channels of one process, and with them their faults
-    # and as for the exchanges, no proxy from the environment: it is for the world outside
+    # A subchannel pool of its own: otherwise gRPC shares connections, and so their failures, between channels. No proxy
+    # from the environment, as for exchanges: it is for outside traffic.
     options: list[tuple[str, object]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     if target.tls is None:
         return grpc.aio.insecure_channel(address, options=options)

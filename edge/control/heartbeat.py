@@ -1,7 +1,7 @@
-"""Does what this node tells reach the store?  Its digest under its lease: when it is due, and what becomes of a write.
+"""The heartbeat of a node: writes its digest to the store under a lease, and tracks failed writes.
 
-A store may answer every question and take no writes (out of space, rights that only read): then the others find this
-node silent while it hears them well. That has a line in the log and a place in the status of its own.
+A store may answer reads and reject writes (out of space, read-only permissions). Then this node sees the others while
+it looks silent to them; this case has a log line and a field in the status of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import LeaseGoneError, StoreRefusedError, StoreUnavailableError
-from edge.regions import digest as told
+from edge.regions import digest as digests
 from edge.regions.digest import HEARTBEAT_NS, LEASE_S, WRITE_APART_NS
 from edge.telemetry import logs
 from edge.terms.ports import Write
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from edge.terms.ports import Store
 
 _S: Final = 1_000_000_000
-# After a write that failed: a half to two and a half seconds, so that edges that lost the store return one by one.
+# Delay after a failed write: half to two and a half seconds, so that nodes that lost the store return one by one.
 AGAIN_NS: Final = 2 * _S
-# A store that is away fails writes before its watch is found dead; that is told once, by who follows it.
+# If the store is down, writes fail before the watch is found dead. The follower reports that; this module waits.
 PATIENCE_NS: Final = 5 * _S
 
 
 class Heartbeat:
-    """Writes one node's digest.
+    """Writes the digest of one node.
 
     Args:
-        store: where to.
-        key: under which.
-        clock: time and chance.
-        proof: called with the beginning of each write that succeeded (monotonic ns).
-        connected: tells whether the store answers questions.
+        store: the store.
+        key: key of the digest.
+        clock: source of time and randomness.
+        proof: called with the start time (monotonic ns) of each write that succeeded.
+        connected: returns whether the store answers reads.
     """
 
     def __init__(
@@ -53,32 +53,32 @@ class Heartbeat:
         self._clock = clock
         self._proof = proof
         self._connected = connected
-        self._written: tuple[object, ...] | None = None  # the news of the last digest that was written
-        self._started_ns = -HEARTBEAT_NS  # when the last write began
+        self._written: tuple[object, ...] | None = None  # news() of the last digest that was written
+        self._started_ns = -HEARTBEAT_NS  # start of the last write
         self._again_ns = 0
-        self._failing_ns: int | None = None  # since when none succeeded
+        self._failing_ns: int | None = None  # time of the first failure since the last success
         self._lease = 0
         self.writes = 0
         self.failures = 0
         self.first = 0
-        """The revision of the first write that was acknowledged."""
+        """Revision of the first acknowledged write; 0: none was."""
         self.unwritten = ""
-        """Why the store takes no writes though it answers: one sentence, empty while all is well."""
+        """Why the store rejects writes although it answers reads: one sentence; empty if it accepts them."""
 
     def due(self, digest: Digest, now_ns: int, *, urgent: bool = False) -> bool:
-        """Tell whether this digest should be written now: it has news, or what goes with it, or the last one is old."""
-        due_ns = WRITE_APART_NS if urgent or told.news(digest) != self._written else HEARTBEAT_NS
+        """Return whether to write now: the digest has news, the caller has (``urgent``), or the heartbeat is due."""
+        due_ns = WRITE_APART_NS if urgent or digests.news(digest) != self._written else HEARTBEAT_NS
         return now_ns >= max(self._started_ns + due_ns, self._again_ns)
 
     async def write(self, digest: Digest, now_ns: int, more: Sequence[Write] = ()) -> bool:
-        """Write the digest once, and ``more`` with it, all or nothing; tell whether that is known to be done."""
+        """Write the digest, and ``more`` with it atomically; return whether the write is known to have succeeded."""
         self._started_ns = now_ns
         try:
             if self._lease:
                 await self._store.keep(self._lease)
             else:
                 self._lease = await self._store.grant(LEASE_S)
-            value = told.encode(digest)
+            value = digests.encode(digest)
             if more:
                 revision = await self._store.txn((), (Write(self._key, value, self._lease), *more))
             else:
@@ -91,17 +91,17 @@ class Heartbeat:
         else:
             self.writes += 1
             self.first = self.first or revision or 0
-            self._written = told.news(digest)
+            self._written = digests.news(digest)
             self._failing_ns = None
             if self.unwritten:
                 self.unwritten = ""
-                logs.say(logs.INFO, "the shared store takes writes again")
+                logs.say(logs.INFO, "the shared store accepts writes again")
             self._proof(now_ns)
             return True
         return False
 
     async def end(self) -> None:
-        """Take the digest out of the store: this node serves no more."""
+        """Delete the digest, because this node stops serving."""
         if self._lease:
             await self._store.revoke(self._lease)
 
@@ -114,5 +114,5 @@ class Heartbeat:
             self._failing_ns = now_ns
         elif not self.unwritten and now_ns - self._failing_ns >= PATIENCE_NS and self._connected():
             self.unwritten = str(error)
-            sentence = "the shared store answers and takes no writes: the others find this node silent"
+            sentence = "the shared store answers reads but rejects writes: this node looks silent to the others"
             logs.say(logs.WARNING, sentence, error=self.unwritten)

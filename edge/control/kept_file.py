@@ -1,7 +1,7 @@
-"""How does a small file survive power cuts, full disks and strangers?  Written whole or not at all, and checked.
+"""Small files that survive power cuts and full disks: written atomically, with a checksum, readable by edge alone.
 
-A magic line, the SHA-256 of what follows, then the body; mode 0600; replaced by an atomic rename after fsync. What is
-damaged, or could have been written by somebody else, is refused with a sentence that says what to do.
+A file holds a magic line, the SHA-256 of the body, and the body. Its mode is 0600; it is replaced by an atomic rename
+after fsync. A file that is damaged, or that somebody else could have written, is rejected with a remedy.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHECKSUM: Final = hashlib.sha256().digest_size
-# More than this is not one of ours: a Snapshot of ten thousand targets is about 5 MiB.
+# A longer file is not one of these: a Snapshot of ten thousand targets has about 5 MiB.
 _LONGEST: Final = 256 * 1024 * 1024
 
 
 class StateUnusableError(EdgeError):
-    """The state on disk cannot be used; the sentence says why."""
+    """A file cannot be used; the message says why."""
 
     kind = "state_unusable"
 
 
 def name_for(what: str, source: str) -> str:
-    """Return the file name of ``what`` a node keeps whose configuration is the file ``source``."""
+    """Return the file name for data of kind ``what`` of the node whose configuration file is ``source``."""
     return f"{what}-{hashlib.sha256(source.encode(errors='surrogateescape')).hexdigest()[:16]}"
 
 
 class KeptFile:
-    """The file at ``path``, of a kind that ``magic`` tells; ``called`` is what sentences call it."""
+    """The file at ``path``, whose kind ``magic`` identifies; messages name it ``called``."""
 
     def __init__(self, path: Path, magic: bytes, called: str) -> None:
         self.path = path
@@ -40,16 +40,16 @@ class KeptFile:
         self._called = called
 
     def write(self, body: bytes) -> None:
-        """Replace what is there; what was there stays whole when this fails.
+        """Replace the content; if that fails, the previous content stays.
 
         Raises:
-            OSError: the disk is full, read-only, or not ours.
+            OSError: the disk is full or read-only, or permission is denied.
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = self.path.with_name(self.path.name + ".partial")
         try:
             fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(fd, "wb") as file:  # noqa: PTH123  # of a descriptor
+            with open(fd, "wb") as file:  # noqa: PTH123  # opens a descriptor
                 os.fchmod(fd, 0o600)
                 file.write(self._magic + hashlib.sha256(body).digest() + body)
                 file.flush()
@@ -60,15 +60,15 @@ class KeptFile:
             raise
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(folder)  # the rename itself
+            os.fsync(folder)  # makes the rename durable
         finally:
             os.close(folder)
 
     def read(self) -> bytes | None:
-        """Return what was written last; None when nothing ever was.
+        """Return the last content; None if there is no file.
 
         Raises:
-            StateUnusableError: it is damaged, of another version of edge, or somebody else could have written it.
+            StateUnusableError: it is damaged, of another version of edge, or could have been written by others.
         """
         try:
             data = self._read()
@@ -78,21 +78,22 @@ class KeptFile:
             raise StateUnusableError(f"the {self._called} {self.path} cannot be read: {error.strerror}") from error
         head = len(self._magic) + _CHECKSUM
         if not data.startswith(self._magic):
-            raise StateUnusableError(f"{self.path} is no {self._called} of this version of edge; remove it")
+            raise StateUnusableError(f"{self.path} is not a {self._called} file of this version of edge; remove it")
         if hashlib.sha256(data[head:]).digest() != data[len(self._magic) : head]:
-            raise StateUnusableError(f"the {self._called} {self.path} is damaged: its checksum is wrong; remove it")
+            raise StateUnusableError(f"the {self._called} {self.path} is damaged (wrong checksum); remove it")
         return data[head:]
 
     def _read(self) -> bytes:
         fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(fd, "rb") as file:  # noqa: PTH123  # of a descriptor
+        with open(fd, "rb") as file:  # noqa: PTH123  # opens a descriptor
             found = os.fstat(fd)
             if found.st_uid != os.geteuid() or found.st_mode & 0o077:
                 raise StateUnusableError(
-                    f"the {self._called} {self.path} could have been written by others: it must be ours, with mode 0600"
+                    f"the {self._called} {self.path} could have been written by others: it must be owned by edge's "
+                    "user, with mode 0600"
                 )
             if found.st_size > _LONGEST:
                 raise StateUnusableError(
-                    f"the {self._called} {self.path} has {found.st_size} bytes; that is none of ours"
+                    f"the {self._called} {self.path} has {found.st_size} bytes, so edge did not write it"
                 )
             return file.read(_LONGEST)

@@ -1,4 +1,4 @@
-"""Which collector is sent the metrics of this node, and how often?  As the configuration says; changes hold at once."""
+"""Periodic export of the node's metrics by OTLP; a changed configuration takes effect at once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _S: Final = 1_000_000_000
 
 
 class Measuring:
-    """Reads the node's metrics now and then and has them sent; the reading alone is done on the loop.
+    """Reads the node's metrics periodically and exports them; only the reading happens on the event loop.
 
     Args:
-        environ: OTEL_* variables, for what the configuration does not say.
+        environ: environment with the OTEL_* variables, for values that the configuration omits.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -33,12 +33,12 @@ class Measuring:
         self._known: Collector | None = None
         self._changed = asyncio.Event()
         self._export: MetricExport | None = None
-        self._before = (0, 0)  # counts of exports that have ended
+        self._before = (0, 0)  # counts of closed exports
         self._started_ns: int | None = None
 
     @property
     def exported(self) -> dict[str, int]:
-        """What became of readings since control was started, by result."""
+        """Number of readings since control was started, by result."""
         sent, failed = self._before
         if self._export is not None:
             sent, failed = sent + self._export.sent, failed + self._export.failed
@@ -64,7 +64,7 @@ class Measuring:
             await asyncio.shield(self._close())
 
     async def _turn(self, node: Node) -> float | None:
-        """Send one reading if any is wanted; return the seconds until the next, None: there is none."""
+        """Export a reading, if configured; return the seconds until the next one, None: there is none."""
         wanted = self._wanted[0] if self._wanted is not None else None
         if wanted != self._known:
             await self._close()
@@ -74,7 +74,7 @@ class Measuring:
         if self._wanted is None:
             return None
         if self._export is not None:
-            from edge.telemetry.measured import Moment  # noqa: PLC0415  # the SDK takes a third of a second to import
+            from edge.telemetry.measured import Moment  # noqa: PLC0415  # importing the SDK takes a third of a second
 
             wall_ns = int(clock.wall() * _S)
             started_ns = self._since(wall_ns, clock.now_ns() - node.shared_state.created_ns)
@@ -82,10 +82,10 @@ class Measuring:
         return self._wanted[1] / _S
 
     def _since(self, wall_ns: int, age_ns: int) -> int:
-        """Return when the counters were 0, the same each time: to a collector another start means that they were reset.
+        """Return the time at which the counters were 0; a collector takes another start time for a reset.
 
-        The clock may be set anew and the machine may have slept: the counters went on. Only a start that would be later
-        than its own reading is moved, since no collector takes that.
+        The start time stays the same although the clock may be set or the machine may sleep, because the counters
+        continue. It moves only if it would be later than the reading, which no collector accepts.
         """
         if self._started_ns is None or self._started_ns > wall_ns:
             self._started_ns = wall_ns - age_ns
@@ -99,7 +99,7 @@ class Measuring:
 
         try:
             export = await asyncio.to_thread(begin)
-        except Exception as error:  # noqa: BLE001  # metrics are worth less than the node that makes them
+        except Exception as error:  # noqa: BLE001  # a failing export must not end the control process
             logs.say_failure("metrics cannot be exported", error)
             return None
         logs.say(logs.INFO, "metrics are exported", collector=where.url, protocol=where.protocol)

@@ -1,4 +1,4 @@
-"""Who else is there, and how long ago did we hear them?  What was followed in the store, read and kept by revision."""
+"""The other nodes as found in the copy of the store, with the age of their digests; decoded once per revision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from edge.config.addresses import forbidden, parse_address
 from edge.config.check_peers import REGION
 from edge.config.schema import MOST_MEMBERS
-from edge.regions import digest as told
+from edge.regions import digest as digests
 from edge.regions import shares
 from edge.regions.digest import FRESH_NS, NODES, OVERRIDES, SHARES
 from edge.regions.keeper import Silence
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from edge.regions.view import Peer
 
 _NOTHING: Final = (shares.Shares(), 0)
-# More nodes than this are not heard: whatever fills the prefix with keys, looking at them all stays cheap.
+# Digests of further nodes are ignored: processing them all stays cheap, whatever keys the prefix holds.
 MOST_NODES: Final = 2_000
 
 
 class Membership:
-    """Reads the copy of the store. ``unread`` counts documents that nobody here understands.
+    """Digests and ledgers from the copy of the store. ``unread`` counts documents that could not be used.
 
     Args:
-        me: our own name, REGION/NODE, whose digest is not heard.
+        me: name of this node, REGION/NODE, whose digest is skipped.
     """
 
     def __init__(self, me: str) -> None:
         self._me = me
         self._digests: dict[str, tuple[int, Digest | None]] = {}
         self._ledgers: dict[str, tuple[int, Shares]] = {}
-        self._blind: dict[str, int] = {}  # node -> for how long what we hold of it may have stood there
-        self._last: dict[str, tuple[int, int]] = {}  # node -> (revision that we hold, when it was last heard)
-        self._unproven: set[str] = set()  # nodes that may be dead: what they told may have stood there for long
+        self._blind: dict[str, int] = {}  # node -> how long its digest may have existed before it was seen
+        self._last: dict[str, tuple[int, int]] = {}  # node -> (revision of its digest, time at which it arrived)
+        self._unproven: set[str] = set()  # nodes that may be dead, because their digests may be old
         self.unread = 0
 
     def take(self, changed: Mapping[str, Held | None]) -> None:
-        """Take in what changed, by key; None: it is gone."""
+        """Apply changed keys; None: the key was deleted."""
         for key, held in changed.items():
             if not key.startswith(NODES):
                 continue
@@ -64,18 +64,18 @@ class Membership:
                 self._unproven.add(name)
             else:
                 self._unproven.discard(name)
-            digest = told.decode(held.value, name)
+            digest = digests.decode(held.value, name)
             self.unread += digest is None
             self._digests[name] = (held.revision, digest)
             self._last[name] = (held.revision, held.seen_ns)
             self._blind[name] = held.blind_ns
-        if len(self._last) > 2 * MOST_NODES:  # names come and go where each start of a node has a new one
+        if len(self._last) > 2 * MOST_NODES:  # where each start of a node has a new name, names accumulate
             gone = [name for name in self._last if name not in self._digests]
             for name in sorted(gone, key=lambda name: self._last[name][1])[: len(gone) // 2]:
                 del self._last[name]
 
     def heard(self, now_ns: int) -> list[Heard]:
-        """Return what every other node tells, with its age."""
+        """Return the digest of every other node, with its age."""
         return [
             Heard(digest, now_ns - self._last[name][1], name not in self._unproven)
             for name, (_, digest) in self._digests.items()
@@ -83,11 +83,11 @@ class Membership:
         ]
 
     def digest(self, name: str) -> Digest | None:
-        """Return what stands under a node's name, if it was written since we look."""
+        """Return a node's digest, if it was seen to be written."""
         return None if name in self._unproven else self._digests.get(name, (0, None))[1]
 
     def ledger(self, held: Mapping[str, Held], name: str) -> tuple[Shares, int]:
-        """Return the ledger of an allowance and its revision."""
+        """Return the ledger of an allowance and its revision; an empty ledger and 0 if it does not exist."""
         found = held.get(SHARES + name)
         if found is None:
             self._ledgers.pop(name, None)
@@ -98,7 +98,7 @@ class Membership:
         return known[1], known[0]
 
     def silences(self, ledger: Shares, now_ns: int) -> dict[str, Silence]:
-        """Return since when each other node is silent; one that was never heard, since it was first missed."""
+        """Return the silence of each other node; for a node that was never heard, since it was first missed."""
         gone = [name for name, (_, seen_ns) in self._last.items() if now_ns - seen_ns > 2 * shares.FORGOTTEN_NS]
         for name in gone:
             if name not in ledger.nodes and name not in self._digests:
@@ -113,18 +113,18 @@ class Membership:
 
 
 def overrides(held: Mapping[str, Held]) -> dict[str, ManualOverride]:
-    """Return what people did in all regions, by target."""
+    """Return the manual overrides of all regions, by target."""
     found = {}
     for key, item in held.items():
         if key.startswith(OVERRIDES):
-            hand = told.decode_override(item.value)
-            if hand is not None:
-                found[key.removeprefix(OVERRIDES)] = hand
+            override = digests.decode_override(item.value)
+            if override is not None:
+                found[key.removeprefix(OVERRIDES)] = override
     return found
 
 
 def askable(peers: Iterable[Peer], own: str) -> tuple[places.Peer, ...]:
-    """Return the edges of other regions that may be asked, as many as a pool takes; each region has its turn."""
+    """Return usable edges of other regions, as many as a pool takes, taken from the regions in turn."""
     by_region: dict[str, list[places.Peer]] = {}
     for peer in peers:
         if peer.region != own and peer.fresh and not peer.draining and REGION.fullmatch(peer.region):
@@ -135,7 +135,7 @@ def askable(peers: Iterable[Peer], own: str) -> tuple[places.Peer, ...]:
 
 
 def reachable(address: str) -> bool:
-    """Tell whether what a node gives as its address may be asked; one node's mistake must not stop the others."""
+    """Return whether an advertised address is usable; a mistake of one node must not affect the others."""
     try:
         host, port = parse_address(address)
     except ValueError:

@@ -1,19 +1,20 @@
-"""What does a process know before anyone answers it?  What another process of the node wrote to memory they share.
+"""Values that processes of a node pass on in shared memory, readable without the process that wrote them.
 
 A cell is an anonymous memory file whose descriptor children inherit. It has one writer and holds one value:
 
-- how the node was started (the supervisor writes once; see ``edge.app.launch``);
-- the last Snapshot: control writes each before publishing it, and a worker that starts reads it first and asks control
-  afterwards. So a killed worker is replaced within a second even while control is down, and a restarted control goes
-  on counting versions where the dead one stopped;
-- the supervisor's supervisor state of restarts;
-- control's ledger (``edge.control.ledger``).
+- the node's start parameters, which the supervisor writes once (``edge.app.launch``);
+- the last Snapshot: control writes each Snapshot before it publishes it, and a starting worker reads it before it
+  connects to control. So a killed worker is replaced within a second even while control is down, and a restarted
+  control continues the version numbers;
+- the supervisor's state (``edge.app.supervisor_state``);
+- control's ledger (``edge.control.ledger``);
+- control's heartbeat.
 
-A value is written beside the last one, and only then is its header written over that of the one before. So a reader
-that looks while the writer writes, or after it was killed while writing, finds the last value: of the headers whose
-checksum holds, the one with the higher number. Nothing here touches a disk; what does is ``edge.control.state``.
+A new value is written beside the last one, and then its header replaces the header of the value before. So a reader
+during a write, or after the writer was killed during one, finds the last complete value: of the headers with a correct
+checksum, the one with the higher number. Cells are never on disk; ``edge.control.state`` is.
 
-    0 header | 28 header | 56 body of one, body of the other; a header says where its body is
+    0 header | 28 header | 56 body of one value, body of the other; a header holds the position of its body
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ import msgspec
 T = TypeVar("T")
 
 _SUM: Final = struct.Struct("!I")  # CRC-32 of the fields and the body
-_FIELDS: Final = struct.Struct("!QQQ")  # number of the value, from 1; where its body begins; its bytes
+_FIELDS: Final = struct.Struct("!QQQ")  # number of the value, from 1; position of its body; size of its body
 _HEADER: Final = _FIELDS.size + _SUM.size
 _BODIES: Final = 2 * _HEADER
-# A reader that loses a race against the writer (two values were kept while it read one) looks again.
-_LOOKS: Final = 3
+# A reader tries again if the writer overtook it, which takes two writes during one read.
+_TRIES: Final = 3
 
 
 class _Half(NamedTuple):
-    """A value that is there whole."""
+    """A complete value."""
 
     number: int
-    header: int  # 0 or 1: which says where it is
+    header: int  # index of its header, 0 or 1
     place: int
     body: bytes
 
 
 class MemfdCell(Generic[T]):
-    """One value of type ``kind`` in the memory file ``fd``; ``MemfdCell.create`` makes the file."""
+    """One value of type ``kind`` in the memory file ``fd``; ``MemfdCell.create`` creates the file."""
 
     def __init__(self, fd: int, kind: type[T]) -> None:
         self.fd = fd
@@ -53,17 +54,17 @@ class MemfdCell(Generic[T]):
 
     @classmethod
     def create(cls, name: str, kind: type[T]) -> MemfdCell[T]:
-        """Make an empty cell; ``name`` shows in /proc. Its ``fd`` is inherited only by ``pass_fds``."""
+        """Create an empty cell; ``name`` shows in /proc. Children inherit ``fd`` only through ``pass_fds``."""
         return cls(os.memfd_create(f"edge-{name}", os.MFD_CLOEXEC), kind)
 
     def keep(self, value: T) -> None:
-        """Write the value in place of the last one, which counts until this one is there whole."""
+        """Write a value; the previous one stays readable until the new one is complete."""
         body = packed(value)
         last = self._newest()
         number, header, place = 1, 0, _BODIES
         if last is not None:
             number, header = last.number + 1, 1 - last.header
-            if _BODIES + len(body) > last.place:  # there is no room before it
+            if _BODIES + len(body) > last.place:  # the body does not fit before the last one
                 place = last.place + len(last.body)
         _pwrite_all(self.fd, body, place)
         fields = _FIELDS.pack(number, place, len(body))
@@ -71,8 +72,8 @@ class MemfdCell(Generic[T]):
         os.ftruncate(self.fd, place + len(body))
 
     def recall(self) -> T | None:
-        """Return the last value kept whole; None when there never was one."""
-        for _ in range(_LOOKS):
+        """Return the last complete value; None if none was written."""
+        for _ in range(_TRIES):
             found = self._newest()
             if found is not None:
                 return unpacked(found.body, self._kind)
@@ -101,30 +102,30 @@ def _sum(fields: bytes, body: bytes) -> int:
 
 
 def packed(value: object) -> bytes:
-    """Return a value of frozen structs as msgpack, secrets in clear."""
+    """Return a value of frozen structs as msgpack, with secrets in clear."""
     return msgspec.msgpack.encode(value, enc_hook=_plain)
 
 
 def unpacked(body: bytes, kind: type[T]) -> T:
-    """Return the value that :func:`packed` packed.
+    """Return the value that :func:`packed` encoded.
 
     Raises:
-        msgspec.MsgspecError: it is none of this kind.
+        msgspec.MsgspecError: the data do not hold a value of this type.
     """
     return msgspec.msgpack.decode(body, type=kind, dec_hook=_of_kind)
 
 
 def _plain(value: object) -> str:
-    """Write a kind of text (edge.config.fields.Secret) as text."""
+    """Encode a subclass of str (edge.config.fields.Secret) as plain text."""
     if isinstance(value, str):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be kept")
+    raise TypeError(f"{type(value).__name__} cannot be encoded")
 
 
 def _of_kind(kind: type[Any], value: object) -> object:
     if issubclass(kind, str):
         return kind(value)
-    raise TypeError(f"{kind.__name__} cannot be recalled")
+    raise TypeError(f"{kind.__name__} cannot be decoded")
 
 
 def _pwrite_all(fd: int, data: bytes, offset: int) -> None:

@@ -1,6 +1,6 @@
-"""What is the state of this node?  The facts that control holds, in one place, for whoever shows them.
+"""The state of the node as control sees it, for the admin API and the metrics.
 
-Everything is read when asked: nothing here is a copy that could be stale.
+Values are read on request; nothing here is a copy that could be stale.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ if TYPE_CHECKING:
 
 
 class PoolState(Struct, frozen=True):
-    """How many of a route's targets could take a request now."""
+    """Number of a route's targets that could take a request now."""
 
     usable: int
     of: int
 
 
 class Readiness(Struct, frozen=True):
-    """May a load balancer in front send requests here?  ``pools`` is for people: it does not decide.
+    """Whether a load balancer in front may send requests here; ``pools`` is informative and does not affect it.
 
-    Ready means that requests are accepted and answered, be it with an honest 503 and its Retry-After. A node whose
-    upstreams are down stays ready: taking it away would not bring them back, all nodes would go at once, and the
-    routes that still work would go with them.
+    A node is ready if it accepts and answers requests, even with a 503 and Retry-After. It stays ready while its
+    upstreams are down: removing it would not repair them, all nodes would be removed at once, and routes that still
+    work would be lost.
     """
 
     ready: bool
     why: str
-    workers: int  # that accept now
+    workers: int  # that accept connections now
     of: int
     snapshot: int
     pools: dict[str, PoolState]
 
 
 class NodeState(Struct, frozen=True):
-    """What is true of the node as a whole. Times are Unix seconds, 0: never."""
+    """The state of the node as a whole. Times are Unix seconds, 0: never."""
 
     version: str
     region: str
@@ -68,38 +68,38 @@ class NodeState(Struct, frozen=True):
     snapshot_created: float
     workers: int
     draining: bool
-    config: str  # the file; "" = the environment, or simulated
-    started_from: float | None  # when the state on disk that holds was written; None: the file itself holds
+    config: str  # path of the file; "" = the environment, or simulated
+    started_from: float | None  # when the stored state in force was written; None: the file is in force
     reloads_applied: int
     reloads_refused: int
     last_applied: float
     last_refused: float
     problems: tuple[str, ...]  # of the last reload, if it was refused
-    state_file: str  # "" = none is kept
+    state_file: str  # path of the stored state; "" = none is stored
     state_written: float
     state_failures: int
-    state_error: str  # why the newest could not be written; "" = it was
-    buffered: tuple[int, ...]  # bytes of requests that each worker holds
-    buffered_limit: int  # and may hold
-    unbuffered: int  # requests refused because they did not fit, of all workers since the node's start
-    sharing: SharingState | None  # with the other regions; None: this node is by itself
+    state_error: str  # why the newest state could not be written; "" = it is on disk
+    buffered: tuple[int, ...]  # bytes of requests that each worker buffers
+    buffered_limit: int  # limits.max_buffered
+    unbuffered: int  # requests refused because of that limit, by all workers since the node was started
+    sharing: SharingState | None  # with other regions; None: there is no cluster
 
 
 class Node:
-    """The node as control sees it.
+    """The node, as the admin API and the metrics read it.
 
     Args:
-        shared_state: shared state.
-        publisher: the current Snapshot, and what each worker serves by.
-        workers: columns of the shared state in use.
-        restarts: returns how often each process was started again.
-        leaving: tells whether the node was told to drain.
-        operations: what operators may change; None: nothing.
-        recorder: what writes the state on disk; None: nothing does.
-        recent_traces: the last recorded exchanges; None: an empty one.
-        exemplars: traces for the buckets of histograms.
-        exported: returns what became of records that were to be exported, by result.
-        metrics_exported: returns the same of readings of the metrics.
+        shared_state: the node's shared state.
+        publisher: the current Snapshot, and the version that each worker uses.
+        workers: number of columns of the shared state in use.
+        restarts: returns the number of restarts by process name.
+        leaving: returns whether the node drains.
+        operations: changes that operators may make; None: none.
+        recorder: writer of the stored state; None: none is stored.
+        recent_traces: the last recorded exchanges; None: an empty store of them.
+        exemplars: traces for buckets of histograms.
+        exported: returns the number of exported records by result.
+        metrics_exported: returns the number of exported readings of the metrics by result.
     """
 
     def __init__(
@@ -137,11 +137,11 @@ class Node:
 
     @property
     def leaving(self) -> bool:
-        """Whether the node was told to drain."""
+        """Whether the node is draining."""
         return self._leaving()
 
     def facts(self) -> NodeFacts:
-        """Return what the metrics need beside the shared state."""
+        """Return the facts that the metrics need besides the shared state."""
         serving = {index: status.version for index, status in self._publisher.serving.items()}
         state = self.state()
         return NodeFacts(
@@ -160,11 +160,11 @@ class Node:
         )
 
     def read(self) -> Reading:
-        """Return every metric as it is now."""
+        """Return the current value of every metric."""
         return meters.read(self.shared_state, self.snapshot, self.facts(), now_ns=clock.now_ns(), wall_s=clock.wall())
 
     def state(self) -> NodeState:
-        """Return what is true of the node as a whole."""
+        """Return the state of the node as a whole."""
         ledger = self.operations.ledger if self.operations is not None else None
         reloads = ledger.reloads if ledger is not None else Reloads()
         recorder = self._recorder
@@ -194,8 +194,8 @@ class Node:
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
         )
 
-    async def taken(self, version: int, limit_s: float) -> int:
-        """Wait until every worker that follows decides by this version or a later one; return how many do."""
+    async def applied(self, version: int, limit_s: float) -> int:
+        """Wait until every connected worker uses this version or a later one; return the number of those that do."""
         end_ns = clock.now_ns() + int(limit_s * 1e9)
         while True:
             serving = [status.version >= version for status in self._publisher.serving.values()]
@@ -204,7 +204,7 @@ class Node:
             await clock.sleep(0.005)
 
     def targets(self, now_ns: int) -> dict[str, TargetReport]:
-        """Return a report per target id; of one that was taken out by hand, with the reason and since when."""
+        """Return a report per target id; a manual override adds its reason and time."""
         reports = read_targets(self.shared_state, self.snapshot, now_ns)
         by_hand = self.operations.ledger.by_hand if self.operations is not None else {}
         for name, done in by_hand.items():
@@ -214,7 +214,7 @@ class Node:
         return reports
 
     def keys(self, now_ns: int) -> list[KeyReport]:
-        """Return what each caller's key has used, in the order of the file."""
+        """Return the usage of each key, in the order of the file."""
         wall = clock.wall()
         return [
             key_report(key, key.allowance, self.shared_state, now_ns, wall)
@@ -223,11 +223,11 @@ class Node:
         ]
 
     def credentials(self, now_ns: int) -> list[CredentialReport]:
-        """Return what each provider's credential has used, where its limits are known."""
-        return [credential_report(each, self.shared_state, now_ns) for each in self.snapshot.credentials]
+        """Return the usage of each provider credential with known limits."""
+        return [credential_report(limited, self.shared_state, now_ns) for limited in self.snapshot.credentials]
 
     def readiness(self, now_ns: int) -> Readiness:
-        """Return whether requests are accepted here, and how each pool stands."""
+        """Return whether requests are accepted, and the usable targets of each route."""
         accepting = sum(not status.draining for status in self._publisher.serving.values())
         reports = self.targets(now_ns)
         snapshot = self.snapshot
@@ -237,7 +237,7 @@ class Node:
             pools[route.name] = PoolState(sum(member.usable for member in members), len(members))
         leaving = self._leaving()
         if leaving:
-            why = "the node drains"
+            why = "the node is draining"
         elif accepting:
             why = ""
         elif self._publisher.serving:

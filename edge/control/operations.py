@@ -1,7 +1,7 @@
-"""What may an operator change while the node runs?  The configuration, a target by hand, and whether it goes on.
+"""Operations on a running node: reload, manual overrides of targets, peers, drain.
 
-A reload is all or nothing: the file is read, checked and compiled whole, and only then is one Snapshot published. What
-is wrong with it changes nothing and is said with its places. Exchanges in flight keep the Snapshot they began with.
+A reload is atomic: the file is read, checked and compiled before one Snapshot is published. An invalid file changes
+nothing; each problem is reported with its position. Exchanges in flight keep their Snapshot.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Action = Literal["drain", "eject", "restore"]
 
 CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
-"""What each action by hand writes to the shared state."""
+"""The code of each action in the shared state."""
 
 LONGEST_REASON: Final = 500
 _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
@@ -55,55 +55,55 @@ _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("log.level", lambda config: config.log.level),
     ("log.lines_per_second", lambda config: config.log.lines_per_second),
 )
-# The others know a node that shares, and what it may grant, by its name.
+# Other nodes know a sharing node, and its grants, by these.
 _SHARED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("node.region", lambda config: config.node.region),
     ("node.name", lambda config: config.node.name),
 )
-# Whoever changes one of these speaks to another target under the same name: what was learned is not true of it.
+# If one of these changes, the id means another target, and what was learned about the old one does not apply.
 _IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
 
 
 class NoSourceError(EdgeError):
-    """A reload was asked for, and the configuration is from no file."""
+    """A reload was requested, but the configuration does not come from a file."""
 
     kind = "no_source"
 
 
 class UnknownTargetError(EdgeError):
-    """No target of that name takes part in any route."""
+    """No route has a target of that name."""
 
     kind = "unknown_target"
     source = "client"
 
 
 class NoReasonError(EdgeError):
-    """Something is done by hand and not said why."""
+    """A manual override has no valid reason."""
 
     kind = "no_reason"
     source = "client"
 
 
 class Reloaded(Struct, frozen=True):
-    """What a reload came to: the version that holds now, and whether it is another than before."""
+    """Result of a reload: the version in force, and whether it differs from the previous one."""
 
     version: int
     changed: bool
 
 
 class Operations:
-    """What operators do to one node.
+    """The operations on one node.
 
     Args:
         shared_state: the node's shared state.
-        publisher: where a new Snapshot goes.
-        ledger: the configuration that holds; written here alone.
-        last: where the last Snapshot is kept for processes that start.
-        applied: called with each configuration and Snapshot that came to hold.
-        leave: begins the drain of the node.
-        environ: what ``${NAME}`` reads; None: this process's environment.
-        spending: what keys spent before; None: nobody remembers.
-        peers: edges of other regions that the Snapshot knows.
+        publisher: publishes new Snapshots.
+        ledger: cell of the configuration in force; only this object writes it.
+        last: cell of the last Snapshot, for processes that start.
+        applied: called with each configuration and Snapshot that take effect.
+        leave: makes the node drain.
+        environ: variables for ``${NAME}``; None: the environment of this process.
+        spending: spending of keys before this run; None: unknown.
+        peers: edges of other regions in the current Snapshot.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Operations:
         self.ledger = kept
         self._shared_state = shared_state
         self._publisher = publisher
-        self._keepsake = ledger
+        self._cell = ledger
         self._last = last
         self._applied = applied
         self._leave = leave
@@ -133,37 +133,37 @@ class Operations:
         self._spending = spending
         self._watch = FileWatch()
         self._peers = tuple(peers)
-        self._hands: dict[str, ManualOverride] | None = None  # for all regions; None: nobody has said yet
+        self._overrides: dict[str, ManualOverride] | None = None  # for all regions; None: the store was not heard yet
 
     def drain(self) -> None:
         """Begin to drain the node: not ready, later no new connections, exit when all is answered. Idempotent."""
         self._leave()
 
-    def look(self) -> None:
-        """Reload if the file has changed and stands still. Called once a second; what is wrong with it is logged."""
+    def poll(self) -> None:
+        """Reload if the file has changed and is stable. Called once a second; problems are logged."""
         source = self.ledger.source
-        if source and self._watch.look(mark_of(source), self.ledger.mark):
+        if source and self._watch.poll(mark_of(source), self.ledger.mark):
             self.reload_or_log("the file changed")
 
     def reload_or_log(self, cause: str) -> None:
-        """Reload for someone who cannot be answered; the log has the outcome."""
+        """Reload without a caller to answer; the log has the outcome."""
         try:
             self.reload(cause)
         except NoSourceError as error:
             logs.say(logs.WARNING, str(error), cause=cause)
         except ConfigInvalidError:
-            return  # each problem has been logged
+            return  # each problem is in the log
 
     def reload(self, cause: str) -> Reloaded:
-        """Read the file again and let it hold, whole or not at all.
+        """Read the file again and apply it, completely or not at all.
 
         Raises:
-            NoSourceError: the configuration is from no file.
+            NoSourceError: the configuration does not come from a file.
             ConfigInvalidError: with every problem; nothing has changed.
         """
         source = self.ledger.source
         if not source:
-            sentence = "there is no file to read again: this node was started from the environment; start it with -c"
+            sentence = "there is no file to reload: this node was started from the environment; start it with -c"
             raise NoSourceError(sentence)
         mark = mark_of(source)
         previous = self._publisher.snapshot
@@ -171,7 +171,7 @@ class Operations:
             document = read(source, self._environ)
             found = check(document, KNOWN)
             if not errors(found):
-                found += self._fixed(document)
+                found += self._unchangeable(document)
             if errors(found):
                 raise ConfigInvalidError([problem.text(source) for problem in errors(found)])  # noqa: TRY301  # as below
             snapshot = self._compile(document.config, previous)
@@ -179,9 +179,9 @@ class Operations:
             raise self._refused(error.problems, mark, cause) from error
         except Exception as error:
             logs.say_failure("checking the configuration failed", error)
-            sentence = f"{source}: edge failed when it checked this ({type(error).__name__}); the log has where"
+            sentence = f"{source}: edge failed to check this file ({type(error).__name__}); the log has the cause"
             raise self._refused([sentence], mark, cause) from error
-        logs.redact([document.config.admin.token])  # no Snapshot has it: a new one alone publishes nothing
+        logs.redact([document.config.admin.token])  # the Snapshot lacks it, so _publish() would not redact it
         for problem in found:
             logs.say(logs.WARNING, problem.text(source))
         reloads = self.ledger.reloads
@@ -189,68 +189,70 @@ class Operations:
         self._note(structs.replace(self.ledger, config=document.config, mark=mark, started_from=None, reloads=reloads))
         if snapshot is not previous:
             self._publish(snapshot, previous)
-            if self._hands is not None:  # a target that is new here may have been taken out everywhere before
-                self.handed(self._hands)
+            if self._overrides is not None:  # a target that is new here may have a global override already
+                self.apply_overrides(self._overrides)
         self._applied(document.config, snapshot)
         logs.say(
             logs.INFO,
-            "the configuration was reloaded" if snapshot is not previous else "reloaded, and nothing is different",
+            "the configuration was reloaded"
+            if snapshot is not previous
+            else "reloaded: the configuration is unchanged",
             cause=cause,
             version=snapshot.version,
         )
         return Reloaded(snapshot.version, snapshot is not previous)
 
     def steer(self, name: str, action: Action, reason: str) -> Target:
-        """Take a target out by hand, or give it back.
+        """Drain, eject or restore a target on this node.
 
         Args:
             name: the target's id.
-            action: ``drain``: it finishes what it has and gets nothing new; ``eject``: the same, said of one that
-                misbehaves; ``restore``: it takes part again, with the circuit it has.
-            reason: for whoever looks later; may be empty only to restore.
+            action: ``drain``: the target finishes its requests and gets no new ones; ``eject``: the same, for a target
+                that misbehaves; ``restore``: it is in rotation again, with its circuit as it is.
+            reason: for later readers; may be empty only for ``restore``.
 
         Raises:
             UnknownTargetError: no route has such a target.
-            NoReasonError: none is given, or it is no line of text.
+            NoReasonError: the reason is missing or not one line of text.
         """
         target = self._named(name)
         reason = _reason(action, reason)
         by_hand = {known: done for known, done in self.ledger.by_hand.items() if known != name}
         overruled, before = self.ledger.overruled, self.ledger.by_hand.get(name)
-        if before is not None and before.by:  # what was done for all holds elsewhere, and no more here
+        if before is not None and before.by:  # the global override stays in force elsewhere, but no longer here
             overruled = {**overruled, name: before.since}
         if action != "restore":
             by_hand[name] = ByHand(CODES[action], reason, clock.wall())
         self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
         self._shared_state.set_manual(target.slot, CODES[action])
-        logs.say(logs.WARNING, f"by hand: {action}", target=name, reason=reason)
+        logs.say(logs.WARNING, f"manual override: {action}", target=name, reason=reason)
         return target
 
     def checked_override(self, name: str, action: Action, reason: str) -> ManualOverride | None:
-        """Return what to tell the others of a step that is meant for all regions; None: that it is undone.
+        """Return the override to publish for all regions; None: ``restore``, so the override is to be deleted.
 
         Raises:
             UnknownTargetError: no route here has such a target.
-            NoReasonError: none is given, or it is no line of text.
+            NoReasonError: the reason is missing or not one line of text.
         """
         self._named(name)
-        said = _reason(action, reason)
+        checked_reason = _reason(action, reason)
         if action == "restore":
             return None
         snapshot = self._publisher.snapshot
-        return ManualOverride(CODES[action], said, clock.wall(), name_of(snapshot.region, snapshot.node))
+        return ManualOverride(CODES[action], checked_reason, clock.wall(), name_of(snapshot.region, snapshot.node))
 
-    def handed(self, overrides: Mapping[str, ManualOverride]) -> None:
-        """Do here what people did for all regions, and undo it when they have. What was done here alone stays."""
-        self._hands = dict(overrides)
+    def apply_overrides(self, overrides: Mapping[str, ManualOverride]) -> None:
+        """Apply the overrides of all regions here, and undo those that were deleted. Local overrides stay."""
+        self._overrides = dict(overrides)
         slots = {target.id: target.slot for target in self._publisher.snapshot.targets}
         by_hand = {name: done for name, done in self.ledger.by_hand.items() if not done.by or name in overrides}
         overruled = {name: since for name, since in self.ledger.overruled.items() if name in overrides}
-        for name, hand in overrides.items():
-            undone = overruled.get(name) == hand.since
+        for name, override in overrides.items():
+            undone = overruled.get(name) == override.since
             before = by_hand.get(name)
             if name in slots and not undone and (before is None or before.by):
-                by_hand[name] = ByHand(hand.code, hand.reason, hand.since, hand.by)
+                by_hand[name] = ByHand(override.code, override.reason, override.since, override.by)
         if (by_hand, overruled) == (self.ledger.by_hand, self.ledger.overruled):
             return
         for name in self.ledger.by_hand.keys() | by_hand.keys():
@@ -258,14 +260,14 @@ class Operations:
             if name in slots and done != self.ledger.by_hand.get(name):
                 self._shared_state.set_manual(slots[name], 0 if done is None else done.code)
                 facts = {} if done is None else {"reason": done.reason, "by": done.by}
-                sentence = "by hand, everywhere: restore" if done is None else "by hand, everywhere"
+                sentence = "manual override from all regions" + (": restore" if done is None else "")
                 logs.say(logs.WARNING, sentence, target=name, **facts)
         self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
 
-    def meet(self, peers: Sequence[Peer]) -> None:
-        """Let the edges of other regions that were met be asked, or no more; workers get a new Snapshot.
+    def set_peers(self, peers: Sequence[Peer]) -> None:
+        """Publish a Snapshot with these edges of other regions, which the store has revealed.
 
-        Of more than the shared state has room for, the first are asked.
+        If the shared state has too few records for all of them, the first are used.
         """
         self._peers = tuple(peers)
         previous = self._publisher.snapshot
@@ -276,34 +278,34 @@ class Operations:
         room = self._shared_state.capacities[0] - own - sum(len(node.addresses) for node in written.nodes)
         if len(peers) > room:
             self._peers = self._peers[: max(room, 0)]
-            sentence = "more edges of other regions were met than there is room for; a restart makes room"
+            sentence = "the shared state has too few records for all edges of other regions; a restart makes room"
             logs.say(logs.WARNING, sentence, met=len(peers), room=max(room, 0))
         public = [peer.address for peer in self._peers if not is_private(parse_address(peer.address)[0])]
         if public and written.tls is None:
             sentence = (
-                "edges that were met are sent the token and prompts in clear across the internet; write peers.tls"
+                "edges from the store are sent the token and prompts unencrypted across the internet; set peers.tls"
             )
             logs.say(logs.WARNING, sentence, addresses=public)
         snapshot = self._compile(self.ledger.config, previous)
         if snapshot is not previous:
             self._publish(snapshot, previous)
-            logs.say(logs.INFO, "other regions' edges are others now", peers=len(peers), version=snapshot.version)
+            logs.say(logs.INFO, "the edges of other regions changed", peers=len(peers), version=snapshot.version)
 
     def _named(self, name: str) -> Target:
-        """Return the target of that name.
+        """Return the target of this name.
 
         Raises:
             UnknownTargetError: no route has it.
         """
         targets = self._publisher.snapshot.targets
-        target = next((each for each in targets if each.id == name), None)
+        target = next((known for known in targets if known.id == name), None)
         if target is None:
-            close = difflib.get_close_matches(name, [each.id for each in targets], n=1, cutoff=0.6)
+            close = difflib.get_close_matches(name, [known.id for known in targets], n=1, cutoff=0.6)
             raise UnknownTargetError(f"there is no target {name}" + (f"; did you mean {close[0]}?" if close else ""))
         return target
 
-    def _fixed(self, document: Document) -> list[Problem]:
-        """Say what a running node cannot change; half of a file is never applied."""
+    def _unchangeable(self, document: Document) -> list[Problem]:
+        """Return a problem for each changed field that needs a restart; a file is never applied in part."""
         found = []
         for name, value in _FIXED if self.ledger.config.cluster.etcd is None else (*_FIXED, *_SHARED):
             if value(document.config) != value(self.ledger.config):
@@ -320,7 +322,7 @@ class Operations:
             config, now=now, previous=previous, capacity=capacity, allowance_capacity=allowances, peers=peers
         )
         moved = _moved(snapshot, previous)
-        if moved:  # to a record of its own: what is in flight to the old one still reports there (a 401, say)
+        if moved:  # they get new records: exchanges in flight to the old targets still write to the old ones
             slots = {name: slot for name, slot in previous.slots.items() if name not in moved}
             slots |= {f"{name} before {snapshot.version}": previous.slots[name] for name in moved}
             before = structs.replace(previous, slots=slots)
@@ -340,7 +342,7 @@ class Operations:
         self._publisher.publish(snapshot)
 
     def _clear(self, snapshot: Snapshot, previous: Snapshot) -> None:
-        """Clear the shared records that now belong to others, and those of targets that changed."""
+        """Clear the shared-state records that have new owners, and those of targets that changed."""
         moved = _moved(snapshot, previous)
         for name, slot in records.taken_over(snapshot.slots, previous.slots).items():
             if name.startswith(records.ROUTE):
@@ -361,7 +363,7 @@ class Operations:
             self._note(structs.replace(self.ledger, by_hand=by_hand))
 
     def _refused(self, problems: Sequence[str], mark: Mark | None, cause: str) -> ConfigInvalidError:
-        """Take note of a reload that changes nothing; return what to raise."""
+        """Record a refused reload; return the error to raise."""
         for problem in problems:
             logs.say(logs.ERROR, problem)
         logs.say(logs.ERROR, "the reload was refused: nothing has changed", cause=cause, problems=len(problems))
@@ -373,24 +375,24 @@ class Operations:
         return ConfigInvalidError(problems)
 
     def _note(self, ledger: Ledger) -> None:
-        self._keepsake.keep(ledger)
+        self._cell.keep(ledger)
         self.ledger = ledger
 
 
 def _reason(action: Action, reason: str) -> str:
-    """Return the reason without what surrounds it.
+    """Return the reason without surrounding whitespace.
 
     Raises:
-        NoReasonError: none is given, or it is no line of text.
+        NoReasonError: the reason is missing or not one line of text.
     """
     reason = reason.strip()
     if (action != "restore" and not reason) or len(reason) > LONGEST_REASON or not (reason or " ").isprintable():
-        raise NoReasonError(f"say why in reason: one line of 1 to {LONGEST_REASON} characters, which status shows")
+        raise NoReasonError(f"give a reason: one line of 1 to {LONGEST_REASON} characters, which status shows")
     return reason
 
 
 def _moved(snapshot: Snapshot, previous: Snapshot) -> set[str]:
-    """Return the targets that are others than those of the same name before."""
+    """Return the ids that mean another target than before."""
     known = {target.id: target for target in previous.targets}
     return {
         target.id

@@ -1,7 +1,7 @@
-"""Is an ill target perhaps well again?  Asks it something that costs nothing, and only while its circuit is open.
+"""Probes of targets whose circuit is open, by requests that cost nothing.
 
-A probe that succeeds proves less than a real request does: a provider may list its models and still fail to answer.
-So it closes nothing. It gives the circuit a hint, which at most lets the next real request try sooner.
+A successful probe proves less than a real request: a provider may list its models and still fail to answer. So a probe
+never closes a circuit; it only hints that the next real request may try the target sooner.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 _S: Final = 1_000_000_000
 PERIOD_NS: Final = 2 * _S
 LIMIT_S: Final = 3.0
-# A node with hundreds of ill targets probes them in turn; that only makes hints later.
+# With hundreds of failing targets this only delays hints: they are probed in turn.
 AT_ONCE: Final = 8
 
 
 class Prober:
-    """Keeps one running probe per ill target at most, and :data:`AT_ONCE` in all.
+    """Runs at most one probe per target, and :data:`AT_ONCE` in total.
 
     Args:
-        ask: performs one probe; True when the target answered as a healthy one does.
-        hint: called with a target's shared state slot after a good probe.
+        ask: performs one probe; returns True if the target answered as a healthy one does.
+        hint: called with the target's shared-state slot after a successful probe.
     """
 
     def __init__(self, ask: Callable[[Target], Awaitable[bool]], hint: Callable[[int], object]) -> None:
@@ -41,20 +41,20 @@ class Prober:
         self._due_ns: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def tend(self, ill: Iterable[Target], now_ns: int, chance: Callable[[], float]) -> None:
-        """Start the probes that are due; forget targets that are no longer ill.
+    def tend(self, failing: Iterable[Target], now_ns: int, chance: Callable[[], float]) -> None:
+        """Start the probes that are due, and forget targets that have recovered.
 
         Args:
-            ill: the targets whose circuit is open now.
+            failing: the targets whose circuit is open now.
             now_ns: monotonic nanoseconds.
-            chance: a number in [0, 1), for the jitter: the first probe comes within one period, the next ones a
-                period later, give or take a quarter.
+            chance: returns a random number in [0, 1), for jitter: the first probe follows within one period, later
+                ones after a period plus or minus a quarter.
         """
-        targets = {target.id: target for target in ill}
+        targets = {target.id: target for target in failing}
         self._due_ns = {name: due_ns for name, due_ns in self._due_ns.items() if name in targets}
         for name in targets:
             self._due_ns.setdefault(name, now_ns + int(PERIOD_NS * chance()))
-        # who has waited longest comes first, or the first few would be asked for ever and the others never
+        # Longest wait first; otherwise the limit would let the first few be probed again and again, and others never.
         for name, target in sorted(targets.items(), key=lambda item: self._due_ns[item[0]]):
             if self._due_ns[name] > now_ns or name in self._running or len(self._running) >= AT_ONCE:
                 continue
@@ -67,7 +67,7 @@ class Prober:
         self._running.pop(name, None)
 
     async def stop(self) -> None:
-        """Give up what is running."""
+        """Cancel running probes."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
@@ -76,20 +76,20 @@ class Prober:
     async def _probe(self, target: Target) -> None:
         try:
             async with asyncio.timeout(LIMIT_S):
-                well = await self._ask(target)
+                healthy = await self._ask(target)
         except (OSError, TimeoutError, TlsError, aiohttp.ClientError) as error:
             logs.say(logs.DEBUG, "probe failed", target=target.id, error=f"{type(error).__name__}: {error}")
             return
-        if well:
+        if healthy:
             self._hint(target.slot)
-        logs.say(logs.DEBUG, "probe answered", target=target.id, well=well)
+        logs.say(logs.DEBUG, "probe answered", target=target.id, well=healthy)
 
 
 class Asker:
-    """Performs probes: a GET of the target's free path, or a TCP connect where it has none.
+    """Performs probes: a GET of the target's ``probe_path``, or a TCP connect if it has none.
 
-    ``async with Asker() as asker`` owns the connections; none is reused, because an ill target's old connections
-    prove nothing.
+    ``async with Asker() as asker`` owns the connections. None is reused, because connections that a failing target
+    accepted earlier prove nothing.
     """
 
     def __init__(self) -> None:
@@ -112,8 +112,8 @@ class Asker:
         """Return whether the target answers as a healthy one does.
 
         Raises:
-            OSError, aiohttp.ClientError: it does not.
-            TlsError: our own certificate files cannot be used.
+            OSError, aiohttp.ClientError: it does not answer.
+            TlsError: the certificate files for this target cannot be used.
         """
         if target.probe_path is None or self._client is None:
             _, writer = await asyncio.open_connection(target.host, target.port)
@@ -129,4 +129,4 @@ class Asker:
             allow_redirects=False,
         )
         answer.release()
-        return 200 <= answer.status < 300  # noqa: PLR2004  # the class of successes
+        return 200 <= answer.status < 300  # noqa: PLR2004  # any success

@@ -1,4 +1,4 @@
-"""How do workers learn what is true?  They connect; they get the current Snapshot whole, then every later one whole."""
+"""Distribution of Snapshots: each worker gets the current one when it connects, and then every later one."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """Serves the Snapshot on the node's private socket, and knows which version each worker serves by.
+    """Serves the Snapshot on the node's private socket and tracks the version that each worker uses.
 
-    ``serving`` maps a worker's index to its last :class:`~edge.control.frames.Serving`; a worker whose connection has
-    ended is not in it.
+    ``serving`` maps the index of each connected worker to its last :class:`~edge.control.frames.Serving`.
 
     Args:
-        snapshot: the first one.
-        takers: each is given every batch of records that a worker sends; they return at once and do not raise.
+        snapshot: the first Snapshot.
+        takers: called with every batch of records that a worker sends; they must return at once and not raise.
     """
 
     def __init__(self, snapshot: Snapshot, takers: Sequence[Callable[[Sequence[ExchangeRecord]], None]] = ()) -> None:
@@ -37,14 +36,14 @@ class Publisher:
         self._server: asyncio.Server | None = None
 
     async def start(self, sock: socket.socket) -> None:
-        """Accept workers on a listening AF_UNIX socket, which stays the caller's to close."""
-        if sys.version_info >= (3, 13):  # from here on loops remove the path at the end, which is not ours to remove
+        """Accept workers on a listening AF_UNIX socket, which the caller closes."""
+        if sys.version_info >= (3, 13):  # since then loops remove the path of the socket, which is not theirs
             self._server = await asyncio.start_unix_server(self._serve, sock=sock, cleanup_socket=False)
         else:
             self._server = await asyncio.start_unix_server(self._serve, sock=sock)
 
     async def stop(self) -> None:
-        """Close every worker's connection; they keep serving and connect again to whoever listens next."""
+        """Close every worker's connection; workers keep serving and connect to the next control process."""
         if self._server is not None:
             self._server.close()
         for writer in tuple(self._writers):
@@ -53,8 +52,8 @@ class Publisher:
     def publish(self, snapshot: Snapshot) -> None:
         """Send a new Snapshot to every connected worker.
 
-        One that has not even read the last one is cut off: it gets the newest when it connects again, and Snapshots
-        do not pile up here for a worker that stands still.
+        A worker that has not read the previous one is disconnected, and gets the newest when it reconnects; so
+        Snapshots do not pile up for a worker that hangs.
         """
         self.snapshot = snapshot
         self._frame = frames.encode(frames.Publish(snapshot))
@@ -80,9 +79,9 @@ class Publisher:
                 worker = message.worker
                 self.serving[worker] = message
         except (asyncio.IncompleteReadError, ConnectionError):
-            logs.say(logs.DEBUG, "a worker's connection ended", worker=worker)
+            logs.say(logs.DEBUG, "a worker disconnected", worker=worker)
         except frames.FrameError as error:
-            logs.say(logs.ERROR, "a worker sent a bad message; its connection is closed", error=str(error))
+            logs.say(logs.ERROR, "a worker sent an invalid message; its connection is closed", error=str(error))
         finally:
             self._writers.discard(writer)
             if worker is not None:

@@ -1,8 +1,8 @@
-"""Who writes the last good configuration to disk, and what if the disk is full?  Control, beside its loop; it warns.
+"""Writing of the last good configuration to disk, in a thread beside control's event loop.
 
-One write at a time, of the newest: what comes while one runs replaces what was to come next. Nothing that serves waits
-for the disk. What could not be written is tried again every minute: the disk may have room by then, and as long as it
-has none the count of failures grows, which an alert can see.
+There is one write at a time, always of the newest configuration. Nothing that serves requests waits for the disk. A
+failed write is repeated every minute, since the disk may have room again; until then the count of failures grows, which
+an alert can watch.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ AGAIN_NS: Final = 60 * 1_000_000_000
 class Recorder:
     """Writes to ``file``.
 
-    ``written`` is Unix time, 0 before the first; ``failures`` counts since the start; ``error`` says why the newest is
-    not on disk, "" when it is.
+    ``written`` is the Unix time of the last write, 0: none; ``failures`` counts since the start; ``error`` says why the
+    newest configuration is not on disk, "" if it is.
     """
 
     def __init__(self, file: StateFile) -> None:
         self._file = file
         self._next: tuple[Config, Snapshot] | None = None
         self._running: asyncio.Task[None] | None = None
-        self._failed: tuple[Config, Snapshot] | None = None  # the newest, if it could not be written
+        self._failed: tuple[Config, Snapshot] | None = None  # the newest, if writing it failed
         self._again_ns = 0
         self.written = 0.0
         self.failures = 0
@@ -41,22 +41,22 @@ class Recorder:
 
     @property
     def path(self) -> str:
-        """The file."""
+        """Path of the file."""
         return str(self._file.path)
 
     def record(self, config: Config, snapshot: Snapshot) -> None:
-        """Have it written soon."""
+        """Schedule a write."""
         self._next = (config, snapshot)
         if self._running is None or self._running.done():
             self._running = asyncio.get_running_loop().create_task(self._write())
 
-    def look(self, now_ns: int) -> None:
-        """Try again what could not be written, a minute after. Called once a second."""
+    def poll(self, now_ns: int) -> None:
+        """Repeat a failed write after a minute. Called once a second."""
         if self._failed is not None and now_ns >= self._again_ns and self._next is None:
             self.record(*self._failed)
 
     async def stop(self) -> None:
-        """Wait for what is being written."""
+        """Wait for a write in progress."""
         if self._running is not None:
             await self._running
 
@@ -72,7 +72,7 @@ class Recorder:
                 self.error = error.strerror or str(error)
                 self._failed = (config, snapshot)
                 self._again_ns = clock.now_ns() + AGAIN_NS
-                sentence = "the last good configuration cannot be kept on disk"
+                sentence = "the last good configuration cannot be written to disk"
                 logs.say(logs.WARNING, sentence, path=self.path, error=self.error)
             else:
                 self.written = now

@@ -1,7 +1,7 @@
-"""What does this node tell the others, and what does it make of what they tell?  Four times a second, beside all else.
+"""Sharing with other nodes: publishes this node's digest and applies what other nodes publish, four times a second.
 
-Nothing that serves waits for the store, and this loop does not either: heartbeats and grants are tasks of their own,
-one at a time. When the store is gone, everything here goes on by what was heard, until it is too old to be believed.
+Nothing that serves requests waits for the store, and neither does this loop: heartbeats and grants run as tasks, one of
+each at a time. While the store is down, the last known state is used until it expires.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edge.control.membership import Membership, askable, overrides
 from edge.control.name_conflict import NameConflict
 from edge.control.sharing_deps import NothingSharedError, SharingDeps, SharingState
 from edge.errors import EdgeError
-from edge.regions import digest as told
+from edge.regions import digest as digests
 from edge.regions import verdicts, view
 from edge.regions.digest import FRESH_NS, OVERRIDES, Digest, ManualOverride, TargetDigest
 from edge.regions.keeper import ShareKeeper
@@ -45,28 +45,28 @@ if TYPE_CHECKING:
 
 _S: Final = 1_000_000_000
 PERIOD_S: Final = 0.25
-ALONE_S: Final = 1.0  # only who looks at /api/regions would notice
-# What is on the shared state of the others holds for 15 s; it is written again well before.
+ALONE_S: Final = 1.0  # without a store only /api/regions shows the result
+# Remote weights in the shared state expire after 15 s; they are renewed well before.
 REWRITE_NS: Final = 5 * _S
-# A copy of the store that was not confirmed for this long is good enough to look at, not to move grants by.
+# With a copy of the store that is older than this, no grants are moved.
 SEEING_S: Final = 5.0
 LEAVE_S: Final = 1.0
 _FOLLOWING: Final = "following the store"
 
 
 class Sharing:
-    """Shares with the others through a store, and knows nobody without one.
+    """Shares with other nodes through a store; without a store it knows only this node.
 
     Args:
-        shared_state: where weights, fuses, rests and shares go.
-        deps: the rest of control.
-        store: None: this node is by itself.
-        region: ours.
-        node: this one.
-        instance: of this control; no two are alike.
-        peers: edges of other regions that were known before.
-        spending: what keys spent is remembered there; None: nobody does.
-        clock: time and chance.
+        shared_state: receives weights, failure thresholds, rate-limit times and shares.
+        deps: callbacks into the rest of control.
+        store: the store; None: there is no cluster.
+        region: region of this node.
+        node: name of this node.
+        instance: unique identity of this control process.
+        peers: edges of other regions that are known already.
+        spending: persistent spending of keys; None: not kept.
+        clock: source of time and randomness.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Sharing:
         self._deps = deps
         self._store = store
         self._region, self._node, self._instance = region, node, instance
-        self._me = told.name_of(region, node)
+        self._me = digests.name_of(region, node)
         self._clock = clock
         self._sampler = Sampler(shared_state)
         self._known = Membership(self._me)
@@ -95,7 +95,7 @@ class Sharing:
         self._grants = None if self._keeper is None else Grants(shared_state, self._keeper)
         self._beat: Heartbeat | None = None
         if store is not None and self._follower is not None and self._keeper is not None:
-            follower, key = self._follower, told.node_key(region, node)
+            follower, key = self._follower, digests.node_key(region, node)
             self._beat = Heartbeat(store, key, clock, proof=self._keeper.beat, connected=lambda: follower.connected)
         self._spending = spending
         remembered = {} if spending is None else spending.elsewhere
@@ -103,12 +103,12 @@ class Sharing:
         self._own = Digest(region, node, instance, VERSION, (), 0)
         self._ending = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._told_rests: dict[str, int] = {}
+        self._remote_rests: dict[str, int] = {}
         self._weighed: dict[str, tuple[Verdict, int]] = {}
         self._peers = tuple(peers)
-        self._seeing_ns: int | None = None  # since when the copy of the store is alive
-        self._hands: dict[str, ManualOverride] | None = None  # None: nobody has said yet
-        self._twin = NameConflict(self._me, instance)
+        self._seeing_ns: int | None = None  # since when the copy of the store is current
+        self._overrides: dict[str, ManualOverride] | None = None  # None: the store was not heard yet
+        self._name_conflict = NameConflict(self._me, instance)
         self.verdicts: dict[str, Verdict] = {}
         self.pictures: dict[str, RegionPicture] = {}
         self.peers: tuple[Peer, ...] = ()
@@ -119,26 +119,26 @@ class Sharing:
         try:
             while True:
                 try:
-                    self.look()
-                except Exception as error:  # noqa: BLE001  # one bad look must not end all later ones
+                    self.tick()
+                except Exception as error:  # noqa: BLE001  # one failed turn must not end the loop
                     logs.say_failure("sharing with other regions failed", error)
                 await self._clock.sleep(PERIOD_S if self.shared else ALONE_S)
         finally:
             await self._end()
 
     def follow(self) -> None:
-        """Begin to follow the store."""
+        """Start to follow the store."""
         if self._follower is not None:
             self._start(_FOLLOWING, self._follower.run())
 
-    def run_no_more(self) -> None:
-        """Give up what runs beside the loop."""
+    def cancel_tasks(self) -> None:
+        """Cancel the tasks beside the loop."""
         self._ending = True
         for task in self._tasks.values():
             task.cancel()
 
-    def look(self) -> None:
-        """Tell, weigh, meet: whatever is due. Returns at once."""
+    def tick(self) -> None:
+        """Do what is due: publish, weigh targets, update peers and grants. Returns at once."""
         now_ns = self._clock.now_ns()
         snapshot = self._deps.snapshot()
         states = {name: report.state for name, report in self._deps.reports(now_ns).items()}
@@ -149,7 +149,7 @@ class Sharing:
             version=VERSION,
             addresses=self._deps.addresses(),
             load=self._deps.load(),
-            targets=self._sampler.sample(snapshot, states, self._told_rests, now_ns),
+            targets=self._sampler.sample(snapshot, states, self._remote_rests, now_ns),
             draining=self._deps.draining(),
         )
         heard = self._known.heard(now_ns)
@@ -157,48 +157,48 @@ class Sharing:
         self.pictures = view.survey([mine, *heard])
         self.peers = view.peers([mine, *heard], self.pictures)
         self._weigh(snapshot, heard, now_ns)
-        self._meet()
+        self._update_peers()
         if self._beat is None or self._follower is None or self._grants is None or self._budgets is None:
             return
-        if self._follower.relists and self._hands is None:
-            self._hand_on(overrides(self._follower.held))
-        name_conflict = self._twin.here(now_ns)
+        if self._follower.relists and self._overrides is None:
+            self._set_overrides(overrides(self._follower.held))
+        name_conflict = self._name_conflict.detected(now_ns)
         seeing = self._follower.relists > 0 and self._follower.age_s() <= SEEING_S and not name_conflict
         if self._keeper is not None:
             self._keeper.name_conflict = name_conflict
             if seeing:
                 self._keeper.saw()
-        self._budgets.look(snapshot, heard, self._follower.held, seeing=seeing)
+        self._budgets.update(snapshot, heard, self._follower.held, seeing=seeing)
         if self._spending is not None:
             self._spending.elsewhere = self._budgets.remembered()
-        replaced = self._own.draining and self._twin.follows(now_ns)
+        replaced = self._own.draining and self._name_conflict.has_successor(now_ns)
         if not replaced and self._beat.due(self._own, now_ns, urgent=seeing and self._budgets.urgent):
-            said = self._budgets.document(snapshot, heard) if seeing else None
-            self._start("the heartbeat", self._tell(self._beat, self._budgets, self._own, said, now_ns))
-        self._grants.look(snapshot, now_ns)
+            spent = self._budgets.document(snapshot, heard) if seeing else None
+            self._start("the heartbeat", self._send(self._beat, self._budgets, self._own, spent, now_ns))
+        self._grants.update(snapshot, now_ns)
         if seeing:
             self._start("grants", self._grants.move(snapshot, self._follower.held, self._known, now_ns))
 
-    async def hand(self, target: str, hand: ManualOverride | None) -> None:
-        """Take a target out in all regions, or give it back (None).
+    async def override(self, target: str, override: ManualOverride | None) -> None:
+        """Publish a manual override of a target for all regions, or delete it (None).
 
         Raises:
             NothingSharedError: there is no cluster.
-            StoreUnavailableError: it cannot be told now; nothing has changed.
-            StoreRefusedError: the store does not let us.
+            StoreUnavailableError: the store cannot be reached; nothing has changed.
+            StoreRefusedError: the store denies the write.
         """
         if self._store is None:
-            sentence = "this node shares nothing: name a cluster in its configuration, or leave out the wish for all"
+            sentence = "this node shares nothing: configure a cluster, or leave out --all (all=1)"
             raise NothingSharedError(sentence)
-        value = None if hand is None else told.encode(hand)
+        value = None if override is None else digests.encode(override)
         revision = await self._store.txn((), (Write(OVERRIDES + target, value),))
         if self._follower is not None and revision is not None and self._follower.revision >= revision:
-            return  # the watch was faster, and what it told holds: this, or what somebody made of it since
-        standing = {name: done for name, done in (self._hands or {}).items() if name != target}
-        self._hand_on(standing if hand is None else {**standing, target: hand})
+            return  # the watch has delivered this change already, and perhaps a later one
+        others = {name: done for name, done in (self._overrides or {}).items() if name != target}
+        self._set_overrides(others if override is None else {**others, target: override})
 
     def state(self) -> SharingState:
-        """Return how it stands."""
+        """Return the state of the sharing, for the status."""
         follower, keeper, beat = self._follower, self._keeper, self._beat
         age_s = follower.age_s() if follower is not None and follower.relists else None
         return SharingState(
@@ -214,12 +214,12 @@ class Sharing:
             grant_conflicts=0 if keeper is None else keeper.conflicts,
             regions_fresh=sum(picture.fresh for picture in self.pictures.values()),
             suspect=tuple(name for name, picture in self.pictures.items() if picture.suspect),
-            name_conflict=self._twin.here(self._clock.now_ns()),
+            name_conflict=self._name_conflict.detected(self._clock.now_ns()),
             unread=self._known.unread + (0 if self._budgets is None else self._budgets.unread),
         )
 
     def facts(self) -> SharingFacts:
-        """Return what the metrics show."""
+        """Return the facts for the metrics."""
         state = self.state()
         shares = self.shares()
         return SharingFacts(
@@ -238,26 +238,26 @@ class Sharing:
 
     @property
     def writes(self) -> int:
-        """How often this node's digest was written."""
+        """Number of successful writes of this node's digest."""
         return 0 if self._beat is None else self._beat.writes
 
     @property
     def shared(self) -> bool:
-        """Whether there is a cluster."""
+        """Whether there is a store."""
         return self._store is not None
 
     def shares(self) -> dict[str, dict[str, float]]:
-        """Return what this node may grant of each shared allowance."""
+        """Return this node's share of each shared allowance."""
         return {} if self._grants is None else self._grants.shares(self._deps.snapshot())
 
     def budgets(self) -> dict[str, dict[str, float]]:
-        """Return how each shared budget stands, in US dollars."""
+        """Return the state of each shared budget, in US dollars."""
         return {} if self._budgets is None else self._budgets.report(self._deps.snapshot())
 
     def _weigh(self, snapshot: Snapshot, heard: list[Heard], now_ns: int) -> None:
-        """Write to the shared state what the others' word means here."""
+        """Write the effect of other nodes' observations on each target to the shared state."""
         here: dict[str, TargetDigest] = {target.id: target for target in self._own.targets}
-        beside = [each for each in heard if each.digest.region == self._region]
+        beside = [node for node in heard if node.digest.region == self._region]
         edges = {target.id: target.provider for target in snapshot.targets if target.kind == "region"}
         self.verdicts = verdicts.judge(self._region, here, self.pictures, beside)
         self.verdicts |= verdicts.elsewhere(edges, self.pictures)
@@ -271,15 +271,15 @@ class Sharing:
             if name in slots and (before != verdict or now_ns - when_ns >= REWRITE_NS):
                 self._shared_state.set_remote(slots[name], verdict.weight, verdict.fuse, now_ns)
                 self._weighed[name] = (verdict, now_ns)
-        common = {place for place, each in enumerate(snapshot.credentials) if each.allowance.shared}
+        common = {place for place, limited in enumerate(snapshot.credentials) if limited.allowance.shared}
         shared = {target.id for target in snapshot.targets if target.credential in common}
         for name, left_ms in verdicts.rests(heard, shared).items():
             until_ns = now_ns + left_ms * 1_000_000
-            self._told_rests[name] = max(self._told_rests.get(name, 0), until_ns)
+            self._remote_rests[name] = max(self._remote_rests.get(name, 0), until_ns)
             self._shared_state.rest(slots[name], until_ns)
 
-    def _meet(self) -> None:
-        """Let control know the edges of other regions that may be asked; while the store is silent they stay."""
+    def _update_peers(self) -> None:
+        """Pass changed edges of other regions to control; while the store is silent, the known ones stay."""
         now_ns = self._clock.now_ns()
         if self._follower is None or self._follower.age_s() > SEEING_S:
             self._seeing_ns = None
@@ -287,11 +287,11 @@ class Sharing:
         if self._seeing_ns is None:
             self._seeing_ns = now_ns
         found = askable(self.peers, self._region)
-        if now_ns - self._seeing_ns < FRESH_NS:  # who is silent now may be as blind as we were
+        if now_ns - self._seeing_ns < FRESH_NS:  # nodes that look silent may only have lost the store, as this one had
             found = tuple(dict.fromkeys((*found, *self._peers)))[:MOST_MEMBERS]
         if found != self._peers:
             self._peers = found
-            self._deps.met(found)
+            self._deps.peers_changed(found)
 
     def _changed(self, changed: Mapping[str, object]) -> None:
         follower = self._follower
@@ -302,25 +302,26 @@ class Sharing:
         if self._budgets is not None:
             self._budgets.take(found)
         now_ns = self._clock.now_ns()
-        mine, stands = follower.held.get(told.NODES + self._me), self._known.digest(self._me)
-        if told.NODES + self._me in changed and mine is not None and stands is not None and self._beat is not None:
-            self._twin.look(stands, mine.revision, self._beat.first, now_ns, leaving=self._deps.draining())
+        mine, digest = follower.held.get(digests.NODES + self._me), self._known.digest(self._me)
+        if digests.NODES + self._me in changed and mine is not None and digest is not None and self._beat is not None:
+            leaving = self._deps.draining()
+            self._name_conflict.observe(digest, mine.revision, self._beat.first, now_ns, leaving=leaving)
         if any(key.startswith(OVERRIDES) for key in changed):
-            self._hand_on(overrides(follower.held))
+            self._set_overrides(overrides(follower.held))
 
-    def _hand_on(self, found: dict[str, ManualOverride]) -> None:
-        if found != self._hands:
-            self._hands = found
-            self._deps.handed(found)
+    def _set_overrides(self, found: dict[str, ManualOverride]) -> None:
+        if found != self._overrides:
+            self._overrides = found
+            self._deps.overrides_changed(found)
 
-    async def _tell(self, beat: Heartbeat, budgets: Budgets, digest: Digest, said: Told | None, now_ns: int) -> None:
-        """Write the digest once, and what was spent beside it."""
+    async def _send(self, beat: Heartbeat, budgets: Budgets, digest: Digest, spent: Told | None, now_ns: int) -> None:
+        """Write the digest and the spending once."""
         held = {} if self._follower is None else self._follower.held
-        if await beat.write(digest, now_ns, budgets.writes(said, held)):
-            budgets.acknowledged(said)
+        if await beat.write(digest, now_ns, budgets.writes(spent, held)):
+            budgets.acknowledged(spent)
 
     def _start(self, name: str, work: Coroutine[object, object, None]) -> None:
-        """Run it beside the loop, unless the last one of that name still runs."""
+        """Run ``work`` as a task, unless the previous task of that name still runs."""
         if name in self._tasks:
             work.close()
             return
@@ -337,21 +338,21 @@ class Sharing:
                 self.follow()
 
     async def _end(self) -> None:
-        """Say goodbye, as long as that takes no time."""
+        """Say goodbye to the other nodes, for at most LEAVE_S seconds, and close the store."""
         tasks = list(self._tasks.values())
-        self.run_no_more()
+        self.cancel_tasks()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._store is None:
             return
         with contextlib.suppress(TimeoutError, EdgeError):
             async with asyncio.timeout(LEAVE_S):
-                replaced = self._twin.follows(self._clock.now_ns())
+                replaced = self._name_conflict.has_successor(self._clock.now_ns())
                 if self._beat is not None and self._deps.draining() and not replaced:
                     await self._leave(self._store, self._beat, self._deps.snapshot())
         await self._store.close()
 
     async def _leave(self, store: Store, beat: Heartbeat, snapshot: Snapshot) -> None:
-        """Tell the last of what was spent, and give back what others can use."""
+        """Publish the final spending, then give back what other nodes can use."""
         last = () if self._budgets is None else self._budgets.farewell(snapshot)
         if last:
             await store.txn((), last)

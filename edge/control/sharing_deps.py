@@ -1,4 +1,4 @@
-"""What does the sharing need of the rest of control, and what does it show of itself?"""
+"""The interface between Sharing and the rest of control: its dependencies and its reported state."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 class NothingSharedError(EdgeError):
-    """Something was asked for in all regions, and this node knows no other."""
+    """An operation for all regions was requested, but this node has no cluster."""
 
     kind = "nothing_shared"
     source = "client"
 
 
 class SharingDeps(Struct, frozen=True):
-    """What the rest of control gives the sharing: facts that change, and steps to take."""
+    """Callbacks of Sharing into the rest of control: current facts, and reactions to changes."""
 
     snapshot: Callable[[], Snapshot]
     reports: Callable[[int], Mapping[str, TargetReport]]
     draining: Callable[[], bool]
     load: Callable[[], int]
     addresses: Callable[[], tuple[str, ...]]
-    met: Callable[[Sequence[places.Peer]], None]  # other regions' edges, whenever they change
-    handed: Callable[[Mapping[str, ManualOverride]], None]  # what people did everywhere, whenever that changes
+    peers_changed: Callable[[Sequence[places.Peer]], None]  # with all usable edges of other regions
+    overrides_changed: Callable[[Mapping[str, ManualOverride]], None]  # with all overrides for all regions, by target
 
 
 class SharingState(Struct, frozen=True):
-    """How the sharing stands; ages are seconds, None: never."""
+    """The state of the sharing; ages are in seconds, None: never."""
 
     connected: bool
     view_age_s: float | None
@@ -46,10 +46,10 @@ class SharingState(Struct, frozen=True):
     errors: int
     writes: int
     write_failures: int
-    unwritten: str  # why it takes no writes though it answers
+    unwritten: str  # why the store rejects writes although it answers reads
     grant_moves: int
     grant_conflicts: int
-    regions_fresh: int  # ours among them
-    suspect: tuple[str, ...]  # regions that most likely have trouble of their own
-    name_conflict: bool  # another node goes by our name
+    regions_fresh: int  # this node's region included
+    suspect: tuple[str, ...]  # regions whose own connectivity is probably at fault
+    name_conflict: bool  # another node has this node's name
     unread: int

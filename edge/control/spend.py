@@ -1,12 +1,12 @@
-"""What has each key spent this month, and who remembers it when the node is started again?  Control, on disk.
+"""Persistence of each key's spending this month, so that a restart of the node does not reset budgets.
 
-The shared state holds what counts while the node runs: workers add to it and refuse by it. Every ten seconds in which
-something changed, and at the end, control writes it to a small file beside the last good configuration; what a node
-that was killed spent in its last seconds is forgotten. At the start, before anybody serves, it is put back where the
-shared state knows nothing yet. A key is known by its name, so that a new secret for the same name goes on with its
-budget. Beside it stands what other nodes told of budgets that they share, for a start at which they cannot be heard.
+While the node runs, the shared state has the current spending: workers add to it and refuse requests by it. Control
+writes changes to a small file beside the last good configuration, every ten seconds and at the end; a node that is
+killed forgets the spending of its last seconds. At the start, before any worker serves, the spending is restored where
+the shared state has none. Keys are identified by name, so a new secret under the same name continues the budget. The
+file also holds the spending that other nodes published for shared budgets, for a start without the store.
 
-While the clock is wrong no money is forgotten: what stands for a month that has not come counts as spent.
+A wrong clock loses no money: spending recorded for a future month counts as spent.
 """
 
 from __future__ import annotations
@@ -31,44 +31,44 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
 EVERY_S: Final = 10.0
-# Clocks that are wrong at a start are mended within minutes. One that says for so long that a month has not come is
-# believed, and what stands for that month was spent in this one.
+# Clocks that are wrong at the start are usually corrected within minutes. A clock that says for this long that a
+# recorded month is in the future is believed, and the spending is moved to the current month.
 BELIEVED_S: Final = 3600.0
 _MAGIC: Final = b"edge-spend 1\n"
-_AT: Final = "@"  # no key's name has one
+_AT: Final = "@"  # separator in KEY@REGION/NODE; names of keys cannot contain it
 
 
 class Spent(Struct, frozen=True):
-    """What a key spent in a month: months since year 0, US dollars * 1e9."""
+    """Spending of a key in a month: months since year 0, US dollars * 1e9."""
 
     month: int
     nano: int
 
 
 class SpendFile:
-    """What the keys of the node spent that is configured by the file ``source``; in ``folder``."""
+    """The file, in ``folder``, with the spending of the node whose configuration file is ``source``."""
 
     def __init__(self, folder: Path, source: str) -> None:
         self._file = KeptFile(folder / name_for("spend", source), _MAGIC, "spending")
 
     @property
     def path(self) -> str:
-        """The file."""
+        """Path of the file."""
         return str(self._file.path)
 
     def write(self, spent: Mapping[str, Spent]) -> None:
-        """Replace what is there.
+        """Replace the content.
 
         Raises:
-            OSError: the disk is full, read-only, or not ours.
+            OSError: the disk is full or read-only, or permission is denied.
         """
         self._file.write(packed(dict(spent)))
 
     def read(self) -> dict[str, Spent]:
-        """Return what each key spent, by its name; nothing when nothing was ever written.
+        """Return the spending by key name; empty if there is no file.
 
         Raises:
-            StateUnusableError: it is damaged, of another version, or somebody else could have written it.
+            StateUnusableError: the file is damaged, of another version, or could have been written by others.
         """
         body = self._file.read()
         if body is None:
@@ -79,16 +79,16 @@ class SpendFile:
             raise StateUnusableError(f"the spending {self.path} was written by another version: {error}") from error
 
     def read_or_warn(self) -> dict[str, Spent]:
-        """Return what each key spent; nothing, with a warning, when the file cannot be used."""
+        """Return the spending by key name; empty, with a warning, if the file cannot be used."""
         try:
             return self.read()
         except StateUnusableError as error:
-            logs.say(logs.WARNING, f"{error}; the budgets of this month begin anew")
+            logs.say(logs.WARNING, f"{error}; the budgets of this month start from zero")
             return {}
 
 
 def put_back(shared_state: SharedState, snapshot: Snapshot, spent: Mapping[str, Spent]) -> None:
-    """Put back what keys spent, where the shared state knows nothing of it yet."""
+    """Restore the spending of keys for which the shared state has none."""
     for key in snapshot.keys:
         known = spent.get(key.name)
         if known is not None and key.allowance is not None:
@@ -96,11 +96,11 @@ def put_back(shared_state: SharedState, snapshot: Snapshot, spent: Mapping[str, 
 
 
 class Spending:
-    """Keeps what keys spend on disk. Nothing that serves waits for it.
+    """Keeps the spending of keys on disk. Nothing that serves requests waits for it.
 
     Args:
-        shared_state: where it is counted.
-        file: where it is kept.
+        shared_state: the node's shared state, which counts spending.
+        file: the file.
     """
 
     def __init__(self, shared_state: SharedState, file: SpendFile) -> None:
@@ -109,27 +109,27 @@ class Spending:
         self._known = file.read_or_warn()
         self._written = dict(self._known)
         self.elsewhere = {name: spent for name, spent in self._known.items() if _AT in name}
-        """What other nodes spent of budgets that they share with this one, by KEY@REGION/NODE."""
-        self._looked_ns = clock.now_ns()
-        self._ahead_ns: dict[str, int] = {}  # keys whose month has not come, and since when that was seen
+        """Spending of other nodes on shared budgets, by KEY@REGION/NODE."""
+        self._read_ns = clock.now_ns()
+        self._ahead_ns: dict[str, int] = {}  # keys whose recorded month is in the future, and when that was first seen
         self._running: asyncio.Task[None] | None = None
         self._failed = False
 
     def put_back(self, snapshot: Snapshot) -> None:
-        """Give keys that come back what they had spent; before the Snapshot is published."""
+        """Restore the spending of keys that are configured again; call before the Snapshot is published."""
         put_back(self._shared_state, snapshot, self._known)
 
-    def look(self, snapshot: Snapshot, now_ns: int) -> None:
-        """Write what changed, if it is time and nothing is being written. Called once a second."""
-        if now_ns - self._looked_ns < EVERY_S * 1e9 or (self._running is not None and not self._running.done()):
+    def poll(self, snapshot: Snapshot, now_ns: int) -> None:
+        """Write changes if ten seconds have passed and no write is in progress. Called once a second."""
+        if now_ns - self._read_ns < EVERY_S * 1e9 or (self._running is not None and not self._running.done()):
             return
-        self._looked_ns = now_ns
+        self._read_ns = now_ns
         self._read(snapshot)
         if self._known != self._written:
             self._running = asyncio.get_running_loop().create_task(self._write())
 
     async def stop(self, snapshot: Snapshot) -> None:
-        """Write the last of it."""
+        """Write the last changes."""
         if self._running is not None:
             await self._running
         self._read(snapshot)
@@ -155,13 +155,13 @@ class Spending:
         self._known = {name: spent for name, spent in self._known.items() if spent.month >= month}
 
     async def _write(self) -> None:
-        told = dict(self._known)
+        spent = dict(self._known)
         try:
-            await asyncio.to_thread(self._file.write, told)
+            await asyncio.to_thread(self._file.write, spent)
         except OSError as error:
             if not self._failed:  # once, not every ten seconds
-                said = error.strerror or str(error)
-                logs.say(logs.WARNING, "what keys spent cannot be kept on disk", path=self._file.path, error=said)
+                reason = error.strerror or str(error)
+                logs.say(logs.WARNING, "spending cannot be written to disk", path=self._file.path, error=reason)
             self._failed = True
         else:
-            self._written, self._failed = told, False
+            self._written, self._failed = spent, False

@@ -1,8 +1,8 @@
-"""What does a node start from when its configuration is gone?  The last good one, which control leaves on disk.
+"""The stored state of a node: its last good configuration on disk, from which it starts if its file is unusable.
 
-The file holds the checked configuration and the Snapshot made of it, credentials included: mode 0600, a checksum,
-replaced by an atomic rename after fsync. It is named after the configuration file it stands in for, so that two nodes
-of one machine do not meet, and it is refused, with a sentence, when it is damaged or somebody else's.
+The file holds the checked configuration and its Snapshot, credentials included; so it has mode 0600, a checksum, and is
+replaced atomically. Its name derives from the path of the configuration file, so that two nodes of one machine do not
+collide. A file that is damaged or not edge's own is rejected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SYSTEM: Final = Path("/var/lib/edge")
 
 
 class Stored(Struct, frozen=True):
-    """What a node that was well left behind. ``written`` is Unix time."""
+    """The stored configuration and Snapshot. ``written`` is Unix time."""
 
     source: str
     written: float
@@ -36,7 +36,7 @@ class Stored(Struct, frozen=True):
 
 
 def default_folder(environ: Mapping[str, str]) -> Path | None:
-    """Return ``$XDG_STATE_HOME/edge``, else /var/lib/edge where that can be written, else None."""
+    """Return ``$XDG_STATE_HOME/edge``, else /var/lib/edge if it is writable, else None."""
     home = environ.get("XDG_STATE_HOME", "")
     if home:
         return Path(home) / "edge"
@@ -45,7 +45,7 @@ def default_folder(environ: Mapping[str, str]) -> Path | None:
 
 
 class StateFile:
-    """The state of the node that is configured by the file ``source``, in ``folder``."""
+    """The stored state, in ``folder``, of the node whose configuration file is ``source``."""
 
     def __init__(self, folder: Path, source: str) -> None:
         self.path = folder / name_for("snapshot", source)
@@ -53,18 +53,18 @@ class StateFile:
         self._source = source
 
     def write(self, config: Config, snapshot: Snapshot, now: float) -> None:
-        """Replace what is there; what was there stays whole when this fails.
+        """Replace the content; if that fails, the previous content stays.
 
         Raises:
-            OSError: the disk is full, read-only, or not ours.
+            OSError: the disk is full or read-only, or permission is denied.
         """
         self._file.write(packed(Stored(self._source, now, config, snapshot)))
 
     def read(self) -> Stored | None:
-        """Return what was written last; None when nothing ever was.
+        """Return the stored state; None if there is none.
 
         Raises:
-            StateUnusableError: it is damaged, of another version of edge, or somebody else could have written it.
+            StateUnusableError: the file is damaged, of another version of edge, or could have been written by others.
         """
         body = self._file.read()
         if body is None:
@@ -76,5 +76,5 @@ class StateFile:
                 f"the state {self.path} was written by another version of edge: {error}"
             ) from error
         if stored.source != self._source:
-            raise StateUnusableError(f"the state {self.path} is that of {stored.source}, not of {self._source}")
+            raise StateUnusableError(f"the state {self.path} belongs to {stored.source}, not to {self._source}")
         return stored

@@ -45,7 +45,7 @@ class StateWatch:
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
 
-    def look(self, reports: dict[str, TargetReport]) -> list[tuple[int, str, dict[str, object]]]:
+    def poll(self, reports: dict[str, TargetReport]) -> list[tuple[int, str, dict[str, object]]]:
         """Return (level, message, facts) for each target whose state has changed since the last call.
 
         A target that is seen for the first time counts as usable before.

@@ -1,6 +1,6 @@
-"""Which collector is sent the traces of this node, and what becomes of a change?  One export at a time, or none.
+"""Export of the node's traces by OTLP: at most one export at a time, replaced when the configuration changes.
 
-OpenTelemetry's SDK takes a third of a second to import: that happens in a thread, and only where traces are exported.
+Importing OpenTelemetry's SDK takes a third of a second, so it happens in a thread, and only if traces are exported.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
     from edge.terms.trace import ExchangeRecord
 
-EARLY: Final = 1024  # records that wait while an export is being opened; the oldest are left out
+EARLY: Final = 1024  # records kept while an export is being opened; the oldest are dropped
 
 
 class Tracing:
-    """Follows the configuration; :meth:`take` is given every record.
+    """Exports records as the configuration says; :meth:`take` gets every record.
 
     Args:
-        environ: OTEL_* variables, for what the configuration does not say.
+        environ: environment with the OTEL_* variables, for values that the configuration omits.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -39,12 +39,12 @@ class Tracing:
         self._encoder: SpanEncoder | None = None
         self._opening = False
         self._early: deque[ExchangeRecord] = deque(maxlen=EARLY)
-        self._before = (0, 0, 0)  # counts of exports that have ended
+        self._before = (0, 0, 0)  # counts of closed exports
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def take(self, records: Sequence[ExchangeRecord]) -> None:
-        """Export these, if anything is exported; what comes while an export is being opened waits for it."""
+        """Export records, if configured; records that arrive while an export is being opened wait for it."""
         if self._export is not None:
             self._export.take(records)
         elif self._opening:
@@ -52,7 +52,7 @@ class Tracing:
 
     @property
     def exported(self) -> dict[str, int]:
-        """What became of records since control was started, by result."""
+        """Number of records since control was started, by result."""
         sent, dropped, failed = self._before
         if self._export is not None:
             now = self._export.counts
@@ -60,7 +60,7 @@ class Tracing:
         return {"sent": sent, "dropped": dropped, "failed": failed}
 
     def follow(self, telemetry: Telemetry, snapshot: Snapshot) -> None:
-        """Export as this configuration says from soon on; returns at once."""
+        """Export as this configuration says, once the export is open; returns at once."""
         where = collector(telemetry, self._environ)
         self._opening = where is not None
         task = asyncio.get_running_loop().create_task(self._follow(where, snapshot))
@@ -68,7 +68,7 @@ class Tracing:
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Send what waits, for a moment, and end."""
+        """Send waiting records, for a limited time, and close."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
         async with self._turn:
             await self._close()
@@ -87,7 +87,7 @@ class Tracing:
                 return
             try:
                 export, encoder = await asyncio.to_thread(self._open, wanted[0], snapshot)
-            except Exception as error:  # noqa: BLE001  # traces are worth less than the node that makes them
+            except Exception as error:  # noqa: BLE001  # a failing export must not end the control process
                 logs.say_failure("traces cannot be exported", error)
                 self._early.clear()
             else:
@@ -98,7 +98,7 @@ class Tracing:
             self._opening = False
 
     def _open(self, where: Collector, snapshot: Snapshot) -> tuple[Export, SpanEncoder]:
-        from edge.telemetry.batches import Batch  # noqa: PLC0415  # see the question above
+        from edge.telemetry.batches import Batch  # noqa: PLC0415  # slow import, see the module's docstring
         from edge.telemetry.encoding import SpanEncoder  # noqa: PLC0415
         from edge.telemetry.export import open_export  # noqa: PLC0415
         from edge.telemetry.spans import SpanBuilder  # noqa: PLC0415

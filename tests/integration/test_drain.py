@@ -58,7 +58,7 @@ async def unready(node: RunningNode) -> None:
     while True:
         status, said = await node.get("/ready")
         if status == 503:
-            assert said["why"] == "the node drains"
+            assert said["why"] == "the node is draining"
             return
         assert time.monotonic() < end
         await asyncio.sleep(0.02)

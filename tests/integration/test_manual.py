@@ -115,7 +115,7 @@ async def test_mistakes_are_said(tmp_path: Path, providers: tuple[SimProvider, S
         assert (status, said["error"]) == (404, f"there is no target p0/sim-smal; did you mean {FIRST}?")
         for body in ({}, {"reason": " "}, {"reason": "x" * 501}, {"reason": "a\nb"}):
             status, said = await node.send("PUT", f"/api/targets/{FIRST}/drain", body)
-            assert (status, "say why in reason" in said["error"]) == (400, True)
+            assert (status, "give a reason" in said["error"]) == (400, True)
         for body in (None, {"why": "x"}, ["x"]):
             status, said = await node.send("PUT", f"/api/targets/{FIRST}/drain", body)
             assert (status, "the body must be JSON" in said["error"]) == (400, True)

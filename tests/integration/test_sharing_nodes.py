@@ -101,6 +101,6 @@ async def test_a_node_by_itself_tells_nobody(tmp_path: Path, provider: SimProvid
             await asyncio.sleep(0.1)
         assert regions[0]["targets"][TARGET]["total"] == 1
         status, said = await node.send("PUT", f"/api/targets/{TARGET}/drain?all=1", {"reason": "for all"})
-        assert (status, "name a cluster in its configuration" in said["error"]) == (409, True)
+        assert (status, "configure a cluster" in said["error"]) == (409, True)
         status, said = await node.send("PUT", "/api/targets/p0/other/drain?all=1", {"reason": "for all"})
         assert status == 404

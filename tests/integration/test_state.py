@@ -119,7 +119,7 @@ async def test_a_full_disk_is_a_warning(tmp_path: Path, provider: SimProvider) -
     (tmp_path / "blocked").write_text("a file where the folder should be")
     arguments = ("--workers", "1", "--state-dir", str(tmp_path / "blocked"))
     async with RunningNode(tmp_path, chat_config(provider.url), *arguments) as node:
-        await until(lambda: "cannot be kept on disk" in node.log(), 40)
+        await until(lambda: "cannot be written to disk" in node.log(), 40)
         assert await ask(node) == 200
         assert "edge_state_write_failures_total 1" in (await node.get("/metrics"))[1]
         node.tell(signal.SIGTERM)
@@ -146,7 +146,7 @@ async def test_no_space_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: p
     assert recorder.error == os.strerror(errno.ENOSPC)
     soon, then = clock.now_ns() + AGAIN_NS // 2, clock.now_ns() + AGAIN_NS
     for now_ns, written in ((soon, False), (then, True), (then + AGAIN_NS, True)):
-        recorder.look(now_ns)
+        recorder.poll(now_ns)
         await recorder.stop()
         assert (recorder.failures, recorder.written > 0) == (1, written)
         assert (recorder.error == "") == written
@@ -205,7 +205,7 @@ def test_another_ones_state_is_not_taken(tmp_path: Path) -> None:
     file = kept(tmp_path)
     other = StateFile(tmp_path / "state", "/etc/other.yaml")
     file.path.rename(other.path)
-    with pytest.raises(StateUnusableError, match=r"is that of .*edge\.yaml, not of /etc/other\.yaml"):
+    with pytest.raises(StateUnusableError, match=r"belongs to .*edge\.yaml, not to /etc/other\.yaml"):
         other.read()
 
 

@@ -151,6 +151,7 @@ STATED = (
     "edge/balance",
     "edge/cli",
     "edge/cluster",
+    "edge/control",
     "edge/dialects",
     "edge/listen",
     "edge/providers",

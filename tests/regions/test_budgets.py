@@ -136,7 +136,7 @@ class Spender(Node):
             clock=world.time,
         )
         world.nodes.append(self)
-        self.sharing.look()
+        self.sharing.tick()
         self.sharing.follow()
 
     @property
@@ -170,7 +170,7 @@ class Spender(Node):
         self.leaving = politely
         if politely:
             await self.sharing._end()
-        self.sharing.run_no_more()
+        self.sharing.cancel_tasks()
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ async def world() -> AsyncIterator[Regions]:
     found.nodes = every
     yield found
     for node in found.nodes:
-        node.sharing.run_no_more()
+        node.sharing.cancel_tasks()
     for _ in range(5):
         found.time.true_ns += 100 * S
         found.time.wake()
@@ -299,7 +299,7 @@ async def test_a_node_that_hears_nobody_goes_by_what_it_remembers(
     with away(world, monkeypatch):
         eu = Spender(world, "eu", Spending(shared_state, file))
         eu.shared_state.raise_spent(0, eu.month, 10 * DOLLAR)
-        eu.sharing.look()
+        eu.sharing.tick()
         ceilings = [eu.shared_state.read_allowance(0)["ceiling_nano"]]
         await world.pass_by(4)
         ceilings.append(eu.shared_state.read_allowance(0)["ceiling_nano"])
@@ -421,7 +421,7 @@ async def test_a_restarted_control_keeps_the_ceilings(world: Regions, monkeypatc
     assert ceiling == 25 * DOLLAR
     with away(world, monkeypatch):
         deps = eu.sharing._deps
-        eu.sharing.run_no_more()
+        eu.sharing.cancel_tasks()
         eu.sharing = Sharing(eu.shared_state, deps, eu.store, region="eu", node="n", instance="next", clock=world.time)
         eu.sharing.follow()
         await world.pass_by(10)

@@ -108,8 +108,8 @@ class Node:
             draining=lambda: self.leaving,
             load=lambda: 0,
             addresses=lambda: (f"{region}:1",),
-            met=self.meet,
-            handed=self.take,
+            peers_changed=self.meet,
+            overrides_changed=self.take,
         )
         self.sharing = Sharing(
             self.shared_state, deps, self.store, region=region, node="n", instance=instance or region, clock=world.time
@@ -166,7 +166,7 @@ class Regions:
             self.time.true_ns += S // 4
             self.time.wake()
             for node in self.nodes:
-                node.sharing.look()
+                node.sharing.tick()
             for _ in range(12):
                 await asyncio.sleep(0)
 
@@ -199,7 +199,7 @@ async def regions() -> AsyncIterator[Regions]:
     world = Regions()
     yield world
     for node in world.nodes:
-        node.sharing.run_no_more()
+        node.sharing.cancel_tasks()
     for _ in range(5):
         world.time.true_ns += 100 * S
         world.time.wake()
@@ -246,7 +246,7 @@ async def test_a_region_that_doubts_itself_is_asked_last(regions: Regions) -> No
     assert eu.remote(2) == (100, 0)
     assert eu.sharing.verdicts["region:us/us:1"].why == "most providers look failing from us"
     regions.nodes.remove(us)
-    us.sharing.run_no_more()
+    us.sharing.cancel_tasks()
     await regions.pass_by(20)
     assert eu.remote(2) == (0, 0), "who is silent says nothing of itself"
 
@@ -264,7 +264,7 @@ async def test_a_region_that_falls_silent_is_heard_no_more(regions: Regions) -> 
     await regions.pass_by(25)
     assert us.remote() == (0, 0)
     assert us.peers == ()
-    eu.sharing.run_no_more()
+    eu.sharing.cancel_tasks()
 
 
 async def test_an_address_that_is_none_is_left_out(regions: Regions) -> None:
@@ -309,7 +309,7 @@ async def test_one_bad_document_stops_nobody(regions: Regions, noise: bytes) -> 
     assert eu.sharing.writes > writes
     assert us.remote() == (1000, 2)
     hand = ManualOverride(2, "wrong answers", 5.0, "eu/n")
-    await eu.sharing.hand("p/m", hand)
+    await eu.sharing.override("p/m", hand)
     await regions.pass_by(1)
     assert us.overrides == {"p/m": hand}
     assert us.sharing.state().unread >= 2
@@ -356,8 +356,8 @@ async def test_a_store_that_takes_no_writes_is_told(
     assert eu.sharing.state().unwritten == ""
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "the shared store answers and takes no writes: the others find this node silent",
-        "the shared store takes writes again",
+        "the shared store answers reads but rejects writes: this node looks silent to the others",
+        "the shared store accepts writes again",
     ]
 
 
@@ -405,11 +405,11 @@ async def test_a_restored_store_raises_no_dead(regions: Regions, monkeypatch: py
     assert us.remote() == (1000, 2)
     backup = {item.key: item.value for item in regions.cluster.list("").items}
     regions.nodes.remove(eu)
-    eu.sharing.run_no_more()
+    eu.sharing.cancel_tasks()
     await regions.pass_by(25)
     assert us.remote() == (0, 0)
     us.sharing._instance = "started-again"
-    us.sharing._twin = NameConflict("us/n", "started-again")
+    us.sharing._name_conflict = NameConflict("us/n", "started-again")
     await regions.pass_by(6)
     restored = Restored(regions.time)
     for key, value in backup.items():
@@ -455,16 +455,16 @@ async def test_what_a_person_does_everywhere_is_done_everywhere(regions: Regions
     start(regions)
     await regions.pass_by(2)
     hand = ManualOverride(2, "wrong answers", 5.0, "eu/n")
-    await eu.sharing.hand("p/m", hand)
+    await eu.sharing.override("p/m", hand)
     assert eu.overrides == {"p/m": hand}
     await regions.pass_by(1)
     assert us.overrides == {"p/m": hand}
-    await us.sharing.hand("p/m", None)
+    await us.sharing.override("p/m", None)
     await regions.pass_by(1)
     assert (eu.overrides, us.overrides) == ({}, {})
     alone = Sharing(eu.shared_state, eu.sharing._deps, None, region="x", node="n", instance="i", clock=regions.time)
     with pytest.raises(NothingSharedError, match="shares nothing"):
-        await alone.hand("p/m", hand)
+        await alone.override("p/m", hand)
 
 
 @pytest.mark.parametrize("back", [False, True])
@@ -485,11 +485,11 @@ async def test_what_the_watch_tells_while_the_store_answers_stays(regions: Regio
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(eu_store, "txn", late)
-        acting = asyncio.create_task(eu.sharing.hand("p/b", second))
+        acting = asyncio.create_task(eu.sharing.override("p/b", second))
         await regions.pass_by(1)
-        await us.sharing.hand("p/a", first)
+        await us.sharing.override("p/a", first)
         if back:
-            await us.sharing.hand("p/b", None)
+            await us.sharing.override("p/b", None)
         await regions.pass_by(1)
         answers.set()
         await acting
@@ -504,19 +504,19 @@ async def test_what_is_done_by_hand_holds_here_before_the_watch_tells(regions: R
     start(regions)
     await regions.pass_by(2)
     first, second = ManualOverride(2, "a is bad", 5.0, "us/n"), ManualOverride(1, "b is bad", 6.0, "eu/n")
-    await us.sharing.hand("p/b", second)
+    await us.sharing.override("p/b", second)
     await regions.pass_by(1)
     write = eu.store.txn
 
     async def meanwhile(conditions: Sequence[Unchanged], writes: Sequence[Write]) -> int | None:
-        await us.sharing.hand("p/a", first)
+        await us.sharing.override("p/a", first)
         for _ in range(12):
             await asyncio.sleep(0)
         return await write(conditions, writes)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(eu.store, "txn", meanwhile)
-        await eu.sharing.hand("p/b", None if gone else first)
+        await eu.sharing.override("p/b", None if gone else first)
     assert eu.overrides == ({"p/a": first} if gone else {"p/a": first, "p/b": first})
 
 
@@ -550,7 +550,7 @@ async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None
     assert {view["share_nodes"] for view in views} == {2}
     assert eu.sharing.shares()["credential/p"]["of_requests_per_minute"] == 600
     regions.nodes.remove(us)
-    us.sharing.run_no_more()
+    us.sharing.cancel_tasks()
     await regions.pass_by(30)
     assert eu.shared_state.read_allowance(0)["requests_share"] <= 600_000
     assert us.shared_state.read_allowance(0)["share_until_ns"] < regions.time.now_ns()
@@ -582,10 +582,10 @@ async def test_two_nodes_of_one_name_say_so_and_hold_back(regions: Regions, capl
     assert sum(shares) <= 300_000
     await regions.pass_by(40)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
-        "another node goes by the name of this one: both hold back; give each its own node.name"
+        "another node has the name of this one: both hold back; give each its own node.name"
     ] * 2
     regions.nodes.remove(two)
-    two.sharing.run_no_more()
+    two.sharing.cancel_tasks()
     await regions.pass_by(20)
     assert one.sharing.state().name_conflict is False
     assert one.shared_state.read_allowance(0)["requests_share"] >= 300_000
@@ -597,7 +597,7 @@ async def test_a_node_that_is_started_again_is_no_twin(regions: Regions, caplog:
     start(regions)
     await regions.pass_by(8)
     late = told.encode(before.sharing._own)
-    before.sharing.run_no_more()
+    before.sharing.cancel_tasks()
     regions.nodes.remove(before)
     after = regions.add("eu", "p/m", instance="after")
     after.sharing.follow()

@@ -115,7 +115,7 @@ async def test_a_snapshot_that_cannot_be_taken_changes_nothing(
     await until(lambda: 3 in publisher.serving)
     learner.refuse = True
     publisher.publish(structs.replace(snapshot(), version=2))
-    await until(lambda: "could not be taken" in caplog.text)
+    await until(lambda: "cannot be applied" in caplog.text)
     assert publisher.serving[3].version == 1
     await end(task)
     await publisher.stop()

@@ -102,5 +102,5 @@ def test_half_written_is_absent(torn: str) -> None:
 
 def test_only_known_kinds_are_kept() -> None:
     """A value that is no plain data is refused when it is kept, not when it is recalled."""
-    with pytest.raises(TypeError, match="object cannot be kept"):
+    with pytest.raises(TypeError, match="object cannot be encoded"):
         MemfdCell.create("test", object).keep(object())

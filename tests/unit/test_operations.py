@@ -102,10 +102,10 @@ def test_a_defect_of_the_check_refuses_the_reload(tmp_path: Path, monkeypatch: p
         with monkeypatch.context() as patch:
             patch.setattr(operations, "check", broken)
             for _ in range(5):
-                node.operations.look()
+                node.operations.poll()
         kept = node.ledger.recall()
         assert kept is not None
-        sentence = f"{node.file}: edge failed when it checked this (ValueError); the log has where"
+        sentence = f"{node.file}: edge failed to check this file (ValueError); the log has the cause"
         assert (kept.reloads.refused, kept.reloads.problems) == (1, (sentence,))
         assert node.publisher.snapshot is before
         assert node.reload(text("p/b"))
@@ -156,18 +156,16 @@ def test_of_more_edges_than_there_is_room_for_the_first_are_asked(
     with Steered(tmp_path, "p/a") as node:
         assert node.reload(text("p/a") + 'node: {region: here}\npeers: {token: "0123456789abcdef"}\n')
         met = [Peer("us", f"8.8.8.8:{port}") for port in range(1, 500)]
-        node.operations.meet(met)
+        node.operations.set_peers(met)
         regions = [target for target in node.publisher.snapshot.targets if target.kind == "region"]
         room = node.shared_state.capacities[0] - 2
         assert [target.port for target in regions] == list(range(1, room + 1))
-        node.operations.meet(met[:1])
+        node.operations.set_peers(met[:1])
         assert sum(target.kind == "region" for target in node.publisher.snapshot.targets) == 1
-    said = [record.getMessage() for record in caplog.records if " met " in record.getMessage()]
-    assert [("room for" in sentence, "in clear" in sentence) for sentence in said] == [
-        (True, False),
-        (False, True),
-        (False, True),
-    ]
+    room_error = "the shared state has too few records for all edges of other regions; a restart makes room"
+    clear_error = "edges from the store are sent the token and prompts unencrypted across the internet; set peers.tls"
+    said = [record.getMessage() for record in caplog.records if record.getMessage() in (room_error, clear_error)]
+    assert said == [room_error, clear_error, clear_error]
 
 
 def test_a_record_that_goes_to_another_is_cleared_first(tmp_path: Path) -> None:
@@ -209,29 +207,29 @@ def test_a_look_reads_what_has_changed_once(tmp_path: Path) -> None:
     """Two looks that agree read the file, also a bad one once only; without a change nothing is read."""
     with Steered(tmp_path, "p/a") as node:
         for _ in range(3):
-            node.operations.look()
+            node.operations.poll()
         assert node.operations.ledger.reloads.applied == 0
         node.file.write_text("models: [")
         for _ in range(5):
-            node.operations.look()
+            node.operations.poll()
         assert node.operations.ledger.reloads.refused == 1
         node.file.unlink()
         for _ in range(3):
-            node.operations.look()
+            node.operations.poll()
         assert node.operations.ledger.reloads.refused == 1
         node.file.write_text(text("p/a", "p/b"))
         for _ in range(3):
-            node.operations.look()
+            node.operations.poll()
         assert (node.operations.ledger.reloads.applied, node.publisher.snapshot.version) == (1, 2)
 
 
 def test_a_file_in_the_making_is_not_read() -> None:
     """A file that looks different at each look is left alone until it stands still; a missing one too."""
     watch = FileWatch()
-    assert [watch.look(mark, MARKS[0]) for mark in (MARKS[1], MARKS[2], MARKS[1])] == [False, False, False]
-    assert watch.look(MARKS[1], MARKS[0])
-    assert not watch.look(MARKS[1], MARKS[1])
-    assert [watch.look(None, MARKS[1]) for _ in range(2)] == [False, False]
+    assert [watch.poll(mark, MARKS[0]) for mark in (MARKS[1], MARKS[2], MARKS[1])] == [False, False, False]
+    assert watch.poll(MARKS[1], MARKS[0])
+    assert not watch.poll(MARKS[1], MARKS[1])
+    assert [watch.poll(None, MARKS[1]) for _ in range(2)] == [False, False]
     assert mark_of("/nowhere/edge.yaml") is None
 
 
@@ -255,12 +253,12 @@ def test_what_was_done_for_all_regions_is_done_here_and_undone(tmp_path: Path) -
     with Steered(tmp_path, "p/a", "p/b") as node:
         node.operations.steer("p/b", "drain", "only here")
         hand = ManualOverride(2, "wrong answers", 5.0, "us/n")
-        node.operations.handed({"p/a": hand, "p/b": hand, "p/later": hand})
+        node.operations.apply_overrides({"p/a": hand, "p/b": hand, "p/later": hand})
         assert (manual(node, "p/a"), manual(node, "p/b")) == (2, 1)
         assert node.operations.ledger.by_hand["p/a"].by == "us/n"
         assert node.reload(text("p/a", "p/b", "p/later"))
         assert manual(node, "p/later") == 2
-        node.operations.handed({})
+        node.operations.apply_overrides({})
         assert [manual(node, name) for name in ("p/a", "p/b", "p/later")] == [0, 1, 0]
 
 
@@ -268,9 +266,9 @@ def test_one_node_may_undo_for_itself_what_was_done_for_all(tmp_path: Path) -> N
     """Nobody needs the store to get a target back; the next hand for all is a new one."""
     with Steered(tmp_path, "p/a") as node:
         hand = ManualOverride(1, "moving", 5.0, "us/n")
-        node.operations.handed({"p/a": hand})
+        node.operations.apply_overrides({"p/a": hand})
         node.operations.steer("p/a", "restore", "")
-        node.operations.handed({"p/a": hand})
+        node.operations.apply_overrides({"p/a": hand})
         assert manual(node, "p/a") == 0
-        node.operations.handed({"p/a": ManualOverride(2, "again", 9.0, "us/n")})
+        node.operations.apply_overrides({"p/a": ManualOverride(2, "again", 9.0, "us/n")})
         assert manual(node, "p/a") == 2

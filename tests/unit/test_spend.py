@@ -80,12 +80,12 @@ async def test_it_is_written_every_ten_seconds_when_something_changed(tmp_path: 
     plan = snapshot(TEXT)
     shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     spending, began = Spending(shared_state, file), clock.now_ns()
-    spending.look(plan, began + 11 * S)
+    spending.poll(plan, began + 11 * S)
     assert file.read() == {}
     shared_state.set_spent(1, this_month(), S)
-    spending.look(plan, began + 20 * S)
+    spending.poll(plan, began + 20 * S)
     assert file.read() == {}
-    spending.look(plan, began + 22 * S)
+    spending.poll(plan, began + 22 * S)
     await spending.stop(plan)
     assert file.read() == {"b": Spent(this_month(), S)}
 
@@ -113,7 +113,7 @@ async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: py
     found = []
     for after in (11.0, 3.9, 0.2, 11.0):  # until 4 s and 0.1 s before the turn, and until 0.1 s and 11.1 s after it
         now[0] += after
-        spending.look(plan, clock.now_ns())
+        spending.poll(plan, clock.now_ns())
         if spending._running is not None:
             await spending._running
         found.append((node.keys(clock.now_ns())[0].spent, file.read().get("a")))
@@ -125,7 +125,7 @@ async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: py
     ]
     shared_state.raise_spent(0, november + 1, S)  # as the first that is spent in the new month
     now[0] += 11
-    spending.look(plan, clock.now_ns())
+    spending.poll(plan, clock.now_ns())
     await spending.stop(plan)
     assert (node.keys(clock.now_ns())[0].spent, file.read()) == (1.0, {"a": Spent(november + 1, S)})
     after = board_for(plan)
@@ -152,7 +152,7 @@ async def test_a_month_that_has_not_come_is_no_way_round_a_budget(
     found = []
     for after in (0.0, 11.0, 3_580.0, 20.0):
         now[0] += after
-        spending.look(plan, clock.now_ns())
+        spending.poll(plan, clock.now_ns())
         await spending.stop(plan)
         assert [key.spent for key in node.keys(clock.now_ns())] == [2.0, 1.0]
         assert [sample.value for sample in node.read().of(catalog.KEY_SPENT)] == [2.0, 1.0]
@@ -171,7 +171,7 @@ async def test_a_disk_that_cannot_be_written_harms_nobody(tmp_path: Path, caplog
     shared_state.set_spent(0, this_month(), S)
     await spending.stop(plan)
     await spending.stop(plan)
-    assert [record.message for record in caplog.records] == ["what keys spent cannot be kept on disk"]
+    assert [record.message for record in caplog.records] == ["spending cannot be written to disk"]
     folder.unlink()
     await spending.stop(plan)
     assert file.read() == {"a": Spent(this_month(), S)}

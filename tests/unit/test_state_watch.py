@@ -16,16 +16,16 @@ def test_silence_until_something_changes() -> None:
     plan = snapshot()
     shared_state = board_for(plan)
     watch = StateWatch()
-    assert watch.look(read_targets(shared_state, plan, NOW)) == []
+    assert watch.poll(read_targets(shared_state, plan, NOW)) == []
     slot = next(target.slot for target in plan.targets if target.id == "one/small")
     shared_state.set_out(slot, 11, NOW + 60 * S)
-    ((level, sentence, facts),) = watch.look(read_targets(shared_state, plan, NOW))
+    ((level, sentence, facts),) = watch.poll(read_targets(shared_state, plan, NOW))
     assert level == logs.ERROR
     assert sentence == "target is quarantined"
     assert facts["target"] == "one/small"
     assert "check the provider's key" in str(facts["why"])
-    assert watch.look(read_targets(shared_state, plan, NOW)) == []
-    ((level, _, facts),) = watch.look(read_targets(shared_state, plan, NOW + 61 * S))
+    assert watch.poll(read_targets(shared_state, plan, NOW)) == []
+    ((level, _, facts),) = watch.poll(read_targets(shared_state, plan, NOW + 61 * S))
     assert (level, facts["now"]) == (logs.INFO, "usable")
 
 
