@@ -1,12 +1,12 @@
-"""Builds the compiled parts: every ``native/<package>/<stem>.pyx`` becomes the extension ``native.<package>.<stem>``.
+"""Builds the compiled modules: each ``native/<package>/<stem>.pyx`` becomes the extension ``native.<package>.<stem>``.
 
-Sources and binaries share the folder, because a mapped sub-package breaks Cython's ``.pxd`` look-up silently. A source
-is built again when it changes, a ``.pxd`` that it cimports (directly or through another), or a header.
+Sources and binaries share a folder, because with a mapped sub-package Cython silently fails to find ``.pxd`` files. A
+source is rebuilt when it changes, or a ``.pxd`` that it cimports (directly or indirectly), or a header.
 
-Environment:
-  EDGE_DEBUG=1              line tracing, assertions and no optimisation, for debuggers and coverage
-  EDGE_ONLY=peek,sse        just these stems, while working on them
-  EDGE_BUILD_JOBS=4         how many are translated and compiled at once; 2 when left out
+Environment variables:
+  EDGE_DEBUG=1              line tracing, assertions and no optimization, for debuggers and coverage
+  EDGE_ONLY=peek,sse        build only these stems, for work on them
+  EDGE_BUILD_JOBS=4         number of parallel translations and compilations; default 2
   EDGE_SANITIZE=address     comma-separated GCC sanitizers (``address``, ``undefined``) for the native tests
 """
 
@@ -32,7 +32,7 @@ ONLY = {stem for stem in os.environ.get("EDGE_ONLY", "").split(",") if stem}
 
 
 def compile_flags() -> tuple[list[str], list[str]]:
-    """Return (compiler, linker) flags for the chosen kind of build."""
+    """Return (compiler, linker) flags for the kind of build that is selected."""
     compile_args = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function"]
     compile_args += ["-Wno-missing-field-initializers", "-Wno-cast-function-type"]
     link_args: list[str] = []
@@ -43,17 +43,17 @@ def compile_flags() -> tuple[list[str], list[str]]:
     return compile_args, link_args
 
 
-# Stems that call a system library, by its pkg-config name and the oldest version that has what they call.
+# Stems that use a system library: its pkg-config name, and the oldest version that has what they call.
 NGHTTP2 = "libnghttp2 >= 1.50"
 LIBRARIES = {"http2_connection": NGHTTP2, "http2_server": NGHTTP2, "http2_client": NGHTTP2}
 
 
 def library_flags(wanted: str) -> tuple[list[str], list[str]]:
-    """Return (compiler, linker) flags of a system library; say what to install when it is missing."""
+    """Return (compiler, linker) flags of a system library; exit and say what to install if it is missing."""
     try:
         found = [
-            subprocess.run(  # noqa: S603 - what is asked for is written above
-                ["pkg-config", "--print-errors", which, wanted],  # noqa: S607 - wherever the system has it
+            subprocess.run(  # noqa: S603 - the arguments are constants
+                ["pkg-config", "--print-errors", which, wanted],  # noqa: S607 - the path depends on the system
                 check=True,
                 capture_output=True,
                 text=True,
@@ -62,14 +62,14 @@ def library_flags(wanted: str) -> tuple[list[str], list[str]]:
         ]
     except (OSError, subprocess.CalledProcessError):
         sys.exit(
-            f"edge's HTTP/2 needs {wanted} with its headers, and pkg-config to find them: please install them "
+            f"edge's HTTP/2 needs {wanted} with its headers, and pkg-config to find them: install them "
             "(Debian, Ubuntu: libnghttp2-dev pkg-config)."
         )
     return shlex.split(found[0].stdout), shlex.split(found[1].stdout)
 
 
 def extension(source: Path, compile_args: list[str], link_args: list[str]) -> Extension:
-    """Return the Extension of one source, with the flags of the library that it calls."""
+    """Return the Extension of a source, with the flags of the library that it uses."""
     wanted = LIBRARIES.get(source.stem)
     more = library_flags(wanted) if wanted else ([], [])
     return Extension(
@@ -84,7 +84,7 @@ def extension(source: Path, compile_args: list[str], link_args: list[str]) -> Ex
 
 
 def extensions() -> list[Extension]:
-    """List one Extension per ``native/*/*.pyx``."""
+    """Return one Extension per ``native/*/*.pyx``."""
     compile_args, link_args = compile_flags()
     return [
         extension(source, compile_args, link_args)

@@ -1,7 +1,8 @@
-"""Measures what edge costs beside Envoy: ``python -m bench.macro [--check] [--json]``, as ``make bench`` runs it.
+"""Compares the CPU time of edge with that of Envoy.
 
-The figures are CPU of the proxy per request and per streamed chunk, one worker each, in one run. The exit status is 1
-only with ``--check``, when a bar is missed, and 2 when there was nothing to measure.
+``python -m bench.macro [--check] [--json]``, which ``make bench`` runs, measures the CPU time of each proxy per request
+and per streamed chunk, with one worker each, in one run. The exit status is 1 if ``--check`` is given and a bar is
+missed, and 2 if nothing could be measured.
 """
 
 from __future__ import annotations
@@ -53,20 +54,20 @@ async def _rows(asked: argparse.Namespace, chosen: list[Scenario], note: Callabl
 
 
 def main() -> int:
-    """Measure and print; return the exit status."""
+    """Measure, print the results, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.macro", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds of each scenario ({ROUNDS})")
-    parser.add_argument("--share", type=float, default=1.0, help="of the requests of a full run, to be quick (1)")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 if a bar is missed")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds per scenario ({ROUNDS})")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the requests of a full run (1)")
     parser.add_argument("--only", metavar="NAME", help=", ".join(scenario.name for scenario in SCENARIOS))
     parser.add_argument(
-        "--load", choices=("own", "h2load"), default="own", help="who asks; h2load: a cross-check (own)"
+        "--load", choices=("own", "h2load"), default="own", help="load generator; h2load is a cross-check (own)"
     )
     asked = parser.parse_args()
     chosen = [scenario for scenario in SCENARIOS if asked.only in (None, scenario.name)]
     if not chosen or asked.rounds < 1:
-        parser.error("there is nothing to do: --only names no scenario, or there are no rounds")
+        parser.error("nothing to measure: --only names no scenario, or --rounds is less than 1")
 
     progress = Console(stderr=True)
     try:

@@ -1,8 +1,9 @@
-"""Measures p99 beside a collector that is dead, slow or refuses: ``python -m bench.macro.collectors [--json]``.
+"""Measures whether requests wait for a collector that is down, slow or refuses data.
 
-One edge per kind of collector runs; all are up at once and record every request. They serve the same load in turn, in
-short rounds whose order alternates. Within each round p99 is compared with that of the edge that exports nothing. The
-table shows the median of the rounds, and what became of the records.
+Usage: ``python -m bench.macro.collectors [--json]``. There is one edge for each kind of collector; all run at once,
+record every request, and serve the same load in turn in short rounds of alternating order. Within each round, p99 is
+compared with that of the edge that exports nothing. The result is the median of the rounds, and what became of the
+records.
 """
 
 from __future__ import annotations
@@ -43,22 +44,22 @@ _LOST: Final = re.compile(r"^edge_worker_unrecorded_total\{[^}]*\} (\d+)", re.MU
 
 
 class Kind(Struct, frozen=True):
-    """One kind of collector: how much later its edge answered than the one without, and what became of the records."""
+    """One kind of collector: the latency of its edge compared with the one without, and what became of the records."""
 
     collector: str
     p99_us: float
-    ratio: float  # of p99, median of the rounds
+    ratio: float  # of p99 to that without a collector, median of the rounds
     rounds: int
     requests: int
     wrong: int
     sent: int
-    dropped: int  # before the collector was asked, lost on the way to control included
+    dropped: int  # before they were offered to the collector, including those lost on the way to control
     failed: int
 
 
 @contextlib.asynccontextmanager
 async def collectors() -> AsyncIterator[dict[str, str]]:
-    """Run the collectors; yield their URLs by name, "" for none."""
+    """Run the collectors; yield their URLs by name, with "" for none."""
 
     async def well(request: web.Request) -> web.Response:
         await request.read()
@@ -92,7 +93,7 @@ async def measure(seconds: float, count: int = COUNT) -> list[Kind]:
     """Run rounds for ``seconds``.
 
     Raises:
-        BenchError: a part does not work.
+        BenchError: a part of the benchmark does not work.
     """
     async with contextlib.AsyncExitStack() as stack:
         port = await stack.enter_async_context(upstream())
@@ -142,10 +143,10 @@ async def _kind(name: str, admin: str, found: dict[str, list[float]], wrong: int
 
 
 def main() -> int:
-    """Measure and print; return the exit status: 2 when there was nothing to measure."""
+    """Measure, print the results, and return the exit status: 2 if nothing could be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench.macro.collectors", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"how long in all ({SECONDS:g})")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"total duration ({SECONDS:g})")
     asked = parser.parse_args()
     try:
         kinds = asyncio.run(measure(asked.seconds))

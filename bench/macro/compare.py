@@ -1,8 +1,8 @@
-"""Compares two proxies in many short rounds, so that other work on the machine hardly changes the ratio.
+"""Comparison of two proxies on a machine that also does other work, in many short rounds.
 
-In each round both proxies serve the same load, and the order alternates. The ratio is taken within the round; the table
-shows the median of the rounds with the least and the greatest. Microseconds are for orientation: they depend on the
-machine and the hour, ratios less so.
+In each round both proxies serve the same load one after the other, in alternating order. The ratio is taken within the
+round; the result is the median of the rounds, with the minimum and the maximum. Microseconds are shown for orientation
+only: they depend on the machine and the hour, ratios much less so.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
     from bench.macro.proxies import Proxy
     from bench.macro.scenarios import Scenario
 
-WARM_SHARE = 4  # a warm-up is this part of a run
+WARM_SHARE = 4  # a warm-up has 1/WARM_SHARE of the requests of a run
 
 
 class Load(Protocol):
-    """Something that sends the requests of an order."""
+    """The load generator."""
 
     async def run(self, order: Order) -> Ran:
-        """Send the requests of the order."""
+        """Send the requests of an order, and return the results."""
 
 
 class Cost(Struct, frozen=True):
-    """What one proxy used in one run."""
+    """What a proxy used in one run."""
 
-    us: float  # of CPU per unit
-    per_s: float  # units a second
-    merged: float = 0.0  # share of a stream's events that shared a chunk or DATA frame with another
+    us: float  # of CPU time per unit
+    per_s: float  # units per second
+    merged: float = 0.0  # share of a stream's events that arrived in one chunk or DATA frame with another
 
 
 class Row(Struct, frozen=True):
-    """One scenario, measured."""
+    """The result of one scenario."""
 
     scenario: str
     unit: str
@@ -62,12 +62,12 @@ class Row(Struct, frozen=True):
 
     @property
     def reached(self) -> bool:
-        """Whether the bar is reached; true where there is none."""
+        """Whether the bar is reached; True if there is none."""
         return self.bar is None or self.ratio <= self.bar
 
 
 def row_of(scenario: Scenario, rounds: list[tuple[Cost, Cost]]) -> Row:
-    """Return the medians of rounds of (subject, beside)."""
+    """Return the medians of rounds, which are pairs of (subject, beside)."""
     ratios = [subject.us / beside.us for subject, beside in rounds]
     return Row(
         scenario=scenario.name,
@@ -103,14 +103,14 @@ async def compare(
     """Measure each scenario.
 
     Args:
-        scenarios: lines of the table.
-        asking: sends the requests.
+        scenarios: rows of the table.
+        asking: the load generator.
         rounds: number of rounds.
-        share: of each scenario's count of requests, 1 for all.
-        note: is called with a line of progress.
+        share: share of each scenario's requests to send; 1 for all.
+        note: called with a line of progress.
 
     Raises:
-        BenchError: a part does not work, or an answer was wrong.
+        BenchError: a part of the benchmark does not work, or a response was wrong.
     """
     rows = []
     async with contextlib.AsyncExitStack() as stack:

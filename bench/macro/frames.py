@@ -1,8 +1,8 @@
-"""Speaks HTTP/2 at next to no cost: fixed fields that are framed by hand and never decoded.
+"""A minimal HTTP/2 peer that costs almost no CPU: fixed field sections, frames written by hand, nothing decoded.
 
-Load and upstream of the gRPC scenarios are both a :class:`Peer`. Their CPU is not counted, but they share the machine
-with the proxy. Field sections are compressed as real peers compress them (RFC 7541: a literal once, then an index), so
-that a proxy decodes what it would decode. Received frames are told apart by type and flags alone (RFC 9113 4.1).
+Both the load and the upstream of the gRPC scenarios are a :class:`Peer`. Their CPU time is not counted, but they share
+the machine with the proxy. Field sections are compressed as real peers do it (RFC 7541: literal once, then an index),
+so that a proxy has the usual decoding to do. What arrives is distinguished by frames alone (RFC 9113 4.1).
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ _END_HEADERS: Final = 4
 _FRAME_HEAD: Final = 9
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-WINDOW: Final = 65535  # of a connection, and of a stream unless settings say otherwise
+WINDOW: Final = 65535  # initial window of a connection, and of a stream unless SETTINGS change it
 _LARGEST: Final = 2**31 - 1
 INITIAL_WINDOW_SIZE: Final = 4
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """Return one frame."""
+    """Return a frame."""
     return b"%b%c%c%b%b" % (len(payload).to_bytes(3, "big"), kind, flags, stream.to_bytes(4, "big"), payload)
 
 
 def message(data: bytes) -> bytes:
-    """Return a gRPC message as it stands in DATA frames: not compressed, its length, itself."""
+    """Return a gRPC message as it appears in DATA frames: compressed flag, length, data."""
     return b"\0" + len(data).to_bytes(4, "big") + data
 
 
-# The widest windows: a reader that always reads needs no flow control, and sends no updates.
+# The largest windows: a reader that always reads needs no flow control and sends no updates.
 OPENING: Final = frame(SETTINGS, 0, 0, INITIAL_WINDOW_SIZE.to_bytes(2, "big") + _LARGEST.to_bytes(4, "big")) + frame(
     WINDOW_UPDATE, 0, 0, (_LARGEST - WINDOW).to_bytes(4, "big")
 )
 
 
 class Coder:
-    """Compresses field sections for one connection. A section that adds nothing to the table is encoded once."""
+    """Compresses the field sections of a connection. A section that adds nothing to the table is encoded only once."""
 
     def __init__(self, sections: Mapping[str, Section]) -> None:
         self._sections = sections
@@ -60,7 +60,7 @@ class Coder:
         self._known: dict[str, bytes] = {}
 
     def __call__(self, name: str) -> bytes:
-        """Return the block of a section, encoded for this moment of the connection."""
+        """Return the compressed section, as it has to be sent now."""
         block = self._known.get(name)
         if block is None:
             table = self._encoder.header_table.dynamic_entries
@@ -69,16 +69,16 @@ class Coder:
             if len(table) == before:
                 self._known[name] = block
             else:
-                self._known.clear()  # an entry was added, so every index has moved
+                self._known.clear()  # new entries have shifted the index of every older one
         return block
 
 
 class Peer(asyncio.Protocol):
-    """One end of one connection. :meth:`flush` sends the content of ``out``, and runs after each read.
+    """One end of a connection. :meth:`flush` sends what is in ``out``; it is called after everything received.
 
     Args:
-        sections: every field section that this end sends, by name.
-        greeting: the first bytes that it sends.
+        sections: every field section that it sends, by name.
+        greeting: the first bytes to send.
     """
 
     def __init__(self, sections: Mapping[str, Section], greeting: bytes) -> None:
@@ -87,8 +87,8 @@ class Peer(asyncio.Protocol):
         self.out = [greeting]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the greeting, and what was queued behind it."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from asyncio's
+        """Send the greeting, and whatever else is in ``out``."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not subclass asyncio's
         self.flush()
 
     def headers(self, name: str, stream: int, flags: int = 0) -> None:
@@ -146,10 +146,10 @@ class Peer(asyncio.Protocol):
         """Handle a HEADERS frame."""
 
     def on_window(self, stream: int, more: int) -> None:
-        """Handle WINDOW_UPDATE: the other end takes ``more`` bytes more."""
+        """Handle a window update of ``more`` bytes."""
 
     def on_setting(self, number: int, value: int) -> None:
-        """Handle one value of SETTINGS."""
+        """Handle a setting of the other end."""
 
     def on_end(self, said: str) -> None:
-        """Handle the end of a stream or of the connection."""
+        """Handle the end of a stream or the connection by the other end."""

@@ -1,7 +1,7 @@
-"""Holds both ends of the gRPC scenarios: ``helloworld.Greeter``, small protobuf messages, one or many per call.
+"""Client and server of ``helloworld.Greeter`` for the gRPC scenarios: small messages, unary or streamed.
 
-:class:`Calls` and :class:`Streams` are clients, :class:`Server` is the upstream. It tells calls from streams by the
-message, since it decodes no field sections.
+:class:`Calls` and :class:`Streams` are clients, :class:`Server` is the upstream. It tells the two methods apart by the
+request message, because nothing decodes field sections here.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ _ANSWERING: Final = {
 
 
 class Calls(Peer):
-    """A client's connection with as many unary calls at once as the Order says."""
+    """A client connection with as many concurrent unary calls as the Order says."""
 
     SECTION = "call"
     MESSAGE = ASKED
-    _answered = 0  # the stream whose message came last
+    _answered = 0  # the stream whose message arrived last
 
     def __init__(self, run: Run) -> None:
         super().__init__(_ASKING, PREFACE + OPENING)
@@ -84,10 +84,10 @@ class Calls(Peer):
             self.asked(stream)
 
     def asked(self, stream: int) -> None:
-        """Note that a call has begun."""
+        """Handle the start of a call."""
 
     def settled(self, stream: int, *, right: bool) -> None:
-        """Count this response and send the next request."""
+        """Count this response, and start the next call."""
         self._run.took_ns.append(time.perf_counter_ns() - self._sent_ns.pop(stream))
         self._run.settle(right=right)
         self._ask()
@@ -100,16 +100,16 @@ class Calls(Peer):
             self._answered = stream
 
     def on_headers(self, stream: int, ended: int) -> None:
-        """Handle the head, or the trailers, which must follow the message directly."""
+        """Handle the head or the trailers; the trailers of a right response follow its message immediately."""
         if ended and stream in self._sent_ns:
             self.settled(stream, right=stream == self._answered)
 
     def on_end(self, said: str) -> None:
-        """Fail the run: no stream is reset here, and no connection ends."""
+        """Fail: a correct proxy resets no stream and sends no GOAWAY here."""
         self._fail(said)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the run: its figures would mean something else."""
+        """Fail, because the results would not be comparable."""
         self._fail(str(exc or "closed"))
 
     def _fail(self, said: str) -> None:
@@ -123,7 +123,7 @@ class Calls(Peer):
 
 
 class Streams(Calls):
-    """A client's connection with as many server streams at once as the Order says."""
+    """A client connection with as many concurrent server streams as the Order says."""
 
     SECTION = "stream"
     MESSAGE = ASKED_STREAM
@@ -133,16 +133,16 @@ class Streams(Calls):
         super().__init__(run)
 
     def asked(self, stream: int) -> None:
-        """Note that a stream has begun."""
+        """Handle the start of a stream."""
         self._bytes[stream] = 0
 
     def on_data(self, stream: int, payload: bytes, ended: int) -> None:  # noqa: ARG002
-        """Count bytes of messages, all of which have the same size."""
+        """Count the bytes of messages, which all have the same size."""
         self._bytes[stream] += len(payload)
         self._run.chunks += 1
 
     def on_headers(self, stream: int, ended: int) -> None:
-        """Handle the head, or the trailers, before which every message must have come."""
+        """Handle the head or the trailers; all messages have arrived before the trailers."""
         if ended and stream in self._sent_ns:
             events, more = divmod(self._bytes.pop(stream), len(SAID))
             self._run.events += events
@@ -150,17 +150,17 @@ class Streams(Calls):
 
 
 class Server(Peer):
-    """A proxy's connection to the upstream. Streams take turns, one message per DATA frame, as fast as it reads."""
+    """A proxy's connection to the upstream. Streams take turns; each message is a DATA frame, as fast as it is read."""
 
     def __init__(self) -> None:
         super().__init__(_ANSWERING, OPENING)
-        self._running: dict[int, int] = {}  # messages left, by stream
+        self._running: dict[int, int] = {}  # remaining messages by stream
         self._credit = WINDOW
         self._ticking = self._paused = False
         self._loop = asyncio.get_running_loop()
 
     def on_data(self, stream: int, payload: bytes, ended: int) -> None:  # noqa: ARG002
-        """Answer a message; ignore the end behind it."""
+        """Answer a message; ignore the empty frame that ends it."""
         if payload == ASKED_STREAM:
             self.headers("head", stream)
             self._running[stream] = MESSAGES
@@ -172,30 +172,30 @@ class Server(Peer):
             self._credit -= len(REPLY)
 
     def on_window(self, stream: int, more: int) -> None:
-        """Count the connection's window. A stream's first window fits the whole stream."""
+        """Count the connection's window; a stream fits into its initial window."""
         if stream == 0:
             self._credit += more
             self._go()
 
     def on_setting(self, number: int, value: int) -> None:
-        """Refuse a peer whose stream windows are too small for a stream."""
+        """Abort unless a whole stream fits into its window."""
         if number == INITIAL_WINDOW_SIZE and value < MESSAGES * len(SAID):
             self._transport.abort()
 
     def on_end(self, _: str) -> None:
-        """Stop: the run was given up, and nothing reads the rest."""
+        """Drop all streams: the run was aborted and nothing reads them."""
         self._running.clear()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Stop: nothing reads any more."""
+        """Drop all streams."""
         self._running.clear()
 
     def pause_writing(self) -> None:
-        """Wait until the proxy reads on."""
+        """Pause, because the proxy does not keep up."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Continue."""
+        """Resume."""
         self._paused = False
         self._go()
 

@@ -1,7 +1,7 @@
-"""Sends the same requests with nghttp2's h2load, to show that the load process of this project is not the limit.
+"""The load of the macro benchmark sent by h2load (nghttp2) instead, as a cross-check of our own load process.
 
-``python -m bench.macro --only json --load h2load``, or ``--only grpc``, is a cross-check, not the measure: the default
-needs nothing that a fresh clone lacks.
+Usage: ``python -m bench.macro --only json --load h2load``, or ``--only grpc``. It is optional: the default load needs
+nothing beyond a fresh clone.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 def parse(said: str) -> Ran:
-    """Parse the output of h2load; latencies are left out.
+    """Parse the output of h2load; latencies are not available.
 
     Raises:
         BenchError: the output has another form.
     """
     done, counts = _DONE.search(said), _COUNTS.search(said)
     if done is None or counts is None:
-        raise BenchError(f"h2load printed something unforeseen:\n{said[-1000:]}")
+        raise BenchError(f"unexpected output of h2load:\n{said[-1000:]}")
     total, right = int(counts[1]), int(counts[2])
     return Ran(right, total - right, float(done[1]) * _SECONDS[done[2]], p50_us=0.0, p99_us=0.0)
 
 
 def _post() -> tuple[str, bytes, list[str]]:
-    """Return path, body and fields of a request for a whole answer."""
+    """Return path, body and fields of a request that does not stream."""
     head = wire.WHOLE_REQUEST.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
     fields = [line for line in head if not line.startswith(("host:", "content-length:"))]
     return "/v1/chat/completions", wire.WHOLE_BODY, fields
 
 
 def _call() -> tuple[str, bytes, list[str]]:
-    """Return path, body and fields of a unary call, whose grpc-status h2load does not look at."""
+    """Return path, body and fields of a unary call; h2load does not check its grpc-status."""
     fields = [f"{name}: {value}" for name, value in greeter.request(greeter.CALL) if not name.startswith(":")]
     return greeter.CALL, greeter.ASKED, fields
 
@@ -53,17 +53,17 @@ class H2Load:
     def __init__(self) -> None:
         command = shutil.which("h2load")
         if command is None:
-            raise BenchError("h2load is missing: install nghttp2-client (Debian), or leave --load out")
+            raise BenchError("h2load is missing: install nghttp2-client (Debian), or omit --load")
         self._command = command
 
     async def run(self, order: Order) -> Ran:
-        """Run an Order.
+        """Send the requests of an Order.
 
         Raises:
-            BenchError: the order is for streams, whose events h2load cannot count, or a response was wrong.
+            BenchError: the Order is for streams, whose events h2load cannot count, or a response was wrong.
         """
         if order.stream:
-            raise BenchError("h2load counts no events: --load h2load goes with --only json or --only grpc")
+            raise BenchError("h2load cannot count events: use --load h2load with --only json or --only grpc")
         path, content, fields = _call() if order.streams else _post()
         version = ["-m", str(order.streams)] if order.streams else ["--h1"]
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -77,5 +77,5 @@ class H2Load:
                 said, _ = await asyncio.wait_for(process.communicate(), order.limit_s)
         ran = parse(said.decode())
         if ran.wrong or ran.right != order.count:
-            raise BenchError(f"h2load: {ran.wrong} of {order.count} answers were wrong")
+            raise BenchError(f"h2load: {ran.wrong} of {order.count} responses were wrong")
         return ran

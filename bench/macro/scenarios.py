@@ -1,6 +1,6 @@
-"""Holds the table of scenarios: what is compared with what, what is counted, and the bar. A comparison is a line.
+"""The table of scenarios: what is compared with what, in which unit, and with which bar.
 
-Two variants of one proxy compare as well as two proxies do: ``KEYED`` beside ``EDGE`` shows what keys and limits cost.
+Two variants of one proxy can be compared as well: ``KEYED`` beside ``EDGE`` shows the cost of keys and limits.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bench.macro.load import Ran
 
 EDGE: Final = Edge()
-# The client's key is one of a hundred, and has every bound there is; none of them is ever reached. The provider's
-# credential has its limits too.
+# The client's key is one of a hundred and has every limit there is; none is ever reached. The provider's credential has
+# limits too.
 _BOUNDS: Final = {
     "models": ["chat"],
     "requests_per_minute": 60_000_000,
@@ -47,19 +47,19 @@ ENVOY_H2: Final = Envoy("envoy, HTTP/2", http2=True)
 
 
 class Scenario(Struct, frozen=True):
-    """One line of the table: the CPU that ``subject`` uses per unit, over that of ``beside``."""
+    """One row of the table: the CPU time that ``subject`` uses per unit, divided by that of ``beside``."""
 
     name: str
     says: str
     subject: Variant
     beside: Variant
-    unit: str  # what the CPU is divided by
+    unit: str  # what the CPU time is divided by
     count: int  # requests in one run
     bar: float | None = None  # the ratio that must not be exceeded
     stream: bool = False
     connections: int = 32
-    workers: bool = False  # count only the workers' CPU: what stands between a request and its response
-    streams: int = 0  # gRPC calls at once on one connection; 0 = HTTP/1.1
+    workers: bool = False  # count only the workers' CPU time, which delays responses
+    streams: int = 0  # concurrent gRPC calls per connection; 0: HTTP/1.1
 
     def units(self, ran: Ran) -> int:
         """Return the number of units in a run."""
@@ -69,7 +69,7 @@ class Scenario(Struct, frozen=True):
 SCENARIOS: Final = (
     Scenario(
         name="json",
-        says="POST /v1/chat/completions, 211 bytes asked, 400 answered",
+        says="POST /v1/chat/completions with 211 bytes, answered with 400 bytes",
         subject=EDGE,
         beside=ENVOY,
         unit="request",
@@ -78,7 +78,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="keys",
-        says="the same request with a key that has every bound, beside edge without keys",
+        says="json with a key that has every limit, beside edge without keys",
         subject=KEYED,
         beside=EDGE,
         unit="request",
@@ -87,7 +87,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="learned",
-        says="the same request where edge learns how many its target takes, beside edge where it does not",
+        says="json with edge learning its target's concurrency limit, beside edge that does not learn it",
         subject=EDGE,
         beside=UNLIMITED,
         unit="request",
@@ -96,7 +96,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="sse",
-        says=f"the request of json, answered as a stream of {EVENTS} events of 195 bytes, each in a write of its own",
+        says=f"json answered as a stream of {EVENTS} events of 195 bytes, each in a separate write",
         subject=EDGE,
         beside=ENVOY,
         unit="chunk",
@@ -106,7 +106,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="grpc",
-        says=f"unary {CALL}, {len(ASKED)} bytes asked, {len(REPLY)} answered, 16 calls at once on each connection",
+        says=f"unary {CALL} with {len(ASKED)} bytes, answered with {len(REPLY)}, 16 concurrent calls per connection",
         subject=EDGE,
         beside=ENVOY_H2,
         unit="call",
@@ -117,7 +117,7 @@ SCENARIOS: Final = (
     ),
     Scenario(
         name="grpc-stream",
-        says=f"{STREAM}, {MESSAGES} messages of {len(SAID)} bytes, each in a DATA frame, 16 at once on each connection",
+        says=f"{STREAM} with {MESSAGES} messages of {len(SAID)} bytes, one DATA frame each, 16 streams per connection",
         subject=EDGE,
         beside=ENVOY_H2,
         unit="message",

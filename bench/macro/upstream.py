@@ -1,10 +1,10 @@
-"""Runs the upstream: a process with four fixed responses that spends as little as possible on them.
+"""The upstream of the macro benchmarks: a process with four fixed responses that uses as little CPU as possible.
 
-``python -m bench.macro.upstream`` prints its port and ends when its standard input does. Its CPU is not counted, but it
-shares the machine, so it only finds the end of a request. It writes one event of each stream per turn; ``--turn-ms`` is
-long enough that a proxy which keeps up reads each event by itself. Within a turn the streams are spread over its
-milliseconds (the resolution of the loop's timers), as those of different callers are. A connection that begins with
-HTTP/2's preface is served by the Greeter, over gRPC.
+``python -m bench.macro.upstream`` prints its port and ends when its standard input ends. Its CPU time is not counted,
+but it shares the machine, so it only looks for the end of each request. The events of a stream are written one at a
+time, one per turn; ``--turn-ms`` is long enough that a proxy that keeps up reads each event by itself. Within a turn
+the streams are spread over its milliseconds (the resolution of the loop's timers), like streams of different clients. A
+connection that begins with HTTP/2's preface is handled as a gRPC Greeter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MS_S: Final = 0.001
 
 
 class Streams:
-    """Every running stream, by the millisecond of the turn at which it writes."""
+    """All running streams, by the millisecond of the turn in which they write."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, turn_ms: int) -> None:
         self._loop = loop
@@ -37,7 +37,7 @@ class Streams:
         self._ticking = False
 
     def begin(self, connection: Connection) -> None:
-        """Send a stream on this connection, beginning at its next turn."""
+        """Start a stream on this connection at its next turn."""
         self._running[self._next % len(self._running)][connection] = 0
         self._next += 1
         if not self._ticking:
@@ -46,7 +46,7 @@ class Streams:
             self._tick()
 
     def forget(self, connection: Connection) -> None:
-        """Stop writing to this connection."""
+        """Stop the stream on a connection."""
         for running in self._running:
             running.pop(connection, None)
 
@@ -60,7 +60,7 @@ class Streams:
             else:
                 running[connection] = sent + 1
         if any(self._running):
-            # A late tick is not repeated: two events at once would be read as one.
+            # A late tick is not caught up: two events at once would be read as one.
             self._due = max(self._due + _MS_S, self._loop.time())
             self._loop.call_at(self._due, self._tick)
         else:
@@ -68,7 +68,7 @@ class Streams:
 
 
 class Connection(asyncio.Protocol):
-    """One connection of a proxy."""
+    """A connection of a proxy."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -76,11 +76,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not derived from asyncio's
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not subclass asyncio's
         self.write = self._transport.write
 
     def connection_lost(self, _: Exception | None) -> None:
-        """End the stream: nothing reads it."""
+        """Stop the stream on this connection."""
         self._streams.forget(self)
 
     def data_received(self, data: bytes) -> None:
@@ -125,7 +125,7 @@ async def _serve(turn_ms: int) -> None:
 def main() -> None:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser(prog="python -m bench.macro.upstream", description=__doc__)
-    parser.add_argument("--turn-ms", type=int, default=4, help="between two events of one stream")
+    parser.add_argument("--turn-ms", type=int, default=4, help="milliseconds between two events of a stream (4)")
     uvloop.run(_serve(parser.parse_args().turn_ms))
 
 

@@ -1,6 +1,6 @@
-"""Holds the bytes of the HTTP/1.1 scenarios: one chat request, its response, and its stream; all fixed.
+"""The fixed bytes of the macro benchmarks: a chat request, its response, and its response as a stream.
 
-The header fields are a few of those that SDKs and providers send, since a proxy pays for every field.
+The header fields are those that SDKs and providers send, but only a few, because a proxy pays for every field.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 EVENTS = 200
-KEY = "sk-not-a-key"  # every client sends it; where edge has keys, it is one of them
+KEY = "sk-not-a-key"  # sent by every client; one of edge's keys, if edge has keys
 _QUESTION = "Name three rivers that cross Berlin, and say in one sentence where each of them ends."
 
 
@@ -39,7 +39,7 @@ _SERVED = (
     "HTTP/1.1 200 OK\r\ndate: Mon, 01 Sep 2025 12:00:00 GMT\r\nserver: upstream\r\nx-request-id: req_1f2e3d4c5b6a\r\n"
 )
 
-# 200 bytes of body asked, 400 answered.
+# A request body of about 200 bytes and a response of about 400.
 WHOLE_BODY = _chat(max_tokens=64, temperature=0.2, user="u-1029384756")
 WHOLE_REQUEST = _post(WHOLE_BODY)
 WHOLE_CONTENT = json.dumps(
@@ -62,7 +62,7 @@ WHOLE_ANSWER = (
     f"{_SERVED}content-type: application/json\r\ncontent-length: {len(WHOLE_CONTENT)}\r\n\r\n".encode() + WHOLE_CONTENT
 )
 
-# EVENTS events of about 200 bytes, each in a chunk and a write of its own.
+# EVENTS events of about 200 bytes, each in a separate chunk and write.
 STREAM_BODY = _chat(max_tokens=256, stream=True)
 STREAM_REQUEST = _post(STREAM_BODY)
 STREAM_HEAD = f"{_SERVED}content-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n".encode()

@@ -1,7 +1,7 @@
-"""Measures one call and prints the result.
+"""Measurement of the time per call, and its output.
 
-The result is the best of several rounds, since other work on the machine can only add to a round. A call from Python
-costs some 30 ns by itself, which the data path does not pay. It is left in, on both sides of a comparison.
+The result is the best of several rounds, because other work on the machine can only slow a round down. A call from
+Python takes about 30 ns itself, which the data path does not pay; both sides of a comparison include it.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ ROUND_NS = 40_000_000
 
 
 class Row(Struct, frozen=True, omit_defaults=True):
-    """One measured case: nanoseconds per call, and the bytes that it read, if that matters."""
+    """One measured case: nanoseconds per call and, if the case depends on them, the number of bytes processed."""
 
     case: str
     ns: float
     size: int = 0
-    beside: str = ""  # what else does the same job, and its time in the same run
+    beside: str = ""  # another way to do the same, measured in the same run
     beside_ns: float = 0.0
 
     @property
     def gb_per_s(self) -> float:
-        """Bytes read per nanosecond, which is GB/s."""
+        """Bytes per nanosecond, which is GB/s."""
         return self.size / self.ns
 
 
 def per_call(call: Callable[[], object]) -> float:
-    """Nanoseconds per call: the best of several rounds of about 40 ms."""
+    """Return the nanoseconds per call, as the best of several rounds of about 40 ms."""
     began = time.perf_counter_ns()
     call()
     times = max(1, ROUND_NS // max(1, time.perf_counter_ns() - began))
-    if times > 1:  # the first call was cold: estimate once more
+    if times > 1:  # the first call was cold: estimate again
         times = max(1, int(ROUND_NS / _round(call, max(1, times // 10))))
     return min(_round(call, times) for _ in range(ROUNDS))
 
@@ -53,7 +53,7 @@ def _round(call: Callable[[], object], times: int) -> float:
 
 
 def main(name: str, rows: Callable[[], list[Row]]) -> None:
-    """Run one benchmark module: a table, or with ``--json`` one object on one line."""
+    """Run a benchmark module; print a table or, with ``--json``, one object on one line."""
     parser = argparse.ArgumentParser(prog=f"python -m bench.micro.{name}")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     as_json = parser.parse_args().json

@@ -1,4 +1,4 @@
-"""Measures reading facts from a JSON body, beside parsing it: ``python -m bench.micro.peek [--json]``."""
+"""Measures the inspection of request and response bodies beside parsing: ``python -m bench.micro.peek [--json]``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REQUESTS = {
 
 
 def rows() -> list[Row]:
-    """Measure each body beside ``json.loads`` of it."""
+    """Measure each body beside ``json.loads``."""
     measured = []
     for case, body in REQUESTS.items():
         data = json.dumps(body).encode()

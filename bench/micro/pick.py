@@ -1,7 +1,8 @@
-"""Measures choosing a target and reporting the outcome: ``python -m bench.micro.pick [--json]``.
+"""Measures picking a target and reporting the outcome: ``python -m bench.micro.pick [--json]``.
 
-One decision of the data path is one pick and one report: P2C over the latency cells, the circuit, the window. "in
-compiled code" means without calls from Python: a thousand decisions per call, divided by a thousand.
+The data path makes one pick and one report per decision: power of two choices over the latency cells, the circuit, the
+window. Rows "in compiled code" exclude the calls from Python: a call makes a thousand decisions, and the result is
+divided by that.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ USUAL = Breaker(
     slow_start_ns=10 * S,
 )
 DECISIONS = 1000
-STEP = 2654435761  # Knuth's multiplicative hash: cheap numbers that are spread well enough to choose by
+STEP = 2654435761  # Knuth's multiplicative hash: cheap numbers that are spread well enough
 
 
 def pool(members: int, workers: int) -> TargetPool:
-    """Build a pool of warm, healthy targets in one tier."""
+    """Return a pool of warm, healthy targets in one tier."""
     shared_state = SharedState.create(members, 1, workers)
     targets = [Target(shared_state, slot, f"sim/{slot}") for slot in range(members)]
     for slot, target in enumerate(targets):
@@ -46,7 +47,7 @@ def pool(members: int, workers: int) -> TargetPool:
 
 
 def exchange(chosen: TargetPool, ticks: itertools.count[int]) -> None:
-    """Pick a target and report a success, as an exchange does once."""
+    """Pick a target and report a success, as an exchange does."""
     tick = next(ticks)
     now = S + tick * 50_000
     index, _, generation = chosen.choose(now, tick * STEP)
@@ -54,7 +55,7 @@ def exchange(chosen: TargetPool, ticks: itertools.count[int]) -> None:
 
 
 def granted(members: int, workers: int) -> TargetPool:
-    """Build such a pool whose targets share a credential with a large allowance."""
+    """Return such a pool whose targets share a credential that is far from its limits."""
     shared_state = SharedState.create(members, 1, workers, allowance_capacity=1)
     allowance = Allowance(shared_state, Plan(0, requests_per_minute=60_000_000, requests_burst=60_000_000))
     targets = [Target(shared_state, slot, f"sim/{slot}") for slot in range(members)]
@@ -66,7 +67,7 @@ def granted(members: int, workers: int) -> TargetPool:
 
 
 def compiled(chosen: TargetPool) -> float:
-    """Nanoseconds of one decision among a thousand made in one call."""
+    """Return the nanoseconds per decision of a call that makes a thousand."""
     ticks = itertools.count(1)
     return per_call(lambda: chosen.decide(DECISIONS, S + next(ticks) * DECISIONS * 50_000, 50_000)) / DECISIONS
 

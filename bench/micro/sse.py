@@ -1,4 +1,4 @@
-"""Measures scanning one streamed chunk, beside parsing it: ``python -m bench.micro.sse [--json]``."""
+"""Measures the scanning of streamed chunks beside parsing: ``python -m bench.micro.sse [--json]``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from native.codec import sse
 
 
 def event(data: Any, name: str = "") -> bytes:
-    """Write one event as providers do."""
+    """Return an event as providers write it."""
     return (f"event: {name}\n" if name else "").encode() + b"data: " + json.dumps(data).encode() + b"\n\n"
 
 
@@ -41,7 +41,7 @@ CASES = {
 
 
 def parse(chunk: bytes) -> list[Any]:
-    """Do the least that a proxy in Python must do: split lines and parse the data."""
+    """Do the minimum that a proxy in Python would do: split lines and parse the data."""
     return [json.loads(line[6:]) for line in chunk.split(b"\n") if line.startswith(b"data: ")]
 
 

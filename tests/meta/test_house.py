@@ -145,6 +145,7 @@ def test_nothing_is_left_for_later() -> None:
 
 # Folders whose docstrings state what a module does or holds.
 STATED = (
+    "bench",
     "edge/admin",
     "edge/admission",
     "edge/app",

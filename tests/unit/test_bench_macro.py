@@ -84,7 +84,7 @@ def test_added_latency_is_taken_inside_rounds() -> None:
 def test_h2load_is_read() -> None:
     """What failed counts as wrong; text that is not h2load's is no measurement."""
     assert parse(SAID) == Ran(right=9998, wrong=2, seconds=0.8125, p50_us=0.0, p99_us=0.0)
-    with pytest.raises(BenchError, match="unforeseen"):
+    with pytest.raises(BenchError, match="unexpected output of h2load"):
         parse("h2load: command not understood")
 
 
