@@ -40,6 +40,7 @@ _GRACE_S: Final = 0.5
 # gRPC clients accept 8 KiB of trailers and cut the connection over 16 KiB; a bad configuration may have more problems.
 LONGEST_MESSAGE: Final = 6000
 _PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
+_STATE: Final = "TARGET_STATE_"
 _CELLS: Final = (("stream", "first_token_ms"), ("whole", "first_byte_ms"))
 
 
@@ -111,7 +112,7 @@ class _Admin(admin_pb2_grpc.AdminServicer):
 
     def _targets(self, only: Iterable[str]) -> list[admin_pb2.TargetStatus]:
         wanted = set(only)
-        views = targets_view(self._node.snapshot, self._node.targets(clock.now_ns()))
+        views = targets_view(self._node.targets(clock.now_ns()))
         return [_status(view) for view in views if not wanted or view["id"] in wanted]
 
     async def Status(self, request: admin_pb2.StatusRequest, _context: Context) -> admin_pb2.StatusResponse:  # noqa: N802
@@ -250,10 +251,12 @@ def _shortened(problems: Sequence[str]) -> str:
 
 def _status(view: dict[str, Any]) -> admin_pb2.TargetStatus:
     """Return one entry of ``targets_view`` as a protobuf message."""
-    plain = ("id", "usable", "why", "tier", "inflight", "volume", "error_ratio", "slow_ratio", "consecutive", "trips")
+    plain = ("id", "usable", "why", "inflight", "volume", "error_ratio", "slow_ratio", "consecutive", "trips")
     target = admin_pb2.TargetStatus(
-        state=f"TARGET_STATE_{view['state'].upper()}",
-        routes=view["routes"],
+        state=_STATE + view["state"].upper(),
+        routes=[
+            admin_pb2.RouteStatus(**{**route, "state": _STATE + route["state"].upper()}) for route in view["routes"]
+        ],
         attempts=view["attempts"],
         **{name: view[name] for name in plain},
     )

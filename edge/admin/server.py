@@ -174,7 +174,7 @@ class AdminServer:
         return json_answer(metrics_view(self._node.read()))
 
     async def _targets(self, _request: web.Request) -> web.Response:
-        return json_answer(targets_view(self._node.snapshot, self._node.targets(clock.now_ns())))
+        return json_answer(targets_view(self._node.targets(clock.now_ns())))
 
     async def _regions(self, _request: web.Request) -> web.Response:
         return json_answer(regions_view(self._node))

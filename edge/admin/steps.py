@@ -86,7 +86,7 @@ class Steps:
             return problem(400, str(error))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             return problem(400, f'the body must be JSON such as {{"reason": "why, for later readers"}}: {error}')
-        shown: list[dict[str, Any]] = targets_view(self._node.snapshot, self._node.targets(clock.now_ns()))
+        shown: list[dict[str, Any]] = targets_view(self._node.targets(clock.now_ns()))
         return json_answer(next(target for target in shown if target["id"] == name))
 
     async def _everywhere(self, name: str, action: Action, reason: str) -> None:

@@ -130,22 +130,9 @@ def metrics_view(reading: Reading) -> list[dict[str, Any]]:
     ]
 
 
-def targets_view(snapshot: Snapshot, reports: dict[str, TargetReport]) -> list[dict[str, Any]]:
-    """Return one object per target that some route uses: id, routes and tier, then the fields of its report."""
-    places: dict[int, list[tuple[str, int]]] = {}
-    for route in snapshot.routes:
-        for member in route.members:
-            places.setdefault(member.target, []).append((route.name, member.tier))
-    return [
-        {
-            "id": target.id,
-            "routes": [name for name, _ in places[index]],
-            "tier": min(tier for _, tier in places[index]),
-            **msgspec.to_builtins(reports[target.id]),
-        }
-        for index, target in enumerate(snapshot.targets)
-        if index in places
-    ]
+def targets_view(reports: dict[str, TargetReport]) -> list[dict[str, Any]]:
+    """Return one object per target that some route uses: its id, then the fields of its report."""
+    return [{"id": name, **msgspec.to_builtins(report)} for name, report in reports.items()]
 
 
 def regions_view(node: Node) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.native import Outcome, TargetCounter, TripReason
+from edge.terms.snapshot import Breaker  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.terms.target_state import (
     HALF_OPEN,
     MANUAL,
@@ -26,11 +27,30 @@ from edge.terms.target_state import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.native import TargetView
-    from edge.terms.snapshot import Breaker
     from edge.terms.target_state import TargetState
 
 _S: Final = 1_000_000_000
+
+
+class Use(Struct, frozen=True):
+    """How one route uses a target."""
+
+    route: str
+    tier: int
+    weight: float
+    breaker: Breaker
+
+
+class RouteReport(Struct, frozen=True):
+    """A target as one route sees it: each route has a tier, a weight and a slow start of its own for the target."""
+
+    route: str
+    tier: int  # 1 is preferred
+    weight: float
+    state: Label
 
 
 class TargetReport(Struct, frozen=True):
@@ -49,19 +69,21 @@ class TargetReport(Struct, frozen=True):
     consecutive: int  # failures in a row
     trips: int
     attempts: dict[str, int]  # by outcome, outcomes without attempts left out
+    routes: tuple[RouteReport, ...]  # every route that uses the target, in the order of the configuration
     limit: float | None = None  # learned concurrency limit; None: nothing is learned
     since: float | None = None  # Unix time of the manual action; None: there is none
 
 
-def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
+def report(view: TargetView, *, now_ns: int, uses: Sequence[Use]) -> TargetReport:
     """Return the report of one target.
 
     Args:
         view: the record, from ``SharedState.read_target``.
         now_ns: monotonic nanoseconds.
-        policy: the breaker of the target's route, whose thresholds appear in the reason.
+        uses: every route that uses the target, at least one. The state of the target itself is ``slow_start`` until
+            the slow start of every route has ended.
     """
-    state, code, until_ns = _state(view, now_ns, policy)
+    state, code, until_ns = _state(view, now_ns, max(use.breaker.slow_start_ns for use in uses))
     reason = reason_for(state, code)
     counts = view["counts"]
     total, failed, slow = view["window"]
@@ -71,7 +93,7 @@ def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
         state=state.label,
         severity=reason.severity or state.severity,
         usable=not waits and state not in (RATE_LIMITED, QUARANTINED, MANUAL),
-        why=_why(state, code, policy, due=not waits),
+        why=_why(state, code, uses, due=not waits),
         until_s=round(max(until_ns - now_ns, 0) / _S, 3) if until_ns else None,
         inflight=view["inflight"],
         latency_ms={"stream": round(stream_ms, 1) or None, "whole": round(whole_ms, 1) or None},
@@ -82,19 +104,23 @@ def report(view: TargetView, *, now_ns: int, policy: Breaker) -> TargetReport:
         trips=counts[TargetCounter.T_TRIPS],
         limit=round(view["limit"], 1) or None,
         attempts={outcome.name.lower(): counts[outcome] for outcome in Outcome if counts[outcome]},
+        routes=tuple(
+            RouteReport(use.route, use.tier, use.weight, _state(view, now_ns, use.breaker.slow_start_ns)[0].label)
+            for use in uses
+        ),
     )
 
 
-def _state(view: TargetView, now_ns: int, policy: Breaker) -> tuple[TargetState, int, int]:
+def _state(view: TargetView, now_ns: int, slow_start_ns: int) -> tuple[TargetState, int, int]:
     """Return the state, the code of its reason (0: none), and the monotonic ns at which it may end (0: unknown)."""
     if view["manual"]:
         return MANUAL, view["manual"], 0
     if view["out_until_ns"] > now_ns:
         return QUARANTINED, view["out_reason"], view["out_until_ns"]
-    return _circuit(view, now_ns, policy)
+    return _circuit(view, now_ns, slow_start_ns)
 
 
-def _circuit(view: TargetView, now_ns: int, policy: Breaker) -> tuple[TargetState, int, int]:
+def _circuit(view: TargetView, now_ns: int, slow_start_ns: int) -> tuple[TargetState, int, int]:
     """Return the same three values for a target that is neither quarantined nor under a manual override."""
     if view["state"] == "open":
         return OPEN, view["trip_reason"], max(view["until_ns"], view["rest_until_ns"])
@@ -102,20 +128,21 @@ def _circuit(view: TargetView, now_ns: int, policy: Breaker) -> tuple[TargetStat
         return RATE_LIMITED, 0, view["rest_until_ns"]
     if view["state"] == "half_open":
         return HALF_OPEN, 0, view["until_ns"]
-    ramped_ns = view["until_ns"] + policy.slow_start_ns
-    if view["until_ns"] and now_ns < ramped_ns:
-        return SLOW_START, 0, ramped_ns
+    if view["until_ns"] and now_ns < view["until_ns"] + slow_start_ns:
+        return SLOW_START, 0, view["until_ns"] + slow_start_ns
     return USABLE, 0, 0
 
 
-def _why(state: TargetState, code: int, policy: Breaker, *, due: bool) -> str:
+def _why(state: TargetState, code: int, uses: Sequence[Use], *, due: bool) -> str:
     """Return the sentence for operators: the reason, the threshold behind it, and what to do."""
     if state is USABLE:
         return ""
     reason = reason_for(state, code)
     said = reason.sentence
     if state is OPEN:
-        said += _threshold(code, policy)
+        # Any of the routes may have opened the circuit, so the threshold is named only if they agree on it.
+        thresholds = {_threshold(code, use.breaker) for use in uses}
+        said += thresholds.pop() if len(thresholds) == 1 else ""
         said += "; the next request may try it" if due else ""
     return f"{said}: {reason.remedy}" if reason.remedy else said
 

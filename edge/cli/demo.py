@@ -110,7 +110,7 @@ def _picture(view: View) -> Any:
     for route, load in ((MODEL, view.edge), (GREETER, view.greeter)):
         answers = [shot.target for shot in load.shots if shot.ok]
         recent = answers[-RECENT:]
-        for target in (status for status in view.targets if route in status.get("routes", ())):
+        for target in (status for status in view.targets if any(use["route"] == route for use in status["routes"])):
             name = str(target["id"])
             share = recent.count(name) / len(recent) if recent else 0.0
             state = str(target.get("state", "?"))

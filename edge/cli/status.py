@@ -121,33 +121,43 @@ def _cell(target: dict[str, Any] | None) -> str:
 
 
 def table(targets: list[dict[str, Any]], *, reasons: bool = True) -> Table:
-    """Return the content of ``/api/targets`` as a table, with or without a column of reasons."""
+    """Return the content of ``/api/targets`` as a table: a row for each target and route that uses the target."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    weighted = any(route["weight"] != 1 for target in targets for route in target["routes"])
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("target", no_wrap=True)
-    shown.add_column("serves")
-    shown.add_column("tier", justify="right")
+    shown.add_column("route")
+    for heading in ("tier", *(["weight"] if weighted else [])):
+        shown.add_column(heading, justify="right")
     shown.add_column("state", no_wrap=True)
     for heading in ("in flight", "first token", "first byte", "errors", "of"):
         shown.add_column(heading, justify="right")
     if reasons:
         shown.add_column("why")
     for target in targets:
-        shown.add_row(
-            target["id"],
-            # every target can also be requested by its own id, which needs no mention
-            ", ".join(route for route in target["routes"] if route != target["id"]),
-            str(target["tier"]),
-            Text(target["state"], style=_STYLES.get(target["severity"], "")),
+        facts = [
             str(target["inflight"]),
             _milliseconds(target["latency_ms"]["stream"]),
             _milliseconds(target["latency_ms"]["whole"]),
             f"{target['error_ratio']:.0%}" if target["volume"] else "-",
             str(target["volume"]),
             *([_why(target)] if reasons else []),
-        )
+        ]
+        name = target["id"]
+        # Every target can also be requested by its own id; that route is of interest only if there is no other.
+        for route in [each for each in target["routes"] if each["route"] != name] or target["routes"]:
+            same = route["state"] == target["state"]
+            shown.add_row(
+                name,
+                route["route"],
+                str(route["tier"]),
+                *([f"{route['weight']:g}"] if weighted else []),
+                Text(route["state"], style=_STYLES.get(target["severity"], "") if same else _style(route["state"])),
+                *facts,
+            )
+            name, facts = "", []  # the facts of the target stand in the row of its first route
     return shown
 
 

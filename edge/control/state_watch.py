@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.balance.report import TargetReport, report
+from edge.balance.report import TargetReport, Use, report
 from edge.telemetry import logs
 from edge.terms.target_state import HALF_OPEN, OPEN, USABLE
 
 if TYPE_CHECKING:
     from edge.native import SharedState
-    from edge.terms.snapshot import Breaker, Snapshot
+    from edge.terms.snapshot import Snapshot
     from edge.terms.target_state import Severity
 
 PERIOD_S: Final = 1.0
@@ -27,15 +27,15 @@ _LEVELS: Final[dict[Severity, int]] = {
 
 
 def read_targets(shared_state: SharedState, snapshot: Snapshot, now_ns: int) -> dict[str, TargetReport]:
-    """Return a report per target id, judged by the policy of the first route that uses it."""
-    policies: dict[int, Breaker] = {}
+    """Return a report per target id for every target that a route uses, in the order of the configuration."""
+    uses: dict[int, list[Use]] = {}
     for route in snapshot.routes:
         for member in route.members:
-            policies.setdefault(member.target, route.breaker)
+            uses.setdefault(member.target, []).append(Use(route.name, member.tier, member.weight, route.breaker))
     return {
-        target.id: report(shared_state.read_target(target.slot, now_ns), now_ns=now_ns, policy=policies[index])
+        target.id: report(shared_state.read_target(target.slot, now_ns), now_ns=now_ns, uses=uses[index])
         for index, target in enumerate(snapshot.targets)
-        if index in policies
+        if index in uses
     }
 
 

@@ -47,6 +47,7 @@ async def test_admin(tmp_path: Path) -> None:
     """Status, drain with a reason, watch, restore, reload, health and reflection; and HTTP beside it."""
     async with SimProvider(ProviderSpec(name="p0")) as provider:
         config = {**chat_config(provider.base_url), "admin": {"address": "127.0.0.1:0", "token": TOKEN}}
+        config["models"]["spare"] = {"targets": [{"target": "p0/sim-small", "tier": 3, "weight": 0.5}]}
         async with RunningNode(tmp_path, config) as node:
             address = node.ready["admin"].removeprefix("http://")
             bearer = (("authorization", f"Bearer {TOKEN}"),)
@@ -61,6 +62,9 @@ async def test_admin(tmp_path: Path) -> None:
                 assert status.ready
                 name = status.targets[0].id
                 assert status.targets[0].state == admin_pb2.TARGET_STATE_USABLE
+                routes = {route.route: (route.tier, route.weight, route.state) for route in status.targets[0].routes}
+                assert routes["chat"] == (1, 1.0, admin_pb2.TARGET_STATE_USABLE)
+                assert routes["spare"] == (3, 0.5, admin_pb2.TARGET_STATE_USABLE)
                 watch = stub.WatchVerdicts(admin_pb2.WatchVerdictsRequest(targets=[name]), metadata=bearer)
                 assert (await watch.read()).now == admin_pb2.TARGET_STATE_USABLE
                 drained = await stub.Drain(

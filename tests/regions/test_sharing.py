@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec import structs
 
-from edge.balance.report import report
+from edge.balance.report import Use, report
 from edge.cluster.follow import Held
 from edge.cluster.memory import MemoryCluster
 from edge.control.membership import MOST_NODES, Membership
@@ -118,7 +118,9 @@ class Node:
     def reports(self, now_ns: int) -> dict[str, Any]:
         """How each target stands."""
         return {
-            each.id: report(self.shared_state.read_target(each.slot, now_ns), now_ns=now_ns, policy=POLICY)
+            each.id: report(
+                self.shared_state.read_target(each.slot, now_ns), now_ns=now_ns, uses=(Use("chat", 1, 1.0, POLICY),)
+            )
             for each in self.snapshot.targets
         }
 

@@ -77,15 +77,17 @@ async def test_ready_follows_the_workers_and_not_the_upstreams(admin: Running) -
 
 
 async def test_targets(admin: Running) -> None:
-    """Every target is listed with its routes, its best tier, its state and why."""
+    """Every target is listed with its routes, the tier that it has in each, its state and why."""
     slot = next(target.slot for target in admin.publisher.snapshot.targets if target.id == "two/big")
     admin.shared_state.set_out(slot, 12, 2**62)
     status, body, _ = await admin.get("/api/targets")
     assert status == 200
     by_id = {target["id"]: target for target in body}
     assert by_id["one/small"]["state"] == "usable"
-    assert "chat" in by_id["one/small"]["routes"]
+    direct = {"route": "one/small", "tier": 1, "weight": 1.0, "state": "usable"}
+    assert by_id["one/small"]["routes"] == [{**direct, "route": "chat"}, direct]
     two = by_id["two/big"]
+    assert two["routes"][0] == {"route": "chat", "tier": 2, "weight": 1.0, "state": "quarantined"}
     assert (two["state"], two["usable"]) == ("quarantined", False)
     assert "404" in two["why"]
     assert two["until_s"] > 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import typing
 
 import pytest
+from msgspec import structs
 
-from edge.balance.report import report
+from edge.balance.report import RouteReport, Use, report
 from edge.native import Outcome, SharedState, TripReason
 from edge.terms.snapshot import Breaker
 
@@ -28,6 +29,7 @@ POLICY = Breaker(
     open_duration_max_ns=60 * S,
     slow_start_ns=10 * S,
 )
+USES = (Use("chat", 1, 1.0, POLICY),)
 
 
 def view(**changes: object) -> TargetView:
@@ -37,7 +39,7 @@ def view(**changes: object) -> TargetView:
 
 def test_untouched_is_closed() -> None:
     """A target that nothing happened to is closed, usable, and has no story."""
-    now = report(view(), now_ns=NOW, policy=POLICY)
+    now = report(view(), now_ns=NOW, uses=USES)
     assert (now.state, now.usable, now.why, now.until_s, now.attempts) == ("usable", True, "", None, {})
     assert now.latency_ms == {"stream": None, "whole": None}
 
@@ -61,7 +63,7 @@ CASES: list[tuple[dict[str, object], Label, bool, float | None]] = [
 @pytest.mark.parametrize(("changes", "state", "usable", "until_s"), CASES)
 def test_states(changes: dict[str, object], state: str, usable: bool, until_s: float | None) -> None:
     """Each condition of a record reads as one state, and at its very end it is over."""
-    now = report(view(**changes), now_ns=NOW, policy=POLICY)
+    now = report(view(**changes), now_ns=NOW, uses=USES)
     assert (now.state, now.usable, now.until_s) == (state, usable, until_s)
     assert bool(now.why) == (state != "usable")
 
@@ -70,15 +72,15 @@ def test_what_would_remain_is_named() -> None:
     """Manual precedes quarantined, quarantined open, and an open, rate-limited target waits for the later end."""
     opened = {"state": "open", "until_ns": NOW + S, "rest_until_ns": NOW + 9 * S}
     out = {"out_reason": 12, "out_until_ns": NOW + 60 * S}
-    assert report(view(**opened), now_ns=NOW, policy=POLICY).until_s == 9.0
-    assert report(view(**opened, **out), now_ns=NOW, policy=POLICY).state == "quarantined"
-    assert report(view(**opened, **out, manual=1), now_ns=NOW, policy=POLICY).state == "manual"
+    assert report(view(**opened), now_ns=NOW, uses=USES).until_s == 9.0
+    assert report(view(**opened, **out), now_ns=NOW, uses=USES).state == "quarantined"
+    assert report(view(**opened, **out, manual=1), now_ns=NOW, uses=USES).state == "manual"
 
 
 def test_reasons_are_told_apart() -> None:
     """Every reason to trip has a sentence of its own, and the two that need a person say what to do."""
     sentences = {
-        report(view(state="open", until_ns=NOW + S, trip_reason=reason), now_ns=NOW, policy=POLICY).why
+        report(view(state="open", until_ns=NOW + S, trip_reason=reason), now_ns=NOW, uses=USES).why
         for reason in TripReason
     }
     assert len(sentences) == len(TripReason)
@@ -86,7 +88,7 @@ def test_reasons_are_told_apart() -> None:
         (Outcome.REFUSED_CREDENTIAL, "check the provider's key"),
         (Outcome.MISCONFIGURED, "check the target"),
     ):
-        now = report(view(out_reason=reason, out_until_ns=NOW + S), now_ns=NOW, policy=POLICY)
+        now = report(view(out_reason=reason, out_until_ns=NOW + S), now_ns=NOW, uses=USES)
         assert word in now.why
 
 
@@ -95,8 +97,28 @@ def test_numbers() -> None:
     counts = [0] * 32
     counts[Outcome.OK], counts[Outcome.FAIL_RESET], counts[17] = 7, 3, 2
     now = report(
-        view(window=(10, 3, 1), counts=tuple(counts), ewma_ms=(120.04, 0.0), inflight=4), now_ns=NOW, policy=POLICY
+        view(window=(10, 3, 1), counts=tuple(counts), ewma_ms=(120.04, 0.0), inflight=4), now_ns=NOW, uses=USES
     )
     assert (now.error_ratio, now.slow_ratio, now.volume, now.trips, now.inflight) == (0.3, 0.1, 10, 2, 4)
     assert now.attempts == {"ok": 7, "fail_reset": 3}
     assert now.latency_ms == {"stream": 120.0, "whole": None}
+
+
+def test_each_route_has_its_own_tier_and_slow_start() -> None:
+    """A target of two routes is listed for each with the tier, weight and state that it has there."""
+    quick = structs.replace(POLICY, slow_start_ns=2 * S)
+    uses = (Use("chat", 3, 1.0, quick), Use("spare", 1, 0.5, POLICY))
+    now = report(view(until_ns=NOW - 4 * S), now_ns=NOW, uses=uses)
+    assert now.routes == (RouteReport("chat", 3, 1.0, "usable"), RouteReport("spare", 1, 0.5, "slow_start"))
+    assert (now.state, now.until_s) == ("slow_start", 6.0)
+    out = report(view(out_reason=11, out_until_ns=NOW + S), now_ns=NOW, uses=uses)
+    assert [route.state for route in out.routes] == ["quarantined", "quarantined"]
+
+
+def test_a_threshold_is_named_where_the_routes_agree_on_it() -> None:
+    """The number behind an open circuit is that of the configuration, and is left out where two routes differ in it."""
+    record = view(state="open", until_ns=NOW + S, trip_reason=TripReason.TRIP_CONSECUTIVE)
+    agreed = report(record, now_ns=NOW, uses=(*USES, Use("spare", 2, 1.0, POLICY)))
+    assert agreed.why == "too many consecutive failures (consecutive_failures: 5)"
+    other = structs.replace(POLICY, consecutive_failures=2)
+    assert report(record, now_ns=NOW, uses=(*USES, Use("spare", 2, 1.0, other))).why == "too many consecutive failures"

@@ -19,11 +19,16 @@ from edge.cluster.members import MemberStatus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.table import Table
+
 TARGETS: list[dict[str, Any]] = [
     {
         "id": "one/small",
-        "routes": ["chat", "one/small"],
-        "tier": 1,
+        "routes": [
+            {"route": "chat", "tier": 2, "weight": 1.0, "state": "open"},
+            {"route": "spare", "tier": 1, "weight": 1.0, "state": "open"},
+            {"route": "one/small", "tier": 1, "weight": 1.0, "state": "open"},
+        ],
         "state": "open",
         "severity": "failing",
         "usable": False,
@@ -39,6 +44,12 @@ TARGETS: list[dict[str, Any]] = [
         "attempts": {"ok": 5, "fail_reset": 5},
     }
 ]
+
+
+def of_columns(shown: Table) -> list[list[str]]:
+    """Return the cells of a table by row, headings first."""
+    columns = [[str(column.header), *(str(cell) for cell in column.cells)] for column in shown.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -85,9 +96,26 @@ def test_the_table_says_it_all() -> None:
     out = io.StringIO()
     Console(file=out, width=160).print(table(TARGETS))
     row = out.getvalue().splitlines()[1]
-    for part in ("one/small", "chat", "open", "4", "120 ms", "50%", "10", "5 failures in a row (3 s left)"):
+    for part in ("one/small", "chat", "2", "open", "4", "120 ms", "50%", "10", "5 failures in a row (3 s left)"):
         assert part in row
     assert row.count("one/small") == 1
+
+
+def test_each_route_has_a_row_with_its_own_tier() -> None:
+    """A target of two routes has a row for each, its facts in the first; its own id is shown if alone."""
+    shown = of_columns(table([{**TARGETS[0], "why": "", "until_s": None}]))
+    assert [row[:4] for row in shown[1:]] == [["one/small", "chat", "2", "open"], ["", "spare", "1", "open"]]
+    assert (shown[1][4:], shown[2][4:]) == (["4", "120 ms", "-", "50%", "10", ""], [""] * 6)
+    (only,) = of_columns(table([{**TARGETS[0], "routes": TARGETS[0]["routes"][2:]}]))[1:]
+    assert only[:3] == ["one/small", "one/small", "1"]
+
+
+def test_a_weight_is_shown_where_one_differs() -> None:
+    """Weights take no room where all are alike."""
+    routes = [{**TARGETS[0]["routes"][0], "weight": 2.5}, TARGETS[0]["routes"][1]]
+    shown = of_columns(table([{**TARGETS[0], "routes": routes}]))
+    assert [row[3] for row in shown] == ["weight", "2.5", "1"]
+    assert "weight" not in of_columns(table(TARGETS))[0]
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -54,8 +54,20 @@ class StatusResponse(_message.Message):
     targets: _containers.RepeatedCompositeFieldContainer[TargetStatus]
     def __init__(self, node: _Optional[str] = ..., region: _Optional[str] = ..., version: _Optional[str] = ..., snapshot: _Optional[int] = ..., ready: _Optional[bool] = ..., why_not_ready: _Optional[str] = ..., workers: _Optional[int] = ..., workers_of: _Optional[int] = ..., targets: _Optional[_Iterable[_Union[TargetStatus, _Mapping]]] = ...) -> None: ...
 
+class RouteStatus(_message.Message):
+    __slots__ = ("route", "tier", "weight", "state")
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    route: str
+    tier: int
+    weight: float
+    state: TargetState
+    def __init__(self, route: _Optional[str] = ..., tier: _Optional[int] = ..., weight: _Optional[float] = ..., state: _Optional[_Union[TargetState, str]] = ...) -> None: ...
+
 class TargetStatus(_message.Message):
-    __slots__ = ("id", "state", "usable", "why", "until_s", "routes", "tier", "inflight", "volume", "error_ratio", "slow_ratio", "consecutive", "trips", "first_token_ms", "first_byte_ms", "attempts")
+    __slots__ = ("id", "state", "usable", "why", "until_s", "routes", "inflight", "volume", "error_ratio", "slow_ratio", "consecutive", "trips", "first_token_ms", "first_byte_ms", "attempts")
     class AttemptsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -69,7 +81,6 @@ class TargetStatus(_message.Message):
     WHY_FIELD_NUMBER: _ClassVar[int]
     UNTIL_S_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
-    TIER_FIELD_NUMBER: _ClassVar[int]
     INFLIGHT_FIELD_NUMBER: _ClassVar[int]
     VOLUME_FIELD_NUMBER: _ClassVar[int]
     ERROR_RATIO_FIELD_NUMBER: _ClassVar[int]
@@ -84,8 +95,7 @@ class TargetStatus(_message.Message):
     usable: bool
     why: str
     until_s: float
-    routes: _containers.RepeatedScalarFieldContainer[str]
-    tier: int
+    routes: _containers.RepeatedCompositeFieldContainer[RouteStatus]
     inflight: int
     volume: int
     error_ratio: float
@@ -95,7 +105,7 @@ class TargetStatus(_message.Message):
     first_token_ms: float
     first_byte_ms: float
     attempts: _containers.ScalarMap[str, int]
-    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[TargetState, str]] = ..., usable: _Optional[bool] = ..., why: _Optional[str] = ..., until_s: _Optional[float] = ..., routes: _Optional[_Iterable[str]] = ..., tier: _Optional[int] = ..., inflight: _Optional[int] = ..., volume: _Optional[int] = ..., error_ratio: _Optional[float] = ..., slow_ratio: _Optional[float] = ..., consecutive: _Optional[int] = ..., trips: _Optional[int] = ..., first_token_ms: _Optional[float] = ..., first_byte_ms: _Optional[float] = ..., attempts: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[TargetState, str]] = ..., usable: _Optional[bool] = ..., why: _Optional[str] = ..., until_s: _Optional[float] = ..., routes: _Optional[_Iterable[_Union[RouteStatus, _Mapping]]] = ..., inflight: _Optional[int] = ..., volume: _Optional[int] = ..., error_ratio: _Optional[float] = ..., slow_ratio: _Optional[float] = ..., consecutive: _Optional[int] = ..., trips: _Optional[int] = ..., first_token_ms: _Optional[float] = ..., first_byte_ms: _Optional[float] = ..., attempts: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("target", "reason")
