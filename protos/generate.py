@@ -1,12 +1,12 @@
-"""What does Python see of the protos?  ``python -m protos.generate`` writes ``edge/wire``; a test compares them.
+"""Generator of ``edge/wire`` from the protos: ``python -m protos.generate``; a test compares the result.
 
-The compiler's output is changed in three ways, each because of a fact:
+It changes the compiler's output in three ways:
 
-- imports go to ``edge.wire``: as it comes, the code wants ``edge.v1`` and ``grpc.testing`` at the top of the path,
-  where other packages live;
-- the checks that refuse any protobuf or grpcio older than the compiler are taken out: what the code calls has been
-  there since protobuf 5.26 and grpcio 1.66, and whoever installs edge beside other packages has to live with theirs;
-- packages get an ``__init__``, so that they are found without tricks and shipped in the wheel.
+- imports refer to ``edge.wire``: the compiler expects ``edge.v1`` and ``grpc.testing`` at the top level, where other
+  packages have these names;
+- the checks that reject a protobuf or grpcio older than the compiler are removed: the generated code works with
+  protobuf 5.26 and grpcio 1.66, and edge may be installed beside packages that pin such versions;
+- each package gets an ``__init__.py``, so that it is found and shipped in the wheel.
 """
 
 # ruff: noqa: INP001  # a script beside the protos, not a package
@@ -26,9 +26,7 @@ HERE: Final = Path(__file__).parent
 WIRE: Final = HERE.parent / "edge" / "wire"
 PACKAGE: Final = "edge.wire"
 
-_INIT: Final = (
-    '"""What is said over gRPC?  Generated from protos/ by `make wire`; nothing here is written by hand."""\n'
-)
+_INIT: Final = '"""Messages and stubs of gRPC, generated from protos/ by `make wire`; do not edit."""\n'
 _IMPORT: Final = re.compile(r"^from ((?!google\.)[a-z]\w*(?:\.\w+)*) import (\w+_pb2) as ", re.MULTILINE)
 _NAME: Final = re.compile(r"(BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')")
 _PROTOBUF_CHECK: Final = re.compile(
@@ -40,16 +38,16 @@ _GRPC_CHECK: Final = re.compile(r"^GRPC_GENERATED_VERSION = .*?^    \)\n", re.MU
 
 
 class ProtoError(Exception):
-    """The protos do not compile; the compiler has said why."""
+    """The protos do not compile; the compiler has printed the reason."""
 
 
 def sources() -> list[str]:
-    """Return every proto, as a path under ``protos/``."""
+    """Return the path of every proto, relative to ``protos/``."""
     return sorted(path.relative_to(HERE).as_posix() for path in HERE.rglob("*.proto"))
 
 
 def generated() -> dict[Path, str]:
-    """Return every file that belongs under ``edge/wire`` and its text.
+    """Return the files of ``edge/wire`` with their text.
 
     Raises:
         ProtoError: a proto does not compile.
@@ -66,7 +64,7 @@ def generated() -> dict[Path, str]:
     files = {
         path: ours(text)
         for path, text in found.items()
-        # A proto without a service has nothing to say about calls.
+        # The file of stubs is empty for a proto without a service.
         if not path.name.endswith("_pb2_grpc.py") or "class " in text
     }
     folders = {folder for path in files for folder in path.parents if folder.is_relative_to(WIRE)}
@@ -74,7 +72,7 @@ def generated() -> dict[Path, str]:
 
 
 def ours(text: str) -> str:
-    """Return a generated file with the changes that the module's first words tell of."""
+    """Return the text of a generated file with the changes that the module's docstring lists."""
     text = _GRPC_CHECK.sub("", _PROTOBUF_CHECK.sub("", text))
     text = text.replace("import warnings\n", "")
     text = _IMPORT.sub(rf"from {PACKAGE}.\1 import \2 as ", text)
@@ -83,13 +81,13 @@ def ours(text: str) -> str:
 
 
 def stale() -> list[Path]:
-    """Return files under ``edge/wire`` that no proto asks for."""
+    """Return the files under ``edge/wire`` that no proto generates."""
     wanted = set(generated())
     return [path for path in sorted(WIRE.rglob("*.py*")) if path.suffix in {".py", ".pyi"} and path not in wanted]
 
 
 def main() -> int:
-    """Write the files, and take away what no proto asks for any more."""
+    """Write the generated files and delete stale ones."""
     for path, text in generated().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

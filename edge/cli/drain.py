@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.cli.asking import add_address, ask, understood
+from edge.cli.admin_client import add_address, ask, interpreting
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def run(args: argparse.Namespace) -> int:
     """Start draining; return 0 once it has begun."""
     _, answer = ask(args, "/api/drain", method="POST")
-    with understood(args):
+    with interpreting(args):
         if answer["draining"] is not True:
             raise ValueError("draining is not true")
     print("the node is draining; it stops when all requests are answered")

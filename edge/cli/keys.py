@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.cli.asking import add_address, ask, understood
+from edge.cli.admin_client import add_address, ask, interpreting
 from edge.cli.screen import screen
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def run_status(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(usage, indent=2))
         return 0
-    with understood(args):
+    with interpreting(args):
         if not usage["keys"]:
             print("this node has no keys: clients need none")
         console = screen()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from edge.cli.asking import add_address, ask, understood
+from edge.cli.admin_client import add_address, ask, interpreting
 
 if TYPE_CHECKING:
     import argparse
@@ -24,12 +24,12 @@ def run(args: argparse.Namespace) -> int:
     """Reload; return 0 if the configuration is in force, 1 if it was refused and nothing has changed."""
     status, answer = ask(args, "/api/reload", method="POST", refusals=_REFUSALS)
     if status in _REFUSALS:
-        with understood(args):
+        with interpreting(args):
             for problem in answer.get("problems", ()):
                 print(problem, file=sys.stderr)
         print(f"edge: {answer['error']}", file=sys.stderr)
         return 1
-    with understood(args):
+    with interpreting(args):
         version, workers = answer["version"], answer["workers"]
         if not answer["changed"]:
             print(f"no changes: version {version} stays in force")

@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.cli.asking import add_address, ask, understood
+from edge.cli.admin_client import add_address, ask, interpreting
 from edge.cli.screen import screen
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_regions(args) if args.all else _targets(args), indent=2))
         return 0
     if not args.watch:
-        with understood(args):
+        with interpreting(args):
             console = screen()
             console.print(_shown(args, console.width))
             for line in _notes(args):
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.live import Live  # noqa: PLC0415
 
     console = screen()
-    with understood(args), Live(_shown(args, console.width), console=console, auto_refresh=False) as live:
+    with interpreting(args), Live(_shown(args, console.width), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(EVERY_S)
             live.update(_shown(args, console.width), refresh=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from edge.cli.asking import add_address, ask, understood
+from edge.cli.admin_client import add_address, ask, interpreting
 
 if TYPE_CHECKING:
     import argparse
@@ -40,6 +40,6 @@ def run(args: argparse.Namespace) -> int:
     if status in _REFUSALS:
         print(f"edge: {answer['error']}", file=sys.stderr)
         return 1
-    with understood(args):
+    with interpreting(args):
         print(f"{answer['id']}: {answer['state']}" + (f" ({answer['why']})" if answer["why"] else ""))
     return 0

@@ -10,8 +10,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from edge.cli.admin_client import add_address, ask, interpreting
 from edge.cli.amounts import seconds
-from edge.cli.asking import add_address, ask, understood
 from edge.cli.screen import screen
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(args: argparse.Namespace) -> int:
     """Show routes and targets once, or until Ctrl-C."""
-    with understood(args):
+    with interpreting(args):
         return _run(args)
 
 

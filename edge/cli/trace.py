@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
-from edge.cli.asking import add_address, ask, understood
+from edge.cli.admin_client import add_address, ask, interpreting
 from edge.cli.screen import screen
 from edge.cli.waterfall import spell, status, waterfall, went_wrong
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2))
         return 0
     console = screen(highlight=False)
-    with understood(args):
+    with interpreting(args):
         if not args.id:
             console.print(table(found) if found else "no request is recorded yet")
             return 0

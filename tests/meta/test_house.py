@@ -162,6 +162,7 @@ STATED = (
     "edge/telemetry",
     "edge/terms",
     "edge/upstream",
+    "edge/wire",
 )
 FIRST_LINE = re.compile(r'(?:#[^\n]*\n|\s)*r?"""([^\n]*)')
 

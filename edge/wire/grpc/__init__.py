@@ -1,1 +1,1 @@
-"""What is said over gRPC?  Generated from protos/ by `make wire`; nothing here is written by hand."""
+"""Messages and stubs of gRPC, generated from protos/ by `make wire`; do not edit."""

@@ -99,7 +99,7 @@ def ask(
 
 
 @contextlib.contextmanager
-def understood(args: argparse.Namespace) -> Iterator[None]:
+def interpreting(args: argparse.Namespace) -> Iterator[None]:
     """Turn failures to interpret a response, such as a missing field, into an error of one sentence.
 
     Raises:
