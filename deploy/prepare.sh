@@ -1,9 +1,9 @@
 #!/bin/sh
-# What does this machine lack before edge can be built?  Prints the Python to use on stdout; says everything else on
-# stderr. Installs what is missing with apt when that is possible, else asks for it in one sentence and stops.
+# Finds or installs what a build of edge needs. Prints the Python to use on stdout and everything else on stderr.
+# Installs what is missing with apt if possible; otherwise names it in one sentence and stops.
 set -eu
 
-suits() { # a Python of 3.11 or newer that starts (a version manager's shim may be there and still not run)
+suits() { # a Python 3.11 or newer that starts (a version manager's shim may exist and not run)
     command -v "$1" >/dev/null 2>&1 &&
         "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }

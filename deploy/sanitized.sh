@@ -1,9 +1,9 @@
 #!/bin/sh
-# Do the native tests pass when every memory access is checked?  Runs tests/native against the sanitized copy.
+# Runs tests/native against the sanitized copy, where every memory access is checked.
 #
 # PYTHON is the interpreter, SANITIZED the copy that `make sanitize` built; arguments go to pytest. The interpreter
-# itself is not instrumented, so the sanitizer's library is loaded first, leaks are not judged (Python keeps memory on
-# purpose), and Python's own allocator is bypassed, because it would hide overruns inside its arenas.
+# itself is not instrumented, so the sanitizer's library is loaded first. Leaks are not reported, because Python keeps
+# memory on purpose. Python's own allocator is bypassed, because it would hide overruns inside its arenas.
 set -eu
 cd "$(dirname "$0")/.."
 library=$("${CC:-gcc}" -print-file-name=libasan.so)
