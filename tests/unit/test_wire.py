@@ -64,11 +64,11 @@ def test_pickles_and_tracebacks_name_the_module_that_can_be_imported(name: str) 
 
 
 @pytest.mark.parametrize("proto", sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("protos/**/*.proto")))
-def test_a_proto_begins_with_its_question(proto: str) -> None:
-    """The protos are documentation: each opens with what it answers."""
+def test_a_proto_begins_with_a_statement(proto: str) -> None:
+    """The protos are documentation: the first line of each says what the file holds."""
     first = (ROOT / proto).read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("// ")
-    assert "?" in first
+    assert first.endswith(".")
 
 
 @pytest.mark.parametrize("name", ["inference", "admin"])

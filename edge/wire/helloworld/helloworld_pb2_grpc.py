@@ -36,7 +36,7 @@ class GreeterServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SayHelloStreamReply(self, request, context):
-        """Says it several times.
+        """Sends the greeting several times.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -6,7 +6,7 @@ from edge.wire.edge.v1 import admin_pb2 as edge_dot_v1_dot_admin__pb2
 
 
 class AdminStub:
-    """What an operator asks of one node.
+    """The operations on one node.
     """
 
     def __init__(self, channel):
@@ -48,26 +48,26 @@ class AdminStub:
 
 
 class AdminServicer:
-    """What an operator asks of one node.
+    """The operations on one node.
     """
 
     def Status(self, request, context):
-        """How the node and its targets are now.
+        """Returns the state of the node and of its targets.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Give a target nothing new; what it has in flight may end.
-        NOT_FOUND: no target of that id is used by a route.
+        """Sends no new requests to a target; requests in flight may end.
+        NOT_FOUND: no route uses a target of that id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Eject(self, request, context):
-        """Give a target nothing new, and count it as gone: use it when the target misbehaves, Drain when it is well.
+        """The same, and counts the target as gone: use it when the target misbehaves, and Drain when it is healthy.
         NOT_FOUND as for Drain.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -75,23 +75,23 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Restore(self, request, context):
-        """Undo Drain and Eject. The target's circuit is as it was, and decides from here. NOT_FOUND as for Drain.
+        """Undoes Drain and Eject. The target's circuit is as it was, and applies again. NOT_FOUND as for Drain.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reload(self, request, context):
-        """Read the configuration again. One that fails its check changes nothing and is INVALID_ARGUMENT, with every problem
-        in the message. UNIMPLEMENTED: this node was started in a way that has nothing to read again.
+        """Reads the configuration again. If its check fails, nothing changes and the status is INVALID_ARGUMENT, with every
+        problem in the message. UNIMPLEMENTED: the node was started without a file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchVerdicts(self, request, context):
-        """What becomes of the targets: first how each is, then every change, until the caller leaves. Looked at once a
-        second: what came and went in between is not told.
+        """Streams the state of each target, then every change, until the caller leaves. Targets are read once a second, so
+        a state that came and went in between is not reported.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,7 +139,7 @@ def add_AdminServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Admin:
-    """What an operator asks of one node.
+    """The operations on one node.
     """
 
     @staticmethod

@@ -6,7 +6,7 @@ from edge.wire.edge.v1 import inference_pb2 as edge_dot_v1_dot_inference__pb2
 
 
 class InferenceStub:
-    """Chat with models, and the list of them.
+    """Chat with models, and the list of models.
     """
 
     def __init__(self, channel):
@@ -33,25 +33,25 @@ class InferenceStub:
 
 
 class InferenceServicer:
-    """Chat with models, and the list of them.
+    """Chat with models, and the list of models.
     """
 
     def Chat(self, request, context):
-        """One whole answer.
+        """Returns a whole response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ChatStream(self, request, context):
-        """The answer piece by piece, as the model makes it. The last chunk carries `usage` where the provider counts.
+        """Streams the response as the model produces it. The last chunk has `usage` if the provider counts tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """The models that this edge offers.
+        """Lists the models that this edge offers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,7 +84,7 @@ def add_InferenceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Inference:
-    """Chat with models, and the list of them.
+    """Chat with models, and the list of models.
     """
 
     @staticmethod

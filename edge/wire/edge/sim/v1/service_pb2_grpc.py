@@ -6,7 +6,7 @@ from edge.wire.edge.sim.v1 import service_pb2 as edge_dot_sim_dot_v1_dot_service
 
 
 class SwitchStub:
-    """The switchboard of one simulated service.
+    """The switch of one simulated service.
     """
 
     def __init__(self, channel):
@@ -28,18 +28,18 @@ class SwitchStub:
 
 
 class SwitchServicer:
-    """The switchboard of one simulated service.
+    """The switch of one simulated service.
     """
 
     def Set(self, request, context):
-        """Have this fault from now on, in place of the last one. A fault of all zeros heals.
+        """Sets a fault that replaces the last one. A fault without values ends it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Stats(self, request, context):
-        """What it has seen.
+        """Returns what the service has seen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -67,7 +67,7 @@ def add_SwitchServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Switch:
-    """The switchboard of one simulated service.
+    """The switch of one simulated service.
     """
 
     @staticmethod
