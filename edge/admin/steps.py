@@ -46,7 +46,7 @@ class Steps:
     async def reload(self, _request: web.Request) -> web.Response:
         """Reload, then answer 200 once the workers use the Snapshot; 422 with every problem; 409 without a file."""
         try:
-            done = self._operations.reload("asked at the admin address")
+            done = self._operations.reload("request to the admin API")
         except NoSourceError as error:
             return problem(409, str(error))
         except ConfigInvalidError as error:

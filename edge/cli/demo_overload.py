@@ -46,7 +46,7 @@ def _show(summary: Summary) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     table = Table(title="Each second", expand=False)
-    for name in ("s", "high answered", "low answered", "low sent away", "failed", "backup p95", "primary", "backup"):
+    for name in ("s", "high answered", "low answered", "low shed", "failed", "backup p95", "primary", "backup"):
         table.add_column(name, justify="right")
     for point in summary.series:
         dead = summary.dead_from_s < point.at_s <= summary.dead_until_s
@@ -65,9 +65,9 @@ def _show(summary: Summary) -> None:
     console.print(table)
     rows = (
         ("high: requests, failed", f"{summary.requests['high']}, {summary.high_failed}"),
-        ("low: answered, sent away with Retry-After", f"{summary.low_ok}, {summary.low_shed_with_retry_after}"),
+        ("low: answered, shed with Retry-After", f"{summary.low_ok}, {summary.low_shed_with_retry_after}"),
         (
-            "low: sent away without, failed",
+            "low: shed without Retry-After, failed",
             f"{summary.low_shed - summary.low_shed_with_retry_after}, {summary.low_failed}",
         ),
         ("Retry-After", f"{summary.retry_after_s[0]} to {summary.retry_after_s[1]} s"),
@@ -101,7 +101,7 @@ def _plot(summary: Summary) -> str:
             (
                 Line("high answered", values(lambda point: point.high_ok)),
                 Line("low answered", values(lambda point: point.low_ok)),
-                Line("low sent away", values(lambda point: point.low_shed), dashed=True),
+                Line("low shed", values(lambda point: point.low_shed), dashed=True),
                 Line("failed", values(lambda point: point.failed)),
             ),
         ),

@@ -88,12 +88,14 @@ def side_by_side(view: dict[str, Any]) -> Table:
         marks += ["SUSPECT"] if region["suspect"] else []
         marks += ["stale"] if not region["fresh"] else []
         shown.add_column(f"{region['region']}\n{', '.join(marks)}")
-    shown.add_column("here\nbecause of the others")
+    shown.add_column("effect here of\nother regions")
     for name in sorted({name for region in regions for name in region["targets"]}):
         cells = [_cell(region["targets"].get(name)) for region in regions]
         texts = [Text(cell, style=_style(cell.partition(" ")[0])) for cell in cells]
         verdict = view.get("verdicts", {}).get(name)
-        effect = f"weight {verdict['weight']:g}, fuse {verdict['fuse']}: {verdict['why']}" if verdict else ""
+        effect = (
+            f"weight {verdict['weight']:g}, failures to open {verdict['fuse']}: {verdict['why']}" if verdict else ""
+        )
         shown.add_row(name, *texts, effect)
     return shown
 
@@ -114,9 +116,9 @@ def _cell(target: dict[str, Any] | None) -> str:
     if target["p95_ms"]:
         parts.append(f"p95 {target['p95_ms']} ms")
     if target["headroom"] >= 0:
-        parts.append(f"room {target['headroom']}")
+        parts.append(f"headroom {target['headroom']}")
     if target["rest_ms"]:
-        parts.append(f"rests {target['rest_ms'] / 1000:.0f} s")
+        parts.append(f"rate-limited for {target['rest_ms'] / 1000:.0f} s")
     return f"{parts[0]} {', '.join(parts[1:])}"
 
 

@@ -47,7 +47,7 @@ def waterfall(trace: dict[str, Any], width: int, *, unicode: bool = True) -> lis
         Text(""),
     ]
     if trace["queue_ns"]:
-        lines += [Text(f"waited for a place {spell(trace['queue_ns'])}"), _queue(trace, width, unicode=unicode)]
+        lines += [Text(f"queued for {spell(trace['queue_ns'])}"), _queue(trace, width, unicode=unicode)]
     for number, attempt in enumerate(trace["attempts"], 1):
         lines += [_headline(number, attempt), _bar(attempt, trace["duration_ns"], width, unicode=unicode)]
     if not trace["attempts"]:

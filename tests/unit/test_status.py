@@ -196,7 +196,8 @@ def test_regions_stand_side_by_side() -> None:
     console = Console(file=io.StringIO(), width=200)
     console.print(side_by_side(said))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    for word in ("eu", "1/2 nodes, 3 s", "SUSPECT", "stale", "open 50% of 10, p95 300 ms, room 4, rests 2 s", "fuse 1"):
+    cell = "open 50% of 10, p95 300 ms, headroom 4, rate-limited for 2 s"
+    for word in ("eu", "1/2 nodes, 3 s", "SUSPECT", "stale", cell, "failures to open 1"):
         assert word in shown
 
 
