@@ -93,11 +93,14 @@ def side_by_side(view: dict[str, Any]) -> Table:
         cells = [_cell(region["targets"].get(name)) for region in regions]
         texts = [Text(cell, style=_style(cell.partition(" ")[0])) for cell in cells]
         verdict = view.get("verdicts", {}).get(name)
-        effect = (
-            f"weight {verdict['weight']:g}, failures to open {verdict['fuse']}: {verdict['why']}" if verdict else ""
-        )
-        shown.add_row(name, *texts, effect)
+        shown.add_row(name, *texts, _effect(verdict) if verdict else "")
     return shown
+
+
+def _effect(verdict: dict[str, Any]) -> str:
+    """Return what a verdict changes here; ``fuse`` 0 keeps the route's failure threshold."""
+    threshold = f", failure threshold {verdict['fuse']}" if verdict["fuse"] else ""
+    return f"weight {verdict['weight']:g}{threshold}: {verdict['why']}"
 
 
 def _style(label: str) -> str:

@@ -193,11 +193,18 @@ def test_regions_stand_side_by_side() -> None:
         ],
         "verdicts": {"p/m": {"weight": 0.1, "fuse": 1, "why": "found failing by us"}},
     }
-    console = Console(file=io.StringIO(), width=200)
+    console = Console(file=io.StringIO(), width=300)
     console.print(side_by_side(said))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     cell = "open 50% of 10, p95 300 ms, headroom 4, rate-limited for 2 s"
-    for word in ("eu", "1/2 nodes, 3 s", "SUSPECT", "stale", cell, "failures to open 1"):
+    for word in (
+        "eu",
+        "1/2 nodes, 3 s",
+        "SUSPECT",
+        "stale",
+        cell,
+        "weight 0.1, failure threshold 1: found failing by us",
+    ):
         assert word in shown
 
 
