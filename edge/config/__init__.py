@@ -1,1 +1,1 @@
-"""What does the operator want?  Read, checked whole, and shown; nothing here knows how it is done."""
+"""The configuration: its schema, and the code that reads, checks and shows it. Nothing here acts on it."""

@@ -1,8 +1,8 @@
-"""Where is that, and may we go there?  Addresses that are listened on and called, and hosts that are never called.
+"""Parsing of addresses to listen on and to call, and the list of hosts that edge never calls.
 
-Only addresses from the configuration are ever called, and even there a slip must not turn edge into a way to read a
-cloud's instance metadata: link-local and metadata addresses are refused in every spelling that a resolver would take.
-Names are resolved later, and checked again there (``edge.upstream``).
+Edge calls only addresses from the configuration. Even there, a mistake must not let clients read a cloud's instance
+metadata, so link-local and metadata addresses are refused in every spelling that a resolver accepts. Names are resolved
+later and checked again then (``edge.upstream``).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ HIGHEST_PORT: Final = 65535
 _NAME: Final = re.compile(
     r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
 )
-# Addresses of cloud metadata services outside the link-local range, and their names.
+# Addresses of cloud metadata services outside the link-local range; their names follow below.
 _METADATA: Final = frozenset({"fd00:ec2::254", "100.100.100.200"})
-# RFC 6052: an IPv4 address in the last 32 bits, reached through a translator.
+# RFC 6052: an address with an IPv4 address in its last 32 bits, for a NAT64 translator.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA_NAMES: Final = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
 _PRIVATE_SUFFIXES: Final = (".internal", ".local", ".localhost", ".lan", ".home.arpa", ".svc", ".test")
 
 
 class BaseUrl(Struct, frozen=True):
-    """A provider's base URL, taken apart. ``path`` is empty or begins with a slash and never ends with one."""
+    """The parts of a provider's base URL. ``path`` is empty, or begins with a slash and does not end with one."""
 
     tls: bool
     host: str
@@ -37,7 +37,7 @@ class BaseUrl(Struct, frozen=True):
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Return host and port of ``host:port`` or ``[v6]:port``; ValueError says what to write."""
+    """Return host and port of ``host:port`` or ``[v6]:port``; raise ValueError with what to write instead."""
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\]|([^\[\]:/@\s]*)):([0-9]{1,5})", text)
     if match is None or int(match[3]) > HIGHEST_PORT:
         shown = "this" if "@" in text else repr(text)
@@ -49,36 +49,36 @@ def parse_base_url(text: str) -> BaseUrl:
     """Return the parts of ``http[s]://host[:port][/path]``.
 
     Raises:
-        ValueError: with what is wrong, and never the URL itself: people put keys into URLs.
+        ValueError: the text says what is wrong, but never repeats the URL, because people put keys into URLs.
     """
     if re.search(r"[\x00-\x20\x7f\\]", text):
-        raise ValueError("a URL cannot have blanks, backslashes and control characters")
+        raise ValueError("a URL cannot contain blanks, backslashes or control characters")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
         raise ValueError(
-            f"not a base URL: a bracket is missing, or the port is no number up to {HIGHEST_PORT}"
+            f"not a base URL: a bracket is missing, or the port is not a number up to {HIGHEST_PORT}"
         ) from error
     if parts.username is not None or parts.password is not None:
-        raise ValueError("a key in the URL would be logged; write it as api_key")
+        raise ValueError("a key in the URL would appear in logs; write it as api_key")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not a base URL; write https://host/path or http://host:port/path")
     if parts.query or parts.fragment:
-        raise ValueError("a base URL is what stands before /chat/completions; remove its query or fragment")
+        raise ValueError("a base URL ends before /chat/completions; remove its query or fragment")
     tls = parts.scheme == "https"
     return BaseUrl(tls, _host(parts.hostname), port or (443 if tls else 80), parts.path.rstrip("/"))
 
 
 def parse_member(text: str) -> BaseUrl:
-    """Return the parts of a store's member, ``http[s]://host:port``.
+    """Return the parts of the URL of a store's member, ``http[s]://host:port``.
 
     Raises:
-        ValueError: with what to write; text with an @ is not repeated, for a password may stand in it.
+        ValueError: the text says what to write; it does not repeat a URL with an @, which may contain a password.
     """
     scheme, _, address = text.partition("://")
     if "@" in text:
-        raise ValueError("user and password stand beside endpoints, not within; write http[s]://host:port")
+        raise ValueError("user and password are fields beside endpoints; write http[s]://host:port here")
     if scheme not in ("http", "https"):
         raise ValueError(f"{text!r} is not a member; write http://host:port or https://host:port")
     host, port = parse_address(address.removesuffix("/"))
@@ -88,7 +88,7 @@ def parse_member(text: str) -> BaseUrl:
 
 
 def forbidden(host: str) -> str:
-    """Return why this host is never called, or an empty string."""
+    """Return why edge must never call this host, or an empty string."""
     if host.lower().rstrip(".") in _METADATA_NAMES:
         return "it is a cloud's metadata service"
     address = _ip(host)
@@ -103,18 +103,18 @@ def forbidden(host: str) -> str:
     if address.is_link_local or str(address) in _METADATA:
         return "link-local and metadata addresses answer with this machine's own credentials"
     if address.is_unspecified or address.is_multicast:
-        return "it is no address of one machine"
+        return "it is not the address of a single machine"
     return ""
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach the host."""
+    """Return whether only this machine can reach the host."""
     address = _ip(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
 def is_private(host: str) -> bool:
-    """Tell whether the host is of this machine or of a private network, as far as its spelling shows."""
+    """Return whether the host belongs to this machine or a private network, as far as its spelling shows."""
     address = _ip(host)
     if address is not None:
         return address.is_private
@@ -123,7 +123,7 @@ def is_private(host: str) -> bool:
 
 
 def is_wildcard(host: str) -> bool:
-    """Tell whether listening on this host means every address of the machine."""
+    """Return whether a listener on this host accepts connections on every address of the machine."""
     address = _ip(host)
     return host == "" if address is None else address.is_unspecified
 
@@ -136,7 +136,7 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _host(host: str) -> str:
-    """Return a host that cannot be read in two ways: 2852039166 and 0xa9fea9fe are addresses to a resolver."""
+    """Return the host; raise ValueError if a resolver would read it as an address, like 2852039166 or 0xa9fea9fe."""
     if _ip(host) is not None or host == "":
         return host
     if not _NAME.fullmatch(host):
@@ -145,4 +145,4 @@ def _host(host: str) -> str:
         packed = socket.inet_aton(host)
     except OSError:
         return host
-    raise ValueError(f"the host {host!r} hides an address; write {ipaddress.ip_address(packed)}")
+    raise ValueError(f"the host {host!r} is an address in disguise; write {ipaddress.ip_address(packed)}")

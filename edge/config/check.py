@@ -1,8 +1,8 @@
-"""May this configuration be used?  Every problem at once, each with its place and what to write instead.
+"""Validation of a configuration: every problem at once, each with its place and its remedy.
 
-The reader has understood each value by itself; here they are held against each other and against the machine. Nothing
-is opened but the files that are named. Requirements are never relaxed: a target that fails one is an error now rather
-than a surprise during an outage.
+The reader has checked each value by itself. Here values are checked against each other and against the machine; the
+only files that are opened are those that the configuration names. Requirements are never relaxed: a target that does
+not meet one is an error now, not a surprise during an outage.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from edge.terms import places
 
 LONGEST_NAME: Final = 200
-# Names of targets stand in answer headers and, unescaped, in the JSON sent upstream.
+# Names of targets appear in response headers and, unescaped, in the JSON sent upstream.
 _TARGET: Final = re.compile(r"[!#-\[\]-~]+")
 _PATH: Final = re.compile(r"/[!$&-;=@-\[\]_a-z~]*")
 _CALL: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(/[A-Za-z_]\w*)?", re.ASCII)
-# Doors of the models: a service for any host is asked only for paths that are none of these.
+# Paths of the models' API and of edge itself. A service without a host may only match other paths.
 _DOORS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/models", "/healthz")
 
 
 def check(document: Document, known: Mapping[str, places.Provider]) -> list[Problem]:
-    """Return what the reader found and what is found here, in the order of the file.
+    """Return the problems that the reader found and those found here, in the order of the file.
 
     Args:
         document: the configuration as read.
-        known: providers of a known name (``edge.providers.KNOWN``).
+        known: known providers by name (``edge.providers.KNOWN``).
     """
     config = effective.whole(document.config, known)
     found = [
@@ -76,7 +76,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
 
 
 def _in_file(document: Document, problem: Problem) -> Problem:
-    """Return a problem of the configuration as one of the file: with the path that is written there, and its line."""
+    """Return a problem with its path and line in the file."""
     path = document.place(problem.path)
     return structs.replace(problem, path=path, line=document.line(path))
 
@@ -87,18 +87,18 @@ def _whole(document: Document, config: Config) -> Iterator[Problem]:
             yield Problem(("node", name), f"{value!r} cannot stand in a header; use letters, digits and hyphens")
     unread = any(not problem.path for problem in document.problems)
     if not (unread or config.models or document.written("models") or document.written("services")):
-        yield Problem((), "there is nothing to route; write at least one of models and services")
+        yield Problem((), "there is nothing to route; add models or services")
     if config.limits.max_buffered < config.limits.body:
-        sentence = f"less than body, {format_size(config.limits.body)}: a body of that size would never fit"
+        sentence = f"less than body, {format_size(config.limits.body)}: such a body would never fit; raise max_buffered"
         yield Problem(("limits", "max_buffered"), sentence)
     for name in sorted(config.models.keys() & config.services.keys()):
-        yield Problem(("services", name), f"a model is called {name} too; metrics could not tell them apart")
+        yield Problem(("services", name), f"a model is also called {name}, and metrics would mix them; rename one")
     for name in sorted(config.providers.keys() & config.services.keys()):
-        yield Problem(("services", name), f"a provider is called {name} too; targets could not be told apart")
+        yield Problem(("services", name), f"a provider is also called {name}, and targets would mix them; rename one")
 
 
 def _rules(document: Document, config: Config) -> Iterator[Problem]:
-    """Check deadlines and breakers where they are written, not again wherever they are inherited."""
+    """Check deadlines and breakers where they are written, but not again where they are inherited."""
     yield from _deadlines(("defaults", "timeouts"), config.defaults.timeouts)
     yield from _breaker(("defaults", "breaker"), config.defaults.breaker)
     owners: list[tuple[Path, Model | Service]] = [(("models", name), model) for name, model in config.models.items()]
@@ -116,7 +116,7 @@ def _deadlines(path: Path, timeouts: Timeouts) -> Iterator[Problem]:
     if longer:
         said = ", ".join(f"{name} {format_duration(getattr(timeouts, name))}" for name in longer)
         total = format_duration(timeouts.total)
-        sentence = f"total {total} ends an exchange before {said}: a silent target is not left for another"
+        sentence = f"total {total} ends an exchange before {said}: a silent target is never replaced by another"
         yield Problem(path, sentence, severity="warning")
 
 
@@ -168,7 +168,7 @@ def _target(
         return
     provider = config.providers.get(name)
     if provider is None:
-        return  # it is written, and what is wrong with it has been said
+        return  # the reader has reported what is wrong with it
     successor = dict(known[name].retired).get(upstream) if name in known else None
     if successor:
         sentence = f"{name} has retired {upstream}; write {name}/{successor}"
@@ -187,7 +187,7 @@ def _target(
 def _service(document: Document, config: Config, name: str, service: Service) -> Iterator[Problem]:
     path: Path = ("services", name)
     if not check_network.NAME.fullmatch(name):
-        yield Problem(path, "a service's name is letters, digits, dots, hyphens and underscores")
+        yield Problem(path, "a service's name consists of up to 63 letters, digits, dots, hyphens and underscores")
     yield from _members(document, path, service.targets)
     for index, member in enumerate(service.targets):
         yield from check_network.service_target(config, (*path, "targets", index), member.target)
@@ -195,26 +195,26 @@ def _service(document: Document, config: Config, name: str, service: Service) ->
         yield from check_network.upstream_tls((*path, "tls"), service.tls)
     yield from _match((*path, "match"), service.match, has_models=bool(config.models))
     if service.match.grpc and service.protocol == "http1":
-        yield Problem((*path, "protocol"), "gRPC needs HTTP/2: write protocol: h2c, or leave it out")
+        yield Problem((*path, "protocol"), "gRPC requires HTTP/2: write protocol: h2c, or omit protocol")
 
 
 def _match(path: Path, match: Match, *, has_models: bool) -> Iterator[Problem]:
     if match.grpc:
         if match.path:
-            yield Problem((*path, "path"), "path and grpc exclude each other; a gRPC service is its path")
+            yield Problem((*path, "path"), "path and grpc exclude each other; grpc already determines the path")
         if not _CALL.fullmatch(match.grpc):
-            sentence = f"{match.grpc!r} is no gRPC service; write package.Service or package.Service/Method"
+            sentence = f"{match.grpc!r} is not a gRPC service; write package.Service or package.Service/Method"
             yield Problem((*path, "grpc"), sentence)
     elif not match.host and not match.path:
-        yield Problem(path, "host or path is needed; write path: / to take every request that nothing else takes")
+        yield Problem(path, "host or path is missing; write path: / to match all requests that nothing else matches")
     if match.host and not check_network.HOST.fullmatch(match.host):
         yield Problem((*path, "host"), f"{match.host!r} is not a host name; write it without scheme and port")
     if match.path and (not _PATH.fullmatch(match.path) or "/." in match.path or "//" in match.path):
-        sentence = f"{match.path!r} is not a path prefix; write one that begins with a slash, without %, ?, # and dots"
+        sentence = f"{match.path!r} is not a path prefix; write one such as /api, without %, ?, #, // and /."
         yield Problem((*path, "path"), sentence)
     hidden = [door for door in _DOORS if match.path.startswith(door)]
     if has_models and hidden and not match.host:
-        yield Problem((*path, "path"), f"{hidden[0]} is answered by the models; add a host to tell them apart")
+        yield Problem((*path, "path"), f"{hidden[0]} belongs to the models; add a host to distinguish the service")
 
 
 def _matches(config: Config) -> Iterator[Problem]:
@@ -222,7 +222,7 @@ def _matches(config: Config) -> Iterator[Problem]:
     for name, service in config.services.items():
         asked = (service.match.host.lower().rstrip("."), service.match.path or service.match.grpc)
         if asked in first:
-            yield Problem(("services", name, "match"), f"the same requests as services.{first[asked]}")
+            yield Problem(("services", name, "match"), f"it matches the same requests as services.{first[asked]}")
         first.setdefault(asked, name)
 
 
@@ -231,11 +231,11 @@ def _members(document: Document, path: Path, members: Sequence[ModelTarget | Ser
     if not (members or document.written(*path, 0)):
         yield Problem(path, "a pool needs at least one target")
     if len(members) > MOST_MEMBERS:
-        yield Problem(path, f"{len(members)} targets; a pool has at most {MOST_MEMBERS}")
+        yield Problem(path, f"{len(members)} targets are too many; a pool has at most {MOST_MEMBERS}")
     seen: set[str] = set()
     for index, member in enumerate(members):
         if member.target in seen:
-            yield Problem((*path, index), f"{member.target} stands here twice; give it one weight instead")
+            yield Problem((*path, index), f"{member.target} is listed twice; list it once, with a higher weight")
         seen.add(member.target)
 
 

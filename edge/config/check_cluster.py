@@ -1,4 +1,4 @@
-"""Can the shared store be reached as it is written, and does what is sent there stay private?"""
+"""Checks of the section ``cluster``: addresses, files and credentials of the store, and encryption of the traffic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cluster(config: Config) -> Iterator[Problem]:
     path: Path = ("cluster", "etcd")
     members: list[addresses.BaseUrl] = []
     if not etcd.endpoints:
-        yield Problem((*path, "endpoints"), "at least one member is needed, such as https://10.0.0.1:2379")
+        yield Problem((*path, "endpoints"), "it is empty; write at least one member, such as https://10.0.0.1:2379")
     for index, text in enumerate(etcd.endpoints):
         place: Path = (*path, "endpoints", index)
         try:
@@ -35,10 +35,10 @@ def cluster(config: Config) -> Iterator[Problem]:
             continue
         yield from _member(place, text, member)
         if member in members:
-            yield Problem(place, f"{text} stands here twice")
+            yield Problem(place, f"{text} is listed twice; remove one")
         members.append(member)
     if not _PREFIX.fullmatch(etcd.prefix):
-        sentence = f"{etcd.prefix!r} is not a prefix; write one such as /edge: a slash before each part, none after"
+        sentence = f"{etcd.prefix!r} is not a prefix; write one such as /edge, with a slash before each part only"
         yield Problem((*path, "prefix"), sentence)
     yield from _identity(path, etcd, {member.tls for member in members})
 
@@ -46,9 +46,9 @@ def cluster(config: Config) -> Iterator[Problem]:
 def _member(place: Path, text: str, member: addresses.BaseUrl) -> Iterator[Problem]:
     why = addresses.forbidden(member.host)
     if why:
-        yield Problem(place, f"{member.host} is never called: {why}")
+        yield Problem(place, f"{member.host} must not be called: {why}")
     if not member.tls and not addresses.is_loopback(member.host):
-        sentence = f"{text} is not encrypted: who sits between reads and changes what edges believe; write https"
+        sentence = f"{text} is not encrypted: anyone in between can read and change what edges share; write https"
         yield Problem(place, sentence, severity="warning")
 
 
@@ -56,9 +56,9 @@ def _identity(path: Path, etcd: Etcd, encrypted: set[bool]) -> Iterator[Problem]
     for name, file in (("ca", etcd.ca), ("cert", etcd.cert), ("key", etcd.key)):
         yield from check_network.readable((*path, name), file)
         if file is not None and encrypted == {False}:
-            yield Problem((*path, name), "no endpoint is https, so no certificate is looked at; write https://")
+            yield Problem((*path, name), "it has no effect, because no endpoint uses https; write https://")
     if encrypted == {True, False}:
-        yield Problem((*path, "endpoints"), "some are http and some https; write one of them for all")
+        yield Problem((*path, "endpoints"), "http and https are mixed; use one of them for all endpoints")
     if (etcd.cert is None) != (etcd.key is None):
         yield Problem(path, "cert and key belong together; write both or neither")
     if bool(etcd.user) != bool(etcd.password):

@@ -1,4 +1,4 @@
-"""Do the bounds for too many requests at once fit each other?"""
+"""Checks of concurrency limits and of the shares of the priority classes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from edge.config.schema import Config, Model, Service
 
 WHOLE = 1.0
-ROUNDING = 1e-6  # three shares written as percentages may add up to a hair more
+ROUNDING = 1e-6  # three percentages may add up to slightly more
 
 
 def crowding(document: Document, config: Config) -> Iterator[Problem]:
-    """Check limits and shares where they are written, not again wherever they are inherited."""
+    """Check limits and shares where they are written, but not again where they are inherited."""
     yield from _shares(("defaults", "shares"), config.defaults.shares)
     owners: list[tuple[Path, Model | Service]] = [(("models", name), model) for name, model in config.models.items()]
     owners += [(("services", name), service) for name, service in config.services.items()]
@@ -34,12 +34,12 @@ def crowding(document: Document, config: Config) -> Iterator[Problem]:
 def _shares(path: Path, shares: Shares) -> Iterator[Problem]:
     total = shares.high + shares.normal + shares.low
     if total > WHOLE + ROUNDING:
-        yield Problem(path, f"high, normal and low are {total:.0%} together; at most 100% can be shared out")
+        yield Problem(path, f"high, normal and low add up to {total:.0%}; lower them to 100% or less")
 
 
 def _limit(path: Path, limit: Concurrency) -> Iterator[Problem]:
     if limit.min > limit.max:
-        yield Problem((*path, "min"), f"{limit.min} is more than max, {limit.max}")
+        yield Problem((*path, "min"), f"{limit.min} is more than max, {limit.max}; lower min or raise max")
     elif not limit.min <= limit.initial <= limit.max:
-        sentence = f"{limit.initial} is not between min and max, {limit.min} and {limit.max}; write all three"
+        sentence = f"{limit.initial} is not between min, {limit.min}, and max, {limit.max}; write all three"
         yield Problem((*path, "initial"), sentence)

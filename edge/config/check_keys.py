@@ -1,6 +1,6 @@
-"""May these keys be given out, and do their bounds mean anything?
+"""Checks of client keys and of the limits of keys and providers.
 
-A key itself must never stand in the file: what looks like one is refused without being repeated.
+A key itself must never be in the file; what looks like a key is refused without being repeated.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
     from edge.terms import places
 
 SERVICE: Final = "service:"
-"""What stands before a service's name in ``keys[].models``."""
+"""Prefix of a service's name in ``keys[].models``."""
 
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
-# Prefixes of keys that are out in the world: our own, and the best known of providers.
+# Prefixes of real keys: edge's own, and those of well-known providers.
 _CLEAR: Final = ("edge-", "sk-", "AIza")
 _MAKE: Final = "`edge keys new NAME` prints the line"
-# The hash of nothing: what a script writes whose variable was empty.
+# The hash of the empty string, which a script writes if its variable was empty.
 _EMPTY: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 def keys(document: Document, config: Config, known: Mapping[str, places.Provider]) -> Iterator[Problem]:
-    """Check every key, and all against each other."""
+    """Check each key, and all keys against each other."""
     names: dict[str, int] = {}
     hashes: dict[str, str] = {}
     for index, key in enumerate(config.keys):
         path: Path = ("keys", index)
         if not check_network.NAME.fullmatch(key.name):
-            sentence = "a key's name is up to 63 letters, digits, dots, hyphens and underscores"
+            sentence = "a key's name consists of up to 63 letters, digits, dots, hyphens and underscores"
             yield Problem((*path, "name"), sentence)
         elif key.name in names:
             first = spell(document.place(("keys", names[key.name])))
-            sentence = f"{key.name} is the name of {first} too; each key has its own"
+            sentence = f"{key.name} is also the name of {first}; give each key its own name"
             yield Problem((*path, "name"), sentence)
         names.setdefault(key.name, index)
         yield from _sha256((*path, "sha256"), key)
         digest = key.sha256.lower()
         if _SHA256.fullmatch(digest) and digest in hashes:
-            sentence = f"the same key as {hashes[digest]}; make one for each caller: {_MAKE}"
+            sentence = f"it is the same key as {hashes[digest]}; make one for each caller: {_MAKE}"
             yield Problem((*path, "sha256"), sentence)
         hashes.setdefault(digest, key.name)
         yield from _models(document, config, known, path, key)
@@ -58,30 +58,30 @@ def keys(document: Document, config: Config, known: Mapping[str, places.Provider
 
 
 def providers(config: Config) -> Iterator[Problem]:
-    """Check what is written of providers' limits and prices."""
+    """Check the limits and prices of providers."""
     for name, provider in config.providers.items():
         yield from _scope(config, ("providers", name, "limits", "scope"), provider.limits.scope)
         for model, price in provider.prices.items():
             path: Path = ("providers", name, "prices", model)
             if not model or not model.isprintable() or model.startswith(f"{name}/"):
-                yield Problem(path, f"write the upstream model alone, as the provider calls it, without {name}/")
+                yield Problem(path, f"write only the provider's name of the model, without {name}/")
             if not price.input and not price.output:
-                yield Problem(path, "input or output is missing: US dollars per million tokens")
+                yield Problem(path, "input and output are missing; write US dollars per million tokens")
 
 
 def _sha256(path: Path, key: Key) -> Iterator[Problem]:
     if key.sha256.startswith(_CLEAR):
         yield Problem(
             path,
-            "this is a key itself, and whoever reads the file could use it: it must count as lost; give out a new one "
-            f"with `edge keys new {key.name if check_network.NAME.fullmatch(key.name) else 'NAME'}` and write the "
+            "this is a key, not its SHA-256, and anyone who reads the file could use it; make a new one with "
+            f"`edge keys new {key.name if check_network.NAME.fullmatch(key.name) else 'NAME'}`, and write the "
             "sha256 that it prints",
         )
     elif not _SHA256.fullmatch(key.sha256):
-        said = f", and these are {len(key.sha256)} characters" if len(key.sha256) != 64 else ""  # noqa: PLR2004
-        yield Problem(path, f"not the SHA-256 of a key: that is 64 hex digits{said}; {_MAKE}")
+        said = f"{len(key.sha256)} characters" if len(key.sha256) != 64 else "other characters"  # noqa: PLR2004
+        yield Problem(path, f"not the SHA-256 of a key, which has 64 hex digits; this has {said}; {_MAKE}")
     elif key.sha256.lower() == _EMPTY:
-        yield Problem(path, f"this is the SHA-256 of nothing, not of a key; {_MAKE}")
+        yield Problem(path, f"this is the SHA-256 of an empty text; {_MAKE}")
 
 
 def _models(
@@ -91,24 +91,24 @@ def _models(
     for index, name in enumerate(key.models):
         place: Path = (*path, "models", index)
         if name in seen:
-            yield Problem(place, f"{name} stands here twice; remove one")
+            yield Problem(place, f"{name} is listed twice; remove one")
         seen.add(name)
         sentence = _unknown(document, config, known, name)
         if sentence:
             yield Problem(place, sentence)
 
 
-def _unknown(  # noqa: PLR0911  # one return a fault
+def _unknown(  # noqa: PLR0911  # one return per fault
     document: Document, config: Config, known: Mapping[str, places.Provider], name: str
 ) -> str:
-    """Return what is wrong with what a key may ask for; "" when it is there."""
+    """Return what is wrong with an entry of a key's models; "" if it exists."""
     if name in config.models or document.written("models", name):
         return ""
     if name.startswith(SERVICE):
         service = name.removeprefix(SERVICE)
         if service in config.services or document.written("services", service):
             return ""
-        return f"no service is called {service}" + _likely(service, config.services)
+        return f"there is no service {service}" + _likely(service, config.services)
     provider, slash, model = name.partition("/")
     if slash and (provider in config.providers or document.written("providers", provider)):
         return "" if model else f"write {provider}/MODEL, or {provider}/* for all of its models"
@@ -121,38 +121,38 @@ def _unknown(  # noqa: PLR0911  # one return a fault
     if name in config.providers:
         return f"{name} is a provider; write {name}/* for all of its models"
     if name in ("*", "all"):
-        return "leave models out to let the key ask for everything"
+        return "omit models to allow the key everything"
     asked = [*config.models, *(SERVICE + service for service in config.services)]
-    return f"no model is called {name!r}" + _likely(name, asked)
+    return f"there is no model {name!r}" + _likely(name, asked)
 
 
 def _likely(name: str, names: Iterable[str]) -> str:
     listed = sorted(names)
-    return words.nearest(name, listed) or (f"; there are {', '.join(listed)}" if listed else "; there is none")
+    return words.nearest(name, listed) or (f"; known are {', '.join(listed)}" if listed else "; none is configured")
 
 
 def _bounds(path: Path, key: Key) -> Iterator[Problem]:
     for what in ("requests", "tokens"):
         burst, limit = getattr(key, f"{what}_burst"), getattr(key, f"{what}_per_minute")
         if burst and not limit:
-            sentence = f"nothing is bounded by it; write {what}_per_minute too, or leave it out"
+            sentence = f"a burst has no effect without {what}_per_minute; write that too, or omit the burst"
             yield Problem((*path, f"{what}_burst"), sentence)
 
 
 def _scope(config: Config, path: Path, scope: str) -> Iterator[Problem]:
     if scope == "global" and config.cluster.etcd is None:
-        sentence = "nothing is shared without cluster.etcd: each node grants all of it"
+        sentence = "without cluster.etcd nothing is shared, and each node grants the whole limit"
         yield Problem(path, sentence, severity="warning")
 
 
 def _budget(config: Config, known: Mapping[str, places.Provider], path: Path, key: Key) -> Iterator[Problem]:
-    """Warn of what the key may ask for and edge has no price of: it would be free."""
+    """Warn about models that the key may use and that have no known price, because they would be free."""
     free = sorted(_unpriced(config, known, key))
     if free:
         shown = ", ".join(free[:3]) + (f" and {len(free) - 3} more" if len(free) > 3 else "")  # noqa: PLR2004
         sentence = (
-            f"no price is known of {shown}, so it costs this budget nothing; write it in "
-            f"providers.{free[0].partition('/')[0]}.prices (`*` for all that are not named)"
+            f"the price of {shown} is unknown, so its use is not charged to this budget; write it in "
+            f"providers.{free[0].partition('/')[0]}.prices (`*` for all models that are not listed)"
         )
         yield Problem((*path, "budget"), sentence, severity="warning")
 

@@ -1,4 +1,4 @@
-"""Are the addresses, keys, headers and certificates such as may be used?  What is listened on, and what is called."""
+"""Checks of listeners and upstreams: addresses, keys, header fields and certificates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+
 # RFC 9110 5.6.2 (token) and 5.5 (field-value: visible characters, inner blanks; nothing that could end the line).
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE: Final = re.compile(r"[!-~\x80-\xff]([ \t!-~\x80-\xff]*[!-~\x80-\xff])?|")
-# Framing and routing are edge's own business; a copy from the configuration would be a second opinion.
+# Edge itself writes the fields of framing and routing; a second value from the configuration would contradict it.
 _OWN_FIELDS: Final = frozenset(
     (
         "connection",
@@ -40,11 +40,11 @@ _OWN_FIELDS: Final = frozenset(
 
 
 def listeners(document: Document, config: Config) -> Iterator[Problem]:
-    """Check what is listened on: clients' addresses and the admin's."""
+    """Check the addresses to listen on, for clients and for the admin API."""
     keyed = bool(config.keys) or document.written("keys", 0)
     bound: list[tuple[str, int, str]] = []
     if not (config.listen or document.written("listen", 0)):
-        yield Problem(("listen",), "at least one address is needed")
+        yield Problem(("listen",), "it is empty; write at least one address")
     for index, listen in enumerate(config.listen):
         path: Path = ("listen", index)
         yield from _bind(document, bound, (*path, "address"), listen.address)
@@ -54,28 +54,26 @@ def listeners(document: Document, config: Config) -> Iterator[Problem]:
     yield from _bind(document, bound, ("admin", "address"), config.admin.address)
     host = _host_of(config.admin.address)
     if host is not None and not addresses.is_loopback(host) and not config.admin.token:
-        sentence = (
-            f"{config.admin.address} can be reached from other machines; write admin.token, or listen on 127.0.0.1"
-        )
+        sentence = f"{config.admin.address} is reachable from other machines; write admin.token, or listen on 127.0.0.1"
         yield Problem(("admin", "address"), sentence)
     if not _FIELD_VALUE.fullmatch(config.admin.token):
-        yield Problem(("admin", "token"), "it has characters that a header cannot carry")
+        yield Problem(("admin", "token"), "it contains characters that a header cannot carry")
 
 
 def providers(document: Document, config: Config, known: Mapping[str, places.Provider]) -> Iterator[Problem]:
-    """Check who is called for models; ``config`` has every provider filled with what is known of it."""
+    """Check the providers; in ``config``, every provider is completed with what is known about it."""
     for name, provider in config.providers.items():
         path: Path = ("providers", name)
         if not NAME.fullmatch(name):
-            yield Problem(path, "a provider's name is letters, digits, dots, hyphens and underscores")
+            yield Problem(path, "a provider's name consists of up to 63 letters, digits, dots, hyphens and underscores")
         if not provider.base_url:
             likely = words.nearest(name, known)
-            yield Problem(path, f"base_url is missing; only {', '.join(known)} have one of their own{likely}")
+            yield Problem(path, f"base_url is missing; only {', '.join(known)} have a default{likely}")
         else:
             variable = known[name].url_variable if name in known and not document.lines else ""
             yield from _base_url(config, (*path, "base_url"), provider.base_url, variable)
         if name in known and not provider.api_key and not document.written(*path, "api_key"):
-            yield Problem(path, f"no api_key: {name} will refuse every request", severity="warning")
+            yield Problem(path, f"api_key is missing: {name} will refuse every request", severity="warning")
         yield from _called(path, provider)
 
 
@@ -93,29 +91,29 @@ def service_target(config: Config, path: Path, text: str) -> Iterator[Problem]:
 
 
 def upstream_tls(path: Path, tls: UpstreamTls) -> Iterator[Problem]:
-    """Check how an upstream is verified, and our own certificate for it."""
+    """Check how an upstream is verified, and edge's certificate for it."""
     for name, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
         yield from readable((*path, name), file)
     if (tls.cert is None) != (tls.key is None):
         yield Problem(path, "cert and key belong together; write both or neither")
     if not tls.verify:
-        sentence = "any certificate is believed: whoever sits between can read and answer. Only for tests"
+        sentence = "any certificate is accepted: anyone in between can read and answer requests. Use it for tests only"
         yield Problem((*path, "verify"), sentence, severity="warning")
 
 
 def fixed_headers(path: Path, headers: Mapping[str, str]) -> Iterator[Problem]:
-    """Check headers that are added to what edge sends."""
+    """Check header fields that are added to requests."""
     for name, value in headers.items():
         if not _FIELD_NAME.fullmatch(name):
-            yield Problem((*path, name), "this is not a header name")
+            yield Problem((*path, name), "this is not a valid header name")
         elif name.lower() in _OWN_FIELDS:
             yield Problem((*path, name), "edge writes this header itself; remove it")
         if not _FIELD_VALUE.fullmatch(value):
-            yield Problem((*path, name), "its value has characters that a header cannot carry")
+            yield Problem((*path, name), "its value contains characters that a header cannot carry")
 
 
 def unknown_capability(name: str) -> str:
-    """Return the sentence for a capability that nobody has."""
+    """Return the problem of a capability that does not exist."""
     return f"unknown capability {name!r}" + (
         words.nearest(name, CAPABILITIES) or f"; known are {', '.join(CAPABILITIES)}"
     )
@@ -130,7 +128,7 @@ def _bind(document: Document, bound: list[tuple[str, int, str]], path: Path, tex
     for other_host, other_port, other in bound:
         everywhere = addresses.is_wildcard(host) or addresses.is_wildcard(other_host)
         if port and port == other_port and (host == other_host or everywhere):
-            yield Problem(path, f"{text} is taken by {other}; choose another port")
+            yield Problem(path, f"{text} is already used by {other}; choose another port")
     bound.append((host, port, spell(document.place(path))))
 
 
@@ -140,13 +138,13 @@ def _exposure(path: Path, listen: Listen, *, keyed: bool) -> Iterator[Problem]:
     if host is None or addresses.is_loopback(host) or certified:
         return
     if listen.allow_anonymous and keyed:
-        sentence = f"{listen.address} asks for no key, whatever stands in keys: other machines may spend your credit"
+        sentence = f"{listen.address} requires no key despite keys: other machines can spend your providers' credit"
         yield Problem((*path, "allow_anonymous"), sentence, severity="warning")
     if not listen.allow_anonymous and not keyed:
         sentence = (
             f"{listen.address} lets other machines spend your providers' credit without a key; write keys (`edge keys "
-            "new NAME` makes one), tls.client_ca to ask for certificates, allow_anonymous: true beside it if that is "
-            "meant, or listen on 127.0.0.1"
+            "new NAME` makes one), tls.client_ca to require certificates, allow_anonymous: true beside it if that is "
+            "intended, or listen on 127.0.0.1"
         )
         yield Problem((*path, "address"), sentence)
 
@@ -173,19 +171,19 @@ def _base_url(config: Config, path: Path, text: str, variable: str) -> Iterator[
 def _destination(config: Config, path: Path, host: str, port: int, variable: str) -> Iterator[Problem]:
     why = addresses.forbidden(host)
     if why:
-        yield Problem(path, f"{host} is never called: {why}")
+        yield Problem(path, f"{host} must not be called: {why}")
     for listen in config.listen:
         own = _host_of(listen.address)
         if own is None or addresses.parse_address(listen.address)[1] != port:
             continue
         if own == host or (addresses.is_loopback(host) and (addresses.is_loopback(own) or addresses.is_wildcard(own))):
             remedy = f"; unset {variable} where edge is started" if variable else ""
-            yield Problem(path, f"{host}:{port} is this edge itself: a request would go round for ever{remedy}")
+            yield Problem(path, f"{host}:{port} is this edge itself: requests would loop forever{remedy}")
 
 
 def _called(path: Path, provider: Provider) -> Iterator[Problem]:
     if not _FIELD_VALUE.fullmatch(provider.api_key):
-        yield Problem((*path, "api_key"), "it has characters that a header cannot carry; is there a line break in it?")
+        yield Problem((*path, "api_key"), "it contains characters that a header cannot carry, such as a line break")
     yield from fixed_headers((*path, "headers"), provider.headers)
     for capability in provider.capabilities or ():
         if capability not in CAPABILITIES:
@@ -201,16 +199,14 @@ def _server_files(path: Path, tls: ListenTls) -> Iterator[Problem]:
     yield from unreadable
     if unreadable:
         return
-    import ssl  # noqa: PLC0415  # 20 ms of import that only configurations with certificates pay
+    import ssl  # noqa: PLC0415  # takes 20 ms, which only configurations with certificates need
 
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tls.cert, tls.key, password=_refuse_password)
     except (ssl.SSLError, ValueError) as error:
         mismatch = isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH"
-        said = (
-            "belong to different pairs" if mismatch else "are not PEM files of a certificate and its key, unencrypted"
-        )
+        said = "do not belong together" if mismatch else "are not PEM files with a certificate and its unencrypted key"
         yield Problem(path, f"{tls.cert} and {tls.key} {said}")
     try:
         if tls.client_ca is not None:
@@ -220,11 +216,11 @@ def _server_files(path: Path, tls: ListenTls) -> Iterator[Problem]:
 
 
 def _refuse_password() -> str:
-    raise ValueError("the key is encrypted; nobody is there to type its password")
+    raise ValueError("the key is encrypted, and edge cannot ask for its password")
 
 
 def readable(path: Path, file: str | None) -> Iterator[Problem]:
-    """Check that a file can be read; None is no file."""
+    """Check that a file can be read; None means no file."""
     if file is None:
         return
     try:

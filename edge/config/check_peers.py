@@ -1,4 +1,4 @@
-"""Can other regions' edges be asked, and told from clients?  Addresses, token and certificates of ``peers``."""
+"""Checks of the section ``peers``: addresses, token and certificates of other regions' edges."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from edge.config.schema_peers import PeerNode, Peers
 
 SHORTEST_TOKEN: Final = 16
-# Regions stand in a header, with commas between them.
+# Regions are listed in a header, separated by commas.
 REGION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _TOKEN: Final = re.compile(r"[!-~]*")
-# What a certificate may be made out to: a DNS name whose first label may be any, or a URI with an authority.
+# What a certificate may contain: a DNS name, whose first label may be a wildcard, or a URI with an authority.
 _DNS_NAME: Final = re.compile(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[!-)+-~]+")
 
 
 def peers(config: Config) -> Iterator[Problem]:
-    """Check ``peers``, when it is there."""
+    """Check the section ``peers``, if it is present."""
     found = config.peers
     if found is None:
         return
     path: Path = ("peers",)
     if not REGION.fullmatch(config.node.region):
-        sentence = f"{config.node.region!r} is told to other regions; use letters, digits, dots and hyphens"
+        sentence = f"{config.node.region!r} is sent to other regions; use up to 63 letters, digits, dots and hyphens"
         yield Problem(("node", "region"), sentence)
     yield from _token(path, config, found)
     yield from _certificates(path, config, found)
@@ -43,32 +43,32 @@ def peers(config: Config) -> Iterator[Problem]:
     others = sum(len(node.addresses) for node in found.nodes if node.region != config.node.region)
     for name, model in config.models.items():
         if others and len(model.targets) + others > MOST_MEMBERS and (not found.models or name in found.models):
-            sentence = f"{len(model.targets)} targets and {others} addresses of peers; a pool takes {MOST_MEMBERS}"
+            sentence = f"{len(model.targets)} targets and {others} addresses of peers exceed {MOST_MEMBERS} per pool"
             yield Problem(("models", name, "targets"), sentence)
     if len(found.advertise) > MOST_ADVERTISED:
-        sentence = f"{len(found.advertise)} addresses; others read {MOST_ADVERTISED} of one node"
+        sentence = f"{len(found.advertise)} addresses are too many; other nodes read at most {MOST_ADVERTISED}"
         yield Problem((*path, "advertise"), sentence)
     for index, text in enumerate(found.advertise):
         yield from _address((*path, "advertise", index), text)
     for index, name in enumerate(found.models):
         if name not in config.models:
-            yield Problem((*path, "models", index), f"no model {name}" + words.nearest(name, config.models))
+            yield Problem((*path, "models", index), f"there is no model {name}" + words.nearest(name, config.models))
 
 
 def _token(path: Path, config: Config, found: Peers) -> Iterator[Problem]:
     if found.token:
         if not _TOKEN.fullmatch(found.token):
-            yield Problem((*path, "token"), "it has characters that a header cannot carry")
+            yield Problem((*path, "token"), "it contains characters that a header cannot carry")
         elif len(found.token) < SHORTEST_TOKEN:
-            yield Problem((*path, "token"), f"it is shorter than {SHORTEST_TOKEN} characters: it can be guessed")
+            yield Problem((*path, "token"), f"it is easy to guess; write at least {SHORTEST_TOKEN} characters")
     elif not found.allowed_names:
         sentence = (
-            "other edges are told from clients by it; write token: ${EDGE_PEER_TOKEN}, or in peers.allowed_names what "
-            "their certificates are made out to"
+            "nothing identifies other edges; write token: ${EDGE_PEER_TOKEN}, or the names in their certificates in "
+            "peers.allowed_names"
         )
         yield Problem((*path, "token"), sentence)
     elif found.tls is None and (found.nodes or config.cluster.etcd is not None):
-        sentence = "without a token other edges know this one by its certificate alone; write peers.tls, or a token"
+        sentence = "without a token, this edge can identify itself only by a certificate; write peers.tls, or a token"
         yield Problem((*path, "tls"), sentence)
 
 
@@ -78,7 +78,7 @@ def _certificates(path: Path, config: Config, found: Peers) -> Iterator[Problem]
         if why:
             yield Problem((*path, "allowed_names", index), f"{name!r} {why}")
     asked = any(listen.tls is not None and listen.tls.client_ca for listen in config.listen)
-    unasked = "no listener asks other edges for their certificates; write listen: tls: client_ca"
+    unasked = "no listener requests certificates from other edges; write listen: tls: client_ca"
     if found.allowed_names and not asked:
         yield Problem((*path, "allowed_names"), unasked)
     if found.tls is None:
@@ -90,32 +90,30 @@ def _certificates(path: Path, config: Config, found: Peers) -> Iterator[Problem]
 
 
 def _misnamed(name: str) -> str:
-    """Say why no certificate can be made out to this name; empty when one can."""
+    """Return why no certificate can contain this name; "" if one can."""
     if "://" in name:
-        return (
-            "" if _URI.fullmatch(name) else "is not a URI to compare; write it whole, such as spiffe://edge.internal/eu"
-        )
+        return "" if _URI.fullmatch(name) else "is not a complete URI; write one such as spiffe://edge.internal/eu"
     if name.replace(".", "").isdecimal():
-        return "is an address; write a DNS name or URI of the certificate"
+        return "is an address; write a DNS name or a URI from the certificate"
     if not _DNS_NAME.fullmatch(name):
-        return "is not a name in a certificate; write a DNS name, *. before one for any one label, or a URI"
+        return "is not a name in a certificate; write a DNS name, with *. for any first label, or a URI"
     return ""
 
 
 def _node(path: Path, node: PeerNode, found: Peers, seen: dict[str, str]) -> Iterator[Problem]:
     if not REGION.fullmatch(node.region):
-        yield Problem((*path, "region"), f"{node.region!r} is no region; use letters, digits, dots and hyphens")
+        yield Problem((*path, "region"), f"{node.region!r} is not a region; use letters, digits, dots and hyphens")
     if not node.addresses:
-        yield Problem((*path, "addresses"), "at least one address is needed; write host:port")
+        yield Problem((*path, "addresses"), "it is empty; write at least one host:port")
     for index, text in enumerate(node.addresses):
         place: Path = (*path, "addresses", index)
         wrong = list(_address(place, text))
         yield from wrong
         if text in seen:
-            yield Problem(place, f"{text} stands here twice, in {seen[text]} too")
+            yield Problem(place, f"{text} is listed twice, also in {seen[text]}; remove one")
         elif not wrong and found.tls is None and not addresses.is_private(addresses.parse_address(text)[0]):
             sent = "the token and every prompt" if found.token else "every prompt"
-            sentence = f"{text} is sent {sent} unencrypted across the internet; write peers.tls"
+            sentence = f"{text} receives {sent} unencrypted across the internet; write peers.tls"
             yield Problem(place, sentence, severity="warning")
         seen.setdefault(text, node.region)
 
@@ -130,4 +128,4 @@ def _address(path: Path, text: str) -> Iterator[Problem]:
     if not host or not port:
         yield Problem(path, f"{text!r} is not an address to call; write host:port")
     elif why:
-        yield Problem(path, f"{host} is never called: {why}")
+        yield Problem(path, f"{host} must not be called: {why}")

@@ -1,4 +1,4 @@
-"""Can traces be sent where the configuration says?  The collector's address and what is sent along."""
+"""Checks of the section ``telemetry``: the collector's address, and the header fields sent to it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def telemetry(written: Telemetry) -> Iterator[Problem]:
         try:
             url = addresses.parse_base_url(written.otlp)
         except ValueError:
-            # the URL is not shown: people put keys into URLs
-            sentence = "not a collector's address; write http://host:4317, and a token as one of telemetry.headers"
+            # The message omits the URL, because people put keys into URLs.
+            sentence = "not a collector's address; write http://host:4317, and a token in telemetry.headers"
             yield Problem((*path, "otlp"), sentence)
         else:
             why = addresses.forbidden(url.host)
             if why:
-                yield Problem((*path, "otlp"), f"{url.host} is never called: {why}")
+                yield Problem((*path, "otlp"), f"{url.host} must not be called: {why}")
             elif written.headers and not url.tls and not addresses.is_private(url.host):
-                sentence = "telemetry.headers would cross the internet unencrypted; write https"
+                sentence = "telemetry.headers would be sent unencrypted across the internet; write https"
                 yield Problem((*path, "otlp"), sentence, severity="warning")
     yield from check_network.fixed_headers((*path, "headers"), written.headers)

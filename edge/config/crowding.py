@@ -1,4 +1,4 @@
-"""What may an edge.yaml say about too many requests at once?  Limits that are learned, waiting, and who goes first."""
+"""The sections of edge.yaml about overload: learned concurrency limits, the queue, and the shares of priorities."""
 
 from typing import Annotated
 

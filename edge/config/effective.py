@@ -1,4 +1,4 @@
-"""What holds for a provider in the end?  What the file says, and where it is silent, what is known of the name."""
+"""Effective settings of providers: those in the file, completed with what is known about a provider's name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATE: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
 
 
 def provider(name: str, written: Provider, known: Mapping[str, places.Provider]) -> Provider:
-    """Return the provider with every field filled. ``/models`` is a free probe in every dialect so far."""
+    """Return the provider with every field set. Every dialect so far has the free probe ``/models``."""
     facts = known.get(name)
     return structs.replace(
         written,
@@ -32,10 +32,10 @@ def provider(name: str, written: Provider, known: Mapping[str, places.Provider])
 
 
 def price(provider: Provider, known: places.Provider | None, model: str) -> Price:
-    """Return what an upstream model costs: as written, else as known, else as written for ``*``, else nothing.
+    """Return the price of an upstream model: the configured one, the known one, the one configured for ``*``, or none.
 
-    A dated name, such as gpt-4.1-mini-2025-04-14, costs what its model does where it is not named itself. ``model`` is
-    ``*`` for a target whose model the caller chooses.
+    A dated name, such as gpt-4.1-mini-2025-04-14, has the price of its undated name unless it has its own. ``model`` is
+    ``*`` for a target whose model the client chooses.
     """
     for name in (model, _DATE.sub("", model)):
         if name in provider.prices:
@@ -46,6 +46,6 @@ def price(provider: Provider, known: places.Provider | None, model: str) -> Pric
 
 
 def whole(config: Config, known: Mapping[str, places.Provider]) -> Config:
-    """Return the configuration with every provider filled."""
+    """Return the configuration with every provider completed."""
     filled = {name: provider(name, written, known) for name, written in config.providers.items()}
     return structs.replace(config, providers=filled)

@@ -1,7 +1,7 @@
-"""What kinds of values does a configuration hold besides plain words and numbers?
+"""Types of configuration values other than plain text and numbers.
 
-Each kind is an ``Annotated`` type whose ``Meta.extra`` tells the reader how the text is to be understood and how to
-write it back: ``unit`` (duration, size, share), ``path``, and the bounds ``low`` and ``high`` of a field.
+Each is an ``Annotated`` type whose ``Meta.extra`` tells the reader how to parse the text and how to write it back:
+``unit`` (duration, size, share), ``path``, and the bounds ``low`` and ``high`` of a field.
 """
 
 from typing import Annotated, Any, Final
@@ -39,13 +39,13 @@ Share = Annotated[
 """A float in 0..1, written as a percentage."""
 
 FilePath = Annotated[str, Meta(extra={"path": True})]
-"""A file, relative to the folder of the configuration file; absolute once read."""
+"""A file, relative to the directory of the configuration file; absolute once it is read."""
 
 
 MAY_BE_SHORT: Final = Meta(extra={"short": True})
-"""Marks a section that may be written as plain text, which then stands for its first field."""
+"""Marks a section that may be written as plain text, which then is the value of its first field."""
 
 
 def about(sentence: str, **extra: Any) -> Meta:
-    """Describe a field: what it does and what follows from it; ``low`` and ``high`` bound it, both inclusive."""
+    """Describe a field: what it does and its consequences; ``low`` and ``high`` are inclusive bounds."""
     return Meta(description=sentence, extra=extra or None)

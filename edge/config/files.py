@@ -1,6 +1,6 @@
-"""Which files may a configuration be, or name?  Regular ones: who reads a pipe waits for whoever writes to it.
+"""Reading of the configuration file and of the files that it names: regular files only.
 
-Control reads them on its loop, where nobody may be waited for.
+Control reads them on its event loop, which a pipe without a writer would block.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import os
 import stat
 from typing import Final
 
-_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # nothing here waits, whatever it is
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # open never blocks, whatever the file is
 
 
 def read_file(path: str | os.PathLike[str], most: int = -1) -> bytes:
-    """Return what stands in a file, the first ``most`` bytes of it if that is not negative.
+    """Return the content of a file, or its first ``most`` bytes if that is not negative.
 
     Raises:
-        OSError: it cannot be read, or is no regular file; ``strerror`` says so.
+        OSError: the file cannot be read or is not a regular file; ``strerror`` says which.
     """
     fd = os.open(path, _FLAGS)
     try:
@@ -25,22 +25,22 @@ def read_file(path: str | os.PathLike[str], most: int = -1) -> bytes:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is no regular file; write what it holds to one, and name that")
-        with open(fd, "rb", closefd=False) as file:  # of a descriptor
+            raise OSError(errno.EINVAL, "it is not a regular file; copy its content to one and name that")
+        with open(fd, "rb", closefd=False) as file:  # the descriptor is closed below
             return file.read(most)
     finally:
         os.close(fd)
 
 
 def check_name(text: str) -> str:
-    """Return a file's name as it is.
+    """Return a file name unchanged.
 
     Raises:
-        ValueError: no file can have it.
+        ValueError: no file can have this name.
     """
     try:
         if b"\0" not in os.fsencode(text):
             return text
-    except UnicodeEncodeError:  # half of a character, which YAML can write
+    except UnicodeEncodeError:  # half a surrogate pair, which YAML can express
         pass
-    raise ValueError(f"no file can be called {text!r}; remove what cannot stand in a name")
+    raise ValueError(f"no file can have the name {text!r}; remove its invalid characters")

@@ -1,4 +1,4 @@
-"""Where does the configuration come from?  A YAML file, or the keys that are in the environment anyway."""
+"""Loading of the configuration from a YAML file or, without one, from keys in the environment."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
     from edge.terms import places
 
-# Without a file there is nobody to ask: a person waits at the other end, so a silent provider is left sooner than the
-# file's defaults would leave it, while a slow one still has time to begin.
+# Without a file, a person is probably waiting for the response. These deadlines give up a silent provider sooner than
+# the defaults of a file, but still allow a slow one to begin.
 ENVIRONMENT_TIMEOUTS: Final = Timeouts(
     first_byte=10 * NS_PER_S, first_token=20 * NS_PER_S, stream_idle=15 * NS_PER_S, total=120 * NS_PER_S
 )
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Config:
-    """Return the configuration in a file, understood but not yet checked (see ``edge.config.check``).
+    """Return the configuration in a file, parsed but not yet checked (see ``edge.config.check``).
 
     Raises:
-        ConfigInvalidError: it cannot be read or understood; every problem is named.
+        ConfigInvalidError: the file cannot be read or parsed; the error has every problem.
     """
     document = read(path, environ)
     found = errors(document.problems)
@@ -45,7 +45,7 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None)
 
 
 def read(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Document:
-    """Read a file as far as it can be understood; what cannot is in the document's problems."""
+    """Read a file as far as it can be parsed; the rest is reported in the document's problems."""
     file = Path(path)
     try:
         text = read_file(file).decode()
@@ -59,7 +59,7 @@ def read(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None)
 def read_text(
     text: str, source: str = "", folder: Path | None = None, environ: Mapping[str, str] | None = None
 ) -> Document:
-    """Read YAML text; ``folder`` is where relative files are looked for, ``environ`` what ``${NAME}`` reads."""
+    """Read YAML text; relative file names refer to ``folder``, and ``${NAME}`` to ``environ``."""
     root, problems = tree.compose(text)
     variables = os.environ if environ is None else environ
     reader = Reader(variables, folder or Path.cwd())
@@ -76,11 +76,11 @@ def read_text(
 
 
 def from_environment(environ: Mapping[str, str], known: Mapping[str, places.Provider]) -> Config | None:
-    """Return a configuration of the providers whose keys are in the environment; None when there is none.
+    """Return a configuration of the providers whose keys are in the environment; None if there are none.
 
     ``known`` is ``edge.providers.KNOWN``. The alias ``chat`` has one small model of each provider, each in its own tier
-    in the order of ``known``; ``embed`` only one, because vectors of different models cannot be compared. A provider's
-    ``*_BASE_URL`` moves it. An empty variable counts as unset.
+    in the order of ``known``. The alias ``embed`` has only one, because vectors of different models are not comparable.
+    A provider's ``*_BASE_URL`` replaces its base URL. An empty variable counts as unset.
     """
     providers: dict[str, Provider] = {}
     chat: list[ModelTarget] = []
@@ -97,7 +97,7 @@ def from_environment(environ: Mapping[str, str], known: Mapping[str, places.Prov
 
 
 def simulated(urls: Sequence[str]) -> Config:
-    """Return a configuration of simulated providers ``sim-a``, ``sim-b``, ..., one for each base URL, in tiers."""
+    """Return a configuration with simulated providers ``sim-a``, ``sim-b``, ..., one tier for each base URL."""
     names = [f"sim-{chr(ord('a') + index)}" for index in range(len(urls))]
     offered = ("chat", "completions", "embeddings", "responses", "tools", "images", "json")
     providers = {

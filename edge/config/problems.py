@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where?  One sentence each, with the place and the remedy."""
+"""Problems of a configuration, each a sentence with the place and the remedy, and the document they belong to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_/-]*")
 
 
 class Problem(Struct, frozen=True):
-    """An ``error`` keeps the configuration from being used; a ``warning`` does not. ``line`` 0: not from a file."""
+    """A problem. An ``error`` makes the configuration invalid, a ``warning`` does not. ``line`` 0: not from a file."""
 
     path: Path
     sentence: str
@@ -25,19 +25,19 @@ class Problem(Struct, frozen=True):
     severity: Literal["error", "warning"] = "error"
 
     def text(self, source: str = "") -> str:
-        """Return ``file:line: path: sentence``; what is unknown is left out."""
+        """Return ``file:line: path: sentence``, without the parts that are unknown."""
         place = f"{source}:{self.line}" if source and self.line else source
         mark = "warning: " if self.severity == "warning" else ""
         return ": ".join(part for part in (place, spell(self.path)) if part) + ": " + mark + self.sentence
 
 
 class Document(Struct, frozen=True):
-    """A configuration as read: ``config`` holds what could be understood, ``problems`` what could not.
+    """A configuration as read: ``config`` holds what could be parsed, ``problems`` describes the rest.
 
-    ``lines`` maps every path that is written in the file to its line, 1-based; ``source`` is the file's name.
-    ``taken`` maps what came from the environment to how it is written, ``${NAME}``: it may be a key in the wrong place.
-    ``kept`` maps the path of each list that lost entries, because they could not be understood, to the places in the
-    file of those that are left.
+    ``lines`` maps every path in the file to its line, counted from 1; ``source`` is the file's name.
+    ``taken`` maps values from the environment to their spelling in the file, ``${NAME}``, because a value may be a key
+    in the wrong place.
+    ``kept`` maps the path of each list with entries that could not be parsed to the original indexes of the others.
     """
 
     config: Config
@@ -48,14 +48,14 @@ class Document(Struct, frozen=True):
     kept: dict[Path, tuple[int, ...]] = {}
 
     def as_written(self, problem: Problem) -> Problem:
-        """Return a problem that quotes the file, and nothing of the environment."""
+        """Return a problem with values from the environment replaced by their spelling in the file."""
         sentence = problem.sentence
         for value in sorted(self.taken, key=len, reverse=True):
             sentence = sentence.replace(value, self.taken[value])
         return structs.replace(problem, sentence=sentence)
 
     def place(self, path: Path) -> Path:
-        """Return where a path of ``config`` stands in the file: lists may have lost entries before it."""
+        """Return the path in the file of a path in ``config``, whose lists may lack entries."""
         found: Path = ()
         for part in path:
             kept = self.kept.get(found) if isinstance(part, int) else None
@@ -63,19 +63,19 @@ class Document(Struct, frozen=True):
         return found
 
     def line(self, path: Path) -> int:
-        """Return the line of a path, or of the nearest section around it that is written."""
+        """Return the line of a path, or of the nearest enclosing section in the file."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.lines:
                 return self.lines[path[:end]]
         return 0
 
     def written(self, *path: str | int) -> bool:
-        """Tell whether the file has this path, even where its value could not be understood."""
+        """Return whether the file contains this path, even if its value could not be parsed."""
         return path in self.lines
 
 
 def spell(path: Path) -> str:
-    """Write a path as ``models.chat.targets[1].tier``; names with dots or blanks are quoted."""
+    """Return a path as ``models.chat.targets[1].tier``; names with dots or blanks are quoted."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -87,5 +87,5 @@ def spell(path: Path) -> str:
 
 
 def errors(problems: Iterable[Problem]) -> list[Problem]:
-    """Return those that keep a configuration from being used."""
+    """Return the problems that make a configuration invalid."""
     return [problem for problem in problems if problem.severity == "error"]

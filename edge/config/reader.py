@@ -1,7 +1,7 @@
-"""Which values does the tree hold, and which of them cannot be understood?  All problems at once, each with its place.
+"""Reader from the YAML tree to the configuration, which reports all problems at once, each with its place.
 
-The reader walks the tree along the shape of the schema. What is not understood is left out of the result, so that the
-rest can still be checked; ``Document.lines`` remembers that it was written.
+It walks the tree along the shape of the schema. A value that cannot be parsed is omitted from the result, so that the
+rest can still be checked; ``Document.lines`` records that it was written.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from msgspec import structs
 
 from edge.config import tree, words
 from edge.config.crowding import Queue, Shares
+from edge.config.planned import PLANNED, PLANNED_VALUES
 from edge.config.problems import Path, Problem
 from edge.config.schema import (
     CALL_TIMEOUTS,
-    PLANNED,
-    PLANNED_VALUES,
     Breaker,
     Config,
     Defaults,
@@ -40,12 +39,12 @@ _NOT_TEXT: Final = {
     "tag:yaml.org,2002:bool": "true or false",
     "tag:yaml.org,2002:timestamp": "a date",
 }
-# Header values are secret when shown, but many of them, such as an organisation's name, may well be written in clear.
+# Header values are hidden when shown, but many, such as the name of an organization, may be written in clear.
 _CLEAR_IS_FINE: Final = "headers"
 
 
 class Reader:
-    """Reads one document. ``problems``, ``lines``, ``taken`` and ``kept`` (see Document) grow as it goes."""
+    """Reads one document. ``problems``, ``lines``, ``taken`` and ``kept`` (see Document) are filled during the read."""
 
     def __init__(self, environ: Mapping[str, str], folder: FilePath) -> None:
         self.problems: list[Problem] = []
@@ -54,10 +53,10 @@ class Reader:
         self.kept: dict[Path, tuple[int, ...]] = {}
         self._environ = environ
         self._folder = folder
-        self._bases: dict[Any, Struct] = {}  # what a section's missing fields are taken from: the file's own defaults
+        self._bases: dict[Any, Struct] = {}  # defaults from the file for the missing fields of a section
 
     def read(self, root: yaml.Node | None) -> Config:
-        """Return the configuration; of an empty file, the one where everything is left out."""
+        """Return the configuration; for an empty file, the one with all defaults."""
         if root is None:
             return Config()
         shape = section_of(Config)
@@ -65,7 +64,7 @@ class Reader:
         if defaults is not None:
             before = len(self.problems)
             read = self._value(section_of(Defaults), defaults, ("defaults",))
-            del self.problems[before:]  # they are found again, and said once, with the whole
+            del self.problems[before:]  # they are found again when the whole file is read, and reported once
             if isinstance(read, Defaults):
                 self._bases = {
                     Timeouts: read.timeouts,
@@ -98,7 +97,7 @@ class Reader:
 
     def _scalar(self, scalar: Scalar, node: yaml.Node, path: Path) -> Any:
         if not isinstance(node, yaml.ScalarNode):
-            return self._complain(path, node, f"one value belongs here, not a {_called(node)}")
+            return self._complain(path, node, f"a single value is expected here, not a {_called(node)}")
         try:
             self.taken |= words.taken(node.value, self._environ)
             text = words.fill(node.value, self._environ)
@@ -110,7 +109,7 @@ class Reader:
             return self._complain(path, node, str(error) + self._planned_value(path, node.value))
         in_clear = scalar.kind == "secret" and value and value == node.value
         if in_clear and _CLEAR_IS_FINE not in path:
-            sentence = "a secret in clear; write ${NAME} or file:/path, so that the file can be shared"
+            sentence = "the secret is written in clear; write ${NAME} or file:/path, so that the file can be shared"
             self.problems.append(Problem(path, sentence, line=tree.line_of(node), severity="warning"))
         return value
 
@@ -134,12 +133,12 @@ class Reader:
     def _fields(self, section: Section, node: yaml.Node, path: Path) -> Any:
         if not isinstance(node, yaml.MappingNode):
             names = ", ".join(field.name for field in section.fields)
-            return self._complain(path, node, f"a mapping belongs here, with {names}; not a {_called(node)}")
+            return self._complain(path, node, f"a mapping is expected here, with {names}; not a {_called(node)}")
         values: dict[str, Any] = {}
         for key, item in node.value:
             name = tree.key_text(key)
             if name is None or name in values:
-                continue  # the tree has said so already
+                continue  # already reported by the tree
             field = section.field(name)
             if field is None:
                 self._complain((*path, name), key, _unknown(section, name))
@@ -154,7 +153,7 @@ class Reader:
         return _INVALID if _INVALID in values.values() else section.type(**values)
 
     def _settle(self, section: Section, field: Field, values: dict[str, Any], path: Path, node: yaml.Node) -> Any:
-        """Return a field's value: as written, else the file's default, else the schema's."""
+        """Return a field's value: the one written, else the default in the file, else that of the schema."""
         value = values.get(field.name, _INVALID)
         if value is not _INVALID:
             return value
@@ -171,7 +170,7 @@ class Reader:
 
     def _table(self, table: Table, node: yaml.Node, path: Path) -> Any:
         if not isinstance(node, yaml.MappingNode):
-            return self._complain(path, node, f"a mapping by name belongs here, not a {_called(node)}")
+            return self._complain(path, node, f"a mapping by name is expected here, not a {_called(node)}")
         values: dict[str, Any] = {}
         for key, item in node.value:
             name = tree.key_text(key)
@@ -184,7 +183,7 @@ class Reader:
 
     def _sequence(self, sequence: Sequence, node: yaml.Node, path: Path) -> Any:
         if not isinstance(node, yaml.SequenceNode):
-            return self._complain(path, node, f"a list belongs here, not a {_called(node)}")
+            return self._complain(path, node, f"a list is expected here, not a {_called(node)}")
         values = [self._value(sequence.item, item, (*path, index)) for index, item in enumerate(node.value)]
         if _INVALID in values:
             self.kept[path] = tuple(index for index, value in enumerate(values) if value is not _INVALID)
@@ -197,7 +196,7 @@ def _entry(root: yaml.Node, name: str) -> yaml.Node | None:
 
 
 def _is_call(node: yaml.Node) -> bool:
-    """Return whether a service's node names a gRPC service in its match."""
+    """Return whether a service's node has a gRPC service in its match."""
     match = _entry(node, "match")
     return match is not None and _entry(match, "grpc") is not None
 

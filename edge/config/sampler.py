@@ -1,4 +1,4 @@
-"""Which requests are traced where the configuration does not say?  What OpenTelemetry's own variables say, if they do.
+"""Sampling of traces by OpenTelemetry's environment variables, where the configuration does not set it.
 
 Source: OpenTelemetry specification, configuration/sdk-environment-variables.md, "General SDK Configuration".
 """
@@ -23,13 +23,14 @@ _BY_PARENT: Final = "parentbased_"
 def sampled(
     telemetry: Telemetry, environ: Mapping[str, str], *, sample: bool = False, asked: bool = False
 ) -> tuple[Telemetry, str]:
-    """Return the section as the variables complete it, and a sentence about what in them is ignored ("": nothing).
+    """Return the section completed from the variables, and a warning if a variable is ignored ("" otherwise).
 
     Args:
-        telemetry: the section as it was written.
-        environ: ``OTEL_TRACES_SAMPLER`` and ``OTEL_TRACES_SAMPLER_ARG``.
-        sample: ``telemetry.sample`` is written, so that it wins.
-        asked: ``telemetry.forced_samples_per_second`` is written: a sampler that heeds no parent does not change it.
+        telemetry: the section as written.
+        environ: the environment, with ``OTEL_TRACES_SAMPLER`` and ``OTEL_TRACES_SAMPLER_ARG``.
+        sample: whether ``telemetry.sample`` is written; it then takes precedence.
+        asked: whether ``telemetry.forced_samples_per_second`` is written; a sampler that is not parent-based then does
+            not set it to 0.
     """
     named = environ.get(SAMPLER, "").strip().lower()
     if not named or sample:
@@ -37,7 +38,7 @@ def sampled(
     kind = named.removeprefix(_BY_PARENT)
     if kind not in _SHARES:
         known = ", ".join((*_SHARES, *(_BY_PARENT + each for each in _SHARES)))
-        return telemetry, f"{SAMPLER} names no sampler that edge has; it is ignored, write one of {known}"
+        return telemetry, f"{SAMPLER} is ignored, because edge does not have this sampler; write one of {known}"
     share, told = _SHARES[kind], ""
     if share is None:
         share, told = _argument(environ.get(ARGUMENT, "").strip())
@@ -46,7 +47,7 @@ def sampled(
 
 
 def _argument(text: str) -> tuple[float, str]:
-    """Return a share; 1.0, as the specification has it, where none is given or it is none."""
+    """Return the share and a warning; the share is 1.0, as the specification says, if none or no valid one is given."""
     if not text:
         return 1.0, ""
     try:
@@ -55,4 +56,4 @@ def _argument(text: str) -> tuple[float, str]:
         share = -1.0
     if 0.0 <= share <= 1.0:
         return share, ""
-    return 1.0, f"{ARGUMENT} is no number from 0 to 1; it is ignored, and everything is traced"
+    return 1.0, f"{ARGUMENT} is ignored, because it is not a number from 0 to 1; all requests are sampled"

@@ -1,8 +1,7 @@
-"""What may an edge.yaml say?  Every section and field, with its unit, its default and what follows from it.
+"""Schema of edge.yaml: every section and field, with its unit, default and consequences.
 
-Defaults are meant to be right for most; what is written here is also what ``edge config schema`` and
-``docs/configuration.md`` say, word for word. Only what this version does is accepted; ``PLANNED`` names keys that a
-reader of the design may try, each with an honest sentence.
+The defaults are meant to suit most users. ``edge config schema`` and ``docs/configuration.md`` show the same sentences.
+Only what this version supports is accepted; ``edge.config.planned`` explains keys and values that are planned.
 """
 
 import os
@@ -200,7 +199,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 CALL_TIMEOUTS: Final = Timeouts(first_byte=0, first_token=0, stream_idle=0, total=0)
-"""Of a gRPC service where nothing is written: 0 is off. Calls may stream for days, and callers bring deadlines."""
+"""Defaults for a gRPC service; 0 is off. Calls may stream for days, and callers set their own deadlines."""
 
 
 class Retry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -395,20 +394,3 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         about("Other regions' edges. Default: this one answers alone and trusts no request to come from an edge."),
     ] = None
     cluster: Annotated[Cluster, about("What nodes of all regions share.")] = Cluster()
-
-
-PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
-    Telemetry: {"content": "this version records no prompts and no answers"},
-}
-"""Keys of the design that this version does not have, by section, each with what is true instead."""
-
-PLANNED_VALUES: Final[dict[tuple[type[Struct], str], dict[str, str]]] = {
-    (Model, "rescue"): {"text": "this version never continues a stream that died"},
-    (Provider, "dialect"): {
-        "anthropic": "this version speaks OpenAI's dialect; the provider anthropic is asked through its own "
-        "OpenAI-compatible layer",
-        "gemini": "this version speaks OpenAI's dialect; the provider gemini is asked through its own "
-        "OpenAI-compatible layer",
-    },
-}
-"""Values of the design that this version does not have, by section and field."""

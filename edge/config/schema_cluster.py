@@ -1,4 +1,4 @@
-"""What may an edge.yaml say of what the edges of all regions share?  Sections of ``edge.config.schema``."""
+"""The section ``cluster`` of edge.yaml: what the edges of all regions share."""
 
 from typing import Annotated
 

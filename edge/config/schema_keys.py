@@ -1,7 +1,6 @@
-"""What may an edge.yaml say of who may pass, how much they may use, and what it costs?
+"""Clients' keys, the limits of providers' credentials, and prices, as sections of edge.yaml.
 
-Sections of ``edge.config.schema``: callers' keys, what a provider grants its credential, and prices. 0 requests or
-tokens is no bound, as everywhere in the file.
+As everywhere in the file, 0 requests or tokens means no limit.
 """
 
 from typing import Annotated, Final, Literal
@@ -10,7 +9,7 @@ from msgspec import Struct
 
 from edge.config.fields import about
 
-# A slip of the finger rather than a bound; also keeps every sum made with it within 64 bits.
+# A larger value is a typing mistake; the bound also keeps sums of such values within 64 bits.
 MOST: Final = 10**12
 
 Scope = Literal["node", "global"]

@@ -1,4 +1,4 @@
-"""What may clients ask of a node, and how much may they make it hold?  The section ``limits``."""
+"""The section ``limits`` of edge.yaml: what clients may send, and how much a node buffers."""
 
 from typing import Annotated
 

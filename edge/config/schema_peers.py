@@ -1,4 +1,4 @@
-"""What may ``peers`` say: which other regions' edges are there, and how are they known?"""
+"""The section ``peers`` of edge.yaml: the edges of other regions, and how they are authenticated."""
 
 from typing import Annotated, Final
 

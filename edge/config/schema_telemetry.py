@@ -1,4 +1,4 @@
-"""What may an edge.yaml say of what is told about requests?  Its sections ``telemetry`` and ``log``."""
+"""The sections ``telemetry`` and ``log`` of edge.yaml: what is recorded about requests, and what is logged."""
 
 from typing import Annotated, Literal
 

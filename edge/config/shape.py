@@ -1,7 +1,7 @@
-"""What does a configuration look like, as data?  The schema's structs as a tree that reader, printer and docs all walk.
+"""The schema as data: a tree that the reader, the printer and the documentation walk.
 
-Three programs must agree on the schema: the one that reads YAML, the one that writes it back, and the one that prints a
-JSON Schema. They agree because each walks this tree instead of looking at type hints by itself.
+The program that reads YAML, the one that writes it back and the one that prints a JSON Schema must agree on the schema.
+They do, because each walks this tree instead of inspecting type hints itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _KINDS: Final[dict[Any, Kind]] = {str: "text", Secret: "secret", int: "integer",
 
 
 class Scalar(Struct, frozen=True):
-    """One value: how its text is understood, and its bounds (``low`` and ``high`` inclusive, ``above`` exclusive)."""
+    """One value: how to parse its text, and its bounds (``low`` and ``high`` inclusive, ``above`` exclusive)."""
 
     kind: Kind
     choices: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class Scalar(Struct, frozen=True):
 
 
 class Field(Struct, frozen=True):
-    """A key of a section; ``make_default()`` gives what it is when left out."""
+    """A key of a section; ``make_default()`` returns its value when it is omitted."""
 
     name: str
     shape: Shape
@@ -43,7 +43,7 @@ class Field(Struct, frozen=True):
 
     @property
     def required(self) -> bool:
-        """True when the key must be written."""
+        """Whether the key must be written."""
         return self.default is NODEFAULT and self.default_factory is NODEFAULT
 
     def make_default(self) -> Any:
@@ -52,7 +52,7 @@ class Field(Struct, frozen=True):
 
 
 class Section(Struct, frozen=True):
-    """A mapping with known keys. Where ``short``, plain text may stand for the first of them."""
+    """A mapping with known keys. If ``short``, plain text may replace it as the value of its first key."""
 
     type: Any
     sentence: str
@@ -60,7 +60,7 @@ class Section(Struct, frozen=True):
     short: bool = False
 
     def field(self, name: str) -> Field | None:
-        """Return the field of that name."""
+        """Return the field with this name, or None."""
         return next((field for field in self.fields if field.name == name), None)
 
 
@@ -79,8 +79,8 @@ class Sequence(Struct, frozen=True):
 Shape = Scalar | Section | Table | Sequence
 
 
-def shape_of(hint: Any, bounds: dict[str, Any] | None = None) -> Shape:  # noqa: PLR0911  # one return a kind
-    """Return the shape of a type hint of ``edge.config.schema``; TypeError for one that a configuration cannot hold."""
+def shape_of(hint: Any, bounds: dict[str, Any] | None = None) -> Shape:  # noqa: PLR0911  # one return per kind
+    """Return the shape of a type hint of ``edge.config.schema``; raise TypeError if a configuration cannot hold it."""
     bounds = dict(bounds or {})
     if get_origin(hint) is Annotated:
         inner, *metas = get_args(hint)
@@ -105,7 +105,7 @@ def shape_of(hint: Any, bounds: dict[str, Any] | None = None) -> Shape:  # noqa:
 
 
 def section_of(struct: type[Struct], *, short: bool = False) -> Section:
-    """Return the section that a struct of the schema describes."""
+    """Return the section for a struct of the schema."""
     hints = get_type_hints(struct, include_extras=True)
     return Section(
         type=struct,
@@ -125,7 +125,7 @@ def section_of(struct: type[Struct], *, short: bool = False) -> Section:
 
 
 def sections_within(shape: Shape) -> Iterable[Section]:
-    """Yield every section at or under a shape, outermost first, repeats included."""
+    """Yield every section at or below a shape, outermost first, including repetitions."""
     if isinstance(shape, Section):
         yield shape
         for field in shape.fields:

@@ -1,4 +1,4 @@
-"""What holds in the end, and what could be written?  The configuration as YAML without secrets, and its JSON Schema."""
+"""Output of the effective configuration as YAML without secrets, and of its JSON Schema."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _PATTERNS: Final = {
     "share": units.SHARE_PATTERN,
 }
 _JSON_TYPES: Final = {"integer": "integer", "number": "number", "flag": "boolean"}
-# The environment may fill in any value, so an editor must let its mark pass everywhere.
+# Any value may contain ${NAME}, so the schema must accept that everywhere.
 _FILLED: Final = {"type": "string", "pattern": r"\$\{"}
 
 
 def show(config: Config) -> str:
-    """Return the configuration as YAML: everything, defaults included. A secret is ``***``, whatever its length."""
+    """Return the configuration as YAML with all defaults. A secret is shown as ``***``, whatever its length."""
     tree = plain(config, section_of(Config))
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 
 def plain(value: Any, shape: Shape) -> Any:
-    """Return a value as an operator would write it, as plain lists, mappings, text and numbers."""
+    """Return a value as an operator would write it, in plain lists, mappings, text and numbers."""
     match shape:
         case Scalar(kind="secret"):
             return HIDDEN if value else ""
@@ -49,7 +49,7 @@ def plain(value: Any, shape: Shape) -> Any:
 
 
 def json_schema() -> dict[str, Any]:
-    """Return a JSON Schema (2020-12) of edge.yaml for editors, with every field's sentence and default."""
+    """Return a JSON Schema (2020-12) of edge.yaml for editors, with the description and default of every field."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "edge.yaml",
@@ -90,7 +90,7 @@ def _scalar(scalar: Scalar) -> dict[str, Any]:
 
 def _field(field: Field) -> dict[str, Any]:
     schema = {**_schema(field.shape), "description": field.sentence}
-    # Defaults that are made on the machine (the host name, the number of CPUs) are not the schema's.
+    # Defaults that depend on the machine (the host name, the number of CPUs) are not part of the schema.
     if isinstance(field.shape, Scalar) and not field.required and field.default_factory is NODEFAULT:
         default = field.make_default()
         if default is not None:

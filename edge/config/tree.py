@@ -1,4 +1,4 @@
-"""What does the YAML text say, strictly?  A tree of nodes with their lines, no key twice, bounded in size."""
+"""Strict YAML parsing: a tree of nodes with their lines, without duplicate keys, and of bounded size."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from edge.config.problems import Path, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# A configuration of 10,000 targets is about 1 MiB; aliases could make a small file walk a billion nodes.
+# A configuration with 10,000 targets has about 1 MiB. Aliases can expand a small file to a billion nodes.
 LONGEST_TEXT: Final = 8 * 1024 * 1024
 MOST_NODES: Final = 500_000
-# The schema is seven deep; an anchor that holds itself has no end.
+# The schema has seven levels. An anchor that contains itself has infinitely many.
 DEEPEST: Final = 50
 
 NULL: Final = "tag:yaml.org,2002:null"
 
 
-def compose(text: str) -> tuple[yaml.Node | None, list[Problem]]:  # noqa: PLR0911  # one return a fault
-    """Return the root node (None when the file is empty or broken) and what is wrong with the text.
+def compose(text: str) -> tuple[yaml.Node | None, list[Problem]]:  # noqa: PLR0911  # one return per fault
+    """Return the root node (None if the file is empty or invalid) and the problems of the text.
 
-    A key that stands twice in one mapping is a problem: YAML readers differ in which of the two they take.
+    A duplicate key in a mapping is a problem, because YAML readers differ in which of the two they use.
     """
     if len(text) > LONGEST_TEXT:
         return None, [Problem((), f"the file is longer than {LONGEST_TEXT} characters")]
@@ -42,7 +42,7 @@ def compose(text: str) -> tuple[yaml.Node | None, list[Problem]]:  # noqa: PLR09
     problems: list[Problem] = []
     for count, (path, node) in enumerate(_walk(root)):
         if count > MOST_NODES:
-            return None, [Problem((), f"more than {MOST_NODES} values once its aliases are followed")]
+            return None, [Problem((), f"more than {MOST_NODES} values after expanding its aliases")]
         if len(path) > DEEPEST:
             return None, [Problem((), "not valid YAML: nested too deeply", line=line_of(node))]
         if isinstance(node, yaml.MappingNode):
@@ -51,12 +51,12 @@ def compose(text: str) -> tuple[yaml.Node | None, list[Problem]]:  # noqa: PLR09
 
 
 def line_of(node: yaml.Node) -> int:
-    """Return the 1-based line on which a node begins."""
+    """Return the line on which a node begins, counted from 1."""
     return int(node.start_mark.line) + 1
 
 
 def key_text(node: yaml.Node) -> str | None:
-    """Return a key as written; None for a key that is not one plain word or quoted text."""
+    """Return the text of a key; None for a key that is not a plain or quoted scalar."""
     return node.value if isinstance(node, yaml.ScalarNode) and node.tag != NULL else None
 
 
@@ -77,7 +77,7 @@ def _repeated(path: Path, node: yaml.MappingNode) -> list[Problem]:
     for key, _ in node.value:
         name = key_text(key)
         if name is None:
-            problems.append(Problem(path, "a key that is not plain text", line=line_of(key)))
+            problems.append(Problem(path, "a key must be plain text", line=line_of(key)))
         elif name in first:
             sentence = f"written twice, first on line {first[name]}; keep one of them"
             problems.append(Problem((*path, name), sentence, line=line_of(key)))

@@ -1,8 +1,8 @@
-"""How are durations, sizes and shares written?  ``250ms`` ``2s`` ``5m`` ``1h``, ``64KiB`` ``32MiB`` ``1GB``, ``20%``.
+"""Parsing and writing of durations, sizes and shares: ``250ms`` ``2s`` ``5m`` ``1h``, ``64KiB`` ``1GB``, ``20%``.
 
-One number and one unit, no space. Inside the program a duration is integer nanoseconds, a size integer bytes, a share a
-float in 0..1. Everything else is refused with what to write instead, because a bare ``20`` has been read as seconds,
-milliseconds and minutes by somebody.
+A value is a number and a unit without a space. A duration becomes integer nanoseconds, a size integer bytes, a share a
+float in 0..1. Everything else is refused with a suggestion, because a bare ``20`` could mean seconds, milliseconds or
+minutes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"
 SIZE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB|KiB|MiB|GiB)$"
 SHARE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?%$"
 
-# What people write instead, by the unit they meant.
+# Other spellings that people use, by the unit that they mean.
 _MEANT_DURATIONS: Final = {
     "ms": ("msec", "msecs", "milli", "millis", "millisecond", "milliseconds"),
     "s": ("", "sec", "secs", "second", "seconds"),
@@ -44,32 +44,32 @@ _MEANT_SIZES: Final = {
     "MiB": ("m", "mb", "mib", "mi"),
     "GiB": ("g", "gb", "gib", "gi"),
 }
-# Beyond these a value is a slip of the finger, and the sums made with it could leave 64 bits.
+# A value beyond these is a typing mistake, and sums of such values could exceed 64 bits.
 LONGEST_NS: Final = 366 * 24 * 3600 * NS_PER_S
 LARGEST: Final = 1024**4
 _LOOSE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
 def parse_duration(text: str) -> int:
-    """Return nanoseconds; ValueError says what is wrong and what to write."""
+    """Return nanoseconds; raise ValueError with what is wrong and what to write."""
     if re.fullmatch(DURATION_PATTERN, text):
         return _bounded(text, _scaled(text, DURATIONS), LONGEST_NS, "a year")
     raise ValueError(f"{text!r} is not a duration; {_suggest(text, _MEANT_DURATIONS, '250ms, 2s, 5m or 1h')}")
 
 
 def parse_size(text: str) -> int:
-    """Return bytes; ValueError says what is wrong and what to write."""
+    """Return bytes; raise ValueError with what is wrong and what to write."""
     if re.fullmatch(SIZE_PATTERN, text):
         return _bounded(text, _scaled(text, SIZES), LARGEST, "1024GiB")
     raise ValueError(f"{text!r} is not a size; {_suggest(text, _MEANT_SIZES, '64KiB, 32MiB or 1GB')}")
 
 
 def parse_share(text: str) -> float:
-    """Return a share in 0..1; ValueError says what is wrong and what to write."""
+    """Return a share in 0..1; raise ValueError with what is wrong and what to write."""
     if re.fullmatch(SHARE_PATTERN, text):
         percent = float(text[:-1])
-        if percent > 100:  # noqa: PLR2004  # percent
-            raise ValueError(f"{text!r} is more than all; write 0% to 100%")
+        if percent > 100:  # noqa: PLR2004  # 100 percent
+            raise ValueError(f"{text!r} is more than 100%; write 0% to 100%")
         return percent / 100
     bare = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%|percent)?\s*", text)
     if bare is None:
@@ -80,7 +80,7 @@ def parse_share(text: str) -> float:
 
 
 def format_duration(ns: int) -> str:
-    """Write nanoseconds in the largest unit that keeps them whole."""
+    """Return nanoseconds as text, in the largest unit that gives an integer."""
     for unit in ("h", "m", "s"):
         if ns and ns % DURATIONS[unit] == 0:
             return f"{ns // DURATIONS[unit]}{unit}"
@@ -88,7 +88,7 @@ def format_duration(ns: int) -> str:
 
 
 def format_size(size: int) -> str:
-    """Write bytes in the largest unit that keeps them whole, binary units first."""
+    """Return bytes as text, in the largest unit that gives an integer, binary units first."""
     for unit in ("GiB", "MiB", "KiB", "GB", "MB", "KB"):
         if size and size % SIZES[unit] == 0:
             return f"{size // SIZES[unit]}{unit}"
@@ -96,7 +96,7 @@ def format_size(size: int) -> str:
 
 
 def format_share(share: float) -> str:
-    """Write a share as a percentage."""
+    """Return a share as a percentage."""
     return f"{round(share * 100, 9):.10g}%"
 
 

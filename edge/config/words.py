@@ -1,4 +1,4 @@
-"""What does one value in the file stand for?  Text with ``${NAME}`` filled in, secrets fetched, units understood."""
+"""Parsing of single values: fills in ``${NAME}``, reads secrets from files, and parses units."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SHORTEST_SECRET: Final = 8
 
 
 def fill(text: str, environ: Mapping[str, str]) -> str:
-    """Replace ``${NAME}`` and ``${NAME:-default}`` by the environment's; ``$${`` stands for ``${`` itself.
+    """Replace ``${NAME}`` and ``${NAME:-default}`` with values from the environment; ``$${`` stands for ``${``.
 
-    An empty variable counts as unset: an empty key would only be refused later, by somebody else.
+    An empty variable counts as unset, because an empty key would only be refused later by the provider.
 
     Raises:
-        ValueError: a variable without a default is unset, or the braces are not understood.
+        ValueError: a variable without a default is not set, or the braces cannot be parsed.
     """
 
     def replace(match: re.Match[str]) -> str:
@@ -37,7 +37,7 @@ def fill(text: str, environ: Mapping[str, str]) -> str:
             return "${"
         name = match[1]
         if name is None:
-            raise ValueError("'${' is not understood; write ${NAME} or ${NAME:-default}, or $${ for the text itself")
+            raise ValueError("'${' is incomplete; write ${NAME} or ${NAME:-default}, or $${ for a literal ${")
         value = environ.get(name) or match[2]
         if value is None:
             raise ValueError(f"the environment variable {name} is not set; set it, or write ${{{name}:-default}}")
@@ -47,19 +47,19 @@ def fill(text: str, environ: Mapping[str, str]) -> str:
 
 
 def taken(text: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what ``fill`` takes from the environment for a text, and how it is written: value -> ``${NAME}``.
+    """Return the values that ``fill`` takes from the environment for a text, each with its spelling ``${NAME}``.
 
-    Words too short to be a secret are left out: they stand in ordinary sentences.
+    Values too short to be a secret are omitted, because they also occur in ordinary sentences.
     """
     names = {match[1] for match in _MARK.finditer(text) if match[1]}
     return {environ[name]: f"${{{name}}}" for name in names if len(environ.get(name, "")) >= _SHORTEST_SECRET}
 
 
 def fetch(text: str, folder: Path) -> str:
-    """Return what a secret's text stands for: ``file:/path`` is read, without the line break at its end.
+    """Return the secret for a text; ``file:/path`` is read from that file, without the line break at its end.
 
     Raises:
-        ValueError: the file cannot be read, or is no single line of text.
+        ValueError: the file cannot be read, or is not a single line of text.
     """
     if not text.startswith(_FILE):
         return text
@@ -76,10 +76,10 @@ def fetch(text: str, folder: Path) -> str:
 
 
 def understand(scalar: Scalar, text: str, folder: Path) -> Any:
-    """Return the value that a scalar's text stands for, in the program's own units.
+    """Return the value of a scalar's text, in the program's units.
 
     Raises:
-        ValueError: with what is wrong and what to write.
+        ValueError: the text says what is wrong and what to write.
     """
     if scalar.kind == "secret":
         return Secret(fetch(text, folder))
@@ -92,7 +92,7 @@ def understand(scalar: Scalar, text: str, folder: Path) -> Any:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean X?`` for the known name most like this one, or nothing when none is like it."""
+    """Return ``; did you mean X?`` with the most similar known name, or "" if none is similar."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -123,7 +123,7 @@ def _number(text: str) -> float:
     return float(text)
 
 
-def _write_flag(value: bool) -> str:  # one of a table of writers
+def _write_flag(value: bool) -> str:  # signature shared by all writers
     return "true" if value else "false"
 
 
@@ -133,7 +133,7 @@ def _within(scalar: Scalar, value: Any, write: Any) -> Any:
     if scalar.above is not None and value <= scalar.above:
         raise ValueError(f"{write(value)} is too small; write more than {write(scalar.above)}")
     if scalar.high is not None and value > scalar.high:
-        raise ValueError(f"{write(value)} is too much; write at most {write(scalar.high)}")
+        raise ValueError(f"{write(value)} is too large; write at most {write(scalar.high)}")
     return value
 
 
@@ -146,4 +146,4 @@ KINDS: Final[dict[str, tuple[Callable[[str], Any], Callable[[Any], str]]]] = {
     "size": (units.parse_size, units.format_size),
     "share": (units.parse_share, units.format_share),
 }
-"""How each kind of plain value is read from text and written back."""
+"""The functions that parse and write each kind of plain value."""

@@ -39,7 +39,7 @@ def test_check_passes_a_file_with_warnings(written: Path, capsys: pytest.Capture
     written.write_text(GOOD.replace("${KEY:-k}", "sk-clear"), encoding="utf-8")
     assert main(["check", str(written)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{written}:1: providers.openai.api_key: warning: a secret in clear")
+    assert lines[0].startswith(f"{written}:1: providers.openai.api_key: warning: the secret is written in clear")
     assert lines[1:] == [f"{written}: valid: 1 model, 0 services, 1 warning"]
 
 

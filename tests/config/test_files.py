@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(20)
 
-NO_FILE = "it is no regular file; write what it holds to one, and name that"
+NO_FILE = "it is not a regular file; copy its content to one and name that"
 
 
 def test_a_pipe_is_no_configuration(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_certificates_are_tried_before_anything_listens(tmp_path: Path) -> None:
 
     assert said("cert: one.pem, key: one.key, client_ca: ca.pem") == []
     (mismatch,) = said("cert: one.pem, key: two.key, client_ca: ca.pem")
-    assert mismatch.endswith("two.key belong to different pairs")
+    assert mismatch.endswith("two.key do not belong together")
     (no_authority,) = said("cert: one.pem, key: one.key, client_ca: one.key")
     assert no_authority.endswith("one.key is not a PEM file of certificates")
 
@@ -174,7 +174,7 @@ def test_a_pool_is_at_most_64() -> None:
         return [problem.sentence for problem in errors(check(read_text(text, environ={}), KNOWN))]
 
     assert refused(64) == []
-    assert refused(65) == ["65 targets; a pool has at most 64"]
+    assert refused(65) == ["65 targets are too many; a pool has at most 64"]
 
 
 def test_paths_are_spelt_so_that_one_finds_them() -> None:

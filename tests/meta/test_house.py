@@ -152,6 +152,32 @@ ASKING = (
     "native/io",
     "native/proxy",
     "native/state",
+# Folders whose docstrings state what a module does or holds.
+STATED = (
+    "bench",
+    "edge/admin",
+    "edge/admission",
+    "edge/app",
+    "edge/balance",
+    "edge/cli",
+    "edge/cluster",
+    "edge/config",
+    "edge/control",
+    "edge/dialects",
+    "edge/listen",
+    "edge/providers",
+    "edge/regions",
+    "edge/routing",
+    "edge/sim",
+    "edge/telemetry",
+    "edge/terms",
+    "edge/upstream",
+    "native/balance",
+    "native/codec",
+    "native/http",
+    "native/io",
+    "native/proxy",
+    "native/state",
 )
 FIRST_LINE = re.compile(r'(?:#[^\n]*\n|\s)*r?"""([^\n]*)')
 

@@ -62,7 +62,7 @@ def test_new_as_json_has_everything_once(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["team a"], "name: a key's name is up to 63 letters"),
+        (["team a"], "name: a key's name consists of up to 63 letters"),
         (["a", "--rpm", "-1"], "requests_per_minute: -1 is too small; write at least 0"),
         (["a", "--rpm", "many"], "requests_per_minute: 'many' is not a whole number"),
         (["a", "--budget", "0"], "budget: 0 is too small; write more than 0"),

@@ -1,0 +1,27 @@
+"""Keys and values of edge.yaml that are planned, and what this version does instead, for error messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge.config.schema import Model, Provider
+from edge.config.schema_telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from msgspec import Struct
+
+PLANNED: Final[dict[type[Struct], dict[str, str]]] = {
+    Telemetry: {"content": "this version records neither prompts nor responses"},
+}
+"""Planned keys that this version does not support, by section, with what this version does instead."""
+
+PLANNED_VALUES: Final[dict[tuple[type[Struct], str], dict[str, str]]] = {
+    (Model, "rescue"): {"text": "this version never continues a broken stream"},
+    (Provider, "dialect"): {
+        "anthropic": "this version supports OpenAI's dialect only; the provider anthropic is called through its "
+        "OpenAI-compatible layer",
+        "gemini": "this version supports OpenAI's dialect only; the provider gemini is called through its "
+        "OpenAI-compatible layer",
+    },
+}
+"""Planned values that this version does not support, by section and field, with what this version does instead."""
