@@ -145,33 +145,6 @@ def test_nothing_is_left_for_later() -> None:
 
 # Folders whose modules may still begin with a question; a line goes when its folder is rewritten.
 ASKING = (
-    "edge/config",
-    "native/balance",
-    "native/codec",
-    "native/http",
-    "native/io",
-    "native/proxy",
-    "native/state",
-# Folders whose docstrings state what a module does or holds.
-STATED = (
-    "bench",
-    "edge/admin",
-    "edge/admission",
-    "edge/app",
-    "edge/balance",
-    "edge/cli",
-    "edge/cluster",
-    "edge/config",
-    "edge/control",
-    "edge/dialects",
-    "edge/listen",
-    "edge/providers",
-    "edge/regions",
-    "edge/routing",
-    "edge/sim",
-    "edge/telemetry",
-    "edge/terms",
-    "edge/upstream",
     "native/balance",
     "native/codec",
     "native/http",
