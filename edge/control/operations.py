@@ -282,9 +282,7 @@ class Operations:
             logs.say(logs.WARNING, sentence, met=len(peers), room=max(room, 0))
         public = [peer.address for peer in self._peers if not is_private(parse_address(peer.address)[0])]
         if public and written.tls is None:
-            sentence = (
-                "edges from the store are sent the token and prompts unencrypted across the internet; set peers.tls"
-            )
+            sentence = "edges from the store get the token and prompts unencrypted across the internet; set peers.tls"
             logs.say(logs.WARNING, sentence, addresses=public)
         snapshot = self._compile(self.ledger.config, previous)
         if snapshot is not previous:

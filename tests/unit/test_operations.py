@@ -163,7 +163,7 @@ def test_of_more_edges_than_there_is_room_for_the_first_are_asked(
         node.operations.set_peers(met[:1])
         assert sum(target.kind == "region" for target in node.publisher.snapshot.targets) == 1
     room_error = "the shared state has too few records for all edges of other regions; a restart makes room"
-    clear_error = "edges from the store are sent the token and prompts unencrypted across the internet; set peers.tls"
+    clear_error = "edges from the store get the token and prompts unencrypted across the internet; set peers.tls"
     said = [record.getMessage() for record in caplog.records if record.getMessage() in (room_error, clear_error)]
     assert said == [room_error, clear_error, clear_error]
 
