@@ -35,8 +35,7 @@ run: build
 regions: build
 	@exec $(VENV)/bin/edge demo regions --stay
 
-# More processes than this machine has processors share the suite, for most tests wait for time to pass; what measures
-# has the machine to itself (tests/conftest.py).
+# Two test processes per CPU, because most tests mostly wait. Tests that measure run alone (tests/conftest.py).
 PROCESSES ?= $(shell n=$$(nproc); echo $$((n * 2)))
 SHARED = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
