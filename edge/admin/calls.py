@@ -41,7 +41,12 @@ _GRACE_S: Final = 0.5
 LONGEST_MESSAGE: Final = 6000
 _PLAIN: Final = " !\"#$&'()*+,/:;<=>?@[\\]^`{|}"
 _STATE: Final = "TARGET_STATE_"
-_CELLS: Final = (("stream", "first_token_ms"), ("whole", "first_byte_ms"))
+_CELLS: Final = (
+    ("latency_ms", "stream", "first_token_ms"),
+    ("latency_ms", "whole", "first_byte_ms"),
+    ("penalty_ms", "stream", "first_token_penalty_ms"),
+    ("penalty_ms", "whole", "first_byte_penalty_ms"),
+)
 
 
 class AdminCalls:
@@ -262,7 +267,7 @@ def _status(view: dict[str, Any]) -> admin_pb2.TargetStatus:
     )
     if view["until_s"] is not None:
         target.until_s = view["until_s"]
-    for cell, name in _CELLS:
-        if view["latency_ms"].get(cell) is not None:
-            setattr(target, name, view["latency_ms"][cell])
+    for numbers, cell, name in _CELLS:
+        if view[numbers].get(cell) is not None:
+            setattr(target, name, view[numbers][cell])
     return target

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from edge.terms.target_state import TargetState
 
 _S: Final = 1_000_000_000
+_CELLS: Final = ("stream", "whole")
+_LEAST_PENALTY_MS: Final = 1.0  # less does not move traffic
 
 
 class Use(Struct, frozen=True):
@@ -62,7 +64,10 @@ class TargetReport(Struct, frozen=True):
     why: str  # one sentence; "" in the state usable
     until_s: float | None
     inflight: int
-    latency_ms: dict[str, float | None]  # per cell: "stream" (first token), "whole" (first byte); None = no data
+    # Averages of the last ten seconds' successes: "stream" (first token) and "whole" (first byte); None = no data.
+    latency_ms: dict[str, float | None]
+    # What recent failures add to these in the balancer's eyes; it fades within a minute or two. None = nothing.
+    penalty_ms: dict[str, float | None]
     error_ratio: float  # in the last ten seconds, 0..1
     slow_ratio: float
     volume: int  # attempts that ended in the last ten seconds; error_ratio and slow_ratio refer to them
@@ -87,7 +92,6 @@ def report(view: TargetView, *, now_ns: int, uses: Sequence[Use]) -> TargetRepor
     reason = reason_for(state, code)
     counts = view["counts"]
     total, failed, slow = view["window"]
-    stream_ms, whole_ms = view["ewma_ms"]
     waits = state in (OPEN, HALF_OPEN) and until_ns > now_ns
     return TargetReport(
         state=state.label,
@@ -96,7 +100,11 @@ def report(view: TargetView, *, now_ns: int, uses: Sequence[Use]) -> TargetRepor
         why=_why(state, code, uses, due=not waits),
         until_s=round(max(until_ns - now_ns, 0) / _S, 3) if until_ns else None,
         inflight=view["inflight"],
-        latency_ms={"stream": round(stream_ms, 1) or None, "whole": round(whole_ms, 1) or None},
+        latency_ms={name: round(ms, 1) or None for name, ms in zip(_CELLS, view["measured_ms"], strict=True)},
+        penalty_ms={
+            name: round(ms, 1) if ms >= _LEAST_PENALTY_MS else None
+            for name, ms in zip(_CELLS, view["penalty_ms"], strict=True)
+        },
         error_ratio=round(failed / total, 4) if total else 0.0,
         slow_ratio=round(slow / total, 4) if total else 0.0,
         volume=total,

@@ -137,15 +137,16 @@ def table(targets: list[dict[str, Any]], *, reasons: bool = True) -> Table:
     for heading in ("tier", *(["weight"] if weighted else [])):
         shown.add_column(heading, justify="right")
     shown.add_column("state", no_wrap=True)
-    for heading in ("in flight", "first token", "first byte", "errors", "of"):
+    penalty = "\n+ penalty" if any(any(target["penalty_ms"].values()) for target in targets) else ""
+    for heading in ("in flight", f"first token{penalty}", f"first byte{penalty}", "errors", "of"):
         shown.add_column(heading, justify="right")
     if reasons:
         shown.add_column("why")
     for target in targets:
         facts = [
             str(target["inflight"]),
-            _milliseconds(target["latency_ms"]["stream"]),
-            _milliseconds(target["latency_ms"]["whole"]),
+            _latency(target, "stream"),
+            _latency(target, "whole"),
             f"{target['error_ratio']:.0%}" if target["volume"] else "-",
             str(target["volume"]),
             *([_why(target)] if reasons else []),
@@ -171,8 +172,10 @@ def _why(target: dict[str, Any]) -> str:
     return str(target["why"]) + (f" ({until:.0f} s left)" if until else "")
 
 
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} ms"
+def _latency(target: dict[str, Any], cell: str) -> str:
+    measured, penalty = target["latency_ms"][cell], target["penalty_ms"][cell]
+    shown = "-" if measured is None else f"{measured:.0f} ms"
+    return f"{shown} + {penalty / 1000:.1f} s" if penalty else shown
 
 
 def _targets(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -28,7 +28,6 @@ cpdef enum Barred:          # why a target is not usable now (status, error bodi
 cdef enum:
     # What to observe instead of a failure's real latency, unless that was longer (linkerd's load biaser: 5 s).
     FAILURE_PENALTY_MS = 5_000
-    EWMA_TAU_MS = 10_000        # peak-EWMA (Finagle, linkerd): half of a peak is forgotten in 7 s
     BASELINE_TAU_MS = 600_000
 
 cdef struct Choice:
@@ -43,6 +42,10 @@ cdef void ewma_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency
 cdef double ewma_read(uint64_t* latency_cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil   # milliseconds; 0 = no data
 # The same average without the peak: for baselines.
 cdef void average_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
+# The part of a peak-EWMA that failures added, for reports; called before ewma_observe. A failure replaces what is left of
+# an earlier one if it is worth more, and a success that sets a new peak ends it: the cell is a measurement again.
+cdef void penalty_observe(uint64_t* penalty, uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns,
+                          bint failed) noexcept nogil
 cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil
 cdef uint32_t inflight_of(TargetRec* rec, int priority, int workers) noexcept nogil
 
@@ -58,7 +61,8 @@ cdef class Target:
     cdef public Allowance allowance # of its credential; None = nothing is known of it
     cdef public double input_nano, output_nano  # US dollars * 1e9 per token
     cdef public object pool         # native.http.connection_pool.ConnectionPool of this worker
-    # One attempt's latency: feeds the EWMA (a failure at least FAILURE_PENALTY_MS) and, of successes, the baseline.
+    # One attempt's latency: feeds the EWMA (a failure at least FAILURE_PENALTY_MS) and, of successes, the baseline and
+    # the average that is shown.
     cdef void observe(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept
 
 cdef class TargetPool:

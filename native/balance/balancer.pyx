@@ -20,13 +20,13 @@ failures as 5 s). The attempts per success are ours: a target whose failures are
 that at 60 in flight elsewhere a latency of 5 s alone would still make it the cheapest.
 """
 
-from libc.math cimport exp
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from native.state.allowance cimport bounds_take, bounds_wait
-from native.io.atomics cimport add32, add64, cas64, load32, load64
+from native.io.atomics cimport add32, add64, cas64, load32, load64, store64
 from native.state.shared_state cimport (
-    EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, SharedState, TargetRec, WindowSum, edge_cell, edge_cell_age_ms,
-    edge_cell_ms, edge_circuit_state, edge_circuit_until_ms, edge_remote_weight, edge_window_sum,
+    EDGE_EWMA_TAU_NS, EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, SharedState, TargetRec, WindowSum, edge_cell,
+    edge_cell_ms, edge_cell_weight, edge_circuit_state, edge_circuit_until_ms, edge_penalty_left, edge_remote_weight,
+    edge_window_sum,
 )
 from native.balance.breaker cimport (
     Admit, CircuitState, breaker_peek, breaker_ramp, breaker_report, breaker_return, breaker_slow,
@@ -46,19 +46,12 @@ cdef enum:
     LOW = 2
 
 
-cdef double weight_of(uint64_t word, uint64_t now_ms, uint64_t tau_ns) noexcept nogil:
-    """What is left of an old value. After two time constants it is forgotten whole: the tail of one 5 s failure would
-    otherwise keep a target that answers in 7 ms from its traffic for a minute, beside siblings that answer as fast."""
-    cdef double age = <double>edge_cell_age_ms(word, now_ms) * MS / <double>tau_ns
-    return exp(-age) if age <= 2.0 else 0.0
-
-
 cdef void ewma_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
     cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
     cdef uint64_t word = load64(latency_cell)
     cdef double weight, value
     while True:
-        weight = weight_of(word, now_ns // MS, tau_ns)
+        weight = edge_cell_weight(word, now_ns // MS, tau_ns)
         value = edge_cell_ms(word) * weight
         value = sample if sample >= value else value + sample * (1.0 - weight)
         if cas64(latency_cell, word, edge_cell(<float>value, now_ns // MS)):
@@ -71,7 +64,7 @@ cdef void average_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t late
     cdef uint64_t word = load64(latency_cell)
     cdef double weight, value
     while True:
-        weight = weight_of(word, now_ns // MS, tau_ns) if word else 0.0
+        weight = edge_cell_weight(word, now_ns // MS, tau_ns) if word else 0.0
         value = edge_cell_ms(word) * weight + sample * (1.0 - weight)
         if cas64(latency_cell, word, edge_cell(<float>value, now_ns // MS)):
             return
@@ -80,7 +73,19 @@ cdef void average_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t late
 
 cdef double ewma_read(uint64_t* latency_cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil:
     cdef uint64_t word = load64(latency_cell)
-    return edge_cell_ms(word) * weight_of(word, now_ns // MS, tau_ns) if word else 0.0
+    return edge_cell_ms(word) * edge_cell_weight(word, now_ns // MS, tau_ns) if word else 0.0
+
+
+cdef void penalty_observe(uint64_t* penalty, uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns,
+                          bint failed) noexcept nogil:
+    # For reports only, so that it does no harm if one of two processes overwrites the other: nothing is swapped here.
+    cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
+    cdef uint64_t word = load64(penalty)
+    if failed:
+        if sample >= edge_penalty_left(word, now_ns // MS):
+            store64(penalty, edge_cell(<float>sample, now_ns // MS))
+    elif word and sample >= ewma_read(latency_cell, now_ns, EDGE_EWMA_TAU_NS):
+        store64(penalty, 0)
 
 
 cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil:
@@ -140,7 +145,9 @@ cdef class Target:
             latency_ns = max(latency_ns, <uint64_t>FAILURE_PENALTY_MS * MS)
         else:
             average_observe(&self.rec.baseline[latency_cell & 1], now_ns, latency_ns, <uint64_t>BASELINE_TAU_MS * MS)
-        ewma_observe(&self.rec.ewma[latency_cell & 1], now_ns, latency_ns, <uint64_t>EWMA_TAU_MS * MS)
+            average_observe(&self.rec.measured[latency_cell & 1], now_ns, latency_ns, EDGE_EWMA_TAU_NS)
+        penalty_observe(&self.rec.penalty[latency_cell & 1], &self.rec.ewma[latency_cell & 1], now_ns, latency_ns, failed)
+        ewma_observe(&self.rec.ewma[latency_cell & 1], now_ns, latency_ns, EDGE_EWMA_TAU_NS)
 
     def record(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed=False):
         """``observe`` from Python."""
@@ -148,7 +155,7 @@ cdef class Target:
 
     def latency_ms(self, int latency_cell, uint64_t now_ns):
         """The peak-EWMA of a cell, decayed to ``now_ns``; 0.0 = no data."""
-        return ewma_read(&self.rec.ewma[latency_cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+        return ewma_read(&self.rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
 
     def enter(self, int worker, int priority=1):
         """Count one attempt in flight in that worker's column, of a priority class."""
@@ -299,9 +306,9 @@ cdef class TargetPool:
         cdef TargetRec* rec = self.recs[index]
         cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
         cdef uint32_t pending = inflight_total(rec, self.workers)
-        cdef double ms = ewma_read(&rec.ewma[latency_cell & 1], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+        cdef double ms = ewma_read(&rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
         if ms <= 0:     # never asked in this way: what is known of the other way beats knowing nothing
-            ms = ewma_read(&rec.ewma[1 - (latency_cell & 1)], now_ns, <uint64_t>EWMA_TAU_MS * MS)
+            ms = ewma_read(&rec.ewma[1 - (latency_cell & 1)], now_ns, EDGE_EWMA_TAU_NS)
         if ms <= 0:
             # Idle and unknown costs nothing, as Finagle has it. Any fixed guess starves a new or recovered member
             # beside siblings that answer faster than the guess.

@@ -127,10 +127,12 @@ cdef int close(TargetRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
     circuit with a full window. The latency cells too: they hold the penalties of failures, and the ramp is what
     protects a target that has just come back.
     """
+    cdef int cell
     window_clear(rec)
     store32(&rec.consecutive, 0)
-    store64(&rec.ewma[0], 0)
-    store64(&rec.ewma[1], 0)
+    for cell in range(2):
+        store64(&rec.ewma[cell], 0)
+        store64(&rec.penalty[cell], 0)
     if cas64(&rec.circuit, word,
              edge_circuit(CircuitState.CLOSED, edge_circuit_generation(word), max(now_ns // MS, <uint64_t>1))):
         return -1

@@ -4,11 +4,12 @@
  * (one clock for all processes of a host) unless a name says _ms. */
 #ifndef EDGE_SHARED_STATE_H
 #define EDGE_SHARED_STATE_H
+#include <math.h>
 #include <stdint.h>
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 4u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 5u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -18,6 +19,7 @@
 #define EDGE_ALLOWANCE_COUNTERS 16
 #define EDGE_ASSUMED_NODES 3   /* how many share a budget, as long as nobody has said */
 #define EDGE_CLASSES 3         /* priority classes: 0 high, 1 normal, 2 low */
+#define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half of a peak is gone in 7 s */
 
 typedef struct __attribute__((aligned(64))) {
     uint64_t magic;
@@ -44,7 +46,7 @@ typedef struct __attribute__((aligned(64))) {
 
     /* latency cells: [0] streams, [1] whole answers; float32 milliseconds | uint32 stamp_ms, by compare-and-swap */
     uint64_t ewma[2];
-    uint64_t baseline[2];    /* the same with a slow time constant, fed by successes only */
+    uint64_t baseline[2];    /* an average with a slow time constant, fed by successes only */
     uint64_t keys_epoch;     /* seconds / 10 that the two maps below speak of */
     uint64_t keys_active;    /* one bit per key (slot modulo 64) seen in this epoch */
     uint64_t keys_failing;   /* one bit per key whose attempt failed in this epoch */
@@ -56,13 +58,15 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t slow[EDGE_WINDOW_BUCKETS];
     uint64_t keys_active_before; /* keys_active of the epoch before */
     uint64_t hint_ns;        /* a hint may not bring a trial before this: a quarter of the wait that was set at the trip */
-    uint64_t spare[2];
+    /* what is shown of the cells: the average of successes alone, and the last failure that still weighs in ewma */
+    uint64_t measured[2];
 
     uint64_t count[EDGE_TARGET_COUNTERS];   /* enum TargetCounter */
     uint64_t first_hist[EDGE_HIST_BUCKETS]; /* time to first token or byte */
     uint64_t total_hist[EDGE_HIST_BUCKETS];
     uint64_t first_sum_us, total_sum_us;
-    uint64_t spare2[6];
+    uint64_t penalty[2];
+    uint64_t spare2[4];
 
     /* adaptive concurrency (native/balance/capacity): float32 | stamp_ms words, as in a latency cell */
     uint64_t limit;          /* requests at once | when it last fell; 0 = nothing learned yet */
@@ -225,5 +229,22 @@ static inline uint64_t edge_cell(float ms, uint64_t now_ms) {
 static inline uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms) {
     uint32_t age = (uint32_t)now_ms - (uint32_t)word;
     return age > UINT32_MAX - 60000u ? 0 : age;
+}
+/* What is left of an old value after `tau`. After two time constants it is forgotten whole: the tail of one 5 s failure
+ * would otherwise keep a target that answers in 7 ms from its traffic for a minute, beside siblings that answer as fast. */
+static inline double edge_cell_weight(uint64_t word, uint64_t now_ms, uint64_t tau_ns) {
+    double age = (double)edge_cell_age_ms(word, now_ms) * 1000000 / (double)tau_ns;
+    return age <= 2.0 ? exp(-age) : 0.0;
+}
+/* The part of a penalty that is left. It is not forgotten whole: traffic carries it on in the ewma cell. */
+static inline double edge_penalty_left(uint64_t word, uint64_t now_ms) {
+    if (word == 0) return 0.0;
+    return edge_cell_ms(word) * exp(-(double)edge_cell_age_ms(word, now_ms) * 1000000 / (double)EDGE_EWMA_TAU_NS);
+}
+/* The part of an ewma cell, as it is read now, that is penalty and not measurement. */
+static inline double edge_penalty_in(uint64_t ewma, uint64_t penalty, uint64_t now_ms) {
+    double cost = ewma ? edge_cell_ms(ewma) * edge_cell_weight(ewma, now_ms, EDGE_EWMA_TAU_NS) : 0.0;
+    double left = edge_penalty_left(penalty, now_ms);
+    return left < cost ? left : cost;
 }
 #endif

@@ -13,6 +13,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     const int EDGE_WORKER_COUNTERS
     const int EDGE_ALLOWANCE_COUNTERS
     const int EDGE_CLASSES
+    const uint64_t EDGE_EWMA_TAU_NS
     ctypedef struct SharedStateHeader "edge_state_header":
         uint64_t magic
         uint32_t layout, target_capacity, route_capacity, worker_capacity
@@ -28,10 +29,12 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[10] window
         uint64_t[10] slow
         uint64_t keys_active_before, hint_ns
+        uint64_t[2] measured
         uint64_t[32] count
         uint64_t[24] first_hist
         uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
+        uint64_t[2] penalty
         uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote, limit_seen
         uint32_t[64] inflight
         uint32_t[3][64] inflight_class
@@ -79,6 +82,9 @@ cdef extern from "native/state/shared_state.h" nogil:
     float edge_cell_ms(uint64_t word)
     uint64_t edge_cell(float ms, uint64_t now_ms)
     uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms)
+    double edge_cell_weight(uint64_t word, uint64_t now_ms, uint64_t tau_ns)
+    double edge_penalty_left(uint64_t word, uint64_t now_ms)
+    double edge_penalty_in(uint64_t ewma, uint64_t penalty, uint64_t now_ms)
 
 
 # How one attempt ended. The table that maps statuses and faults to these stands in edge/balance/outcomes.py.

@@ -116,6 +116,8 @@ class TargetView(TypedDict):
     window: tuple[int, int, int]  # ended, failed, slow in the last 10 s
     ewma_ms: tuple[float, float]  # streams, whole answers
     baseline_ms: tuple[float, float]
+    measured_ms: tuple[float, float]  # the same cells, an average of successes only
+    penalty_ms: tuple[float, float]  # the part of ewma_ms, decayed to now, that failures added
     counts: tuple[int, ...]  # by Outcome and TargetCounter
     first_hist: tuple[int, ...]  # 24, bounds in HIST_BOUNDS_S
     total_hist: tuple[int, ...]

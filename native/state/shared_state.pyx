@@ -227,6 +227,11 @@ cdef class SharedState:
             "window": (window.total, window.failed, window.slow),
             "ewma_ms": (edge_cell_ms(load64(&rec.ewma[0])), edge_cell_ms(load64(&rec.ewma[1]))),
             "baseline_ms": (edge_cell_ms(load64(&rec.baseline[0])), edge_cell_ms(load64(&rec.baseline[1]))),
+            "measured_ms": (edge_cell_ms(load64(&rec.measured[0])), edge_cell_ms(load64(&rec.measured[1]))),
+            "penalty_ms": (
+                edge_penalty_in(load64(&rec.ewma[0]), load64(&rec.penalty[0]), now_ns // 1_000_000),
+                edge_penalty_in(load64(&rec.ewma[1]), load64(&rec.penalty[1]), now_ns // 1_000_000),
+            ),
             "counts": copy64(rec.count, EDGE_TARGET_COUNTERS),
             "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
             "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),

@@ -290,6 +290,9 @@ async def test_an_ill_target_is_probed_for_free_and_said_aloud(
         target = await node.target("p0/sim-small")
         assert (target["state"], target["usable"]) == ("open", False)
         assert "consecutive failures" in target["why"]
+        (latency,) = [value for value in target["latency_ms"].values() if value is not None]
+        (penalty,) = [value for value in target["penalty_ms"].values() if value is not None]
+        assert latency < 1000 < penalty, "the failures are shown as a penalty, not as a latency of 5 s"
         await until(lambda: provider.stats()["by_path"].get("/v1/models", 0) >= 1, 40)
         await until(lambda: "target is open" in node.log(), 40)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from types import SimpleNamespace
@@ -117,6 +118,59 @@ def test_the_baseline_is_an_average_without_peaks() -> None:
         target.record(0, START + second * S, 100 * MS)
     target.record(0, START + 3600 * S, 10_000 * MS)
     assert 100 < shared_state.read_target(0, START)["baseline_ms"][0] < 120
+
+
+def test_what_is_shown_as_a_latency_was_measured() -> None:
+    """Failures move the cost and not the measured average, which follows the successes of the last ten seconds."""
+    shared_state = SharedState.create(1, 0, 1)
+    target = Target(shared_state, 0, "a")
+    now = START
+    for _ in range(100):
+        now += S
+        target.record(0, now, 120 * MS)
+        target.record(0, now, 3 * MS, failed=True)
+    view = shared_state.read_target(0, now)
+    assert view["measured_ms"] == (pytest.approx(120.0), 0.0)
+    assert view["ewma_ms"][0] >= 5000
+    for _ in range(50):
+        now += S
+        target.record(0, now, 200 * MS)
+    assert shared_state.read_target(0, now)["measured_ms"][0] == pytest.approx(200.0, rel=0.01)
+
+
+def test_a_penalty_is_told_apart_from_the_measurement() -> None:
+    """The part of the cost that a failure added is shown; it fades as the cost does, and never exceeds the cost."""
+    shared_state = SharedState.create(1, 0, 1)
+    target = Target(shared_state, 0, "a")
+    target.record(0, START, 100 * MS)
+    assert shared_state.read_target(0, START)["penalty_ms"] == (0.0, 0.0)
+    target.record(0, START + S, 3 * MS, failed=True)
+    assert shared_state.read_target(0, START + S)["penalty_ms"] == (5000.0, 0.0)
+    shown = []
+    for second in range(2, 120):
+        now = START + second * S
+        target.record(0, now, 100 * MS)
+        view = shared_state.read_target(0, now)
+        penalty = view["penalty_ms"][0]
+        assert penalty == (pytest.approx(5000 * math.exp((1 - second) / 10), abs=1e-3) if penalty else 0.0)
+        assert 0 < view["ewma_ms"][0] - penalty <= 100.01
+        shown.append(penalty)
+    assert (shown[40] > 50, shown[-1], view["ewma_ms"][0]) == (True, 0.0, 100.0)
+    target.record(0, now, 3 * MS, failed=True)
+    assert shared_state.read_target(0, now + 21 * S)["penalty_ms"][0] == 0.0, "an idle cell is forgotten whole"
+
+
+def test_a_peak_that_was_measured_is_no_penalty() -> None:
+    """A success that sets a new peak ends a penalty; a smaller failure does not replace the rest of a larger one."""
+    shared_state = SharedState.create(1, 0, 1)
+    target = Target(shared_state, 0, "a")
+    target.record(0, START, 30 * S, failed=True)
+    target.record(0, START + S, 3 * MS, failed=True)
+    left = 30_000 * math.exp(-0.1)
+    assert shared_state.read_target(0, START + S)["penalty_ms"][0] == pytest.approx(left, rel=1e-4)
+    target.record(0, START + 2 * S, 29 * S)
+    view = shared_state.read_target(0, START + 2 * S)
+    assert (view["penalty_ms"][0], view["ewma_ms"][0], view["measured_ms"][0]) == (0.0, 29000.0, 29000.0)
 
 
 def test_stamps_wrap_without_a_jump() -> None:

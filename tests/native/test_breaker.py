@@ -202,6 +202,9 @@ def test_a_success_forgets_the_penalties_of_the_outage(shared_state: SharedState
     _, generation = pool.take_one(0, START + S)
     pool.report(0, START + S, generation, failed=False, trial=True)
     assert pool.targets[0].latency_ms(0, START + S) == 0.0
+    pool.targets[0].record(0, START + S, 80 * MS)
+    view = shared_state.read_target(0, START + S)
+    assert (view["measured_ms"][0], view["penalty_ms"][0]) == (80.0, 0.0)
 
 
 @pytest.mark.parametrize("how", ["failed", "slow", "rate limited"])

@@ -41,7 +41,7 @@ def test_untouched_is_closed() -> None:
     """A target that nothing happened to is closed, usable, and has no story."""
     now = report(view(), now_ns=NOW, uses=USES)
     assert (now.state, now.usable, now.why, now.until_s, now.attempts) == ("usable", True, "", None, {})
-    assert now.latency_ms == {"stream": None, "whole": None}
+    assert now.latency_ms == now.penalty_ms == {"stream": None, "whole": None}
 
 
 CASES: list[tuple[dict[str, object], Label, bool, float | None]] = [
@@ -97,7 +97,7 @@ def test_numbers() -> None:
     counts = [0] * 32
     counts[Outcome.OK], counts[Outcome.FAIL_RESET], counts[17] = 7, 3, 2
     now = report(
-        view(window=(10, 3, 1), counts=tuple(counts), ewma_ms=(120.04, 0.0), inflight=4), now_ns=NOW, uses=USES
+        view(window=(10, 3, 1), counts=tuple(counts), measured_ms=(120.04, 0.0), inflight=4), now_ns=NOW, uses=USES
     )
     assert (now.error_ratio, now.slow_ratio, now.volume, now.trips, now.inflight) == (0.3, 0.1, 10, 2, 4)
     assert now.attempts == {"ok": 7, "fail_reset": 3}
@@ -122,3 +122,11 @@ def test_a_threshold_is_named_where_the_routes_agree_on_it() -> None:
     assert agreed.why == "too many consecutive failures (consecutive_failures: 5)"
     other = structs.replace(POLICY, consecutive_failures=2)
     assert report(record, now_ns=NOW, uses=(*USES, Use("spare", 2, 1.0, other))).why == "too many consecutive failures"
+
+
+def test_a_latency_is_a_measurement_and_a_penalty_stands_beside_it() -> None:
+    """What failures add to the balancer's cost is no latency; less than a millisecond of it is not told."""
+    record = view(ewma_ms=(5000.0, 41.0), measured_ms=(80.0, 40.0), penalty_ms=(4321.09, 0.9))
+    now = report(record, now_ns=NOW, uses=USES)
+    assert now.latency_ms == {"stream": 80.0, "whole": 40.0}
+    assert now.penalty_ms == {"stream": 4321.1, "whole": None}

@@ -36,6 +36,7 @@ TARGETS: list[dict[str, Any]] = [
         "until_s": 3.2,
         "inflight": 4,
         "latency_ms": {"stream": 120.4, "whole": None},
+        "penalty_ms": {"stream": None, "whole": None},
         "error_ratio": 0.5,
         "slow_ratio": 0.0,
         "volume": 10,
@@ -108,6 +109,13 @@ def test_each_route_has_a_row_with_its_own_tier() -> None:
     assert (shown[1][4:], shown[2][4:]) == (["4", "120 ms", "-", "50%", "10", ""], [""] * 6)
     (only,) = of_columns(table([{**TARGETS[0], "routes": TARGETS[0]["routes"][2:]}]))[1:]
     assert only[:3] == ["one/small", "one/small", "1"]
+
+
+def test_a_penalty_is_shown_beside_the_latency() -> None:
+    """What recent failures add is marked as a penalty, and the heading says so; nobody else's table has such a word."""
+    shown = of_columns(table([{**TARGETS[0], "penalty_ms": {"stream": 3210.0, "whole": None}}]))
+    assert (shown[0][5], shown[1][5], shown[1][6]) == ("first token\n+ penalty", "120 ms + 3.2 s", "-")
+    assert "penalty" not in str(of_columns(table(TARGETS)))
 
 
 def test_a_weight_is_shown_where_one_differs() -> None:

@@ -12,7 +12,7 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x65\x64ge/v1/admin.proto\x12\x07\x65\x64ge.v1\" \n\rStatusRequest\x12\x0f\n\x07targets\x18\x01 \x03(\t\"\xc4\x01\n\x0eStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08snapshot\x18\x04 \x01(\x04\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x15\n\rwhy_not_ready\x18\x06 \x01(\t\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12\x12\n\nworkers_of\x18\x08 \x01(\r\x12&\n\x07targets\x18\t \x03(\x0b\x32\x15.edge.v1.TargetStatus\"_\n\x0bRouteStatus\x12\r\n\x05route\x18\x01 \x01(\t\x12\x0c\n\x04tier\x18\x02 \x01(\r\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12#\n\x05state\x18\x04 \x01(\x0e\x32\x14.edge.v1.TargetState\"\xd9\x03\n\x0cTargetStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.edge.v1.TargetState\x12\x0e\n\x06usable\x18\x03 \x01(\x08\x12\x0b\n\x03why\x18\x04 \x01(\t\x12\x14\n\x07until_s\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12$\n\x06routes\x18\x06 \x03(\x0b\x32\x14.edge.v1.RouteStatus\x12\x10\n\x08inflight\x18\x07 \x01(\r\x12\x0e\n\x06volume\x18\x08 \x01(\x04\x12\x13\n\x0b\x65rror_ratio\x18\t \x01(\x01\x12\x12\n\nslow_ratio\x18\n \x01(\x01\x12\x13\n\x0b\x63onsecutive\x18\x0b \x01(\r\x12\r\n\x05trips\x18\x0c \x01(\x04\x12\x1b\n\x0e\x66irst_token_ms\x18\r \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rfirst_byte_ms\x18\x0e \x01(\x01H\x02\x88\x01\x01\x12\x35\n\x08\x61ttempts\x18\x0f \x03(\x0b\x32#.edge.v1.TargetStatus.AttemptsEntry\x1a/\n\rAttemptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x42\n\n\x08_until_sB\x11\n\x0f_first_token_msB\x10\n\x0e_first_byte_ms\".\n\x0c\x44rainRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"6\n\rDrainResponse\x12%\n\x06target\x18\x01 \x01(\x0b\x32\x15.edge.v1.TargetStatus\".\n\x0c\x45jectRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"6\n\rEjectResponse\x12%\n\x06target\x18\x01 \x01(\x0b\x32\x15.edge.v1.TargetStatus\" \n\x0eRestoreRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\"8\n\x0fRestoreResponse\x12%\n\x06target\x18\x01 \x01(\x0b\x32\x15.edge.v1.TargetStatus\"\x0f\n\rReloadRequest\"3\n\x0eReloadResponse\x12\x10\n\x08snapshot\x18\x01 \x01(\x04\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"\'\n\x14WatchVerdictsRequest\x12\x0f\n\x07targets\x18\x01 \x03(\t\"\xaa\x01\n\x07Verdict\x12\x0e\n\x06target\x18\x01 \x01(\t\x12!\n\x03was\x18\x02 \x01(\x0e\x32\x14.edge.v1.TargetState\x12!\n\x03now\x18\x03 \x01(\x0e\x32\x14.edge.v1.TargetState\x12\x0e\n\x06usable\x18\x04 \x01(\x08\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x14\n\x07until_s\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\n\n\x02\x61t\x18\x07 \x01(\x01\x42\n\n\x08_until_s*\xea\x01\n\x0bTargetState\x12\x1c\n\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13TARGET_STATE_USABLE\x10\x01\x12\x15\n\x11TARGET_STATE_OPEN\x10\x02\x12\x1a\n\x16TARGET_STATE_HALF_OPEN\x10\x03\x12\x1b\n\x17TARGET_STATE_SLOW_START\x10\x04\x12\x1d\n\x19TARGET_STATE_RATE_LIMITED\x10\x05\x12\x1c\n\x18TARGET_STATE_QUARANTINED\x10\x06\x12\x17\n\x13TARGET_STATE_MANUAL\x10\x07\x32\xef\x02\n\x05\x41\x64min\x12\x39\n\x06Status\x12\x16.edge.v1.StatusRequest\x1a\x17.edge.v1.StatusResponse\x12\x36\n\x05\x44rain\x12\x15.edge.v1.DrainRequest\x1a\x16.edge.v1.DrainResponse\x12\x36\n\x05\x45ject\x12\x15.edge.v1.EjectRequest\x1a\x16.edge.v1.EjectResponse\x12<\n\x07Restore\x12\x17.edge.v1.RestoreRequest\x1a\x18.edge.v1.RestoreResponse\x12\x39\n\x06Reload\x12\x16.edge.v1.ReloadRequest\x1a\x17.edge.v1.ReloadResponse\x12\x42\n\rWatchVerdicts\x12\x1d.edge.v1.WatchVerdictsRequest\x1a\x10.edge.v1.Verdict0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x65\x64ge/v1/admin.proto\x12\x07\x65\x64ge.v1\" \n\rStatusRequest\x12\x0f\n\x07targets\x18\x01 \x03(\t\"\xc4\x01\n\x0eStatusResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x10\n\x08snapshot\x18\x04 \x01(\x04\x12\r\n\x05ready\x18\x05 \x01(\x08\x12\x15\n\rwhy_not_ready\x18\x06 \x01(\t\x12\x0f\n\x07workers\x18\x07 \x01(\r\x12\x12\n\nworkers_of\x18\x08 \x01(\r\x12&\n\x07targets\x18\t \x03(\x0b\x32\x15.edge.v1.TargetStatus\"_\n\x0bRouteStatus\x12\r\n\x05route\x18\x01 \x01(\t\x12\x0c\n\x04tier\x18\x02 \x01(\r\x12\x0e\n\x06weight\x18\x03 \x01(\x01\x12#\n\x05state\x18\x04 \x01(\x0e\x32\x14.edge.v1.TargetState\"\xd7\x04\n\x0cTargetStatus\x12\n\n\x02id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.edge.v1.TargetState\x12\x0e\n\x06usable\x18\x03 \x01(\x08\x12\x0b\n\x03why\x18\x04 \x01(\t\x12\x14\n\x07until_s\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12$\n\x06routes\x18\x06 \x03(\x0b\x32\x14.edge.v1.RouteStatus\x12\x10\n\x08inflight\x18\x07 \x01(\r\x12\x0e\n\x06volume\x18\x08 \x01(\x04\x12\x13\n\x0b\x65rror_ratio\x18\t \x01(\x01\x12\x12\n\nslow_ratio\x18\n \x01(\x01\x12\x13\n\x0b\x63onsecutive\x18\x0b \x01(\r\x12\r\n\x05trips\x18\x0c \x01(\x04\x12\x1b\n\x0e\x66irst_token_ms\x18\r \x01(\x01H\x01\x88\x01\x01\x12\x1a\n\rfirst_byte_ms\x18\x0e \x01(\x01H\x02\x88\x01\x01\x12#\n\x16\x66irst_token_penalty_ms\x18\x0f \x01(\x01H\x03\x88\x01\x01\x12\"\n\x15\x66irst_byte_penalty_ms\x18\x10 \x01(\x01H\x04\x88\x01\x01\x12\x35\n\x08\x61ttempts\x18\x11 \x03(\x0b\x32#.edge.v1.TargetStatus.AttemptsEntry\x1a/\n\rAttemptsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x42\n\n\x08_until_sB\x11\n\x0f_first_token_msB\x10\n\x0e_first_byte_msB\x19\n\x17_first_token_penalty_msB\x18\n\x16_first_byte_penalty_ms\".\n\x0c\x44rainRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"6\n\rDrainResponse\x12%\n\x06target\x18\x01 \x01(\x0b\x32\x15.edge.v1.TargetStatus\".\n\x0c\x45jectRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"6\n\rEjectResponse\x12%\n\x06target\x18\x01 \x01(\x0b\x32\x15.edge.v1.TargetStatus\" \n\x0eRestoreRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\"8\n\x0fRestoreResponse\x12%\n\x06target\x18\x01 \x01(\x0b\x32\x15.edge.v1.TargetStatus\"\x0f\n\rReloadRequest\"3\n\x0eReloadResponse\x12\x10\n\x08snapshot\x18\x01 \x01(\x04\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"\'\n\x14WatchVerdictsRequest\x12\x0f\n\x07targets\x18\x01 \x03(\t\"\xaa\x01\n\x07Verdict\x12\x0e\n\x06target\x18\x01 \x01(\t\x12!\n\x03was\x18\x02 \x01(\x0e\x32\x14.edge.v1.TargetState\x12!\n\x03now\x18\x03 \x01(\x0e\x32\x14.edge.v1.TargetState\x12\x0e\n\x06usable\x18\x04 \x01(\x08\x12\x0b\n\x03why\x18\x05 \x01(\t\x12\x14\n\x07until_s\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\n\n\x02\x61t\x18\x07 \x01(\x01\x42\n\n\x08_until_s*\xea\x01\n\x0bTargetState\x12\x1c\n\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13TARGET_STATE_USABLE\x10\x01\x12\x15\n\x11TARGET_STATE_OPEN\x10\x02\x12\x1a\n\x16TARGET_STATE_HALF_OPEN\x10\x03\x12\x1b\n\x17TARGET_STATE_SLOW_START\x10\x04\x12\x1d\n\x19TARGET_STATE_RATE_LIMITED\x10\x05\x12\x1c\n\x18TARGET_STATE_QUARANTINED\x10\x06\x12\x17\n\x13TARGET_STATE_MANUAL\x10\x07\x32\xef\x02\n\x05\x41\x64min\x12\x39\n\x06Status\x12\x16.edge.v1.StatusRequest\x1a\x17.edge.v1.StatusResponse\x12\x36\n\x05\x44rain\x12\x15.edge.v1.DrainRequest\x1a\x16.edge.v1.DrainResponse\x12\x36\n\x05\x45ject\x12\x15.edge.v1.EjectRequest\x1a\x16.edge.v1.EjectResponse\x12<\n\x07Restore\x12\x17.edge.v1.RestoreRequest\x1a\x18.edge.v1.RestoreResponse\x12\x39\n\x06Reload\x12\x16.edge.v1.ReloadRequest\x1a\x17.edge.v1.ReloadResponse\x12\x42\n\rWatchVerdicts\x12\x1d.edge.v1.WatchVerdictsRequest\x1a\x10.edge.v1.Verdict0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -21,8 +21,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TARGETSTATUS_ATTEMPTSENTRY']._loaded_options = None
   _globals['_TARGETSTATUS_ATTEMPTSENTRY']._serialized_options = b'8\001'
-  _globals['_TARGETSTATE']._serialized_start=1423
-  _globals['_TARGETSTATE']._serialized_end=1657
+  _globals['_TARGETSTATE']._serialized_start=1549
+  _globals['_TARGETSTATE']._serialized_end=1783
   _globals['_STATUSREQUEST']._serialized_start=32
   _globals['_STATUSREQUEST']._serialized_end=64
   _globals['_STATUSRESPONSE']._serialized_start=67
@@ -30,29 +30,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTESTATUS']._serialized_start=265
   _globals['_ROUTESTATUS']._serialized_end=360
   _globals['_TARGETSTATUS']._serialized_start=363
-  _globals['_TARGETSTATUS']._serialized_end=836
-  _globals['_TARGETSTATUS_ATTEMPTSENTRY']._serialized_start=740
-  _globals['_TARGETSTATUS_ATTEMPTSENTRY']._serialized_end=787
-  _globals['_DRAINREQUEST']._serialized_start=838
-  _globals['_DRAINREQUEST']._serialized_end=884
-  _globals['_DRAINRESPONSE']._serialized_start=886
-  _globals['_DRAINRESPONSE']._serialized_end=940
-  _globals['_EJECTREQUEST']._serialized_start=942
-  _globals['_EJECTREQUEST']._serialized_end=988
-  _globals['_EJECTRESPONSE']._serialized_start=990
-  _globals['_EJECTRESPONSE']._serialized_end=1044
-  _globals['_RESTOREREQUEST']._serialized_start=1046
-  _globals['_RESTOREREQUEST']._serialized_end=1078
-  _globals['_RESTORERESPONSE']._serialized_start=1080
-  _globals['_RESTORERESPONSE']._serialized_end=1136
-  _globals['_RELOADREQUEST']._serialized_start=1138
-  _globals['_RELOADREQUEST']._serialized_end=1153
-  _globals['_RELOADRESPONSE']._serialized_start=1155
-  _globals['_RELOADRESPONSE']._serialized_end=1206
-  _globals['_WATCHVERDICTSREQUEST']._serialized_start=1208
-  _globals['_WATCHVERDICTSREQUEST']._serialized_end=1247
-  _globals['_VERDICT']._serialized_start=1250
-  _globals['_VERDICT']._serialized_end=1420
-  _globals['_ADMIN']._serialized_start=1660
-  _globals['_ADMIN']._serialized_end=2027
+  _globals['_TARGETSTATUS']._serialized_end=962
+  _globals['_TARGETSTATUS_ATTEMPTSENTRY']._serialized_start=813
+  _globals['_TARGETSTATUS_ATTEMPTSENTRY']._serialized_end=860
+  _globals['_DRAINREQUEST']._serialized_start=964
+  _globals['_DRAINREQUEST']._serialized_end=1010
+  _globals['_DRAINRESPONSE']._serialized_start=1012
+  _globals['_DRAINRESPONSE']._serialized_end=1066
+  _globals['_EJECTREQUEST']._serialized_start=1068
+  _globals['_EJECTREQUEST']._serialized_end=1114
+  _globals['_EJECTRESPONSE']._serialized_start=1116
+  _globals['_EJECTRESPONSE']._serialized_end=1170
+  _globals['_RESTOREREQUEST']._serialized_start=1172
+  _globals['_RESTOREREQUEST']._serialized_end=1204
+  _globals['_RESTORERESPONSE']._serialized_start=1206
+  _globals['_RESTORERESPONSE']._serialized_end=1262
+  _globals['_RELOADREQUEST']._serialized_start=1264
+  _globals['_RELOADREQUEST']._serialized_end=1279
+  _globals['_RELOADRESPONSE']._serialized_start=1281
+  _globals['_RELOADRESPONSE']._serialized_end=1332
+  _globals['_WATCHVERDICTSREQUEST']._serialized_start=1334
+  _globals['_WATCHVERDICTSREQUEST']._serialized_end=1373
+  _globals['_VERDICT']._serialized_start=1376
+  _globals['_VERDICT']._serialized_end=1546
+  _globals['_ADMIN']._serialized_start=1786
+  _globals['_ADMIN']._serialized_end=2153
 # @@protoc_insertion_point(module_scope)

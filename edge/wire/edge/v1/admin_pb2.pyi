@@ -67,7 +67,7 @@ class RouteStatus(_message.Message):
     def __init__(self, route: _Optional[str] = ..., tier: _Optional[int] = ..., weight: _Optional[float] = ..., state: _Optional[_Union[TargetState, str]] = ...) -> None: ...
 
 class TargetStatus(_message.Message):
-    __slots__ = ("id", "state", "usable", "why", "until_s", "routes", "inflight", "volume", "error_ratio", "slow_ratio", "consecutive", "trips", "first_token_ms", "first_byte_ms", "attempts")
+    __slots__ = ("id", "state", "usable", "why", "until_s", "routes", "inflight", "volume", "error_ratio", "slow_ratio", "consecutive", "trips", "first_token_ms", "first_byte_ms", "first_token_penalty_ms", "first_byte_penalty_ms", "attempts")
     class AttemptsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,8 @@ class TargetStatus(_message.Message):
     TRIPS_FIELD_NUMBER: _ClassVar[int]
     FIRST_TOKEN_MS_FIELD_NUMBER: _ClassVar[int]
     FIRST_BYTE_MS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TOKEN_PENALTY_MS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_BYTE_PENALTY_MS_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     state: TargetState
@@ -104,8 +106,10 @@ class TargetStatus(_message.Message):
     trips: int
     first_token_ms: float
     first_byte_ms: float
+    first_token_penalty_ms: float
+    first_byte_penalty_ms: float
     attempts: _containers.ScalarMap[str, int]
-    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[TargetState, str]] = ..., usable: _Optional[bool] = ..., why: _Optional[str] = ..., until_s: _Optional[float] = ..., routes: _Optional[_Iterable[_Union[RouteStatus, _Mapping]]] = ..., inflight: _Optional[int] = ..., volume: _Optional[int] = ..., error_ratio: _Optional[float] = ..., slow_ratio: _Optional[float] = ..., consecutive: _Optional[int] = ..., trips: _Optional[int] = ..., first_token_ms: _Optional[float] = ..., first_byte_ms: _Optional[float] = ..., attempts: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[_Union[TargetState, str]] = ..., usable: _Optional[bool] = ..., why: _Optional[str] = ..., until_s: _Optional[float] = ..., routes: _Optional[_Iterable[_Union[RouteStatus, _Mapping]]] = ..., inflight: _Optional[int] = ..., volume: _Optional[int] = ..., error_ratio: _Optional[float] = ..., slow_ratio: _Optional[float] = ..., consecutive: _Optional[int] = ..., trips: _Optional[int] = ..., first_token_ms: _Optional[float] = ..., first_byte_ms: _Optional[float] = ..., first_token_penalty_ms: _Optional[float] = ..., first_byte_penalty_ms: _Optional[float] = ..., attempts: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("target", "reason")
