@@ -38,8 +38,7 @@ class Target(Struct, frozen=True):
     attempts: float
     failed: float | None
     inflight: int
-    circuit: int
-    kept_away: str  # out, resting, by hand; "" = none of these
+    state: str  # label of edge.terms.target_state; "": no route uses the target
     first_p50: float | None
     first_p95: float | None
     tokens: float
@@ -87,19 +86,18 @@ def targets(before: Page, now: Page, seconds: float) -> list[Target]:
     """Return every target of the newer reading, busiest first."""
     found = []
     outcomes = {labels[1] for labels in now.get("edge_attempts_total", {})}
+    states = now.get("edge_target_state", {})
     for labels in now.get("edge_attempts_started_total", {}):
         (name,) = labels
         ended = {outcome: _rise(before, now, "edge_attempts_total", (name, outcome)) for outcome in outcomes}
         counted = sum(count for outcome, count in ended.items() if outcome not in ("cancelled", "client_fault"))
-        away = {"out": "edge_target_out", "resting": "edge_target_resting", "by hand": "edge_target_manual"}
         found.append(
             Target(
                 name=name,
                 attempts=_rise(before, now, "edge_attempts_started_total", labels) / seconds,
                 failed=1 - ended["ok"] / counted if counted else None,
                 inflight=int(now["edge_attempts_inflight"][labels]),
-                circuit=int(now["edge_target_circuit"][labels]),
-                kept_away=", ".join(word for word, family in away.items() if now[family][labels]),
+                state=next((state for (target, state), holds in states.items() if holds and target == name), ""),
                 first_p50=quantile(0.5, before, now, "edge_attempt_first_seconds", labels),
                 first_p95=quantile(0.95, before, now, "edge_attempt_first_seconds", labels),
                 tokens=sum(

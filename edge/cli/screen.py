@@ -15,6 +15,18 @@ if TYPE_CHECKING:
 _UNBOUNDED: Final = 240
 
 
+STYLES: Final = {"ok": "green", "limited": "yellow", "failing": "red", "attention": "bold white on red"}
+"""The style of a target's state by its severity."""
+
+
+def style_of(label: str) -> str:
+    """Return the style of a target's state by its label; none for a label that only another version knows."""
+    from edge.terms.target_state import BY_LABEL  # noqa: PLC0415  # not for --help
+
+    state = BY_LABEL.get(label)
+    return "" if state is None else STYLES[state.severity]
+
+
 def screen(*, highlight: bool = True) -> Console:
     """Return a console for stdout. ``COLUMNS`` overrides the width, as usual.
 

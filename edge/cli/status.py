@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.cli.admin_client import add_address, ask, interpreting
-from edge.cli.screen import screen
+from edge.cli.screen import STYLES, screen, style_of
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +21,6 @@ MIB: Final = 1024**2
 STALE_S: Final = 15.0  # three heartbeats of edge.regions.digest
 # On a narrower terminal a column of reasons would fold to one word per line, so they go below the table.
 _WIDE: Final = 130
-_STYLES: Final = {"ok": "green", "limited": "yellow", "failing": "red", "attention": "bold white on red"}
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:  # argparse has no public name for it
@@ -68,7 +67,7 @@ def of_targets(targets: list[dict[str, Any]], width: int) -> RenderableType:
     if width >= _WIDE:
         return table(targets)
     reasons = [
-        Text(f"{target['id']} is {target['state']}: {_why(target)}", style=_STYLES.get(target["severity"], ""))
+        Text(f"{target['id']} is {target['state']}: {_why(target)}", style=STYLES.get(target["severity"], ""))
         for target in targets
         if target["why"]
     ]
@@ -91,7 +90,7 @@ def side_by_side(view: dict[str, Any]) -> Table:
     shown.add_column("effect here of\nother regions")
     for name in sorted({name for region in regions for name in region["targets"]}):
         cells = [_cell(region["targets"].get(name)) for region in regions]
-        texts = [Text(cell, style=_style(cell.partition(" ")[0])) for cell in cells]
+        texts = [Text(cell, style=style_of(cell.partition(" ")[0])) for cell in cells]
         verdict = view.get("verdicts", {}).get(name)
         shown.add_row(name, *texts, _effect(verdict) if verdict else "")
     return shown
@@ -101,14 +100,6 @@ def _effect(verdict: dict[str, Any]) -> str:
     """Return what a verdict changes here; ``fuse`` 0 keeps the route's failure threshold."""
     threshold = f", failure threshold {verdict['fuse']}" if verdict["fuse"] else ""
     return f"weight {verdict['weight']:g}{threshold}: {verdict['why']}"
-
-
-def _style(label: str) -> str:
-    """Return the style of a state by its label; none for a label that only another version knows."""
-    from edge.terms.target_state import BY_LABEL  # noqa: PLC0415  # not for --help
-
-    state = BY_LABEL.get(label)
-    return "" if state is None else _STYLES[state.severity]
 
 
 def _cell(target: dict[str, Any] | None) -> str:
@@ -160,7 +151,7 @@ def table(targets: list[dict[str, Any]], *, reasons: bool = True) -> Table:
                 route["route"],
                 str(route["tier"]),
                 *([f"{route['weight']:g}"] if weighted else []),
-                Text(route["state"], style=_STYLES.get(target["severity"], "") if same else _style(route["state"])),
+                Text(route["state"], style=STYLES.get(target["severity"], "") if same else style_of(route["state"])),
                 *facts,
             )
             name, facts = "", []  # the facts of the target stand in the row of its first route

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.cli.admin_client import add_address, ask, interpreting
 from edge.cli.amounts import seconds
-from edge.cli.screen import screen
+from edge.cli.screen import screen, style_of
 
 if TYPE_CHECKING:
     import argparse
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # Quantiles of a single second fluctuate; those of ten are steady and still recent.
 WINDOW: Final = 10
-_CIRCUITS: Final = {0: ("closed", "green"), 1: ("open", "red"), 2: ("half open", "cyan")}
 _DASH: Final = "-"
 
 
@@ -111,15 +110,14 @@ def _routes(rows: list[Route]) -> Table:
 def _targets(rows: list[Target]) -> Table:
     from rich.text import Text  # noqa: PLC0415
 
-    table = _table("target", "attempts\nper s", "failed", "in\nflight", "circuit", "first\np50", "p95", "tokens\nper s")
+    table = _table("target", "attempts\nper s", "failed", "in\nflight", "state", "first\np50", "p95", "tokens\nper s")
     for row in rows:
-        word, style = _CIRCUITS.get(row.circuit, ("?", ""))
         table.add_row(
             row.name,
             _rate(row.attempts),
             _share(row.failed),
             str(row.inflight),
-            Text(row.kept_away, style="bold yellow") if row.kept_away else Text(word, style=style),
+            Text(row.state or _DASH, style=style_of(row.state)),
             _time(row.first_p50),
             _time(row.first_p95),
             _rate(row.tokens),

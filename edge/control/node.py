@@ -157,6 +157,7 @@ class Node:
             exported=self._exported(),
             metrics_exported=self._metrics_exported(),
             sharing=self.sharing.facts() if self.sharing is not None and self.sharing.shared else None,
+            states={name: report.state for name, report in self.targets(clock.now_ns()).items()},
         )
 
     def read(self) -> Reading:

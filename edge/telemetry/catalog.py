@@ -102,6 +102,12 @@ TARGET_FIRST = Metric(
 TARGET_TOTAL = Metric(
     "edge_attempt_seconds", "histogram", TARGET, "From an attempt's start to its end, successes only."
 )
+STATE = Metric(
+    "edge_target_state",
+    "gauge",
+    ("target", "state"),
+    "1 for the state that edge status shows for the target, 0 for the others.",
+)
 CIRCUIT = Metric("edge_target_circuit", "gauge", TARGET, "The circuit: 0 closed, 1 open, 2 half-open.")
 RESTING = Metric(
     "edge_target_resting", "gauge", TARGET, "1 while the target rests because it asked for fewer requests (429)."

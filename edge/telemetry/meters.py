@@ -14,6 +14,7 @@ from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter, Wor
 from edge.telemetry import allowances, catalog, sharing
 from edge.telemetry.reading import Histogram, Reading, Total
 from edge.telemetry.sharing import SharingFacts  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.terms.target_state import REPORTED
 from edge.version import VERSION
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class NodeFacts(Struct, frozen=True):
     exported: dict[str, int] = {}  # result -> number of records
     metrics_exported: dict[str, int] = {}  # result -> number of readings
     sharing: SharingFacts | None = None  # None: the node has no cluster
+    states: dict[str, str] = {}  # id of a target that a route uses -> label of its state
 
 
 def read(shared_state: SharedState, snapshot: Snapshot, facts: NodeFacts, *, now_ns: int, wall_s: float) -> Reading:
@@ -120,6 +122,9 @@ def read(shared_state: SharedState, snapshot: Snapshot, facts: NodeFacts, *, now
         _add_route(page, route.name, shared_state.read_route(route.slot))
     for target in snapshot.targets:
         _add_target(page, target.id, shared_state.read_target(target.slot, now_ns), now_ns)
+    for name, state in facts.states.items():
+        for each in REPORTED:
+            page.add(catalog.STATE, (name, each.label), each.label == state)
     allowances.add(page, shared_state, snapshot, now_ns, wall_s)
     _add_workers(page, shared_state, facts, now_ns)
     return page

@@ -18,12 +18,14 @@ from edge.telemetry.meters import NodeFacts, read
 from edge.telemetry.reading import Reading
 from edge.telemetry.sharing import SharingFacts
 from edge.terms.snapshot import Allowance, Credential, Key
+from edge.terms.target_state import REPORTED
 
 if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
 FACTS = NodeFacts(
     workers=2,
+    states={"one/small": "rate_limited"},
     serving={0: 7, 1: 6},
     restarts={"worker 0": 3, "control": 0},
     reloads={"applied": 2, "refused": 1},
@@ -208,6 +210,14 @@ def test_ages_restarts_and_versions() -> None:
     assert found["edge_snapshot_age_seconds"] == {(): 60.0}
     assert found["edge_worker_snapshot_version"] == {("0",): 7.0, ("1",): 6.0}
     assert found["edge_restarts_total"] == {("worker 0",): 3.0, ("control",): 0.0}
+
+
+def test_one_state_of_a_target_is_set() -> None:
+    """The state that is reported is 1 and every other that could be reported is 0, so that one query finds it."""
+    plan = snapshot()
+    found = samples(board_for(plan), plan)["edge_target_state"]
+    assert set(found) == {("one/small", state.label) for state in REPORTED}
+    assert [state for (_, state), holds in found.items() if holds] == ["rate_limited"]
 
 
 def test_out_and_resting_end_by_time() -> None:

@@ -60,8 +60,8 @@ NOW = {
     (catalog.ATTEMPTS, ("one/small", "ok")): 930,
     (catalog.ATTEMPTS, ("one/small", "fail_status")): 10,
     (catalog.ATTEMPTS, ("one/small", "cancelled")): 100,
-    (catalog.CIRCUIT, ("one/small",)): 1,
-    (catalog.OUT, ("one/small",)): 1,
+    (catalog.STATE, ("one/small", "rate_limited")): 0,
+    (catalog.STATE, ("one/small", "quarantined")): 1,
 }
 
 
@@ -72,7 +72,7 @@ def test_rates_are_of_what_happened_in_between() -> None:
     assert chat == rates.Route("chat", 10.0, 0.25, 7, 0, 2.0, HIST_BOUNDS_S[3], HIST_BOUNDS_S[7], 100.0, 360.0)
     small = rates.targets(before, now, 5.0)[0]
     assert (small.name, small.attempts, small.failed) == ("one/small", 12.0, 0.25)
-    assert (small.circuit, small.kept_away) == (1, "out")
+    assert small.state == "quarantined"
 
 
 def test_nothing_happened() -> None:
@@ -109,4 +109,4 @@ def test_it_is_shown() -> None:
         if width == 160:
             assert "10.0" in text
             assert "25.0%" in text
-            assert "out" in text
+            assert "quarantined" in text
