@@ -291,6 +291,13 @@ class ScriptedServer:
                 await clock.sleep(_POLL_S)
         return self.peers
 
+    async def wait_asked(self, count: int) -> list[Peer]:
+        """Wait until a ReadHead or ReadMessage is done on ``count`` connections: an accepted one may be unused."""
+        async with asyncio.timeout(LIMIT_S):
+            while sum(bool(peer.messages) for peer in self.peers) < count:
+                await clock.sleep(_POLL_S)
+        return self.peers
+
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # the client has left again
             sock, _ = self._listener.accept()

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
-from worlds import InEtcd, InMemory
-
-from edge.sim.etcd import EtcdCluster
+from worlds import InEtcd, InMemory, running_etcd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+
+    from edge.sim.etcd import EtcdCluster
 
 
 def pytest_asyncio_loop_factories(
@@ -29,12 +29,8 @@ def pytest_asyncio_loop_factories(
 @pytest.fixture(scope="session")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
     """Run three members for tests that leave them as they were."""
-    cluster = EtcdCluster(tmp_path_factory.mktemp("etcd"))
-    try:
-        cluster.start()
+    with running_etcd(tmp_path_factory.mktemp("etcd")) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture(params=["memory", "etcd"])

@@ -6,24 +6,22 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from worlds import running_etcd
 
 from edge.cli.main import main
-from edge.sim.etcd import EtcdCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from edge.sim.etcd import EtcdCluster
+
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[EtcdCluster]:
     """Run three members of one test's own."""
-    made = EtcdCluster(tmp_path)
-    try:
-        made.start()
+    with running_etcd(tmp_path) as made:
         yield made
-    finally:
-        made.stop()
 
 
 def written(folder: Path, endpoints: Sequence[str]) -> str:

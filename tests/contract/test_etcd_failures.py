@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from worlds import InEtcd, following, until
+from worlds import InEtcd, following, running_etcd, until
 
 from edge.errors import LeaseGoneError, StoreUnavailableError
 from edge.sim.etcd import EtcdCluster
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
     """Run three members for tests that break them, and mend what they broke."""
-    cluster = EtcdCluster(tmp_path_factory.mktemp("fragile"))
-    try:
-        cluster.start()
+    with running_etcd(tmp_path_factory.mktemp("fragile")) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from worlds import InEtcd, following, until
+from worlds import InEtcd, following, running_etcd, until
 
 from edge.errors import StoreRefusedError
 from edge.sim.etcd import Certificates, EtcdCluster, binary
@@ -35,9 +35,8 @@ def etcdctl(cluster: EtcdCluster, *words: str) -> str:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
     """Run three members with users: edge may use /mine, and nothing else. Tokens end after 2 s of silence."""
-    cluster = EtcdCluster(tmp_path_factory.mktemp("guarded"), flags=["--auth-token-ttl=2", "--bcrypt-cost=4"])
-    try:
-        cluster.start()
+    flags = ["--auth-token-ttl=2", "--bcrypt-cost=4"]
+    with running_etcd(tmp_path_factory.mktemp("guarded"), flags=flags) as cluster:
         for words in (
             ("user", "add", f"root:{ROOT}"),
             ("user", "grant-role", "root", "root"),
@@ -49,8 +48,6 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
         ):
             etcdctl(cluster, *words)
         yield cluster
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture
@@ -206,12 +203,8 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 def encrypted(papers: Papers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
     """Run three members that speak TLS and ask for certificates."""
     certificates = papers.issue("members", "127.0.0.1", "localhost", "store.example")
-    cluster = EtcdCluster(tmp_path_factory.mktemp("encrypted"), certificates=certificates)
-    try:
-        cluster.start()
+    with running_etcd(tmp_path_factory.mktemp("encrypted"), certificates=certificates) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture

@@ -5,23 +5,38 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edge.cluster.etcd import EtcdStore
 from edge.cluster.follow import Follower
 from edge.cluster.memory import MemoryCluster
 from edge.config.schema_cluster import Etcd
+from edge.sim.etcd import EtcdCluster
 from edge.wire.etcd import rpc_pb2 as wire
 from edge.wire.etcd import rpc_pb2_grpc as stubs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from pathlib import Path
 
-    from edge.sim.etcd import EtcdCluster
+    from edge.sim.etcd import Certificates
     from edge.terms.ports import Store
 
 PREFIXES = itertools.count()
+
+
+@contextmanager
+def running_etcd(
+    folder: Path, *, certificates: Certificates | None = None, flags: Sequence[str] = ()
+) -> Iterator[EtcdCluster]:
+    """Run three members, healthy on entry."""
+    cluster = EtcdCluster(folder, certificates=certificates, flags=flags)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 class InMemory:

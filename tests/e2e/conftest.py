@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest_asyncio
 from sdk import KEY, ODD, UPSTREAM, Sdk, open_sdk
 
 from edge.sim.asked import Pace
+from edge.sim.etcd import EtcdCluster
 from edge.sim.node import EdgeProcess
 from edge.sim.provider import ProviderSpec
 from edge.sim.wire import refused_port
@@ -16,6 +18,7 @@ from edge.sim.world import ProviderProcess
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 PACE = Pace(ttft_s=0.0, tps=0.0, tokens=12)
 NO_BREAKER = {"consecutive_failures": 0, "failure_ratio": "0%", "slow_ratio": "0%"}
@@ -66,3 +69,15 @@ async def sdk(request: pytest.FixtureRequest, edge_url: str) -> AsyncIterator[Sd
     """Give the official client, once in each of its forms."""
     async with open_sdk(edge_url, form=request.param) as client:
         yield client
+
+
+@pytest.fixture
+async def etcd(tmp_path: Path) -> AsyncIterator[EtcdCluster]:
+    """Three members."""
+    cluster = EtcdCluster(tmp_path)
+    try:
+        cluster.spawn()
+        await asyncio.to_thread(cluster.wait)
+        yield cluster
+    finally:
+        await asyncio.to_thread(cluster.stop)

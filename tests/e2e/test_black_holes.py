@@ -13,20 +13,17 @@ import json
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from namespaces import Namespace, why_not
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # the node of the integration tests
-
 from nodes import CHAT, KEY, RunningNode, chat_config, until
 
 from edge.sim.etcd import binary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.alone, pytest.mark.skipif(bool(WHY := why_not()), reason=WHY)]
 

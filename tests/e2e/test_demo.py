@@ -11,21 +11,27 @@ import pytest
 pytestmark = pytest.mark.alone
 
 
-async def test_the_fast_demo_loses_nothing() -> None:
-    """``edge demo --fast --json`` prints one object: nothing failed through edge, much did on the straight way."""
+async def play(*arguments: str, limit_s: float) -> tuple[int | None, str, str]:
+    """Run ``edge demo``; return its status and what it printed and said."""
     demo = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "edge", "demo", "--fast", "--json"),
+        *("-m", "edge", "demo", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        out, err = await asyncio.wait_for(demo.communicate(), 150)
+        out, err = await asyncio.wait_for(demo.communicate(), limit_s)
     finally:
         if demo.returncode is None:
             demo.kill()
             await demo.wait()
-    assert (demo.returncode, err.decode()) == (0, "")
+    return demo.returncode, out.decode(), err.decode()
+
+
+async def test_the_fast_demo_loses_nothing() -> None:
+    """``edge demo --fast --json`` prints one object: nothing failed through edge, much did on the straight way."""
+    status, out, err = await play("--fast", "--json", limit_s=150)
+    assert (status, err) == (0, "")
     summary = json.loads(out)
     assert summary["failed"] == 0, summary["reasons"]
     assert summary["requests"] == summary["direct_requests"] == 240
@@ -40,20 +46,9 @@ async def test_the_fast_demo_loses_nothing() -> None:
 @pytest.mark.timeout(600)
 async def test_the_regions_demo_keeps_its_promises() -> None:
     """``edge demo regions --fast --json`` plays every act in three regions, and nothing that was promised is broken."""
-    demo = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "edge", "demo", "regions", "--fast", "--json"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        out, err = await asyncio.wait_for(demo.communicate(), 500)
-    finally:
-        if demo.returncode is None:
-            demo.kill()
-            await demo.wait()
+    status, out, err = await play("regions", "--fast", "--json", limit_s=500)
     said = json.loads(out)
-    assert (demo.returncode, err.decode()) == (0, ""), said
+    assert (status, err) == (0, ""), said
     assert [act["act"] for act in said["acts"]] == [
         "dead in one region",
         "dead everywhere",

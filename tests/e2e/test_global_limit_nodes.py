@@ -7,40 +7,20 @@ import contextlib
 import hashlib
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # the node of the integration tests
-
-from nodes import CHAT, KEY, RunningNode, chat_config
-
-from edge.sim.asked import Pace
-from edge.sim.etcd import EtcdCluster
-from edge.sim.provider import ProviderSpec, SimProvider
+from nodes import CHAT, RunningNode, chat_config, quick_provider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from pathlib import Path
 
-FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+    from edge.sim.etcd import EtcdCluster
+
 CALLER = "edge-" + "k" * 43
 LIMIT, BURST = 600, 20
 PHASE_S = 10.0
 RATES = ((15, 1, 1), (1, 15, 1))  # requests per second at each node, by phase
-
-
-@pytest.fixture
-async def etcd(tmp_path: Path) -> AsyncIterator[EtcdCluster]:
-    """Three members."""
-    cluster = EtcdCluster(tmp_path)
-    try:
-        cluster.spawn()
-        await asyncio.to_thread(cluster.wait)
-        yield cluster
-    finally:
-        await asyncio.to_thread(cluster.stop)
 
 
 async def ask(client: aiohttp.ClientSession, node: RunningNode, per_s: float, statuses: list[int]) -> None:
@@ -64,7 +44,7 @@ async def once(client: aiohttp.ClientSession, node: RunningNode) -> int:
 async def test_callers_that_move_get_the_limit_and_no_more(tmp_path: Path, etcd: EtcdCluster) -> None:
     """Nothing but 200 and 429; never over the limit and its burst, and most of it used although demand moves."""
     async with contextlib.AsyncExitStack() as stack:
-        provider = await stack.enter_async_context(SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)))
+        provider = await stack.enter_async_context(quick_provider())
         key = {"name": "team", "sha256": hashlib.sha256(CALLER.encode()).hexdigest(), "scope": "global"}
         nodes = []
         for region in ("eu", "us", "ap"):

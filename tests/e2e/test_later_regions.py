@@ -6,50 +6,25 @@ import asyncio
 import contextlib
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
-import pytest
+from nodes import RunningNode, chat_config, quick_provider
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))  # the node of the integration tests
-
-from nodes import CHAT, KEY, RunningNode, chat_config
-
-from edge.sim.asked import Pace
-from edge.sim.etcd import EtcdCluster
 from edge.sim.faults import Fault
-from edge.sim.provider import ProviderSpec, SimProvider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
+    from pathlib import Path
 
-FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+    from edge.sim.etcd import EtcdCluster
+
 DEAD = "p0/sim-small"
 REGIONS = ("eu", "us", "ap")
 
 
-@pytest.fixture
-async def etcd(tmp_path: Path) -> AsyncIterator[EtcdCluster]:
-    """Three members."""
-    cluster = EtcdCluster(tmp_path)
-    try:
-        cluster.spawn()
-        await asyncio.to_thread(cluster.wait)
-        yield cluster
-    finally:
-        await asyncio.to_thread(cluster.stop)
-
-
 async def ask(node: RunningNode, times: int) -> list[int]:
     """Ask so often, one after the other; the statuses."""
-    statuses = []
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client:
-        for _ in range(times):
-            async with client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer:
-                await answer.read()
-                statuses.append(answer.status)
-    return statuses
+    return [(await node.ask()).status for _ in range(times)]
 
 
 async def seen(node: RunningNode, true: Callable[[dict[str, Any]], bool], limit_s: float) -> float:
@@ -75,10 +50,7 @@ def fuse(said: dict[str, Any]) -> int:
 async def test_the_first_region_pays_five_the_others_two_at_most(tmp_path: Path, etcd: EtcdCluster) -> None:
     """The word of the first reaches all within seconds; no client sees a failure; quiet nodes write little."""
     async with contextlib.AsyncExitStack() as stack:
-        providers = [
-            await stack.enter_async_context(SimProvider(ProviderSpec(name=name, pace=FAST, key=KEY)))
-            for name in ("p0", "p1")
-        ]
+        providers = [await stack.enter_async_context(quick_provider(name)) for name in ("p0", "p1")]
         nodes = []
         for region in REGIONS:
             folder = tmp_path / region

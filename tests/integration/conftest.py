@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import one_data_plane
 import pytest
+from nodes import quick_provider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from edge.sim.provider import SimProvider
 
 
 @pytest.fixture(params=["http1", "http2"])
@@ -12,3 +20,10 @@ def both_wires(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     wire = str(request.param)
     monkeypatch.setattr(one_data_plane, "WIRE", wire)
     return wire
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[SimProvider]:
+    """One provider ``p0`` that answers at once."""
+    async with quick_provider() as running:
+        yield running

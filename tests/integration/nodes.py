@@ -16,11 +16,15 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from edge.sim.asked import Pace
+from edge.sim.provider import ProviderSpec, SimProvider
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 START_S = 90.0
 KEY = "sk-integration-0123456789"
+FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 
 
 class RunningNode:
@@ -179,6 +183,15 @@ class RunningNode:
         ):
             return answer.status, msgspec.json.decode(await answer.read())
 
+    async def ask(self, headers: Mapping[str, str] | None = None, **more: Any) -> aiohttp.ClientResponse:
+        """Ask for a chat on a connection of its own and read the answer whole; ``more`` goes into the body."""
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
+            client.post(f"{self.url}/v1/chat/completions", json={**CHAT, **more}, headers=headers) as answer,
+        ):
+            await answer.read()
+            return answer
+
     async def target(self, name: str) -> dict[str, Any]:
         """What ``/api/targets`` says of one."""
         _, targets = await self.get("/api/targets")
@@ -200,6 +213,16 @@ class RunningNode:
             await asyncio.sleep(0.05)
             with contextlib.suppress(aiohttp.ClientError):
                 known = (await self.get("/ready"))[1]["workers"]
+
+
+def quick_provider(name: str = "p0") -> SimProvider:
+    """Return a provider that answers at once, with the key of :func:`chat_config`; enter it to start it."""
+    return SimProvider(ProviderSpec(name=name, pace=FAST, key=KEY))
+
+
+def edge(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of edge, whatever its status."""
+    return subprocess.run([sys.executable, "-m", "edge", *words], capture_output=True, text=True, check=False)
 
 
 def _name(words: list[str]) -> str:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 import pytest
-from nodes import CHAT, KEY, RunningNode, chat_config, until
+from nodes import RunningNode, chat_config, quick_provider, until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from edge.sim.asked import Pace
 from edge.sim.faults import Fault
-from edge.sim.provider import ProviderSpec, SimProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-FAST = Pace(ttft_s=0.0, tps=0.0, tokens=4)
 
 
 def lines(node: RunningNode) -> list[dict[str, Any]]:
@@ -32,16 +26,6 @@ def lines(node: RunningNode) -> list[dict[str, Any]]:
     ]
 
 
-async def ask(node: RunningNode) -> Mapping[str, str]:
-    """Ask once; return status and fields of the answer."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
-        client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
-    ):
-        await answer.read()
-        return {"status": str(answer.status), **{name.lower(): value for name, value in answer.headers.items()}}
-
-
 async def reload(node: RunningNode, folder: Path, config: dict[str, Any]) -> None:
     """Let another configuration hold."""
     (folder / "edge.yaml").write_bytes(msgspec.json.encode(config))
@@ -51,39 +35,43 @@ async def reload(node: RunningNode, folder: Path, config: dict[str, Any]) -> Non
 
 async def test_a_failed_request_has_its_line(tmp_path: Path) -> None:
     """Its id is the one the client got; every attempt stands there with its outcome; off means none at once."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as provider:
+    async with quick_provider() as provider:
         # both must stand in every version of the file: they cannot change while it runs
         fixed = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
         config = {**fixed, **chat_config(provider.url, retry={"attempts": 2}), "telemetry": {"sample": "0%"}}
         async with RunningNode(tmp_path, config) as node:
-            assert (await ask(node))["status"] == "200"
+            assert (await node.ask()).status == 200
             await provider.switch(Fault("error", status=500))
-            answer = await ask(node)
-            assert answer["status"] == "503"
+            answer = await node.ask()
+            assert answer.status == 503
             await until(lambda: bool(lines(node)), 40)
             (line,) = lines(node)
             assert line["level"] == "warning"
             assert line["process"] == "control"
-            assert (line["request_id"], line["route"], line["status"]) == (answer["x-edge-request-id"], "chat", 503)
+            assert (line["request_id"], line["route"], line["status"]) == (
+                answer.headers["x-edge-request-id"],
+                "chat",
+                503,
+            )
             assert line["reason"] == "fail_status: status 500"
             assert len(line["attempts"]) == 2
             assert all(text.startswith("p0/sim-small: fail_status (status 500)") for text in line["attempts"])
             await reload(node, tmp_path, {**config, "log": {"access": "off"}})
-            silent = (await ask(node))["x-edge-request-id"]
+            silent = (await node.ask()).headers["x-edge-request-id"]
             while (await node.get(f"/api/traces/{silent}"))[0] != 200:  # noqa: ASYNC110  # control has it when it has it
                 await asyncio.sleep(0.05)
             await reload(node, tmp_path, {**config, "log": {"access": "errors"}})
-            last = await ask(node)
+            last = (await node.ask()).headers
             await until(lambda: len(lines(node)) > 1, 40)
             assert [each["request_id"] for each in lines(node)[1:]] == [last["x-edge-request-id"]]
 
 
 async def test_sampled_requests_have_theirs(tmp_path: Path) -> None:
     """With ``access: sampled`` and all sampled each request has one line, good ones with level info."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as provider:
+    async with quick_provider() as provider:
         config = {**chat_config(provider.url), "telemetry": {"sample": "100%"}, "log": {"access": "sampled"}}
         async with RunningNode(tmp_path, config, "--workers", "2") as node:
-            asked = {(await ask(node))["x-edge-request-id"] for _ in range(20)}
+            asked = {(await node.ask()).headers["x-edge-request-id"] for _ in range(20)}
             await until(lambda: len(lines(node)) == 20, 40)
             assert {line["request_id"] for line in lines(node)} == asked
             assert {line["level"] for line in lines(node)} == {"info"}
@@ -102,7 +90,7 @@ async def test_sampled_requests_have_theirs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("arguments", "level"), [((), "warning"), (("--log-level", "info"), "info")])
 async def test_the_command_line_wins_over_the_file(tmp_path: Path, arguments: tuple[str, ...], level: str) -> None:
     """``log.level`` holds in every process unless the command line says otherwise."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as provider:
+    async with quick_provider() as provider:
         config = {**chat_config(provider.url), "log": {"level": "warning"}}
         async with RunningNode(tmp_path, config, "--workers", "1", *arguments) as node:
             serves = [line for line in node.lines() if line["message"] == "serves"]

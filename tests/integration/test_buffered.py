@@ -22,6 +22,7 @@ from edge.native import RouteCounter, WorkerCounter
 from edge.sim.wire import (
     Again,
     Close,
+    Hold,
     Pause,
     ReadHead,
     ReadMessage,
@@ -209,18 +210,22 @@ async def test_over_http2_the_connection_goes_on() -> None:
 async def test_a_body_is_held_until_its_answer_begins() -> None:
     """While another try may be needed the body counts, also through a failure; from the first content on no more."""
     answer = sse(HELLO, end=False)
+    failing, answering = asyncio.Event(), asyncio.Event()
     async with (
-        ScriptedServer((ReadMessage(), Pause(0.2), Close())) as bad,
-        ScriptedServer((ReadMessage(), Pause(0.2), Send(answer), ReadUntil(b"go on"))) as good,
+        ScriptedServer((ReadMessage(), Hold(failing), Close())) as bad,
+        ScriptedServer((ReadMessage(), Hold(answering), Send(answer), ReadUntil(b"go on"))) as good,
     ):
         patient = models(bad.url, good.url).replace(PATIENT, "stream_idle: 20s")
         async with one_data_plane(patient) as data_plane:
             _, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
             sent = STREAM[:-1] + b',"user":"%b"}' % (b"u" * 5000)
             writer.write(post(sent))
-            await until_held(data_plane, len(sent))
-            await good.wait_peers(1)
+            await bad.wait_asked(1)
             assert held(data_plane) == len(sent)
+            failing.set()
+            await good.wait_asked(1)
+            assert held(data_plane) == len(sent)
+            answering.set()
             await until_held(data_plane, 0)
             assert data_plane.data_plane.active == 1
             writer.close()

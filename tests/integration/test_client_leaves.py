@@ -55,7 +55,7 @@ async def test_cancelled(phase: str, how: str) -> None:
             arrived.set()
             client = await leaving
             left_s = client.ended_s if how != "half-close" else (client.ended_s or 0.0) - 0.3
-            peer = (await upstream.wait_peers(1))[0]
+            (peer,) = upstream.peers
             assert await peer.wait_end(4.0) in ("peer_closed", "peer_reset")
             assert peer.ended_s is not None
             assert left_s is not None
@@ -100,7 +100,7 @@ async def test_after_an_upload(size: int, monkeypatch: pytest.MonkeyPatch) -> No
         async with one_data_plane(text) as data_plane:
             upload = request(b"PUT", fields=b"content-length: %d\r\n" % size) + b"z" * size
             leaving = asyncio.create_task(play_client(data_plane.port, Send(upload), Pause(0.8), Close()))
-            (peer,) = await upstream.wait_peers(1)
+            (peer,) = await upstream.wait_asked(1)
             await leaving
             assert await peer.wait_end(10.0) in ("peer_closed", "peer_reset")
             await until(lambda: data_plane.data_plane.active == 0)

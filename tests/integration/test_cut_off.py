@@ -65,8 +65,8 @@ async def test_a_request_without_an_answer_and_one_that_waits() -> None:
         text = text.replace(f"{second.url}/v1'", f"{second.url}/v1', max_inflight: 1")
         async with one_data_plane(text) as data_plane:
             running = [asyncio.create_task(data_plane.ask(post(), END)) for _ in range(3)]
-            await first.wait_peers(1)
-            await second.wait_peers(1)
+            await first.wait_asked(1)
+            await second.wait_asked(1)
             await in_flight(data_plane, 3)
             await cut(data_plane)
             answers = await asyncio.gather(*running)

@@ -23,33 +23,14 @@ from edge.sim.provider import ProviderSpec, SimProvider
 from edge.terms.snapshot import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 BODY = msgspec.json.encode(CHAT)
 REQUEST = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: edge\r\ncontent-type: application/json\r\n"
     + f"content-length: {len(BODY)}\r\n\r\n".encode()
     + BODY
 )
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[SimProvider]:
-    """One provider that answers at once."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as running:
-        yield running
-
-
-async def ask(node: RunningNode) -> int:
-    """Ask once on a connection of its own; return the status of a whole answer."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
-        client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
-    ):
-        await answer.read()
-        return answer.status
 
 
 async def unready(node: RunningNode) -> None:
@@ -76,7 +57,7 @@ async def test_it_says_so_first(tmp_path: Path, provider: SimProvider, workers: 
         assert "edge_draining 1" in (await node.get("/metrics"))[1]
         answered = 0
         while time.monotonic() - began < 1.0:
-            assert await ask(node) == 200
+            assert (await node.ask()).status == 200
             answered += 1
         assert answered > 3
         assert await node.status() == 0
@@ -102,7 +83,7 @@ async def test_the_command_begins_it(tmp_path: Path, provider: SimProvider) -> N
         assert shown["draining"] is True
         node.tell(signal.SIGTERM)
         await until(lambda: "the node is already draining" in node.log(), 40)
-        assert await ask(node) == 200
+        assert (await node.ask()).status == 200
         assert not node.ended()
         node.tell(signal.SIGTERM)
         assert await node.status() == 128 + signal.SIGTERM
@@ -120,7 +101,7 @@ async def test_a_worker_that_dies_while_leaving_is_replaced(tmp_path: Path, prov
         await node.ready_with(1)
         assert not set(before.values()) & set(node.children().values())
         assert (await node.get("/ready"))[0] == 503
-        assert await ask(node) == 200
+        assert (await node.ask()).status == 200
         node.tell(signal.SIGINT)
         assert await node.status() == 128 + signal.SIGINT
 

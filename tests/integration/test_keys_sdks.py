@@ -190,12 +190,12 @@ async def test_openai_over_its_requests_at_once_is_a_rate_limit_error(place: Pla
     """While one stream runs, the next request is refused; when it has ended, the next passes."""
     async with place.openai(KEYS["single"]) as client:
         stream = await client.chat.completions.create(
-            model="chat", messages=HELLO, stream=True, extra_body={"sim": {"tps": 20, "tokens": 40}}
+            model="chat", messages=HELLO, stream=True, extra_body={"sim": {"tps": 20, "tokens": 80}}
         )
         first = await anext(aiter(stream))
         assert first.id
         assert place.allowance("single")["inflight"] == 1
-        with pytest.raises(openai.RateLimitError, match="in flight"):
+        with pytest.raises(openai.RateLimitError, match="concurrent requests"):
             await client.chat.completions.create(model="chat", messages=HELLO)
         async for _ in stream:
             pass

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 import pytest
-from nodes import CHAT, KEY, RunningNode, chat_config
+from nodes import RunningNode, chat_config, edge, quick_provider
 
-from edge.sim.asked import Pace
 from edge.sim.faults import Fault
-from edge.sim.provider import ProviderSpec, SimProvider
 from edge.terms.target_state import BY_HAND
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+    from edge.sim.provider import SimProvider
+
 FIRST, SECOND = "p0/sim-small", "p1/sim-small"
 
 
@@ -32,25 +28,16 @@ FIRST, SECOND = "p0/sim-small", "p1/sim-small"
 async def providers() -> AsyncIterator[tuple[SimProvider, SimProvider]]:
     """Two that answer at once."""
     async with (
-        SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as first,
-        SimProvider(ProviderSpec(name="p1", pace=FAST, key=KEY)) as second,
+        quick_provider() as first,
+        quick_provider("p1") as second,
     ):
         yield first, second
 
 
 async def who(node: RunningNode) -> str:
     """Ask once; return who answered, or the status of what is no success."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
-        client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
-    ):
-        await answer.read()
-        return answer.headers["x-edge-target"] if answer.status == 200 else str(answer.status)
-
-
-def edge(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of edge."""
-    return subprocess.run([sys.executable, "-m", "edge", *words], capture_output=True, text=True, check=False)
+    answer = await node.ask()
+    return answer.headers["x-edge-target"] if answer.status == 200 else str(answer.status)
 
 
 @pytest.mark.parametrize("action", ["drain", "eject"])

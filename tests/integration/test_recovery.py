@@ -100,7 +100,7 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
             assert len(primary.peers) == 5
             await until_due(data_plane)
             trial = asyncio.create_task(data_plane.ask(asking(), b"}}"))
-            await primary.wait_peers(6)
+            await primary.wait_asked(6)
             assert data_plane.target("p0/m")["state"] == "half_open"
             answers = await asyncio.gather(*(data_plane.ask(asking(), b"}}") for _ in range(30)))
             assert not trial.done()
@@ -130,7 +130,7 @@ async def test_a_long_trial_does_not_keep_everybody_out() -> None:
             await trip(data_plane)
             await until_due(data_plane)
             trial = asyncio.create_task(data_plane.ask(asking(), b"}}", limit_s=20))
-            await primary.wait_peers(6)
+            await primary.wait_asked(6)
             async with asyncio.timeout(60):
                 while not (await data_plane.ask(asking(), b"}}")).startswith(b"HTTP/1.1 200 "):
                     await clock.sleep(0.02)
@@ -164,7 +164,7 @@ async def test_a_trial_whose_client_leaves_is_given_back() -> None:
             await trip(data_plane)
             await until_due(data_plane)
             leaving = asyncio.create_task(data_plane.ask(asking(), b"}}"))
-            await primary.wait_peers(6)
+            await primary.wait_asked(6)
             leaving.cancel()
             assert await primary.peers[5].wait_end() == "peer_closed"
             assert b"x-edge-target: p0/m\r\n" in await data_plane.ask(asking(), b"}}")
@@ -181,7 +181,7 @@ async def test_stragglers_change_nothing(late: str) -> None:
     async with ScriptedServer(straggler, straggler, straggler, BAD) as primary, ScriptedServer(GOOD) as other:
         async with one_data_plane(lane_text(primary.url, other.url, breaker="{open_duration: 20s}")) as data_plane:
             stragglers = [asyncio.create_task(data_plane.ask(asking(), b"}}")) for _ in range(3)]
-            await primary.wait_peers(3)
+            await primary.wait_asked(3)
             await trip(data_plane)
             opened = data_plane.target("p0/m")
             assert opened["inflight"] == 3

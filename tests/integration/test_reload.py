@@ -5,34 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
 import pytest
-from nodes import CHAT, KEY, RunningNode, chat_config, until
+from nodes import CHAT, KEY, RunningNode, chat_config, edge, quick_provider, until
 
 from edge.sim.asked import Pace
 from edge.sim.faults import Fault
 from edge.sim.provider import ProviderSpec, SimProvider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 ADDRESSES = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
 ERRORS = {"consecutive_failures": 2, "open_duration": "30s"}
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[SimProvider]:
-    """One provider that answers at once."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as running:
-        yield running
 
 
 def write(folder: Path, config: dict[str, Any]) -> None:
@@ -55,21 +44,6 @@ async def holds(node: RunningNode, connections: int, limit_s: float = 30.0) -> N
         await asyncio.sleep(0.05)
 
 
-async def ask(node: RunningNode, **more: Any) -> int:
-    """Ask once; return the status of a whole answer."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
-        client.post(f"{node.url}/v1/chat/completions", json={**CHAT, **more}) as answer,
-    ):
-        await answer.read()
-        return answer.status
-
-
-def edge(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of edge."""
-    return subprocess.run([sys.executable, "-m", "edge", *words], capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("workers", ["0", "2"])
 async def test_everyone_may_ask_for_it(tmp_path: Path, provider: SimProvider, workers: str) -> None:
     """SIGHUP, the admin address and the command each let the file hold; one that says the same changes nothing."""
@@ -85,7 +59,7 @@ async def test_everyone_may_ask_for_it(tmp_path: Path, provider: SimProvider, wo
         done = await asyncio.to_thread(edge, "reload", "--admin", node.admin)
         assert (done.returncode, "is in force on" in done.stdout) == (0, True), done
         await holds(node, 104)
-        assert await ask(node) == 200
+        assert (await node.ask()).status == 200
         page = (await node.get("/metrics"))[1]
         assert 'edge_reloads_total{result="refused"} 0' in page
         assert "edge_snapshot_version 4" in page
@@ -102,7 +76,7 @@ async def test_on_a_terminal(tmp_path: Path, provider: SimProvider) -> None:
             for name in ("worker 0", None):
                 node.tell(signal.SIGHUP, name)
             await holds(node, 102)
-            assert await ask(node) == 200
+            assert (await node.ask()).status == 200
             assert node.children() == before
             os.close(ours)
             ours = -1
@@ -158,7 +132,7 @@ async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path, provider:
         shown = await asyncio.to_thread(edge, "status", "--admin", node.admin)
         assert "the last reload was refused" in shown.stdout
         assert "did you mean limits?" in shown.stdout
-        assert await ask(node) == 200
+        assert (await node.ask()).status == 200
         node.tell(signal.SIGKILL, "control")
         await node.ready_with(1)
         assert (await node.get("/api/node"))[1]["problems"] == [problem]
@@ -193,12 +167,12 @@ async def test_what_needs_a_restart_is_refused(
 async def test_what_was_learned_survives(tmp_path: Path, provider: SimProvider) -> None:
     """An open circuit, counters and latencies of an unchanged target are the same after a reload beside it."""
     async with (
-        SimProvider(ProviderSpec(name="p1", pace=FAST, key=KEY)) as other,
+        quick_provider("p1") as other,
         RunningNode(tmp_path, chat_config(provider.url, other.url, breaker=ERRORS), "--workers", "1") as node,
     ):
         await provider.switch(Fault("error"))
         for _ in range(4):
-            assert await ask(node) == 200
+            assert (await node.ask()).status == 200
         before = [await node.target("p0/sim-small"), await node.target("p1/sim-small")]
         assert before[0]["state"] == "open"
         third = chat_config(provider.url, other.url, other.url, breaker=ERRORS)
@@ -213,17 +187,17 @@ async def test_what_was_learned_survives(tmp_path: Path, provider: SimProvider) 
 
 async def test_a_target_that_moved_starts_afresh(tmp_path: Path, provider: SimProvider) -> None:
     """Another address under the same name is another target: the open circuit of the old one does not bar it."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as other:
+    async with quick_provider() as other:
         config = chat_config(provider.url, breaker=ERRORS)
         async with RunningNode(tmp_path, config, "--workers", "1") as node:
             await provider.switch(Fault("error"))
             for _ in range(3):
-                await ask(node)
+                await node.ask()
             assert (await node.target("p0/sim-small"))["state"] == "open"
             write(tmp_path, chat_config(other.url, breaker=ERRORS))
             await node.send("POST", "/api/reload")
             assert (await node.target("p0/sim-small"))["state"] == "usable"
-            assert await ask(node) == 200
+            assert (await node.ask()).status == 200
 
 
 async def test_an_exchange_keeps_what_it_began_with(tmp_path: Path) -> None:
@@ -231,7 +205,7 @@ async def test_an_exchange_keeps_what_it_began_with(tmp_path: Path) -> None:
     slow = Pace(ttft_s=0.0, tps=20.0, tokens=30)
     async with (
         SimProvider(ProviderSpec(name="p0", pace=slow, key=KEY)) as old,
-        SimProvider(ProviderSpec(name="p1", pace=FAST, key=KEY)) as new,
+        quick_provider("p1") as new,
         RunningNode(tmp_path, chat_config(old.url), "--workers", "1") as node,
         aiohttp.ClientSession() as client,
         client.post(f"{node.url}/v1/chat/completions", json={**CHAT, "stream": True}) as answer,
@@ -242,7 +216,7 @@ async def test_an_exchange_keeps_what_it_began_with(tmp_path: Path) -> None:
         config["models"]["chat"]["targets"] = ["p9/sim-small"]
         write(tmp_path, config)
         assert (await node.send("POST", "/api/reload"))[1]["changed"] is True
-        assert await ask(node) == 200
+        assert (await node.ask()).status == 200
         assert (await answer.content.read()).endswith(b"data: [DONE]\n\n")
 
 

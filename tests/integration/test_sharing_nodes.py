@@ -9,27 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from nodes import CHAT, KEY, RunningNode, chat_config
+from nodes import RunningNode, chat_config
 from soon import soon
-from test_manual import FAST, edge
-
-from edge.sim.provider import ProviderSpec, SimProvider
+from test_manual import edge
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
+
+    from edge.sim.provider import SimProvider
 
 import asyncio
 
-import aiohttp
-
 TARGET = "p0/sim-small"
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[SimProvider]:
-    """One simulated provider."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as one:
-        yield one
 
 
 @pytest.fixture(params=["refused", "silent"])
@@ -42,16 +33,6 @@ def dead(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
-async def ask(node: RunningNode) -> int:
-    """Ask for a chat; the status."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
-        client.post(node.url + "/v1/chat/completions", json=CHAT) as answer,
-    ):
-        await answer.read()
-        return answer.status
-
-
 async def test_a_node_serves_before_its_store_answers(tmp_path: Path, provider: SimProvider, dead: str) -> None:
     """It is up as soon as a node without a cluster, give or take, serves, and says that it goes by itself."""
 
@@ -59,7 +40,7 @@ async def test_a_node_serves_before_its_store_answers(tmp_path: Path, provider: 
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
         began = time.monotonic()
         async with RunningNode(folder, {**chat_config(provider.url), **more}, "--workers", "1") as node:
-            assert await ask(node) == 200
+            assert (await node.ask()).status == 200
             took = time.monotonic() - began
             sharing = (await node.get("/api/node"))[1]["sharing"]
             assert (sharing is not None) == ("cluster" in more)
@@ -94,7 +75,7 @@ async def told(node: RunningNode) -> None:
 async def test_a_node_by_itself_tells_nobody(tmp_path: Path, provider: SimProvider) -> None:
     """There is one region to see, and a hand for all is refused with the remedy."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
-        assert await ask(node) == 200
+        assert (await node.ask()).status == 200
         end = time.monotonic() + 30
         while not (regions := (await node.get("/api/regions"))[1]["regions"])[0]["targets"]:
             assert time.monotonic() < end

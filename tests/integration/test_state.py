@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 import pytest
-from nodes import CHAT, KEY, RunningNode, chat_config, until
+from nodes import KEY, RunningNode, chat_config, until
 
 from edge import clock
 from edge.app import bindings
@@ -24,22 +23,12 @@ from edge.control.kept_file import StateUnusableError
 from edge.control.recorder import AGAIN_NS, Recorder
 from edge.control.state import StateFile, default_folder
 from edge.errors import ConfigInvalidError
-from edge.sim.asked import Pace
-from edge.sim.provider import ProviderSpec, SimProvider
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from edge.sim.provider import SimProvider
 
-FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 ADDRESSES = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
 GOOD = {**ADDRESSES, **chat_config("http://127.0.0.1:9")}
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[SimProvider]:
-    """One provider that answers at once."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as running:
-        yield running
 
 
 def write(folder: Path, config: dict[str, Any]) -> Path:
@@ -55,16 +44,6 @@ def kept(folder: Path) -> StateFile:
     file = StateFile(folder / "state", str(path))
     file.write(config, compile_config(config, now=1_700_000_000.0), 1_700_000_001.0)
     return file
-
-
-async def ask(node: RunningNode) -> int:
-    """Ask once; return the status of a whole answer."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
-        client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer,
-    ):
-        await answer.read()
-        return answer.status
 
 
 async def on_disk(node: RunningNode, after: float = 0.0) -> float:
@@ -97,7 +76,7 @@ async def test_it_starts_from_the_last_good_one(tmp_path: Path, provider: SimPro
         path.write_text("models: {chat: [")
     node = RunningNode(tmp_path, None, "--workers", "1", "-c", str(path))
     async with node:
-        assert await ask(node) == 200
+        assert (await node.ask()).status == 200
         assert "STARTED FROM THE LAST GOOD CONFIGURATION" in node.out()
         assert "STARTED FROM THE LAST GOOD CONFIGURATION" in node.log()
         assert KEY not in node.out() + node.log()
@@ -120,7 +99,7 @@ async def test_a_full_disk_is_a_warning(tmp_path: Path, provider: SimProvider) -
     arguments = ("--workers", "1", "--state-dir", str(tmp_path / "blocked"))
     async with RunningNode(tmp_path, chat_config(provider.url), *arguments) as node:
         await until(lambda: "cannot be written to disk" in node.log(), 40)
-        assert await ask(node) == 200
+        assert (await node.ask()).status == 200
         assert "edge_state_write_failures_total 1" in (await node.get("/metrics"))[1]
         node.tell(signal.SIGTERM)
         assert await node.status() == 0
@@ -292,7 +271,7 @@ async def test_a_second_node_of_the_same_state_does_not_start(tmp_path: Path, pr
             os.kill(first.pid, signal.SIGKILL)
             await until(first.ended, 10)
             async with second:
-                assert await ask(second) == 200
+                assert (await second.ask()).status == 200
     finally:
         if hung:
             os.kill(hung, signal.SIGKILL)

@@ -7,23 +7,21 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import grpc
 import grpc.aio
 import pytest
 from collector import GrpcCollector, HttpCollector, Span
 from jaeger import BINARY, Jaeger
-from nodes import CHAT, KEY, RunningNode, chat_config
+from nodes import RunningNode, chat_config
 
-from edge.sim.asked import Pace
-from edge.sim.provider import ProviderSpec, SimProvider
 from edge.sim.wire import refused_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
+    from edge.sim.provider import SimProvider
+
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PEERS = "peers-of-this-test-0123"
 CALLER = f"00-{TRACE}-{SPAN}-01"
@@ -31,13 +29,6 @@ IN_JAEGER = pytest.param(
     Jaeger,
     marks=pytest.mark.skipif(BINARY is None, reason="no Jaeger here: put it on PATH or name its binary by JAEGER_BIN"),
 )
-
-
-@pytest.fixture
-async def provider() -> AsyncIterator[SimProvider]:
-    """One provider that answers at once."""
-    async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as running:
-        yield running
 
 
 def node_of(folder: Path, name: str, config: dict[str, Any], **telemetry: Any) -> RunningNode:
@@ -49,16 +40,6 @@ def node_of(folder: Path, name: str, config: dict[str, Any], **telemetry: Any) -
         "node": {"region": name, "name": name, "workers": 1},
     }
     return RunningNode(folder / name, whole)
-
-
-async def ask(node: RunningNode, **fields: str) -> aiohttp.ClientResponse:
-    """Ask for a chat and read the answer whole."""
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
-        client.post(f"{node.url}/v1/chat/completions", json=CHAT, headers=fields) as answer,
-    ):
-        await answer.read()
-        return answer
 
 
 def assert_within(inner: Span, outer: Span) -> None:
@@ -82,7 +63,7 @@ async def test_the_tree(
                 near["peers"] = {"token": PEERS, "nodes": regions}
                 async with node_of(tmp_path, "eu", near, **over) as eu:
                     before_ns = time.time_ns()
-                    answer = await ask(eu, traceparent=CALLER, tracestate="vendor=1", baggage="who=me")
+                    answer = await eu.ask({"traceparent": CALLER, "tracestate": "vendor=1", "baggage": "who=me"})
                     after_ns = time.time_ns()
                     assert answer.status == 200
                     spans = await collector.until(5)
@@ -188,7 +169,7 @@ async def test_variables_are_obeyed(tmp_path: Path, provider: SimProvider) -> No
         }
         config = {**chat_config(provider.url), "telemetry": {"sample": "100%"}, "node": {"workers": 1}}
         async with RunningNode(tmp_path, config, environ=environ) as node:
-            await ask(node)
+            await node.ask()
             spans = await collector.until(2)
     assert spans[0].resource["service.name"] == "front-door"
     assert spans[0].resource["deployment.environment.name"] == "test"
@@ -200,7 +181,7 @@ async def test_reload_changes_the_collector(tmp_path: Path, provider: SimProvide
     async with GrpcCollector() as first, HttpCollector() as second:
         config = chat_config(provider.url)
         async with node_of(tmp_path, "eu", config, otlp=first.url, protocol="grpc") as node:
-            await ask(node)
+            await node.ask()
             file = tmp_path / "eu" / "edge.yaml"
             text = file.read_text()
             file.write_text(text.replace(first.url, second.url).replace('"grpc"', '"http"'))
@@ -209,7 +190,7 @@ async def test_reload_changes_the_collector(tmp_path: Path, provider: SimProvide
             await first.until(2)
             async with asyncio.timeout(60):
                 while not second.spans:
-                    await ask(node)
+                    await node.ask()
                     await asyncio.sleep(0.05)
             assert len(first.spans) == 2
             page = (await node.get("/metrics"))[1]
@@ -230,7 +211,7 @@ async def test_a_request_can_be_told_of_without_a_collector(tmp_path: Path, prov
     with refused_port() as port:
         config = chat_config(f"http://127.0.0.1:{port}", provider.url)
         async with node_of(tmp_path, "eu", config, sample="0%") as node:
-            answer = await ask(node)
+            answer = await node.ask()
             async with asyncio.timeout(60):
                 _, told = await recorded(node, answer.headers["x-edge-request-id"])
             assert (await node.get("/api/traces/unknown"))[0] == 404

@@ -102,7 +102,7 @@ async def test_client_leaves_before_the_101(hasty: bytes) -> None:
         async with one_data_plane(text) as data_plane:
             _, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
             writer.write(ASK + hasty)
-            peer = (await upstream.wait_peers(1))[0]
+            (peer,) = await upstream.wait_asked(1)
             writer.close()
             assert await peer.wait_end(20.0) in ("peer_closed", "peer_reset")
             assert hasty == b"" or hasty not in peer.received

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edge.terms.snapshot import Breaker
 from native.state.shared_state import SharedState
+from tests.breakers import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from edge.terms.snapshot import Breaker
 
 ROOT = Path(__file__).parents[2]
 S = 1_000_000_000
@@ -29,18 +31,7 @@ def shared_state() -> SharedState:
 @pytest.fixture
 def usual() -> Breaker:
     """The defaults of edge.yaml, with a ramp of ten seconds."""
-    return Breaker(
-        consecutive_failures=5,
-        failure_ratio=0.5,
-        window_ns=10 * S,
-        min_requests=10,
-        slow_ratio=0.5,
-        slow_threshold_ns=10 * S,
-        slow_adaptive=False,
-        open_duration_ns=1 * S,
-        open_duration_max_ns=60 * S,
-        slow_start_ns=10 * S,
-    )
+    return USUAL
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from msgspec import structs
 
 from edge.control.sharing import Sharing
 from edge.control.spend import SpendFile, Spending, Spent
-from edge.errors import StoreUnavailableError
 from edge.native import SharedState
 from edge.regions import budgets
 from edge.regions.budgets import Part, Told
@@ -19,14 +18,12 @@ from edge.regions.digest import SPENT
 from edge.regions.shares import FORGOTTEN_NS, SILENT_NS
 from edge.terms.ports import Write
 from edge.terms.snapshot import Allowance, Key
-from tests.regions.test_sharing import Node, Regions
+from tests.regions.sharing_world import Node, Regions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-import asyncio
-import contextlib
 import datetime as dt
 
 S = 1_000_000_000
@@ -180,25 +177,7 @@ async def world() -> AsyncIterator[Regions]:
     every: list[Node] = []
     found.nodes = every
     yield found
-    for node in found.nodes:
-        node.sharing.cancel_tasks()
-    for _ in range(5):
-        found.time.true_ns += 100 * S
-        found.time.wake()
-        await asyncio.sleep(0)
-
-
-@contextlib.contextmanager
-def away(world: Regions, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The store answers nobody."""
-
-    def gone(*_: object, **__: object) -> None:
-        raise StoreUnavailableError("no majority")
-
-    with monkeypatch.context() as patched:
-        for name in ("list", "write", "get", "grant", "keep", "since"):
-            patched.setattr(world.cluster, name, gone)
-        yield
+    await found.end()
 
 
 async def test_one_caller_of_one_node_spends_it_all_and_nobody_more(world: Regions) -> None:
@@ -246,7 +225,7 @@ async def test_without_the_store_each_has_its_part_of_what_was_left(
         await world.pass_by(0.5)
     await world.pass_by(6)
     assert nodes[0].spent == 30 * DOLLAR
-    with away(world, monkeypatch):
+    with world.away(monkeypatch):
         await world.pass_by(30)
         for _ in range(100):
             for node in nodes[:2]:
@@ -296,7 +275,7 @@ async def test_a_node_that_hears_nobody_goes_by_what_it_remembers(
     file = SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"team": Spent(MONTH, 10 * DOLLAR), "team@us/n": Spent(MONTH, 50 * DOLLAR)})
     shared_state = SharedState.create(1, 0, 1, allowance_capacity=1)
-    with away(world, monkeypatch):
+    with world.away(monkeypatch):
         eu = Spender(world, "eu", Spending(shared_state, file))
         eu.shared_state.raise_spent(0, eu.month, 10 * DOLLAR)
         eu.sharing.tick()
@@ -419,7 +398,7 @@ async def test_a_restarted_control_keeps_the_ceilings(world: Regions, monkeypatc
     await world.pass_by(6)
     ceiling = eu.shared_state.read_allowance(0)["ceiling_nano"]
     assert ceiling == 25 * DOLLAR
-    with away(world, monkeypatch):
+    with world.away(monkeypatch):
         deps = eu.sharing._deps
         eu.sharing.cancel_tasks()
         eu.sharing = Sharing(eu.shared_state, deps, eu.store, region="eu", node="n", instance="next", clock=world.time)

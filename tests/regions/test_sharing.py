@@ -2,197 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
 
-from edge.balance.report import Use, report
 from edge.cluster.follow import Held
 from edge.cluster.memory import MemoryCluster
 from edge.control.membership import MOST_NODES, Membership
 from edge.control.name_conflict import NameConflict
 from edge.control.sharing import Sharing
-from edge.control.sharing_deps import NothingSharedError, SharingDeps
+from edge.control.sharing_deps import NothingSharedError
 from edge.errors import StoreUnavailableError
-from edge.native import SharedState
 from edge.regions import digest as told
 from edge.regions.digest import ManualOverride
 from edge.terms.places import Peer
 from edge.terms.snapshot import (
     Allowance,
-    Breaker,
-    Credential,
     Key,
-    Limits,
-    Snapshot,
-    Target,
 )
-from tests.regions.shared_world import Time
+from tests.regions.sharing_world import Regions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from edge.cluster.memory import MemoryStore
     from edge.terms.ports import Change, Unchanged, Write
 
 import asyncio
 
 S = 1_000_000_000
-POLICY = Breaker(
-    consecutive_failures=5,
-    failure_ratio=0.5,
-    window_ns=10 * S,
-    min_requests=10,
-    slow_ratio=0.5,
-    slow_threshold_ns=10 * S,
-    slow_adaptive=False,
-    open_duration_ns=S,
-    open_duration_max_ns=60 * S,
-    slow_start_ns=10 * S,
-)
-LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
-
-
-def target(name: str, slot: int, credential: int = -1) -> Target:
-    """A model's target."""
-    provider, _, model = name.partition("/")
-    return Target(
-        id=name,
-        slot=slot,
-        kind="model",
-        provider=provider,
-        model=model,
-        host="h",
-        port=1,
-        base_path="/v1",
-        tls=None,
-        protocol="http1",
-        fields=(),
-        outcomes="model",
-        credential=credential,
-    )
-
-
-class Node:
-    """One node: a shared state, a sharing, and what it was told to do."""
-
-    def __init__(
-        self, world: Regions, region: str, names: Sequence[str], *, shared: bool = False, instance: str = ""
-    ) -> None:
-        self.world = world
-        self.shared_state = SharedState.create(len(names), 0, 1, allowance_capacity=1)
-        allowance = Allowance(0, requests_per_minute=600, shared=True)
-        self.snapshot = Snapshot(
-            version=1,
-            created=0.0,
-            region=region,
-            node="n",
-            listeners=(),
-            targets=tuple(target(name, slot, 0 if shared else -1) for slot, name in enumerate(names)),
-            routes=(),
-            models={},
-            providers={},
-            services=(),
-            limits=LIMITS,
-            outcomes={},
-            credentials=(Credential("p", allowance),) if shared else (),
-        )
-        self.peers: tuple[Peer, ...] = ()
-        self.overrides: dict[str, ManualOverride] = {}
-        self.leaving = False
-        self.store: MemoryStore = world.cluster.client()
-        deps = SharingDeps(
-            snapshot=lambda: self.snapshot,
-            reports=self.reports,
-            draining=lambda: self.leaving,
-            load=lambda: 0,
-            addresses=lambda: (f"{region}:1",),
-            peers_changed=self.meet,
-            overrides_changed=self.take,
-        )
-        self.sharing = Sharing(
-            self.shared_state, deps, self.store, region=region, node="n", instance=instance or region, clock=world.time
-        )
-
-    def reports(self, now_ns: int) -> dict[str, Any]:
-        """How each target stands."""
-        return {
-            each.id: report(
-                self.shared_state.read_target(each.slot, now_ns), now_ns=now_ns, uses=(Use("chat", 1, 1.0, POLICY),)
-            )
-            for each in self.snapshot.targets
-        }
-
-    def meet(self, peers: Sequence[Peer]) -> None:
-        """Take note of others."""
-        self.peers = tuple(peers)
-
-    def take(self, overrides: Mapping[str, ManualOverride]) -> None:
-        """Take note of what people did."""
-        self.overrides = dict(overrides)
-
-    def remote(self, slot: int = 0) -> tuple[int, int]:
-        """Weight in thousandths and fuse of a target."""
-        word = self.shared_state.read_target(slot, 0)["remote"]
-        return word >> 48, word >> 32 & 0xFFFF
-
-    def fail(self, slot: int = 0) -> None:
-        """Let a target's circuit open."""
-        from native.balance.balancer import Target as Place
-        from native.balance.balancer import TargetPool
-
-        pool = TargetPool([Place(self.shared_state, slot, "t")], [1], [1.0], POLICY, workers=1, permit_ns=S)
-        generation = self.shared_state.read_target(slot, 0)["generation"]
-        for _ in range(5):
-            pool.report(0, self.world.time.now_ns(), generation, failed=True)
-
-
-class Regions:
-    """Nodes of several regions, one store, one clock that is turned by hand."""
-
-    def __init__(self) -> None:
-        self.time = Turned()
-        self.cluster = MemoryCluster(self.time)
-        self.nodes: list[Node] = []
-
-    def add(self, region: str, *names: str, shared: bool = False, instance: str = "") -> Node:
-        """Add a region of one node."""
-        node = Node(self, region, names, shared=shared, instance=instance)
-        self.nodes.append(node)
-        return node
-
-    async def pass_by(self, seconds: float) -> None:
-        """Let time pass, a quarter of a second at a time."""
-        for _ in range(int(seconds * 4)):
-            self.time.true_ns += S // 4
-            self.time.wake()
-            for node in self.nodes:
-                node.sharing.tick()
-            for _ in range(12):
-                await asyncio.sleep(0)
-
-
-class Turned(Time):
-    """A clock whose sleepers wake when it is turned far enough."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sleepers: list[tuple[int, asyncio.Future[None]]] = []
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait until the clock was turned so far."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self.true_ns + int(seconds * S), done))
-        await done
-
-    def wake(self) -> None:
-        """Wake whose time has come."""
-        for entry in tuple(self._sleepers):
-            if entry[0] <= self.true_ns:
-                self._sleepers.remove(entry)
-                if not entry[1].done():
-                    entry[1].set_result(None)
 
 
 @pytest.fixture
@@ -200,12 +38,7 @@ async def regions() -> AsyncIterator[Regions]:
     """An empty world, whose loops end with the test."""
     world = Regions()
     yield world
-    for node in world.nodes:
-        node.sharing.cancel_tasks()
-    for _ in range(5):
-        world.time.true_ns += 100 * S
-        world.time.wake()
-        await asyncio.sleep(0)
+    await world.end()
 
 
 def start(world: Regions) -> None:
@@ -434,12 +267,7 @@ async def test_without_the_store_everything_goes_on(regions: Regions, monkeypatc
     eu.fail()
     await regions.pass_by(2)
 
-    def gone(*_: object, **__: object) -> None:
-        raise StoreUnavailableError("no majority")
-
-    with monkeypatch.context() as away:
-        for name in ("list", "write", "get", "grant", "keep", "since"):
-            away.setattr(regions.cluster, name, gone)
+    with regions.away(monkeypatch):
         await regions.pass_by(20)
         state = us.sharing.state()
         assert (state.connected, us.remote()) == (False, (0, 0))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from edge.balance import outcomes, policy
 from edge.config.load import from_environment, read_text, simulated
@@ -20,7 +21,6 @@ from edge.routing.planner import allowance_capacity, capacities, plan
 from edge.routing.table import model_document, models_document
 from edge.terms.snapshot import (
     Allowance,
-    Breaker,
     Credential,
     Key,
     Member,
@@ -29,6 +29,7 @@ from edge.terms.snapshot import (
     Target,
     Timeouts,
 )
+from tests.breakers import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,18 +188,7 @@ def test_a_breaker_is_the_kernels_words() -> None:
     """Every field of the breaker arrives in its unit; slow_threshold left out is half of the deadline it precedes."""
     snapshot = snapshot_of(WHOLE + "defaults: {breaker: {window: 5s}, timeouts: {first_byte: 9s}}")
     chat = snapshot.routes[snapshot.models["chat"]]
-    assert chat.breaker == Breaker(
-        consecutive_failures=5,
-        failure_ratio=0.5,
-        window_ns=5 * S,
-        min_requests=10,
-        slow_ratio=0.5,
-        slow_threshold_ns=4 * S,
-        slow_adaptive=True,
-        open_duration_ns=S,
-        open_duration_max_ns=60 * S,
-        slow_start_ns=10 * S,
-    )
+    assert chat.breaker == structs.replace(USUAL, window_ns=5 * S, slow_threshold_ns=4 * S, slow_adaptive=True)
     assert snapshot.routes[snapshot.services[0].route].breaker.slow_threshold_ns == 9 * S // 2
     assert chat.timeouts == Timeouts(2 * S, 9 * S, 8 * S, 30 * S, 600 * S)
 

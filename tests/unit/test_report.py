@@ -9,7 +9,7 @@ from msgspec import structs
 
 from edge.balance.report import RouteReport, Use, report
 from edge.native import Outcome, SharedState, TripReason
-from edge.terms.snapshot import Breaker
+from tests.breakers import USUAL
 
 if typing.TYPE_CHECKING:
     from edge.native import TargetView
@@ -17,18 +17,7 @@ if typing.TYPE_CHECKING:
 
 S = 1_000_000_000
 NOW = 1000 * S
-POLICY = Breaker(
-    consecutive_failures=5,
-    failure_ratio=0.5,
-    window_ns=10 * S,
-    min_requests=10,
-    slow_ratio=0.5,
-    slow_threshold_ns=3 * S,
-    slow_adaptive=False,
-    open_duration_ns=S,
-    open_duration_max_ns=60 * S,
-    slow_start_ns=10 * S,
-)
+POLICY = structs.replace(USUAL, slow_threshold_ns=3 * S)
 USES = (Use("chat", 1, 1.0, POLICY),)
 
 
