@@ -12,6 +12,7 @@ try:
     from native.balance.breaker import Admit, CircuitState, TripReason
     from native.codec.span_writer import SpanWriter
     from native.http.connection_pool import ConnectionPool
+    from native.io.descriptors import highest_upstream, most_descriptors
     from native.io.timer_wheel import CallbackTimer, Timer, Wheel
     from native.proxy.exchange import DataPlane
     from native.proxy.router import Operation, Route, Router
@@ -67,6 +68,8 @@ __all__ = [
     "TripReason",
     "Wheel",
     "WorkerCounter",
+    "highest_upstream",
+    "most_descriptors",
 ]
 
 SHARED_STATE_LAYOUT: Final = 5  # the version that this module was written for; see native/state/shared_state.h

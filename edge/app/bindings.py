@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _LONGEST_SOCKET_PATH: Final = 107
 # A stream needs two descriptors; with a lower limit a node can serve little.
 _FEW_FILES: Final = 4096
+_NR_OPEN: Final = Path("/proc/sys/fs/nr_open")
 
 
 class StateTakenError(EdgeError):
@@ -143,9 +144,25 @@ def _private_folder() -> Path:
 
 
 def many_files() -> None:
-    """Raise the limit of open files to the hard limit, for this process and its children: a stream needs two."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and hard < _FEW_FILES:
-        logs.say(logs.WARNING, "the limit of open files is low; raise the hard limit (ulimit -Hn)", limit=hard)
+    """Raise the limit of open files as far as the system lets it, for this process and its children.
+
+    A stream needs two files. Anybody may go up to the hard limit, a privileged process on to ``fs.nr_open``.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (max(hard, _kernel_file_limit()), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
+        except (OSError, ValueError):  # not privileged
+            continue
+        break
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit < _FEW_FILES:
+        logs.say(logs.WARNING, "the limit of open files is low; raise the hard limit (ulimit -Hn)", limit=limit)
+
+
+def _kernel_file_limit() -> int:
+    """Return ``fs.nr_open``, the most files that the kernel lets any process open; 0 if it cannot be read."""
+    try:
+        return int(_NR_OPEN.read_text())
+    except (OSError, ValueError):
+        return 0

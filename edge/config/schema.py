@@ -138,8 +138,11 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     tls: Annotated[UpstreamTls, about("How to verify it if base_url is https.")] = UpstreamTls()
     max_connections: Annotated[
-        int, about("Most connections to each of its targets, per worker. Further requests wait for one.", low=1)
-    ] = 256
+        int,
+        about(
+            "Most connections to each of its targets, per worker. Further requests wait for one. 0: no limit.", low=0
+        ),
+    ] = 0
     max_inflight: Annotated[
         int,
         about(
@@ -364,7 +367,9 @@ class Service(Struct, frozen=True, forbid_unknown_fields=True):
     breaker: Annotated[Breaker, about("Fields that differ from defaults.breaker.")] = Breaker()
     queue: Annotated[Queue, about("Fields that differ from defaults.queue.")] = Queue()
     shares: Annotated[Shares, about("Fields that differ from defaults.shares.")] = Shares()
-    max_connections: Annotated[int, about("Most connections to each target, per worker.", low=1)] = 256
+    max_connections: Annotated[
+        int, about("Most connections to each target, per worker. Further requests wait for one. 0: no limit.", low=0)
+    ] = 0
     max_inflight: Annotated[int, about("Most concurrent requests to each target, per node. 0: no limit.", low=0)] = 0
     concurrency: Annotated[Concurrency, about("How edge learns the limit of each target.")] = Concurrency()
 

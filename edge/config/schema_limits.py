@@ -54,9 +54,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
             low=100 * NS_PER_MS,
         ),
     ] = 15 * NS_PER_S
-    connections: Annotated[int, about("Most client connections per worker. Above it, new ones are closed.", low=1)] = (
-        16384
-    )
+    connections: Annotated[
+        int,
+        about(
+            "Most client connections per worker. Above it, new ones are closed. 0: as many as the limit of open files "
+            "allows, less a few that are kept for connections to targets.",
+            low=0,
+        ),
+    ] = 0
     retry_buffer: Annotated[
         Size,
         about(

@@ -16,6 +16,7 @@ import msgspec
 
 # The data path looks up every local reply in this module.
 from edge.listen.grpc_status import broken_call, call_end, call_fields  # noqa: F401
+from edge.terms import exhaustion
 from edge.terms.target_state import BY_CODE, PASSED_OVER, USABLE, reason_for
 
 Fields = list[tuple[bytes, bytes]]
@@ -254,7 +255,7 @@ def unavailable(
     wait_s: float,
     service: bool,
 ) -> Problem:
-    """Return the reply for an exchange that has no usable target left.
+    """Return the reply for an exchange that has no usable target left, or none that edge can connect to.
 
     Args:
         route: the model or service that was requested.
@@ -266,6 +267,11 @@ def unavailable(
     status = _status_of_service(failed_attempts) if service else 503
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
     tried, targets = _account(failed_attempts, states)
+    exhausted = exhaustion.CODES.get(failed_attempts[-1][2]) if failed_attempts else None
+    if exhausted is not None:
+        message = f"No target of {route!r} can be asked now: {failed_attempts[-1][2]}. Retry in {retry_after} s."
+        content = _body(503, message, "overloaded", exhausted, tried=tried, targets=targets)
+        return 503, [_JSON, (b"retry-after", str(retry_after).encode())], content
     parts = [f"{item['target']} failed ({item['detail']})" for item in tried]
     parts += [_sentence(item) for item in targets if item["state"] != USABLE.label]
     message = (

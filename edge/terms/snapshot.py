@@ -78,7 +78,7 @@ class Target(Struct, frozen=True):
     outcomes: str  # key of Snapshot.outcomes
     jurisdiction: str | None = None
     capabilities: tuple[str, ...] = ()
-    max_connections: int = 256  # per worker
+    max_connections: int = 0  # per worker; 0: no cap
     max_inflight: int = 0  # per node; 0: no cap
     health: str | None = None  # gRPC: service whose health is checked ("": the whole server); None: no check
     probe_path: str | None = None  # a free request to which a healthy target responds with 2xx
@@ -138,7 +138,7 @@ class Limits(Struct, frozen=True):
     idle_ns: int
     header_timeout_ns: int
     keepalive_comment_ns: int  # interval of SSE comments while the upstream sends nothing
-    connections: int  # per worker; further connections are closed at once
+    connections: int  # per worker; further connections are closed at once; 0: as many as open files allow
     retry_buffer: int  # a service's request body up to this size may be sent again
     max_buffered: int = 256 * 1024**2  # bytes of requests that a worker may buffer in total
     body_timeout_ns: int = 300_000_000_000  # for a model's request body to arrive completely

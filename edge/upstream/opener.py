@@ -1,19 +1,23 @@
 """Opener of upstream connections: on a pool's request, a task connects and hands the transport over to the pool.
 
 There is one task per connection, none per request. Every failure ends in one call of ``pool.failed`` with a reason that
-an operator can act on; exceptions of third parties go no further.
+an operator can act on; exceptions of third parties go no further. A failure because this node itself lacks something
+(open files, local ports, memory) is marked as such, because it says nothing about the target.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Protocol
 
 from edge import clock
+from edge.native import highest_upstream, most_descriptors
 from edge.telemetry import logs
+from edge.upstream.exhausted import lack, no_address
 from edge.upstream.resolver import Address, Resolver
 from edge.upstream.tls import TlsContexts, TlsError
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
     from edge.terms.snapshot import Target
 
 _S = 1_000_000_000
+# A node without descriptors fails thousands of connections a second; the log gets one line in this time.
+_SAY_EVERY_NS = 10 * _S
 
 
 class ConnectionPool(Protocol):
@@ -37,8 +43,8 @@ class ConnectionPool(Protocol):
     def protocol(self) -> asyncio.BaseProtocol:
         """Return a protocol that registers itself with the pool when it is connected."""
 
-    def failed(self, reason: str, timed_out: bool) -> None:  # compiled code takes these by position
-        """Record that no connection was opened."""
+    def failed(self, reason: str, timed_out: bool, local: bool) -> None:  # compiled code takes these by position
+        """Record that no connection was opened; ``local``: because this node lacked something, not by the target."""
 
 
 class Opener:
@@ -50,6 +56,7 @@ class Opener:
         self._contexts = TlsContexts()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._said_ns = -_SAY_EVERY_NS
 
     def open(self, pool: ConnectionPool) -> None:
         """Start opening one connection for the pool; the task ends with ``connection_made`` or ``pool.failed``.
@@ -72,31 +79,43 @@ class Opener:
 
     async def _open(self, pool: ConnectionPool) -> None:
         deadline_ns = clock.now_ns() + pool.connect_ns
-        reason, timed_out = "cancelled", False
+        reason, timed_out, local = "cancelled", False, False
         try:
-            reason = await self._try_addresses(pool, deadline_ns)
+            await self._try_addresses(pool, deadline_ns)
+            reason = ""
         except TimeoutError:
             reason, timed_out = f"no connection within {pool.connect_ns / _S:g} s", True
         except (OSError, TlsError) as error:
-            reason = explain(error)
+            lacking = lack(error)
+            reason, local = lacking or explain(error), lacking is not None
+            if local:
+                self._say_exhausted(pool, reason)
         except Exception as error:  # noqa: BLE001  # a pool that is not notified would wait forever
             logs.say_failure("unexpected error while opening a connection", error, target=pool.plan.id)
             reason = type(error).__name__
         finally:
             if reason:
-                pool.failed(reason, timed_out)
+                pool.failed(reason, timed_out, local)
 
-    async def _try_addresses(self, pool: ConnectionPool, deadline_ns: int) -> str:
-        """Connect to the first address that accepts; return "" or the reason why the last address failed.
+    def _say_exhausted(self, pool: ConnectionPool, reason: str) -> None:
+        now_ns = clock.now_ns()
+        if now_ns >= self._said_ns + _SAY_EVERY_NS:
+            self._said_ns = now_ns
+            logs.say(logs.WARNING, reason, target=pool.plan.id, open_files=most_descriptors())
+
+    async def _try_addresses(self, pool: ConnectionPool, deadline_ns: int) -> None:
+        """Connect to the first address that accepts.
 
         Raises:
+            OSError: the last address's failure, or the first failure for want of something of this node's own.
+            TlsError: a file of the target's TLS settings cannot be loaded.
             TimeoutError: the deadline passed.
         """
         plan = pool.plan
         context = self._contexts.get(plan.tls, plan.protocol) if plan.tls is not None else None
         async with asyncio.timeout(pool.connect_ns / _S):
             addresses = await self._resolver.addresses(plan.host)
-        reason = ""
+        failure: OSError | None = None
         for index, address in enumerate(addresses):
             left_ns = deadline_ns - clock.now_ns()
             if left_ns <= 0:
@@ -108,16 +127,23 @@ class Opener:
             except TimeoutError:
                 if index == len(addresses) - 1:
                     raise
-                reason = f"{address.host} did not answer"
-            except OSError as error:
-                reason = explain(error)
+                error = OSError(f"{address.host} did not answer")
+            except OSError as refused:
+                error = refused
+                if refused.errno == errno.EADDRNOTAVAIL and no_address(address.family, address.host, plan.port):
+                    error = OSError(f"this node has no address to reach {address.host} from")
             else:
-                return await self._hand_over(pool, sock, context, deadline_ns)
-        return reason
+                await self._hand_over(pool, sock, context, deadline_ns)
+                return
+            if failure is None or lack(failure) is None:
+                failure = error
+        if failure is not None:
+            raise failure
 
     async def _connect(self, address: Address, port: int) -> socket.socket:
         sock = socket.socket(address.family, socket.SOCK_STREAM)
         try:
+            _check_reserve(sock)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.sock_connect(sock, (address.host, port))
@@ -128,8 +154,8 @@ class Opener:
 
     async def _hand_over(
         self, pool: ConnectionPool, sock: socket.socket, context: ssl.SSLContext | None, deadline_ns: int
-    ) -> str:
-        """Hand the connected socket to the pool's protocol, after the TLS handshake if there is one; return "".
+    ) -> None:
+        """Hand the connected socket to the pool's protocol, after the TLS handshake if there is one.
 
         No asyncio timeout wraps this call: a cancellation between ``connection_made`` and the return would report one
         connection as both made and failed. The handshake has its own timeout and precedes ``connection_made``.
@@ -158,7 +184,12 @@ class Opener:
             raise
         finally:
             _disown(sock, inode)
-        return ""
+
+
+def _check_reserve(sock: socket.socket) -> None:
+    """Raise OSError if the socket has one of the last descriptors, which are kept for other uses."""
+    if sock.fileno() >= highest_upstream():
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def _disown(sock: socket.socket, inode: int) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edge import clock
 from edge.config.addresses import forbidden
+from edge.upstream.exhausted import out_of_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,9 @@ class Resolver:
             found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except OSError as error:
             old = self._answers.get(host)
-            answer = _Answer(old.addresses if old is not None else (), clock.now_ns() + RETRY_NS, error)
+            local = out_of_descriptors()  # then the look-up failed for want of one, and says nothing about the name
+            retry_ns = clock.now_ns() + (0 if local else RETRY_NS)
+            answer = _Answer(old.addresses if old is not None else (), retry_ns, local or error)
         else:
             allowed = _allowed(_alternate(found))
             refused = None if allowed else OSError(f"{host} resolves to an address that must not be called")

@@ -9,6 +9,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import EdgeError
+from edge.upstream.exhausted import out_of_descriptors
 
 if TYPE_CHECKING:
     from edge.terms.snapshot import UpstreamTls
@@ -34,10 +35,15 @@ class TlsContexts:
 
         Raises:
             TlsError: a configured file is missing or cannot be loaded.
+            OSError: no descriptor is free to read the files. OpenSSL does not report that for the system's authorities,
+                and the context would reject every certificate for as long as it is cached.
         """
         key = (policy.ca, policy.cert, policy.key, policy.verify, protocol)
         context = self._contexts.get(key)
         if context is None:
+            exhausted = out_of_descriptors()
+            if exhausted is not None:
+                raise exhausted
             context = self._contexts[key] = _make(policy, ALPN[protocol])
         return context
 

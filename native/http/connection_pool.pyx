@@ -1,31 +1,40 @@
-from collections import deque
+"""Keeps the upstream connections of one worker to one target: idle ones, those being opened, and who waits for them.
+
+An HTTP/1.1 connection carries one exchange at a time, an HTTP/2 connection many. The number of connections has no bound
+unless ``max_connections`` sets one. Every operation takes constant time, whatever the number of connections and waiters:
+a burst of thousands of requests is the case in which a slow pool would hurt most.
+"""
+
+from collections import OrderedDict
 
 from libc.stdint cimport int64_t, uint64_t
-from native.http.stream cimport FAILED_CONNECT
+from native.http.stream cimport FAILED_CONNECT, FAILED_LOCAL
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 
-# An idle connection older than this is closed: common servers keep theirs 60-75 s, and a request sent into a closing
-# connection is a needless retry. Services often keep only 5 s (node, uvicorn).
+# An idle connection older than this is closed. Common servers close theirs after 60 to 75 s, and a request that is sent
+# into a closing connection costs a needless retry. Services often keep a connection for 5 s only (node, uvicorn).
 cdef uint64_t MODEL_IDLE_NS = 45_000_000_000
 cdef uint64_t SERVICE_IDLE_NS = 4_000_000_000
-# HTTP/2 says goodbye before it closes, so an idle connection may be kept for longer.
+# HTTP/2 announces the end of a connection (GOAWAY), so an idle one may be kept for longer.
 cdef uint64_t SHARED_IDLE_NS = 120_000_000_000
-# Silence on a shared connection: is anybody there? Without an answer in time, nobody is.
+# A shared connection that is silent for SILENCE_NS is sent a ping. Without an answer within PONG_NS it is dead.
 cdef uint64_t SILENCE_NS = 30_000_000_000
 cdef uint64_t PONG_NS = 10_000_000_000
-# Long enough to be cheap, short enough that a moved address is noticed. Each connection adds up to a quarter.
+# A connection is replaced at this age: long enough to be cheap, short enough that a moved address is noticed. Each
+# connection adds up to a quarter, so that they do not all end together.
 cdef uint64_t AGE_NS = 600_000_000_000
-# The rest of an unwanted answer may take this long before its connection is worth less than a new one; a peer that does
-# not read may hold up a connection's end for as long.
+# The rest of an unwanted answer may take this long before its connection is worth less than a new one. A peer that does
+# not read may delay the end of its connection for as long.
 cdef uint64_t DREGS_NS = 2_000_000_000
-# What the client of a tunnel said last is somebody's message: its service may take this long to read it.
+# The last bytes of a tunnel's client are somebody's message, so the service may take this long to read them.
 cdef uint64_t TAIL_NS = 30_000_000_000
 
-# Shorter values are ordinary words, which an error may well contain.
+# Shorter values are ordinary words, which the text of an error may contain by chance.
 cdef Py_ssize_t SHORTEST_SECRET = 8
 
-# Exchanges at once on one HTTP/2 connection; a peer may allow fewer. More connections follow when all are full.
+# Most exchanges at once on one HTTP/2 connection; the peer may allow fewer. When every connection is full, more are
+# opened.
 cdef int STREAMS = 100
 
 
@@ -58,13 +67,13 @@ cdef class SharedConnection:
 
 
 cdef class ConnectionPool:
-    """Upstream connections of one worker to one target.
+    """The upstream connections of one worker to one target.
 
     Args:
-        name: the target that it serves, as people know it.
-        plan: its edge.terms.snapshot.Target, which says where and how.
-        opener: object whose ``open(pool)`` starts one connection.
-        factory: called with the pool, returns the protocol object of a new connection.
+        name: the target's id, as people know it.
+        plan: the target's edge.terms.snapshot.Target, which says where and how to connect.
+        opener: an object whose ``open(pool)`` starts one connection.
+        factory: called with the pool; returns the protocol object of a new connection.
         verdicts: 600 action codes, one per status.
         hints: (status, needle, action) triples that refine an answer by its body.
     """
@@ -78,10 +87,11 @@ cdef class ConnectionPool:
         self.factory = factory
         self.idle = []
         self.draining_connections = []
-        self.shared = []
+        self.shared = set()
+        self.vacancies = []
         self.shares = plan.protocol != "http1"
         self.breadth = STREAMS if self.shares else 1
-        self.waiters = deque()
+        self.waiters = OrderedDict()
         self.cap = plan.max_connections
         self.connect_ns = 2_000_000_000
         self.is_service = plan.kind == "service"
@@ -108,29 +118,39 @@ cdef class ConnectionPool:
         self.hints = hints
 
     def __repr__(self):
-        return f"<ConnectionPool {self.name} live={self.live} idle={len(self.idle)} opening={self.opening}>"
-
-    @property
-    def idle_count(self):
-        """Connections that wait for an exchange."""
-        return len(self.idle)
+        return f"<ConnectionPool {self.name} live={self.live} idle={self.idle_count} opening={self.opening}>"
 
     def protocol(self):
         """Return the protocol object for one new connection."""
         return self.factory(self)
 
-    def failed(self, str reason, bint timed_out=False):
-        """Tell the pool that the connection it asked for did not come; ``reason`` is a sentence without secrets."""
+    def failed(self, str reason, bint timed_out=False, bint local=False):
+        """Take note that a connection which the pool asked for could not be opened.
+
+        Args:
+            reason: a sentence without secrets.
+            timed_out: the deadline passed.
+            local: this node lacked something (descriptors, ports), so the target is not to blame and nothing is counted
+                against it.
+        """
         cdef ClientEvents who
+        cdef int failure = FAILED_LOCAL if local else FAILED_CONNECT
         self.opening -= 1
-        add64(self.counters.connect_failures, 1)
-        # those whom this one would have carried; who comes back meanwhile stands behind them
+        if not local:
+            add64(self.counters.connect_failures, 1)
+        # Only the requests that this connection would have carried fail. One that comes back meanwhile stands behind them.
         for _ in range(min(len(self.waiters) - self.opening * self.breadth, self.breadth)):
             if not self.waiters:
                 return
-            who = <ClientEvents>self.waiters.popleft()
-            who.on_failed(FAILED_CONNECT, reason)
-        self.widen()        # the others waited for a place, and this one has left one
+            who = <ClientEvents>self.next_waiter()
+            who.on_failed(failure, reason)
+        self.widen()        # the other waiters may have a connection of their own now
+
+    cdef ClientEvents next_waiter(self):
+        return <ClientEvents>self.waiters.popitem(last=False)[0]
+
+    cdef bint full(self) noexcept:
+        return self.cap > 0 and self.live + self.opening >= self.cap
 
     cdef int acquire(self, ClientEvents who):
         cdef PooledConnection connection
@@ -138,29 +158,28 @@ cdef class ConnectionPool:
             return self.acquire_shared(who)
         while self.idle:
             connection = <PooledConnection>self.idle.pop()
+            if not self.take_idle(connection):
+                continue        # closed while it was idle
             if connection.is_reusable():
                 connection.assign(who)
                 who.on_connection(connection)
                 return 1
             connection.close()
-        if self.live + self.opening >= self.cap:
+        if self.full():
             if len(self.waiters) >= self.cap:
                 return -1
-            self.waiters.append(who)
+            self.waiters[who] = None
             return 0
-        self.waiters.append(who)
+        self.waiters[who] = None
         self.opening += 1
         self.opener.open(self)
         return 0
 
     cdef void forget(self, ClientEvents who):
-        try:
-            self.waiters.remove(who)
-        except ValueError:
-            return
+        self.waiters.pop(who, None)
 
     cdef bint crowded(self) noexcept:
-        return self.opening == 0 and self.live >= self.cap
+        return self.cap > 0 and self.opening == 0 and self.live >= self.cap
 
     cdef void ready(self, PooledConnection connection):
         self.opening -= 1
@@ -177,12 +196,22 @@ cdef class ConnectionPool:
     cdef place(self, PooledConnection connection):
         cdef ClientEvents who
         if self.waiters:
-            who = <ClientEvents>self.waiters.popleft()
+            who = self.next_waiter()
             connection.assign(who)
             who.on_connection(connection)
             return
         connection.idle_since_ns = monotonic_ns()
+        connection.idle = True
+        self.idle_count += 1
         self.idle.append(connection)
+
+    cdef bint take_idle(self, PooledConnection connection):
+        """Whether ``connection`` was idle; it no longer is."""
+        if not connection.idle:
+            return False
+        connection.idle = False
+        self.idle_count -= 1
+        return True
 
     cdef void release(self, PooledConnection connection):
         if (self.closed and not self.waiters) or monotonic_ns() - connection.born_ns > connection.lifetime_ns:
@@ -195,27 +224,28 @@ cdef class ConnectionPool:
             return
         self.live -= 1
         add64(self.counters.open, <uint64_t>-1)
-        if connection in self.idle:
-            self.idle.remove(connection)
-        self.widen()        # somebody may be waiting for the place this one held
+        self.take_idle(connection)      # it stays in the list of idle ones until somebody meets it there
+        self.widen()        # a waiter may have the place that this connection held
 
     cdef int acquire_shared(self, ClientEvents who):
         cdef SharedConnection connection
         cdef ClientStream stream
-        for item in self.shared:
-            connection = <SharedConnection>item
+        while self.vacancies:
+            connection = <SharedConnection>self.vacancies[-1]
             if connection.room() > 0:
                 stream = connection.take(who)
                 who.on_connection(stream)
                 return 1
-        if len(self.waiters) >= self.cap * self.breadth:
+            connection.listed = False
+            self.vacancies.pop()
+        if self.cap and len(self.waiters) >= self.cap * self.breadth:
             return -1
-        self.waiters.append(who)
+        self.waiters[who] = None
         self.widen()
         return 0
 
     cdef void widen(self):
-        while self.opening * self.breadth < len(self.waiters) and self.live + self.opening < self.cap:
+        while self.opening * self.breadth < len(self.waiters) and not self.full():
             self.opening += 1
             self.opener.open(self)
 
@@ -226,7 +256,7 @@ cdef class ConnectionPool:
         connection.lifetime_ns = self.age_limit_ns + (connection.born_ns & 0xFFFF) * (self.age_limit_ns >> 18)
         add64(self.counters.connects, 1)
         add64(self.counters.open, 1)
-        self.shared.append(connection)
+        self.shared.add(connection)
         self.on_stream_capacity(connection)
         if self.closed:
             connection.close()
@@ -239,22 +269,30 @@ cdef class ConnectionPool:
         cdef ClientEvents who
         cdef ClientStream stream
         while self.waiters and connection.room() > 0:
-            who = <ClientEvents>self.waiters.popleft()
+            who = self.next_waiter()
             stream = connection.take(who)
             who.on_connection(stream)
+        if not connection.listed and connection.room() > 0:
+            connection.listed = True
+            self.vacancies.append(connection)
 
     cdef void on_shared_closed(self, SharedConnection connection):
         self.live -= 1
         add64(self.counters.open, <uint64_t>-1)
-        if connection in self.shared:
-            self.shared.remove(connection)
+        self.shared.discard(connection)
         self.widen()
 
     cdef void sweep(self, uint64_t now_ns):
-        """Close what has been idle too long (the oldest stand first), and cut what goes on for nobody and does not end."""
+        """Close connections that have been idle for too long, and cut those that go on for nobody and do not end."""
         cdef PooledConnection connection
+        cdef Py_ssize_t expired = 0
         for item in list(self.shared):
             (<SharedConnection>item).check_deadlines(now_ns)
+        # Closed connections are taken off these two lists only when somebody meets them there, and nobody may come.
+        if len(self.vacancies) > len(self.shared):
+            self.vacancies = [item for item in self.vacancies if item in self.shared]
+        if len(self.idle) > 2 * self.idle_count:
+            self.idle = [item for item in self.idle if (<PooledConnection>item).idle]
         if self.draining_connections:
             draining_connections = self.draining_connections
             self.draining_connections = []
@@ -265,17 +303,26 @@ cdef class ConnectionPool:
                         connection.cancel()
                     else:
                         self.draining_connections.append(connection)
-        while self.idle:
-            connection = <PooledConnection>self.idle[0]
-            if now_ns < connection.idle_since_ns + self.idle_limit_ns:
-                return
-            self.idle.pop(0)
-            connection.close()
+        for item in self.idle:      # the oldest stands first
+            connection = <PooledConnection>item
+            if connection.idle and now_ns < connection.idle_since_ns + self.idle_limit_ns:
+                break
+            expired += 1
+        if expired:
+            gone = self.idle[:expired]
+            del self.idle[:expired]
+            self.close_idle(gone)
+
+    cdef close_idle(self, list connections):
+        for item in connections:
+            if self.take_idle(<PooledConnection>item):
+                (<PooledConnection>item).close()
 
     cdef void close(self):
-        """Idle connections go now, busy ones when their exchange is over; those who still wait are served."""
+        """Close idle connections now and busy ones when their exchange is over. Requests that still wait are served."""
         self.closed = True
-        while self.idle:
-            (<PooledConnection>self.idle.pop()).close()
+        gone = self.idle
+        self.idle = []
+        self.close_idle(gone)
         for item in list(self.shared):
             (<SharedConnection>item).close()

@@ -18,6 +18,7 @@ cdef enum Failure:              # why a stream to an upstream ended without a wh
     FAILED_RESET = 1            # closed or reset before the answer's head
     FAILED_MALFORMED = 2        # what came is not HTTP
     FAILED_TRUNCATED = 3        # the answer ended before it was complete
+    FAILED_LOCAL = 4            # no connection, for want of something of ours (descriptors, ports): nobody is to blame
 
 cdef struct ListenCounters:     # where clients' connections are counted, in shared memory
     uint64_t* accepted

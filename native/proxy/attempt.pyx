@@ -1,7 +1,7 @@
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn
 from native.balance.balancer cimport CELL_STREAM
 from native.state.shared_state cimport (
-    CLIENT_FAULT, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
+    CANCELLED, CLIENT_FAULT, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
     REFUSED_CREDENTIAL,
 )
 from native.io.clock cimport monotonic_ns
@@ -20,7 +20,7 @@ from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 # native.http.stream.Failure as an Outcome
-cdef int[4] OUTCOME_OF = [FAIL_CONNECT, FAIL_RESET, FAIL_MALFORMED, FAIL_TRUNCATED]
+cdef int[5] OUTCOME_OF = [FAIL_CONNECT, FAIL_RESET, FAIL_MALFORMED, FAIL_TRUNCATED, CANCELLED]
 
 cdef enum Action:           # edge/terms/actions.py
     RELAY = 0

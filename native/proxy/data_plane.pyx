@@ -10,6 +10,7 @@ from native.state.shared_state cimport (
     W_UNRECORDED, W_UPSTREAMS, W_UPSTREAMS_IDLE,
 )
 from native.io.clock cimport monotonic_ns, wall_ns
+from native.io.descriptors cimport client_limit
 from native.http.connection_pool cimport ConnectionPool
 from native.proxy.record cimport Recorder
 
@@ -144,7 +145,7 @@ cdef class DataPlaneCore(Acceptor):
         self.answer_limit = limits.max_response
         self.replay_limit = limits.retry_buffer
         self.comment_ns = limits.keepalive_comment_ns
-        self.connection_limit = limits.connections
+        self.connection_limit = limits.connections if limits.connections else client_limit()
         self.region = snapshot.region.encode()
         self.told_region = (b"x-edge-region", self.region)
         self.recorder.configure(snapshot.tracing)
@@ -227,7 +228,7 @@ cdef class DataPlaneCore(Acceptor):
             self.look_at_calendar(now)
             for pool in self.pools.values():
                 (<ConnectionPool>pool).sweep(now)
-                idle += len((<ConnectionPool>pool).idle)
+                idle += (<ConnectionPool>pool).idle_count
             store64(&self.meter.count[<int>W_UPSTREAMS_IDLE], <uint64_t>idle)
 
     cdef flush(self, uint64_t now):

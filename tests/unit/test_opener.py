@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
+import socket
 import ssl
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, cast
 
 import pytest
@@ -14,13 +17,14 @@ import trustme
 from msgspec import structs
 from plans import snapshot
 
+from edge.terms.exhaustion import SENTENCES
 from edge.terms.snapshot import Target, UpstreamTls
+from edge.upstream.exhausted import no_address
 from edge.upstream.opener import Opener
 from edge.upstream.resolver import Address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 class Taken(asyncio.Protocol):
@@ -46,15 +50,17 @@ class FakePool:
         self.connect_ns = int(limit_s * 1e9)
         self.made: list[asyncio.Transport] = []
         self.failures: list[tuple[str, bool]] = []
+        self.local = False
         self.ended = asyncio.Event()
 
     def protocol(self) -> asyncio.Protocol:
         """Return one."""
         return Taken(self)
 
-    def failed(self, reason: str, timed_out: bool) -> None:
+    def failed(self, reason: str, timed_out: bool, local: bool) -> None:
         """Take note."""
         self.failures.append((reason, timed_out))
+        self.local = local
         self.ended.set()
 
 
@@ -127,6 +133,7 @@ async def test_refused(opener: Opener) -> None:
     pool = FakePool(port)
     await outcome(opener, pool)
     assert pool.failures == [("connection refused", False)]
+    assert not pool.local
 
 
 async def test_unknown_name(opener: Opener) -> None:
@@ -242,8 +249,8 @@ async def test_nothing_is_opened_after_the_end(opener: Opener) -> None:
     """A pool that asks again because the end took its connection away gets none, and nothing is left running."""
 
     class Asks(FakePool):
-        def failed(self, reason: str, timed_out: bool) -> None:
-            super().failed(reason, timed_out)
+        def failed(self, reason: str, timed_out: bool, local: bool) -> None:
+            super().failed(reason, timed_out, local)
             opener.open(self)
 
     async with Server() as silent:
@@ -255,3 +262,101 @@ async def test_nothing_is_opened_after_the_end(opener: Opener) -> None:
         assert asyncio.all_tasks() == before
         assert pool.failures == [("cancelled", False)]
         assert pool.made == []
+
+
+# --- what this node itself lacks --------------------------------------------------------------------------------------
+
+
+def descriptors() -> int:
+    """How many this process has open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_the_last_descriptors_are_kept(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that would take one of the last descriptors is closed again, and the failure is our own."""
+    async with Server() as server:
+        pool = FakePool(server.port)
+        before = descriptors()
+        monkeypatch.setattr("edge.upstream.opener.highest_upstream", lambda: 3)
+        await outcome(opener, pool)
+        assert descriptors() == before
+    assert pool.failures == [(SENTENCES[errno.EMFILE], False)]
+    assert pool.local
+
+
+@pytest.mark.parametrize("number", sorted(SENTENCES))
+async def test_what_this_node_lacks_is_its_own_fault(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """No descriptor, no local port, no memory: the pool is told that the target is not to blame."""
+
+    async def connect(sock: object, address: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(opener._loop, "sock_connect", connect)
+    pool = FakePool(1)
+    await outcome(opener, pool)
+    assert pool.failures == [(SENTENCES[number], False)]
+    assert pool.local
+
+
+async def test_an_address_that_this_node_cannot_have_is_no_lack_of_ports(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where IPv6 is off, ::1 fails by the number that lacking ports has; the refusal of the other address counts."""
+
+    async def both(host: str) -> list[Address]:
+        return [Address(socket.AF_INET6, "::1"), Address(socket.AF_INET, "127.0.0.1")]
+
+    async def connect(sock: object, address: tuple[str, int]) -> None:
+        raise OSError(errno.EADDRNOTAVAIL if address[0] == "::1" else errno.ECONNREFUSED, "no")
+
+    monkeypatch.setattr(opener._resolver, "addresses", both)
+    monkeypatch.setattr(opener._loop, "sock_connect", connect)
+    monkeypatch.setattr("edge.upstream.opener.no_address", lambda family, host, port: host == "::1")
+    pool = FakePool(1, host="two.test")
+    await outcome(opener, pool)
+    assert not pool.local
+
+
+async def test_a_lack_is_not_hidden_by_a_refusal(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address has no free port here, the other refuses: the first might have answered, so nobody is blamed."""
+
+    async def both(host: str) -> list[Address]:
+        return [Address(socket.AF_INET, "127.0.0.1"), Address(socket.AF_INET, "127.0.0.2")]
+
+    async def connect(sock: object, address: tuple[str, int]) -> None:
+        raise OSError(errno.EADDRNOTAVAIL if address[0] == "127.0.0.1" else errno.ECONNREFUSED, "no")
+
+    monkeypatch.setattr(opener._resolver, "addresses", both)
+    monkeypatch.setattr(opener._loop, "sock_connect", connect)
+    pool = FakePool(1, host="two.test")
+    await outcome(opener, pool)
+    assert pool.failures == [(SENTENCES[errno.EADDRNOTAVAIL], False)]
+    assert pool.local
+
+
+def test_a_datagram_socket_tells_whether_there_is_an_address() -> None:
+    """There is a local address to reach loopback from, so a failure there would be a lack of ports."""
+    assert not no_address(socket.AF_INET, "127.0.0.1", 9)
+
+
+async def test_lacks_of_look_ups_and_files_are_found(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that was not looked up, and authorities that were not read, for want of a descriptor: our fault."""
+    full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    monkeypatch.setattr("edge.upstream.resolver.out_of_descriptors", lambda: full)
+    monkeypatch.setattr("edge.upstream.tls.out_of_descriptors", lambda: full)
+    for pool in (FakePool(1, host="does-not-exist.invalid"), FakePool(1, tls=UpstreamTls("model.test"))):
+        await outcome(opener, pool)
+        assert pool.failures == [(SENTENCES[errno.EMFILE], False)]
+        assert pool.local
+
+
+async def test_a_lack_is_logged_once(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A node without descriptors fails thousands of connections; its log gets one line in ten seconds."""
+    monkeypatch.setattr("edge.upstream.opener.highest_upstream", lambda: 3)
+    for _ in range(5):
+        await outcome(opener, FakePool(1))
+    assert len([record for record in caplog.records if record.message == SENTENCES[errno.EMFILE]]) == 1

@@ -9,6 +9,7 @@ import pytest
 
 from edge.listen import reply
 from edge.native import Barred, Outcome, TripReason
+from edge.terms import exhaustion
 from edge.terms.target_state import TRIED
 
 BEHIND = [
@@ -43,3 +44,16 @@ def test_who_is_passed_over_has_a_word_of_its_own() -> None:
     assert len(set(words)) == len(words)
     documented = (Path(__file__).parents[2] / "docs/outcomes.md").read_text()
     assert {word for word in words if f"| `{word}` |" in documented} == set(words) - {TRIED.label}
+
+
+@pytest.mark.parametrize("sentence", sorted(exhaustion.CODES))
+@pytest.mark.parametrize("service", [False, True])
+def test_what_this_node_lacks_has_a_code_of_its_own(sentence: str, service: bool) -> None:
+    """If the last attempt failed for want of something of ours, the 503 says of what, and when to come back."""
+    tried = [("a/m", "fail_reset", "closed"), ("b/m", "cancelled", sentence)]
+    status, fields, body = reply.unavailable("chat", tried, [("b/m", Barred.USABLE, 0, 0.0)], 0.2, service)
+    error = msgspec.json.decode(body)["error"]
+    assert (status, error["type"], error["code"]) == (503, "overloaded", exhaustion.CODES[sentence])
+    assert sentence in error["message"]
+    assert (b"retry-after", b"1") in fields
+    assert set(exhaustion.SENTENCES.values()) == set(exhaustion.CODES)
