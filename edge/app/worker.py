@@ -29,7 +29,7 @@ from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, turn_away
 from edge.native import DataPlane, Router, SharedState
-from edge.providers.rest import rest_seconds
+from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
 from edge.upstream.opener import Opener
@@ -110,7 +110,7 @@ class Worker:
                 opener=self._opener,
                 local=local.answer,
                 reply=reply,
-                rest=rest_seconds,
+                rest=retry_after_seconds,
                 calls=Calls(_inference, models_document, lambda: not self._stop.is_set()),
                 named=is_named,
                 records=lambda records: self._follower.send(self._index, records),

@@ -22,9 +22,9 @@ from edge.terms.actions import (
     ACTION_ELSEWHERE,
     ACTION_FAIL,
     ACTION_MISCONFIGURED,
-    ACTION_OUT,
+    ACTION_QUARANTINE,
+    ACTION_RATE_LIMITED,
     ACTION_RELAY,
-    ACTION_REST,
 )
 
 STATUSES: Final = 600
@@ -34,15 +34,15 @@ SERVICE: Final = "service"
 REGION: Final = "region"
 
 RELAY, CLIENT, FAIL = ACTION_RELAY, ACTION_CLIENT, ACTION_FAIL
-REST, OUT, MISCONFIGURED = ACTION_REST, ACTION_OUT, ACTION_MISCONFIGURED
+RATE_LIMITED, QUARANTINE, MISCONFIGURED = ACTION_RATE_LIMITED, ACTION_QUARANTINE, ACTION_MISCONFIGURED
 ELSEWHERE = ACTION_ELSEWHERE
 
 ACTIONS: Final = {
     ACTION_RELAY: "good",
     ACTION_CLIENT: "the caller's",
     ACTION_FAIL: "failure",
-    ACTION_REST: "rate limited",
-    ACTION_OUT: "quarantined",
+    ACTION_RATE_LIMITED: "rate limited",
+    ACTION_QUARANTINE: "quarantined",
     ACTION_MISCONFIGURED: "misconfigured",
     ACTION_ELSEWHERE: "elsewhere",
 }
@@ -86,11 +86,13 @@ ROWS: Final[tuple[Row, ...]] = (
         399,
     ),
     _row(400, (CLIENT, CLIENT, CLIENT), "Malformed, too long for the model, or against its content policy."),
-    _row(401, (OUT, OUT, CLIENT), "Our key is wrong or revoked. A service means the caller's credential."),
-    _row(402, (OUT, OUT, CLIENT), "Our account has no balance."),
+    _row(
+        401, (QUARANTINE, QUARANTINE, CLIENT), "Our key is wrong or revoked. A service means the caller's credential."
+    ),
+    _row(402, (QUARANTINE, QUARANTINE, CLIENT), "Our account has no balance."),
     _row(
         403,
-        (OUT, CLIENT, CLIENT),
+        (QUARANTINE, CLIENT, CLIENT),
         "Our key has no permission. Where the caller chose the model, only that choice is refused.",
     ),
     _row(404, (MISCONFIGURED, CLIENT, CLIENT), "The upstream model in our configuration does not exist."),
@@ -119,7 +121,7 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(427, (CLIENT, CLIENT, CLIENT), "About this request only.", 428),
     _row(
         429,
-        (REST, REST, CLIENT),
+        (RATE_LIMITED, RATE_LIMITED, CLIENT),
         "Too many requests: skipped until Retry-After or x-ratelimit-reset. A service limits its own callers.",
     ),
     _row(
@@ -156,7 +158,7 @@ REGION_ROWS: Final[tuple[RegionRow, ...]] = (
     RegionRow(200, 299, RELAY, "A good response, checked like a provider's."),
     RegionRow(300, 399, MISCONFIGURED, "The server at this address is not an edge: an edge never redirects."),
     RegionRow(400, 400, CLIENT, "The caller's error, there as here."),
-    RegionRow(401, 401, OUT, "The peer rejects our token or name. A provider's 401 is never relayed."),
+    RegionRow(401, 401, QUARANTINE, "The peer rejects our token or name. A provider's 401 is never relayed."),
     RegionRow(402, 403, CLIENT, "A provider's response to this caller, relayed."),
     RegionRow(404, 404, ELSEWHERE, "The peer does not know the model: its configuration differs."),
     RegionRow(405, 405, MISCONFIGURED, "The server at this address is not an edge."),

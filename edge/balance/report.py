@@ -123,17 +123,17 @@ def _state(view: TargetView, now_ns: int, slow_start_ns: int) -> tuple[TargetSta
     """Return the state, the code of its reason (0: none), and the monotonic ns at which it may end (0: unknown)."""
     if view["manual"]:
         return MANUAL, view["manual"], 0
-    if view["out_until_ns"] > now_ns:
-        return QUARANTINED, view["out_reason"], view["out_until_ns"]
+    if view["quarantined_until_ns"] > now_ns:
+        return QUARANTINED, view["quarantine_reason"], view["quarantined_until_ns"]
     return _circuit(view, now_ns, slow_start_ns)
 
 
 def _circuit(view: TargetView, now_ns: int, slow_start_ns: int) -> tuple[TargetState, int, int]:
     """Return the same three values for a target that is neither quarantined nor under a manual override."""
     if view["state"] == "open":
-        return OPEN, view["trip_reason"], max(view["until_ns"], view["rest_until_ns"])
-    if view["rest_until_ns"] > now_ns:
-        return RATE_LIMITED, 0, view["rest_until_ns"]
+        return OPEN, view["trip_reason"], max(view["until_ns"], view["rate_limited_until_ns"])
+    if view["rate_limited_until_ns"] > now_ns:
+        return RATE_LIMITED, 0, view["rate_limited_until_ns"]
     if view["state"] == "half_open":
         return HALF_OPEN, 0, view["until_ns"]
     if view["until_ns"] and now_ns < view["until_ns"] + slow_start_ns:

@@ -97,8 +97,8 @@ def side_by_side(view: dict[str, Any]) -> Table:
 
 
 def _effect(verdict: dict[str, Any]) -> str:
-    """Return what a verdict changes here; ``fuse`` 0 keeps the route's failure threshold."""
-    threshold = f", failure threshold {verdict['fuse']}" if verdict["fuse"] else ""
+    """Return what a verdict changes here; ``failure_threshold`` 0 keeps the route's failure threshold."""
+    threshold = f", failure threshold {verdict['failure_threshold']}" if verdict["failure_threshold"] else ""
     return f"weight {verdict['weight']:g}{threshold}: {verdict['why']}"
 
 
@@ -111,8 +111,8 @@ def _cell(target: dict[str, Any] | None) -> str:
         parts.append(f"p95 {target['p95_ms']} ms")
     if target["headroom"] >= 0:
         parts.append(f"headroom {target['headroom']}")
-    if target["rest_ms"]:
-        parts.append(f"rate-limited for {target['rest_ms'] / 1000:.0f} s")
+    if target["rate_limited_ms"]:
+        parts.append(f"rate-limited for {target['rate_limited_ms'] / 1000:.0f} s")
     return f"{parts[0]} {', '.join(parts[1:])}"
 
 

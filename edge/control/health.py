@@ -48,7 +48,7 @@ class HealthChecks:
         self._due_ns: dict[str, int] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._channels: dict[str, tuple[tuple[str, int, UpstreamTls | None], grpc.aio.Channel]] = {}
-        self._out: set[str] = set()
+        self._quarantined: set[str] = set()
 
     def tend(self, targets: Iterable[Target], now_ns: int, chance: Callable[[], float]) -> None:
         """Start the checks that are due, and forget targets that no longer exist.
@@ -61,7 +61,7 @@ class HealthChecks:
         checked = {target.id: target for target in targets if target.health is not None}
         for name in set(self._due_ns) - set(checked):
             del self._due_ns[name]
-            self._out.discard(name)
+            self._quarantined.discard(name)
             self._close(name)
         for name, target in checked.items():
             due_ns = self._due_ns.setdefault(name, now_ns + int(_S * chance()))
@@ -103,8 +103,8 @@ class HealthChecks:
             logs.say(logs.DEBUG, "health check", target=target.id, code=error.code().name)
             return
         if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
-            self._out.add(target.id)
-            self._shared_state.set_out(target.slot, NOT_SERVING, clock.now_ns() + HOLDS_NS)
+            self._quarantined.add(target.id)
+            self._shared_state.set_quarantine(target.slot, NOT_SERVING, clock.now_ns() + HOLDS_NS)
         else:
             self._serving(target)
 
@@ -125,11 +125,11 @@ class HealthChecks:
             self._keep(f"close {name}", known[1].close(None))
 
     def _serving(self, target: Target) -> None:
-        """Put a target back, but only if it is out of rotation because of a health check."""
-        if target.id in self._out:
-            self._out.discard(target.id)
-            if self._shared_state.read_target(target.slot, clock.now_ns())["out_reason"] == NOT_SERVING:
-                self._shared_state.clear_out(target.slot)
+        """End the quarantine of a target, but only if a health check set it."""
+        if target.id in self._quarantined:
+            self._quarantined.discard(target.id)
+            if self._shared_state.read_target(target.slot, clock.now_ns())["quarantine_reason"] == NOT_SERVING:
+                self._shared_state.clear_quarantine(target.slot)
 
 
 def _channel(target: Target) -> grpc.aio.Channel:

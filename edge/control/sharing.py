@@ -103,7 +103,7 @@ class Sharing:
         self._own = Digest(region, node, instance, VERSION, (), 0)
         self._ending = False
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._remote_rests: dict[str, int] = {}
+        self._remote_rate_limits: dict[str, int] = {}
         self._weighed: dict[str, tuple[Verdict, int]] = {}
         self._peers = tuple(peers)
         self._seeing_ns: int | None = None  # since when the copy of the store is current
@@ -149,7 +149,7 @@ class Sharing:
             version=VERSION,
             addresses=self._deps.addresses(),
             load=self._deps.load(),
-            targets=self._sampler.sample(snapshot, states, self._remote_rests, now_ns),
+            targets=self._sampler.sample(snapshot, states, self._remote_rate_limits, now_ns),
             draining=self._deps.draining(),
         )
         heard = self._known.heard(now_ns)
@@ -269,14 +269,14 @@ class Sharing:
         for name, verdict in self.verdicts.items():
             before, when_ns = self._weighed.get(name, (None, 0))
             if name in slots and (before != verdict or now_ns - when_ns >= REWRITE_NS):
-                self._shared_state.set_remote(slots[name], verdict.weight, verdict.fuse, now_ns)
+                self._shared_state.set_remote(slots[name], verdict.weight, verdict.failure_threshold, now_ns)
                 self._weighed[name] = (verdict, now_ns)
         common = {place for place, limited in enumerate(snapshot.credentials) if limited.allowance.shared}
         shared = {target.id for target in snapshot.targets if target.credential in common}
-        for name, left_ms in verdicts.rests(heard, shared).items():
+        for name, left_ms in verdicts.rate_limits(heard, shared).items():
             until_ns = now_ns + left_ms * 1_000_000
-            self._remote_rests[name] = max(self._remote_rests.get(name, 0), until_ns)
-            self._shared_state.rest(slots[name], until_ns)
+            self._remote_rate_limits[name] = max(self._remote_rate_limits.get(name, 0), until_ns)
+            self._shared_state.set_rate_limited(slots[name], until_ns)
 
     def _update_peers(self) -> None:
         """Pass changed edges of other regions to control; while the store is silent, the known ones stay."""

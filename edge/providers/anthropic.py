@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.actions import ACTION_OUT
+from edge.terms.actions import ACTION_QUARANTINE
 from edge.terms.places import Hint, Provider
 
 PROVIDER: Final = Provider(
@@ -29,8 +29,8 @@ PROVIDER: Final = Provider(
     key_variables=("ANTHROPIC_API_KEY",),
     url_variable="ANTHROPIC_BASE_URL",
     hints=(
-        Hint(400, b':"Your credit balance is too low', ACTION_OUT, ACTION_OUT),
-        Hint(400, b': "Your credit balance is too low', ACTION_OUT, ACTION_OUT),
+        Hint(400, b':"Your credit balance is too low', ACTION_QUARANTINE, ACTION_QUARANTINE),
+        Hint(400, b': "Your credit balance is too low', ACTION_QUARANTINE, ACTION_QUARANTINE),
     ),
     prices={
         "claude-fable-5-1": (10.0, 50.0),

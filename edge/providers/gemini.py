@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.actions import ACTION_OUT
+from edge.terms.actions import ACTION_QUARANTINE
 from edge.terms.places import Hint, Provider
 
 PROVIDER: Final = Provider(
@@ -32,10 +32,10 @@ PROVIDER: Final = Provider(
     key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     url_variable="GEMINI_BASE_URL",
     hints=(
-        Hint(400, b'"reason":"API_KEY_INVALID"', ACTION_OUT, ACTION_OUT),
-        Hint(400, b'"reason": "API_KEY_INVALID"', ACTION_OUT, ACTION_OUT),
-        Hint(400, b'"API key not valid. Please pass a valid API key."', ACTION_OUT, ACTION_OUT),
-        Hint(400, b'"User location is not supported for the API use."', ACTION_OUT, ACTION_OUT),
+        Hint(400, b'"reason":"API_KEY_INVALID"', ACTION_QUARANTINE, ACTION_QUARANTINE),
+        Hint(400, b'"reason": "API_KEY_INVALID"', ACTION_QUARANTINE, ACTION_QUARANTINE),
+        Hint(400, b'"API key not valid. Please pass a valid API key."', ACTION_QUARANTINE, ACTION_QUARANTINE),
+        Hint(400, b'"User location is not supported for the API use."', ACTION_QUARANTINE, ACTION_QUARANTINE),
     ),
     prices={
         "gemini-3.1-pro-preview": (4.0, 18.0),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from edge.terms.actions import ACTION_CLIENT, ACTION_MISCONFIGURED, ACTION_OUT
+from edge.terms.actions import ACTION_CLIENT, ACTION_MISCONFIGURED, ACTION_QUARANTINE
 from edge.terms.places import Hint, Provider
 
 PROVIDER: Final = Provider(
@@ -28,7 +28,7 @@ PROVIDER: Final = Provider(
     key_variables=("OPENAI_API_KEY",),
     url_variable="OPENAI_BASE_URL",
     hints=(
-        Hint(429, b'"insufficient_quota"', ACTION_OUT, ACTION_OUT),
+        Hint(429, b'"insufficient_quota"', ACTION_QUARANTINE, ACTION_QUARANTINE),
         Hint(403, b'"model_not_found"', ACTION_MISCONFIGURED, ACTION_CLIENT),
     ),
     prices={

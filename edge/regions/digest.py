@@ -62,7 +62,7 @@ class TargetDigest(Struct, frozen=True, array_like=True):
     p95_ms: _Count  # to the first token or byte, of successes; 0: no data
     inflight: _Count
     headroom: Annotated[int, Meta(ge=-1, le=2**53)]  # requests that it can take besides those in flight; -1: unknown
-    rest_ms: _Count = 0  # remaining time of a rate limit that this node itself received
+    rate_limited_ms: _Count = 0  # remaining time of a rate limit that this node itself received
     consecutive: _Count = 0
 
 
@@ -149,7 +149,7 @@ def opinion(target: TargetDigest) -> bool | None:
 def news(digest: Digest) -> tuple[object, ...]:
     """Return the part of a digest that must not wait for the next heartbeat; equal results need no extra write."""
     told: Iterable[object] = (
-        (target.id, target.state, opinion(target), target.rest_ms > 0)
+        (target.id, target.state, opinion(target), target.rate_limited_ms > 0)
         for target in digest.targets
         if opinion(target) is not False or target.state != USABLE.label
     )

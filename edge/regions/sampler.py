@@ -55,11 +55,13 @@ class Sampler:
             since = earlier.get(target.id, (0,) * len(view["first_hist"]))
             p95_ms = quantile_ms([now - then for now, then in zip(view["first_hist"], since, strict=True)])
             digest = _digest(target, view, state, p95_ms=p95_ms, told_ns=told.get(target.id, 0), now_ns=now_ns)
-            if digest.state != USABLE.label or digest.total or digest.inflight or digest.rest_ms:
+            if digest.state != USABLE.label or digest.total or digest.inflight or digest.rate_limited_ms:
                 found.append(digest)
         self._remember(hists, now_ns)
         if len(found) > MOST_TARGETS:  # failing targets come first, then those with the most requests
-            found.sort(key=lambda digest: (opinion(digest) is not True, not digest.rest_ms, -digest.total, digest.id))
+            found.sort(
+                key=lambda digest: (opinion(digest) is not True, not digest.rate_limited_ms, -digest.total, digest.id)
+            )
         return tuple(found[:MOST_TARGETS])
 
     def _remember(self, hists: dict[str, tuple[int, ...]], now_ns: int) -> None:
@@ -71,8 +73,8 @@ class Sampler:
 
 def _digest(target: Target, view: TargetView, state: Label, *, p95_ms: int, told_ns: int, now_ns: int) -> TargetDigest:
     total, failed, slow = view["window"]
-    rest_ns = view["rest_until_ns"]
-    own_rest = rest_ns > now_ns and rest_ns > told_ns + ECHO_NS
+    limited_ns = view["rate_limited_until_ns"]
+    own = limited_ns > now_ns and limited_ns > told_ns + ECHO_NS
     return TargetDigest(
         id=target.id,
         kind=target.kind,
@@ -83,7 +85,7 @@ def _digest(target: Target, view: TargetView, state: Label, *, p95_ms: int, told
         p95_ms=p95_ms,
         inflight=view["inflight"],
         headroom=headroom(view["limit"], target.max_inflight, view["inflight"]),
-        rest_ms=(rest_ns - now_ns) // 1_000_000 if own_rest else 0,
+        rate_limited_ms=(limited_ns - now_ns) // 1_000_000 if own else 0,
         consecutive=view["consecutive"],
     )
 

@@ -1,7 +1,8 @@
-"""Verdicts on targets from the observations of other regions: traffic weights and failure thresholds (fuses); pure.
+"""Verdicts on targets from the observations of other regions: traffic weights and failure thresholds; pure.
 
 1. Local evidence opens circuits, remote evidence never does. Remote evidence lowers the share of traffic that a target
-   gets while others can take it (``weight``), and the number of consecutive failures that open its circuit (``fuse``).
+   gets while others can take it (``weight``), and the number of consecutive failures that open its circuit
+   (``failure_threshold``).
 2. Hearsay: one other region, or another node of this region, finds a target failing. The threshold becomes two and
    nothing else changes. A success resets the count, so a target that works here is not lost.
 3. Verdict: a majority of the fresh regions that have an opinion, and at least two, find a target failing. The threshold
@@ -33,20 +34,20 @@ if TYPE_CHECKING:
 
 QUORUM: Final = 2
 LEAST_WEIGHT: Final = 0.1
-FUSE_HEARSAY: Final = 2
-FUSE_VERDICT: Final = 1
+HEARSAY_THRESHOLD: Final = 2
+VERDICT_THRESHOLD: Final = 1
 # A target works here if it had this many successes in the last ten seconds, hardly any failure, and no recent one.
 WORKS_SUCCESSES: Final = 3
 WORKS_RATIO: Final = 0.2
 # The longest Retry-After that edge accepts from a provider; no other region may stop a target for longer.
-LONGEST_REST_MS: Final = 300_000
+LONGEST_RATE_LIMIT_MS: Final = 300_000
 
 
 class Verdict(Struct, frozen=True):
-    """What remote evidence means for a target. ``fuse`` 0 keeps the route's threshold; ``why`` names the regions."""
+    """What remote evidence means for a target: ``failure_threshold`` 0 keeps the route's; ``why`` names the regions."""
 
     weight: float
-    fuse: int
+    failure_threshold: int
     why: str
 
 
@@ -100,7 +101,7 @@ def elsewhere(edges: Mapping[str, str], pictures: Mapping[str, RegionPicture]) -
     return found
 
 
-def rests(others: Iterable[Heard], shared: Collection[str]) -> dict[str, int]:
+def rate_limits(others: Iterable[Heard], shared: Collection[str]) -> dict[str, int]:
     """Return how long (ms, from now) targets are rate-limited because other nodes were told so; the longest wins.
 
     Args:
@@ -112,7 +113,7 @@ def rests(others: Iterable[Heard], shared: Collection[str]) -> dict[str, int]:
         if not (each.fresh and each.proven):
             continue
         for target in each.digest.targets:
-            left_ms = min(target.rest_ms - each.age_ns // 1_000_000, LONGEST_REST_MS)
+            left_ms = min(target.rate_limited_ms - each.age_ns // 1_000_000, LONGEST_RATE_LIMIT_MS)
             if left_ms > found.get(target.id, 0) and target.id in shared:
                 found[target.id] = left_ms
     return found
@@ -123,9 +124,9 @@ def _verdict(said: Mapping[str, bool | None], *, beside: bool, works: bool) -> V
     asked = sum(opinion_ is not None for opinion_ in said.values())
     if len(bad) >= max(QUORUM, asked // 2 + 1) and not works:
         weight = max(LEAST_WEIGHT, round(1 - len(bad) / asked, 3))
-        return Verdict(weight, FUSE_VERDICT, f"found failing by {', '.join(bad)}")
+        return Verdict(weight, VERDICT_THRESHOLD, f"found failing by {', '.join(bad)}")
     if bad or beside:
-        return Verdict(1.0, FUSE_HEARSAY, f"found failing by {', '.join(bad) or 'another node of this region'}")
+        return Verdict(1.0, HEARSAY_THRESHOLD, f"found failing by {', '.join(bad) or 'another node of this region'}")
     return None
 
 

@@ -58,7 +58,7 @@ class TargetPicture(Struct, frozen=True):
     slow_ratio: float
     p95_ms: int  # 0: no data
     headroom: int  # -1: unknown
-    rest_ms: int  # remaining time now
+    rate_limited_ms: int  # remaining time now
 
 
 class RegionPicture(Struct, frozen=True):
@@ -140,7 +140,7 @@ def _merged(views: list[tuple[TargetDigest, int]]) -> TargetPicture:
         slow_ratio=round(slow / total, 4) if total else 0.0,
         p95_ms=max(target.p95_ms for target, _ in views),
         headroom=sum(known) if known else -1,
-        rest_ms=max(max(target.rest_ms - age_ms, 0) for target, age_ms in views),
+        rate_limited_ms=max(max(target.rate_limited_ms - age_ms, 0) for target, age_ms in views),
     )
 
 

@@ -109,14 +109,14 @@ STATE = Metric(
     "1 for the state that edge status shows for the target, 0 for the others.",
 )
 CIRCUIT = Metric("edge_target_circuit", "gauge", TARGET, "The circuit: 0 closed, 1 open, 2 half-open.")
-RESTING = Metric(
-    "edge_target_resting", "gauge", TARGET, "1 while the target rests because it asked for fewer requests (429)."
+TARGET_RATE_LIMITED = Metric(
+    "edge_target_rate_limited", "gauge", TARGET, "1 while the target gets no traffic because it answered 429."
 )
-OUT = Metric(
-    "edge_target_out",
+TARGET_QUARANTINED = Metric(
+    "edge_target_quarantined",
     "gauge",
     TARGET,
-    "1 while the target is out because its credential was refused or it does not know its model: needs a person.",
+    "1 while the target is quarantined: its credential was refused or it does not know its model. Needs a person.",
 )
 MANUAL = Metric("edge_target_manual", "gauge", TARGET, "What a person did: 0 nothing, 1 drained, 2 ejected.")
 TRIPS = Metric("edge_target_trips_total", "counter", TARGET, "Times the circuit opened.")

@@ -13,9 +13,9 @@ ACTION_CLIENT: Final = 1
 """The client's own error: relayed as it is, never counted, never retried."""
 ACTION_FAIL: Final = 2
 """A failure of the target: counted by its breaker, and retried on another target."""
-ACTION_REST: Final = 3
+ACTION_RATE_LIMITED: Final = 3
 """Rate limited, which is not a failure: the target is skipped until its Retry-After has passed; retried elsewhere."""
-ACTION_OUT: Final = 4
+ACTION_QUARANTINE: Final = 4
 """Edge's credential or balance was refused: the target is quarantined and reported; retried elsewhere."""
 ACTION_MISCONFIGURED: Final = 5
 """Edge requested something that does not exist: the target is quarantined and reported; retried elsewhere."""

@@ -14,8 +14,8 @@ cpdef enum Barred:          # why a target is not usable now (status, error bodi
     USABLE = 0
     BARRED_OPEN = 1
     BARRED_TRIAL = 2        # half-open and the permit is taken
-    BARRED_RESTING = 3      # rate limited
-    BARRED_OUT = 4          # credential refused or misconfigured
+    BARRED_RATE_LIMITED = 3 # it answered 429
+    BARRED_QUARANTINED = 4  # credential refused or misconfigured
     BARRED_FULL = 5         # no place for this class: cap, limit or share
     BARRED_MANUAL = 6       # drained or ejected by hand
     BARRED_TRIED = 7

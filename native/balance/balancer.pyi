@@ -15,8 +15,8 @@ class Barred(IntEnum):
     USABLE = 0
     BARRED_OPEN = 1
     BARRED_TRIAL = 2
-    BARRED_RESTING = 3
-    BARRED_OUT = 4
+    BARRED_RATE_LIMITED = 3
+    BARRED_QUARANTINED = 4
     BARRED_FULL = 5
     BARRED_MANUAL = 6
     BARRED_TRIED = 7
@@ -73,7 +73,7 @@ class Target:
     def latency_ms(self, latency_cell: int, now_ns: int) -> float: ...
     def enter(self, worker: int, priority: int = 1) -> None: ...
     def leave(self, worker: int, priority: int = 1) -> None: ...
-    def rest(self, until_ns: int) -> None: ...
+    def set_rate_limited(self, until_ns: int) -> None: ...
 
 class TargetPool:
     # The targets that can answer a route, in tiers; at most 64.

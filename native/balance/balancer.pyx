@@ -7,7 +7,7 @@ In order, the first that applies:
    other regions find ill, with the weight that they left it;
 3. nobody usable: a member whose circuit is open or on trial, once per open period each, and once a second where that is
    longer (the trickle that keeps the last usable target from being ejected for good; and where answers take long, a
-   trial's does too). Never one that is drained, out, resting, full or tried.
+   trial's does too). Never one that is drained, quarantined, rate-limited, full or tried.
 
 Full is a member that has no place for the request's priority class (0 high, 1 normal, 2 low). Its limit is what has been
 learned (native/balance/capacity) or ``max_inflight``, whichever is less. Up to 4/5 of it anyone may in; above, the high class may,
@@ -173,11 +173,11 @@ cdef class Target:
         add32(&self.rec.inflight[worker], more)
         add32(&self.rec.inflight_class[priority][worker], more)
 
-    def rest(self, uint64_t until_ns):
-        """Rate limited until then; of two deadlines the later one stays."""
-        cdef uint64_t until = load64(&self.rec.rest_until_ns)
-        while until < until_ns and not cas64(&self.rec.rest_until_ns, until, until_ns):
-            until = load64(&self.rec.rest_until_ns)
+    def set_rate_limited(self, uint64_t until_ns):
+        """Give the target no traffic until ``until_ns``, because it rate-limits us; the later deadline holds."""
+        cdef uint64_t until = load64(&self.rec.rate_limited_until_ns)
+        while until < until_ns and not cas64(&self.rec.rate_limited_until_ns, until, until_ns):
+            until = load64(&self.rec.rate_limited_until_ns)
 
 
 cdef class TargetPool:
@@ -274,10 +274,10 @@ cdef class TargetPool:
             return Barred.BARRED_TRIED
         if load64(&rec.manual):
             return Barred.BARRED_MANUAL
-        if load64(&rec.out_until_ns) > now_ns:
-            return Barred.BARRED_OUT
-        if load64(&rec.rest_until_ns) > now_ns:
-            return Barred.BARRED_RESTING
+        if load64(&rec.quarantined_until_ns) > now_ns:
+            return Barred.BARRED_QUARANTINED
+        if load64(&rec.rate_limited_until_ns) > now_ns:
+            return Barred.BARRED_RATE_LIMITED
         if self.allowed[index] != NULL and bounds_wait(self.allowed[index], now_ns):
             return Barred.BARRED_EXHAUSTED
         if self.caps[index] or self.bounds[index].initial > 0:
@@ -431,7 +431,7 @@ cdef class TargetPool:
                 return 0
             if bar == Barred.BARRED_MANUAL or bar == Barred.BARRED_FULL or bar == Barred.BARRED_RAMP:
                 continue        # nobody knows when
-            when = max(load64(&rec.out_until_ns), load64(&rec.rest_until_ns))
+            when = max(load64(&rec.quarantined_until_ns), load64(&rec.rate_limited_until_ns))
             if bar == Barred.BARRED_EXHAUSTED:
                 when = max(when, now_ns + bounds_wait(self.allowed[index], now_ns))
             word = load64(&rec.circuit)

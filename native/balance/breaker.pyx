@@ -6,7 +6,8 @@
 Only a compare-and-swap of ``circuit`` moves the state; the words beside it are written by whoever won. Every trip and
 every permit starts a new generation, and an outcome counts towards the state only in the generation that admitted it:
 neither stragglers from before a trip nor a trial whose permit lapsed can open or close anything.
-Other regions may have left a fuse on the record (``remote``, see shared_state.h): as many failures in a row then open it here.
+Other regions may have left a failure threshold on the record (``remote``, see shared_state.h): as many failures in
+a row then open it here.
 Sources: linkerd2-proxy (exact window, one permit, Retry-After as a floor), resilience4j (slow-call ratio).
 """
 
@@ -14,7 +15,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from native.io.atomics cimport add32, add64, cas64, load32, load64, or64, store32, store64
 from native.state.shared_state cimport (
     T_SLOW, T_TRIALS, T_TRIPS, circuit_hint, edge_circuit, edge_circuit_generation, edge_circuit_state,
-    edge_circuit_until_ms, edge_remote_fuse, EDGE_CIRCUIT_GENERATION_MASK,
+    edge_circuit_until_ms, edge_remote_failure_threshold, EDGE_CIRCUIT_GENERATION_MASK,
 )
 from native.state.window cimport SupervisorState, window_add, window_clear, window_read, window_slow
 
@@ -166,12 +167,12 @@ cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noex
     return bits & (bits - 1) != 0
 
 
-cdef bint too_slow(const Policy* policy, SupervisorState window, uint32_t fuse) noexcept nogil:
+cdef bint too_slow(const Policy* policy, SupervisorState window, uint32_t remote_threshold) noexcept nogil:
     # An overdue call is counted before it ends, so that a black hole, where nothing ends, trips on these alone. The
     # larger of the two counts is the volume: a call that was overdue and then ended stands in both. Where other
-    # regions have found the target ill, as few as the fuse are volume enough.
+    # regions have found the target ill, as few as their failure threshold are volume enough.
     cdef uint64_t volume = max(window.total, window.slow)
-    cdef uint32_t enough = min(policy.min_requests, fuse) if fuse else policy.min_requests
+    cdef uint32_t enough = min(policy.min_requests, remote_threshold) if remote_threshold else policy.min_requests
     return (policy.slow_ratio > 0 and volume > 0 and volume >= enough
             and <double>window.slow >= policy.slow_ratio * <double>volume)
 
@@ -181,7 +182,7 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
     cdef uint64_t word = load64(&rec.circuit)
     cdef int state = edge_circuit_state(word)
     cdef bint current = edge_circuit_generation(word) == generation
-    cdef uint32_t fuse = edge_remote_fuse(load64(&rec.remote), now_ns // MS)
+    cdef uint32_t remote_threshold = edge_remote_failure_threshold(load64(&rec.remote), now_ns // MS)
     cdef uint32_t consecutive
     cdef SupervisorState window
     if current or state != CircuitState.CLOSED:
@@ -205,12 +206,12 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
     if key < 0 or keys_agree(rec, now_ns, key, failed):
         if policy.consecutive_failures and consecutive >= policy.consecutive_failures:
             return trip(rec, policy, word, now_ns, TripReason.TRIP_CONSECUTIVE, retry_after_ns, rnd)
-        if policy.consecutive_failures and fuse and consecutive >= fuse:
+        if policy.consecutive_failures and remote_threshold and consecutive >= remote_threshold:
             return trip(rec, policy, word, now_ns, TripReason.TRIP_REMOTE, retry_after_ns, rnd)
         if (policy.failure_ratio > 0 and window.total > 0 and window.total >= policy.min_requests
                 and <double>window.failed >= policy.failure_ratio * <double>window.total):
             return trip(rec, policy, word, now_ns, TripReason.TRIP_RATIO, retry_after_ns, rnd)
-    if too_slow(policy, window, fuse):
+    if too_slow(policy, window, remote_threshold):
         return trip(rec, policy, word, now_ns, TripReason.TRIP_SLOW, retry_after_ns, rnd)
     return 0
 
@@ -228,7 +229,7 @@ cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uin
     if state == CircuitState.HALF_OPEN and trial:
         return trip(rec, policy, word, now_ns, TripReason.TRIP_TRIAL, 0, rnd)
     if state == CircuitState.CLOSED and too_slow(policy, window_read(rec, now_ns, policy.window_s),
-                                                 edge_remote_fuse(load64(&rec.remote), now_ns // MS)):
+                                                 edge_remote_failure_threshold(load64(&rec.remote), now_ns // MS)):
         return trip(rec, policy, word, now_ns, TripReason.TRIP_SLOW, 0, rnd)
     return 0
 

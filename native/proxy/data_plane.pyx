@@ -45,7 +45,7 @@ cdef class DataPlaneCore(Acceptor):
         opener: ``open(pool)`` starts one upstream connection.
         local: ``(door, method, path, snapshot) -> (status, fields, body)`` for what edge answers itself.
         reply: the table of our own errors (edge.listen.reply).
-        rest: ``(fields) -> seconds | None``, how long an answer asks us to stay away (edge.providers.rest).
+        rest: ``(fields) -> seconds | None``, how long an answer asks us to stay away (edge.providers.retry_after).
         calls: edge's own gRPC methods (edge.listen.calls.Calls); None = there are none.
         named: ``(alternatives, names) -> bool``, is a certificate another region's edge's (edge.listen.certified)?
             None = none is.

@@ -342,12 +342,12 @@ cdef class Exchange(Answering):
         if outcome == <int>RATE_LIMITED:
             until = now + (rest_ns if rest_ns else REST_NS)
             while True:     # the later deadline wins, whoever else is writing
-                known = load64(&rec.rest_until_ns)
-                if until <= known or cas64(&rec.rest_until_ns, known, until):
+                known = load64(&rec.rate_limited_until_ns)
+                if until <= known or cas64(&rec.rate_limited_until_ns, known, until):
                     break
         elif outcome == <int>REFUSED_CREDENTIAL or (outcome == <int>MISCONFIGURED and self._offered(attempt)):
-            store32(&rec.out_reason, outcome)
-            store64(&rec.out_until_ns, now + OUT_NS)
+            store32(&rec.quarantine_reason, outcome)
+            store64(&rec.quarantined_until_ns, now + OUT_NS)
         attempt.settle(CANCELLED if attempt.moved else outcome, now, rest_ns)
         if self.committed:
             self.broken(attempt, outcome, detail)

@@ -1,5 +1,7 @@
 from native.state.allowance cimport bounds_wait
-from native.balance.balancer cimport BARRED_EXHAUSTED, BARRED_OPEN, BARRED_OUT, BARRED_RESTING, BARRED_TRIAL, Target
+from native.balance.balancer cimport (
+    BARRED_EXHAUSTED, BARRED_OPEN, BARRED_QUARANTINED, BARRED_RATE_LIMITED, BARRED_TRIAL, Target,
+)
 from native.io.atomics cimport add64, load32, load64
 from native.state.shared_state cimport (
     DEADLINE, FAIL_INBAND, FAIL_MALFORMED, R_BROKEN, R_FAILOVERS, R_KEEPALIVES, R_PEER, R_SPILLED, R_UNAVAILABLE,
@@ -45,10 +47,10 @@ cdef bytes COMMENT = b": edge is waiting for an answer\n\n"
 
 
 cdef int reason_of(TargetRec* rec, int barred) noexcept:
-    """The TripReason of an open circuit, the Outcome that put a target out; 0 where the bar says all there is."""
+    """The TripReason of an open circuit, the Outcome that quarantined a target; 0 where the bar says all there is."""
     if barred == <int>BARRED_OPEN:
         return load32(&rec.trip_reason)
-    return load32(&rec.out_reason) if barred == <int>BARRED_OUT else 0
+    return load32(&rec.quarantine_reason) if barred == <int>BARRED_QUARANTINED else 0
 
 
 cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
@@ -56,10 +58,10 @@ cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
     cdef uint64_t until = 0
     if barred == <int>BARRED_OPEN or barred == <int>BARRED_TRIAL:
         until = circuit_until_ns(load64(&rec.circuit))
-    elif barred == <int>BARRED_RESTING:
-        until = load64(&rec.rest_until_ns)
-    elif barred == <int>BARRED_OUT:
-        until = load64(&rec.out_until_ns)
+    elif barred == <int>BARRED_RATE_LIMITED:
+        until = load64(&rec.rate_limited_until_ns)
+    elif barred == <int>BARRED_QUARANTINED:
+        until = load64(&rec.quarantined_until_ns)
     return until - now if until > now else 0
 
 
@@ -284,7 +286,7 @@ cdef class Answering(Intake):
                 if self.excluded_targets >> i & 1:
                     continue        # for this request it does not exist
                 if self.route.absent_ns[i] > now:
-                    code = BARRED_RESTING
+                    code = BARRED_RATE_LIMITED
                     until = self.route.absent_ns[i] - now
             states.append((target.id, code, reason_of(target.rec, code), until / 1e9))
         return states

@@ -39,9 +39,9 @@ typedef struct __attribute__((aligned(64))) {
     uint32_t consecutive;    /* failures in a row while closed */
     uint32_t opens;          /* back-off exponent: trips since it was last healthy for long */
     uint32_t trip_reason;    /* enum TripReason in breaker.pxd */
-    uint32_t out_reason;     /* an Outcome: why it is out (credential refused, misconfigured), 0 = not out */
-    uint64_t out_until_ns;   /* out of rotation until then */
-    uint64_t rest_until_ns;  /* rate limited until then; merged as "the later deadline wins" */
+    uint32_t quarantine_reason; /* an Outcome (credential refused, misconfigured, not serving); 0 = not quarantined */
+    uint64_t quarantined_until_ns;  /* gets no traffic until then */
+    uint64_t rate_limited_until_ns;  /* rate limited until then; merged as "the later deadline wins" */
     uint64_t manual;         /* 0 none, 1 drain, 2 eject: set by hand */
 
     /* latency cells: [0] streams, [1] whole answers; float32 milliseconds | uint32 stamp_ms, by compare-and-swap */
@@ -173,10 +173,10 @@ static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, i
 }
 
 /* What other regions say of a target. It holds for 15 s after control wrote it, so that a control that died neither keeps
- * a target from its traffic nor leaves its fuse short for good. */
+ * a target from its traffic nor leaves its failure threshold low for good. */
 #define EDGE_REMOTE_HOLDS_MS 15000u
-static inline uint64_t edge_remote(uint32_t thousandths, uint32_t fuse, uint64_t now_ms) {
-    return (uint64_t)(thousandths & 0xFFFFu) << 48 | (uint64_t)(fuse & 0xFFFFu) << 32 | (uint32_t)now_ms;
+static inline uint64_t edge_remote(uint32_t thousandths, uint32_t failure_threshold, uint64_t now_ms) {
+    return (uint64_t)(thousandths & 0xFFFFu) << 48 | (uint64_t)(failure_threshold & 0xFFFFu) << 32 | (uint32_t)now_ms;
 }
 static inline int edge_remote_holds(uint64_t word, uint64_t now_ms) {
     uint32_t age = (uint32_t)now_ms - (uint32_t)word;
@@ -185,7 +185,7 @@ static inline int edge_remote_holds(uint64_t word, uint64_t now_ms) {
 static inline double edge_remote_weight(uint64_t word, uint64_t now_ms) {
     return edge_remote_holds(word, now_ms) ? (double)(word >> 48) / 1000.0 : 1.0;
 }
-static inline uint32_t edge_remote_fuse(uint64_t word, uint64_t now_ms) {
+static inline uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now_ms) {
     return edge_remote_holds(word, now_ms) ? (uint32_t)(word >> 32) & 0xFFFFu : 0;
 }
 

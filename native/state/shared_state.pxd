@@ -21,8 +21,8 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint32_t allowance_capacity
     ctypedef struct TargetRec "edge_target_rec":
         uint64_t circuit, opened_ns, trial_ns
-        uint32_t consecutive, opens, trip_reason, out_reason
-        uint64_t out_until_ns, rest_until_ns, manual
+        uint32_t consecutive, opens, trip_reason, quarantine_reason
+        uint64_t quarantined_until_ns, rate_limited_until_ns, manual
         uint64_t[2] ewma
         uint64_t[2] baseline
         uint64_t keys_epoch, keys_active, keys_failing, keys_before
@@ -73,9 +73,9 @@ cdef extern from "native/state/shared_state.h" nogil:
     uint32_t edge_bucket_second(uint64_t word)
     uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count)
     WindowSum edge_window_sum(TargetRec* rec, uint64_t now_s, int seconds)
-    uint64_t edge_remote(uint32_t thousandths, uint32_t fuse, uint64_t now_ms)
+    uint64_t edge_remote(uint32_t thousandths, uint32_t failure_threshold, uint64_t now_ms)
     double edge_remote_weight(uint64_t word, uint64_t now_ms)   # 0..1; 1.0 = nothing is said, or it is stale
-    uint32_t edge_remote_fuse(uint64_t word, uint64_t now_ms)   # failures in a row that open; 0 = the policy's
+    uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now_ms)   # failures in a row that open; 0 = the policy's
     uint64_t edge_share(AllowanceRec* rec, uint64_t* word, uint64_t whole, uint64_t now_ns)
     uint64_t edge_concurrent(AllowanceRec* rec, uint64_t whole, uint64_t now_ns)
     uint64_t edge_ceiling(AllowanceRec* rec, uint64_t budget, uint64_t month)
@@ -99,7 +99,7 @@ cpdef enum Outcome:
     FAIL_MALFORMED = 7      # not HTTP, not JSON, not an event stream
     FAIL_TRUNCATED = 8      # the answer ended before it was complete
     FAIL_INBAND = 9         # an error event or error body under a 200
-    RATE_LIMITED = 10       # 429: not a failure, the target rests
+    RATE_LIMITED = 10       # 429: not a failure, the target gets nothing for a while
     REFUSED_CREDENTIAL = 11 # 401, 402, 403 from a provider: our key or balance
     MISCONFIGURED = 12      # 404 for the upstream model
     CLIENT_FAULT = 13       # 400, 413, 422 ...: the caller's own, relayed, never counted

@@ -219,9 +219,9 @@ cdef class SharedState:
             "consecutive": load32(&rec.consecutive),
             "opens": load32(&rec.opens),
             "trip_reason": load32(&rec.trip_reason),
-            "out_reason": load32(&rec.out_reason),
-            "out_until_ns": load64(&rec.out_until_ns),
-            "rest_until_ns": load64(&rec.rest_until_ns),
+            "quarantine_reason": load32(&rec.quarantine_reason),
+            "quarantined_until_ns": load64(&rec.quarantined_until_ns),
+            "rate_limited_until_ns": load64(&rec.rate_limited_until_ns),
             "manual": load64(&rec.manual),
             "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
             "window": (window.total, window.failed, window.slow),
@@ -404,32 +404,33 @@ cdef class SharedState:
             raise ValueError(f"manual is 0 (none), 1 (drain) or 2 (eject), not {code}")
         store64(&self.target(slot).manual, code)
 
-    def set_out(self, int slot, int reason, uint64_t until_ns):
-        """Take a target out until ``until_ns``, for an Outcome that says why."""
+    def set_quarantine(self, int slot, int reason, uint64_t until_ns):
+        """Quarantine a target until ``until_ns``: it gets no traffic. ``reason`` is the Outcome that caused it."""
         cdef TargetRec* rec = self.target(slot)
-        store64(&rec.out_until_ns, until_ns)
-        store32(&rec.out_reason, reason)
+        store64(&rec.quarantined_until_ns, until_ns)
+        store32(&rec.quarantine_reason, reason)
 
-    def clear_out(self, int slot):
-        """Put a target back that was out."""
-        self.set_out(slot, 0, 0)
+    def clear_quarantine(self, int slot):
+        """End the quarantine of a target."""
+        self.set_quarantine(slot, 0, 0)
 
-    def rest(self, int slot, uint64_t until_ns):
-        """Let a target rest until then; of two deadlines the later one stays."""
+    def set_rate_limited(self, int slot, uint64_t until_ns):
+        """Give a target no traffic until ``until_ns``, because it rate-limits us. The later of two deadlines holds."""
         cdef TargetRec* rec = self.target(slot)
-        cdef uint64_t until = load64(&rec.rest_until_ns)
-        while until < until_ns and not cas64(&rec.rest_until_ns, until, until_ns):
-            until = load64(&rec.rest_until_ns)
+        cdef uint64_t until = load64(&rec.rate_limited_until_ns)
+        while until < until_ns and not cas64(&rec.rate_limited_until_ns, until, until_ns):
+            until = load64(&rec.rate_limited_until_ns)
 
-    def set_remote(self, int slot, double weight, uint32_t fuse, uint64_t now_ns):
+    def set_remote(self, int slot, double weight, uint32_t failure_threshold, uint64_t now_ns):
         """Say what other regions make of a target; it holds for 15 s.
 
-        ``weight`` (0.001 to 1.0) is the share of its traffic that it may take where somebody else could; ``fuse`` how
-        many failures in a row open its circuit here, 0 = as many as the route's policy says.
+        ``weight`` (0.001 to 1.0) is the share of its traffic that it may take where somebody else could;
+        ``failure_threshold`` is how many failures in a row open its circuit here, 0 = as many as the route's policy has.
         """
         if not 0.001 <= weight <= 1.0:
             raise ValueError(f"a weight is 0.001 to 1.0, not {weight}")
-        store64(&self.target(slot).remote, edge_remote(<uint32_t>(weight * 1000 + 0.5), fuse, now_ns // 1_000_000))
+        cdef uint32_t thousandths = <uint32_t>(weight * 1000 + 0.5)
+        store64(&self.target(slot).remote, edge_remote(thousandths, failure_threshold, now_ns // 1_000_000))
 
     def clear_remote(self, int slot):
         """Let nothing be said of a target by other regions."""

@@ -99,7 +99,7 @@ async def test_refused(name: str, tmp_path: Path) -> None:
         leave=lambda: touched.append("left"),
         environ=ENVIRON,
     )
-    shared_state.set_out(0, 12, 2**62)
+    shared_state.set_quarantine(0, 12, 2**62)
     before = shared_state.read_target(0, 1)
     server = AdminServer(Node(shared_state, publisher, 1, dict, operations=operations), "")
     sock = bind("127.0.0.1", 0)

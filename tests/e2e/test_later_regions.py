@@ -42,9 +42,9 @@ async def failed(node: RunningNode) -> int:
     return sum(count for outcome, count in attempts.items() if outcome.startswith("fail"))
 
 
-def fuse(said: dict[str, Any]) -> int:
+def threshold(said: dict[str, Any]) -> int:
     """What a node was told about the dead provider."""
-    return int(said["verdicts"].get(DEAD, {}).get("fuse", 0))
+    return int(said["verdicts"].get(DEAD, {}).get("failure_threshold", 0))
 
 
 async def test_the_first_region_pays_five_the_others_two_at_most(tmp_path: Path, etcd: EtcdCluster) -> None:
@@ -73,9 +73,9 @@ async def test_the_first_region_pays_five_the_others_two_at_most(tmp_path: Path,
         first, second, third = nodes
         assert set(await ask(first, 8)) == {200}
         assert (await first.target(DEAD))["state"] in ("open", "half_open")
-        heard = await seen(second, lambda said: fuse(said) == 2, 60)
+        heard = await seen(second, lambda said: threshold(said) == 2, 60)
         assert set(await ask(second, 8)) == {200}
-        both = await seen(third, lambda said: fuse(said) == 1, 60)
+        both = await seen(third, lambda said: threshold(said) == 1, 60)
         assert set(await ask(third, 8)) == {200}
         paid = [await failed(node) for node in nodes]
         sys.stdout.write(

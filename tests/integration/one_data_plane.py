@@ -27,7 +27,7 @@ from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
 from edge.native import DataPlane, Router, SharedState
-from edge.providers.rest import rest_seconds
+from edge.providers.retry_after import retry_after_seconds
 from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
 from edge.sim.wire import Close, Peer, ReadToEnd, ReadUntil, Send, play_client
@@ -165,7 +165,7 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
         opener=opener,
         local=Local(models_document, model_document).answer,
         reply=reply,
-        rest=rest_seconds,
+        rest=retry_after_seconds,
         calls=Calls(lambda: inference, models_document),
         named=is_named,
         records=take,

@@ -30,7 +30,7 @@ async def settle(checks: HealthChecks, shared_state: SharedState, target: Target
         checks.tend([target], clock.now_ns() + turn * PERIOD_NS, lambda: 0.0)
         await clock.sleep(0.05)
         view = shared_state.read_target(target.slot, clock.now_ns())
-        if (view["out_until_ns"] > clock.now_ns()) == out:
+        if (view["quarantined_until_ns"] > clock.now_ns()) == out:
             return True
     return False
 
@@ -43,7 +43,7 @@ def compiled(port: int, tls: str = "", previous: Snapshot | None = None) -> Snap
 
 @pytest.mark.parametrize("has_health", [True, False])
 async def test_health(has_health: bool) -> None:
-    """NOT_SERVING takes the target out, SERVING and a missing health service leave it in."""
+    """NOT_SERVING quarantines the target, SERVING and a missing health service leave it in."""
     server = grpc.aio.server()
     servicer = health.aio.HealthServicer()
     if has_health:
@@ -58,11 +58,11 @@ async def test_health(has_health: bool) -> None:
         if has_health:
             await servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
             assert await settle(checks, shared_state, target, out=True)
-            assert shared_state.read_target(target.slot, clock.now_ns())["out_reason"] == Outcome.FAIL_STATUS
+            assert shared_state.read_target(target.slot, clock.now_ns())["quarantine_reason"] == Outcome.FAIL_STATUS
             await servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         assert await settle(checks, shared_state, target, out=False)
         await clock.sleep(0.2)
-        assert shared_state.read_target(target.slot, clock.now_ns())["out_until_ns"] <= clock.now_ns()
+        assert shared_state.read_target(target.slot, clock.now_ns())["quarantined_until_ns"] <= clock.now_ns()
     finally:
         await checks.stop()
         await server.stop(None)

@@ -290,7 +290,7 @@ async def test_an_ill_target_is_probed_for_free_and_said_aloud(
 
 
 async def test_a_refused_credential_is_loud(tmp_path: Path, client: aiohttp.ClientSession) -> None:
-    """A provider that refuses our key is out at once, and the log says so as an error, without the key."""
+    """A provider that refuses our key is quarantined at once, and the log says so as an error, without the key."""
     async with (
         SimProvider(ProviderSpec(name="p0", pace=FAST, key="another")) as provider,
         RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node,

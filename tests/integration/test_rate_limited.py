@@ -1,4 +1,4 @@
-"""A 429 is no failure: the target rests as long as it asked, the others answer, and its circuit stays closed."""
+"""A 429 is no failure: the target gets nothing while it asked for that, others answer, its circuit stays closed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ HINTS = {
 
 @pytest.mark.parametrize("hint", HINTS)
 async def test_rests(hint: str) -> None:
-    """The target rests until its hint, another answers at once, and later requests do not even try it."""
+    """The target gets nothing until its hint, another answers at once, and later requests do not even try it."""
     fields, seconds = HINTS[hint]
     async with (
         ScriptedServer((ReadMessage(), Send(limited(fields)), Again())) as primary,
@@ -56,12 +56,12 @@ async def test_rests(hint: str) -> None:
             target = data_plane.target("p0/m")
             assert data_plane.outcomes("p0/m")[Outcome.RATE_LIMITED] == 1
             assert target["state"] == "closed"
-            rests_ns = target["rest_until_ns"]  # a date has whole seconds
-            assert started_ns + (seconds - 1.0) * 1e9 < rests_ns <= answered_ns + seconds * 1e9
+            limited_until_ns = target["rate_limited_until_ns"]  # a date has whole seconds
+            assert started_ns + (seconds - 1.0) * 1e9 < limited_until_ns <= answered_ns + seconds * 1e9
 
 
-async def test_all_resting() -> None:
-    """When every target rests, the caller is told until when, in the status, a header and the body."""
+async def test_all_rate_limited() -> None:
+    """When every target is rate-limited, the caller is told until when, in the status, a header and the body."""
     async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 9\r\n")), Again())) as one:
         async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 40\r\n")), Again())) as two:
             async with one_data_plane(models(one.url, two.url)) as data_plane:

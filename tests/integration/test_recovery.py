@@ -45,7 +45,7 @@ async def until_due(data_plane: OneDataPlane, name: str = "p0/m") -> None:
 
 
 async def test_its_share_grows() -> None:
-    """After the trial its share grows from a tenth to all over ``ramp``, and the next tier takes the rest meanwhile."""
+    """After the trial its share grows from a tenth to all over ``slow_start``; the next tier takes the rest."""
     rate, ramp_s = 100.0, 4
     async with SimulatedProviders("a", "b", pace=PACE) as world:
         text = lane_text(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 4s}")

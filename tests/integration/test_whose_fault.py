@@ -25,7 +25,7 @@ GOOD = (ReadMessage(), Send(whole()), Again())
     ],
 )
 async def test_ours(status: bytes, outcome: Outcome) -> None:
-    """A refused credential or a missing model takes the target out; the caller gets another's answer."""
+    """A refused credential or a missing model quarantines the target; the caller gets another's answer."""
     bad = (ReadMessage(), Send(whole(b'{"error":{"message":"bad key sk-secret"}}', status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:
@@ -35,8 +35,8 @@ async def test_ours(status: bytes, outcome: Outcome) -> None:
                 assert b"sk-secret" not in answer
             target = data_plane.target("p0/m")
             assert data_plane.outcomes("p0/m")[outcome] == 1
-            assert target["out_reason"] == outcome
-            assert target["out_until_ns"] > target["now_ns"]
+            assert target["quarantine_reason"] == outcome
+            assert target["quarantined_until_ns"] > target["now_ns"]
 
 
 @pytest.mark.parametrize("status", [b"400 Bad Request", b"413 Too Large", b"422 Unprocessable"])

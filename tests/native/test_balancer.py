@@ -184,12 +184,12 @@ def test_stamps_wrap_without_a_jump() -> None:
 
 
 def test_the_later_rest_wins() -> None:
-    """Two 429s with different Retry-After: the target rests until the later of them."""
+    """Two 429s with different Retry-After: the target gets nothing until the later of them."""
     shared_state = SharedState.create(1, 0, 1)
     target = Target(shared_state, 0, "a")
-    target.rest(START + 9 * S)
-    target.rest(START + 3 * S)
-    assert shared_state.read_target(0, START)["rest_until_ns"] == START + 9 * S
+    target.set_rate_limited(START + 9 * S)
+    target.set_rate_limited(START + 3 * S)
+    assert shared_state.read_target(0, START)["rate_limited_until_ns"] == START + 9 * S
 
 
 # --- choosing ---------------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_a_pool_is_its_twin(
     calls: list[tuple[str, int, int, int, int]],
     shares: tuple[float, float, float] | None,
 ) -> None:
-    """Any history of picks, outcomes, load, rests and hands on the switch leads both to the same choice and reason."""
+    """Any history of picks, outcomes, load, rate limits and manual actions leads both to the same choice and reason."""
     shared_state = SharedState.create(8, 0, 4)
     plans = [SimpleNamespace(adaptive=cap % 2 == 1, concurrency=(8.0, 2.0, 50.0)) for _, _, cap in members]
     targets = [
@@ -292,11 +292,11 @@ def act(
     elif call in ("enter", "leave", "refused"):
         load(shared_state, target, member, now, deed)
     elif call == "rest":
-        member.rest_until_ns = max(member.rest_until_ns, now + rnd % (5 * S))
-        target.rest(now + rnd % (5 * S))
+        member.rate_limited_until_ns = max(member.rate_limited_until_ns, now + rnd % (5 * S))
+        target.set_rate_limited(now + rnd % (5 * S))
     elif call == "out":
-        member.out_until_ns = now + rnd % (5 * S)
-        shared_state.set_out(place, 11, member.out_until_ns)
+        member.quarantined_until_ns = now + rnd % (5 * S)
+        shared_state.set_quarantine(place, 11, member.quarantined_until_ns)
     elif call == "said":
         member.circuit.remote = Remote(0.1 * (1 + bits % 10), bits % 3, now)
         shared_state.set_remote(place, 0.1 * (1 + bits % 10), bits % 3, now)
@@ -433,17 +433,17 @@ def test_each_bar_has_its_reason(usual: Breaker) -> None:
     """Every reason not to use a target is told apart, and none of them is ever chosen, not even as the last resort."""
     bench = Bench(usual, [1] * 6, caps=1)
     bench.shared_state.set_manual(0, 1)
-    bench.shared_state.set_out(1, 11, START + S)
-    bench.targets[2].rest(START + S)
+    bench.shared_state.set_quarantine(1, 11, START + S)
+    bench.targets[2].set_rate_limited(START + S)
     bench.targets[3].enter(0)
     bench.trip(4, START)
     bench.pool.take_one(4, START + 2 * S)
     bench.trip(5, START + 2 * S)
-    bench.shared_state.set_out(1, 11, START + 9 * S)
-    bench.targets[2].rest(START + 9 * S)
+    bench.shared_state.set_quarantine(1, 11, START + 9 * S)
+    bench.targets[2].set_rate_limited(START + 9 * S)
     now = START + 2 * S
     assert [bench.pool.why(index, now) for index in range(6)] == [
-        Barred.BARRED_MANUAL, Barred.BARRED_OUT, Barred.BARRED_RESTING,
+        Barred.BARRED_MANUAL, Barred.BARRED_QUARANTINED, Barred.BARRED_RATE_LIMITED,
         Barred.BARRED_FULL, Barred.BARRED_TRIAL, Barred.BARRED_OPEN,
     ]  # fmt: skip
     assert bench.pool.why(5, now, tried=1 << 5) == Barred.BARRED_TRIED
@@ -577,14 +577,14 @@ def test_an_outage_and_the_way_back(usual: Breaker) -> None:
 
 
 def test_the_earliest_recovery(usual: Breaker) -> None:
-    """The soonest of rest, out and circuit; 0 when somebody is usable; None when nobody can know."""
+    """The soonest of rate limit, quarantine and circuit; 0 when somebody is usable; None when nobody can know."""
     bench = Bench(usual, [1, 1, 1])
     assert bench.pool.earliest(START) == 0
-    bench.targets[0].rest(START + 7 * S)
-    bench.shared_state.set_out(1, 11, START + 5 * S)
+    bench.targets[0].set_rate_limited(START + 7 * S)
+    bench.shared_state.set_quarantine(1, 11, START + 5 * S)
     bench.shared_state.set_manual(2, 1)
     assert bench.pool.earliest(START) == START + 5 * S
-    bench.targets[1].rest(START + 20 * S)
+    bench.targets[1].set_rate_limited(START + 20 * S)
     assert bench.pool.earliest(START) == START + 7 * S, "both must be over"
     bench.shared_state.set_manual(0, 1)
     bench.shared_state.set_manual(1, 1)

@@ -457,8 +457,8 @@ def test_slowness_needs_no_second_key(shared_state: SharedState, usual: Breaker)
     assert TripReason.TRIP_SLOW in [pool.overdue(0, START, 0) for _ in range(10)]
 
 
-def test_other_regions_shorten_the_fuse(shared_state: SharedState, usual: Breaker) -> None:
-    """With a fuse of two, two failures in a row open it and say why; a success between them starts over."""
+def test_other_regions_lower_the_failure_threshold(shared_state: SharedState, usual: Breaker) -> None:
+    """With a threshold of two, two failures in a row open it and say why; a success between them starts over."""
     pool = make_pool(shared_state, usual)
     shared_state.set_remote(0, 1.0, 2, START)
     assert fail(pool, START, 1) == 0
@@ -468,7 +468,7 @@ def test_other_regions_shorten_the_fuse(shared_state: SharedState, usual: Breake
 
 
 def test_what_other_regions_said_is_forgotten_after_15_s(shared_state: SharedState, usual: Breaker) -> None:
-    """A control that died leaves no short fuse behind; one that takes it back is obeyed at once."""
+    """A control that died leaves no low threshold behind; one that takes it back is obeyed at once."""
     pool = make_pool(shared_state, usual)
     shared_state.set_remote(0, 0.1, 1, START)
     assert fail(pool, START + 15_001 * MS, 4) == 0
@@ -478,7 +478,7 @@ def test_what_other_regions_said_is_forgotten_after_15_s(shared_state: SharedSta
     assert fail(pool, START + 16 * S, 4) == 0
 
 
-def test_with_a_short_fuse_few_overdue_calls_are_enough(shared_state: SharedState, usual: Breaker) -> None:
+def test_with_a_low_failure_threshold_few_overdue_calls_are_enough(shared_state: SharedState, usual: Breaker) -> None:
     """A black hole that other regions know of opens on two calls that hang, and not on ten."""
     pool = make_pool(shared_state, usual)
     shared_state.set_remote(0, 1.0, 2, START)

@@ -169,13 +169,13 @@ def test_a_cleared_slot_knows_nothing_and_ignores_its_former_owner(shared_state:
 
 
 def test_out_of_rotation_and_back(shared_state: SharedState) -> None:
-    """A refused credential takes a target out with its reason, and it can be put back."""
-    shared_state.set_out(1, Outcome.REFUSED_CREDENTIAL, 9 * S)
+    """A refused credential quarantines a target with its reason, and the quarantine can be ended."""
+    shared_state.set_quarantine(1, Outcome.REFUSED_CREDENTIAL, 9 * S)
     view = shared_state.read_target(1, 0)
-    assert (view["out_reason"], view["out_until_ns"]) == (Outcome.REFUSED_CREDENTIAL, 9 * S)
-    shared_state.clear_out(1)
+    assert (view["quarantine_reason"], view["quarantined_until_ns"]) == (Outcome.REFUSED_CREDENTIAL, 9 * S)
+    shared_state.clear_quarantine(1)
     view = shared_state.read_target(1, 0)
-    assert (view["out_reason"], view["out_until_ns"]) == (0, 0)
+    assert (view["quarantine_reason"], view["quarantined_until_ns"]) == (0, 0)
 
 
 def test_manual_codes_are_checked(shared_state: SharedState) -> None:
@@ -186,7 +186,7 @@ def test_manual_codes_are_checked(shared_state: SharedState) -> None:
 
 
 def test_the_word_of_other_regions_is_checked_and_kept(shared_state: SharedState) -> None:
-    """A weight, a fuse and a stamp share a word; a weight that would remove the target is refused."""
+    """A weight, a failure threshold and a stamp share a word; a weight that would remove the target is refused."""
     shared_state.set_remote(3, 0.25, 2, 77 * S)
     assert shared_state.read_target(3, 0)["remote"] == 250 << 48 | 2 << 32 | 77_000
     shared_state.clear_remote(3)
@@ -198,9 +198,9 @@ def test_the_word_of_other_regions_is_checked_and_kept(shared_state: SharedState
 
 def test_a_rest_from_outside_keeps_the_later_deadline(shared_state: SharedState) -> None:
     """What another region heard of a 429 never shortens what this one heard."""
-    shared_state.rest(2, 9 * S)
-    shared_state.rest(2, 3 * S)
-    assert shared_state.read_target(2, 0)["rest_until_ns"] == 9 * S
+    shared_state.set_rate_limited(2, 9 * S)
+    shared_state.set_rate_limited(2, 3 * S)
+    assert shared_state.read_target(2, 0)["rate_limited_until_ns"] == 9 * S
 
 
 def test_shares_are_written() -> None:

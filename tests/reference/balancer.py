@@ -17,7 +17,7 @@ MS = 1_000_000
 TAU_MS = 10_000
 PENALTY_NS = 5_000 * MS
 LOW = 2
-USABLE, OPEN, TRIAL, RESTING, OUT, FULL, MANUAL, TRIED, EXHAUSTED, RAMP = range(10)
+USABLE, OPEN, TRIAL, RATE_LIMITED, QUARANTINED, FULL, MANUAL, TRIED, EXHAUSTED, RAMP = range(10)
 
 
 def float32(value: float) -> float:
@@ -63,8 +63,8 @@ class Member:
     adaptive: bool = False
     capacity: Capacity = field(default_factory=lambda: Capacity(8, 2, 50))
     manual: int = 0
-    out_until_ns: int = 0
-    rest_until_ns: int = 0
+    quarantined_until_ns: int = 0
+    rate_limited_until_ns: int = 0
     grant: Bucket | None = None  # requests that its credential has left
     cells: list[PeakEwma] = field(default_factory=lambda: [PeakEwma(), PeakEwma()])
 
@@ -100,8 +100,8 @@ class Member:
         reasons = {
             TRIED: tried,
             MANUAL: self.manual != 0,
-            OUT: now_ns < self.out_until_ns,
-            RESTING: now_ns < self.rest_until_ns,
+            QUARANTINED: now_ns < self.quarantined_until_ns,
+            RATE_LIMITED: now_ns < self.rate_limited_until_ns,
             EXHAUSTED: self.grant is not None and self.grant.wait(now_ns) > 0,
             FULL: self.full(priority, shares, spilled=self.tier > best),
             RAMP: self.ramped(now_ns, priority, spilled=self.tier > best),

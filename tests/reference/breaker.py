@@ -32,7 +32,7 @@ class Remote:
         """Return the share of its traffic that the target may take."""
         return self.share if self._holds(now_ns) else 1.0
 
-    def fuse(self, now_ns: int) -> int:
+    def threshold(self, now_ns: int) -> int:
         """Return how many failures in a row open it; 0 = the policy's."""
         return self.shortened if self._holds(now_ns) else 0
 
@@ -106,8 +106,11 @@ class Circuit:
         self.consecutive = self.consecutive + 1 if failed else 0
         total, failures, _ = self.window.read(now_ns, self.policy.window_ns // 1_000_000_000)
         if key < 0 or self._keys_agree(now_ns, key % 64, failed):
-            fuse = self.remote.fuse(now_ns) or self.policy.consecutive_failures
-            if self.policy.consecutive_failures and min(fuse, self.policy.consecutive_failures) <= self.consecutive:
+            threshold = self.remote.threshold(now_ns) or self.policy.consecutive_failures
+            if (
+                self.policy.consecutive_failures
+                and min(threshold, self.policy.consecutive_failures) <= self.consecutive
+            ):
                 reason = CONSECUTIVE if self.policy.consecutive_failures <= self.consecutive else REMOTE
                 return self._open(now_ns, reason, retry_after_ns, rnd)
             enough = self.policy.failure_ratio > 0 and total >= max(1, self.policy.min_requests)
@@ -154,7 +157,7 @@ class Circuit:
     def _too_slow(self, now_ns: int) -> bool:
         total, _, slow = self.window.read(now_ns, self.policy.window_ns // 1_000_000_000)
         volume = max(total, slow)
-        enough = min(self.policy.min_requests, self.remote.fuse(now_ns) or self.policy.min_requests)
+        enough = min(self.policy.min_requests, self.remote.threshold(now_ns) or self.policy.min_requests)
         return self.policy.slow_ratio > 0 and volume >= max(1, enough) and slow >= self.policy.slow_ratio * volume
 
     def _keys_agree(self, now_ns: int, key: int, failed: bool) -> bool:

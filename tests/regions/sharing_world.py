@@ -108,7 +108,7 @@ class Node:
         self.overrides = dict(overrides)
 
     def remote(self, slot: int = 0) -> tuple[int, int]:
-        """Weight in thousandths and fuse of a target."""
+        """Weight in thousandths and failure threshold of a target."""
         word = self.shared_state.read_target(slot, 0)["remote"]
         return word >> 48, word >> 32 & 0xFFFF
 

@@ -48,7 +48,7 @@ def start(world: Regions) -> None:
 
 
 async def test_a_provider_that_is_dead_everywhere_is_known_everywhere_within_two_seconds(regions: Regions) -> None:
-    """The first region's failures shorten the second's fuse, and both together the third's, and take its traffic."""
+    """The first region's failures lower the second's threshold, and both together the third's, and take its traffic."""
     eu, us, ap = (regions.add(region, "p/m", "q/m") for region in ("eu", "us", "ap"))
     start(regions)
     await regions.pass_by(8)
@@ -351,7 +351,7 @@ async def test_what_is_done_by_hand_holds_here_before_the_watch_tells(regions: R
 
 
 async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: Regions) -> None:
-    """The later deadline wins elsewhere, and no two regions keep each other's rest alive."""
+    """The later deadline wins elsewhere, and no two regions keep each other's rate limit alive."""
     eu, us, other = (
         regions.add("eu", "p/m", shared=True),
         regions.add("us", "p/m", shared=True),
@@ -360,13 +360,13 @@ async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: 
     start(regions)
     await regions.pass_by(8)
     until_ns = regions.time.now_ns() + 10 * S
-    eu.shared_state.rest(0, until_ns)
+    eu.shared_state.set_rate_limited(0, until_ns)
     await regions.pass_by(2)
-    assert us.shared_state.read_target(0, 0)["rest_until_ns"] == pytest.approx(until_ns, abs=S // 2)
-    assert other.shared_state.read_target(0, 0)["rest_until_ns"] == 0
+    assert us.shared_state.read_target(0, 0)["rate_limited_until_ns"] == pytest.approx(until_ns, abs=S // 2)
+    assert other.shared_state.read_target(0, 0)["rate_limited_until_ns"] == 0
     await regions.pass_by(12)
-    assert eu.shared_state.read_target(0, 0)["rest_until_ns"] == until_ns
-    assert us.shared_state.read_target(0, 0)["rest_until_ns"] < regions.time.now_ns()
+    assert eu.shared_state.read_target(0, 0)["rate_limited_until_ns"] == until_ns
+    assert us.shared_state.read_target(0, 0)["rate_limited_until_ns"] < regions.time.now_ns()
 
 
 async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None:
@@ -479,7 +479,7 @@ async def test_a_node_writes_the_same_however_many_there_are(regions: Regions, c
         for step in range(10):
             if not steady:
                 for node in regions.nodes:
-                    node.shared_state.set_out(step, 11, regions.time.now_ns() + 2 * S)
+                    node.shared_state.set_quarantine(step, 11, regions.time.now_ns() + 2 * S)
             await regions.pass_by(1)
         rates = [(node.sharing.writes - then) / 10 for node, then in zip(regions.nodes, before, strict=True)]
         assert max(rates) <= most

@@ -13,7 +13,7 @@ from edge.regions import budgets, shares
 from edge.regions import digest as told
 from edge.regions.digest import Digest, TargetDigest, opinion
 from edge.regions.sampler import headroom, quantile_ms
-from edge.regions.verdicts import Verdict, judge, rests
+from edge.regions.verdicts import Verdict, judge, rate_limits
 from edge.regions.view import Heard, survey
 
 S = 1_000_000_000
@@ -65,17 +65,17 @@ def test_what_a_node_makes_of_a_target(target: TargetDigest, *, expected: bool |
 
 
 def test_one_region_is_hearsay() -> None:
-    """It shortens the fuse to two and takes no traffic away, also from a target that works here."""
+    """It shortens the failure threshold to two and takes no traffic away, also from a target that works here."""
     assert verdicts(heard("us", BAD))[A] == Verdict(1.0, 2, "found failing by us")
-    assert verdicts(heard("eu", GOOD), heard("us", BAD))[A].fuse == 2
+    assert verdicts(heard("eu", GOOD), heard("us", BAD))[A].failure_threshold == 2
 
 
 def test_a_majority_of_two_or_more_is_a_verdict() -> None:
-    """A fuse of one, and a weight of what part disagrees, a tenth at least."""
+    """A failure threshold of one, and a weight of what part disagrees, a tenth at least."""
     assert verdicts(heard("us", BAD), heard("ap", BAD))[A] == Verdict(0.1, 1, "found failing by ap, us")
     assert verdicts(heard("us", BAD), heard("ap", BAD), heard("sa", GOOD))[A].weight == pytest.approx(0.333)
     split = verdicts(heard("us", BAD), heard("ap", GOOD), heard("sa", GOOD))[A]
-    assert (split.weight, split.fuse) == (1.0, 2)
+    assert (split.weight, split.failure_threshold) == (1.0, 2)
 
 
 def test_ones_own_successes_outrank_a_verdict() -> None:
@@ -83,7 +83,7 @@ def test_ones_own_successes_outrank_a_verdict() -> None:
     others = (heard("us", BAD), heard("ap", BAD))
     assert verdicts(heard("eu", GOOD), *others)[A] == Verdict(1.0, 2, "found failing by ap, us")
     failing = seen(A, "usable", 50, 1, consecutive=1)
-    assert verdicts(heard("eu", failing), *others)[A].fuse == 1
+    assert verdicts(heard("eu", failing), *others)[A].failure_threshold == 1
 
 
 def test_the_stale_the_unproven_and_the_suspect_are_not_heard() -> None:
@@ -100,7 +100,10 @@ def test_the_stale_the_unproven_and_the_suspect_are_not_heard() -> None:
 def test_another_node_of_our_region_is_heard_even_when_the_region_is_suspect() -> None:
     """We share its way out."""
     neighbour = heard("eu", BAD, seen(B, "open"), node="other")
-    assert {name: verdict.fuse for name, verdict in verdicts(heard("eu"), neighbour).items()} == {A: 2, B: 2}
+    assert {name: verdict.failure_threshold for name, verdict in verdicts(heard("eu"), neighbour).items()} == {
+        A: 2,
+        B: 2,
+    }
 
 
 def test_services_do_not_make_a_region_suspect() -> None:
@@ -129,27 +132,35 @@ def test_services_do_not_make_a_region_suspect() -> None:
     )
 )
 def test_nothing_is_ever_removed(nodes: list[Heard]) -> None:
-    """Whatever is heard: a weight of a tenth or more, a fuse of one or two, and every region that is named is bad."""
+    """Whatever is heard: a weight of a tenth or more, a threshold of one or two, and only bad regions are named."""
     for verdict in verdicts(*nodes).values():
         assert 0.1 <= verdict.weight <= 1.0
-        assert verdict.fuse in (1, 2)
+        assert verdict.failure_threshold in (1, 2)
         assert verdict.why.startswith("found failing by")
 
 
 def test_rests_are_merged_where_the_credential_is_shared() -> None:
     """The longest that is left, less the digest's age, of every other node; nothing of others' credentials.
 
-    Another node of our own region has the same credential too: its rest is ours.
+    Another node of our own region has the same credential too: its rate limit is ours.
     """
     others = [
-        heard("us", seen(A, "rate_limited", rest_ms=30_000), seen(B, "rate_limited", rest_ms=9_000), age_s=2),
-        heard("ap", seen(A, "rate_limited", rest_ms=5_000)),
-        heard("eu", seen(C, "rate_limited", rest_ms=5_000)),
+        heard(
+            "us",
+            seen(A, "rate_limited", rate_limited_ms=30_000),
+            seen(B, "rate_limited", rate_limited_ms=9_000),
+            age_s=2,
+        ),
+        heard("ap", seen(A, "rate_limited", rate_limited_ms=5_000)),
+        heard("eu", seen(C, "rate_limited", rate_limited_ms=5_000)),
     ]
-    assert rests(others, {A, C}) == {A: 28_000, C: 4_000}
-    assert rests([heard("us", seen(A, "rate_limited", rest_ms=10**9))], {A}) == {A: 300_000}
-    unheard = [heard("us", seen(A, rest_ms=99_000), age_s=20), heard("ap", seen(A, rest_ms=99_000), proven=False)]
-    assert rests(unheard, {A}) == {}
+    assert rate_limits(others, {A, C}) == {A: 28_000, C: 4_000}
+    assert rate_limits([heard("us", seen(A, "rate_limited", rate_limited_ms=10**9))], {A}) == {A: 300_000}
+    unheard = [
+        heard("us", seen(A, rate_limited_ms=99_000), age_s=20),
+        heard("ap", seen(A, rate_limited_ms=99_000), proven=False),
+    ]
+    assert rate_limits(unheard, {A}) == {}
 
 
 def test_a_region_is_the_sum_of_its_fresh_nodes() -> None:
@@ -236,13 +247,13 @@ def test_no_ledger_breaks_its_reader(noise: bytes) -> None:
 
 
 def test_numbers_that_swing_are_no_news() -> None:
-    """Volume, latency and load wait for the heartbeat; a circuit, a rest and an address do not."""
+    """Volume, latency and load wait for the heartbeat; a circuit, a rate limit and an address do not."""
     quiet = heard("us", GOOD).digest
     assert told.news(quiet) == told.news(heard("us", seen(A, "usable", 70, 3, p95_ms=3)).digest)
-    for other in (BAD, seen(A, "rate_limited", 50, 1, rest_ms=5), seen(A, "usable", 10, 9)):
+    for other in (BAD, seen(A, "rate_limited", 50, 1, rate_limited_ms=5), seen(A, "usable", 10, 9)):
         assert told.news(quiet) != told.news(heard("us", other).digest)
-    resting = heard("us", seen(A, "rate_limited", 50, 1, rest_ms=5)).digest
-    assert told.news(resting) == told.news(heard("us", seen(A, "rate_limited", 40, 0, rest_ms=4)).digest)
+    limited = heard("us", seen(A, "rate_limited", 50, 1, rate_limited_ms=5)).digest
+    assert told.news(limited) == told.news(heard("us", seen(A, "rate_limited", 40, 0, rate_limited_ms=4)).digest)
 
 
 def test_headroom_and_quantiles() -> None:

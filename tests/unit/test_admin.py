@@ -61,14 +61,14 @@ async def admin() -> AsyncIterator[Running]:
 
 
 async def test_ready_follows_the_workers_and_not_the_upstreams(admin: Running) -> None:
-    """Not ready before a worker serves and while all drain; ready although every target is out."""
+    """Not ready before a worker serves and while all drain; ready although every target is quarantined."""
     status, body, _ = await admin.get("/ready")
     assert (status, body["ready"], body["why"]) == (503, False, "no worker serves yet")
     admin.publisher.serving[0] = Serving(0, 1, 1)
     status, body, _ = await admin.get("/ready")
     assert (status, body["workers"], body["of"]) == (200, 1, 2)
     for target in admin.publisher.snapshot.targets:
-        admin.shared_state.set_out(target.slot, 11, 2**62)
+        admin.shared_state.set_quarantine(target.slot, 11, 2**62)
     status, body, _ = await admin.get("/ready")
     assert (status, body["pools"]["chat"]) == (200, {"usable": 0, "of": 2})
     admin.publisher.serving[0] = Serving(0, 1, 1, draining=True)
@@ -79,7 +79,7 @@ async def test_ready_follows_the_workers_and_not_the_upstreams(admin: Running) -
 async def test_targets(admin: Running) -> None:
     """Every target is listed with its routes, the tier that it has in each, its state and why."""
     slot = next(target.slot for target in admin.publisher.snapshot.targets if target.id == "two/big")
-    admin.shared_state.set_out(slot, 12, 2**62)
+    admin.shared_state.set_quarantine(slot, 12, 2**62)
     status, body, _ = await admin.get("/api/targets")
     assert status == 200
     by_id = {target["id"]: target for target in body}

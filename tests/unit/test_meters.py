@@ -225,9 +225,9 @@ def test_out_and_resting_end_by_time() -> None:
     plan = snapshot()
     shared_state = board_for(plan)
     slot = next(target.slot for target in plan.targets if target.id == "one/small")
-    shared_state.set_out(slot, 11, 110 * S)
-    assert samples(shared_state, plan, 109 * S)["edge_target_out"][("one/small",)] == 1
-    assert samples(shared_state, plan, 111 * S)["edge_target_out"][("one/small",)] == 0
+    shared_state.set_quarantine(slot, 11, 110 * S)
+    assert samples(shared_state, plan, 109 * S)["edge_target_quarantined"][("one/small",)] == 1
+    assert samples(shared_state, plan, 111 * S)["edge_target_quarantined"][("one/small",)] == 0
 
 
 def test_odd_names_are_escaped() -> None:

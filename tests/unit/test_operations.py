@@ -72,11 +72,11 @@ class Steered:
 
     def out(self, name: str) -> bool:
         """Whether the shared state bars a target, as was learned of it."""
-        return self.shared_state.read_target(self.slot(name), 1)["out_until_ns"] > 0
+        return self.shared_state.read_target(self.slot(name), 1)["quarantined_until_ns"] > 0
 
     def learn(self, name: str) -> None:
         """Learn that a target is to be left alone."""
-        self.shared_state.set_out(self.slot(name), 11, 2**62)
+        self.shared_state.set_quarantine(self.slot(name), 11, 2**62)
 
 
 def test_who_stays_keeps_what_was_learned(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, obje
         old = node.slot("p/a")
         node.operations.steer("p/a", "eject", "by hand")
         assert node.reload(text("p/a", "p/b", **change))  # type: ignore[arg-type]
-        node.shared_state.set_out(old, 11, 2**62)
+        node.shared_state.set_quarantine(old, 11, 2**62)
         assert not node.out("p/a")
         assert node.shared_state.read_target(node.slot("p/a"), 1)["manual"] == 2
 
@@ -180,7 +180,7 @@ def test_a_record_that_goes_to_another_is_cleared_first(tmp_path: Path) -> None:
             node.reload(text("p/stays", f"p/n{number}"))
             owners.append(node.slot(f"p/n{number}"))
             record = node.shared_state.read_target(owners[-1], 1)
-            assert (record["out_until_ns"], record["manual"]) == (0, 0)
+            assert (record["quarantined_until_ns"], record["manual"]) == (0, 0)
             node.learn(f"p/n{number}")
         assert gone in owners
         assert "p/first" not in node.operations.ledger.by_hand

@@ -16,9 +16,9 @@ from edge.terms.actions import (
     ACTION_CLIENT,
     ACTION_FAIL,
     ACTION_MISCONFIGURED,
-    ACTION_OUT,
+    ACTION_QUARANTINE,
+    ACTION_RATE_LIMITED,
     ACTION_RELAY,
-    ACTION_REST,
 )
 
 if TYPE_CHECKING:
@@ -49,16 +49,16 @@ def test_a_table_holds_one_known_code_per_status() -> None:
         (206, ACTION_RELAY, ACTION_RELAY, ACTION_RELAY),
         (302, ACTION_MISCONFIGURED, ACTION_MISCONFIGURED, ACTION_RELAY),
         (400, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
-        (401, ACTION_OUT, ACTION_OUT, ACTION_CLIENT),
-        (402, ACTION_OUT, ACTION_OUT, ACTION_CLIENT),
-        (403, ACTION_OUT, ACTION_CLIENT, ACTION_CLIENT),
+        (401, ACTION_QUARANTINE, ACTION_QUARANTINE, ACTION_CLIENT),
+        (402, ACTION_QUARANTINE, ACTION_QUARANTINE, ACTION_CLIENT),
+        (403, ACTION_QUARANTINE, ACTION_CLIENT, ACTION_CLIENT),
         (404, ACTION_MISCONFIGURED, ACTION_CLIENT, ACTION_CLIENT),
         (408, ACTION_FAIL, ACTION_FAIL, ACTION_CLIENT),
         (409, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
         (413, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
         (422, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
         (425, ACTION_FAIL, ACTION_FAIL, ACTION_CLIENT),
-        (429, ACTION_REST, ACTION_REST, ACTION_CLIENT),
+        (429, ACTION_RATE_LIMITED, ACTION_RATE_LIMITED, ACTION_CLIENT),
         (451, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
         (500, ACTION_FAIL, ACTION_FAIL, ACTION_FAIL),
         (501, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
@@ -76,10 +76,12 @@ def test_statuses_that_were_decided_by_name(status: int, model: int, wildcard: i
 
 
 def test_only_credential_statuses_bench_a_provider_whose_model_the_caller_chose() -> None:
-    """No choice of model by a caller can take a provider's wildcard target out."""
+    """No choice of model by a caller can quarantine a provider's wildcard target."""
     about_the_model = {403, 404, 405, 410, 422}
     assert {TABLES[WILDCARD][status] for status in about_the_model} == {ACTION_CLIENT}
-    benched = {status for status in range(400, 500) if TABLES[WILDCARD][status] in (ACTION_OUT, ACTION_MISCONFIGURED)}
+    benched = {
+        status for status in range(400, 500) if TABLES[WILDCARD][status] in (ACTION_QUARANTINE, ACTION_MISCONFIGURED)
+    }
     assert benched == {401, 402, 407, 426}
 
 
@@ -112,7 +114,7 @@ def test_a_hint_says_something_that_its_status_does_not(hint: Hint) -> None:
                 b'{"error":{"message":"You exceeded your current quota","type":"insufficient_quota",'
                 b'"param":null,"code":"insufficient_quota"}}'
             ),
-            ACTION_OUT,
+            ACTION_QUARANTINE,
         ),
         (
             "anthropic",
@@ -121,7 +123,7 @@ def test_a_hint_says_something_that_its_status_does_not(hint: Hint) -> None:
                 b'{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to '
                 b'access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits."}}'
             ),
-            ACTION_OUT,
+            ACTION_QUARANTINE,
         ),
         (
             "deepseek",
@@ -139,7 +141,7 @@ def test_a_hint_says_something_that_its_status_does_not(hint: Hint) -> None:
                 b'[{"error": {"code": 400, "message": "User location is not supported for the API use.", '
                 b'"status": "FAILED_PRECONDITION"}}]'
             ),
-            ACTION_OUT,
+            ACTION_QUARANTINE,
         ),
         (
             "gemini",
@@ -148,7 +150,7 @@ def test_a_hint_says_something_that_its_status_does_not(hint: Hint) -> None:
                 b'{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.",'
                 b'"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}'
             ),
-            ACTION_OUT,
+            ACTION_QUARANTINE,
         ),
     ],
 )

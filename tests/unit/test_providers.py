@@ -14,7 +14,7 @@ from edge.config.load import from_environment
 from edge.config.problems import Document
 from edge.config.schema import Config
 from edge.providers import KNOWN
-from edge.providers.rest import rest_seconds
+from edge.providers.retry_after import retry_after_seconds
 from edge.terms.places import CAPABILITIES, Provider
 
 each = pytest.mark.parametrize("known", KNOWN.values(), ids=list(KNOWN))
@@ -155,5 +155,5 @@ def test_how_long_an_answer_asks_to_stay_away(value: bytes, seconds: float | Non
     """A reset is read in every form that providers write, and one that is none costs nobody time."""
     began = time.monotonic()
     fields = [(b"x-ratelimit-reset-requests", value), (b"x-ratelimit-remaining-requests", b"0")]
-    assert rest_seconds(fields) == (None if seconds is None else pytest.approx(seconds))
+    assert retry_after_seconds(fields) == (None if seconds is None else pytest.approx(seconds))
     assert time.monotonic() - began < 2.0  # it was a hundred seconds

@@ -14,10 +14,10 @@ from edge.terms.target_state import TRIED
 
 BEHIND = [
     *((Barred.BARRED_OPEN, reason) for reason in TripReason if reason),
-    *((Barred.BARRED_OUT, outcome) for outcome in (Outcome.REFUSED_CREDENTIAL, Outcome.MISCONFIGURED)),
-    (Barred.BARRED_OUT, Outcome.FAIL_STATUS),  # what grpc.health.v1 says of a service
+    *((Barred.BARRED_QUARANTINED, outcome) for outcome in (Outcome.REFUSED_CREDENTIAL, Outcome.MISCONFIGURED)),
+    (Barred.BARRED_QUARANTINED, Outcome.FAIL_STATUS),  # what grpc.health.v1 says of a service
     (Barred.BARRED_TRIAL, 0),
-    (Barred.BARRED_RESTING, 0),
+    (Barred.BARRED_RATE_LIMITED, 0),
     (Barred.BARRED_FULL, 0),
     (Barred.BARRED_EXHAUSTED, 0),
     (Barred.BARRED_RAMP, 0),

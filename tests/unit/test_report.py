@@ -40,10 +40,10 @@ CASES: list[tuple[dict[str, object], Label, bool, float | None]] = [
     ({"state": "half_open", "until_ns": NOW - 1}, "half_open", True, 0.0),
     ({"until_ns": NOW - 4 * S}, "slow_start", True, 6.0),
     ({"until_ns": NOW - 10 * S}, "usable", True, None),
-    ({"rest_until_ns": NOW + 5 * S}, "rate_limited", False, 5.0),
-    ({"rest_until_ns": NOW}, "usable", True, None),
-    ({"out_reason": 11, "out_until_ns": NOW + 60 * S}, "quarantined", False, 60.0),
-    ({"out_reason": 11, "out_until_ns": NOW}, "usable", True, None),
+    ({"rate_limited_until_ns": NOW + 5 * S}, "rate_limited", False, 5.0),
+    ({"rate_limited_until_ns": NOW}, "usable", True, None),
+    ({"quarantine_reason": 11, "quarantined_until_ns": NOW + 60 * S}, "quarantined", False, 60.0),
+    ({"quarantine_reason": 11, "quarantined_until_ns": NOW}, "usable", True, None),
     ({"manual": 1}, "manual", False, None),
     ({"manual": 2}, "manual", False, None),
 ]
@@ -59,8 +59,8 @@ def test_states(changes: dict[str, object], state: str, usable: bool, until_s: f
 
 def test_what_would_remain_is_named() -> None:
     """Manual precedes quarantined, quarantined open, and an open, rate-limited target waits for the later end."""
-    opened = {"state": "open", "until_ns": NOW + S, "rest_until_ns": NOW + 9 * S}
-    out = {"out_reason": 12, "out_until_ns": NOW + 60 * S}
+    opened = {"state": "open", "until_ns": NOW + S, "rate_limited_until_ns": NOW + 9 * S}
+    out = {"quarantine_reason": 12, "quarantined_until_ns": NOW + 60 * S}
     assert report(view(**opened), now_ns=NOW, uses=USES).until_s == 9.0
     assert report(view(**opened, **out), now_ns=NOW, uses=USES).state == "quarantined"
     assert report(view(**opened, **out, manual=1), now_ns=NOW, uses=USES).state == "manual"
@@ -77,7 +77,7 @@ def test_reasons_are_told_apart() -> None:
         (Outcome.REFUSED_CREDENTIAL, "check the provider's key"),
         (Outcome.MISCONFIGURED, "check the target"),
     ):
-        now = report(view(out_reason=reason, out_until_ns=NOW + S), now_ns=NOW, uses=USES)
+        now = report(view(quarantine_reason=reason, quarantined_until_ns=NOW + S), now_ns=NOW, uses=USES)
         assert word in now.why
 
 
@@ -100,7 +100,7 @@ def test_each_route_has_its_own_tier_and_slow_start() -> None:
     now = report(view(until_ns=NOW - 4 * S), now_ns=NOW, uses=uses)
     assert now.routes == (RouteReport("chat", 3, 1.0, "usable"), RouteReport("spare", 1, 0.5, "slow_start"))
     assert (now.state, now.until_s) == ("slow_start", 6.0)
-    out = report(view(out_reason=11, out_until_ns=NOW + S), now_ns=NOW, uses=uses)
+    out = report(view(quarantine_reason=11, quarantined_until_ns=NOW + S), now_ns=NOW, uses=uses)
     assert [route.state for route in out.routes] == ["quarantined", "quarantined"]
 
 

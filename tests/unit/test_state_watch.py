@@ -18,7 +18,7 @@ def test_silence_until_something_changes() -> None:
     watch = StateWatch()
     assert watch.poll(read_targets(shared_state, plan, NOW)) == []
     slot = next(target.slot for target in plan.targets if target.id == "one/small")
-    shared_state.set_out(slot, 11, NOW + 60 * S)
+    shared_state.set_quarantine(slot, 11, NOW + 60 * S)
     ((level, sentence, facts),) = watch.poll(read_targets(shared_state, plan, NOW))
     assert level == logs.ERROR
     assert sentence == "target is quarantined"

@@ -190,7 +190,7 @@ def test_regions_stand_side_by_side() -> None:
         "slow_ratio": 0.0,
         "p95_ms": 300,
         "headroom": 4,
-        "rest_ms": 2000,
+        "rate_limited_ms": 2000,
     }
     region = {"nodes": 2, "fresh_nodes": 1, "age_s": 3.2, "fresh": True, "suspect": False, "load": 1}
     said = {
@@ -199,7 +199,7 @@ def test_regions_stand_side_by_side() -> None:
             {**region, "region": "us", "suspect": True, "targets": {"p/m": target}},
             {**region, "region": "ap", "fresh": False, "targets": {}},
         ],
-        "verdicts": {"p/m": {"weight": 0.1, "fuse": 1, "why": "found failing by us"}},
+        "verdicts": {"p/m": {"weight": 0.1, "failure_threshold": 1, "why": "found failing by us"}},
     }
     console = Console(file=io.StringIO(), width=300)
     console.print(side_by_side(said))

@@ -68,7 +68,7 @@ def _exhausted(fields: dict[str, str]) -> float | None:
     return max(waits, default=None)
 
 
-def rest_seconds(fields: list[tuple[bytes, bytes]]) -> float | None:
+def retry_after_seconds(fields: list[tuple[bytes, bytes]]) -> float | None:
     """Return the seconds that a response asks clients to wait, or None if it does not ask.
 
     ``fields`` are the header fields as (lower-case name, value).
