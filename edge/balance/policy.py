@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from edge.terms import snapshot
 
 if TYPE_CHECKING:
-    from edge.config.schema import Breaker, Timeouts
+    from edge.config.schema_policy import Breaker, Timeouts
 
 
 def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service"]) -> snapshot.Breaker:

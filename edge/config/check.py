@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edge.config.problems import Document
-    from edge.config.schema import Breaker, Config, Match, Model, ModelTarget, Service, ServiceTarget, Timeouts
+    from edge.config.schema import Config, Match, Model, ModelTarget, Service, ServiceTarget
+    from edge.config.schema_policy import Breaker, Timeouts
     from edge.terms import places
 
 LONGEST_NAME: Final = 200

@@ -14,7 +14,8 @@ from edge.config.files import read_file
 from edge.config.problems import Document, Problem, errors
 from edge.config.reader import Reader
 from edge.config.sampler import sampled
-from edge.config.schema import Config, Defaults, Model, ModelTarget, Provider, Timeouts
+from edge.config.schema import Config, Defaults, Model, ModelTarget, Provider
+from edge.config.schema_policy import Timeouts
 from edge.config.schema_telemetry import Telemetry
 from edge.config.units import NS_PER_S
 from edge.errors import ConfigInvalidError

@@ -15,15 +15,8 @@ from edge.config import tree, words
 from edge.config.crowding import Queue, Shares
 from edge.config.planned import PLANNED, PLANNED_VALUES
 from edge.config.problems import Path, Problem
-from edge.config.schema import (
-    CALL_TIMEOUTS,
-    Breaker,
-    Config,
-    Defaults,
-    Retry,
-    Service,
-    Timeouts,
-)
+from edge.config.schema import Config, Defaults, Service
+from edge.config.schema_policy import CALL_TIMEOUTS, Breaker, Retry, Timeouts
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ from typing import Annotated, Final, Literal
 from msgspec import Struct, field
 
 from edge.config.crowding import Concurrency, Queue, Shares
-from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, Share, about
+from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, about
 from edge.config.schema_cluster import Cluster
 from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_peers import Peers
+from edge.config.schema_policy import Breaker, Retry, Timeouts
 from edge.config.schema_telemetry import Log, Telemetry
-from edge.config.units import NS_PER_MS, NS_PER_S
+from edge.config.units import NS_PER_S
 from edge.terms.places import Dialect
 
-MINUTE: Final = 60 * NS_PER_S
 MOST_WORKERS: Final = 64  # EDGE_MAX_WORKERS in native/state/shared_state.h: in-flight counts have one column per worker
 MOST_MEMBERS: Final = 64  # native/balance/balancer.pxd: a pool's tried targets are bits of one word
 
@@ -161,110 +161,6 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = field(default_factory=dict)
     concurrency: Annotated[Concurrency, about("How edge learns the limit of each of its targets.")] = Concurrency()
-
-
-class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
-    """Deadlines. The first four bound one attempt; total bounds the whole exchange with all its attempts."""
-
-    connect: Annotated[
-        Duration,
-        about("Time to get a connection, with name look-up and TLS. Then the next target is tried.", low=NS_PER_MS),
-    ] = 2 * NS_PER_S
-    first_byte: Annotated[
-        Duration,
-        about(
-            "Time from sending the request to the head of the response, or to 100 (Continue) if the client "
-            "waits for it. Then the next target is tried.",
-            low=NS_PER_MS,
-        ),
-    ] = 30 * NS_PER_S
-    first_token: Annotated[
-        Duration,
-        about(
-            "Time from sending the request to the first content of a stream. Comments, pings and role-only "
-            "events do not count. Then the next target is tried. Services ignore it.",
-            low=NS_PER_MS,
-        ),
-    ] = 30 * NS_PER_S
-    stream_idle: Annotated[
-        Duration,
-        about(
-            "Longest silence within a response; then the stream ends with an error event. Also the longest "
-            "time in which a service takes nothing of an upload; then the next target is tried, or the client "
-            "gets 504.",
-            low=NS_PER_MS,
-        ),
-    ] = 30 * NS_PER_S
-    total: Annotated[
-        Duration,
-        about("Time for the whole exchange. When it runs out the caller gets an error at once.", low=NS_PER_MS),
-    ] = 10 * MINUTE
-
-
-CALL_TIMEOUTS: Final = Timeouts(first_byte=0, first_token=0, stream_idle=0, total=0)
-"""Defaults for a gRPC service; 0 is off. Calls may stream for days, and callers set their own deadlines."""
-
-
-class Retry(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many attempts one exchange may make, and which share of all traffic may be retries."""
-
-    attempts: Annotated[
-        int, about("Attempts of one exchange, the first included. 1 never retries.", low=1, high=10)
-    ] = 3
-    budget: Annotated[
-        Share,
-        about("Retries as a share of traffic, plus a small floor, so that retries do not make an outage worse."),
-    ] = 0.2
-
-
-class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
-    """When a target's circuit opens, for how long, and how the target comes back."""
-
-    consecutive_failures: Annotated[
-        int, about("Failures in a row that open the circuit. 0 switches this rule off.", low=0)
-    ] = 5
-    failure_ratio: Annotated[
-        Share, about("Share of failures within the window that opens the circuit. 0% switches this rule off.")
-    ] = 0.5
-    window: Annotated[
-        Duration, about("How far back the ratios look: whole seconds, 1s to 10s.", low=NS_PER_S, high=10 * NS_PER_S)
-    ] = 10 * NS_PER_S
-    min_requests: Annotated[
-        int,
-        about(
-            "Responses within the window below which no ratio opens the circuit: a few requests prove nothing.", low=1
-        ),
-    ] = 10
-    slow_ratio: Annotated[
-        Share, about("Share of slow responses within the window that opens the circuit. 0% switches this rule off.")
-    ] = 0.5
-    slow_threshold: Annotated[
-        Duration | None,
-        about(
-            "A response whose first token (services: first byte) comes later than this is slow. Default: four "
-            "times what the target usually needs, between 2s and half of that deadline.",
-            low=NS_PER_MS,
-        ),
-    ] = None
-    open_duration: Annotated[
-        Duration,
-        about(
-            "How long the circuit stays open the first time; each further time doubles it, with jitter. Where "
-            "no target is usable, one request may try the target this often, and once a second if this is "
-            "longer.",
-            low=NS_PER_MS,
-        ),
-    ] = NS_PER_S
-    open_duration_max: Annotated[
-        Duration,
-        about("The longest time that the circuit stays open before one request may try the target.", low=NS_PER_MS),
-    ] = MINUTE
-    slow_start: Annotated[
-        Duration,
-        about(
-            "After recovery the target's share of traffic grows from a tenth to all of it over this time. 0s: at once."
-        ),
-    ] = 10 * NS_PER_S
 
 
 class Require(Struct, frozen=True, forbid_unknown_fields=True):

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from edge.config import crowding, schema
     from edge.config.schema_limits import Limits
     from edge.config.schema_peers import Peers
+    from edge.config.schema_policy import Breaker, Timeouts
     from edge.config.schema_telemetry import Telemetry
     from edge.terms.places import Provider
 
     Kind = Literal["model", "service"]
     Rules = schema.Model | schema.Service | schema.Defaults
-    BreakerPolicy = Callable[[schema.Breaker, schema.Timeouts, Kind], plan_of.Breaker]
+    BreakerPolicy = Callable[[Breaker, Timeouts, Kind], plan_of.Breaker]
 
 WILDCARD_MODEL: Final = "*"
 REGION_TIER: Final = 1000
@@ -329,7 +330,7 @@ def _listener(listen: schema.Listen) -> Listener:
     )
 
 
-def _timeouts(timeouts: schema.Timeouts) -> plan_of.Timeouts:
+def _timeouts(timeouts: Timeouts) -> plan_of.Timeouts:
     return plan_of.Timeouts(
         connect_ns=timeouts.connect,
         first_byte_ns=timeouts.first_byte,
