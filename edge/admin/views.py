@@ -15,10 +15,10 @@ from edge.telemetry import logs
 from edge.terms.snapshot import CLASSES
 
 if TYPE_CHECKING:
-    from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
     from edge.control.node import Node
     from edge.telemetry.reading import Reading
+    from edge.telemetry.usage import CredentialReport, KeyReport
     from edge.terms.snapshot import Snapshot, Target
     from edge.terms.trace import ExchangeRecord
 

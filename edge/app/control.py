@@ -46,6 +46,7 @@ from edge.native import SharedState
 from edge.telemetry import logs
 from edge.telemetry.access import AccessLog
 from edge.telemetry.exemplars import ExemplarBook
+from edge.terms.target_state import OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -256,7 +257,9 @@ class Control:
         for level, sentence, facts in watch.poll(reports):
             logs.say(level, sentence, **facts)
         failing = [
-            target for target in node.snapshot.targets if target.id in reports and reports[target.id].state == "open"
+            target
+            for target in node.snapshot.targets
+            if target.id in reports and reports[target.id].state == OPEN.label
         ]
         prober.tend(failing, now_ns, clock.random)
 

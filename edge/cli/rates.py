@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from edge.telemetry.reading import quantile_bucket
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -119,14 +121,8 @@ def quantile(share: float, before: Page, now: Page, family: str, labels: tuple[s
     buckets = newer["buckets"]
     if older is not None and sum(older["buckets"]) <= sum(buckets):
         buckets = [count - then for count, then in zip(buckets, older["buckets"], strict=True)]
-    left = share * sum(buckets)
-    if not left:
-        return None
-    for count, bound in zip(buckets, newer["bounds"], strict=False):
-        left -= count
-        if left <= 0:
-            return float(bound)
-    return float(newer["bounds"][-1])
+    place = quantile_bucket(share, buckets)
+    return None if place is None else float(newer["bounds"][min(place, len(newer["bounds"]) - 1)])
 
 
 def _rise(before: Page, now: Page, family: str, labels: tuple[str, ...]) -> float:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.admission.report import month_of
 from edge.control.spend import Spent
 from edge.regions import budgets
 from edge.regions.budgets import Part, Told
 from edge.regions.digest import SPENT, name_of
 from edge.regions.keeper import PATIENCE_NS
 from edge.regions.shares import SILENT_NS
+from edge.telemetry.usage import month_of, spent_in
 from edge.terms.ports import Write
 
 if TYPE_CHECKING:
@@ -235,8 +235,7 @@ class Budgets:
         (self._early.add if early else self._early.discard)(name)
 
     def _spent(self, slot: int, month: int) -> int:
-        record = self._shared_state.read_allowance(slot)
-        return record["spent_nano"] if record["spent_month"] >= month else 0
+        return spent_in(self._shared_state.read_allowance(slot), month)
 
     def _silences(self, heard: Sequence[Heard], now_ns: int) -> dict[str, int]:
         ages = {  # a node found after an interruption, without a change since, counts as silent

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, structs
 
 from edge import clock
-from edge.admission.report import credential_report, key_report
 from edge.control.ledger import Reloads
 from edge.control.recent_traces import RecentTraces
 from edge.control.state_watch import read_targets
 from edge.native import WorkerCounter
 from edge.telemetry import meters
 from edge.telemetry.meters import NodeFacts
+from edge.telemetry.usage import credential_report, key_report
 from edge.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.admission.report import CredentialReport, KeyReport
     from edge.balance.report import TargetReport
     from edge.control.operations import Operations
     from edge.control.publish import Publisher
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from edge.native import SharedState
     from edge.telemetry.exposition import Exemplars
     from edge.telemetry.reading import Reading
+    from edge.telemetry.usage import CredentialReport, KeyReport
     from edge.terms.snapshot import Snapshot
 
 

@@ -18,10 +18,10 @@ import msgspec
 from msgspec import Struct
 
 from edge import clock
-from edge.admission.report import month_of
 from edge.control.kept_file import KeptFile, StateUnusableError, name_for
 from edge.control.memfd_cell import packed, unpacked
 from edge.telemetry import logs
+from edge.telemetry.usage import month_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.native import HIST_BOUNDS_S
 from edge.regions.digest import MOST_TARGETS, TargetDigest, opinion, tellable
+from edge.telemetry.reading import quantile_bucket
 from edge.terms.target_state import USABLE
 
 if TYPE_CHECKING:
@@ -107,10 +108,5 @@ def quantile_ms(counts: list[int]) -> int:
 
     The last bucket has no upper bound; twice its lower bound is used.
     """
-    total = sum(counts)
-    below = 0
-    for count, bound in zip(counts, (*HIST_BOUNDS_S, 2 * HIST_BOUNDS_S[-1]), strict=True):
-        below += count
-        if total and below >= _QUANTILE * total:
-            return int(bound * 1000)
-    return 0
+    place = quantile_bucket(_QUANTILE, counts)
+    return 0 if place is None else int((*HIST_BOUNDS_S, 2 * HIST_BOUNDS_S[-1])[place] * 1000)

@@ -1,87 +1,48 @@
-"""Samples of what keys and credentials have used and have left, read from their records in the shared state."""
+"""Samples of what keys and credentials have used and have left, from their usage reports."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from edge.native import AllowanceCounter
 from edge.telemetry import catalog
+from edge.telemetry.usage import credential_report, key_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from edge.native import AllowanceView, SharedState
+    from edge.native import SharedState
     from edge.telemetry.catalog import Metric
     from edge.telemetry.reading import Reading
-    from edge.terms.snapshot import Allowance, Snapshot
-
-_NANO: Final = 1e-9
-_MINUTE_NS: Final = 60_000_000_000
-_REASONS: Final = {
-    "requests": AllowanceCounter.A_REFUSED_REQUESTS,
-    "tokens": AllowanceCounter.A_REFUSED_TOKENS,
-    "concurrent": AllowanceCounter.A_REFUSED_CONCURRENT,
-    "budget": AllowanceCounter.A_REFUSED_BUDGET,
-}
+    from edge.telemetry.usage import CredentialReport, KeyReport
+    from edge.terms.snapshot import Snapshot
 
 
 def add(page: Reading, shared_state: SharedState, snapshot: Snapshot, now_ns: int, wall_s: float) -> None:
     """Add the samples of every key and credential that has a record."""
     for key in snapshot.keys:
-        if key.allowance is None:
-            continue
-        view = shared_state.read_allowance(key.allowance.slot)
-        _add_use(page, view, key.name, catalog.KEY_REQUESTS, catalog.KEY_TOKENS)
-        for reason, counter in _REASONS.items():
-            page.add(catalog.KEY_REFUSED, (key.name, reason), view["counts"][counter])
-        page.add(catalog.KEY_COST, (key.name,), view["counts"][AllowanceCounter.A_COST_NANO] * _NANO)
-        page.add(catalog.KEY_INFLIGHT, (key.name,), view["inflight"])
-        spent = view["spent_nano"] if view["spent_month"] >= month_of(wall_s) else 0
-        page.add(catalog.KEY_SPENT, (key.name,), spent * _NANO)
-        if key.budget_nano:
-            parted = key.allowance.shared and view["ceiling_month"] == month_of(wall_s)
-            budget = min(view["ceiling_nano"], key.budget_nano) if parted else key.budget_nano
-            page.add(catalog.KEY_BUDGET, (key.name,), budget * _NANO)
-        for bound, share in remaining(key.allowance, view, now_ns):
-            page.add(catalog.KEY_REMAINING, (key.name, bound), share)
+        if key.allowance is not None:
+            _add_key(page, key_report(key, key.allowance, shared_state, now_ns, wall_s))
     for credential in snapshot.credentials:
-        view = shared_state.read_allowance(credential.allowance.slot)
-        _add_use(page, view, credential.name, catalog.CREDENTIAL_REQUESTS, catalog.CREDENTIAL_TOKENS)
-        page.add(catalog.CREDENTIAL_COST, (credential.name,), view["counts"][AllowanceCounter.A_COST_NANO] * _NANO)
-        learned = view["counts"][AllowanceCounter.A_LEARNED]
-        page.add(catalog.CREDENTIAL_LEARNED, (credential.name,), learned)
-        for bound, share in remaining(credential.allowance, view, now_ns):
-            page.add(catalog.CREDENTIAL_REMAINING, (credential.name, bound), share)
+        report = credential_report(credential, shared_state, now_ns)
+        page.add(catalog.CREDENTIAL_REQUESTS, (report.name,), report.admitted)
+        page.add(catalog.CREDENTIAL_COST, (report.name,), report.cost)
+        page.add(catalog.CREDENTIAL_LEARNED, (report.name,), report.learned)
+        _add_use(page, report, catalog.CREDENTIAL_TOKENS, catalog.CREDENTIAL_REMAINING)
 
 
-def month_of(wall_s: float) -> int:
-    """Return the months since year 0 (UTC), as ``spent_month`` in the shared state counts them."""
-    now = time.gmtime(wall_s)
-    return now.tm_year * 12 + now.tm_mon - 1
+def _add_key(page: Reading, report: KeyReport) -> None:
+    page.add(catalog.KEY_REQUESTS, (report.name,), report.admitted)
+    for reason, count in report.refused.items():
+        page.add(catalog.KEY_REFUSED, (report.name, reason), count)
+    page.add(catalog.KEY_COST, (report.name,), report.cost)
+    page.add(catalog.KEY_INFLIGHT, (report.name,), report.inflight)
+    page.add(catalog.KEY_SPENT, (report.name,), report.spent)
+    if report.budget is not None:
+        page.add(catalog.KEY_BUDGET, (report.name,), report.budget if report.ceiling is None else report.ceiling)
+    _add_use(page, report, catalog.KEY_TOKENS, catalog.KEY_REMAINING)
 
 
-def remaining(allowance: Allowance, view: AllowanceView, now_ns: int) -> Iterator[tuple[str, float]]:
-    """Yield ("requests" or "tokens", fraction of the burst that is available now) for each limit that is set.
-
-    The records use GCRA: the theoretical arrival time is ahead of now by the time it takes to regain what was used.
-    """
-    bounds = (
-        ("requests", allowance.requests_per_minute, allowance.requests_burst, "requests_share", "requests_tat"),
-        ("tokens", allowance.tokens_per_minute, allowance.tokens_burst, "tokens_share", "tokens_tat"),
-    )
-    for name, per_minute, burst, share_word, tat_word in bounds:
-        if not per_minute:
-            continue
-        share = view["requests_share"] if share_word == "requests_share" else view["tokens_share"]
-        tat = view["requests_tat"] if tat_word == "requests_tat" else view["tokens_tat"]
-        rate = share / 1000 if allowance.shared and share else per_minute
-        used = max(tat - now_ns, 0) * rate / _MINUTE_NS
-        yield name, min(max(1.0 - used / max(burst, 1), 0.0), 1.0)
-
-
-def _add_use(page: Reading, view: AllowanceView, name: str, requests: Metric, tokens: Metric) -> None:
-    counts = view["counts"]
-    page.add(requests, (name,), counts[AllowanceCounter.A_REQUESTS])
-    page.add(tokens, (name, "prompt"), counts[AllowanceCounter.A_PROMPT_TOKENS])
-    page.add(tokens, (name, "output"), counts[AllowanceCounter.A_OUTPUT_TOKENS])
+def _add_use(page: Reading, report: KeyReport | CredentialReport, tokens: Metric, remaining: Metric) -> None:
+    page.add(tokens, (report.name, "prompt"), report.prompt_tokens)
+    page.add(tokens, (report.name, "output"), report.output_tokens)
+    for name, bound in (("requests", report.requests), ("tokens", report.tokens)):
+        if bound is not None:
+            page.add(remaining, (report.name, name), bound.remaining / bound.burst)

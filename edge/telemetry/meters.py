@@ -14,6 +14,7 @@ from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter, Wor
 from edge.telemetry import allowances, catalog, sharing
 from edge.telemetry.reading import Histogram, Reading, Total
 from edge.telemetry.sharing import SharingFacts  # noqa: TC001  # msgspec reads the annotation at run time
+from edge.terms.snapshot import CLASSES
 from edge.terms.target_state import REPORTED
 from edge.version import VERSION
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
     from edge.native import RouteView, SharedState, TargetView
     from edge.terms.snapshot import Snapshot
-
-CLASSES: Final = ("high", "normal", "low")
-"""Priority classes in the order of the columns in the shared state."""
 
 _NANO: Final = 1e-9
 _CIRCUITS: Final = {"closed": 0, "open": 1, "half_open": 2}

@@ -25,6 +25,16 @@ class Histogram(Struct, frozen=True):
         return sum(self.buckets)
 
 
+def quantile_bucket(share: float, buckets: Sequence[int]) -> int | None:
+    """Return the index of the bucket that holds a quantile (``share`` of the observations); None without data."""
+    total, below = sum(buckets), 0
+    for place, count in enumerate(buckets):
+        below += count
+        if total and below >= share * total:
+            return place
+    return None
+
+
 class Total(Struct, frozen=True):
     """The count and the sum of a summary."""
 

@@ -236,3 +236,10 @@ cdef class Allowance:
                 bucket_reset_ns(&rec.tokens_tat, now_ns),
             )
         return requests, tokens
+
+    def bursts(self, uint64_t now_ns):
+        """What this node may grant at once of a full bucket: (requests, tokens); None where there is no bound."""
+        return (
+            requests_now(&self.bounds, now_ns).burst if self.bounds.requests.thousandths else None,
+            tokens_now(&self.bounds, now_ns).burst if self.bounds.tokens.thousandths else None,
+        )

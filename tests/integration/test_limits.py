@@ -11,9 +11,9 @@ from callers import ask, bearer, field, get, keys, status
 from one_data_plane import DONE, HELLO, OneDataPlane, models, one_data_plane, post, sse, whole
 
 from edge import clock
-from edge.admission.report import month_of
 from edge.native import AllowanceCounter, Outcome, RouteCounter, TargetCounter
 from edge.sim.wire import Again, Close, Pause, ReadMessage, ReadToEnd, ReadUntil, ScriptedServer, Send, play_client
+from edge.telemetry.usage import month_of
 
 S = 1_000_000_000
 GOOD = (ReadMessage(), Send(whole()), Again())

@@ -12,11 +12,11 @@ from plans import SECRET, board_for, snapshot
 from edge import clock
 from edge.admin.server import AdminServer
 from edge.admin.views import keys_view, snapshot_view
-from edge.admission.report import month_of
 from edge.control.frames import Serving
 from edge.control.node import Node
 from edge.control.publish import Publisher
 from edge.listen.server import bind
+from edge.telemetry.usage import month_of
 from edge.terms.snapshot import Key, Target
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edge import clock
-from edge.admission.report import month_of
 from edge.app.bootstrap import from_file
 from edge.app.control import Control
 from edge.app.start import Options, _share
@@ -18,6 +17,7 @@ from edge.control.measuring import Measuring
 from edge.control.memfd_cell import MemfdCell
 from edge.control.spend import SpendFile, Spent
 from edge.control.tracing import Tracing
+from edge.telemetry.usage import month_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.native import HIST_BOUNDS_S, SharedState
+from edge.native import Allowance as NativeAllowance
 from edge.routing.planner import capacities
-from edge.telemetry import allowances, catalog
+from edge.telemetry import catalog
 from edge.telemetry.exposition import OPENMETRICS, PROMETHEUS, Exemplar, form_of, openmetrics, prometheus
 from edge.telemetry.meters import NodeFacts, read
 from edge.telemetry.reading import Reading
 from edge.telemetry.sharing import SharingFacts
+from edge.telemetry.usage import month_of
 from edge.terms.snapshot import Allowance, Credential, Key
 from edge.terms.target_state import REPORTED
 
@@ -153,22 +155,33 @@ def test_the_form_follows_the_accept_field(accept: str, form: str) -> None:
 
 
 def test_what_is_left_of_an_allowance() -> None:
-    """Half the burst used is half left; nothing used is all, more than all is none, and no bound is no sample."""
-    allowance = Allowance(0, requests_per_minute=600, requests_burst=60)
-    _, shared_state = everything()
-    view = shared_state.read_allowance(0)
-    for used, left in ((0, 1.0), (30, 0.5), (60, 0.0), (90, 0.0)):
-        view["requests_tat"] = 100 * S + used * S // 10
-        assert dict(allowances.remaining(allowance, view, 100 * S)) == {"requests": pytest.approx(left)}
-    shared = structs.replace(allowance, shared=True)
-    view["requests_tat"] = 106 * S
-    view["requests_share"] = 300_000  # this node may grant 300 a minute: what was used comes back half as fast
-    assert dict(allowances.remaining(shared, view, 100 * S)) == {"requests": pytest.approx(0.5)}
+    """Half the burst used is half left; nothing used is all, everything used is none, and no bound is no sample."""
+    plan, shared_state = everything()
+    key = structs.replace(plan.keys[0], allowance=Allowance(0, requests_per_minute=600, requests_burst=60))
+    plan = structs.replace(plan, keys=(key,))
+    for used, left in ((0, 1.0), (30, 0.5), (60, 0.0)):
+        shared_state.clear_allowance(0)
+        for _ in range(used):
+            assert NativeAllowance(shared_state, key.allowance).take(100 * S) == (0, 0)
+        assert samples(shared_state, plan)["edge_key_remaining_ratio"] == {("team", "requests"): pytest.approx(left)}
+
+
+def test_what_is_left_of_a_share_is_of_what_this_node_may_grant() -> None:
+    """A node that may grant half of a shared limit has nothing left when it has granted that, and all before."""
+    plan, shared_state = everything()
+    allowance = Allowance(0, requests_per_minute=600, requests_burst=60, shared=True)
+    plan = structs.replace(plan, keys=(structs.replace(plan.keys[0], allowance=allowance),))
+    shared_state.set_shares(0, 300_000, 0, until_ns=200 * S, nodes=2, now_ns=100 * S)
+    assert samples(shared_state, plan)["edge_key_remaining_ratio"] == {("team", "requests"): 1.0}
+    for _ in range(30):
+        assert NativeAllowance(shared_state, allowance).take(100 * S) == (0, 0)
+    assert NativeAllowance(shared_state, allowance).take(100 * S)[1] > 0
+    assert samples(shared_state, plan)["edge_key_remaining_ratio"] == {("team", "requests"): 0.0}
 
 
 def test_spending_is_of_this_month() -> None:
     """What was spent in another month is not shown as spent in this one."""
-    assert allowances.month_of(1_700_000_060.0) == 2023 * 12 + 10  # November
+    assert month_of(1_700_000_060.0) == 2023 * 12 + 10  # November
     plan, shared_state = everything()
     found = samples(shared_state, plan)
     assert found["edge_key_spent_usd"] == {("team",): 0.0}

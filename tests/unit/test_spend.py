@@ -9,12 +9,12 @@ import pytest
 from plans import board_for, snapshot
 
 from edge import clock
-from edge.admission.report import month_of
 from edge.control.kept_file import StateUnusableError
 from edge.control.node import Node
 from edge.control.publish import Publisher
 from edge.control.spend import SpendFile, Spending, Spent, put_back
 from edge.telemetry import catalog
+from edge.telemetry.usage import month_of
 
 HASHES = ("aa" * 32, "bb" * 32)
 TEXT = f"""

@@ -14,7 +14,7 @@ from edge.native import Allowance, AllowanceCounter
 from edge.terms.snapshot import CLASSES
 
 if TYPE_CHECKING:
-    from edge.native import SharedState
+    from edge.native import AllowanceView, SharedState
     from edge.terms import snapshot as plan
 
 _NANO: Final = 1_000_000_000
@@ -22,7 +22,7 @@ _THOUSANDTHS: Final = 1000
 
 
 class Bound(Struct, frozen=True):
-    """A token bucket: its configured rate per minute and burst, what remains now, and seconds until it is full.
+    """A token bucket: configured rate per minute, burst on this node, what remains, and seconds until it is full.
 
     ``share`` is this node's part of ``limit``, per minute; None where the node may grant the whole limit.
     """
@@ -67,6 +67,7 @@ class CredentialReport(Struct, frozen=True):
     requests: Bound | None
     tokens: Bound | None
     inflight: int
+    admitted: int
     prompt_tokens: int
     output_tokens: int
     cost: float
@@ -79,13 +80,18 @@ def month_of(wall: float) -> int:
     return then.year * 12 + then.month - 1
 
 
+def spent_in(record: AllowanceView, month: int) -> int:
+    """Return what a key has spent in a month, in US dollars * 1e9."""
+    return record["spent_nano"] if record["spent_month"] >= month else 0
+
+
 def key_report(
     key: plan.Key, allowance: plan.Allowance, shared_state: SharedState, now_ns: int, wall: float
 ) -> KeyReport:
     """Return the report of a key; ``allowance`` is the allowance of that key."""
     record = shared_state.read_allowance(allowance.slot)
     counts = record["counts"]
-    requests, tokens = _bounds(allowance, shared_state, now_ns)
+    requests, tokens = _bounds(allowance, shared_state, record, now_ns)
     month = month_of(wall)
     parted = allowance.shared and key.budget_nano and record["ceiling_month"] == month
     return KeyReport(
@@ -108,7 +114,7 @@ def key_report(
         prompt_tokens=counts[AllowanceCounter.A_PROMPT_TOKENS],
         output_tokens=counts[AllowanceCounter.A_OUTPUT_TOKENS],
         cost=counts[AllowanceCounter.A_COST_NANO] / _NANO,
-        spent=record["spent_nano"] / _NANO if record["spent_month"] >= month else 0.0,
+        spent=spent_in(record, month) / _NANO,
         ceiling=min(record["ceiling_nano"], key.budget_nano) / _NANO if parted else None,
     )
 
@@ -117,13 +123,14 @@ def credential_report(credential: plan.Credential, shared_state: SharedState, no
     """Return the report of a provider's credential."""
     record = shared_state.read_allowance(credential.allowance.slot)
     counts = record["counts"]
-    requests, tokens = _bounds(credential.allowance, shared_state, now_ns)
+    requests, tokens = _bounds(credential.allowance, shared_state, record, now_ns)
     return CredentialReport(
         name=credential.name,
         scope=_scope(credential.allowance),
         requests=requests,
         tokens=tokens,
         inflight=record["inflight"],
+        admitted=counts[AllowanceCounter.A_REQUESTS],
         prompt_tokens=counts[AllowanceCounter.A_PROMPT_TOKENS],
         output_tokens=counts[AllowanceCounter.A_OUTPUT_TOKENS],
         cost=counts[AllowanceCounter.A_COST_NANO] / _NANO,
@@ -135,18 +142,21 @@ def _scope(allowance: plan.Allowance) -> str:
     return "global" if allowance.shared else "node"
 
 
-def _bounds(allowance: plan.Allowance, shared_state: SharedState, now_ns: int) -> tuple[Bound | None, Bound | None]:
+def _bounds(
+    allowance: plan.Allowance, shared_state: SharedState, record: AllowanceView, now_ns: int
+) -> tuple[Bound | None, Bound | None]:
     """Return the request bucket and the token bucket as the data path sees them; None: unlimited."""
-    record = shared_state.read_allowance(allowance.slot)
-    requests, tokens = Allowance(shared_state, allowance).left(now_ns)
+    buckets = Allowance(shared_state, allowance)
+    requests, tokens = buckets.left(now_ns)
+    requests_burst, tokens_burst = buckets.bursts(now_ns)
     return (
-        _bound(allowance.requests_per_minute, allowance.requests_burst, requests, record["requests_share"]),
-        _bound(allowance.tokens_per_minute, allowance.tokens_burst, tokens, record["tokens_share"]),
+        _bound(allowance.requests_per_minute, requests_burst, requests, record["requests_share"]),
+        _bound(allowance.tokens_per_minute, tokens_burst, tokens, record["tokens_share"]),
     )
 
 
-def _bound(per_minute: int, burst: int, left: tuple[int, int] | None, thousandths: int) -> Bound | None:
-    if left is None:
+def _bound(per_minute: int, burst: int | None, left: tuple[int, int] | None, thousandths: int) -> Bound | None:
+    if left is None or burst is None:
         return None
     remaining, reset_ns = left
     return Bound(
