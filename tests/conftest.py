@@ -1,7 +1,7 @@
 """What holds for every test?  A busy machine is no defect: no example is judged by the time it took.
 
 pytest-timeout bounds every test, and hypothesis shrinks within that. Where several processes share the suite
-(``pytest -n 2 --dist loadfile``, as ``make test`` does) a test that is marked ``alone`` waits until the others pause:
+(``pytest -n 4 --dist loadfile``, as ``make test`` does) a test that is marked ``alone`` waits until the others pause:
 it measures time, memory or processor, or needs addresses that only one program can have.
 """
 
@@ -29,7 +29,7 @@ settings.load_profile("edge")
 TESTS = Path(__file__).parent
 SHARED = "PYTEST_XDIST_WORKER" in os.environ
 # Files that take longest begin first, so that in the end no process is alone with one of them.
-LONG = ("e2e/", "integration/test_outage.py", "meta/", "contract/", "native/test_bucket.py", "regions/test_sharing.py")
+LONG = ("e2e/", "integration/test_outage.py", "meta/", "contract/", "packaging/", "regions/test_sharing.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,9 +62,20 @@ def _said_to_nobody_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the long ones begin; otherwise the order stays as random as it was."""
-    if SHARED:
-        items.sort(key=lambda item: not item.path.relative_to(TESTS).as_posix().startswith(LONG))
+    """Begin with long files and end with those that run alone; otherwise the order stays as random as it was.
+
+    Each change between a test that runs alone and the others makes every process wait, so there should be few.
+    """
+    if not SHARED:
+        return
+    beside_others = {item.path for item in items if item.get_closest_marker("alone") is None}
+
+    def turn(item: pytest.Item) -> int:
+        if item.path not in beside_others:
+            return 2
+        return 0 if item.path.relative_to(TESTS).as_posix().startswith(LONG) else 1
+
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -10,19 +10,18 @@ from edge.telemetry.export import BATCH, QUEUE
 pytestmark = pytest.mark.alone
 
 
-# The full run is ``python -m bench.macro.collectors``. Other work on the machine makes a short run's p99 jump;
-# who waited for the slow one would be a hundred times later.
-SECONDS = 6.0
-AT_MOST = 2.0
-
-
-async def test_nobody_waits_for_a_collector() -> None:
+# The full run is ``python -m bench.macro.collectors``. Other work on the machine makes a short run's p99 jump; a
+# request that waited for the slow collector would be a hundred times later.
+@pytest.mark.parametrize(
+    ("seconds", "at_most"), [(2.0, 10.0), pytest.param(6.0, 2.0, marks=pytest.mark.prove)], ids=["short", "long"]
+)
+async def test_nobody_waits_for_a_collector(seconds: float, at_most: float) -> None:
     """Beside an edge that exports nothing, p99 stays what it was, no answer is wrong, and no record goes missing."""
-    kinds = {kind.collector: kind for kind in await measure(SECONDS, count=1000)}
+    kinds = {kind.collector: kind for kind in await measure(seconds, count=1000)}
     assert set(kinds) == {NONE, "dead", "well", "slow", "refuses"}
     for name, kind in kinds.items():
         assert kind.wrong == 0, name
-        assert kind.ratio <= AT_MOST, kind
+        assert kind.ratio <= at_most, kind
     assert kinds["well"].sent > 0
     assert kinds["refuses"].failed > 0
     assert kinds["refuses"].sent == kinds["dead"].sent == 0

@@ -43,6 +43,7 @@ async def test_the_fast_demo_loses_nothing() -> None:
     assert summary["recovered_ms"] < 3400
 
 
+@pytest.mark.prove  # tests/e2e/test_regions.py plays these acts too
 @pytest.mark.timeout(600)
 async def test_the_regions_demo_keeps_its_promises() -> None:
     """``edge demo regions --fast --json`` plays every act in three regions, and nothing that was promised is broken."""

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 from nodes import CHAT, RunningNode, chat_config, quick_provider
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ async def once(client: aiohttp.ClientSession, node: RunningNode) -> int:
         return answer.status
 
 
+@pytest.mark.prove  # 20 s of load on three nodes; tests/regions proves it in virtual time
 async def test_callers_that_move_get_the_limit_and_no_more(tmp_path: Path, etcd: EtcdCluster) -> None:
     """Nothing but 200 and 429; never over the limit and its burst, and most of it used although demand moves."""
     async with contextlib.AsyncExitStack() as stack:
