@@ -32,16 +32,21 @@ WORKER: Final = ("worker",)
 KEY: Final = ("key",)
 CREDENTIAL: Final = ("credential",)
 
-REQUESTS = Metric("edge_requests_total", "counter", ROUTE, "Requests that were given this route.")
+REQUESTS = Metric(
+    "edge_requests_total",
+    "counter",
+    ROUTE,
+    "Requests admitted to this route. Requests refused with 429 are not counted.",
+)
 ANSWERS = Metric(
     "edge_answers_total",
     "counter",
     ("route", "class"),
-    "Requests that ended, by what the client saw: a status class, cancelled (the client left), or broken (an honest "
+    "Requests that ended, by what the client saw: a status class, cancelled (the client left), or broken (an "
     "error after content had been sent).",
 )
-REQUESTS_INFLIGHT = Metric("edge_requests_inflight", "gauge", ROUTE, "Requests being answered now.")
-RETRIES = Metric("edge_retries_total", "counter", ROUTE, "Attempts after the first of a request.")
+REQUESTS_INFLIGHT = Metric("edge_requests_inflight", "gauge", ROUTE, "Requests in progress.")
+RETRIES = Metric("edge_retries_total", "counter", ROUTE, "Attempts after the first one of a request.")
 FAILOVERS = Metric(
     "edge_failovers_total", "counter", ROUTE, "Requests answered by another target than the first one tried."
 )
@@ -49,34 +54,42 @@ UNAVAILABLE = Metric(
     "edge_unavailable_total", "counter", ROUTE, "Requests refused with 503 because no target was usable."
 )
 BUDGET_REFUSED = Metric(
-    "edge_retry_budget_refused_total", "counter", ROUTE, "Retries not made because the retry budget was used up."
+    "edge_retry_budget_refused_total",
+    "counter",
+    ROUTE,
+    "Retries that were not made because the retry budget was used up.",
 )
 KEEPALIVES = Metric(
-    "edge_keepalive_comments_total", "counter", ROUTE, "Comments sent to keep a waiting client's stream alive."
+    "edge_keepalive_comments_total", "counter", ROUTE, "Comments sent to keep the stream of a waiting client open."
 )
-STREAMS = Metric("edge_streams_total", "counter", ROUTE, "Requests answered as an event stream.")
+STREAMS = Metric("edge_streams_total", "counter", ROUTE, "Requests that asked for an event stream.")
 ROUTE_FIRST = Metric(
     "edge_request_first_seconds",
     "histogram",
     ROUTE,
-    "From a request's head to the first content sent to the client, failed attempts included.",
+    "Time from the head of a request to the first content sent to the client, failed attempts included.",
 )
-ROUTE_TOTAL = Metric("edge_request_seconds", "histogram", ROUTE, "From a request's head to the end of its answer.")
+ROUTE_TOTAL = Metric(
+    "edge_request_seconds", "histogram", ROUTE, "Time from the head of a request to the end of its response."
+)
 OWN = Metric(
     "edge_own_seconds",
     "summary",
     ROUTE,
-    "What edge itself took, from a request being here whole (services: its head) to it being handed upstream; "
-    "connecting is left out, and so are requests that waited for a place.",
+    "Time that edge itself took, from the complete request (services: its head) to sending it upstream. "
+    "Connecting is left out, and so are requests that waited in the queue.",
 )
 SHED = Metric(
-    "edge_shed_total", "counter", ("route", "class"), "Requests refused with 503 for want of room, by priority class."
+    "edge_shed_total",
+    "counter",
+    ("route", "class"),
+    "Requests refused with 503 because no target had a free place, by priority.",
 )
 QUEUED = Metric("edge_queued_total", "counter", ROUTE, "Requests that waited for a place.")
-WAITING = Metric("edge_queue_waiting", "gauge", ROUTE, "Requests waiting for a place now.")
-QUEUE_TIME = Metric("edge_queue_seconds", "histogram", ROUTE, "How long requests waited for a place.")
+WAITING = Metric("edge_queue_waiting", "gauge", ROUTE, "Requests that wait for a place now.")
+QUEUE_TIME = Metric("edge_queue_seconds", "histogram", ROUTE, "Time that requests waited for a place.")
 LIMITED = Metric(
-    "edge_limited_total", "counter", ROUTE, "Requests refused with 429: the caller's allowance was used up."
+    "edge_limited_total", "counter", ROUTE, "Requests refused with 429 because the caller's allowance was used up."
 )
 SPILLED = Metric(
     "edge_spilled_total", "counter", ROUTE, "Requests answered by a later tier because a better one was full or down."
@@ -86,41 +99,45 @@ ROUTE_TOKENS = Metric(
     "edge_tokens_total",
     "counter",
     ("route", "kind"),
-    "Tokens, as the targets reported them: of prompts and of outputs.",
+    "Tokens of prompts and outputs, as the targets reported them.",
 )
 ROUTE_COST = Metric("edge_cost_usd_total", "counter", ROUTE, "US dollars spent, by the configured prices.")
 
-ATTEMPTS = Metric("edge_attempts_total", "counter", ("target", "outcome"), "Attempts that ended, by how.")
-ATTEMPTS_STARTED = Metric("edge_attempts_started_total", "counter", TARGET, "Attempts begun.")
-TARGET_INFLIGHT = Metric("edge_attempts_inflight", "gauge", TARGET, "Attempts running now, over all workers.")
+ATTEMPTS = Metric("edge_attempts_total", "counter", ("target", "outcome"), "Attempts that ended, by outcome.")
+ATTEMPTS_STARTED = Metric("edge_attempts_started_total", "counter", TARGET, "Attempts that were started.")
+TARGET_INFLIGHT = Metric("edge_attempts_inflight", "gauge", TARGET, "Attempts in progress, over all workers.")
 TARGET_FIRST = Metric(
     "edge_attempt_first_seconds",
     "histogram",
     TARGET,
-    "From an attempt's start to its first content (whole answers and services: first byte), successes only.",
+    "Time from the start of an attempt to its first content (whole responses and services: first byte), "
+    "successes only.",
 )
 TARGET_TOTAL = Metric(
-    "edge_attempt_seconds", "histogram", TARGET, "From an attempt's start to its end, successes only."
+    "edge_attempt_seconds", "histogram", TARGET, "Time from the start of an attempt to its end, successes only."
 )
 STATE = Metric(
     "edge_target_state",
     "gauge",
     ("target", "state"),
-    "1 for the state that edge status shows for the target, 0 for the others.",
+    "1 for the state that edge status shows for the target, 0 for the other states.",
 )
-CIRCUIT = Metric("edge_target_circuit", "gauge", TARGET, "The circuit: 0 closed, 1 open, 2 half-open.")
+CIRCUIT = Metric("edge_target_circuit", "gauge", TARGET, "State of the circuit: 0 closed, 1 open, 2 half-open.")
 TARGET_RATE_LIMITED = Metric(
-    "edge_target_rate_limited", "gauge", TARGET, "1 while the target gets no traffic because it answered 429."
+    "edge_target_rate_limited", "gauge", TARGET, "1 while the target gets no requests because it answered 429."
 )
 TARGET_QUARANTINED = Metric(
     "edge_target_quarantined",
     "gauge",
     TARGET,
-    "1 while the target is quarantined: its credential was refused or it does not know its model. Needs a person.",
+    "1 while the target is quarantined because its credential was refused or it does not know its model: an "
+    "operator must act.",
 )
-MANUAL = Metric("edge_target_manual", "gauge", TARGET, "What a person did: 0 nothing, 1 drained, 2 ejected.")
+MANUAL = Metric("edge_target_manual", "gauge", TARGET, "Manual override: 0 none, 1 drained, 2 ejected.")
 TRIPS = Metric("edge_target_trips_total", "counter", TARGET, "Times the circuit opened.")
-TRIALS = Metric("edge_target_trials_total", "counter", TARGET, "Trial requests admitted while half-open.")
+TRIALS = Metric(
+    "edge_target_trials_total", "counter", TARGET, "Trial requests admitted while the circuit was half-open."
+)
 SLOW = Metric("edge_target_slow_total", "counter", TARGET, "Attempts that were slower than the route's slow_threshold.")
 LEFT = Metric("edge_target_left_total", "counter", TARGET, "Attempts that were given up here and made elsewhere.")
 CONNECTS = Metric("edge_target_connects_total", "counter", TARGET, "Connections opened.")
@@ -128,27 +145,36 @@ CONNECT_FAILURES = Metric(
     "edge_target_connect_failures_total", "counter", TARGET, "Connections that could not be opened."
 )
 TARGET_CLASS = Metric(
-    "edge_attempts_inflight_class", "gauge", ("target", "class"), "Attempts running now, by priority class."
+    "edge_attempts_inflight_class", "gauge", ("target", "class"), "Attempts in progress, by priority."
 )
 TARGET_TOKENS = Metric(
     "edge_target_tokens_total", "counter", ("target", "kind"), "Tokens, as the target reported them."
 )
 TARGET_COST = Metric("edge_target_cost_usd_total", "counter", TARGET, "US dollars spent, by the configured prices.")
 TARGET_SPILLED = Metric(
-    "edge_target_spilled_total", "counter", TARGET, "Attempts here because a better tier was full or down."
+    "edge_target_spilled_total", "counter", TARGET, "Attempts made here because a better tier was full or down."
 )
 EXHAUSTED = Metric(
-    "edge_target_exhausted_total", "counter", TARGET, "Times passed over: its credential's allowance was used up."
+    "edge_target_exhausted_total",
+    "counter",
+    TARGET,
+    "Times the target was passed over because the allowance of its credential was used up.",
 )
-FULL = Metric("edge_target_full_total", "counter", TARGET, "Times passed over: its concurrency limit was reached.")
-LIMIT = Metric(
-    "edge_target_limit", "gauge", TARGET, "Requests at once that it was found to take well; 0: nothing learned."
+FULL = Metric(
+    "edge_target_full_total",
+    "counter",
+    TARGET,
+    "Times the target was passed over because its concurrency limit was reached.",
 )
+LIMIT = Metric("edge_target_limit", "gauge", TARGET, "Learned limit of concurrent requests; 0: nothing was learned.")
 LIMIT_FLOOR = Metric(
-    "edge_target_limit_floor_seconds", "gauge", TARGET, "What its first token takes when nothing waits; 0: not known."
+    "edge_target_limit_floor_seconds",
+    "gauge",
+    TARGET,
+    "Time to the first token when no request waits at the target; 0: not known.",
 )
 SPILL = Metric(
-    "edge_target_spill_allowance", "gauge", TARGET, "Low-priority requests that may be spilled here at once."
+    "edge_target_spill_allowance", "gauge", TARGET, "Low-priority requests that may be spilled to the target at once."
 )
 
 KEY_REQUESTS = Metric("edge_key_requests_total", "counter", KEY, "Requests admitted with this key.")
@@ -167,20 +193,24 @@ KEY_BUDGET = Metric(
     "edge_key_budget_usd",
     "gauge",
     KEY,
-    "US dollars that it may spend here in this month, of a shared budget this node's part; only where bounded.",
+    "US dollars that the key may spend here in this month; of a shared budget this node's part. Only for keys "
+    "with a budget.",
 )
-KEY_INFLIGHT = Metric("edge_key_inflight", "gauge", KEY, "Requests of this key being answered now.")
+KEY_INFLIGHT = Metric("edge_key_inflight", "gauge", KEY, "Requests of this key in progress.")
 KEY_REMAINING = Metric(
     "edge_key_remaining_ratio",
     "gauge",
     ("key", "bound"),
-    "What may be used at once of requests or tokens, as a share of the burst; only where bounded.",
+    "Requests or tokens that may be used at once, as a share of the burst. Only for keys with such a limit.",
 )
 CREDENTIAL_REQUESTS = Metric(
     "edge_credential_requests_total", "counter", CREDENTIAL, "Requests made with this provider's credential."
 )
 CREDENTIAL_COST = Metric(
-    "edge_credential_cost_usd_total", "counter", CREDENTIAL, "US dollars spent with this credential, by the prices."
+    "edge_credential_cost_usd_total",
+    "counter",
+    CREDENTIAL,
+    "US dollars spent with this credential, by the configured prices.",
 )
 CREDENTIAL_TOKENS = Metric(
     "edge_credential_tokens_total", "counter", ("credential", "kind"), "Tokens used with this credential."
@@ -189,23 +219,23 @@ CREDENTIAL_LEARNED = Metric(
     "edge_credential_learned_total",
     "counter",
     CREDENTIAL,
-    "Times the provider said that less is left than was reckoned (x-ratelimit fields).",
+    "Times the provider reported that less is left than edge had counted (x-ratelimit fields).",
 )
 CREDENTIAL_REMAINING = Metric(
     "edge_credential_remaining_ratio",
     "gauge",
     ("credential", "bound"),
-    "What may be used at once of requests or tokens, as a share of the burst; only where bounded.",
+    "Requests or tokens that may be used at once, as a share of the burst. Only for credentials with such a limit.",
 )
 
 ACCEPTED = Metric("edge_worker_accepted_total", "counter", WORKER, "Client connections accepted.")
-CONNECTIONS = Metric("edge_worker_connections", "gauge", WORKER, "Client connections open now.")
-UPSTREAMS = Metric("edge_worker_upstream_connections", "gauge", WORKER, "Upstream connections open now.")
+CONNECTIONS = Metric("edge_worker_connections", "gauge", WORKER, "Open client connections.")
+UPSTREAMS = Metric("edge_worker_upstream_connections", "gauge", WORKER, "Open upstream connections.")
 IDLE = Metric(
     "edge_worker_upstream_idle_connections",
     "gauge",
     WORKER,
-    "HTTP/1.1 upstream connections that wait for a request, as of the last second.",
+    "Idle HTTP/1.1 upstream connections, as of the last second.",
 )
 WORKER_REQUESTS = Metric("edge_worker_requests_total", "counter", WORKER, "Requests read.")
 MALFORMED = Metric("edge_worker_malformed_total", "counter", WORKER, "Requests refused because of their framing.")
@@ -216,24 +246,27 @@ REFUSED = Metric(
     "edge_worker_refused_total",
     "counter",
     WORKER,
-    "Other requests refused before anything was tried: for their method, body or JSON.",
+    "Other requests refused before an attempt: for their method, body or JSON.",
 )
 REFUSED_KEYS = Metric("edge_worker_refused_keys_total", "counter", WORKER, "Requests refused with 401 or 403.")
 RECORDED = Metric("edge_worker_recorded_total", "counter", WORKER, "Requests recorded for traces and the access log.")
 UNRECORDED = Metric(
-    "edge_worker_unrecorded_total", "counter", WORKER, "Such records dropped: nobody took them in time."
+    "edge_worker_unrecorded_total",
+    "counter",
+    WORKER,
+    "Records that were dropped because control did not take them in time.",
 )
 HOPS_REFUSED = Metric(
     "edge_worker_hops_refused_total",
     "counter",
     WORKER,
-    "Requests from other regions refused because of their path here.",
+    "Requests from other regions refused because of the regions they had been in.",
 )
 BUFFERED = Metric(
     "edge_worker_buffered_bytes",
     "gauge",
     WORKER,
-    "Bytes of requests held in memory now; limits.max_buffered bounds them.",
+    "Bytes of requests held in memory; limits.max_buffered bounds them.",
 )
 UNBUFFERED = Metric(
     "edge_worker_unbuffered_total",
@@ -244,95 +277,103 @@ UNBUFFERED = Metric(
 BYTES_IN = Metric("edge_worker_received_bytes_total", "counter", WORKER, "Bytes received from clients.")
 BYTES_OUT = Metric("edge_worker_sent_bytes_total", "counter", WORKER, "Bytes sent to clients.")
 LOOP_LAG = Metric(
-    "edge_worker_loop_lag_seconds", "gauge", WORKER, "How late the event loop ran a timer, worst of the last second."
+    "edge_worker_loop_lag_seconds",
+    "gauge",
+    WORKER,
+    "Delay of a timer of the event loop, the largest of the last second.",
 )
-HEARTBEAT = Metric("edge_worker_heartbeat_age_seconds", "gauge", WORKER, "Since the worker last said that it lives.")
+HEARTBEAT = Metric("edge_worker_heartbeat_age_seconds", "gauge", WORKER, "Time since the worker's last heartbeat.")
 RESTARTS = Metric("edge_restarts_total", "counter", ("process",), "Times the supervisor started a process again.")
 WORKER_SNAPSHOT = Metric(
-    "edge_worker_snapshot_version", "gauge", WORKER, "Version of the snapshot the worker decides by."
+    "edge_worker_snapshot_version", "gauge", WORKER, "Version of the Snapshot that the worker uses."
 )
-SNAPSHOT_VERSION = Metric("edge_snapshot_version", "gauge", (), "Version of the snapshot that control publishes.")
-SNAPSHOT_AGE = Metric("edge_snapshot_age_seconds", "gauge", (), "Since that snapshot was made.")
-RELOADS = Metric("edge_reloads_total", "counter", ("result",), "Times the configuration was read again, by result.")
+SNAPSHOT_VERSION = Metric("edge_snapshot_version", "gauge", (), "Version of the Snapshot that control publishes.")
+SNAPSHOT_AGE = Metric("edge_snapshot_age_seconds", "gauge", (), "Age of that Snapshot.")
+RELOADS = Metric("edge_reloads_total", "counter", ("result",), "Reloads of the configuration, by result.")
 LAST_RELOAD = Metric(
     "edge_last_reload_timestamp_seconds",
     "gauge",
     ("result",),
-    "Unix time of the last reload with that result; 0 if there was none.",
+    "Unix time of the last reload with that result; 0: none.",
 )
 STARTED_FROM_STATE = Metric(
     "edge_started_from_state",
     "gauge",
     (),
-    "1 while the node runs by the last good configuration from disk, because its file was missing or broken.",
+    "1 while the node uses the last good configuration from disk, because its file was missing or broken.",
 )
-DRAINING = Metric("edge_draining", "gauge", (), "1 once the node was told to drain.")
+DRAINING = Metric("edge_draining", "gauge", (), "1 since the node began to drain.")
 STATE_WRITTEN = Metric(
     "edge_state_written_timestamp_seconds",
     "gauge",
     (),
-    "Unix time when the last good configuration was written to disk; 0 if it was not.",
+    "Unix time when the last good configuration was written to disk; 0: never.",
 )
 STATE_FAILURES = Metric(
     "edge_state_write_failures_total",
     "counter",
     (),
-    "Times that could not be written (a full disk, say), since control was last started.",
+    "Failed writes of the last good configuration (a full disk, for example), since control was started.",
 )
 EXPORTED = Metric(
     "edge_traces_exported_total",
     "counter",
     ("result",),
-    "Recorded requests that were to be sent to the collector: sent, dropped (too many waited), failed (not taken).",
+    "Recorded requests for the collector, by result: sent, dropped (the queue was full), failed (the "
+    "collector did not take them).",
 )
 METRICS_EXPORTED = Metric(
-    "edge_metrics_exported_total", "counter", ("result",), "Times these metrics were sent to the collector, by result."
+    "edge_metrics_exported_total", "counter", ("result",), "Exports of these metrics to the collector, by result."
 )
 CLUSTER_CONNECTED = Metric(
-    "edge_cluster_connected", "gauge", (), "1 while the store that regions share answers; only where there is one."
+    "edge_cluster_connected", "gauge", (), "1 while the shared store answers. Only with a cluster."
 )
 CLUSTER_VIEW_AGE = Metric(
     "edge_cluster_view_age_seconds",
     "gauge",
     (),
-    "Since the store last proved that the copy of it here is right; over 15 s the others' word counts no more.",
+    "Time since the store last proved that this node's copy is right. Above 15 s the node ignores what others said.",
 )
 CLUSTER_WRITES = Metric(
     "edge_cluster_writes_total",
     "counter",
     ("result",),
-    "Digests of this node that were to be written to the store: written, or failed.",
+    "Digests of this node for the shared store, by result: written or failed.",
 )
 CLUSTER_TWIN = Metric(
-    "edge_cluster_twin", "gauge", (), "1 while another node goes by the name of this one, so that both hold back."
+    "edge_cluster_twin",
+    "gauge",
+    (),
+    "1 while another node has the name of this one, so that both hold back their shares.",
 )
 CLUSTER_RELISTS = Metric(
-    "edge_cluster_relists_total", "counter", (), "Times the store was listed whole: every minute, and after a break."
+    "edge_cluster_relists_total", "counter", (), "Times the whole store was listed: every minute, and after a break."
 )
 REGIONS_FRESH = Metric(
-    "edge_regions_fresh", "gauge", (), "Regions that were heard within the last 15 s, this node's own among them."
+    "edge_regions_fresh", "gauge", (), "Regions heard within the last 15 s, this node's own included."
 )
 REGION_SUSPECT = Metric(
     "edge_region_suspect",
     "gauge",
     ("region",),
-    "1 while most providers look bad from there at once: more likely its own trouble, so that it is not heard.",
+    "1 while most providers look bad from that region at once. Its own network is the likely cause, so its "
+    "reports are ignored.",
 )
 SHARE = Metric(
     "edge_share_per_minute",
     "gauge",
     ("allowance", "bound"),
-    "What this node may grant a minute of an allowance of scope: global (bound: requests, tokens).",
+    "Requests or tokens per minute that this node may grant of a limit with scope: global (bound: requests, tokens).",
 )
 SHARE_CONCURRENT = Metric(
     "edge_share_concurrent",
     "gauge",
     ("allowance",),
-    "Requests at once that this node may let in of a key of scope: global.",
+    "Concurrent requests that this node may admit of a key with scope: global.",
 )
-SHARE_MOVES = Metric(
-    "edge_share_moves_total", "counter", (), "Times this node's part of a shared allowance was written anew."
+SHARE_MOVES = Metric("edge_share_moves_total", "counter", (), "Times this node's part of a shared limit was changed.")
+BUILD = Metric(
+    "edge_build_info", "gauge", ("version", "region", "node"), "Always 1; the labels say which version runs here."
 )
-BUILD = Metric("edge_build_info", "gauge", ("version", "region", "node"), "Always 1; its labels say what runs here.")
 
 ALL: Final[tuple[Metric, ...]] = tuple(value for value in list(vars().values()) if isinstance(value, Metric))
