@@ -8,19 +8,19 @@ breaker sees failures sooner, so only an explicit status counts. Source: gRPC He
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from edge import clock
+from edge.control.rounds import Rounds
 from edge.native import Outcome
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
 
     from edge.native import SharedState
     from edge.terms.snapshot import Target, UpstreamTls
@@ -45,8 +45,8 @@ class HealthChecks:
 
     def __init__(self, shared_state: SharedState) -> None:
         self._shared_state = shared_state
-        self._due_ns: dict[str, int] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._rounds = Rounds("health check", self._check, period_ns=PERIOD_NS, first_ns=_S, at_once=AT_ONCE)
+        self._closing: set[asyncio.Task[None]] = set()
         self._channels: dict[str, tuple[tuple[str, int, UpstreamTls | None], grpc.aio.Channel]] = {}
         self._quarantined: set[str] = set()
 
@@ -59,35 +59,17 @@ class HealthChecks:
             chance: returns a random number in [0, 1), for jitter.
         """
         checked = {target.id: target for target in targets if target.health is not None}
-        for name in set(self._due_ns) - set(checked):
-            del self._due_ns[name]
-            self._quarantined.discard(name)
+        self._quarantined &= checked.keys()
+        for name in self._channels.keys() - checked.keys():
             self._close(name)
-        for name, target in checked.items():
-            due_ns = self._due_ns.setdefault(name, now_ns + int(_S * chance()))
-            if due_ns > now_ns or name in self._running or len(self._running) >= AT_ONCE:
-                continue
-            self._due_ns[name] = now_ns + int(PERIOD_NS * (0.75 + chance() / 2))
-            self._keep(name, self._check(target))
+        self._rounds.tend(checked.values(), now_ns, chance)
 
     async def stop(self) -> None:
         """Cancel running checks and close every channel."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(channel.close(None) for _, channel in self._channels.values()))
-        self._channels.clear()
-
-    def _keep(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._running[name] = task
-        task.add_done_callback(partial(self._forget, name))
-
-    def _forget(self, name: str, task: asyncio.Task[None]) -> None:
-        self._running.pop(name, None)
-        if not task.cancelled() and task.exception() is not None:
-            logs.say(logs.WARNING, "health check failed", target=name, error=repr(task.exception()))
+        await self._rounds.stop()
+        for name in list(self._channels):
+            self._close(name)
+        await asyncio.gather(*self._closing)
 
     async def _check(self, target: Target) -> None:
         channel = self._channel(target)
@@ -96,7 +78,7 @@ class HealthChecks:
             answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=LIMIT_S)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                self._due_ns[target.id] = clock.now_ns() + WITHOUT_NS
+                self._rounds.postpone(target.id, clock.now_ns() + WITHOUT_NS)
                 self._serving(target)
             elif error.code() is grpc.StatusCode.NOT_FOUND:
                 self._serving(target)
@@ -122,7 +104,9 @@ class HealthChecks:
     def _close(self, name: str) -> None:
         known = self._channels.pop(name, None)
         if known is not None:
-            self._keep(f"close {name}", known[1].close(None))
+            task = asyncio.get_running_loop().create_task(known[1].close(None))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def _serving(self, target: Target) -> None:
         """End the quarantine of a target, but only if a health check set it."""

@@ -7,11 +7,11 @@ never closes a circuit; it only hints that the next real request may try the tar
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 
+from edge.control.rounds import Rounds
 from edge.telemetry import logs
 from edge.upstream.tls import TlsContexts, TlsError
 
@@ -38,8 +38,7 @@ class Prober:
     def __init__(self, ask: Callable[[Target], Awaitable[bool]], hint: Callable[[int], object]) -> None:
         self._ask = ask
         self._hint = hint
-        self._due_ns: dict[str, int] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._rounds = Rounds("probe", self._probe, period_ns=PERIOD_NS, first_ns=PERIOD_NS, at_once=AT_ONCE)
 
     def tend(self, failing: Iterable[Target], now_ns: int, chance: Callable[[], float]) -> None:
         """Start the probes that are due, and forget targets that have recovered.
@@ -47,31 +46,13 @@ class Prober:
         Args:
             failing: the targets whose circuit is open now.
             now_ns: monotonic nanoseconds.
-            chance: returns a random number in [0, 1), for jitter: the first probe follows within one period, later
-                ones after a period plus or minus a quarter.
+            chance: returns a random number in [0, 1), for jitter.
         """
-        targets = {target.id: target for target in failing}
-        self._due_ns = {name: due_ns for name, due_ns in self._due_ns.items() if name in targets}
-        for name in targets:
-            self._due_ns.setdefault(name, now_ns + int(PERIOD_NS * chance()))
-        # Longest wait first; otherwise the limit would let the first few be probed again and again, and others never.
-        for name, target in sorted(targets.items(), key=lambda item: self._due_ns[item[0]]):
-            if self._due_ns[name] > now_ns or name in self._running or len(self._running) >= AT_ONCE:
-                continue
-            self._due_ns[name] = now_ns + int(PERIOD_NS * (0.75 + chance() / 2))
-            task = asyncio.get_running_loop().create_task(self._probe(target))
-            self._running[name] = task
-            task.add_done_callback(partial(self._forget, name))
-
-    def _forget(self, name: str, _task: asyncio.Task[None]) -> None:
-        self._running.pop(name, None)
+        self._rounds.tend(failing, now_ns, chance)
 
     async def stop(self) -> None:
         """Cancel running probes."""
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._rounds.stop()
 
     async def _probe(self, target: Target) -> None:
         try:
