@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edge.config.schema import Config
-from edge.config.shape import section_of, sections_within
+from edge.config.shape import Section, Sequence, Table, section_of, sections_within
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -57,6 +59,35 @@ def test_every_field_stands_in_the_document() -> None:
     for section in sections_within(section_of(Config)):
         for field in section.fields:
             assert f"| `{field.name}` |" in text
+
+
+def _paths(section: Section, path: tuple[str, ...], seen: tuple[type, ...]) -> Iterator[tuple[str, ...]]:
+    """Every dotted path of the schema, such as limits.body and models.NAME.targets."""
+    for field in section.fields:
+        yield (*path, field.name)
+        inner, under = field.shape, (*path, field.name)
+        if isinstance(inner, Table):
+            inner, under = inner.item, (*under, "NAME")
+        elif isinstance(inner, Sequence):
+            inner = inner.item
+        if isinstance(inner, Section) and inner.type not in seen:
+            yield from _paths(inner, under, (*seen, inner.type))
+
+
+def test_fields_named_in_documents_exist() -> None:
+    """A dotted field in code spans of a document, such as limits.body, is a path of the schema or the end of one."""
+    paths = list(_paths(section_of(Config), (), (Config,)))
+    ends = {path[start:] for path in paths for start in range(len(path))}
+    sections = {path[-1] for path in paths if any(other[:-1] == path for other in paths)}
+    documents = [*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md"), *DOCS.parent.glob("*.md")]
+    named = [
+        (document.name, tuple(said.split(".")))
+        for document in documents
+        for said in re.findall(r"`([a-z_]+(?:\.[a-zA-Z_]+)+)(?:: [^`]*)?`", document.read_text(encoding="utf-8"))
+        if said.partition(".")[0] in sections
+    ]
+    assert len(named) > 50
+    assert [(name, path) for name, path in named if path not in ends] == []
 
 
 def test_the_picture_of_a_trace_is_drawn_from_its_record() -> None:
