@@ -15,6 +15,7 @@ from edge.config import tree, words
 from edge.config.crowding import Queue, Shares
 from edge.config.planned import PLANNED, PLANNED_VALUES
 from edge.config.problems import Path, Problem
+from edge.config.renamed import RENAMED
 from edge.config.schema import Config, Defaults, Service
 from edge.config.schema_policy import CALL_TIMEOUTS, Breaker, Retry, Timeouts
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
@@ -195,9 +196,11 @@ def _is_call(node: yaml.Node) -> bool:
 
 
 def _unknown(section: Section, name: str) -> str:
-    planned = PLANNED.get(section.type, {})
+    planned, renamed = PLANNED.get(section.type, {}), RENAMED.get(section.type, {})
     if name in planned:
         return f"not in this version: {planned[name]}"
+    if name in renamed:
+        return f"now {renamed[name]}"
     names = [field.name for field in section.fields]
     return "unknown key" + (words.nearest(name, names) or f"; known are {', '.join(names)}")
 
