@@ -14,6 +14,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from edge.terms.target_state import QUARANTINED, RATE_LIMITED
+
 Kind = Literal["counter", "gauge", "histogram", "summary"]
 
 
@@ -124,14 +126,10 @@ STATE = Metric(
 )
 CIRCUIT = Metric("edge_target_circuit", "gauge", TARGET, "State of the circuit: 0 closed, 1 open, 2 half-open.")
 TARGET_RATE_LIMITED = Metric(
-    "edge_target_rate_limited", "gauge", TARGET, "1 while the target gets no requests because it answered 429."
+    "edge_target_rate_limited", "gauge", TARGET, f"1 while the target is rate-limited: {RATE_LIMITED.sentence}."
 )
 TARGET_QUARANTINED = Metric(
-    "edge_target_quarantined",
-    "gauge",
-    TARGET,
-    "1 while the target is quarantined because its credential was refused or it does not know its model: an "
-    "operator must act.",
+    "edge_target_quarantined", "gauge", TARGET, f"1 while the target is quarantined: {QUARANTINED.sentence}."
 )
 MANUAL = Metric("edge_target_manual", "gauge", TARGET, "Manual override: 0 none, 1 drained, 2 ejected.")
 TRIPS = Metric("edge_target_trips_total", "counter", TARGET, "Times the circuit opened.")

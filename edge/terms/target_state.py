@@ -59,7 +59,7 @@ RATE_LIMITED: Final = TargetState(3, "rate_limited", "the provider asked for few
 QUARANTINED: Final = TargetState(
     4,
     "quarantined",
-    "the provider refused edge's credential or balance, or does not have what edge asks for",
+    "the target refused edge's credential or balance, lacks the model or path, or reports that it is not serving",
     "attention",
 )
 FULL: Final = TargetState(
@@ -121,7 +121,7 @@ QUARANTINE: Final = {
         "check the provider's key and account",
     ),
     12: Reason(
-        "the provider does not have the model or path that edge asks for, status 404",
+        "the provider lacks the model or path that edge asks for, with a status such as 404",
         "check the target's name and base_url",
     ),
 }
