@@ -59,12 +59,12 @@ def routes(before: Page, now: Page, seconds: float) -> list[Route]:
     found = []
     for labels in now.get("edge_requests_total", {}):
         (name,) = labels
-        answers = {kind: _rise(before, now, "edge_answers_total", (name, kind)) for kind in ("2xx", "3xx", "4xx")}
-        failed = sum(_rise(before, now, "edge_answers_total", (name, kind)) for kind in ("5xx", "broken"))
+        answers = {kind: _rise(before, now, "edge_responses_total", (name, kind)) for kind in ("2xx", "3xx", "4xx")}
+        failed = sum(_rise(before, now, "edge_responses_total", (name, kind)) for kind in ("5xx", "broken"))
         ended = failed + sum(answers.values())
         shed = sum(_rise(before, now, "edge_shed_total", (name, kind)) for kind in ("high", "normal", "low"))
         refused = shed + sum(
-            _rise(before, now, family, labels) for family in ("edge_limited_total", "edge_unavailable_total")
+            _rise(before, now, family, labels) for family in ("edge_rate_limited_total", "edge_unavailable_total")
         )
         found.append(
             Route(
@@ -74,8 +74,8 @@ def routes(before: Page, now: Page, seconds: float) -> list[Route]:
                 inflight=int(now["edge_requests_inflight"][labels]),
                 waiting=int(now["edge_queue_waiting"][labels]),
                 refused=refused / seconds,
-                first_p50=quantile(0.5, before, now, "edge_request_first_seconds", labels),
-                first_p95=quantile(0.95, before, now, "edge_request_first_seconds", labels),
+                first_p50=quantile(0.5, before, now, "edge_time_to_first_token_seconds", labels),
+                first_p95=quantile(0.95, before, now, "edge_time_to_first_token_seconds", labels),
                 tokens=sum(_rise(before, now, "edge_tokens_total", (name, kind)) for kind in ("prompt", "output"))
                 / seconds,
                 dollars=_rise(before, now, "edge_cost_usd_total", labels) / seconds * 3600,
@@ -100,8 +100,8 @@ def targets(before: Page, now: Page, seconds: float) -> list[Target]:
                 failed=1 - ended["ok"] / counted if counted else None,
                 inflight=int(now["edge_attempts_inflight"][labels]),
                 state=next((state for (target, state), holds in states.items() if holds and target == name), ""),
-                first_p50=quantile(0.5, before, now, "edge_attempt_first_seconds", labels),
-                first_p95=quantile(0.95, before, now, "edge_attempt_first_seconds", labels),
+                first_p50=quantile(0.5, before, now, "edge_attempt_time_to_first_token_seconds", labels),
+                first_p95=quantile(0.95, before, now, "edge_attempt_time_to_first_token_seconds", labels),
                 tokens=sum(
                     _rise(before, now, "edge_target_tokens_total", (name, kind)) for kind in ("prompt", "output")
                 )

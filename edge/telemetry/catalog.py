@@ -40,8 +40,8 @@ REQUESTS = Metric(
     ROUTE,
     "Requests admitted to this route. Requests refused with 429 are not counted.",
 )
-ANSWERS = Metric(
-    "edge_answers_total",
+RESPONSES = Metric(
+    "edge_responses_total",
     "counter",
     ("route", "class"),
     "Requests that ended, by what the client saw: a status class, cancelled (the client left), or broken (an "
@@ -65,8 +65,8 @@ KEEPALIVES = Metric(
     "edge_keepalive_comments_total", "counter", ROUTE, "Comments sent to keep the stream of a waiting client open."
 )
 STREAMS = Metric("edge_streams_total", "counter", ROUTE, "Requests that asked for an event stream.")
-ROUTE_FIRST = Metric(
-    "edge_request_first_seconds",
+TIME_TO_FIRST_TOKEN = Metric(
+    "edge_time_to_first_token_seconds",
     "histogram",
     ROUTE,
     "Time from the head of a request to the first content sent to the client, failed attempts included.",
@@ -74,8 +74,8 @@ ROUTE_FIRST = Metric(
 ROUTE_TOTAL = Metric(
     "edge_request_seconds", "histogram", ROUTE, "Time from the head of a request to the end of its response."
 )
-OWN = Metric(
-    "edge_own_seconds",
+OVERHEAD = Metric(
+    "edge_overhead_seconds",
     "summary",
     ROUTE,
     "Time that edge itself took, from the complete request (services: its head) to sending it upstream. "
@@ -90,13 +90,13 @@ SHED = Metric(
 QUEUED = Metric("edge_queued_total", "counter", ROUTE, "Requests that waited for a place.")
 WAITING = Metric("edge_queue_waiting", "gauge", ROUTE, "Requests that wait for a place now.")
 QUEUE_TIME = Metric("edge_queue_seconds", "histogram", ROUTE, "Time that requests waited for a place.")
-LIMITED = Metric(
-    "edge_limited_total", "counter", ROUTE, "Requests refused with 429 because the caller's allowance was used up."
+RATE_LIMITED_REQUESTS = Metric(
+    "edge_rate_limited_total", "counter", ROUTE, "Requests refused with 429 because the caller's allowance was used up."
 )
 SPILLED = Metric(
     "edge_spilled_total", "counter", ROUTE, "Requests answered by a later tier because a better one was full or down."
 )
-PEER = Metric("edge_peer_answers_total", "counter", ROUTE, "Requests answered by another region's edge.")
+PEER_RESPONSES = Metric("edge_peer_responses_total", "counter", ROUTE, "Requests answered by another region's edge.")
 ROUTE_TOKENS = Metric(
     "edge_tokens_total",
     "counter",
@@ -108,8 +108,8 @@ ROUTE_COST = Metric("edge_cost_usd_total", "counter", ROUTE, "US dollars spent, 
 ATTEMPTS = Metric("edge_attempts_total", "counter", ("target", "outcome"), "Attempts that ended, by outcome.")
 ATTEMPTS_STARTED = Metric("edge_attempts_started_total", "counter", TARGET, "Attempts that were started.")
 TARGET_INFLIGHT = Metric("edge_attempts_inflight", "gauge", TARGET, "Attempts in progress, over all workers.")
-TARGET_FIRST = Metric(
-    "edge_attempt_first_seconds",
+ATTEMPT_TIME_TO_FIRST_TOKEN = Metric(
+    "edge_attempt_time_to_first_token_seconds",
     "histogram",
     TARGET,
     "Time from the start of an attempt to its first content (whole responses and services: first byte), "
@@ -137,7 +137,9 @@ TRIALS = Metric(
     "edge_target_trials_total", "counter", TARGET, "Trial requests admitted while the circuit was half-open."
 )
 SLOW = Metric("edge_target_slow_total", "counter", TARGET, "Attempts that were slower than the route's slow_threshold.")
-LEFT = Metric("edge_target_left_total", "counter", TARGET, "Attempts that were given up here and made elsewhere.")
+ABANDONED_ATTEMPTS = Metric(
+    "edge_abandoned_attempts_total", "counter", TARGET, "Attempts that were given up here and made elsewhere."
+)
 CONNECTS = Metric("edge_target_connects_total", "counter", TARGET, "Connections opened.")
 CONNECT_FAILURES = Metric(
     "edge_target_connect_failures_total", "counter", TARGET, "Connections that could not be opened."
@@ -338,8 +340,8 @@ CLUSTER_WRITES = Metric(
     ("result",),
     "Digests of this node for the shared store, by result: written or failed.",
 )
-CLUSTER_TWIN = Metric(
-    "edge_cluster_twin",
+NAME_CONFLICT = Metric(
+    "edge_name_conflict",
     "gauge",
     (),
     "1 while another node has the name of this one, so that both hold back their shares.",

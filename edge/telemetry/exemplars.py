@@ -43,7 +43,7 @@ class ExemplarBook:
         for (route, place), record in whole.items():
             self._note(catalog.ROUTE_TOTAL, route, place, record, record.duration_ns)
         for (route, place), record in first.items():
-            self._note(catalog.ROUTE_FIRST, route, place, record, record.first_ns)
+            self._note(catalog.TIME_TO_FIRST_TOKEN, route, place, record, record.first_ns)
 
     def _note(self, metric: Metric, route: str, place: int, record: ExchangeRecord, took_ns: int) -> None:
         value = took_ns / 1e9

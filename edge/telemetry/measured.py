@@ -44,7 +44,7 @@ CONVENTIONS: Final[dict[Metric, Convention]] = {
     catalog.ROUTE_TOTAL: Convention(names.SERVER_DURATION, names.SERVER_DURATION),
     catalog.REQUESTS_INFLIGHT: Convention(names.SERVER_ACTIVE, names.SERVER_ACTIVE),
     catalog.TARGET_TOTAL: Convention(names.MODEL_DURATION, names.CLIENT_DURATION),
-    catalog.TARGET_FIRST: Convention(names.MODEL_FIRST_CHUNK, ""),
+    catalog.ATTEMPT_TIME_TO_FIRST_TOKEN: Convention(names.MODEL_FIRST_CHUNK, ""),
 }
 
 

@@ -45,16 +45,16 @@ _OF_ROUTE: Final = {
     catalog.STREAMS: RouteCounter.R_STREAMS,
     catalog.QUEUED: RouteCounter.R_QUEUED,
     catalog.WAITING: RouteCounter.R_WAITING,
-    catalog.LIMITED: RouteCounter.R_LIMITED,
+    catalog.RATE_LIMITED_REQUESTS: RouteCounter.R_LIMITED,
     catalog.SPILLED: RouteCounter.R_SPILLED,
-    catalog.PEER: RouteCounter.R_PEER,
+    catalog.PEER_RESPONSES: RouteCounter.R_PEER,
 }
 _OF_TARGET: Final = {
     catalog.ATTEMPTS_STARTED: TargetCounter.T_ATTEMPTS,
     catalog.TRIPS: TargetCounter.T_TRIPS,
     catalog.TRIALS: TargetCounter.T_TRIALS,
     catalog.SLOW: TargetCounter.T_SLOW,
-    catalog.LEFT: TargetCounter.T_RETRIED,
+    catalog.ABANDONED_ATTEMPTS: TargetCounter.T_RETRIED,
     catalog.CONNECTS: TargetCounter.T_CONNECTS,
     catalog.CONNECT_FAILURES: TargetCounter.T_CONNECT_FAILURES,
     catalog.TARGET_SPILLED: TargetCounter.T_SPILLED,
@@ -154,17 +154,17 @@ def _add_route(page: Reading, name: str, view: RouteView) -> None:
     for metric, counter in _OF_ROUTE.items():
         page.add(metric, (name,), counts[counter])
     for counter, status_class in _ANSWERS.items():
-        page.add(catalog.ANSWERS, (name, status_class), counts[counter])
+        page.add(catalog.RESPONSES, (name, status_class), counts[counter])
     for priority, counter in zip(CLASSES, _SHED, strict=True):
         page.add(catalog.SHED, (name, priority), counts[counter])
     page.add(catalog.ROUTE_TOKENS, (name, "prompt"), counts[RouteCounter.R_PROMPT_TOKENS])
     page.add(catalog.ROUTE_TOKENS, (name, "output"), counts[RouteCounter.R_OUTPUT_TOKENS])
     page.add(catalog.ROUTE_COST, (name,), counts[RouteCounter.R_COST_NANO] * _NANO)
     page.add(catalog.REQUESTS_INFLIGHT, (name,), view["inflight"])
-    page.add(catalog.ROUTE_FIRST, (name,), seconds(view["first_hist"], view["first_sum_us"]))
+    page.add(catalog.TIME_TO_FIRST_TOKEN, (name,), seconds(view["first_hist"], view["first_sum_us"]))
     page.add(catalog.ROUTE_TOTAL, (name,), seconds(view["total_hist"], view["total_sum_us"]))
     page.add(catalog.QUEUE_TIME, (name,), seconds(view["queue_hist"], view["queue_sum_us"]))
-    page.add(catalog.OWN, (name,), Total(view["own_count"], view["own_sum_ns"] * _NANO))
+    page.add(catalog.OVERHEAD, (name,), Total(view["own_count"], view["own_sum_ns"] * _NANO))
 
 
 def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None:
@@ -186,7 +186,7 @@ def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None
     page.add(catalog.LIMIT, (name,), view["limit"])
     page.add(catalog.LIMIT_FLOOR, (name,), view["limit_floor_ms"] / 1e3)
     page.add(catalog.SPILL, (name,), view["spill"])
-    page.add(catalog.TARGET_FIRST, (name,), seconds(view["first_hist"], view["first_sum_us"]))
+    page.add(catalog.ATTEMPT_TIME_TO_FIRST_TOKEN, (name,), seconds(view["first_hist"], view["first_sum_us"]))
     page.add(catalog.TARGET_TOTAL, (name,), seconds(view["total_hist"], view["total_sum_us"]))
 
 

@@ -41,7 +41,7 @@ def add(page: Reading, facts: SharingFacts | None) -> None:
     page.add(catalog.REGIONS_FRESH, (), facts.regions_fresh)
     for region, suspect in facts.suspect.items():
         page.add(catalog.REGION_SUSPECT, (region,), suspect)
-    page.add(catalog.CLUSTER_TWIN, (), facts.name_conflict)
+    page.add(catalog.NAME_CONFLICT, (), facts.name_conflict)
     page.add(catalog.SHARE_MOVES, (), facts.grant_moves)
     for allowance, (requests, tokens) in facts.shares.items():
         if requests:

@@ -187,7 +187,7 @@ async def test_a_thousand_requests_over_two_workers(tmp_path: Path) -> None:
         answers = {"chat": "2xx", "bad": "4xx", "failing": "2xx", "silent": "cancelled", "greeter": "2xx"}
         for route, kind in answers.items():
             for other in ("2xx", "3xx", "4xx", "5xx", "cancelled", "broken"):
-                assert value("edge_answers_total", other, route) == (wanted[route] if other == kind else 0), route
+                assert value("edge_responses_total", other, route) == (wanted[route] if other == kind else 0), route
         assert value("edge_streams_total", "chat") == seen["stream 200"] == MIX["stream"]
         assert value("edge_failovers_total", "failing") == seen["failovers"] == 100
         assert value("edge_retries_total", "failing") == seen["retries"] > 0
@@ -208,7 +208,7 @@ async def test_a_thousand_requests_over_two_workers(tmp_path: Path) -> None:
             assert value("edge_worker_requests_total", worker) > 0
         assert sum(value("edge_worker_requests_total", worker) for worker in ("0", "1")) == 1000
         assert sum(value("edge_worker_unrouted_total", worker) for worker in ("0", "1")) == seen["unknown 404"]
-        assert sum(value("edge_own_seconds_count", route) for route in wanted) == 900
+        assert sum(value("edge_overhead_seconds_count", route) for route in wanted) == 900
         shown = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "edge", "top", "--once", "--every", "0.1", "--admin", node.admin),
             stdout=asyncio.subprocess.PIPE,

@@ -258,7 +258,7 @@ async def test_metrics_are_exact_over_all_workers(
             for sample in family.samples:
                 found.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample.value
         assert found["edge_requests_total"][("chat",)] == 60
-        assert found["edge_answers_total"][("chat", "2xx")] == 60
+        assert found["edge_responses_total"][("chat", "2xx")] == 60
         assert found["edge_attempts_total"][("p0/sim-small", "ok")] == 60
         assert found["edge_request_seconds_count"][("chat",)] == 60
         assert found["edge_requests_inflight"][("chat",)] == 0

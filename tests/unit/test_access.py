@@ -109,7 +109,7 @@ def test_the_last_sampled_request_stands_for_its_bucket() -> None:
     first = HIST_BOUNDS_S.index(0.02)
     assert set(book.found) == {
         (catalog.ROUTE_TOTAL.name, ("chat",), total),
-        (catalog.ROUTE_FIRST.name, ("chat",), first),
+        (catalog.TIME_TO_FIRST_TOKEN.name, ("chat",), first),
     }
     exemplar = book.found[catalog.ROUTE_TOTAL.name, ("chat",), total]
     assert (exemplar.trace_id, exemplar.value) == ("e" * 32, 0.25)

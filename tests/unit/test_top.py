@@ -33,7 +33,10 @@ def reading(
     for metric, samples in page(shared_state, plan):
         for sample in samples:
             value: Any = changes.get((metric, sample.labels), sample.value)
-            if isinstance(value, Histogram) and metric in (catalog.ROUTE_FIRST, catalog.TARGET_FIRST):
+            if isinstance(value, Histogram) and metric in (
+                catalog.TIME_TO_FIRST_TOKEN,
+                catalog.ATTEMPT_TIME_TO_FIRST_TOKEN,
+            ):
                 buckets = [(first or {}).get(place, 0) for place in range(len(HIST_BOUNDS_S) + 1)]
                 value = structs.replace(value, buckets=tuple(buckets))
             changed.add(metric, sample.labels, value)
@@ -43,16 +46,16 @@ def reading(
 
 BEFORE = {
     (catalog.REQUESTS, ("chat",)): 1000,
-    (catalog.ANSWERS, ("chat", "2xx")): 900,
+    (catalog.RESPONSES, ("chat", "2xx")): 900,
     (catalog.ATTEMPTS, ("one/small", "ok")): 900,
 }
 NOW = {
     (catalog.REQUESTS, ("chat",)): 1050,
-    (catalog.ANSWERS, ("chat", "2xx")): 930,
-    (catalog.ANSWERS, ("chat", "5xx")): 8,
-    (catalog.ANSWERS, ("chat", "broken")): 2,
+    (catalog.RESPONSES, ("chat", "2xx")): 930,
+    (catalog.RESPONSES, ("chat", "5xx")): 8,
+    (catalog.RESPONSES, ("chat", "broken")): 2,
     (catalog.REQUESTS_INFLIGHT, ("chat",)): 7,
-    (catalog.LIMITED, ("chat",)): 5,
+    (catalog.RATE_LIMITED_REQUESTS, ("chat",)): 5,
     (catalog.SHED, ("chat", "low")): 5,
     (catalog.ROUTE_TOKENS, ("chat", "output")): 500,
     (catalog.ROUTE_COST, ("chat",)): 0.5,
@@ -92,7 +95,7 @@ def test_a_node_that_was_restarted() -> None:
 def test_the_last_bucket_has_no_bound() -> None:
     """What took longer than the last bound took at least that long."""
     now = reading({}, {len(HIST_BOUNDS_S): 4})
-    assert rates.quantile(0.5, {}, now, "edge_request_first_seconds", ("chat",)) == HIST_BOUNDS_S[-1]
+    assert rates.quantile(0.5, {}, now, "edge_time_to_first_token_seconds", ("chat",)) == HIST_BOUNDS_S[-1]
 
 
 def test_it_is_shown() -> None:
