@@ -11,7 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from worlds import InEtcd, following, running_etcd, until
+from soon import until
+from worlds import InEtcd, following, running_etcd
 
 from edge.errors import LeaseGoneError, StoreUnavailableError
 from edge.sim.etcd import EtcdCluster

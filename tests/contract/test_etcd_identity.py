@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from worlds import InEtcd, following, running_etcd, until
+from soon import until
+from worlds import InEtcd, following, running_etcd
 
 from edge.errors import StoreRefusedError
 from edge.sim.etcd import Certificates, EtcdCluster, binary

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
+
+from soon import until
 
 from edge.cluster.etcd import EtcdStore
 from edge.cluster.follow import Follower
@@ -17,7 +18,7 @@ from edge.wire.etcd import rpc_pb2 as wire
 from edge.wire.etcd import rpc_pb2_grpc as stubs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
     from edge.sim.etcd import Certificates
@@ -110,12 +111,3 @@ async def following(store: Any) -> AsyncIterator[Follower]:
         task.cancel()
         await asyncio.wait((task,))
         assert task.cancelled(), task
-
-
-async def until(true: Callable[[], bool], seconds: float) -> float:
-    """Wait until it is so; return after how many seconds it was."""
-    began = time.monotonic()
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for is in other processes
-            await asyncio.sleep(0.02)
-    return time.monotonic() - began

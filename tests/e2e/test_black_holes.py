@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from namespaces import Namespace, why_not
-from nodes import CHAT, KEY, RunningNode, chat_config, until
+from nodes import CHAT, KEY, RunningNode, chat_config
+from soon import until
 
 from edge.sim.etcd import binary
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
 import pytest
 from processes import bare_start_s, kill, listens, port_of, processes
+from soon import until
 
 from edge import clock
 from edge.sim import wire
@@ -104,19 +106,6 @@ async def settled(edge: EdgeProcess, limit_s: float = 20.0) -> list[dict[str, An
         await clock.sleep(0.02)
 
 
-async def until(condition: Callable[[], bool], limit_s: float) -> float:
-    """Wait for a condition, and return the seconds that it took.
-
-    Raises:
-        TimeoutError: it did not come true within ``limit_s``.
-    """
-    started_ns = clock.now_ns()
-    async with asyncio.timeout(limit_s):
-        while not condition():
-            await clock.sleep(0.02)
-    return (clock.now_ns() - started_ns) / 1e9
-
-
 async def metric(edge: EdgeProcess, name: str) -> float:
     """Read one sample of /metrics by its name and labels."""
     async with aiohttp.ClientSession() as client, client.get(f"{edge.admin}/metrics") as response:
@@ -195,10 +184,12 @@ async def test_a_worker_is_killed() -> None:
         await fresh.run(PATIENCE_S)  # on connections of its own: the kernel gives the new worker its share of them
         answered = await metric(edge, REQUESTS_0) - answered
     assert 0 < struck["held"] < CONNECTIONS
-    assert 0 < len(closed_loop.failures) <= struck["held"]
-    assert len({failure.connection for failure in closed_loop.failures}) == len(closed_loop.failures)
+    # The kernel closes the sockets of the dead one by one: a listener that goes last takes a connection once more.
+    lost = Counter(failure.connection for failure in closed_loop.failures)
+    assert 0 < len(lost) <= struck["held"]
+    assert set(lost.values()) <= {1, 2}
     assert {failure.reason.split()[0] for failure in closed_loop.failures} <= {"reset", "closed"}
-    assert all(0 <= failure.at_s - struck["at_s"] < 0.5 for failure in closed_loop.failures)
+    assert all(0 <= failure.at_s - struck["at_s"] <= struck["replaced_s"] for failure in closed_loop.failures)
     assert closed_loop.right == COUNT - len(closed_loop.failures)
     assert struck["replaced_s"] < max(1.0, 4 * struck["bare_s"])
     assert {name for name, pid in after.items() if before[name] != pid} == {"worker 0"}

@@ -30,8 +30,6 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from edge import clock
-
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -497,16 +495,3 @@ services:
 def lower(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The fields as a mapping, the last value of each name."""
     return {name.lower(): value for name, value in fields}
-
-
-async def until(met: Callable[[], object], limit_s: float = LIMIT_S) -> None:
-    """Look every few milliseconds until ``met`` holds.
-
-    Raises:
-        TimeoutError: it did not within ``limit_s`` seconds.
-    """
-    for _ in range(int(limit_s / 0.005)):
-        if met():
-            return
-        await clock.sleep(0.005)
-    raise TimeoutError

@@ -1,7 +1,9 @@
-"""How soon does something happen, on a machine that has other things to do?  The soonest of a few times says it."""
+"""Waits that end by what they wait for, on a machine that has other things to do."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 TIMES = 8
+LIMIT_S = 30.0
+
+
+async def until(met: Callable[[], object], limit_s: float = LIMIT_S) -> float:
+    """Look every few milliseconds until ``met`` holds; return the seconds that it took.
+
+    Raises:
+        TimeoutError: it did not hold within ``limit_s`` seconds.
+    """
+    began = time.monotonic()
+    while not met():
+        if time.monotonic() - began > limit_s:
+            raise TimeoutError
+        await asyncio.sleep(0.005)
+    return time.monotonic() - began
 
 
 async def soon(once: Callable[[], Awaitable[float]], bar_s: float) -> None:

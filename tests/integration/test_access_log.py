@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from nodes import RunningNode, chat_config, quick_provider, until
+from nodes import RunningNode, chat_config, quick_provider
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from soon import until
 
 from edge.sim.faults import Fault
 

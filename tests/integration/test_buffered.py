@@ -15,7 +15,7 @@ import pytest
 from h2peer import FrameClient, Upstream, plain
 from h2peer import request as h2_request
 from hyperframe.frame import RstStreamFrame
-from one_data_plane import HELLO, STREAM, models, one_data_plane, post, sse, whole
+from one_data_plane import HELLO, STREAM, models, one_data_plane, patient, post, sse, whole
 from test_services import request, services
 
 from edge.native import RouteCounter, WorkerCounter
@@ -215,8 +215,8 @@ async def test_a_body_is_held_until_its_answer_begins() -> None:
         ScriptedServer((ReadMessage(), Hold(failing), Close())) as bad,
         ScriptedServer((ReadMessage(), Hold(answering), Send(answer), ReadUntil(b"go on"))) as good,
     ):
-        patient = models(bad.url, good.url).replace(PATIENT, "stream_idle: 20s")
-        async with one_data_plane(patient) as data_plane:
+        text = models(bad.url, good.url).replace(PATIENT, "stream_idle: 20s")
+        async with one_data_plane(text) as data_plane:
             _, writer = await asyncio.open_connection("127.0.0.1", data_plane.port)
             sent = STREAM[:-1] + b',"user":"%b"}' % (b"u" * 5000)
             writer.write(post(sent))
@@ -291,7 +291,7 @@ async def test_a_pipelined_body_counts_while_it_waits() -> None:
     """The body of a request that waits behind another counts as well, until it is answered or its client gone."""
     slow = (ReadHead(), Pause(0.3), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream:
-        text = services(upstream.address) + models(upstream.url)
+        text = patient(services(upstream.address) + models(upstream.url))
         async with one_data_plane(text) as data_plane:
             half = await Half.sent(data_plane, request() + post(body(5000)), 10**6)
             await until_held(data_plane, 5000)
@@ -308,7 +308,7 @@ async def test_a_pipelined_body_that_does_not_fit() -> None:
     slow = (ReadHead(), Pause(0.3), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream:
         text = services(upstream.address) + models(upstream.url, extra="limits: {body: 1KiB, max_buffered: 1KiB}")
-        async with one_data_plane(text) as data_plane:
+        async with one_data_plane(patient(text)) as data_plane:
             peer = await data_plane.raw(request() + post(body(5000)))
             assert peer.received.startswith(b"HTTP/1.1 200 OK")
             assert peer.received.count(b"HTTP/1.1 ") == 2

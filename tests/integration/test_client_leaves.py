@@ -6,9 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from h2peer import until
-from one_data_plane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_data_plane, post
-from soon import soon
+from one_data_plane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_data_plane, patient, post
+from soon import soon, until
 from test_services import request, services
 
 from edge import clock
@@ -49,7 +48,7 @@ async def test_cancelled(phase: str, how: str) -> None:
     async def once() -> float:
         arrived = asyncio.Event()
         before: Step = Hold(arrived) if phase == "waiting" else ReadUntil(b"hello")
-        async with ScriptedServer(script) as upstream, one_data_plane(patient(upstream.url)) as data_plane:
+        async with ScriptedServer(script) as upstream, one_data_plane(patient(models(upstream.url))) as data_plane:
             leaving = asyncio.create_task(play_client(data_plane.port, Send(post(STREAM)), before, *LEAVING[how]))
             await until(lambda: upstream.peers and upstream.peers[0].messages)
             arrived.set()
@@ -66,12 +65,6 @@ async def test_cancelled(phase: str, how: str) -> None:
             return peer.ended_s - left_s
 
     await soon(once, 0.1)
-
-
-def patient(url: str) -> str:
-    """Configuration of a data plane that would wait for five seconds."""
-    text = models(url).replace("first_byte: 500ms", "first_byte: 5s").replace("first_token: 700ms", "first_token: 5s")
-    return text.replace("stream_idle: 500ms", "stream_idle: 5s")
 
 
 async def test_leaving_while_connecting() -> None:

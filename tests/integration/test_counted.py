@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from one_data_plane import HELLO, ROLE, STREAM, models, one_data_plane, post, sse, whole
+from one_data_plane import HELLO, ROLE, STREAM, models, one_data_plane, patient, post, sse, whole
 
 from edge.native import RouteCounter, WorkerCounter
 from edge.sim.wire import Again, Pause, ReadMessage, ScriptedServer, Send
@@ -37,7 +37,7 @@ def keyed(url: str) -> str:
 async def test_own_time_is_neither_the_clients_nor_the_targets() -> None:
     """Once per exchange; the time of a slow answer is not in it, nor that of connecting."""
     async with ScriptedServer((ReadMessage(), Pause(0.4), Send(whole()), Again())) as upstream:
-        async with one_data_plane(models(upstream.url)) as data_plane:
+        async with one_data_plane(patient(models(upstream.url))) as data_plane:
             for _ in range(3):
                 await data_plane.ask(post(), b"}}")
             count, spent_ns = own(data_plane)
@@ -50,7 +50,7 @@ async def test_own_time_is_of_the_first_attempt() -> None:
     bad = (ReadMessage(), Pause(0.4), Send(whole(b'{"error":{"message":"busy"}}', b"500 Busy")), Again())
     good = (ReadMessage(), Send(whole()), Again())
     async with ScriptedServer(bad) as first, ScriptedServer(good) as second:
-        async with one_data_plane(models(first.url, second.url)) as data_plane:
+        async with one_data_plane(patient(models(first.url, second.url))) as data_plane:
             assert b"x-edge-attempts: 2\r\n" in await data_plane.ask(post(), b"}}")
             count, spent_ns = own(data_plane)
             assert count == 1

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from nodes import RunningNode, chat_config, until
+from nodes import RunningNode, chat_config
 from one_data_plane import HELLO, ROLE, STREAM, chunk, models, one_data_plane, post, sse, whole
+from soon import until
 
 from edge.sim.wire import Again, Hold, ReadMessage, ReadUntil, ScriptedServer, Send, play_client
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import msgspec
 import pytest
-from nodes import CHAT, KEY, RunningNode, chat_config, until
+from nodes import CHAT, KEY, RunningNode, chat_config
+from soon import until
 from yarl import URL
 
 from edge.listen.server import bind, open_listeners, turn_away

@@ -8,7 +8,7 @@ import random
 import re
 
 import pytest
-from one_data_plane import chunk, models, one_data_plane, post, whole
+from one_data_plane import chunk, models, one_data_plane, patient, post, whole
 from test_services import request, services
 
 from edge import clock
@@ -42,7 +42,7 @@ def chunked(*parts: bytes) -> bytes:
 async def test_pipelined_in_order() -> None:
     """Requests sent at once are answered in order, though the first takes longest."""
     script = (ReadMessage(), Pause(0.2), Send(whole(b'{"id":"slow","choices":[]}')), Again())
-    async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+    async with ScriptedServer(script) as upstream, one_data_plane(patient(models(upstream.url))) as data_plane:
         data = (
             post() + HEALTH + post(b'{"model":"nope"}') + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
         )
@@ -57,7 +57,7 @@ async def test_pipelined_in_pieces() -> None:
     """Where a read cuts a request makes no difference."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         data = post() + HEALTH + post() + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
-        peer = await play_client(data_plane.port, Send(data, piece=11), ReadToEnd(), limit_s=8.0)
+        peer = await play_client(data_plane.port, Send(data, piece=11), ReadToEnd(), limit_s=20.0)
         assert peer.received.count(b"HTTP/1.1 200 OK") == 4
 
 
@@ -68,10 +68,10 @@ async def test_pipelined_body_in_two(came: int) -> None:
     head = post(body).removesuffix(body)
     async with (
         ScriptedServer((ReadMessage(), Pause(0.2), Send(whole()), Again())) as upstream,
-        one_data_plane(models(upstream.url)) as data_plane,
+        one_data_plane(patient(models(upstream.url))) as data_plane,
     ):
         first = (Send(post() + head + body[:came]), ReadUntil(b"}}]}"))
-        peer = await play_client(data_plane.port, *first, Send(body[came:]), ReadUntil(b"}}]}"), Close(), limit_s=8.0)
+        peer = await play_client(data_plane.port, *first, Send(body[came:]), ReadUntil(b"}}]}"), Close(), limit_s=20.0)
         assert peer.ended == "closed"
         assert upstream.peers[0].messages[1].endswith(body[-300_002:])
 
@@ -82,10 +82,10 @@ async def test_pipelined_hesitant() -> None:
     head = post(body, fields=b"expect: 100-continue\r\n").removesuffix(body)
     async with (
         ScriptedServer((ReadMessage(), Pause(0.2), Send(whole()), Again())) as upstream,
-        one_data_plane(models(upstream.url)) as data_plane,
+        one_data_plane(patient(models(upstream.url))) as data_plane,
     ):
         told = (Send(post() + head), ReadUntil(b"}}]}"), ReadUntil(b"HTTP/1.1 100 Continue\r\n\r\n"))
-        peer = await play_client(data_plane.port, *told, Send(body), ReadUntil(b"}}]}"), Close(), limit_s=8.0)
+        peer = await play_client(data_plane.port, *told, Send(body), ReadUntil(b"}}]}"), Close(), limit_s=20.0)
         assert peer.ended == "closed"
 
 
@@ -102,7 +102,7 @@ async def test_pipelined_any_way(seed: int) -> None:
         HEALTH.replace(b"GET /healthz", b"GET /nowhere"): b"HTTP/1.1 404",
     }
     script = (ReadMessage(), Pause(0.001), Send(whole()), Again())
-    async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+    async with ScriptedServer(script) as upstream, one_data_plane(patient(models(upstream.url))) as data_plane:
         for _ in range(12):
             asked = chance.choices(list(kinds), k=chance.randint(2, 8))
             data = b"".join(asked) + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -110,7 +110,7 @@ async def test_pipelined_any_way(seed: int) -> None:
             steps: list[Send | Pause] = []
             for start, end in itertools.pairwise((0, *cuts, len(data))):
                 steps += (Send(data[start:end]), Pause(chance.choice((0.0, 0.0005, 0.003))))
-            peer = await play_client(data_plane.port, *steps, ReadToEnd(), limit_s=8.0)
+            peer = await play_client(data_plane.port, *steps, ReadToEnd(), limit_s=20.0)
             assert peer.ended == "peer_closed"
             assert re.findall(rb"HTTP/1.1 \d+", peer.received) == [*(kinds[one] for one in asked), b"HTTP/1.1 200"]
 
@@ -118,7 +118,7 @@ async def test_pipelined_any_way(seed: int) -> None:
 async def test_pipelined_without_end() -> None:
     """A client that pipelines without limit is cut off, not served from endless memory."""
     script = (ReadMessage(), Pause(0.3), Send(whole()), Again())
-    async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
+    async with ScriptedServer(script) as upstream, one_data_plane(patient(models(upstream.url))) as data_plane:
         peer = await data_plane.raw(post() + HEALTH * 500)
         assert peer.ended in ("peer_closed", "peer_reset")
         assert peer.received.count(b"HTTP/1.1 200 OK") <= 66

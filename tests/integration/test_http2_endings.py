@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from h2peer import Call, FrameClient, Upstream, plain, request, service, until
+from h2peer import Call, FrameClient, Upstream, plain, request, service
 from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame, RstStreamFrame
 from one_data_plane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_data_plane
-from soon import soon
+from soon import soon, until
 
 from edge import clock
 from edge.native import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from h2peer import Call, FrameClient, RawFrame, Upstream, plain, request, service, until
+from h2peer import Call, FrameClient, RawFrame, Upstream, plain, request, service
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -19,6 +19,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 from one_data_plane import OneDataPlane, one_data_plane
+from soon import until
 
 from edge import clock
 

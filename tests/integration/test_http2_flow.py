@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from h2peer import Call, FrameClient, Upstream, plain, request, service, until
+from h2peer import Call, FrameClient, Upstream, plain, request, service
 from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame
 from one_data_plane import one_data_plane
+from soon import until
 
 from edge import clock
 from edge.sim.wire import Pause, ScriptedServer

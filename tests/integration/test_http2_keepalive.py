@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from h2peer import Call, FrameClient, Upstream, plain, request, service, until
+from h2peer import Call, FrameClient, Upstream, plain, request, service
 from one_data_plane import OneDataPlane, one_data_plane
+from soon import until
 
 from edge import clock
 from edge.sim.wire import Pause, ScriptedServer

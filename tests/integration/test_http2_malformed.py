@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from h2peer import FrameClient, Upstream, plain, request, service, until
+from h2peer import FrameClient, Upstream, plain, request, service
 from hyperframe.frame import DataFrame, HeadersFrame
 from one_data_plane import one_data_plane
+from soon import until
 
 from edge.sim.wire import Close, ReadMessage, ReadToEnd, ScriptedServer, Send
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import hpack
 import pytest
-from h2peer import PREFACE, FrameClient, RawFrame, Upstream, plain, request, service, until
+from h2peer import PREFACE, FrameClient, RawFrame, Upstream, plain, request, service
 from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 from one_data_plane import one_data_plane
+from soon import until
 
 if TYPE_CHECKING:
     from hyperframe.frame import Frame

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import hpack
-from h2peer import PREFACE, Call, FrameClient, Upstream, request, service, until
+from h2peer import PREFACE, Call, FrameClient, Upstream, request, service
 from hyperframe.frame import (
     DataFrame,
     Frame,
@@ -18,6 +18,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 from one_data_plane import OneDataPlane, one_data_plane
+from soon import until
 from test_regressions import slow_socket
 
 from edge import clock

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Self
 import httpx
 import pytest
 from aiohttp import web
-from h2peer import Call, FrameClient, Upstream, plain, request, service, until
+from h2peer import Call, FrameClient, Upstream, plain, request, service
 from hyperframe.frame import HeadersFrame
 from one_data_plane import one_data_plane
+from soon import until
 
 from edge.sim.wire import ReadToEnd, ScriptedServer, Send, play_client
 

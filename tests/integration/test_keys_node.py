@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -118,17 +117,15 @@ async def test_status_shows_what_the_node_counted(
     tmp_path: Path, provider: SimProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`edge keys status` has the figures of all workers together; one over the rate is counted as refused."""
-    key = {"sha256": sha256_of(A), "requests_per_minute": 60, "requests_burst": 3, "priority": "high"}
+    key = {"sha256": sha256_of(A), "requests_per_minute": 1, "requests_burst": 3, "priority": "high"}
     async with RunningNode(tmp_path, configured(provider, a=key), "--workers", "2") as node:
-        began = time.monotonic()
         statuses = [(await ask(node, A))[0] for _ in range(4)]
-        if time.monotonic() - began < 1:
-            assert statuses == [200, 200, 200, 429]
+        assert statuses == [200, 200, 200, 429]
         report = await reported(node, "a")
         assert report["admitted"] == statuses.count(200)
         assert report["refused"]["requests"] == statuses.count(429)
-        assert report["requests"]["limit"] == 60
+        assert report["requests"]["limit"] == 1
         assert await asyncio.to_thread(main, ["keys", "status", "--admin", node.admin, "--token", ""]) == 0
         said = capsys.readouterr().out
     assert "a" in said.split()
-    assert "(60/min)" in said
+    assert "(1/min)" in said

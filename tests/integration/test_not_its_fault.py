@@ -20,6 +20,7 @@ from one_data_plane import (
     chunk,
     models,
     one_data_plane,
+    patient,
     post,
     whole,
 )
@@ -53,7 +54,7 @@ async def test_impatience_is_the_callers_own() -> None:
     script = (ReadMessage(), Pause(0.12), Send(whole()), Again())
     async with (
         ScriptedServer(script) as upstream,
-        one_data_plane(models(upstream.url, extra=keys(a="", b=""))) as data_plane,
+        one_data_plane(patient(models(upstream.url, extra=keys(a="", b="")))) as data_plane,
     ):
         assert set(await several(data_plane, 12, ask("a", fields=HASTY))) == {504}  # before it has answered anybody
         assert set(await several(data_plane, 4, ask("b", fields=CLOSE))) == {200}
@@ -168,7 +169,7 @@ async def test_no_embedding_comes_in_events() -> None:
     script = (ReadMessage(), Pause(0.4), Send(whole(b'{"object":"list","data":[]}')), Again())
     async with ScriptedServer(script) as upstream:
         text = models(upstream.url, extra="limits: {keepalive_comment: 200ms}")
-        async with one_data_plane(text) as data_plane:
+        async with one_data_plane(patient(text)) as data_plane:
             peer = await data_plane.raw(post(b'{"model":"chat","input":"x","stream":true}', "/v1/embeddings", CLOSE))
             assert peer.received.endswith(b'{"object":"list","data":[]}')
             assert data_plane.outcomes("p0/m")[Outcome.OK] == 1

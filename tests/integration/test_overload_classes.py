@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from callers import ask, field, keys, status
-from one_data_plane import one_data_plane
-from test_overload import counts, full, held, patient, until
+from one_data_plane import one_data_plane, patient
+from test_overload import counts, full, held, until
 
 from edge.native import RouteCounter
 from edge.sim.wire import Close, ReadMessage, ScriptedServer

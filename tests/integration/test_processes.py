@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 import pytest
-from nodes import CHAT, FAST, KEY, RunningNode, alive, bare_start_s, chat_config, until
+from nodes import CHAT, FAST, KEY, RunningNode, alive, bare_start_s, chat_config
 from prometheus_client.parser import text_string_to_metric_families
+from soon import until
 
 from edge.sim.asked import Pace
 from edge.sim.faults import Fault

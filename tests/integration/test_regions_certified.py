@@ -15,9 +15,9 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from h2peer import until
 from nodes import RunningNode
 from one_data_plane import one_data_plane, post, whole
+from soon import until
 from test_regions_forward import ask
 from test_services import request, services
 from wires import over_http2

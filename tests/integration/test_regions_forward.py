@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 import trustme
-from h2peer import Call, Upstream, lower, until
+from h2peer import Call, Upstream, lower
 from one_data_plane import OneDataPlane, one_data_plane, post, whole
+from soon import until
 
 from edge.listen.server import bind
 from edge.native import RouteCounter, WorkerCounter

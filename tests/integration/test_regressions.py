@@ -7,13 +7,15 @@ import contextlib
 import socket
 
 import pytest
-from one_data_plane import DONE, HELLO, SSE_HEAD, STREAM, chunk, models, one_data_plane, post, whole
+from one_data_plane import DONE, HELLO, SSE_HEAD, STREAM, chunk, models, one_data_plane, patient, post, whole
+from soon import until
 from test_services import request, services
 
 from edge import clock
 from edge.native import Outcome, WorkerCounter
 from edge.sim.wire import (
     Again,
+    Hold,
     Pause,
     ReadHead,
     ReadMessage,
@@ -113,27 +115,29 @@ async def test_recovery_by_an_answer_without_end() -> None:
             name = data_plane.snapshot.targets[0].id
             assert data_plane.target(name)["state"] == "open"
             await clock.sleep(0.4)
-            peer = asyncio.create_task(play_client(data_plane.port, Send(request()), ReadUntil(b"begun"), Pause(0.2)))
-            await clock.sleep(0.15)
-            assert data_plane.target(name)["state"] == "closed"
+            judged = asyncio.Event()
+            peer = asyncio.create_task(play_client(data_plane.port, Send(request()), ReadUntil(b"begun"), Hold(judged)))
+            await until(lambda: data_plane.target(name)["state"] == "closed")
+            assert not peer.done()
+            judged.set()
             await peer
 
 
 async def test_client_leaves_while_the_upstream_does_not_read() -> None:
     """A client that leaves is noticed though its request, which edge has whole, is still on its way to the upstream."""
     body = b'{"model":"chat","messages":["' + b"x" * 8_000_000 + b'"]}'
-    script = (Pause(3.0), ReadToEnd())
+    script = (Hold(asyncio.Event()),)
     async with (
         ScriptedServer(script, receive_buffer=16384) as upstream,
-        one_data_plane(models(upstream.url).replace("first_byte: 500ms", "first_byte: 4s")) as data_plane,
+        one_data_plane(patient(models(upstream.url))) as data_plane,
     ):
         sock = await slow_socket(data_plane.port)
         await asyncio.get_running_loop().sock_sendall(sock, post(body))
+        await upstream.wait_peers(1)
         await clock.sleep(0.3)
         assert data_plane.data_plane.active == 1
         sock.close()
-        await clock.sleep(0.2)
-        assert data_plane.data_plane.active == 0
+        await until(lambda: data_plane.data_plane.active == 0, 10.0)
 
 
 async def test_long_upload_under_an_early_answer() -> None:
@@ -254,15 +258,17 @@ async def test_whole_answer_without_end_after_comfort() -> None:
 
 async def test_who_waits_while_the_plan_changes() -> None:
     """A request that waits for a place at a target is still served by it when a new plan replaces its connections."""
-    script = (ReadMessage(), Pause(0.15), Send(whole()), Again())
+    release = asyncio.Event()
+    script = (ReadMessage(), Hold(release), Send(whole()), Again())
     async with ScriptedServer(script) as upstream:
-        few = services(upstream.address, extra=", max_connections: 1")
+        few = patient(services(upstream.address, extra=", max_connections: 1"))
         async with one_data_plane(few) as data_plane:
             first = asyncio.create_task(data_plane.ask(request(b"POST"), b"hello"))
-            await clock.sleep(0.05)
+            await upstream.wait_asked(1)
             second = asyncio.create_task(data_plane.ask(request(b"POST"), b"hello"))
-            await clock.sleep(0.05)
-            await data_plane.swap(services(upstream.address, extra=", max_connections: 2"))
+            await until(lambda: data_plane.data_plane.active == 2)
+            await data_plane.swap(patient(services(upstream.address, extra=", max_connections: 2")))
+            release.set()
             assert b"x-edge-attempts: 1" in await first
             assert b"x-edge-attempts: 1" in await second
 

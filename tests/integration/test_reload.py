@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 import pytest
-from nodes import CHAT, KEY, RunningNode, chat_config, edge, quick_provider, until
+from nodes import CHAT, KEY, RunningNode, chat_config, edge, quick_provider
+from soon import until
 
 from edge.sim.asked import Pace
 from edge.sim.faults import Fault

@@ -22,7 +22,8 @@ import msgspec
 import pytest
 from aiohttp import web
 from collector import GrpcCollector
-from nodes import RunningNode, until
+from nodes import RunningNode
+from soon import until
 
 from edge.wire.edge.v1 import admin_pb2, admin_pb2_grpc
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from one_data_plane import chunk, one_data_plane, whole
+from one_data_plane import chunk, one_data_plane, patient, whole
 
 from edge.native import Outcome
 from edge.sim.wire import (
     Again,
     Close,
+    Hold,
     Pause,
     ReadBytes,
     ReadHead,
@@ -106,10 +109,12 @@ async def test_upload_is_streamed() -> None:
 async def test_download_is_streamed() -> None:
     """An answer goes on while it comes, and a client that knows HTTP/1.0 gets it without chunks."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-    script = (ReadHead(), Send(head + chunk(b"first")), Pause(0.3), Send(chunk(b"last") + b"0\r\n\r\n"), Again())
-    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+    goes_on = asyncio.Event()
+    script = (ReadHead(), Send(head + chunk(b"first")), Hold(goes_on), Send(chunk(b"last") + b"0\r\n\r\n"), Again())
+    async with ScriptedServer(script) as upstream, one_data_plane(patient(services(upstream.address))) as data_plane:
         peer = await play_client(data_plane.port, Send(request()), ReadUntil(b"first"), Close())
         assert b"last" not in peer.received
+        goes_on.set()
         old = await data_plane.raw(request().replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert old.received.endswith(b"\r\n\r\nfirstlast")
         assert b"transfer-encoding" not in old.received

@@ -15,9 +15,8 @@ import msgspec
 import openai
 import pytest
 import trustme
-from h2peer import until
 from openai import AsyncOpenAI
-from soon import soon
+from soon import soon, until
 
 from edge.sim import remote, wire
 from edge.sim.asked import Pace
@@ -253,8 +252,8 @@ async def test_a_blackhole_swallows_probes_too(client: AsyncOpenAI, provider: Si
 
 async def test_capacity_slows_and_then_refuses(provider: SimProvider, client: AsyncOpenAI) -> None:
     """Up to the limit nothing changes, above it answers wait, above twice the limit they are refused with 429."""
-    await provider.switch(Fault(kind="capacity", limit=2, delay_s=0.1, retry_after="1"))
-    slow = {**CHAT, "extra_body": {"sim": {"ttft_s": 0.2}}}
+    await provider.switch(Fault(kind="capacity", limit=2, delay_s=0.4, retry_after="1"))
+    slow = {**CHAT, "extra_body": {"sim": {"ttft_s": 0.8}}}
 
     async def ask(began: float) -> tuple[str, float]:
         try:
@@ -268,10 +267,10 @@ async def test_capacity_slows_and_then_refuses(provider: SimProvider, client: As
         ends = await asyncio.gather(*(ask(began) for _ in range(8)))
         assert [how for how, _ in ends].count("refused") == 4
         waits = sorted(took for how, took in ends if how == "answered")
-        assert waits[0] > 0.2
-        assert waits[2] > 0.3
-        assert waits[3] > 0.4
-        return max(waits[1] - 0.3, waits[2] - 0.4)
+        assert waits[0] > 0.8
+        assert waits[2] > 1.2
+        assert waits[3] > 1.6
+        return max(waits[1] - 1.2, waits[2] - 1.6)
 
     await soon(once, 0.0)
     assert 5 <= provider.stats()["max_concurrent"] <= 8  # the refused ones leave at once

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from nodes import KEY, RunningNode, chat_config, until
+from nodes import KEY, RunningNode, chat_config
+from soon import until
 
 from edge import clock
 from edge.app import bindings

@@ -7,9 +7,10 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
-from h2peer import service, until
+from h2peer import service
 from hyperframe.frame import PingFrame, SettingsFrame, WindowUpdateFrame
 from one_data_plane import OneDataPlane, one_data_plane
+from soon import until
 from test_services import request, services
 from test_websocket import ASK, TAKE
 

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import pytest
-from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_data_plane, post, sse, whole
+from one_data_plane import (
+    DONE,
+    HELLO,
+    ROLE,
+    SSE_HEAD,
+    STOP,
+    STREAM,
+    chunk,
+    models,
+    one_data_plane,
+    patient,
+    post,
+    sse,
+    whole,
+)
 
 from edge.sim.wire import Again, Close, Pause, ReadMessage, ReadToEnd, ScriptedServer, Send
 
@@ -42,7 +56,7 @@ async def test_comments_then_nothing() -> None:
 async def test_no_comments_for_whole_answers() -> None:
     """A client that did not ask for a stream waits without comments: they would spoil its JSON."""
     async with ScriptedServer((ReadMessage(), Pause(0.4), Send(whole()), Again())) as primary:
-        async with one_data_plane(models(primary.url, extra=COMMENTS)) as data_plane:
+        async with one_data_plane(patient(models(primary.url, extra=COMMENTS))) as data_plane:
             assert b"edge is waiting" not in await data_plane.ask(post(), b"hello")
 
 

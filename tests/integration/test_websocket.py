@@ -7,7 +7,7 @@ import asyncio
 import aiohttp
 import pytest
 from aiohttp import web
-from one_data_plane import one_data_plane, whole
+from one_data_plane import one_data_plane, patient, whole
 from test_services import services
 
 from edge import clock
@@ -15,6 +15,7 @@ from edge.native import Outcome
 from edge.sim.wire import (
     Again,
     Close,
+    Hold,
     Pause,
     ReadBytes,
     ReadHead,
@@ -78,19 +79,21 @@ async def test_real_client_and_server() -> None:
 
 async def test_nothing_before_the_101() -> None:
     """What a hasty client sends behind its upgrade waits until the service has taken it."""
-    script = (ReadHead(), Pause(0.3), Send(TAKE + b"server"), ReadBytes(5), Send(b"more"), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+    taking = asyncio.Event()
+    script = (ReadHead(), Hold(taking), Send(TAKE + b"server"), ReadBytes(5), Send(b"more"), ReadToEnd())
+    async with ScriptedServer(script) as upstream, one_data_plane(patient(services(upstream.address))) as data_plane:
         client = asyncio.create_task(
             play_client(data_plane.port, Send(ASK + b"hasty"), ReadUntil(b"server"), ReadUntil(b"more"), Close())
         )
-        peer = (await upstream.wait_peers(1))[0]
+        (peer,) = await upstream.wait_asked(1)
         await clock.sleep(0.15)
         assert peer.received.endswith(b"\r\n\r\n")
         assert b"\r\nupgrade: websocket\r\n" in peer.received
+        taking.set()
         played = await client
         assert played.received.startswith(b"HTTP/1.1 101 ")
         assert b"sec-websocket-accept: b\r\n" in played.received.lower()
-        assert await peer.wait_end(2.0) in ("peer_closed", "peer_reset")
+        assert await peer.wait_end() in ("peer_closed", "peer_reset")
         assert peer.received.endswith(b"\r\n\r\nhasty")
 
 
@@ -113,7 +116,7 @@ async def test_much_before_the_101(size: int) -> None:
     """What a hasty client sends is held within bounds, and the service has all of it when it has taken the upgrade."""
     frames = bytes(range(256)) * (size // 256)
     script = (ReadHead(), Pause(0.2), Send(TAKE), ReadBytes(len(frames)), Send(b"all"), ReadToEnd())
-    async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
+    async with ScriptedServer(script) as upstream, one_data_plane(patient(services(upstream.address))) as data_plane:
         peer = await play_client(data_plane.port, Send(ASK), Send(frames, piece=50_000), ReadUntil(b"all"), Close())
         assert peer.ended == "closed"
         assert upstream.peers[0].received.endswith(b"\r\n\r\n" + frames)

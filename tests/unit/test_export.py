@@ -308,7 +308,7 @@ def test_what_waits_is_sent_at_the_end() -> None:
     hanging.take((record(),))
     began = time.monotonic()
     hanging.stop(0.1)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10  # without a limit it waits for ever
 
 
 def test_targets_of_a_new_snapshot_are_known() -> None:

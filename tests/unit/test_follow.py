@@ -12,13 +12,14 @@ from msgspec import structs
 from msgspec.structs import astuple
 from plans import snapshot
 from records import record
+from soon import until
 
 from edge.control import frames
 from edge.control.follow import Follower
 from edge.control.publish import Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge.terms.snapshot import Snapshot
@@ -32,13 +33,6 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
         sock.bind(str(tmp_path / "s"))
         sock.listen(8)
         yield sock
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Let the loop turn until it is so, half a minute at most."""
-    async with asyncio.timeout(30):
-        while not true():  # noqa: ASYNC110 - what is waited for is in another task
-            await asyncio.sleep(0.005)
 
 
 class Learner:

@@ -156,4 +156,4 @@ def test_how_long_an_answer_asks_to_stay_away(value: bytes, seconds: float | Non
     began = time.monotonic()
     fields = [(b"x-ratelimit-reset-requests", value), (b"x-ratelimit-remaining-requests", b"0")]
     assert retry_after_seconds(fields) == (None if seconds is None else pytest.approx(seconds))
-    assert time.monotonic() - began < 2.0  # it was a hundred seconds
+    assert time.monotonic() - began < 10.0  # it was a hundred seconds
