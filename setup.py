@@ -16,10 +16,12 @@ import os
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import Cython.Compiler.Options
 from Cython.Build import cythonize
+from Cython.Build.Dependencies import create_dependency_tree
 from setuptools import Extension, setup
 
 Cython.Compiler.Options.warning_errors = True
@@ -43,11 +45,11 @@ def compile_flags() -> tuple[list[str], list[str]]:
     return compile_args, link_args
 
 
-# Stems that use a system library: its pkg-config name, and the oldest version that has what they call.
-NGHTTP2 = "libnghttp2 >= 1.50"
-LIBRARIES = {"http2_connection": NGHTTP2, "http2_server": NGHTTP2, "http2_client": NGHTTP2}
+# System libraries, by the .pxd that declares them: the pkg-config name, and the oldest version that has what is called.
+LIBRARIES = {"native/http/nghttp2.pxd": "libnghttp2 >= 1.50"}
 
 
+@cache
 def library_flags(wanted: str) -> tuple[list[str], list[str]]:
     """Return (compiler, linker) flags of a system library; exit and say what to install if it is missing."""
     try:
@@ -69,16 +71,17 @@ def library_flags(wanted: str) -> tuple[list[str], list[str]]:
 
 
 def extension(source: Path, compile_args: list[str], link_args: list[str]) -> Extension:
-    """Return the Extension of a source, with the flags of the library that it uses."""
-    wanted = LIBRARIES.get(source.stem)
-    more = library_flags(wanted) if wanted else ([], [])
+    """Return the Extension of one source, with the flags of the libraries that its cimports reach."""
+    needed = create_dependency_tree().all_dependencies(source.as_posix())
+    wanted = [library for declared, library in LIBRARIES.items() if declared in needed]
+    more = [library_flags(library) for library in wanted]
     return Extension(
         ".".join(source.with_suffix("").parts),
         [source.as_posix()],
         include_dirs=["."],
         depends=HEADERS,
-        extra_compile_args=compile_args + more[0],
-        extra_link_args=link_args + more[1],
+        extra_compile_args=sum((compiler for compiler, _ in more), compile_args),
+        extra_link_args=sum((linker for _, linker in more), link_args),
         define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],
     )
 

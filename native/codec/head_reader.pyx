@@ -77,6 +77,10 @@ cdef bint sound_value(bytes value) noexcept:
     return True
 
 
+class RefusedError(Exception):
+    """Stops a parser from inside its callback; the reason stands on the parser or its HeadReader."""
+
+
 cdef class HeadReader:
     def __init__(self, Py_ssize_t size_limit, int count_limit):
         self.size_limit = size_limit

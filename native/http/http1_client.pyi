@@ -1,10 +1,10 @@
-# How does an upstream's HTTP/1.1 connection look on the wire?  Types of the compiled module.
+# Drives an upstream's HTTP/1.1 connection.  Types of the compiled module.
 
 from asyncio import Protocol
 
 from native.http.connection_pool import ConnectionPool
 
-class RefusedError(Exception): ...
+class ReceivedResponse: ...
 
 class Http1Client(Protocol):
     # The protocol object of one upstream connection.

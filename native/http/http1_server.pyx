@@ -1,44 +1,29 @@
-"""How does a client's HTTP/1.1 connection look on the wire?  A uvloop protocol; llhttp (httptools) reads the framing.
+"""Serves a client's HTTP/1.1 connection: a uvloop protocol that answers one request at a time, in order (RFC 9112 9.3.2).
 
-One exchange at a time: pipelined requests wait and are answered in order (RFC 9112 9.3.2). Whatever is answered or
-forwarded is framed anew."""
+Pipelined requests wait. Whatever is answered or forwarded is framed anew."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
-from native.codec.head_reader cimport HeadReader
-from native.codec.head_writer cimport frame_chunk, last_chunk, status_line, write_head
+from native.codec.head cimport NO_BODY, TUNNEL, Head
+from native.codec.head_writer cimport status_line, write_head
 from native.codec.numbers cimport decimal
-from native.codec.request_head cimport take_request
-from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
-from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream, unacked_bytes
-from native.io.timer_wheel cimport Timer
+from native.http.connection_slot cimport ConnectionSlot
+from native.http.http1_request_parser cimport RequestEvents, RequestParser
+from native.http.http1_writer cimport MessageWriter
+from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream
+from native.http.transport cimport Transport
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
-
-# A request line longer than this is refused with 414 (RFC 9112 3 asks for at least 8000).
-cdef Py_ssize_t TARGET_LIMIT = 16384
-# Data up to here shares one buffer with its framing; more is written as it stands.
-cdef Py_ssize_t JOIN_LIMIT = 32768
-# Chunk framing and extensions may cost this much beyond a tenth of the body and what is granted for each chunk (its
-# size in hex digits, two line ends), or the sender is up to something.
-cdef Py_ssize_t OVERHEAD_LIMIT = 65536
-cdef Py_ssize_t CHUNK_OVERHEAD = 16
-# After an answer that ends the connection the rest of the request is read and dropped for this long, so that the client
-# sees the answer and not a reset (RFC 9112 9.6).
+# After a response that ends the connection the rest of the request is read and dropped for this long, so that the client
+# sees the response and not a reset (RFC 9112 9.6).
 cdef uint64_t LINGER_NS = 1_000_000_000
-cdef uint64_t SECOND = 1_000_000_000
-# An answer that is read slower than it comes stops its upstream here.
-cdef Py_ssize_t WRITE_HIGH = 65536
+# Deadlines are checked at least this often.
+cdef uint64_t CHECK_NS = 2_000_000_000
 # A client may send this much behind a request for a tunnel before it is no longer read.
-cdef Py_ssize_t AFTER_LIMIT = 65536
-# More pipelined requests than this in one go are abuse: each costs more memory than its bytes.
+cdef Py_ssize_t EARLY_LIMIT = 65536
+# More pipelined requests than this at once are abuse: each costs more memory than its bytes.
 cdef int PIPELINE_LIMIT = 64
-
-
-class RefusedError(Exception):
-    """Raised inside a parser callback to stop the parser; the reason stands on the connection."""
 
 
 # An object that is called may let go of the reference it was called through: every call to events goes through a local
@@ -48,46 +33,40 @@ class RefusedError(Exception):
 cdef class Http1Server
 
 
-cdef class Watch(Timer):
-    """Looks at one server connection now and then: idle, slow head, slow body, unread answer."""
-
-    cdef Http1Server connection
-
-    cdef void fire(self, uint64_t now_ns):
-        cdef Http1Server connection = self.connection
-        if connection is not None:
-            connection.check_deadlines(now_ns)
-
-
 cdef class Http1Stream(ServerStream):
-    """One request on a client connection and the answer to it."""
+    """One request of a client and the response to it."""
 
     cdef Http1Server connection
     cdef Head head
     cdef list backlog               # body that came while an earlier request was being answered
-    cdef Py_ssize_t holding         # bytes of it
-    cdef uint64_t started_ns          # when its turn came
-    cdef bint opened, received, headed, answered, chunked, bodiless
-    cdef bytes held                 # the answer's head, waiting to share a write with its first bytes
+    cdef Py_ssize_t backlog_bytes
+    cdef uint64_t started_ns        # when its turn came
+    cdef bint opened                # an exchange has it
+    cdef bint received              # the request is complete
+    cdef bint head_sent
+    cdef bint answered              # the response is complete, or cut
+    cdef bint bodiless              # the response has no body
 
     cdef void send_interim(self, int status):
+        cdef Http1Server connection = self.connection
         self.awaits_continue = False
-        self.connection.since_ns = monotonic_ns()       # the client's turn begins here
-        if not self.headed and self.head.version != 10:
-            self.connection.write(status_line(status) + b"\r\n")
+        connection.wait_started_ns = monotonic_ns()     # the client's turn begins here
+        if not self.head_sent and self.head.version != 10:
+            connection.transport.write(status_line(status) + b"\r\n")
 
     cdef void send_head(self, int status, list fields, int64_t length):
         cdef Http1Server connection = self.connection
         cdef bytes framing
-        # While the request still comes nobody knows whether it will be whole when its answer is.
+        cdef bint chunked = False
+        # While the request still comes, nobody knows whether it will be complete when its response is.
         cdef bint keep = self.received and self.head.keep_alive and not connection.acceptor.draining
-        self.headed = True
+        self.head_sent = True
         self.bodiless = self.head.method == b"HEAD" or status == 204 or status == 304
         if status == 204 or (status == 304 and length < 0):
             framing = b""
         elif length == TUNNEL:
-            self.held = write_head(status_line(status), fields, b"connection: upgrade\r\n")
-            connection.switch()
+            connection.writer.begin(write_head(status_line(status), fields, b"connection: upgrade\r\n"), False)
+            connection.begin_tunnel()
             return
         elif length >= 0:
             framing = b"content-length: " + decimal(length) + b"\r\n"
@@ -101,158 +80,127 @@ cdef class Http1Stream(ServerStream):
             keep = False
         else:
             framing = b"transfer-encoding: chunked\r\n"
-            self.chunked = True
+            chunked = True
         if self.closes_connection or not keep:
             self.closes_connection = True
             framing += b"connection: close\r\n"
         elif self.head.version == 10:
             framing += b"connection: keep-alive\r\n"
-        self.held = write_head(status_line(status), fields, framing)
+        connection.writer.begin(write_head(status_line(status), fields, framing), chunked)
 
     cdef void send_data(self, bytes data):
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        cdef bytes held = self.held
-        if self.bodiless or size == 0:
-            if held is not None and size == 0:
-                self.held = None
-                self.connection.write(held)
-            return
-        self.held = None
-        if size > JOIN_LIMIT:
-            if self.chunked:
-                line = b"%x\r\n" % size
-                self.connection.write(line if held is None else held + line)
-                self.connection.write(data)
-                self.connection.write(b"\r\n")
-                return
-            if held is not None:
-                self.connection.write(held)
-            self.connection.write(data)
-        elif self.chunked:
-            self.connection.write(frame_chunk(held, data))
-        elif held is None:
-            self.connection.write(data)
-        else:
-            self.connection.write(held + data)
+        if not self.bodiless or not PyBytes_GET_SIZE(data):
+            self.connection.writer.write(data)
 
     cdef void send_end(self, list trailers):
-        cdef bytes held = self.held
         cdef Http1Server connection = self.connection
         if self.answered:
             return
-        self.held = None
-        if self.chunked:
-            end = last_chunk(trailers)
-            connection.write(end if held is None else held + end)
-        elif held is not None:
-            connection.write(held)
+        connection.writer.end(trailers)
         self.answered = True
         self.events = None
-        if connection.raw:
-            connection.shut()
-            return
-        connection.advance()
+        if connection.tunnel:
+            connection.close()
+        else:
+            connection.end_response()
 
     cdef void cut(self):
         cdef Http1Server connection = self.connection
         self.answered = True
         self.events = None
-        if self.held is not None:
-            connection.write(self.held)
-            self.held = None
-        # A reset where the end of the connection would pass for the end of the answer; otherwise what was written
-        # is flushed, and the missing last chunk or bytes tell.
-        if self.headed and not self.chunked and self.head.version == 10:
-            connection.abort()
+        connection.writer.flush()
+        # A reset where the end of the connection would pass for the end of the response. Otherwise what was written is
+        # flushed, and the missing last chunk or bytes tell.
+        if self.head_sent and not connection.writer.chunked and self.head.version == 10:
+            connection.transport.abort()
         else:
-            connection.shut()
+            connection.close()
 
     cdef void pause(self):
-        self.connection.pause_reading()
+        self.connection.transport.pause_reading()
 
     cdef void resume(self):
         self.connection.resume_reading()
 
     cdef bint congested(self):
-        return self.connection.write_paused
+        return self.connection.transport.write_paused
 
     cdef object peer(self):
-        transport = self.connection.transport
+        transport = self.connection.transport.transport
         return None if transport is None else transport.get_extra_info("peername")
 
+    cdef void release_backlog(self):
+        """Give the memory of the backlog back."""
+        self.connection.acceptor.hold(-self.backlog_bytes)
+        self.backlog_bytes = 0
+        self.backlog = None
 
-cdef class Http1Server:
+
+cdef class Http1Server(RequestEvents):
     """The protocol object of one client connection.
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
         allow_anonymous: its listener asks for no key.
-        certificate: what the client's certificate says; None = it has shown none.
+        certificate: what the client's certificate says; None = the client has shown none.
     """
 
     cdef Acceptor acceptor
-    cdef object transport, parser
-    cdef HeadReader reader
+    cdef ConnectionSlot slot
+    cdef Transport transport
+    cdef MessageWriter writer
+    cdef RequestParser parser
     cdef ClientCertificate certificate
-    cdef bytes url
-    cdef bytes reframed             # a head that says again how the body is framed which follows an Upgrade
+    cdef str scheme
     cdef Http1Stream current        # being answered
     cdef Http1Stream incoming       # whose request is being read
-    cdef list waiting               # pipelined behind current
-    cdef Py_ssize_t head_bytes, overhead
-    cdef bint in_head, write_paused, read_paused, lingering, poisoned, gone, secure, allow_anonymous
-    cdef bint ending                # the last answer is on its way: nothing that still comes is a request
-    cdef int fault_status
-    cdef str fault
-    cdef uint64_t since_ns          # when the present wait began
-    cdef uint64_t paused_ns         # when writing was paused, or when the client was last seen to read since
-    cdef Py_ssize_t left            # what was still to be taken by the client when that was last looked at
-    cdef Watch watch
-    cdef bytes after                # what came behind a request that asks for a tunnel
-    cdef bint raw                   # a tunnel: no framing any more
+    cdef list pipelined             # requests behind current
+    cdef bint allow_anonymous
+    cdef bint gone                  # the client has left, or was never let in
+    cdef bint closing               # the last response is on its way: nothing that still comes is a request
+    cdef bint lingering             # ... and the connection is closed when the client has read it
+    cdef bint refused               # nothing that still comes can be trusted
+    cdef int refusal_status         # for what was refused, once its turn has come
+    cdef str refusal_reason
+    cdef uint64_t wait_started_ns   # when the present wait began
+    cdef uint64_t reader_ns         # when writing was paused, or when the client was last seen to read since
+    cdef bytes early                # what came behind a request that asks for a tunnel; None = nobody has asked
+    cdef bint tunnel                # no framing any more
 
     def __init__(self, Acceptor acceptor, bint allow_anonymous=False, ClientCertificate certificate=None):
         self.acceptor = acceptor
         self.allow_anonymous = allow_anonymous
         self.certificate = certificate
-        self.waiting = []
-        self.parser = HttpRequestParser(self)
-        self.reader = HeadReader(acceptor.header_bytes, acceptor.header_count)
+        self.pipelined = []
+        self.slot = ConnectionSlot.__new__(ConnectionSlot)
+        self.slot.acceptor = acceptor
+        self.transport = Transport.__new__(Transport)
+        self.transport.bytes_out = acceptor.counters.bytes_out
+        self.writer = MessageWriter.__new__(MessageWriter)
+        self.writer.transport = self.transport
+        self.parser = RequestParser(self, acceptor.header_bytes, acceptor.header_count)
 
     def connection_made(self, transport):
         """Take a new connection in; over the limit it is closed at once."""
-        cdef Watch watch
-        self.transport = transport
-        if len(self.acceptor.open_connections) >= self.acceptor.connection_limit:
-            self.gone = True
+        if not self.slot.take(self):
+            self.gone = self.closing = True
             transport.abort()
             return
-        self.secure = transport.get_extra_info("sslcontext") is not None
-        transport.set_write_buffer_limits(high=WRITE_HIGH)
-        self.since_ns = monotonic_ns()
+        self.transport.attach(transport)
+        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        self.wait_started_ns = monotonic_ns()
         add64(self.acceptor.counters.accepted, 1)
-        add64(self.acceptor.counters.open, 1)
-        self.acceptor.open_connections.add(self)
-        watch = Watch()
-        watch.connection = self
-        self.watch = watch
-        self.rearm(self.since_ns)
+        self.slot.watch_soon(self.wait_started_ns, CHECK_NS)
 
     def connection_lost(self, exc):
-        """The client is gone: whatever runs for it is cancelled now."""
+        """Cancel whatever runs for the client: it is gone."""
         self._leave()
-        if self in self.acceptor.open_connections:
-            add64(self.acceptor.counters.open, <uint64_t>-1)
-            self.acceptor.open_connections.discard(self)
-        if self.watch is not None:
-            self.acceptor.coarse.disarm(self.watch)
-            self.watch.connection = None
-            self.watch = None
-        self.transport = None
-        self.parser = None      # parser and protocol hold each other
+        self.slot.give_back()
+        self.transport.detach()
+        self.parser.close()
 
     def eof_received(self):
-        """A client that closed its side has left (a half-close cannot be told from it); the transport closes."""
+        """Take the client as gone, since a half-close cannot be told from that; the transport closes."""
         self._leave()
         return False
 
@@ -261,201 +209,120 @@ cdef class Http1Server:
         if self.gone:
             return
         self.gone = True
-        self.ending = True      # the transport closes once it has written what it holds, and is given time for that
-        self.since_ns = monotonic_ns()
+        self.expect_no_more()       # the transport closes once it has written what it holds, and is given time for that
         self.current = None
         self.incoming = None
-        for item in self.waiting:
-            self.let_go(<Http1Stream>item)
-        self.waiting = []
-        if stream is not None and stream.events is not None:
-            events = stream.events
+        for item in self.pipelined:
+            (<Http1Stream>item).release_backlog()
+        self.pipelined = []
+        if stream is not None:
+            self.drop_exchange(stream)
+
+    cdef void drop_exchange(self, Http1Stream stream):
+        """End the exchange of a stream whose client is gone."""
+        cdef ServerEvents events = stream.events
+        if events is not None:
             stream.events = None
             stream.answered = True
             events.on_client_gone()
 
     def pause_writing(self):
-        """The client does not read: stop the upstream too."""
+        """Stop the upstream: the client does not read."""
         cdef ServerEvents events = None if self.current is None else self.current.events
-        self.write_paused = True
-        self.paused_ns = monotonic_ns()
+        self.transport.write_paused = True
+        self.reader_ns = monotonic_ns()
+        self.transport.mark()
         if events is not None:
             events.on_client_congested()
 
     def resume_writing(self):
-        """The client reads again."""
+        """Let the upstream go on: the client reads again."""
         cdef ServerEvents events = None if self.current is None else self.current.events
-        self.write_paused = False
+        self.transport.write_paused = False
         if events is not None:
             events.on_client_drained()
-        elif self.current is None and not self.ending and not self.gone:
-            self.proceed()
+        elif self.current is None and not self.closing:
+            self.next_request()
 
     def data_received(self, bytes data):
         """Feed the parser; a fault in the framing is answered with its status and ends the connection."""
         add64(self.acceptor.counters.bytes_in, PyBytes_GET_SIZE(data))
-        self.take(data)
+        self.receive(data)
 
-    cdef take(self, bytes data):
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef receive(self, bytes data):
         cdef ServerEvents events
-        if self.ending or self.poisoned or self.gone:
+        if self.closing or self.refused:
             return
-        if self.raw:
+        if self.tunnel:
             events = None if self.current is None else self.current.events
             if events is not None:
                 events.on_request_data(data)
             return
-        if self.after is not None:
-            self.hold_back(data)
+        if self.early is not None:
+            self.hold_early(data)
             return
-        if self.incoming is None:
-            self.head_bytes += size
-        else:
-            self.overhead += size
-            self.since_ns = monotonic_ns()
-        try:
-            while data is not None:
-                data = self._feed(data)
-        except HttpParserCallbackError as error:
-            if not self.poisoned and not self.ending:
-                raise error.__context__ if error.__context__ is not None else error
-        except HttpParserError as error:
-            if not self.ending:
-                self.poison(400, f"the request is not HTTP/1.1: {error}")
-        if self.in_head and self.head_bytes > self.acceptor.header_bytes + TARGET_LIMIT:
-            self.poison(431, f"header fields larger than {self.acceptor.header_bytes} bytes")
-        elif self.overhead > OVERHEAD_LIMIT:
-            self.poison(400, "chunk framing outweighs the body")
-        if self.poisoned and self.current is None and not self.waiting:
-            self.answer_fault()
+        if self.incoming is not None:
+            self.wait_started_ns = monotonic_ns()
+        self.parser.feed(data)
+        if self.parser.fault is not None:
+            self.refuse(self.parser.fault_status, self.parser.fault)
+        self.answer_refused()
 
-    cdef bytes _feed(self, bytes data):
-        """Parse; what is left after a request that asks for an upgrade. Only a service may take one: then what follows
-        waits for its answer. Elsewhere the field is ignored (RFC 9110 7.8), and what follows is the request's body,
-        which httptools never reads there, or the next request."""
-        cdef Py_ssize_t offset
-        try:
-            self.parser.feed_data(data)
-            return None
-        except HttpParserUpgrade as upgrade:
-            offset = upgrade.args[0]
-        if self.reframed is not None and not self.poisoned and not self.ending:
-            # a parser that has read a head with this framing, and no Upgrade, reads the body and what comes behind it
-            self.url = b""
-            self.parser = HttpRequestParser(self)
-            self.parser.feed_data(self.reframed)
-        elif self.incoming is not None:
-            self.on_message_complete()
-        if self.current is not None and self.current.upgrade_requested and not self.waiting:
-            self.hold_back(data[offset:])
-            return None
-        if offset < PyBytes_GET_SIZE(data) and not self.poisoned and not self.ending:
-            return data[offset:]
-        return None
+    cdef void hold_early(self, bytes data):
+        """Keep what comes before there is a tunnel. It is read on for a while, so that a client that leaves is noticed."""
+        self.early = data if self.early is None else self.early + data
+        if PyBytes_GET_SIZE(self.early) > EARLY_LIMIT:
+            self.transport.pause_reading()
 
-    cdef hold_back(self, bytes data):
-        """What comes before a tunnel is one waits. It is read on for a while: who leaves meanwhile is to be noticed."""
-        self.after = data if self.after is None else self.after + data
-        if PyBytes_GET_SIZE(self.after) > AFTER_LIMIT:
-            self.pause_reading()
+    # --- what the parser finds ---------------------------------------------------------------------------------------
+    cdef void on_head_begin(self):
+        self.wait_started_ns = monotonic_ns()
 
-    # --- httptools callbacks -----------------------------------------------------------------------------------------
-    def on_message_begin(self):
-        if self.reframed is not None:
-            return
-        self.in_head = True
-        self.url = b""
-        self.since_ns = monotonic_ns()
-
-    def on_url(self, bytes part):
-        self.url = part if not self.url else self.url + part
-        if PyBytes_GET_SIZE(self.url) > TARGET_LIMIT:
-            self.poison(414, f"the request target is longer than {TARGET_LIMIT} bytes")
-            raise RefusedError
-
-    def on_header(self, bytes name, bytes value):
-        if not self.in_head:
-            return      # a trailer field: none is merged into the head, none is forwarded (RFC 9110 6.5.1)
-        if self.reader.add(name, value) < 0:
-            self.poison(self.reader.fault_status, self.reader.fault)
-            raise RefusedError
-
-    def on_headers_complete(self):
-        cdef Http1Stream stream
-        cdef Head head
-        if self.reframed is not None:
-            self.reframed = None    # from here on it is the body
-            return
-        if self.ending:
-            raise RefusedError      # the answer before was the connection's last
-        head = take_request(
-            self.reader, self.parser.get_method(), self.url, self.reader.version(self.parser)
-        )
-        if head is None:
-            self.poison(self.reader.fault_status, self.reader.fault)
-            raise RefusedError
-        if head.upgrades and head.length != NO_BODY:
-            # A server may ignore the field (RFC 9110 7.8): a body and a tunnel are never taken together.
-            head.upgrade = None
-            if self.parser.should_upgrade():
-                self.reframed = (
-                    b"POST / HTTP/1.1\r\n"
-                    + (b"" if head.keep_alive else b"connection: close\r\n")
-                    + (
-                        b"transfer-encoding: chunked\r\n\r\n" if head.length == UNKNOWN_LENGTH
-                        else b"content-length: " + decimal(head.length) + b"\r\n\r\n"
-                    )
-                )
-        self.in_head = False
-        self.head_bytes = 0
-        self.overhead = 0
-        stream = Http1Stream.__new__(Http1Stream)
+    cdef bint on_head(self, Head head):
+        cdef Http1Stream stream = Http1Stream.__new__(Http1Stream)
         stream.connection = self
         stream.head = head
-        stream.scheme = "https" if self.secure else "http"
+        stream.scheme = self.scheme
         stream.allow_anonymous = self.allow_anonymous
         stream.certificate = self.certificate
         stream.received = head.length == NO_BODY
         stream.awaits_continue = head.expects and not stream.received and head.version != 10
         self.incoming = stream
-        if self.current is None and not self.write_paused:
+        if self.current is None and not self.transport.write_paused:
             self.open(stream)
-        elif len(self.waiting) >= PIPELINE_LIMIT:
-            self.poison(400, f"more than {PIPELINE_LIMIT} pipelined requests")
-            raise RefusedError
+        elif len(self.pipelined) >= PIPELINE_LIMIT:
+            self.refuse(400, f"more than {PIPELINE_LIMIT} pipelined requests")
+            return False
         else:
-            self.waiting.append(stream)
-            self.pause_reading()
+            self.pipelined.append(stream)
+            self.transport.pause_reading()
+        return True
 
-    def on_body(self, bytes data):
+    cdef bint on_body(self, bytes data):
         cdef Http1Stream stream = self.incoming
+        cdef ServerEvents events
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        # what is left of overhead is framing; each chunk comes here at least once
-        self.overhead -= size + size // 10 + CHUNK_OVERHEAD
         if stream is None or stream.answered:
-            return
+            return True
         stream.awaits_continue = False
         if stream.opened:
             events = stream.events
             if events is not None:
                 events.on_request_data(data)
-            return
+            return True
         if not self.acceptor.hold(size):
-            self.poison(503, "its body does not fit into what this node may hold; retry")
-            raise RefusedError
-        stream.holding += size
+            self.refuse(503, "its body does not fit into what this node may hold; retry")
+            return False
+        stream.backlog_bytes += size
         if stream.backlog is None:
             stream.backlog = []
         stream.backlog.append(data)
+        return True
 
-    def on_message_complete(self):
+    cdef void on_complete(self):
         cdef Http1Stream stream = self.incoming
-        if self.reframed is not None:
-            return      # of a head whose body httptools has skipped
+        cdef ServerEvents events
         self.incoming = None
-        self.overhead = 0       # not judged: what this read brought of the next request is in it
-        self.head_bytes = 0
         if stream is None:
             return
         stream.received = True
@@ -464,16 +331,24 @@ cdef class Http1Server:
             if events is not None:
                 events.on_request_end(None)
             if stream.answered and self.current is stream:
-                self.advance()
+                self.end_response()
 
-    # --- order -------------------------------------------------------------------------------------------------------
+    cdef bint on_upgrade(self, bytes rest):
+        if self.current is None or not self.current.upgrade_requested or self.pipelined:
+            return False
+        self.hold_early(rest)
+        return True
+
+    # --- one exchange after another ----------------------------------------------------------------------------------
     cdef open(self, Http1Stream stream):
         cdef list backlog = stream.backlog
+        cdef ServerEvents events
         self.current = stream
         stream.opened = True
         if not stream.received:
-            self.resume_reading()       # behind another it waited with a part of its body, and the rest is still to come
-        self.let_go(stream)
+            # a pipelined request waits with the part of its body that had come, and with reading paused
+            self.resume_reading()
+        stream.release_backlog()
         stream.started_ns = monotonic_ns()
         stream.events = self.acceptor.open(stream, stream.head)
         if backlog is not None:
@@ -485,202 +360,169 @@ cdef class Http1Server:
         if stream.received and events is not None:
             events.on_request_end(None)
 
-    cdef let_go(self, Http1Stream stream):
-        """Its backlog is no longer held here."""
-        self.acceptor.hold(-stream.holding)
-        stream.holding = 0
-        stream.backlog = None
-
-    cdef void advance(self):
-        """The current answer is complete: close, or turn to the next request."""
+    cdef void end_response(self):
+        """The current response is complete: close, or turn to the next request."""
         cdef Http1Stream stream = self.current
         if stream is None or not stream.answered or self.gone:
             return
         if not stream.received:
-            # An early answer. The client is still sending: whatever follows could be body or request, so nothing more
+            # An early response. The client is still sending: whatever follows could be body or request, so nothing more
             # is read as a request.
             self.current = None
             self.linger()
             return
         self.current = None
         if stream.closes_connection:
-            if self.poisoned or self.waiting:
+            if self.refused or self.pipelined:
                 self.linger()
             else:
-                self.shut()
+                self.close()
             return
-        self.since_ns = monotonic_ns()
-        self.proceed()
+        self.wait_started_ns = monotonic_ns()
+        self.next_request()
 
-    cdef void proceed(self):
-        """Turn to the next request; but who does not read what was answered is not answered more."""
-        if self.write_paused:
-            if not self.waiting:
-                self.pause_reading()
-        elif self.waiting:
-            self.open(<Http1Stream>self.waiting.pop(0))
-        elif self.poisoned:
-            self.answer_fault()
+    cdef void next_request(self):
+        """Turn to the next request; a client that does not read its responses is not answered more."""
+        if self.transport.write_paused:
+            if not self.pipelined:
+                self.transport.pause_reading()
+        elif self.pipelined:
+            self.open(<Http1Stream>self.pipelined.pop(0))
+        elif self.refused:
+            self.send_refusal()
+        elif self.acceptor.draining:
+            self.close()
         else:
-            if self.acceptor.draining:
-                self.shut()
-                return
             self.resume_reading()
-            if self.after is not None:
-                after = self.after
-                self.after = None
-                if after:
-                    self.take(after)
+            if self.early is not None:
+                early = self.early
+                self.early = None
+                if early:
+                    self.receive(early)
 
-    cdef switch(self):
+    cdef begin_tunnel(self):
         """The service took the upgrade: hand over what has waited, and from now on bytes as they come."""
         cdef Http1Stream stream = self.current
-        cdef bytes after = self.after
+        cdef bytes early = self.early
         cdef ServerEvents events
-        self.raw = True
-        self.after = None
-        held = stream.held
-        stream.held = None
-        self.write(held)
+        self.tunnel = True
+        self.early = None
+        self.writer.flush()
         self.resume_reading()
         events = stream.events
-        if after and events is not None:
-            events.on_request_data(after)
+        if early and events is not None:
+            events.on_request_data(early)
 
-    cdef poison(self, int status, str reason):
-        """Nothing that follows on this connection can be trusted."""
+    # --- refusals and the end ----------------------------------------------------------------------------------------
+    cdef void refuse(self, int status, str reason):
+        """Refuse what is being read, and all that follows: it cannot be trusted. It is answered once its turn has come."""
         cdef Http1Stream stream = self.current
-        if self.poisoned:
+        if self.refused:
             return
-        self.poisoned = True
-        self.fault_status = status
-        self.fault = reason
+        self.refused = True
+        self.refusal_status = status
+        self.refusal_reason = reason
+        self.parser.stop()
         add64(self.acceptor.counters.malformed, 1)
         if stream is not None and stream is self.incoming and not stream.received:
-            # the body of the running exchange is broken: it cannot be completed
+            # the body of the running exchange is broken: the exchange cannot be completed
             self.current = None
             self.incoming = None
-            if stream.headed or stream.answered:
-                if stream.events is not None:
-                    events = stream.events
-                    stream.events = None
-                    stream.answered = True
-                    events.on_client_gone()
-                self.shut()
-                return
-            stream.answered = True
-            if stream.events is not None:
-                events = stream.events
-                stream.events = None
-                events.on_client_gone()
-        elif self.incoming is not None and self.waiting and self.waiting[-1] is self.incoming:
-            self.let_go(<Http1Stream>self.waiting.pop())
+            if stream.head_sent or stream.answered:
+                self.drop_exchange(stream)
+                self.close()
+            else:
+                self.drop_exchange(stream)
+                stream.answered = True
+            return
+        if self.incoming is not None and self.pipelined and self.pipelined[-1] is self.incoming:
+            (<Http1Stream>self.pipelined.pop()).release_backlog()
         self.incoming = None
 
-    cdef answer_fault(self):
-        if self.gone or self.ending:
+    cdef void answer_refused(self):
+        """Answer what was refused, if everything before it is answered."""
+        if self.refused and self.current is None and not self.pipelined:
+            self.send_refusal()
+
+    cdef void send_refusal(self):
+        if self.closing:
             return
-        self.write(self.acceptor.refusal(self.fault_status, self.fault))
+        self.transport.write(self.acceptor.refusal(self.refusal_status, self.refusal_reason))
         self.linger()
 
-    cdef linger(self):
-        """Answer sent, connection ending: read and drop for a moment so that the answer arrives."""
+    cdef void expect_no_more(self):
+        """Take nothing that still comes as a request; the client has time to read what is written, as long as it reads."""
+        self.closing = True
+        self.parser.stop()
+        self.wait_started_ns = monotonic_ns()
+        self.transport.mark()
+
+    cdef void linger(self):
+        """Read and drop for a moment before the connection is closed, so that the response arrives."""
         self.lingering = True
-        self.ending = True
-        if self.transport is None:
+        self.closing = True
+        self.parser.stop()
+        if self.transport.transport is None:
             return
         self.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.since_ns = monotonic_ns()
-        self.acceptor.coarse.disarm(self.watch)
-        self.acceptor.coarse.arm(self.watch, self.since_ns + LINGER_NS)
+        self.transport.write_eof()
+        self.expect_no_more()
+        self.slot.watch_at(self.wait_started_ns + LINGER_NS)
 
-    cdef rearm(self, uint64_t now_ns):
-        cdef uint64_t period = min(self.acceptor.header_timeout_ns, self.acceptor.client_idle_ns) // 4
-        if period > 2 * SECOND:
-            period = 2 * SECOND
-        self.acceptor.coarse.arm(self.watch, now_ns + period)
+    cdef void close(self):
+        self.expect_no_more()
+        self.transport.close()
 
-    cdef check_deadlines(self, uint64_t now_ns):
-        """Which wait is this connection in, and has it been too long?"""
-        cdef uint64_t waited = now_ns - self.since_ns if now_ns > self.since_ns else 0
-        if self.transport is None:
+    cdef void resume_reading(self):
+        if self.transport.resume_reading():
+            self.wait_started_ns = monotonic_ns()
+
+    def check_deadlines(self, uint64_t now_ns):
+        """End the connection, or refuse what it waits for, when the present wait has been too long."""
+        cdef uint64_t waited = now_ns - self.wait_started_ns if now_ns > self.wait_started_ns else 0
+        if self.transport.transport is None:
             return
-        if self.ending:
+        if self.closing:
             # what is written may take its time while the client reads; what still comes is dropped
-            if self.reads():
-                self.since_ns = now_ns
+            if self.transport.look():
+                self.wait_started_ns = now_ns
             elif waited > self.acceptor.client_idle_ns:
-                self.abort()
+                self.transport.abort()
                 return
-            if self.lingering and not self.left:
+            if self.lingering and not self.transport.unacked:
                 self.lingering = False
-                self.shut()
-            self.rearm(now_ns)
+                self.close()
+            self.slot.watch_soon(now_ns, CHECK_NS)
             return
-        if self.write_paused:
-            if self.reads():
-                self.paused_ns = now_ns
-            elif now_ns > self.paused_ns + self.acceptor.client_idle_ns:
-                self.abort()
+        if self.transport.write_paused:
+            if self.transport.look():
+                self.reader_ns = now_ns
+            elif now_ns > self.reader_ns + self.acceptor.client_idle_ns:
+                self.transport.abort()
                 return
-        if self.in_head and not self.read_paused and waited > self.acceptor.header_timeout_ns:
-            self.poison(408, "the request head did not come in time")
+        if self.parser.in_head and not self.transport.read_paused and waited > self.acceptor.header_timeout_ns:
+            self.refuse(408, "the request head did not come in time")
         elif (
-            self.incoming is not None and not self.read_paused and not self.incoming.awaits_continue
+            self.incoming is not None and not self.transport.read_paused and not self.incoming.awaits_continue
             and waited > self.acceptor.client_idle_ns
         ):
-            self.poison(408, "the request body stopped coming")
+            self.refuse(408, "the request body stopped coming")
         elif (
             self.incoming is not None and self.incoming.body_buffered
             and now_ns > self.incoming.started_ns + self.acceptor.body_timeout_ns
         ):
-            self.poison(408, "the request body did not come in time")
-        elif self.current is None and not self.in_head and waited > self.acceptor.idle_ns:
-            self.shut()
-        if self.poisoned and self.current is None and not self.waiting:
-            self.answer_fault()
-        if self.watch is not None and not self.lingering:
-            self.rearm(now_ns)
-
-    cdef bint reads(self):
-        """Has the client taken some of what is written since this was last asked?"""
-        cdef Py_ssize_t before = self.left
-        self.left = unacked_bytes(self.transport)
-        return self.left < before
-
-    cdef void write(self, bytes data):
-        if self.transport is not None:
-            add64(self.acceptor.counters.bytes_out, PyBytes_GET_SIZE(data))
-            self.transport.write(data)
-
-    cdef void shut(self):
-        self.ending = True
-        if self.transport is not None:
-            self.since_ns = monotonic_ns()
-            self.transport.close()
-
-    cdef abort(self):
-        if self.transport is not None:
-            self.transport.abort()
-
-    cdef pause_reading(self):
-        if not self.read_paused and self.transport is not None:
-            self.read_paused = True
-            self.transport.pause_reading()
-
-    cdef resume_reading(self):
-        if self.read_paused and self.transport is not None:
-            self.read_paused = False
-            self.since_ns = monotonic_ns()
-            self.transport.resume_reading()
+            self.refuse(408, "the request body did not come in time")
+        elif self.current is None and not self.parser.in_head and waited > self.acceptor.idle_ns:
+            self.close()
+        self.answer_refused()
+        if not self.lingering:
+            self.slot.watch_soon(now_ns, CHECK_NS)
 
     def kill(self):
-        """The data plane stops: end this connection now, whatever runs on it."""
-        self.abort()
+        """End this connection now, whatever runs on it: the data plane stops."""
+        self.transport.abort()
 
     def retire(self):
-        """The data plane drains: close now when nothing runs; otherwise the running answer is the last."""
-        if self.current is None and self.incoming is None and not self.in_head:
-            self.shut()
+        """Close now when nothing runs; otherwise the running response is the last: the data plane drains."""
+        if self.current is None and self.incoming is None and not self.parser.in_head:
+            self.close()

@@ -1,9 +1,13 @@
-# How does an upstream's HTTP/2 connection look on the wire?  Types of the compiled module.
+# Drives an upstream's HTTP/2 connection.  Types of the compiled module.
 
 from native.http.connection_pool import ConnectionPool
-from native.http.http2_connection import Http2Wire
+from native.http.http2_connection import Http2Connection
+from native.http.stream import ClientStream
 
-class Http2Client(Http2Wire):
+class Http2Call(ClientStream): ...
+
+class Http2Client(Http2Connection):
     # The protocol object of one upstream connection.
 
     def __init__(self, home: ConnectionPool, header_bytes: int, header_count: int) -> None: ...
+    def fail_unsubmitted(self, call: Http2Call) -> None: ...

@@ -1,35 +1,36 @@
-"""How does an upstream's HTTP/2 connection look on the wire?  A uvloop protocol that many attempts share.
+"""Drives an upstream's HTTP/2 connection: a uvloop protocol over one libnghttp2 session that many attempts share.
 
-A stream that fails takes no other with it; a connection that fails takes all of them, and says of each whether the upstream
+A stream that fails takes no other with it. A connection that fails takes all of them, and says of each whether the upstream
 may have begun it (RFC 9113 8.7)."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from native.io.clock cimport monotonic_ns
+from native.codec.head cimport NO_BODY, Head
 from native.codec.numbers cimport decimal
 from native.codec.response_head cimport take_http2_response
-from native.http.http2_connection cimport (
-    HEAD, MAX_STREAMS, QUEUE_HIGH, TRAILERS, UNWANTED, Http2Wire, Outbox, add_fields, add_pair, provide, scratch_pairs, stream_at,
-)
-from native.http.nghttp2 cimport *
 from native.http.connection_pool cimport ConnectionPool, SharedConnection
-from native.codec.head cimport NO_BODY, Head
-from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents, ClientStream, pending_bytes
+from native.http.http2_block_reader cimport HEAD, TRAILERS, UNWANTED
+from native.http.http2_connection cimport MAX_STREAMS, Http2Connection, provide
+from native.http.http2_field_writer cimport add_pair, scratch_pairs
+from native.http.http2_flow cimport StreamFlow
+from native.http.http2_stream_table cimport stream_at
+from native.http.nghttp2 cimport *
+from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents, ClientStream
 
-# gRPC servers close on clients that ping more often than this while nothing else is said ("too_many_pings"): two pings in
+# gRPC servers close on clients that ping more often than this while nothing else is sent ("too_many_pings"): two pings in
 # one silence are forgiven, more must be this far apart.
 cdef uint64_t PING_APART_NS = 300_000_000_000
 cdef int PINGS_FORGIVEN = 2
-# An attempt given up after this much silence on the whole connection makes it suspect; a ping unanswered for as long
-# sends new attempts elsewhere.
+# An attempt that is given up after this much silence on the whole connection makes the connection suspect; a ping that is
+# unanswered for as long sends new attempts elsewhere.
 cdef uint64_t SUSPECT_NS = 1_000_000_000
-# The rest of an unwanted answer may be this large before it is reset; how long it may take says the pool.
+# The rest of an unwanted response may be this large before it is reset; the pool says how long it may take.
 cdef Py_ssize_t DISCARD_LIMIT = 65536
-# Interim answers before the final one: more than this is no progress.
+# Interim responses before the final one: more than this is no progress.
 cdef int INTERIM_LIMIT = 16
-# Stream ids run out at 2**31; a connection that comes near is replaced.
-cdef uint32_t LAST_ID = 0x7FFFF000
-cdef Py_ssize_t WRITE_HIGH = 65536
+# Stream numbers run out at 2**31; a connection that comes near is replaced.
+cdef uint32_t LAST_NUMBER = 0x7FFFF000
 
 
 # An object that is called may let go of the reference it was called through: every call to events goes through a local
@@ -40,86 +41,83 @@ cdef class Http2Client
 
 
 cdef class Http2Call(ClientStream):
-    """One request to the upstream and its answer."""
+    """One request to the upstream and its response."""
 
-    cdef Http2Client wire
-    cdef int32_t id                 # 0 until the request is submitted
-    cdef Outbox out
+    cdef Http2Client connection
+    cdef StreamFlow flow            # its number is 0 until the request is submitted
     cdef Head head
-    cdef Py_ssize_t debt, discard_left
-    cdef uint64_t asked_ns, discarding_ns
+    cdef Py_ssize_t discard_left
+    cdef uint64_t asked_ns
+    cdef uint64_t discarding_ns     # when the rest of the response became unwanted; 0 = it is wanted
     cdef int interims
-    cdef bint to_head, bodiless, left, paused, answered, closed
+    cdef bint to_head               # the request is HEAD
+    cdef bint bodiless              # the request has no body
+    cdef bint sent                  # a frame of the request has gone
+    cdef bint answered              # the response is complete
 
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
-        cdef Http2Client wire = self.wire
+        cdef Http2Client connection = self.connection
+        cdef StreamFlow flow = self.flow
         cdef nghttp2_nv* pairs
         cdef nghttp2_data_provider provider
         cdef int count
+        cdef int32_t number
         cdef bytes size
-        if self.closed or wire.session == NULL:
+        if flow.closed or connection.session == NULL:
             return
         self.to_head = method == b"HEAD"
         self.bodiless = length == NO_BODY or length == 0
         self.asked_ns = monotonic_ns()
         pairs = scratch_pairs(len(fields) + 6)
         count = add_pair(pairs, 0, b":method", method)
-        count = add_pair(pairs, count, b":scheme", b"https" if wire.secure else b"http")
+        count = add_pair(pairs, count, b":scheme", b"https" if connection.secure else b"http")
         count = add_pair(pairs, count, b":path", target)
         count = add_pair(pairs, count, b":authority", authority)
-        count = add_fields(wire, pairs, count, fields)
+        count = connection.fields.add_fields(pairs, count, fields)
         if length >= 0:
             size = decimal(length)
             count = add_pair(pairs, count, b"content-length", size)
-        # said for ourselves, which may be said (RFC 9110 10.1.4): trailers are read here, and passed on where they can be
+        # trailers are read here, whatever the client can take (RFC 9110 10.1.4)
         count = add_pair(pairs, count, b"te", b"trailers")
         if self.bodiless:
-            self.out.ended = True
-            self.id = nghttp2_submit_request(wire.session, NULL, pairs, count, NULL, NULL)
+            flow.ended = True
+            number = nghttp2_submit_request(connection.session, NULL, pairs, count, NULL, NULL)
         else:
-            provider = provide(self.out)
-            self.id = nghttp2_submit_request(wire.session, NULL, pairs, count, &provider, NULL)
-        if self.id < 0:
-            self.id = 0
-            wire.loop.call_soon(wire.give_up, self)
+            provider = provide(flow)
+            number = nghttp2_submit_request(connection.session, NULL, pairs, count, &provider, NULL)
+        if number < 0:
+            connection.loop.call_soon(connection.fail_unsubmitted, self)
             return
-        wire.add_stream(self.id, self)
-        wire.schedule()
+        flow.number = number
+        connection.table.add_stream(number, self)
+        connection.schedule()
 
     cdef void send_data(self, bytes data):
-        cdef Outbox out = self.out
         cdef ClientEvents events = self.events
-        if self.bodiless or self.closed or not self.id or not PyBytes_GET_SIZE(data):
+        if self.bodiless or self.flow.closed or not self.flow.number or not PyBytes_GET_SIZE(data):
             return
-        out.push(data)
-        self.wire.resume_sending(self.id, out)
-        if out.queued > QUEUE_HIGH and not out.congested:
-            out.congested = True
-            if events is not None:
-                events.on_upstream_congested()
+        if self.flow.send(data) and events is not None:
+            events.on_upstream_congested()
 
     cdef void send_end(self, list trailers):
-        if self.bodiless or self.closed or not self.id:
-            return
-        self.out.ended = True
-        self.out.trailers = trailers
-        self.wire.resume_sending(self.id, self.out)
+        if not (self.bodiless or self.flow.closed) and self.flow.number:
+            self.flow.end(trailers)
 
     cdef void cancel(self):
         self.events = None
-        if self.closed:
+        if self.flow.closed:
             return
-        self.out.clear()
+        self.flow.clear()
         self.discarding_ns = 0
-        if not self.id:
-            self.closed = True
-            self.wire.over()
+        if not self.flow.number:
+            self.flow.closed = True
+            self.connection.end_stream()
             return
-        self.wire.suspect(self)
-        self.wire.reset(self.id, NGHTTP2_CANCEL)
+        self.connection.suspect(self)
+        self.connection.reset(self.flow.number, NGHTTP2_CANCEL)
 
     cdef void discard(self):
-        if self.closed or self.head is None or not self.out.ended:
+        if self.flow.closed or self.head is None or not self.flow.ended:
             self.cancel()
             return
         self.events = None
@@ -128,62 +126,60 @@ cdef class Http2Call(ClientStream):
         self.resume()
 
     cdef void pause(self):
-        self.paused = True
+        self.flow.paused = True
 
     cdef void resume(self):
-        cdef Py_ssize_t debt = self.debt
-        self.paused = False
-        self.debt = 0
-        if debt and not self.closed:
-            self.wire.consumed(self.id, debt)
+        self.flow.resume()
 
     cdef bint congested(self):
-        return self.out.congested
+        return self.flow.congested
 
     cdef Py_ssize_t unsent(self):
-        cdef Http2Client wire = self.wire
-        if wire.write_paused and wire.transport is not None:
-            return self.out.queued + pending_bytes(wire.transport)
-        return self.out.queued
+        cdef Http2Client connection = self.connection
+        if connection.transport.write_paused:
+            return self.flow.queued + connection.transport.count_pending()
+        return self.flow.queued
 
 
-cdef class Berth(SharedConnection):
+cdef class PooledHttp2(SharedConnection):
     """The connection as its pool sees it."""
 
-    cdef Http2Client wire
+    cdef Http2Client connection
 
     cdef int room(self):
-        return self.wire.room()
+        return self.connection.room()
 
     cdef ClientStream take(self, ClientEvents who):
-        return self.wire.call(who)
+        return self.connection.open_stream(who)
 
     cdef void check_deadlines(self, uint64_t now_ns):
-        self.wire.check_deadlines(now_ns)
+        self.connection.check_deadlines(now_ns)
 
     cdef void close(self):
-        self.wire.leave()
+        self.connection.retire()
 
 
-cdef class Http2Client(Http2Wire):
+cdef class Http2Client(Http2Connection):
     """The protocol object of one upstream connection.
 
     Args:
         home: the pool that asked for it.
-        header_bytes, header_count: bounds on an answer's head.
+        header_bytes, header_count: bounds on a response's head.
     """
 
     cdef ConnectionPool home
-    cdef Berth berth
+    cdef PooledHttp2 pooled         # None before the connection stands, and after its end
     cdef Py_ssize_t header_bytes
     cdef int header_count
-    cdef int taken                  # streams given out and not over
-    cdef bint alive, secure, leaving, used
-    cdef bint settled               # the upstream's settings have come
-    cdef bint served                # an answer has come whole
-    cdef bint goodbye               # the upstream said so, without complaint and not before it had begun anything
+    cdef int open_streams           # given out and not over
+    cdef bint alive, secure
+    cdef bint retiring              # takes no new streams
+    cdef bint used                  # has carried a stream
+    cdef bint settings_received
+    cdef bint served                # a response has come whole
+    cdef bint graceful_goaway       # the upstream ended it without complaint, and not before it had begun anything
     cdef int pings                  # in this silence
-    cdef uint64_t last_ping_ns, said_ns, idle_ns, ended_ns
+    cdef uint64_t last_ping_ns, idle_since_ns, ended_ns
 
     def __init__(self, ConnectionPool home, Py_ssize_t header_bytes, int header_count):
         self.home = home
@@ -191,10 +187,10 @@ cdef class Http2Client(Http2Wire):
         self.header_count = header_count
 
     def connection_made(self, transport):
-        """The connection stands (TLS included): offer it to the pool, unless the other end does not speak HTTP/2."""
-        cdef Berth berth
+        """Offer the connection to the pool: it stands, TLS included. An upstream that speaks no HTTP/2 is refused."""
+        cdef PooledHttp2 pooled
         ssl_object = transport.get_extra_info("ssl_object")
-        self.transport = transport
+        self.transport.attach(transport)
         self.secure = ssl_object is not None
         if self.secure and ssl_object.selected_alpn_protocol() != "h2":
             self.read_closed = True
@@ -202,29 +198,27 @@ cdef class Http2Client(Http2Wire):
             self.home.failed("the upstream does not offer HTTP/2 (ALPN h2)")
             return
         self.alive = True
-        transport.set_write_buffer_limits(high=WRITE_HIGH)
         self.open_session(False, self.header_bytes, self.header_count)
-        self.said_ns = self.now_ns
-        self.idle_ns = self.now_ns
-        berth = Berth.__new__(Berth)
-        berth.wire = self
-        berth.home = self.home
-        self.berth = berth
+        self.idle_since_ns = self.now_ns
+        pooled = PooledHttp2.__new__(PooledHttp2)
+        pooled.connection = self
+        pooled.home = self.home
+        self.pooled = pooled
         self.schedule()
-        self.home.on_shared_open(berth)
+        self.home.on_shared_open(pooled)
 
     def connection_lost(self, exc):
-        """The upstream is gone: every answer that is still coming ends here."""
-        cdef Berth berth = self.berth
+        """Fail every response that is still coming: the upstream is gone."""
+        cdef PooledHttp2 pooled = self.pooled
         cause = "" if exc is None else f" ({type(exc).__name__})"
         self._fail_all(FAILED_RESET, f"the upstream closed the connection{cause}")
         self.close_session()
-        self.berth = None
-        if berth is not None:
-            self.home.on_shared_closed(berth)
+        self.pooled = None
+        if pooled is not None:
+            self.home.on_shared_closed(pooled)
 
     def eof_received(self):
-        """The upstream closed its side: no answer will come any more."""
+        """Fail every response: the upstream closed its side, and none will come any more."""
         self._fail_all(FAILED_RESET, "the upstream closed the connection")
         return False
 
@@ -232,56 +226,57 @@ cdef class Http2Client(Http2Wire):
         """Feed the session; whatever the upstream does wrong fails a stream or the connection."""
         self.receive(data)
 
-    # --- places ----------------------------------------------------------------------------------------------------
+    # --- streams for attempts ----------------------------------------------------------------------------------------
     cdef int room(self):
         cdef int64_t most
-        if not self.alive or self.leaving or self.read_closed or self.session == NULL:
+        if not self.alive or self.retiring or self.read_closed or self.session == NULL:
             return 0
         if self.pinged_ns and monotonic_ns() > self.pinged_ns + SUSPECT_NS:
             return 0
-        if nghttp2_session_get_next_stream_id(self.session) > LAST_ID:
-            self.leave()
+        if nghttp2_session_get_next_stream_id(self.session) > LAST_NUMBER:
+            self.retire()
             return 0
         most = nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
         # before its settings have come a peer is taken to allow what the last one did
-        return <int>min(most, <int64_t>(MAX_STREAMS if self.settled else self.home.breadth)) - self.taken
+        return <int>min(most, <int64_t>(MAX_STREAMS if self.settings_received else self.home.breadth)) - self.open_streams
 
-    cdef ClientStream call(self, ClientEvents who):
+    cdef ClientStream open_stream(self, ClientEvents who):
         cdef Http2Call call = Http2Call.__new__(Http2Call)
-        call.wire = self
-        call.out = Outbox.__new__(Outbox)
+        call.connection = self
+        call.flow = StreamFlow.__new__(StreamFlow)
+        call.flow.connection = self
         call.events = who
         call.reused = self.used
         self.used = True
-        self.taken += 1
+        self.open_streams += 1
         return call
 
-    cdef over(self):
-        """A stream is over: its place is free."""
-        self.taken -= 1
-        if self.taken == 0:
-            self.idle_ns = self.now_ns
-            if self.leaving:
-                self._goodbye()
+    cdef end_stream(self):
+        """Give the place of a stream that is over to the next."""
+        self.open_streams -= 1
+        if self.open_streams == 0:
+            self.idle_since_ns = self.now_ns
+            if self.retiring:
+                self._terminate()
                 return
-        if self.berth is not None:
-            self.home.on_stream_capacity(self.berth)
+        if self.pooled is not None:
+            self.home.on_stream_capacity(self.pooled)
 
-    def give_up(self, Http2Call call):
-        """The session would not take the request: it never left."""
-        if not call.closed:
+    def fail_unsubmitted(self, Http2Call call):
+        """Fail a request that the session would not take: it never left."""
+        if not call.flow.closed:
             call.refused = True
             self._fail(call, FAILED_RESET, "the connection takes no more streams")
 
-    cdef leave(self):
-        """No new streams; goodbye when those that run are over."""
-        if self.leaving or not self.alive:
+    cdef retire(self):
+        """Take no new streams; end the session when those that run are over."""
+        if self.retiring or not self.alive:
             return
-        self.leaving = True
-        if self.taken == 0:
-            self._goodbye()
+        self.retiring = True
+        if self.open_streams == 0:
+            self._terminate()
 
-    cdef _goodbye(self):
+    cdef _terminate(self):
         if self.session != NULL and not self.read_closed:
             nghttp2_session_terminate_session(self.session, NGHTTP2_NO_ERROR)
             self.schedule()
@@ -289,42 +284,43 @@ cdef class Http2Client(Http2Wire):
     cdef _fail(self, Http2Call call, int failure, str detail):
         cdef ClientEvents events = call.events
         call.events = None
-        if not call.closed:
-            call.closed = True
-            call.out.clear()
-            self.over()
+        if not call.flow.closed:
+            call.flow.close()
+            self.end_stream()
         if events is not None:
             events.on_failed(failure, detail)
 
     cdef _fail_all(self, int failure, str detail):
         cdef Http2Call call
+        cdef int own
         if self.alive:
             self.alive = False
             self.ended_ns = monotonic_ns()
-        for item in self.streams():
+        for item in self.table.streams():
             call = <Http2Call>item
-            call.refused = not call.left
+            call.refused = not call.sent
             call.connection_ended = call.refused and self.served
-            self._fail(call, FAILED_TRUNCATED if call.head is not None and failure == FAILED_RESET else failure, detail)
+            own = FAILED_TRUNCATED if call.head is not None and failure == FAILED_RESET else failure
+            self._fail(call, own, detail)
 
-    # --- the session's events ----------------------------------------------------------------------------------------
+    # --- events of the session ---------------------------------------------------------------------------------------
     cdef int on_block(self, int32_t stream, int category) except -1:
-        cdef Http2Call call = <Http2Call>stream_at(self, stream)
-        self._heard()
+        cdef Http2Call call = <Http2Call>stream_at(self.table, stream)
+        self.pings = 0      # headers, as data, end a silence
         if call is None:
             return UNWANTED
         return HEAD if call.head is None else TRAILERS
 
     cdef on_head(self, int32_t stream, bint ended):
-        cdef Http2Call call = <Http2Call>stream_at(self, stream)
+        cdef Http2Call call = <Http2Call>stream_at(self.table, stream)
         cdef ClientEvents events
         cdef Head head
         if call is None:
             return
-        head = take_http2_response(self.reader, self.status, ended, call.to_head)
+        head = take_http2_response(self.reader.reader, self.reader.status, ended, call.to_head)
         events = call.events
         if head is None:
-            self._malformed(call, f"the upstream's answer was refused: {self.reader.fault}")
+            self._malformed(call, f"the upstream's answer was refused: {self.reader.reader.fault}")
         elif head.status < 200:
             call.interims += 1
             if ended or call.interims > INTERIM_LIMIT:
@@ -336,23 +332,23 @@ cdef class Http2Client(Http2Wire):
             if events is not None:
                 events.on_head(head)
             if ended:
-                self._answered(call, None)
+                self._end_response(call, None)
 
     cdef _malformed(self, Http2Call call, str detail):
         cdef ClientEvents events = call.events
         call.events = None
-        self.reset(call.id, NGHTTP2_PROTOCOL_ERROR)
+        self.reset(call.flow.number, NGHTTP2_PROTOCOL_ERROR)
         if events is not None:
             events.on_failed(FAILED_MALFORMED, detail)
 
     cdef on_trailers(self, int32_t stream, list trailers):
-        self._answered(<Http2Call>stream_at(self, stream), trailers)
+        self._end_response(<Http2Call>stream_at(self.table, stream), trailers)
 
     cdef on_ended(self, int32_t stream):
-        self._answered(<Http2Call>stream_at(self, stream), None)
+        self._end_response(<Http2Call>stream_at(self.table, stream), None)
 
-    cdef _answered(self, Http2Call call, list trailers):
-        """The answer is whole. A request that is not is of no use to anybody any more."""
+    cdef _end_response(self, Http2Call call, list trailers):
+        """Hand the end over: the response is complete. A request that is not is of no use any more."""
         cdef ClientEvents events
         if call is None or call.answered:
             return
@@ -360,16 +356,16 @@ cdef class Http2Client(Http2Wire):
         self.served = True
         events = call.events
         call.events = None
-        if not call.out.finished:
-            call.out.clear()
-            self.reset(call.id, NGHTTP2_CANCEL)
+        if not call.flow.finished:
+            call.flow.clear()
+            self.reset(call.flow.number, NGHTTP2_CANCEL)
         if events is not None:
             events.on_end(trailers)
 
     cdef on_chunk(self, int32_t stream, bytes data):
-        cdef Http2Call call = <Http2Call>stream_at(self, stream)
+        cdef Http2Call call = <Http2Call>stream_at(self.table, stream)
         cdef ClientEvents events
-        self._heard()
+        self.pings = 0
         if call is None:
             self.consumed(stream, PyBytes_GET_SIZE(data))
             return
@@ -380,16 +376,13 @@ cdef class Http2Client(Http2Wire):
             call.discard_left -= PyBytes_GET_SIZE(data)
             if call.discard_left < 0:
                 call.cancel()
-        if call.paused:
-            call.debt += PyBytes_GET_SIZE(data)
-        else:
-            self.consumed(stream, PyBytes_GET_SIZE(data))
+        call.flow.received(PyBytes_GET_SIZE(data))
 
     cdef on_reset(self, int32_t stream):
-        return None
+        return None     # on_closed follows
 
     cdef on_closed(self, int32_t stream, uint32_t code):
-        cdef Http2Call call = <Http2Call>self.remove_stream(stream)
+        cdef Http2Call call = <Http2Call>self.table.remove_stream(stream)
         if call is None:
             return
         if call.events is None:
@@ -398,7 +391,7 @@ cdef class Http2Client(Http2Wire):
         name = nghttp2_http2_strerror(code).decode()
         if code == <uint32_t>NGHTTP2_REFUSED_STREAM:
             call.refused = True
-            call.connection_ended = self.goodbye
+            call.connection_ended = self.graceful_goaway
             self._fail(call, FAILED_RESET, f"the upstream did not begin it: {name}")
         elif call.head is None:
             self._fail(call, FAILED_RESET, f"the upstream reset the stream before answering: {name}")
@@ -408,49 +401,43 @@ cdef class Http2Client(Http2Wire):
             self._fail(call, FAILED_TRUNCATED, f"the upstream reset the stream in the middle of its answer: {name}")
 
     cdef on_sent(self, int32_t stream, bint ended):
-        cdef Http2Call call = <Http2Call>stream_at(self, stream)
+        cdef Http2Call call = <Http2Call>stream_at(self.table, stream)
         if call is not None:
-            call.left = True
-            call.out.finished = ended
+            call.sent = True
+            call.flow.finished = ended
 
     cdef on_drained(self, int32_t stream):
-        cdef Http2Call call = <Http2Call>stream_at(self, stream)
+        cdef Http2Call call = <Http2Call>stream_at(self.table, stream)
         cdef ClientEvents events = None if call is None else call.events
         if events is not None:
             events.on_upstream_drained()
 
     cdef on_goaway(self, uint32_t code, int32_t last):
-        """The upstream takes no new streams here; those it has not begun come back as refused."""
-        self.goodbye = code == <uint32_t>NGHTTP2_NO_ERROR and last > 0
-        self.leave()
+        """Take no new streams, as the upstream says; those it has not begun come back as refused."""
+        self.graceful_goaway = code == <uint32_t>NGHTTP2_NO_ERROR and last > 0
+        self.retire()
 
     cdef on_settings(self):
-        self.settled = True
+        self.settings_received = True
         self.home.allow(nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
-        if self.berth is not None:
-            self.home.on_stream_capacity(self.berth)
+        if self.pooled is not None:
+            self.home.on_stream_capacity(self.pooled)
 
     cdef on_pong(self):
-        if self.berth is not None:
-            self.home.on_stream_capacity(self.berth)
+        if self.pooled is not None:
+            self.home.on_stream_capacity(self.pooled)
 
-    cdef on_fallen(self):
-        reason = self.reason
+    cdef on_finished(self):
+        reason = self.close_reason
         if reason is None:
             self._fail_all(FAILED_RESET, "the upstream said goodbye")
         else:
             self._fail_all(FAILED_MALFORMED, reason)
-        if self.transport is not None:
-            self.transport.close()
+        self.transport.close()
 
-    # --- time ------------------------------------------------------------------------------------------------------
-    cdef void _heard(self):
-        """Headers or data: a silence, if there was one, is over."""
-        self.said_ns = self.now_ns
-        self.pings = 0
-
-    cdef _ask(self, uint64_t now_ns):
-        """Is anybody there?"""
+    # --- time --------------------------------------------------------------------------------------------------------
+    cdef _ping_if_allowed(self, uint64_t now_ns):
+        """Find out whether the upstream is there."""
         if self.pinged_ns or (self.pings >= PINGS_FORGIVEN and now_ns < self.last_ping_ns + PING_APART_NS):
             return
         self.pings += 1
@@ -458,30 +445,31 @@ cdef class Http2Client(Http2Wire):
         self.ping()
 
     cdef void suspect(self, Http2Call call):
-        """An attempt is given up. Has the connection been silent while it waited?"""
+        """Ping where the connection has been silent while a call waited that is now given up."""
         cdef uint64_t now_ns = monotonic_ns()
-        if call.head is None and now_ns > max(call.asked_ns, self.heard_ns) + SUSPECT_NS:
-            self._ask(now_ns)
+        if call.head is None and now_ns > max(call.asked_ns, self.received_ns) + SUSPECT_NS:
+            self._ping_if_allowed(now_ns)
 
     cdef check_deadlines(self, uint64_t now_ns):
         cdef Http2Call call
-        if self.transport is None:
+        if self.transport.transport is None:
             return
         if not self.alive:
             if now_ns > self.ended_ns + self.home.drain_limit_ns:
-                self.transport.abort()      # it waits to be rid of what the upstream does not read
+                self.transport.abort()      # the close waits for an upstream that does not read
             return
         if self.pinged_ns and now_ns > self.pinged_ns + self.home.pong_ns:
             self.transport.abort()
             self._fail_all(FAILED_RESET, f"the upstream did not answer a ping within {self.home.pong_ns / 1e9:g} s")
             return
-        if self.taken == 0 and now_ns > self.idle_ns + self.home.idle_limit_ns:
-            self.leave()
-        elif self.berth is not None and now_ns > self.berth.born_ns + self.berth.lifetime_ns:
-            self.leave()
-        if now_ns > self.heard_ns + self.home.silence_ns:     # also one that takes no new streams: it may have some that run
-            self._ask(now_ns)
-        for item in self.streams():
+        if self.open_streams == 0 and now_ns > self.idle_since_ns + self.home.idle_limit_ns:
+            self.retire()
+        elif self.pooled is not None and now_ns > self.pooled.born_ns + self.pooled.lifetime_ns:
+            self.retire()
+        # a retiring connection is pinged too: streams may still run on it
+        if now_ns > self.received_ns + self.home.silence_ns:
+            self._ping_if_allowed(now_ns)
+        for item in self.table.streams():
             call = <Http2Call>item
             if call.discarding_ns and now_ns > call.discarding_ns + self.home.drain_limit_ns:
                 call.cancel()

@@ -1,10 +1,11 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.list cimport PyList_GET_SIZE
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy
 from native.io.clock cimport monotonic_ns
-from native.codec.numbers cimport parse_length
+from native.http.http2_block_reader cimport HEAD, TRAILERS, UNWANTED
+from native.http.http2_field_writer cimport scratch_pairs
+from native.http.http2_outbox cimport QUEUE_LOW
 from native.http.nghttp2 cimport *
 
 from asyncio import get_running_loop
@@ -13,101 +14,11 @@ from asyncio import get_running_loop
 cdef size_t ACKS_LIMIT = 200
 # Control frames that wait because the peer does not read.
 cdef size_t QUEUE_LIMIT = 2000
-# A field section that decodes to this many times the limit is a compression bomb, not a large request.
-cdef int BOMB = 4
-# RFC 9113 6.5.2: what a field costs beyond its bytes.
-cdef Py_ssize_t FIELD_OVERHEAD = 32
-# Frames are gathered up to here into one write.
+# Frames are gathered up to this size into one write.
 cdef size_t GATHER = 65536
 cdef size_t GATHER_SIZE = 65536 + 16384 + 4096
 
-cdef enum Pseudo:
-    PATH = -1
-    METHOD = -2
-    SCHEME = -3
-    AUTHORITY = -4
-    STATUS = -5
-
 cdef uint8_t* SCRATCH = <uint8_t*>malloc(GATHER_SIZE)
-cdef nghttp2_nv* PAIRS = NULL
-cdef Py_ssize_t PAIRS_SIZE = 0
-
-
-cdef nghttp2_nv* scratch_pairs(Py_ssize_t count) except NULL:
-    """Room for this many pairs. The session copies the array, so one serves all."""
-    global PAIRS, PAIRS_SIZE
-    if count > PAIRS_SIZE:
-        free(PAIRS)
-        PAIRS_SIZE = count + 64
-        PAIRS = <nghttp2_nv*>malloc(PAIRS_SIZE * sizeof(nghttp2_nv))
-        if PAIRS == NULL:
-            PAIRS_SIZE = 0
-            raise MemoryError
-    return PAIRS
-
-
-cdef int add_pair(nghttp2_nv* pairs, int at, bytes name, bytes value) except -1:
-    pairs[at].name = <uint8_t*>PyBytes_AS_STRING(name)
-    pairs[at].namelen = PyBytes_GET_SIZE(name)
-    pairs[at].value = <uint8_t*>PyBytes_AS_STRING(value)
-    pairs[at].valuelen = PyBytes_GET_SIZE(value)
-    pairs[at].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME
-    return at + 1
-
-
-cdef int LEFT_OUT = -1
-
-
-cdef int peculiar(const char* name, Py_ssize_t size) noexcept:
-    """A bit for a name whose value is new in each message, LEFT_OUT for one that has no place here, 0 for all others."""
-    # What asks an HTTP/1.1 connection to switch is left out (RFC 9113 8.2.2, 8.6).
-    if size == 7:
-        return LEFT_OUT if memcmp(name, b"upgrade", 7) == 0 else 0
-    if size == 10:
-        return LEFT_OUT if memcmp(name, b"connection", 10) == 0 else 0
-    if size == 11:
-        return 1 if memcmp(name, b"traceparent", 11) == 0 else 0
-    if size == 12:
-        return 2 if memcmp(name, b"grpc-timeout", 12) == 0 else 0
-    if size == 17:
-        return 4 if memcmp(name, b"x-edge-request-id", 17) == 0 else 8 if memcmp(name, b"x-request-timeout", 17) == 0 else 0
-    if size < 24 or memcmp(name, b"x-ratelimit-re", 14) != 0:
-        return 0
-    if size == 30:
-        return 16 if memcmp(name, b"x-ratelimit-remaining-requests", 30) == 0 else 0
-    if size == 28:
-        return 32 if memcmp(name, b"x-ratelimit-remaining-tokens", 28) == 0 else 0
-    if size == 26:
-        return 64 if memcmp(name, b"x-ratelimit-reset-requests", 26) == 0 else 0
-    return 128 if size == 24 and memcmp(name, b"x-ratelimit-reset-tokens", 24) == 0 else 0
-
-
-cdef int add_fields(Http2Wire wire, nghttp2_nv* pairs, int at, list fields) except -1:
-    cdef tuple pair
-    cdef bytes name
-    cdef bytes value
-    cdef int bit
-    for item in fields:
-        pair = <tuple>item
-        name = <bytes?>pair[0]
-        value = <bytes?>pair[1]
-        bit = peculiar(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
-        if bit == LEFT_OUT:
-            continue
-        pairs[at].name = <uint8_t*>PyBytes_AS_STRING(name)
-        pairs[at].namelen = PyBytes_GET_SIZE(name)
-        pairs[at].value = <uint8_t*>PyBytes_AS_STRING(value)
-        pairs[at].valuelen = PyBytes_GET_SIZE(value)
-        pairs[at].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
-        if bit:
-            # The first goes into the table for its name's sake; those that follow would only drive out what is not new
-            # each time (RFC 7541 6.2.2).
-            if wire.spoken & bit:
-                pairs[at].flags |= NGHTTP2_NV_FLAG_NO_INDEX
-            wire.spoken |= bit
-        at += 1
-    wire.pinned.append(fields)
-    return at
 
 
 cdef nghttp2_data_provider provide(Outbox out):
@@ -117,203 +28,40 @@ cdef nghttp2_data_provider provide(Outbox out):
     return provider
 
 
-cdef class Outbox:
-    """The queue of one stream."""
+# --- C callbacks of the session, with the GIL held. An exception is kept, and raised when the session returns. ---------
 
-    cdef void push(self, bytes data):
-        if self.first is None:
-            self.first = data
-        elif self.more is None:
-            self.more = [data]
-        else:
-            self.more.append(data)
-        self.queued += PyBytes_GET_SIZE(data)
-
-    cdef Py_ssize_t pull(self, uint8_t* out, Py_ssize_t size):
-        """Copy up to ``size`` bytes out of the queue; return how many."""
-        cdef Py_ssize_t done = 0
-        cdef Py_ssize_t n
-        while done < size and self.queued:
-            n = min(PyBytes_GET_SIZE(self.first) - self.offset, size - done)
-            memcpy(out + done, PyBytes_AS_STRING(self.first) + self.offset, n)
-            done += n
-            self.offset += n
-            self.queued -= n
-            if self.offset == PyBytes_GET_SIZE(self.first):
-                self.advance()
-        return done
-
-    cdef advance(self):
-        """The first has gone: the one behind it is the first now."""
-        cdef list more = self.more
-        self.offset = 0
-        if more is None or self.at == PyList_GET_SIZE(more):
-            self.first = None
-            if self.at:
-                more.clear()
-                self.at = 0
-            return
-        self.first = <bytes>more[self.at]
-        more[self.at] = None
-        self.at += 1
-        if self.at > 64 and self.at * 2 > PyList_GET_SIZE(more):
-            del more[:self.at]
-            self.at = 0
-
-    cdef void clear(self):
-        self.first = None
-        self.more = None
-        self.at = 0
-        self.offset = 0
-        self.queued = 0
-
-
-# --- what the session calls: C callbacks, with the GIL held. An exception is kept, and raised when the session returns. ---
-
-cdef int keep(Http2Wire wire, object error) noexcept:
-    if wire.error is None:
-        wire.error = error
+cdef int keep(Http2Connection connection, object error) noexcept:
+    if connection.callback_error is None:
+        connection.callback_error = error
     return NGHTTP2_ERR_CALLBACK_FAILURE
 
 
 cdef int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept:
-    cdef Http2Wire wire = <Http2Wire>user
-    if wire.guard.fault is not None:
+    cdef Http2Connection connection = <Http2Connection>user
+    if connection.guard.fault is not None:
         return NGHTTP2_ERR_CALLBACK_FAILURE
     try:
-        wire.decoded = 0
-        wire.block_stream = frame.hd.stream_id
-        wire.method = wire.scheme = wire.path = wire.authority = None
-        wire.status = 0
-        wire.cookies = None
-        wire.block = wire.on_block(frame.hd.stream_id, <int>frame.headers.cat)
-        if wire.block != <int>UNWANTED:
-            wire.reader.begin()
+        connection.reader.begin()
+        connection.reader.block = connection.on_block(frame.hd.stream_id, <int>frame.headers.cat)
+        if connection.reader.block != <int>UNWANTED:
+            connection.reader.begin_fields()
         return 0
     except BaseException as error:
-        return keep(wire, error)
+        return keep(connection, error)
 
 
 cdef int on_header(
     nghttp2_session* session, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t flags,
     void* user,
 ) noexcept:
-    cdef Http2Wire wire = <Http2Wire>user
-    cdef nghttp2_vec key = nghttp2_rcbuf_get_buf(name)
-    cdef nghttp2_vec text = nghttp2_rcbuf_get_buf(value)
-    cdef int slot
-    cdef int kind
+    cdef Http2Connection connection = <Http2Connection>user
     try:
-        wire.decoded += <Py_ssize_t>(key.len + text.len) + FIELD_OVERHEAD
-        if wire.decoded > wire.decoded_limit:
-            wire.guard.fault = f"a field section larger than {wire.decoded_limit} bytes"
-            return NGHTTP2_ERR_CALLBACK_FAILURE
-        if wire.block == <int>UNWANTED:
+        if connection.reader.add(name, value, flags) == 0:
             return 0
-        slot = slot_of(wire, name, value)
-        if slot >= 0:
-            kind = wire.kinds[slot]
-            if kind < 0:
-                take_pseudo(wire, kind, <bytes>wire.known[slot])
-            else:
-                wire.reader.add_known(<tuple>wire.known[slot], kind)
-            return 0
-        content = PyBytes_FromStringAndSize(<char*>text.base, <Py_ssize_t>text.len)
-        if key.len and key.base[0] == c":":
-            kind = pseudo_kind(&key)
-            take_pseudo(wire, kind, content)
-            if kind:
-                remember(wire, name, value, content, kind)
-        elif key.len == 6 and memcmp(key.base, b"cookie", 6) == 0:
-            # RFC 9113 8.2.3: crumbs are one field for everybody else
-            if wire.cookies is None:
-                wire.cookies = []
-            wire.cookies.append(content)
-        else:
-            wire.reader.add(PyBytes_FromStringAndSize(<char*>key.base, <Py_ssize_t>key.len), content)
-            # what its sender never indexes does not come again
-            if wire.reader.last_field is not None and not flags & NGHTTP2_NV_FLAG_NO_INDEX:
-                remember(wire, name, value, wire.reader.last_field, wire.reader.last_kind)
-        return 0
+        connection.guard.fault = f"a field section larger than {connection.reader.decoded_limit} bytes"
+        return NGHTTP2_ERR_CALLBACK_FAILURE
     except BaseException as error:
-        return keep(wire, error)
-
-
-cdef inline int first_slot(const nghttp2_rcbuf* name, const nghttp2_rcbuf* value) noexcept:
-    """Fibonacci hashing (Knuth, TAOCP 6.4): addresses differ in few bits, the highest of the product depend on all."""
-    return <int>((<uint64_t><size_t>name * 31 + <uint64_t><size_t>value) * <uint64_t>0x9E3779B97F4A7C15 >> 58)
-
-
-cdef inline int slot_of(Http2Wire wire, const nghttp2_rcbuf* name, const nghttp2_rcbuf* value) noexcept:
-    """Where such a field is remembered; -1 = it is not."""
-    cdef int first = first_slot(name, value)
-    cdef int slot
-    cdef int turn
-    for turn in range(TRIES):
-        slot = (first + turn) & (KNOWN - 1)
-        if wire.names[slot] == name and wire.values[slot] == value:
-            wire.seen[slot] = True
-            return slot
-    return -1
-
-
-cdef int remember(Http2Wire wire, nghttp2_rcbuf* name, nghttp2_rcbuf* value, object made, int kind) except -1:
-    """Peers repeat themselves (RFC 7541 2.3): what was read once need not be copied, looked up and judged again."""
-    cdef int first = first_slot(name, value)
-    cdef int slot
-    cdef int turn
-    if nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len > KNOWN_BYTES:
-        return 0
-    # Second chance (Corbato 1968): what has come since somebody last wanted its slot keeps it.
-    for turn in range(TRIES):
-        slot = (first + turn) & (KNOWN - 1)
-        if not wire.seen[slot]:
-            break
-        wire.seen[slot] = False
-    else:
-        slot = first
-    if wire.names[slot] != NULL:
-        nghttp2_rcbuf_decref(wire.names[slot])
-        nghttp2_rcbuf_decref(wire.values[slot])
-    nghttp2_rcbuf_incref(name)
-    nghttp2_rcbuf_incref(value)
-    wire.names[slot] = name
-    wire.values[slot] = value
-    wire.known[slot] = made
-    wire.kinds[slot] = kind
-    wire.seen[slot] = True
-    return 0
-
-
-cdef int pseudo_kind(const nghttp2_vec* key) noexcept:
-    """A number below 0; 0 = there is no such pseudo-header field."""
-    cdef const char* name = <const char*>key.base
-    if key.len == 5 and memcmp(name, b":path", 5) == 0:
-        return PATH
-    if key.len == 7 and memcmp(name, b":method", 7) == 0:
-        return METHOD
-    if key.len == 7 and memcmp(name, b":scheme", 7) == 0:
-        return SCHEME
-    if key.len == 10 and memcmp(name, b":authority", 10) == 0:
-        return AUTHORITY
-    return STATUS if key.len == 7 and memcmp(name, b":status", 7) == 0 else 0
-
-
-cdef int take_pseudo(Http2Wire wire, int kind, bytes value) except -1:
-    """The session lets each of them through once, before all other fields, and none in trailers."""
-    if kind == PATH:
-        wire.path = value
-    elif kind == METHOD:
-        wire.method = value
-    elif kind == SCHEME:
-        wire.scheme = value
-    elif kind == AUTHORITY:
-        wire.authority = value
-    elif kind == STATUS:
-        wire.status = <int>parse_length(value)
-    else:
-        wire.reader.refuse(400, "a pseudo-header field that is none")
-    return 0
+        return keep(connection, error)
 
 
 cdef int on_invalid_header(
@@ -325,112 +73,108 @@ cdef int on_invalid_header(
 
 
 cdef int on_frame_recv(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept:
-    cdef Http2Wire wire = <Http2Wire>user
+    cdef Http2Connection connection = <Http2Connection>user
     cdef int kind = frame.hd.type
     cdef bint ended = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
     try:
         if kind == NGHTTP2_HEADERS:
-            take_block(wire, frame.hd.stream_id, ended)
+            take_block(connection, frame.hd.stream_id, ended)
         elif kind == NGHTTP2_DATA:
             if ended:
-                wire.on_ended(frame.hd.stream_id)
+                connection.on_ended(frame.hd.stream_id)
         elif kind == NGHTTP2_RST_STREAM:
-            wire.on_reset(frame.hd.stream_id)
+            connection.on_reset(frame.hd.stream_id)
         elif kind == NGHTTP2_PING:
-            if frame.hd.flags & NGHTTP2_FLAG_ACK and wire.pinged_ns:
-                wire.pinged_ns = 0
-                wire.on_pong()
+            if frame.hd.flags & NGHTTP2_FLAG_ACK and connection.pinged_ns:
+                connection.pinged_ns = 0
+                connection.on_pong()
         elif kind == NGHTTP2_GOAWAY:
-            wire.on_goaway(frame.goaway.error_code, frame.goaway.last_stream_id)
+            connection.on_goaway(frame.goaway.error_code, frame.goaway.last_stream_id)
         elif kind == NGHTTP2_SETTINGS:
             if not frame.hd.flags & NGHTTP2_FLAG_ACK:
-                wire.on_settings()
-        return 0 if wire.guard.fault is None else NGHTTP2_ERR_CALLBACK_FAILURE
+                connection.on_settings()
+        return 0 if connection.guard.fault is None else NGHTTP2_ERR_CALLBACK_FAILURE
     except BaseException as error:
-        return keep(wire, error)
+        return keep(connection, error)
 
 
-cdef take_block(Http2Wire wire, int32_t stream, bint ended):
-    cdef int block = wire.block
-    cdef list cookies = wire.cookies
+cdef take_block(Http2Connection connection, int32_t stream, bint ended):
+    cdef int block = connection.reader.end()
     cdef list trailers
-    wire.block = UNWANTED
-    if cookies is not None and block == <int>HEAD:
-        wire.reader.add(b"cookie", <bytes>cookies[0] if len(cookies) == 1 else b"; ".join(cookies))
-    wire.cookies = None
     if block == <int>HEAD:
-        wire.on_head(stream, ended)
+        connection.on_head(stream, ended)
     elif block == <int>TRAILERS and ended:
-        trailers = wire.reader.take_trailers()
-        if wire.reader.fault is not None:
-            wire.reset(stream, NGHTTP2_PROTOCOL_ERROR)
+        trailers = connection.reader.reader.take_trailers()
+        if connection.reader.reader.fault is not None:
+            connection.reset(stream, NGHTTP2_PROTOCOL_ERROR)
         else:
-            wire.on_trailers(stream, trailers)
+            connection.on_trailers(stream, trailers)
 
 
 cdef int on_data_chunk(
     nghttp2_session* session, uint8_t flags, int32_t stream, const uint8_t* data, size_t size, void* user
 ) noexcept:
-    cdef Http2Wire wire = <Http2Wire>user
+    cdef Http2Connection connection = <Http2Connection>user
     try:
         nghttp2_session_consume_connection(session, size)
-        wire.on_chunk(stream, PyBytes_FromStringAndSize(<const char*>data, <Py_ssize_t>size))
+        connection.on_chunk(stream, PyBytes_FromStringAndSize(<const char*>data, <Py_ssize_t>size))
         return 0
     except BaseException as error:
-        return keep(wire, error)
+        return keep(connection, error)
 
 
 cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, void* user) noexcept:
-    cdef Http2Wire wire = <Http2Wire>user
+    cdef Http2Connection connection = <Http2Connection>user
     cdef int kind = frame.hd.type
     cdef uint32_t code
     try:
         if kind == NGHTTP2_DATA or kind == NGHTTP2_HEADERS:
-            wire.guard.earn(4)
+            connection.guard.earn(4)
             if kind == NGHTTP2_HEADERS or frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
-                wire.on_sent(frame.hd.stream_id, frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
+                connection.on_sent(frame.hd.stream_id, frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
         elif kind == NGHTTP2_RST_STREAM:
             code = frame.rst_stream.error_code
-            # ours for reasons of our own are these; all others the peer has provoked
+            # the three codes are for reasons of our own; a reset with any other was provoked by the peer
             if (
                 code != NGHTTP2_NO_ERROR and code != NGHTTP2_CANCEL and code != NGHTTP2_INTERNAL_ERROR
-                and wire.guard.reset(True, wire.now_ns)
+                and connection.guard.reset(True, connection.now_ns)
             ):
-                wire.read_closed = True
+                connection.read_closed = True
         elif kind == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR:
-            wire.read_closed = True
-            if wire.reason is None:
-                wire.reason = f"HTTP/2 was violated: {nghttp2_http2_strerror(frame.goaway.error_code).decode()}"
+            connection.read_closed = True
+            if connection.close_reason is None:
+                name = nghttp2_http2_strerror(frame.goaway.error_code).decode()
+                connection.close_reason = f"HTTP/2 was violated: {name}"
         return 0
     except BaseException as error:
-        return keep(wire, error)
+        return keep(connection, error)
 
 
 cdef int on_stream_close(nghttp2_session* session, int32_t stream, uint32_t code, void* user) noexcept:
-    cdef Http2Wire wire = <Http2Wire>user
+    cdef Http2Connection connection = <Http2Connection>user
     try:
-        wire.on_closed(stream, code)
+        connection.on_closed(stream, code)
         return 0
     except BaseException as error:
-        return keep(wire, error)
+        return keep(connection, error)
 
 
 cdef Py_ssize_t read_outbox(
     nghttp2_session* session, int32_t stream, uint8_t* buf, size_t length, uint32_t* flags,
     nghttp2_data_source* source, void* user,
 ) noexcept:
-    """Fill one DATA frame; the end of the stream, its trailers or its reset come with the last of them."""
-    cdef Http2Wire wire = <Http2Wire>user
+    """Fill one DATA frame; the last one brings the end of the stream, its trailers or its reset."""
+    cdef Http2Connection connection = <Http2Connection>user
     cdef Outbox out = <Outbox>source.ptr
     cdef Py_ssize_t n
     cdef nghttp2_nv* pairs
     try:
         n = out.pull(buf, <Py_ssize_t>length)
         if n:
-            out.moved_ns = wire.now_ns
+            out.progress_ns = connection.now_ns
         if out.congested and out.queued < QUEUE_LOW:
             out.congested = False
-            wire.drained.append(stream)
+            connection.drained_streams.append(stream)
         if out.queued:
             return n
         if out.cutting:
@@ -440,14 +184,14 @@ cdef Py_ssize_t read_outbox(
             if out.trailers:
                 flags[0] |= NGHTTP2_DATA_FLAG_NO_END_STREAM
                 pairs = scratch_pairs(len(out.trailers))
-                nghttp2_submit_trailer(session, stream, pairs, add_fields(wire, pairs, 0, out.trailers))
+                nghttp2_submit_trailer(session, stream, pairs, connection.fields.add_fields(pairs, 0, out.trailers))
             return n
         if n == 0:
             out.deferred = True
             return NGHTTP2_ERR_DEFERRED
         return n
     except BaseException as error:
-        return keep(wire, error)
+        return keep(connection, error)
 
 
 cdef nghttp2_session_callbacks* CALLBACKS = NULL
@@ -455,7 +199,7 @@ cdef nghttp2_option* OPTIONS = NULL
 
 
 cdef prepare():
-    """Made once, for all sessions: they copy it."""
+    """Make the callbacks and options of all sessions, which copy them."""
     global CALLBACKS, OPTIONS
     if nghttp2_session_callbacks_new(&CALLBACKS) or nghttp2_option_new(&OPTIONS):
         raise MemoryError
@@ -470,39 +214,35 @@ cdef prepare():
     nghttp2_option_set_no_closed_streams(OPTIONS, 1)
     nghttp2_option_set_max_outbound_ack(OPTIONS, ACKS_LIMIT)
     nghttp2_option_set_max_reserved_remote_streams(OPTIONS, 0)
-    # our own bound on heads is config's; what has passed it must be sendable
+    # heads are bounded by the configuration; a head within those bounds must be sendable
     nghttp2_option_set_max_send_header_block_length(OPTIONS, 4 * 1024 * 1024)
 
 
 prepare()
 
 
-cdef class Http2Wire:
-    """One HTTP/2 connection, whichever end of it we are. Subclasses say what a message means."""
+cdef class Http2Connection:
+    """The protocol object of one connection; a subclass says what a message means."""
 
     def __cinit__(self):
-        self.places = [None] * PLACES
-        self.elsewhere = {}
-        self.drained = []
-        self.pinned = []
-        self.known = [None] * KNOWN
+        self.transport = Transport.__new__(Transport)
+        self.table = StreamTable.__new__(StreamTable)
+        self.fields = FieldWriter.__new__(FieldWriter)
+        self.drained_streams = []
 
     def __dealloc__(self):
-        self._forget()
         if self.session != NULL:
             nghttp2_session_del(self.session)
 
     cdef open_session(self, bint server, Py_ssize_t header_bytes, int header_count):
-        """Begin: our preface is queued. Bounds are those on one head."""
-        cdef nghttp2_settings_entry[5] entries
-        cdef int count = 3
+        """Open the session: our preface is queued. The bounds are those on one head."""
+        cdef nghttp2_settings_entry[4] entries
         cdef int code
         self.loop = get_running_loop()
-        self.flush = self._flush
+        self.pump_callback = self._pump_now
         self.now_ns = monotonic_ns()
-        self.heard_ns = self.now_ns
-        self.reader = HeadReader(header_bytes, header_count)
-        self.decoded_limit = BOMB * (header_bytes + header_count * FIELD_OVERHEAD)
+        self.received_ns = self.now_ns
+        self.reader = BlockReader(header_bytes, header_count)
         self.guard = Guard(self.now_ns, header_bytes + 16384, server)
         if server:
             code = nghttp2_session_server_new2(&self.session, CALLBACKS, <void*>self, OPTIONS)
@@ -523,84 +263,41 @@ cdef class Http2Wire:
         else:
             entries[3].settings_id = NGHTTP2_SETTINGS_ENABLE_PUSH
             entries[3].value = 0
-        count = 4
-        nghttp2_submit_settings(self.session, NGHTTP2_FLAG_NONE, entries, count)
+        nghttp2_submit_settings(self.session, NGHTTP2_FLAG_NONE, entries, 4)
         nghttp2_session_set_local_window_size(self.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW)
 
-    cdef void _forget(self):
-        cdef int slot
-        for slot in range(KNOWN):
-            if self.names[slot] != NULL:
-                nghttp2_rcbuf_decref(self.names[slot])
-                nghttp2_rcbuf_decref(self.values[slot])
-                self.names[slot] = NULL
-                self.values[slot] = NULL
-
     cdef close_session(self):
-        """The transport is closed. Streams that still hold on find nothing to speak to.
+        """Delete the session: the transport is closed. Streams that still have this connection find no session.
 
-        The session goes before the streams do: it borrows their queues. Until then no stream leaves the list but one that
-        the session has closed.
+        The session goes before the streams do, since it borrows their queues. Until then a stream leaves the table only
+        when the session has closed it.
         """
-        self.transport = None
-        self.flush = None
+        self.transport.detach()
+        self.pump_callback = None
         if self.session != NULL:
             nghttp2_session_del(self.session)
             self.session = NULL
-        memset(self.placed, 0, sizeof(self.placed))
-        self.places = [None] * PLACES
-        self.elsewhere = {}
-        self.listed = 0
-        self.pinned.clear()
-
-    cdef add_stream(self, int32_t stream, object item):
-        cdef int place = stream >> 1 & (PLACES - 1)
-        self.listed += 1
-        if self.placed[place]:
-            self.elsewhere[stream] = item
-        else:
-            self.placed[place] = stream
-            self.places[place] = item
-
-    cdef object remove_stream(self, int32_t stream):
-        cdef int place = stream >> 1 & (PLACES - 1)
-        if self.placed[place] == stream:
-            item = self.places[place]
-            self.placed[place] = 0
-            self.places[place] = None
-        elif stream in self.elsewhere:
-            item = self.elsewhere.pop(stream)
-        else:
-            return None
-        self.listed -= 1
-        return item
-
-    cdef list streams(self):
-        cdef dict found = self.elsewhere.copy()
-        cdef int place
-        for place in range(PLACES):
-            if self.placed[place]:
-                found[self.placed[place]] = self.places[place]
-        return [found[stream] for stream in sorted(found)]
+        self.table.clear()
+        self.fields.release()
 
     cdef receive(self, bytes data):
-        """Give the session what came, up to the first frame that is too much, and send what it has to say."""
+        """Feed the session up to the first frame that is too much, and send what it has to say."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t good
         cdef Py_ssize_t done
         if self.read_closed or self.session == NULL:
             return
         self.now_ns = monotonic_ns()
-        self.heard_ns = self.now_ns
+        self.received_ns = self.now_ns
         good = self.guard.feed(<const uint8_t*>PyBytes_AS_STRING(data), size, self.now_ns)
-        self.busy = True
+        self.in_session = True
         done = nghttp2_session_mem_recv(self.session, <const uint8_t*>PyBytes_AS_STRING(data), good)
-        self.busy = False
-        if self.error is not None:
-            error = self.error
-            self.error = None
+        self.in_session = False
+        if self.callback_error is not None:
+            error = self.callback_error
+            self.callback_error = None
             self.read_closed = True
-            self.reason = f"an error of our own: {type(error).__name__}"
+            self.close_reason = f"an error of our own: {type(error).__name__}"
             nghttp2_session_terminate_session(self.session, NGHTTP2_INTERNAL_ERROR)
             self.pump()
             raise error
@@ -610,99 +307,93 @@ cdef class Http2Wire:
             self.reject_flood("acknowledgements that are not read")
         elif done < 0:
             self.read_closed = True
-            self.reason = f"this is not HTTP/2: {nghttp2_strerror(<int>done).decode()}"
+            self.close_reason = f"this is not HTTP/2: {nghttp2_strerror(<int>done).decode()}"
             nghttp2_session_terminate_session(self.session, NGHTTP2_PROTOCOL_ERROR)
-        elif self.write_paused and nghttp2_session_get_outbound_queue_size(self.session) > QUEUE_LIMIT:
+        elif self.transport.write_paused and nghttp2_session_get_outbound_queue_size(self.session) > QUEUE_LIMIT:
             self.reject_flood("frames that are not read")
         self.pump()
 
     cdef void reject_flood(self, str reason):
         self.read_closed = True
-        self.reason = reason
+        self.close_reason = reason
         nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
         self.schedule()
 
     cdef void schedule(self):
-        """Send what was submitted, once, after everything that happens in this turn of the loop."""
-        if not self.busy and not self.scheduled and self.flush is not None:
-            self.scheduled = True
-            self.loop.call_soon(self.flush)
+        if not self.in_session and not self.pump_scheduled and self.pump_callback is not None:
+            self.pump_scheduled = True
+            self.loop.call_soon(self.pump_callback)
 
-    def _flush(self):
-        self.scheduled = False
+    def _pump_now(self):
+        self.pump_scheduled = False
         self.now_ns = monotonic_ns()
         self.pump()
 
     cdef pump(self):
         """Write what the session has to say, and do what follows from it."""
-        if self.busy or self.closed or self.session == NULL or self.transport is None:
+        if self.in_session or self.closed or self.session == NULL or self.transport.transport is None:
             return
         self._send()
-        if self.guard.fault is not None and self.reason is None:
-            # a reset too many, of ours
+        if self.guard.fault is not None and self.close_reason is None:
+            # the reset just sent was one too many
             self.reject_flood(self.guard.fault)
             self._send()
-        if self.drained:
-            drained = self.drained
-            self.drained = []
+        if self.drained_streams:
+            drained = self.drained_streams
+            self.drained_streams = []
             for stream in drained:
                 self.on_drained(stream)
         if not self.closed and (
             self.read_closed or not (nghttp2_session_want_read(self.session) or nghttp2_session_want_write(self.session))
         ):
             self.closed = True
-            self.on_fallen()
+            self.on_finished()
 
     cdef _send(self):
-        """As few writes as it takes, until there is nothing to say or the peer is slow."""
+        """Write in as few calls as possible, until the session has nothing to say or the peer is slow."""
         global SCRATCH
         cdef const uint8_t* part = NULL
         cdef uint8_t* space
         cdef size_t size = 0
         cdef Py_ssize_t n = 0
-        # another pump may run while a write is under way: it brings its own
+        # another pump may run while a write is under way: it allocates a buffer of its own
         space = SCRATCH
         SCRATCH = NULL
         if space == NULL:
             space = <uint8_t*>malloc(GATHER_SIZE)
             if space == NULL:
                 raise MemoryError
-        self.busy = True
+        self.in_session = True
         try:
-            while not self.write_paused:
+            while not self.transport.write_paused:
                 n = nghttp2_session_mem_send(self.session, &part)
                 if n <= 0:
                     break
                 if size + <size_t>n > GATHER_SIZE:
-                    self.write(PyBytes_FromStringAndSize(<char*>space, size))
+                    self.transport.write(PyBytes_FromStringAndSize(<char*>space, size))
                     size = 0
                 memcpy(space + size, part, n)
                 size += n
                 if size >= GATHER:
-                    self.write(PyBytes_FromStringAndSize(<char*>space, size))
+                    self.transport.write(PyBytes_FromStringAndSize(<char*>space, size))
                     size = 0
             if size:
-                self.write(PyBytes_FromStringAndSize(<char*>space, size))
-            if n == 0 and self.pinned and nghttp2_session_get_outbound_queue_size(self.session) == 0:
-                self.pinned.clear()     # no head or trailers wait to be written
+                self.transport.write(PyBytes_FromStringAndSize(<char*>space, size))
+            if n == 0 and self.fields.borrowed and nghttp2_session_get_outbound_queue_size(self.session) == 0:
+                self.fields.release()       # no head or trailers wait to be written
         finally:
-            self.busy = False
+            self.in_session = False
             if SCRATCH == NULL:
                 SCRATCH = space
             else:
                 free(space)
-        if self.error is not None:
-            error = self.error
-            self.error = None
+        if self.callback_error is not None:
+            error = self.callback_error
+            self.callback_error = None
             self.transport.abort()
             raise error
 
-    cdef write(self, bytes data):
-        if self.transport is not None:
-            self.transport.write(data)
-
     cdef void ping(self):
-        """Ask for a sign of life; on_pong, or a pinged_ns that grows old, tells."""
         if self.session != NULL and not self.pinged_ns:
             self.pinged_ns = monotonic_ns()
             nghttp2_submit_ping(self.session, NGHTTP2_FLAG_NONE, NULL)
@@ -722,22 +413,21 @@ cdef class Http2Wire:
         self.schedule()
 
     cdef void consumed(self, int32_t stream, Py_ssize_t size):
-        """The other side has taken these bytes: the peer may send as many more on this stream."""
         if self.session != NULL and size:
             nghttp2_session_consume_stream(self.session, stream, size)
             self.schedule()
 
     def pause_writing(self):
-        """The peer does not read: what is queued waits in its stream, and congests it."""
-        self.write_paused = True
-        self.paused_ns = monotonic_ns()
+        """Hold the session's output back: the peer does not read. What is queued congests its stream."""
+        self.transport.write_paused = True
+        self.reader_ns = monotonic_ns()
 
     def resume_writing(self):
-        """The peer reads again."""
-        self.write_paused = False
+        """Send what waits: the peer reads again."""
+        self.transport.write_paused = False
         self.schedule()
 
-    # --- what a side makes of it -----------------------------------------------------------------------------------
+    # --- events, for subclasses --------------------------------------------------------------------------------------
     cdef int on_block(self, int32_t stream, int category) except -1:
         return UNWANTED
 
@@ -774,5 +464,5 @@ cdef class Http2Wire:
     cdef on_settings(self):
         return None
 
-    cdef on_fallen(self):
+    cdef on_finished(self):
         return None

@@ -1,13 +1,16 @@
-# How does a client's HTTP/2 connection look on the wire?  Types of the compiled module.
+# Serves a client's HTTP/2 connection.  Types of the compiled module.
 
-from native.http.http2_connection import Http2Wire
-from native.http.stream import Acceptor, ClientCertificate
+from native.http.http2_connection import Http2Connection
+from native.http.stream import Acceptor, ClientCertificate, ServerStream
 
-class Http2Server(Http2Wire):
+class Http2Stream(ServerStream): ...
+
+class Http2Server(Http2Connection):
     # The protocol object of one client connection.
 
     def __init__(
         self, acceptor: Acceptor, allow_anonymous: bool = False, certificate: ClientCertificate | None = None
     ) -> None: ...
+    def check_deadlines(self, now_ns: int) -> None: ...
     def retire(self) -> None: ...
     def kill(self) -> None: ...

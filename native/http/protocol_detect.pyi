@@ -1,12 +1,13 @@
-# Which wire does this client speak?  Types of the compiled module.
+# Tells HTTP/1.1 from HTTP/2 by a client's first bytes.  Types of the compiled module.
 
 from asyncio import Protocol
 
 from native.http.stream import Acceptor
 
 class ProtocolDetect(Protocol):
-    # The protocol object of a connection that has said nothing yet.
+    # The protocol object of a connection on which nothing has come yet.
 
     def __init__(self, acceptor: Acceptor, allow_anonymous: bool = False) -> None: ...
+    def check_deadlines(self, now_ns: int) -> None: ...
     def retire(self) -> None: ...
     def kill(self) -> None: ...

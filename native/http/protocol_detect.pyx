@@ -1,14 +1,13 @@
-"""Which wire does this client speak?  The first protocol of every client connection; it steps aside at the first bytes.
+"""Tells HTTP/1.1 from HTTP/2 by a client's first bytes: the first protocol of every client connection.
 
-Over TLS the handshake has settled it (ALPN); in the clear an HTTP/2 client begins with a preface that no HTTP/1.1 request
-can be mistaken for (RFC 9113 3.3, 3.4). There is no upgrade from one to the other."""
+Over TLS the handshake has settled it (ALPN). In the clear an HTTP/2 client begins with a preface that is no HTTP/1.1
+request (RFC 9113 3.3, 3.4). There is no upgrade from one to the other."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
+from native.http.connection_slot cimport ConnectionSlot
 from native.http.stream cimport Acceptor, ClientCertificate
-from native.io.timer_wheel cimport Timer
 
 from native.http.http1_server import Http1Server
 from native.http.http2_server import Http2Server
@@ -16,35 +15,21 @@ from native.http.http2_server import Http2Server
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-cdef class ProtocolDetect
-
-
-cdef class Watch(Timer):
-    """Closes a connection on which nothing, or only the beginning of a preface, comes."""
-
-    cdef ProtocolDetect connection
-
-    cdef void fire(self, uint64_t now_ns):
-        cdef ProtocolDetect connection = self.connection
-        if connection is not None:
-            connection.kill()
-
-
 cdef ClientCertificate certificate_of(dict shown):
-    """What was verified of a client's certificate; None where none was asked for, or it has no names but a subject.
+    """Return what was verified of a client's certificate; None = none was asked for, or it has no names but a subject.
 
     Of a certificate that nobody has verified Python shows nothing (``SSLObject.getpeercert``): the dict is empty.
     """
-    cdef ClientCertificate who = None
-    alternatives = None if shown is None else shown.get("subjectAltName")
-    if alternatives:
-        who = ClientCertificate.__new__(ClientCertificate)
-        who.subject_alt_names = tuple(alternatives)
-    return who
+    cdef ClientCertificate certificate = None
+    names = None if shown is None else shown.get("subjectAltName")
+    if names:
+        certificate = ClientCertificate.__new__(ClientCertificate)
+        certificate.subject_alt_names = tuple(names)
+    return certificate
 
 
 cdef class ProtocolDetect:
-    """The protocol object of a connection that has said nothing yet.
+    """The protocol object of a connection on which nothing has come yet.
 
     Args:
         acceptor: the data plane whose connection it is.
@@ -52,42 +37,38 @@ cdef class ProtocolDetect:
     """
 
     cdef Acceptor acceptor
+    cdef ConnectionSlot slot
     cdef object transport
     cdef bytes seen
     cdef bint allow_anonymous
     cdef ClientCertificate certificate
-    cdef Watch watch
 
     def __init__(self, Acceptor acceptor, bint allow_anonymous=False):
         self.acceptor = acceptor
         self.allow_anonymous = allow_anonymous
+        self.slot = ConnectionSlot.__new__(ConnectionSlot)
+        self.slot.acceptor = acceptor
 
     def connection_made(self, transport):
         """Wait for the first bytes, but not for long; over the limit the connection is closed at once."""
-        cdef Watch watch
         self.transport = transport
-        if len(self.acceptor.open_connections) >= self.acceptor.connection_limit:
+        if not self.slot.take(self):
             transport.abort()
             return
-        self.acceptor.open_connections.add(self)
-        add64(self.acceptor.counters.open, 1)
         ssl_object = transport.get_extra_info("ssl_object")
         if ssl_object is not None:
             self.certificate = certificate_of(transport.get_extra_info("peercert"))
-            self._step_aside(Http2Server if ssl_object.selected_alpn_protocol() == "h2" else Http1Server)
+            self._hand_over(Http2Server if ssl_object.selected_alpn_protocol() == "h2" else Http1Server)
             return
-        watch = Watch()
-        watch.connection = self
-        self.watch = watch
-        self.acceptor.coarse.arm(watch, monotonic_ns() + self.acceptor.idle_ns)
+        self.slot.watch_at(monotonic_ns() + self.acceptor.idle_ns)
 
     def connection_lost(self, exc):
-        """The client is gone before it said anything."""
-        self._forget()
+        """Forget the connection: the client is gone before it said anything."""
+        self.slot.give_back()
         self.transport = None
 
     def data_received(self, bytes data):
-        """Look no further than needed: one byte tells most."""
+        """Compare no more bytes with the preface than needed: one byte tells most protocols."""
         cdef Py_ssize_t size
         if self.transport is None:
             return
@@ -95,46 +76,41 @@ cdef class ProtocolDetect:
             data = self.seen + data
         size = min(PyBytes_GET_SIZE(data), PyBytes_GET_SIZE(PREFACE))
         if data[:size] != PREFACE[:size]:
-            self._step_aside(Http1Server, data)
+            self._hand_over(Http1Server, data)
         elif size == PyBytes_GET_SIZE(PREFACE):
-            self._step_aside(Http2Server, data)
+            self._hand_over(Http2Server, data)
         else:
             if self.seen is None:
-                self.acceptor.coarse.disarm(self.watch)
-                self.acceptor.coarse.arm(self.watch, monotonic_ns() + self.acceptor.header_timeout_ns)
+                self.slot.watch_at(monotonic_ns() + self.acceptor.header_timeout_ns)
             self.seen = data
 
-    def _step_aside(self, wire, bytes data=None):
+    def _hand_over(self, server, bytes data=None):
+        """Give the connection, and what has come on it, to the protocol object of its HTTP version."""
         transport = self.transport
-        self._forget()
+        self.slot.give_back()
         self.transport = None
-        protocol = wire(self.acceptor, self.allow_anonymous, self.certificate)
+        protocol = server(self.acceptor, self.allow_anonymous, self.certificate)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         if data is not None:
             protocol.data_received(data)
 
-    def _forget(self):
-        if self in self.acceptor.open_connections:
-            self.acceptor.open_connections.discard(self)
-            add64(self.acceptor.counters.open, <uint64_t>-1)
-        if self.watch is not None:
-            self.acceptor.coarse.disarm(self.watch)
-            self.watch.connection = None
-            self.watch = None
-
     def eof_received(self):
-        """Nothing more will come."""
+        """Let the transport close: nothing more will come."""
         return False
 
     def pause_writing(self):
-        """Nothing is written here."""
+        """Do nothing: nothing is written here."""
 
     def resume_writing(self):
-        """Nothing is written here."""
+        """Do nothing: nothing is written here."""
+
+    def check_deadlines(self, uint64_t now_ns):
+        """End the connection: the first bytes did not come in time."""
+        self.kill()
 
     def retire(self):
-        """The data plane drains: nothing has been asked, nothing is lost."""
+        """Close: the data plane drains, and nothing has been asked here."""
         if self.transport is not None:
             self.transport.close()
 

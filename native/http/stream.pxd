@@ -89,9 +89,6 @@ cdef class ClientStream:
     cdef bint congested(self)
     cdef Py_ssize_t unsent(self)        # bytes of the request that the upstream has still to take
 
-cdef Py_ssize_t pending_bytes(object transport)     # unacked_bytes, or 0 once the transport is closing
-cdef Py_ssize_t unacked_bytes(object transport)     # bytes written that the peer has not acknowledged
-
 cdef class Acceptor:
     """The data plane as a server connection sees it.
 

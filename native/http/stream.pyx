@@ -1,9 +1,5 @@
 from native.io.atomics cimport store64
 
-cdef extern from "<sys/ioctl.h>" nogil:
-    const unsigned long TIOCOUTQ
-    int ioctl(int fd, unsigned long request, ...)
-
 
 cdef class ClientCertificate:
     def __repr__(self):
@@ -109,24 +105,6 @@ cdef class ClientStream:
 
     cdef Py_ssize_t unsent(self):
         return 0
-
-
-cdef Py_ssize_t pending_bytes(object transport):
-    if transport.is_closing():
-        return 0        # the end of the connection is reported in a moment
-    return unacked_bytes(transport)
-
-
-cdef Py_ssize_t unacked_bytes(object transport):
-    """Count what the transport and the kernel hold for the peer.
-
-    The kernel reports a socket as writable only when a third of its buffer is free. How much a slow peer takes shows
-    long before that, in what is not acknowledged yet (tcp(7), SIOCOUTQ)."""
-    cdef int queued = 0
-    sock = transport.get_extra_info("socket")
-    if sock is None or ioctl(sock.fileno(), TIOCOUTQ, &queued) != 0:
-        queued = 0
-    return <Py_ssize_t>transport.get_write_buffer_size() + queued
 
 
 cdef class Acceptor:

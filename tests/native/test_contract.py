@@ -30,9 +30,11 @@ ROLES = {
     "ClientEvents": r"\w+",
     "ClientStream": r"\w+",
     "Acceptor": r"open|refusal",
+    "RequestEvents": r"\w+",
+    "ResponseEvents": r"\w+",
     "PooledConnection": r"\w+",
     "SharedConnection": r"\w+",
-    "Http2Wire": r"on_\w+",
+    "Http2Connection": r"on_\w+",
 }
 EXTENSION = re.compile(r"^cdef class (\w+)(?:\((\w+)\))?:", re.MULTILINE)
 METHOD = re.compile(r"^    (?:cdef|cpdef|def) (?:(?!class)[\w.*]+ )?\*?(\w+)\(self\b", re.MULTILINE)

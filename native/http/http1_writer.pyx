@@ -1,0 +1,48 @@
+from cpython.bytes cimport PyBytes_GET_SIZE
+from native.codec.head_writer cimport frame_chunk, last_chunk
+
+# Data up to this size shares one buffer with its head and framing; larger data is written as it stands.
+cdef Py_ssize_t JOIN_LIMIT = 32768
+
+
+cdef class MessageWriter:
+    cdef void begin(self, bytes head, bint chunked):
+        self.head = head
+        self.chunked = chunked
+
+    cdef void flush(self):
+        cdef bytes head = self.head
+        if head is not None:
+            self.head = None
+            self.transport.write(head)
+
+    cdef void write(self, bytes data):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef bytes head = self.head
+        if size == 0:
+            self.flush()
+            return
+        self.head = None
+        if size > JOIN_LIMIT:
+            if self.chunked:
+                line = b"%x\r\n" % size
+                self.transport.write(line if head is None else head + line)
+                self.transport.write(data)
+                self.transport.write(b"\r\n")
+                return
+            if head is not None:
+                self.transport.write(head)
+            self.transport.write(data)
+        elif self.chunked:
+            self.transport.write(frame_chunk(head, data))
+        else:
+            self.transport.write(data if head is None else head + data)
+
+    cdef void end(self, list trailers):
+        cdef bytes head = self.head
+        if not self.chunked:
+            self.flush()
+            return
+        self.head = None
+        end = last_chunk(trailers)
+        self.transport.write(end if head is None else head + end)

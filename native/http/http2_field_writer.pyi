@@ -1,0 +1,3 @@
+# Lays out the fields of outgoing HTTP/2 heads.  Types of the compiled module; see http2_field_writer.pxd.
+
+class FieldWriter: ...

@@ -1,0 +1,7 @@
+# Queues what one HTTP/2 stream still has to send.  Types of the compiled module; the contract is in http2_outbox.pxd.
+
+class Outbox:
+    # The queue of one stream.
+
+    @property
+    def queued(self) -> int: ...

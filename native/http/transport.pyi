@@ -1,0 +1,3 @@
+# Wraps one asyncio transport.  Types of the compiled module; the contract is in transport.pxd.
+
+class Transport: ...
