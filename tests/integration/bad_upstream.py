@@ -10,8 +10,9 @@ import contextlib
 import itertools
 import socket
 import struct
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from loopback import LoopbackServer
 from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, chunk, sse, whole
 
 if TYPE_CHECKING:
@@ -61,22 +62,14 @@ def cut(chance: Random, data: bytes, pieces: int) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise((0, *places, len(data)))]
 
 
-class Upstream:
+class Upstream(LoopbackServer):
     """An HTTP/1.1 server that is well until ``mischief``; ``url`` is its root."""
 
     def __init__(self, chance: Random, mischief: float = 0.5) -> None:
         self._chance = chance
         self.mischief = mischief
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with (
             contextlib.suppress(asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError),
             contextlib.closing(writer),

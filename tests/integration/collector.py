@@ -19,6 +19,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as Wire
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 
@@ -63,7 +65,50 @@ class Received:
         return sorted(self.spans, key=lambda span: (span.start, span.kind != "SERVER"))
 
 
-class GrpcCollector(Received, trace_service_pb2_grpc.TraceServiceServicer):
+class OverGrpc:
+    """Serves a collector's gRPC service on a free port while entered: ``async with collector: collector.url``."""
+
+    add_to_server: Callable[[Any, grpc.aio.Server], None]
+
+    async def __aenter__(self) -> Self:
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self.add_to_server(self, self._server)
+        self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        await self._server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.stop(0)
+
+
+class OverHttp:
+    """Serves a collector's ``path`` on a free port while entered; bodies are unpacked for :meth:`take`."""
+
+    path: str
+
+    async def take(self, body: bytes, fields: Mapping[str, str]) -> web.Response:
+        """Answer one export; ``fields`` has lower-case names."""
+        raise NotImplementedError
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        body = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
+        return await self.take(body, {name.lower(): value for name, value in request.headers.items()})
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post(self.path, self._take)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+
+class GrpcCollector(OverGrpc, Received, trace_service_pb2_grpc.TraceServiceServicer):
     """OTLP over gRPC on a free port: ``async with GrpcCollector() as collector: collector.url``."""
 
     async def Export(  # noqa: N802 - the protocol's name
@@ -77,46 +122,25 @@ class GrpcCollector(Received, trace_service_pb2_grpc.TraceServiceServicer):
         self.keep(request)
         return trace_service_pb2.ExportTraceServiceResponse()
 
-    async def __aenter__(self) -> Self:
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
-        self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        await self._server.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._server.stop(0)
+    add_to_server = staticmethod(trace_service_pb2_grpc.add_TraceServiceServicer_to_server)
 
 
-class HttpCollector(Received):
+class HttpCollector(OverHttp, Received):
     """OTLP over HTTP with protobuf bodies, on a free port, at ``/v1/traces``."""
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def take(self, body: bytes, fields: Mapping[str, str]) -> web.Response:
+        """Take one export."""
         await asyncio.sleep(self.wait_s)
         if self.refuse:
             return web.Response(status=403)
-        body = await request.read()
-        if body[:2] == b"\x1f\x8b":
-            body = gzip.decompress(body)
-        self.metadata.append({name.lower(): value for name, value in request.headers.items()})
+        self.metadata.append(dict(fields))
         self.keep(trace_service_pb2.ExportTraceServiceRequest.FromString(body))
         return web.Response(
             body=trace_service_pb2.ExportTraceServiceResponse().SerializeToString(),
             content_type="application/x-protobuf",
         )
 
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_post("/v1/traces", self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+    path = "/v1/traces"
 
 
 def _span(span: Wire, facts: dict[str, Any]) -> Span:

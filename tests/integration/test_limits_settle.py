@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from callers import bearer, clear, keys
+from loopback import LoopbackServer
 from one_data_plane import DONE, HELLO, ROLE, STOP, one_data_plane, post, sse, whole
 
 from edge import clock
@@ -28,27 +29,18 @@ def usage(prompt: int, output: int) -> bytes:
     return b'{"prompt_tokens":%d,"completion_tokens":%d}' % (prompt, output)
 
 
-class Provider:
+class Provider(LoopbackServer):
     """Does to each request what its ``user`` field says, and remembers what it billed."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.billed: Counter[str] = Counter()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._server.wait_closed()
-
     def _bill(self, prompt: int, output: int) -> bytes:
         self.billed.update(prompt=prompt, output=output)
         return usage(prompt, output)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError), contextlib.closing(writer):
             while await self._answer(reader, writer):
                 await writer.drain()

@@ -13,6 +13,7 @@ from bad_clients import over_http1, over_http2, sound
 from bad_upstream import Upstream, bad_service
 from callers import ask, keys
 from one_data_plane import one_data_plane
+from soon import until
 
 from edge.native import WorkerCounter
 
@@ -98,7 +99,7 @@ async def test_everybody_is_answered(seed: int) -> None:
         assert odd == []
         assert answered > CLIENTS
         with contextlib.suppress(TimeoutError):
-            await h2peer.until(lambda: not left_behind(data_plane))
+            await until(lambda: not left_behind(data_plane))
         assert left_behind(data_plane) == {}
         one.mischief = two.mischief = 0.0
         async with asyncio.timeout(20):  # circuits that opened often wait longer

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import signal
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import grpc
 import grpc.aio
 import pytest
 from aiohttp import web
+from collector import OverGrpc, OverHttp
 from nodes import CHAT, KEY, RunningNode, chat_config
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 
@@ -62,7 +62,7 @@ class Taken:
             await asyncio.sleep(0.05)
 
 
-class OverGrpc(Taken, metrics_service_pb2_grpc.MetricsServiceServicer):
+class MetricsOverGrpc(OverGrpc, Taken, metrics_service_pb2_grpc.MetricsServiceServicer):
     """A collector over gRPC on a free port."""
 
     async def Export(  # noqa: N802 - the protocol's name
@@ -75,39 +75,19 @@ class OverGrpc(Taken, metrics_service_pb2_grpc.MetricsServiceServicer):
         self.keep(request, {name: str(value) for name, value in context.invocation_metadata() or ()})
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
-    async def __aenter__(self) -> Self:
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(self, self._server)
-        self.url = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        await self._server.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._server.stop(0)
+    add_to_server = staticmethod(metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server)
 
 
-class OverHttp(Taken):
+class MetricsOverHttp(OverHttp, Taken):
     """A collector over HTTP on a free port, at ``/v1/metrics``."""
 
-    async def _take(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        body = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
-        page = metrics_service_pb2.ExportMetricsServiceRequest.FromString(body)
-        self.keep(page, {name.lower(): value for name, value in request.headers.items()})
+    async def take(self, body: bytes, fields: Mapping[str, str]) -> web.Response:
+        """Take a page."""
+        self.keep(metrics_service_pb2.ExportMetricsServiceRequest.FromString(body), fields)
         answer = metrics_service_pb2.ExportMetricsServiceResponse().SerializeToString()
         return web.Response(body=answer, content_type="application/x-protobuf")
 
-    async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.router.add_post("/v1/metrics", self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+    path = "/v1/metrics"
 
 
 def config(provider: SimProvider, url: str, protocol: str) -> dict[str, Any]:
@@ -128,8 +108,10 @@ async def ask(node: RunningNode, count: int) -> None:
                 assert answer.status == 200, await answer.text()
 
 
-@pytest.mark.parametrize(("kind", "protocol"), [(OverGrpc, "grpc"), (OverHttp, "http")])
-async def test_counts_reach_a_collector(tmp_path: Path, kind: type[OverGrpc | OverHttp], protocol: str) -> None:
+@pytest.mark.parametrize(("kind", "protocol"), [(MetricsOverGrpc, "grpc"), (MetricsOverHttp, "http")])
+async def test_counts_reach_a_collector(
+    tmp_path: Path, kind: type[MetricsOverGrpc | MetricsOverHttp], protocol: str
+) -> None:
     """Requests, durations and the node's name arrive under OpenTelemetry's names, with the configured fields."""
     async with SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as provider, kind() as collector:
         environ = {"TENANT": "tenant-0123456789"}
@@ -152,7 +134,7 @@ async def test_a_bad_collector_harms_nothing(tmp_path: Path, fault: str) -> None
     """Requests and operators are answered at once, the failure is counted and said once, and the end is quick."""
     async with (
         SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as provider,
-        OverGrpc(wait_s=30.0 if fault == "slow" else 0.0, refuse=fault == "refusing") as collector,
+        MetricsOverGrpc(wait_s=30.0 if fault == "slow" else 0.0, refuse=fault == "refusing") as collector,
     ):
         url = "http://127.0.0.1:9" if fault == "dead" else collector.url
         async with RunningNode(
