@@ -57,7 +57,7 @@ def exchange(chosen: TargetPool, ticks: itertools.count[int]) -> None:
 def granted(members: int, workers: int) -> TargetPool:
     """Return such a pool whose targets share a credential that is far from its limits."""
     shared_state = SharedState.create(members, 1, workers, allowance_capacity=1)
-    allowance = Allowance(shared_state, Plan(0, requests_per_minute=60_000_000, requests_burst=60_000_000))
+    allowance = Allowance(shared_state, Plan(0, 60_000_000, 0, 60_000_000, 0, shared=False))
     targets = [Target(shared_state, slot, f"sim/{slot}") for slot in range(members)]
     for slot, target in enumerate(targets):
         target.allowance = allowance

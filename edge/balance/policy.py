@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from edge.config.compiled import compiled
 from edge.terms import snapshot
 
 if TYPE_CHECKING:
@@ -21,15 +22,9 @@ def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service
     deadline there is no threshold.
     """
     deadline = timeouts.first_token if kind == "model" else timeouts.first_byte
-    return snapshot.Breaker(
-        consecutive_failures=config.consecutive_failures,
-        failure_ratio=config.failure_ratio,
-        window_ns=config.window,
-        min_requests=config.min_requests,
-        slow_ratio=config.slow_ratio,
+    return compiled(
+        config,
+        snapshot.Breaker,
         slow_threshold_ns=config.slow_threshold or deadline // 2,
         slow_adaptive=not config.slow_threshold,
-        open_duration_ns=config.open_duration,
-        open_duration_max_ns=config.open_duration_max,
-        slow_start_ns=config.slow_start,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge.config.compiled import compiled
 from edge.terms.snapshot import CLASSES, Allowance, Credential, Key
 
 if TYPE_CHECKING:
@@ -23,13 +24,12 @@ _REQUESTS_BURST: Final = 10
 
 def key(written: WrittenKey, slot: int) -> Key:
     """Return a caller's key; ``slot`` is its record in the shared state and selects its bit in the breakers' maps."""
-    return Key(
-        name=written.name,
+    return compiled(
+        written,
+        Key,
         sha256=written.sha256.lower(),
         slot=slot,
-        models=written.models,
         allowance=_allowance(slot, written, written.requests_burst, written.tokens_burst),
-        concurrent=written.concurrent,
         # 0 would mean no limit, so a tiny budget becomes the smallest amount that can be counted
         budget_nano=0 if written.budget is None else max(round(written.budget * NANO), 1),
         priority=CLASSES.index(written.priority),
@@ -54,10 +54,10 @@ def held(snapshot: Snapshot) -> Iterator[Allowance]:
 
 def _allowance(slot: int, bounds: WrittenKey | ProviderLimits, requests_burst: int, tokens_burst: int) -> Allowance:
     requests, tokens = bounds.requests_per_minute, bounds.tokens_per_minute
-    return Allowance(
+    return compiled(
+        bounds,
+        Allowance,
         slot=slot,
-        requests_per_minute=requests,
-        tokens_per_minute=tokens,
         requests_burst=requests and (requests_burst or max(requests // _REQUESTS_BURST, 1)),
         tokens_burst=tokens and (tokens_burst or tokens),
         shared=bounds.scope == "global",

@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import structs
 
-from edge.config import addresses, effective
+from edge.config import addresses, crowding, effective, schema
+from edge.config.compiled import compiled
 from edge.config.schema import MOST_MEMBERS
 from edge.routing import allowances
 from edge.routing import slots as shared_state
 from edge.terms import snapshot as plan_of
 from edge.terms.places import Peer
-from edge.terms.snapshot import Listener, ListenTls, Member, Route, ServiceMatch, Snapshot, Target
+from edge.terms.snapshot import Listener, Member, Route, ServiceMatch, Snapshot, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edge.config import crowding, schema
-    from edge.config.schema_limits import Limits
-    from edge.config.schema_peers import Peers
+    from edge.config.schema_peers import Peers, PeerTls
     from edge.config.schema_policy import Breaker, Timeouts
-    from edge.config.schema_telemetry import Telemetry
     from edge.terms.places import Provider
 
     Kind = Literal["model", "service"]
@@ -135,7 +133,7 @@ class _Planner:
             providers=providers,
             services=services,
             peers=None if config.peers is None else _believed(config.peers),
-            limits=_limits(config.limits),
+            limits=compiled(config.limits, plan_of.Limits),
             outcomes=self._outcomes,
             keys=tuple(allowances.key(key, slots[shared_state.KEY + key.name]) for key in config.keys),
             credentials=tuple(
@@ -144,44 +142,48 @@ class _Planner:
             ),
             hints=self._hints,
             slots=slots,
-            tracing=_tracing(config.telemetry),
+            tracing=compiled(config.telemetry, plan_of.Tracing),
         )
 
     def _alias(self, name: str, model: schema.Model) -> int:
-        members = tuple(Member(self._model(at.target), at.tier, at.weight) for at in model.targets)
+        members = tuple(compiled(at, Member, target=self._model(at.target)) for at in model.targets)
         return self._route(name, "model", members, model)
 
     def _direct(self, aliases: Mapping[str, int]) -> dict[str, int]:
         """Give every configured target its own route ``provider/model`` with the default policy."""
         names = [name for name, at in self._targets.items() if at.kind == "model" and name not in aliases]
-        return {name: self._route(name, "model", (Member(self._index[name]),), self._config.defaults) for name in names}
+        return {name: self._only(name) for name in names}
 
     def _wildcard(self, provider: str) -> int:
-        name = f"{provider}/{WILDCARD_MODEL}"
-        return self._route(name, "model", (Member(self._model(name)),), self._config.defaults)
+        return self._only(f"{provider}/{WILDCARD_MODEL}")
+
+    def _only(self, name: str) -> int:
+        """Return the route of a target that is the only one of its route, with the default policy."""
+        member = compiled(schema.ModelTarget(name), Member, target=self._model(name))
+        return self._route(name, "model", (member,), self._config.defaults)
 
     def _service(self, name: str, service: schema.Service) -> ServiceMatch:
-        members = tuple(Member(self._address(name, service, at.target), at.tier, at.weight) for at in service.targets)
+        targets = [(at, self._address(name, service, at.target)) for at in service.targets]
+        members = tuple(compiled(at, Member, target=target) for at, target in targets)
         route = self._route(name, "service", members, service)
-        match = service.match
-        return ServiceMatch(route, host=match.host.lower().rstrip("."), path=match.path, grpc=match.grpc)
+        return compiled(service.match, ServiceMatch, route=route, host=service.match.host.lower().rstrip("."))
 
     def _route(self, name: str, kind: Kind, members: tuple[Member, ...], rules: Rules) -> int:
         peers = self._config.peers
         if kind == "model" and peers is not None and (not peers.models or name in peers.models):
-            regions = (Member(self._region(peer, peers), REGION_TIER) for peer in self._peers)
+            regions = (Member(self._region(peer, peers), REGION_TIER, weight=1.0) for peer in self._peers)
             members = (*members, *regions)[:MOST_MEMBERS]
         self._routes.append(
-            Route(
+            compiled(
+                rules,
+                Route,
                 name=name,
                 slot=-1,
                 kind=kind,
                 members=members,
-                timeouts=_timeouts(rules.timeouts),
-                retry=plan_of.Retry(rules.retry.attempts, rules.retry.budget),
                 breaker=self._breaker(rules.breaker, rules.timeouts, kind),
-                queue=plan_of.Queue(rules.queue.limit, rules.queue.wait),
-                shares=(rules.shares.high, rules.shares.normal, rules.shares.low),
+                shares=structs.astuple(rules.shares),
+                rescue=rules.rescue if isinstance(rules, schema.Model) else "never",
             )
         )
         return len(self._routes) - 1
@@ -200,7 +202,9 @@ class _Planner:
         url = addresses.parse_base_url(provider.base_url)
         wildcard = model == WILDCARD_MODEL
         price = effective.price(provider, self._known.get(name), model)
-        target = Target(
+        target = compiled(
+            provider,
+            Target,
             id=target_id,
             slot=-1,
             kind="model",
@@ -215,8 +219,6 @@ class _Planner:
             outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
             jurisdiction=provider.jurisdiction or None,
             capabilities=provider.capabilities or (),
-            max_connections=provider.max_connections,
-            max_inflight=provider.max_inflight,
             adaptive=provider.concurrency.adaptive is not False,
             concurrency=_concurrency(provider.concurrency),
             probe_path=url.path + provider.probe if provider.probe else None,
@@ -231,7 +233,9 @@ class _Planner:
         target_id = f"{name}/{address}"
         if target_id in self._index:
             return self._index[target_id]
-        target = Target(
+        target = compiled(
+            service,
+            Target,
             id=target_id,
             slot=-1,
             kind="service",
@@ -244,9 +248,9 @@ class _Planner:
             protocol=_protocol(service),
             fields=(),
             outcomes="service",
+            jurisdiction=None,
+            capabilities=(),
             health="" if service.match.grpc else None,
-            max_connections=service.max_connections,
-            max_inflight=service.max_inflight,
             adaptive=service.concurrency.adaptive is True,
             concurrency=_concurrency(service.concurrency),
         )
@@ -268,10 +272,16 @@ class _Planner:
             host=host,
             port=port,
             base_path="/v1",
-            tls=None if tls is None else plan_of.UpstreamTls(tls.server_name or host, tls.ca, tls.cert, tls.key),
+            tls=None if tls is None else _tls(tls, host, verify=True),
             protocol="h2c" if tls is None else "h2",
             fields=(("x-edge-peer-token", str(peers.token)),) if peers.token else (),
             outcomes="region",
+            jurisdiction=None,
+            capabilities=(),
+            max_connections=0,
+            max_inflight=0,
+            adaptive=False,
+            concurrency=_concurrency(crowding.Concurrency()),
             probe_path="/healthz",
         )
         return self._add(target)
@@ -299,7 +309,7 @@ def _peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
 
 def _believed(peers: Peers) -> plan_of.Peers:
     names = tuple(name if "://" in name else name.lower() for name in peers.allowed_names)
-    return plan_of.Peers(str(peers.token), names)
+    return compiled(peers, plan_of.Peers, token=str(peers.token), allowed_names=names)
 
 
 def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[str, str], ...]:
@@ -316,56 +326,14 @@ def _protocol(service: schema.Service) -> Literal["http1", "h2c", "h2"]:
     return "h2c" if service.tls is None else "h2"
 
 
-def _tls(tls: schema.UpstreamTls, host: str) -> plan_of.UpstreamTls:
-    return plan_of.UpstreamTls(
-        server_name=tls.server_name or host, ca=tls.ca, cert=tls.cert, key=tls.key, verify=tls.verify
-    )
+def _tls(tls: schema.UpstreamTls | PeerTls, host: str, **given: bool) -> plan_of.UpstreamTls:
+    return compiled(tls, plan_of.UpstreamTls, server_name=tls.server_name or host, **given)
 
 
 def _listener(listen: schema.Listen) -> Listener:
     host, port = addresses.parse_address(listen.address)
-    tls = listen.tls
-    return Listener(
-        host, port, None if tls is None else ListenTls(tls.cert, tls.key, tls.client_ca), listen.allow_anonymous
-    )
-
-
-def _timeouts(timeouts: Timeouts) -> plan_of.Timeouts:
-    return plan_of.Timeouts(
-        connect_ns=timeouts.connect,
-        first_byte_ns=timeouts.first_byte,
-        first_token_ns=timeouts.first_token,
-        stream_idle_ns=timeouts.stream_idle,
-        total_ns=timeouts.total,
-    )
-
-
-def _tracing(telemetry: Telemetry) -> plan_of.Tracing:
-    return plan_of.Tracing(
-        sample=telemetry.sample,
-        slow_ns=telemetry.slow,
-        errors_per_second=telemetry.errors_per_second,
-        forced_samples_per_second=telemetry.forced_samples_per_second,
-        propagation=telemetry.propagation,
-    )
+    return compiled(listen, Listener, host=host, port=port)
 
 
 def _concurrency(concurrency: crowding.Concurrency) -> tuple[float, float, float]:
     return float(concurrency.initial), float(concurrency.min), float(concurrency.max)
-
-
-def _limits(limits: Limits) -> plan_of.Limits:
-    return plan_of.Limits(
-        body=limits.body,
-        max_response=limits.max_response,
-        header_bytes=limits.header_bytes,
-        header_count=limits.header_count,
-        idle_ns=limits.idle,
-        header_timeout_ns=limits.header_timeout,
-        keepalive_comment_ns=limits.keepalive_comment,
-        connections=limits.connections,
-        retry_buffer=limits.retry_buffer,
-        max_buffered=limits.max_buffered,
-        body_timeout_ns=limits.body_timeout,
-        client_idle_ns=limits.client_idle,
-    )

@@ -1,7 +1,9 @@
 """The Snapshot: everything the data path needs in order to decide, complete and immutable.
 
 Control builds a Snapshot from the configuration and sends it whole to every worker, which swaps one reference. An
-exchange keeps the Snapshot it began with. Durations are integer nanoseconds, shares are 0..1, sizes are bytes.
+exchange keeps the Snapshot it began with. Shares are 0..1, sizes are bytes, durations are integer nanoseconds.
+Fields have the names of edge.yaml, durations with ``_ns`` at the end (``edge.config.compiled``); defaults stand in the
+schema of the configuration alone.
 A Snapshot holds credentials: it travels only over the node's private socket, and only ``edge.admin.views``, which omits
 them, may show it.
 """
@@ -52,10 +54,10 @@ class UpstreamTls(Struct, frozen=True):
     """How to verify an upstream: ``ca`` is a PEM file (None: the system's); ``verify`` False causes a warning."""
 
     server_name: str
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    verify: bool = True
+    ca: str | None
+    cert: str | None
+    key: str | None
+    verify: bool
 
 
 class Target(Struct, frozen=True):
@@ -76,32 +78,32 @@ class Target(Struct, frozen=True):
     protocol: Literal["http1", "h2c", "h2"]
     fields: tuple[tuple[str, str], ...]  # credential and fixed headers, added last; names in lower case
     outcomes: str  # key of Snapshot.outcomes
-    jurisdiction: str | None = None
-    capabilities: tuple[str, ...] = ()
-    max_connections: int = 0  # per worker; 0: no cap
-    max_inflight: int = 0  # per node; 0: no cap
+    jurisdiction: str | None
+    capabilities: tuple[str, ...]
+    max_connections: int  # per worker; 0: no cap
+    max_inflight: int  # per node; 0: no cap
+    adaptive: bool  # learn the concurrency limit (native/balance/capacity)
+    concurrency: tuple[float, float, float]  # concurrency limit: initial, minimum, maximum
     health: str | None = None  # gRPC: service whose health is checked ("": the whole server); None: no check
     probe_path: str | None = None  # a free request to which a healthy target responds with 2xx
     credential: int = -1  # index into Snapshot.credentials; -1: its limits are unknown
     price_input: float = 0.0  # US dollars per million tokens; 0: unknown, counted as free
     price_output: float = 0.0
-    adaptive: bool = False  # learn the concurrency limit (native/balance/capacity)
-    concurrency: tuple[float, float, float] = (64.0, 4.0, 5000.0)  # concurrency limit: initial, minimum, maximum
 
 
 class Member(Struct, frozen=True):
     """Membership of a target in a pool: ``target`` is an index into Snapshot.targets; tier 1 is preferred."""
 
     target: int
-    tier: int = 1
-    weight: float = 1.0
+    tier: int
+    weight: float
 
 
 class Queue(Struct, frozen=True):
     """How many exchanges of a route may be queued per worker, and for how long each."""
 
-    limit: int = 1024
-    wait_ns: int = 5_000_000_000
+    limit: int
+    wait_ns: int
 
 
 class Route(Struct, frozen=True):
@@ -114,18 +116,18 @@ class Route(Struct, frozen=True):
     timeouts: Timeouts
     retry: Retry
     breaker: Breaker
-    rescue: Literal["never", "text"] = "never"
-    queue: Queue = Queue()
-    shares: tuple[float, float, float] = (0.5, 0.3, 0.2)  # of a target at its limit, for high, normal and low
+    rescue: Literal["never", "text"]
+    queue: Queue
+    shares: tuple[float, float, float]  # of a target at its limit, for high, normal and low
 
 
 class ServiceMatch(Struct, frozen=True):
     """Which requests belong to a service: exact host (lower case, no port; "": any) and path prefix ("": any)."""
 
     route: int
-    host: str = ""
-    path: str = ""
-    grpc: str = ""
+    host: str
+    path: str
+    grpc: str
 
 
 class Limits(Struct, frozen=True):
@@ -140,9 +142,9 @@ class Limits(Struct, frozen=True):
     keepalive_comment_ns: int  # interval of SSE comments while the upstream sends nothing
     connections: int  # per worker; further connections are closed at once; 0: as many as open files allow
     retry_buffer: int  # a service's request body up to this size may be sent again
-    max_buffered: int = 256 * 1024**2  # bytes of requests that a worker may buffer in total
-    body_timeout_ns: int = 300_000_000_000  # for a model's request body to arrive completely
-    client_idle_ns: int = 30_000_000_000  # for a client that neither sends nor reads in the middle of a message
+    max_buffered: int  # bytes of requests that a worker may buffer in total
+    body_timeout_ns: int  # for a model's request body to arrive completely
+    client_idle_ns: int  # for a client that neither sends nor reads in the middle of a message
 
 
 class ListenTls(Struct, frozen=True):
@@ -150,17 +152,17 @@ class ListenTls(Struct, frozen=True):
 
     cert: str
     key: str
-    client_ca: str | None = None
+    client_ca: str | None
 
 
 class Tracing(Struct, frozen=True):
     """Which exchanges are recorded. Rates are per worker and bound what a burst of failures can cost."""
 
-    sample: float = 0.01
-    slow_ns: int = 10_000_000_000  # a response that begins later is slow; 0: none is
-    errors_per_second: int = 10  # unsampled exchanges recorded as failed, as slow and as retried, each
-    forced_samples_per_second: int = 100  # exchanges sampled because their caller asked for it
-    propagation: Literal["continue", "restart"] = "continue"  # restart: begin a new trace that links to the caller's
+    sample: float
+    slow_ns: int  # a response that begins later is slow; 0: none is
+    errors_per_second: int  # unsampled exchanges recorded as failed, as slow and as retried, each
+    forced_samples_per_second: int  # exchanges sampled because their caller asked for it
+    propagation: Literal["continue", "restart"]  # restart: begin a new trace that links to the caller's
 
 
 class Listener(Struct, frozen=True):
@@ -168,8 +170,8 @@ class Listener(Struct, frozen=True):
 
     host: str
     port: int
-    tls: ListenTls | None = None
-    allow_anonymous: bool = False  # requires no key
+    tls: ListenTls | None
+    allow_anonymous: bool  # requires no key
 
 
 class Allowance(Struct, frozen=True):
@@ -179,11 +181,11 @@ class Allowance(Struct, frozen=True):
     """
 
     slot: int
-    requests_per_minute: int = 0
-    tokens_per_minute: int = 0
-    requests_burst: int = 0
-    tokens_burst: int = 0
-    shared: bool = False  # scope: global; the shared state holds this node's share
+    requests_per_minute: int
+    tokens_per_minute: int
+    requests_burst: int
+    tokens_burst: int
+    shared: bool  # scope: global; the shared state holds this node's share
 
 
 class Key(Struct, frozen=True):
@@ -192,11 +194,11 @@ class Key(Struct, frozen=True):
     name: str
     sha256: str
     slot: int
-    models: tuple[str, ...] = ()  # aliases, "provider/model", "provider/*" or "service:NAME"; empty: all
-    allowance: Allowance | None = None
-    concurrent: int = 0  # concurrent requests; 0: no limit
-    budget_nano: int = 0  # US dollars * 1e9 per calendar month (UTC); 0: no limit
-    priority: int = 1  # 0 high, 1 normal, 2 low
+    models: tuple[str, ...]  # aliases, "provider/model", "provider/*" or "service:NAME"; empty: all
+    allowance: Allowance | None
+    concurrent: int  # concurrent requests; 0: no limit
+    budget_nano: int  # US dollars * 1e9 per calendar month (UTC); 0: no limit
+    priority: int  # 0 high, 1 normal, 2 low
 
 
 class Credential(Struct, frozen=True):
@@ -213,7 +215,7 @@ class Peers(Struct, frozen=True):
     """
 
     token: str  # "": no token is accepted
-    allowed_names: tuple[str, ...] = ()  # empty: no certificate is accepted
+    allowed_names: tuple[str, ...]  # empty: no certificate is accepted
 
 
 class Snapshot(Struct, frozen=True):
@@ -236,10 +238,10 @@ class Snapshot(Struct, frozen=True):
     services: tuple[ServiceMatch, ...]
     limits: Limits
     outcomes: dict[str, bytes]
-    keys: tuple[Key, ...] = ()
+    keys: tuple[Key, ...]
+    tracing: Tracing
+    peers: Peers | None  # None: no client is accepted as another edge
     credentials: tuple[Credential, ...] = ()
-    tracing: Tracing = Tracing()
-    peers: Peers | None = None  # None: no client is accepted as another edge
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
     slots: dict[str, int] = field(
         default_factory=dict

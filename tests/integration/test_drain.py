@@ -21,7 +21,7 @@ from yarl import URL
 from edge.listen.server import bind, open_listeners, turn_away
 from edge.sim.asked import Pace
 from edge.sim.provider import ProviderSpec, SimProvider
-from edge.terms.snapshot import Listener
+from tests.snapshots import listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,7 +141,7 @@ async def test_who_is_at_the_door_is_let_in() -> None:
     with bind("127.0.0.1", 0) as held:
         port = held.getsockname()[1]
         loop = asyncio.get_running_loop()
-        servers = await open_listeners(loop, [Listener("127.0.0.1", port)], Counts)
+        servers = await open_listeners(loop, [listener("127.0.0.1", port)], Counts)
         with contextlib.ExitStack() as clients:
             early = [clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(20)]
             turn_away(servers)  # the loop has not turned since: all of them are in the queue

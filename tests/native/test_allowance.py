@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.terms.snapshot import Allowance as Plan
-from edge.terms.snapshot import Key
 from native.codec.numbers import seconds_ns, seconds_of
 from native.state import callers
 from native.state.allowance import Allowance, Bound, month_of
 from native.state.shared_state import AllowanceCounter, SharedState
+from tests.snapshots import allowance as plan
+from tests.snapshots import key
 
 S = 1_000_000_000
 START = 10**15
@@ -24,7 +24,7 @@ START = 10**15
 def allowance(**bounds: int) -> tuple[SharedState, Allowance]:
     """One record with these bounds."""
     shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
-    return shared_state, Allowance(shared_state, Plan(0, **bounds))
+    return shared_state, Allowance(shared_state, plan(0, **bounds))
 
 
 def test_both_or_neither() -> None:
@@ -54,7 +54,7 @@ def test_a_share_takes_the_place_of_the_whole() -> None:
     """What the shared state says is this node's part holds for rate and burst, in the same proportion."""
     shared_state, each = allowance(requests_per_minute=600, requests_burst=60)
     assert each.left(START) == ((60, 0), None)
-    shared = Allowance(shared_state, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    shared = Allowance(shared_state, plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     assert shared.left(START) == ((60, 0), None)
     shared_state.set_shares(0, 150_000, 0, until_ns=START + S, nodes=3, now_ns=START)
     assert shared.left(START) == ((15, 0), None)
@@ -66,7 +66,7 @@ def test_a_share_takes_the_place_of_the_whole() -> None:
 def test_a_share_ends_when_nobody_says_it_again() -> None:
     """A control that died leaves one node's part behind, and no grant that others may have."""
     shared_state, _ = allowance(requests_per_minute=600, requests_burst=60)
-    shared = Allowance(shared_state, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    shared = Allowance(shared_state, plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     shared_state.set_shares(0, 500_000, 0, until_ns=START + S, nodes=3, now_ns=START)
     assert shared.left(START + S) == ((50, 0), None)
     assert shared.left(START + S + 1) == ((20, 0), None)
@@ -77,7 +77,7 @@ def test_a_share_ends_when_nobody_says_it_again() -> None:
 def test_a_trickle_bars_nobody_once_the_share_has_grown() -> None:
     """What a bucket owes beyond its window counts at the new rate; within it a grown share forgives nothing."""
     shared_state, _ = allowance(requests_per_minute=600, requests_burst=60)
-    shared = Allowance(shared_state, Plan(0, requests_per_minute=600, requests_burst=60, shared=True))
+    shared = Allowance(shared_state, plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     windows = (6 * S, 0)
     shared_state.set_shares(0, 2_000, 0, until_ns=START + 99 * S, nodes=3, now_ns=START, windows_ns=windows)
     assert shared.take(START)[0] == Bound.UNBOUND
@@ -155,7 +155,7 @@ def test_durations_are_gos() -> None:
 def test_a_key_is_found_by_its_hash_alone() -> None:
     """A plan holds no clear key, and a caller found says whose it is and where it stood."""
     shared_state = SharedState.create(0, 0, 1, allowance_capacity=2)
-    plans = [Key(name, sha256(f"edge-{name}".encode()).hexdigest(), slot) for slot, name in enumerate(("a", "b"))]
+    plans = [key(name, sha256(f"edge-{name}".encode()).hexdigest(), slot) for slot, name in enumerate(("a", "b"))]
     known = callers.Callers(shared_state, plans, 1)
     caller, shown, place = known.identify([(b"accept", b"*/*"), (b"authorization", b"BEARER  edge-b")])
     assert caller is not None
@@ -165,9 +165,9 @@ def test_a_key_is_found_by_its_hash_alone() -> None:
     for nothing in (b"Bearer ", b"Bearer", b"Basic edge-a", b""):
         assert known.identify([(b"authorization", nothing)]) == (None, 0, -1)
     with pytest.raises(ValueError, match="64 hexadecimal"):
-        callers.Callers(shared_state, [Key("c", "ab", 0)], 1)
+        callers.Callers(shared_state, [key("c", "ab", 0)], 1)
     with pytest.raises(ValueError, match="no allowance"):
-        callers.Callers(shared_state, [Key("c", "ab" * 32, 0, concurrent=1)], 1)
+        callers.Callers(shared_state, [key("c", "ab" * 32, 0, concurrent=1)], 1)
 
 
 def test_a_deadline_in_seconds() -> None:

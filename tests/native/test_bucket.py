@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.terms.snapshot import Allowance as Plan
 from edge.terms.snapshot import Breaker
 from native.balance.balancer import Barred, Target, TargetPool
 from native.state.allowance import Allowance, Bound
@@ -16,6 +15,7 @@ from native.state.shared_state import SharedState, TargetCounter
 from native.state.token_bucket import Bucket
 from tests.reference import balancer, breaker
 from tests.reference.bucket import Bucket as Twin
+from tests.snapshots import allowance as plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,7 +143,7 @@ def test_bucket_breaker_and_balancer_together(asked: list[tuple[int, int, bool]]
     for slot, burst in enumerate(bursts):
         if burst:  # 0: nothing is known of its credential
             targets[slot].allowance = Allowance(
-                shared_state, Plan(slot, requests_per_minute=MINUTE, requests_burst=burst)
+                shared_state, plan(slot, requests_per_minute=MINUTE, requests_burst=burst)
             )
             members[slot].grant = Twin(S, burst)
     pool = TargetPool(targets, [1] * len(bursts), [1.0] * len(bursts), CALM, workers=1, permit_ns=5 * S)
@@ -174,7 +174,7 @@ def test_an_exhausted_credential_is_passed_over_and_its_return_foretold() -> Non
     shared_state = SharedState.create(2, 1, 1, allowance_capacity=2)
     targets = [Target(shared_state, slot, f"t{slot}") for slot in range(2)]
     for slot, target in enumerate(targets):
-        target.allowance = Allowance(shared_state, Plan(slot, requests_per_minute=MINUTE, requests_burst=slot + 1))
+        target.allowance = Allowance(shared_state, plan(slot, requests_per_minute=MINUTE, requests_burst=slot + 1))
     pool = TargetPool(targets, [1, 2], [1.0, 1.0], CALM, workers=1, permit_ns=S)
     taken = []
     for _ in range(3):
@@ -195,7 +195,7 @@ from edge import clock
 from edge.terms.snapshot import Allowance as Plan
 from native.state.allowance import Allowance
 number, rate, burst, seconds = int(sys.argv[1]), 200, 100, SECONDS
-allowance = Allowance(shared_state, Plan(0, requests_per_minute=rate * 60, requests_burst=burst))
+allowance = Allowance(shared_state, Plan(0, rate * 60, 0, burst, 0, shared=False))
 gap_ns = 4_000_000_000 // (10 * rate)
 began = clock.now_ns()
 due, taken = began + number * gap_ns // 4, 0

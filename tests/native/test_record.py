@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.terms.snapshot import Tracing
 from native.proxy.record import Kept, Recorder
 from tests.native.trace_values import GOOD, SPAN, TRACE, VALUES, WORDS
 from tests.reference import record as twin
+from tests.snapshots import tracing
 
 STEPS = st.lists(
     st.tuples(
@@ -33,7 +33,7 @@ def test_agrees(
 ) -> None:
     """Whatever callers say and however exchanges end, the same are sampled and kept as the twin does."""
     fast = Recorder(
-        Tracing(
+        tracing(
             sample=sample,
             errors_per_second=errors,
             forced_samples_per_second=asked,
@@ -52,7 +52,7 @@ def test_agrees(
 
 def test_wishes_are_bounded() -> None:
     """A caller that wants everything sampled gets so many a second, and again as many in the next."""
-    recorder = Recorder(Tracing(sample=0.0, forced_samples_per_second=5))
+    recorder = Recorder(tracing(sample=0.0, forced_samples_per_second=5))
     flags = [recorder.decide(GOOD, False, 10**15 + at, (1, 2, 3))[4] & 1 for at in range(100)]
     assert sum(flags) == 5
     assert recorder.decide(GOOD, False, 10**15 + 10**9, (1, 2, 3))[4] & 1
@@ -60,14 +60,14 @@ def test_wishes_are_bounded() -> None:
 
 def test_chosen_ids_are_bounded() -> None:
     """A caller that chooses trace ids which every ratio takes is bounded like one that asks."""
-    recorder = Recorder(Tracing(sample=0.01, forced_samples_per_second=5))
+    recorder = Recorder(tracing(sample=0.01, forced_samples_per_second=5))
     chosen = f"00-{'1' * 16}{'0' * 16}-{SPAN}-00".encode()
     assert sum(recorder.decide(chosen, False, 10**15, (1, 2, 3))[4] & 1 for _ in range(100)) == 5
 
 
 def test_restart_links() -> None:
     """Where callers are not trusted a new trace begins, and says which one it came from."""
-    trace, _, parent, link, flags, goes_on = Recorder(Tracing(propagation="restart")).decide(
+    trace, _, parent, link, flags, goes_on = Recorder(tracing(propagation="restart")).decide(
         GOOD, False, 10**15, (7, 2**63, 9)
     )
     assert (trace, parent, goes_on) == (f"{7:016x}{2**63:016x}", "", False)
@@ -77,7 +77,7 @@ def test_restart_links() -> None:
 
 def test_failures_are_kept() -> None:
     """Without sampling, failures are kept up to their rate, and slow exchanges have a rate of their own."""
-    recorder = Recorder(Tracing(sample=0.0, errors_per_second=3))
+    recorder = Recorder(tracing(sample=0.0, errors_per_second=3))
     kept = [recorder.judge(False, 10**15, True, False, False) for _ in range(10)]
     assert kept == [Kept.FAILED] * 3 + [Kept.NOT_KEPT] * 7
     assert recorder.judge(False, 10**15, False, True, False) == Kept.SLOW
@@ -87,7 +87,7 @@ def test_failures_are_kept() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.25])
 def test_share(share: float) -> None:
     """The share of traces that are sampled is the share that was asked for, and is chosen by the trace id."""
-    recorder = Recorder(Tracing(sample=share))
+    recorder = Recorder(tracing(sample=share))
     words = [(index * 0x9E3779B97F4A7C15) % 2**64 for index in range(1, 20_001)]
     sampled = sum(recorder.decide(None, False, 10**15, (1, word, 1))[4] & 1 for word in words)
     assert abs(sampled / len(words) - share) < 0.005

@@ -7,52 +7,45 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.terms.snapshot import Breaker, Limits, Member, Peers, Retry, Route, ServiceMatch, Snapshot, Target, Timeouts
+from edge.terms.snapshot import Member, Peers, Retry, Route, ServiceMatch, Snapshot, Target, Timeouts
 from native.proxy.router import Operation, Router
 from native.state.shared_state import SharedState
+from tests import snapshots
+from tests.breakers import USUAL
 from tests.reference import router as twin
+from tests.snapshots import member, service_match
 
 S = 1_000_000_000
 TIMEOUTS = Timeouts(
     connect_ns=2 * S, first_byte_ns=10 * S, first_token_ns=20 * S, stream_idle_ns=15 * S, total_ns=120 * S
 )
-BREAKER = Breaker(5, 0.5, 10 * S, 10, 0.5, 10 * S, False, S, 60 * S, 10 * S)
-LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
 
 
 def target(slot: int) -> Target:
     """A provider's target with nothing special."""
-    return Target(
-        f"t{slot}", slot, "model", "p", "m", "127.0.0.1", 9, "", None, "http1", (), "openai", max_inflight=slot
-    )
+    return snapshots.target(f"t{slot}", slot, max_inflight=slot)
 
 
 def route(slot: int, name: str, *members: Member, kind: str = "model") -> Route:
     """A route with the usual policy."""
-    return Route(name, slot, kind, members or (Member(0),), TIMEOUTS, Retry(3, 0.2), BREAKER, "text")
+    policy = {"timeouts": TIMEOUTS, "retry": Retry(3, 0.2), "breaker": USUAL, "rescue": "text"}
+    return snapshots.route(slot, name, *(members or (member(0),)), kind=kind, **policy)
 
 
 def snapshot(**changes: object) -> Snapshot:
     """Three targets, four routes: an alias, a wildcard and two services."""
     return msgspec.structs.replace(
-        Snapshot(
-            version=1,
-            created=0.0,
-            region="r",
-            node="n",
-            listeners=(),
+        snapshots.snapshot(
             targets=tuple(target(slot) for slot in range(3)),
             routes=(
-                route(0, "chat", Member(0), Member(2, tier=2, weight=3.0)),
-                route(1, "openai/*", Member(1)),
-                route(2, "billing", Member(2), kind="service"),
-                route(3, "pages", Member(2), kind="service"),
+                route(0, "chat", member(0), member(2, tier=2, weight=3.0)),
+                route(1, "openai/*", member(1)),
+                route(2, "billing", member(2), kind="service"),
+                route(3, "pages", member(2), kind="service"),
             ),
             models={"chat": 0, "openai/gpt": 0, "größe": 0},
             providers={"openai": 1},
-            services=(ServiceMatch(2, host="billing.internal"), ServiceMatch(3, path="/")),
-            limits=LIMITS,
-            outcomes={},
+            services=(service_match(2, host="billing.internal"), service_match(3, path="/")),
         ),
         **changes,
     )
@@ -103,7 +96,7 @@ def test_an_alias_wins_over_a_wildcard(router: Router) -> None:
     }
 
 
-@pytest.mark.parametrize("peers", [None, Peers("a-token-of-all-regions")])
+@pytest.mark.parametrize("peers", [None, Peers("a-token-of-all-regions", ())])
 def test_callers_of_peers_may_be_of_any_class(shared_state: SharedState, peers: Peers | None) -> None:
     """A node without keys sets something aside for the high class where other regions may send some of it."""
     crowded = msgspec.structs.replace(target(0), max_inflight=10)
@@ -164,7 +157,7 @@ def test_a_catch_all_service_does_not_swallow_the_doors(router: Router) -> None:
 
 def test_prefixes_end_at_a_segment(shared_state: SharedState) -> None:
     """``/api`` takes itself and what is below it, ``/api/`` only what is below."""
-    matches = (ServiceMatch(2, path="/api"), ServiceMatch(3, path="/web/"))
+    matches = (service_match(2, path="/api"), service_match(3, path="/web/"))
     router = Router(snapshot(services=matches), shared_state, 1)
     paths = [b"/api", b"/api/x", b"/apix", b"/web", b"/web/", b"/web/x", b"/"]
     found = [router.find_service(b"any", path) for path in paths]
@@ -175,7 +168,7 @@ def test_prefixes_end_at_a_segment(shared_state: SharedState) -> None:
 
 def test_a_grpc_service_is_its_path(shared_state: SharedState) -> None:
     """A match by gRPC name takes that service's methods, and is never a match for everything."""
-    router = Router(snapshot(services=(ServiceMatch(2, grpc="helloworld.Greeter"),)), shared_state, 1)
+    router = Router(snapshot(services=(service_match(2, grpc="helloworld.Greeter"),)), shared_state, 1)
     found = [router.find_service(b"", path) for path in (b"/helloworld.Greeter/SayHello", b"/helloworld.Greet/X", b"/")]
     assert [place.name if place else None for place in found] == ["billing", None, None]
 
@@ -192,7 +185,7 @@ PARTS = st.sampled_from(["a", "b", "ab", "v1", "models", "healthz", "chat", "com
 PATHS = st.lists(PARTS, max_size=4).map(lambda parts: "/" + "/".join(parts))
 HOSTS = st.sampled_from(["", "a", "b.internal"])
 MATCHES = st.lists(
-    st.builds(ServiceMatch, st.integers(0, 3), host=HOSTS, path=st.one_of(st.just(""), PATHS)),
+    st.builds(service_match, st.integers(0, 3), host=HOSTS, path=st.one_of(st.just(""), PATHS)),
     max_size=6,
     unique_by=lambda match: (match.host, match.path),
 )

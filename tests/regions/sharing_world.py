@@ -12,9 +12,11 @@ from edge.control.sharing import Sharing
 from edge.control.sharing_deps import SharingDeps
 from edge.errors import StoreUnavailableError
 from edge.native import SharedState
-from edge.terms.snapshot import Allowance, Credential, Limits, Snapshot, Target
+from edge.terms.snapshot import Credential, Target
 from tests.breakers import USUAL
 from tests.regions.shared_world import Time
+from tests.snapshots import allowance, snapshot
+from tests.snapshots import target as a_target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,27 +28,11 @@ if TYPE_CHECKING:
     from edge.terms.places import Peer
 
 S = 1_000_000_000
-LIMITS = Limits(1, 1, 1, 1, 1, 1, 1, 1, 1)
 
 
 def target(name: str, slot: int, credential: int = -1) -> Target:
     """A model's target."""
-    provider, _, model = name.partition("/")
-    return Target(
-        id=name,
-        slot=slot,
-        kind="model",
-        provider=provider,
-        model=model,
-        host="h",
-        port=1,
-        base_path="/v1",
-        tls=None,
-        protocol="http1",
-        fields=(),
-        outcomes="model",
-        credential=credential,
-    )
+    return a_target(name, slot, credential=credential)
 
 
 class Node:
@@ -57,21 +43,11 @@ class Node:
     ) -> None:
         self.world = world
         self.shared_state = SharedState.create(len(names), 0, 1, allowance_capacity=1)
-        allowance = Allowance(0, requests_per_minute=600, shared=True)
-        self.snapshot = Snapshot(
-            version=1,
-            created=0.0,
+        limits = allowance(0, requests_per_minute=600, shared=True)
+        self.snapshot = snapshot(
             region=region,
-            node="n",
-            listeners=(),
             targets=tuple(target(name, slot, 0 if shared else -1) for slot, name in enumerate(names)),
-            routes=(),
-            models={},
-            providers={},
-            services=(),
-            limits=LIMITS,
-            outcomes={},
-            credentials=(Credential("p", allowance),) if shared else (),
+            credentials=(Credential("p", limits),) if shared else (),
         )
         self.peers: tuple[Peer, ...] = ()
         self.overrides: dict[str, ManualOverride] = {}

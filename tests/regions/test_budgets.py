@@ -17,8 +17,9 @@ from edge.regions.budgets import Part, Told
 from edge.regions.digest import SPENT
 from edge.regions.shares import FORGOTTEN_NS, SILENT_NS
 from edge.terms.ports import Write
-from edge.terms.snapshot import Allowance, Key
 from tests.regions.sharing_world import Node, Regions
+from tests.snapshots import allowance
+from tests.snapshots import key as a_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -119,8 +120,8 @@ class Spender(Node):
 
     def __init__(self, world: Regions, region: str, spending: Spending | None = None) -> None:
         super().__init__(world, region, ["p/m"])
-        key = Key("team", "aa" * 32, 0, allowance=Allowance(0, shared=True), budget_nano=BUDGET)
-        self.snapshot = structs.replace(self.snapshot, keys=(key,))
+        team = a_key("team", "aa" * 32, 0, allowance=allowance(0, shared=True), budget_nano=BUDGET)
+        self.snapshot = structs.replace(self.snapshot, keys=(team,))
         deps = self.sharing._deps
         self.sharing = Sharing(
             self.shared_state,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from edge.regions.demand import Demand
-from edge.terms.snapshot import Allowance as Plan
 from native.state.allowance import Allowance, Bound
 from native.state.shared_state import SharedState
 from tests.regions.shared_world import S, SharingNode, World
+from tests.snapshots import allowance
 
 LIMIT = 600  # per minute
 BURST = LIMIT // 10
@@ -24,7 +24,7 @@ class Bucket:
     def __init__(self) -> None:
         self._shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
         self._kernel = Allowance(
-            self._shared_state, Plan(0, requests_per_minute=LIMIT, requests_burst=BURST, shared=True)
+            self._shared_state, allowance(0, requests_per_minute=LIMIT, requests_burst=BURST, shared=True)
         )
 
     def set_share(self, share: int, now_ns: int) -> None:

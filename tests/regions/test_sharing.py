@@ -17,11 +17,9 @@ from edge.errors import StoreUnavailableError
 from edge.regions import digest as told
 from edge.regions.digest import ManualOverride
 from edge.terms.places import Peer
-from edge.terms.snapshot import (
-    Allowance,
-    Key,
-)
 from tests.regions.sharing_world import Regions
+from tests.snapshots import allowance
+from tests.snapshots import key as a_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -389,7 +387,7 @@ async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None
 async def test_requests_at_once_are_divided_on_the_boards(regions: Regions) -> None:
     """Four of a key over two nodes, two each while nobody asks: where the workers see it, and in what is shown."""
     nodes = [regions.add(name, "p/m") for name in ("eu", "us")]
-    key = Key("team", "aa" * 32, 0, allowance=Allowance(0, shared=True), concurrent=4)
+    key = a_key("team", "aa" * 32, 0, allowance=allowance(0, shared=True), concurrent=4)
     for node in nodes:
         node.snapshot = structs.replace(node.snapshot, keys=(key,))
     start(regions)

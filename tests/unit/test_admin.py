@@ -18,6 +18,7 @@ from edge.control.publish import Publisher
 from edge.listen.server import bind
 from edge.telemetry.usage import month_of
 from edge.terms.snapshot import Key, Target
+from tests.snapshots import key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,7 +112,7 @@ def test_the_snapshot_view_is_decided_field_by_field() -> None:
     assert set(shown) == set(Target.__struct_fields__)
     assert shown["fields"] == ["authorization"]
     with_keys = snapshot_view(
-        type(plan)(**{**{f: getattr(plan, f) for f in plan.__struct_fields__}, "keys": (Key("a", "ab" * 32, 0),)})
+        type(plan)(**{**{f: getattr(plan, f) for f in plan.__struct_fields__}, "keys": (key("a", "ab" * 32, 0),)})
     )
     (shown,) = with_keys["keys"]
     assert set(shown) == set(Key.__struct_fields__) - {"sha256", "slot"}

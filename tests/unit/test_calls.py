@@ -16,8 +16,8 @@ from edge.dialects import inference
 from edge.listen.calls import CHAT, CHAT_STREAM, LOCAL, PLAIN, Calls
 from edge.listen.grpc_status import Code
 from edge.routing.table import models_document
-from edge.terms.snapshot import ServiceMatch
 from edge.wire.edge.v1 import inference_pb2
+from tests.snapshots import service_match
 
 if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
@@ -40,7 +40,7 @@ def calls() -> Calls:
 def plan() -> Snapshot:
     """Compile a Snapshot with a routed gRPC service in it."""
     plan = snapshot()
-    return structs.replace(plan, services=(*plan.services, ServiceMatch(0, grpc="helloworld.Greeter/SayHello")))
+    return structs.replace(plan, services=(*plan.services, service_match(0, grpc="helloworld.Greeter/SayHello")))
 
 
 def health(calls: Calls, path: bytes, service: str, plan: Snapshot) -> tuple[int, int | None]:

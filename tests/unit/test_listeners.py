@@ -14,7 +14,8 @@ from edge.app import bindings
 from edge.errors import AddressTakenError, ConfigInvalidError
 from edge.listen.server import bind, open_listeners
 from edge.telemetry import logs
-from edge.terms.snapshot import Listener, ListenTls
+from edge.terms.snapshot import ListenTls
+from tests.snapshots import listener as an_address
 
 
 class Hello(asyncio.Protocol):
@@ -37,7 +38,7 @@ async def heard(port: int, **tls: object) -> bytes:
 
 async def test_a_reserved_port_takes_nothing_and_gives_way_to_workers() -> None:
     """While only reserved, a port refuses connections; two workers can then both listen on it."""
-    with bindings.listeners((Listener("127.0.0.1", 0),)) as (listener,):
+    with bindings.listeners((an_address("127.0.0.1", 0),)) as (listener,):
         assert listener.port > 0
         with pytest.raises(ConnectionRefusedError):
             await heard(listener.port)
@@ -86,7 +87,7 @@ async def test_all_or_none() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with bindings.port("127.0.0.1", 0) as free:
-            wanted = [Listener("127.0.0.1", free), Listener("127.0.0.1", other.getsockname()[1])]
+            wanted = [an_address("127.0.0.1", free), an_address("127.0.0.1", other.getsockname()[1])]
             with pytest.raises(AddressTakenError):
                 await open_listeners(asyncio.get_running_loop(), wanted, Hello)
             await asyncio.sleep(0.01)
@@ -106,7 +107,7 @@ async def test_tls_listener(tmp_path: Path) -> None:
         part.write_to_path(files["cert.pem"], append=True)
     authority.cert_pem.write_to_path(files["ca.pem"])
     tls = ListenTls(files["cert.pem"], files["key.pem"], files["ca.pem"])
-    with bindings.listeners((Listener("127.0.0.1", 0, tls),)) as (listener,):
+    with bindings.listeners((an_address("127.0.0.1", 0, tls=tls),)) as (listener,):
         (running,) = await open_listeners(asyncio.get_running_loop(), [listener], Hello)
         client = ssl.create_default_context(cafile=files["ca.pem"])
         client.set_alpn_protocols(["h2", "http/1.1"])
@@ -126,9 +127,9 @@ async def test_tls_files_are_named(missing: str, tmp_path: Path) -> None:
     one.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
     both = str(tmp_path / "both.pem")
     gone = str(tmp_path / "gone.pem")
-    tls = ListenTls(gone, both) if missing == "cert.pem" else ListenTls(both, both, gone)
+    tls = ListenTls(gone, both, None) if missing == "cert.pem" else ListenTls(both, both, gone)
     with pytest.raises(ConfigInvalidError, match=r"gone\.pem"):
-        await open_listeners(asyncio.get_running_loop(), [Listener("127.0.0.1", 0, tls)], Hello)
+        await open_listeners(asyncio.get_running_loop(), [an_address("127.0.0.1", 0, tls=tls)], Hello)
 
 
 def test_the_control_socket_is_private_and_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

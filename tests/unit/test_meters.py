@@ -19,8 +19,10 @@ from edge.telemetry.meters import NodeFacts, read
 from edge.telemetry.reading import Reading
 from edge.telemetry.sharing import SharingFacts
 from edge.telemetry.usage import month_of
-from edge.terms.snapshot import Allowance, Credential, Key
+from edge.terms.snapshot import Credential
 from edge.terms.target_state import REPORTED
+from tests.snapshots import allowance as an_allowance
+from tests.snapshots import key as a_key
 
 if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
@@ -59,10 +61,18 @@ def page(shared_state: SharedState, plan: Snapshot, now_ns: int = 100 * S) -> Re
 def everything() -> tuple[Snapshot, SharedState]:
     """A plan with keys and credentials, and its shared state."""
     keys = (
-        Key("team", "0" * 64, 0, allowance=Allowance(0, 600, 60_000, 60, 60_000), budget_nano=5 * S),
-        Key("old", "1" * 64, 1),
+        a_key(
+            "team",
+            "0" * 64,
+            0,
+            allowance=an_allowance(
+                0, requests_per_minute=600, tokens_per_minute=60_000, requests_burst=60, tokens_burst=60_000
+            ),
+            budget_nano=5 * S,
+        ),
+        a_key("old", "1" * 64, 1),
     )
-    credentials = (Credential("one", Allowance(1, requests_per_minute=60, requests_burst=10)),)
+    credentials = (Credential("one", an_allowance(1, requests_per_minute=60, requests_burst=10)),)
     plan = structs.replace(snapshot(), keys=keys, credentials=credentials)
     targets, routes, *_ = capacities(plan)
     shared_state = SharedState.create(targets, routes, 2, allowance_capacity=2)
@@ -157,7 +167,7 @@ def test_the_form_follows_the_accept_field(accept: str, form: str) -> None:
 def test_what_is_left_of_an_allowance() -> None:
     """Half the burst used is half left; nothing used is all, everything used is none, and no bound is no sample."""
     plan, shared_state = everything()
-    key = structs.replace(plan.keys[0], allowance=Allowance(0, requests_per_minute=600, requests_burst=60))
+    key = structs.replace(plan.keys[0], allowance=an_allowance(0, requests_per_minute=600, requests_burst=60))
     plan = structs.replace(plan, keys=(key,))
     for used, left in ((0, 1.0), (30, 0.5), (60, 0.0)):
         shared_state.clear_allowance(0)
@@ -169,7 +179,7 @@ def test_what_is_left_of_an_allowance() -> None:
 def test_what_is_left_of_a_share_is_of_what_this_node_may_grant() -> None:
     """A node that may grant half of a shared limit has nothing left when it has granted that, and all before."""
     plan, shared_state = everything()
-    allowance = Allowance(0, requests_per_minute=600, requests_burst=60, shared=True)
+    allowance = an_allowance(0, requests_per_minute=600, requests_burst=60, shared=True)
     plan = structs.replace(plan, keys=(structs.replace(plan.keys[0], allowance=allowance),))
     shared_state.set_shares(0, 300_000, 0, until_ns=200 * S, nodes=2, now_ns=100 * S)
     assert samples(shared_state, plan)["edge_key_remaining_ratio"] == {("team", "requests"): 1.0}

@@ -18,13 +18,15 @@ from msgspec import structs
 from plans import snapshot
 
 from edge.terms.exhaustion import SENTENCES
-from edge.terms.snapshot import Target, UpstreamTls
 from edge.upstream.exhausted import no_address
 from edge.upstream.opener import Opener
 from edge.upstream.resolver import Address
+from tests.snapshots import tls as verified
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from edge.terms.snapshot import Target, UpstreamTls
 
 
 class Taken(asyncio.Protocol):
@@ -148,7 +150,7 @@ async def test_tls_is_verified_and_speaks_http1(opener: Opener, authority: trust
     """With the right authority and name it connects, sends the name, and agrees on HTTP/1.1."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     async with Server(server_side(authority, "model.test")) as server:
-        pool = FakePool(server.port, tls=UpstreamTls("model.test", ca=str(tmp_path / "ca.pem")))
+        pool = FakePool(server.port, tls=verified("model.test", ca=str(tmp_path / "ca.pem")))
         opener.open(pool)
         await asyncio.wait_for(pool.ended.wait(), 60)
         assert pool.failures == []
@@ -164,14 +166,14 @@ async def test_tls_of_someone_else(opener: Opener, authority: trustme.CA, tmp_pa
     """A certificate of another name or another authority is refused, and the reason says so."""
     (trustme.CA() if wrong == "authority" else authority).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     async with Server(server_side(authority, "other.test" if wrong == "name" else "model.test")) as server:
-        pool = FakePool(server.port, tls=UpstreamTls("model.test", ca=str(tmp_path / "ca.pem")))
+        pool = FakePool(server.port, tls=verified("model.test", ca=str(tmp_path / "ca.pem")))
         await outcome(opener, pool)
     assert pool.failures[0][0].startswith("certificate refused: ")
 
 
 async def test_tls_files_are_named(opener: Opener, tmp_path: Path) -> None:
     """A certificate file that is not there is named in the reason."""
-    pool = FakePool(1, tls=UpstreamTls("model.test", ca=str(tmp_path / "gone.pem")))
+    pool = FakePool(1, tls=verified("model.test", ca=str(tmp_path / "gone.pem")))
     await outcome(opener, pool)
     assert "gone.pem" in pool.failures[0][0]
 
@@ -180,7 +182,7 @@ async def test_tls_files_are_named(opener: Opener, tmp_path: Path) -> None:
 async def test_the_deadline_holds_for_a_silent_handshake(opener: Opener, limit_s: float) -> None:
     """A server that accepts and says nothing costs the connect deadline, and counts as a timeout."""
     async with Server() as silent:
-        pool = FakePool(silent.port, tls=UpstreamTls("model.test", verify=False), limit_s=limit_s)
+        pool = FakePool(silent.port, tls=verified("model.test", verify=False), limit_s=limit_s)
         began = time.monotonic()
         await outcome(opener, pool)
         assert 0.15 < time.monotonic() - began < 30
@@ -238,7 +240,7 @@ async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, mo
 async def test_stop_tells_every_pool(opener: Opener) -> None:
     """What is being opened when the worker stops is reported as failed, not forgotten."""
     async with Server() as silent:
-        pool = FakePool(silent.port, tls=UpstreamTls("model.test", verify=False))
+        pool = FakePool(silent.port, tls=verified("model.test", verify=False))
         opener.open(pool)
         await asyncio.sleep(0.05)
         await opener.stop()
@@ -255,7 +257,7 @@ async def test_nothing_is_opened_after_the_end(opener: Opener) -> None:
 
     async with Server() as silent:
         before = asyncio.all_tasks()
-        pool = Asks(silent.port, tls=UpstreamTls("model.test", verify=False))
+        pool = Asks(silent.port, tls=verified("model.test", verify=False))
         opener.open(pool)
         await asyncio.sleep(0.05)  # in its handshake, or before: both are given up
         await opener.stop()
@@ -346,7 +348,7 @@ async def test_lacks_of_look_ups_and_files_are_found(opener: Opener, monkeypatch
     full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     monkeypatch.setattr("edge.upstream.resolver.out_of_descriptors", lambda: full)
     monkeypatch.setattr("edge.upstream.tls.out_of_descriptors", lambda: full)
-    for pool in (FakePool(1, host="does-not-exist.invalid"), FakePool(1, tls=UpstreamTls("model.test"))):
+    for pool in (FakePool(1, host="does-not-exist.invalid"), FakePool(1, tls=verified("model.test"))):
         await outcome(opener, pool)
         assert pool.failures == [(SENTENCES[errno.EMFILE], False)]
         assert pool.local

@@ -138,9 +138,9 @@ def test_models_have_aliases_and_direct_names() -> None:
     assert list(snapshot.models) == ["chat", "same", "openai/gpt-4.1-mini", "local/org/qwen3"]
     chat = snapshot.routes[snapshot.models["chat"]]
     assert chat.members == (Member(0, tier=1, weight=1.0), Member(1, tier=2, weight=0.5))
-    assert snapshot.routes[snapshot.models["same"]].members == (Member(0, tier=3),)
+    assert snapshot.routes[snapshot.models["same"]].members == (Member(0, tier=3, weight=1.0),)
     direct = snapshot.routes[snapshot.models["local/org/qwen3"]]
-    assert direct.members == (Member(1),)
+    assert direct.members == (Member(1, tier=1, weight=1.0),)
     assert (chat.timeouts.first_token_ns, direct.timeouts.first_token_ns) == (8 * S, 30 * S)
 
 
@@ -148,7 +148,7 @@ def test_services_are_matched_and_called() -> None:
     """A service's match is in lower case; its addresses are targets without a credential, over TLS where it says so."""
     snapshot = snapshot_of(WHOLE)
     billing, secure = snapshot.services
-    assert billing == ServiceMatch(billing.route, host="billing.internal", path="/api/")
+    assert billing == ServiceMatch(billing.route, host="billing.internal", path="/api/", grpc="")
     assert snapshot.routes[billing.route].kind == "service"
     address = target(snapshot, "billing/[fd00::1]:80")
     assert (address.kind, address.host, address.port, address.outcomes) == ("service", "fd00::1", 80, "service")
@@ -156,7 +156,7 @@ def test_services_are_matched_and_called() -> None:
     over_tls = target(snapshot, "secure/s.internal:443")
     assert over_tls.tls is not None
     assert over_tls.tls.server_name == "s.internal"
-    assert snapshot.routes[secure.route].members == (Member(6),)
+    assert snapshot.routes[secure.route].members == (Member(6, tier=1, weight=1.0),)
 
 
 def test_listeners_and_limits_are_carried_over() -> None:
@@ -236,7 +236,7 @@ for letters in ("AA", "BB", "CC"):
 def test_keys_are_numbers_for_the_data_path() -> None:
     """A key's words arrive in the Snapshot's units, bursts filled in, its hash in lower case, its record its own."""
     plain, bound, few = snapshot_of(KEYED).keys
-    assert plain == Key("plain", "aa" * 32, 0, (), Allowance(0))
+    assert plain == Key("plain", "aa" * 32, 0, (), Allowance(0, 0, 0, 0, 0, shared=False), 0, 0, priority=1)
     assert bound == Key(
         "bound",
         "bb" * 32,
@@ -247,7 +247,7 @@ def test_keys_are_numbers_for_the_data_path() -> None:
         budget_nano=12_500_000_000,
         priority=0,
     )
-    assert (few.allowance, few.priority) == (Allowance(2, 5, 100, 1, 50), 2)
+    assert (few.allowance, few.priority) == (Allowance(2, 5, 100, 1, 50, shared=False), 2)
 
 
 @pytest.mark.parametrize(

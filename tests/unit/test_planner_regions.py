@@ -73,7 +73,9 @@ peers:
     plan = compile_config(checked(read_text(text, "test.yaml", tmp_path, {})), now=1.0)
     target = next(each for each in plan.targets if each.kind == "region")
     assert (target.fields, target.protocol) == ((), "h2")
-    assert target.tls == UpstreamTls("10.0.0.2", *(str(tmp_path / file) for file in ("ca.pem", "own.pem", "own.pem")))
+    assert target.tls == UpstreamTls(
+        "10.0.0.2", *(str(tmp_path / file) for file in ("ca.pem", "own.pem", "own.pem")), True
+    )
     assert plan.peers == Peers("", ("*.edge.internal", "spiffe://edge/EU"))
 
 
