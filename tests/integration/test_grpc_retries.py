@@ -171,11 +171,11 @@ async def test_deadline_goes_on_less_the_elapsed() -> None:
     second, other, two = await serve(good)
     try:
         async with one_data_plane(text(one, two)) as data_plane:
-            assert (await ask(data_plane, timeout_s=3.0))[0] is grpc.StatusCode.OK
+            assert (await ask(data_plane, timeout_s=20.0))[0] is grpc.StatusCode.OK
             assert handler.timeouts[0] is not None
             assert other.timeouts[0] is not None
             # grpcio reads its clock in coarse steps: what it calls remaining may be a few ms over what was set
-            assert 0.5 < handler.timeouts[0] < 3.1
+            assert 10 < handler.timeouts[0] < 20.1
             assert other.timeouts[0] < handler.timeouts[0] - 0.3
     finally:
         await asyncio.gather(first.stop(None), second.stop(None))

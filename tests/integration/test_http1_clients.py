@@ -16,6 +16,7 @@ from edge.sim.wire import (
     Again,
     Close,
     Pause,
+    Peer,
     ReadHead,
     ReadMessage,
     ReadToEnd,
@@ -170,6 +171,20 @@ async def test_continue() -> None:
             assert refused.received.startswith(b"HTTP/1.1 413 ")
 
 
+async def head_then_get(port: int, until: bytes, pause_s: float) -> Peer:
+    """Ask a service for a head and then, on the same connection, for the whole."""
+    ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
+    return await play_client(
+        port,
+        Send(b"HEAD" + ask),
+        ReadUntil(b"\r\n\r\n"),
+        Pause(pause_s),
+        Send(b"GET" + ask),
+        ReadUntil(until),
+        Close(),
+    )
+
+
 async def test_head() -> None:
     """HEAD gets the fields of GET and no body, from edge and from a service, and connections stay in step."""
     script = (
@@ -182,16 +197,7 @@ async def test_head() -> None:
     async with ScriptedServer(script) as upstream:
         text = f"services: {{s: {{match: {{host: svc}}, targets: ['{upstream.address}'], protocol: http1}}}}"
         async with one_data_plane(text) as data_plane:
-            ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
-            peer = await play_client(
-                data_plane.port,
-                Send(b"HEAD" + ask),
-                ReadUntil(b"\r\n\r\n"),
-                Pause(0.02),
-                Send(b"GET" + ask),
-                ReadUntil(b"}}]}"),
-                Close(),
-            )
+            peer = await head_then_get(data_plane.port, b"}}]}", 0.02)
             first, second = peer.received.split(b"\r\n\r\n", 1)
             assert b"content-length: 54" in first
             assert second.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -207,16 +213,7 @@ async def test_head_with_a_body_is_not_reused() -> None:
     async with ScriptedServer(script, good) as upstream:
         text = f"services: {{s: {{match: {{host: svc}}, targets: ['{upstream.address}'], protocol: http1}}}}"
         async with one_data_plane(text) as data_plane:
-            ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
-            peer = await play_client(
-                data_plane.port,
-                Send(b"HEAD" + ask),
-                ReadUntil(b"\r\n\r\n"),
-                Pause(0.05),
-                Send(b"GET" + ask),
-                ReadUntil(b"}"),
-                Close(),
-            )
+            peer = await head_then_get(data_plane.port, b"}", 0.05)
             assert peer.received.endswith(b'{"right":1}')
 
 
@@ -236,13 +233,13 @@ async def test_slow_head() -> None:
     async with one_data_plane(IDLE_LANE + "limits: {header_timeout: 1s}") as data_plane:
         peer = await play_client(
             data_plane.port,
-            Send(b"GET /healthz HTTP/1.1\r\n" + b"x-a: b\r\n" * 20, piece=4, gap_s=0.1),
+            Send(b"GET /healthz HTTP/1.1\r\n" + b"x-a: b\r\n" * 200, piece=4, gap_s=0.1),
             ReadToEnd(),
-            limit_s=6.0,
+            limit_s=60.0,
         )
         assert peer.received.startswith(b"HTTP/1.1 408 ") or peer.ended == "peer_reset"
         assert peer.ended_s is not None
-        assert peer.ended_s - peer.opened_s < 5.0
+        assert peer.ended_s - peer.opened_s < 10.0
 
 
 async def test_idle() -> None:

@@ -340,10 +340,10 @@ async def test_what_is_left_of_a_deadline_goes_on_to_services() -> None:
     """A service hears how long its caller still waits, in seconds."""
     config = "services: {{s: {{match: {{path: /s}}, targets: ['{}'], protocol: http1}}}}\n"
     async with ScriptedServer(GOOD) as service, one_data_plane(config.format(service.address)) as data_plane:
-        assert status(await data_plane.ask(get("/s", b"x-request-timeout: 2500ms\r\n"), b"hello")) == 200
+        assert status(await data_plane.ask(get("/s", b"x-request-timeout: 20s\r\n"), b"hello")) == 200
         sent = service.peers[0].messages[0]
         left = float(field(sent, "x-request-timeout") or 0)
-        assert 1.5 < left <= 2.5
+        assert 10 < left <= 20
         assert sent.count(b"x-request-timeout") == 1
         assert status(await data_plane.ask(get("/s", b"x-request-timeout: 0\r\n"), END)) == 400
         assert status(await data_plane.ask(get("/s"), b"hello")) == 200

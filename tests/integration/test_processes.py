@@ -266,7 +266,7 @@ async def test_metrics_are_exact_over_all_workers(
         by_worker = found["edge_worker_requests_total"]
         assert sum(by_worker.values()) == 60
         assert set(by_worker) == {("0",), ("1",)}
-        assert all(age < 3 for age in found["edge_worker_heartbeat_age_seconds"].values())
+        assert all(age < 30 for age in found["edge_worker_heartbeat_age_seconds"].values())
 
 
 async def test_an_ill_target_is_probed_for_free_and_said_aloud(
