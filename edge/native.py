@@ -14,7 +14,8 @@ try:
     from native.http.connection_pool import ConnectionPool
     from native.io.descriptors import highest_upstream, most_descriptors
     from native.io.timer_wheel import CallbackTimer, Timer, Wheel
-    from native.proxy.exchange import DataPlane
+    from native.proxy.data_plane import DataPlane
+    from native.proxy.hooks import Hooks
     from native.proxy.router import Operation, Route, Router
     from native.state.allowance import Allowance, Bound
     from native.state.callers import Caller, Callers
@@ -54,6 +55,7 @@ __all__ = [
     "CircuitState",
     "ConnectionPool",
     "DataPlane",
+    "Hooks",
     "Operation",
     "Outcome",
     "Route",
@@ -72,7 +74,7 @@ __all__ = [
     "most_descriptors",
 ]
 
-SHARED_STATE_LAYOUT: Final = 5  # the version that this module was written for; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 6  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
         f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"

@@ -20,6 +20,7 @@ import uvloop
 from edge import clock
 from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
+from edge.app.record_sink import RecordSink
 from edge.control import frames
 from edge.control.follow import Follower
 from edge.errors import EdgeError
@@ -28,7 +29,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, turn_away
-from edge.native import DataPlane, Router, SharedState
+from edge.native import DataPlane, Hooks, Router, SharedState
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
@@ -108,12 +109,14 @@ class Worker:
                 self._index,
                 router,
                 opener=self._opener,
-                local=local.answer,
-                reply=reply,
-                rest=retry_after_seconds,
-                calls=Calls(_inference, models_document, lambda: not self._stop.is_set()),
-                named=is_named,
-                records=lambda records: self._follower.send(self._index, records),
+                hooks=Hooks(
+                    replies=reply,
+                    local=local.answer,
+                    retry_hint=retry_after_seconds,
+                    calls=Calls(_inference, models_document, lambda: not self._stop.is_set()),
+                    peer_names_match=is_named,
+                    sink=RecordSink(lambda records: self._follower.send(self._index, records)),
+                ),
             )
             self._data_plane.start(asyncio.get_running_loop())
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from edge import clock
 from edge.control import frames
@@ -58,20 +58,19 @@ class Follower:
         if self._writer is not None and status is not None:
             self._writer.write(frames.encode(status))
 
-    def send(self, worker: int, records: Sequence[tuple[object, ...]]) -> bool:
+    def send(self, worker: int, records: Sequence[ExchangeRecord]) -> bool:
         """Send records to control without waiting.
 
         Args:
             worker: index of this worker.
-            records: tuples in the order of :class:`edge.terms.trace.ExchangeRecord`.
+            records: the records, oldest first.
 
         Returns:
             False if the records are lost because control is down or behind.
         """
         if self._writer is None or self._writer.transport.get_write_buffer_size() > MOST_UNREAD:
             return False
-        # msgpack encodes a tuple like a record, as an array, so no ExchangeRecord is built here.
-        self._writer.write(frames.encode(frames.Recorded(worker, cast("tuple[ExchangeRecord, ...]", records))))
+        self._writer.write(frames.encode(frames.Recorded(worker, tuple(records))))
         return True
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -111,6 +111,7 @@ TRIPPED: Final = {
     4: Reason("the trial request failed"),
     5: Reason("the trial request failed with Retry-After"),
     6: Reason("the target failed here as other regions had reported"),
+    7: Reason("too many consecutive requests were late without a byte, or one stayed silent to its deadline"),
 }
 """Why a circuit opened, by TripReason."""
 

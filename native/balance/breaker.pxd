@@ -16,6 +16,7 @@ cpdef enum TripReason:
     TRIP_TRIAL = 4          # the half-open trial failed
     TRIP_RETRY_AFTER = 5
     TRIP_REMOTE = 6         # fewer failures than the policy's, because other regions said the same
+    TRIP_LATE = 7           # attempts in a row that were late without a byte, or one that stayed silent to its deadline
 
 cpdef enum Admit:
     ADMIT_NO = 0
@@ -53,6 +54,9 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
                         bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil
 # A call is overdue (still running past slow_threshold_ns, or answered later than that): at most once per attempt.
 cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
+                      uint64_t rnd) noexcept nogil
+# Open a closed circuit for ``reason``. Returns the reason if this call did it, else 0; not for a straggler's generation.
+cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int reason,
                       uint64_t rnd) noexcept nogil
 # Give a trial's permit back unused (the client left before the target could prove anything).
 cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil

@@ -16,6 +16,7 @@ class TripReason(IntEnum):
     TRIP_TRIAL = 4
     TRIP_RETRY_AFTER = 5
     TRIP_REMOTE = 6
+    TRIP_LATE = 7
 
 class Admit(IntEnum):
     ADMIT_NO = 0

@@ -234,6 +234,14 @@ cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uin
     return 0
 
 
+cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int reason,
+                      uint64_t rnd) noexcept nogil:
+    cdef uint64_t word = load64(&rec.circuit)
+    if edge_circuit_state(word) != CircuitState.CLOSED or edge_circuit_generation(word) != generation:
+        return 0
+    return trip(rec, policy, word, now_ns, reason, 0, rnd)
+
+
 cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     if edge_circuit_state(word) == CircuitState.HALF_OPEN and edge_circuit_generation(word) == generation:

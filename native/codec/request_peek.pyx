@@ -70,10 +70,19 @@ cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek
     return after
 
 
+cdef inline int _flag(const char* p) noexcept nogil:
+    """Return a boolean as Peek has it. Of a key that comes twice the more careful value counts; neither is refused."""
+    return 1 if p[0] == c"t" else 0 if p[0] == c"f" or p[0] == c"n" else -1
+
+
 cdef const char* _visit_member(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
     cdef Reading* reading = <Reading*>into
     cdef int known = _request_key(key)
     if known == KEY_NONE:
+        if text_is(key, b"store", 5):
+            reading.out.store = max(reading.out.store, _flag(p))
+        elif text_is(key, b"background", 10):
+            reading.out.background = max(reading.out.background, _flag(p))
         return walk_value(p, scan, depth)
     if reading.seen & known:
         return fail(scan, key.quote, PEEK_DUPLICATE)
@@ -87,6 +96,7 @@ cdef int peek_request(const char* data, Py_ssize_t size, Peek* out) noexcept nog
     cdef const char* p
     out.model_start = out.model_end = out.max_tokens = out.error_at = -1
     out.model_escaped = False
+    out.store = out.background = -1
     out.stream = out.include_usage = 0
     out.error = PEEK_OK
     reading.out = out

@@ -14,4 +14,8 @@ static inline int edge_cas(uint64_t *p, uint64_t old_value, uint64_t new_value) 
     return __atomic_compare_exchange_n(p, &old_value, new_value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
+static inline int edge_cas32(uint32_t *p, uint32_t old_value, uint32_t new_value) {
+    return __atomic_compare_exchange_n(p, &old_value, new_value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
 #endif

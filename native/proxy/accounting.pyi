@@ -1,7 +1,1 @@
-# What is a target remembered for, and what did an attempt use?  Types of the compiled module; the contract is in
-# settling.pxd.
-
-from native.http.stream import ClientEvents, ServerEvents
-
-class ExchangeCore(ServerEvents): ...
-class AttemptCore(ClientEvents): ...
+# Settles an attempt.  Called by native.proxy.attempt only; the contract is in accounting.pxd.

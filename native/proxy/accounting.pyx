@@ -1,40 +1,238 @@
-from native.state.allowance cimport (
-    BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant, bounds_learn, bounds_settle, note_output, note_usage, usual_output,
-)
-from native.balance.balancer cimport BASELINE_TAU_MS, CELL_STREAM, TargetPool, Target, ewma_read, inflight_total
-from native.io.atomics cimport add32, add64, load64
-from native.state.shared_state cimport (
-    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_STATUS, OK, RATE_LIMITED,
-    R_COST_NANO, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS, RouteRec,
-    TargetRec, hist_bucket,
-)
-from native.balance.breaker cimport ADMIT_TRIAL, ADMIT_YES, Policy, breaker_report, breaker_return, breaker_slow
-from native.balance.capacity cimport capacity_first, capacity_refused
-from native.codec.field_rules cimport field_value
-from native.codec.numbers cimport parse_length
-from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_SERVICE
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from native.balance.balancer cimport BASELINE_TAU_MS, CELL_STREAM, ewma_read, inflight_total
+from native.balance.breaker cimport (
+    ADMIT_TRIAL, ADMIT_YES, TRIP_LATE, Policy, breaker_report, breaker_return, breaker_slow, breaker_trip,
+)
+from native.balance.capacity cimport capacity_first, capacity_refused
+from native.balance.lateness cimport heard, late_after_ns, late_again, lateness_known, lateness_observe
+from native.codec.numbers cimport parse_length
+from native.io.atomics cimport add32, add64, cas64, load64, store32, store64
+from native.state.allowance cimport BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant, bounds_learn, bounds_settle, note_usage
+from native.state.retry_budget cimport budget_deposit
+from native.state.shared_state cimport (
+    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, MISCONFIGURED, OK, RATE_LIMITED,
+    REFUSED_CREDENTIAL, R_2XX, R_COST_NANO, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS, R_STREAMS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS,
+    RouteRec, TargetRec, hist_bucket,
+)
 
-# The longest wait believed of an answer that asks for one.
-cdef uint64_t REST_MAX_NS = 300_000_000_000
-# Nothing under this is slow unless the operator says so: prompts differ, and their first tokens with them.
-cdef uint64_t SLOW_FLOOR_NS = 2_000_000_000
 # What a target may take that has not answered lately, before a caller's own deadline is held against it.
 cdef uint64_t FAIR_NS = 1_000_000_000
-# More than any answer takes: who reports it has miscounted, and sums of such numbers would overflow.
-cdef int64_t MOST_TOKENS = 1_000_000_000
+# A half-open trial must not cost the client that makes it a whole deadline: it is late after three times what the target
+# used to take, and no less than this.
+cdef uint64_t TRIAL_FLOOR_NS = 2_000_000_000
+# A 429 without a hint.
+cdef uint64_t RATE_LIMITED_NS = 2_000_000_000
+# A refused credential or a missing model is a matter for people; the target is tried again this often.
+cdef uint64_t QUARANTINE_NS = 60_000_000_000
+# For how long a region that has nothing for a route is not asked for it again: what it says, within these.
+cdef uint64_t ABSENT_NS = 1_000_000_000
+cdef uint64_t ABSENT_MAX_NS = 10_000_000_000
 
 
-cdef price_elsewhere(ExchangeCore exchange, bytes said, double* input_nano, double* output_nano):
-    """What another region's answer costs its caller, whose budget holds wherever it comes from: the price of the target
-    that is named there, where we know it, else of the dearest of ours."""
-    cdef TargetPool pool = exchange.route.pool
+cdef uint64_t asked_from(const AttemptFacts* facts) noexcept nogil:
+    if facts.asked_ns and (not facts.content_ns or facts.asked_ns < facts.content_ns):
+        return facts.asked_ns
+    return facts.started_ns
+
+
+cdef void note_proof(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept:
+    if facts.admit == <int>ADMIT_TRIAL:
+        facts.admit = ADMIT_YES
+        breaker_report(
+            target.rec, &route.pool.policy, now_ns, facts.generation, False, True, facts.key, 0, rnd
+        )
+
+
+cdef void note_first_content(Route route, Target target, AttemptFacts* facts, uint64_t now_ns) noexcept:
+    cdef TargetRec* rec = target.rec
+    heard(rec)
+    if target.bounds.initial <= 0:
+        return
+    # A whole answer takes as long as it is: it is measured only where there are no streams to measure by.
+    capacity_first(
+        rec, &target.bounds, now_ns, (facts.content_ns - asked_from(facts)) // 1000,
+        facts.latency_cell == <int>CELL_STREAM or load64(&rec.baseline[<int>CELL_STREAM]) == 0,
+        inflight_total(rec, route.pool.workers),
+    )
+
+
+cdef void note_slow(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept:
+    if not facts.slow:
+        facts.slow = True
+        breaker_slow(
+            target.rec, &route.pool.policy, now_ns, facts.generation, facts.admit == <int>ADMIT_TRIAL, rnd
+        )
+
+
+cdef void note_late(Route route, Target target, AttemptFacts* facts, bint heard, uint64_t now_ns, uint64_t rnd) noexcept:
+    cdef const Policy* policy = &route.pool.policy
+    if facts.late:
+        return
+    facts.late = True
+    if facts.admit == <int>ADMIT_TRIAL:
+        note_slow(route, target, facts, now_ns, rnd)    # the trial has failed: the circuit opens again
+        return
+    if not lateness_known(target.rec, facts.latency_cell):
+        return
+    note_slow(route, target, facts, now_ns, rnd)
+    if not heard and policy.consecutive_failures and late_again(target.rec) >= <int>policy.consecutive_failures:
+        breaker_trip(target.rec, policy, now_ns, facts.generation, TRIP_LATE, rnd)
+
+
+cdef uint64_t trial_bound_ns(Route route, Target target, const AttemptFacts* facts) noexcept:
+    cdef uint64_t usual
+    if facts.admit != <int>ADMIT_TRIAL or route.pool.size < 2:
+        return 0
+    usual = <uint64_t>(3e6 * ewma_read(
+        &target.rec.baseline[facts.latency_cell], facts.started_ns, <uint64_t>BASELINE_TAU_MS * 1000000
+    ))
+    return max(usual, TRIAL_FLOOR_NS)
+
+
+cdef uint64_t late_bound_ns(Route route, Target target, const AttemptFacts* facts) noexcept:
+    cdef uint64_t late = late_after_ns(target.rec, facts.latency_cell)
+    cdef uint64_t trial = trial_bound_ns(route, target, facts)
+    return min(late, trial) if trial else late
+
+
+cdef uint64_t slow_after_ns(Route route, Target target, const AttemptFacts* facts) noexcept:
+    cdef const Policy* policy = &route.pool.policy
+    if policy.slow_adaptive and lateness_known(target.rec, facts.latency_cell):
+        if facts.late_after_ns < policy.slow_threshold_ns or policy.slow_threshold_ns == 0:
+            return facts.late_after_ns
+    return policy.slow_threshold_ns
+
+
+cdef uint64_t fair_after_ns(Route route, Target target, const AttemptFacts* facts) noexcept:
+    """From when on a deadline of the whole exchange is held against the target: a caller's own may be far below what the
+    target needs, the route's own says what is too long for the route."""
+    cdef const Policy* policy = &route.pool.policy
+    cdef double usual = ewma_read(
+        &target.rec.baseline[facts.latency_cell], facts.started_ns, <uint64_t>BASELINE_TAU_MS * 1000000
+    )
+    cdef uint64_t limit = <uint64_t>(4e6 * usual) if usual > 0 else FAIR_NS
+    if policy.slow_threshold_ns and policy.slow_threshold_ns < limit:
+        limit = policy.slow_threshold_ns
+    if not facts.caller_bound and route.timeouts.total_ns and route.timeouts.total_ns // 2 < limit:
+        limit = route.timeouts.total_ns // 2
+    return limit
+
+
+cdef void settle_success(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept:
+    cdef TargetRec* rec = target.rec
+    cdef uint64_t took_ns = facts.content_ns - asked_from(facts)
+    cdef uint64_t slow_ns = slow_after_ns(route, target, facts)
+    cdef uint64_t us = took_ns // 1000
+    target.observe(facts.latency_cell, now_ns, took_ns, False)
+    lateness_observe(rec, facts.latency_cell, us)
+    add64(&rec.first_hist[hist_bucket(us)], 1)
+    add64(&rec.first_sum_us, us)
+    us = (facts.content_ns - facts.request_started_ns) // 1000
+    add64(&route.rec.first_hist[hist_bucket(us)], 1)
+    add64(&route.rec.first_sum_us, us)
+    us = (now_ns - facts.started_ns) // 1000
+    add64(&rec.total_hist[hist_bucket(us)], 1)
+    add64(&rec.total_sum_us, us)
+    if slow_ns and took_ns > slow_ns:
+        note_slow(route, target, facts, now_ns, rnd)
+    breaker_report(
+        rec, &route.pool.policy, now_ns, facts.generation, False, facts.admit == <int>ADMIT_TRIAL, facts.key, 0, rnd
+    )
+
+
+cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int outcome, bint overloaded, uint64_t now_ns,
+                        uint64_t retry_after_ns, uint64_t rnd) noexcept:
+    cdef TargetRec* rec = target.rec
+    cdef bint trial = facts.admit == <int>ADMIT_TRIAL
+    cdef bint tripped = False
+    facts.ended_ns = now_ns
+    add64(&rec.count[outcome], 1)
+    if outcome == <int>CANCELLED:
+        if trial:
+            breaker_return(rec, now_ns, facts.generation)
+    elif outcome == <int>CLIENT_FAULT:
+        note_proof(route, target, facts, now_ns, rnd)        # it answered, and rightly
+    elif outcome == <int>OK:
+        settle_success(route, target, facts, now_ns, rnd)
+    elif outcome == <int>DEADLINE:
+        # How long a caller waits is no measure of a target: it counts where the caller would have waited long for it.
+        if (facts.content_ns if facts.content_ns else now_ns) - (
+            facts.asked_ns if facts.asked_ns else facts.started_ns
+        ) > fair_after_ns(route, target, facts):
+            target.observe(facts.latency_cell, now_ns, now_ns - facts.started_ns, True)
+            note_slow(route, target, facts, now_ns, rnd)
+        if trial:
+            breaker_return(rec, now_ns, facts.generation)
+    else:
+        target.observe(facts.latency_cell, now_ns, now_ns - facts.started_ns, True)
+        if target.bounds.initial > 0 and (
+            outcome == <int>RATE_LIMITED or outcome == <int>FAIL_FIRST_BYTE or outcome == <int>FAIL_FIRST_TOKEN
+            or overloaded
+        ):
+            capacity_refused(rec, &target.bounds, now_ns)
+        if trial or outcome < <int>RATE_LIMITED:
+            # of a trial everything but a good answer is a failure; else only what the target itself did
+            tripped = breaker_report(
+                rec, &route.pool.policy, now_ns, facts.generation, True, trial, facts.key, retry_after_ns, rnd
+            ) > 0
+        if facts.silent and not facts.head_ns:
+            tripped = breaker_trip(rec, &route.pool.policy, now_ns, facts.generation, TRIP_LATE, rnd) > 0 or tripped
+    return tripped
+
+
+cdef void set_aside(Route route, Target target, const AttemptFacts* facts, int outcome, bint offered, uint64_t now_ns,
+                    uint64_t retry_after_ns) noexcept:
+    cdef TargetRec* rec = target.rec
+    cdef uint64_t until, known
+    if outcome == <int>CLIENT_FAULT:
+        route.absent_ns[facts.index] = now_ns + min(retry_after_ns if retry_after_ns else ABSENT_NS, ABSENT_MAX_NS)
+    elif outcome == <int>RATE_LIMITED:
+        until = now_ns + (retry_after_ns if retry_after_ns else RATE_LIMITED_NS)
+        while True:     # the later deadline wins, whoever else is writing
+            known = load64(&rec.rate_limited_until_ns)
+            if until <= known or cas64(&rec.rate_limited_until_ns, known, until):
+                return
+    elif outcome == <int>REFUSED_CREDENTIAL or (outcome == <int>MISCONFIGURED and offered):
+        store32(&rec.quarantine_reason, outcome)
+        store64(&rec.quarantined_until_ns, now_ns + QUARANTINE_NS)
+
+
+cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wait_ns):
+    cdef const Grant* bounds = &target.allowance.bounds
+    cdef tuple pair
+    cdef bytes name
+    cdef const char* p
+    cdef Py_ssize_t size
+    cdef int64_t remaining
+    cdef int bound
+    cdef bint tokens_told = False
+    for item in fields:
+        pair = <tuple>item
+        name = <bytes>pair[0]
+        size = PyBytes_GET_SIZE(name)
+        if size < 28:
+            continue
+        p = PyBytes_AS_STRING(name)
+        bound = UNBOUND
+        if p[0] == c"x" and name.startswith(b"x-ratelimit-remaining-"):
+            bound = BOUND_REQUESTS if name.endswith(b"-requests") else BOUND_TOKENS if name.endswith(b"-tokens") else UNBOUND
+        elif p[0] == c"a" and name.startswith(b"anthropic-ratelimit-") and name.endswith(b"-remaining"):
+            bound = BOUND_REQUESTS if name.endswith(b"-requests-remaining") else BOUND_TOKENS
+        remaining = parse_length(<bytes>pair[1]) if bound else -1
+        if remaining < 0:
+            continue
+        if bounds_learn(bounds, now_ns, bound, remaining, wait_ns if remaining == 0 else 0) and bound == BOUND_TOKENS:
+            tokens_told = True
+    return tokens_told
+
+
+cdef void price_elsewhere(Route route, bytes target_id, double* input_nano, double* output_nano):
+    """A caller's budget holds wherever its answer comes from."""
     cdef Target target
     cdef int i
-    for i in range(pool.size):
-        target = pool.target_at(i)
-        if said is not None and target.id.encode() == said:
+    for i in range(route.pool.size):
+        target = route.pool.target_at(i)
+        if target_id is not None and target.id.encode() == target_id:
             input_nano[0] = target.input_nano
             output_nano[0] = target.output_nano
             return
@@ -42,290 +240,43 @@ cdef price_elsewhere(ExchangeCore exchange, bytes said, double* input_nano, doub
         output_nano[0] = max(output_nano[0], target.output_nano)
 
 
-cdef class ExchangeCore(ServerEvents):
-    cdef bint hold(self, Py_ssize_t size) noexcept:
-        if size != self.holding:
-            if not self.data_plane.hold(size - self.holding):
-                return False
-            self.holding = size
-        return True
-
-    cdef failed(self, AttemptCore attempt, int outcome, str detail, uint64_t rest_ns):
-        raise TypeError("ExchangeCore.failed is not implemented")
-
-    cdef bint repeatable(self, AttemptCore attempt, int outcome, uint64_t now):
-        raise TypeError("ExchangeCore.repeatable is not implemented")
-
-    cdef bint another(self, uint64_t now):
-        raise TypeError("ExchangeCore.another is not implemented")
-
-    cdef bint may_retry(self, AttemptCore attempt, int outcome, uint64_t now):
-        raise TypeError("ExchangeCore.may_retry is not implemented")
-
-    cdef commit(self, AttemptCore attempt, int64_t length):
-        raise TypeError("ExchangeCore.commit is not implemented")
-
-    cdef bytes tell(self, AttemptCore attempt, bytes content):
-        raise TypeError("ExchangeCore.tell is not implemented")
-
-    cdef relay(self, bytes data):
-        raise TypeError("ExchangeCore.relay is not implemented")
-
-    cdef finish(self, AttemptCore attempt, list trailers, bytes last):
-        raise TypeError("ExchangeCore.finish is not implemented")
-
-    cdef answer_fault(self, AttemptCore attempt, int status, bytes content):
-        raise TypeError("ExchangeCore.answer_fault is not implemented")
-
-    cdef arm_deadline(self, uint64_t now):
-        raise TypeError("ExchangeCore.arm_deadline is not implemented")
+cdef void count_usage(Route route, Target target, Usage* usage, bint is_region, bytes answered_by):
+    cdef RouteRec* rec = route.rec
+    cdef double input_nano = target.input_nano
+    cdef double output_nano = target.output_nano
+    if is_region:
+        price_elsewhere(route, answered_by, &input_nano, &output_nano)
+    usage.cost_nano = <uint64_t>(usage.prompt_tokens * input_nano + usage.output_tokens * output_nano + 0.5)
+    if usage.prompt_tokens:
+        add64(&target.rec.count[<int>T_PROMPT_TOKENS], usage.prompt_tokens)
+        add64(&rec.count[<int>R_PROMPT_TOKENS], usage.prompt_tokens)
+    if usage.output_tokens:
+        add64(&target.rec.count[<int>T_OUTPUT_TOKENS], usage.output_tokens)
+        add64(&rec.count[<int>R_OUTPUT_TOKENS], usage.output_tokens)
+    if usage.cost_nano and not is_region:    # the region that paid counts it
+        add64(&target.rec.count[<int>T_COST_NANO], usage.cost_nano)
+        add64(&rec.count[<int>R_COST_NANO], usage.cost_nano)
 
 
-cdef class AttemptCore(ClientEvents):
-    """What is known of one try, and how it is settled."""
+cdef void settle_credential(Target target, const Usage* usage, uint64_t guess, bint tokens_told, bint sent,
+                            uint64_t now_ns) noexcept:
+    cdef uint64_t used = usage.prompt_tokens + usage.output_tokens
+    bounds_settle(&target.allowance.bounds, now_ns, used if tokens_told else guess, used, not sent)
+    note_usage(target.allowance.bounds.rec, usage.prompt_tokens, usage.output_tokens, usage.cost_nano)
 
-    cdef proven(self, uint64_t now):
-        """A rightful answer has begun: the half-open trial has succeeded, whatever the length of the rest."""
-        if self.admit == <int>ADMIT_TRIAL:
-            self.admit = ADMIT_YES
-            breaker_report(
-                self.target.rec, &self.exchange.route.pool.policy, now, self.generation, False, True,
-                self.exchange.key, 0, self.exchange.data_plane.random(),
-            )
 
-    cdef learn(self, uint64_t now):
-        """The first content is here: what it says about how much the target takes."""
-        cdef TargetRec* rec = self.target.rec
-        cdef uint64_t from_ns
-        if self.target.bounds.initial <= 0:
-            return
-        from_ns = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.started_ns
-        # A whole answer takes as long as it is: it is measured only where there are no streams to measure by.
-        capacity_first(
-            rec, &self.target.bounds, now, (self.content_ns - from_ns) // 1000,
-            self.exchange.latency_cell == <int>CELL_STREAM or load64(&rec.baseline[<int>CELL_STREAM]) == 0,
-            inflight_total(rec, self.exchange.route.pool.workers),
-        )
+cdef void count_begun(Route route, int worker, bint streams, uint64_t started_ns) noexcept:
+    add64(&route.rec.count[<int>R_REQUESTS], 1)
+    add32(&route.rec.inflight[worker], 1)
+    if streams:
+        add64(&route.rec.count[<int>R_STREAMS], 1)
+    budget_deposit(route.rec, started_ns, route.budget)
 
-    cdef settle(self, int outcome, uint64_t now, uint64_t rest_ns=0):
-        """Exactly once per attempt: what the target is to be remembered for."""
-        cdef ExchangeCore exchange = self.exchange
-        cdef TargetRec* rec = self.target.rec
-        cdef const Policy* policy = &exchange.route.pool.policy
-        cdef bint trial = self.admit == <int>ADMIT_TRIAL
-        cdef uint64_t from_ns
-        cdef uint64_t us
-        if self.settled:
-            return
-        self.settled = True
-        self.outcome = outcome
-        self.ended_ns = now
-        add64(&rec.count[outcome], 1)
-        if exchange.operation != OPERATION_SERVICE:
-            self.account(outcome, now)
-        if outcome == <int>CANCELLED:
-            if trial:
-                breaker_return(rec, now, self.generation)
-        elif outcome == <int>CLIENT_FAULT:
-            self.proven(now)        # it answered, and rightly
-        elif outcome == <int>OK:
-            # an answer may begin before an upload is whole: then it is measured from the start
-            from_ns = self.asked_ns if self.asked_ns and self.asked_ns < self.content_ns else self.started_ns
-            self.target.observe(exchange.latency_cell, now, self.content_ns - from_ns, False)
-            us = (self.content_ns - from_ns) // 1000
-            add64(&rec.first_hist[hist_bucket(us)], 1)
-            add64(&rec.first_sum_us, us)
-            us = (self.content_ns - exchange.started_ns) // 1000
-            add64(&exchange.route.rec.first_hist[hist_bucket(us)], 1)
-            add64(&exchange.route.rec.first_sum_us, us)
-            us = (now - self.started_ns) // 1000
-            add64(&rec.total_hist[hist_bucket(us)], 1)
-            add64(&rec.total_sum_us, us)
-            if policy.slow_threshold_ns and self.content_ns - from_ns > self.slow_limit():
-                self.note_slow(now)
-            breaker_report(
-                rec, policy, now, self.generation, False, trial, exchange.key, 0, exchange.data_plane.random()
-            )
-        elif outcome == <int>DEADLINE:
-            # How long a caller waits is no measure of a target: it counts where it would have waited long for this one.
-            from_ns = self.asked_ns if self.asked_ns else self.started_ns
-            if (self.content_ns if self.content_ns else now) - from_ns > self.fair_limit():
-                self.target.observe(exchange.latency_cell, now, now - self.started_ns, True)
-                self.note_slow(now)
-            if trial:
-                breaker_return(rec, now, self.generation)
-        else:
-            self.target.observe(exchange.latency_cell, now, now - self.started_ns, True)
-            if self.target.bounds.initial > 0 and (
-                outcome == <int>RATE_LIMITED or outcome == <int>FAIL_FIRST_BYTE or outcome == <int>FAIL_FIRST_TOKEN
-                or (outcome == <int>FAIL_STATUS and self.head is not None
-                    and (self.head.status == 503 or self.head.status == 529))
-            ):
-                capacity_refused(rec, &self.target.bounds, now)
-            if trial or outcome < <int>RATE_LIMITED:
-                # of a trial everything but a good answer is a failure; else only what the target itself did
-                self.tripped = breaker_report(
-                    rec, policy, now, self.generation, True, trial, exchange.key, rest_ns, exchange.data_plane.random()
-                ) > 0
 
-    cdef hear_limits(self, Head head, uint64_t now):
-        """What the provider says is left of its bounds: OpenAI's x-ratelimit-*, Anthropic's anthropic-ratelimit-*."""
-        cdef const Grant* bounds = &self.target.allowance.bounds
-        cdef tuple pair
-        cdef bytes name
-        cdef const char* p
-        cdef Py_ssize_t size
-        cdef int64_t remaining
-        cdef uint64_t wait_ns
-        cdef int bound
-        if not bounds.requests.thousandths and not bounds.tokens.thousandths:
-            return
-        for item in head.fields:
-            pair = <tuple>item
-            name = <bytes>pair[0]
-            size = PyBytes_GET_SIZE(name)
-            if size < 28:
-                continue
-            p = PyBytes_AS_STRING(name)
-            bound = UNBOUND
-            if p[0] == c"x" and name.startswith(b"x-ratelimit-remaining-"):
-                bound = BOUND_REQUESTS if name.endswith(b"-requests") else BOUND_TOKENS if name.endswith(b"-tokens") else UNBOUND
-            elif p[0] == c"a" and name.startswith(b"anthropic-ratelimit-") and name.endswith(b"-remaining"):
-                bound = BOUND_REQUESTS if name.endswith(b"-requests-remaining") else BOUND_TOKENS
-            remaining = parse_length(<bytes>pair[1]) if bound else -1
-            if remaining < 0:
-                continue
-            wait_ns = 0
-            if remaining == 0:
-                seconds = self.exchange.data_plane.rest(head.fields)
-                if seconds is not None:
-                    wait_ns = min(<uint64_t>(min(max(seconds, 0.0), 1e6) * 1e9), REST_MAX_NS)
-            if bounds_learn(bounds, now, bound, remaining, wait_ns) and bound == BOUND_TOKENS:
-                self.told = True
-
-    cdef account(self, int outcome, uint64_t now):
-        """What this attempt used: as its target counted, and where it did not, a guess at what it has shown.
-
-        The guess: a token for each event with content, a token for four bytes of a prompt or of a whole answer. What
-        was never shown and never counted was not used.
-        """
-        cdef ExchangeCore exchange = self.exchange
-        cdef RouteRec* route = exchange.route.rec
-        cdef int64_t prompt = self.prompt_tokens
-        cdef int64_t output = self.output_tokens
-        cdef double input_nano = self.target.input_nano
-        cdef double output_nano = self.target.output_nano
-        cdef uint64_t cost
-        if self.mode == EVENTS and self.scanner is not None:
-            prompt = self.scanner.prompt_tokens
-            output = self.scanner.output_tokens
-        prompt = prompt if prompt <= MOST_TOKENS else -1
-        output = output if output <= MOST_TOKENS else -1
-        if outcome == <int>OK or exchange.committed:
-            if self.mode == EVENTS and outcome != <int>OK and output < <int64_t>self.scanner.events:
-                output = self.scanner.events    # a count that runs along, or begins at 0, says nothing of the end
-            if output < 0:
-                if self.mode == EVENTS:
-                    output = self.scanner.events
-                elif exchange.operation == OPERATION_EMBEDDINGS or prompt >= 0:
-                    output = 0
-                elif self.mode == HOLD:
-                    output = self.held_size // 4
-                else:       # nobody here could read it
-                    output = usual_output(route)
-            if prompt < 0:
-                prompt = exchange.prompt_guess
-        else:
-            prompt = prompt if prompt > 0 else 0
-            output = output if output > 0 else 0
-        if self.pool.is_region and self.head is not None:
-            price_elsewhere(exchange, field_value(self.head.fields, b"x-edge-target"), &input_nano, &output_nano)
-        cost = <uint64_t>(prompt * input_nano + output * output_nano + 0.5)
-        if outcome == <int>OK:
-            note_output(route, output)
-        if self.charged:
-            self.charged = False
-            bounds_settle(
-                &self.target.allowance.bounds, now,
-                prompt + output if self.told else exchange.prompt_guess + exchange.output_guess, prompt + output,
-                not self.sent,
-            )
-            note_usage(self.target.allowance.bounds.rec, prompt, output, cost)
-        exchange.prompt_tokens += prompt
-        exchange.output_tokens += output
-        exchange.cost_nano += cost
-        if prompt:
-            add64(&self.target.rec.count[<int>T_PROMPT_TOKENS], prompt)
-            add64(&route.count[<int>R_PROMPT_TOKENS], prompt)
-        if output:
-            add64(&self.target.rec.count[<int>T_OUTPUT_TOKENS], output)
-            add64(&route.count[<int>R_OUTPUT_TOKENS], output)
-        if cost and not self.pool.is_region:    # the region that paid counts it
-            add64(&self.target.rec.count[<int>T_COST_NANO], cost)
-            add64(&route.count[<int>R_COST_NANO], cost)
-
-    cdef uint64_t usual_limit(self) noexcept:
-        """Four times what the target usually takes; 0 = it has not answered lately."""
-        cdef double usual = ewma_read(
-            &self.target.rec.baseline[self.exchange.latency_cell], self.started_ns, <uint64_t>BASELINE_TAU_MS * 1000000
-        )
-        return <uint64_t>(4e6 * usual) if usual > 0 else 0
-
-    cdef uint64_t fair_limit(self) noexcept:
-        """From when on a deadline of the whole exchange is held against the target: a caller's own may be far below what
-        it needs, the route's own says what is too long for the route."""
-        cdef const Policy* policy = &self.exchange.route.pool.policy
-        cdef uint64_t limit = self.usual_limit()
-        if limit == 0:
-            limit = FAIR_NS
-        if policy.slow_threshold_ns and policy.slow_threshold_ns < limit:
-            limit = policy.slow_threshold_ns
-        if not self.exchange.bounded and self.exchange.route.total_ns and self.exchange.route.total_ns // 2 < limit:
-            limit = self.exchange.route.total_ns // 2
-        return limit
-
-    cdef uint64_t slow_limit(self) noexcept:
-        """From when on this attempt counts as slow."""
-        cdef const Policy* policy = &self.exchange.route.pool.policy
-        cdef uint64_t limit
-        if not policy.slow_adaptive:
-            return policy.slow_threshold_ns
-        limit = self.usual_limit()
-        if limit == 0:
-            return policy.slow_threshold_ns
-        if limit < SLOW_FLOOR_NS:
-            limit = SLOW_FLOOR_NS
-        return limit if limit < policy.slow_threshold_ns else policy.slow_threshold_ns
-
-    cdef note_slow(self, uint64_t now):
-        """At most once: it took longer than ``slow_threshold``, whether it has answered by now or not."""
-        if not self.slow:
-            self.slow = True
-            breaker_slow(
-                self.target.rec, &self.exchange.route.pool.policy, now, self.generation,
-                self.admit == <int>ADMIT_TRIAL, self.exchange.data_plane.random(),
-            )
-
-    cdef leave(self):
-        """The attempt is over: its place is free, and what still runs upstream is stopped."""
-        cdef ClientStream stream = self.stream
-        if self.phase == OVER:
-            return
-        if self.phase == CONNECTING:
-            self.pool.forget(self)
-        if self.counted:
-            self.counted = False
-            add32(&self.target.rec.inflight[self.exchange.data_plane.worker], -1)
-            add32(&self.target.rec.inflight_class[self.priority][self.exchange.data_plane.worker], -1)
-            if self.exchange.data_plane.crowded:
-                self.exchange.data_plane.nudge()
-        self.stream = None
-        self.held = None
-        if stream is not None:
-            if self.phase == ANSWERING and self.mode == FAULT:
-                self.phase = OVER
-                stream.discard()
-            else:
-                self.phase = OVER
-                stream.cancel()
-        self.phase = OVER
+cdef void count_over(Route route, int worker, int status, uint64_t took_ns) noexcept:
+    cdef uint64_t us = took_ns // 1000
+    add32(&route.rec.inflight[worker], -1)
+    if status >= 200:
+        add64(&route.rec.count[<int>R_2XX + status // 100 - 2], 1)
+    add64(&route.rec.total_hist[hist_bucket(us)], 1)
+    add64(&route.rec.total_sum_us, us)

@@ -1,377 +1,456 @@
-from native.state.allowance cimport BOUND_REQUESTS, bounds_learn
+from cpython.bytes cimport PyBytes_GET_SIZE
 from native.balance.balancer cimport CELL_STREAM
-from native.state.shared_state cimport (
-    CANCELLED, CLIENT_FAULT, FAIL_CONNECT, FAIL_INBAND, FAIL_MALFORMED, FAIL_RESET, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED,
-    REFUSED_CREDENTIAL,
-)
-from native.io.clock cimport monotonic_ns
-from native.codec.grpc cimport (
-    GRPC_DATA_LOSS, GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, pushback_ms,
-    read_status,
-)
-from native.codec.field_rules cimport field_value
-from native.codec.response_peek cimport Verdict, peek_response
-from native.proxy.router cimport OPERATION_SERVICE
-from native.proxy.accounting cimport ANSWERING, ASKING, BARE, CALL, EVENTS, FAULT, HOLD, OVER, PIPE, RAW, ExchangeCore
-from native.codec.event_kind cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
-from native.codec.sse cimport Scanner
+from native.balance.breaker cimport OPEN, circuit_state
+from native.codec.grpc cimport GRPC_UNAVAILABLE
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
+from native.codec.field_rules cimport field_value
+from native.http.stream cimport FAILED_TRUNCATED
+from native.io.atomics cimport add32, add64, load64
+from native.io.clock cimport monotonic_ns
+from native.proxy.accounting cimport (
+    count_usage, late_bound_ns, learn_limits, note_first_content, note_late, note_proof, note_slow, set_aside, settle_credential,
+    settle_health, slow_after_ns, trial_bound_ns,
+)
+from native.proxy.answer_reader cimport (
+    BARE, CALL, EVENTS, FAIL, FAULT, PIPE, RAW, READ_ABSENT, READ_CONTENT, READ_DATA, READ_DATA_FAILED, READ_DONE,
+    READ_ON, READ_REFUSED, READ_WHOLE, RELAY, new_reader,
+)
+from native.proxy.request cimport PLAIN
+from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES
+from native.proxy.runtime cimport NEVER
+from native.proxy.upload_watch cimport upload_blocked, upload_stuck
+from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
+from native.state.shared_state cimport (
+    CANCELLED, CLIENT_FAULT, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_MALFORMED, FAIL_RESET, FAIL_STALLED,
+    FAIL_STATUS, FAIL_TRUNCATED, OK, RATE_LIMITED, T_ATTEMPTS, RouteRec,
+)
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from native.state.shared_state import Outcome
 
+OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 # native.http.stream.Failure as an Outcome
 cdef int[5] OUTCOME_OF = [FAIL_CONNECT, FAIL_RESET, FAIL_MALFORMED, FAIL_TRUNCATED, CANCELLED]
 
-cdef enum Action:           # edge/terms/actions.py
-    RELAY = 0
-    CLIENT = 1
-    FAIL = 2
-    REST = 3
-    OUT = 4
-    MISSING = 5
-    ELSEWHERE = 6
-
-# The longest wait believed of an answer that asks for one.
-cdef uint64_t REST_MAX_NS = 300_000_000_000
-# Start events before the first content: more than this is no preamble any more, and is committed.
-cdef Py_ssize_t PREAMBLE_LIMIT = 262144
-# An error's body is read up to here before it is judged.
-cdef Py_ssize_t FAULT_LIMIT = 65536
+# How often the owner of a late attempt is told again: its target's circuit may have opened meanwhile.
+cdef uint64_t LOOK_AGAIN_NS = 250_000_000
 
 
-cdef class Attempt(Asking):
-    """One try of an exchange at one target."""
+cdef class AttemptResult:
+    def __repr__(self):
+        return f"<AttemptResult {OUTCOME_NAMES[self.outcome]} {self.detail}>"
+
+
+cdef class AttemptEvents(ServerEvents):
+    cdef void on_request_data(self, bytes data):
+        return
+
+    cdef void on_request_end(self, list trailers):
+        return
+
+    cdef void on_client_gone(self):
+        return
+
+    cdef void on_client_congested(self):
+        return
+
+    cdef void on_client_drained(self):
+        return
+
+    cdef bint on_answer(self, Attempt attempt, int64_t length):
+        return False
+
+    cdef bytes translate(self, Attempt attempt, bytes content):
+        return content
+
+    cdef bint on_failed_answer(self, Attempt attempt):
+        return False
+
+    cdef void on_answer_data(self, Attempt attempt, bytes data):
+        return
+
+    cdef void on_result(self, Attempt attempt, AttemptResult result):
+        return
+
+    cdef void on_interim_answer(self, Attempt attempt, int status):
+        return
+
+    cdef void on_late(self, Attempt attempt, uint64_t now):
+        return
+
+    cdef void on_deadline_change(self, Attempt attempt, uint64_t now):
+        return
+
+
+cdef class Attempt(ClientEvents):
+    """One try of a request at one target."""
+
+    def __repr__(self):
+        return f"<Attempt {self.target.id} phase={self.phase}>"
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+    cdef begin(self):
+        cdef int got
+        self.counted = True
+        self.span = self.runtime.random() | 1
+        add32(&self.target.rec.inflight[self.runtime.worker], 1)
+        add32(&self.target.rec.inflight_class[self.request.identity.priority][self.runtime.worker], 1)
+        add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
+        got = self.upstream.acquire(self)
+        if got < 0:
+            self.end(CANCELLED, "every connection to it is in use")
+        elif got == 0:
+            self.facts.waiting_ns = monotonic_ns()
+
+    cdef void on_connection(self, ClientStream stream):
+        cdef Request request = self.request
+        cdef uint64_t now
+        cdef bint whole
+        if self.phase == OVER:
+            stream.cancel()
+            return
+        self.stream = stream
+        now = monotonic_ns()
+        if self.facts.waiting_ns:
+            self.facts.connected_ns = now
+            if request.request_complete_ns:
+                request.request_complete_ns += now - self.facts.waiting_ns
+        self.phase = ASKING
+        self.sent = True
+        request.reached = True
+        whole = request.send(stream, self.upstream, self.span, now)
+        if self.phase == OVER:
+            return
+        if whole:
+            self._sent_whole()
+            self._note_overhead(self.facts.asked_ns)
+            stream.send_end(request.trailers)
+            return
+        self._note_overhead(monotonic_ns())
+        if stream.congested():
+            self._block()
+        else:
+            request.stream.resume()
+            if request.stream.awaits_continue:
+                self.continue_ns = monotonic_ns()
+                self.events.on_deadline_change(self, self.continue_ns)
+
+    cdef void _sent_whole(self):
+        """The request is sent whole: from now on the target owes an answer."""
+        self.body_done = True
+        self.facts.asked_ns = monotonic_ns()
+        self.facts.late_after_ns = late_bound_ns(self.route, self.target, &self.facts)
+        if self.facts.waiting_ns:
+            # the owner's alarm stands at the deadline of a connection that is here now: the next one may be nearer
+            self.events.on_deadline_change(self, self.facts.asked_ns)
+
+    cdef void _note_overhead(self, uint64_t now):
+        """Once per request, of its first attempt: what edge itself took, connecting left out."""
+        cdef RouteRec* rec = self.route.rec
+        if self.request.request_complete_ns and now > self.request.request_complete_ns:
+            add64(&rec.own_sum_ns, now - self.request.request_complete_ns)
+            add64(&rec.own_count, 1)
+        self.request.request_complete_ns = 0
+
+    cdef void _block(self):
+        """The target does not take the upload as fast as it comes: the client waits, and the target is watched."""
+        self.request.stream.pause()
+        if not self.upload.blocked_ns and not self.body_done and self.reader.mode != PIPE and self.stream is not None:
+            upload_blocked(&self.upload, self.stream.unsent(), monotonic_ns())
+            self.events.on_deadline_change(self, self.upload.blocked_ns)
+
+    cdef void on_upstream_congested(self):
+        # A request that is here whole has nothing more to wait for, and a client that is not read is not seen to leave.
+        if self.phase == OVER or self.request.stream is None or (self.request.received and self.reader.mode != PIPE):
+            return
+        self._block()
+
+    cdef void on_upstream_drained(self):
+        self.upload.blocked_ns = 0
+        if self.phase != OVER and self.request.stream is not None:
+            self.request.stream.resume()
+
+    cdef void client_sent(self, uint64_t now):
+        self.facts.last_ns = now
+
+    cdef void finish_upload(self, list trailers):
+        """The rest of a service's request has come."""
+        cdef ClientStream stream = self.stream
+        self._sent_whole()
+        if stream is not None:
+            stream.send_end(trailers)
+
+    cdef void drain_answer(self, uint64_t now):
+        cdef ClientStream stream = self.stream
+        if stream is not None and self.paused:
+            self.paused = False
+            self.facts.last_ns = now
+            if self.upload.blocked_ns:
+                self.upload.blocked_ns = now       # it could not take more while nobody took its answer
+            stream.resume()
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+    cdef bint owes_answer(self) noexcept:
+        if self.phase != ASKING or self.body_done or self.upload.blocked_ns:
+            return True
+        return self.continue_ns != 0 and self.request.stream.awaits_continue
+
+    cdef uint64_t _first_limit(self) noexcept:
+        """How long the target may take to the head, or to the first content of a stream, from asking; 0 = no limit."""
+        cdef uint64_t limit = self.route.timeouts.first_byte_ns
+        cdef uint64_t other = 0
+        if self.request.is_model():
+            if self.request.streams():
+                other = self.route.timeouts.first_token_ns
+            elif self.phase == ASKING:
+                limit = self.route.whole_first_byte_ns
+        if other and (limit == 0 or other < limit or self.phase == ANSWERING):
+            limit = other
+        if not self.request.may_join():
+            other = trial_bound_ns(self.route, self.target, &self.facts)
+            if other and (limit == 0 or other < limit):
+                limit = other
+        return limit
+
+    cdef bint _stuck(self, uint64_t now):
+        """A target that takes nothing of an upload for as long as an answer may be silent has failed."""
+        cdef uint64_t limit = self.route.timeouts.stream_idle_ns
+        cdef bint moved = False
+        if limit == 0 or now < self.upload.seen_ns + limit // 4 or self.stream is None:
+            return False
+        if upload_stuck(&self.upload, self.stream.unsent(), limit, now, &moved):
+            self.end(FAIL_STALLED, "the upload was not taken any more")
+            return True
+        if moved and self.phase >= ANSWERING:
+            self.facts.last_ns = now      # this side of the conversation goes on
+        return False
+
+    cdef uint64_t next_deadline(self) noexcept:
+        """When something may be overdue; a deadline of 0 is off."""
+        cdef uint64_t idle = self.route.timeouts.stream_idle_ns
+        cdef uint64_t from_ns = 0
+        cdef uint64_t limit = 0
+        cdef uint64_t when
+        if self.phase == CONNECTING:
+            from_ns = self.facts.started_ns
+            limit = self.route.timeouts.connect_ns
+        elif self.phase == ASKING:
+            if self.body_done:
+                from_ns = self.facts.asked_ns
+                limit = self._first_limit()
+            elif self.continue_ns and self.request.stream.awaits_continue:
+                from_ns = self.continue_ns
+                limit = self._first_limit()
+                if limit == 0:
+                    limit = self.runtime.limits.client_idle_ns
+        elif self.phase == ANSWERING and self.reader.mode == EVENTS:
+            from_ns = self.facts.asked_ns
+            limit = self._first_limit()
+        elif self.phase != OVER and not self.paused:
+            from_ns = self.facts.last_ns
+            limit = self.runtime.limits.idle_ns if self.reader.mode == PIPE else idle
+        when = from_ns + limit if limit else NEVER
+        if self.upload.blocked_ns and not self.body_done and not self.paused and idle:
+            when = min(when, self.upload.seen_ns + idle // 4)
+        if not self.facts.content_ns and self.body_done and not self.detached:
+            if self.facts.late:
+                when = min(when, self.looked_ns + LOOK_AGAIN_NS)
+            else:
+                when = min(when, self.facts.asked_ns + self.facts.late_after_ns)
+                limit = slow_after_ns(self.route, self.target, &self.facts)
+                if limit and not self.facts.slow:
+                    when = min(when, self.facts.asked_ns + limit)
+        return when
+
+    cdef bint check_deadlines(self, uint64_t now):
+        cdef uint64_t limit
+        if self.upload.blocked_ns and not self.body_done and not self.paused and self._stuck(now):
+            return True
+        if self.phase == CONNECTING:
+            if now >= self.facts.started_ns + self.route.timeouts.connect_ns:
+                if self.upstream.crowded():
+                    self.end(CANCELLED, "every connection to it is in use")
+                else:
+                    self.end(FAIL_CONNECT, "no connection within the connect deadline")
+                return True
+        elif self.phase == ASKING:
+            limit = self._first_limit()
+            if self.body_done and limit and now >= self.facts.asked_ns + limit:
+                self.facts.silent = self.detached
+                self.end(FAIL_FIRST_BYTE, "no answer within the first-byte deadline")
+                return True
+            if self.continue_ns and not self.body_done and self.request.stream.awaits_continue and (
+                now >= self.continue_ns + (limit if limit else self.runtime.limits.client_idle_ns)
+            ):
+                self.end(FAIL_FIRST_BYTE, "no word to a client that waits with its body")
+                return True
+        elif self.phase == ANSWERING and self.reader.mode == EVENTS:
+            limit = self._first_limit()
+            if limit and now >= self.facts.asked_ns + limit:
+                self.end(FAIL_FIRST_TOKEN, "no content within the first-token deadline")
+                return True
+        elif self.phase == ANSWERING or self.phase == RELAYING:
+            if self._check_silence(now):
+                return True
+        if not self.facts.content_ns and self.body_done and not self.detached:
+            self._check_lateness(now)
+        return self.phase == OVER
+
+    cdef bint _check_silence(self, uint64_t now):
+        """The answer has begun and does not go on."""
+        cdef uint64_t limit = self.runtime.limits.idle_ns if self.reader.mode == PIPE else self.route.timeouts.stream_idle_ns
+        # while the client does not read, nothing is asked of the upstream
+        if not limit or self.paused or now < self.facts.last_ns + limit:
+            return False
+        if self.reader.said_done():
+            # everything was said; the rest of the framing was for edge
+            self.finish(OK, None, 0, None, None)
+        elif self.request.received or self.request.stream.awaits_continue or self.upload.blocked_ns or self.reader.mode == PIPE:
+            self.end(FAIL_STALLED, "the answer stopped coming")
+        else:
+            # whose turn it is is not known: perhaps it was the client's
+            self.end(CANCELLED, "neither the request nor its answer went on")
+        return True
+
+    cdef void _check_lateness(self, uint64_t now):
+        cdef uint64_t limit = slow_after_ns(self.route, self.target, &self.facts)
+        if limit and now >= self.facts.asked_ns + limit:
+            note_slow(self.route, self.target, &self.facts, now, self.runtime.random())
+        if now >= self.facts.asked_ns + self.facts.late_after_ns:
+            note_late(
+                self.route, self.target, &self.facts, self.facts.head_ns != 0, now, self.runtime.random()
+            )
+        if self.facts.late or (
+            self.facts.slow and circuit_state(load64(&self.target.rec.circuit)) == <int>OPEN
+        ):
+            self.facts.late = True      # also one that others have found slow: its circuit is open
+            if now >= self.looked_ns + LOOK_AGAIN_NS:
+                self.looked_ns = now
+                self.events.on_late(self, now)
 
     # --- hearing -----------------------------------------------------------------------------------------------------
     cdef void on_interim(self, int status):
-        if self.phase == ASKING and status == 100 and self.exchange.operation == OPERATION_SERVICE and self.exchange.head.expects:
-            self.exchange.stream.send_interim(100)
+        if self.phase == ASKING and status == 100 and not self.request.is_model() and self.request.head.expects:
+            self.events.on_interim_answer(self, status)
 
     cdef void on_head(self, Head head):
-        cdef ExchangeCore exchange = self.exchange
         cdef uint64_t now = monotonic_ns()
-        cdef int action
         if self.phase != ASKING:
             return
         self.phase = ANSWERING
         self.head = head
-        self.head_ns = now
-        self.last_ns = now
-        self.held = []
-        if self.charged:
-            self.hear_limits(head, now)
-        action = <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[head.status]
-        if exchange.operation == OPERATION_SERVICE:
-            self.hear_service(head, action, now)
-        elif action != RELAY:
-            self.mode = FAULT
-            # without a body there is nothing to read: the end follows at once
-            if head.length != NO_BODY and action != CLIENT and not self._hinted(head.status):
-                self.judge_fault()
-        elif head.content_encoding is not None and head.content_encoding != b"identity":
-            # what cannot be read cannot be checked: relayed as it comes
-            self.mode = RAW
-            self.content_ns = now
-            if exchange.early:
-                exchange.failed(self, FAIL_MALFORMED, "a compressed answer where a stream had begun", 0)
-            elif exchange.translated:
-                exchange.failed(self, FAIL_MALFORMED, "a compressed answer, which cannot be told in gRPC", 0)
-            else:
-                self.proven(now)
-                self.learn(now)
-                exchange.commit(self, head.length)
-        elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
-            self.mode = EVENTS
-            self.scanner = Scanner()
-            if exchange.translated and exchange.latency_cell != CELL_STREAM:
-                exchange.failed(self, FAIL_MALFORMED, "an event stream where a whole answer was asked for", 0)
-        else:
-            self.mode = HOLD
-            if exchange.translated and exchange.latency_cell == CELL_STREAM:
-                exchange.failed(self, FAIL_MALFORMED, "a whole answer where an event stream was asked for", 0)
-        exchange.arm_deadline(now)      # another deadline counts from here, and it may be the nearer one
-
-    cdef hear_service(self, Head head, int action, uint64_t now):
-        """A service's answer goes on at once; only a failure that may be tried elsewhere is kept from the client."""
-        cdef ExchangeCore exchange = self.exchange
-        if head.status == 101:
-            self.mode = PIPE
-            self.content_ns = now
-            self.body_done = False      # the client sends on, and may have to wait
-            self.settle(OK, now)
-            exchange.commit(self, TUNNEL)
-            return
-        if exchange.grpc and head.status == 200:
-            if head.length == NO_BODY:
-                self.mode = BARE
-                return
-            self.mode = CALL
-        else:
-            self.mode = RAW
-            if action == FAIL:
-                if exchange.repeatable(self, FAIL_STATUS, now) and exchange.another(now) and (
-                    exchange.may_retry(self, FAIL_STATUS, now)
-                ):
-                    self.retry_granted = True
-                    exchange.failed(self, FAIL_STATUS, f"status {head.status}", 0)
-                    return
-                self.settle(FAIL_STATUS, now)
-            else:
-                self.proven(now)
-        self.content_ns = now
-        if action == RELAY:
-            self.learn(now)
-        exchange.commit(self, head.length)
-
-    def _hinted(self, int status):
-        for hint in self.pool.hints:
-            if hint[0] == status:
-                return True
-        return False
+        self.facts.head_ns = now
+        self.facts.last_ns = now
+        if self.charged and (
+            self.target.allowance.bounds.requests.thousandths or self.target.allowance.bounds.tokens.thousandths
+        ):
+            self.tokens_told = learn_limits(self.target, head.fields, now, self.runtime.retry_after_ns(head.fields))
+        self.hear_head(head, now)
+        if self.phase != OVER:
+            self.events.on_deadline_change(self, now)   # another deadline counts from here, and it may be the nearer one
 
     cdef void on_data(self, bytes data):
-        cdef ExchangeCore exchange = self.exchange
-        if self.phase == OVER:
-            return
-        self.last_ns = monotonic_ns()
-        if self.mode == RAW or self.mode == CALL or self.mode == PIPE:
-            if self.mode == CALL:
-                self.proven(self.last_ns)
-            exchange.relay(data)
-        elif self.mode == EVENTS:
-            self.hear_events(data)
-        else:
-            self.held.append(data)
-            self.held_size += PyBytes_GET_SIZE(data)
-            if self.mode == FAULT:
-                if self.held_size > FAULT_LIMIT and not self.client_error:
-                    self.client_error = self.action_of(b"".join(self.held)) == CLIENT
-                    if not self.client_error:
-                        self.judge_fault()
-                elif self.held_size > exchange.data_plane.answer_limit:
-                    self.judge_fault()
-            elif self.held_size > exchange.data_plane.answer_limit:
-                if exchange.early:
-                    exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
-                    return
-                if exchange.translated:
-                    exchange.failed(self, FAIL_MALFORMED, "an answer over limits.max_response, which cannot be told in gRPC", 0)
-                    return
-                # larger than edge holds: it goes on unchecked rather than not at all
-                self.mode = RAW
-                self.content_ns = self.last_ns
-                self.proven(self.last_ns)
-                self.learn(self.last_ns)
-                exchange.commit(self, self.head.length)
-                for part in self.held:
-                    exchange.relay(<bytes>part)
-                self.held = None
-
-    cdef hear_events(self, bytes data):
-        cdef ExchangeCore exchange = self.exchange
-        cdef Scanner scanner = self.scanner
-        cdef bytes whole = scanner.feed(data)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(whole)
-        if exchange.committed:
-            if scanner.fresh & <int>SAID_ERROR:
-                self.hear_error(whole, scanner.error_end)
-            elif size:
-                exchange.relay(whole)
-            return
-        if size:
-            self.held.append(whole)
-            self.held_size += size
-        if scanner.said & <int>SAID_ERROR_FIRST:
-            exchange.failed(self, FAIL_INBAND, "an error event before any content", 0)
-            return
-        if scanner.said & <int>SAID_GARBAGE and not scanner.said & <int>SAID_CONTENT:
-            exchange.failed(self, FAIL_MALFORMED, "an event stream whose data is not JSON", 0)
-            return
-        if scanner.said & (<int>SAID_CONTENT | <int>SAID_DONE | <int>SAID_FINISH) or self.held_size > PREAMBLE_LIMIT:
-            self.content_ns = self.last_ns
-            self.proven(self.last_ns)
-            self.learn(self.last_ns)
-            exchange.commit(self, UNKNOWN_LENGTH)
-            whole = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
-            self.held = None
-            if scanner.fresh & <int>SAID_ERROR:
-                self.hear_error(whole, self.held_size - size + scanner.error_end)
-                return
-            exchange.relay(whole)
-            exchange.arm_deadline(self.last_ns)
-
-    cdef hear_error(self, bytes whole, Py_ssize_t end):
-        """The upstream says in its stream that it failed: its words go on up to there, nothing after them does."""
-        cdef ExchangeCore exchange = self.exchange
-        exchange.relay(self.redact(whole[:end] if end >= 0 else whole))
-        exchange.failed(self, FAIL_INBAND, "an error event in the middle of the stream", 0)
+        if self.phase != OVER:
+            self.facts.last_ns = monotonic_ns()
+            self.hear_data(data)
 
     cdef void on_end(self, list trailers):
-        cdef ExchangeCore exchange = self.exchange
-        cdef bytes rest
-        cdef uint64_t now
-        if self.phase == OVER:
-            return
-        self.stream = None
-        now = monotonic_ns()
-        if self.mode == RAW or self.mode == PIPE:
-            self.settle(OK, now)
-            exchange.finish(self, trailers, None)
-        elif self.mode == CALL:
-            self.judge_call(None if trailers is None else field_value(trailers, b"grpc-status"), trailers, now)
-        elif self.mode == BARE:
-            self.judge_call(field_value(self.head.fields, b"grpc-status"), self.head.fields, now)
-        elif self.mode == FAULT:
-            self.judge_fault()
-        elif self.mode == EVENTS:
-            if not exchange.committed:
-                exchange.failed(self, FAIL_TRUNCATED, "the stream ended before any content", 0)
-            elif not self.scanner.said & (<int>SAID_DONE | <int>SAID_FINISH):
-                exchange.failed(self, FAIL_TRUNCATED, "the stream ended before it was complete", 0)
-            else:
-                rest = self.scanner.rest()
-                if rest:
-                    exchange.relay(rest)
-                self.settle(OK, now)
-                exchange.finish(self, None, None)
-        else:
-            self.judge_whole(now)
+        if self.phase != OVER:
+            self.stream = None
+            self.hear_end(trailers)
+
+    cdef void hear_head(self, Head head, uint64_t now):
+        return
+
+    cdef void hear_data(self, bytes data):
+        return
+
+    cdef void hear_end(self, list trailers):
+        return
+
+    cdef void settle_usage(self, int outcome, uint64_t now):
+        return
+
+    cdef bint offered(self):
+        return True
 
     cdef void on_failed(self, int failure, str detail):
-        cdef ExchangeCore exchange = self.exchange
-        cdef int outcome = OUTCOME_OF[failure]
         if self.phase == OVER:
             return
         if self.stream is not None:
             self.refused = self.stream.refused
             self.moved = self.stream.connection_ended
         self.stream = None
-        if (
-            outcome == <int>FAIL_TRUNCATED and self.mode == EVENTS and exchange.committed
-            and self.scanner.said & <int>SAID_DONE
-        ):
-            # everything was said; only the framing's end is missing, and that was for us
-            self.settle(OK, monotonic_ns())
-            exchange.finish(self, None, None)
+        if failure == <int>FAILED_TRUNCATED and self.phase == RELAYING and self.reader.said_done():
+            # everything was said; only the framing's end is missing, and that was for edge
+            self.finish(OK, None, 0, None, None)
             return
-        exchange.failed(self, outcome, detail, 0)
+        self.end(OUTCOME_OF[failure], detail)
 
-    # --- judging -----------------------------------------------------------------------------------------------------
-    cdef judge_whole(self, uint64_t now):
-        """A whole answer is checked before anything of it is shown."""
-        cdef ExchangeCore exchange = self.exchange
-        cdef bytes content = b"".join(self.held)
-        cdef Verdict verdict
-        peek_response(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
-        self.prompt_tokens = verdict.prompt_tokens
-        self.output_tokens = verdict.output_tokens
-        if not verdict.valid or not verdict.is_object:
-            exchange.failed(self, FAIL_MALFORMED, "an answer that is not a JSON object", 0)
-        elif verdict.has_error:
-            exchange.failed(self, FAIL_INBAND, "an error under a success status", 0)
-        elif exchange.early:
-            exchange.failed(self, FAIL_MALFORMED, "a whole answer where a stream had begun", 0)
-        else:
-            try:
-                content = exchange.tell(self, content)
-            except ValueError as error:
-                exchange.failed(self, FAIL_MALFORMED, f"an answer that cannot be told in gRPC: {error}", 0)
-                return
-            self.content_ns = self.head_ns
-            self.learn(now)
-            self.settle(OK, now)
-            exchange.commit(self, PyBytes_GET_SIZE(content))
-            exchange.finish(self, None, content)
-
-    cdef judge_fault(self):
-        """An error status with its body (or the first part of it): whose fault is it?"""
-        cdef ExchangeCore exchange = self.exchange
-        cdef int status = self.head.status
-        cdef bytes content = b"".join(self.held)
-        cdef int action = self.action_of(content)
-        cdef uint64_t rest_ns = 0
-        if action == CLIENT:
-            self.content_ns = self.head_ns
-            self.settle(CLIENT_FAULT, monotonic_ns())
-            # what has not come whole is not shown as if it had
-            whole = self.stream is None or self.held_size <= exchange.data_plane.answer_limit
-            exchange.answer_fault(self, status, self.redact(content) if whole else None)
+    # --- ending ------------------------------------------------------------------------------------------------------
+    cdef void settle(self, int outcome, uint64_t now, uint64_t retry_after_ns):
+        """Exactly once: what the target is remembered for, and what the attempt used."""
+        cdef int status = 0 if self.head is None else self.head.status
+        if self.outcome >= 0:
             return
-        if action == REST or action == FAIL or action == ELSEWHERE:
-            seconds = exchange.data_plane.rest(self.head.fields)
-            if seconds is not None:
-                rest_ns = min(<uint64_t>(min(max(seconds, 0.0), 1e6) * 1e9), REST_MAX_NS)
-        if action == REST:
-            if rest_ns and self.charged:
-                bounds_learn(&self.target.allowance.bounds, monotonic_ns(), BOUND_REQUESTS, 0, rest_ns)
-            exchange.failed(self, RATE_LIMITED, f"status {status}", rest_ns)
-        elif action == ELSEWHERE:
-            # it answered, and rightly: for this model it has nothing, and that is no fault of its own
-            exchange.failed(self, CLIENT_FAULT, f"status {status}", rest_ns)
-        elif action == OUT:
-            exchange.failed(self, REFUSED_CREDENTIAL, f"status {status}", 0)
-        elif action == MISSING:
-            exchange.failed(self, MISCONFIGURED, f"status {status}", 0)
-        else:
-            exchange.failed(self, FAIL_STATUS, f"status {status}", rest_ns)
+        self.outcome = outcome
+        self.settle_usage(outcome, now)
+        self.tripped = settle_health(
+            self.route, self.target, &self.facts, outcome,
+            outcome == <int>FAIL_STATUS and (status == 503 or status == 529), now, retry_after_ns, self.runtime.random(),
+        )
 
-    cdef int action_of(self, bytes content):
-        """What an error status means, with what its body says."""
-        cdef int status = self.head.status
-        for hint in self.pool.hints:
-            if hint[0] == status and hint[1] in content:
-                return hint[2]
-        return <unsigned char>PyBytes_AS_STRING(self.pool.verdicts)[status]
+    cdef void end_silent(self):
+        self.facts.silent = True
+        self.end(FAIL_FIRST_BYTE if self.phase == ASKING else FAIL_FIRST_TOKEN, "silent to its deadline")
 
-    cdef bytes redact(self, bytes content):
-        """What a target says of a fault, without the credential that it was asked with: some quote it."""
-        for word in self.pool.secrets:
-            if word in content:
-                content = content.replace(word, b"***")
-            for pair in self.head.fields:
-                if word in pair[1]:
-                    self.head.fields = [(name, value.replace(word, b"***")) for name, value in self.head.fields]
-                    break
-        return content
+    cdef void end(self, int outcome, str detail, uint64_t retry_after_ns=0):
+        self.finish(outcome, detail, retry_after_ns, None, None)
 
-    cdef judge_call(self, bytes status, list trailers, uint64_t now):
-        """A gRPC call ends with its status. UNAVAILABLE before any message may be tried elsewhere; what the server
-        broke counts against it; the rest is between it and its caller."""
-        cdef ExchangeCore exchange = self.exchange
-        cdef int code = read_status(status)
-        cdef bytes wait = None if trailers is None else field_value(trailers, b"grpc-retry-pushback-ms")
-        cdef uint64_t rest_ns = 0
-        self.code = code
-        if code < 0:
-            exchange.failed(self, FAIL_TRUNCATED, "the call ended without a grpc-status", 0)
+    cdef void finish(self, int outcome, str detail, uint64_t retry_after_ns, list trailers, bytes tail):
+        cdef AttemptEvents events = self.events
+        cdef AttemptResult result
+        cdef uint64_t now
+        if self.phase == OVER:
             return
-        if wait is not None:
-            self.pushback = pushback_ms(wait)
-            if self.pushback > 0:
-                rest_ns = <uint64_t>self.pushback * 1_000_000
-                if rest_ns > REST_MAX_NS or now + rest_ns >= exchange.total_ns:
-                    self.pushback = -1      # nobody waits for that: it is told now
-                rest_ns = min(rest_ns, REST_MAX_NS)
-        if not self.content_ns:
-            self.content_ns = self.head_ns
-        if code == <int>GRPC_UNAVAILABLE and self.mode == BARE and exchange.repeatable(self, FAIL_STATUS, now) and (
-            exchange.may_retry(self, FAIL_STATUS, now)
-        ):
-            self.retry_granted = True
-            exchange.failed(self, FAIL_STATUS, "grpc status UNAVAILABLE", rest_ns)
-            return
-        if code == <int>GRPC_OK:
-            self.settle(OK, now)
-        elif code == <int>GRPC_RESOURCE_EXHAUSTED and rest_ns:
-            self.settle(RATE_LIMITED, now, rest_ns)
-        elif code == <int>GRPC_UNAVAILABLE or code == <int>GRPC_INTERNAL or code == <int>GRPC_UNKNOWN or (
-            code == <int>GRPC_DATA_LOSS
-        ):
-            self.settle(FAIL_STATUS, now, rest_ns)
-        else:
-            self.settle(CLIENT_FAULT, now)
-        if self.mode == BARE:
-            exchange.commit(self, NO_BODY)
-            exchange.finish(self, None, None)
-        else:
-            exchange.finish(self, trailers, None)
+        now = monotonic_ns()
+        if outcome != <int>OK:
+            self.detail = detail
+            if outcome != <int>CLIENT_FAULT or self.absent:
+                set_aside(self.route, self.target, &self.facts, outcome, self.offered(), now, retry_after_ns)
+        self.settle(CANCELLED if self.moved else outcome, now, retry_after_ns)
+        result = AttemptResult.__new__(AttemptResult)
+        result.outcome = outcome
+        result.detail = detail
+        result.retry_after_ns = retry_after_ns
+        result.usage = self.usage
+        result.trailers = trailers
+        result.tail = tail
+        result.relayed = self.phase == RELAYING
+        self._leave()
+        events.on_result(self, result)
+
+    cdef void cancel(self, int outcome):
+        if self.phase != OVER:
+            self.settle(outcome, monotonic_ns(), 0)
+            self._leave()
+
+    cdef void _leave(self):
+        """Free the attempt's place, and stop what still runs upstream."""
+        cdef ClientStream stream = self.stream
+        cdef int phase = self.phase
+        if phase == CONNECTING:
+            self.upstream.forget(self)
+        self.phase = OVER
+        self.events = None
+        if self.counted:
+            self.counted = False
+            add32(&self.target.rec.inflight[self.runtime.worker], -1)
+            add32(&self.target.rec.inflight_class[self.request.identity.priority][self.runtime.worker], -1)
+            self.runtime.place_freed()
+        self.stream = None
+        self.request.upload_ended()
+        if stream is not None:
+            if phase == ANSWERING and self.reader.mode == FAULT:
+                stream.discard()
+            else:
+                stream.cancel()

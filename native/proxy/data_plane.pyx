@@ -1,28 +1,29 @@
-from os import urandom
-
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcpy
-from native.state.allowance cimport month_at
+from libc.stdint cimport uint64_t
 from native.balance.balancer cimport Target
-from native.io.atomics cimport add64, store64
-from native.state.shared_state cimport (
-    T_CONNECTS, T_CONNECT_FAILURES, W_ACCEPTED, W_BUFFERED, W_BYTES_IN, W_BYTES_OUT, W_CONNECTIONS, W_MALFORMED, W_RECORDED,
-    W_UNRECORDED, W_UPSTREAMS, W_UPSTREAMS_IDLE,
-)
-from native.io.clock cimport monotonic_ns, wall_ns
-from native.io.descriptors cimport client_limit
+from native.balance.queue cimport Queue, Waiter
+from native.codec.head cimport Head
 from native.http.connection_pool cimport ConnectionPool
-from native.proxy.record cimport Recorder
+from native.http.stream cimport ServerEvents, ServerStream
+from native.io.atomics cimport add64, store64
+from native.io.clock cimport monotonic_ns
+from native.io.descriptors cimport client_limit
+from native.io.timer_wheel cimport Wheel
+from native.proxy.detached cimport DetachedAttempt
+from native.proxy.exchange cimport Alarm, Exchange
+from native.proxy.router cimport Route, Router
+from native.proxy.steps cimport CLOSED
+from native.state.shared_state cimport (
+    CANCELLED, T_CONNECTS, T_CONNECT_FAILURES, SharedState, W_ACCEPTED, W_BUFFERED, W_BYTES_IN, W_BYTES_OUT,
+    W_CONNECTIONS, W_MALFORMED, W_RECORDED, W_UNRECORDED, W_UPSTREAMS, W_UPSTREAMS_IDLE, WorkerRec,
+)
 
-from native.http.protocol_detect import ProtocolDetect
 from native.http.http1_client import Http1Client
 from native.http.http2_client import Http2Client
+from native.http.protocol_detect import ProtocolDetect
 
-# The fine wheel's tick bounds how late a deadline fires; 100 wake-ups a second cost well under a thousandth of a core.
-cdef uint64_t FINE_TICK_NS = 10_000_000
+# Of clients' connections: idle ones, heads, stalls.
 cdef uint64_t COARSE_TICK_NS = 250_000_000
 cdef double FINE_TICK_S = 0.01
-cdef const char* DIGITS = b"0123456789abcdef"
 cdef double IDLE_TICK_S = 0.25
 # A tick that comes so late tells of a loop, or a machine, that stood still.
 cdef uint64_t LATE_NS = 100_000_000
@@ -35,95 +36,112 @@ cdef Py_ssize_t FLUSH_AT = 128
 cdef Py_ssize_t FLUSH_MOST = 512
 
 
-cdef class DataPlaneCore(Acceptor):
-    """The shared part of a worker's data path. Use :class:`native.proxy.exchange.DataPlane`.
+cdef class DataPlane(Acceptor):
+    """A worker's data path: give :meth:`protocol` to ``loop.create_server`` and :meth:`start` it.
 
     Args:
         shared_state: the node's shared state.
         worker: this worker's column.
         router: the compiled Snapshot to begin with.
         opener: ``open(pool)`` starts one upstream connection.
-        local: ``(door, method, path, snapshot) -> (status, fields, body)`` for what edge answers itself.
-        reply: the table of our own errors (edge.listen.reply).
-        rest: ``(fields) -> seconds | None``, how long an answer asks us to stay away (edge.providers.retry_after).
-        calls: edge's own gRPC methods (edge.listen.calls.Calls); None = there are none.
-        named: ``(alternatives, names) -> bool``, is a certificate another region's edge's (edge.listen.certified)?
-            None = none is.
-        records: ``(records) -> bool`` takes what was recorded, tuples in the order of edge.terms.trace.ExchangeRecord;
-            False = it could not. None = nothing is recorded.
+        hooks: native.proxy.hooks.Hooks.
     """
 
-    def __init__(
-        self, SharedState shared_state, int worker, Router router, *, opener, local, reply, rest, calls=None, named=None, records=None
-    ):
-        cdef uint64_t now = monotonic_ns()
-        self.shared_state = shared_state
-        self.worker = worker
+    def __init__(self, SharedState shared_state not None, int worker, Router router not None, *, opener, hooks):
+        cdef WorkerRec* meter = shared_state.worker(worker)
+        self.runtime = Runtime(shared_state, worker, hooks)
+        self.runtime.acceptor = self
+        self.runtime.on_place_free = self._place_free
+        self.runtime.on_active = self._speed_up
         self.opener = opener
-        self.local = local
-        self.reply = reply
-        self.rest = rest
-        self.calls = calls
-        self.named = named
-        self.records = records
-        self.recorder = Recorder(router.snapshot.tracing)
-        self.meter = shared_state.worker(worker)
-        self.counters.accepted = &self.meter.count[<int>W_ACCEPTED]
-        self.counters.open = &self.meter.count[<int>W_CONNECTIONS]
-        self.counters.malformed = &self.meter.count[<int>W_MALFORMED]
-        self.counters.bytes_in = &self.meter.count[<int>W_BYTES_IN]
-        self.counters.bytes_out = &self.meter.count[<int>W_BYTES_OUT]
-        self.counters.buffered = &self.meter.count[<int>W_BUFFERED]
-        self.coarse = Wheel(now, COARSE_TICK_NS, 512)
-        self.fine = Wheel(now, FINE_TICK_NS, 512)
+        self.counters.accepted = &meter.count[<int>W_ACCEPTED]
+        self.counters.open = &meter.count[<int>W_CONNECTIONS]
+        self.counters.malformed = &meter.count[<int>W_MALFORMED]
+        self.counters.bytes_in = &meter.count[<int>W_BYTES_IN]
+        self.counters.bytes_out = &meter.count[<int>W_BYTES_OUT]
+        self.counters.buffered = &meter.count[<int>W_BUFFERED]
+        self.coarse = Wheel(monotonic_ns(), COARSE_TICK_NS, 512)
         self.open_connections = set()
         self.pools = {}
-        self.crowded = []
-        seed = urandom(16)
-        self.chance = int.from_bytes(seed[:8], "little") | 1
-        self.prefix = seed[8:14].hex().encode()
-        self.look_at_calendar(now)
         self.swap(router)
 
     def __repr__(self):
-        return f"<data plane worker={self.worker} active={self.active} connections={len(self.open_connections)}>"
+        return (
+            f"<DataPlane worker={self.runtime.worker} active={self.runtime.active} "
+            f"connections={len(self.open_connections)}>"
+        )
+
+    @property
+    def active(self):
+        """Exchanges in flight."""
+        return self.runtime.active
+
+    @property
+    def connections(self):
+        """Client connections open now."""
+        return len(self.open_connections)
+
+    @property
+    def router(self):
+        """The compiled Snapshot that new requests go by."""
+        return self.runtime.router
 
     def protocol(self, bint allow_anonymous=False):
         """Return the protocol object for one new client connection; ``allow_anonymous``: its listener asks for no key."""
         return ProtocolDetect(self, allow_anonymous)
 
-    def swap(self, Router router):
+    cdef ServerEvents open(self, ServerStream stream, Head head):
+        cdef Exchange exchange = Exchange.__new__(Exchange)
+        stream.events = exchange
+        exchange.receive(self.runtime, stream, head)
+        return None if exchange.state == <int>CLOSED else exchange
+
+    cdef bytes refusal(self, int status, str reason):
+        return self.runtime.replies.refusal(status, reason)
+
+    # --- Snapshots ---------------------------------------------------------------------------------------------------
+    def swap(self, Router router not None):
         """Take a new Snapshot: exchanges in flight keep theirs, pools of unchanged targets stay open."""
+        limits = router.snapshot.limits
+        self.pools = self._pools_for(router)
+        self.runtime.configure(router)
+        self.header_bytes = limits.header_bytes
+        self.header_count = limits.header_count
+        self.idle_ns = limits.idle_ns
+        self.header_timeout_ns = limits.header_timeout_ns
+        self.body_timeout_ns = limits.body_timeout_ns
+        self.client_idle_ns = limits.client_idle_ns
+        self.buffered_limit = limits.max_buffered
+        self.connection_limit = limits.connections if limits.connections else client_limit()
+
+    def _pools_for(self, Router router):
         cdef dict pools = {}
         cdef list leaving = []
         cdef ConnectionPool pool
         cdef Target target
         snapshot = router.snapshot
-        limits = snapshot.limits
         for item in router.targets:
             target = <Target>item
             kept = self.pools.pop(target.id, None)
+            hints = snapshot.hints.get(target.plan.outcomes, ())
             if kept is not None and (<ConnectionPool>kept).plan == target.plan:
                 pool = <ConnectionPool>kept
                 pool.verdicts = snapshot.outcomes[target.plan.outcomes]
-                pool.hints = snapshot.hints.get(target.plan.outcomes, ())
-                pool.connect_ns = 0
+                pool.hints = hints
             else:
                 if kept is not None:
                     leaving.append(kept)
                 pool = ConnectionPool(
-                    target.id, target.plan, self.opener, self._dial, snapshot.outcomes[target.plan.outcomes],
-                    snapshot.hints.get(target.plan.outcomes, ()),
+                    target.id, target.plan, self.opener, self._dial, snapshot.outcomes[target.plan.outcomes], hints
                 )
-                pool.counted = self.shared_state
-                pool.counters.open = &self.meter.count[<int>W_UPSTREAMS]
+                pool.counted = self.runtime.shared_state
+                pool.counters.open = &self.runtime.meter.count[<int>W_UPSTREAMS]
                 pool.counters.connects = &target.rec.count[<int>T_CONNECTS]
                 pool.counters.connect_failures = &target.rec.count[<int>T_CONNECT_FAILURES]
-                pool.connect_ns = 0
+            pool.connect_ns = 0
             target.pool = pool
             pools[target.id] = pool
-        for gone in self.pools.values():
-            leaving.append(gone)
+        leaving.extend(self.pools.values())
         for gone in leaving:
             (<ConnectionPool>gone).close()
             if (<ConnectionPool>gone).live or (<ConnectionPool>gone).opening:
@@ -132,48 +150,17 @@ cdef class DataPlaneCore(Acceptor):
             for member in route.members:
                 pool = <ConnectionPool>pools[snapshot.targets[member.target].id]
                 pool.connect_ns = max(pool.connect_ns, <uint64_t>route.timeouts.connect_ns)
-        self.pools = pools
-        self.router = router
-        self.header_bytes = limits.header_bytes
-        self.header_count = limits.header_count
-        self.idle_ns = limits.idle_ns
-        self.header_timeout_ns = limits.header_timeout_ns
-        self.body_timeout_ns = limits.body_timeout_ns
-        self.client_idle_ns = limits.client_idle_ns
-        self.buffered_limit = limits.max_buffered
-        self.body_limit = limits.body
-        self.answer_limit = limits.max_response
-        self.replay_limit = limits.retry_buffer
-        self.comment_ns = limits.keepalive_comment_ns
-        self.connection_limit = limits.connections if limits.connections else client_limit()
-        self.region = snapshot.region.encode()
-        self.told_region = (b"x-edge-region", self.region)
-        self.recorder.configure(snapshot.tracing)
-        self.regional = snapshot.peers is not None
-        self.peer_token = None
-        names = ()
-        if self.regional:
-            names = snapshot.peers.allowed_names
-            if snapshot.peers.token:        # an empty one is none, not one that anybody may show
-                self.peer_token = snapshot.peers.token.encode("latin-1")
-        if names != self.peer_names:
-            self.peer_names = names
-
-    cdef bint knows(self, ClientCertificate who):
-        """Is it another region's edge?  Looked at once a connection, and again when a reload has changed the names."""
-        if who.checked_names is not self.peer_names:
-            who.is_region = self.named is not None and self.named(who.subject_alt_names, self.peer_names)
-            who.checked_names = self.peer_names
-        return who.is_region
+        return pools
 
     def _dial(self, pool):
         wire = Http1Client if pool.plan.protocol == "http1" else Http2Client
         return wire(pool, self.header_bytes, self.header_count)
 
+    # --- life --------------------------------------------------------------------------------------------------------
     def start(self, loop):
         """Run deadlines on ``loop`` until :meth:`stop`."""
         self.loop = loop
-        self.quick = False
+        self.runtime.quick = False
         self.tick_in(IDLE_TICK_S)
 
     def stop(self):
@@ -183,9 +170,11 @@ cdef class DataPlaneCore(Acceptor):
             self.ticking = None
         for connection in list(self.open_connections):
             connection.kill()
+        for owner in list(self.runtime.detached.values()):
+            (<DetachedAttempt>owner).attempt.end(CANCELLED, "this edge is stopping")
         for pool in self.pools.values():
             (<ConnectionPool>pool).close()
-        while self.recorder.pending:
+        while self.runtime.recorder.pending:
             self.flush(monotonic_ns())
 
     def leave(self):
@@ -198,11 +187,17 @@ cdef class DataPlaneCore(Acceptor):
         for connection in list(self.open_connections):
             connection.retire()
 
-    @property
-    def connections(self):
-        """Client connections open now."""
-        return len(self.open_connections)
+    def cut(self):
+        """End what is in flight, as honestly as there is time for: the node does not wait any longer."""
+        cdef uint64_t now = monotonic_ns()
+        cdef Exchange exchange
+        self.runtime.cutting = True
+        for timer in self.runtime.deadlines.standing():
+            exchange = (<Alarm>timer).exchange if isinstance(timer, Alarm) else None
+            if exchange is not None:
+                exchange.cut_off(now)
 
+    # --- the tick ----------------------------------------------------------------------------------------------------
     def _tick(self):
         cdef uint64_t now = monotonic_ns()
         cdef Py_ssize_t idle = 0
@@ -213,85 +208,66 @@ cdef class DataPlaneCore(Acceptor):
             self.tick_in(CATCH_UP_S)
             return
         self.late = False
-        self.quick = self.active > 0
-        self.tick_in(FINE_TICK_S if self.quick else IDLE_TICK_S)
-        self.fine.advance(now)
-        if self.crowded:
+        self.runtime.quick = self.runtime.active > 0 or len(self.runtime.detached) > 0
+        self.tick_in(FINE_TICK_S if self.runtime.quick else IDLE_TICK_S)
+        self.runtime.deadlines.advance(now)
+        if self.runtime.crowded:
             self.serve(now)     # other workers free places too
         self.coarse.advance(now)
-        if self.recorder.pending and (
-            len(self.recorder.pending) >= FLUSH_AT or now - self.flushed_ns >= FLUSH_NS
+        if self.runtime.recorder.pending and (
+            len(self.runtime.recorder.pending) >= FLUSH_AT or now - self.flushed_ns >= FLUSH_NS
         ):
             self.flush(now)
         if now - self.swept_ns > SWEEP_NS:
             self.swept_ns = now
-            self.look_at_calendar(now)
+            self.runtime.update_month(now)
             for pool in self.pools.values():
                 (<ConnectionPool>pool).sweep(now)
                 idle += (<ConnectionPool>pool).idle_count
-            store64(&self.meter.count[<int>W_UPSTREAMS_IDLE], <uint64_t>idle)
+            store64(&self.runtime.meter.count[<int>W_UPSTREAMS_IDLE], <uint64_t>idle)
 
     cdef flush(self, uint64_t now):
-        cdef list taken = self.recorder.take(FLUSH_MOST)
+        cdef list taken = self.runtime.recorder.take(FLUSH_MOST)
         self.flushed_ns = now
         if taken is not None:
-            add64(&self.meter.count[<int>(W_RECORDED if self.records(taken) else W_UNRECORDED)], len(taken))
+            add64(
+                &self.runtime.meter.count[<int>(W_RECORDED if self.runtime.sink.take(taken) else W_UNRECORDED)],
+                len(taken),
+            )
 
-    cdef void crowd(self, Route route):
-        if route not in self.crowded:
-            self.crowded.append(route)
-
-    cdef void nudge(self):
-        # Not at once: who leaves is in the middle of something, and so may be whoever made it leave.
-        if not self.nudged and self.ticking is not None:
-            self.nudged = True
+    def _place_free(self):
+        # Not at once: the exchange that leaves is in the middle of something, and so may be whatever made it leave.
+        if self.ticking is None:
+            self.runtime.nudged = False
+        else:
             self.loop.call_soon(self._serve_soon)
 
     def _serve_soon(self):
-        self.nudged = False
+        self.runtime.nudged = False
         if self.ticking is not None:
             self.serve(monotonic_ns())
 
     cdef serve(self, uint64_t now_ns):
-        raise TypeError("DataPlaneCore.serve is not implemented")
-    cdef void look_at_calendar(self, uint64_t now_ns) noexcept:
-        cdef uint64_t now_s = wall_ns() // 1_000_000_000
-        cdef uint64_t end_s = 0
-        month_at(now_s, &self.month, &end_s)
-        self.month_end_ns = now_ns + (end_s - now_s) * 1_000_000_000
+        cdef Queue queue
+        cdef Waiter waiter
+        for route in list(self.runtime.crowded):
+            queue = (<Route>route).queue
+            while True:
+                waiter = queue.first()
+                if waiter is None:
+                    break
+                (<Exchange>waiter.owner).choose()
+                if waiter.owner is not None:
+                    break       # there is no place for the first, so there is none for those behind
+        self.runtime.crowded = [route for route in self.runtime.crowded if (<Route>route).queue.count]
 
     cdef void tick_in(self, double seconds):
         self.due_ns = monotonic_ns() + <uint64_t>(seconds * 1e9)
         self.ticking = self.loop.call_later(seconds, self._tick)
 
-    cdef void wake(self):
-        if not self.quick and self.ticking is not None:
-            self.quick = True
+    def _speed_up(self):
+        """An exchange has begun: tick at full pace."""
+        if self.ticking is not None:
+            self.runtime.quick = True
             self.ticking.cancel()
             self.tick_in(FINE_TICK_S)
-
-    cdef uint64_t random(self) noexcept:
-        """xorshift64*: chance for balancing and jitter, not for secrets."""
-        cdef uint64_t x = self.chance
-        x ^= x >> 12
-        x ^= x << 25
-        x ^= x >> 27
-        self.chance = x
-        return x * <uint64_t>0x2545F4914F6CDD1D
-
-    cdef bytes next_id(self):
-        self.serial += 1
-        cdef char[48] text
-        cdef char* at = text + 48
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.prefix)
-        cdef uint64_t left = self.serial
-        while left or at > text + 40:       # eight hexadecimal digits, or more
-            at -= 1
-            at[0] = DIGITS[left & 15]
-            left >>= 4
-        at -= size
-        memcpy(at, PyBytes_AS_STRING(self.prefix), size)
-        return PyBytes_FromStringAndSize(at, text + 48 - at)
-
-    cdef bytes refusal(self, int status, str reason):
-        return self.reply.refusal(status, reason)

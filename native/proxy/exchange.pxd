@@ -1,36 +1,66 @@
-"""In what order do things happen to a request?  The one place that knows; docs/life-of-a-request.md follows its names.
-
-What is read and who may ask stands in ``intake``, what the client is told in ``answering``; here is what holds them
-together: which target, when again, how long, and when it is over."""
+"""Holds the order of everything that happens to a request. The states and the decisions are in steps."""
 
 from libc.stdint cimport uint64_t
-from native.proxy.response cimport Answering
 from native.balance.balancer cimport Choice
-from native.proxy.data_plane cimport DataPlaneCore
 from native.balance.queue cimport Waiter
-from native.proxy.accounting cimport AttemptCore
+from native.codec.head cimport Head
 from native.http.stream cimport ServerStream
 from native.io.timer_wheel cimport Timer
-
-cdef class DataPlane(DataPlaneCore):
-    pass
+from native.proxy.attempt cimport Attempt, AttemptEvents, AttemptResult
+from native.proxy.charge cimport Charge
+from native.proxy.live_attempts cimport LiveAttempts
+from native.proxy.request cimport Refusal, Request
+from native.proxy.response cimport Response
+from native.proxy.runtime cimport Runtime
+from native.proxy.selection cimport Selection
+from native.proxy.steps cimport Facts
 
 cdef class Alarm(Timer):
     cdef Exchange exchange
+    cdef void fire(self, uint64_t now_ns)
 
-cdef class Exchange(Answering):
+cdef class Exchange(AttemptEvents):
     """A request and its answer, with every attempt in between."""
-    cdef uint64_t tried         # a bit per member of the pool
-    cdef Alarm alarm
+    cdef Runtime runtime
+    cdef ServerStream stream
+    cdef Request request
+    cdef Response response
+    cdef Selection selection
+    cdef int state
+    cdef LiveAttempts live
+    cdef Charge charge          # None until the request is admitted
+    cdef list failed_attempts   # native.proxy.hooks.FailedAttempt; None = none failed
+    cdef bint choosing          # the loop that starts attempts runs further up the stack
+    cdef bint again             # ... and has another turn
+    cdef Alarm alarm            # None = it does not count as in flight
     cdef Waiter waiter          # its place in the route's queue, while it waits there
-    cdef exclude_visited_regions(self)
-    cdef uint64_t away(self, uint64_t tried, uint64_t now)
-    cdef draw(self, uint64_t now, uint64_t tried, Choice* choice)
-    cdef choose(self)
-    cdef passed_over(self, const Choice* choice)
-    cdef wait(self, uint64_t now)
-    cdef shed(self, uint64_t now)
-    cdef int retry_after_s(self)
-    cdef set_failover_reason(self, int chosen, uint64_t now)
+    cdef uint64_t resume_ns     # when a back-off ends
+    cdef uint64_t queue_ns      # how long it waited for a place
+    cdef receive(self, Runtime runtime, ServerStream stream, Head head)
     cdef check_deadlines(self, uint64_t now)
     cdef cut_off(self, uint64_t now)
+    cdef choose(self)                           # start an attempt, or say why there is none
+    cdef void _enter(self, int state)
+    cdef _refuse(self, Refusal why)
+    cdef _answer_query(self)
+    cdef _answer_call(self)
+    cdef _end_call(self, list trailers)
+    cdef _admitted(self)
+    cdef _choose_once(self)
+    cdef _wait_for_place(self, uint64_t now)
+    cdef void _leave_queue(self, uint64_t now)
+    cdef _shed(self, uint64_t now)
+    cdef _start_attempt(self, const Choice* choice, uint64_t now)
+    cdef void _gather(self, Facts* facts, Attempt about) noexcept
+    cdef void _back_off(self, Attempt attempt, uint64_t now)
+    cdef _give_up(self, uint64_t now)
+    cdef void _finish(self, Attempt attempt, AttemptResult result)
+    cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result)
+    cdef void _break(self, Attempt attempt, AttemptResult result)
+    cdef _reply_counted(self, tuple problem)
+    cdef _reply(self, int status, list fields, bytes content)
+    cdef _close(self, int status)
+    cdef void _arm_deadline(self)
+    cdef bint _keeps_alive(self) noexcept
+    cdef _expire(self, uint64_t now, str why, int outcome)
+    cdef str _reason(self)

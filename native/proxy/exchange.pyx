@@ -1,516 +1,599 @@
-from native.state.allowance cimport bounds_take
-from native.proxy.response cimport CAPABILITIES, OUTCOME_NAMES
-from native.proxy.attempt cimport Attempt
-from native.balance.balancer cimport BARRED_FULL, Choice, Target, inflight_total
-from native.io.atomics cimport add32, add64, cas64, load64, store32, store64
-from native.state.shared_state cimport (
-    A_REQUESTS, CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, MISCONFIGURED, OK,
-    RATE_LIMITED, REFUSED_CREDENTIAL, R_2XX, R_BUDGET, R_CANCELLED, R_REQUESTS, R_RETRIES, R_SHED_HIGH, R_STREAMS,
-    T_EXHAUSTED, T_FULL, T_RETRIED, T_SPILLED, W_REQUESTS, RouteRec, TargetRec, hist_bucket,
-)
-from native.balance.breaker cimport ADMIT_TRIAL, OPEN, breaker_return, circuit_state
-from native.state.retry_budget cimport budget_deposit, budget_withdraw
+from libc.stdint cimport int64_t
+from native.balance.balancer cimport Choice
+from native.balance.breaker cimport OPEN, circuit_state
+from native.balance.queue cimport Queue
+from native.io.atomics cimport add64, load64
 from native.io.clock cimport monotonic_ns
-from native.proxy.request cimport LOCAL, MOST_HOPS
-from native.balance.queue cimport Queue, Waiter
-from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS, OPERATION_SERVICE, Route
-from native.proxy.accounting cimport OVER, AttemptCore
-from native.codec.head cimport Head
-from native.http.stream cimport ClientStream, ServerEvents
+from native.proxy.accounting cimport count_begun, count_over
+from native.proxy.admission cimport admit
+from native.proxy.attempt cimport OUTCOME_NAMES, OVER
+from native.proxy.attempt_kinds cimport new_attempt
+from native.proxy.charge cimport new_charge
+from native.proxy.exchange_record cimport record
+from native.proxy.hooks import FailedAttempt
+from native.proxy.request cimport LOCAL as LOCAL_FORMAT, PLAIN, LocalCall, LocalQuery, ModelRequest, ServiceRequest
+from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS
+from native.proxy.runtime cimport NEVER
+from native.proxy.retry cimport pay_for_retry, repeatable
+from native.proxy.selection cimport new_selection
+from native.proxy.steps cimport Event, Facts, State, Step, allowed, next_step
+from native.state.shared_state cimport (
+    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, OK, 
+    R_BROKEN, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH,
+    R_SPILLED, R_UNAVAILABLE, T_RETRIED, T_SPILLED, W_REQUESTS, RouteRec,
+)
 
-cdef uint64_t NEVER = <uint64_t>-1
-# A 429 without a hint.
-cdef uint64_t REST_NS = 2_000_000_000
-# A refused credential or a missing model is a matter for people; it is looked at again this often.
-cdef uint64_t OUT_NS = 60_000_000_000
 # The same target again, when no other is left: first wait, doubled by each attempt, jittered by a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
-# For how long a region that has nothing for a route is not asked for it again: what it says, within these.
-cdef uint64_t ABSENT_NS = 1_000_000_000
-cdef uint64_t ABSENT_MAX_NS = 10_000_000_000
-
 cdef enum:
     LOW = 2                     # the class that does not wait
-# When the lowest class is let in more widely (native/balance/capacity): coming back sooner is in vain.
-cdef double RAMP_STEP_S = 5.0
-
-cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
-
-
-cdef class DataPlane(DataPlaneCore):
-    """A worker's data path: hand :meth:`protocol` to ``loop.create_server`` and :meth:`start` it."""
-
-    cdef ServerEvents open(self, ServerStream stream, Head head):
-        cdef Exchange exchange = Exchange.__new__(Exchange)
-        exchange.data_plane = self
-        exchange.stream = stream
-        exchange.head = head
-        exchange.started_ns = monotonic_ns()
-        add64(&self.meter.count[<int>W_REQUESTS], 1)
-        stream.events = exchange
-        exchange.admit()
-        return None if exchange.over else exchange
-
-    def cut(self):
-        """End what is in flight, as honestly as there is time for: the node does not wait any longer."""
-        cdef uint64_t now = monotonic_ns()
-        cdef Exchange exchange
-        self.cutting = True
-        for timer in self.fine.standing():
-            exchange = (<Alarm>timer).exchange if isinstance(timer, Alarm) else None
-            if exchange is not None:
-                exchange.cut_off(now)
-
-    cdef serve(self, uint64_t now_ns):
-        """Those who wait, in their order, as far as there are places."""
-        cdef Queue queue
-        cdef Waiter waiter
-        cdef Exchange exchange
-        for route in list(self.crowded):
-            queue = (<Route>route).queue
-            while True:
-                waiter = queue.first()
-                if waiter is None:
-                    break
-                exchange = <Exchange>waiter.owner
-                exchange.choose()
-                if waiter.owner is not None:
-                    break       # there is no place for the first, so there is none for those behind
-        self.crowded = [route for route in self.crowded if (<Route>route).queue.count]
+# What stands in a caller's way, by native.state.allowance.Bound, as edge.listen.reply knows it.
+cdef tuple LIMITED = (
+    None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget",
+)
 
 
 cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns):
-        cdef Exchange exchange = self.exchange      # kept alive: looking may end it
+        cdef Exchange exchange = self.exchange      # kept alive: a deadline may end it
         if exchange is not None:
             exchange.check_deadlines(now_ns)
 
 
-cdef class Exchange(Answering):
+cdef class Exchange(AttemptEvents):
     """A request and its answer, with every attempt in between."""
 
-    cdef exclude_visited_regions(self):
-        """Where may this request not go?  Back to where it has been, and nowhere once it has been in two regions."""
-        cdef list names = self.hops.split(b",")
-        cdef int i
-        if not self.peer or len(names) >= MOST_HOPS:
-            self.excluded_targets = self.route.regions
-            return
-        for i in range(self.route.pool.size):
-            if self.route.regions >> i & 1 and self.route.pool.target_at(i).plan.provider.encode() in names:
-                self.excluded_targets |= <uint64_t>1 << i
+    def __repr__(self):
+        return f"<Exchange {State(self.state).name} {self.request!r}>"
 
-    cdef begin(self):
-        """The route is known: from here on the exchange counts, and its deadlines run."""
-        cdef RouteRec* rec = self.route.rec
-        cdef DataPlaneCore data_plane = self.data_plane
-        self.identity = data_plane.next_id()
-        self.failed_attempts = []
-        self.follow()
-        if self.caller is not None and not self.enter():
+    cdef void _enter(self, int state):
+        if not allowed(self.state, state):
+            raise RuntimeError(f"an exchange went from {State(self.state).name} to {State(state).name}")
+        self.state = state
+
+    # --- RECEIVING ---------------------------------------------------------------------------------------------------
+    cdef receive(self, Runtime runtime, ServerStream stream, Head head):
+        """The head has been read, and its framing believed."""
+        cdef Request request
+        cdef Response response = Response.__new__(Response)
+        self.runtime = runtime
+        self.stream = stream
+        self.response = response
+        self.live = LiveAttempts.__new__(LiveAttempts)
+        add64(&runtime.meter.count[<int>W_REQUESTS], 1)
+        request = admit(runtime, stream, head, monotonic_ns())
+        self.request = request
+        response.runtime = runtime
+        response.request = request
+        response.stream = stream
+        response.grpc_status = -1
+        if request.refused is not None:
+            self._refuse(request.refused)
+        elif isinstance(request, LocalQuery):
+            self._answer_query()
+        elif isinstance(request, LocalCall):
+            self._enter(State.LOCAL)
+        elif isinstance(request, ServiceRequest):
+            self._admitted()
+
+    cdef void on_request_data(self, bytes data):
+        cdef Request request = self.request
+        cdef Attempt attempt = self.live.first
+        cdef Refusal why
+        if self.state == State.CLOSED:
             return
-        add64(&rec.count[<int>R_REQUESTS], 1)
-        add32(&rec.inflight[data_plane.worker], 1)
-        if self.peek.stream == 1 and self.operation != OPERATION_SERVICE:
-            add64(&rec.count[<int>R_STREAMS], 1)
-        data_plane.active += 1
-        data_plane.wake()
-        budget_deposit(rec, self.started_ns, self.route.budget)
-        if self.route.total_ns and (not self.bounded or self.started_ns + self.route.total_ns < self.total_ns):
-            self.total_ns = self.started_ns + self.route.total_ns
-        elif not self.bounded:
-            self.total_ns = NEVER
-        self.last_sent_ns = self.started_ns
-        if self.hops is not None and self.route.regions:
-            self.exclude_visited_regions()
+        request.body_size += len(data)
+        if self.response.tunnel or (attempt is not None and self.response.committed):
+            attempt.client_sent(monotonic_ns())     # while the client is still asking, the answer has not stopped
+        if self.response.tunnel:
+            if attempt.stream is not None:
+                attempt.stream.send_data(data)
+            return
+        why = request.take_data(data)
+        if why is not None:
+            self._refuse(why)
+        elif isinstance(request, LocalCall):
+            self._answer_call()
+
+    cdef void on_request_end(self, list trailers):
+        cdef Request request = self.request
+        cdef Attempt attempt = self.live.first
+        cdef Refusal why
+        if self.state == State.CLOSED or request.received:
+            return
+        request.received = True
+        self.stream.resume()        # a client that is not read is not seen to leave
+        why = request.take_end(trailers)
+        if why is not None:
+            self._refuse(why)
+        elif isinstance(request, LocalCall):
+            if not self.runtime.calls.stays(request.head.path):
+                self._end_call([(b"grpc-status", b"0")])
+        elif isinstance(request, ModelRequest):
+            self._admitted()
+        elif attempt is not None and attempt.sent:
+            attempt.finish_upload(trailers)
+            if self.state != State.CLOSED:
+                self._arm_deadline()
+
+    cdef _refuse(self, Refusal why):
+        """Edge refuses the request itself."""
+        cdef str kind = why.kind
+        cdef str detail = why.detail
+        cdef tuple problem
+        add64(&self.runtime.meter.count[why.counter()], 1)
+        if kind == "buffers_full":
+            detail = str(1 + self.runtime.random() % 3)     # clients do not come back all at the same moment
+            self.request.body = None
+        problem = self.runtime.replies.problem(kind, detail)
+        if self.response.committed and isinstance(self.request, LocalCall):
+            fields = self.runtime.replies.call_fields(*problem)
+            self._end_call([pair for pair in fields if pair[0].startswith(b"grpc-")])
+            return
+        self.live.stop(CANCELLED, self.charge)
+        fields = problem[1] if why.fields is None else [*problem[1], *why.fields]
+        self._reply(problem[0], fields, problem[2])
+
+    # --- LOCAL -------------------------------------------------------------------------------------------------------
+    cdef _answer_query(self):
+        cdef Request request = self.request
+        self._enter(State.LOCAL)
+        status, fields, content = self.runtime.local(
+            request.operation, request.head.method, request.head.path, self.runtime.router.snapshot,
+            request.identity.caller,
+        )
+        self._reply(status, list(fields), content)
+
+    cdef _answer_call(self):
+        """Messages to a method that edge answers itself: each gets its answers at once."""
+        cdef LocalCall request = <LocalCall>self.request
+        for message in request.messages:
+            code, text, answers = self.runtime.calls.answer(
+                request.head.path, message, self.runtime.router.snapshot, request.identity.caller
+            )
+            self.response.answer_call(answers)
+            if code:
+                self._end_call(self.runtime.replies.call_end(code, text))
+                return
+
+    cdef _end_call(self, list trailers):
+        cdef Response response = self.response
+        self._close(200)
+        response.end_call(trailers)
+
+    # --- ADMITTED ----------------------------------------------------------------------------------------------------
+    cdef _admitted(self):
+        """The route is known: from here on the exchange counts, and its deadlines run."""
+        cdef Request request = self.request
+        cdef Runtime runtime = self.runtime
+        cdef uint64_t wait = 0
+        cdef int bound
+        request.identifier = runtime.next_id()
+        request.begin_trace()
+        self.charge = new_charge(request)
+        bound = self.charge.reserve(monotonic_ns(), &wait)
+        if bound:
+            add64(&request.route.rec.count[<int>R_LIMITED], 1)
+            self._reply_counted(
+                runtime.replies.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000))
+            )
+            return
+        self._enter(State.ADMITTED)
+        count_begun(request.route, runtime.worker, request.streams(), request.started_ns)
+        runtime.active += 1
+        if not runtime.quick and runtime.on_active is not None:
+            runtime.on_active()
+        request.bind_route()
+        self.response.last_sent_ns = request.started_ns
+        self.selection = new_selection(request)
+        if request.identity.hops is not None and request.route.regions:
+            self.selection.exclude_visited_regions()
         self.alarm = Alarm.__new__(Alarm)
         self.alarm.exchange = self
         self.choose()
 
+    # --- QUEUED ------------------------------------------------------------------------------------------------------
     cdef choose(self):
-        """Take the best target now and make one attempt at it."""
-        cdef Choice choice
+        """Start attempts until one is under way or the exchange is over. Not recursive: an attempt that ends while it
+        begins only asks for another turn."""
+        self.again = True
+        if self.choosing:
+            return
+        self.choosing = True
+        while self.again and self.state != State.CLOSED:
+            self.again = False
+            self._choose_once()
+        self.choosing = False
+        if self.state != State.CLOSED:
+            self._arm_deadline()
+
+    cdef _choose_once(self):
         cdef uint64_t now = monotonic_ns()
-        cdef Attempt attempt
+        cdef Choice choice
+        cdef Facts facts
+        cdef int event, step
+        self.resume_ns = 0
         choice.index = -1
+        choice.full = 0
         choice.admit = 0
         choice.generation = 0
-        choice.full = 0
-        self.backing_off = False
-        if now >= self.total_ns:
-            self.unavailable()      # nobody waits for an answer any more: nothing is spent on one
-            return
-        if self.attempts == 0 and self.waiter is None and self.route.queue.ahead(self.priority):
-            self.wait(now)      # others came first
-            return
-        self.draw(now, self.tried, &choice)
-        if choice.index < 0 and self.tried:
-            # every usable target has been tried once: the same one again, after a moment
-            self.draw(now, 0, &choice)
-        if choice.full and self.waiter is None:
-            self.passed_over(&choice)
-        if choice.index < 0:
-            if choice.full:
-                self.wait(now)
-            else:
-                self.unavailable()
-            return
-        if self.waiter is not None:
-            self.queued_ns = now - self.waiter.since_ns
-            self.route.queue.leave(self.waiter, now)
-            self.waiter = None
-        if self.attempts == 0:
-            self.set_failover_reason(choice.index, now)
-        if self.route.pool.spilled(choice.index):
-            add64(&self.route.pool.recs[choice.index].count[<int>T_SPILLED], 1)
-        self.tried |= (<uint64_t>1) << choice.index
-        self.attempts += 1
-        if self.latest is not None:
-            if self.tries is None:
-                self.tries = []
-            self.tries.append(self.tell_of(self.latest, self.latest.ended_ns))
-        attempt = Attempt.__new__(Attempt)
-        attempt.exchange = self
-        attempt.index = choice.index
-        attempt.admit = choice.admit
-        attempt.generation = choice.generation
-        attempt.target = self.route.pool.target_at(choice.index)
-        attempt.pool = attempt.target.pool
-        attempt.charged = attempt.target.allowance is not None
-        attempt.started_ns = now
-        self.attempt = attempt
-        self.latest = attempt
-        attempt.begin()
-        if not self.over and self.attempt is attempt:
-            self.arm_deadline(now)
-
-    cdef uint64_t away(self, uint64_t tried, uint64_t now):
-        """A bit per member that may not be used: every other region while a target of our own can answer, else those
-        where the request has been and those that have just said that they cannot answer it."""
-        cdef Route route = self.route
-        cdef uint64_t closed = self.excluded_targets
-        cdef int i
-        if route.regions == 0:
-            return 0
-        for i in range(route.pool.size):
-            if not route.regions >> i & 1:
-                if route.pool.barred(i, now, tried, self.priority) == 0:
-                    return route.regions
-            elif route.absent_ns[i] > now:
-                closed |= <uint64_t>1 << i
-        return closed
-
-    cdef passed_over(self, const Choice* choice):
-        """Count the targets that would have come first, had they had a place."""
-        cdef int i
-        for i in range(self.route.pool.size):
-            if choice.full >> i & 1 and (
-                choice.index < 0 or self.route.pool.tiers[i] <= self.route.pool.tiers[choice.index]
-            ):
-                add64(&self.route.pool.recs[i].count[<int>T_FULL], 1)
-
-    cdef draw(self, uint64_t now, uint64_t tried, Choice* choice):
-        """The best target whose credential has room for this too; what it will use is taken from there."""
-        cdef Target target
-        cdef uint64_t wait = 0
-        while True:
-            self.route.pool.pick(
-                now, self.data_plane.random(), tried, self.latency_cell, self.priority, choice, self.away(tried, now)
-            )
-            if choice.index < 0:
-                return
-            target = self.route.pool.target_at(choice.index)
-            if target.allowance is None:
-                return
-            if bounds_take(&target.allowance.bounds, now, self.prompt_guess + self.output_guess, &wait) == 0:
-                add64(&target.allowance.bounds.rec.count[<int>A_REQUESTS], 1)
-                return
-            if choice.admit == <int>ADMIT_TRIAL:
-                breaker_return(target.rec, now, choice.generation)
-            add64(&target.rec.count[<int>T_EXHAUSTED], 1)
-            tried |= (<uint64_t>1) << choice.index
-
-    cdef wait(self, uint64_t now):
-        """There is no place anywhere: the low class is told so at once, the others wait for one. So is another region:
-        it has places to ask for elsewhere and a line of its own, and one request must not stand in two."""
-        cdef Queue queue = self.route.queue
-        cdef Waiter waiter
-        self.request_complete_ns = 0       # what edge itself takes is not told of an exchange that waits: most of it would be waiting
-        cdef Exchange other
-        if self.waiter is not None:
-            return
-        if self.priority != LOW and not self.peer:
-            self.waiter = queue.join(self, self.priority, self.data_plane.worker, now)
-            if self.waiter is None:
-                waiter = queue.evict(self.priority)
-                if waiter is not None:
-                    other = <Exchange>waiter.owner
-                    other.shed(now)
-                    self.waiter = queue.join(self, self.priority, self.data_plane.worker, now)
-        if self.waiter is None:
-            self.shed(now)
-            return
-        self.data_plane.crowd(self.route)
-        self.arm_deadline(now)
-
-    cdef shed(self, uint64_t now):
-        """Say at once that there is no room, and when to come back."""
-        cdef list states = self.target_states(now)
-        add64(&self.route.rec.count[<int>R_SHED_HIGH + self.priority], 1)
-        self.answer_problem(self.data_plane.reply.overloaded(self.route.name, self.failed_attempts, states, self.retry_after_s()))
-
-    cdef int retry_after_s(self):
-        """Whole seconds, 1 to 10: until as many have left as stand before this one, by what a request takes here."""
-        cdef uint64_t done = 0, us = 0, busy = 0
-        cdef double seconds = 1.0
-        cdef bint down = False
-        cdef TargetRec* rec
-        cdef int i, code
-        for i in range(self.route.pool.size):
-            rec = self.route.pool.recs[i]
-            done += load64(&rec.count[<int>OK])
-            us += load64(&rec.total_sum_us)
-            busy += inflight_total(rec, self.route.pool.workers)
-            code = self.route.pool.barred(i, monotonic_ns(), 0, self.priority)
-            down = down or (not self.route.pool.spilled(i) and code != 0 and code != <int>BARRED_FULL)
-        if done and busy:
-            seconds = <double>us / 1e6 / <double>done * (self.route.queue.count + 1) / <double>busy
-        if self.priority == LOW and down:
-            seconds = max(seconds, RAMP_STEP_S)
-        seconds = min(max(seconds, 1.0), 10.0)
-        # up to twice as long: those who are sent away together must not come back together
-        seconds *= 1.0 + <double>(self.data_plane.random() >> 11) / 9007199254740992.0
-        return min(<int>(seconds + 0.5), 10)
-
-    cdef set_failover_reason(self, int chosen, uint64_t now):
-        """Why is it not the best tier that answers?  Empty when it is."""
-        cdef int i
-        cdef int code
-        for i in range(self.route.pool.size):
-            if self.route.pool.tiers[i] < self.route.pool.tiers[chosen]:
-                code = self.route.pool.barred(i, now, 0, self.priority)
-                if code == 0:
-                    code = self.route.pool.aside(i, now)
-                self.reason = f"{self.route.pool.target_at(i).id}: {self.data_plane.reply.passed_over(code)}"
-                return
-
-    cdef bint repeatable(self, AttemptCore attempt, int outcome, uint64_t now):
-        """Before the commit point, within attempts and time, and only what may be sent twice."""
-        if self.committed or self.attempts >= self.route.attempts or now >= self.total_ns or self.data_plane.cutting:
-            return False
-        if self.operation != OPERATION_SERVICE or not attempt.sent:
-            return True
-        if not self.replayable:
-            return False
-        if self.grpc:
-            # the transport failed or the server says UNAVAILABLE; and it did not forbid the retry (A6)
-            return attempt.pushback != -1 and (
-                outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS
-            )
-        return attempt.refused or self.head.method in IDEMPOTENT
-
-    cdef bint may_retry(self, AttemptCore attempt, int outcome, uint64_t now):
-        """Repeatable, and within the retry budget."""
-        if not self.repeatable(attempt, outcome, now):
-            return False
-        if attempt.moved:
-            return True
-        # Leaving a target whose circuit is open moves load, it does not add any; everything else spends the budget.
-        if circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN and self.route.pool.size > 1:
-            return True
-        if outcome >= <int>RATE_LIMITED:
-            return True
-        if budget_withdraw(self.route.rec, now):
-            return True
-        add64(&self.route.rec.count[<int>R_BUDGET], 1)
-        return False
-
-    cdef failed(self, AttemptCore attempt, int outcome, str detail, uint64_t rest_ns):
-        """An attempt ended without a good answer: elsewhere, again, or an honest end."""
-        cdef uint64_t now = monotonic_ns()
-        cdef TargetRec* rec = attempt.target.rec
-        cdef uint64_t until
-        cdef uint64_t known
-        if attempt.phase == OVER or self.over:
-            return
-        self.request_complete_ns = 0
-        if outcome == <int>CLIENT_FAULT:
-            # another region has no answer to this: it is left alone for this route, for as long as it says
-            self.route.absent_ns[attempt.index] = now + min(rest_ns if rest_ns else ABSENT_NS, ABSENT_MAX_NS)
-        self.failed_attempts.append((attempt.target.id, OUTCOME_NAMES[outcome], detail))
-        attempt.detail = detail
-        if outcome == <int>RATE_LIMITED:
-            until = now + (rest_ns if rest_ns else REST_NS)
-            while True:     # the later deadline wins, whoever else is writing
-                known = load64(&rec.rate_limited_until_ns)
-                if until <= known or cas64(&rec.rate_limited_until_ns, known, until):
-                    break
-        elif outcome == <int>REFUSED_CREDENTIAL or (outcome == <int>MISCONFIGURED and self._offered(attempt)):
-            store32(&rec.quarantine_reason, outcome)
-            store64(&rec.quarantined_until_ns, now + OUT_NS)
-        attempt.settle(CANCELLED if attempt.moved else outcome, now, rest_ns)
-        if self.committed:
-            self.broken(attempt, outcome, detail)
-            return
-        attempt.leave()
-        self.attempt = None
-        if not attempt.retry_granted and not self.may_retry(attempt, outcome, now):
-            self.unavailable()
-            return
-        add64(&self.route.rec.count[<int>R_RETRIES], 1)
-        add64(&rec.count[<int>T_RETRIED], 1)
-        if attempt.moved:
-            self.tried &= ~((<uint64_t>1) << attempt.index)
-            self.choose()
-            return
-        if attempt.pushback > 0:
-            self.resume_ns = now + <uint64_t>attempt.pushback * 1_000_000
-        elif self.route.pool.size > 1 and self.another(now):
-            self.choose()
-            return
+        self._gather(&facts, None)
+        if now >= self.request.deadline_ns:
+            event = Event.DEADLINE_OVER     # nobody waits for an answer any more: nothing is spent on one
+        elif self.live.begun == 0 and self.waiter is None and (
+            self.request.route.queue.ahead(self.request.identity.priority)
+        ):
+            event = Event.TARGETS_FULL      # others came first
         else:
-            self.resume_ns = now + (BACKOFF_NS << (self.attempts - 1)) * (50 + self.data_plane.random() % 101) // 100
-        self.backing_off = True
-        self.arm_deadline(now)
+            self.selection.choose(now, self.live.running(), not facts.others, &choice)
+            if choice.full and self.waiter is None:
+                self.selection.count_passed_over(&choice)
+            event = Event.TARGET_DRAWN if choice.index >= 0 else Event.TARGETS_FULL if choice.full else Event.NO_TARGET
+        step = next_step(self.state, event, &facts)
+        if step == Step.START_ATTEMPT:
+            self._start_attempt(&choice, now)
+        elif step == Step.QUEUE:
+            self._wait_for_place(now)
+        elif step == Step.GIVE_UP:
+            self._give_up(now)
 
-    def _offered(self, AttemptCore attempt):
-        """Does the target claim to offer this path?  A 404 for what it never offered says nothing about it."""
-        offered = attempt.target.plan.capabilities
-        return not offered or CAPABILITIES.get(self.operation) in offered
-
-    cdef bint another(self, uint64_t now):
-        """Is there a usable target that this exchange has not tried?"""
-        cdef uint64_t gone = self.tried | self.away(self.tried, now)
-        cdef int i
-        for i in range(self.route.pool.size):
-            if self.route.pool.barred(i, now, gone, self.priority) == 0:
-                return True
-        return False
-
-    cdef void on_client_gone(self):
-        cdef Attempt attempt = self.attempt
-        if self.over:
+    cdef _wait_for_place(self, uint64_t now):
+        """There is no place anywhere: the low class is told so at once, the others wait for one. So is another region:
+        it has places to ask for elsewhere and a queue of its own, and one request must not stand in two."""
+        cdef Request request = self.request
+        cdef Queue queue = request.route.queue
+        cdef Waiter other
+        request.request_complete_ns = 0     # most of edge's own time would be waiting
+        if self.waiter is not None:
             return
-        if attempt is not None:
-            attempt.settle(CANCELLED, monotonic_ns())
-            attempt.leave()
-            self.attempt = None
-        if self.route is not None and self.alarm is not None:
-            add64(&self.route.rec.count[<int>R_CANCELLED], 1)
-        self.close(-1)
+        if request.identity.priority != LOW and not request.identity.peer:
+            self.waiter = queue.join(self, request.identity.priority, self.runtime.worker, now)
+            if self.waiter is None:
+                other = queue.evict(request.identity.priority)
+                if other is not None:
+                    (<Exchange>other.owner)._shed(now)
+                    self.waiter = queue.join(self, request.identity.priority, self.runtime.worker, now)
+        if self.waiter is None:
+            self._shed(now)
+            return
+        self._enter(State.QUEUED)
+        self.runtime.wait_for_place(request.route)
+
+    cdef void _leave_queue(self, uint64_t now):
+        if self.waiter is not None:
+            self.queue_ns += now - self.waiter.since_ns
+            self.request.route.queue.leave(self.waiter, now)
+            self.waiter = None
+
+    cdef _shed(self, uint64_t now):
+        """Say at once that there is no room, and when to come back."""
+        add64(&self.request.route.rec.count[<int>R_SHED_HIGH + self.request.identity.priority], 1)
+        self._reply_counted(self.selection.overloaded(now, self.failed_attempts or []))
+
+    # --- ATTEMPTING, BACKOFF -----------------------------------------------------------------------------------------
+    cdef _start_attempt(self, const Choice* choice, uint64_t now):
+        cdef Request request = self.request
+        cdef Attempt attempt
+        self._leave_queue(now)
+        self._enter(State.ATTEMPTING)
+        if self.live.begun == 0:
+            self.selection.set_failover_reason(choice.index, now)
+        if request.route.pool.spilled(choice.index):
+            add64(&request.route.pool.recs[choice.index].count[<int>T_SPILLED], 1)
+        self.selection.tried |= (<uint64_t>1) << choice.index
+        attempt = new_attempt(self, request, choice.index, choice.admit, now)
+        attempt.facts.generation = choice.generation
+        self.live.add(attempt)
+        attempt.begin()
+
+    cdef void _gather(self, Facts* facts, Attempt about) noexcept:
+        """The facts of a decision about one attempt, or about none."""
+        self.live.gather(facts, about)
+        facts.cutting = self.runtime.cutting
+        facts.may_join = self.request.may_join()
+
+    cdef void on_late(self, Attempt attempt, uint64_t now):
+        """The target takes much longer than it used to: another one is asked beside it."""
+        cdef Facts facts
+        if self.state != State.ATTEMPTING or self.choosing:
+            return
+        self._gather(&facts, attempt)
+        facts.may_retry = repeatable(self.request, attempt, DEADLINE, self.live.begun, now)
+        facts.another = facts.may_retry and self.selection.another(now, self.live.running())
+        if not facts.may_join:
+            # never two at once: it is left where its circuit has opened, and another may answer
+            if facts.another and circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN:
+                attempt.end(FAIL_FIRST_BYTE, "late, and its circuit has opened")
+            return
+        if next_step(self.state, Event.ATTEMPT_LATE, &facts) != Step.START_BESIDE:
+            return
+        if not pay_for_retry(self.request, attempt, DEADLINE, now):
+            return
+        add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
+        if self.live.second is not None:    # both are late: the next target takes the older one's place
+            self.live.let_go(self.live.first, self.request.deadline_ns)
+        self.choose()
+
+    cdef bint on_failed_answer(self, Attempt attempt):
+        """A service answers with a failure: another target may do better, if the request may be sent again."""
+        cdef uint64_t now = monotonic_ns()
+        attempt.retry_granted = (
+            repeatable(self.request, attempt, FAIL_STATUS, self.live.begun, now)
+            and self.selection.another(now, self.live.running())
+            and pay_for_retry(self.request, attempt, FAIL_STATUS, now)
+        )
+        return not attempt.retry_granted
+
+    cdef void on_result(self, Attempt attempt, AttemptResult result):
+        """An attempt is over: elsewhere, again, or an honest end."""
+        cdef uint64_t now
+        cdef Facts facts
+        cdef int step
+        if self.state == State.CLOSED:
+            return
+        now = monotonic_ns()
+        self.charge.add(&attempt.usage)
+        if result.outcome == <int>OK:
+            self._finish(attempt, result)
+            return
+        self._gather(&facts, attempt)
+        if result.outcome == <int>CLIENT_FAULT and not attempt.absent:
+            self._pass_on_refusal(attempt, result)
+            return
+        self.request.request_complete_ns = 0
+        if self.failed_attempts is None:
+            self.failed_attempts = []
+        self.failed_attempts.append(FailedAttempt(attempt.target.id, OUTCOME_NAMES[result.outcome], result.detail))
+        if self.state == State.COMMITTED:
+            self._break(attempt, result)
+            return
+        self.live.drop(attempt)
+        facts.may_retry = attempt.retry_granted or repeatable(self.request, attempt, result.outcome, self.live.begun, now)
+        facts.another = self.selection.another(now, self.live.running())
+        facts.moved = attempt.moved
+        facts.told_to_wait = attempt.reader.pushback > 0
+        step = next_step(self.state, Event.ATTEMPT_FAILED, &facts)
+        if (step == Step.CHOOSE_AGAIN or step == Step.BACK_OFF) and not pay_for_retry(self.request, attempt, result.outcome, now):
+            step = Step.KEEP_WAITING if facts.others else Step.GIVE_UP
+        if step == Step.GIVE_UP:
+            self._give_up(now)
+            return
+        if step == Step.KEEP_WAITING:
+            self._arm_deadline()
+            return
+        add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
+        add64(&attempt.target.rec.count[<int>T_RETRIED], 1)
+        if step == Step.CHOOSE_AGAIN:
+            if attempt.moved:
+                self.selection.tried &= ~((<uint64_t>1) << attempt.facts.index)
+            self.choose()
+            return
+        self._back_off(attempt, now)
+
+    cdef void _back_off(self, Attempt attempt, uint64_t now):
+        self._enter(State.BACKOFF)
+        if attempt.reader.pushback > 0:
+            self.resume_ns = now + <uint64_t>attempt.reader.pushback * 1_000_000
+        else:
+            self.resume_ns = now + (BACKOFF_NS << (self.live.begun - 1)) * (50 + self.runtime.random() % 101) // 100
+        self._arm_deadline()
+
+    cdef void on_interim_answer(self, Attempt attempt, int status):
+        self.stream.send_interim(status)
+
+    cdef void on_deadline_change(self, Attempt attempt, uint64_t now):
+        if self.state != State.CLOSED and not self.choosing:
+            self._arm_deadline()
+
+    cdef _give_up(self, uint64_t now):
+        """Nothing usable is left: say which targets were tried or are set aside, why, and until when."""
+        add64(&self.request.route.rec.count[<int>R_UNAVAILABLE], 1)
+        self._reply_counted(self.selection.unavailable(now, self.failed_attempts or []))
+
+    # --- COMMITTED ---------------------------------------------------------------------------------------------------
+    cdef bint on_answer(self, Attempt attempt, int64_t length):
+        """The first byte of a real answer: the attempt that brought it answers, another one is let go."""
+        cdef Request request = self.request
+        cdef Response response = self.response
+        if response.committed:
+            return False
+        self._enter(State.COMMITTED)
+        self.live.keep_only(attempt, request.deadline_ns)
+        request.release()       # nothing is sent again from here on
+        if attempt.upstream.is_region:
+            add64(&request.route.rec.count[<int>R_PEER], 1)
+        if attempt.outcome >= 0:
+            self.charge.add(&attempt.usage)
+            self.charge.repay(attempt.facts.last_ns)
+        response.commit(attempt, length, self.live.begun, self._reason())
+        if response.tunnel:
+            request.deadline_ns = NEVER     # a tunnel ends when a side ends, or when both are silent too long
+            self._arm_deadline()
+        if self.stream is not None and self.stream.congested():
+            self.on_client_congested()
+        return True
+
+    cdef void on_answer_data(self, Attempt attempt, bytes data):
+        if attempt is not self.live.first or self.state != State.COMMITTED:
+            return
+        try:
+            self.response.relay(data)
+        except ValueError as error:
+            attempt.end(FAIL_MALFORMED, f"an answer that cannot be translated: {error}")
+
+    cdef bytes translate(self, Attempt attempt, bytes content):
+        return self.response.translate(attempt, content, self.live.begun)
+
+    cdef str _reason(self):
+        """Why it is not the first choice that answers; None = it is."""
+        cdef str late = self.live.late_reason()
+        if self.failed_attempts is not None:
+            last = self.failed_attempts[-1]
+            return f"{last.target}: {last.outcome}"
+        return self.selection.failover_reason if late is None else late
+
+    cdef void _finish(self, Attempt attempt, AttemptResult result):
+        """The answer is complete. Everything is counted before its last bytes go: the client may ask again at once."""
+        cdef Response response = self.response
+        cdef RouteRec* rec = self.request.route.rec
+        if self.live.begun > 1 or self.selection.failover_reason is not None:
+            add64(&rec.count[<int>R_FAILOVERS], 1)
+        if self.request.route.pool.spilled(attempt.facts.index):
+            add64(&rec.count[<int>R_SPILLED], 1)
+        response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
+        self._close(attempt.head.status)
+        response.finish(result.trailers, result.tail)
+
+    cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result):
+        """The caller's own fault, in the provider's words; where these are too many, in edge's."""
+        if result.tail is None:
+            self._reply_counted(
+                self.runtime.replies.too_long(attempt.head.status, self.runtime.limits.max_response)
+            )
+        elif self.response.stream_begun or self.request.response_format != PLAIN:
+            self._reply_counted((attempt.head.status, [], result.tail))
+        else:
+            if self.on_answer(attempt, len(result.tail)):
+                self._finish(attempt, result)
+
+    cdef void _break(self, Attempt attempt, AttemptResult result):
+        """The answer broke off after the commit point: an honest end."""
+        cdef Response response = self.response
+        add64(&self.request.route.rec.count[<int>R_BROKEN], 1)
+        self._close(0)
+        response.broken(
+            result.detail, attempt.target.id, result.outcome == <int>DEADLINE, result.outcome != <int>FAIL_INBAND
+        )
+
+    # --- CLOSED ------------------------------------------------------------------------------------------------------
+    cdef void on_client_gone(self):
+        if self.state == State.CLOSED:
+            return
+        self.live.stop(CANCELLED, self.charge)
+        if self.alarm is not None:
+            add64(&self.request.route.rec.count[<int>R_CANCELLED], 1)
+        self._close(-1)
 
     cdef void on_client_congested(self):
-        cdef Attempt attempt = self.attempt
-        cdef ClientStream upstream = None if attempt is None else attempt.stream
-        if upstream is not None and self.committed:
+        cdef Attempt attempt = self.live.first
+        if attempt is not None and attempt.stream is not None and self.response.committed:
             attempt.paused = True
-            upstream.pause()
+            attempt.stream.pause()
 
     cdef void on_client_drained(self):
-        cdef Attempt attempt = self.attempt
-        cdef ClientStream upstream = None if attempt is None else attempt.stream
-        if upstream is not None and attempt.paused:
-            attempt.paused = False
-            attempt.last_ns = monotonic_ns()
-            if attempt.blocked_ns:
-                attempt.blocked_ns = attempt.last_ns    # it could not take more while nobody took its answer
-            upstream.resume()
-            self.arm_deadline(attempt.last_ns)
+        cdef Attempt attempt = self.live.first
+        if attempt is not None and attempt.paused:
+            attempt.drain_answer(monotonic_ns())
+            if self.state != State.CLOSED:
+                self._arm_deadline()
 
-    cdef close(self, int status):
-        """Exactly once per exchange: counters, and every reference that would make a circle."""
-        cdef RouteRec* rec
+    cdef _reply_counted(self, tuple problem):
+        """Reply with one of our own errors to a request that had a route."""
+        if self.charge is not None and self.request.is_model():
+            self.charge.repay(monotonic_ns())
+        fields = self.response.own_fields(<list>problem[1], self.live.begun)
+        self._reply(problem[0], fields, problem[2])
+
+    cdef _reply(self, int status, list fields, bytes content):
+        """Send a whole answer of edge's own, after everything is counted."""
+        cdef Response response = self.response
+        self.live.stop(CANCELLED, self.charge)
+        fields = response.prepare(status, fields, content)
+        self._close(status)
+        response.send(status, fields, content)
+
+    cdef _close(self, int status):
+        """Exactly once: counters, and every reference that would make a circle."""
+        cdef Request request = self.request
+        cdef Runtime runtime = self.runtime
         cdef uint64_t now
-        if self.over:
+        if self.state == State.CLOSED:
             return
-        self.over = True
-        if self.waiter is not None:
-            now = monotonic_ns()
-            self.queued_ns = now - self.waiter.since_ns
-            self.route.queue.leave(self.waiter, now)
-            self.waiter = None
-        if self.entered:
-            self.entered = False
-            self.caller.leave(
-                self.data_plane.worker, monotonic_ns(), self.prompt_guess + self.output_guess, self.prompt_tokens,
-                self.output_tokens, self.cost_nano, self.data_plane.month, not self.reached,
-            )
+        self._enter(State.CLOSED)
+        now = monotonic_ns()
+        self._leave_queue(now)
+        if self.charge is not None:
+            self.charge.settle(now)
         if self.alarm is not None:
-            now = monotonic_ns()
-            rec = self.route.rec
-            self.data_plane.active -= 1
-            add32(&rec.inflight[self.data_plane.worker], -1)
-            if status >= 200:
-                add64(&rec.count[<int>R_2XX + status // 100 - 2], 1)
-            us = (now - self.started_ns) // 1000
-            add64(&rec.total_hist[hist_bucket(us)], 1)
-            add64(&rec.total_sum_us, us)
-            self.data_plane.fine.disarm(self.alarm)
+            runtime.active -= 1
+            count_over(request.route, runtime.worker, status, now - request.started_ns)
+            runtime.deadlines.disarm(self.alarm)
             self.alarm.exchange = None
             self.alarm = None
-            self.consider(status, now)
-        elif self.response_format != LOCAL and self.operation != OPERATION_HEALTH and self.operation != OPERATION_MODELS:
+            record(request, self.response, self.live, self.charge, status, now, self.queue_ns)
+        elif request.response_format != LOCAL_FORMAT and (
+            request.operation != OPERATION_HEALTH and request.operation != OPERATION_MODELS
+        ):
             # refused before it counted
-            if self.identity is None:
-                self.follow()
-            self.consider(status, monotonic_ns())
-        self.latest = None
+            if request.identifier is None:
+                request.begin_trace()
+            record(request, self.response, self.live, self.charge, status, now, self.queue_ns)
         self.stream = None
-        self.body = None
-        self.content = None
-        self.hold(0)
+        request.release()
+        request.stream = None
+        if status < 0:
+            self.response.stream = None
 
-    cdef arm_deadline(self, uint64_t now):
+    # --- deadlines ---------------------------------------------------------------------------------------------------
+    cdef void _arm_deadline(self):
         """Set the alarm to the earliest thing that may happen."""
-        cdef uint64_t when = self.total_ns
-        cdef uint64_t other
-        if self.over:
+        cdef uint64_t when = self.request.deadline_ns
+        if self.alarm is None:
             return
-        if self.backing_off and self.resume_ns < when:
+        if self.resume_ns and self.resume_ns < when:
             when = self.resume_ns
         if self.waiter is not None and self.waiter.until_ns < when:
             when = self.waiter.until_ns
-        if self.attempt is not None:
-            other = self.attempt.next_deadline()
-            if other < when:
-                when = other
-        if self.peek.stream == 1 and not self.committed and not self.grpc:
-            other = self.last_sent_ns + self.data_plane.comment_ns
-            if other < when:
-                when = other
-        self.data_plane.fine.arm(self.alarm, when)
+        if self.live.first is not None:
+            when = min(when, self.live.first.next_deadline())
+        if self.live.second is not None:
+            when = min(when, self.live.second.next_deadline())
+        if self._keeps_alive():
+            when = min(when, self.response.last_sent_ns + self.runtime.limits.keepalive_comment_ns)
+        self.runtime.deadlines.arm(self.alarm, when)
 
-    cdef cut_off(self, uint64_t now):
-        """The node ends before this does: its client is told so, and no target is to blame."""
-        if self.over:
-            return
-        if self.attempt is None:
-            self.unavailable()
-        else:
-            self.failed(self.attempt, CANCELLED, "this edge is stopping", 0)
+    cdef bint _keeps_alive(self) noexcept:
+        """Whether comments go out while the client waits."""
+        return not self.response.committed and not self.request.grpc and self.request.streams()
 
     cdef check_deadlines(self, uint64_t now):
-        cdef Attempt attempt = self.attempt
-        if self.over:
+        cdef Attempt attempt
+        if self.state == State.CLOSED:
             return
-        if now >= self.total_ns:
-            if attempt is None:
-                self.unavailable()
-            else:
-                self.failed(
-                    attempt, DEADLINE if attempt.owes() else CANCELLED, "the total deadline of the exchange", 0
-                )
+        if now >= self.request.deadline_ns:
+            self._expire(now, "the total deadline of the exchange", DEADLINE)
             return
-        if self.backing_off and now >= self.resume_ns:
+        if self.resume_ns and now >= self.resume_ns:
             self.choose()
             return
         if self.waiter is not None and now >= self.waiter.until_ns:
-            self.shed(now)
+            self._shed(now)
             return
-        if attempt is not None and attempt.overdue(now):
+        for attempt in (self.live.first, self.live.second):
+            if attempt is not None and attempt.phase != OVER and self.state != State.CLOSED:
+                attempt.check_deadlines(now)
+        if self.state == State.CLOSED:
             return
-        if self.over:
+        if self._keeps_alive() and now >= self.response.last_sent_ns + self.runtime.limits.keepalive_comment_ns:
+            self.response.send_keepalive(now)
+            add64(&self.request.route.rec.count[<int>R_KEEPALIVES], 1)
+        self._arm_deadline()
+
+    cdef _expire(self, uint64_t now, str why, int outcome):
+        """Nobody waits any longer: what runs is settled, and the client is told."""
+        cdef Attempt attempt
+        if self.live.first is None:
+            self._give_up(now)
             return
-        if self.peek.stream == 1 and not self.committed and not self.grpc and now >= self.last_sent_ns + self.data_plane.comment_ns:
-            self.send_keepalive(now)
-        self.arm_deadline(now)
+        if self.live.second is not None:
+            attempt = self.live.second
+            attempt.cancel(outcome if attempt.owes_answer() else CANCELLED)
+            self.charge.add(&attempt.usage)
+            self.live.drop(attempt)
+        attempt = self.live.first
+        attempt.end(outcome if outcome != <int>DEADLINE or attempt.owes_answer() else CANCELLED, why)
+
+    cdef cut_off(self, uint64_t now):
+        """The node ends before this does: its client is told so, and no target is to blame."""
+        if self.state != State.CLOSED:
+            self._expire(now, "this edge is stopping", CANCELLED)

@@ -32,5 +32,5 @@ cdef class Recorder:
     cdef bint begin(self, Trace* trace, bytes caller, bint trusted, uint64_t now_ns, const uint64_t* chance) noexcept
     # Is it to be recorded, now that it is over?  enum Kept
     cdef int keep(self, const Trace* trace, uint64_t now_ns, bint failed, bint slow, bint retried) noexcept
-    cdef bint add(self, tuple record)   # False = there was no room
+    cdef bint add(self, object record)   # False = there was no room
     cdef list take(self, Py_ssize_t most)   # the oldest records, at most so many; None = there are none

@@ -77,7 +77,7 @@ cdef class Recorder:
         why = <int>FAILED if failed else <int>SLOW if slow else <int>RETRIED
         return why if spend(&self.spare[why], now_ns) else <int>NOT_KEPT
 
-    cdef bint add(self, tuple record):
+    cdef bint add(self, object record):
         if len(self.pending) >= self.limit:
             self.dropped += 1
             return False

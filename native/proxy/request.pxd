@@ -1,42 +1,105 @@
-"""What does this request ask for, and for whom?  From its first byte to the route that can answer it."""
+"""Holds what is asked, for whom, and until when; one class for each kind of request."""
 
 from libc.stdint cimport int64_t, uint64_t
-from native.proxy.attempt cimport Attempt
-from native.proxy.data_plane cimport DataPlaneCore
-from native.proxy.accounting cimport ExchangeCore
-from native.http.stream cimport ServerStream
+from native.codec.head cimport Head
+from native.codec.request_peek cimport Peek
+from native.http.connection_pool cimport ConnectionPool
+from native.http.stream cimport ClientStream, ServerStream
+from native.codec.trace_context cimport Trace
+from native.proxy.router cimport Route
+from native.proxy.runtime cimport Runtime
+from native.state.callers cimport Caller
 
 cdef enum ResponseFormat:
     PLAIN = 0                   # HTTP, in the caller's own JSON dialect
     CHAT = 1                    # edge.v1.Inference/Chat: one message
     CHAT_STREAM = 2             # edge.v1.Inference/ChatStream
-    LOCAL = 3                   # a method that edge answers itself: health, reflection, the list of models
+    LOCAL = 3                   # a gRPC method that edge answers itself: health, reflection, the list of models
 
 cdef enum:
     MOST_HOPS = 2               # how often a request may go on to another region
 
-cdef class Intake(ExchangeCore):
-    """The first part of an exchange: it reads, asks for the key, and finds the route. ``begin`` goes on from there."""
-    cdef Attempt attempt
-    cdef int code               # the gRPC status the client got, -1 = none
-    cdef int response_format              # enum ResponseFormat: in which language the client is answered
-    cdef bytes unread           # of a local call: the beginning of a message
-    cdef admit(self)
-    cdef bint hear_peer(self)
-    cdef bint identify(self)
-    cdef admit_model(self)
-    cdef route_model(self)
-    cdef read_call(self)
-    cdef hear_local(self, bytes data)
-    cdef overfull(self)
-    cdef route_service(self)
-    cdef bint bind(self, int64_t timeout_ns, str kind, bytes value)     # False: refused
-    cdef follow(self)
-    cdef bint enter(self)
-    cdef repay(self, uint64_t now)
-    # what the other parts do
-    cdef begin(self)
-    cdef refuse(self, str kind, str detail, list extra)
-    cdef answer_problem(self, tuple problem)
-    cdef answer(self, int status, list fields, bytes content)
-    cdef close(self, int status)
+cdef class Refusal:
+    """Why edge refuses a request: a kind of edge.listen.reply.PROBLEMS, what fills its sentence, further fields."""
+    cdef str kind, detail
+    cdef list fields
+    cdef int counter(self) noexcept     # a native.state.shared_state.WorkerCounter
+
+cdef Refusal refusal(str kind, str detail=*, list fields=*)
+
+cdef class Identity:
+    """For whom a request is made."""
+    cdef Caller caller          # whose key it came with; None = there are no keys, or none is asked for
+    cdef int key                # its place in the breakers' bit maps, -1 = none
+    cdef int priority           # 0 high, 1 normal, 2 low
+    cdef Py_ssize_t credential_field    # which field of the request holds the key, -1 = none
+    cdef bytes name, priority_name      # what another region is told of the caller; None = nothing is known
+    cdef bytes hops             # regions it came through, as they wrote them; None = it comes from a client
+    cdef bint peer              # it comes from another region's edge, which has admitted and charged the caller
+
+cdef class Request:
+    cdef Runtime runtime
+    cdef ServerStream stream    # of the client; None once the exchange is over
+    cdef Head head
+    cdef Identity identity
+    cdef Route route            # None until it is found
+    cdef int operation          # native.proxy.router.Operation
+    cdef int response_format
+    cdef int latency_cell       # native.balance.balancer.Cell
+    cdef bint grpc              # it is a gRPC call
+    cdef bint received          # it is here whole
+    cdef bint reached           # an attempt has sent it to an upstream
+    cdef bint answer_begun      # the client has the head of an event stream
+    cdef Refusal refused        # why it is refused by its head; None = it is not
+    cdef bint bounded           # the client set the deadline: what is left of it goes on
+    cdef uint64_t started_ns, deadline_ns
+    cdef uint64_t request_complete_ns   # when it was here whole (a service's: its head); 0: edge's own time is not measured
+    cdef list fields            # what goes on to the upstream, without credentials
+    cdef bytes identifier       # x-edge-request-id; None until it is admitted
+    cdef Trace trace
+    cdef Py_ssize_t trace_at    # where its traceparent stands among the fields
+    cdef list body              # what has come of it and may be needed again; None = nothing is kept
+    cdef Py_ssize_t body_size, holding  # bytes that have come, bytes counted as held
+    cdef list trailers
+    cdef uint64_t prompt_guess, output_guess    # tokens, before a target has counted them
+    cdef bint hold(self, Py_ssize_t size) noexcept      # hold so many bytes from now on; False: there is no room
+    cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value)
+    cdef void bind_route(self) noexcept         # the route's own deadline holds too
+    cdef begin_trace(self)
+    cdef bint is_model(self) noexcept
+    # What a kind of request does with its bytes.
+    cdef Refusal take_data(self, bytes data)
+    cdef Refusal take_end(self, list trailers)
+    cdef bint streams(self) noexcept            # the client asked for an event stream
+    cdef bint may_join(self) noexcept           # a second attempt may run beside a late one
+    cdef bint may_resend(self, bint sent, bint refused) noexcept
+    # Send it to an upstream; True: it is sent whole but for its end, which the attempt sends.
+    cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now)
+    cdef void upload_ended(self)                # the upstream takes no more of it
+    cdef release(self)                          # nothing is sent again: let go of the bytes
+
+cdef class ModelRequest(Request):
+    cdef Peek peek
+    cdef bytes content          # the whole body
+    cdef bytes wildcard         # the upstream model the client named after "provider/"
+    cdef bytes suffix           # what follows the provider's base path, with what goes on of the query
+    cdef bint stored            # the provider keeps the answer, or makes it in the background: it must not be asked twice
+    cdef Refusal read_call(self)
+    cdef bytes body_for(self, ConnectionPool upstream)
+    cdef send_to_region(self, ClientStream stream, ConnectionPool upstream, list fields, uint64_t now)
+
+cdef class PeerRequest(ModelRequest):
+    pass
+
+cdef class ServiceRequest(Request):
+    cdef bint replayable        # its body is kept from the beginning
+    cdef bint asked             # an upstream is being sent this request
+    cdef ClientStream upstream  # ... on this stream
+    cdef Refusal prepare(self)
+
+cdef class LocalCall(Request):
+    cdef bytes unread           # the beginning of a message
+    cdef list messages          # whole messages that have come and wait for their answers
+
+cdef class LocalQuery(Request):
+    pass

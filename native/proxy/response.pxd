@@ -1,32 +1,41 @@
-"""What is the client told?  The head and the body of an answer, honest errors, and the record that is kept of it all."""
+"""Tells the client of one exchange its answer: from an attempt, from a cache entry, or from edge itself."""
 
 from libc.stdint cimport int64_t, uint64_t
-from native.proxy.request cimport Intake
-from native.proxy.data_plane cimport DataPlaneCore
-from native.proxy.accounting cimport AttemptCore
+from native.codec.head cimport Head
 from native.http.stream cimport ServerStream
+from native.proxy.attempt cimport Attempt
+from native.proxy.request cimport Request
+from native.proxy.runtime cimport Runtime
 
-# What a route's doors are called by those who say what they offer, and outcomes by their small names.
-cdef dict CAPABILITIES
-cdef tuple OUTCOME_NAMES
+cdef enum Source:
+    NO_SOURCE = 0
+    FROM_ATTEMPT = 1            # or several, one after the other: the client sees one answer
+    FROM_CACHE = 2
+    FROM_EDGE = 3
 
-cdef class Answering(Intake):
-    """The last part of an exchange: everything the client gets to hear."""
-    cdef int attempts
-    cdef AttemptCore latest         # the attempt begun last, over or not
-    cdef list tries             # what is to be told of those before it
-    cdef uint64_t queued_ns     # waited for a place
-    cdef list failed_attempts             # (target id, outcome, detail) of the attempts that failed
-    cdef str reason             # why not the first choice
-    cdef object writer          # of a stream in edge's own gRPC language
-    cdef uint64_t excluded_targets         # a bit per member that leads back to where the request has been
-    cdef tuple answered_by(self, AttemptCore attempt)
-    cdef dict facts(self, AttemptCore attempt)
-    cdef trace_fields(self, list fields, AttemptCore attempt)   # append what tells how the answer came about
-    cdef broken(self, AttemptCore attempt, int outcome, str detail)
-    cdef unavailable(self)
-    cdef list target_states(self, uint64_t now)
-    cdef consider(self, int status, uint64_t now)
-    cdef tuple record(self, int why, int status, uint64_t now)
-    cdef tuple tell_of(self, AttemptCore attempt, uint64_t end)
+cdef class Response:
+    cdef Runtime runtime
+    cdef Request request
+    cdef ServerStream stream    # None once the exchange is over
+    cdef int source
+    cdef bint stream_begun      # the head of an event stream went out before any answer: comments keep the client waiting
+    cdef bint committed         # a byte of real answer has gone out: nothing is tried again
+    cdef bint tunnel            # bytes in both directions, until one side ends
+    cdef bint events            # it is an event stream in the client's own dialect
+    cdef int grpc_status        # that the client got, -1 = none
+    cdef uint64_t last_sent_ns  # when a comment, or nothing yet, was sent last
+    cdef object translator      # of a stream that is told in another dialect
+    # The head of an attempt's answer. attempts: begun so far; reason: why not the first choice answers, None = it does.
+    cdef commit(self, Attempt attempt, int64_t length, int attempts, str reason)
+    cdef bytes translate(self, Attempt attempt, bytes content, int attempts)    # a whole answer; ValueError
+    # More of the body, in the target's dialect. ValueError: it cannot be said in the client's.
+    cdef relay(self, bytes data)
+    cdef finish(self, list trailers, bytes tail)            # the answer is complete
+    cdef broken(self, str detail, str target, bint deadline, bint say)  # after the commit point: an honest end
+    cdef list own_fields(self, list fields, int attempts)   # of a reply to a request that had a route
+    # A whole reply of edge's own (or a target's words about the caller's fault): how it is sent, before it is.
+    cdef list prepare(self, int status, list fields, bytes content)
+    cdef send(self, int status, list fields, bytes content) # what prepare() gave
     cdef send_keepalive(self, uint64_t now)
+    cdef answer_call(self, list answers)                    # a gRPC call that edge answers itself: messages
+    cdef end_call(self, list trailers)

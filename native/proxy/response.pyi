@@ -1,5 +1,3 @@
-# What is the client told?  Types of the compiled module; the contract is in answering.pxd.
+# Tells the client of one exchange its answer.  Types of the compiled module; the contract is in response.pxd.
 
-from native.proxy.request import Intake
-
-class Answering(Intake): ...
+class Response: ...

@@ -49,11 +49,8 @@ cdef class Route:
         self.is_service = plan.kind == "service"
         self.pool = pool
         self.queue = Queue(shared_state, plan.slot, plan.queue.limit, plan.queue.wait_ns)
-        self.connect_ns = plan.timeouts.connect_ns
-        self.first_byte_ns = plan.timeouts.first_byte_ns
-        self.first_token_ns = plan.timeouts.first_token_ns
-        self.stream_idle_ns = plan.timeouts.stream_idle_ns
-        self.total_ns = plan.timeouts.total_ns
+        self.timeouts = {name: getattr(plan.timeouts, name) for name in plan.timeouts.__struct_fields__}
+        self.whole_first_byte_ns = self.timeouts.first_byte_ns
         self.attempts = plan.retry.attempts
         self.budget = plan.retry.budget
         self.rescue = 1 if plan.rescue == "text" else 0

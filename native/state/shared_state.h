@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 5u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 6u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -18,6 +18,7 @@
 #define EDGE_WORKER_COUNTERS 32
 #define EDGE_ALLOWANCE_COUNTERS 16
 #define EDGE_ASSUMED_NODES 3   /* how many share a budget, as long as nobody has said */
+#define EDGE_LATENCY_BUCKETS 64 /* four an octave, 4 ms to 262 s: see native/balance/lateness */
 #define EDGE_CLASSES 3         /* priority classes: 0 high, 1 normal, 2 low */
 #define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half of a peak is gone in 7 s */
 
@@ -78,6 +79,12 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t remote;
     uint64_t limit_seen;     /* ms: the average first token of the last whole window | when it ended */
     uint64_t spare3[1];
+    /* lateness (native/balance/lateness), per latency cell: how long first contents took lately */
+    uint32_t latency_count[2][EDGE_LATENCY_BUCKETS];    /* halved when their sum reaches 2,000 */
+    uint32_t latency_samples[2];   /* their sum, never less than what was counted since the last halving */
+    uint32_t latency_p99_ms[2];    /* reckoned anew with every sixteenth sample; 0 = nothing known */
+    uint32_t late_in_a_row;        /* attempts that became late without a byte, since the last that brought one */
+    uint32_t spare4[11];
     uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
     uint32_t inflight_class[EDGE_CLASSES][EDGE_MAX_WORKERS]; /* of these, by priority class */
 } edge_target_rec;

@@ -12,6 +12,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     const int EDGE_ROUTE_COUNTERS
     const int EDGE_WORKER_COUNTERS
     const int EDGE_ALLOWANCE_COUNTERS
+    const int EDGE_LATENCY_BUCKETS
     const int EDGE_CLASSES
     const uint64_t EDGE_EWMA_TAU_NS
     ctypedef struct SharedStateHeader "edge_state_header":
@@ -36,6 +37,10 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t first_sum_us, total_sum_us
         uint64_t[2] penalty
         uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote, limit_seen
+        uint32_t[2][64] latency_count
+        uint32_t[2] latency_samples
+        uint32_t[2] latency_p99_ms
+        uint32_t late_in_a_row
         uint32_t[64] inflight
         uint32_t[3][64] inflight_class
     ctypedef struct RouteRec "edge_route_rec":

@@ -19,6 +19,7 @@ import uvloop
 from wires import Said, over_http2
 
 from edge import clock
+from edge.app.record_sink import RecordSink
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
 from edge.dialects import inference
@@ -27,13 +28,14 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
-from edge.native import DataPlane, Router, SharedState
+from edge.native import Cell, DataPlane, Hooks, Router, SharedState
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
 from edge.sim.wire import Close, Peer, ReadToEnd, ReadUntil, Send, play_client
 from edge.terms.trace import ExchangeRecord
 from edge.upstream.opener import Opener
+from native.balance.lateness import Lateness
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -62,7 +64,7 @@ class OneDataPlane:
         port: int,
         thread: LaneThread,
         *,
-        records: list[tuple[object, ...]],
+        records: list[ExchangeRecord],
     ) -> None:
         self._records = records
         self.thread = thread
@@ -85,6 +87,13 @@ class OneDataPlane:
     def outcomes(self, name: str) -> tuple[int, ...]:
         """How often each native.state.shared_state.Outcome befell a target."""
         return tuple(self.target(name)["counts"][:16])
+
+    def observe(self, name: str, cell: Cell, ms: int, count: int) -> None:
+        """Teach the data plane how long first contents of a target take, as so many answers would."""
+        slot = next(target.slot for target in self.snapshot.targets if target.id == name)
+        lateness = Lateness(self.shared_state, slot)
+        for _ in range(count):
+            lateness.observe(cell, ms * 1000)
 
     @property
     def records(self) -> list[ExchangeRecord]:
@@ -153,9 +162,9 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
     shared_state = SharedState.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
     thread = LaneThread()
     opener = Opener(thread.loop)
-    records: list[tuple[object, ...]] = []
+    records: list[ExchangeRecord] = []
 
-    def take(batch: list[tuple[object, ...]]) -> bool:
+    def take(batch: list[ExchangeRecord]) -> bool:
         records.extend(batch)
         return True
 
@@ -164,12 +173,14 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
         0,
         Router(snapshot, shared_state, 1),
         opener=opener,
-        local=Local(models_document, model_document).answer,
-        reply=reply,
-        rest=retry_after_seconds,
-        calls=Calls(lambda: inference, models_document),
-        named=is_named,
-        records=take,
+        hooks=Hooks(
+            replies=reply,
+            local=Local(models_document, model_document).answer,
+            retry_hint=retry_after_seconds,
+            calls=Calls(lambda: inference, models_document),
+            peer_names_match=is_named,
+            sink=RecordSink(take),
+        ),
     )
 
     async def begin() -> list[asyncio.AbstractServer]:

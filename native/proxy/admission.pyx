@@ -1,0 +1,148 @@
+from hmac import compare_digest
+
+from native.codec.grpc cimport is_grpc
+from native.codec.head cimport NO_BODY
+from native.codec.field_rules cimport field_value
+from native.http.stream cimport ClientCertificate
+from native.io.atomics cimport add64
+from native.proxy.request cimport (
+    LOCAL, MOST_HOPS, PLAIN, LocalCall, LocalQuery, ModelRequest, PeerRequest, ServiceRequest, refusal,
+)
+from native.proxy.router cimport (
+    OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_SERVICE, OPERATION_UNKNOWN, Route,
+)
+from native.state.callers cimport SHOWN_NONE, Callers
+from native.state.shared_state cimport W_HOPS_REFUSED
+
+cdef tuple PRIORITIES = (b"high", b"normal", b"low")
+cdef bytes GRPC_HEALTH = b"/grpc.health.v1.Health/"
+
+
+cdef Refusal judge_peer(Runtime runtime, Head head, ClientCertificate certificate, Identity who):
+    """Whether this is another region's edge: only then is it believed where the request has been, and for whom it is.
+
+    From a client these fields count for nothing but one thing: a request that says that it has been in other regions is
+    not sent there again. A peer that is known by its certificate alone speaks as an edge where it says where the request
+    has been, which edges do each time; otherwise it is a client.
+    """
+    cdef bytes token = field_value(head.fields, b"x-edge-peer-token")
+    cdef bytes hops = field_value(head.fields, b"x-edge-hops")
+    cdef list names
+    who.hops = hops
+    if (token is None or runtime.peer_token is None or not compare_digest(token, runtime.peer_token)) and (
+        certificate is None or hops is None or not runtime.is_peer(certificate)
+    ):
+        return None
+    who.peer = True
+    who.name = field_value(head.fields, b"x-edge-key-name")
+    who.priority_name = field_value(head.fields, b"x-edge-class")
+    if hops is not None:
+        names = hops.split(b",")
+        if len(names) > MOST_HOPS or runtime.region in names:
+            add64(&runtime.meter.count[<int>W_HOPS_REFUSED], 1)
+            return refusal("peer_loop", hops.decode("latin-1"))
+    return None
+
+
+cdef Refusal identify(Runtime runtime, Head head, bint anonymous_allowed, Identity who):
+    """Find the caller by its key."""
+    cdef Callers callers = runtime.router.callers
+    cdef int shown = 0
+    if who.peer and who.priority_name in PRIORITIES:
+        who.priority = PRIORITIES.index(who.priority_name)
+    if callers is None or who.peer:
+        return None     # a peer has admitted its caller itself, and charges it
+    who.caller = callers.find(head.fields, &shown, &who.credential_field)
+    if who.caller is not None:
+        who.key = who.caller.slot
+        who.priority = who.caller.priority
+        who.name = who.caller.told_name
+        who.priority_name = who.caller.told_class
+        return None
+    if anonymous_allowed:
+        return None
+    return refusal("missing_key" if shown == <int>SHOWN_NONE else "unknown_key")
+
+
+cdef Refusal check_model_head(Runtime runtime, ServerStream stream, Head head):
+    """Whether a model's request may be read: method and announced length."""
+    if head.method != b"POST":
+        return refusal("method", head.method.decode("latin-1"), [(b"allow", b"POST")])
+    if head.length == NO_BODY:
+        return refusal("body_missing")
+    if head.length > runtime.limits.body:
+        return refusal("body_too_large", str(runtime.limits.body))
+    if head.length > runtime.acceptor.buffered_limit - runtime.acceptor.buffered:
+        return refusal("buffers_full")      # before the client is told to go on
+    stream.body_buffered = True
+    if head.expects:
+        stream.send_interim(100)
+    return None
+
+
+cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t started_ns):
+    cdef Identity who = Identity.__new__(Identity)
+    cdef Request request
+    cdef ServiceRequest service
+    cdef Route route = None
+    cdef Refusal refused = None
+    cdef bint grpc = head.version == 20 and is_grpc(head.content_type)
+    cdef int operation = runtime.router.operation(head.path)
+    cdef int response_format = PLAIN
+    who.key = -1
+    who.priority = 1
+    who.credential_field = -1
+    if runtime.regional:
+        refused = judge_peer(runtime, head, stream.certificate, who)
+    if grpc and runtime.calls is not None and operation == OPERATION_UNKNOWN:
+        response_format = runtime.calls.response_format(head.path)
+        if response_format != PLAIN and response_format != LOCAL:
+            operation = OPERATION_CHAT
+    if response_format == PLAIN and runtime.router.hosts and not who.peer and (
+        operation == OPERATION_UNKNOWN or head.host in runtime.router.hosts
+    ):
+        route = runtime.router.service(head.host, head.path)
+        if route is not None:
+            operation = OPERATION_SERVICE
+
+    if response_format == LOCAL:
+        request = LocalCall.__new__(LocalCall)
+        (<LocalCall>request).unread = b""
+    elif operation == OPERATION_SERVICE:
+        request = ServiceRequest.__new__(ServiceRequest)
+    elif operation == OPERATION_UNKNOWN or operation == OPERATION_MODELS or operation == OPERATION_HEALTH:
+        request = LocalQuery.__new__(LocalQuery)
+    elif who.peer:
+        request = PeerRequest.__new__(PeerRequest)
+    else:
+        request = ModelRequest.__new__(ModelRequest)
+    request.runtime = runtime
+    request.stream = stream
+    request.head = head
+    request.identity = who
+    request.route = route
+    request.operation = operation
+    request.response_format = response_format
+    request.grpc = grpc
+    request.started_ns = started_ns
+
+    if refused is None and not (
+        operation == OPERATION_HEALTH or (response_format == LOCAL and head.path.startswith(GRPC_HEALTH))
+    ):
+        refused = identify(runtime, head, stream.allow_anonymous, who)
+    if refused is None:
+        if operation == OPERATION_SERVICE:
+            service = <ServiceRequest>request
+            refused = service.prepare()
+        elif response_format == LOCAL:
+            request.body = []
+        elif operation == OPERATION_UNKNOWN:
+            refused = refusal("unknown_path", head.path.decode("latin-1"))
+        elif operation == OPERATION_MODELS or operation == OPERATION_HEALTH:
+            if head.method != b"GET" and head.method != b"HEAD":
+                refused = refusal("method", head.method.decode("latin-1"), [(b"allow", b"GET, HEAD")])
+        else:
+            request.body = []
+            refused = check_model_head(runtime, stream, head)
+    request.refused = refused
+    return request

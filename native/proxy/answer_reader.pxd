@@ -1,0 +1,77 @@
+"""Reads what a target answers: holds it, checks it, and says what may go on and whose fault an error is. No I/O."""
+
+from libc.stdint cimport int64_t, uint64_t
+from native.codec.head cimport Head
+from native.codec.sse cimport Scanner
+from native.http.connection_pool cimport ConnectionPool
+from native.proxy.accounting cimport Usage
+
+cdef enum Mode:             # what is done with an answer's body
+    HOLD = 0                # collected, checked, then handed on whole
+    EVENTS = 1              # server-sent events: held until the first content, then relayed event by event
+    RAW = 2                 # relayed as it comes
+    FAULT = 3               # an error's body: held (bounded) until it is known whose fault it is
+    CALL = 4                # gRPC: relayed as it comes, judged by its status in the end
+    BARE = 5                # gRPC trailers-only: judged before anything is shown
+    PIPE = 6                # an upgrade was taken: bytes both ways
+
+cdef enum Reading:          # what the bytes read so far call for
+    READ_ON = 0             # nothing yet
+    READ_CONTENT = 1        # real content has begun: ``ready`` is its beginning, if the answer is taken
+    READ_DATA = 2           # ``ready`` goes on
+    READ_DATA_FAILED = 3    # ``ready`` goes on, and with it the attempt has failed
+    READ_WHOLE = 4          # ``ready`` is a whole answer, checked
+    READ_DONE = 5           # the answer is complete; ``ready`` is the last of it, or None
+    READ_FAILED = 6         # the attempt has failed: outcome, detail
+    READ_REFUSED = 7        # the caller's own fault: ``ready`` has the target's words, None = too many
+    READ_ABSENT = 8         # another region has nothing for this model
+
+cdef enum Action:           # what a status means, edge/terms/actions.py
+    RELAY = 0
+    CLIENT = 1
+    FAIL = 2
+    REST = 3
+    OUT = 4
+    MISSING = 5
+    ELSEWHERE = 6
+
+cdef class AnswerReader:
+    cdef ConnectionPool upstream    # its table of statuses, its hints and its secrets
+    cdef Head head
+    cdef int mode
+    cdef Py_ssize_t limit           # bytes of a whole answer, or of an error's words, that are held
+    cdef bint stream_begun          # the client has the head of an event stream already
+    cdef bint translated            # the answer is told in another dialect
+    cdef bint begun                 # content has been handed on
+    cdef bytes ready
+    cdef int outcome                # of READ_FAILED, READ_DATA_FAILED
+    cdef str detail
+    cdef bint asks_to_wait          # the head may say how long to stay away
+    cdef list held
+    cdef Py_ssize_t held_size
+    cdef Scanner scanner            # of EVENTS
+    cdef bint client_error          # a long answer of a status that is the caller's own fault
+    cdef int grpc_status            # of CALL and BARE, once it has ended; -1 = none
+    cdef int64_t pushback           # ms that a gRPC server asks to wait; -1 never retry, -2 it does not say
+    cdef uint64_t retry_after_ns    # ... as it is believed
+    cdef int64_t prompt_tokens, output_tokens   # as a whole answer counts them; -1 = it does not
+    cdef int begin(self, Head head, bint stream_asked)      # of a model: a Reading
+    cdef int action(self) noexcept                          # of the status alone
+    cdef int feed(self, bytes data)
+    cdef int finish(self)
+    # The end of a gRPC call: grpc_status, outcome, pushback. left_ns: until the deadline of the exchange.
+    cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns)
+    cdef bint said_done(self) noexcept                      # [DONE] has come: what is missing is framing
+    # What it used. shown: something of it went to the client. usual: output tokens where nobody can count them.
+    cdef void measure(self, Usage* usage, bint complete, bint shown, bint embeddings, uint64_t prompt_guess,
+                      uint64_t usual) noexcept
+    cdef int _failed(self, int outcome, str detail) noexcept
+    cdef int _relay_unchecked(self)
+    cdef int _feed_events(self, bytes data)
+    cdef int _error_event(self, bytes whole, Py_ssize_t end)
+    cdef int _judge_whole(self)
+    cdef int _judge_fault(self, bint complete)
+    cdef int _action_of(self, bytes content)
+    cdef bytes _redact(self, bytes content)
+
+cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated)

@@ -1,0 +1,277 @@
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from native.codec.field_rules cimport field_value
+from native.codec.grpc cimport (
+    GRPC_DATA_LOSS, GRPC_INTERNAL, GRPC_OK, GRPC_RESOURCE_EXHAUSTED, GRPC_UNAVAILABLE, GRPC_UNKNOWN, pushback_ms,
+    read_status,
+)
+from native.codec.head cimport NO_BODY
+from native.codec.response_peek cimport Verdict, peek_response
+from native.codec.event_kind cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
+from native.state.shared_state cimport (
+    CLIENT_FAULT, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL,
+)
+
+# The longest pushback of a gRPC server that is believed.
+cdef uint64_t PUSHBACK_MAX_NS = 300_000_000_000
+# Start events before the first content: more than this is no preamble any more, and is handed on.
+cdef Py_ssize_t PREAMBLE_LIMIT = 262144
+# An error's body is read up to here before it is judged.
+cdef Py_ssize_t FAULT_LIMIT = 65536
+# More than any answer takes: who reports it has miscounted, and sums of such numbers would overflow.
+cdef int64_t MOST_TOKENS = 1_000_000_000
+
+
+cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated):
+    cdef AnswerReader reader = AnswerReader.__new__(AnswerReader)
+    reader.upstream = upstream
+    reader.limit = limit
+    reader.translated = translated
+    reader.outcome = -1
+    reader.grpc_status = -1
+    reader.pushback = -2
+    reader.prompt_tokens = reader.output_tokens = -1
+    return reader
+
+
+cdef class AnswerReader:
+    """One answer as it comes."""
+
+    def __repr__(self):
+        return f"<AnswerReader mode={self.mode} held={self.held_size}>"
+
+    cdef int _failed(self, int outcome, str detail) noexcept:
+        self.outcome = outcome
+        self.detail = detail
+        return READ_FAILED
+
+    cdef int action(self) noexcept:
+        return <unsigned char>PyBytes_AS_STRING(self.upstream.verdicts)[self.head.status]
+
+    cdef int begin(self, Head head, bint stream_asked):
+        """The head of a model's answer: how its body is to be read."""
+        cdef int action
+        self.head = head
+        self.held = []
+        action = self.action()
+        if action != RELAY:
+            self.mode = FAULT
+            # without a body there is nothing to read: the end follows at once
+            if head.length != NO_BODY and action != CLIENT and not self._hinted():
+                return self._judge_fault(False)
+        elif head.content_encoding is not None and head.content_encoding != b"identity":
+            # what cannot be read cannot be checked: relayed as it comes
+            self.mode = RAW
+            if self.stream_begun:
+                return self._failed(FAIL_MALFORMED, "a compressed answer where a stream had begun")
+            if self.translated:
+                return self._failed(FAIL_MALFORMED, "a compressed answer, which cannot be translated")
+            self.begun = True
+            self.ready = None
+            return READ_CONTENT
+        elif head.content_type is not None and head.content_type.lower().startswith(b"text/event-stream"):
+            self.mode = EVENTS
+            self.scanner = Scanner()
+            if self.translated and not stream_asked:
+                return self._failed(FAIL_MALFORMED, "an event stream where a whole answer was asked for")
+        else:
+            self.mode = HOLD
+            if self.translated and stream_asked:
+                return self._failed(FAIL_MALFORMED, "a whole answer where an event stream was asked for")
+        return READ_ON
+
+    def _hinted(self):
+        for hint in self.upstream.hints:
+            if hint[0] == self.head.status:
+                return True
+        return False
+
+    cdef int feed(self, bytes data):
+        """More of the body. Modes without checks hand on what comes."""
+        if self.mode == EVENTS:
+            return self._feed_events(data)
+        if self.mode == FAULT:
+            self.held.append(data)
+            self.held_size += PyBytes_GET_SIZE(data)
+            if self.held_size > FAULT_LIMIT and not self.client_error:
+                self.client_error = self._action_of(b"".join(self.held)) == CLIENT
+                if not self.client_error:
+                    return self._judge_fault(False)
+            elif self.held_size > self.limit:
+                return self._judge_fault(False)
+            return READ_ON
+        if self.mode == HOLD:
+            self.held.append(data)
+            self.held_size += PyBytes_GET_SIZE(data)
+            if self.held_size > self.limit:
+                return self._relay_unchecked()
+            return READ_ON
+        self.ready = data
+        return READ_DATA
+
+    cdef int _relay_unchecked(self):
+        """A whole answer is larger than edge holds: it goes on unchecked rather than not at all."""
+        if self.stream_begun:
+            return self._failed(FAIL_MALFORMED, "a whole answer where a stream had begun")
+        if self.translated:
+            return self._failed(FAIL_MALFORMED, "an answer over limits.max_response, which cannot be translated")
+        self.mode = RAW
+        self.ready = b"".join(self.held)
+        self.held = None
+        self.begun = True
+        return READ_CONTENT
+
+    cdef int _feed_events(self, bytes data):
+        cdef Scanner scanner = self.scanner
+        cdef bytes whole = scanner.feed(data)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(whole)
+        if self.begun:
+            if scanner.fresh & <int>SAID_ERROR:
+                return self._error_event(whole, scanner.error_end)
+            self.ready = whole
+            return READ_DATA if size else READ_ON
+        if size:
+            self.held.append(whole)
+            self.held_size += size
+        if scanner.said & <int>SAID_ERROR_FIRST:
+            return self._failed(FAIL_INBAND, "an error event before any content")
+        if scanner.said & <int>SAID_GARBAGE and not scanner.said & <int>SAID_CONTENT:
+            return self._failed(FAIL_MALFORMED, "an event stream whose data is not JSON")
+        if scanner.said & (<int>SAID_CONTENT | <int>SAID_DONE | <int>SAID_FINISH) or self.held_size > PREAMBLE_LIMIT:
+            self.begun = True
+            self.ready = <bytes>self.held[0] if len(self.held) == 1 else b"".join(self.held)
+            self.held = None
+            if scanner.fresh & <int>SAID_ERROR:
+                self._error_event(self.ready, self.held_size - size + scanner.error_end)
+            return READ_CONTENT
+        return READ_ON
+
+    cdef int _error_event(self, bytes whole, Py_ssize_t end):
+        """The upstream says in its stream that it failed: its words go on up to there, nothing after them does."""
+        self.ready = self._redact(whole[:end] if end >= 0 else whole)
+        self._failed(FAIL_INBAND, "an error event in the middle of the stream")
+        return READ_DATA_FAILED
+
+    cdef int finish(self):
+        """The body is complete."""
+        self.ready = None
+        if self.mode == FAULT:
+            return self._judge_fault(True)
+        if self.mode == EVENTS:
+            if not self.begun:
+                return self._failed(FAIL_TRUNCATED, "the stream ended before any content")
+            if not self.scanner.said & (<int>SAID_DONE | <int>SAID_FINISH):
+                return self._failed(FAIL_TRUNCATED, "the stream ended before it was complete")
+            self.ready = self.scanner.rest()
+            return READ_DONE
+        if self.mode == HOLD:
+            return self._judge_whole()
+        return READ_DONE
+
+    cdef int _judge_whole(self):
+        """A whole answer is checked before anything of it is shown."""
+        cdef bytes content = b"".join(self.held)
+        cdef Verdict verdict
+        peek_response(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
+        self.prompt_tokens = verdict.prompt_tokens
+        self.output_tokens = verdict.output_tokens
+        if not verdict.valid or not verdict.is_object:
+            return self._failed(FAIL_MALFORMED, "an answer that is not a JSON object")
+        if verdict.has_error:
+            return self._failed(FAIL_INBAND, "an error under a success status")
+        if self.stream_begun:
+            return self._failed(FAIL_MALFORMED, "a whole answer where a stream had begun")
+        self.ready = content
+        return READ_WHOLE
+
+    cdef int _judge_fault(self, bint complete):
+        """An error status with its body (or the first part of it): whose fault is it?"""
+        cdef bytes content = b"".join(self.held)
+        cdef int action = self._action_of(content)
+        cdef str detail = f"status {self.head.status}"
+        self.detail = detail
+        if action == CLIENT:
+            # what has not come whole is not shown as if it had
+            self.ready = self._redact(content) if complete or self.held_size <= self.limit else None
+            return READ_REFUSED
+        self.asks_to_wait = action == REST or action == FAIL or action == ELSEWHERE
+        if action == ELSEWHERE:
+            # it answered, and rightly: for this model it has nothing, and that is no fault of its own
+            return READ_ABSENT
+        if action == REST:
+            return self._failed(RATE_LIMITED, detail)
+        if action == OUT:
+            return self._failed(REFUSED_CREDENTIAL, detail)
+        if action == MISSING:
+            return self._failed(MISCONFIGURED, detail)
+        return self._failed(FAIL_STATUS, detail)
+
+    cdef int _action_of(self, bytes content):
+        """What an error status means, with what its body says."""
+        for hint in self.upstream.hints:
+            if hint[0] == self.head.status and hint[1] in content:
+                return hint[2]
+        return self.action()
+
+    cdef bytes _redact(self, bytes content):
+        """What a target says of a fault, without the credential that it was asked with: some quote it."""
+        for word in self.upstream.secrets:
+            if word in content:
+                content = content.replace(word, b"***")
+            for pair in self.head.fields:
+                if word in pair[1]:
+                    self.head.fields = [(name, value.replace(word, b"***")) for name, value in self.head.fields]
+                    break
+        return content
+
+    cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns):
+        """What the server broke counts against it; the rest is between it and its caller."""
+        cdef bytes wait = None if trailers is None else field_value(trailers, b"grpc-retry-pushback-ms")
+        cdef int code = read_status(status)
+        self.grpc_status = code
+        if wait is not None:
+            self.pushback = pushback_ms(wait)
+        if self.pushback > 0:
+            self.retry_after_ns = <uint64_t>self.pushback * 1_000_000
+            if self.retry_after_ns > PUSHBACK_MAX_NS or self.retry_after_ns >= left_ns:
+                self.pushback = -1      # nobody waits for that: the client is told now
+            self.retry_after_ns = min(self.retry_after_ns, PUSHBACK_MAX_NS)
+        self.outcome = CLIENT_FAULT
+        if code == <int>GRPC_OK:
+            self.outcome = OK
+        elif code == <int>GRPC_RESOURCE_EXHAUSTED and self.retry_after_ns:
+            self.outcome = RATE_LIMITED
+        elif code == <int>GRPC_UNAVAILABLE or code == <int>GRPC_INTERNAL or code == <int>GRPC_UNKNOWN or (
+            code == <int>GRPC_DATA_LOSS
+        ):
+            self.outcome = FAIL_STATUS
+
+    cdef bint said_done(self) noexcept:
+        return self.mode == EVENTS and self.scanner.said & <int>SAID_DONE
+
+    cdef void measure(self, Usage* usage, bint complete, bint shown, bint embeddings, uint64_t prompt_guess,
+                      uint64_t usual) noexcept:
+        """As its target counted, and where it did not, a guess at what was shown: a token for each event with content,
+        and for four bytes of a prompt or of a whole answer. What was neither shown nor counted was not used."""
+        cdef int64_t prompt = self.prompt_tokens
+        cdef int64_t output = self.output_tokens
+        if self.mode == EVENTS and self.scanner is not None:
+            prompt = self.scanner.prompt_tokens
+            output = self.scanner.output_tokens
+        prompt = prompt if prompt <= MOST_TOKENS else -1
+        output = output if output <= MOST_TOKENS else -1
+        if complete or shown:
+            if self.mode == EVENTS and not complete and output < <int64_t>self.scanner.events:
+                output = self.scanner.events    # a count that runs along, or begins at 0, says nothing of the end
+            if output < 0:
+                if self.mode == EVENTS:
+                    output = self.scanner.events
+                elif embeddings or prompt >= 0:
+                    output = 0
+                elif self.mode == HOLD:
+                    output = self.held_size // 4
+                else:       # nobody here could read it
+                    output = usual
+            if prompt < 0:
+                prompt = prompt_guess
+        usage.prompt_tokens = prompt if prompt > 0 else 0
+        usage.output_tokens = output if output > 0 else 0

@@ -1,0 +1,18 @@
+"""Reads the answers of models and of services: the two kinds of attempts."""
+
+from libc.stdint cimport int64_t, uint64_t
+from native.codec.head cimport Head
+from native.proxy.attempt cimport Attempt, AttemptEvents
+from native.proxy.request cimport Request
+
+cdef class ModelAttempt(Attempt):
+    cdef void _act(self, int reading, uint64_t now)
+    cdef bint _first_content(self, uint64_t now, int64_t length)
+    cdef void _offer_whole(self, bytes content, uint64_t now)
+
+cdef class ServiceAttempt(Attempt):
+    cdef void _judge_head(self, Head head, uint64_t now)
+    cdef void _hand_on(self, int64_t length)
+    cdef void _judge_call(self, bytes status, list trailers)
+
+cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int admit, uint64_t now)

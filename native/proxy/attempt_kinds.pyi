@@ -1,0 +1,6 @@
+# Reads the answers of models and of services.  Types of the compiled module; the contract is in attempt_kinds.pxd.
+
+from native.proxy.attempt import Attempt
+
+class ModelAttempt(Attempt): ...
+class ServiceAttempt(Attempt): ...

@@ -1,0 +1,246 @@
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+from native.balance.balancer cimport CELL_STREAM
+from native.codec.field_rules cimport field_value
+from native.codec.grpc cimport GRPC_UNAVAILABLE
+from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
+from native.io.clock cimport monotonic_ns
+from native.proxy.accounting cimport (
+    count_usage, note_first_content, note_proof, settle_credential,
+)
+from native.proxy.answer_reader cimport (
+    BARE, CALL, FAIL, PIPE, RAW, READ_ABSENT, READ_CONTENT, READ_DATA, READ_DATA_FAILED, READ_DONE, READ_ON, READ_REFUSED,
+    READ_WHOLE, RELAY, AnswerReader, new_reader,
+)
+from native.proxy.attempt cimport ANSWERING, OVER, RELAYING
+from native.proxy.request cimport PLAIN
+from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES
+from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
+from native.state.shared_state cimport CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, OK, RATE_LIMITED
+
+# What a model's target must say that it offers, to be blamed for a 404 (edge.terms.places).
+cdef dict CAPABILITIES = {
+    <int>OPERATION_CHAT: "chat", <int>OPERATION_COMPLETIONS: "completions", <int>OPERATION_EMBEDDINGS: "embeddings",
+    <int>OPERATION_RESPONSES: "responses",
+}
+
+
+cdef class ModelAttempt(Attempt):
+    """Asks a model's target: its answer is read before it is shown, and what it used is counted."""
+
+    cdef void hear_head(self, Head head, uint64_t now):
+        self.reader.stream_begun = self.request.answer_begun
+        self._act(self.reader.begin(head, self.request.latency_cell == CELL_STREAM), now)
+
+    cdef void hear_data(self, bytes data):
+        if self.reader.mode == RAW:
+            self.events.on_answer_data(self, data)
+            return
+        self.reader.stream_begun = self.request.answer_begun
+        self._act(self.reader.feed(data), self.facts.last_ns)
+
+    cdef void hear_end(self, list trailers):
+        if self.reader.mode == RAW:
+            self.finish(OK, None, 0, trailers, None)
+            return
+        self.reader.stream_begun = self.request.answer_begun
+        self._act(self.reader.finish(), monotonic_ns())
+
+    cdef void _act(self, int reading, uint64_t now):
+        """Do what the answer read so far calls for."""
+        cdef AnswerReader reader = self.reader
+        cdef uint64_t retry_after_ns = 0
+        if reading == READ_ON:
+            return
+        if reading == READ_DATA:
+            self.events.on_answer_data(self, reader.ready)
+        elif reading == READ_CONTENT:
+            if self._first_content(now, self.head.length if reader.mode == RAW else UNKNOWN_LENGTH):
+                if reader.ready is not None:
+                    self.events.on_answer_data(self, reader.ready)
+                if reader.outcome >= 0:
+                    self.end(reader.outcome, reader.detail)
+                elif self.phase != OVER:
+                    self.events.on_deadline_change(self, now)
+        elif reading == READ_DATA_FAILED:
+            self.events.on_answer_data(self, reader.ready)
+            self.end(reader.outcome, reader.detail)
+        elif reading == READ_WHOLE:
+            self._offer_whole(reader.ready, now)
+        elif reading == READ_DONE:
+            if reader.ready:
+                self.events.on_answer_data(self, reader.ready)
+            self.finish(OK, None, 0, None, None)
+        elif reading == READ_REFUSED:
+            self.facts.content_ns = self.facts.head_ns
+            self.finish(CLIENT_FAULT, reader.detail, 0, None, reader.ready)
+        else:
+            if reader.asks_to_wait:
+                retry_after_ns = self.runtime.retry_after_ns(self.head.fields)
+            if reading == READ_ABSENT:
+                self.absent = True
+                self.end(CLIENT_FAULT, reader.detail, retry_after_ns)
+                return
+            if reader.outcome == <int>RATE_LIMITED and retry_after_ns and self.charged:
+                bounds_learn(&self.target.allowance.bounds, now, BOUND_REQUESTS, 0, retry_after_ns)
+            self.end(reader.outcome, reader.detail, retry_after_ns)
+
+    cdef bint _first_content(self, uint64_t now, int64_t length):
+        """Real content has come: offer it. False: the attempt is over, another target answers."""
+        self.facts.content_ns = now
+        note_proof(self.route, self.target, &self.facts, now, self.runtime.random())
+        note_first_content(self.route, self.target, &self.facts, now)
+        if self.events.on_answer(self, length):
+            if self.phase == ANSWERING:
+                self.phase = RELAYING
+            return self.phase != OVER
+        self.end(OK, "another target answered first")
+        return False
+
+    cdef void _offer_whole(self, bytes content, uint64_t now):
+        """Everything is counted before the client has the answer: it may ask again at once, and of another worker."""
+        cdef AttemptEvents events = self.events
+        if self.reader.translated:
+            try:
+                content = events.translate(self, content)
+            except ValueError as error:
+                self.end(FAIL_MALFORMED, f"an answer that cannot be translated: {error}")
+                return
+        self.facts.content_ns = self.facts.head_ns
+        note_first_content(self.route, self.target, &self.facts, now)
+        self.settle(OK, now, 0)
+        if not events.on_answer(self, PyBytes_GET_SIZE(content)):
+            self.end(OK, "another target answered first")
+        elif self.phase != OVER:
+            self.phase = RELAYING
+            self.finish(OK, None, 0, None, content)
+
+    cdef void settle_usage(self, int outcome, uint64_t now):
+        """Charge target, route and credential; the exchange charges the caller."""
+        cdef Request request = self.request
+        cdef bytes answered_by = None
+        self.reader.measure(
+            &self.usage, outcome == <int>OK and not self.detached, self.phase == RELAYING or outcome == <int>OK,
+            request.operation == OPERATION_EMBEDDINGS, request.prompt_guess, usual_output(self.route.rec),
+        )
+        if self.upstream.is_region and self.head is not None:
+            answered_by = field_value(self.head.fields, b"x-edge-target")
+        count_usage(self.route, self.target, &self.usage, self.upstream.is_region, answered_by)
+        if outcome == <int>OK and not self.detached:
+            note_output(self.route.rec, self.usage.output_tokens)
+        if self.charged:
+            self.charged = False
+            settle_credential(
+                self.target, &self.usage, request.prompt_guess + request.output_guess, self.tokens_told, self.sent, now
+            )
+
+    cdef bint offered(self):
+        """Whether the target claims to offer this path: a 404 for what it never offered says nothing about it."""
+        offered = self.target.plan.capabilities
+        return not offered or CAPABILITIES.get(self.request.operation) in offered
+
+
+cdef class ServiceAttempt(Attempt):
+    """Asks a service: its answer goes on as it comes; a gRPC call is judged by its status."""
+
+    cdef void hear_head(self, Head head, uint64_t now):
+        self.reader.head = head
+        self._judge_head(head, now)
+
+    cdef void hear_data(self, bytes data):
+        if self.reader.mode == CALL:
+            note_proof(self.route, self.target, &self.facts, self.facts.last_ns, self.runtime.random())
+        self.events.on_answer_data(self, data)
+
+    cdef void hear_end(self, list trailers):
+        if self.reader.mode == CALL:
+            self._judge_call(None if trailers is None else field_value(trailers, b"grpc-status"), trailers)
+        elif self.reader.mode == BARE:
+            self._judge_call(field_value(self.head.fields, b"grpc-status"), self.head.fields)
+        else:
+            self.finish(OK, None, 0, trailers, None)
+
+    cdef void _judge_head(self, Head head, uint64_t now):
+        """A service's answer goes on at once; only a failure that may be tried elsewhere is kept from the client."""
+        cdef int action = self.reader.action()
+        if head.status == 101:
+            self.reader.mode = PIPE
+            self.facts.content_ns = now
+            self.body_done = False      # the client sends on, and may have to wait
+            self.settle(OK, now, 0)
+            self._hand_on(TUNNEL)
+            return
+        if self.request.grpc and head.status == 200:
+            if head.length == NO_BODY:
+                self.reader.mode = BARE
+                return
+            self.reader.mode = CALL
+        else:
+            self.reader.mode = RAW
+            if action == FAIL:
+                if not self.events.on_failed_answer(self):
+                    self.end(FAIL_STATUS, f"status {head.status}")
+                    return
+                self.settle(FAIL_STATUS, now, 0)
+            else:
+                note_proof(self.route, self.target, &self.facts, now, self.runtime.random())
+        self.facts.content_ns = now
+        if action == RELAY:
+            note_first_content(self.route, self.target, &self.facts, now)
+        self._hand_on(head.length)
+
+    cdef void _hand_on(self, int64_t length):
+        if self.events.on_answer(self, length) and self.phase == ANSWERING:
+            self.phase = RELAYING
+
+    cdef void _judge_call(self, bytes status, list trailers):
+        """A gRPC call ends with its status. UNAVAILABLE before any message may be tried elsewhere; what the server
+        broke counts against it; the rest is between it and its caller."""
+        cdef uint64_t now = monotonic_ns()
+        cdef AnswerReader reader = self.reader
+        reader.read_call_end(status, trailers, self.request.deadline_ns - now if self.request.deadline_ns > now else 0)
+        self.grpc_status = reader.grpc_status
+        if reader.grpc_status < 0:
+            self.end(FAIL_TRUNCATED, "the call ended without a grpc-status")
+            return
+        if not self.facts.content_ns:
+            self.facts.content_ns = self.facts.head_ns
+        if reader.grpc_status == <int>GRPC_UNAVAILABLE and reader.mode == BARE and (
+            not self.events.on_failed_answer(self)
+        ):
+            self.end(FAIL_STATUS, "grpc status UNAVAILABLE", reader.retry_after_ns)
+            return
+        self.settle(reader.outcome, now, reader.retry_after_ns)
+        if self.reader.mode == BARE:
+            self._hand_on(NO_BODY)
+            trailers = None
+        if self.phase != OVER:
+            self.finish(OK, None, 0, trailers, None)
+
+
+cdef Attempt new_attempt(AttemptEvents events, Request request, int index, int admit, uint64_t now):
+    cdef Attempt attempt
+    if request.is_model():
+        attempt = ModelAttempt.__new__(ModelAttempt)
+    else:
+        attempt = ServiceAttempt.__new__(ServiceAttempt)
+    attempt.events = events
+    attempt.request = request
+    attempt.runtime = request.runtime
+    attempt.route = request.route
+    attempt.target = request.route.pool.target_at(index)
+    attempt.upstream = attempt.target.pool
+    attempt.reader = new_reader(
+        attempt.upstream, request.runtime.limits.max_response, request.response_format != PLAIN
+    )
+    attempt.charged = attempt.target.allowance is not None
+    attempt.outcome = -1
+    attempt.grpc_status = -1
+    attempt.facts.index = index
+    attempt.facts.admit = admit
+    attempt.facts.latency_cell = request.latency_cell
+    attempt.facts.key = request.identity.key
+    attempt.facts.caller_bound = request.bounded
+    attempt.facts.request_started_ns = request.started_ns
+    attempt.facts.started_ns = now
+    return attempt

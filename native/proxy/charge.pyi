@@ -1,0 +1,3 @@
+# Charges the caller of one exchange.  Types of the compiled module; the contract is in charge.pxd.
+
+class Charge: ...

@@ -1,0 +1,54 @@
+from native.state.allowance cimport BOUND_BUDGET
+
+
+cdef Charge new_charge(Request request):
+    cdef Charge charge = Charge.__new__(Charge)
+    charge.request = request
+    return charge
+
+
+cdef class Charge:
+    """What one exchange costs its caller."""
+
+    def __repr__(self):
+        return f"<Charge {self.prompt_tokens}+{self.output_tokens} tokens>"
+
+    cdef int reserve(self, uint64_t now, uint64_t* wait_ns) noexcept:
+        cdef Request request = self.request
+        cdef int bound
+        if request.identity.caller is None:
+            return 0
+        # a service costs no tokens and no money: no month is looked at
+        bound = request.identity.caller.enter(
+            request.runtime.worker, now, request.prompt_guess + request.output_guess,
+            request.runtime.month if request.is_model() else 0, wait_ns,
+        )
+        self.held = bound == 0
+        if bound == <int>BOUND_BUDGET:
+            wait_ns[0] = request.runtime.month_end_ns - now if request.runtime.month_end_ns > now else 1
+        return bound
+
+    cdef void add(self, Usage* usage) noexcept:
+        self.prompt_tokens += <uint64_t>usage.prompt_tokens
+        self.output_tokens += <uint64_t>usage.output_tokens
+        self.cost_nano += usage.cost_nano
+        usage.prompt_tokens = usage.output_tokens = 0
+        usage.cost_nano = 0
+
+    cdef void repay(self, uint64_t now) noexcept:
+        cdef Request request = self.request
+        if self.held:
+            request.identity.caller.repay(
+                now, request.prompt_guess + request.output_guess, self.prompt_tokens + self.output_tokens
+            )
+            request.prompt_guess = self.prompt_tokens
+            request.output_guess = self.output_tokens
+
+    cdef void settle(self, uint64_t now) noexcept:
+        cdef Request request = self.request
+        if self.held:
+            self.held = False
+            request.identity.caller.leave(
+                request.runtime.worker, now, request.prompt_guess + request.output_guess, self.prompt_tokens,
+                self.output_tokens, self.cost_nano, request.runtime.month, not request.reached,
+            )

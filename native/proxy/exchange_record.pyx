@@ -1,0 +1,125 @@
+from libc.stdint cimport int64_t
+from native.io.atomics cimport add64
+from native.io.clock cimport wall_ns
+from native.proxy.attempt cimport OUTCOME_NAMES, Attempt
+from native.codec.trace_context cimport span_hex, trace_hex
+from native.proxy.record cimport Recorder
+from native.proxy.request cimport ModelRequest
+from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES
+from native.proxy.runtime cimport Runtime
+from native.state.shared_state cimport W_UNRECORDED
+
+cdef tuple KEPT_NAMES = ("", "sampled", "failed", "slow", "retried")
+cdef dict OPERATION_NAMES = {
+    <int>OPERATION_CHAT: "chat", <int>OPERATION_COMPLETIONS: "completions", <int>OPERATION_EMBEDDINGS: "embeddings",
+    <int>OPERATION_RESPONSES: "responses",
+}
+# gRPC statuses that say that the server failed (OpenTelemetry's conventions for RPC):
+# UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
+cdef int FAILED_CODES = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15
+# Paths are told up to here.
+cdef Py_ssize_t PATH_LIMIT = 256
+
+
+cdef inline int64_t offset(uint64_t when, uint64_t started) noexcept:
+    """Nanoseconds since the exchange began; -1 for what never happened."""
+    return <int64_t>(when - started) if when else -1
+
+
+cdef object write_attempt(Runtime runtime, Attempt attempt, uint64_t started, uint64_t now):
+    return runtime.sink.attempt(
+        target=attempt.target.id,
+        outcome=OUTCOME_NAMES[attempt.outcome] if attempt.outcome >= 0 else "",
+        detail="" if attempt.detail is None else attempt.detail,
+        span_id=span_hex(attempt.span),
+        started_ns=attempt.facts.started_ns - started,
+        connected_ns=offset(attempt.facts.connected_ns, started),
+        asked_ns=offset(attempt.facts.asked_ns, started),
+        head_ns=offset(attempt.facts.head_ns, started),
+        content_ns=offset(attempt.facts.content_ns, started),
+        ended_ns=offset(attempt.facts.ended_ns if attempt.facts.ended_ns else now, started),
+        status=0 if attempt.head is None else attempt.head.status,
+        grpc_status=attempt.grpc_status,
+        pushback_ms=attempt.reader.pushback,
+        tripped=attempt.tripped,
+    )
+
+
+cdef str model_name(Request request):
+    """What the caller asked for: an alias, or provider/model."""
+    cdef str name
+    if request.route is None or not request.is_model():
+        return ""
+    name = request.route.name
+    if (<ModelRequest>request).wildcard is not None:
+        name = name[:-1] + (<ModelRequest>request).wildcard.decode("utf-8", "replace")
+    return name
+
+
+cdef object write_record(int why, Request request, Response response, list attempts, Charge charge, int status,
+                         uint64_t now, uint64_t queue_ns):
+    cdef Runtime runtime = request.runtime
+    cdef uint64_t started = request.started_ns
+    cdef bint routed = request.route is not None
+    cdef bint counted = charge is not None and request.reached and request.is_model()
+    cdef Attempt last = <Attempt>attempts[-1] if attempts else None
+    cdef bytes name = request.identity.name
+    cdef bytes priority = request.identity.priority_name
+    cdef bytes hops = request.identity.hops
+    cdef str link = ""
+    if request.trace.link_span:
+        link = trace_hex(request.trace.link_high, request.trace.link_low) + "-" + span_hex(request.trace.link_span)
+    return runtime.sink.exchange(
+        request_id="" if request.identifier is None else request.identifier.decode(),
+        trace_id=trace_hex(request.trace.high, request.trace.low),
+        span_id=span_hex(request.trace.span),
+        parent_span_id=span_hex(request.trace.parent),
+        link=link,
+        sampled=request.trace.sampled,
+        kept=KEPT_NAMES[why],
+        worker=runtime.worker,
+        route=request.route.name if routed else "",
+        kind="" if not routed else "model" if request.is_model() else "service",
+        method=request.head.method.decode("latin-1"),
+        http_version=request.head.version,
+        scheme="http" if request.stream is None else request.stream.scheme,
+        path=request.head.path[:PATH_LIMIT].decode("latin-1"),
+        operation=OPERATION_NAMES.get(request.operation, ""),
+        grpc=request.grpc,
+        model=model_name(request),
+        status=status,
+        grpc_status=response.grpc_status,
+        stream=request.streams(),
+        key="" if name is None else name.decode("latin-1"),
+        priority="" if priority is None else priority.decode("latin-1"),
+        started_ns=wall_ns() - (now - started),
+        duration_ns=now - started,
+        first_ns=offset(last.facts.content_ns, started) if last is not None and response.committed else -1,
+        prompt_tokens=<int64_t>charge.prompt_tokens if counted else -1,
+        output_tokens=<int64_t>charge.output_tokens if counted else -1,
+        cost_nano=0 if charge is None else charge.cost_nano,
+        region=runtime.region.decode(),
+        hops=hops.count(b",") + 1 if request.identity.peer and hops is not None else 0,
+        queue_ns=queue_ns,
+        attempts=tuple([write_attempt(runtime, <Attempt>attempt, started, now) for attempt in attempts]),
+    )
+
+
+cdef void record(Request request, Response response, LiveAttempts live, Charge charge, int status, uint64_t now,
+                 uint64_t queue_ns):
+    cdef Runtime runtime = request.runtime
+    cdef Recorder recorder = runtime.recorder
+    cdef uint64_t first = now
+    cdef int why
+    if runtime.sink is None:
+        return
+    if live.first is not None and live.first.facts.content_ns:
+        first = live.first.facts.content_ns
+    why = recorder.keep(
+        &request.trace, now,
+        status >= 500 or status == 0 or (response.grpc_status > 0 and FAILED_CODES >> response.grpc_status & 1),
+        recorder.slow_ns and first - request.started_ns >= recorder.slow_ns,
+        live.begun > 1,
+    )
+    if why and not recorder.add(write_record(why, request, response, live.all(), charge, status, now, queue_ns)):
+        add64(&runtime.meter.count[<int>W_UNRECORDED], 1)

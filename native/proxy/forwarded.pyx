@@ -1,0 +1,36 @@
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+PROTO_FIELDS = ((b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https"))
+VIA_FIELDS = ((b"via", b"1.0 edge"), (b"via", b"1.1 edge"), (b"via", b"2 edge"))
+# A provider's API version, such as 2025-04-01-preview, is no longer than this.
+cdef Py_ssize_t VERSION_LIMIT = 32
+# Many requests come on one connection: the last peer usually asks next, and asks the same host.
+cdef object LAST_PEER = None
+cdef tuple LAST_ADDRESS = (b"x-forwarded-for", b"unknown")
+cdef tuple LAST_HOST = (b"x-forwarded-host", b"")
+
+
+cdef tuple address_field(object peer):
+    global LAST_PEER, LAST_ADDRESS
+    if peer is not LAST_PEER:
+        LAST_ADDRESS = (b"x-forwarded-for", str(peer[0]).encode() if isinstance(peer, tuple) else b"unknown")
+        LAST_PEER = peer
+    return LAST_ADDRESS
+
+
+cdef tuple host_field(bytes authority):
+    global LAST_HOST
+    if LAST_HOST[1] is not authority:
+        LAST_HOST = (b"x-forwarded-host", authority)
+    return LAST_HOST
+
+
+cdef bytes kept_query(bytes query):
+    """Everything but an API version stays here, for some callers put their key into the query (``?key=``)."""
+    cdef bytes value
+    for pair in query.split(b"&"):
+        if pair.startswith(b"api-version="):
+            value = pair[12:]
+            if PyBytes_GET_SIZE(value) <= VERSION_LIMIT and value.replace(b"-", b"").replace(b".", b"").isalnum():
+                return b"?" + pair
+    return b""

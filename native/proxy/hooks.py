@@ -1,0 +1,176 @@
+"""Describes the hooks of the data path: what it calls in Python, with shapes, units, errors, and who keeps which bytes.
+
+Hooks are called synchronously and must not block. A hook is entered only where a request needs it: the relay path of a
+request in the target's own dialect calls none of them. ``bytes`` are handed over and never changed afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from native.state.callers import Caller
+
+Fields = list[tuple[bytes, bytes]]
+"""Header fields in order: lower-case name, value."""
+
+
+class Reply(NamedTuple):
+    """One whole answer of edge's own."""
+
+    status: int  # of HTTP
+    fields: Fields  # without framing; content-type among them
+    content: bytes
+
+
+class TargetState(NamedTuple):
+    """Why one target of a route is not used now."""
+
+    target: str  # its id
+    code: int  # native.balance.balancer.Barred; 0 = it is usable
+    reason: int  # behind an open circuit the TripReason, behind a quarantine the Outcome, else 0
+    wait_s: float  # until it may be usable again; 0 = not known, or now
+
+
+class FailedAttempt(NamedTuple):
+    """One attempt that brought no good answer."""
+
+    target: str
+    outcome: str  # native.state.shared_state.Outcome in lower case
+    detail: str  # in words, without secrets
+
+
+class StreamTranslator(Protocol):
+    """Translates one event stream."""
+
+    def push_events(self, data: bytes) -> list[bytes]:
+        """Return what whole events (copied or kept as the translator likes) become; [] = nothing yet.
+
+        Raises:
+            ValueError: the events cannot be said in the client's dialect.
+        """
+        ...
+
+
+class Translator(Protocol):
+    """Translates between the dialect of a client and that of targets. edge.v1.Inference is such a dialect."""
+
+    def read(self, message: bytes, stream: bool) -> bytes:
+        """Return the request's body in the target's dialect; ValueError: the client's mistake, told to it with 400."""
+        ...
+
+    def write(self, body: bytes, facts: Mapping[str, Any]) -> bytes:
+        """Return a whole answer in the client's dialect; ValueError: the attempt counts as malformed."""
+        ...
+
+    def writer(self, facts: Mapping[str, Any]) -> StreamTranslator:
+        """Return the translator of one stream. ``facts``: target, region, attempts, request_id."""
+        ...
+
+
+class LocalHandler(Protocol):
+    """Answers what edge answers itself over HTTP: the list of models, one model, /healthz."""
+
+    def __call__(
+        self, operation: int, method: bytes, path: bytes, snapshot: Any, caller: Caller | None, /
+    ) -> tuple[int, Fields, bytes]:
+        """Return status, fields and content; ``operation`` is a native.proxy.router.Operation."""
+        ...
+
+
+class LocalCalls(Translator, Protocol):
+    """Answers gRPC methods of edge's own, and says which they are."""
+
+    def response_format(self, path: bytes) -> int:
+        """Return PLAIN (0): not edge's; CHAT (1), CHAT_STREAM (2): translated to a model; LOCAL (3): answered here."""
+        ...
+
+    def answer(
+        self, path: bytes, message: bytes, snapshot: Any, caller: Caller | None = None
+    ) -> tuple[int, str, list[bytes]]:
+        """Return gRPC status, text and response messages for one message of a LOCAL method."""
+        ...
+
+    def stays(self, path: bytes) -> bool:
+        """Return whether the call stays open when the client has sent everything."""
+        ...
+
+
+class CacheEntry(NamedTuple):
+    """One whole answer that was kept."""
+
+    status: int
+    fields: Fields
+    content: bytes
+    age_s: float
+
+
+class Cache(Protocol):
+    """Keeps whole answers. Asked after admission, before any target is chosen, where a route has a cache."""
+
+    def find(self, route: str, body: bytes) -> CacheEntry | None:
+        """Return a fresh answer to this body, or None. The key is the cache's own business."""
+        ...
+
+    def begin(self, route: str, body: bytes, wake: Callable[[CacheEntry | None], None]) -> bool:
+        """Register a flight.
+
+        Returns:
+            True: this exchange asks, and calls ``finish``. False: another one asks the same already, and ``wake`` is
+            called once with its answer, or with None when it has none.
+        """
+        ...
+
+    def finish(self, route: str, body: bytes, entry: CacheEntry | None) -> None:
+        """End the flight of this body: with the answer to keep and hand out, or with None."""
+        ...
+
+
+class Replies(Protocol):
+    """Words edge's own errors: the table of edge.listen.reply."""
+
+    def problem(self, kind: str, detail: str) -> tuple[int, Fields, bytes]:
+        """Return the reply to a request that edge refuses."""
+        ...
+
+    def unavailable(
+        self, route: str, failed_attempts: list[FailedAttempt], states: list[TargetState], wait_s: float, service: bool
+    ) -> tuple[int, Fields, bytes]:
+        """Return the reply when no target is usable."""
+        ...
+
+    def refusal(self, status: int, reason: str) -> bytes:
+        """Return a whole HTTP/1.1 message for a connection whose framing cannot be trusted."""
+        ...
+
+
+class RecordSink(Protocol):
+    """Takes what was recorded of exchanges that are over, in batches."""
+
+    @property
+    def exchange(self) -> Callable[..., Any]:
+        """Make one record; keywords are the fields of edge.terms.trace.ExchangeRecord."""
+        ...
+
+    @property
+    def attempt(self) -> Callable[..., Any]:
+        """Make one record of an attempt; keywords are the fields of edge.terms.trace.AttemptRecord."""
+        ...
+
+    def take(self, records: list[Any]) -> bool:
+        """Take up to 512 records, oldest first, every 100 ms; False: they are lost, and counted as such."""
+        ...
+
+
+class Hooks(NamedTuple):
+    """All hooks of one data plane."""
+
+    replies: Any
+    local: LocalHandler
+    retry_hint: Callable[[Fields], float | None]  # seconds that an answer asks to stay away; None: it does not say
+    calls: LocalCalls | None = None
+    peer_names_match: Callable[[tuple[tuple[str, str], ...], tuple[str, ...]], bool] | None = None
+    sink: RecordSink | None = None
+    cache: Cache | None = None

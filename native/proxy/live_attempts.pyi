@@ -1,0 +1,3 @@
+# Holds the attempts of one exchange.  Types of the compiled module; the contract is in live_attempts.pxd.
+
+class LiveAttempts: ...

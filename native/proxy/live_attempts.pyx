@@ -1,0 +1,76 @@
+from native.proxy.detached cimport detach
+from native.state.shared_state cimport CANCELLED
+
+
+cdef class LiveAttempts:
+    """The attempts of one exchange."""
+
+    def __repr__(self):
+        return f"<LiveAttempts begun={self.begun} {self.first!r} {self.second!r}>"
+
+    cdef void add(self, Attempt attempt):
+        self.begun += 1
+        if self.first is None:
+            self.first = attempt
+        else:
+            self.second = attempt
+
+    cdef void drop(self, Attempt attempt):
+        if self.past is None:
+            self.past = []
+        self.past.append(attempt)
+        if attempt is self.first:
+            self.first = self.second
+            self.second = None
+        elif attempt is self.second:
+            self.second = None
+
+    cdef void let_go(self, Attempt attempt, uint64_t deadline_ns):
+        self.drop(attempt)
+        if not detach(attempt, deadline_ns):
+            attempt.cancel(CANCELLED)
+
+    cdef void keep_only(self, Attempt attempt, uint64_t deadline_ns):
+        if self.second is not None:
+            self.let_go(self.second if attempt is self.first else self.first, deadline_ns)
+
+    cdef void stop(self, int outcome, Charge charge):
+        cdef Attempt attempt
+        while self.first is not None:
+            attempt = self.first
+            attempt.cancel(outcome)
+            if charge is not None:
+                charge.add(&attempt.usage)
+            self.drop(attempt)
+
+    cdef uint64_t running(self) noexcept:
+        cdef uint64_t bits = 0
+        if self.first is not None:
+            bits |= <uint64_t>1 << self.first.facts.index
+        if self.second is not None:
+            bits |= <uint64_t>1 << self.second.facts.index
+        return bits
+
+    cdef void gather(self, Facts* facts, Attempt about) noexcept:
+        cdef bint first = self.first is not None and self.first is not about
+        cdef bint second = self.second is not None and self.second is not about
+        facts.others = first + second
+        facts.others_late = (
+            facts.others > 0 and (not first or self.first.facts.late) and (not second or self.second.facts.late)
+        )
+        facts.may_retry = facts.another = facts.moved = facts.told_to_wait = False
+
+    cdef list all(self):
+        cdef list attempts = [] if self.past is None else self.past[:]
+        if self.first is not None:
+            attempts.append(self.first)
+        if self.second is not None:
+            attempts.append(self.second)
+        return attempts
+
+    cdef str late_reason(self):
+        cdef Attempt earlier
+        if self.past is None:
+            return None
+        earlier = <Attempt>self.past[0]
+        return f"{earlier.target.id}: late" if earlier.facts.late else None

@@ -1,0 +1,29 @@
+from native.balance.breaker cimport OPEN, circuit_state
+from native.io.atomics cimport add64, load64
+from native.state.retry_budget cimport budget_withdraw
+from native.state.shared_state cimport FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
+
+
+cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, uint64_t now) noexcept:
+    if begun >= request.route.attempts or now >= request.deadline_ns or request.runtime.cutting:
+        return False
+    if not request.may_resend(attempt.sent, attempt.refused):
+        return False
+    if request.grpc and not request.is_model() and attempt.sent:
+        # the transport failed or the server says UNAVAILABLE; and it did not forbid the retry (gRPC A6)
+        return attempt.reader.pushback != -1 and (
+            outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS
+        )
+    return True
+
+
+cdef bint pay_for_retry(Request request, Attempt attempt, int outcome, uint64_t now) noexcept:
+    """Leaving a target whose circuit is open moves load, it does not add any; everything else spends the budget."""
+    if attempt.moved or attempt.retry_granted or outcome >= <int>RATE_LIMITED:
+        return True
+    if circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN and request.route.pool.size > 1:
+        return True
+    if budget_withdraw(request.route.rec, now):
+        return True
+    add64(&request.route.rec.count[<int>R_BUDGET], 1)
+    return False

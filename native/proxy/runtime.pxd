@@ -1,0 +1,57 @@
+"""Holds what all exchanges of one worker share: the router, the hooks, clocks, chance, counters and limits."""
+
+from libc.stdint cimport int64_t, uint64_t
+from native.http.stream cimport Acceptor, ClientCertificate
+from native.io.timer_wheel cimport Wheel
+from native.proxy.record cimport Recorder
+from native.proxy.router cimport Route, Router
+from native.state.shared_state cimport SharedState, WorkerRec
+
+cdef uint64_t NEVER
+
+cdef struct Limits:             # of edge.terms.snapshot.Limits, under the same names
+    Py_ssize_t body             # bytes of a model's request
+    Py_ssize_t max_response     # bytes of a whole answer that is held and checked
+    Py_ssize_t retry_buffer     # bytes of a service's request that may be sent again
+    uint64_t keepalive_comment_ns
+    uint64_t idle_ns
+    uint64_t client_idle_ns
+
+cdef class Runtime:
+    cdef readonly SharedState shared_state
+    cdef WorkerRec* meter               # what the worker counts
+    cdef readonly int worker            # its column
+    cdef readonly Router router
+    cdef Acceptor acceptor              # bounds the bytes of requests that are held
+    cdef Limits limits
+    # hooks, see hooks.py
+    cdef object replies, local, retry_hint, calls, peer_names_match, sink
+    cdef Wheel deadlines                # of exchanges, 10 ms
+    cdef dict detached                  # target id -> native.proxy.detached.DetachedAttempt
+    cdef readonly int active            # exchanges in flight
+    cdef bint cutting                   # what is in flight ends now: nothing is tried again
+    cdef list crowded                   # routes with waiting exchanges, of older Snapshots too
+    cdef object on_place_free           # called once when a place becomes free while exchanges wait
+    cdef object on_active               # called when an exchange begins while the tick is slow
+    cdef bint quick                     # the tick runs at full pace
+    cdef bint nudged                    # on_place_free has been called and has not served yet
+    cdef uint64_t chance                # xorshift state
+    cdef uint64_t serial
+    cdef bytes prefix                   # of request ids
+    cdef uint64_t month, month_end_ns   # months since year 0 (UTC), and when this one ends
+    cdef bytes region
+    cdef tuple region_field             # as answers carry it
+    cdef Recorder recorder
+    cdef bint regional                  # other regions' edges are told from clients by token or certificate
+    cdef bytes peer_token               # None = no token is configured
+    cdef tuple peer_names               # allowed names in certificates; empty = none
+    cdef configure(self, Router router)
+    cdef bint is_peer(self, ClientCertificate certificate)
+    cdef uint64_t random(self) noexcept
+    cdef double unit_random(self) noexcept          # 0 <= x < 1
+    cdef bytes next_id(self)
+    cdef void wait_for_place(self, Route route)     # an exchange waits in that route's queue
+    cdef void place_freed(self)
+    cdef void update_month(self, uint64_t now_ns) noexcept
+    # Seconds that an answer asks to stay away, capped at 300, in ns; 0 = it does not say.
+    cdef uint64_t retry_after_ns(self, list fields)

@@ -1,0 +1,16 @@
+# Holds what all exchanges of one worker share.  Types of the compiled module; the contract is in runtime.pxd.
+
+from native.proxy.hooks import Hooks
+from native.proxy.router import Router
+from native.state.shared_state import SharedState
+
+class Runtime:
+    def __init__(self, shared_state: SharedState, worker: int, hooks: Hooks) -> None: ...
+    @property
+    def shared_state(self) -> SharedState: ...
+    @property
+    def worker(self) -> int: ...
+    @property
+    def router(self) -> Router: ...
+    @property
+    def active(self) -> int: ...

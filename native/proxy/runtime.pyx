@@ -1,0 +1,114 @@
+from os import urandom
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcpy
+from native.io.clock cimport monotonic_ns, wall_ns
+from native.state.allowance cimport month_at
+
+NEVER = <uint64_t>-1
+# A tick bounds how late a deadline fires; 100 wake-ups a second cost under a thousandth of a core.
+cdef uint64_t DEADLINE_TICK_NS = 10_000_000
+# linkerd caps what a Retry-After is believed at 300 s: a provider that asks for longer is asked again anyway.
+cdef double RETRY_AFTER_MAX_S = 300.0
+cdef const char* DIGITS = b"0123456789abcdef"
+
+
+cdef class Runtime:
+    """What all exchanges of one worker share. The data plane owns it; hooks are described in native.proxy.hooks."""
+
+    def __init__(self, SharedState shared_state not None, int worker, hooks):
+        cdef uint64_t now = monotonic_ns()
+        cdef bytes seed = urandom(16)
+        self.shared_state = shared_state
+        self.worker = worker
+        self.meter = shared_state.worker(worker)
+        self.replies = hooks.replies
+        self.local = hooks.local
+        self.retry_hint = hooks.retry_hint
+        self.calls = hooks.calls
+        self.peer_names_match = hooks.peer_names_match
+        self.sink = hooks.sink
+        self.deadlines = Wheel(now, DEADLINE_TICK_NS, 512)
+        self.crowded = []
+        self.detached = {}
+        self.chance = int.from_bytes(seed[:8], "little") | 1
+        self.prefix = seed[8:14].hex().encode()
+        self.update_month(now)
+
+    cdef configure(self, Router router):
+        """Take a new Snapshot: exchanges in flight keep theirs."""
+        snapshot = router.snapshot
+        plan = snapshot.limits
+        self.limits = {name: getattr(plan, name) for name in plan.__struct_fields__}
+        self.region = snapshot.region.encode()
+        self.region_field = (b"x-edge-region", self.region)
+        if self.recorder is None:
+            self.recorder = Recorder(snapshot.tracing)
+        else:
+            self.recorder.configure(snapshot.tracing)
+        self.regional = snapshot.peers is not None
+        self.peer_token = None
+        names = ()
+        if self.regional:
+            names = snapshot.peers.allowed_names
+            if snapshot.peers.token:        # an empty token is none, not one that anybody may show
+                self.peer_token = snapshot.peers.token.encode("latin-1")
+        if names != self.peer_names:
+            self.peer_names = names
+        self.router = router
+
+    cdef bint is_peer(self, ClientCertificate certificate):
+        """Whether a certificate is another region's edge's: judged once a connection, and again after a reload."""
+        if certificate.checked_names is not self.peer_names:
+            certificate.is_region = self.peer_names_match is not None and self.peer_names_match(
+                certificate.subject_alt_names, self.peer_names
+            )
+            certificate.checked_names = self.peer_names
+        return certificate.is_region
+
+    cdef uint64_t random(self) noexcept:
+        """xorshift64*: for balancing and jitter, not for secrets."""
+        cdef uint64_t x = self.chance
+        x ^= x >> 12
+        x ^= x << 25
+        x ^= x >> 27
+        self.chance = x
+        return x * <uint64_t>0x2545F4914F6CDD1D
+
+    cdef double unit_random(self) noexcept:
+        return <double>(self.random() >> 11) / 9007199254740992.0
+
+    cdef bytes next_id(self):
+        self.serial += 1
+        cdef char[48] text
+        cdef char* at = text + 48
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.prefix)
+        cdef uint64_t left = self.serial
+        while left or at > text + 40:       # eight hexadecimal digits, or more
+            at -= 1
+            at[0] = DIGITS[left & 15]
+            left >>= 4
+        at -= size
+        memcpy(at, PyBytes_AS_STRING(self.prefix), size)
+        return PyBytes_FromStringAndSize(at, text + 48 - at)
+
+    cdef void wait_for_place(self, Route route):
+        if route not in self.crowded:
+            self.crowded.append(route)
+
+    cdef void place_freed(self):
+        if self.crowded and not self.nudged and self.on_place_free is not None:
+            self.nudged = True
+            self.on_place_free()
+
+    cdef void update_month(self, uint64_t now_ns) noexcept:
+        cdef uint64_t now_s = wall_ns() // 1_000_000_000
+        cdef uint64_t end_s = 0
+        month_at(now_s, &self.month, &end_s)
+        self.month_end_ns = now_ns + (end_s - now_s) * 1_000_000_000
+
+    cdef uint64_t retry_after_ns(self, list fields):
+        seconds = self.retry_hint(fields)
+        if seconds is None:
+            return 0
+        return <uint64_t>(min(max(<double>seconds, 0.0), RETRY_AFTER_MAX_S) * 1e9)

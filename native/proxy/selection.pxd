@@ -1,0 +1,29 @@
+"""Chooses the target of an exchange's next attempt, and says why the better ones are not used."""
+
+from libc.stdint cimport uint64_t
+from native.balance.balancer cimport Choice
+from native.proxy.request cimport Request
+from native.proxy.router cimport Route
+
+cdef class Selection:
+    """What one exchange has tried, and where it may not go."""
+    cdef Request request
+    cdef Route route
+    cdef uint64_t tried         # a bit per member of the pool
+    cdef uint64_t excluded_targets      # a bit per member that leads back to where the request has been
+    cdef str failover_reason    # why the first choice did not answer; None = it did
+    cdef exclude_visited_regions(self)
+    cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice)
+    cdef bint another(self, uint64_t now, uint64_t running) noexcept    # is there a usable target that was not tried?
+    cdef void count_passed_over(self, const Choice* choice) noexcept
+    cdef void set_failover_reason(self, int chosen, uint64_t now)
+    # Replies of edge's own, with native.proxy.hooks.FailedAttempt of the attempts made.
+    cdef tuple unavailable(self, uint64_t now, list failed_attempts)    # nothing usable is left
+    cdef tuple overloaded(self, uint64_t now, list failed_attempts)     # there is no room
+    cdef list _target_states(self, uint64_t now)
+    cdef double _wait_s(self, uint64_t now, list states)
+    cdef int _retry_after_s(self)
+    cdef uint64_t _closed(self, uint64_t tried, uint64_t now) noexcept
+    cdef void _draw(self, uint64_t now, uint64_t tried, Choice* choice)
+
+cdef Selection new_selection(Request request)

@@ -1,0 +1,3 @@
+# Chooses the target of the next attempt.  Types of the compiled module; the contract is in selection.pxd.
+
+class Selection: ...

@@ -1,0 +1,203 @@
+from native.balance.balancer cimport (
+    BARRED_EXHAUSTED, BARRED_FULL, BARRED_OPEN, BARRED_QUARANTINED, BARRED_RATE_LIMITED, BARRED_TRIAL, Target, inflight_total,
+)
+from native.balance.breaker cimport ADMIT_TRIAL, breaker_return, circuit_until_ns
+from native.io.atomics cimport add64, load32, load64
+from native.io.clock cimport monotonic_ns
+from native.proxy.hooks import TargetState
+from native.proxy.request cimport MOST_HOPS
+from native.proxy.runtime cimport NEVER
+from native.state.allowance cimport bounds_take, bounds_wait
+from native.state.shared_state cimport A_REQUESTS, OK, T_EXHAUSTED, T_FULL, TargetRec
+
+cdef enum:
+    LOW = 2                     # the class that does not wait
+# When the lowest class is let in more widely (native/balance/capacity): coming back sooner is in vain.
+cdef double RAMP_STEP_S = 5.0
+
+
+cdef int reason_of(TargetRec* rec, int barred) noexcept:
+    """The TripReason of an open circuit, the Outcome of a quarantine; 0 where the bar says all there is."""
+    if barred == <int>BARRED_OPEN:
+        return load32(&rec.trip_reason)
+    return load32(&rec.quarantine_reason) if barred == <int>BARRED_QUARANTINED else 0
+
+
+cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
+    """How long until this target may be usable again; 0 = no date is known, or now."""
+    cdef uint64_t until = 0
+    if barred == <int>BARRED_OPEN or barred == <int>BARRED_TRIAL:
+        until = circuit_until_ns(load64(&rec.circuit))
+    elif barred == <int>BARRED_RATE_LIMITED:
+        until = load64(&rec.rate_limited_until_ns)
+    elif barred == <int>BARRED_QUARANTINED:
+        until = load64(&rec.quarantined_until_ns)
+    return until - now if until > now else 0
+
+
+cdef Selection new_selection(Request request):
+    cdef Selection selection = Selection.__new__(Selection)
+    selection.request = request
+    selection.route = request.route
+    return selection
+
+
+cdef class Selection:
+    def __repr__(self):
+        return f"<Selection {self.route.name} tried={self.tried:b}>"
+
+    cdef exclude_visited_regions(self):
+        """A request does not go back to where it has been, and nowhere once it has been in two regions."""
+        cdef list names = self.request.identity.hops.split(b",")
+        cdef int i
+        if not self.request.identity.peer or len(names) >= MOST_HOPS:
+            self.excluded_targets = self.route.regions
+            return
+        for i in range(self.route.pool.size):
+            if self.route.regions >> i & 1 and self.route.pool.target_at(i).plan.provider.encode() in names:
+                self.excluded_targets |= <uint64_t>1 << i
+
+    cdef uint64_t _closed(self, uint64_t tried, uint64_t now) noexcept:
+        """A bit per member that may not be used: every other region while a target of our own can answer, else those
+        where the request has been and those that have just said that they cannot answer it."""
+        cdef Route route = self.route
+        cdef uint64_t closed = self.excluded_targets
+        cdef int i
+        if route.regions == 0:
+            return 0
+        for i in range(route.pool.size):
+            if not route.regions >> i & 1:
+                if route.pool.barred(i, now, tried, self.request.identity.priority) == 0:
+                    return route.regions
+            elif route.absent_ns[i] > now:
+                closed |= <uint64_t>1 << i
+        return closed
+
+    cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice):
+        """The best target that was not tried, and where ``again``, one that was; never one that is ``running``."""
+        self._draw(now, self.tried | running, choice)
+        if choice.index < 0 and again and self.tried:
+            # every usable target has been tried once: the same one again
+            self._draw(now, running, choice)
+
+    cdef void _draw(self, uint64_t now, uint64_t tried, Choice* choice):
+        """The best target whose credential has room for this too; what it will use is taken from there."""
+        cdef Target target
+        cdef uint64_t wait = 0
+        while True:
+            self.route.pool.pick(
+                now, self.request.runtime.random(), tried, self.request.latency_cell, self.request.identity.priority,
+                choice, self._closed(tried, now),
+            )
+            if choice.index < 0:
+                return
+            target = self.route.pool.target_at(choice.index)
+            if target.allowance is None:
+                return
+            if bounds_take(
+                &target.allowance.bounds, now, self.request.prompt_guess + self.request.output_guess, &wait
+            ) == 0:
+                add64(&target.allowance.bounds.rec.count[<int>A_REQUESTS], 1)
+                return
+            if choice.admit == <int>ADMIT_TRIAL:
+                breaker_return(target.rec, now, choice.generation)
+            add64(&target.rec.count[<int>T_EXHAUSTED], 1)
+            tried |= (<uint64_t>1) << choice.index
+
+    cdef bint another(self, uint64_t now, uint64_t running) noexcept:
+        cdef uint64_t gone = self.tried | running
+        cdef int i
+        gone |= self._closed(gone, now)
+        for i in range(self.route.pool.size):
+            if self.route.pool.barred(i, now, gone, self.request.identity.priority) == 0:
+                return True
+        return False
+
+    cdef void count_passed_over(self, const Choice* choice) noexcept:
+        """Count the targets that would have come first, had they had a place."""
+        cdef int i
+        for i in range(self.route.pool.size):
+            if choice.full >> i & 1 and (
+                choice.index < 0 or self.route.pool.tiers[i] <= self.route.pool.tiers[choice.index]
+            ):
+                add64(&self.route.pool.recs[i].count[<int>T_FULL], 1)
+
+    cdef void set_failover_reason(self, int chosen, uint64_t now):
+        """Say why it is not the best tier that answers."""
+        cdef int i
+        cdef int code
+        for i in range(self.route.pool.size):
+            if self.route.pool.tiers[i] < self.route.pool.tiers[chosen]:
+                code = self.route.pool.barred(i, now, 0, self.request.identity.priority)
+                if code == 0:
+                    code = self.route.pool.aside(i, now)
+                self.failover_reason = (
+                    f"{self.route.pool.target_at(i).id}: {self.request.runtime.replies.passed_over(code)}"
+                )
+                return
+
+    cdef tuple unavailable(self, uint64_t now, list failed_attempts):
+        cdef Request request = self.request
+        cdef list states = self._target_states(now)
+        cdef double wait = self._wait_s(now, states)
+        if now >= request.deadline_ns:
+            return request.runtime.replies.deadline(self.route.name, failed_attempts, states, wait)
+        return request.runtime.replies.unavailable(
+            self.route.name, failed_attempts, states, wait, not request.is_model()
+        )
+
+    cdef tuple overloaded(self, uint64_t now, list failed_attempts):
+        return self.request.runtime.replies.overloaded(
+            self.route.name, failed_attempts, self._target_states(now), self._retry_after_s()
+        )
+
+    cdef list _target_states(self, uint64_t now):
+        """Every target of the route: why it is not usable, and for how long."""
+        cdef list states = []
+        cdef int i
+        cdef int code
+        cdef uint64_t until
+        cdef Target target
+        for i in range(self.route.pool.size):
+            target = self.route.pool.target_at(i)
+            code = self.route.pool.barred(i, now, 0, self.request.identity.priority)
+            until = wait_ns(target.rec, code, now)
+            if code == <int>BARRED_EXHAUSTED:
+                until = bounds_wait(&target.allowance.bounds, now)
+            if code == 0 and self.route.regions >> i & 1:
+                if self.excluded_targets >> i & 1:
+                    continue        # for this request it does not exist
+                if self.route.absent_ns[i] > now:
+                    code = BARRED_RATE_LIMITED
+                    until = self.route.absent_ns[i] - now
+            states.append(TargetState(target.id, code, reason_of(target.rec, code), until / 1e9))
+        return states
+
+    cdef double _wait_s(self, uint64_t now, list states):
+        """Seconds until the earliest recovery."""
+        cdef uint64_t earliest = self.route.pool.earliest_ns(now)
+        if self.route.regions and earliest <= now:      # a region that is well, and not for this request
+            return min([state.wait_s for state in states if state.wait_s > 0], default=1.0)
+        return 1.0 if earliest <= now or earliest == NEVER else (earliest - now) / 1e9
+
+    cdef int _retry_after_s(self):
+        """Whole seconds, 1 to 10: until as many have left as stand before this one, by what a request takes here."""
+        cdef uint64_t done = 0, us = 0, busy = 0, now = monotonic_ns()
+        cdef double seconds = 1.0
+        cdef bint down = False
+        cdef TargetRec* rec
+        cdef int i, code
+        for i in range(self.route.pool.size):
+            rec = self.route.pool.recs[i]
+            done += load64(&rec.count[<int>OK])
+            us += load64(&rec.total_sum_us)
+            busy += inflight_total(rec, self.route.pool.workers)
+            code = self.route.pool.barred(i, now, 0, self.request.identity.priority)
+            down = down or (not self.route.pool.spilled(i) and code != 0 and code != <int>BARRED_FULL)
+        if done and busy:
+            seconds = <double>us / 1e6 / <double>done * (self.route.queue.count + 1) / <double>busy
+        if self.request.identity.priority == LOW and down:
+            seconds = max(seconds, RAMP_STEP_S)
+        seconds = min(max(seconds, 1.0), 10.0)
+        # up to twice as long: those that are sent away together must not come back together
+        return min(<int>(seconds * (1.0 + self.request.runtime.unit_random()) + 0.5), 10)

@@ -1,0 +1,76 @@
+"""Holds the states of an exchange and decides what each event leads to.
+
+The exchange acts on a Step only after it is decided; nothing here touches a socket, a clock or a counter.
+"""
+
+cdef int[10] TRANSITIONS = [
+    1 << State.ADMITTED | 1 << State.LOCAL | 1 << State.CLOSED,                                     # RECEIVING
+    1 << State.WAITING | 1 << State.QUEUED | 1 << State.ATTEMPTING | 1 << State.COMMITTED | 1 << State.CLOSED,  # ADMITTED
+    1 << State.CLOSED,                                                                              # LOCAL
+    1 << State.COMMITTED | 1 << State.ADMITTED | 1 << State.CLOSED,                                 # WAITING
+    1 << State.ATTEMPTING | 1 << State.CLOSED,                                                      # QUEUED
+    1 << State.QUEUED | 1 << State.BACKOFF | 1 << State.COMMITTED | 1 << State.CLOSED,              # ATTEMPTING
+    1 << State.QUEUED | 1 << State.ATTEMPTING | 1 << State.CLOSED,                                  # BACKOFF
+    1 << State.RESUMING | 1 << State.CLOSED,                                                        # COMMITTED
+    1 << State.COMMITTED | 1 << State.CLOSED,                                                       # RESUMING
+    0,                                                                                              # CLOSED
+]
+
+
+cdef bint allowed(int state, int next_state) noexcept nogil:
+    return state == next_state or TRANSITIONS[state] >> next_state & 1
+
+
+cdef int after_failure(const Facts* facts) noexcept nogil:
+    """An attempt brought nothing, and the client has nothing yet."""
+    if facts.others and not facts.others_late:
+        return Step.KEEP_WAITING        # the other one is in its time
+    if not facts.may_retry or facts.cutting:
+        return Step.KEEP_WAITING if facts.others and not facts.cutting else Step.GIVE_UP
+    if facts.moved:
+        return Step.CHOOSE_AGAIN
+    if facts.others:
+        return Step.CHOOSE_AGAIN if facts.another else Step.KEEP_WAITING
+    return Step.CHOOSE_AGAIN if facts.another and not facts.told_to_wait else Step.BACK_OFF
+
+
+cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
+    if event == Event.DEADLINE_OVER:
+        return Step.BREAK if state == State.COMMITTED or state == State.RESUMING else Step.GIVE_UP
+    if state == State.COMMITTED or state == State.RESUMING:
+        if event == Event.ANSWER_COMPLETE:
+            return Step.FINISH
+        return Step.BREAK if event == Event.ATTEMPT_FAILED or event == Event.ATTEMPT_REFUSED else Step.KEEP_WAITING
+    if event == Event.TARGET_DRAWN:
+        return Step.START_ATTEMPT
+    if event == Event.TARGETS_FULL:
+        return Step.KEEP_WAITING if facts.others else Step.QUEUE
+    if event == Event.NO_TARGET:
+        return Step.KEEP_WAITING if facts.others else Step.GIVE_UP
+    if event == Event.ATTEMPT_LATE:
+        return Step.START_BESIDE if facts.may_join and facts.may_retry and facts.another and (
+            not facts.others or facts.others_late
+        ) else Step.KEEP_WAITING
+    if event == Event.ATTEMPT_FAILED:
+        return after_failure(facts)
+    if event == Event.ATTEMPT_REFUSED:
+        return Step.PASS_ON_REFUSAL
+    if event == Event.ANSWER_BEGUN:
+        return Step.COMMIT
+    if event == Event.CACHE_HIT:
+        return Step.SERVE
+    if event == Event.MOMENT_OVER:
+        return Step.SHED if state == State.QUEUED else Step.CHOOSE_AGAIN
+    return Step.KEEP_WAITING
+
+
+def decide(int state, int event, *, int others=0, bint others_late=False, bint may_retry=False, bint another=False,
+           bint moved=False, bint told_to_wait=False, bint may_join=False, bint cutting=False):
+    """``next_step`` for tests: the Step that an Event in a State leads to, by the Facts."""
+    cdef Facts facts = Facts(others, others_late, may_retry, another, moved, told_to_wait, may_join, cutting)
+    return Step(next_step(State(state), Event(event), &facts))
+
+
+def may_follow(int state, int next_state):
+    """``allowed`` for tests: whether an exchange may go from one state to another."""
+    return allowed(State(state), State(next_state))

@@ -1,0 +1,68 @@
+"""When an attempt is late: 4 x p99 with a floor, and wider floors until enough is known."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from native.balance.balancer import Cell
+from native.balance.lateness import Lateness
+from native.state.shared_state import SharedState
+
+MS = 1_000_000
+S = 1_000_000_000
+
+
+def fresh() -> Lateness:
+    """Nothing is known of the target."""
+    return Lateness(SharedState.create(1, 1, 1), 0)
+
+
+def test_an_unknown_target_gets_ten_seconds_or_a_minute() -> None:
+    """Without samples a stream is late after 10 s, a whole answer after 60 s."""
+    lateness = fresh()
+    assert lateness.late_after(Cell.CELL_STREAM) == 10 * S
+    assert lateness.late_after(Cell.CELL_WHOLE) == 60 * S
+
+
+def test_a_hundred_samples_are_enough() -> None:
+    """The ninety-ninth sample changes nothing, the hundredth lets the percentile count: the floor is 2 s then."""
+    lateness = fresh()
+    for _ in range(99):
+        lateness.observe(Cell.CELL_STREAM, 50_000)
+    assert (lateness.known(Cell.CELL_STREAM), lateness.late_after(Cell.CELL_STREAM)) == (False, 10 * S)
+    lateness.observe(Cell.CELL_STREAM, 50_000)
+    assert (lateness.known(Cell.CELL_STREAM), lateness.late_after(Cell.CELL_STREAM)) == (True, 2 * S)
+    assert lateness.late_after(Cell.CELL_WHOLE) == 60 * S
+
+
+def test_one_answer_of_a_reasoner_makes_room_for_the_next() -> None:
+    """A single sample of 40 s already puts lateness beyond the default deadline of two minutes."""
+    lateness = fresh()
+    lateness.observe(Cell.CELL_STREAM, 40_000_000)
+    assert lateness.late_after(Cell.CELL_STREAM) >= 160 * S
+
+
+@given(st.lists(st.integers(4_000, 200_000_000), min_size=100, max_size=600))
+def test_the_bound_is_four_times_the_percentile(samples: list[int]) -> None:
+    """Of any samples the bound lies between 4 x p99 and a quarter above it (the width of a bucket), or at its floor."""
+    lateness = fresh()
+    for us in samples:
+        lateness.observe(Cell.CELL_STREAM, us)
+    while len(samples) % 16:  # the percentile is reckoned with every sixteenth sample
+        lateness.observe(Cell.CELL_STREAM, samples[-1])
+        samples.append(samples[-1])
+    exact_ms = sorted(us // 1000 for us in samples)[-(-len(samples) * 99 // 100) - 1]
+    late_ns = lateness.late_after(Cell.CELL_STREAM)
+    assert max(4 * exact_ms * MS, 2 * S) <= late_ns
+    assert late_ns <= max(4 * (exact_ms * 5 // 4 + 2) * MS, 2 * S)
+
+
+def test_old_samples_are_forgotten() -> None:
+    """After a change for the better the percentile follows within some thousand samples."""
+    lateness = fresh()
+    for _ in range(1_500):
+        lateness.observe(Cell.CELL_STREAM, 30_000_000)
+    for _ in range(20_000):
+        lateness.observe(Cell.CELL_STREAM, 10_000)
+    assert lateness.late_after(Cell.CELL_STREAM) == 2 * S

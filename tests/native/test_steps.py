@@ -1,0 +1,87 @@
+"""The decisions of an exchange: a table of states, events and facts with the step that each leads to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from native.proxy.steps import Event, State, Step, decide, may_follow
+
+ALIVE: dict[str, Any] = {"may_retry": True, "another": True}
+BEFORE_COMMIT = [State.ADMITTED, State.QUEUED, State.ATTEMPTING, State.BACKOFF]
+
+TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
+    (State.ADMITTED, Event.TARGET_DRAWN, {}, Step.START_ATTEMPT),
+    (State.QUEUED, Event.TARGET_DRAWN, {}, Step.START_ATTEMPT),
+    (State.ADMITTED, Event.TARGETS_FULL, {}, Step.QUEUE),
+    (State.ATTEMPTING, Event.TARGETS_FULL, {"others": 1}, Step.KEEP_WAITING),
+    (State.ADMITTED, Event.NO_TARGET, {}, Step.GIVE_UP),
+    (State.ATTEMPTING, Event.NO_TARGET, {"others": 1}, Step.KEEP_WAITING),
+    # failures before the commit point
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, ALIVE, Step.CHOOSE_AGAIN),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {"may_retry": True}, Step.BACK_OFF),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "told_to_wait": True}, Step.BACK_OFF),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {"may_retry": True, "moved": True}, Step.CHOOSE_AGAIN),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {"another": True}, Step.GIVE_UP),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "cutting": True}, Step.GIVE_UP),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "others": 1}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "others": 1, "others_late": True}, Step.CHOOSE_AGAIN),
+    (State.ATTEMPTING, Event.ATTEMPT_FAILED, {"others": 1, "others_late": True}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.ATTEMPT_REFUSED, {"others": 1}, Step.PASS_ON_REFUSAL),
+    # late attempts are joined
+    (State.ATTEMPTING, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True}, Step.START_BESIDE),
+    (State.ATTEMPTING, Event.ATTEMPT_LATE, ALIVE, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.ATTEMPT_LATE, {"may_retry": True, "may_join": True}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.ATTEMPT_LATE, {"another": True, "may_join": True}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True, "others": 1}, Step.KEEP_WAITING),
+    (
+        State.ATTEMPTING,
+        Event.ATTEMPT_LATE,
+        {**ALIVE, "may_join": True, "others": 1, "others_late": True},
+        Step.START_BESIDE,
+    ),
+    # after the commit point nothing is tried again
+    (State.ATTEMPTING, Event.ANSWER_BEGUN, {}, Step.COMMIT),
+    (State.COMMITTED, Event.ATTEMPT_FAILED, ALIVE, Step.BREAK),
+    (State.COMMITTED, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True}, Step.KEEP_WAITING),
+    (State.COMMITTED, Event.ANSWER_COMPLETE, {}, Step.FINISH),
+    (State.COMMITTED, Event.DEADLINE_OVER, {}, Step.BREAK),
+    # waiting
+    (State.QUEUED, Event.MOMENT_OVER, {}, Step.SHED),
+    (State.BACKOFF, Event.MOMENT_OVER, {}, Step.CHOOSE_AGAIN),
+]
+
+
+@pytest.mark.parametrize(("state", "event", "facts", "step"), TABLE)
+def test_an_event_leads_to_its_step(state: State, event: Event, facts: dict[str, Any], step: Step) -> None:
+    """Each row of the table holds."""
+    assert decide(state, event, **facts) == step
+
+
+@pytest.mark.parametrize("state", BEFORE_COMMIT)
+def test_the_deadline_ends_the_exchange(state: State) -> None:
+    """Before the commit point the client is told that nothing answered in time, whatever could still be tried."""
+    assert decide(state, Event.DEADLINE_OVER, may_retry=True, another=True) == Step.GIVE_UP
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_nothing_is_tried_again_after_the_commit_point(event: Event) -> None:
+    """No event of a committed exchange starts an attempt, even with every fact in favour of one."""
+    step = decide(State.COMMITTED, event, may_retry=True, another=True, may_join=True, moved=True)
+    assert step in {Step.KEEP_WAITING, Step.FINISH, Step.BREAK}
+
+
+def test_every_state_but_the_last_leads_to_the_end() -> None:
+    """Any exchange can be closed, by its client or by the node; a closed one goes nowhere."""
+    assert all(may_follow(state, State.CLOSED) for state in State)
+    assert [state for state in State if may_follow(State.CLOSED, state)] == [State.CLOSED]
+
+
+def test_an_exchange_commits_once() -> None:
+    """A committed exchange goes back to none of the states in which something can be tried."""
+    assert [state for state in State if may_follow(State.COMMITTED, state)] == [
+        State.COMMITTED,
+        State.RESUMING,
+        State.CLOSED,
+    ]
