@@ -1,7 +1,7 @@
 """When is it time?  Many deadlines, one tick: a hashed wheel whose timers are moved later for free.
 
 A timer that is pushed back keeps its place in the wheel and is looked at again when its old slot comes round, so the
-between-tokens deadline costs one store per chunk."""
+stream-idle deadline costs one store per chunk."""
 
 from libc.stdint cimport uint64_t
 

@@ -99,7 +99,7 @@ cpdef enum Outcome:
     FAIL_RESET = 2          # connection closed or reset before the answer's head
     FAIL_FIRST_BYTE = 3     # first-byte deadline
     FAIL_FIRST_TOKEN = 4    # first-content deadline
-    FAIL_STALLED = 5        # between-tokens deadline
+    FAIL_STALLED = 5        # the stream-idle deadline
     FAIL_STATUS = 6         # 500, 502, 503, 504, 529
     FAIL_MALFORMED = 7      # not HTTP, not JSON, not an event stream
     FAIL_TRUNCATED = 8      # the answer ended before it was complete

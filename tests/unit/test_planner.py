@@ -342,7 +342,7 @@ def test_a_record_that_goes_to_another_is_named() -> None:
 
 
 def test_a_listener_says_whether_it_asks_for_keys() -> None:
-    """``open`` reaches the workers."""
+    """``allow_anonymous`` reaches the workers."""
     snapshot = snapshot_of(WHOLE.replace('{address: "[::1]:0"}', '{address: "[::1]:0", allow_anonymous: true}'))
     assert [listener.allow_anonymous for listener in snapshot.listeners] == [False, True]
 
