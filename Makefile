@@ -35,8 +35,9 @@ run: build
 regions: build
 	@exec $(VENV)/bin/edge demo regions --stay
 
-# Two test processes per CPU, because most tests mostly wait. Tests that measure run alone (tests/conftest.py).
-PROCESSES ?= $(shell n=$$(nproc); echo $$((n * 2)))
+# Two test processes per CPU, because most tests mostly wait; at most eight, because the longest files set the time
+# then. Tests that measure run alone (tests/conftest.py).
+PROCESSES ?= $(shell n=$$(($$(nproc) * 2)); echo $$((n < 8 ? n : 8)))
 SHARED = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 one: dev
