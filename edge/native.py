@@ -19,16 +19,9 @@ try:
     from native.proxy.router import Operation, Route, Router
     from native.state.allowance import Allowance, Bound
     from native.state.callers import Caller, Callers
-    from native.state.shared_state import (
-        HIST_BOUNDS_S,
-        LAYOUT,
-        AllowanceCounter,
-        Outcome,
-        RouteCounter,
-        SharedState,
-        TargetCounter,
-        WorkerCounter,
-    )
+    from native.state.counters import AllowanceCounter, Outcome, RouteCounter, TargetCounter, WorkerCounter
+    from native.state.histogram import HIST_BOUNDS_S
+    from native.state.shared_state import LAYOUT, SharedState
 except ImportError as error:
     _remedy = "run `make build`"
     if "nghttp2" in str(error):
@@ -36,10 +29,10 @@ except ImportError as error:
     raise ImportError(f"cannot load edge's compiled modules ({error}): {_remedy}") from error
 
 if TYPE_CHECKING:
-    from native.state.shared_state import AllowanceView as AllowanceView  # noqa: PLC0414 - mypy's spelling of a re-export
-    from native.state.shared_state import RouteView as RouteView  # noqa: PLC0414 - mypy's spelling of a re-export
-    from native.state.shared_state import TargetView as TargetView  # noqa: PLC0414 - mypy's spelling of a re-export
-    from native.state.shared_state import WorkerView as WorkerView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.views import AllowanceView as AllowanceView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.views import RouteView as RouteView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.views import TargetView as TargetView  # noqa: PLC0414 - mypy's spelling of a re-export
+    from native.state.views import WorkerView as WorkerView  # noqa: PLC0414 - mypy's spelling of a re-export
 
 __all__ = [
     "HIST_BOUNDS_S",

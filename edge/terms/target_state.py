@@ -2,7 +2,7 @@
 
 Error bodies, ``x-edge-reason``, ``edge status``, the admin API, the log and the metrics take their words from here, so
 that a state has one name everywhere. Codes are those of ``native.balance.balancer.Barred``; codes of reasons are those
-of ``native.balance.breaker.TripReason``, ``native.state.shared_state.Outcome`` and ``SharedState.set_manual``. A test
+of ``native.balance.breaker.TripReason``, ``native.state.counters.Outcome`` and ``SharedState.set_manual``. A test
 compares them with the compiled enums; this module does not import those, so that a command can show a state without
 loading the compiled part.
 """

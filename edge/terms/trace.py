@@ -19,7 +19,7 @@ class AttemptRecord(Struct, frozen=True, array_like=True, gc=False):
     """One attempt at one target. Times are nanoseconds since the exchange began; -1: the event did not happen."""
 
     target: str
-    outcome: str  # native.state.shared_state.Outcome in lower case; "": the attempt did not end
+    outcome: str  # native.state.counters.Outcome in lower case; "": the attempt did not end
     detail: str  # of a failure, as text
     span_id: str  # 16 hex digits; sent to the target as the parent span
     started_ns: int

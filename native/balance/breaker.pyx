@@ -17,7 +17,7 @@ from native.state.shared_state cimport (
     T_SLOW, T_TRIALS, T_TRIPS, circuit_hint, edge_circuit, edge_circuit_generation, edge_circuit_state,
     edge_circuit_until_ms, edge_remote_failure_threshold, EDGE_CIRCUIT_GENERATION_MASK,
 )
-from native.state.window cimport SupervisorState, window_add, window_clear, window_read, window_slow
+from native.state.window cimport WindowSum, window_add, window_clear, window_read, window_slow
 
 cdef enum:
     MS = 1_000_000
@@ -167,7 +167,7 @@ cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noex
     return bits & (bits - 1) != 0
 
 
-cdef bint too_slow(const Policy* policy, SupervisorState window, uint32_t remote_threshold) noexcept nogil:
+cdef bint too_slow(const Policy* policy, WindowSum window, uint32_t remote_threshold) noexcept nogil:
     # An overdue call is counted before it ends, so that a black hole, where nothing ends, trips on these alone. The
     # larger of the two counts is the volume: a call that was overdue and then ended stands in both. Where other
     # regions have found the target ill, as few as their failure threshold are volume enough.
@@ -184,7 +184,7 @@ cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, u
     cdef bint current = edge_circuit_generation(word) == generation
     cdef uint32_t remote_threshold = edge_remote_failure_threshold(load64(&rec.remote), now_ns // MS)
     cdef uint32_t consecutive
-    cdef SupervisorState window
+    cdef WindowSum window
     if current or state != CircuitState.CLOSED:
         window_add(rec, now_ns, failed)
     if not current:

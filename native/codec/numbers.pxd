@@ -15,3 +15,4 @@ cdef bytes decimal(int64_t value)
 cdef int64_t parse_length(bytes value) noexcept     # 1*DIGIT (RFC 9110 8.6); -1 = anything else
 cdef int64_t parse_seconds(bytes value) noexcept    # 1.5, 1.5s, 200ms in ns; -1 = none of these, or not above 0
 cdef bytes write_seconds(uint64_t ns)               # as 1.500; rounded down, at least a millisecond
+cdef bytes write_duration(uint64_t ms)              # as Go writes it and OpenAI sends it: 12ms, 7.5s, 6m0s, 1h2m0.5s

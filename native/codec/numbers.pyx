@@ -1,4 +1,5 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcpy
 
 # A caller's deadline is a million seconds (eleven days) at most.
 cdef int64_t LONGEST_NS = 1_000_000_000_000_000
@@ -61,6 +62,45 @@ cdef bytes write_seconds(uint64_t ns):
     return b"%d.%03d" % (ms // 1000, ms % 1000)
 
 
+cdef inline char* put_decimal(char* at, uint64_t value) noexcept:
+    cdef char[24] text
+    cdef char* start = write_digits(text + 24, value, 10)
+    cdef Py_ssize_t size = text + 24 - start
+    memcpy(at, start, size)
+    return at + size
+
+
+cdef bytes write_duration(uint64_t ms):
+    cdef char[64] text
+    cdef char* at = text
+    cdef uint64_t rest
+    cdef uint64_t scale = 100
+    if ms < 1000:
+        at = put_decimal(at, ms)
+        memcpy(at, b"ms", 2)
+        return PyBytes_FromStringAndSize(text, at + 2 - text)
+    if ms >= 3_600_000:
+        at = put_decimal(at, ms // 3_600_000)
+        at[0] = c"h"
+        at += 1
+    if ms >= 60_000:
+        at = put_decimal(at, ms // 60_000 % 60)
+        at[0] = c"m"
+        at += 1
+    at = put_decimal(at, ms // 1000 % 60)
+    rest = ms % 1000
+    if rest:
+        at[0] = c"."
+        at += 1
+        while rest:
+            at[0] = <char>(c"0" + rest // scale)
+            at += 1
+            rest %= scale
+            scale //= 10
+    at[0] = c"s"
+    return PyBytes_FromStringAndSize(text, at + 1 - text)
+
+
 def seconds_ns(bytes value not None):
     """Return the nanoseconds of an x-request-timeout (``1.5``, ``1.5s``, ``200ms``); -1 = none, or not above 0."""
     return parse_seconds(value)
@@ -69,3 +109,8 @@ def seconds_ns(bytes value not None):
 def seconds_of(uint64_t ns):
     """Return an x-request-timeout: seconds with three places, rounded down, at least a millisecond."""
     return write_seconds(ns)
+
+
+def duration_of(uint64_t ns):
+    """Return a duration as OpenAI's x-ratelimit-reset-* have it, in whole milliseconds rounded up."""
+    return write_duration((ns + 999_999) // 1_000_000)

@@ -25,7 +25,7 @@ from native.state.shared_state cimport (
     FAIL_STATUS, FAIL_TRUNCATED, OK, RATE_LIMITED, T_ATTEMPTS, RouteRec,
 )
 
-from native.state.shared_state import Outcome
+from native.state.counters import Outcome
 
 OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 # native.http.stream.Failure as an Outcome

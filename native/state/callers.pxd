@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from native.state.allowance cimport Allowance
+from native.state.rate_limit_fields cimport RateLimitFields
 from native.state.shared_state cimport SharedState
 
 cdef enum Shown:
@@ -23,11 +24,7 @@ cdef class Caller:
     cdef int workers, concurrent
     cdef uint64_t budget_nano
     cdef bytes told_name, told_class    # as another region's edge is told
-    cdef bint bounded               # its answers tell of requests or tokens
-    cdef tuple limit_requests, limit_tokens     # fields that never change; None while a share decides
-    # the fields written last, and what they tell: answers in a row often tell the same
-    cdef uint64_t[4] told
-    cdef tuple remaining_requests, reset_requests, remaining_tokens, reset_tokens
+    cdef RateLimitFields limits     # None = responses tell of no bound
     cdef bint may_use(self, bytes model)
     cdef bint may_call(self, str service)
     # A Bound, or 0: then one request, ``tokens`` and a place are taken, and ``leave`` gives back what was not used.

@@ -1,15 +1,14 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 from native.state.allowance cimport (
-    BOUND_BUDGET, BOUND_CONCURRENT, BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Allowance, Rate, bounds_settle, bounds_take,
-    budget_now, concurrent_now, note_usage, requests_now, spend, spent, tokens_now,
+    BOUND_BUDGET, BOUND_CONCURRENT, BOUND_REQUESTS, UNBOUND, Allowance, bounds_settle, bounds_take, budget_now,
+    concurrent_now, note_usage, spend, spent,
 )
 from native.io.atomics cimport add32, add64, load32
 from native.state.shared_state cimport (
     A_REFUSED_BUDGET, A_REFUSED_CONCURRENT, A_REFUSED_REQUESTS, A_REQUESTS, AllowanceRec, SharedState,
 )
-from native.state.token_bucket cimport bucket_remaining, bucket_reset_ns
 
 cdef extern from "native/state/sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
@@ -37,68 +36,6 @@ def sha256(bytes data not None, bint plain=False):
     return digest(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
 
-cdef inline char* put_number(char* at, uint64_t value) noexcept:
-    cdef char[20] text
-    cdef int size = 0
-    while True:
-        text[size] = <char>(c"0" + value % 10)
-        size += 1
-        value //= 10
-        if not value:
-            break
-    while size:
-        size -= 1
-        at[0] = text[size]
-        at += 1
-    return at
-
-
-cdef bytes number(uint64_t value):
-    cdef char[24] text
-    return PyBytes_FromStringAndSize(text, put_number(text, value) - text)
-
-
-cdef inline uint64_t whole_ms(uint64_t ns) noexcept:
-    return (ns + 999_999) // 1_000_000
-
-
-cdef bytes duration(uint64_t ms):
-    """As Go writes it and OpenAI sends it: 12ms, 7.5s, 6m0s, 1h2m0s."""
-    cdef char[64] text
-    cdef char* at = text
-    cdef uint64_t rest
-    cdef uint64_t scale = 100
-    if ms < 1000:
-        at = put_number(at, ms)
-        memcpy(at, b"ms", 2)
-        return PyBytes_FromStringAndSize(text, at + 2 - text)
-    if ms >= 3_600_000:
-        at = put_number(at, ms // 3_600_000)
-        at[0] = c"h"
-        at += 1
-    if ms >= 60_000:
-        at = put_number(at, ms // 60_000 % 60)
-        at[0] = c"m"
-        at += 1
-    at = put_number(at, ms // 1000 % 60)
-    rest = ms % 1000
-    if rest:
-        at[0] = c"."
-        at += 1
-        while rest:
-            at[0] = <char>(c"0" + rest // scale)
-            at += 1
-            rest %= scale
-            scale //= 10
-    at[0] = c"s"
-    return PyBytes_FromStringAndSize(text, at + 1 - text)
-
-
-def go_duration(uint64_t ns):
-    """A duration as OpenAI's x-ratelimit-reset-* have it, in whole milliseconds rounded up."""
-    return duration(whole_ms(ns))
-
-
 cdef class Caller:
     """One key; ``plan`` is an ``edge.terms.snapshot.Key``, ``workers`` how many columns count, ``alone`` = the only key.
 
@@ -117,10 +54,8 @@ cdef class Caller:
         self.budget_nano = plan.budget_nano
         if plan.allowance is not None:
             self.allowance = Allowance(shared_state, plan.allowance)
-            self.bounded = bool(plan.allowance.requests_per_minute or plan.allowance.tokens_per_minute)
-            if not plan.allowance.shared:
-                self.limit_requests = (b"x-ratelimit-limit-requests", b"%d" % plan.allowance.requests_per_minute)
-                self.limit_tokens = (b"x-ratelimit-limit-tokens", b"%d" % plan.allowance.tokens_per_minute)
+            if plan.allowance.requests_per_minute or plan.allowance.tokens_per_minute:
+                self.limits = RateLimitFields(self.allowance, plan.allowance)
         elif self.concurrent or self.budget_nano:
             raise ValueError(f"the key {plan.name} has bounds and no allowance to keep them in")
         names = [name for name in plan.models if not name.startswith("service:")]
@@ -195,45 +130,8 @@ cdef class Caller:
             bounds_settle(&self.allowance.bounds, now_ns, reserved, used, False)
 
     cdef tell(self, list fields, uint64_t now_ns):
-        cdef Allowance allowance = self.allowance
-        cdef AllowanceRec* rec
-        cdef Rate rate
-        cdef uint64_t value
-        if not self.bounded:
-            return
-        rec = allowance.bounds.rec
-        if allowance.bounds.requests.thousandths:
-            rate = requests_now(&allowance.bounds, now_ns)
-            fields.append(
-                (b"x-ratelimit-limit-requests", number(rate.thousandths // 1000))
-                if self.limit_requests is None else self.limit_requests
-            )
-            value = bucket_remaining(&rec.requests_tat, now_ns, rate.interval_ns, rate.burst)
-            if self.remaining_requests is None or value != self.told[0]:
-                self.told[0] = value
-                self.remaining_requests = (b"x-ratelimit-remaining-requests", number(value))
-            value = whole_ms(bucket_reset_ns(&rec.requests_tat, now_ns))
-            if self.reset_requests is None or value != self.told[1]:
-                self.told[1] = value
-                self.reset_requests = (b"x-ratelimit-reset-requests", duration(value))
-            fields.append(self.remaining_requests)
-            fields.append(self.reset_requests)
-        if allowance.bounds.tokens.thousandths:
-            rate = tokens_now(&allowance.bounds, now_ns)
-            fields.append(
-                (b"x-ratelimit-limit-tokens", number(rate.thousandths // 1000))
-                if self.limit_tokens is None else self.limit_tokens
-            )
-            value = bucket_remaining(&rec.tokens_tat, now_ns, rate.interval_ns, rate.burst)
-            if self.remaining_tokens is None or value != self.told[2]:
-                self.told[2] = value
-                self.remaining_tokens = (b"x-ratelimit-remaining-tokens", number(value))
-            value = whole_ms(bucket_reset_ns(&rec.tokens_tat, now_ns))
-            if self.reset_tokens is None or value != self.told[3]:
-                self.told[3] = value
-                self.reset_tokens = (b"x-ratelimit-reset-tokens", duration(value))
-            fields.append(self.remaining_tokens)
-            fields.append(self.reset_tokens)
+        if self.limits is not None:
+            self.limits.append(fields, now_ns)
 
     cdef str limit_of(self, int bound):
         if bound == BOUND_CONCURRENT:

@@ -1,50 +1,15 @@
-"""What do all processes of this node know together?  One memfd of fixed records; layout and words in shared_state.h.
-
-The process that creates the block passes its descriptor on (it is inheritable); the others attach to it. Nothing is
-ever locked. Python sees copies: every ``read_*`` method returns plain data, and no view of the memory leaves here.
-"""
-
 import fcntl
 import os
 
 from libc.stddef cimport size_t
-from native.io.atomics cimport add32, add64, cas64, load32, load64, store32, store64
-from libc.stdint cimport uint32_t, uint64_t, UINT32_MAX
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close
+from native.io.atomics cimport add64, cas64, load64, store32, store64
+from native.state.views cimport allowance_view, route_view, target_view, worker_view
 
 LAYOUT = EDGE_STATE_LAYOUT
-
-# Upper bounds in seconds of the first 23 buckets; the 24th has none. Dense between 50 ms and 3 s, where a first token
-# is won or lost, and reaching 2 min, the longest total that is common.
-HIST_BOUNDS_S = (
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3,
-    0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 60.0, 120.0,
-)
-STATE_NAMES = ("closed", "open", "half_open")
-
-cdef uint32_t[32] bounds_us     # HIST_BOUNDS_S, filled up to a power of two so that the search needs no end test
-cdef int place
-for place in range(32):
-    bounds_us[place] = round(HIST_BOUNDS_S[place] * 1e6) if place < len(HIST_BOUNDS_S) else UINT32_MAX
-
-
-cdef int hist_bucket(uint64_t us) noexcept nogil:
-    # Five steps without a branch that could be mispredicted: the place of the first bound that is not below the value.
-    cdef uint32_t value = <uint32_t>us if us < UINT32_MAX else UINT32_MAX
-    cdef int place = 0
-    place += 16 * (bounds_us[place + 15] < value)
-    place += 8 * (bounds_us[place + 7] < value)
-    place += 4 * (bounds_us[place + 3] < value)
-    place += 2 * (bounds_us[place + 1] < value)
-    place += bounds_us[place] < value
-    return place
-
-
-def bucket_of(us):
-    """Return the index of the histogram bucket that holds ``us`` microseconds (0..23)."""
-    return hist_bucket(us)
 
 
 cdef bint circuit_hint(TargetRec* rec, uint64_t now_ns) noexcept nogil:
@@ -66,21 +31,6 @@ cdef void hasten(uint64_t* tat, uint64_t before, uint64_t share, uint64_t now_ns
         if cas64(tat, word, now_ns + max(owed, window_ns)):
             return
         word = load64(tat)
-
-
-cdef tuple copy64(uint64_t* values, int size):
-    return tuple([load64(&values[place]) for place in range(size)])
-
-
-cdef uint64_t sum32(uint32_t* columns, int size) noexcept nogil:
-    # A column that was cleared under an attempt still running dips below zero when that attempt ends: read it as none.
-    cdef uint64_t total = 0
-    cdef int place
-    cdef int value
-    for place in range(size):
-        value = <int>load32(&columns[place])
-        total += value if value > 0 else 0
-    return total
 
 
 cdef class SharedState:
@@ -202,99 +152,20 @@ cdef class SharedState:
         return self.header.target_capacity, self.header.route_capacity, self.header.worker_capacity
 
     def read_target(self, int slot, uint64_t now_ns):
-        """Copy everything known about one target; see ``TargetView`` in shared_state.pyi for the keys.
-
-        Latencies are milliseconds as last averaged (not decayed to ``now_ns``), 0.0 = no data; other times are
-        monotonic ns. The copy is not one instant: words are read one after the other while others write.
-        """
-        cdef TargetRec* rec = self.target(slot)
-        cdef uint64_t circuit = load64(&rec.circuit)
-        cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
-        return {
-            "state": STATE_NAMES[edge_circuit_state(circuit)],
-            "generation": edge_circuit_generation(circuit),
-            "until_ns": edge_circuit_until_ms(circuit) * 1_000_000,
-            "opened_ns": load64(&rec.opened_ns),
-            "trial_ns": load64(&rec.trial_ns),
-            "consecutive": load32(&rec.consecutive),
-            "opens": load32(&rec.opens),
-            "trip_reason": load32(&rec.trip_reason),
-            "quarantine_reason": load32(&rec.quarantine_reason),
-            "quarantined_until_ns": load64(&rec.quarantined_until_ns),
-            "rate_limited_until_ns": load64(&rec.rate_limited_until_ns),
-            "manual": load64(&rec.manual),
-            "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
-            "window": (window.total, window.failed, window.slow),
-            "ewma_ms": (edge_cell_ms(load64(&rec.ewma[0])), edge_cell_ms(load64(&rec.ewma[1]))),
-            "baseline_ms": (edge_cell_ms(load64(&rec.baseline[0])), edge_cell_ms(load64(&rec.baseline[1]))),
-            "measured_ms": (edge_cell_ms(load64(&rec.measured[0])), edge_cell_ms(load64(&rec.measured[1]))),
-            "penalty_ms": (
-                edge_penalty_in(load64(&rec.ewma[0]), load64(&rec.penalty[0]), now_ns // 1_000_000),
-                edge_penalty_in(load64(&rec.ewma[1]), load64(&rec.penalty[1]), now_ns // 1_000_000),
-            ),
-            "counts": copy64(rec.count, EDGE_TARGET_COUNTERS),
-            "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
-            "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
-            "first_sum_us": load64(&rec.first_sum_us),
-            "total_sum_us": load64(&rec.total_sum_us),
-            "inflight_class": tuple(
-                [sum32(rec.inflight_class[place], <int>self.header.worker_capacity) for place in range(EDGE_CLASSES)]
-            ),
-            "limit": edge_cell_ms(load64(&rec.limit)),
-            "limit_floor_ms": edge_cell_ms(load64(&rec.limit_floor)),
-            "limit_seen_ms": edge_cell_ms(load64(&rec.limit_seen)),
-            "spill": edge_cell_ms(load64(&rec.spill)),
-            "remote": load64(&rec.remote),
-        }
+        """Copy everything known about one target; views.pyi has the keys of a ``TargetView``."""
+        return target_view(self.target(slot), <int>self.header.worker_capacity, now_ns)
 
     def read_route(self, int slot):
-        """Copy one route's record; see ``RouteView`` in shared_state.pyi."""
-        cdef RouteRec* rec = self.route(slot)
-        counts = list(copy64(rec.count, EDGE_ROUTE_COUNTERS))
-        counts[<int>R_WAITING] = sum32(rec.waiting, <int>self.header.worker_capacity)
-        return {
-            "budget": load64(&rec.budget),
-            "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
-            "counts": tuple(counts),
-            "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
-            "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
-            "first_sum_us": load64(&rec.first_sum_us),
-            "total_sum_us": load64(&rec.total_sum_us),
-            "queue_hist": copy64(rec.queue_hist, EDGE_HIST_BUCKETS),
-            "queue_sum_us": load64(&rec.queue_sum_us),
-            "own_sum_ns": load64(&rec.own_sum_ns),
-            "own_count": load64(&rec.own_count),
-            "output_hist": copy64(rec.output_hist, EDGE_HIST_BUCKETS),
-        }
+        """Copy one route's record; views.pyi has the keys of a ``RouteView``."""
+        return route_view(self.route(slot), <int>self.header.worker_capacity)
 
     def read_allowance(self, int slot):
-        """Copy the record of one key or credential; see ``AllowanceView`` in shared_state.pyi."""
-        cdef AllowanceRec* rec = self.allowance(slot)
-        return {
-            "requests_tat": load64(&rec.requests_tat),
-            "tokens_tat": load64(&rec.tokens_tat),
-            "requests_share": load64(&rec.requests_share),
-            "tokens_share": load64(&rec.tokens_share),
-            "share_until_ns": load64(&rec.share_until_ns),
-            "share_nodes": load64(&rec.share_nodes),
-            "concurrent_share": load64(&rec.concurrent_share),
-            "ceiling_month": load64(&rec.ceiling_month),
-            "ceiling_nano": load64(&rec.ceiling_nano),
-            "spent_month": load64(&rec.spent_month),
-            "spent_nano": load64(&rec.spent_nano),
-            "inflight": sum32(rec.inflight, <int>self.header.worker_capacity),
-            "counts": copy64(rec.count, EDGE_ALLOWANCE_COUNTERS),
-        }
+        """Copy the record of one key or credential; views.pyi has the keys of an ``AllowanceView``."""
+        return allowance_view(self.allowance(slot), <int>self.header.worker_capacity)
 
     def read_worker(self, int index):
-        """Copy one worker's record; see ``WorkerView`` in shared_state.pyi. ``pid`` 0: nobody."""
-        cdef WorkerRec* rec = self.worker(index)
-        return {
-            "pid": load64(&rec.pid),
-            "started_ns": load64(&rec.started_ns),
-            "heartbeat_ns": load64(&rec.heartbeat_ns),
-            "counts": copy64(rec.count, EDGE_WORKER_COUNTERS),
-        }
+        """Copy one worker's record; views.pyi has the keys of a ``WorkerView``. A ``pid`` of 0 = the slot is free."""
+        return worker_view(self.worker(index))
 
     def beat(self, int index, int pid, uint64_t now_ns, uint64_t lag_us=0):
         """Say that worker ``index`` lives as process ``pid`` and how late its loop is; a new pid sets ``started_ns``."""

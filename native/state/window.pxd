@@ -4,16 +4,11 @@ An exact ratio, not an average by arrival: an EWMA gives a tight burst almost no
 (linkerd2-proxy, breaker/success_rate.rs)."""
 
 from libc.stdint cimport uint64_t
-from native.state.shared_state cimport SharedState, TargetRec
-
-cdef struct SupervisorState:
-    uint64_t total
-    uint64_t failed
-    uint64_t slow
+from native.state.shared_state cimport SharedState, TargetRec, WindowSum
 
 cdef void window_add(TargetRec* rec, uint64_t now_ns, bint failed) noexcept nogil
 cdef void window_slow(TargetRec* rec, uint64_t now_ns) noexcept nogil
-cdef SupervisorState window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil
+cdef WindowSum window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil
 cdef void window_clear(TargetRec* rec) noexcept nogil
 
 cdef class Window:

@@ -46,13 +46,8 @@ cdef void window_slow(TargetRec* rec, uint64_t now_ns) noexcept nogil:
     count(&rec.slow[second % EDGE_WINDOW_BUCKETS], second, False)
 
 
-cdef SupervisorState window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil:
-    cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, seconds)
-    cdef SupervisorState tally
-    tally.total = window.total
-    tally.failed = window.failed
-    tally.slow = window.slow
-    return tally
+cdef WindowSum window_read(TargetRec* rec, uint64_t now_ns, int seconds) noexcept nogil:
+    return edge_window_sum(rec, now_ns // 1_000_000_000, seconds)
 
 
 cdef void window_clear(TargetRec* rec) noexcept nogil:
@@ -79,8 +74,8 @@ cdef class Window:
 
     def read(self, uint64_t now_ns, int seconds=10):
         """(total, failed, slow) of the last ``seconds`` seconds, this one included."""
-        cdef SupervisorState tally = window_read(self.rec, now_ns, seconds)
-        return tally.total, tally.failed, tally.slow
+        cdef WindowSum found = window_read(self.rec, now_ns, seconds)
+        return found.total, found.failed, found.slow
 
     def clear(self):
         """Forget everything."""

@@ -85,7 +85,7 @@ class OneDataPlane:
         return {**self.shared_state.read_target(slot, now_ns), "now_ns": now_ns}
 
     def outcomes(self, name: str) -> tuple[int, ...]:
-        """How often each native.state.shared_state.Outcome befell a target."""
+        """How often each native.state.counters.Outcome befell a target."""
         return tuple(self.target(name)["counts"][:16])
 
     def observe(self, name: str, cell: Cell, ms: int, count: int) -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from native.codec.numbers import seconds_ns, seconds_of
+from native.codec.numbers import duration_of, seconds_ns, seconds_of
 from native.state import callers
 from native.state.allowance import Allowance, Bound, month_of
-from native.state.shared_state import AllowanceCounter, SharedState
+from native.state.counters import AllowanceCounter
+from native.state.shared_state import SharedState
 from tests.snapshots import allowance as plan
 from tests.snapshots import key
 
@@ -147,9 +148,9 @@ def test_the_hash_at_the_borders_of_blocks(size: int, plain: bool) -> None:
 def test_durations_are_gos() -> None:
     """As OpenAI sends them, rounded up to a millisecond."""
     for ms, text in {0: "0ms", 12: "12ms", 1000: "1s", 1500: "1.5s", 7050: "7.05s", 360_000: "6m0s"}.items():
-        assert callers.go_duration(ms * 1_000_000).decode() == text
-    assert callers.go_duration(1) == b"1ms"
-    assert callers.go_duration(3_720_500_000_000) == b"1h2m0.5s"
+        assert duration_of(ms * 1_000_000).decode() == text
+    assert duration_of(1) == b"1ms"
+    assert duration_of(3_720_500_000_000) == b"1h2m0.5s"
 
 
 def test_a_key_is_found_by_its_hash_alone() -> None:

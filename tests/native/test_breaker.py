@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from edge.terms.snapshot import Breaker
 from native.balance.balancer import Target, TargetPool
 from native.balance.breaker import Admit, TripReason
-from native.state.shared_state import SharedState, TargetCounter
+from native.state.counters import TargetCounter
+from native.state.shared_state import SharedState
 from tests.reference.breaker import Circuit, Remote
 
 if TYPE_CHECKING:

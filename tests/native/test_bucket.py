@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from edge.terms.snapshot import Breaker
 from native.balance.balancer import Barred, Target, TargetPool
 from native.state.allowance import Allowance, Bound
-from native.state.shared_state import SharedState, TargetCounter
+from native.state.counters import TargetCounter
+from native.state.shared_state import SharedState
 from native.state.token_bucket import Bucket
 from tests.reference import balancer, breaker
 from tests.reference.bucket import Bucket as Twin

@@ -16,7 +16,7 @@ FLOORS = {
     "io": set[str](),
     "codec": set[str](),
     "http": {"codec", "io"},
-    "state": {"io"},
+    "state": {"codec", "io"},
     "balance": {"state", "io"},
     "proxy": {"balance", "state", "http", "codec", "io"},
 }

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native.balance.queue import Queue, Waiter
-from native.state.shared_state import RouteCounter, SharedState
+from native.state.counters import RouteCounter
+from native.state.shared_state import SharedState
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from native.balance.balancer import Target, TargetPool
 from native.balance.breaker import TripReason
-from native.state.shared_state import HIST_BOUNDS_S, Outcome, SharedState, bucket_of
+from native.state.counters import Outcome
+from native.state.histogram import HIST_BOUNDS_S, bucket_of
+from native.state.shared_state import SharedState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,92 @@
+"""Declares the records of the shared block and the words in them; shared_state.h says what each is."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef extern from "native/state/shared_state.h" nogil:
+    const uint64_t EDGE_STATE_MAGIC
+    const uint32_t EDGE_STATE_LAYOUT
+    const int EDGE_MAX_WORKERS
+    const int EDGE_WINDOW_BUCKETS
+    const int EDGE_HIST_BUCKETS
+    const int EDGE_TARGET_COUNTERS
+    const int EDGE_ROUTE_COUNTERS
+    const int EDGE_WORKER_COUNTERS
+    const int EDGE_ALLOWANCE_COUNTERS
+    const int EDGE_LATENCY_BUCKETS
+    const int EDGE_CLASSES
+    const uint64_t EDGE_EWMA_TAU_NS
+    ctypedef struct SharedStateHeader "edge_state_header":
+        uint64_t magic
+        uint32_t layout, target_capacity, route_capacity, worker_capacity
+        uint64_t created_ns
+        uint32_t allowance_capacity
+    ctypedef struct TargetRec "edge_target_rec":
+        uint64_t circuit, opened_ns, trial_ns
+        uint32_t consecutive, opens, trip_reason, quarantine_reason
+        uint64_t quarantined_until_ns, rate_limited_until_ns, manual
+        uint64_t[2] ewma
+        uint64_t[2] baseline
+        uint64_t keys_epoch, keys_active, keys_failing, keys_before
+        uint64_t[10] window
+        uint64_t[10] slow
+        uint64_t keys_active_before, hint_ns
+        uint64_t[2] measured
+        uint64_t[32] count
+        uint64_t[24] first_hist
+        uint64_t[24] total_hist
+        uint64_t first_sum_us, total_sum_us
+        uint64_t[2] penalty
+        uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote, limit_seen
+        uint32_t[2][64] latency_count
+        uint32_t[2] latency_samples
+        uint32_t[2] latency_p99_ms
+        uint32_t late_in_a_row
+        uint32_t[64] inflight
+        uint32_t[3][64] inflight_class
+    ctypedef struct RouteRec "edge_route_rec":
+        uint64_t budget
+        uint64_t[48] count
+        uint64_t[24] first_hist
+        uint64_t[24] total_hist
+        uint64_t first_sum_us, total_sum_us
+        uint64_t[24] queue_hist
+        uint64_t queue_sum_us, own_sum_ns, own_count
+        uint64_t[24] output_hist
+        uint32_t[64] inflight
+        uint32_t[64] waiting
+    ctypedef struct AllowanceRec "edge_allowance_rec":
+        uint64_t requests_tat, tokens_tat, requests_share, tokens_share, spent_month, spent_nano
+        uint64_t share_until_ns, share_nodes, concurrent_share, ceiling_month, ceiling_nano
+        uint64_t[16] count
+        uint32_t[64] inflight
+    ctypedef struct WorkerRec "edge_worker_rec":
+        uint64_t pid, started_ns, heartbeat_ns
+        uint64_t[32] count
+    # words, taken apart and put together
+    ctypedef struct WindowSum "edge_tally":
+        uint64_t total, failed, slow
+    const uint32_t EDGE_CIRCUIT_GENERATION_MASK
+    const uint32_t EDGE_BUCKET_STAMP_MASK
+    const uint32_t EDGE_BUCKET_COUNT_MASK
+    int edge_circuit_state(uint64_t word)
+    uint32_t edge_circuit_generation(uint64_t word)
+    uint64_t edge_circuit_until_ms(uint64_t word)
+    uint64_t edge_circuit(int state, uint32_t generation, uint64_t until_ms)
+    uint32_t edge_stamp_of(uint64_t second)
+    uint32_t edge_bucket_stamp(uint64_t word)
+    uint32_t edge_bucket_first(uint64_t word)
+    uint32_t edge_bucket_second(uint64_t word)
+    uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count)
+    WindowSum edge_window_sum(TargetRec* rec, uint64_t now_s, int seconds)
+    uint64_t edge_remote(uint32_t thousandths, uint32_t failure_threshold, uint64_t now_ms)
+    double edge_remote_weight(uint64_t word, uint64_t now_ms)   # 0..1; 1.0 = nothing is said, or it is stale
+    uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now_ms)   # failures in a row that open; 0 = the policy's
+    uint64_t edge_share(AllowanceRec* rec, uint64_t* word, uint64_t whole, uint64_t now_ns)
+    uint64_t edge_concurrent(AllowanceRec* rec, uint64_t whole, uint64_t now_ns)
+    uint64_t edge_ceiling(AllowanceRec* rec, uint64_t budget, uint64_t month)
+    float edge_cell_ms(uint64_t word)
+    uint64_t edge_cell(float ms, uint64_t now_ms)
+    uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms)
+    double edge_cell_weight(uint64_t word, uint64_t now_ms, uint64_t tau_ns)
+    double edge_penalty_left(uint64_t word, uint64_t now_ms)
+    double edge_penalty_in(uint64_t ewma, uint64_t penalty, uint64_t now_ms)

@@ -1,0 +1,52 @@
+from native.codec.numbers cimport decimal, write_duration
+from native.state.allowance cimport requests_now, tokens_now
+from native.state.token_bucket cimport bucket_remaining, bucket_reset_ns
+
+
+cdef class BucketFields:
+    """The fields of one bucket.
+
+    Args:
+        unit: ``requests`` or ``tokens``.
+        per_minute: the bound; None where a share of this node decides.
+    """
+
+    def __init__(self, bytes unit not None, per_minute):
+        self.limit_name = b"x-ratelimit-limit-" + unit
+        self.remaining_name = b"x-ratelimit-remaining-" + unit
+        self.reset_name = b"x-ratelimit-reset-" + unit
+        self.limit = None if per_minute is None else (self.limit_name, b"%d" % per_minute)
+
+    cdef append(self, list fields, const Rate* rate, uint64_t* tat, uint64_t now_ns):
+        cdef uint64_t units = bucket_remaining(tat, now_ns, rate.interval_ns, rate.burst)
+        cdef uint64_t ms = (bucket_reset_ns(tat, now_ns) + 999_999) // 1_000_000
+        if self.remaining is None or units != self.remaining_units:
+            self.remaining_units = units
+            self.remaining = (self.remaining_name, decimal(units))
+        if self.reset is None or ms != self.reset_ms:
+            self.reset_ms = ms
+            self.reset = (self.reset_name, write_duration(ms))
+        fields.append((self.limit_name, decimal(rate.thousandths // 1000)) if self.limit is None else self.limit)
+        fields.append(self.remaining)
+        fields.append(self.reset)
+
+
+cdef class RateLimitFields:
+    """The fields of one caller; ``plan`` is an ``edge.terms.snapshot.Allowance``, whose bounds ``allowance`` keeps."""
+
+    def __init__(self, Allowance allowance not None, plan not None):
+        self.allowance = allowance
+        if plan.requests_per_minute:
+            self.requests = BucketFields(b"requests", None if plan.shared else plan.requests_per_minute)
+        if plan.tokens_per_minute:
+            self.tokens = BucketFields(b"tokens", None if plan.shared else plan.tokens_per_minute)
+
+    cdef append(self, list fields, uint64_t now_ns):
+        cdef Allowance allowance = self.allowance
+        cdef Rate rate
+        if self.requests is not None:
+            rate = requests_now(&allowance.bounds, now_ns)
+            self.requests.append(fields, &rate, &allowance.bounds.rec.requests_tat, now_ns)
+        if self.tokens is not None:
+            rate = tokens_now(&allowance.bounds, now_ns)
+            self.tokens.append(fields, &rate, &allowance.bounds.rec.tokens_tat, now_ns)

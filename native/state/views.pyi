@@ -1,0 +1,75 @@
+# Copies records of the shared block for Python.  The views are what ``SharedState.read_*`` return.
+
+from typing import TypedDict
+
+STATE_NAMES: tuple[str, str, str]
+
+class TargetView(TypedDict):
+    # A copy of one target's record: times in monotonic ns, latencies in ms (0.0 = no data).
+    state: str  # one of STATE_NAMES
+    generation: int
+    until_ns: int  # open: earliest trial; half_open: when the permit lapses; closed: last recovery, 0 = never ill
+    opened_ns: int
+    trial_ns: int
+    consecutive: int
+    opens: int
+    trip_reason: int  # native.balance.breaker.TripReason
+    quarantine_reason: int  # Outcome, 0 = not quarantined
+    quarantined_until_ns: int
+    rate_limited_until_ns: int
+    manual: int  # 0 none, 1 drain, 2 eject
+    inflight: int
+    window: tuple[int, int, int]  # ended, failed, slow in the last 10 s
+    ewma_ms: tuple[float, float]  # streams, whole answers
+    baseline_ms: tuple[float, float]
+    measured_ms: tuple[float, float]  # the same cells, an average of successes only
+    penalty_ms: tuple[float, float]  # the part of ewma_ms, decayed to now, that failures added
+    counts: tuple[int, ...]  # by Outcome and TargetCounter
+    first_hist: tuple[int, ...]  # 24, bounds in HIST_BOUNDS_S
+    total_hist: tuple[int, ...]
+    first_sum_us: int
+    total_sum_us: int
+    inflight_class: tuple[int, int, int]  # high, normal, low
+    limit: float  # requests at once, as learned; 0.0 = nothing learned
+    limit_floor_ms: float  # a first token when nothing waits
+    limit_seen_ms: float  # the average first token of the last whole window
+    spill: float
+    remote: int  # see shared_state.h
+
+class RouteView(TypedDict):
+    # A copy of one route's record.
+    budget: int
+    inflight: int
+    counts: tuple[int, ...]  # by RouteCounter
+    first_hist: tuple[int, ...]
+    total_hist: tuple[int, ...]
+    first_sum_us: int
+    total_sum_us: int
+    queue_hist: tuple[int, ...]
+    queue_sum_us: int
+    own_sum_ns: int
+    own_count: int
+    output_hist: tuple[int, ...]
+
+class AllowanceView(TypedDict):
+    # A copy of the record of one caller's key or one provider's credential.
+    requests_tat: int  # monotonic ns
+    tokens_tat: int
+    requests_share: int  # thousandths of a request per minute; 0 = all of the Snapshot's
+    tokens_share: int
+    share_until_ns: int  # monotonic ns; the shares hold until then
+    share_nodes: int  # afterwards this node grants one part in so many
+    concurrent_share: int  # requests at once, plus one; 0 = all of the Snapshot's
+    ceiling_month: int  # months since year 0; 0 = the whole budget is this node's
+    ceiling_nano: int  # US dollars * 1e9 that this node may have spent in that month
+    spent_month: int  # months since year 0
+    spent_nano: int  # US dollars * 1e9
+    inflight: int
+    counts: tuple[int, ...]
+
+class WorkerView(TypedDict):
+    # A copy of one worker's record; pid 0 = nobody.
+    pid: int
+    started_ns: int
+    heartbeat_ns: int
+    counts: tuple[int, ...]  # by WorkerCounter

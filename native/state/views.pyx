@@ -1,0 +1,106 @@
+from native.io.atomics cimport load32, load64
+from native.state.counters cimport R_WAITING
+
+STATE_NAMES = ("closed", "open", "half_open")
+
+
+cdef tuple copy64(uint64_t* values, int size):
+    return tuple([load64(&values[place]) for place in range(size)])
+
+
+cdef uint64_t sum_workers(uint32_t* columns, int workers) noexcept nogil:
+    # A column that was cleared under an attempt still running falls below zero when that attempt ends: it counts as none.
+    cdef uint64_t total = 0
+    cdef int place
+    cdef int value
+    for place in range(workers):
+        value = <int>load32(&columns[place])
+        total += value if value > 0 else 0
+    return total
+
+
+cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
+    cdef uint64_t circuit = load64(&rec.circuit)
+    cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
+    return {
+        "state": STATE_NAMES[edge_circuit_state(circuit)],
+        "generation": edge_circuit_generation(circuit),
+        "until_ns": edge_circuit_until_ms(circuit) * 1_000_000,
+        "opened_ns": load64(&rec.opened_ns),
+        "trial_ns": load64(&rec.trial_ns),
+        "consecutive": load32(&rec.consecutive),
+        "opens": load32(&rec.opens),
+        "trip_reason": load32(&rec.trip_reason),
+        "quarantine_reason": load32(&rec.quarantine_reason),
+        "quarantined_until_ns": load64(&rec.quarantined_until_ns),
+        "rate_limited_until_ns": load64(&rec.rate_limited_until_ns),
+        "manual": load64(&rec.manual),
+        "inflight": sum_workers(rec.inflight, workers),
+        "window": (window.total, window.failed, window.slow),
+        "ewma_ms": (edge_cell_ms(load64(&rec.ewma[0])), edge_cell_ms(load64(&rec.ewma[1]))),
+        "baseline_ms": (edge_cell_ms(load64(&rec.baseline[0])), edge_cell_ms(load64(&rec.baseline[1]))),
+        "measured_ms": (edge_cell_ms(load64(&rec.measured[0])), edge_cell_ms(load64(&rec.measured[1]))),
+        "penalty_ms": (
+            edge_penalty_in(load64(&rec.ewma[0]), load64(&rec.penalty[0]), now_ns // 1_000_000),
+            edge_penalty_in(load64(&rec.ewma[1]), load64(&rec.penalty[1]), now_ns // 1_000_000),
+        ),
+        "counts": copy64(rec.count, EDGE_TARGET_COUNTERS),
+        "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
+        "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
+        "first_sum_us": load64(&rec.first_sum_us),
+        "total_sum_us": load64(&rec.total_sum_us),
+        "inflight_class": tuple(
+            [sum_workers(rec.inflight_class[place], workers) for place in range(EDGE_CLASSES)]
+        ),
+        "limit": edge_cell_ms(load64(&rec.limit)),
+        "limit_floor_ms": edge_cell_ms(load64(&rec.limit_floor)),
+        "limit_seen_ms": edge_cell_ms(load64(&rec.limit_seen)),
+        "spill": edge_cell_ms(load64(&rec.spill)),
+        "remote": load64(&rec.remote),
+    }
+
+
+cdef dict route_view(RouteRec* rec, int workers):
+    counts = list(copy64(rec.count, EDGE_ROUTE_COUNTERS))
+    counts[<int>R_WAITING] = sum_workers(rec.waiting, workers)
+    return {
+        "budget": load64(&rec.budget),
+        "inflight": sum_workers(rec.inflight, workers),
+        "counts": tuple(counts),
+        "first_hist": copy64(rec.first_hist, EDGE_HIST_BUCKETS),
+        "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
+        "first_sum_us": load64(&rec.first_sum_us),
+        "total_sum_us": load64(&rec.total_sum_us),
+        "queue_hist": copy64(rec.queue_hist, EDGE_HIST_BUCKETS),
+        "queue_sum_us": load64(&rec.queue_sum_us),
+        "own_sum_ns": load64(&rec.own_sum_ns),
+        "own_count": load64(&rec.own_count),
+        "output_hist": copy64(rec.output_hist, EDGE_HIST_BUCKETS),
+    }
+
+
+cdef dict allowance_view(AllowanceRec* rec, int workers):
+    return {
+        "requests_tat": load64(&rec.requests_tat),
+        "tokens_tat": load64(&rec.tokens_tat),
+        "requests_share": load64(&rec.requests_share),
+        "tokens_share": load64(&rec.tokens_share),
+        "share_until_ns": load64(&rec.share_until_ns),
+        "share_nodes": load64(&rec.share_nodes),
+        "concurrent_share": load64(&rec.concurrent_share),
+        "ceiling_month": load64(&rec.ceiling_month),
+        "ceiling_nano": load64(&rec.ceiling_nano),
+        "spent_month": load64(&rec.spent_month),
+        "spent_nano": load64(&rec.spent_nano),
+        "inflight": sum_workers(rec.inflight, workers),
+        "counts": copy64(rec.count, EDGE_ALLOWANCE_COUNTERS),
+    }
+
+
+cdef dict worker_view(WorkerRec* rec):
+    return {
+        "pid": load64(&rec.pid),
+        "started_ns": load64(&rec.started_ns),
+        "heartbeat_ns": load64(&rec.heartbeat_ns),
+        "counts": copy64(rec.count, EDGE_WORKER_COUNTERS),
+    }
