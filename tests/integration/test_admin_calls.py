@@ -54,9 +54,9 @@ async def test_admin(tmp_path: Path) -> None:
             async with grpc.aio.insecure_channel(address) as channel:
                 stub = admin_pb2_grpc.AdminStub(channel)
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await stub.Status(admin_pb2.StatusRequest(), timeout=5)
+                    await stub.Status(admin_pb2.StatusRequest(), timeout=20)
                 assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-                health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+                health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
                 assert health.status == health_pb2.HealthCheckResponse.SERVING
                 status = await stub.Status(admin_pb2.StatusRequest(), timeout=5, metadata=bearer)
                 assert status.ready

@@ -139,7 +139,7 @@ async def test_not_after_the_first_message() -> None:
     try:
         async with one_data_plane(text(one, two)) as data_plane:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
-                call = channel.unary_stream("/a.B/Many")(b"hi", timeout=5)
+                call = channel.unary_stream("/a.B/Many")(b"hi", timeout=20)
                 seen = []
                 with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - the loop is the statement
                     async for message in call:
@@ -209,5 +209,5 @@ async def test_unknown_service() -> None:
         async with one_data_plane(text(f"127.0.0.1:{port}")) as data_plane:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await channel.unary_unary("/x.Y/Call")(b"", timeout=5)
+                    await channel.unary_unary("/x.Y/Call")(b"", timeout=20)
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

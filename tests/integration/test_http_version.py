@@ -22,7 +22,7 @@ async def test_old_client_is_never_sent_chunks(wish: bytes) -> None:
     """HTTP/1.0 knows no chunks: a stream ends where the connection does (RFC 9112 6.1)."""
     async with ScriptedServer(SCRIPT) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         asked = post(STREAM, fields=wish).replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
-        peer = await play_client(data_plane.port, Send(asked), ReadToEnd(), limit_s=5.0)
+        peer = await play_client(data_plane.port, Send(asked), ReadToEnd(), limit_s=20.0)
         head, _, body = peer.received.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 OK")
         assert b"transfer-encoding" not in head
@@ -35,7 +35,7 @@ async def test_new_client_is_sent_chunks(wish: bytes) -> None:
     """HTTP/1.1 is, for any wish; the second of two requests shows that the connection is kept unless it said close."""
     async with ScriptedServer(SCRIPT) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         asked = post(STREAM, fields=wish) + post(STREAM, fields=b"connection: close\r\n")
-        peer = await play_client(data_plane.port, Send(asked), ReadToEnd(), limit_s=5.0)
+        peer = await play_client(data_plane.port, Send(asked), ReadToEnd(), limit_s=20.0)
         answers = 1 if wish == WISHES["close"] else 2
         assert peer.received.count(b"transfer-encoding: chunked") == answers
         assert peer.received.count(b"0\r\n\r\n") == answers
@@ -61,6 +61,6 @@ async def test_old_upstream_is_kept_only_if_it_says_so(head: bytes, connections:
     ):
         last = post(fields=b"connection: close\r\n")
         steps = (Send(post()), ReadUntil(b'{"choices":[]}'), Send(last), ReadToEnd())
-        peer = await play_client(data_plane.port, *steps, limit_s=5.0)
+        peer = await play_client(data_plane.port, *steps, limit_s=20.0)
         assert peer.received.count(b'{"choices":[]}') == 2
         assert len(upstream.peers) == connections

@@ -38,7 +38,7 @@ async def test_chat() -> None:
             one_data_plane(models(f"http://127.0.0.1:{port}", backup.url)) as data_plane,
         ):
             async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
-                answer = await inference_pb2_grpc.InferenceStub(channel).Chat(hello(), timeout=5)
+                answer = await inference_pb2_grpc.InferenceStub(channel).Chat(hello(), timeout=20)
         assert "hello" in str(answer)
         assert "p1/m" in str(answer)
         sent = backup.peers[0].received
@@ -52,7 +52,7 @@ async def test_chat_stream() -> None:
     """A stream arrives chunk by chunk and ends with OK."""
     async with ScriptedServer(GOOD_STREAM) as primary, one_data_plane(models(primary.url)) as data_plane:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
-            chunks = [piece async for piece in inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=5)]
+            chunks = [piece async for piece in inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=20)]
         assert "hello" in "".join(str(piece) for piece in chunks)
         assert b'"stream":true' in primary.peers[0].received.replace(b" ", b"")
 
@@ -62,7 +62,7 @@ async def test_broken_stream() -> None:
     script = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), Close())
     async with ScriptedServer(script) as primary, one_data_plane(models(primary.url)) as data_plane:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
-            call = inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=5)
+            call = inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=20)
             seen = 0
             with pytest.raises(grpc.aio.AioRpcError) as caught:  # noqa: PT012 - the loop is the statement
                 async for _ in call:
@@ -95,7 +95,7 @@ async def test_errors(script: tuple[object, ...], model: str, code: str) -> None
         async with one_data_plane(text) as data_plane:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await inference_pb2_grpc.InferenceStub(channel).Chat(hello(model), timeout=5)
+                    await inference_pb2_grpc.InferenceStub(channel).Chat(hello(model), timeout=20)
         assert caught.value.code().name == code, caught.value.details()
 
 
@@ -173,10 +173,10 @@ async def test_what_edge_answers_itself() -> None:
             )
             assert "chat" in str(listed)
             stub = health_pb2_grpc.HealthStub(channel)
-            health = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            health = await stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
             assert health.status == health_pb2.HealthCheckResponse.SERVING
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await stub.Check(health_pb2.HealthCheckRequest(service="no.Such"), timeout=5)
+                await stub.Check(health_pb2.HealthCheckRequest(service="no.Such"), timeout=20)
             assert caught.value.code() is grpc.StatusCode.NOT_FOUND
             watch = stub.Watch(health_pb2.HealthCheckRequest())
             assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
@@ -186,7 +186,7 @@ async def test_what_edge_answers_itself() -> None:
                 reflection_pb2.ServerReflectionRequest(list_services=""),
                 reflection_pb2.ServerReflectionRequest(file_containing_symbol="edge.v1.Inference"),
             ]
-            told = [answer async for answer in reflect(iter(ask), timeout=5)]
+            told = [answer async for answer in reflect(iter(ask), timeout=20)]
             names = [service.name for service in told[0].list_services_response.service]
             assert "edge.v1.Inference" in names
             assert told[1].file_descriptor_response.file_descriptor_proto

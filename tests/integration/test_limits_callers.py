@@ -122,7 +122,7 @@ async def call(data_plane: OneDataPlane, name: str | None) -> grpc.StatusCode:
     metadata = [] if name is None else [("authorization", f"Bearer {clear(name)}")]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
         try:
-            await test_pb2_grpc.TestServiceStub(channel).EmptyCall(test_pb2.Empty(), metadata=metadata, timeout=5)
+            await test_pb2_grpc.TestServiceStub(channel).EmptyCall(test_pb2.Empty(), metadata=metadata, timeout=20)
         except grpc.aio.AioRpcError as error:
             return error.code()
     return grpc.StatusCode.OK

@@ -139,7 +139,7 @@ async def test_a_call_refused_before_routing_has_its_status() -> None:
     async with one_data_plane(models("http://127.0.0.1:1", extra=ALL)) as data_plane:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await channel.unary_unary("/no.Such/Method")(b"", timeout=5)
+                await channel.unary_unary("/no.Such/Method")(b"", timeout=20)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         (record,) = await data_plane.recorded(1)
         assert (record.grpc, record.grpc_status, record.route) == (True, 12, "")

@@ -239,7 +239,7 @@ async def test_everything_was_said_before_the_silence() -> None:
     """A stream that has said [DONE] and then only fails to end is complete: nothing is added to it."""
     script = (ReadMessage(), Send(SSE_HEAD + chunk(HELLO) + chunk(DONE)), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
-        answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n", limit_s=3.0)
+        answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n")
         assert answer.endswith(chunk(DONE) + b"0\r\n\r\n")
         assert data_plane.outcomes("p0/m")[Outcome.OK] == 1
 
@@ -250,13 +250,13 @@ async def test_whole_answer_without_end_after_comfort() -> None:
     flood = chunk(b" " * 60_000)
     extra = "limits: {keepalive_comment: 1s, max_response: 1MiB}"
     script = (ReadMessage(), Pause(1.3), Send(head), Send(flood * 400, piece=600_000, gap_s=0.01), ReadToEnd())
-    patient = {"first_byte: 500ms": "first_byte: 4s", "first_token: 700ms": "first_token: 4s"}
+    patient = {"first_byte: 500ms": "first_byte: 15s", "first_token: 700ms": "first_token: 15s"}
     async with ScriptedServer(script) as upstream:
         text = models(upstream.url, extra=extra)
         for hasty, patiently in patient.items():
             text = text.replace(hasty, patiently)
         async with one_data_plane(text) as data_plane:
-            peer = await data_plane.raw(post(STREAM), limit_s=8.0)
+            peer = await data_plane.raw(post(STREAM), limit_s=20.0)
             assert b"no_usable_target" in peer.received
             assert b"a stream had begun" in peer.received
             assert len(upstream.peers) <= 3

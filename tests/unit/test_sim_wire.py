@@ -35,7 +35,7 @@ async def test_messages_are_split_by_their_framing() -> None:
     plain = wire.request(b'{"a":1}')
     async with ScriptedServer([ReadMessage(), ReadMessage(), Send(wire.answer(b"done")), Close()]) as server:
         client = await play_client(server.port, Send(chunked + plain, piece=7), ReadToEnd())
-        assert await server.peers[0].wait_end(5) == "closed"
+        assert await server.peers[0].wait_end() == "closed"
     assert server.peers[0].messages == [chunked, plain]
     assert client.ended == "peer_closed"
     assert client.received == wire.answer(b"done")
@@ -45,7 +45,7 @@ async def test_again_serves_many_requests_on_one_connection() -> None:
     """Again starts the script over on the same connection until the client leaves."""
     async with ScriptedServer([ReadMessage(), Send(wire.answer(b"x")), Again()]) as server:
         client = await play_client(server.port, *[Send(wire.request(b"{}")), ReadUntil(b"\r\n\r\nx")] * 3, Close())
-        assert await server.peers[0].wait_end(5) == "peer_closed"
+        assert await server.peers[0].wait_end() == "peer_closed"
     assert client.received == wire.answer(b"x") * 3
     assert len(server.peers) == 1
 
@@ -57,14 +57,14 @@ async def test_reset_is_seen_as_reset_and_close_as_close() -> None:
         assert (await play_client(server.port, head, ReadToEnd())).ended == "peer_reset"
         assert (await play_client(server.port, head, ReadToEnd())).ended == "peer_closed"
         await play_client(server.port, head, Pause(0.02), Reset())
-        assert await server.peers[2].wait_end(5) == "peer_reset"
+        assert await server.peers[2].wait_end() == "peer_reset"
 
 
 async def test_half_close_still_reads() -> None:
     """After HalfClose the other side sees the end, and its answer still arrives."""
     async with ScriptedServer([ReadToEnd()], [ReadBytes(2), Send(b"late"), Close()]) as server:
         await play_client(server.port, Send(b"hi"), HalfClose(), Pause(0.05))
-        assert await server.peers[0].wait_end(5) == "peer_closed"
+        assert await server.peers[0].wait_end() == "peer_closed"
         client = await play_client(server.port, Send(b"hi"), HalfClose(), ReadToEnd())
     assert client.received == b"late"
 
