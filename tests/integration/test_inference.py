@@ -52,7 +52,8 @@ async def test_chat_stream() -> None:
     """A stream arrives chunk by chunk and ends with OK."""
     async with ScriptedServer(GOOD_STREAM) as primary, one_data_plane(models(primary.url)) as data_plane:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
-            chunks = [piece async for piece in inference_pb2_grpc.InferenceStub(channel).ChatStream(hello(), timeout=20)]
+            stub = inference_pb2_grpc.InferenceStub(channel)
+            chunks = [piece async for piece in stub.ChatStream(hello(), timeout=20)]
         assert "hello" in "".join(str(piece) for piece in chunks)
         assert b'"stream":true' in primary.peers[0].received.replace(b" ", b"")
 
