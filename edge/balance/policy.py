@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from edge.config.compiled import compiled
+from edge.config.schema_policy import FIRST_BYTE
 from edge.terms import snapshot
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ def breaker(config: Breaker, timeouts: Timeouts, kind: Literal["model", "service
     An omitted ``slow_threshold`` becomes half of the deadline for the first token, or for the first byte of a service.
     Responses that use half of the time that callers will wait announce the ones that use all of it, and a call that
     reaches the deadline counts as a failure anyway, so a threshold near the deadline would never see a brown-out. The
-    threshold is then also adaptive: a response that takes four times the target's usual latency, and at least two
-    seconds, is slow too, so that a black hole behind a deadline of half a minute shows within seconds. Without a
-    deadline there is no threshold.
+    threshold is then also adaptive: once a target is known, a response that is late (four times its 99th percentile,
+    at least two seconds) is slow too, so that a black hole shows within seconds. Without a deadline there is no
+    threshold.
     """
-    deadline = timeouts.first_token if kind == "model" else timeouts.first_byte
+    first_byte = FIRST_BYTE if timeouts.first_byte is None else timeouts.first_byte
+    deadline = timeouts.first_token if kind == "model" else first_byte
     return compiled(
         config,
         snapshot.Breaker,

@@ -100,20 +100,23 @@ def _whole(document: Document, config: Config) -> Iterator[Problem]:
 
 def _rules(document: Document, config: Config) -> Iterator[Problem]:
     """Check deadlines and breakers where they are written, but not again where they are inherited."""
-    yield from _deadlines(("defaults", "timeouts"), config.defaults.timeouts)
+    yield from _deadlines(document, ("defaults", "timeouts"), config.defaults.timeouts)
     yield from _breaker(("defaults", "breaker"), config.defaults.breaker)
     owners: list[tuple[Path, Model | Service]] = [(("models", name), model) for name, model in config.models.items()]
     owners += [(("services", name), service) for name, service in config.services.items()]
     for path, owner in owners:
         if document.written(*path, "timeouts"):
-            yield from _deadlines((*path, "timeouts"), owner.timeouts)
+            yield from _deadlines(document, (*path, "timeouts"), owner.timeouts)
         if document.written(*path, "breaker"):
             yield from _breaker((*path, "breaker"), owner.breaker)
 
 
-def _deadlines(path: Path, timeouts: Timeouts) -> Iterator[Problem]:
+def _deadlines(document: Document, path: Path, timeouts: Timeouts) -> Iterator[Problem]:
+    """Check the deadlines that are written here: a default that total cuts short is nobody's mistake."""
     names = ("connect", "first_byte", "first_token", "stream_idle")
-    longer = [name for name in names if getattr(timeouts, name) > timeouts.total]
+    longer = [
+        name for name in names if document.written(*path, name) and (getattr(timeouts, name) or 0) > timeouts.total
+    ]
     if longer:
         said = ", ".join(f"{name} {format_duration(getattr(timeouts, name))}" for name in longer)
         total = format_duration(timeouts.total)

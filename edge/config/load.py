@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -14,22 +14,14 @@ from edge.config.files import read_file
 from edge.config.problems import Document, Problem, errors
 from edge.config.reader import Reader
 from edge.config.sampler import sampled
-from edge.config.schema import Config, Defaults, Model, ModelTarget, Provider
-from edge.config.schema_policy import Timeouts
+from edge.config.schema import Config, Model, ModelTarget, Provider
 from edge.config.schema_telemetry import Telemetry
-from edge.config.units import NS_PER_S
 from edge.errors import ConfigInvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from edge.terms import places
-
-# Without a file, a person is probably waiting for the response. These deadlines give up a silent provider sooner than
-# the defaults of a file, but still allow a slow one to begin.
-ENVIRONMENT_TIMEOUTS: Final = Timeouts(
-    first_byte=10 * NS_PER_S, first_token=20 * NS_PER_S, stream_idle=15 * NS_PER_S, total=120 * NS_PER_S
-)
 
 
 def load(path: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Config:
@@ -115,12 +107,6 @@ def simulated(urls: Sequence[str]) -> Config:
 def _aliases(
     providers: dict[str, Provider], aliases: Mapping[str, Sequence[ModelTarget]], environ: Mapping[str, str]
 ) -> Config:
-    models = {
-        name: Model(targets=tuple(targets), timeouts=ENVIRONMENT_TIMEOUTS)
-        for name, targets in aliases.items()
-        if targets
-    }
+    models = {name: Model(targets=tuple(targets)) for name, targets in aliases.items() if targets}
     telemetry, _ = sampled(Telemetry(), environ)
-    return Config(
-        providers=providers, models=models, defaults=Defaults(timeouts=ENVIRONMENT_TIMEOUTS), telemetry=telemetry
-    )
+    return Config(providers=providers, models=models, telemetry=telemetry)

@@ -192,7 +192,8 @@ def _entry(root: yaml.Node, name: str) -> yaml.Node | None:
 def _is_call(node: yaml.Node) -> bool:
     """Return whether a service's node has a gRPC service in its match."""
     match = _entry(node, "match")
-    return match is not None and _entry(match, "grpc") is not None
+    grpc = None if match is None else _entry(match, "grpc")
+    return grpc is not None and grpc.value != ""  # an empty name stands for any HTTP request
 
 
 def _unknown(section: Section, name: str) -> str:

@@ -18,13 +18,14 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
         about("Time to get a connection, with name look-up and TLS. Then the next target is tried.", low=NS_PER_MS),
     ] = 2 * NS_PER_S
     first_byte: Annotated[
-        Duration,
+        Duration | None,
         about(
             "Time from sending the request to the head of the response, or to 100 (Continue) if the client "
-            "waits for it. Then the next target is tried.",
+            "waits for it. Then the next target is tried. Default: 2m; a whole response of a model, whose head comes "
+            "when it is complete, has until total.",
             low=NS_PER_MS,
         ),
-    ] = 30 * NS_PER_S
+    ] = None
     first_token: Annotated[
         Duration,
         about(
@@ -32,7 +33,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
             "events do not count. Then the next target is tried. Services ignore it.",
             low=NS_PER_MS,
         ),
-    ] = 30 * NS_PER_S
+    ] = 2 * MINUTE
     stream_idle: Annotated[
         Duration,
         about(
@@ -41,12 +42,15 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
             "gets 504.",
             low=NS_PER_MS,
         ),
-    ] = 30 * NS_PER_S
+    ] = MINUTE
     total: Annotated[
         Duration,
         about("Time for the whole exchange. When it runs out the caller gets an error at once.", low=NS_PER_MS),
     ] = 10 * MINUTE
 
+
+FIRST_BYTE: Final = 2 * MINUTE
+"""Default of ``timeouts.first_byte``, in ns; whole responses of models have none."""
 
 CALL_TIMEOUTS: Final = Timeouts(first_byte=0, first_token=0, stream_idle=0, total=0)
 """Defaults for a gRPC service; 0 is off. Calls may stream for days, and callers set their own deadlines."""

@@ -13,6 +13,7 @@ from msgspec import structs
 from edge.config import addresses, crowding, effective, schema
 from edge.config.compiled import compiled
 from edge.config.schema import MOST_MEMBERS
+from edge.config.schema_policy import FIRST_BYTE
 from edge.routing import allowances
 from edge.routing import slots as shared_state
 from edge.terms import snapshot as plan_of
@@ -181,6 +182,7 @@ class _Planner:
                 slot=-1,
                 kind=kind,
                 members=members,
+                timeouts=_timeouts(rules.timeouts),
                 breaker=self._breaker(rules.breaker, rules.timeouts, kind),
                 shares=structs.astuple(rules.shares),
                 rescue=rules.rescue if isinstance(rules, schema.Model) else "never",
@@ -337,3 +339,18 @@ def _listener(listen: schema.Listen) -> Listener:
 
 def _concurrency(concurrency: crowding.Concurrency) -> tuple[float, float, float]:
     return float(concurrency.initial), float(concurrency.min), float(concurrency.max)
+
+
+def _timeouts(config: Timeouts) -> plan_of.Timeouts:
+    """Return the deadlines of one route.
+
+    An omitted ``first_byte`` bounds streams and services alone: a whole response of a model begins when it is complete,
+    and takes as long as it is.
+    """
+    written = config.first_byte
+    return compiled(
+        config,
+        plan_of.Timeouts,
+        first_byte_ns=FIRST_BYTE if written is None else written,
+        whole_first_byte_ns=written or 0,
+    )

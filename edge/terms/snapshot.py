@@ -23,6 +23,7 @@ class Timeouts(Struct, frozen=True):
 
     connect_ns: int
     first_byte_ns: int
+    whole_first_byte_ns: int  # of a model's whole response; 0: none
     first_token_ns: int
     stream_idle_ns: int
     total_ns: int
@@ -44,7 +45,7 @@ class Breaker(Struct, frozen=True):
     min_requests: int
     slow_ratio: float
     slow_threshold_ns: int
-    slow_adaptive: bool  # slow_threshold_ns is only the maximum; the target's usual latency sets the threshold
+    slow_adaptive: bool  # slow_threshold_ns is only the maximum; what is late is slow
     open_duration_ns: int
     open_duration_max_ns: int
     slow_start_ns: int

@@ -202,7 +202,7 @@ cdef class Attempt(ClientEvents):
             if self.request.streams():
                 other = self.route.timeouts.first_token_ns
             elif self.phase == ASKING:
-                limit = self.route.whole_first_byte_ns
+                limit = self.route.timeouts.whole_first_byte_ns
         if other and (limit == 0 or other < limit or self.phase == ANSWERING):
             limit = other
         if not self.request.may_join():

@@ -20,7 +20,7 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_SERVICE = 7
 
 cdef struct Timeouts:            # of edge.terms.snapshot.Timeouts, under the same names
-    uint64_t connect_ns, first_byte_ns, first_token_ns, stream_idle_ns, total_ns
+    uint64_t connect_ns, first_byte_ns, whole_first_byte_ns, first_token_ns, stream_idle_ns, total_ns
 
 cdef class Route:
     """A route as this worker sees it: record, pool and policy in native units."""
@@ -32,7 +32,6 @@ cdef class Route:
     cdef readonly TargetPool pool
     cdef readonly Queue queue       # of this worker
     cdef readonly Timeouts timeouts
-    cdef uint64_t whole_first_byte_ns   # of a model's whole answer: what is written, else none (``total`` bounds it)
     cdef readonly int attempts
     cdef readonly double budget
     cdef readonly int rescue        # 0 never, 1 text

@@ -50,7 +50,6 @@ cdef class Route:
         self.pool = pool
         self.queue = Queue(shared_state, plan.slot, plan.queue.limit, plan.queue.wait_ns)
         self.timeouts = {name: getattr(plan.timeouts, name) for name in plan.timeouts.__struct_fields__}
-        self.whole_first_byte_ns = self.timeouts.first_byte_ns
         self.attempts = plan.retry.attempts
         self.budget = plan.retry.budget
         self.rescue = 1 if plan.rescue == "text" else 0

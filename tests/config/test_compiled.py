@@ -13,7 +13,6 @@ from edge.config.shape import section_of
 from edge.terms import snapshot
 
 WHOLE: Final[list[tuple[type[Struct], type[Struct]]]] = [
-    (schema_policy.Timeouts, snapshot.Timeouts),
     (schema_policy.Retry, snapshot.Retry),
     (crowding.Queue, snapshot.Queue),
     (schema_limits.Limits, snapshot.Limits),
@@ -21,6 +20,7 @@ WHOLE: Final[list[tuple[type[Struct], type[Struct]]]] = [
 """Sections that become a struct of the Snapshot key by key, with nothing else in it."""
 
 IN_PART: Final[list[tuple[type[Struct], type[Struct]]]] = [
+    (schema_policy.Timeouts, snapshot.Timeouts),
     (schema_policy.Breaker, snapshot.Breaker),
     (schema_telemetry.Telemetry, snapshot.Tracing),
     (schema_peers.Peers, snapshot.Peers),

@@ -17,7 +17,12 @@ from tests.snapshots import member, service_match
 
 S = 1_000_000_000
 TIMEOUTS = Timeouts(
-    connect_ns=2 * S, first_byte_ns=10 * S, first_token_ns=20 * S, stream_idle_ns=15 * S, total_ns=120 * S
+    connect_ns=2 * S,
+    first_byte_ns=10 * S,
+    whole_first_byte_ns=0,
+    first_token_ns=20 * S,
+    stream_idle_ns=15 * S,
+    total_ns=120 * S,
 )
 
 

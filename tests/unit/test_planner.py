@@ -141,7 +141,7 @@ def test_models_have_aliases_and_direct_names() -> None:
     assert snapshot.routes[snapshot.models["same"]].members == (Member(0, tier=3, weight=1.0),)
     direct = snapshot.routes[snapshot.models["local/org/qwen3"]]
     assert direct.members == (Member(1, tier=1, weight=1.0),)
-    assert (chat.timeouts.first_token_ns, direct.timeouts.first_token_ns) == (8 * S, 30 * S)
+    assert (chat.timeouts.first_token_ns, direct.timeouts.first_token_ns) == (8 * S, 120 * S)
 
 
 def test_services_are_matched_and_called() -> None:
@@ -190,7 +190,23 @@ def test_a_breaker_is_the_kernels_words() -> None:
     chat = snapshot.routes[snapshot.models["chat"]]
     assert chat.breaker == structs.replace(USUAL, window_ns=5 * S, slow_threshold_ns=4 * S, slow_adaptive=True)
     assert snapshot.routes[snapshot.services[0].route].breaker.slow_threshold_ns == 9 * S // 2
-    assert chat.timeouts == Timeouts(2 * S, 9 * S, 8 * S, 30 * S, 600 * S)
+    assert chat.timeouts == Timeouts(
+        connect_ns=2 * S,
+        first_byte_ns=9 * S,
+        whole_first_byte_ns=9 * S,
+        first_token_ns=8 * S,
+        stream_idle_ns=60 * S,
+        total_ns=600 * S,
+    )
+
+
+def test_a_whole_response_has_no_first_byte_deadline_unless_it_is_written() -> None:
+    """Left out, ``first_byte`` bounds streams and services alone; written, it bounds whole responses too."""
+    silent, written = snapshot_of(WHOLE), snapshot_of(WHOLE + "defaults: {timeouts: {first_byte: 9s}}")
+    chat = silent.routes[silent.models["chat"]].timeouts
+    assert (chat.first_byte_ns, chat.whole_first_byte_ns) == (120 * S, 0)
+    chat = written.routes[written.models["chat"]].timeouts
+    assert (chat.first_byte_ns, chat.whole_first_byte_ns) == (9 * S, 9 * S)
 
 
 def test_slow_threshold_is_taken_when_it_is_written() -> None:
