@@ -1,4 +1,4 @@
-# How are spans written for OTLP when thousands like them were?  Types of the compiled module; see spanwriter.pxd.
+# Writes OTLP spans by copying what repeats.  Types of the compiled module; the contract is in span_writer.pxd.
 
 from collections.abc import Callable, Iterable
 from types import ModuleType

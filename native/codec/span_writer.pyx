@@ -1,131 +1,24 @@
-"""How are spans written for OTLP when thousands like them were?  See spanwriter.pxd for the contract."""
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memmove
-from native.codec.hex cimport hex_digit
-
-cdef enum:                  # fields of messages, by number and wire type
-    TRACE_ID = 0x0a         # Span: bytes
-    SPAN_ID = 0x12
-    PARENT_SPAN_ID = 0x22
-    START_TIME = 0x39       # fixed64
-    END_TIME = 0x41
-    ATTRIBUTES = 0x4a
-    EVENTS = 0x5a
-    LINKS = 0x6a
-    EVENT_TIME = 0x09       # Event: fixed64
-    LINK_TRACE_ID = 0x0a    # Link: bytes
-    LINK_SPAN_ID = 0x12
-    LINK_FLAGS = 0x35       # fixed32
-    KEY = 0x0a              # KeyValue: text
-    VALUE = 0x12
-    TEXT = 0x0a             # AnyValue
-    COUNT = 0x18
-    NUMBER = 0x21
-    SPANS = 0x12            # ScopeSpans
+from libc.string cimport memmove
+from native.codec.otlp_values cimport *
+from native.codec.protobuf cimport put, put_fixed64, put_short, put_varint, varint_size
 
 cdef enum:
-    LINK_SIZE = 33          # ids of 16 and 8 bytes, flags of 4, what says so
+    LINK_SIZE = 33          # ids of 16 and 8 bytes, flags of 4, and the bytes that name them
     REMOTE = 0x300          # SpanFlags: it is known whether the other span is remote, and it is
     MOST = 1024
-    OWN_SIZE = 512          # ids, times, link and all lengths of a span, more than they take
+    OWN_SIZE = 512          # more than ids, times, link and all lengths of a span take
     SERVER_ERROR = 500
 
 cdef double SECONDS = 1e-9
 cdef tuple NO_LINK = ("", "", "")
 
 
-cdef inline char* put(char* p, const char* what, Py_ssize_t size) noexcept nogil:
-    memcpy(p, what, size)
-    return p + size
-
-
-cdef inline char* put_varint(char* p, uint64_t number) noexcept nogil:
-    while number > 127:
-        p[0] = <char>(number & 127 | 128)
-        p += 1
-        number >>= 7
-    p[0] = <char>number
-    return p + 1
-
-
-cdef inline int varint_size(uint64_t number) noexcept nogil:
-    cdef int size = 1
-    while number > 127:
-        number >>= 7
-        size += 1
-    return size
-
-
-cdef inline char* put_fixed(char* p, int field, uint64_t number) noexcept nogil:
-    cdef int i
-    p[0] = <char>field
-    for i in range(8):
-        p[1 + i] = <char>(number >> 8 * i)
-    return p + 9
-
-
-cdef inline char* put_number(char* p, bytes before, double number) noexcept:
-    cdef uint64_t bits = 0
-    memcpy(&bits, &number, 8)
-    p = put(p, PyBytes_AS_STRING(before), PyBytes_GET_SIZE(before) - 1)
-    return put_fixed(p, NUMBER, bits)
-
-
-cdef inline char* put_count(char* p, bytes key, uint64_t number) noexcept:
-    cdef int size = varint_size(number)
-    p[0] = ATTRIBUTES
-    p = put_varint(p + 1, PyBytes_GET_SIZE(key) + size + 3)
-    p = put(p, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-    p[0] = VALUE
-    p[1] = <char>(size + 1)
-    p[2] = COUNT
-    return put_varint(p + 3, number)
-
-
-cdef inline char* put_text(
-    char* p, bytes key, const char* first, Py_ssize_t first_size, const char* rest, Py_ssize_t rest_size
-) noexcept:
-    """A text in two pieces."""
-    cdef uint64_t size = first_size + rest_size
-    cdef uint64_t value = 1 + varint_size(size) + size
-    p[0] = ATTRIBUTES
-    p = put_varint(p + 1, PyBytes_GET_SIZE(key) + 1 + varint_size(value) + value)
-    p = put(p, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-    p[0] = VALUE
-    p = put_varint(p + 1, value)
-    p[0] = TEXT
-    p = put_varint(p + 1, size)
-    return put(put(p, first, first_size), rest, rest_size)
-
-
-cdef inline char* put_id(char* p, int field, const char* name, int size) noexcept nogil:
-    p[0] = <char>field
-    p[1] = <char>size
-    return put(p + 2, name, size)
-
-
-cdef int read_id(str text, int size, char* out) except -1:
-    """Read an id of so many bytes."""
-    cdef Py_ssize_t length = 0
-    cdef const char* p = PyUnicode_AsUTF8AndSize(text, &length)
-    cdef int i, high, low
-    if length != 2 * size:
-        raise ValueError(f"an id of {length} digits, not {2 * size}")
-    for i in range(size):
-        high = hex_digit(p[2 * i])
-        low = hex_digit(p[2 * i + 1])
-        if high < 0 or low < 0:
-            raise ValueError(f"{text!r} is no id: it takes lower-case hexadecimal digits")
-        out[i] = <char>(high << 4 | low)
-    return 0
-
-
 cdef char* room_for(Page* page, Py_ssize_t more) except NULL:
-    """Where to go on, with room for that much."""
+    """Return where the next bytes go, with room for ``more``."""
     cdef size_t wanted = page.size + more
     cdef char* grown
     if wanted > page.room:
@@ -139,7 +32,7 @@ cdef char* room_for(Page* page, Py_ssize_t more) except NULL:
 
 
 cdef void end_span(Page* page, char* begun, char* end) noexcept nogil:
-    """A span stands three bytes after where it was begun: write its length there, which most often takes two."""
+    """Write the length of a span, which stands three bytes behind where it was begun: a length most often takes two."""
     cdef uint64_t size = end - begun - 3
     cdef int taken = varint_size(size)
     if taken != 2:
@@ -147,18 +40,6 @@ cdef void end_span(Page* page, char* begun, char* end) noexcept nogil:
     begun[0] = SPANS
     put_varint(begun + 1, size)
     page.size += 1 + taken + size
-
-
-cdef bytes text_key(str name):
-    """A KeyValue up to its value."""
-    cdef bytes written = name.encode()
-    return bytes((KEY, len(written))) + written
-
-
-cdef bytes number_key(str name):
-    """An attribute up to the eight bytes of its number."""
-    cdef bytes key = text_key(name)
-    return bytes((ATTRIBUTES, len(key) + 11)) + key + bytes((VALUE, 9, NUMBER))
 
 
 cdef class SpanWriter:
@@ -234,6 +115,13 @@ cdef class SpanWriter:
         finally:
             free(page.at)
 
+    cdef object hold(self, dict shapes, tuple depends, object made):
+        """Hold a shape under what it depends on; return it."""
+        if len(shapes) >= self.most:
+            shapes.clear()
+        shapes[depends] = made
+        return made
+
     cdef int put_server(self, Page* page, dict shapes, object record, tuple attempts, const char* ids) except -1:
         cdef bint grpc = record.grpc
         cdef int status = record.status
@@ -263,31 +151,28 @@ cdef class SpanWriter:
         )
         found = shapes.get(depends)
         if found is None:
-            found = self.server(record)
-            if len(shapes) >= self.most:
-                shapes.clear()
-            shapes[depends] = found
+            found = self.hold(shapes, depends, self.server(record))
         shape = found
         begun = room_for(page, PyBytes_GET_SIZE(shape) + path_size + identity_size + self.keys + OWN_SIZE)
         p = put(begun + 3, PyBytes_AS_STRING(shape), PyBytes_GET_SIZE(shape))
-        p = put_id(p, TRACE_ID, ids, 16)
-        p = put_id(p, SPAN_ID, ids + 16, 8)
-        p = put_fixed(p, START_TIME, began)
-        p = put_fixed(p, END_TIME, began + <uint64_t>record.duration_ns)
+        p = put_short(p, TRACE_ID, ids, 16)
+        p = put_short(p, SPAN_ID, ids + 16, 8)
+        p = put_fixed64(p, START_TIME, began)
+        p = put_fixed64(p, END_TIME, began + <uint64_t>record.duration_ns)
         p = put_text(p, self.path, path_text, path_size, b"", 0)
         if identity_size:
             p = put_text(p, self.request_id, identity_text, identity_size, b"", 0)
         if parent:
             read_id(parent, 8, other)
-            p = put_id(p, PARENT_SPAN_ID, other, 8)
+            p = put_short(p, PARENT_SPAN_ID, other, 8)
         there, _, span = link.partition("-") if link else NO_LINK
         if span:
             read_id(there, 16, other)
             read_id(span, 8, other + 16)
             p[0] = LINKS
             p[1] = LINK_SIZE
-            p = put_id(p + 2, LINK_TRACE_ID, other, 16)
-            p = put_id(p, LINK_SPAN_ID, other + 16, 8)
+            p = put_short(p + 2, LINK_TRACE_ID, other, 16)
+            p = put_short(p, LINK_SPAN_ID, other + 16, 8)
             p[0] = LINK_FLAGS
             p[1] = <char>(REMOTE & 255)
             p[2] = <char>(REMOTE >> 8)
@@ -331,10 +216,7 @@ cdef class SpanWriter:
         )
         found = shapes.get(depends)
         if found is None:
-            found = self.client(record, index)
-            if len(shapes) >= self.most:
-                shapes.clear()
-            shapes[depends] = found
+            found = self.hold(shapes, depends, self.client(record, index))
         fixed, event, url, of_model = <tuple>found
         read_id(attempt.span_id, 8, own)
         begun = room_for(
@@ -342,12 +224,12 @@ cdef class SpanWriter:
             PyBytes_GET_SIZE(fixed) + PyBytes_GET_SIZE(event) + PyBytes_GET_SIZE(url) + path_size + self.keys + OWN_SIZE,
         )
         p = put(begun + 3, PyBytes_AS_STRING(fixed), PyBytes_GET_SIZE(fixed))
-        p = put_id(p, TRACE_ID, ids, 16)
-        p = put_id(p, SPAN_ID, own, 8)
-        p = put_id(p, PARENT_SPAN_ID, ids + 16, 8)
+        p = put_short(p, TRACE_ID, ids, 16)
+        p = put_short(p, SPAN_ID, own, 8)
+        p = put_short(p, PARENT_SPAN_ID, ids + 16, 8)
         end = exchange + max(start, end)
-        p = put_fixed(p, START_TIME, exchange + start)
-        p = put_fixed(p, END_TIME, end)
+        p = put_fixed64(p, START_TIME, exchange + start)
+        p = put_fixed64(p, END_TIME, end)
         at = attempt.connected_ns
         if at >= 0:
             p = put_number(p, self.connected, (at - start) * SECONDS)
@@ -369,7 +251,7 @@ cdef class SpanWriter:
         if event:
             p[0] = EVENTS
             p = put_varint(p + 1, 9 + PyBytes_GET_SIZE(event))
-            p = put_fixed(p, EVENT_TIME, end)
+            p = put_fixed64(p, EVENT_TIME, end)
             p = put(p, PyBytes_AS_STRING(event), PyBytes_GET_SIZE(event))
         end_span(page, begun, p)
         return 0
