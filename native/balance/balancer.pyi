@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Protocol
 
+from edge.terms import snapshot as terms
+from native.http.connection_pool import ConnectionPool
 from native.state.allowance import Allowance
 from native.state.shared_state import SharedState
 
@@ -48,8 +50,8 @@ class BreakerPlan(Protocol):
 
 class Target:
     # One target as this worker sees it; every time is monotonic ns.
-    plan: Any
-    pool: Any
+    plan: terms.Target
+    pool: ConnectionPool | None
     allowance: Allowance | None
     input_nano: float  # US dollars * 1e9 per token
     output_nano: float
@@ -59,7 +61,7 @@ class Target:
         slot: int,
         id: str,  # noqa: A002
         max_inflight: int = 0,
-        plan: Any = None,
+        plan: terms.Target | None = None,
     ) -> None: ...
     @property
     def shared_state(self) -> SharedState: ...

@@ -2,13 +2,20 @@
 
 from asyncio import BaseProtocol
 from collections.abc import Callable
+from typing import Protocol
 
+from edge.terms.snapshot import Target
 from native.http.stream import ClientStream
+
+class Opener(Protocol):
+    # Starts connections; each ends in a call of the pool's ``protocol`` or ``failed``.
+
+    def open(self, pool: ConnectionPool, /) -> None: ...
 
 class PooledConnection(ClientStream): ...
 
 class ConnectionPool:
-    # Upstream connections of one worker to one target; ``plan`` is its edge.terms.snapshot.Target.
+    # Upstream connections of one worker to one target; ``plan`` says where and how.
 
     connect_ns: int
     idle_limit_ns: int
@@ -20,8 +27,8 @@ class ConnectionPool:
     def __init__(
         self,
         name: str,
-        plan: object,
-        opener: object,
+        plan: Target,
+        opener: Opener,
         factory: Callable[[ConnectionPool], BaseProtocol],
         verdicts: bytes,
         hints: tuple[tuple[int, bytes, int], ...],
@@ -31,7 +38,7 @@ class ConnectionPool:
     @property
     def name(self) -> str: ...
     @property
-    def plan(self) -> object: ...
+    def plan(self) -> Target: ...
     @property
     def live(self) -> int: ...
     @property

@@ -2,6 +2,7 @@
 
 from asyncio import AbstractEventLoop, BaseProtocol
 
+from native.http.connection_pool import Opener
 from native.http.stream import Acceptor
 from native.proxy.hooks import Hooks
 from native.proxy.router import Router
@@ -12,7 +13,7 @@ class DataPlane(Acceptor):
     # A worker's data path: give ``protocol`` to ``loop.create_server`` and ``start`` it.
 
     def __init__(
-        self, shared_state: SharedState, worker: int, router: Router, *, opener: object, hooks: Hooks
+        self, shared_state: SharedState, worker: int, router: Router, *, opener: Opener, hooks: Hooks
     ) -> None: ...
     def protocol(self, allow_anonymous: bool = False) -> BaseProtocol: ...
     def swap(self, router: Router) -> None: ...

@@ -1,8 +1,8 @@
 # Where could this request go?
 
 from enum import IntEnum
-from typing import Any
 
+from edge.terms import snapshot as terms
 from native.balance.balancer import Target, TargetPool
 from native.balance.queue import Queue
 from native.state.callers import Callers
@@ -20,7 +20,7 @@ class Operation(IntEnum):
 
 class Route:
     # A route as this worker sees it; durations are ns.
-    def __init__(self, shared_state: SharedState, plan: Any, pool: TargetPool) -> None: ...
+    def __init__(self, shared_state: SharedState, plan: terms.Route, pool: TargetPool) -> None: ...
     @property
     def shared_state(self) -> SharedState: ...
     @property
@@ -44,9 +44,9 @@ class Route:
 
 class Router:
     # A compiled ``edge.terms.snapshot.Snapshot``; immutable.
-    def __init__(self, snapshot: Any, shared_state: SharedState, workers: int) -> None: ...
+    def __init__(self, snapshot: terms.Snapshot, shared_state: SharedState, workers: int) -> None: ...
     @property
-    def snapshot(self) -> Any: ...
+    def snapshot(self) -> terms.Snapshot: ...
     @property
     def targets(self) -> list[Target]: ...
     @property
