@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 try:
-    from native.balance.balancer import Barred, Cell, Target, TargetPool
+    from native.balance.balancer import Barred, TargetPool
     from native.balance.breaker import Admit, CircuitState, TripReason
+    from native.balance.latency import Cell
+    from native.balance.target import Target
     from native.codec.span_writer import SpanWriter
     from native.http.connection_pool import ConnectionPool
     from native.io.descriptors import highest_upstream, most_descriptors
@@ -67,7 +69,7 @@ __all__ = [
     "most_descriptors",
 ]
 
-SHARED_STATE_LAYOUT: Final = 6  # the version that this module was written for; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 7  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
         f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"

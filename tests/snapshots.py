@@ -72,7 +72,7 @@ def target(name: str, slot: int, **given: Any) -> Target:
     facts = {
         "kind": "model", "provider": provider, "model": model, "host": "127.0.0.1", "port": 9, "base_path": "/v1",
         "tls": None, "protocol": "http1", "fields": (), "outcomes": "model", "capabilities": (), "adaptive": False,
-        "concurrency": (64.0, 4.0, 5000.0),
+        "min_concurrency": 4.0,
     }  # fmt: skip
     return compiled(schema.Provider(), Target, **{"id": name, "slot": slot, **facts, **given})
 

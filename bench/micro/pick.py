@@ -13,7 +13,8 @@ from functools import partial
 from bench.micro.measure import Row, main, per_call
 from edge.terms.snapshot import Allowance as Plan
 from edge.terms.snapshot import Breaker
-from native.balance.balancer import Target, TargetPool
+from native.balance.balancer import TargetPool
+from native.balance.target import Target
 from native.state.allowance import Allowance
 from native.state.shared_state import SharedState
 from native.state.window import Window

@@ -96,7 +96,7 @@ def _target_view(target: Target) -> dict[str, Any]:
         "price_input": target.price_input,
         "price_output": target.price_output,
         "adaptive": target.adaptive,
-        "concurrency": target.concurrency,
+        "min_concurrency": target.min_concurrency,
     }
 
 

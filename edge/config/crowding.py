@@ -11,19 +11,17 @@ LONGEST_WAIT = 600 * NS_PER_S
 
 
 class Concurrency(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many concurrent requests a target gets, from all workers together. Edge learns it by trying."""
+    """How many concurrent requests a target gets from all workers together: no limit until it shows that it is full."""
 
     adaptive: Annotated[
         bool | None,
         about(
-            "Learn the limit: it grows while responses come as usual, and falls on 429, 503, 529, missed "
-            "first_byte and first_token deadlines, and when first tokens take half as long again. Default: "
-            "yes for providers, no for services. max_inflight is a hard limit in either case."
+            "Learn the limit from signs of saturation: 429, 503, 529, missed first_byte and first_token deadlines, "
+            "first tokens that take half as long again. There is no limit before such signs, and none once they are "
+            "over. Default: yes for providers, no for services. max_inflight is a hard limit in either case."
         ),
     ] = None
-    initial: Annotated[int, about("The limit before anything is known of a target.", low=1, high=100_000)] = 64
-    min: Annotated[int, about("The limit never falls below this.", low=1, high=100_000)] = 4
-    max: Annotated[int, about("The limit never grows above this.", low=1, high=100_000)] = 5000
+    min: Annotated[int, about("The learned limit never falls below this.", low=1, high=100_000)] = 4
 
 
 class Queue(Struct, frozen=True, forbid_unknown_fields=True):

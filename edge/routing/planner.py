@@ -222,7 +222,7 @@ class _Planner:
             jurisdiction=provider.jurisdiction or None,
             capabilities=provider.capabilities or (),
             adaptive=provider.concurrency.adaptive is not False,
-            concurrency=_concurrency(provider.concurrency),
+            min_concurrency=float(provider.concurrency.min),
             probe_path=url.path + provider.probe if provider.probe else None,
             credential=self._credentials.index(name) if name in self._credentials else -1,
             price_input=price.input,
@@ -254,7 +254,7 @@ class _Planner:
             capabilities=(),
             health="" if service.match.grpc else None,
             adaptive=service.concurrency.adaptive is True,
-            concurrency=_concurrency(service.concurrency),
+            min_concurrency=float(service.concurrency.min),
         )
         return self._add(target)
 
@@ -283,7 +283,7 @@ class _Planner:
             max_connections=0,
             max_inflight=0,
             adaptive=False,
-            concurrency=_concurrency(crowding.Concurrency()),
+            min_concurrency=float(crowding.Concurrency().min),
             probe_path="/healthz",
         )
         return self._add(target)
@@ -335,10 +335,6 @@ def _tls(tls: schema.UpstreamTls | PeerTls, host: str, **given: bool) -> plan_of
 def _listener(listen: schema.Listen) -> Listener:
     host, port = addresses.parse_address(listen.address)
     return compiled(listen, Listener, host=host, port=port)
-
-
-def _concurrency(concurrency: crowding.Concurrency) -> tuple[float, float, float]:
-    return float(concurrency.initial), float(concurrency.min), float(concurrency.max)
 
 
 def _timeouts(config: Timeouts) -> plan_of.Timeouts:

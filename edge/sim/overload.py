@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 PRIMARY, BACKUP = "primary", "backup"
 CAPACITY = {PRIMARY: 100, BACKUP: 30}
-PRIMARY_LIMIT = 128
 OFFERED = {"high": 20, "low": 60}
 """Concurrent requests, if each takes as long as at an idle provider."""
 
@@ -102,7 +101,7 @@ class Summary(Struct, frozen=True):
             self.high_failed == 0
             and self.low_failed == 0
             and self.low_shed == self.low_shed_with_retry_after > 0
-            and self.times_unloaded <= 2.0  # noqa: PLR2004 - the promised factor
+            and self.times_unloaded <= 1.5  # noqa: PLR2004 - the promised factor
             and self.backup_trips == 0
         )
 
@@ -150,8 +149,6 @@ def config(base_urls: dict[str, str], keys: dict[str, str]) -> dict[str, Any]:
     """Return the configuration: the primary in tier 1, the backup in tier 2, and a key of each class."""
     targets = [{"target": f"{name}/{UPSTREAM_MODEL}", "tier": tier} for tier, name in enumerate((PRIMARY, BACKUP), 1)]
     providers: dict[str, Any] = {name: {"dialect": "openai", "base_url": url} for name, url in base_urls.items()}
-    # The load begins at full rate instead of growing over a day, so the primary's limit is given in advance.
-    providers[PRIMARY]["concurrency"] = {"initial": PRIMARY_LIMIT}
     return {
         "node": {"name": "demo", "region": "demo"},
         "providers": providers,

@@ -166,7 +166,7 @@ FULL = Metric(
     TARGET,
     "Times the target was passed over because its concurrency limit was reached.",
 )
-LIMIT = Metric("edge_target_limit", "gauge", TARGET, "Learned limit of concurrent requests; 0: nothing was learned.")
+LIMIT = Metric("edge_target_limit", "gauge", TARGET, "Learned limit of concurrent requests; 0: no limit.")
 LIMIT_FLOOR = Metric(
     "edge_target_limit_floor_seconds",
     "gauge",

@@ -84,7 +84,7 @@ class Target(Struct, frozen=True):
     max_connections: int  # per worker; 0: no cap
     max_inflight: int  # per node; 0: no cap
     adaptive: bool  # learn the concurrency limit (native/balance/capacity)
-    concurrency: tuple[float, float, float]  # concurrency limit: initial, minimum, maximum
+    min_concurrency: float  # the learned limit never falls below this
     health: str | None = None  # gRPC: service whose health is checked ("": the whole server); None: no check
     probe_path: str | None = None  # a free request to which a healthy target responds with 2xx
     credential: int = -1  # index into Snapshot.credentials; -1: its limits are unknown

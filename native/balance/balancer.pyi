@@ -1,17 +1,10 @@
-# Which target takes this attempt?
+# Chooses the target of an attempt.
 
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Protocol
 
-from edge.terms import snapshot as terms
-from native.http.connection_pool import ConnectionPool
-from native.state.allowance import Allowance
-from native.state.shared_state import SharedState
-
-class Cell(IntEnum):
-    CELL_STREAM = 0
-    CELL_WHOLE = 1
+from native.balance.target import Target
 
 class Barred(IntEnum):
     USABLE = 0
@@ -28,7 +21,7 @@ class Barred(IntEnum):
     ASIDE_REGIONS = 11
 
 class BreakerPlan(Protocol):
-    # What a Pool reads of ``edge.terms.snapshot.Breaker``.
+    # What a TargetPool reads of ``edge.terms.snapshot.Breaker``.
     @property
     def consecutive_failures(self) -> int: ...
     @property
@@ -47,35 +40,6 @@ class BreakerPlan(Protocol):
     def open_duration_max_ns(self) -> int: ...
     @property
     def slow_start_ns(self) -> int: ...
-
-class Target:
-    # One target as this worker sees it; every time is monotonic ns.
-    plan: terms.Target
-    pool: ConnectionPool | None
-    allowance: Allowance | None
-    input_nano: float  # US dollars * 1e9 per token
-    output_nano: float
-    def __init__(
-        self,
-        shared_state: SharedState,
-        slot: int,
-        id: str,  # noqa: A002
-        max_inflight: int = 0,
-        plan: terms.Target | None = None,
-    ) -> None: ...
-    @property
-    def shared_state(self) -> SharedState: ...
-    @property
-    def slot(self) -> int: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def max_inflight(self) -> int: ...
-    def record(self, latency_cell: int, now_ns: int, latency_ns: int, failed: bool = False) -> None: ...
-    def latency_ms(self, latency_cell: int, now_ns: int) -> float: ...
-    def enter(self, worker: int, priority: int = 1) -> None: ...
-    def leave(self, worker: int, priority: int = 1) -> None: ...
-    def set_rate_limited(self, until_ns: int) -> None: ...
 
 class TargetPool:
     # The targets that can answer a route, in tiers; at most 64.
@@ -99,7 +63,7 @@ class TargetPool:
         self, now_ns: int, rnd: int, tried: int = 0, latency_cell: int = 0, priority: int = 1
     ) -> tuple[int, int, int]: ...
     def why(self, index: int, now_ns: int, tried: int = 0, priority: int = 1) -> int: ...
-    def limit(self, index: int) -> float: ...
+    def limit(self, index: int, now_ns: int) -> float: ...
     def earliest(self, now_ns: int) -> int | None: ...
     def report(
         self,

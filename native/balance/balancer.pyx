@@ -1,114 +1,52 @@
-"""Which target takes this attempt?
+"""Chooses the target of an attempt.
 
-In order, the first that applies:
-1. a member due for its half-open trial, if this is the exchange's first attempt or nobody else is usable;
-2. power of two choices over cost, in the best tier with a usable member. A member that has just recovered stands aside
-   with probability 1 - ramp wherever somebody else, here or in a later tier, could take the attempt; so does one that
-   other regions find ill, with the weight that they left it;
-3. nobody usable: a member whose circuit is open or on trial, once per open period each, and once a second where that is
-   longer (the trickle that keeps the last usable target from being ejected for good; and where answers take long, a
-   trial's does too). Never one that is drained, quarantined, rate-limited, full or tried.
+In this order; the first rule that gives a target applies:
+1. A member that is due for its half-open trial, if this is the exchange's first attempt or no other member is usable.
+2. Power of two choices by cost, in the best tier with a usable member. A member that has just recovered stands aside
+   with probability 1 - ramp, if another member of its own or a later tier can take the attempt. So does a member that
+   other regions find ill, with the weight that they left it.
+3. No member is usable: one whose circuit is open or on trial, once per open period each, and once a second if that
+   period is longer. This trickle keeps the last usable target from being ejected for good, and helps where a trial
+   takes as long as the answers do. It never picks a member that is drained, quarantined, rate-limited, full or tried.
 
-Full is a member that has no place for the request's priority class (0 high, 1 normal, 2 low). Its limit is what has been
-learned (native/balance/capacity) or ``max_inflight``, whichever is less. Up to 4/5 of it anyone may in; above, the high class may,
-and another only while it has less than its own share, so that shares cost nothing until it is crowded. At the limit nobody
-may. In a tier after the first the low class also keeps out of the last fifth, and within the ramp of what is spilled.
+A member is full if it has no place for the request's priority class (0 high, 1 normal, 2 low). Its limit is the lower
+one of the learned limit (native/balance/capacity) and ``max_inflight``; it may have neither. Below four fifths of the
+limit every class is let in. Above, the high class is, and another class only while it has less than its own share:
+shares cost nothing until it is crowded. At the limit no class is let in. A member of a later tier is also full when it
+has as much as it takes in place of a better tier (native/balance/spill), and there the low class keeps out of the last
+fifth.
 
 cost = peak-EWMA of latency x (in flight + 1) x attempts per success / weight. Sources: Mitzenmacher 2001 (two choices),
-Finagle PeakEwma.scala (peak, idle decay, an unknown host that is idle or already being tried), linkerd (10 s,
-failures as 5 s). The attempts per success are ours: a target whose failures are quick has nothing in flight, so
-that at 60 in flight elsewhere a latency of 5 s alone would still make it the cheapest.
+Finagle PeakEwma.scala (peak, idle decay, an unknown host that is idle or already tried), linkerd (10 s, failures as 5
+s). The attempts per success are ours: a target that fails fast has nothing in flight, so with 60 in flight elsewhere a
+latency of 5 s alone would still make it the cheapest.
 """
 
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from native.state.allowance cimport bounds_take, bounds_wait
-from native.io.atomics cimport add32, add64, cas64, load32, load64, store64
+from native.io.atomics cimport add64, load64
 from native.state.shared_state cimport (
-    EDGE_EWMA_TAU_NS, EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, SharedState, TargetRec, WindowSum, edge_cell,
-    edge_cell_ms, edge_cell_weight, edge_circuit_state, edge_circuit_until_ms, edge_penalty_left, edge_remote_weight,
-    edge_window_sum,
+    EDGE_EWMA_TAU_NS, EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, TargetRec, WindowSum, edge_circuit_state,
+    edge_circuit_until_ms, edge_remote_weight, edge_window_sum,
 )
 from native.balance.breaker cimport (
     Admit, CircuitState, breaker_peek, breaker_ramp, breaker_report, breaker_return, breaker_slow,
     breaker_take,
 )
-from native.balance.capacity cimport capacity_limit, capacity_spill, capacity_spilled
+from native.balance.capacity cimport capacity_limit
+from native.balance.spill cimport spill_allowance, spill_ramp, spill_ramp_used, spill_used
 
 cdef enum:
     MS = 1_000_000
     S = 1_000_000_000
 
 cdef double FLOOR_MS = 0.05         # below this, differences are noise and idle decay would make a target look free
-cdef double BUSY_UNKNOWN_MS = 1e9   # no data and busy: one probe is out already, wait for what it says
-cdef double SHORTEST_MS = 1e-3      # a cell of zero means no data
-cdef double CROWDED = 0.8           # of a limit: from here on shares count, and what is spilled of the low class stays out
-cdef enum:
-    LOW = 2
-
-
-cdef void ewma_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
-    cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
-    cdef uint64_t word = load64(latency_cell)
-    cdef double weight, value
-    while True:
-        weight = edge_cell_weight(word, now_ns // MS, tau_ns)
-        value = edge_cell_ms(word) * weight
-        value = sample if sample >= value else value + sample * (1.0 - weight)
-        if cas64(latency_cell, word, edge_cell(<float>value, now_ns // MS)):
-            return
-        word = load64(latency_cell)
-
-
-cdef void average_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil:
-    cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
-    cdef uint64_t word = load64(latency_cell)
-    cdef double weight, value
-    while True:
-        weight = edge_cell_weight(word, now_ns // MS, tau_ns) if word else 0.0
-        value = edge_cell_ms(word) * weight + sample * (1.0 - weight)
-        if cas64(latency_cell, word, edge_cell(<float>value, now_ns // MS)):
-            return
-        word = load64(latency_cell)
-
-
-cdef double ewma_read(uint64_t* latency_cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil:
-    cdef uint64_t word = load64(latency_cell)
-    return edge_cell_ms(word) * edge_cell_weight(word, now_ns // MS, tau_ns) if word else 0.0
-
-
-cdef void penalty_observe(uint64_t* penalty, uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns,
-                          bint failed) noexcept nogil:
-    # For reports only, so that it does no harm if one of two processes overwrites the other: nothing is swapped here.
-    cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
-    cdef uint64_t word = load64(penalty)
-    if failed:
-        if sample >= edge_penalty_left(word, now_ns // MS):
-            store64(penalty, edge_cell(<float>sample, now_ns // MS))
-    elif word and sample >= ewma_read(latency_cell, now_ns, EDGE_EWMA_TAU_NS):
-        store64(penalty, 0)
-
-
-cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil:
-    # A column cleared under an attempt that still ran dips below zero when it ends: that is none, not four billion.
-    cdef uint32_t total = 0
-    cdef int value, place
-    for place in range(workers):
-        value = <int>load32(&rec.inflight[place])
-        total += value if value > 0 else 0
-    return total
-
-
-cdef uint32_t inflight_of(TargetRec* rec, int priority, int workers) noexcept nogil:
-    cdef uint32_t total = 0
-    cdef int value, place
-    for place in range(workers):
-        value = <int>load32(&rec.inflight_class[priority][place])
-        total += value if value > 0 else 0
-    return total
+cdef double BUSY_UNKNOWN_MS = 1e9   # busy and without data: a first request is out already, and its outcome is awaited
+cdef double CROWDED = 0.8           # from this part of a limit on, shares count
 
 
 cdef uint64_t mix(uint64_t value) noexcept nogil:
-    """splitmix64: further random bits from the caller's."""
+    """More random bits from the caller's (splitmix64)."""
     value += 0x9E3779B97F4A7C15ULL
     value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL
     value = (value ^ (value >> 27)) * 0x94D049BB133111EBULL
@@ -119,73 +57,19 @@ cdef double unit(uint64_t bits) noexcept nogil:
     return <double>(bits >> 11) / 9007199254740992.0    # 53 bits to [0, 1)
 
 
-cdef class Target:
-    """One target as this worker sees it; ``plan`` is its part of the Snapshot and may hold a credential.
-
-    Its limit is learned if ``plan.adaptive`` says so, within ``plan.concurrency`` (initial, least, most).
-    """
-
-    def __init__(self, SharedState shared_state not None, int slot, str id not None, uint32_t max_inflight=0, plan=None):
-        self.rec = shared_state.target(slot)
-        self.shared_state = shared_state
-        self.slot = slot
-        self.id = id
-        self.max_inflight = max_inflight
-        self.plan = plan
-        if plan is not None and plan.adaptive:
-            self.bounds.initial, self.bounds.least, self.bounds.most = plan.concurrency
-            if not 0 < self.bounds.least <= self.bounds.initial <= self.bounds.most:
-                raise ValueError(f"{id}: concurrency is initial, least and most, not {plan.concurrency}")
-
-    def __repr__(self):
-        return f"<Target {self.id} slot {self.slot}>"
-
-    cdef void observe(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept:
-        if failed:
-            latency_ns = max(latency_ns, <uint64_t>FAILURE_PENALTY_MS * MS)
-        else:
-            average_observe(&self.rec.baseline[latency_cell & 1], now_ns, latency_ns, <uint64_t>BASELINE_TAU_MS * MS)
-            average_observe(&self.rec.measured[latency_cell & 1], now_ns, latency_ns, EDGE_EWMA_TAU_NS)
-        penalty_observe(&self.rec.penalty[latency_cell & 1], &self.rec.ewma[latency_cell & 1], now_ns, latency_ns, failed)
-        ewma_observe(&self.rec.ewma[latency_cell & 1], now_ns, latency_ns, EDGE_EWMA_TAU_NS)
-
-    def record(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed=False):
-        """``observe`` from Python."""
-        self.observe(latency_cell, now_ns, latency_ns, failed)
-
-    def latency_ms(self, int latency_cell, uint64_t now_ns):
-        """The peak-EWMA of a cell, decayed to ``now_ns``; 0.0 = no data."""
-        return ewma_read(&self.rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
-
-    def enter(self, int worker, int priority=1):
-        """Count one attempt in flight in that worker's column, of a priority class."""
-        self._count(worker, priority, 1)
-
-    def leave(self, int worker, int priority=1):
-        """Count one attempt less."""
-        self._count(worker, priority, -1)
-
-    def _count(self, int worker, int priority, int more):
-        if not 0 <= worker < EDGE_MAX_WORKERS:
-            raise IndexError(f"there is no worker {worker}")
-        if not 0 <= priority <= LOW:
-            raise IndexError(f"there is no class {priority}")
-        add32(&self.rec.inflight[worker], more)
-        add32(&self.rec.inflight_class[priority][worker], more)
-
-    def set_rate_limited(self, uint64_t until_ns):
-        """Give the target no traffic until ``until_ns``, because it rate-limits us; the later deadline holds."""
-        cdef uint64_t until = load64(&self.rec.rate_limited_until_ns)
-        while until < until_ns and not cas64(&self.rec.rate_limited_until_ns, until, until_ns):
-            until = load64(&self.rec.rate_limited_until_ns)
-
-
 cdef class TargetPool:
-    """Members in the order given; a lower tier number is preferred, a weight of 2 takes twice the share.
+    """The targets of a route. A lower tier number is preferred; a weight of 2 takes twice the share.
 
-    ``breaker`` is any object with the attributes of ``edge.terms.snapshot.Breaker``; ``workers`` is how many in-flight
-    columns to add up; ``shares`` of a limit are what high, normal and low may count on (None: no class is told apart,
-    because there is only one). Raises ValueError for more than 64 members, unequal lengths or numbers out of range.
+    Args:
+        targets, tiers, weights: of the members, in one order; at most 64.
+        breaker: an object with the attributes of ``edge.terms.snapshot.Breaker``.
+        workers: how many in-flight columns are in use.
+        permit_ns: how long a trial keeps its permit if it reports no outcome.
+        retry_after_max_ns: cap of a Retry-After that keeps a circuit open.
+        shares: of a limit, for high, normal and low; None: all callers are of one class.
+
+    Raises:
+        ValueError: more than 64 members, unequal lengths or numbers out of range.
     """
 
     def __init__(self, targets, tiers, weights, breaker, *, int workers, uint64_t permit_ns,
@@ -239,27 +123,34 @@ cdef class TargetPool:
     cdef bint spilled(self, int index) noexcept nogil:
         return self.tiers[index] > self.best_tier
 
-    cdef double limit_of(self, int index) noexcept nogil:
-        cdef double limit = capacity_limit(self.recs[index], &self.bounds[index])
+    cdef double limit_of(self, int index, uint64_t now_ns, uint32_t inflight) noexcept nogil:
+        cdef double limit = capacity_limit(self.recs[index], &self.bounds[index], now_ns, inflight)
         if self.caps[index] and (limit <= 0 or limit > self.caps[index]):
             limit = self.caps[index]
         return limit
 
     cdef int crowded(self, int index, uint64_t now_ns, int priority) noexcept nogil:
-        """Barred for want of a place for this class, or not."""
+        """BARRED_FULL or BARRED_RAMP if the member has no place for this class, else USABLE."""
         cdef TargetRec* rec = self.recs[index]
-        cdef double limit = self.limit_of(index)
-        cdef double total, own
+        cdef uint32_t total = inflight_total(rec, self.workers)
+        cdef double limit = self.limit_of(index, now_ns, total)
+        cdef bint spilled = self.spilled(index)
+        cdef double allowance
+        cdef uint32_t own
+        if 0 < limit < total + 1.0:
+            return Barred.BARRED_FULL
+        if spilled and self.bounds[index].learned:
+            allowance = spill_allowance(rec, now_ns)
+            if total + 1.0 > allowance:
+                return Barred.BARRED_RAMP
+            limit = min(limit, allowance) if limit > 0 else allowance
         if limit <= 0:
             return Barred.USABLE
-        total = inflight_total(rec, self.workers)
-        if total + 1.0 > limit:
-            return Barred.BARRED_FULL
-        if priority == LOW and self.spilled(index):
+        if priority == LOW and spilled:
             if total >= CROWDED * limit:
                 return Barred.BARRED_FULL
             own = inflight_of(rec, LOW, self.workers)
-            if own + 1.0 > capacity_spill(rec, now_ns, limit, <uint32_t>own):
+            if own + 1.0 > spill_ramp(rec, now_ns, limit, own):
                 return Barred.BARRED_RAMP
         elif priority and self.shared and total >= CROWDED * limit:
             if inflight_of(rec, priority, self.workers) >= self.shares[priority] * limit:
@@ -280,7 +171,7 @@ cdef class TargetPool:
             return Barred.BARRED_RATE_LIMITED
         if self.allowed[index] != NULL and bounds_wait(self.allowed[index], now_ns):
             return Barred.BARRED_EXHAUSTED
-        if self.caps[index] or self.bounds[index].initial > 0:
+        if self.caps[index] or self.bounds[index].learned:
             bar = self.crowded(index, now_ns, priority)
             if bar != Barred.USABLE:
                 return bar
@@ -307,14 +198,14 @@ cdef class TargetPool:
         cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
         cdef uint32_t pending = inflight_total(rec, self.workers)
         cdef double ms = ewma_read(&rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
-        if ms <= 0:     # never asked in this way: what is known of the other way beats knowing nothing
+        if ms <= 0:     # no data for this kind of answer: data for the other kind is better than none
             ms = ewma_read(&rec.ewma[1 - (latency_cell & 1)], now_ns, EDGE_EWMA_TAU_NS)
         if ms <= 0:
-            # Idle and unknown costs nothing, as Finagle has it. Any fixed guess starves a new or recovered member
-            # beside siblings that answer faster than the guess.
+            # An idle member without data costs nothing, as in Finagle. A fixed guess would starve a new or recovered
+            # member beside siblings that answer faster than the guess.
             ms = BUSY_UNKNOWN_MS if pending else 0.0
         ms = max(ms, FLOOR_MS) * (<double>pending + 1.0) / self.weights[index]
-        # One success is assumed on top of the window's, so that a single failure does not weigh like a dead target.
+        # One success is added to the window's, so that a single failure does not make a target look dead.
         return ms * (<double>window.total + 1.0) / (<double>(window.total - window.failed) + 1.0)
 
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
@@ -324,11 +215,24 @@ cdef class TargetPool:
 
     cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                    uint64_t closed=0) noexcept:
-        cdef TargetRec* rec
         self._pick(now_ns, rnd, tried, latency_cell, priority, out, closed)
-        if priority == LOW and out.index >= 0 and self.spilled(out.index) and self.limit_of(out.index) > 0:
-            rec = self.recs[out.index]
-            capacity_spilled(rec, now_ns, self.limit_of(out.index), inflight_of(rec, LOW, self.workers))
+        if out.index >= 0:
+            self.note(out.index, now_ns, priority)
+
+    cdef void note(self, int index, uint64_t now_ns, int priority) noexcept nogil:
+        """Record that one more request goes to a member."""
+        cdef TargetRec* rec = self.recs[index]
+        cdef uint32_t total = inflight_total(rec, self.workers)
+        cdef double limit
+        if self.spilled(index):
+            limit = self.limit_of(index, now_ns, total)
+            if self.bounds[index].learned:
+                # Before this request is noted: the allowance starts from what was in flight before the spill.
+                spill_used(rec, now_ns)
+                limit = min(limit, spill_allowance(rec, now_ns)) if limit > 0 else spill_allowance(rec, now_ns)
+            if priority == LOW and limit > 0:
+                spill_ramp_used(rec, now_ns, limit, inflight_of(rec, LOW, self.workers))
+        inflight_note(rec, now_ns, total + 1)
 
     cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                     uint64_t closed) noexcept:
@@ -355,11 +259,11 @@ cdef class TargetPool:
             elif bar == Barred.BARRED_EXHAUSTED:
                 add64(&self.recs[index].count[<int>T_EXHAUSTED], 1)
 
-        # 1. trials. A retry does not gamble on one while a proven target is left.
+        # 1. Trials. A retry does not take the risk of one while a proven target is left.
         if due and (tried == 0 or usable == 0) and self._take_first(due, now_ns, False, out):
             return
 
-        # 2. slow start, then two choices in the best tier
+        # 2. Slow start, then two choices in the best tier.
         for index in range(self.size):
             bit = <uint64_t>1 << index
             if usable & bit:
@@ -388,14 +292,14 @@ cdef class TargetPool:
                     first = second
             if self.take(group[first], now_ns, False, out) != Admit.ADMIT_NO:
                 return
-            usable &= ~(<uint64_t>1 << group[first])    # opened between the look and the take
+            usable &= ~(<uint64_t>1 << group[first])    # its circuit opened after it was inspected
 
-        # 3. the trickle
+        # 3. The trickle.
         if shut:
             self._take_first(shut, now_ns, True, out)
 
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil:
-        """``usable`` less those that stand aside for somebody else in their own or a later tier."""
+        """``usable`` without the members that stand aside for another one of their own or a later tier."""
         cdef uint64_t staying = usable & ~aside
         cdef int index, last = -1
         for index in range(self.size):
@@ -407,7 +311,7 @@ cdef class TargetPool:
         return staying
 
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
-        """Take the first of ``members`` that its breaker lets go, best tier first."""
+        """Take the first of ``members`` that its breaker admits, best tier first."""
         cdef int index, best
         while members:
             best = -1
@@ -430,7 +334,7 @@ cdef class TargetPool:
             if bar == Barred.USABLE:
                 return 0
             if bar == Barred.BARRED_MANUAL or bar == Barred.BARRED_FULL or bar == Barred.BARRED_RAMP:
-                continue        # nobody knows when
+                continue        # the time is unknown
             when = max(load64(&rec.quarantined_until_ns), load64(&rec.rate_limited_until_ns))
             if bar == Barred.BARRED_EXHAUSTED:
                 when = max(when, now_ns + bounds_wait(self.allowed[index], now_ns))
@@ -438,7 +342,7 @@ cdef class TargetPool:
             if edge_circuit_state(word) == CircuitState.OPEN:
                 when = max(when, edge_circuit_until_ms(word) * <uint64_t>MS)
             elif edge_circuit_state(word) == CircuitState.HALF_OPEN:
-                # the trial may end at any moment, and at the latest when its permit lapses
+                # the trial may end at any moment, at the latest when its permit lapses
                 when = max(when, min(edge_circuit_until_ms(word) * <uint64_t>MS, now_ns + self.policy.open_duration_ns))
             earliest = min(earliest, when)
         return earliest
@@ -453,9 +357,10 @@ cdef class TargetPool:
         """The Barred code of a member for a class; 0 = usable (a member due for its trial is)."""
         return self.barred(self._checked(index), now_ns, tried, self._class(priority))
 
-    def limit(self, int index):
-        """Requests at once that a member takes now; 0.0 = no bound."""
-        return self.limit_of(self._checked(index))
+    def limit(self, int index, uint64_t now_ns):
+        """Concurrent requests that a member takes now; 0.0 = no limit."""
+        cdef TargetRec* rec = self.recs[self._checked(index)]
+        return self.limit_of(index, now_ns, inflight_total(rec, self.workers))
 
     def earliest(self, uint64_t now_ns):
         """Monotonic ns when some member may be usable again; 0 = now, None = unknown."""
@@ -493,8 +398,8 @@ cdef class TargetPool:
         return priority
 
     def decide(self, int times, uint64_t now_ns, uint64_t step_ns):
-        """What the data path decides for a request, so often in compiled code: pick, take from the credential's bucket
-        where there is one, report a success. For measuring; returns how often somebody was chosen."""
+        """Decide so many times as the data path does for a request: pick, take from the credential's bucket if there
+        is one, report a success. For measuring; returns how often a member was chosen."""
         cdef Choice choice
         cdef uint64_t wait = 0
         cdef Target target

@@ -1,4 +1,4 @@
-"""May this target be tried, and what does this outcome do to it?  One word moved by compare-and-swap."""
+"""Opens and closes a target's circuit: one word of the shared state, moved by compare-and-swap."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.state.shared_state cimport TargetRec
@@ -15,13 +15,13 @@ cpdef enum TripReason:
     TRIP_SLOW = 3
     TRIP_TRIAL = 4          # the half-open trial failed
     TRIP_RETRY_AFTER = 5
-    TRIP_REMOTE = 6         # fewer failures than the policy's, because other regions said the same
+    TRIP_REMOTE = 6         # fewer failures than the policy says, because other regions reported the same
     TRIP_LATE = 7           # attempts in a row that were late without a byte, or one that stayed silent to its deadline
 
 cpdef enum Admit:
     ADMIT_NO = 0
     ADMIT_YES = 1
-    ADMIT_TRIAL = 2         # the one half-open permit: report back or let it lapse
+    ADMIT_TRIAL = 2         # with the one half-open permit: report the outcome, or let the permit lapse
 
 cdef struct Policy:         # one per route, compiled from its config
     uint32_t consecutive_failures   # failures in a row that trip; 0 = off
@@ -29,40 +29,40 @@ cdef struct Policy:         # one per route, compiled from its config
     double failure_ratio    # 0..1; 0 = off
     double slow_ratio       # 0..1; 0 = off
     uint64_t slow_threshold_ns  # a first token or byte later than this is slow; 0 = off
-    bint slow_adaptive      # nobody wrote it: four times what the target usually needs is slow too, if over 2 s
+    bint slow_adaptive      # a default: four times what the target usually needs is slow too, if that is over 2 s
     int window_s            # 1..10
     uint64_t open_duration_ns       # first open period
     uint64_t open_duration_max_ns   # cap of the back-off
-    uint64_t permit_ns      # a trial that never reports back frees its permit after this
+    uint64_t permit_ns      # a trial that reports no outcome loses its permit after this
     uint64_t slow_start_ns  # how long its share of traffic grows after recovery
     uint64_t retry_after_max_ns  # cap of a Retry-After taken as floor (300 s)
 
-# Would it be admitted?  Reads only; ADMIT_TRIAL means breaker_take would try for the permit.
+# Whether an attempt would be admitted. Only reads; ADMIT_TRIAL means that breaker_take would try for the permit.
 cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil
-# Admit one attempt. last_resort: nothing else is left, so a target whose circuit is open may be tried before its time,
-# and one that is on trial by another request beside it: once per policy.open_duration_ns, and once a second if that is longer.
-# Writes the generation that the outcome must carry.
+# Admit one attempt, and write the generation that its outcome must carry. ``last_resort``: no other target is left.
+# Then one whose circuit is open may be tried before its time, and one that is on trial may be tried by another request
+# beside it: once per policy.open_duration_ns, and once a second if that is longer.
 cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
                       uint32_t* generation) noexcept nogil
 # Report one outcome. Returns the TripReason if this report opened the circuit, -1 if it closed it, else 0.
-# A report whose generation is not the current one is a straggler: it never moves the state, and it feeds the window
-# only while the circuit is not closed (after a recovery, calls from before it would trip it again).
-# A 429 outside a trial is not reported; a trial's 429 is reported as failed, with its Retry-After.
-# T_TRIPS, T_TRIALS and T_SLOW are counted here, by nobody else.
-# key: 0..63 the caller's key, -1 keys not in use. retry_after_ns: 0 none. rnd: 64 random bits for the jitter.
+# A report with an older generation never moves the state. It enters the window only while the circuit is not closed:
+# after a recovery, calls from before it would open the circuit again. A 429 outside a trial is not reported; the 429 of
+# a trial is reported as failed, with its Retry-After. T_TRIPS, T_TRIALS and T_SLOW are counted here and nowhere else.
+# ``key``: 0..63 the caller's key, -1 keys are not in use. ``retry_after_ns``: 0 = none. ``rnd``: 64 random bits for the
+# jitter.
 cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
                         bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil
-# A call is overdue (still running past slow_threshold_ns, or answered later than that): at most once per attempt.
+# Report that a call still runs after slow_threshold_ns, or was answered later than that: at most once per attempt.
 cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
                       uint64_t rnd) noexcept nogil
 # Open a closed circuit for ``reason``. Returns the reason if this call did it, else 0; not for a straggler's generation.
 cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int reason,
                       uint64_t rnd) noexcept nogil
-# Give a trial's permit back unused (the client left before the target could prove anything).
+# Give a trial's permit back unused, because the client left before the target could prove anything.
 cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil
-# A free probe answered: an open circuit may be tried from now on, but not sooner than a quarter of its wait.
+# Report that a free probe was answered: the target may be tried from now on, but not before a quarter of its wait.
 cdef bint breaker_hint(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
-# Share of its weight that a recovering target may take: 0.1 .. 1.0 over policy.slow_start_ns, 1.0 when never ill.
+# The share of its weight that a recovering target may take: 0.1 to 1.0 over policy.slow_start_ns, 1.0 if never ill.
 cdef double breaker_ramp(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
 cdef int circuit_state(uint64_t word) noexcept nogil
 cdef uint64_t circuit_until_ns(uint64_t word) noexcept nogil

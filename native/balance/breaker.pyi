@@ -1,4 +1,4 @@
-# May this target be tried, and what does this outcome do to it?
+# Opens and closes a target's circuit.
 # Reached from Python through native.balance.balancer.TargetPool.
 
 from enum import IntEnum

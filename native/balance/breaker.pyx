@@ -1,14 +1,14 @@
-"""May this target be tried, and what does this outcome do to it?  A circuit in one word.
+"""Opens and closes a target's circuit: one word of the shared state, moved by compare-and-swap.
 
     CLOSED --trip--> OPEN --due--> HALF_OPEN --success--> CLOSED
                       ^---------------failure or slow----'
 
-Only a compare-and-swap of ``circuit`` moves the state; the words beside it are written by whoever won. Every trip and
-every permit starts a new generation, and an outcome counts towards the state only in the generation that admitted it:
-neither stragglers from before a trip nor a trial whose permit lapsed can open or close anything.
-Other regions may have left a failure threshold on the record (``remote``, see shared_state.h): as many failures in
-a row then open it here.
-Sources: linkerd2-proxy (exact window, one permit, Retry-After as a floor), resilience4j (slow-call ratio).
+Only a compare-and-swap of ``circuit`` moves the state; the process that succeeds writes the words beside it. Every trip
+and every permit starts a new generation, and an outcome counts towards the state only in the generation that admitted
+it. So neither an attempt from before a trip nor a trial whose permit lapsed can open or close the circuit. Other
+regions may have left a lower threshold on the record (``remote``, see shared_state.h): then that many failures in a row
+open the circuit here. Sources: linkerd2-proxy (exact window, one permit, Retry-After as a floor), resilience4j
+(slow-call ratio).
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -21,7 +21,7 @@ from native.state.window cimport WindowSum, window_add, window_clear, window_rea
 
 cdef enum:
     MS = 1_000_000
-    # Where nobody else is left, a circuit that is not closed is tried this often, whatever its policy's open period is.
+    # If no other target is left, a circuit that is not closed is tried this often, or more often by its open period.
     TRICKLE_NS = 1_000_000_000
 
 cdef double RAMP_FLOOR = 0.1    # Envoy's slow start: a recovering host starts at a tenth of its weight
@@ -63,12 +63,12 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
         if now_ns // MS < edge_circuit_until_ms(word):
             if not last_resort:
                 return Admit.ADMIT_NO
-            # Read after the circuit: had another trial come and gone meanwhile, the swap below fails.
+            # Read after the circuit: if another trial came and went meanwhile, the swap below fails.
             trial = load64(&rec.trial_ns)
             if now_ns < max(load64(&rec.opened_ns), trial) + min(policy.open_duration_ns, <uint64_t>TRICKLE_NS):
                 return Admit.ADMIT_NO
             if edge_circuit_state(word) == CircuitState.HALF_OPEN:
-                # One is trying already, and answers may take long: this one joins it. The first outcome of both decides.
+                # A trial runs already, and answers may take long. This one joins it, and the first outcome decides.
                 if not cas64(&rec.trial_ns, trial, now_ns):
                     return Admit.ADMIT_NO
                 add64(&rec.count[<int>T_TRIALS], 1)
@@ -85,10 +85,10 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
 
 
 cdef uint64_t open_for(const Policy* policy, uint32_t opens, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
-    """Doubling wait with jitter of a quarter either way, then Retry-After as a floor.
+    """How long the circuit stays open: a doubling wait with a jitter of a quarter either way, and at least Retry-After.
 
-    The back-off stops doubling at four fifths of its cap, so that the jitter never has to be cut off at it: many edges
-    that wait for the same provider would otherwise come back in the same instant.
+    The wait stops doubling at four fifths of its cap, so that the cap never cuts the jitter off: many edges that wait
+    for the same provider would otherwise come back in the same instant.
     """
     cdef uint64_t cap = policy.open_duration_max_ns // 5 * 4
     cdef uint64_t wait = policy.open_duration_ns
@@ -102,13 +102,13 @@ cdef uint64_t open_for(const Policy* policy, uint32_t opens, uint64_t retry_afte
 
 cdef int trip(TargetRec* rec, const Policy* policy, uint64_t word, uint64_t now_ns, int reason,
               uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
-    """Open from ``word``; 0 when another process moved the circuit first, else the reason."""
+    """Open the circuit from ``word``; returns the reason, or 0 if another process moved the circuit first."""
     cdef uint32_t opens = load32(&rec.opens)
     cdef uint64_t since_ns = circuit_until_ns(word)
     cdef uint64_t wait
     if edge_circuit_state(word) == CircuitState.CLOSED:
         if since_ns == 0 or now_ns > since_ns + max(policy.slow_start_ns, policy.open_duration_max_ns // 2):
-            opens = 0       # never ill, or well for long: start from the first wait again
+            opens = 0       # never ill, or well for long: start with the first wait again
     wait = open_for(policy, opens, retry_after_ns, rnd)
     if not cas64(&rec.circuit, word,
                  edge_circuit(CircuitState.OPEN, edge_circuit_generation(word) + 1, ceil_ms(now_ns + wait))):
@@ -122,11 +122,11 @@ cdef int trip(TargetRec* rec, const Policy* policy, uint64_t word, uint64_t now_
 
 
 cdef int close(TargetRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
-    """Close from ``word``: -1, or 0 when the permit had lapsed and another took it.
+    """Close the circuit from ``word``; returns -1, or 0 if the permit had lapsed and another process took it.
 
-    Everything that speaks of the outage is forgotten first, so that a process killed in between leaves no closed
-    circuit with a full window. The latency cells too: they hold the penalties of failures, and the ramp is what
-    protects a target that has just come back.
+    Everything that was recorded of the outage is cleared first, so that a process that is killed in between leaves no
+    closed circuit with a full window. The latency cells are cleared too: they hold the penalties of failures, and the
+    ramp protects a target that has just recovered.
     """
     cdef int cell
     window_clear(rec)
@@ -141,10 +141,10 @@ cdef int close(TargetRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
 
 
 cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noexcept nogil:
-    """Note what this key saw; False when only one key of several that are active has seen failures.
+    """Record what this key saw; returns False if only one of several active keys has seen failures.
 
-    Without this, a caller who has found one request that makes the provider fail could eject it for everybody.
-    Two epochs of ten seconds are kept. At the turn of an epoch a bit may be lost between two processes; it comes back
+    Without this rule, a caller with a request that makes the provider fail could eject the provider for every caller.
+    Two epochs of ten seconds are kept. When an epoch ends, two processes may lose a bit between them; it comes back
     with that key's next report.
     """
     cdef uint64_t epoch = now_ns // 10_000_000_000ULL
@@ -168,9 +168,9 @@ cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noex
 
 
 cdef bint too_slow(const Policy* policy, WindowSum window, uint32_t remote_threshold) noexcept nogil:
-    # An overdue call is counted before it ends, so that a black hole, where nothing ends, trips on these alone. The
-    # larger of the two counts is the volume: a call that was overdue and then ended stands in both. Where other
-    # regions have found the target ill, as few as their failure threshold are volume enough.
+    # An overdue call is counted before it ends, so that a black hole, where no call ends, trips on overdue calls alone.
+    # A call that was overdue and then ended is in both counts, so the larger count is the volume. If other regions have
+    # found the target ill, a volume of the remote threshold is enough.
     cdef uint64_t volume = max(window.total, window.slow)
     cdef uint32_t enough = min(policy.min_requests, remote_threshold) if remote_threshold else policy.min_requests
     return (policy.slow_ratio > 0 and volume > 0 and volume >= enough
@@ -245,7 +245,7 @@ cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uin
 cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     if edge_circuit_state(word) == CircuitState.HALF_OPEN and edge_circuit_generation(word) == generation:
-        # A failed swap means that the permit lapsed this instant and is another's now.
+        # If the swap fails, the permit has lapsed this instant and another process has it.
         cas64(&rec.circuit, word, edge_circuit(CircuitState.OPEN, generation, now_ns // MS))
 
 

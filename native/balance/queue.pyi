@@ -1,4 +1,4 @@
-# Who waits for a place, and who is next?
+# Keeps the exchanges of one route that wait for a place.
 
 from native.state.shared_state import SharedState
 

@@ -1,11 +1,11 @@
-"""Who waits for a place, and who is next?
+"""Keeps the exchanges of one route and worker that wait for a place.
 
-Higher classes are served first; within a class who came first is. The queue is bounded, because a long one serves nobody:
-everybody in it waits, and by the time of their turn many have left. Who waits is counted on the shared state in this worker's
-column, so that a killed worker's waiters are cleared with it.
+Higher classes are served first, and within a class the exchange that came first. The queue is bounded, because a long
+one helps no client: everybody in it waits, and many have left by the time of their turn. Waiters are counted in this
+worker's column of the shared state, so that a killed worker's waiters are cleared with it.
 """
 
-from collections import deque
+from collections import OrderedDict
 
 from libc.stdint cimport uint64_t
 from native.io.atomics cimport add32, add64
@@ -18,14 +18,20 @@ cdef class Waiter:
 
 
 cdef class Queue:
-    """The queue of one route in one worker: ``slot`` is the route's record, ``limit`` how many may wait (0: nobody)."""
+    """The queue of one route in one worker.
+
+    Args:
+        slot: the route's record in the shared state.
+        limit: how many exchanges may wait; 0 = none.
+        wait_ns: how long each of them may.
+    """
 
     def __init__(self, SharedState shared_state not None, int slot, int limit, uint64_t wait_ns):
         self.rec = shared_state.route(slot)
         self.shared_state = shared_state
         self.limit = limit
         self.wait_ns = wait_ns
-        self.lines = [deque() for _ in range(EDGE_CLASSES)]
+        self.lines = [OrderedDict() for _ in range(EDGE_CLASSES)]
 
     def __repr__(self):
         return f"<Queue {self.count} of {self.limit}>"
@@ -41,7 +47,7 @@ cdef class Queue:
         waiter.worker = worker
         waiter.since_ns = now_ns
         waiter.until_ns = now_ns + self.wait_ns
-        self.lines[priority].append(waiter)
+        self.lines[priority][waiter] = None
         self.count += 1
         add32(&self.rec.waiting[worker], 1)
         add64(&self.rec.count[<int>R_QUEUED], 1)
@@ -52,7 +58,7 @@ cdef class Queue:
         if waiter.owner is None:
             return
         waiter.owner = None
-        self.lines[waiter.priority].remove(waiter)
+        del self.lines[waiter.priority][waiter]
         self.count -= 1
         us = (now_ns - waiter.since_ns) // 1000 if now_ns > waiter.since_ns else 0
         add32(&self.rec.waiting[waiter.worker], -1)
@@ -63,7 +69,7 @@ cdef class Queue:
         if self.count:
             for line in self.lines:
                 if line:
-                    return <Waiter>line[0]
+                    return <Waiter>next(iter(line))
         return None
 
     cdef bint ahead(self, int priority):
@@ -78,7 +84,7 @@ cdef class Queue:
         cdef int place
         for place in range(EDGE_CLASSES - 1, priority, -1):
             if self.lines[place]:
-                return <Waiter>self.lines[place][-1]
+                return <Waiter>next(reversed(self.lines[place]))
         return None
 
     def add(self, owner, int priority, int worker, uint64_t now_ns):
@@ -92,7 +98,7 @@ cdef class Queue:
         self.leave(waiter, now_ns)
 
     def next(self):
-        """The owner of who is next, or None."""
+        """The owner of the waiter that is served next, or None."""
         cdef Waiter waiter = self.first()
         return None if waiter is None else waiter.owner
 
@@ -101,7 +107,7 @@ cdef class Queue:
         return self.ahead(priority)
 
     def push_out(self, int priority, uint64_t now_ns):
-        """Evict for this class; the owner that had to go, or None."""
+        """Evict a waiter for this class; returns its owner, or None."""
         cdef Waiter waiter = self.evict(priority)
         if waiter is None:
             return None

@@ -56,7 +56,7 @@ cdef class ConnectionPool:
     cdef public uint64_t connect_ns     # deadline of one connect
     cdef public uint64_t idle_limit_ns, age_limit_ns
     cdef public uint64_t silence_ns, pong_ns            # shared ones: a ping after that silence, its answer within that
-    cdef public uint64_t drain_limit_ns, tail_ns        # most time for an unwanted answer, and for a tunnel's last bytes
+    cdef public uint64_t drain_limit_ns, tail_ns        # for an unwanted answer, and for a tunnel's last bytes
     cdef bint closed
     # how to speak to the target, in bytes
     cdef readonly bytes authority, base_path, model

@@ -1,8 +1,8 @@
 """Keeps the upstream connections of one worker to one target: idle ones, those being opened, and who waits for them.
 
 An HTTP/1.1 connection carries one exchange at a time, an HTTP/2 connection many. The number of connections has no bound
-unless ``max_connections`` sets one. Every operation takes constant time, whatever the number of connections and waiters:
-a burst of thousands of requests is the case in which a slow pool would hurt most.
+unless ``max_connections`` sets one. Every operation takes constant time, whatever the number of connections and
+waiters: a burst of thousands of requests is the case in which a slow pool would hurt most.
 """
 
 from collections import OrderedDict
@@ -138,7 +138,8 @@ cdef class ConnectionPool:
         self.opening -= 1
         if not local:
             add64(self.counters.connect_failures, 1)
-        # Only the requests that this connection would have carried fail. One that comes back meanwhile stands behind them.
+        # Only the requests that this connection would have carried fail. One that comes back meanwhile stands behind
+        # them.
         for _ in range(min(len(self.waiters) - self.opening * self.breadth, self.breadth)):
             if not self.waiters:
                 return

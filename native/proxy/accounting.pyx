@@ -46,7 +46,7 @@ cdef void note_proof(Route route, Target target, AttemptFacts* facts, uint64_t n
 cdef void note_first_content(Route route, Target target, AttemptFacts* facts, uint64_t now_ns) noexcept:
     cdef TargetRec* rec = target.rec
     heard(rec)
-    if target.bounds.initial <= 0:
+    if not target.bounds.learned:
         return
     # A whole answer takes as long as it is: it is measured only where there are no streams to measure by.
     capacity_first(
@@ -165,11 +165,11 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
             breaker_return(rec, now_ns, facts.generation)
     else:
         target.observe(facts.latency_cell, now_ns, now_ns - facts.started_ns, True)
-        if target.bounds.initial > 0 and (
+        if target.bounds.learned and (
             outcome == <int>RATE_LIMITED or outcome == <int>FAIL_FIRST_BYTE or outcome == <int>FAIL_FIRST_TOKEN
             or overloaded
         ):
-            capacity_refused(rec, &target.bounds, now_ns)
+            capacity_refused(rec, &target.bounds, now_ns, inflight_total(rec, route.pool.workers))
         if trial or outcome < <int>RATE_LIMITED:
             # of a trial everything but a good answer is a failure; else only what the target itself did
             tripped = breaker_report(

@@ -3,8 +3,9 @@
 from enum import IntEnum
 
 from edge.terms import snapshot as terms
-from native.balance.balancer import Target, TargetPool
+from native.balance.balancer import TargetPool
 from native.balance.queue import Queue
+from native.balance.target import Target
 from native.state.callers import Callers
 from native.state.shared_state import SharedState
 

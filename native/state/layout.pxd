@@ -36,7 +36,9 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
         uint64_t[2] penalty
-        uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote, limit_seen
+        uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote, limit_seen, limit_slow, refusals
+        uint64_t allowance
+        uint64_t[2] highest
         uint32_t[2][64] latency_count
         uint32_t[2] latency_samples
         uint32_t[2] latency_p99_ms
@@ -88,5 +90,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     uint64_t edge_cell(float ms, uint64_t now_ms)
     uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms)
     double edge_cell_weight(uint64_t word, uint64_t now_ms, uint64_t tau_ns)
+    bint edge_limit_is_old(uint64_t word, uint64_t now_ms)
+    double edge_limit(uint64_t word, uint64_t now_ms, uint32_t inflight)
     double edge_penalty_left(uint64_t word, uint64_t now_ms)
     double edge_penalty_in(uint64_t ewma, uint64_t penalty, uint64_t now_ms)

@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 6u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 7u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -69,16 +69,20 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t penalty[2];
     uint64_t spare2[4];
 
-    /* adaptive concurrency (native/balance/capacity): float32 | stamp_ms words, as in a latency cell */
-    uint64_t limit;          /* requests at once | when it last fell; 0 = nothing learned yet */
+    /* adaptive concurrency (native/balance: capacity, delay, spill): float32 | stamp_ms words, as in a latency cell */
+    uint64_t limit;          /* concurrent requests | when it last fell; 0 = no limit, for want of evidence */
     uint64_t limit_floor;    /* ms: what a first token takes when nothing waits | when the window now open began */
-    uint64_t limit_sum_us, limit_count; /* first tokens since the limit was last reckoned */
-    uint64_t spill;          /* requests of the lowest class that may be spilled here at once: the ramp */
+    uint64_t limit_sum_us, limit_count; /* first tokens in the window now open */
+    uint64_t spill;          /* the ramp: concurrent requests of the low class, if it is not of the best tier | stamp_ms */
     /* what other regions say (control writes, every second while it is fresh): weight in thousandths (16) | failures in
      * a row that open it here, 0 = the policy's (16) | stamp_ms (32). All zero, or a stamp older than 15 s: nothing. */
     uint64_t remote;
     uint64_t limit_seen;     /* ms: the average first token of the last whole window | when it ended */
-    uint64_t spare3[1];
+    uint64_t limit_slow;     /* whole windows in a row that were slow */
+    uint64_t refusals;       /* since a first refusal: its stamp_ms (32) | refusals (16) | first tokens (16) */
+    uint64_t allowance;      /* concurrent requests in place of a better tier | when it was last used; 0 = not in use */
+    uint64_t highest[2];     /* most requests in flight, in an even and an odd epoch: epoch (32) | requests (32) */
+    uint64_t spare3[4];
     /* lateness (native/balance/lateness), per latency cell: how long first contents took lately */
     uint32_t latency_count[2][EDGE_LATENCY_BUCKETS];    /* halved when their sum reaches 2,000 */
     uint32_t latency_samples[2];   /* their sum, never less than what was counted since the last halving */
@@ -236,6 +240,17 @@ static inline uint64_t edge_cell(float ms, uint64_t now_ms) {
 static inline uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms) {
     uint32_t age = (uint32_t)now_ms - (uint32_t)word;
     return age > UINT32_MAX - 60000u ? 0 : age;
+}
+
+/* A learned limit of concurrent requests; 0 = no limit. The evidence for it is old when it has not fallen for a minute.
+ * Then it is void if less than half of it is in use; while more is in use it grows (native/balance/capacity). */
+#define EDGE_LIMIT_HOLDS_MS 60000u
+static inline int edge_limit_is_old(uint64_t word, uint64_t now_ms) {
+    return edge_cell_age_ms(word, now_ms) >= EDGE_LIMIT_HOLDS_MS;
+}
+static inline double edge_limit(uint64_t word, uint64_t now_ms, uint32_t inflight) {
+    double limit = edge_cell_ms(word);
+    return word == 0 || (edge_limit_is_old(word, now_ms) && 2.0 * inflight < limit) ? 0.0 : limit;
 }
 /* What is left of an old value after `tau`. After two time constants it is forgotten whole: the tail of one 5 s failure
  * would otherwise keep a target that answers in 7 ms from its traffic for a minute, beside siblings that answer as fast. */

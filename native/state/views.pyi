@@ -30,10 +30,11 @@ class TargetView(TypedDict):
     first_sum_us: int
     total_sum_us: int
     inflight_class: tuple[int, int, int]  # high, normal, low
-    limit: float  # requests at once, as learned; 0.0 = nothing learned
+    limit: float  # concurrent requests, as learned; 0.0 = no limit
     limit_floor_ms: float  # a first token when nothing waits
     limit_seen_ms: float  # the average first token of the last whole window
-    spill: float
+    spill: float  # the low class's ramp in a later tier
+    allowance: float  # concurrent requests in place of a better tier; 0.0 = never used
     remote: int  # see shared_state.h
 
 class RouteView(TypedDict):

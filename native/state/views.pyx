@@ -52,10 +52,11 @@ cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
         "inflight_class": tuple(
             [sum_workers(rec.inflight_class[place], workers) for place in range(EDGE_CLASSES)]
         ),
-        "limit": edge_cell_ms(load64(&rec.limit)),
+        "limit": edge_limit(load64(&rec.limit), now_ns // 1_000_000, sum_workers(rec.inflight, workers)),
         "limit_floor_ms": edge_cell_ms(load64(&rec.limit_floor)),
         "limit_seen_ms": edge_cell_ms(load64(&rec.limit_seen)),
         "spill": edge_cell_ms(load64(&rec.spill)),
+        "allowance": edge_cell_ms(load64(&rec.allowance)),
         "remote": load64(&rec.remote),
     }
 

@@ -102,7 +102,7 @@ async def test_without_descriptors_the_request_fails_and_nobody_is_blamed(tmp_pa
                 assert answer.startswith(b"HTTP/1.1 503 ")
                 assert b"\r\nretry-after: 1\r\n" in answer
             target = await node.target("p0/sim-small")
-            assert (target["state"], target["trips"]) == ("usable", 0)
+            assert (target["state"], target["trips"], target["limit"]) == ("usable", 0, None)
             metrics = (await node.get("/metrics"))[1]
             assert 'edge_target_connect_failures_total{target="p0/sim-small"} 0' in metrics
             assert "limit of open files" in node.log()
@@ -152,9 +152,7 @@ async def test_connections_have_no_cap() -> None:
     streams = 400
     release = asyncio.Event()
     async with ScriptedServer(held(release), limit_s=200) as provider:
-        async with one_data_plane(
-            re.sub(r"\b\d+m?s\b", "60s", models(provider.url)).replace("/v1'", "/v1', concurrency: {adaptive: false}")
-        ) as data_plane:
+        async with one_data_plane(re.sub(r"\b\d+m?s\b", "60s", models(provider.url))) as data_plane:
             begun = await asyncio.gather(*[stream(f"http://127.0.0.1:{data_plane.port}") for _ in range(streams)])
             assert [status for status, _, _ in begun] == [200] * streams
             assert data_plane.target("p0/m")["inflight"] == streams

@@ -213,15 +213,55 @@ async def test_a_dead_target_is_not_waited_for() -> None:
             assert counts(data_plane)["counts"][RouteCounter.R_QUEUED] == 0
 
 
-async def test_what_is_refused_between_answers_lowers_the_limit() -> None:
-    """Answers, then 503s: the limit that was learned falls by a tenth, and in-flight counts return to nothing."""
+def unhurried(text: str) -> str:
+    """The same with a minute for everything, so that no answer counts as slow."""
+    return re.sub(r"\b\d+m?s\b", "60s", text)
+
+
+async def test_what_is_refused_between_answers_sets_a_limit() -> None:
+    """Nine requests run, answers and 503s alternate: with the third 503 the target takes nine tenths of the ten."""
+    release = asyncio.Event()
     good = (ReadMessage(), Send(whole()))
     refused = (ReadMessage(), Send(whole(b'{"error":{}}', b"503 Service Unavailable")))
-    async with ScriptedServer((*good, *refused, Again())) as target, ScriptedServer((*good, Again())) as other:
-        async with one_data_plane(models(target.url, other.url)) as data_plane:
-            assert data_plane.target("p0/m")["limit"] == 0.0  # nothing learned: the initial one holds
-            answers = [await data_plane.ask(post(), b"hello") for _ in range(2)]
+    scripts = [held(release)] * 9 + [(*good, *refused, Again())]
+    async with ScriptedServer(*scripts) as target, ScriptedServer((*good, Again())) as other:
+        async with one_data_plane(unhurried(full(target.url, other.url, cap=0))) as data_plane:
+            running = [asyncio.create_task(data_plane.ask(post(), b"hello")) for _ in range(9)]
+            await target.wait_peers(9)
+            limits, elsewhere = [], []
+            for _ in range(6):
+                elsewhere.append(b"x-edge-target: p1/m\r\n" in await data_plane.ask(post(), b"hello"))
+                limits.append(data_plane.target("p0/m")["limit"])
+            release.set()
+            assert [status(await each) for each in running] == [200] * 9
             view = data_plane.target("p0/m")
-    assert [b"x-edge-target: p1/m\r\n" in answer for answer in answers] == [False, True]
-    assert view["limit"] == pytest.approx(57.6)
+    assert elsewhere == [False, True] * 3
+    assert limits == [0, 0, 0, 0, 0, pytest.approx(9)]
     assert (view["inflight"], view["inflight_class"]) == (0, (0, 0, 0))
+
+
+async def test_a_new_target_takes_all_that_comes() -> None:
+    """Nothing is known of the only target, and a hundred requests come at once: none waits, and none is refused."""
+    release = asyncio.Event()
+    async with ScriptedServer(held(release)) as target:
+        async with one_data_plane(unhurried(full(target.url, cap=0))) as data_plane:
+            asked = [asyncio.create_task(data_plane.ask(post(), b"hello")) for _ in range(100)]
+            await target.wait_peers(100)
+            release.set()
+            assert [status(await each) for each in asked] == [200] * 100
+            assert counts(data_plane)["counts"][RouteCounter.R_QUEUED] == 0
+
+
+async def test_a_backup_is_filled_step_by_step() -> None:
+    """The first tier is down: the second gets 64 at once; as many again when these have answered, and no sooner."""
+    release = asyncio.Event()
+    async with ScriptedServer(held(release)) as dead, ScriptedServer(held(release)) as backup:
+        async with one_data_plane(unhurried(full(dead.url, backup.url, cap=0))) as data_plane:
+            first = next(target for target in data_plane.snapshot.targets if target.id == "p0/m")
+            data_plane.shared_state.set_manual(first.slot, 1)
+            asked = [asyncio.create_task(data_plane.ask(post(), b"hello")) for _ in range(100)]
+            await until(data_plane, RouteCounter.R_WAITING, 36)
+            assert data_plane.target("p1/m")["inflight"] == 64
+            release.set()
+            assert [status(await each) for each in asked] == [200] * 100
+            assert data_plane.target("p1/m")["allowance"] > 64

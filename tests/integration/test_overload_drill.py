@@ -6,13 +6,13 @@ from edge.sim import overload
 
 
 async def test_a_dead_primary_does_not_take_the_backup_with_it() -> None:
-    """High is always answered, low is answered or told when to come back, and the backup stays within twice idle."""
+    """High is always answered, low is answered or told when to come back, and the backup within 1.5 times idle."""
     summary = await overload.run(overload.phases(fast=True), lambda _at_s, _phase: None)
     assert summary.high_failed == 0
     assert summary.low_failed == 0
     assert summary.low_shed == summary.low_shed_with_retry_after > 0
     assert 1 <= summary.retry_after_s[0] <= summary.retry_after_s[1] <= 10
-    assert summary.times_unloaded <= 2.0
+    assert summary.times_unloaded <= 1.5
     assert summary.backup_trips == 0
     assert summary.low_ok > 0
     during = [point for point in summary.series if summary.dead_from_s + 2 < point.at_s <= summary.dead_until_s]

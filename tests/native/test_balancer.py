@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker
-from native.balance.balancer import Barred, Cell, Target, TargetPool
+from native.balance.balancer import Barred, TargetPool
 from native.balance.breaker import Admit
 from native.balance.capacity import Capacity
+from native.balance.latency import Cell
+from native.balance.target import Target
 from native.state.shared_state import SharedState
 from tests.reference import balancer as twin
 from tests.reference.breaker import Circuit, Remote
@@ -246,7 +248,7 @@ def test_a_pool_is_its_twin(
 ) -> None:
     """Any history of picks, outcomes, load, rate limits and manual actions leads both to the same choice and reason."""
     shared_state = SharedState.create(8, 0, 4)
-    plans = [SimpleNamespace(adaptive=cap % 2 == 1, concurrency=(8.0, 2.0, 50.0)) for _, _, cap in members]
+    plans = [SimpleNamespace(adaptive=cap % 2 == 1, min_concurrency=2.0) for _, _, cap in members]
     targets = [
         Target(shared_state, slot, f"t{slot}", cap // 2, plans[slot]) for slot, (_, _, cap) in enumerate(members)
     ]
@@ -311,20 +313,21 @@ def load(
     """Let attempts begin, end or be refused for load, on both sides."""
     call, place, rnd, bits = deed
     if call == "enter":
-        for _ in range(1 + rnd % 4):
+        for _ in range((1, 2, 3, 40)[rnd % 4]):
             member.inflight += 1
             member.classes[bits % 3] += 1
             target.enter(bits & 3, bits % 3)
             member.capacity.first(now, rnd % 3_000_000, member.inflight)
-            Capacity(shared_state, place, 8, 2, 50).first(now, rnd % 3_000_000, member.inflight)
+            Capacity(shared_state, place, 2).first(now, rnd % 3_000_000, member.inflight)
     elif call == "leave" and member.classes[bits % 3]:
         member.inflight -= 1
         member.classes[bits % 3] -= 1
         worker = next(worker for worker in range(4) if column(shared_state, place, worker) > 0)
         target.leave(worker, bits % 3)
     elif call == "refused":
-        member.capacity.refused(now)
-        Capacity(shared_state, place, 8, 2, 50).refused(now)
+        for _ in range(1 + rnd % 4):
+            member.capacity.refused(now, member.inflight)
+            Capacity(shared_state, place, 2).refused(now, member.inflight)
 
 
 def column(shared_state: SharedState, slot: int, worker: int) -> int:
@@ -638,7 +641,7 @@ def test_processes_share_what_they_learn(
     """In flight adds up over workers, and one process's latency steers another's choice."""
     script = """
 import sys
-from native.balance.balancer import Target
+from native.balance.target import Target
 target = Target(shared_state, 0, "a")
 for _ in range(1000):
     target.enter(int(sys.argv[1]))
@@ -735,7 +738,7 @@ def test_a_full_tier_spills_to_the_next(usual: Breaker) -> None:
     assert bench.choose(START)[0] == 1
     bench.targets[0].leave(0)
     assert bench.choose(START)[0] == 0
-    assert bench.pool.limit(0) == 2
+    assert bench.pool.limit(0, START) == 2
 
 
 def test_strange_classes_and_shares_are_refused(usual: Breaker) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker
-from native.balance.balancer import Target, TargetPool
+from native.balance.balancer import TargetPool
 from native.balance.breaker import Admit, TripReason
+from native.balance.target import Target
 from native.state.counters import TargetCounter
 from native.state.shared_state import SharedState
 from tests.reference.breaker import Circuit, Remote
@@ -494,7 +495,8 @@ def test_two_processes_never_hold_the_permit_together(
     script = """
 import time
 from types import SimpleNamespace
-from native.balance.balancer import TargetPool, Target
+from native.balance.balancer import TargetPool
+from native.balance.target import Target
 policy = SimpleNamespace(consecutive_failures=1, failure_ratio=0.0, window_ns=10_000_000_000, min_requests=1,
                          slow_ratio=0.0, slow_threshold_ns=1, slow_adaptive=False, open_duration_ns=1,
                          open_duration_max_ns=1, slow_start_ns=0)

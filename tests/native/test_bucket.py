@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.terms.snapshot import Breaker
-from native.balance.balancer import Barred, Target, TargetPool
+from native.balance.balancer import Barred, TargetPool
+from native.balance.target import Target
 from native.state.allowance import Allowance, Bound
 from native.state.counters import TargetCounter
 from native.state.shared_state import SharedState

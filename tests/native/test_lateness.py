@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.balance.balancer import Cell
+from native.balance.latency import Cell
 from native.balance.lateness import Lateness
 from native.state.shared_state import SharedState
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from native.balance.balancer import Target, TargetPool
+from native.balance.balancer import TargetPool
 from native.balance.breaker import TripReason
+from native.balance.target import Target
 from native.state.counters import Outcome
 from native.state.histogram import HIST_BOUNDS_S, bucket_of
 from native.state.shared_state import SharedState

@@ -61,36 +61,50 @@ class Member:
     inflight: int = 0
     classes: list[int] = field(default_factory=lambda: [0, 0, 0])
     adaptive: bool = False
-    capacity: Capacity = field(default_factory=lambda: Capacity(8, 2, 50))
+    capacity: Capacity = field(default_factory=lambda: Capacity(2))
     manual: int = 0
     quarantined_until_ns: int = 0
     rate_limited_until_ns: int = 0
     grant: Bucket | None = None  # requests that its credential has left
     cells: list[PeakEwma] = field(default_factory=lambda: [PeakEwma(), PeakEwma()])
 
-    def limit(self) -> float:
-        """Return requests at once, 0 = no bound."""
+    def limit(self, now_ns: int) -> float:
+        """Return concurrent requests, 0 = no limit."""
         bounds = [float(self.cap)] if self.cap else []
-        bounds += [self.capacity.limit()] if self.adaptive else []
+        learned = self.capacity.limit(now_ns, self.inflight) if self.adaptive else 0.0
+        bounds += [learned] if learned else []
         return min(bounds, default=0.0)
 
-    def full(self, priority: int, shares: tuple[float, ...] | None, *, spilled: bool) -> bool:
+    def spill_limit(self, now_ns: int) -> float:
+        """Return the same of a target that stands in for a better tier."""
+        limit = self.limit(now_ns)
+        if not self.adaptive:
+            return limit
+        allowance = self.capacity.spill.allowance(now_ns)
+        return min(limit, allowance) if limit else allowance
+
+    def full(self, now_ns: int, priority: int, shares: tuple[float, ...] | None, *, spilled: bool) -> bool:
         """Tell whether there is no place for one more of this class."""
-        limit = self.limit()
+        if 0 < self.limit(now_ns) < self.inflight + 1:
+            return True
+        if spilled and self.adaptive and self.inflight + 1 > self.capacity.spill.allowance(now_ns):
+            return False  # for another reason
+        limit = self.spill_limit(now_ns) if spilled else self.limit(now_ns)
         if limit <= 0:
             return False
-        if self.inflight + 1 > limit:
-            return True
         crowded = self.inflight >= 0.8 * limit
         if priority == LOW and spilled:
             return crowded
         return bool(priority and shares and crowded and self.classes[priority] >= shares[priority] * limit)
 
     def ramped(self, now_ns: int, priority: int, *, spilled: bool) -> bool:
-        """Tell whether a later tier has as much of the low class as it takes for now."""
-        limit = self.limit()
-        low = self.classes[LOW]
-        return priority == LOW and spilled and limit > 0 and low + 1 > self.capacity.spill(now_ns, low, limit)
+        """Tell whether a later tier has as much as it takes for now, of all classes or of the low one."""
+        if not spilled:
+            return False
+        if self.adaptive and self.inflight + 1 > self.capacity.spill.allowance(now_ns):
+            return True
+        limit, low = self.spill_limit(now_ns), self.classes[LOW]
+        return priority == LOW and limit > 0 and low + 1 > self.capacity.spill.low(now_ns, limit, low)
 
     def barred(
         self, now_ns: int, *, tried: bool, priority: int = 1, shares: tuple[float, ...] | None = None, best: int = 0
@@ -103,7 +117,12 @@ class Member:
             QUARANTINED: now_ns < self.quarantined_until_ns,
             RATE_LIMITED: now_ns < self.rate_limited_until_ns,
             EXHAUSTED: self.grant is not None and self.grant.wait(now_ns) > 0,
-            FULL: self.full(priority, shares, spilled=self.tier > best),
+        }
+        for reason, applies in reasons.items():
+            if applies:
+                return reason  # without a look at the limit, which is dropped when it is looked at and old
+        reasons = {
+            FULL: self.full(now_ns, priority, shares, spilled=self.tier > best),
             RAMP: self.ramped(now_ns, priority, spilled=self.tier > best),
             TRIAL: self.circuit.state == "half_open" and not due,
             OPEN: self.circuit.state == "open" and not due,
@@ -150,8 +169,16 @@ def pick(
     ]
     chosen = _pick(members, barred, now_ns, rnd, latency_cell=latency_cell, tried=tried)
     member = members[chosen[0]] if chosen[0] >= 0 else None
-    if member is not None and priority == LOW and member.tier > best and member.limit() > 0:
-        member.capacity.spilled(now_ns, member.classes[LOW], member.limit())
+    if member is None:
+        return chosen
+    spill = member.capacity.spill
+    if member.tier > best:
+        if member.adaptive:
+            spill.used(now_ns)
+        limit = member.spill_limit(now_ns)
+        if priority == LOW and limit > 0:
+            spill.low_used(now_ns, limit, member.classes[LOW])
+    spill.highest.note(now_ns, member.inflight + 1)
     return chosen
 
 

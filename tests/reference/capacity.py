@@ -3,118 +3,84 @@
 from __future__ import annotations
 
 import math
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-MS = 1_000_000
+from tests.reference.delay import MS, Delay, float32
+from tests.reference.spill import Spill
 
-
-def float32(value: float) -> float:
-    """Round as a cell of the shared state does."""
-    return float(struct.unpack("f", struct.pack("f", value))[0])
+OLD_MS = 60_000
+BLOCK_MS = 5_000
 
 
 @dataclass
 class Capacity:
-    """One target's limit, floor and ramp. Times in milliseconds are None while the thing has not happened."""
+    """One target's limit. ``value`` None: there is none."""
 
-    initial: float
     least: float
-    most: float
     value: float | None = None
-    fell_ms: int | None = None
-    answered: bool = True  # a first token has come since the limit fell
-    floor: float | None = None
-    window_ms: int | None = None
-    seen: float | None = None
-    seen_ms: int = 0
-    total_us: int = 0
-    count: int = 0
-    ramp: float | None = None
-    ramp_ms: int = 0
+    fell_ms: int = 0
+    block_ms: int | None = None
+    refusals: int = 0
+    answers: int = 0
+    delay: Delay = field(default_factory=Delay)
+    spill: Spill = field(init=False)
 
-    def limit(self) -> float:
-        """Return requests at once."""
-        value = self.initial if self.value is None else self.value
-        return min(max(value, self.least), self.most)
+    def __post_init__(self) -> None:
+        self.spill = Spill(self.delay)
 
-    def strained(self, now_ms: int, times: float) -> bool:
-        """Tell whether the last window was slower than so many times the floor, if it is recent."""
-        if self.seen is None or not self.floor or now_ms - self.seen_ms > 10_000:
-            return False
-        return self.seen > times * self.floor
+    def limit(self, now_ns: int, inflight: int) -> float:
+        """Return concurrent requests, 0 without a limit; an old one that is not in use is dropped."""
+        if self.value is not None and self.is_old(now_ns) and 2 * inflight < self.value:
+            self.value = None
+        return 0.0 if self.value is None else max(self.value, self.least)
+
+    def is_old(self, now_ns: int) -> bool:
+        """Return whether the limit has not fallen for a minute."""
+        return now_ns // MS - self.fell_ms >= OLD_MS
 
     def first(self, now_ns: int, first_us: int, inflight: int, *, measured: bool = True) -> None:
         """Take in one first token."""
-        now_ms, limit, more = now_ns // MS, self.limit(), 0.0
-        if limit < self.most and not self.strained(now_ms, 1.5):
-            if self.fell_ms is None:
-                more = 1.0 if inflight >= 0.5 * limit else 0.0
-            elif inflight >= 0.8 * limit:
-                more = max(1.0 / limit, limit * 1.2e-7)
-        if more or not self.answered:
-            self.value = float32(min(limit + more, self.most))
-            self.answered = True
-        if not measured:
-            return
-        if self.window_ms is None:
-            self.window_ms, self.floor = now_ms, 0.0
-            return
-        if first_us // 1000 > now_ms - self.window_ms:
-            return
-        self.total_us += first_us
-        self.count += 1
-        if self.count >= 10 and now_ms - self.window_ms >= self.window_length():
-            self._end_window(now_ms, inflight)
+        if self.block_ms is not None and now_ns // MS - self.block_ms < BLOCK_MS:
+            self.answers = min(self.answers + 1, 0xFFFF)
+        self.spill.first(now_ns, inflight)
+        self._grow(now_ns, inflight)
+        if measured and self.delay.observe(now_ns, first_us):
+            self._end_window(now_ns, inflight)
 
-    def window_length(self) -> int:
-        """Return how many ms the window now open lasts at least."""
-        return int(min(max(2.0 * (self.floor or 0.0), 1000), 10_000))
+    def _grow(self, now_ns: int, inflight: int) -> None:
+        if self.value is None or self.delay.exceeds(now_ns, 1.5):
+            return
+        limit = max(self.value, self.least)
+        if inflight >= (0.5 if self.is_old(now_ns) else 0.8) * limit:
+            more = 1.0 if self.is_old(now_ns) else 1.0 / limit
+            self.value = float32(limit + max(more, limit * 1.2e-7))
 
-    def _end_window(self, now_ms: int, inflight: int) -> None:
-        seen, floor = self.total_us / self.count / 1000.0, self.floor or 0.0
-        floor = floor + (seen - floor) * (0.05 if seen < floor else 0.005) if floor > 0 else seen
-        self.floor, self.window_ms = float32(floor), now_ms
-        self.total_us = self.count = 0
-        self.seen, self.seen_ms = float32(seen), now_ms
-        limit = self.limit()
-        if seen > 1.5 * floor:
+    def _end_window(self, now_ns: int, inflight: int) -> None:
+        seen, floor, slow = self.delay.seen or 0.0, self.delay.floor or 0.0, self.delay.slow
+        if self.value is None:
+            if slow >= 3 and inflight >= 32 and inflight >= 0.5 * self.spill.highest.recent(now_ns):
+                self._fall(now_ns, inflight)
+            return
+        limit = max(self.value, self.least)
+        if slow:
             if inflight >= 0.5 * limit:
-                self.value = float32(max(limit * max(1.5 * floor / seen, 0.5), self.least))
-                self.fell_ms, self.answered = now_ms - now_ms % 2, True
-        elif self.fell_ms is not None and inflight >= 0.8 * limit:
-            self.value = float32(min(limit + math.sqrt(limit), self.most))
+                self._fall(now_ns, limit * max(1.5 * floor / seen, 0.5))
+        elif inflight >= 0.8 * limit:
+            self.value = float32(limit + math.sqrt(limit))
 
-    def refused(self, now_ns: int) -> None:
+    def refused(self, now_ns: int, inflight: int) -> None:
         """Take in one refusal."""
         now_ms = now_ns // MS
-        if self.fell_ms is None:
-            if self.window_ms is None:
-                return
-        elif not self.answered or now_ms - self.fell_ms < 100:
+        if self.value is not None and now_ms - self.fell_ms < 100:
             return
-        self.value = float32(max(self.limit() * 0.9, self.least))
-        self.fell_ms, self.answered = now_ms - now_ms % 2, False
+        if self.block_ms is None or now_ms - self.block_ms >= BLOCK_MS:
+            self.block_ms, self.refusals, self.answers = now_ms, 0, 0
+        self.refusals = min(self.refusals + 1, 0xFFFF)
+        if not self.answers or self.refusals < 3 or self.refusals / (self.refusals + self.answers) < 0.1:
+            return
+        self._fall(now_ns, 0.9 * (inflight if self.value is None else max(self.value, self.least)))
+        self.block_ms = None
 
-    def spill(self, now_ns: int, low: int, limit: float = 0.0) -> float:
-        """Return how many of the lowest class may be here at once."""
-        limit = limit or self.limit()
-        now_ms, start = now_ns // MS, low + max(0.1 * limit, 4.0)
-        age = now_ms - self.ramp_ms
-        if self.ramp is None or age >= 30_000:
-            return start
-        known = self.seen is not None and now_ms - self.seen_ms <= 10_000
-        if known and self.seen_ms > self.ramp_ms and age >= 1000 and self.strained(now_ms, 1.5):
-            return max(min(self.ramp, low) * 0.75, 4.0)
-        if age >= 5000 and 2 * low >= self.ramp:
-            stale = known and self.seen_ms - self.window_length() < self.ramp_ms
-            if not stale and not self.strained(now_ms, 1.15):
-                return min(self.ramp * 1.5, max(limit, self.ramp))
-        return self.ramp
-
-    def spilled(self, now_ns: int, low: int, limit: float = 0.0) -> None:
-        """Take in one more of them."""
-        value, now_ms = self.spill(now_ns, low, limit), now_ns // MS
-        known = self.ramp or 0.0
-        if float32(value) != known or now_ms - self.ramp_ms >= 15_000:
-            self.ramp, self.ramp_ms = float32(value), now_ms
+    def _fall(self, now_ns: int, value: float) -> None:
+        self.value = float32(max(value, self.least))
+        self.fell_ms = now_ns // MS

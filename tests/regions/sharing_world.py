@@ -90,8 +90,8 @@ class Node:
 
     def fail(self, slot: int = 0) -> None:
         """Let a target's circuit open."""
-        from native.balance.balancer import Target as Place
         from native.balance.balancer import TargetPool
+        from native.balance.target import Target as Place
 
         pool = TargetPool([Place(self.shared_state, slot, "t")], [1], [1.0], USUAL, workers=1, permit_ns=S)
         generation = self.shared_state.read_target(slot, 0)["generation"]

@@ -1,0 +1,74 @@
+from libc.stdint cimport uint32_t, uint64_t
+from native.balance.latency cimport (
+    BASELINE_TAU_MS, FAILURE_PENALTY_MS, average_observe, ewma_observe, ewma_read, penalty_observe,
+)
+from native.io.atomics cimport add32, cas64, load64
+from native.state.shared_state cimport EDGE_EWMA_TAU_NS, EDGE_MAX_WORKERS, SharedState
+
+cdef enum:
+    MS = 1_000_000
+
+
+cdef class Target:
+    """One target as this worker sees it.
+
+    ``plan`` is its part of the Snapshot. If ``plan.adaptive`` is set, its limit is learned, and never falls below
+    ``plan.min_concurrency``.
+    """
+
+    def __init__(self, SharedState shared_state not None, int slot, str id not None, uint32_t max_inflight=0,
+                 plan=None):
+        self.rec = shared_state.target(slot)
+        self.shared_state = shared_state
+        self.slot = slot
+        self.id = id
+        self.max_inflight = max_inflight
+        self.plan = plan
+        if plan is not None and plan.adaptive:
+            if not plan.min_concurrency > 0:
+                raise ValueError(f"{id}: min_concurrency is above 0, not {plan.min_concurrency}")
+            self.bounds.learned = True
+            self.bounds.least = plan.min_concurrency
+
+    def __repr__(self):
+        return f"<Target {self.id} slot {self.slot}>"
+
+    cdef void observe(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed) noexcept:
+        cdef int cell = latency_cell & 1
+        if failed:
+            latency_ns = max(latency_ns, <uint64_t>FAILURE_PENALTY_MS * MS)
+        else:
+            average_observe(&self.rec.baseline[cell], now_ns, latency_ns, <uint64_t>BASELINE_TAU_MS * MS)
+            average_observe(&self.rec.measured[cell], now_ns, latency_ns, EDGE_EWMA_TAU_NS)
+        penalty_observe(&self.rec.penalty[cell], &self.rec.ewma[cell], now_ns, latency_ns, failed)
+        ewma_observe(&self.rec.ewma[cell], now_ns, latency_ns, EDGE_EWMA_TAU_NS)
+
+    def record(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed=False):
+        """``observe`` from Python."""
+        self.observe(latency_cell, now_ns, latency_ns, failed)
+
+    def latency_ms(self, int latency_cell, uint64_t now_ns):
+        """The peak-EWMA of a cell, decayed to ``now_ns``; 0.0 = no data."""
+        return ewma_read(&self.rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
+
+    def enter(self, int worker, int priority=1):
+        """Count one more attempt of a priority class in flight, in that worker's column."""
+        self._count(worker, priority, 1)
+
+    def leave(self, int worker, int priority=1):
+        """Count one attempt less."""
+        self._count(worker, priority, -1)
+
+    def _count(self, int worker, int priority, int more):
+        if not 0 <= worker < EDGE_MAX_WORKERS:
+            raise IndexError(f"there is no worker {worker}")
+        if not 0 <= priority <= LOW:
+            raise IndexError(f"there is no class {priority}")
+        add32(&self.rec.inflight[worker], more)
+        add32(&self.rec.inflight_class[priority][worker], more)
+
+    def set_rate_limited(self, uint64_t until_ns):
+        """Give the target no traffic until ``until_ns``, because it rate-limits us; the later deadline holds."""
+        cdef uint64_t until = load64(&self.rec.rate_limited_until_ns)
+        while until < until_ns and not cas64(&self.rec.rate_limited_until_ns, until, until_ns):
+            until = load64(&self.rec.rate_limited_until_ns)
