@@ -1,3 +1,4 @@
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from native.codec.field_rules cimport field_value
 from native.codec.grpc cimport (
@@ -33,6 +34,7 @@ cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint tra
     return reader
 
 
+@cython.freelist(64)
 cdef class AnswerReader:
     """One answer as it comes."""
 

@@ -1,3 +1,4 @@
+cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from native.balance.balancer cimport CELL_STREAM
 from native.balance.breaker cimport OPEN, circuit_state
@@ -35,6 +36,7 @@ cdef int[5] OUTCOME_OF = [FAIL_CONNECT, FAIL_RESET, FAIL_MALFORMED, FAIL_TRUNCAT
 cdef uint64_t LOOK_AGAIN_NS = 250_000_000
 
 
+@cython.freelist(64)
 cdef class AttemptResult:
     def __repr__(self):
         return f"<AttemptResult {OUTCOME_NAMES[self.outcome]} {self.detail}>"

@@ -1,3 +1,4 @@
+cimport cython
 from native.state.allowance cimport BOUND_BUDGET
 
 
@@ -7,6 +8,7 @@ cdef Charge new_charge(Request request):
     return charge
 
 
+@cython.freelist(64)
 cdef class Charge:
     """What one exchange costs its caller."""
 

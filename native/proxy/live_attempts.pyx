@@ -1,7 +1,9 @@
+cimport cython
 from native.proxy.detached cimport detach
 from native.state.shared_state cimport CANCELLED
 
 
+@cython.freelist(64)
 cdef class LiveAttempts:
     """The attempts of one exchange."""
 

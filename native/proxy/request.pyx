@@ -1,3 +1,4 @@
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from native.balance.balancer cimport CELL_STREAM, CELL_WHOLE
 from native.codec.grpc cimport timeout_ns, unframe, write_timeout
@@ -53,6 +54,7 @@ cdef class Refusal:
         return W_REFUSED
 
 
+@cython.freelist(64)
 cdef class Identity:
     def __repr__(self):
         return f"<Identity {self.name!r} priority={self.priority}>"

@@ -1,3 +1,4 @@
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 from native.codec.grpc cimport frame, read_status
@@ -80,6 +81,7 @@ cdef list answer_fields(Request request, Attempt attempt, int attempts, str reas
     return fields
 
 
+@cython.freelist(64)
 cdef class Response:
     """What one client is told."""
 

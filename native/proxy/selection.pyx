@@ -1,3 +1,4 @@
+cimport cython
 from native.balance.balancer cimport (
     BARRED_EXHAUSTED, BARRED_FULL, BARRED_OPEN, BARRED_QUARANTINED, BARRED_RATE_LIMITED, BARRED_TRIAL, Target, inflight_total,
 )
@@ -42,6 +43,7 @@ cdef Selection new_selection(Request request):
     return selection
 
 
+@cython.freelist(64)
 cdef class Selection:
     def __repr__(self):
         return f"<Selection {self.route.name} tried={self.tried:b}>"
