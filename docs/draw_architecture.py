@@ -72,6 +72,7 @@ CIMPORTS: Final = (
     ("balance", "state"),
     ("http", "codec"),
     ("http", "io"),
+    ("state", "codec"),
     ("state", "io"),
 )
 # Name of a step, what happens there, and the modules of native/ that do it.

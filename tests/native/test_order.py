@@ -17,7 +17,7 @@ FLOORS = {
     "codec": set[str](),
     "http": {"codec", "io"},
     "state": {"codec", "io"},
-    "balance": {"state", "io"},
+    "balance": {"state", "codec", "io"},
     "proxy": {"balance", "state", "http", "codec", "io"},
 }
 
