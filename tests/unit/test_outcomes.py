@@ -160,9 +160,9 @@ def test_hints_recognise_bodies_seen_in_the_wild(provider: str, status: int, bod
     assert meant[:1] == [action]
 
 
-def test_document_names_every_outcome_of_the_board() -> None:
+def test_document_names_every_outcome_of_the_data_path() -> None:
     """The table of faults in docs/outcomes.md has exactly the outcomes that the data path counts, in their order."""
-    declared = (ROOT / "native" / "state" / "shared_state.pxd").read_text(encoding="utf-8")
+    declared = (ROOT / "native" / "state" / "counters.pxd").read_text(encoding="utf-8")
     enum = re.search(r"cpdef enum Outcome:\n((?:    .*\n)+)", declared)
     assert enum
     names = re.findall(r"^    ([A-Z_]+) =", enum[1], re.MULTILINE)
