@@ -193,7 +193,7 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
         data_plane.drain()
         data_plane.stop()
         await opener.stop()
-        for _ in range(200):
+        for _ in range(2500):  # at most 5 s: a loop that is closed under a connection may never end
             await asyncio.sleep(0.002)
             if not data_plane.connections:
                 break
