@@ -100,7 +100,11 @@ def report(view: TargetView, *, now_ns: int, uses: Sequence[Use]) -> TargetRepor
         why=_why(state, code, uses, due=not waits),
         until_s=round(max(until_ns - now_ns, 0) / _S, 3) if until_ns else None,
         inflight=view["inflight"],
-        latency_ms={name: round(ms, 1) or None for name, ms in zip(_CELLS, view["measured_ms"], strict=True)},
+        latency_ms={
+            # a first byte within microseconds is a measurement too, and not the absence of one
+            name: max(round(ms, 1), 0.1) if ms else None
+            for name, ms in zip(_CELLS, view["measured_ms"], strict=True)
+        },
         penalty_ms={
             name: round(ms, 1) if ms >= _LEAST_PENALTY_MS else None
             for name, ms in zip(_CELLS, view["penalty_ms"], strict=True)

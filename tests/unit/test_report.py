@@ -119,3 +119,9 @@ def test_a_latency_is_a_measurement_and_a_penalty_stands_beside_it() -> None:
     now = report(record, now_ns=NOW, uses=USES)
     assert now.latency_ms == {"stream": 80.0, "whole": 40.0}
     assert now.penalty_ms == {"stream": 4321.1, "whole": None}
+
+
+def test_the_shortest_latency_is_shown_as_one() -> None:
+    """A first byte within 20 microseconds is a measurement: it is shown as 0.1 ms, and not as if there was none."""
+    now = report(view(measured_ms=(0.02, 0.0)), now_ns=NOW, uses=USES)
+    assert now.latency_ms == {"stream": 0.1, "whole": None}
