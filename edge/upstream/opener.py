@@ -146,7 +146,7 @@ class Opener:
             _check_reserve(sock)
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.sock_connect(sock, (address.host, port))
+            await connect_socket(self._loop, sock, address.host, port)
         except BaseException:
             sock.close()
             raise
@@ -184,6 +184,33 @@ class Opener:
             raise
         finally:
             _disown(sock, inode)
+
+
+async def connect_socket(loop: asyncio.AbstractEventLoop, sock: socket.socket, host: str, port: int) -> None:
+    """Connect a non-blocking socket to a numeric address.
+
+    uvloop's ``sock_connect`` looks numeric addresses up too, each in a thread of a small pool, which holds back
+    thousands of connections that are opened at once.
+
+    Raises:
+        OSError: the connection failed.
+    """
+    code = sock.connect_ex((host, port))
+    if code == errno.EINPROGRESS:
+        writable = loop.create_future()
+        loop.add_writer(sock, _resolve, writable)
+        try:
+            await writable
+        finally:
+            loop.remove_writer(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _check_reserve(sock: socket.socket) -> None:

@@ -143,21 +143,14 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """One worker; its provider allows a connection for each stream, and takes as many at once from the start."""
+    """One worker with the default limits."""
     streaming: set[Any] = set()
     place: list[World] = []
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Upstream(place[0]), "127.0.0.1", 0, backlog=STREAMS)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    provider = {
-        "dialect": "openai",
-        "base_url": url,
-        "api_key": "sk-not-a-key",
-        "max_connections": 2 * STREAMS,
-        "concurrency": {"adaptive": False},
-    }
     config = {
-        "providers": {"local": provider},
+        "providers": {"local": {"dialect": "openai", "base_url": url, "api_key": "sk-not-a-key"}},
         "models": {"chat": {"targets": ["local/m"]}, "quick": {"targets": ["local/quick"]}},
     }
     async with EdgeProcess(config, workers=1) as edge:

@@ -19,7 +19,7 @@ from plans import snapshot
 
 from edge.terms.exhaustion import SENTENCES
 from edge.upstream.exhausted import no_address
-from edge.upstream.opener import Opener
+from edge.upstream.opener import Opener, connect_socket
 from edge.upstream.resolver import Address
 from tests.snapshots import tls as verified
 
@@ -138,6 +138,20 @@ async def test_refused(opener: Opener) -> None:
     assert not pool.local
 
 
+async def test_a_numeric_address_is_not_looked_up(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to a numeric address needs no look-up, which would occupy a thread of a small pool."""
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("looked up")
+
+    async with Server() as server:
+        monkeypatch.setattr(opener._loop, "getaddrinfo", refuse)
+        monkeypatch.setattr(opener._loop, "sock_connect", refuse)
+        pool = FakePool(server.port)
+        await outcome(opener, pool)
+        assert pool.made
+
+
 async def test_unknown_name(opener: Opener) -> None:
     """A name that nobody knows fails with the resolver's words."""
     pool = FakePool(1, host="does-not-exist.invalid")
@@ -222,15 +236,14 @@ async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, mo
         async def both(host: str) -> list[Address]:
             return [Address(2, "192.0.2.1"), Address(2, "127.0.0.1")]  # type: ignore[arg-type]
 
-        real = opener._loop.sock_connect
 
-        async def connect(sock: object, address: tuple[str, int]) -> None:
-            if address[0] == "192.0.2.1":
+        async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, host: str, port: int) -> None:
+            if host == "192.0.2.1":
                 await asyncio.sleep(60)
-            await real(sock, address)  # type: ignore[arg-type]
+            await connect_socket(loop, sock, host, port)
 
         monkeypatch.setattr(opener._resolver, "addresses", both)
-        monkeypatch.setattr(opener._loop, "sock_connect", connect)
+        monkeypatch.setattr("edge.upstream.opener.connect_socket", connect)
         began = time.monotonic()
         await outcome(opener, pool)
         assert pool.made  # within the deadline, or it would have failed
@@ -292,10 +305,10 @@ async def test_what_this_node_lacks_is_its_own_fault(
 ) -> None:
     """No descriptor, no local port, no memory: the pool is told that the target is not to blame."""
 
-    async def connect(sock: object, address: object) -> None:
+    async def connect(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(opener._loop, "sock_connect", connect)
+    monkeypatch.setattr("edge.upstream.opener.connect_socket", connect)
     pool = FakePool(1)
     await outcome(opener, pool)
     assert pool.failures == [(SENTENCES[number], False)]
@@ -310,11 +323,11 @@ async def test_an_address_that_this_node_cannot_have_is_no_lack_of_ports(
     async def both(host: str) -> list[Address]:
         return [Address(socket.AF_INET6, "::1"), Address(socket.AF_INET, "127.0.0.1")]
 
-    async def connect(sock: object, address: tuple[str, int]) -> None:
-        raise OSError(errno.EADDRNOTAVAIL if address[0] == "::1" else errno.ECONNREFUSED, "no")
+    async def connect(loop: object, sock: object, host: str, port: int) -> None:
+        raise OSError(errno.EADDRNOTAVAIL if host == "::1" else errno.ECONNREFUSED, "no")
 
     monkeypatch.setattr(opener._resolver, "addresses", both)
-    monkeypatch.setattr(opener._loop, "sock_connect", connect)
+    monkeypatch.setattr("edge.upstream.opener.connect_socket", connect)
     monkeypatch.setattr("edge.upstream.opener.no_address", lambda family, host, port: host == "::1")
     pool = FakePool(1, host="two.test")
     await outcome(opener, pool)
@@ -327,11 +340,11 @@ async def test_a_lack_is_not_hidden_by_a_refusal(opener: Opener, monkeypatch: py
     async def both(host: str) -> list[Address]:
         return [Address(socket.AF_INET, "127.0.0.1"), Address(socket.AF_INET, "127.0.0.2")]
 
-    async def connect(sock: object, address: tuple[str, int]) -> None:
-        raise OSError(errno.EADDRNOTAVAIL if address[0] == "127.0.0.1" else errno.ECONNREFUSED, "no")
+    async def connect(loop: object, sock: object, host: str, port: int) -> None:
+        raise OSError(errno.EADDRNOTAVAIL if host == "127.0.0.1" else errno.ECONNREFUSED, "no")
 
     monkeypatch.setattr(opener._resolver, "addresses", both)
-    monkeypatch.setattr(opener._loop, "sock_connect", connect)
+    monkeypatch.setattr("edge.upstream.opener.connect_socket", connect)
     pool = FakePool(1, host="two.test")
     await outcome(opener, pool)
     assert pool.failures == [(SENTENCES[errno.EADDRNOTAVAIL], False)]
