@@ -1,6 +1,6 @@
 """Keeps the upstream connections of one worker to one target.
 
-An attempt gets the connection that became idle last, else it waits for a new one."""
+An attempt gets the connection that became idle last. If none is idle, the attempt waits for a new one."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.http.stream cimport ClientEvents, ClientStream
@@ -17,10 +17,10 @@ cdef class PooledConnection(ClientStream):
     cdef ConnectionPool home
     cdef uint64_t born_ns, idle_since_ns, lifetime_ns
     cdef uint64_t cut_ns                            # when a draining connection is cut
-    cdef bint idle                                  # it waits for an exchange; only the pool writes this
+    cdef bint idle                                  # the connection waits for an exchange; only the pool writes this
     cdef void assign(self, ClientEvents events)     # hand it to an attempt
-    cdef bint is_reusable(self)                     # idle, open, and its framing beyond doubt
-    cdef bint is_draining(self)                     # it reads an answer only to drop it, or is closing
+    cdef bint is_reusable(self)                     # idle, open, and in step with the upstream's framing
+    cdef bint is_draining(self)                     # the connection only discards the rest of an answer, or is closing
     cdef void close(self)
 
 cdef class SharedConnection:
@@ -29,11 +29,11 @@ cdef class SharedConnection:
     A subclass overrides every method; tests/native/test_contract.py checks it."""
     cdef ConnectionPool home
     cdef uint64_t born_ns, lifetime_ns
-    cdef bint listed                                # it is among the pool's vacancies; only the pool writes this
+    cdef bint listed                                # the connection is in ``vacancies``; only the pool writes this
     cdef int room(self)                             # streams that may be opened now
-    cdef ClientStream take(self, ClientEvents who)  # open a stream for an attempt; only where there is room
-    cdef void check_deadlines(self, uint64_t now_ns)    # once a second: end it if it is dead, idle or old
-    cdef void close(self)                           # no new streams; it ends when those it has are over
+    cdef ClientStream take(self, ClientEvents who)  # open a stream for an attempt; requires room() > 0
+    cdef void check_deadlines(self, uint64_t now_ns)    # once a second: close a dead, idle or old connection
+    cdef void close(self)                           # take no new streams, and close after the last open stream
 
 cdef class ConnectionPool:
     cdef readonly object plan           # edge.terms.snapshot.Target
@@ -42,46 +42,46 @@ cdef class ConnectionPool:
     cdef object factory                 # (pool) -> a protocol that is a PooledConnection or a SharedConnection's wire
     cdef PoolCounters counters
     cdef object counted                 # keeps the memory of the counters mapped
-    cdef list idle                      # oldest first; may hold closed ones, whose ``idle`` is False
+    cdef list idle                      # oldest first; may hold closed connections, whose ``idle`` is False
     cdef readonly int idle_count        # connections that wait for an exchange
-    cdef list draining_connections      # connections that read an answer only to drop it, or that are closing
+    cdef list draining_connections      # connections that discard the rest of an answer, or that are closing
     cdef set shared                     # connections that carry many exchanges
-    cdef list vacancies                 # of these, the ones with room; the last is used first; may hold full ones
-    cdef bint shares                    # its connections carry many exchanges at once
-    cdef int breadth                    # how many: at most ours, at most what the last peer to say so allowed
+    cdef list vacancies                 # shared connections with room; the last is used first; some may be full by now
+    cdef bint shares                    # the connections carry many exchanges at once
+    cdef int breadth                    # exchanges per connection: the lower of our limit and the upstream's last one
     cdef object waiters                 # OrderedDict of ClientEvents, first come first served
-    cdef readonly int live              # connections open
+    cdef readonly int live              # open connections
     cdef readonly int opening
-    cdef readonly int cap               # most connections; 0 = no bound
-    cdef public uint64_t connect_ns     # deadline of one connect
+    cdef readonly int cap               # maximum number of connections; 0 = no limit
+    cdef public uint64_t connect_ns     # timeout of a connect
     cdef public uint64_t idle_limit_ns, age_limit_ns
-    cdef public uint64_t silence_ns, pong_ns            # shared ones: a ping after that silence, its answer within that
-    cdef public uint64_t drain_limit_ns, tail_ns        # for an unwanted answer, and for a tunnel's last bytes
+    cdef public uint64_t silence_ns, pong_ns            # shared connections: silence before a ping; timeout of the ping
+    cdef public uint64_t drain_limit_ns, tail_ns        # timeouts of an unwanted answer and of a tunnel's last bytes
     cdef bint closed
-    # how to speak to the target, in bytes
+    # what every request to the target carries, in bytes
     cdef readonly bytes authority, base_path, model
     cdef readonly list fields
-    cdef tuple told                     # the target's name, as answers carry it
-    cdef tuple secrets                  # the parts of ``fields`` that nobody but the target may read
-    cdef readonly bytes verdicts        # an action per status, 600 of them
+    cdef tuple told                     # the x-edge-target field of answers to clients
+    cdef tuple secrets                  # the credentials in ``fields``, which must never reach a client
+    cdef readonly bytes verdicts        # 600 action codes, indexed by status
     cdef readonly tuple hints
     cdef readonly bint is_service
-    cdef bint is_region                 # another region's edge
-    cdef int acquire(self, ClientEvents who)        # 1 given at once, 0 waits, -1 there is no place
+    cdef bint is_region                 # the target is another region's edge
+    cdef int acquire(self, ClientEvents who)        # 1 = ``who`` has a connection, 0 = it waits, -1 = the queue is full
     cdef int acquire_shared(self, ClientEvents who)
-    cdef void forget(self, ClientEvents who)        # it no longer waits
+    cdef void forget(self, ClientEvents who)        # remove a waiter
     cdef ClientEvents next_waiter(self)
     cdef bint full(self) noexcept                   # no further connection may be opened
-    cdef bint crowded(self) noexcept                # full, and none is being opened: a waiter waits for others to end
-    cdef void ready(self, PooledConnection connection)      # newly open
-    cdef void release(self, PooledConnection connection)    # its exchange is over and it is clean
+    cdef bint crowded(self) noexcept                # full, and no connect is under way: waiters need a release
+    cdef void ready(self, PooledConnection connection)      # the connection is open
+    cdef void release(self, PooledConnection connection)    # the exchange is over, and the connection is reusable
     cdef void lost(self, PooledConnection connection, bint was_open)
-    cdef place(self, PooledConnection connection)           # give it to a waiter, or keep it idle
+    cdef place(self, PooledConnection connection)           # give the connection to a waiter, or keep it idle
     cdef bint take_idle(self, PooledConnection connection)
     cdef close_idle(self, list connections)
     cdef void on_shared_open(self, SharedConnection connection)
-    cdef void allow(self, int64_t streams)                  # the peer says how many streams it takes
-    cdef void on_stream_capacity(self, SharedConnection connection)     # it has room for streams again
+    cdef void allow(self, int64_t streams)                  # the upstream's SETTINGS_MAX_CONCURRENT_STREAMS
+    cdef void on_stream_capacity(self, SharedConnection connection)     # the connection has room for streams again
     cdef void on_shared_closed(self, SharedConnection connection)
     cdef void widen(self)                                   # open as many connections as the waiters need
     cdef void sweep(self, uint64_t now_ns)

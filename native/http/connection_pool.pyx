@@ -1,8 +1,8 @@
-"""Keeps the upstream connections of one worker to one target: idle ones, those being opened, and who waits for them.
+"""Keeps the upstream connections of one worker to one target, and the attempts that wait for a connection.
 
-An HTTP/1.1 connection carries one exchange at a time, an HTTP/2 connection many. The number of connections has no bound
-unless ``max_connections`` sets one. Every operation takes constant time, whatever the number of connections and
-waiters: a burst of thousands of requests is the case in which a slow pool would hurt most.
+An HTTP/1.1 connection carries one exchange at a time, an HTTP/2 connection many. ``max_connections`` limits the number
+of connections; by default there is no limit. Every operation takes constant time, whatever the number of connections
+and waiters: a burst of thousands of requests is the case in which a slow pool would hurt most.
 """
 
 from collections import OrderedDict
@@ -13,28 +13,28 @@ from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 
 # An idle connection older than this is closed. Common servers close theirs after 60 to 75 s, and a request that is sent
-# into a closing connection costs a needless retry. Services often keep a connection for 5 s only (node, uvicorn).
+# into a closing connection costs a needless retry. Services often keep a connection for only 5 s (node, uvicorn).
 cdef uint64_t MODEL_IDLE_NS = 45_000_000_000
 cdef uint64_t SERVICE_IDLE_NS = 4_000_000_000
-# HTTP/2 announces the end of a connection (GOAWAY), so an idle one may be kept for longer.
+# HTTP/2 announces the end of a connection (GOAWAY), so an idle connection may be kept for longer.
 cdef uint64_t SHARED_IDLE_NS = 120_000_000_000
 # A shared connection that is silent for SILENCE_NS is sent a ping. Without an answer within PONG_NS it is dead.
 cdef uint64_t SILENCE_NS = 30_000_000_000
 cdef uint64_t PONG_NS = 10_000_000_000
-# A connection is replaced at this age: long enough to be cheap, short enough that a moved address is noticed. Each
-# connection adds up to a quarter, so that they do not all end together.
+# A connection is replaced at this age: old enough that connects are rare, young enough that a changed address is
+# noticed. Each connection adds up to a quarter, so that the connections do not all end together.
 cdef uint64_t AGE_NS = 600_000_000_000
-# The rest of an unwanted answer may take this long before its connection is worth less than a new one. A peer that does
-# not read may delay the end of its connection for as long.
-cdef uint64_t DREGS_NS = 2_000_000_000
-# The last bytes of a tunnel's client are somebody's message, so the service may take this long to read them.
+# The rest of an unwanted answer may take this long. After that a new connection is cheaper. An upstream that does not
+# read may delay the close of its connection for as long.
+cdef uint64_t DRAIN_NS = 2_000_000_000
+# The last bytes that a tunnel's client sent may be a message, so the service has this long to read them.
 cdef uint64_t TAIL_NS = 30_000_000_000
 
-# Shorter values are ordinary words, which the text of an error may contain by chance.
+# Shorter values could be ordinary words, which the text of an error may contain by chance.
 cdef Py_ssize_t SHORTEST_SECRET = 8
 
-# Most exchanges at once on one HTTP/2 connection; the peer may allow fewer. When every connection is full, more are
-# opened.
+# Maximum number of concurrent exchanges on an HTTP/2 connection; the upstream may allow fewer. When every connection is
+# full, more connections are opened.
 cdef int STREAMS = 100
 
 
@@ -70,12 +70,12 @@ cdef class ConnectionPool:
     """The upstream connections of one worker to one target.
 
     Args:
-        name: the target's id, as people know it.
+        name: the target's id, as in the configuration.
         plan: the target's edge.terms.snapshot.Target, which says where and how to connect.
         opener: an object whose ``open(pool)`` starts one connection.
         factory: called with the pool; returns the protocol object of a new connection.
-        verdicts: 600 action codes, one per status.
-        hints: (status, needle, action) triples that refine an answer by its body.
+        verdicts: 600 action codes, indexed by status.
+        hints: (status, needle, action) triples: an answer with this status and this text in its body gets this action.
     """
 
     def __init__(self, str name, object plan, object opener, object factory, bytes verdicts, tuple hints):
@@ -101,7 +101,7 @@ cdef class ConnectionPool:
             self.idle_limit_ns = SHARED_IDLE_NS
         self.silence_ns = SILENCE_NS
         self.pong_ns = PONG_NS
-        self.drain_limit_ns = DREGS_NS
+        self.drain_limit_ns = DRAIN_NS
         self.tail_ns = TAIL_NS
         self.age_limit_ns = AGE_NS
         default_port = 443 if plan.tls is not None else 80
@@ -111,7 +111,7 @@ cdef class ConnectionPool:
         self.model = plan.model.encode()
         self.told = (b"x-edge-target", name.encode())
         self.fields = [(name.encode(), value.encode("latin-1")) for name, value in plan.fields]
-        # of "Bearer KEY" the last word is dangerous by itself
+        # the last word of "Bearer KEY" is a secret by itself
         words = [value.rpartition(b" ")[2] for _, value in self.fields]
         self.secrets = tuple([word for word in words if len(word) >= SHORTEST_SECRET])
         self.verdicts = verdicts
@@ -121,31 +121,30 @@ cdef class ConnectionPool:
         return f"<ConnectionPool {self.name} live={self.live} idle={self.idle_count} opening={self.opening}>"
 
     def protocol(self):
-        """Return the protocol object for one new connection."""
+        """Return the protocol object for a new connection."""
         return self.factory(self)
 
     def failed(self, str reason, bint timed_out=False, bint local=False):
-        """Take note that a connection which the pool asked for could not be opened.
+        """Record that a connection could not be opened, and fail the requests that it would have carried.
 
         Args:
             reason: a sentence without secrets.
-            timed_out: the deadline passed.
-            local: this node lacked something (descriptors, ports), so the target is not to blame and nothing is counted
-                against it.
+            timed_out: the connect took too long.
+            local: this node lacked descriptors or ports. The target is not to blame, and no failure of it is counted.
         """
         cdef ClientEvents who
         cdef int failure = FAILED_LOCAL if local else FAILED_CONNECT
         self.opening -= 1
         if not local:
             add64(self.counters.connect_failures, 1)
-        # Only the requests that this connection would have carried fail. One that comes back meanwhile stands behind
-        # them.
+        # Only the requests that this connection would have carried fail. A request that is retried at once queues
+        # behind the others.
         for _ in range(min(len(self.waiters) - self.opening * self.breadth, self.breadth)):
             if not self.waiters:
                 return
             who = <ClientEvents>self.next_waiter()
             who.on_failed(failure, reason)
-        self.widen()        # the other waiters may have a connection of their own now
+        self.widen()        # another connection may be opened for the remaining waiters
 
     cdef ClientEvents next_waiter(self):
         return <ClientEvents>self.waiters.popitem(last=False)[0]
@@ -207,7 +206,7 @@ cdef class ConnectionPool:
         self.idle.append(connection)
 
     cdef bint take_idle(self, PooledConnection connection):
-        """Whether ``connection`` was idle; it no longer is."""
+        """Take a connection out of the idle state; return whether it was idle."""
         if not connection.idle:
             return False
         connection.idle = False
@@ -225,8 +224,8 @@ cdef class ConnectionPool:
             return
         self.live -= 1
         add64(self.counters.open, <uint64_t>-1)
-        self.take_idle(connection)      # it stays in the list of idle ones until somebody meets it there
-        self.widen()        # a waiter may have the place that this connection held
+        self.take_idle(connection)      # ``idle`` lists the connection until acquire() or sweep() removes it
+        self.widen()        # a new connection may take its place
 
     cdef int acquire_shared(self, ClientEvents who):
         cdef SharedConnection connection
@@ -284,12 +283,12 @@ cdef class ConnectionPool:
         self.widen()
 
     cdef void sweep(self, uint64_t now_ns):
-        """Close connections that have been idle for too long, and cut those that go on for nobody and do not end."""
+        """Close connections that have been idle for too long, and abort draining connections that take too long."""
         cdef PooledConnection connection
         cdef Py_ssize_t expired = 0
         for item in list(self.shared):
             (<SharedConnection>item).check_deadlines(now_ns)
-        # Closed connections are taken off these two lists only when somebody meets them there, and nobody may come.
+        # acquire() removes closed connections from these two lists, but it may not be called for a long time.
         if len(self.vacancies) > len(self.shared):
             self.vacancies = [item for item in self.vacancies if item in self.shared]
         if len(self.idle) > 2 * self.idle_count:
@@ -304,7 +303,7 @@ cdef class ConnectionPool:
                         connection.cancel()
                     else:
                         self.draining_connections.append(connection)
-        for item in self.idle:      # the oldest stands first
+        for item in self.idle:      # the oldest is first
             connection = <PooledConnection>item
             if connection.idle and now_ns < connection.idle_since_ns + self.idle_limit_ns:
                 break
@@ -320,7 +319,7 @@ cdef class ConnectionPool:
                 (<PooledConnection>item).close()
 
     cdef void close(self):
-        """Close idle connections now and busy ones when their exchange is over. Requests that still wait are served."""
+        """Close idle connections now, and busy ones after their exchange. Requests that still wait are served."""
         self.closed = True
         gone = self.idle
         self.idle = []

@@ -1,3 +1,3 @@
-# Keeps a client connection's place in the data plane.  Types of the compiled module; see connection_slot.pxd.
+# Registers a client connection with the data plane.  Types of the compiled module; see connection_slot.pxd.
 
 class ConnectionSlot: ...

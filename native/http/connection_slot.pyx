@@ -17,7 +17,7 @@ cdef class ConnectionSlot:
         add64(self.acceptor.counters.open, <uint64_t>-1)
         self.acceptor.open_connections.discard(self.connection)
         self.acceptor.coarse.disarm(self.timer)
-        self.timer.action = None        # it holds the connection, which holds it
+        self.timer.action = None        # breaks the reference cycle of timer and connection
         self.connection = None
 
     cdef void watch_at(self, uint64_t deadline_ns):

@@ -1,6 +1,6 @@
-"""Drives an upstream's HTTP/1.1 connection: a uvloop protocol that belongs to a pool and carries one exchange at a time.
+"""Drives an upstream's HTTP/1.1 connection: a uvloop protocol that carries one exchange at a time for its pool.
 
-Any doubt about framing ends the connection: no other request is sent on it (response splitting)."""
+After any framing error the connection carries no other request, to prevent response splitting."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
@@ -19,15 +19,15 @@ from native.http.transport cimport Transport
 cdef Py_ssize_t DISCARD_LIMIT = 65536
 
 
-# An object that is called may let go of the reference it was called through: every call to events goes through a local
-# variable, which keeps it alive until the call is over.
+# A method of ``events`` may clear the attribute that it was called through. Every such call goes through a local
+# variable, which keeps the object alive until the call returns.
 
 
 cdef class Http1Client
 
 
 cdef class ReceivedResponse(ResponseEvents):
-    """Hands the parts of each response to the connection, whose own role is the stream's."""
+    """Passes the parts of each response to the connection, which is a ClientStream itself."""
 
     cdef Http1Client connection
 
@@ -53,22 +53,22 @@ cdef class Http1Client(PooledConnection):
     """The protocol object of one upstream connection.
 
     Args:
-        home: the pool that asked for it.
-        header_bytes, header_count: bounds on a response's head.
+        home: the pool that opened the connection.
+        header_bytes, header_count: limits on a response's head.
     """
 
     cdef Transport transport
     cdef MessageWriter writer
     cdef ResponseParser parser
     cdef bint alive
-    cdef bint busy                  # carries an exchange
+    cdef bint busy                  # the connection carries an exchange
     cdef bint sent                  # the request is complete
     cdef bint until_close           # the response ends where the connection does
     cdef bint unusable              # the connection carries no other exchange
-    cdef bint discarding            # reads the response only to drop it
-    cdef bint feeding               # inside the parser
-    cdef bint finished              # the exchange ended inside the parser; the connection goes back behind it
-    cdef bint closing               # close was called: it ends when the upstream has taken what was written, or is cut
+    cdef bint discarding            # the rest of the response is read and dropped
+    cdef bint feeding               # the parser is running
+    cdef bint finished              # the exchange ended while the parser ran; the connection is released after it
+    cdef bint closing               # close() was called: the transport flushes what was written, or is aborted
     cdef Py_ssize_t discard_left
 
     def __init__(self, ConnectionPool home, Py_ssize_t header_bytes, int header_count):
@@ -81,13 +81,13 @@ cdef class Http1Client(PooledConnection):
         self.parser = ResponseParser(received, header_bytes, header_count)
 
     def connection_made(self, transport):
-        """Offer the connection to the pool: it stands, TLS included."""
+        """Offer the connection to the pool: connect and TLS handshake are complete."""
         self.transport.attach(transport)
         self.alive = True
         self.home.ready(self)
 
     def connection_lost(self, exc):
-        """End the response, complete or not: the upstream is gone."""
+        """End the response, complete or not: the connection is lost."""
         was_open = self.alive
         self.alive = False
         self._end_response(exc)
@@ -96,7 +96,7 @@ cdef class Http1Client(PooledConnection):
         self.home.lost(self, was_open)
 
     def eof_received(self):
-        """Close: the upstream closed its side, so that no other request can be sent here."""
+        """Close: the upstream closed its side, so the connection carries no other request."""
         self.unusable = True
         self._end_response(None)
         self.close()
@@ -115,14 +115,14 @@ cdef class Http1Client(PooledConnection):
             self.fail(FAILED_RESET, f"the upstream closed the connection before answering{reason}")
 
     def pause_writing(self):
-        """Stop the client: the upstream does not read."""
+        """Pause the client: the upstream reads too slowly."""
         cdef ClientEvents events = self.events
         self.transport.write_paused = True
         if events is not None:
             events.on_upstream_congested()
 
     def resume_writing(self):
-        """Let the client go on: the upstream reads again."""
+        """Resume the client: the upstream reads again."""
         cdef ClientEvents events = self.events
         self.transport.write_paused = False
         if events is not None:
@@ -131,7 +131,7 @@ cdef class Http1Client(PooledConnection):
     def data_received(self, bytes data):
         """Feed the parser; any fault ends the connection and the response on it."""
         if not self.busy:
-            # a response that nobody asked for: the connection is out of step and never used again
+            # a response without a request: the connection is out of step and must not be used again
             self.unusable = True
             self.close()
             return
@@ -170,15 +170,15 @@ cdef class Http1Client(PooledConnection):
     cdef void finish(self):
         """End the exchange: its response is complete.
 
-        The connection goes back when the read that ended it is used up. What follows in the same read is a response that
-        nobody asked for, and must never meet the next request."""
+        The connection is released after the parser has consumed the current read. Further data in the same read is a
+        response without a request, and must not be taken for the next request's response."""
         cdef ClientEvents events = self.events
         cdef bint tunnel = self.parser.tunnel
         self.busy = False
         self.parser.in_response = False
         self.events = None
         if not tunnel and (not self.sent or self.transport.write_paused):
-            self.drop()     # the rest of the request is not wanted any more, and a close that waits for it may never come
+            self.drop()     # nobody needs the rest of the request, and a close that waits for it might never complete
         elif self.unusable or not self.alive or tunnel:
             self.close()
         elif self.feeding:
@@ -239,7 +239,7 @@ cdef class Http1Client(PooledConnection):
         self.writer.end(trailers)
 
     cdef void cancel(self):
-        """Close at once: HTTP/1.1 has no other word for it. What the client of a tunnel said before it left goes first."""
+        """Close the connection, the only way to cancel in HTTP/1.1. The data of a tunnel's client is flushed first."""
         self.events = None
         self.busy = False
         if self.parser.tunnel and not self.closing:

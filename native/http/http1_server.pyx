@@ -1,6 +1,6 @@
-"""Serves a client's HTTP/1.1 connection: a uvloop protocol that answers one request at a time, in order (RFC 9112 9.3.2).
+"""Serves a client's HTTP/1.1 connection: a uvloop protocol that answers requests in order (RFC 9112 9.3.2).
 
-Pipelined requests wait. Whatever is answered or forwarded is framed anew."""
+Pipelined requests wait for their turn. Messages are never passed through: requests and responses are framed anew."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
@@ -15,19 +15,19 @@ from native.http.http1_writer cimport MessageWriter
 from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream
 from native.http.transport cimport Transport
 
-# After a response that ends the connection the rest of the request is read and dropped for this long, so that the client
-# sees the response and not a reset (RFC 9112 9.6).
+# After the last response the rest of the request is read and dropped for this long, so that the client sees the
+# response and not a reset (RFC 9112 9.6).
 cdef uint64_t LINGER_NS = 1_000_000_000
 # Deadlines are checked at least this often.
 cdef uint64_t CHECK_NS = 2_000_000_000
-# A client may send this much behind a request for a tunnel before it is no longer read.
+# A client may send this much behind an upgrade request before reading is paused.
 cdef Py_ssize_t EARLY_LIMIT = 65536
-# More pipelined requests than this at once are abuse: each costs more memory than its bytes.
+# More pipelined requests than this are abuse: each costs more memory than its bytes.
 cdef int PIPELINE_LIMIT = 64
 
 
-# An object that is called may let go of the reference it was called through: every call to events goes through a local
-# variable, which keeps it alive until the call is over.
+# A method of ``events`` may clear the attribute that it was called through. Every such call goes through a local
+# variable, which keeps the object alive until the call returns.
 
 
 cdef class Http1Server
@@ -38,10 +38,10 @@ cdef class Http1Stream(ServerStream):
 
     cdef Http1Server connection
     cdef Head head
-    cdef list backlog               # body that came while an earlier request was being answered
+    cdef list backlog               # body data that arrived while an earlier request was being answered
     cdef Py_ssize_t backlog_bytes
-    cdef uint64_t started_ns        # when its turn came
-    cdef bint opened                # an exchange has it
+    cdef uint64_t started_ns        # when the exchange was opened
+    cdef bint opened                # the stream has been given to an exchange
     cdef bint received              # the request is complete
     cdef bint head_sent
     cdef bint answered              # the response is complete, or cut
@@ -58,7 +58,7 @@ cdef class Http1Stream(ServerStream):
         cdef Http1Server connection = self.connection
         cdef bytes framing
         cdef bint chunked = False
-        # While the request still comes, nobody knows whether it will be complete when its response is.
+        # If the request is incomplete now, it may still be incomplete when the response ends.
         cdef bint keep = self.received and self.head.keep_alive and not connection.acceptor.draining
         self.head_sent = True
         self.bodiless = self.head.method == b"HEAD" or status == 204 or status == 304
@@ -109,8 +109,8 @@ cdef class Http1Stream(ServerStream):
         self.answered = True
         self.events = None
         connection.writer.flush()
-        # A reset where the end of the connection would pass for the end of the response. Otherwise what was written is
-        # flushed, and the missing last chunk or bytes tell.
+        # Reset the connection if a close would look like the end of the response (HTTP/1.0). Otherwise flush what was
+        # written: the client notices the missing last chunk or bytes.
         if self.head_sent and not connection.writer.chunked and self.head.version == 10:
             connection.transport.abort()
         else:
@@ -130,7 +130,7 @@ cdef class Http1Stream(ServerStream):
         return None if transport is None else transport.get_extra_info("peername")
 
     cdef void release_backlog(self):
-        """Give the memory of the backlog back."""
+        """Release the memory of the backlog."""
         self.connection.acceptor.hold(-self.backlog_bytes)
         self.backlog_bytes = 0
         self.backlog = None
@@ -141,8 +141,8 @@ cdef class Http1Server(RequestEvents):
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
-        allow_anonymous: its listener asks for no key.
-        certificate: what the client's certificate says; None = the client has shown none.
+        allow_anonymous: the listener requires no key.
+        certificate: the names in the client's certificate; None = the client has presented none.
     """
 
     cdef Acceptor acceptor
@@ -152,20 +152,20 @@ cdef class Http1Server(RequestEvents):
     cdef RequestParser parser
     cdef ClientCertificate certificate
     cdef str scheme
-    cdef Http1Stream current        # being answered
-    cdef Http1Stream incoming       # whose request is being read
-    cdef list pipelined             # requests behind current
+    cdef Http1Stream current        # the stream that is being answered
+    cdef Http1Stream incoming       # the stream whose request is being read
+    cdef list pipelined             # the streams that wait behind ``current``
     cdef bint allow_anonymous
-    cdef bint gone                  # the client has left, or was never let in
-    cdef bint closing               # the last response is on its way: nothing that still comes is a request
-    cdef bint lingering             # ... and the connection is closed when the client has read it
-    cdef bint refused               # nothing that still comes can be trusted
-    cdef int refusal_status         # for what was refused, once its turn has come
+    cdef bint gone                  # the client has left, or the connection was not accepted
+    cdef bint closing               # the last response has been written: further data is dropped
+    cdef bint lingering             # the connection is closed once the client has read the last response
+    cdef bint refused               # a framing error: further data cannot be trusted
+    cdef int refusal_status         # the response to the refused request, sent when its turn comes
     cdef str refusal_reason
-    cdef uint64_t wait_started_ns   # when the present wait began
-    cdef uint64_t reader_ns         # when writing was paused, or when the client was last seen to read since
-    cdef bytes early                # what came behind a request that asks for a tunnel; None = nobody has asked
-    cdef bint tunnel                # no framing any more
+    cdef uint64_t wait_started_ns   # when the current wait for the client began
+    cdef uint64_t reader_ns         # when writing was paused, or when the client was last seen to read after that
+    cdef bytes early                # data behind an upgrade request; None = no upgrade is pending
+    cdef bint tunnel                # the upgrade was accepted: bytes are relayed without framing
 
     def __init__(self, Acceptor acceptor, bint allow_anonymous=False, ClientCertificate certificate=None):
         self.acceptor = acceptor
@@ -181,7 +181,7 @@ cdef class Http1Server(RequestEvents):
         self.parser = RequestParser(self, acceptor.header_bytes, acceptor.header_count)
 
     def connection_made(self, transport):
-        """Take a new connection in; over the limit it is closed at once."""
+        """Accept a connection. A connection above the limit is closed at once."""
         if not self.slot.take(self):
             self.gone = self.closing = True
             transport.abort()
@@ -193,14 +193,14 @@ cdef class Http1Server(RequestEvents):
         self.slot.watch_soon(self.wait_started_ns, CHECK_NS)
 
     def connection_lost(self, exc):
-        """Cancel whatever runs for the client: it is gone."""
+        """Cancel the client's exchange: the connection is lost."""
         self._leave()
         self.slot.give_back()
         self.transport.detach()
         self.parser.close()
 
     def eof_received(self):
-        """Take the client as gone, since a half-close cannot be told from that; the transport closes."""
+        """Treat the client as gone, because a half-close cannot be told from a full close; the transport closes."""
         self._leave()
         return False
 
@@ -209,7 +209,7 @@ cdef class Http1Server(RequestEvents):
         if self.gone:
             return
         self.gone = True
-        self.expect_no_more()       # the transport closes once it has written what it holds, and is given time for that
+        self.expect_no_more()       # the transport closes by itself after it has flushed its buffer
         self.current = None
         self.incoming = None
         for item in self.pipelined:
@@ -219,7 +219,7 @@ cdef class Http1Server(RequestEvents):
             self.drop_exchange(stream)
 
     cdef void drop_exchange(self, Http1Stream stream):
-        """End the exchange of a stream whose client is gone."""
+        """End the exchange of a stream whose client has left."""
         cdef ServerEvents events = stream.events
         if events is not None:
             stream.events = None
@@ -227,7 +227,7 @@ cdef class Http1Server(RequestEvents):
             events.on_client_gone()
 
     def pause_writing(self):
-        """Stop the upstream: the client does not read."""
+        """Pause the upstream: the client reads too slowly."""
         cdef ServerEvents events = None if self.current is None else self.current.events
         self.transport.write_paused = True
         self.reader_ns = monotonic_ns()
@@ -236,7 +236,7 @@ cdef class Http1Server(RequestEvents):
             events.on_client_congested()
 
     def resume_writing(self):
-        """Let the upstream go on: the client reads again."""
+        """Resume the upstream: the client reads again."""
         cdef ServerEvents events = None if self.current is None else self.current.events
         self.transport.write_paused = False
         if events is not None:
@@ -245,7 +245,7 @@ cdef class Http1Server(RequestEvents):
             self.next_request()
 
     def data_received(self, bytes data):
-        """Feed the parser; a fault in the framing is answered with its status and ends the connection."""
+        """Feed the parser. A framing error is answered with an error status and ends the connection."""
         add64(self.acceptor.counters.bytes_in, PyBytes_GET_SIZE(data))
         self.receive(data)
 
@@ -269,7 +269,7 @@ cdef class Http1Server(RequestEvents):
         self.answer_refused()
 
     cdef void hold_early(self, bytes data):
-        """Keep what comes before there is a tunnel. It is read on for a while, so that a client that leaves is noticed."""
+        """Keep data that arrives before the upgrade is accepted. Reading goes on to EARLY_LIMIT, to notice a close."""
         self.early = data if self.early is None else self.early + data
         if PyBytes_GET_SIZE(self.early) > EARLY_LIMIT:
             self.transport.pause_reading()
@@ -346,7 +346,7 @@ cdef class Http1Server(RequestEvents):
         self.current = stream
         stream.opened = True
         if not stream.received:
-            # a pipelined request waits with the part of its body that had come, and with reading paused
+            # a pipelined request waits with the first part of its body, and reading is paused meanwhile
             self.resume_reading()
         stream.release_backlog()
         stream.started_ns = monotonic_ns()
@@ -361,13 +361,13 @@ cdef class Http1Server(RequestEvents):
             events.on_request_end(None)
 
     cdef void end_response(self):
-        """The current response is complete: close, or turn to the next request."""
+        """End the current exchange: close the connection, or serve the next request."""
         cdef Http1Stream stream = self.current
         if stream is None or not stream.answered or self.gone:
             return
         if not stream.received:
-            # An early response. The client is still sending: whatever follows could be body or request, so nothing more
-            # is read as a request.
+            # An early response. The client still sends its body, and whatever follows could be body or request. So no
+            # other request is read on this connection.
             self.current = None
             self.linger()
             return
@@ -382,7 +382,7 @@ cdef class Http1Server(RequestEvents):
         self.next_request()
 
     cdef void next_request(self):
-        """Turn to the next request; a client that does not read its responses is not answered more."""
+        """Serve the next request, unless the client does not read its responses."""
         if self.transport.write_paused:
             if not self.pipelined:
                 self.transport.pause_reading()
@@ -401,7 +401,7 @@ cdef class Http1Server(RequestEvents):
                     self.receive(early)
 
     cdef begin_tunnel(self):
-        """The service took the upgrade: hand over what has waited, and from now on bytes as they come."""
+        """Begin the tunnel that the service has accepted: forward the early data, and then all bytes as they arrive."""
         cdef Http1Stream stream = self.current
         cdef bytes early = self.early
         cdef ServerEvents events
@@ -415,7 +415,7 @@ cdef class Http1Server(RequestEvents):
 
     # --- refusals and the end ----------------------------------------------------------------------------------------
     cdef void refuse(self, int status, str reason):
-        """Refuse what is being read, and all that follows: it cannot be trusted. It is answered once its turn has come."""
+        """Refuse the incoming request and all data after it. The error response is sent when its turn has come."""
         cdef Http1Stream stream = self.current
         if self.refused:
             return
@@ -440,7 +440,7 @@ cdef class Http1Server(RequestEvents):
         self.incoming = None
 
     cdef void answer_refused(self):
-        """Answer what was refused, if everything before it is answered."""
+        """Send the error response for the refused request, if every earlier request has been answered."""
         if self.refused and self.current is None and not self.pipelined:
             self.send_refusal()
 
@@ -451,14 +451,14 @@ cdef class Http1Server(RequestEvents):
         self.linger()
 
     cdef void expect_no_more(self):
-        """Take nothing that still comes as a request; the client has time to read what is written, as long as it reads."""
+        """Read no more requests. The client may finish reading what was written, as long as it makes progress."""
         self.closing = True
         self.parser.stop()
         self.wait_started_ns = monotonic_ns()
         self.transport.mark()
 
     cdef void linger(self):
-        """Read and drop for a moment before the connection is closed, so that the response arrives."""
+        """Read and drop data for a moment before the connection is closed, so that the response arrives."""
         self.lingering = True
         self.closing = True
         self.parser.stop()
@@ -478,12 +478,12 @@ cdef class Http1Server(RequestEvents):
             self.wait_started_ns = monotonic_ns()
 
     def check_deadlines(self, uint64_t now_ns):
-        """End the connection, or refuse what it waits for, when the present wait has been too long."""
+        """Close the connection, or refuse its request, when the current wait has been too long."""
         cdef uint64_t waited = now_ns - self.wait_started_ns if now_ns > self.wait_started_ns else 0
         if self.transport.transport is None:
             return
         if self.closing:
-            # what is written may take its time while the client reads; what still comes is dropped
+            # the buffer may take long to drain as long as the client reads; further input is dropped
             if self.transport.look():
                 self.wait_started_ns = now_ns
             elif waited > self.acceptor.client_idle_ns:
@@ -519,10 +519,10 @@ cdef class Http1Server(RequestEvents):
             self.slot.watch_soon(now_ns, CHECK_NS)
 
     def kill(self):
-        """End this connection now, whatever runs on it: the data plane stops."""
+        """Abort the connection and its exchange: the data plane stops."""
         self.transport.abort()
 
     def retire(self):
-        """Close now when nothing runs; otherwise the running response is the last: the data plane drains."""
+        """Close the connection, or close it after the current response: the data plane drains."""
         if self.current is None and self.incoming is None and not self.parser.in_head:
             self.close()

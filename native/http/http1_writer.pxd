@@ -1,14 +1,14 @@
-"""Writes one HTTP/1.1 message after another: a head shares one write with the first bytes behind it.
+"""Writes HTTP/1.1 messages; a head and the first bytes of its body share one write.
 
-Each write is a system call, and a copy is much cheaper."""
+Each write is a system call. A copy is much cheaper."""
 
 from native.http.transport cimport Transport
 
 cdef class MessageWriter:
     cdef Transport transport
-    cdef bytes head             # not written yet; None = there is none
+    cdef bytes head             # a head that is not written yet, or None
     cdef bint chunked
     cdef void begin(self, bytes head, bint chunked)
-    cdef void write(self, bytes data)       # with b"" the head is written now
-    cdef void end(self, list trailers)      # of a chunked message; trailers may be None
-    cdef void flush(self)                   # write the head now
+    cdef void write(self, bytes data)       # b"" writes the head at once
+    cdef void end(self, list trailers)      # trailers of a chunked message, or None
+    cdef void flush(self)                   # write the head at once

@@ -1,3 +1,3 @@
-# Writes one HTTP/1.1 message after another.  Types of the compiled module; the contract is in http1_writer.pxd.
+# Writes HTTP/1.1 messages.  Types of the compiled module; the contract is in http1_writer.pxd.
 
 class MessageWriter: ...

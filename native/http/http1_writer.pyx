@@ -1,7 +1,7 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
 from native.codec.head_writer cimport frame_chunk, last_chunk
 
-# Data up to this size shares one buffer with its head and framing; larger data is written as it stands.
+# Data up to this size is copied into one buffer with its head and framing. Larger data is written without a copy.
 cdef Py_ssize_t JOIN_LIMIT = 32768
 
 

@@ -6,12 +6,12 @@ from native.http.nghttp2 cimport (
     NGHTTP2_NV_FLAG_NO_INDEX, nghttp2_rcbuf_decref, nghttp2_rcbuf_get_buf, nghttp2_rcbuf_incref, nghttp2_vec,
 )
 
-# A field section that decodes to this many times the limit is a compression bomb, not a large request.
+# A field section that decodes to this many times the limit is a compression bomb and not a large request.
 cdef int BOMB = 4
-# RFC 9113 6.5.2: what a field costs beyond its bytes.
+# RFC 9113 6.5.2: the overhead that is added to the size of each field.
 cdef Py_ssize_t FIELD_OVERHEAD = 32
 
-cdef enum Pseudo:               # kinds below 0, beside the kinds of HeadReader
+cdef enum Pseudo:               # negative, so that they differ from the kinds of HeadReader
     PATH = -1
     METHOD = -2
     SCHEME = -3
@@ -20,12 +20,12 @@ cdef enum Pseudo:               # kinds below 0, beside the kinds of HeadReader
 
 
 cdef inline int first_slot(const nghttp2_rcbuf* name, const nghttp2_rcbuf* value) noexcept:
-    """Fibonacci hashing (Knuth, TAOCP 6.4): addresses differ in few bits, the highest of the product depend on all."""
+    """Fibonacci hashing (Knuth, TAOCP 6.4): addresses differ in few bits; the product's top bits depend on all bits."""
     return <int>((<uint64_t><size_t>name * 31 + <uint64_t><size_t>value) * <uint64_t>0x9E3779B97F4A7C15 >> 58)
 
 
 cdef int pseudo_kind(const nghttp2_vec* key) noexcept:
-    """Return a Pseudo; 0 = there is no such pseudo-header field."""
+    """Return the Pseudo of a name; 0 = no such pseudo-header field exists."""
     cdef const char* name = <const char*>key.base
     if key.len == 5 and memcmp(name, b":path", 5) == 0:
         return PATH
@@ -81,13 +81,13 @@ cdef class BlockReader:
             if kind:
                 self._remember(name, value, content, kind)
         elif key.len == 6 and memcmp(key.base, b"cookie", 6) == 0:
-            # RFC 9113 8.2.3: crumbs are one field outside HTTP/2
+            # RFC 9113 8.2.3: split cookies are joined to a single field outside HTTP/2
             if self.cookies is None:
                 self.cookies = []
             self.cookies.append(content)
         else:
             self.reader.add(PyBytes_FromStringAndSize(<char*>key.base, <Py_ssize_t>key.len), content)
-            # a field that its sender never indexes does not come again
+            # a field that its sender does not index will hardly be repeated
             if self.reader.last_field is not None and not flags & NGHTTP2_NV_FLAG_NO_INDEX:
                 self._remember(name, value, self.reader.last_field, self.reader.last_kind)
         return 0
@@ -111,7 +111,7 @@ cdef class BlockReader:
                 self.values[slot] = NULL
 
     cdef int _find(self, const nghttp2_rcbuf* name, const nghttp2_rcbuf* value) noexcept:
-        """Return the slot of a field; -1 = it is not in the cache."""
+        """Return the slot of a field; -1 = the field is not in the cache."""
         cdef int first = first_slot(name, value)
         cdef int slot
         cdef int turn
@@ -123,13 +123,13 @@ cdef class BlockReader:
         return -1
 
     cdef void _remember(self, nghttp2_rcbuf* name, nghttp2_rcbuf* value, object made, int kind):
-        """Put a field into the cache."""
+        """Add a field to the cache."""
         cdef int first = first_slot(name, value)
         cdef int slot
         cdef int turn
         if nghttp2_rcbuf_get_buf(name).len + nghttp2_rcbuf_get_buf(value).len > CACHED_BYTES:
             return
-        # Second chance (Corbato 1968): a field that has come since its slot was last wanted keeps the slot.
+        # Second chance (Corbato 1968): a field that was received since its slot was last considered keeps the slot.
         for turn in range(TRIES):
             slot = (first + turn) & (CACHED - 1)
             if not self.seen[slot]:
@@ -149,7 +149,7 @@ cdef class BlockReader:
         self.seen[slot] = True
 
     cdef void _take_pseudo(self, int kind, bytes value):
-        """Keep a pseudo-header field. The session lets each through once, before all other fields, and none in trailers."""
+        """Keep a pseudo-header field. The session accepts each once, before all other fields, and none in trailers."""
         if kind == PATH:
             self.path = value
         elif kind == METHOD:

@@ -1,7 +1,7 @@
 """Drives an upstream's HTTP/2 connection: a uvloop protocol over one libnghttp2 session that many attempts share.
 
-A stream that fails takes no other with it. A connection that fails takes all of them, and says of each whether the upstream
-may have begun it (RFC 9113 8.7)."""
+A failed stream does not affect the others. A failed connection fails all of its streams, and tells for each stream
+whether the upstream may have begun to process it (RFC 9113 8.7)."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -18,23 +18,24 @@ from native.http.http2_stream_table cimport stream_at
 from native.http.nghttp2 cimport *
 from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents, ClientStream
 
-# gRPC servers close on clients that ping more often than this while nothing else is sent ("too_many_pings"): two pings in
-# one silence are forgiven, more must be this far apart.
+# gRPC servers close the connection of a client that pings more often than this while nothing else is sent
+# ("too_many_pings"). They tolerate two pings per silence; further pings must be this far apart.
 cdef uint64_t PING_APART_NS = 300_000_000_000
 cdef int PINGS_FORGIVEN = 2
-# An attempt that is given up after this much silence on the whole connection makes the connection suspect; a ping that is
-# unanswered for as long sends new attempts elsewhere.
+# If an attempt is given up after this much silence on the whole connection, the connection is pinged. A ping that stays
+# unanswered for as long makes new attempts use other connections.
 cdef uint64_t SUSPECT_NS = 1_000_000_000
-# The rest of an unwanted response may be this large before it is reset; the pool says how long it may take.
+# The rest of an unwanted response is read up to this size, and then reset. ConnectionPool.drain_limit_ns limits the
+# time.
 cdef Py_ssize_t DISCARD_LIMIT = 65536
-# Interim responses before the final one: more than this is no progress.
+# An upstream that sends more interim responses than this makes no progress.
 cdef int INTERIM_LIMIT = 16
-# Stream numbers run out at 2**31; a connection that comes near is replaced.
+# Stream numbers end at 2**31; a connection that comes near is replaced.
 cdef uint32_t LAST_NUMBER = 0x7FFFF000
 
 
-# An object that is called may let go of the reference it was called through: every call to events goes through a local
-# variable, which keeps it alive until the call is over.
+# A method of ``events`` may clear the attribute that it was called through. Every such call goes through a local
+# variable, which keeps the object alive until the call returns.
 
 
 cdef class Http2Client
@@ -44,15 +45,15 @@ cdef class Http2Call(ClientStream):
     """One request to the upstream and its response."""
 
     cdef Http2Client connection
-    cdef StreamFlow flow            # its number is 0 until the request is submitted
+    cdef StreamFlow flow            # flow.number is 0 until the request is submitted
     cdef Head head
     cdef Py_ssize_t discard_left
     cdef uint64_t asked_ns
-    cdef uint64_t discarding_ns     # when the rest of the response became unwanted; 0 = it is wanted
+    cdef uint64_t discarding_ns     # when discard() was called; 0 = the response is wanted
     cdef int interims
     cdef bint to_head               # the request is HEAD
     cdef bint bodiless              # the request has no body
-    cdef bint sent                  # a frame of the request has gone
+    cdef bint sent                  # a frame of the request has been sent
     cdef bint answered              # the response is complete
 
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
@@ -77,7 +78,7 @@ cdef class Http2Call(ClientStream):
         if length >= 0:
             size = decimal(length)
             count = add_pair(pairs, count, b"content-length", size)
-        # trailers are read here, whatever the client can take (RFC 9110 10.1.4)
+        # edge reads trailers even if the client cannot (RFC 9110 10.1.4)
         count = add_pair(pairs, count, b"te", b"trailers")
         if self.bodiless:
             flow.ended = True
@@ -163,22 +164,22 @@ cdef class Http2Client(Http2Connection):
     """The protocol object of one upstream connection.
 
     Args:
-        home: the pool that asked for it.
-        header_bytes, header_count: bounds on a response's head.
+        home: the pool that opened the connection.
+        header_bytes, header_count: limits on a response's head.
     """
 
     cdef ConnectionPool home
-    cdef PooledHttp2 pooled         # None before the connection stands, and after its end
+    cdef PooledHttp2 pooled         # None before the connection is established, and after its end
     cdef Py_ssize_t header_bytes
     cdef int header_count
-    cdef int open_streams           # given out and not over
+    cdef int open_streams           # streams that attempts hold
     cdef bint alive, secure
-    cdef bint retiring              # takes no new streams
-    cdef bint used                  # has carried a stream
+    cdef bint retiring              # the connection takes no new streams
+    cdef bint used                  # the connection has carried a stream
     cdef bint settings_received
-    cdef bint served                # a response has come whole
-    cdef bint graceful_goaway       # the upstream ended it without complaint, and not before it had begun anything
-    cdef int pings                  # in this silence
+    cdef bint served                # a response has been received completely
+    cdef bint graceful_goaway       # GOAWAY with NO_ERROR, after at least one processed stream
+    cdef int pings                  # pings since the last frame of a response
     cdef uint64_t last_ping_ns, idle_since_ns, ended_ns
 
     def __init__(self, ConnectionPool home, Py_ssize_t header_bytes, int header_count):
@@ -187,7 +188,7 @@ cdef class Http2Client(Http2Connection):
         self.header_count = header_count
 
     def connection_made(self, transport):
-        """Offer the connection to the pool: it stands, TLS included. An upstream that speaks no HTTP/2 is refused."""
+        """Offer the connection to the pool, or close it if the TLS handshake has not selected HTTP/2."""
         cdef PooledHttp2 pooled
         ssl_object = transport.get_extra_info("ssl_object")
         self.transport.attach(transport)
@@ -208,7 +209,7 @@ cdef class Http2Client(Http2Connection):
         self.home.on_shared_open(pooled)
 
     def connection_lost(self, exc):
-        """Fail every response that is still coming: the upstream is gone."""
+        """Fail every incomplete response: the connection is lost."""
         cdef PooledHttp2 pooled = self.pooled
         cause = "" if exc is None else f" ({type(exc).__name__})"
         self._fail_all(FAILED_RESET, f"the upstream closed the connection{cause}")
@@ -218,12 +219,12 @@ cdef class Http2Client(Http2Connection):
             self.home.on_shared_closed(pooled)
 
     def eof_received(self):
-        """Fail every response: the upstream closed its side, and none will come any more."""
+        """Fail every incomplete response: the upstream closed its side."""
         self._fail_all(FAILED_RESET, "the upstream closed the connection")
         return False
 
     def data_received(self, bytes data):
-        """Feed the session; whatever the upstream does wrong fails a stream or the connection."""
+        """Feed the session. A protocol error of the upstream fails a stream or the connection."""
         self.receive(data)
 
     # --- streams for attempts ----------------------------------------------------------------------------------------
@@ -237,7 +238,7 @@ cdef class Http2Client(Http2Connection):
             self.retire()
             return 0
         most = nghttp2_session_get_remote_settings(self.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
-        # before its settings have come a peer is taken to allow what the last one did
+        # before its SETTINGS arrive, assume the limit of the previous connection
         return <int>min(most, <int64_t>(MAX_STREAMS if self.settings_received else self.home.breadth)) - self.open_streams
 
     cdef ClientStream open_stream(self, ClientEvents who):
@@ -252,7 +253,7 @@ cdef class Http2Client(Http2Connection):
         return call
 
     cdef end_stream(self):
-        """Give the place of a stream that is over to the next."""
+        """Give the place of a closed stream to a waiter."""
         self.open_streams -= 1
         if self.open_streams == 0:
             self.idle_since_ns = self.now_ns
@@ -263,13 +264,13 @@ cdef class Http2Client(Http2Connection):
             self.home.on_stream_capacity(self.pooled)
 
     def fail_unsubmitted(self, Http2Call call):
-        """Fail a request that the session would not take: it never left."""
+        """Fail a request that the session did not accept: nothing of it has been sent."""
         if not call.flow.closed:
             call.refused = True
             self._fail(call, FAILED_RESET, "the connection takes no more streams")
 
     cdef retire(self):
-        """Take no new streams; end the session when those that run are over."""
+        """Take no new streams; end the session after the last open stream."""
         if self.retiring or not self.alive:
             return
         self.retiring = True
@@ -306,7 +307,7 @@ cdef class Http2Client(Http2Connection):
     # --- events of the session ---------------------------------------------------------------------------------------
     cdef int on_block(self, int32_t stream, int category) except -1:
         cdef Http2Call call = <Http2Call>stream_at(self.table, stream)
-        self.pings = 0      # headers, as data, end a silence
+        self.pings = 0      # gRPC servers count pings since the last HEADERS or DATA frame
         if call is None:
             return UNWANTED
         return HEAD if call.head is None else TRAILERS
@@ -348,7 +349,7 @@ cdef class Http2Client(Http2Connection):
         self._end_response(<Http2Call>stream_at(self.table, stream), None)
 
     cdef _end_response(self, Http2Call call, list trailers):
-        """Hand the end over: the response is complete. A request that is not is of no use any more."""
+        """Report the end of a complete response. A request that is still being sent is reset."""
         cdef ClientEvents events
         if call is None or call.answered:
             return
@@ -413,7 +414,7 @@ cdef class Http2Client(Http2Connection):
             events.on_upstream_drained()
 
     cdef on_goaway(self, uint32_t code, int32_t last):
-        """Take no new streams, as the upstream says; those it has not begun come back as refused."""
+        """Take no new streams. The session closes the streams that the upstream has not processed as refused."""
         self.graceful_goaway = code == <uint32_t>NGHTTP2_NO_ERROR and last > 0
         self.retire()
 
@@ -437,7 +438,7 @@ cdef class Http2Client(Http2Connection):
 
     # --- time --------------------------------------------------------------------------------------------------------
     cdef _ping_if_allowed(self, uint64_t now_ns):
-        """Find out whether the upstream is there."""
+        """Ping an upstream that may be dead, as often as gRPC servers tolerate."""
         if self.pinged_ns or (self.pings >= PINGS_FORGIVEN and now_ns < self.last_ping_ns + PING_APART_NS):
             return
         self.pings += 1
@@ -445,7 +446,7 @@ cdef class Http2Client(Http2Connection):
         self.ping()
 
     cdef void suspect(self, Http2Call call):
-        """Ping where the connection has been silent while a call waited that is now given up."""
+        """Ping if the connection has been silent while the given-up call waited for its response."""
         cdef uint64_t now_ns = monotonic_ns()
         if call.head is None and now_ns > max(call.asked_ns, self.received_ns) + SUSPECT_NS:
             self._ping_if_allowed(now_ns)
@@ -456,7 +457,7 @@ cdef class Http2Client(Http2Connection):
             return
         if not self.alive:
             if now_ns > self.ended_ns + self.home.drain_limit_ns:
-                self.transport.abort()      # the close waits for an upstream that does not read
+                self.transport.abort()      # the upstream does not read, so a graceful close would not complete
             return
         if self.pinged_ns and now_ns > self.pinged_ns + self.home.pong_ns:
             self.transport.abort()
@@ -466,7 +467,7 @@ cdef class Http2Client(Http2Connection):
             self.retire()
         elif self.pooled is not None and now_ns > self.pooled.born_ns + self.pooled.lifetime_ns:
             self.retire()
-        # a retiring connection is pinged too: streams may still run on it
+        # a retiring connection is pinged too: it may have open streams
         if now_ns > self.received_ns + self.home.silence_ns:
             self._ping_if_allowed(now_ns)
         for item in self.table.streams():

@@ -3,7 +3,7 @@
 from asyncio import Protocol
 
 class Http2Connection(Protocol):
-    # One HTTP/2 connection, whichever end of it this is.
+    # One HTTP/2 connection, as client or as server.
 
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...

@@ -10,11 +10,11 @@ from native.http.nghttp2 cimport *
 
 from asyncio import get_running_loop
 
-# Pings and settings that wait to be acknowledged because the peer does not read: more than this is a flood.
+# More acknowledgements of PING and SETTINGS than this that wait for a peer that does not read are a flood.
 cdef size_t ACKS_LIMIT = 200
-# Control frames that wait because the peer does not read.
+# More control frames than this that wait for a peer that does not read are a flood.
 cdef size_t QUEUE_LIMIT = 2000
-# Frames are gathered up to this size into one write.
+# Frames are gathered into one write up to this size.
 cdef size_t GATHER = 65536
 cdef size_t GATHER_SIZE = 65536 + 16384 + 4096
 
@@ -28,7 +28,8 @@ cdef nghttp2_data_provider provide(Outbox out):
     return provider
 
 
-# --- C callbacks of the session, with the GIL held. An exception is kept, and raised when the session returns. ---------
+# --- C callbacks of the session, with the GIL held. An exception is kept, and raised when the session returns.
+# ---------
 
 cdef int keep(Http2Connection connection, object error) noexcept:
     if connection.callback_error is None:
@@ -68,7 +69,7 @@ cdef int on_invalid_header(
     nghttp2_session* session, const nghttp2_frame* frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value, uint8_t flags,
     void* user,
 ) noexcept:
-    # The session would leave the field out and go on; RFC 9113 8.2.1 calls the message malformed.
+    # By default the session ignores the field. RFC 9113 8.2.1 requires that the message is malformed.
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE
 
 
@@ -134,7 +135,7 @@ cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, voi
                 connection.on_sent(frame.hd.stream_id, frame.hd.flags & NGHTTP2_FLAG_END_STREAM)
         elif kind == NGHTTP2_RST_STREAM:
             code = frame.rst_stream.error_code
-            # the three codes are for reasons of our own; a reset with any other was provoked by the peer
+            # edge sends these three codes for reasons of its own; any other code answers an error of the peer
             if (
                 code != NGHTTP2_NO_ERROR and code != NGHTTP2_CANCEL and code != NGHTTP2_INTERNAL_ERROR
                 and connection.guard.reset(True, connection.now_ns)
@@ -163,7 +164,7 @@ cdef Py_ssize_t read_outbox(
     nghttp2_session* session, int32_t stream, uint8_t* buf, size_t length, uint32_t* flags,
     nghttp2_data_source* source, void* user,
 ) noexcept:
-    """Fill one DATA frame; the last one brings the end of the stream, its trailers or its reset."""
+    """Fill a DATA frame. After the last data it ends the stream, or submits the trailers or the reset."""
     cdef Http2Connection connection = <Http2Connection>user
     cdef Outbox out = <Outbox>source.ptr
     cdef Py_ssize_t n
@@ -199,7 +200,7 @@ cdef nghttp2_option* OPTIONS = NULL
 
 
 cdef prepare():
-    """Make the callbacks and options of all sessions, which copy them."""
+    """Create the callbacks and options of all sessions. A session copies them."""
     global CALLBACKS, OPTIONS
     if nghttp2_session_callbacks_new(&CALLBACKS) or nghttp2_option_new(&OPTIONS):
         raise MemoryError
@@ -214,7 +215,7 @@ cdef prepare():
     nghttp2_option_set_no_closed_streams(OPTIONS, 1)
     nghttp2_option_set_max_outbound_ack(OPTIONS, ACKS_LIMIT)
     nghttp2_option_set_max_reserved_remote_streams(OPTIONS, 0)
-    # heads are bounded by the configuration; a head within those bounds must be sendable
+    # the configuration limits the size of heads; every head within that limit must be sendable
     nghttp2_option_set_max_send_header_block_length(OPTIONS, 4 * 1024 * 1024)
 
 
@@ -222,7 +223,7 @@ prepare()
 
 
 cdef class Http2Connection:
-    """The protocol object of one connection; a subclass says what a message means."""
+    """The protocol object of one connection. A subclass gives messages their meaning."""
 
     def __cinit__(self):
         self.transport = Transport.__new__(Transport)
@@ -235,7 +236,7 @@ cdef class Http2Connection:
             nghttp2_session_del(self.session)
 
     cdef open_session(self, bint server, Py_ssize_t header_bytes, int header_count):
-        """Open the session: our preface is queued. The bounds are those on one head."""
+        """Open the session and queue its preface. header_bytes and header_count limit each received head."""
         cdef nghttp2_settings_entry[4] entries
         cdef int code
         self.loop = get_running_loop()
@@ -257,7 +258,7 @@ cdef class Http2Connection:
         entries[2].settings_id = NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE
         entries[2].value = <uint32_t>header_bytes
         if server:
-            # RFC 9218: without it every PRIORITY frame rearranges a tree
+            # RFC 9218: without this setting every PRIORITY frame rearranges a tree
             entries[3].settings_id = NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES
             entries[3].value = 1
         else:
@@ -267,10 +268,10 @@ cdef class Http2Connection:
         nghttp2_session_set_local_window_size(self.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW)
 
     cdef close_session(self):
-        """Delete the session: the transport is closed. Streams that still have this connection find no session.
+        """Delete the session: the transport is closed. Streams that outlive the session find it NULL.
 
-        The session goes before the streams do, since it borrows their queues. Until then a stream leaves the table only
-        when the session has closed it.
+        The session borrows the queues of its streams, so it is deleted first. Before that, a stream is removed from the
+        table only after the session has closed it.
         """
         self.transport.detach()
         self.pump_callback = None
@@ -281,7 +282,7 @@ cdef class Http2Connection:
         self.fields.release()
 
     cdef receive(self, bytes data):
-        """Feed the session up to the first frame that is too much, and send what it has to say."""
+        """Feed the session up to the first frame that exceeds a limit, and send its output."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef Py_ssize_t good
         cdef Py_ssize_t done
@@ -330,12 +331,12 @@ cdef class Http2Connection:
         self.pump()
 
     cdef pump(self):
-        """Write what the session has to say, and do what follows from it."""
+        """Write the session's output, resume drained streams, and finish a connection that is over."""
         if self.in_session or self.closed or self.session == NULL or self.transport.transport is None:
             return
         self._send()
         if self.guard.fault is not None and self.close_reason is None:
-            # the reset just sent was one too many
+            # the reset that was just sent exceeded the guard's limit
             self.reject_flood(self.guard.fault)
             self._send()
         if self.drained_streams:
@@ -350,13 +351,13 @@ cdef class Http2Connection:
             self.on_finished()
 
     cdef _send(self):
-        """Write in as few calls as possible, until the session has nothing to say or the peer is slow."""
+        """Write the session's output in as few calls as possible, until there is no more or writing is paused."""
         global SCRATCH
         cdef const uint8_t* part = NULL
         cdef uint8_t* space
         cdef size_t size = 0
         cdef Py_ssize_t n = 0
-        # another pump may run while a write is under way: it allocates a buffer of its own
+        # a write may run another pump, which allocates a buffer of its own
         space = SCRATCH
         SCRATCH = NULL
         if space == NULL:
@@ -418,12 +419,12 @@ cdef class Http2Connection:
             self.schedule()
 
     def pause_writing(self):
-        """Hold the session's output back: the peer does not read. What is queued congests its stream."""
+        """Hold back the session's output: the peer reads too slowly. Queued data congests its stream."""
         self.transport.write_paused = True
         self.reader_ns = monotonic_ns()
 
     def resume_writing(self):
-        """Send what waits: the peer reads again."""
+        """Send the session's output: the peer reads again."""
         self.transport.write_paused = False
         self.schedule()
 

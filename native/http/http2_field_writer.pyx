@@ -33,8 +33,8 @@ cdef int add_pair(nghttp2_nv* pairs, int at, bytes name, bytes value) except -1:
 
 
 cdef int name_bit(const char* name, Py_ssize_t size) noexcept:
-    """Return a bit for a name whose value differs in each message, OMITTED for one that HTTP/2 forbids, else 0."""
-    # What asks an HTTP/1.1 connection to switch is omitted (RFC 9113 8.2.2, 8.6).
+    """Return a bit for a name whose value differs in each message, OMITTED for a name that HTTP/2 forbids, else 0."""
+    # The fields of an HTTP/1.1 upgrade are omitted (RFC 9113 8.2.2, 8.6).
     if size == 7:
         return OMITTED if memcmp(name, b"upgrade", 7) == 0 else 0
     if size == 10:
@@ -80,8 +80,8 @@ cdef class FieldWriter:
             pairs[at].valuelen = PyBytes_GET_SIZE(value)
             pairs[at].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE
             if bit:
-                # The first one is indexed for its name's sake. Those that follow would only drive out what repeats
-                # (RFC 7541 6.2.2).
+                # The first field is indexed, so that its name is in the table. Later values would only evict fields
+                # that repeat (RFC 7541 6.2.2).
                 if self.sent_names & bit:
                     pairs[at].flags |= NGHTTP2_NV_FLAG_NO_INDEX
                 self.sent_names |= bit

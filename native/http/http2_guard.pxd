@@ -1,26 +1,26 @@
-"""What may a peer cost before it is no longer listened to?  HTTP/2 frames counted before anything acts on them.
+"""Bounds what an HTTP/2 peer may cost: counts its frames before the session reads them.
 
-A budget of frames that carry no message, bounds on one header block, and a share of streams that may end in a reset.
+Limits the frames that carry no message, the size of a header block, and the share of streams that end in a reset.
 Sources: RFC 9113 10.5; CVE-2019-9511 to 9518 (floods), VU#421644 (CONTINUATION), CVE-2023-44487 (rapid reset),
 CVE-2025-8671 (MadeYouReset)."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef class Guard:
-    cdef unsigned char[9] head      # of the frame that is coming in
-    cdef int have                   # bytes of it
+    cdef unsigned char[9] head      # the header of the current frame
+    cdef int have                   # bytes of ``head`` that have been received
     cdef uint32_t left              # payload bytes still to come
     cdef uint32_t skip              # bytes of the client's preface still to come
     cdef uint64_t refilled_ns
     cdef readonly int budget
     cdef Py_ssize_t block_limit
-    cdef readonly Py_ssize_t block  # bytes of the header block that is open
-    cdef int frames                 # of that block
-    cdef readonly uint64_t block_since_ns      # when it was opened; 0 = it is here, to its last byte
-    cdef bint last                  # its last frame is coming in
-    cdef uint64_t window_ns         # when the present count of streams began
+    cdef readonly Py_ssize_t block  # bytes of the open header block
+    cdef int frames                 # frames of the open header block
+    cdef readonly uint64_t block_since_ns      # when the header block began; 0 = no block is incomplete
+    cdef bint last                  # the last frame of the block is being received
+    cdef uint64_t window_ns         # when the current counts of streams and resets began
     cdef readonly int streams, resets, faults
-    cdef readonly str fault         # why the peer is refused; None = go on
+    cdef readonly str fault         # why the peer is refused; None = no fault
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size, uint64_t now_ns)
     cdef void earn(self, int amount) noexcept
     cdef void opened(self, uint64_t now_ns) noexcept

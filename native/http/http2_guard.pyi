@@ -1,4 +1,4 @@
-# What may a peer cost before it is no longer listened to?  Types of the compiled module; see http2guard.pxd.
+# Bounds what an HTTP/2 peer may cost.  Types of the compiled module; see http2_guard.pxd.
 
 class Guard:
     # Counts the frames of one HTTP/2 connection.

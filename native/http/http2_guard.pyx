@@ -1,18 +1,18 @@
 cimport cython
 from libc.string cimport memcpy
 
-# A peer may be generous with frames that carry nothing for a moment, but not for long: real clients send a few of them
-# per message (window updates above all), and every message earns credit for more. grpc-go measures bandwidth with a ping
-# per round trip while data flow, so pings alone are no sign of abuse.
+# A peer may send many frames that carry no message for a moment, but not for long. Real clients send a few of them per
+# message (mostly window updates), and every message earns credit for more. grpc-go measures bandwidth with a ping per
+# round trip while data flows, so pings alone are no sign of abuse.
 cdef int BUDGET = 1000
 cdef int REFILL_PER_S = 100
 cdef int EARNED = 4
 cdef int SETTINGS_COST = 10
-# RFC 9113 4.3: a block is one HEADERS and its CONTINUATIONs; nothing else may be sent meanwhile, so it must end soon.
-# 64 KiB of fields are five frames of 16 KiB.
+# RFC 9113 4.3: a block is one HEADERS frame and its CONTINUATIONs. No other frame may come in between, so the block
+# must end soon. 64 KiB of fields are five frames of 16 KiB.
 cdef int BLOCK_FRAMES = 16
-# Resets: over half of at least this many streams, or this many that were the peer's fault, within the window. Clients
-# that hedge or give up at their deadline stay far below a half.
+# Too many resets within the window: more than half of at least RESET_STREAMS streams, or RESET_FAULTS resets that the
+# peer's errors caused. Clients that hedge or give up at their deadline stay far below a half.
 cdef uint64_t RESET_WINDOW_NS = 30_000_000_000
 cdef int RESET_STREAMS = 100
 cdef int RESET_FAULTS = 250
@@ -52,7 +52,7 @@ cdef class Guard:
         self.block_limit = block_limit
 
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size, uint64_t now_ns):
-        """How many of these bytes may be acted upon: all, or those before the frame that is too much (fault says why)."""
+        """Count these bytes; return how many of them to process: all, or those before a frame that exceeds a limit."""
         cdef Py_ssize_t at = 0
         cdef Py_ssize_t start
         cdef Py_ssize_t n
@@ -87,13 +87,13 @@ cdef class Guard:
         return size
 
     cdef int _judge(self, uint64_t now_ns):
-        """Count the frame whose header is complete; -1 when it is one too many."""
+        """Count the frame whose header is complete; return -1 if the frame exceeds a limit."""
         cdef int kind = self.head[3]
         cdef int flags = self.head[4]
         if kind == DATA:
             if flags & END_STREAM:
                 return 0
-            # padding may be all there is in a small frame
+            # a small frame may consist of padding only
             if self.left == 0 or (flags & PADDED and self.left <= 256):
                 return self._spend(1, "empty DATA frames without end")
             self.earn(1)
@@ -121,7 +121,7 @@ cdef class Guard:
         return 0
 
     cdef void _close_block(self, int flags) noexcept:
-        """The block is over when the last byte of its last frame has come: that may take its sender as long as it likes."""
+        """End the block when the last byte of its last frame has come; until then the header timeout applies."""
         self.last = flags & END_HEADERS and self.left
         if flags & END_HEADERS and not self.left:
             self.block_since_ns = 0
@@ -146,16 +146,16 @@ cdef class Guard:
             self.earn(<int>gained)
 
     cdef void earn(self, int amount) noexcept:
-        """A message's frame came or went: its companions are welcome."""
+        """Add credit: a frame of a message was received or sent."""
         self.budget = min(self.budget + amount, BUDGET)
 
     cdef void opened(self, uint64_t now_ns) noexcept:
-        """One more stream."""
+        """Count an opened stream."""
         self._turn(now_ns)
         self.streams += 1
 
     cdef bint reset(self, bint fault, uint64_t now_ns):
-        """One more stream ended in a reset, by the peer, or by us for a fault of the peer's; True = too many."""
+        """Count a stream that the peer reset, or that we reset for an error of the peer's; return True if too many."""
         self._turn(now_ns)
         self.resets += 1
         if fault:
@@ -176,7 +176,7 @@ cdef class Guard:
         self.faults = 0
 
     def judge(self, bytes data, uint64_t now_ns):
-        """Count these bytes; return how many of them may be acted upon. ``fault`` says why it is not all."""
+        """Count these bytes; return how many of them to process. ``fault`` says why if not all."""
         return self.feed(data, len(data), now_ns)
 
     def count_stream(self, uint64_t now_ns):
@@ -184,5 +184,5 @@ cdef class Guard:
         self.opened(now_ns)
 
     def count_reset(self, bint fault, uint64_t now_ns):
-        """Count a stream that was reset; return True when there are too many of them."""
+        """Count a stream that was reset; return True if there are too many resets."""
         return self.reset(fault, now_ns)

@@ -1,4 +1,4 @@
-# Queues what one HTTP/2 stream still has to send.  Types of the compiled module; the contract is in http2_outbox.pxd.
+# Queues the data that one HTTP/2 stream still has to send.  Types of the compiled module; see http2_outbox.pxd.
 
 class Outbox:
     # The queue of one stream.

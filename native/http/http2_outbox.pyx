@@ -2,7 +2,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
 from libc.string cimport memcpy
 
-# Places of sent items at the head of ``more`` are given back from this many on.
+# Items at the head of ``more`` that have been sent are removed once there are this many.
 cdef Py_ssize_t SPENT = 64
 
 
@@ -30,7 +30,7 @@ cdef class Outbox:
         return done
 
     cdef advance(self):
-        """Make the item behind the first the first: the first has gone."""
+        """Drop the first item, which has been sent, and move to the next."""
         cdef list more = self.more
         self.offset = 0
         if more is None or self.at == PyList_GET_SIZE(more):

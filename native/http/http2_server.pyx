@@ -1,7 +1,7 @@
 """Serves a client's HTTP/2 connection: a uvloop protocol over one libnghttp2 session.
 
-Each stream is one request and its response, with a queue of its own: a client that stops reading one of them holds up
-neither the others nor more memory than a window."""
+Each stream is one request and its response, and has its own queue. A client that stops reading one response delays no
+other response, and occupies no more memory than a window."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -21,19 +21,19 @@ from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, Serve
 
 # Deadlines are checked at least this often.
 cdef uint64_t CHECK_NS = 1_000_000_000
-# What a client still sends after our GOAWAY is read and dropped for this long, so that it sees why (RFC 9113 5.4.1).
+# After an error, input is read and dropped for this long, so that the client receives the GOAWAY (RFC 9113 5.4.1).
 cdef uint64_t LINGER_NS = 1_000_000_000
-# After this much silence a connection with streams is pinged; without an answer for as long again it is dead.
+# A connection with open streams is pinged after this much silence. It is dead if the ping is not answered in this time.
 cdef uint64_t SILENCE_NS = 30_000_000_000
-# A drained connection's second GOAWAY comes after a round trip, or after this (RFC 9113 6.8).
+# A draining connection sends its second GOAWAY after a round trip, or after this time (RFC 9113 6.8).
 cdef uint64_t FINAL_GOAWAY_NS = 1_000_000_000
-# A reset this soon is work begun and thrown away (CVE-2023-44487). Later it is a reader who has enough, or a caller whose
-# time is up: what those cost is bounded by the number of streams.
+# A reset this soon after the request wastes work that was just begun (rapid reset, CVE-2023-44487). A later reset comes
+# from a client that has seen enough, or whose deadline has passed; MAX_STREAMS limits the cost of those.
 cdef uint64_t EARLY_NS = 1_000_000_000
 
 
-# An object that is called may let go of the reference it was called through: every call to events goes through a local
-# variable, which keeps it alive until the call is over.
+# A method of ``events`` may clear the attribute that it was called through. Every such call goes through a local
+# variable, which keeps the object alive until the call returns.
 
 
 cdef class Http2Server
@@ -46,7 +46,7 @@ cdef class Http2Stream(ServerStream):
     cdef StreamFlow flow
     cdef Head head
     cdef uint64_t started_ns
-    cdef uint64_t received_ns       # when the request last went on, or its client's turn began
+    cdef uint64_t received_ns       # when request data last arrived, or the client's turn to send began
     cdef bint received              # the request is complete
     cdef bint head_sent
     cdef bint bodiless              # the response has no body
@@ -74,7 +74,7 @@ cdef class Http2Stream(ServerStream):
         if self.head_sent or self.flow.closed:
             return
         self.head_sent = True
-        # the head ends the stream: gRPC tells trailers-only by that
+        # a head that ends the stream is how gRPC recognizes a trailers-only response
         self.bodiless = length == NO_BODY or status == 204 or status == 304 or self.head.method == b"HEAD"
         pairs = scratch_pairs(len(fields) + 2)
         code = b"200" if status == 200 else decimal(status)
@@ -108,7 +108,7 @@ cdef class Http2Stream(ServerStream):
         if self.bodiless or self.flow.closed:
             return
         if self.flow.queued == 0:
-            # the response has been quiet, and only from now on does it wait for its client
+            # nothing was queued until now, so the client has not been slow: its time begins now
             self.flow.progress_ns = self.received_ns
         self.flow.end(trailers)
 
@@ -121,7 +121,7 @@ cdef class Http2Stream(ServerStream):
         if flow.queued == 0:
             flow.progress_ns = monotonic_ns()
         flow.cutting = True
-        # what is queued goes first; the read that finds the queue empty resets the stream
+        # queued data is sent first; the session resets the stream when it finds the queue empty
         if self.head_sent and not self.bodiless and (flow.queued or not flow.deferred):
             self.connection.resume_sending(flow.number, flow)
         else:
@@ -141,7 +141,9 @@ cdef class Http2Stream(ServerStream):
         return self.connection.peername
 
     cdef bint response_stalls(self, uint64_t now_ns, uint64_t client_idle_ns):
-        """Return whether the client has taken nothing of this response for so long, while the connection did move."""
+        """Return whether the client has read nothing of this response for ``client_idle_ns``.
+
+        Time in which the whole connection was blocked does not count if the stream itself could have sent."""
         cdef StreamFlow flow = self.flow
         if not self.head_sent or not (flow.queued or flow.ended or flow.cutting):
             return False
@@ -152,7 +154,8 @@ cdef class Http2Stream(ServerStream):
     cdef bint request_stalls(self, uint64_t now_ns, uint64_t client_idle_ns, uint64_t body_timeout_ns):
         """Return whether the rest of a request's body is overdue.
 
-        A body of unknown length that is forwarded as it comes may be a dialogue, and wait."""
+        A body of unknown length that is forwarded as it arrives has no limit: the client may be waiting for responses
+        (bidirectional streaming)."""
         if self.head is None or self.received or self.answered or self.flow.paused or self.awaits_continue:
             return False
         if not (self.head.length > 0 or self.body_buffered):
@@ -167,19 +170,19 @@ cdef class Http2Server(Http2Connection):
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
-        allow_anonymous: its listener asks for no key.
-        certificate: what the client's certificate says; None = the client has shown none.
+        allow_anonymous: the listener requires no key.
+        certificate: the names in the client's certificate; None = the client has presented none.
     """
 
     cdef Acceptor acceptor
     cdef ConnectionSlot slot
-    cdef object peername            # the same object for every stream
+    cdef object peername            # shared by all streams
     cdef ClientCertificate certificate
     cdef str scheme
     cdef bint allow_anonymous
     cdef bint settings_received
     cdef bint retiring              # a GOAWAY has announced the end
-    cdef bint goaway_final          # ... and a second one has named the last stream
+    cdef bint goaway_final          # a second GOAWAY has named the last stream
     cdef uint64_t idle_since_ns     # when the last stream ended
     cdef uint64_t final_goaway_ns   # when the second GOAWAY is due
     cdef uint64_t blocked_ns        # when writing was last seen to be paused
@@ -193,7 +196,7 @@ cdef class Http2Server(Http2Connection):
         self.transport.bytes_out = acceptor.counters.bytes_out
 
     def connection_made(self, transport):
-        """Take a new connection in; over the limit it is closed at once."""
+        """Accept a connection. A connection above the limit is closed at once."""
         if not self.slot.take(self):
             self.read_closed = True
             transport.abort()
@@ -210,23 +213,23 @@ cdef class Http2Server(Http2Connection):
             self.retire()
 
     def connection_lost(self, exc):
-        """Cancel whatever runs for the client: it is gone."""
+        """Cancel the client's exchanges: the connection is lost."""
         self.slot.give_back()
         self._leave()
         self.close_session()
 
     def eof_received(self):
-        """Take the client as gone: it could hear responses but ask nothing more, and no client does that but to leave."""
+        """Treat the client as gone: in practice a client half-closes an HTTP/2 connection only when it leaves."""
         self._leave()
         return False
 
     def data_received(self, bytes data):
-        """Feed the session, which answers what its peer does wrong, and the guard, which ends it."""
+        """Feed the guard and the session, which answer protocol errors and end an abusive connection."""
         add64(self.acceptor.counters.bytes_in, PyBytes_GET_SIZE(data))
         self.receive(data)
 
     def _leave(self):
-        """End every exchange: no client hears the responses any more."""
+        """End every exchange: the client can receive no more responses."""
         cdef Http2Stream stream
         for item in self.table.streams():
             stream = <Http2Stream>item
@@ -259,7 +262,7 @@ cdef class Http2Server(Http2Connection):
         opened.started_ns = self.now_ns
         opened.received_ns = self.now_ns
         self.table.add_stream(stream, opened)
-        # Streams take turns: the default would send the oldest to its end first (RFC 9218 10).
+        # Streams take turns. By default the session would send the oldest response to its end first (RFC 9218 10).
         turn.urgency = 3
         turn.inc = 1
         nghttp2_session_change_extpri_stream_priority(self.session, stream, &turn, 1)
@@ -286,7 +289,7 @@ cdef class Http2Server(Http2Connection):
             events.on_request_end(None)
 
     cdef _refuse(self, Http2Stream stream, int status, str reason):
-        """Reset a malformed request (RFC 9113 8.1.1); answer one that is not offered, or too large."""
+        """Reset a malformed request (RFC 9113 8.1.1); answer a request that is unsupported or too large."""
         cdef bytes answer
         add64(self.acceptor.counters.malformed, 1)
         if status == 400:
@@ -349,7 +352,7 @@ cdef class Http2Server(Http2Connection):
             return
         asked.flow.finished = True
         if not asked.received:
-            # an early response: the rest of the request is not wanted (RFC 9113 8.1)
+            # an early response: the rest of the request is not needed (RFC 9113 8.1)
             self.reset(stream, NGHTTP2_NO_ERROR)
 
     cdef on_drained(self, int32_t stream):
@@ -366,15 +369,15 @@ cdef class Http2Server(Http2Connection):
             self._send_final_goaway()
 
     cdef on_goaway(self, uint32_t code, int32_t last):
-        return None     # we open no streams here, and those of the client go on (RFC 9113 6.8)
+        return None     # a server opens no streams, and the client's streams go on (RFC 9113 6.8)
 
     cdef on_finished(self):
-        """Close: we refused the client, or the client us, or both have sent GOAWAY."""
+        """Close: either side refused the other, or both have sent GOAWAY."""
         self._leave()
         if self.transport.transport is None:
             return
         if self.close_reason is None:
-            self.reader_ns = self.now_ns        # all is said: from here on the client has to take what is left
+            self.reader_ns = self.now_ns        # from now on the client must read what is left in the buffers
             self.transport.close()
             return
         add64(self.acceptor.counters.malformed, 1)
@@ -383,7 +386,7 @@ cdef class Http2Server(Http2Connection):
 
     # --- time --------------------------------------------------------------------------------------------------------
     def check_deadlines(self, uint64_t now_ns):
-        """End the connection, or a stream of it, when the present wait has been too long."""
+        """Close the connection, or reset a stream, when the current wait has been too long."""
         if self.transport.transport is None:
             return
         if self.transport.write_paused or self.closed or self.pinged_ns:
@@ -412,7 +415,7 @@ cdef class Http2Server(Http2Connection):
         self.slot.watch_soon(now_ns, CHECK_NS)
 
     cdef bint _is_overdue(self, uint64_t now_ns):
-        """Return whether nobody has to be waited for any more: the client does not read, or has not begun."""
+        """Return whether to abort: the client does not read, has sent no SETTINGS, or had its time to see a refusal."""
         if self.closed and self.close_reason is not None:
             return True
         if self.transport.write_paused or self.closed:
@@ -423,8 +426,7 @@ cdef class Http2Server(Http2Connection):
         )
 
     cdef void _check_reader(self, uint64_t now_ns):
-        """Tell a slow reader from one that has stopped: writing goes on, and a ping gets there, only when the kernel has
-        room."""
+        """Extend a slow reader's deadlines: while the kernel's buffer drains, neither writes nor pings are overdue."""
         if self.transport.look():
             self.reader_ns = now_ns
             if self.pinged_ns:
@@ -433,7 +435,7 @@ cdef class Http2Server(Http2Connection):
             self.blocked_ns = now_ns
 
     cdef bint could_send(self, StreamFlow flow):
-        """Return whether a stream could send, if the connection could."""
+        """Return whether the windows let a stream send."""
         return not flow.queued or (
             nghttp2_session_get_stream_remote_window_size(self.session, flow.number) > 0
             and nghttp2_session_get_remote_window_size(self.session) > 0
@@ -456,7 +458,7 @@ cdef class Http2Server(Http2Connection):
 
     # --- the end -----------------------------------------------------------------------------------------------------
     def retire(self):
-        """Announce the end, let what is on its way arrive, finish it, and close: the data plane drains, or all is idle."""
+        """Close gracefully (RFC 9113 6.8): the data plane drains, or the connection is idle."""
         if self.retiring or self.session == NULL or self.read_closed:
             return
         self.retiring = True
@@ -466,7 +468,7 @@ cdef class Http2Server(Http2Connection):
         self.schedule()
 
     cdef _send_final_goaway(self):
-        """Serve no stream that is opened from now on, a round trip after the notice. The session ends with the last."""
+        """Refuse streams that are opened from now on. The session ends after the last open stream."""
         self.goaway_final = True
         nghttp2_submit_goaway(
             self.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(self.session), NGHTTP2_NO_ERROR,
@@ -475,5 +477,5 @@ cdef class Http2Server(Http2Connection):
         self.schedule()
 
     def kill(self):
-        """End this connection now, whatever runs on it: the data plane stops."""
+        """Abort the connection and its exchanges: the data plane stops."""
         self.transport.abort()

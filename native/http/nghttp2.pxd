@@ -1,14 +1,14 @@
-"""Which part of libnghttp2 is used here?  Declarations only; framing, HPACK and flow control are its work.
+"""Declares the part of libnghttp2 that is used here. The library does the framing, HPACK and flow control.
 
 Source: nghttp2.h of 1.52 (https://nghttp2.org/documentation/). Pointers that a callback receives are borrowed for the
-length of the call; what submit functions are given is copied, but for names and values with a flag that says otherwise:
-those are borrowed until their frame has been written."""
+length of the call. Arguments of submit functions are copied, except names and values with a NO_COPY flag: these are
+borrowed until their frame has been written."""
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 cdef extern from *:
     """
-    /* The names that 1.60 deprecates are the ones every version has. */
+    /* The names that 1.60 deprecates are the only ones that every version has. */
     #define NGHTTP2_NO_SSIZE_T_WARNING
     #include <nghttp2/nghttp2.h>
     #pragma GCC diagnostic ignored "-Wdeprecated-declarations"

@@ -5,7 +5,7 @@ from asyncio import Protocol
 from native.http.stream import Acceptor
 
 class ProtocolDetect(Protocol):
-    # The protocol object of a connection on which nothing has come yet.
+    # The protocol object of a connection whose HTTP version is not known yet.
 
     def __init__(self, acceptor: Acceptor, allow_anonymous: bool = False) -> None: ...
     def check_deadlines(self, now_ns: int) -> None: ...

@@ -1,7 +1,7 @@
 """Tells HTTP/1.1 from HTTP/2 by a client's first bytes: the first protocol of every client connection.
 
-Over TLS the handshake has settled it (ALPN). In the clear an HTTP/2 client begins with a preface that is no HTTP/1.1
-request (RFC 9113 3.3, 3.4). There is no upgrade from one to the other."""
+Over TLS the handshake has selected the version (ALPN). Without TLS an HTTP/2 client begins with a preface that is not a
+valid HTTP/1.1 request (RFC 9113 3.3, 3.4). An upgrade from HTTP/1.1 to HTTP/2 is not supported."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
@@ -16,9 +16,9 @@ cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 cdef ClientCertificate certificate_of(dict shown):
-    """Return what was verified of a client's certificate; None = none was asked for, or it has no names but a subject.
+    """Return the names in a client's verified certificate; None = no certificate, or one without alternative names.
 
-    Of a certificate that nobody has verified Python shows nothing (``SSLObject.getpeercert``): the dict is empty.
+    ``SSLObject.getpeercert`` returns an empty dict for a certificate that was not verified.
     """
     cdef ClientCertificate certificate = None
     names = None if shown is None else shown.get("subjectAltName")
@@ -29,11 +29,11 @@ cdef ClientCertificate certificate_of(dict shown):
 
 
 cdef class ProtocolDetect:
-    """The protocol object of a connection on which nothing has come yet.
+    """The protocol object of a connection whose HTTP version is not known yet.
 
     Args:
-        acceptor: the data plane whose connection it is.
-        allow_anonymous: its listener asks for no key.
+        acceptor: the data plane that owns the connection.
+        allow_anonymous: the listener requires no key.
     """
 
     cdef Acceptor acceptor
@@ -50,7 +50,7 @@ cdef class ProtocolDetect:
         self.slot.acceptor = acceptor
 
     def connection_made(self, transport):
-        """Wait for the first bytes, but not for long; over the limit the connection is closed at once."""
+        """Wait for the first bytes. A connection above the limit is closed at once."""
         self.transport = transport
         if not self.slot.take(self):
             transport.abort()
@@ -63,12 +63,12 @@ cdef class ProtocolDetect:
         self.slot.watch_at(monotonic_ns() + self.acceptor.idle_ns)
 
     def connection_lost(self, exc):
-        """Forget the connection: the client is gone before it said anything."""
+        """Give the slot back: the client has left before it sent a request."""
         self.slot.give_back()
         self.transport = None
 
     def data_received(self, bytes data):
-        """Compare no more bytes with the preface than needed: one byte tells most protocols."""
+        """Compare the first bytes with the preface. One byte is enough in most cases."""
         cdef Py_ssize_t size
         if self.transport is None:
             return
@@ -85,7 +85,7 @@ cdef class ProtocolDetect:
             self.seen = data
 
     def _hand_over(self, server, bytes data=None):
-        """Give the connection, and what has come on it, to the protocol object of its HTTP version."""
+        """Pass the connection and the bytes received so far to the protocol object of the HTTP version."""
         transport = self.transport
         self.slot.give_back()
         self.transport = None
@@ -96,7 +96,7 @@ cdef class ProtocolDetect:
             protocol.data_received(data)
 
     def eof_received(self):
-        """Let the transport close: nothing more will come."""
+        """Let the transport close: the client sends nothing more."""
         return False
 
     def pause_writing(self):
@@ -110,7 +110,7 @@ cdef class ProtocolDetect:
         self.kill()
 
     def retire(self):
-        """Close: the data plane drains, and nothing has been asked here."""
+        """Close: the data plane drains, and this connection has no request."""
         if self.transport is not None:
             self.transport.close()
 

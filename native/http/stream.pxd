@@ -4,21 +4,22 @@
     ClientEvents (an attempt) <- ClientStream <- upstream bytes
 
 An exchange holds a ServerStream and receives its events as ServerEvents; an attempt holds a ClientStream and receives
-its events as ClientEvents. Every call is synchronous. A bytes object, a list of fields and a list of trailers are handed
-over and not copied: nobody changes a list after the call. Field names are lower case.
+its events as ClientEvents. Every call is synchronous. Bytes objects and lists of fields or trailers are passed without
+a copy: neither side changes a list after the call. Field names are lower case.
 
-A role's own methods do nothing. A subclass overrides every method of its role; tests/native/test_contract.py checks it."""
+The methods of these base classes do nothing. A subclass overrides every method of its role;
+tests/native/test_contract.py checks it."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.codec.head cimport Head
 from native.io.timer_wheel cimport Wheel
 
-cdef enum Failure:              # why a stream to an upstream ended without a whole answer
+cdef enum Failure:              # why a stream to an upstream ended without a complete answer
     FAILED_CONNECT = 0          # no connection: refused, unreachable, name or TLS failure
     FAILED_RESET = 1            # closed or reset before the answer's head
-    FAILED_MALFORMED = 2        # what came is not HTTP
+    FAILED_MALFORMED = 2        # the answer is not valid HTTP
     FAILED_TRUNCATED = 3        # the answer ended before it was complete
-    FAILED_LOCAL = 4            # no connection, for want of something of ours (descriptors, ports): nobody is to blame
+    FAILED_LOCAL = 4            # no connection: this node has run out of descriptors or ports; not the target's fault
 
 cdef struct ListenCounters:     # where clients' connections are counted, in shared memory
     uint64_t* accepted
@@ -29,17 +30,17 @@ cdef struct ListenCounters:     # where clients' connections are counted, in sha
     uint64_t* buffered          # bytes of requests held now
 
 cdef class ClientCertificate:
-    """The names in a client's certificate, which the listener has asked for and verified. One per connection."""
+    """The names in a client's certificate, which the listener has requested and verified. One object per connection."""
     cdef tuple subject_alt_names    # (kind, name) pairs
-    cdef tuple checked_names        # the peer names that ``is_region`` was last decided by; None = never decided
-    cdef bint is_region             # the certificate is another region's edge's, by those names
+    cdef tuple checked_names        # the configured peer names that ``is_region`` was computed with; None = not yet
+    cdef bint is_region             # the certificate belongs to another region's edge
 
 cdef class ServerEvents:
     """Receives what the client of one exchange does. A subclass overrides every method; test_contract.py checks it."""
     cdef void on_request_data(self, bytes data)
     cdef void on_request_end(self, list trailers)
     cdef void on_client_gone(self)          # nothing follows
-    cdef void on_client_congested(self)     # stop sending: the write buffers are above the high mark
+    cdef void on_client_congested(self)     # pause the answer: the write buffers are above the high mark
     cdef void on_client_drained(self)
 
 cdef class ServerStream:
@@ -47,16 +48,16 @@ cdef class ServerStream:
     cdef ServerEvents events
     cdef readonly str scheme            # "http" or "https"
     cdef bint closes_connection         # set before send_head: this answer is the connection's last
-    cdef bint allow_anonymous           # the listener asks for no key
-    cdef ClientCertificate certificate  # None = the client has shown no certificate
-    cdef bint upgrade_requested         # the request asks for a tunnel: bytes behind it wait for the answer
-    cdef bint awaits_continue           # the client holds its body back until 100 (Continue)
-    cdef bint body_buffered             # the whole body is read before anything is answered: the stream is no dialogue
+    cdef bint allow_anonymous           # the listener requires no key
+    cdef ClientCertificate certificate  # None = the client has presented no certificate
+    cdef bint upgrade_requested         # the request asks for a tunnel: bytes behind the request wait for the answer
+    cdef bint awaits_continue           # the client waits for 100 (Continue) before it sends the body
+    cdef bint body_buffered             # the whole body is read before the answer begins (no bidirectional streaming)
     cdef void send_interim(self, int status)
     cdef void send_head(self, int status, list fields, int64_t length)
     cdef void send_data(self, bytes data)
     cdef void send_end(self, list trailers)
-    cdef void cut(self)                 # end the answer so that the client sees that a part is missing
+    cdef void cut(self)                 # end the answer so that the client sees that it is incomplete
     cdef void pause(self)               # stop reading the request
     cdef void resume(self)
     cdef bint congested(self)
@@ -77,17 +78,17 @@ cdef class ClientStream:
     """Sends the request of one attempt. A subclass overrides every method; test_contract.py checks it."""
     cdef ClientEvents events
     cdef readonly bint reused           # the connection has carried an exchange before
-    cdef readonly bint refused          # the upstream did not begin this request (REFUSED_STREAM, GOAWAY)
-    cdef readonly bint connection_ended # ... only because a connection that had served ended: no failure of the target
+    cdef readonly bint refused          # the upstream did not process this request (REFUSED_STREAM, GOAWAY)
+    cdef readonly bint connection_ended # refused because a connection ended after use: not the target's failure
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
-    cdef void send_data(self, bytes data)   # with b"" a head that waits for its body is written now
+    cdef void send_data(self, bytes data)   # b"" writes a head that waits for its body
     cdef void send_end(self, list trailers)
-    cdef void cancel(self)              # the answer is not wanted; HTTP/1.1 gives the connection up
+    cdef void cancel(self)              # abandon the answer; HTTP/1.1 closes the connection
     cdef void discard(self)             # drop the rest of the answer, and keep the connection if the rest is short
     cdef void pause(self)
     cdef void resume(self)
     cdef bint congested(self)
-    cdef Py_ssize_t unsent(self)        # bytes of the request that the upstream has still to take
+    cdef Py_ssize_t unsent(self)        # bytes of the request that the upstream has not acknowledged yet
 
 cdef class Acceptor:
     """The data plane as a server connection sees it.
@@ -101,7 +102,7 @@ cdef class Acceptor:
     cdef bint draining
     cdef set open_connections
     cdef int connection_limit
-    cdef Py_ssize_t buffered, buffered_limit    # bytes of requests that are held
-    cdef bint hold(self, Py_ssize_t more) noexcept          # False = no room; below 0 gives back
+    cdef Py_ssize_t buffered, buffered_limit    # bytes of requests in memory
+    cdef bint hold(self, Py_ssize_t more) noexcept          # False = no room; a negative number releases
     cdef ServerEvents open(self, ServerStream stream, Head head)
-    cdef bytes refusal(self, int status, str reason)        # a whole HTTP/1.1 answer to what is no request
+    cdef bytes refusal(self, int status, str reason)        # a complete HTTP/1.1 response to a malformed request

@@ -1,4 +1,4 @@
-# The four roles between the wire and an exchange.  Types of the compiled module; the contract is in stream.pxd.
+# Defines the four roles between the wire and an exchange.  Types of the compiled module; the contract is in stream.pxd.
 
 from native.io.timer_wheel import Wheel
 

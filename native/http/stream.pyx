@@ -109,7 +109,7 @@ cdef class ClientStream:
 
 cdef class Acceptor:
     cdef bint hold(self, Py_ssize_t more) noexcept:
-        """Count bytes of a request that are kept, from when they are kept until they are let go."""
+        """Reserve memory for ``more`` bytes of a request; a negative number releases it."""
         if more > 0 and more > self.buffered_limit - self.buffered:
             return False
         self.buffered += more
