@@ -1,1 +1,1 @@
-"""Time: the clock and the timer wheel."""
+"""Clocks, timers, atomic operations and descriptor limits."""

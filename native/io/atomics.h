@@ -1,7 +1,7 @@
 /* Atomic operations on 32-bit and 64-bit words in memory that processes share (GCC and Clang built-ins).
  *
- * A load acquires, a store releases, so that what was written before a store is seen after its load; counters are
- * relaxed, for nothing is ordered by them. */
+ * Loads acquire and stores release: a reader of a stored value also sees everything written before the store. Counters
+ * are relaxed, because no other data depends on their order. */
 #ifndef EDGE_ATOMICS_H
 #define EDGE_ATOMICS_H
 #include <stdint.h>

@@ -1,6 +1,6 @@
-"""What time is it, for the wires?  The native twin of edge/clock.py: the only native file that reads a real clock.
+"""Reads the monotonic clock and the wall clock; the only native module that does. edge/clock.py is its Python twin.
 
-Kernels never import this: they take now_ns as an argument."""
+Kernels never import this module: they take now_ns as an argument."""
 
 from libc.stdint cimport uint64_t
 
@@ -20,4 +20,4 @@ cdef extern from * nogil:
     }
     """
     uint64_t monotonic_ns "edge_now_ns"()
-    uint64_t wall_ns "edge_wall_ns"()           # since 1970, for people
+    uint64_t wall_ns "edge_wall_ns"()           # since 1970; for display and records, never for deadlines

@@ -11,7 +11,7 @@ cdef enum:
     MOST_DESCRIPTORS = 0x7FFFFFFF   # "unlimited", as a number
 
 cdef int descriptor_limit() noexcept nogil      # RLIMIT_NOFILE as it is now
-# A connection to a target whose descriptor has this number or a higher one is given up: numbers are given lowest first,
-# so fewer than the reserve are left.
+# A connection to a target is closed if its descriptor has this number or a higher one. The kernel assigns the lowest
+# free number, so fewer descriptors than the reserve are left then.
 cdef int upstream_ceiling() noexcept nogil
 cdef int client_limit() noexcept nogil          # clients' connections, where the configuration sets no limit

@@ -1,13 +1,13 @@
 """Tells how many descriptors this process may have open, and how they are divided.
 
-Each stream needs a descriptor on either side. The last ones are kept back: a connection to a target does not take them,
-so that a client that comes then is still accepted and told why it is not served, and so that commands, look-ups and
-traces go on. Clients alone may not take all of them either: connections to targets would be left without any.
+Each stream needs a descriptor for the client and one for the target. Connections to targets do not use the last
+descriptors. These are reserved for new clients, which are accepted and told why they are not served, and for commands,
+look-ups and traces. Clients' connections are limited too, so that connections to targets get their share.
 """
 
 cdef enum:
     RESERVE = 128               # enough for control traffic and a burst of clients that are answered 503
-    RESERVE_SHARE = 8           # where few descriptors are allowed, the reserve is this part of them
+    RESERVE_SHARE = 8           # if the limit is low, the reserve is 1/RESERVE_SHARE of it
 
 
 cdef int descriptor_limit() noexcept nogil:
@@ -32,10 +32,10 @@ cdef int client_limit() noexcept nogil:
 
 
 def most_descriptors():
-    """How many descriptors this process may have open (RLIMIT_NOFILE)."""
+    """Return how many descriptors this process may have open (RLIMIT_NOFILE)."""
     return descriptor_limit()
 
 
 def highest_upstream():
-    """The first descriptor number that a connection to a target may not have."""
+    """Return the lowest descriptor number that a connection to a target must not use."""
     return upstream_ceiling()

@@ -1,12 +1,12 @@
-"""When is it time?  Many deadlines, one tick: a hashed wheel whose timers are moved later for free.
+"""Keeps deadlines in a hashed wheel, in which moving a deadline to a later time is a plain store.
 
-A timer that is pushed back keeps its place in the wheel and is looked at again when its old slot comes round, so the
+A timer that is moved later keeps its place in the wheel, and is checked again when its old slot comes round. So the
 stream-idle deadline costs one store per chunk."""
 
 from libc.stdint cimport uint64_t
 
 cdef class Timer:
-    """A deadline. ``fire`` runs when ``deadline_ns`` has passed; the wheel holds a reference to a timer that is armed.
+    """A deadline. ``fire`` runs when ``deadline_ns`` has passed. The wheel holds a reference to each armed timer.
 
     A subclass overrides ``fire``; tests/native/test_contract.py checks it."""
     cdef Timer prev
@@ -14,19 +14,19 @@ cdef class Timer:
     cdef public uint64_t deadline_ns
     cdef readonly bint armed
     cdef Wheel wheel
-    cdef uint64_t tick              # where it stands in the wheel: its deadline when it was placed, in ticks
+    cdef uint64_t tick              # the timer's place in the wheel: its deadline in ticks when it was placed
     cdef void fire(self, uint64_t now_ns)
 
 cdef class Wheel:
-    cdef list slots                 # one sentinel Timer per slot, ring of those that stand there
+    cdef list slots                 # one sentinel Timer per slot, the head of a ring of the slot's timers
     cdef uint64_t mask              # slots - 1
-    cdef Timer due                  # sentinel of what the current advance fires
+    cdef Timer due                  # the head of a ring of the timers that the current advance fires
     cdef uint64_t tick_ns
     cdef uint64_t now_ns
     cdef readonly int count
-    cdef void arm(self, Timer timer, uint64_t deadline_ns)      # earlier than now: fires at the next advance
+    cdef void arm(self, Timer timer, uint64_t deadline_ns)      # a deadline in the past fires at the next advance
     cdef void disarm(self, Timer timer)                          # idempotent
-    cpdef int advance(self, uint64_t now_ns) except -1           # fires what is due; returns how many
+    cpdef int advance(self, uint64_t now_ns) except -1           # fire the timers that are due; return how many
     cdef list standing(self)                                     # every armed timer, in no order
     cdef void _place(self, Timer timer)
 

@@ -1,4 +1,4 @@
-# When is it time?
+# Keeps deadlines in a hashed wheel.  Types of the compiled module; the contract is in timer_wheel.pxd.
 
 from collections.abc import Callable
 

@@ -1,7 +1,7 @@
-"""When is it time?  A hashed wheel of deadlines (Varghese and Lauck 1987, scheme 6), looked at once per tick.
+"""Keeps deadlines in a hashed wheel (Varghese and Lauck 1987, scheme 6), which is advanced once per tick.
 
-A timer never fires early, and fires in the first ``advance`` at or after its deadline. A deadline moved later by a
-plain store to ``deadline_ns`` is noticed when the old place comes round; one moved earlier needs ``arm``.
+A timer never fires early, and fires in the first ``advance`` at or after its deadline. A deadline may be moved later by
+a plain store to ``deadline_ns``; the wheel notices it at the old deadline. Moving a deadline earlier needs ``arm``.
 """
 
 cimport cython
@@ -29,7 +29,7 @@ cdef Timer new_sentinel():
 
 
 cdef class Timer:
-    """A deadline and what to do when it has passed; subclass it in Cython and override ``fire``."""
+    """A deadline and an action. A Cython subclass overrides ``fire``."""
 
     cdef void fire(self, uint64_t now_ns):
         raise TypeError(f"{type(self).__name__} has no fire()")
@@ -47,9 +47,9 @@ cdef class CallbackTimer(Timer):
 
 @cython.final
 cdef class Wheel:
-    """Timers by the tick of their deadline, modulo ``slots`` (a power of two).
+    """Timers in slots by the tick of their deadline, modulo ``slots`` (a power of two).
 
-    Deadlines further away than one turn stay in place and are looked at once per turn.
+    A timer whose deadline is more than one turn away stays in its slot and is checked once per turn.
     """
 
     def __init__(self, uint64_t now_ns, uint64_t tick_ns=10_000_000, int slots=512):
@@ -74,7 +74,7 @@ cdef class Wheel:
         timer.deadline_ns = deadline_ns
         if timer.armed:
             if deadline_ns // self.tick_ns >= timer.tick:
-                return              # found again where it stands, and moved then
+                return              # advance() finds the timer in its old slot and moves it then
             unlink(timer)
         else:
             timer.armed = True
@@ -103,9 +103,9 @@ cdef class Wheel:
     cpdef int advance(self, uint64_t now_ns) except -1:
         """Move to ``now_ns`` and fire every timer whose deadline is not after it; return how many fired.
 
-        ``fire`` may arm or disarm any timer, its own too; what it arms fires in the next advance at the earliest.
-        An exception in one ``fire`` stops no other: it is raised at the end (several as a group). A time earlier than
-        the last one counts as the last one.
+        ``fire`` may arm or disarm any timer, its own included. A timer that it arms fires in the next advance at the
+        earliest. An exception in ``fire`` does not stop the other timers: it is raised at the end (several exceptions
+        as a group). A time earlier than the last one counts as the last one.
         """
         cdef uint64_t tick = self.now_ns // self.tick_ns
         cdef uint64_t last
@@ -116,7 +116,7 @@ cdef class Wheel:
             now_ns = self.now_ns
         last = now_ns // self.tick_ns
         if last - tick > self.mask:
-            tick = last - self.mask     # after a long gap every slot is looked at once
+            tick = last - self.mask     # after a long gap every slot is checked once
         self.now_ns = now_ns
         while tick <= last:
             sentinel = <Timer>self.slots[tick & self.mask]
@@ -132,7 +132,7 @@ cdef class Wheel:
                         self._place(timer)
                 timer = following
             tick += 1
-        # Detached first, fired second: fire() may take any of them out of the list again, or move it to later.
+        # All due timers are detached before the first one fires, because fire() may disarm or re-arm any of them.
         while self.due.next is not self.due:
             timer = self.due.next
             if timer.deadline_ns > now_ns:
@@ -152,9 +152,9 @@ cdef class Wheel:
         return fired
 
     def schedule(self, Timer timer not None, uint64_t deadline_ns):
-        """``arm`` from Python."""
+        """Arm a timer from Python."""
         self.arm(timer, deadline_ns)
 
     def cancel(self, Timer timer not None):
-        """``disarm`` from Python."""
+        """Disarm a timer from Python."""
         self.disarm(timer)
