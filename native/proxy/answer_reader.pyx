@@ -186,7 +186,7 @@ cdef class AnswerReader:
         return READ_WHOLE
 
     cdef int _judge_fault(self, bint complete):
-        """An error status with its body (or the first part of it): whose fault is it?"""
+        """Decide whose fault an error status is, from its body (or the first part of it)."""
         cdef bytes content = b"".join(self.held)
         cdef int action = self._action_of(content)
         cdef str detail = f"status {self.head.status}"

@@ -7,7 +7,7 @@ cdef uint64_t SECOND_NS = 1_000_000_000
 
 
 cdef inline bint spend(Second* second, uint64_t now_ns) noexcept nogil:
-    """One more in this second?"""
+    """Count a record in this second; return False if the second's limit is reached."""
     if now_ns - second.at_ns >= SECOND_NS:
         second.at_ns = now_ns
         second.used = 0

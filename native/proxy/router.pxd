@@ -1,7 +1,7 @@
-"""Where could this request go?  Model aliases, provider/model, and services by host and path, compiled from a Snapshot.
+"""Finds the route of a request: model aliases, provider/model, and services by host and path, compiled from a Snapshot.
 
-Matching allocates nothing but the key of a dict look-up and costs one look-up per model, and per service host one walk
-of that host's prefixes, longest first."""
+Matching allocates nothing but the key of a dict look-up. It costs one look-up for a model, and for a service a walk of
+the host's prefixes, longest first."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.state.shared_state cimport SharedState, RouteRec

@@ -1,10 +1,9 @@
-"""Where could this request go?
+"""Finds the route of a request.
 
-Precedence, and thus the order to ask in: ``service(host, path)`` first, then ``operation(path)``. A service that names the
-request's host wins over everything; one for any host wins only where the path is none of edge's own doors, so that a
-catch-all service cannot swallow ``/v1/chat/completions`` or ``/healthz``. Among prefixes of one host the longest
-wins, and a prefix ends at a segment: ``/api`` takes ``/api`` and ``/api/x``, not ``/apix``; ``/api/`` takes only what
-is below.
+The order of precedence is ``service(host, path)``, then ``operation(path)``. A service that names the request's host wins
+over everything. A service for any host wins only if the path is not one of edge's own, so that a catch-all service cannot
+take ``/v1/chat/completions`` or ``/healthz``. Among the prefixes of a host the longest wins. A prefix ends at a segment:
+``/api`` matches ``/api`` and ``/api/x``, but not ``/apix``; ``/api/`` matches only paths below it.
 """
 
 from native.state.allowance cimport Allowance
@@ -162,7 +161,7 @@ cdef class Router:
 
 
 def _tells_classes_apart(snapshot):
-    """Are there callers of several classes? If not, nothing is set aside for the others. A peer's may be of any."""
+    """Return whether callers may be of several priority classes. Requests from peers may be of any class."""
     if snapshot.peers is not None:
         return True
     classes = {key.priority for key in snapshot.keys}
