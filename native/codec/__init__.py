@@ -1,1 +1,1 @@
-"""What bytes say: JSON, event streams, gRPC, message heads and spans, without I/O."""
+"""Parsers and writers of JSON, event streams, gRPC, message heads and spans, without I/O."""

@@ -4,22 +4,22 @@ from native.codec.json_walk cimport (
 from native.codec.usage cimport walk_usage
 
 cdef struct Block:
-    int has                 # of its delta
-    bint prose              # its type is text or thinking
+    int has                 # the facts in the block's members, as those of a delta
+    bint prose              # the block's type is text or thinking
 
 
 cdef const char* _visit_carried(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
-    """Read a member of an object that matters only for its usage: Responses' "response", Anthropic's "message"."""
+    """Read a member of an object of which only the usage counts: Responses' "response", Anthropic's "message"."""
     if text_is(key, b"usage", 5):
         return walk_usage(p, scan, depth, &(<Facts*>into).usage)
     return walk_value(p, scan, depth)
 
 
 cdef const char* _visit_delta(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
-    """Read a member of a delta: does it hold anything besides the role and the kind of part?
+    """Read a member of a delta, and note whether it holds content besides the role, the type and the id.
 
-    Any other string counts, since dialects keep adding names for what a model says (content, reasoning_content,
-    reasoning, refusal, partial_json, thinking, signature); so does a non-empty list (tool_calls, content parts).
+    Any other string counts, because dialects keep adding names for a model's output (content, reasoning_content,
+    reasoning, refusal, partial_json, thinking, signature). So does a non-empty list (tool_calls, content parts).
     """
     cdef int* has = <int*>into
     cdef const char* after = walk_value(p, scan, depth)
@@ -54,7 +54,7 @@ cdef const char* _visit_block(const char* p, Scan* scan, const Text* key, int de
 
 
 cdef const char* _walk_block(const char* p, Scan* scan, int depth, Facts* facts) noexcept nogil:
-    """Read Anthropic's content_block: a text or thinking block starts empty; a tool_use block is content by its name."""
+    """Read Anthropic's content_block: a text or thinking block starts empty; a tool_use block counts for its name."""
     cdef Block block
     cdef const char* after
     block.has = 0
@@ -100,7 +100,7 @@ cdef const char* _visit_choice(const char* p, Scan* scan, const Text* key, int d
 
 
 cdef const char* _read_plain(const char* p, Scan* scan, const Text* key, int depth, Facts* facts) noexcept nogil:
-    """Read a top-level member that is not looked into."""
+    """Read a top-level member whose own members do not count."""
     cdef Text word
     cdef const char* after = walk_value(p, scan, depth)
     if after == NULL:

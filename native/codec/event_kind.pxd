@@ -1,4 +1,4 @@
-"""Decides what one event of a streamed response says: preamble, content, error, end (sans-I/O)."""
+"""Classifies one event of a streamed response as preamble, content, error or end (sans-I/O)."""
 
 from native.codec.event cimport Facts
 from native.codec.json_walk cimport Text
@@ -10,8 +10,8 @@ cpdef enum Said:            # bits
     SAID_ERROR = 8          # {"error": ...}, {"object":"error"}, event: error, response.failed; stands alone
     SAID_FINISH = 16        # finish_reason, message_stop, response.completed / incomplete; may come without any content
     SAID_DONE = 32          # data: [DONE]
-    SAID_ERROR_FIRST = 64   # the error came before any content
+    SAID_ERROR_FIRST = 64   # the error arrived before any content
     SAID_GARBAGE = 128      # a data line that is not JSON and not [DONE]
 
-# The bits (Said) of one event, by its data and its event name. Not whole: the data was cut, and counts as it stands.
+# Returns the bits (Said) of one event, from its data and its event name. whole = False: the data was truncated.
 cdef int classify(const char* data, const char* end, const Text* name, bint whole, Facts* facts) noexcept nogil

@@ -1,9 +1,9 @@
-# Decides what one event of a streamed response says.  Types of the compiled module; the contract is in event_kind.pxd.
+# Classifies one event of a streamed response.  Types of the compiled module; the contract is in event_kind.pxd.
 
 from enum import IntEnum
 
 class Said(IntEnum):
-    # Bits; several may hold at once.
+    # Bits; several may be set at once.
 
     SAID_COMMENT = 1
     SAID_PREAMBLE = 2

@@ -10,10 +10,10 @@ cdef bint _ends_in(const Text* text, const char* suffix, Py_ssize_t size) noexce
 
 
 cdef int _kind_by_type(Facts* facts) noexcept nogil:
-    """Return what an event says by its type (Responses API, Anthropic); 0 = nothing that matters.
+    """Classify an event by its type (Responses API, Anthropic); 0 = the type is not relevant.
 
-    A Responses "….done" repeats its deltas. It is content by itself where it holds the text, for servers that send no
-    deltas; its items and parts (output_item.*, content_part.*) are preamble.
+    A Responses "….done" event repeats its deltas. If it holds the text, it counts as content, for servers that send no
+    deltas. The events of items and parts (output_item.*, content_part.*) are preamble.
     """
     cdef Text* type = &facts.type
     if _ends_in(type, b".delta", 6) or text_is(type, b"content_block_delta", 19):

@@ -1,3 +1,3 @@
-# Decides whether a path may be forwarded.  Types of the compiled module; the contract is in field_rules.pxd.
+# Checks targets, hosts and paths.  Types of the compiled module; the contract is in field_rules.pxd.
 
 def is_plain_path(path: bytes) -> bool: ...

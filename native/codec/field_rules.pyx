@@ -11,7 +11,7 @@ cdef bytes field_value(list fields, bytes name):
 
 
 cdef bint sound_target(bytes value) noexcept:
-    """Visible ASCII without a fragment: what a request line of HTTP/1.1 can hold and one reader takes as another does."""
+    """Return whether a request target is visible ASCII without a fragment."""
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
     cdef Py_ssize_t i
     for i in range(PyBytes_GET_SIZE(value)):
@@ -21,7 +21,7 @@ cdef bint sound_target(bytes value) noexcept:
 
 
 cdef bint sound_host(bytes value) noexcept:
-    """reg-name, IPv4 or bracketed IPv6 with an optional port: nothing that a second reader could take otherwise."""
+    """Return whether a host is a reg-name, an IPv4 or a bracketed IPv6 address, with an optional port."""
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
     cdef Py_ssize_t i
@@ -60,7 +60,7 @@ cdef bint sound_host(bytes value) noexcept:
 
 
 cdef bytes host_of(bytes authority):
-    """Lower case, without the port."""
+    """Return the host in lower case and without the port."""
     cdef const char* p = PyBytes_AS_STRING(authority)
     cdef bytes text
     cdef Py_ssize_t i
@@ -91,7 +91,7 @@ cdef bint plain_path(bytes path) noexcept:
                 return False
             a = p[i + 1] | 32
             b = p[i + 2] | 32
-            # %00, %2e, %2f, %5c: read as themselves by one hop and as structure by the next
+            # %00, %2e, %2f, %5c: some servers decode these before they split the path, and some do not
             if (a == c"0" and b == c"0") or (a == c"2" and (b == c"e" or b == c"f")) or (a == c"5" and b == c"c"):
                 return False
         if p[i] == c"/" and i + 1 < size and p[i + 1] == c".":
@@ -103,5 +103,5 @@ cdef bint plain_path(bytes path) noexcept:
 
 
 def is_plain_path(bytes path not None):
-    """Return True when no reader could take this path for another one: no dot segments, no encoded separators."""
+    """Return True if every reader takes the path for the same path: no dot segments, no encoded separators."""
     return plain_path(path)

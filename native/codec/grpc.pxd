@@ -1,4 +1,4 @@
-"""What does gRPC say over HTTP/2?  Statuses, deadlines, messages: the few bytes a proxy must understand.
+"""Reads and writes the parts of gRPC that a proxy must understand: statuses, timeouts and message frames.
 
 Source: gRPC over HTTP2 (PROTOCOL-HTTP2.md): Timeout, Status-Message, Length-Prefixed-Message; A6 for the pushback."""
 
@@ -21,7 +21,7 @@ cdef bint is_grpc(bytes content_type) noexcept          # application/grpc, +pro
 cdef int64_t timeout_ns(bytes value) noexcept           # -1 = not a timeout
 cdef bytes write_timeout(uint64_t ns)                   # at most eight digits, rounded down, at least 1n
 cdef int read_status(bytes value) noexcept              # -1 = not a status
-cdef int64_t pushback_ms(bytes value) noexcept          # negative = never retry (A6: also for anything odd)
-cdef bytes frame(bytes message)                         # uncompressed length-prefixed message
-# The messages in data from ``at`` on; returns the position after the last whole one, -1 = compressed, -2 = over limit.
+cdef int64_t pushback_ms(bytes value) noexcept          # negative = never retry (A6: so are malformed values)
+cdef bytes frame(bytes message)                         # an uncompressed length-prefixed message
+# Read the messages in data from ``at`` on; return the end of the last complete one, -1 = compressed, -2 = over limit.
 cdef Py_ssize_t unframe(bytes data, Py_ssize_t at, Py_ssize_t limit, list messages) except -3

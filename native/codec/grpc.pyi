@@ -1,9 +1,10 @@
-# What does gRPC say over HTTP/2?  Types of the compiled module; the contract is in grpc.pxd.
+# Reads and writes gRPC's statuses, timeouts and message frames.  Types of the compiled module; the contract is in
+# grpc.pxd.
 
 from enum import IntEnum
 
 class Status(IntEnum):
-    # The gRPC status codes that edge itself gives or judges.
+    # The gRPC status codes that edge sends itself or interprets.
 
     GRPC_OK = 0
     GRPC_CANCELLED = 1

@@ -52,7 +52,7 @@ cdef int64_t timeout_ns(bytes value) noexcept:
     if unit == 0:
         return -1
     if total > <uint64_t>0x3FFFFFFFFFFFFFFF // unit:
-        return 0x3FFFFFFFFFFFFFFF       # 146 years: as good as none
+        return 0x3FFFFFFFFFFFFFFF       # 146 years: effectively no timeout
     return <int64_t>(total * unit)
 
 
@@ -143,36 +143,36 @@ cdef Py_ssize_t unframe(bytes data, Py_ssize_t at, Py_ssize_t limit, list messag
 
 
 def read_timeout(bytes value):
-    """Nanoseconds of a grpc-timeout value, -1 when it is none."""
+    """Return a grpc-timeout value in nanoseconds; -1 = malformed."""
     return timeout_ns(value)
 
 
 def format_timeout(uint64_t ns):
-    """The grpc-timeout value for so many nanoseconds: never longer, at most eight digits."""
+    """Return a duration as a grpc-timeout value, rounded down to at most eight digits."""
     return write_timeout(ns)
 
 
 def status_code(bytes value):
-    """0..16, -1 when it is no status."""
+    """Return a grpc-status value as a number, 0 to 16; -1 = malformed."""
     return read_status(value)
 
 
 def pushback(bytes value):
-    """Milliseconds of a grpc-retry-pushback-ms value; negative = never retry."""
+    """Return a grpc-retry-pushback-ms value in milliseconds; negative = never retry."""
     return pushback_ms(value)
 
 
 def frame_message(bytes message):
-    """One uncompressed length-prefixed message."""
+    """Return an uncompressed length-prefixed message."""
     return frame(message)
 
 
 def read_messages(bytes data, Py_ssize_t limit=4 * 1024 * 1024):
-    """(messages, bytes used); used is -1 for a compressed one, -2 for one over the limit."""
+    """Return (messages, bytes used); used is -1 for a compressed message, -2 for a message over the limit."""
     cdef list messages = []
     return messages, unframe(data, 0, limit, messages)
 
 
 def is_grpc_type(bytes content_type):
-    """Is this content type gRPC's?"""
+    """Return whether a content type is gRPC's."""
     return is_grpc(content_type)

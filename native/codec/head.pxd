@@ -1,15 +1,15 @@
-"""Holds one parsed message head, of a request or an answer, whichever wire it came over."""
+"""Holds one parsed message head, of a request or a response, for HTTP/1.1 and HTTP/2."""
 
 from libc.stdint cimport int64_t
 
 cpdef enum Length:
-    NO_BODY = -1            # the message has none
+    NO_BODY = -1            # the message has no body
     UNKNOWN_LENGTH = -2     # chunked, or until the end of the stream
-    TUNNEL = -3             # of a 101: bytes in both directions until one side ends
+    TUNNEL = -3             # after a 101: bytes in both directions until one side closes
 
 cdef class Head:
-    """One parsed message head. ``fields`` is a list of (lower-case name, value) of end-to-end fields only: hop-by-hop,
-    framing, Host and Expect are taken out and stand in attributes."""
+    """One parsed message head. ``fields`` is a list of the end-to-end fields as (lower-case name, value). Hop-by-hop
+    fields, framing fields, Host and Expect are not in the list; attributes hold their meaning."""
     cdef readonly bytes method      # request
     cdef readonly bytes target      # request: origin form, path and query
     cdef readonly bytes path        # target without the query
@@ -22,7 +22,7 @@ cdef class Head:
     cdef readonly bint expects      # Expect: 100-continue
     cdef readonly bint keep_alive
     cdef readonly bint upgrades     # Upgrade, with Connection: upgrade or without
-    cdef readonly bytes upgrade     # its value, where Connection: upgrade says that it is meant (RFC 9110 7.8); else None
-    cdef readonly bint until_close  # answer: it ends where the connection does
+    cdef readonly bytes upgrade     # value of Upgrade if Connection lists it (RFC 9110 7.8), else None
+    cdef readonly bint until_close  # response: the body ends when the connection closes
     cdef readonly bytes content_type
     cdef readonly bytes content_encoding

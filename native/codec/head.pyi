@@ -1,9 +1,9 @@
-# One parsed message head.  Types of the compiled module; the contract is in head.pxd.
+# Holds one parsed message head.  Types of the compiled module; the contract is in head.pxd.
 
 from enum import IntEnum
 
 class Length(IntEnum):
-    # What ``Head.length`` is when it is no Content-Length.
+    # The values of ``Head.length`` that are not a Content-Length.
 
     NO_BODY = -1
     UNKNOWN_LENGTH = -2

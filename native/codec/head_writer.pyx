@@ -53,13 +53,13 @@ cdef bytes write_head(bytes first_line, list fields, bytes last):
 cdef bytes status_line(int status):
     line = STATUS_LINES.get(status)
     if line is None:
-        # RFC 9112 4: the phrase may be empty, its space may not
+        # RFC 9112 4: the reason phrase may be empty, but the space before it is required
         line = b"HTTP/1.1 %d \r\n" % status
     return <bytes>line
 
 
 cdef bytes frame_chunk(bytes held, bytes data):
-    """held + one chunk, in one buffer."""
+    """Return ``held``, followed by one chunk, in one buffer."""
     cdef char[24] size_line
     cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
     cdef Py_ssize_t before = 0 if held is None else PyBytes_GET_SIZE(held)

@@ -1,4 +1,4 @@
-"""Reads and writes lower-case hexadecimal digits. Everything here is inline: there is no module at run time."""
+"""Reads and writes lower-case hexadecimal digits. All functions are inline: there is no module at run time."""
 
 from libc.stdint cimport uint64_t
 
@@ -11,7 +11,7 @@ cdef inline int hex_digit(char c) noexcept nogil:
     return -1
 
 cdef inline bint read_hex(const char* p, int size, uint64_t* out) noexcept nogil:
-    """Read ``size`` digits, at most 16; False = one of them is no digit."""
+    """Read ``size`` digits, at most 16; False = one of the characters is not a digit."""
     cdef uint64_t value = 0
     cdef int i, digit
     for i in range(size):

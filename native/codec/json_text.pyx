@@ -50,7 +50,7 @@ cdef bytes splice(bytes body, Py_ssize_t start, Py_ssize_t end, bytes replacemen
 
 
 cdef bint _is_plain(bytes content) noexcept:
-    """Return whether it stands in a JSON string as it is, as nearly every name does."""
+    """Return whether a text needs no escapes in a JSON string, as nearly every name does."""
     cdef const char* p = PyBytes_AS_STRING(content)
     cdef Py_ssize_t i
     for i in range(PyBytes_GET_SIZE(content)):
@@ -99,7 +99,7 @@ cdef bytes unescape_json(bytes raw):
 
 
 def replace(bytes body not None, Py_ssize_t start, Py_ssize_t end, str replacement not None):
-    """Return a copy of ``body`` whose bytes start..end are ``replacement`` as the content of a JSON string.
+    """Return a copy of ``body`` in which ``replacement``, escaped for a JSON string, replaces the bytes start..end.
 
     Raises ValueError if the range lies outside the body.
     """
@@ -112,5 +112,5 @@ def escape(bytes utf8 not None):
 
 
 def unescape(bytes raw not None):
-    """Return what the content of a JSON string stands for; None for lone surrogates and for what no string holds."""
+    """Return the text of a JSON string's content; None = it has a lone surrogate, or is not valid in a string."""
     return unescape_json(raw)

@@ -86,7 +86,7 @@ cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept 
         elif c < 0x20:
             return fail(scan, p, WALK_MALFORMED)
         else:
-            p += 1              # fewer than eight bytes are left: one by one
+            p += 1              # fewer than eight bytes are left
 
 
 cdef inline const char* _digits(const char* p, const char* end) noexcept nogil:
@@ -247,7 +247,7 @@ cdef const char* walk_value(const char* p, Scan* scan, int depth) noexcept nogil
 
 
 cdef void _decode_short(const char* p, const char* end, Text* text) noexcept nogil:
-    """Decode an escaped string into text.room, if it is short and ASCII, as all words of ours are."""
+    """Decode an escaped string into text.room if it is short and ASCII, as all words are that edge compares with."""
     cdef int code
     cdef Py_ssize_t size = 0
     text.at = text.room

@@ -1,7 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
-# A caller's deadline is a million seconds (eleven days) at most.
+# A client's deadline is at most a million seconds (eleven days).
 cdef int64_t LONGEST_NS = 1_000_000_000_000_000
 
 
@@ -12,7 +12,7 @@ cdef bytes decimal(int64_t value):
 
 
 cdef int64_t parse_length(bytes value) noexcept:
-    """Read digits without sign, space, underscore or leading zero; -1 on anything else, or on more than 18 digits."""
+    """Read digits without sign, space, underscore or leading zero; -1 = anything else, or more than 18 digits."""
     cdef const char* p = PyBytes_AS_STRING(value)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
     cdef int64_t total = 0
@@ -27,7 +27,7 @@ cdef int64_t parse_length(bytes value) noexcept:
 
 
 cdef int64_t parse_seconds(bytes value) noexcept:
-    """Read a decimal number of seconds, or with a unit s or ms. More than LONGEST_NS is read as LONGEST_NS."""
+    """Read a decimal number of seconds, or a number with the unit s or ms. The result is at most LONGEST_NS."""
     cdef const char* p = PyBytes_AS_STRING(value)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
     cdef int64_t unit = 1_000_000_000
@@ -48,7 +48,7 @@ cdef int64_t parse_seconds(bytes value) noexcept:
         elif p[i] < c"0" or p[i] > c"9":
             return -1
         elif fraction:
-            unit //= 10     # digits below a nanosecond add nothing
+            unit //= 10     # digits below a nanosecond are dropped
             total += (p[i] - c"0") * unit
         else:
             total = min(total * 10 + (p[i] - c"0"), LONGEST_NS // 1_000_000)
@@ -102,15 +102,15 @@ cdef bytes write_duration(uint64_t ms):
 
 
 def seconds_ns(bytes value not None):
-    """Return the nanoseconds of an x-request-timeout (``1.5``, ``1.5s``, ``200ms``); -1 = none, or not above 0."""
+    """Return an x-request-timeout (``1.5``, ``1.5s``, ``200ms``) in nanoseconds; -1 = malformed, or not above 0."""
     return parse_seconds(value)
 
 
 def seconds_of(uint64_t ns):
-    """Return an x-request-timeout: seconds with three places, rounded down, at least a millisecond."""
+    """Return a duration as an x-request-timeout: seconds with three places, rounded down, at least a millisecond."""
     return write_seconds(ns)
 
 
 def duration_of(uint64_t ns):
-    """Return a duration as OpenAI's x-ratelimit-reset-* have it, in whole milliseconds rounded up."""
+    """Return a duration in the format of OpenAI's x-ratelimit-reset-*, rounded up to whole milliseconds."""
     return write_duration((ns + 999_999) // 1_000_000)

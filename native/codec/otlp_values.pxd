@@ -1,4 +1,4 @@
-"""Writes the parts of OTLP spans: attributes with a number, a count or a text, ids, and the keys of attributes.
+"""Writes the parts of OTLP spans: ids, the keys of attributes, and attributes with a number, a count or a text.
 
 Source: opentelemetry/proto/trace/v1/trace.proto and common/v1/common.proto 1.x."""
 
@@ -29,7 +29,7 @@ cdef enum:                  # fields of messages, by number and wire type
 
 cdef bytes text_key(str name)       # a KeyValue up to its value
 cdef bytes number_key(str name)     # an attribute up to the eight bytes of its number
-cdef int read_id(str text, int size, char* out) except -1       # ValueError: not so many bytes in lower-case digits
+cdef int read_id(str text, int size, char* out) except -1       # ValueError: not ``size`` bytes in lower-case digits
 
 cdef inline char* put_number(char* p, bytes before, double number) noexcept:
     """Write an attribute with a number; ``before`` is its number_key."""

@@ -1,6 +1,6 @@
-"""Writes protobuf's wire format into a buffer that has room. Everything here is inline: there is no module at run time.
+"""Writes protobuf's wire format into a buffer with enough room. All functions are inline: no module exists at run time.
 
-Each function returns the position behind what it wrote. Source: protobuf.dev/programming-guides/encoding."""
+Each function returns the position behind the bytes that it wrote. Source: protobuf.dev/programming-guides/encoding."""
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy

@@ -3,7 +3,7 @@ from native.codec.head cimport UNKNOWN_LENGTH
 
 
 cdef bint judge_coding(HeadReader reader, int version):
-    """Return False and refuse where the end of a body with a transfer coding is open to doubt (RFC 9112 6.1, 6.3)."""
+    """Check the transfer coding; refuse the request if the end of its body is ambiguous (RFC 9112 6.1, 6.3)."""
     if version == 10:
         reader.refuse(400, "Transfer-Encoding in an HTTP/1.0 message")
     elif reader.length_fields:
@@ -11,7 +11,7 @@ cdef bint judge_coding(HeadReader reader, int version):
     elif reader.coding_fields > 1:
         reader.refuse(400, "more than one Transfer-Encoding")
     elif not reader.chunked:
-        # 501 for an unknown coding under chunked; where chunked is not the last coding, the body has no known end
+        # 501 for an unknown coding below chunked; 400 if chunked is not the last coding, as the body's end is unknown
         reader.refuse(501 if reader.chunked_last else 400, "a transfer coding other than chunked")
     return reader.fault is None
 
@@ -19,7 +19,7 @@ cdef bint judge_coding(HeadReader reader, int version):
 cdef bytes origin_form(HeadReader reader, bytes method, bytes target):
     """Return the path and query of an absolute-form target, whose authority replaces Host (RFC 9112 3.2.2).
 
-    asterisk-form is for OPTIONS only. None = refused."""
+    None = refused. asterisk-form is valid for OPTIONS only."""
     cdef bytes rest
     cdef Py_ssize_t slash
     cdef Py_ssize_t mark
@@ -142,7 +142,7 @@ cdef bint is_origin_form(bytes method, bytes path):
 
 
 cdef object add_all(HeadReader reader, list fields):
-    """Add fields for Python; return (status, reason) where one is refused, else None."""
+    """Add fields, for Python; return (status, reason) if a field is refused, else None."""
     for name, value in fields:
         if reader.add(name, value) < 0:
             return reader.fault_status, reader.fault

@@ -1,7 +1,7 @@
-"""Reads what a model request asks for from its JSON body, in one pass (sans-I/O).
+"""Reads the model and other options of a model request from its JSON body, in one pass (sans-I/O).
 
-Borrows the buffer, allocates nothing; offsets point into the buffer. Strict about structure: RFC 8259, nesting at most
-128, UTF-8 not validated inside strings (passed through byte for byte)."""
+Borrows the buffer and allocates nothing; offsets point into the buffer. Strict about structure: RFC 8259, nesting at
+most 128, UTF-8 not validated inside strings (passed through byte for byte)."""
 
 from libc.stdint cimport int64_t
 
@@ -9,7 +9,7 @@ cpdef enum PeekError:
     PEEK_OK = 0
     PEEK_MALFORMED = 1      # not one JSON value with only white space around it
     PEEK_NOT_OBJECT = 2
-    PEEK_DUPLICATE = 3      # a known top-level key that comes twice, however spelled: readers could disagree
+    PEEK_DUPLICATE = 3      # a known top-level key occurs twice, in any spelling: readers could disagree
     PEEK_TYPE = 4           # "model" not a string, "stream" not a boolean
     PEEK_DEPTH = 5
 
@@ -18,7 +18,7 @@ cdef struct Peek:
     Py_ssize_t error_at     # byte offset of the first fault
     Py_ssize_t model_start  # first byte inside the quotes; -1 = no model
     Py_ssize_t model_end    # the closing quote
-    bint model_escaped      # the name holds backslash escapes
+    bint model_escaped      # the name has backslash escapes
     int stream              # 1 true, 0 false or absent
     int store, background   # 1 true, 0 false or null, -1 absent or something else
     int64_t max_tokens      # the largest of max_tokens, max_completion_tokens, max_output_tokens; -1 = none

@@ -1,4 +1,4 @@
-# Reads what a model request asks for.  Types of the compiled module; the contract is in request_peek.pxd.
+# Reads the options of a model request.  Types of the compiled module; the contract is in request_peek.pxd.
 
 from enum import IntEnum
 from typing import final
@@ -15,7 +15,7 @@ class PeekError(IntEnum):
 
 @final
 class Peeked:
-    # What ``read_request`` found. Offsets are bytes into the body; ``model`` is decoded, None if absent.
+    # The result of ``read_request``. Offsets are bytes into the body; ``model`` is decoded, None if absent.
 
     @property
     def error(self) -> int: ...

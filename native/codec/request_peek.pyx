@@ -4,7 +4,7 @@ from native.codec.json_walk cimport (
     Scan, Text, at_end, begin, fail, read_count, skip_space, text_is, walk_members, walk_string, walk_value,
 )
 
-cdef enum:                  # one bit per top-level key of a request that may come only once
+cdef enum:                  # one bit per top-level key that may occur only once in a request
     KEY_NONE = 0
     KEY_MODEL = 1
     KEY_STREAM = 2
@@ -32,7 +32,7 @@ cdef int _request_key(const Text* key) noexcept nogil:
 
 cdef struct Reading:
     Peek* out
-    int seen                # bits of the keys that have come
+    int seen                # bits of the keys that have occurred
 
 
 cdef const char* _visit_stream_option(const char* p, Scan* scan, const Text* key, int depth, void* into) noexcept nogil:
@@ -42,7 +42,7 @@ cdef const char* _visit_stream_option(const char* p, Scan* scan, const Text* key
 
 
 cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek* out) noexcept nogil:
-    """Take the value of one known key."""
+    """Read the value of a known key."""
     cdef const char* after
     cdef bint escaped = False
     cdef int64_t count
@@ -71,7 +71,7 @@ cdef const char* _read_known(const char* p, Scan* scan, int key, int depth, Peek
 
 
 cdef inline int _flag(const char* p) noexcept nogil:
-    """Return a boolean as Peek has it. Of a key that comes twice the more careful value counts; neither is refused."""
+    """Return a boolean as in Peek. If a key occurs twice, the more cautious value counts; this is no error."""
     return 1 if p[0] == c"t" else 0 if p[0] == c"f" or p[0] == c"n" else -1
 
 
@@ -114,7 +114,7 @@ cdef int peek_request(const char* data, Py_ssize_t size, Peek* out) noexcept nog
 
 
 cdef class Peeked:
-    """What :func:`read_request` found; see Peek in request_peek.pxd for each field. ``model`` is decoded, None if absent."""
+    """The result of :func:`read_request`; see Peek in request_peek.pxd. ``model`` is decoded, None if absent."""
     cdef readonly int error
     cdef readonly Py_ssize_t error_at, model_start, model_end
     cdef readonly str model
@@ -129,7 +129,7 @@ cdef class Peeked:
 
 
 cdef str _name(bytes raw):
-    """Return a name as text; None if it is no Unicode text (a lone surrogate, or bytes that are not UTF-8)."""
+    """Return a name as text; None = not valid Unicode (a lone surrogate, or bytes that are not UTF-8)."""
     cdef bytes utf8 = unescape_json(raw)
     try:
         return None if utf8 is None else utf8.decode()
@@ -138,7 +138,7 @@ cdef str _name(bytes raw):
 
 
 def read_request(bytes data not None):
-    """Peek into a request body. A name that is no Unicode text is PEEK_TYPE, as it can name no model."""
+    """Peek into a request body. A model name that is not valid Unicode gives PEEK_TYPE."""
     cdef Peek found
     cdef const char* start = PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data)

@@ -1,7 +1,7 @@
 """Makes the Head of a response from its status and the fields in a HeadReader.
 
-Rules: RFC 9112 6 and 9.3, RFC 9113 8.3.2. Each function returns None for a response that is refused (502); the reader
-says why (``fault``)."""
+Rules: RFC 9112 6 and 9.3, RFC 9113 8.3.2. Each function returns None for a refused response (502). The reader's
+``fault`` tells the reason."""
 
 from native.codec.head cimport Head
 from native.codec.head_reader cimport HeadReader

@@ -25,7 +25,7 @@ cdef Head take_response(HeadReader reader, int status, int version):
     head.status = status
     head.version = version
     head.keep_alive = reader.keeps_alive(version)
-    # without a length the response ends where the connection does
+    # without a length the response ends when the connection closes
     if not reader.coding_fields and not reader.length_fields and head.length == UNKNOWN_LENGTH:
         head.keep_alive = False
         head.until_close = True
@@ -48,7 +48,7 @@ cdef Head take_http2_response(HeadReader reader, int status, bint ended, bint to
     if reader.fault is not None:
         return None
     if to_head or status == 304:
-        # such a response has no body, and its length is that of the body it leaves out
+        # such a response has no body; its Content-Length is that of the body that a GET would have received
         head.length = head.length if reader.length_fields else UNKNOWN_LENGTH if to_head else NO_BODY
     elif ended:
         head.length = NO_BODY

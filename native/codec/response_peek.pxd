@@ -1,13 +1,13 @@
-"""Reads what a whole (not streamed) model response says from its JSON body, in one pass (sans-I/O).
+"""Reads the error and the usage of a complete (not streamed) model response from its JSON body, in one pass (sans-I/O).
 
-Borrows the buffer, allocates nothing. Grammar: RFC 8259, nesting at most 128."""
+Borrows the buffer and allocates nothing. Grammar: RFC 8259, nesting at most 128."""
 
 from libc.stdint cimport int64_t
 
 cdef struct Verdict:
     bint valid              # one well-formed JSON value
     bint is_object
-    bint has_error          # a top-level "error" that says something, or "object":"error" (vLLM), and no non-empty
+    bint has_error          # a top-level "error" that is not empty, or "object":"error" (vLLM), and no non-empty
                             # "choices"/"output"/"data"/"content"; or such an "error" with "status":"failed"
     int64_t prompt_tokens   # from "usage"; -1 = absent
     int64_t output_tokens

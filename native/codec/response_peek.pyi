@@ -1,10 +1,11 @@
-# Reads what a whole response says.  Types of the compiled module; the contract is in response_peek.pxd.
+# Reads the error and the usage of a complete response.  Types of the compiled module; the contract is in
+# response_peek.pxd.
 
 from typing import final
 
 @final
 class PeekedResponse:
-    # What ``read_response`` found. Token counts are None if absent.
+    # The result of ``read_response``. Token counts are None if absent.
 
     @property
     def valid(self) -> bool: ...

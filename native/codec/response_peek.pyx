@@ -5,7 +5,7 @@ from native.codec.json_walk cimport (
 )
 from native.codec.usage cimport Usage, walk_usage
 
-cdef enum:                  # what the top level of a response says
+cdef enum:                  # facts in the top level of a response, as bits
     SAYS_ERROR = 1          # an "error" that is not empty
     SAYS_OBJECT_ERROR = 2   # "object":"error" (vLLM)
     SAYS_FAILED = 4         # "status":"failed" (Responses API: may come with the output so far)
@@ -13,7 +13,7 @@ cdef enum:                  # what the top level of a response says
 
 
 cdef struct Reading:
-    int says                # bits of what has come
+    int says                # the bits so far
     Usage usage
 
 
@@ -63,7 +63,7 @@ cdef int peek_response(const char* data, Py_ssize_t size, Verdict* out) noexcept
 
 
 cdef class PeekedResponse:
-    """What :func:`read_response` found; see Verdict in response_peek.pxd for each field. Token counts are None if absent."""
+    """The result of :func:`read_response`; see Verdict in response_peek.pxd. Token counts are None if absent."""
     cdef readonly bint valid, is_object, has_error
     cdef readonly object prompt_tokens, output_tokens
 
@@ -73,7 +73,7 @@ cdef class PeekedResponse:
 
 
 def read_response(bytes data not None):
-    """Read a whole (not streamed) response body. Borrows ``data`` for the call."""
+    """Read a complete (not streamed) response body. Borrows ``data`` for the call."""
     cdef Verdict found
     cdef const char* start = PyBytes_AS_STRING(data)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data)

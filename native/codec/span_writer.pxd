@@ -1,20 +1,20 @@
-"""Writes OTLP spans by copying what repeats from one span to the next, and putting beside it what differs.
+"""Writes OTLP spans from cached encoded parts and from the values that differ between spans.
 
-Most of a span is the same in all exchanges that went the same way. That part, its shape, is encoded once by Python and
-held under everything that it depends on; ids, times, counts and the few texts that differ are written here. In protobuf
-the result is a concatenation: fields may come in any order, and those of a repeated one need not stand together."""
+Most of a span is the same in all exchanges with the same course. This part, the span's shape, is encoded once by Python
+and cached under everything that it depends on. Ids, times, counts and the few texts that differ are written here. The
+span is a concatenation of both: protobuf allows fields in any order, and elements of a repeated field at any place."""
 
 from libc.stdint cimport uint64_t
 
-cdef struct Page:           # what has been written
+cdef struct Page:           # the output buffer
     char* at
     size_t size, room
 
 cdef class SpanWriter:
-    """Writes spans from records. Copies what it is given, and shares no state but shapes between two calls."""
-    cdef object server, client          # return the shape of a span
-    cdef dict servers, clients          # shapes, by what they depend on
-    cdef readonly int most              # shapes of each kind, before all of the kind are forgotten
+    """Writes spans from records. Copies its arguments; calls share no state except the cached shapes."""
+    cdef object server, client          # functions that return the shape of a span
+    cdef dict servers, clients          # cached shapes, by everything that they depend on
+    cdef readonly int most              # shapes of each kind that are cached before the cache is cleared
     # KeyValues up to their value
     cdef bytes request_id, path, url, input_tokens, output_tokens
     cdef bytes queued, cost, connected, sent, first_byte, first_content, first_chunk

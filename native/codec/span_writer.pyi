@@ -1,4 +1,4 @@
-# Writes OTLP spans by copying what repeats.  Types of the compiled module; the contract is in span_writer.pxd.
+# Writes OTLP spans from cached encoded parts.  Types of the compiled module; the contract is in span_writer.pxd.
 
 from collections.abc import Callable, Iterable
 from types import ModuleType

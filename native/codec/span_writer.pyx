@@ -7,10 +7,10 @@ from native.codec.otlp_values cimport *
 from native.codec.protobuf cimport put, put_fixed64, put_short, put_varint, varint_size
 
 cdef enum:
-    LINK_SIZE = 33          # ids of 16 and 8 bytes, flags of 4, and the bytes that name them
-    REMOTE = 0x300          # SpanFlags: it is known whether the other span is remote, and it is
+    LINK_SIZE = 33          # ids of 16 and 8 bytes, flags of 4 bytes, and their tags
+    REMOTE = 0x300          # SpanFlags: CONTEXT_HAS_IS_REMOTE and CONTEXT_IS_REMOTE
     MOST = 1024
-    OWN_SIZE = 512          # more than ids, times, link and all lengths of a span take
+    OWN_SIZE = 512          # an upper bound of the ids, times, link and lengths of a span
     SERVER_ERROR = 500
 
 cdef double SECONDS = 1e-9
@@ -18,7 +18,7 @@ cdef tuple NO_LINK = ("", "", "")
 
 
 cdef char* room_for(Page* page, Py_ssize_t more) except NULL:
-    """Return where the next bytes go, with room for ``more``."""
+    """Make room for ``more`` bytes; return where the next bytes go."""
     cdef size_t wanted = page.size + more
     cdef char* grown
     if wanted > page.room:
@@ -32,7 +32,7 @@ cdef char* room_for(Page* page, Py_ssize_t more) except NULL:
 
 
 cdef void end_span(Page* page, char* begun, char* end) noexcept nogil:
-    """Write the length of a span, which stands three bytes behind where it was begun: a length most often takes two."""
+    """Write a span's tag and length into the three bytes left free for them; move the span unless they need three."""
     cdef uint64_t size = end - begun - 3
     cdef int taken = varint_size(size)
     if taken != 2:
@@ -46,13 +46,14 @@ cdef class SpanWriter:
     """Writes spans from records.
 
     Args:
-        names: has the names of attributes, as edge.telemetry.names.
-        server: returns the shape of the SERVER span of a record: a Span without ids, times, links and what is written
-            here.
-        client: returns that of the CLIENT span of the attempt at an index: the same, its event without the time (b"":
-            it has none), its URL up to the path where the path differs (b"": it does not), whether it is of a model.
-        most: shapes of each kind that are held; all are forgotten when there are more, as with callers who invent
-            models.
+        names: a module with the names of attributes, edge.telemetry.names.
+        server: returns the shape of a record's SERVER span: a Span without ids, times, links and the values that are
+            written here.
+        client: returns a tuple for the CLIENT span of the attempt at an index: its shape; its event without the time
+            (b"" = no event); its URL up to the path if the path differs between requests (b"" = it does not); whether
+            the target is a model.
+        most: shapes of each kind that are cached. The cache is cleared when there are more, for example when callers
+            invent models.
     """
 
     def __init__(self, names, server, client, int most=MOST):
@@ -80,20 +81,20 @@ cdef class SpanWriter:
         self.forget()
 
     def forget(self):
-        """Ask for all shapes anew, because what stands behind them has changed. Allowed while another thread writes."""
+        """Clear the cache: the configuration behind the shapes has changed. Safe while another thread writes."""
         self.servers = {}
         self.clients = {}
 
     @property
     def held(self):
-        """How many shapes there are."""
+        """Return the number of cached shapes."""
         return len(self.servers) + len(self.clients)
 
     def write(self, records):
-        """Return the spans of these as they stand in a ScopeSpans, each exchange's own before those of its attempts.
+        """Return the records' spans as fields of a ScopeSpans: each exchange's span before those of its attempts.
 
         Raises:
-            ValueError: an id is none.
+            ValueError: an id is malformed.
         """
         cdef Page page
         cdef char[24] ids
@@ -116,7 +117,7 @@ cdef class SpanWriter:
             free(page.at)
 
     cdef object hold(self, dict shapes, tuple depends, object made):
-        """Hold a shape under what it depends on; return it."""
+        """Cache a shape under everything that it depends on; return the shape."""
         if len(shapes) >= self.most:
             shapes.clear()
         shapes[depends] = made

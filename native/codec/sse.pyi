@@ -1,7 +1,7 @@
 # Splits a stream of server-sent events and classifies each.  Types of the compiled module; the contract is in sse.pxd.
 
 class Scanner:
-    # Splits one event stream and keeps what it has said. ``limit``: bytes of one event held back at most.
+    # Splits one event stream and classifies its events. ``limit``: maximum bytes of an event that are held back.
 
     def __init__(self, limit: int = 262144) -> None: ...
     def push(self, chunk: bytes) -> bytes: ...

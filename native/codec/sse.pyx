@@ -5,9 +5,9 @@ from native.codec.event_kind cimport SAID_CONTENT, SAID_ERROR, SAID_ERROR_FIRST,
 from native.codec.json_walk cimport Text
 
 cdef unsigned char* BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-cdef Py_ssize_t ERROR_KEPT = 16 * 1024      # of the first error event's data: enough to relay, too little to hurt
+cdef Py_ssize_t ERROR_KEPT = 16 * 1024      # of the first error event's data: enough to relay, small enough to keep
 
-cdef struct Lines:          # where the next line ends, each of the two bytes looked for once
+cdef struct Lines:          # the next LF and the next CR, so that each is searched for only once
     const char* end
     const char* feed
     const char* turn
@@ -19,7 +19,7 @@ cdef inline const char* _find(const char* p, const char* end, char byte) noexcep
 
 
 cdef inline const char* _line_end(Lines* lines, const char* p) noexcept nogil:
-    """The first line feed or carriage return at or after p, or the end."""
+    """Return the first line feed or carriage return at or after p, or the end."""
     if lines.feed < p:
         lines.feed = _find(p, lines.end, c"\n")
     if lines.turn < p:
@@ -28,7 +28,7 @@ cdef inline const char* _line_end(Lines* lines, const char* p) noexcept nogil:
 
 
 cdef inline const char* _value(const char* p, const char* end, const char* field, Py_ssize_t size) noexcept nogil:
-    """Where the value of this line begins if it is the field's, else NULL."""
+    """Return where the value of a line begins; NULL = the line is not this field's."""
     if end - p < size or memcmp(p, field, size) != 0:
         return NULL
     p += size
@@ -41,10 +41,10 @@ cdef inline const char* _value(const char* p, const char* end, const char* field
 
 
 cdef class Scanner:
-    """Splits one event stream and remembers what was said; one instance per attempt.
+    """Splits one event stream and accumulates the classification of its events; one instance per attempt.
 
-    ``limit``: bytes of one event that are held back at most (default 256 KiB). A longer event is handed on in pieces
-    and judged by its first ``limit`` bytes: content, unless they show an error; and the end, if they show it.
+    ``limit``: maximum bytes of an event that are held back (default 256 KiB). A longer event is passed on in pieces and
+    classified by its first ``limit`` bytes: as content unless they contain an error, and as the end if they contain it.
     """
 
     def __cinit__(self, Py_ssize_t limit=256 * 1024):
@@ -55,11 +55,11 @@ cdef class Scanner:
         self.prompt_tokens = self.output_tokens = self.error_end = -1
 
     def push(self, bytes chunk not None):
-        """Feed ``chunk``; return the whole events to hand on (``chunk`` itself where nothing is held back)."""
+        """Feed ``chunk``; return the complete events to pass on (``chunk`` itself if nothing is held back)."""
         return self.feed(chunk)
 
     def tail(self):
-        """Return the unfinished tail and forget it."""
+        """Return the incomplete event at the end, and drop it."""
         return self.rest()
 
     cdef bytes feed(self, bytes chunk):
@@ -86,7 +86,7 @@ cdef class Scanner:
         return tail
 
     cdef int _scan(self, const char* start, Py_ssize_t held, Py_ssize_t size, Py_ssize_t* border) except -1:
-        """Walk the lines from ``held`` on (before it nothing new can be found) and judge each event that ends."""
+        """Walk the lines from ``held`` on (all before was searched already), and classify each event that ends."""
         cdef const char* p = start + held
         cdef const char* end = start + size
         cdef const char* unit = start       # where the open event begins
@@ -107,7 +107,7 @@ cdef class Scanner:
                     self.mark += 1
                     p += 1
                     continue
-                self.within = self.fields = self.mark > 0    # part of a mark only: the beginning of some odd field
+                self.within = self.fields = self.mark > 0    # an incomplete mark begins a field name
                 self.mark = 3
             if not self.within:
                 self.remark = p[0] == c":"
@@ -124,7 +124,7 @@ cdef class Scanner:
                 else:
                     self.after_cr = p == end
             if self.within and self.fields:
-                self.within = False         # one line of an event that goes on
+                self.within = False         # the line has ended, its event has not
                 continue
             self.within = False
             if not self.raw:
@@ -144,14 +144,14 @@ cdef class Scanner:
         return 0
 
     cdef int _judge(self, const char* p, const char* end) except -1:
-        """Classify the event from p to end (without the line feed of a last CR LF, which may not have come yet)."""
+        """Classify the event from p to end (without the LF of the last CR LF, which may not have arrived yet)."""
         cdef bint whole = end - p <= self.limit
         cdef const char* stop
         cdef const char* value
         cdef const char* data = p
         cdef const char* data_end = p
-        cdef list pieces = None     # the data of an event of several data lines
-        cdef bytes joined           # keeps it alive
+        cdef list pieces = None     # the data lines, if there are several
+        cdef bytes joined           # keeps the joined data alive
         cdef bint found = False
         cdef Text name
         cdef Facts facts
@@ -183,7 +183,7 @@ cdef class Scanner:
                 if value != NULL:
                     name.at = value
                     name.size = stop - value
-            p = stop + 1            # between CR and LF there is one more, empty line: it holds no field
+            p = stop + 1            # between CR and LF this loop sees an empty line, which has no field
         if pieces is not None:
             joined = b"\n".join(pieces)
             data = PyBytes_AS_STRING(joined)

@@ -4,16 +4,16 @@ Source: W3C Trace Context level 1, sections 3.2 and 4.3."""
 
 from libc.stdint cimport uint64_t
 
-cdef struct Trace:          # what an exchange knows of the trace it belongs to
+cdef struct Trace:          # the trace of one exchange
     uint64_t high, low      # trace id
-    uint64_t span           # of the exchange itself
-    uint64_t parent         # the caller's span; 0 = the exchange's span is the first
-    uint64_t link_high, link_low, link_span     # the caller's trace where this one does not continue it; 0 = none
-    unsigned int flags      # sent on: 1 sampled, 2 the id is random (level 2)
+    uint64_t span           # the exchange's own span
+    uint64_t parent         # the caller's span; 0 = the exchange's span is the root
+    uint64_t link_high, link_low, link_span     # the caller's trace if this trace does not continue it; 0 = none
+    unsigned int flags      # flags that are forwarded: 1 sampled, 2 the id is random (level 2)
     bint sampled
 
 cdef Trace blank_trace() noexcept
-# Strict. The Trace gets the caller's trace id, the caller's span as parent, and the flags; False = malformed.
+# Sets the trace id, the parent (the caller's span) and the flags. Strict: False = malformed.
 cdef bint read_traceparent(const char* value, Py_ssize_t size, Trace* out) noexcept nogil
 cdef bytes write_traceparent(const Trace* trace, uint64_t span)     # 55 bytes, version 00
 cdef str trace_hex(uint64_t high, uint64_t low)

@@ -68,7 +68,7 @@ cdef str span_hex(uint64_t span):
 
 
 def parse_traceparent(bytes value not None):
-    """Return (trace id, parent id, flags) of a traceparent's value, None when it is malformed (section 3.2)."""
+    """Return (trace id, parent id, flags) of a traceparent's value; None = malformed (section 3.2)."""
     cdef Trace trace = blank_trace()
     if not read_traceparent(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), &trace):
         return None
@@ -76,7 +76,7 @@ def parse_traceparent(bytes value not None):
 
 
 def format_traceparent(uint64_t high, uint64_t low, uint64_t span, unsigned int flags):
-    """Return a traceparent's value, version 00."""
+    """Return a traceparent's value in version 00."""
     cdef Trace trace = blank_trace()
     trace.high = high
     trace.low = low

@@ -1,4 +1,4 @@
-"""Reads the token counts of a usage object, by the names of every dialect (sans-I/O).
+"""Reads the token counts of a usage object, with the names of every dialect (sans-I/O).
 
 Names: OpenAI chat and completions (prompt_tokens, completion_tokens), OpenAI responses and Anthropic (input_tokens,
 output_tokens), Gemini (promptTokenCount, candidatesTokenCount)."""
@@ -10,5 +10,5 @@ cdef struct Usage:
     int64_t prompt_tokens       # -1 = not seen
     int64_t output_tokens
 
-# Read the usage object at p; a count that is no plain integer changes nothing.
+# Reads the usage object at p; a count that is not a plain integer is ignored.
 cdef const char* walk_usage(const char* p, Scan* scan, int depth, Usage* usage) noexcept nogil

@@ -163,7 +163,7 @@ def test_nothing_is_left_for_later() -> None:
 
 
 # Folders whose modules may still begin with a question; a line goes when its folder is rewritten.
-ASKING = ("native/balance", "native/codec", "native/io", "native/proxy", "native/state")
+ASKING = ("native/balance", "native/state")
 SOURCES = [path for folder in ("edge", "bench", "docs", "protos") for path in (ROOT / folder).rglob("*.py")]
 FIRST_LINE = re.compile(r'(?:#[^\n]*\n|\s)*r?"""([^\n]*)')
 
