@@ -188,8 +188,8 @@ def status_table(keys: list[dict[str, Any]]) -> Table:
     for key in keys:
         budget = key.get("budget")
         spent = f"${key.get('spent', key['cost']):,.2f}" + (f" of ${budget:,g}" if budget else "")
-        if key.get("ceiling") is not None:
-            spent += f", ${key['ceiling']:,.2f} here"
+        if key.get("may_spend_here") is not None:
+            spent += f", ${key['may_spend_here']:,.2f} here"
         row = [
             key["name"],
             _left(key["requests"]),

@@ -171,7 +171,7 @@ class Budgets:
         return self._remembered
 
     def report(self, snapshot: Snapshot) -> dict[str, dict[str, float]]:
-        """Return the state of each shared budget in US dollars: limit, spending here and elsewhere, ceiling."""
+        """Return the state of each shared budget in US dollars: budget, spending here and elsewhere, ceiling."""
         month = month_of(self._clock.wall())
         others = [(document, 0) for document in self._others.values()]
         return {

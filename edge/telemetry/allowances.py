@@ -36,7 +36,8 @@ def _add_key(page: Reading, report: KeyReport) -> None:
     page.add(catalog.KEY_INFLIGHT, (report.name,), report.inflight)
     page.add(catalog.KEY_SPENT, (report.name,), report.spent)
     if report.budget is not None:
-        page.add(catalog.KEY_BUDGET, (report.name,), report.budget if report.ceiling is None else report.ceiling)
+        limit = report.budget if report.may_spend_here is None else report.may_spend_here
+        page.add(catalog.KEY_BUDGET, (report.name,), limit)
     _add_use(page, report, catalog.KEY_TOKENS, catalog.KEY_REMAINING)
 
 

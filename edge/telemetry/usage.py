@@ -37,8 +37,8 @@ class Bound(Struct, frozen=True):
 class KeyReport(Struct, frozen=True):
     """Limits and usage of one key. Counts start with the node, money is in US dollars, ``spent`` is for this month.
 
-    ``ceiling`` is the amount that this node may have spent so far of a budget shared with other nodes; None where the
-    budget is the node's alone.
+    ``may_spend_here`` is the amount that this node may have spent so far of a budget shared with other nodes; None if
+    the budget is the node's alone.
     """
 
     name: str
@@ -56,7 +56,7 @@ class KeyReport(Struct, frozen=True):
     output_tokens: int
     cost: float
     spent: float
-    ceiling: float | None = None
+    may_spend_here: float | None = None
 
 
 class CredentialReport(Struct, frozen=True):
@@ -115,7 +115,7 @@ def key_report(
         output_tokens=counts[AllowanceCounter.A_OUTPUT_TOKENS],
         cost=counts[AllowanceCounter.A_COST_NANO] / _NANO,
         spent=spent_in(record, month) / _NANO,
-        ceiling=min(record["ceiling_nano"], key.budget_nano) / _NANO if parted else None,
+        may_spend_here=min(record["ceiling_nano"], key.budget_nano) / _NANO if parted else None,
     )
 
 

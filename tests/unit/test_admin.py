@@ -1,4 +1,4 @@
-"""Does the admin listener tell operators the truth, and nobody a secret?"""
+"""The admin listener tells operators the truth, and shows secrets to nobody."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_keys_tell_what_is_left() -> None:
         "output_tokens": 0,
         "cost": 0.0,
         "spent": 1.25,
-        "ceiling": 1.5,
+        "may_spend_here": 1.5,
     }
     assert [(each["name"], each["requests"]["burst"]) for each in told["credentials"]] == [("one", 6)]
     assert SECRET not in str(told)
