@@ -164,7 +164,7 @@ def _add_route(page: Reading, name: str, view: RouteView) -> None:
     page.add(catalog.TIME_TO_FIRST_TOKEN, (name,), seconds(view["first_hist"], view["first_sum_us"]))
     page.add(catalog.ROUTE_TOTAL, (name,), seconds(view["total_hist"], view["total_sum_us"]))
     page.add(catalog.QUEUE_TIME, (name,), seconds(view["queue_hist"], view["queue_sum_us"]))
-    page.add(catalog.OVERHEAD, (name,), Total(view["own_count"], view["own_sum_ns"] * _NANO))
+    page.add(catalog.OVERHEAD, (name,), Total(view["overhead_count"], view["overhead_sum_ns"] * _NANO))
 
 
 def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None:

@@ -149,8 +149,8 @@ cdef class Attempt(ClientEvents):
         """Once per request, of its first attempt: what edge itself took, connecting left out."""
         cdef RouteRec* rec = self.route.rec
         if self.request.request_complete_ns and now > self.request.request_complete_ns:
-            add64(&rec.own_sum_ns, now - self.request.request_complete_ns)
-            add64(&rec.own_count, 1)
+            add64(&rec.overhead_sum_ns, now - self.request.request_complete_ns)
+            add64(&rec.overhead_count, 1)
         self.request.request_complete_ns = 0
 
     cdef void _block(self):

@@ -1,4 +1,4 @@
-# Where could this request go?
+# Finds the route of a request.  Types of the compiled module; the contract is in router.pxd.
 
 from enum import IntEnum
 

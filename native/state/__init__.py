@@ -1,1 +1,1 @@
-"""What all processes of a node know together: shared memory, windows, buckets, allowances and callers."""
+"""State that all processes of a node share: the shared memory, windows, buckets, allowances and callers."""

@@ -1,9 +1,9 @@
-"""What may one key, or one credential of ours, still use?  Two buckets, a number at once, a month's money: one record."""
+"""Limits the use of one key, or of one provider credential: two token buckets, concurrency, and a monthly budget."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.state.shared_state cimport AllowanceRec, SharedState, RouteRec
 
-cpdef enum Bound:           # what stands in the way; 0 = nothing
+cpdef enum Bound:           # the limit that refuses a request; 0 = none
     UNBOUND = 0
     BOUND_REQUESTS = 1
     BOUND_TOKENS = 2
@@ -11,45 +11,47 @@ cpdef enum Bound:           # what stands in the way; 0 = nothing
     BOUND_BUDGET = 4
 
 cdef struct Rate:
-    uint64_t thousandths    # of a unit per minute; 0 = no bound
+    uint64_t thousandths    # thousandths of a unit per minute; 0 = no limit
     uint64_t interval_ns
     uint64_t burst
 
 cdef struct Grant:
     AllowanceRec* rec
     Rate requests, tokens
-    bint shared             # the shared state says which share of them is this node's
+    bint shared             # all nodes share the limits; the shared state has this node's part
 
-# The rate that holds now: the Snapshot's, or this node's share of it with a burst in the same proportion.
+# Return the current rate: the Snapshot's, or this node's share of it with a burst in the same proportion.
 cdef Rate requests_now(const Grant* bounds, uint64_t now_ns) noexcept nogil
 cdef Rate tokens_now(const Grant* bounds, uint64_t now_ns) noexcept nogil
-# One request and ``tokens`` from both buckets, or from none: a Bound, and in ``wait_ns`` how long it stands in the way.
+# Take one request and ``tokens`` tokens, or nothing. Returns the Bound that refuses; ``wait_ns`` is the time until it
+# admits.
 cdef int bounds_take(const Grant* bounds, uint64_t now_ns, uint64_t tokens, uint64_t* wait_ns) noexcept nogil
-# How long until there is one request and one token; 0 = now.
+# Return how long until one request and one token are available; 0 = now.
 cdef uint64_t bounds_wait(const Grant* bounds, uint64_t now_ns) noexcept nogil
-# ``reserved`` tokens were taken and ``used`` are right; with ``untouched`` the request comes back too.
+# Correct ``reserved`` tokens to the ``used`` ones; ``untouched`` returns the request too.
 cdef void bounds_settle(const Grant* bounds, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched) noexcept nogil
-# A provider says what is left of its own bounds. Nothing is learned where none is configured; True if that was news.
+# Apply what a provider reports as remaining. Without a configured limit nothing changes. Returns whether the bucket
+# changed.
 cdef bint bounds_learn(const Grant* bounds, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns) noexcept nogil
 cdef void note_usage(AllowanceRec* rec, uint64_t prompt, uint64_t output, uint64_t cost_nano) noexcept nogil
 
-# This month's spending, and adding to it; the first of a new month starts from nothing. Months since year 0. While a
-# record is ahead of the clock, both go by what stands there.
+# Return the month's spending, and add to it. The first addition of a new month starts at 0. ``month`` counts from year
+# 0. If the record's month is later than ``month``, both use the record's sum.
 cdef uint64_t spent(AllowanceRec* rec, uint64_t month) noexcept nogil
 cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil
-# What this node may have spent in a month, and how many requests at once it may grant, of so much for all nodes.
+# Return this node's part of a monthly budget, and of a limit on concurrent requests, that all nodes share.
 cdef uint64_t budget_now(const Grant* bounds, uint64_t whole, uint64_t month) noexcept nogil
 cdef uint64_t concurrent_now(const Grant* bounds, uint64_t whole, uint64_t now_ns) noexcept nogil
 
-# Which month (UTC) it is in so many seconds since 1970, as months since year 0 (12 * year + month - 1), and its last second + 1.
+# Convert seconds since 1970 to a month (UTC), counted from year 0 (12 * year + month - 1), and the second of its end.
 cdef void month_at(uint64_t now_s, uint64_t* month, uint64_t* end_s) noexcept nogil
 
-# What answers of a route were long: noted by powers of two, and the tokens that 19 of 20 stayed under.
+# Count the output tokens of a route's answer by powers of two; return the number that 19 of 20 answers stay below.
 cdef void note_output(RouteRec* rec, uint64_t tokens) noexcept nogil
 cdef uint64_t usual_output(RouteRec* rec) noexcept nogil
 
 cdef class Allowance:
-    """One record with its bounds, as this worker sees it."""
+    """One allowance record with its limits, as this worker sees them."""
     cdef readonly SharedState shared_state       # keeps the block mapped
     cdef readonly int slot
     cdef Grant bounds

@@ -1,4 +1,4 @@
-# What may one key, or one credential of ours, still use?  Types of the compiled module; see allowance.pxd.
+# Limits the use of one key, or of one provider credential.  Types of the compiled module; see allowance.pxd.
 
 from enum import IntEnum
 from typing import Protocol
@@ -6,7 +6,7 @@ from typing import Protocol
 from native.state.shared_state import SharedState
 
 class Bound(IntEnum):
-    # What stands in the way of a request; 0 = nothing.
+    # The limit that refuses a request; 0 = none.
 
     UNBOUND = 0
     BOUND_REQUESTS = 1
@@ -17,7 +17,7 @@ class Bound(IntEnum):
 def month_of(now_s: int) -> tuple[int, int]: ...
 
 class AllowancePlan(Protocol):
-    # edge.terms.snapshot.Allowance fits.
+    # The attributes of edge.terms.snapshot.Allowance that are read here.
 
     @property
     def slot(self) -> int: ...
@@ -33,7 +33,7 @@ class AllowancePlan(Protocol):
     def shared(self) -> bool: ...
 
 class Allowance:
-    # One record with its bounds. Times are monotonic nanoseconds.
+    # One allowance record with its limits. Times are monotonic nanoseconds.
 
     def __init__(self, shared_state: SharedState, plan: AllowancePlan) -> None: ...
     @property

@@ -8,7 +8,7 @@ from native.state.token_bucket cimport (
     bucket_lower, bucket_remaining, bucket_reset_ns, bucket_settle, bucket_take, bucket_wait, interval_of,
 )
 
-# What an answer takes before there is any to go by, and how many it needs to go by.
+# The output tokens that are assumed of an answer until ENOUGH answers have been counted.
 cdef uint64_t UNKNOWN_OUTPUT = 512
 cdef uint64_t ENOUGH = 20
 
@@ -107,14 +107,16 @@ cdef void note_usage(AllowanceRec* rec, uint64_t prompt, uint64_t output, uint64
 
 
 cdef uint64_t spent(AllowanceRec* rec, uint64_t month) noexcept nogil:
-    # A record that is ahead of the clock was written while the clock was wrong, or it is wrong now: what stands there
-    # was spent, and to take it for nothing would let a key spend without bound. Month 0: no month is looked at.
+    # If the record's month is in the future, the clock was wrong when it was written, or is wrong now. The sum was
+    # spent in any case; to ignore it would let a key spend without limit. ``month`` = 0: spending is not counted by
+    # month.
     return load64(&rec.spent_nano) if month and load64(&rec.spent_month) >= month else 0
 
 
 cdef void spend(AllowanceRec* rec, uint64_t month, uint64_t nano) noexcept nogil:
-    # Who turns the month clears the sum; what another process added in that instant is lost, and it is at most one
-    # exchange's worth each. A month is never turned back here: SharedState.turn_back does it, once the clock is believed.
+    # The process that advances the month clears the sum. What another process adds at the same instant is lost, at most
+    # one exchange per process. The month never goes back here: SharedState.turn_back does that once the clock is
+    # trusted.
     cdef uint64_t known = load64(&rec.spent_month)
     if known < month and cas64(&rec.spent_month, known, month):
         store64(&rec.spent_nano, 0)
@@ -144,7 +146,7 @@ cdef void month_at(uint64_t now_s, uint64_t* month, uint64_t* end_s) noexcept no
 
 
 def month_of(uint64_t now_s):
-    """(months since year 0, the second in which the month ends) of a time in seconds since 1970, UTC."""
+    """Return (months since year 0, the second of the month's end) of a time in seconds since 1970, in UTC."""
     cdef uint64_t month = 0
     cdef uint64_t end = 0
     month_at(now_s, &month, &end)
@@ -187,9 +189,10 @@ cdef int fill(Rate* rate, object per_minute, object burst) except -1:
 
 
 cdef class Allowance:
-    """One record with its bounds; ``plan`` is an ``edge.terms.snapshot.Allowance``, a burst of 0 is a minute's worth.
+    """One allowance record with its limits; ``plan`` is an ``edge.terms.snapshot.Allowance``.
 
-    Times are monotonic ns. Raises IndexError for a slot that is not on the shared state, ValueError for a negative rate.
+    A burst of 0 is the amount of a minute. Times are monotonic ns. Raises IndexError for a slot that is not in the shared
+    state, ValueError for a negative rate.
     """
 
     def __init__(self, SharedState shared_state not None, plan not None):
@@ -201,25 +204,25 @@ cdef class Allowance:
         fill(&self.bounds.tokens, plan.tokens_per_minute, plan.tokens_burst)
 
     def take(self, uint64_t now_ns, uint64_t tokens=0):
-        """One request and so many tokens, or nothing: (Bound or 0, ns that it stands in the way)."""
+        """Take one request and some tokens, or nothing; return (Bound or 0, ns until the request is admitted)."""
         cdef uint64_t wait = 0
         cdef int bound = bounds_take(&self.bounds, now_ns, tokens, &wait)
         return bound, wait
 
     def wait(self, uint64_t now_ns):
-        """How long until there is one request and one token; 0 = now."""
+        """Return how many ns until one request and one token are available; 0 = now."""
         return bounds_wait(&self.bounds, now_ns)
 
     def settle(self, uint64_t now_ns, uint64_t reserved, uint64_t used, bint untouched=False):
-        """So many tokens were taken and so many are right; with ``untouched`` the request comes back too."""
+        """Correct ``reserved`` tokens to the ``used`` ones; ``untouched`` returns the request too."""
         bounds_settle(&self.bounds, now_ns, reserved, used, untouched)
 
     def learn(self, uint64_t now_ns, int bound, uint64_t remaining, uint64_t wait_ns=0):
-        """The provider says what is left; True if that was news."""
+        """Apply what the provider reports as remaining; return whether that lowered the bucket."""
         return bounds_learn(&self.bounds, now_ns, bound, remaining, wait_ns)
 
     def left(self, uint64_t now_ns):
-        """What is left now: ((requests, ns until full), (tokens, ns until full)); None where there is no bound."""
+        """Return what is left: ((requests, ns until full), (tokens, ns until full)); None = no limit."""
         cdef AllowanceRec* rec = self.bounds.rec
         cdef Rate rate
         requests = tokens = None
@@ -238,7 +241,7 @@ cdef class Allowance:
         return requests, tokens
 
     def bursts(self, uint64_t now_ns):
-        """What this node may grant at once of a full bucket: (requests, tokens); None where there is no bound."""
+        """Return what this node may grant at once of a full bucket: (requests, tokens); None = no limit."""
         return (
             requests_now(&self.bounds, now_ns).burst if self.bounds.requests.thousandths else None,
             tokens_now(&self.bounds, now_ns).burst if self.bounds.tokens.thousandths else None,

@@ -1,4 +1,4 @@
-# Who is calling, and what may they?  Types of the compiled module; the contract is in callers.pxd.
+# Finds the caller of a request by its key.  Types of the compiled module; the contract is in callers.pxd.
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,7 +7,7 @@ from native.state.allowance import Allowance, AllowancePlan
 from native.state.shared_state import SharedState
 
 class KeyPlan(Protocol):
-    # edge.terms.snapshot.Key fits.
+    # The attributes of edge.terms.snapshot.Key that are read here.
 
     @property
     def name(self) -> str: ...
@@ -29,7 +29,7 @@ class KeyPlan(Protocol):
 def sha256(data: bytes, plain: bool = False) -> bytes: ...
 
 class Caller:
-    # One key.
+    # One key of the Snapshot, with its limits.
 
     def __init__(self, shared_state: SharedState, plan: KeyPlan, workers: int, alone: bool = False) -> None: ...
     @property

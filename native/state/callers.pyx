@@ -15,9 +15,9 @@ cdef extern from "native/state/sha256.h" nogil:
     void edge_sha256_plain(const void* data, size_t size, unsigned char* out)
 
 cdef tuple CLASSES = (b"high", b"normal", b"low")
-# A place comes free when it does: nobody knows when.
+# The Retry-After of a refusal for concurrency: nobody knows when a request in flight ends.
 cdef uint64_t SOON_NS = 1_000_000_000
-# No key is longer; hashing more would be work for nothing.
+# No key is longer, so longer credentials are not hashed.
 cdef Py_ssize_t KEY_LIMIT = 1024
 
 
@@ -28,7 +28,7 @@ cdef bytes digest(const char* p, Py_ssize_t size):
 
 
 def sha256(bytes data not None, bint plain=False):
-    """The digest of ``data``, 32 bytes; ``plain`` without the processor's own instructions for it."""
+    """Return the SHA-256 of ``data``, 32 bytes; ``plain`` = without the processor's SHA instructions."""
     cdef unsigned char[32] out
     if plain:
         edge_sha256_plain(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), out)
@@ -37,9 +37,10 @@ def sha256(bytes data not None, bint plain=False):
 
 
 cdef class Caller:
-    """One key; ``plan`` is an ``edge.terms.snapshot.Key``, ``workers`` how many columns count, ``alone`` = the only key.
+    """One key, with its limits.
 
-    Raises ValueError for a bound that needs a record where the plan has no allowance.
+    ``plan`` is an ``edge.terms.snapshot.Key``, ``workers`` the number of in-flight columns in use, ``alone`` = the only
+    key. Raises ValueError for a limit that needs a record if the plan has no allowance.
     """
 
     def __init__(self, SharedState shared_state not None, plan not None, int workers, bint alone=False):
@@ -78,7 +79,7 @@ cdef class Caller:
         return self.everything or service in self.services
 
     def allows(self, str model not None):
-        """Whether this key may use a model, by the name that its caller would write."""
+        """Return whether this key may use a model, by the name in a request."""
         return self.may_use(model.encode())
 
     cdef int enter(self, int worker, uint64_t now_ns, uint64_t tokens, uint64_t month, uint64_t* wait_ns) noexcept:
@@ -94,7 +95,7 @@ cdef class Caller:
         if self.budget_nano and spent(rec, month) >= budget_now(&self.allowance.bounds, self.budget_nano, month):
             add64(&rec.count[<int>A_REFUSED_BUDGET], 1)
             return BOUND_BUDGET
-        # counted first and looked at then: two at once may both be refused, never both admitted to one place
+        # count first, then compare: two concurrent requests may both be refused, but never both get the last slot
         add32(&rec.inflight[worker], 1)
         if self.concurrent:
             for place in range(self.workers):
@@ -144,7 +145,10 @@ cdef class Caller:
 
 
 cdef class Callers:
-    """All keys: ``plans`` are ``edge.terms.snapshot.Key``. Raises ValueError where a sha256 is not 64 hex digits."""
+    """All keys of a Snapshot: ``plans`` are ``edge.terms.snapshot.Key``.
+
+    Raises ValueError for a sha256 that is not 64 hexadecimal digits.
+    """
 
     def __init__(self, SharedState shared_state not None, plans, int workers):
         self.known = {}
@@ -202,7 +206,7 @@ cdef class Callers:
         return None
 
     def identify(self, list fields not None):
-        """(Caller or None, a Shown, the index of the field that holds the key or -1) from (lower-case name, value)."""
+        """Return (Caller or None, a Shown, index of the key's field or -1); ``fields`` are (lower-case name, value)."""
         cdef int shown = 0
         cdef Py_ssize_t credential_field = -1
         caller = self.find(fields, &shown, &credential_field)
@@ -210,7 +214,7 @@ cdef class Callers:
 
 
 cdef bint is_bearer(const char* p, Py_ssize_t size) noexcept:
-    """"Bearer" in any case and a space (RFC 6750 2.1, RFC 9110 11.1)."""
+    """Return whether a value begins with "Bearer" in any case and a space (RFC 6750 2.1, RFC 9110 11.1)."""
     cdef const char* word = b"bearer "
     cdef int i
     if size < 8:

@@ -1,4 +1,4 @@
-"""Numbers the outcomes of attempts and the counters of each kind of record."""
+"""Declares the outcomes of attempts and the counters of each kind of record, with their numbers."""
 
 # How one attempt ended. edge/balance/outcomes.py has the table that maps statuses and faults to these.
 cpdef enum Outcome:
@@ -12,10 +12,10 @@ cpdef enum Outcome:
     FAIL_MALFORMED = 7      # not HTTP, not JSON, not an event stream
     FAIL_TRUNCATED = 8      # the answer ended before it was complete
     FAIL_INBAND = 9         # an error event or error body under a 200
-    RATE_LIMITED = 10       # 429: not a failure, the target gets nothing for a while
-    REFUSED_CREDENTIAL = 11 # 401, 402, 403 from a provider: our key or balance
+    RATE_LIMITED = 10       # 429: not a failure; the target gets no traffic for a while
+    REFUSED_CREDENTIAL = 11 # 401, 402, 403 from a provider: the configured credential or its balance
     MISCONFIGURED = 12      # 404 for the upstream model
-    CLIENT_FAULT = 13       # 400, 413, 422 ...: the caller's own, relayed, never counted
+    CLIENT_FAULT = 13       # 400, 413, 422 ...: the caller's error; relayed, never counted
     CANCELLED = 14          # the client left first; never counted
     DEADLINE = 15           # the exchange's total deadline passed; counted as slow, not as failed
 
@@ -29,11 +29,11 @@ cpdef enum TargetCounter:
     T_CONNECT_FAILURES = 21
     T_SLOW = 22
     T_SPILLED = 23          # attempts here because a better tier was full or down
-    T_EXHAUSTED = 24        # times it was passed over because its credential's allowance was used up
+    T_EXHAUSTED = 24        # times the target was passed over because its credential's allowance was used up
     T_PROMPT_TOKENS = 25    # as the target reported them
     T_OUTPUT_TOKENS = 26
     T_COST_NANO = 27        # US dollars * 1e9, by the configured prices
-    T_FULL = 28             # times it was passed over because its concurrency limit was reached
+    T_FULL = 28             # times the target was passed over because its concurrency limit was reached
 
 # Counters of a route: responses by what the client saw
 cpdef enum RouteCounter:
@@ -43,48 +43,48 @@ cpdef enum RouteCounter:
     R_4XX = 3
     R_5XX = 4
     R_CANCELLED = 5
-    R_BROKEN = 6            # ended by an honest error after the commit point
+    R_BROKEN = 6            # ended by an error after the commit point
     R_RETRIES = 7
-    R_FAILOVERS = 8         # answered by another than the first choice
-    R_UNAVAILABLE = 9       # our own 503: nothing usable
+    R_FAILOVERS = 8         # answered by another target than the first choice
+    R_UNAVAILABLE = 9       # edge's own 503: no usable target
     R_BUDGET = 10           # a retry that the budget refused
     R_KEEPALIVES = 11       # SSE comments sent while waiting
     R_STREAMS = 12
-    R_SHED_HIGH = 13        # our own 503 because there was no room, by priority class
+    R_SHED_HIGH = 13        # edge's own 503 because there was no room, by priority class
     R_SHED_NORMAL = 14
     R_SHED_LOW = 15
     R_QUEUED = 16           # exchanges that waited for a place
-    R_LIMITED = 17          # our own 429: the caller's allowance was used up
+    R_LIMITED = 17          # edge's own 429: the caller's allowance was used up
     R_PROMPT_TOKENS = 18
     R_OUTPUT_TOKENS = 19
     R_COST_NANO = 20
     R_SPILLED = 21          # answered by a later tier because a better one was full or down
     R_PEER = 22             # answered by another region
-    R_WAITING = 23          # waiting now; a view reads it from RouteRec.waiting, which has a column per worker
+    R_WAITING = 23          # waiting now; views read RouteRec.waiting, which has a column per worker
 
 cpdef enum WorkerCounter:
     W_ACCEPTED = 0
-    W_CONNECTIONS = 1       # open now, clients
-    W_UPSTREAMS = 2         # open now, upstream
+    W_CONNECTIONS = 1       # client connections open now
+    W_UPSTREAMS = 2         # upstream connections open now
     W_REQUESTS = 3
-    W_MALFORMED = 4         # refused framing
+    W_MALFORMED = 4         # requests refused for their framing
     W_BYTES_IN = 5
     W_BYTES_OUT = 6
     W_LOOP_LAG_US = 7       # of the last tick
-    W_UNROUTED = 8          # 404 of our own
-    W_REFUSED_KEYS = 9      # 401 and 403 of our own
+    W_UNROUTED = 8          # edge's own 404
+    W_REFUSED_KEYS = 9      # edge's own 401 and 403
     W_RECORDED = 10         # exchanges recorded for tracing
-    W_UNRECORDED = 11       # such records that were dropped because control did not take them
+    W_UNRECORDED = 11       # records that were dropped because control did not take them
     W_HOPS_REFUSED = 12     # exchanges from peers refused for their hops
     W_UNBUFFERED = 13       # refused because there was no room for their bytes (limits.max_buffered)
-    W_UPSTREAMS_IDLE = 16   # of those upstream, waiting for a request
-    W_REFUSED = 17          # refused before anything was tried, for another reason than being unrouted
-    W_BUFFERED = 18         # bytes of requests held now
+    W_UPSTREAMS_IDLE = 16   # idle upstream connections
+    W_REFUSED = 17          # refused before any attempt, for other reasons than W_UNROUTED
+    W_BUFFERED = 18         # bytes of requests in memory now
 
 # Counters of an allowance
 cpdef enum AllowanceCounter:
     A_REQUESTS = 0          # admitted
-    A_REFUSED_REQUESTS = 1  # 429s by what was used up
+    A_REFUSED_REQUESTS = 1  # 429s, by the limit that refused
     A_REFUSED_TOKENS = 2
     A_REFUSED_CONCURRENT = 3
     A_REFUSED_BUDGET = 4
@@ -92,5 +92,5 @@ cpdef enum AllowanceCounter:
     A_OUTPUT_TOKENS = 6
     A_COST_NANO = 7         # all time, unlike spent_nano
     A_RESERVED = 8          # tokens reserved, all time
-    A_RETURNED = 9          # tokens given back at settling, all time
+    A_RETURNED = 9          # tokens returned when an exchange was settled, all time
     A_LEARNED = 10          # times a provider's x-ratelimit fields lowered the bucket

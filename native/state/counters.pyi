@@ -1,4 +1,4 @@
-# Numbers the outcomes of attempts and the counters of each kind of record; counters.pxd says what each counts.
+# The numbers of outcomes and counters; counters.pxd says what each counts.
 
 from enum import IntEnum
 

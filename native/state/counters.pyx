@@ -1,1 +1,1 @@
-"""Gives Python the numbers of outcomes and counters; counters.pxd says what each counts."""
+"""Exports the numbers of outcomes and counters to Python; counters.pxd says what each counts."""

@@ -1,4 +1,4 @@
-"""Declares the records of the shared block and the words in them; shared_state.h says what each is."""
+"""Declares the records of the shared block and their words; shared_state.h describes them."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -52,7 +52,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
         uint64_t[24] queue_hist
-        uint64_t queue_sum_us, own_sum_ns, own_count
+        uint64_t queue_sum_us, overhead_sum_ns, overhead_count
         uint64_t[24] output_hist
         uint32_t[64] inflight
         uint32_t[64] waiting
@@ -64,7 +64,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     ctypedef struct WorkerRec "edge_worker_rec":
         uint64_t pid, started_ns, heartbeat_ns
         uint64_t[32] count
-    # words, taken apart and put together
+    # functions that pack and unpack words
     ctypedef struct WindowSum "edge_tally":
         uint64_t total, failed, slow
     const uint32_t EDGE_CIRCUIT_GENERATION_MASK
@@ -81,8 +81,8 @@ cdef extern from "native/state/shared_state.h" nogil:
     uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32_t second_count)
     WindowSum edge_window_sum(TargetRec* rec, uint64_t now_s, int seconds)
     uint64_t edge_remote(uint32_t thousandths, uint32_t failure_threshold, uint64_t now_ms)
-    double edge_remote_weight(uint64_t word, uint64_t now_ms)   # 0..1; 1.0 = nothing is said, or it is stale
-    uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now_ms)   # failures in a row that open; 0 = the policy's
+    double edge_remote_weight(uint64_t word, uint64_t now_ms)   # 0..1; 1.0 = no report, or a stale one
+    uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now_ms)   # to open; 0 = as in the policy
     uint64_t edge_share(AllowanceRec* rec, uint64_t* word, uint64_t whole, uint64_t now_ns)
     uint64_t edge_concurrent(AllowanceRec* rec, uint64_t whole, uint64_t now_ns)
     uint64_t edge_ceiling(AllowanceRec* rec, uint64_t budget, uint64_t month)

@@ -3,7 +3,7 @@
 from native.state.allowance import Allowance, AllowancePlan
 
 class BucketFields:
-    # The fields of one bucket; ``per_minute`` is None where a share of this node decides.
+    # The fields of one bucket; ``per_minute`` is None if the limit is this node's share, which changes.
 
     def __init__(self, unit: bytes, per_minute: int | None) -> None: ...
 

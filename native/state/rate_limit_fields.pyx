@@ -8,7 +8,7 @@ cdef class BucketFields:
 
     Args:
         unit: ``requests`` or ``tokens``.
-        per_minute: the bound; None where a share of this node decides.
+        per_minute: the limit; None if it is this node's share, which changes.
     """
 
     def __init__(self, bytes unit not None, per_minute):
@@ -32,7 +32,7 @@ cdef class BucketFields:
 
 
 cdef class RateLimitFields:
-    """The fields of one caller; ``plan`` is an ``edge.terms.snapshot.Allowance``, whose bounds ``allowance`` keeps."""
+    """The fields of one caller; ``plan`` is an ``edge.terms.snapshot.Allowance``, ``allowance`` the object made of it."""
 
     def __init__(self, Allowance allowance not None, plan not None):
         self.allowance = allowance

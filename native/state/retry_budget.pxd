@@ -1,7 +1,7 @@
-"""May one more retry be made?  A share of recent traffic plus a small floor, in one word of the route's record.
+"""Keeps a route's retry budget in one word: a share of recent requests plus a small reserve.
 
-After Finagle's RetryBudget: each request deposits ``share`` of a retry, a reserve of 10 per second comes free, nothing is
-kept longer than 10 s. Shared by all workers of the node."""
+After Finagle's RetryBudget: each request deposits ``share`` of a retry, 10 more per second are free, and deposits expire
+after about 10 s. All workers of the node share the budget."""
 
 from libc.stdint cimport uint64_t
 from native.state.shared_state cimport RouteRec

@@ -1,4 +1,4 @@
-# May one more retry be made?  Types of the compiled module; the contract is in budget.pxd.
+# Keeps a route's retry budget in one word.  Types of the compiled module; the contract is in retry_budget.pxd.
 
 from native.state.shared_state import SharedState
 

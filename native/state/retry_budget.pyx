@@ -2,17 +2,17 @@ from libc.stdint cimport uint32_t
 from native.io.atomics cimport cas64, load64
 from native.state.shared_state cimport SharedState
 
-# Thousandths of a retry. The reserve lets a quiet route fail over at once; the ceiling bounds what a long calm can save
-# up for a storm.
-cdef uint64_t RESERVE = 100_000     # 10 a second for 10 s: Finagle's floor, and full at the start
+# Thousandths of a retry. The reserve lets a route with little traffic fail over at once. The maximum limits the retries
+# that busy times can save for an outage.
+cdef uint64_t RESERVE = 100_000     # 10 a second for 10 s, as Finagle's minimum; full at the start
 cdef uint64_t PER_MS = 10           # 10 a second
 cdef uint64_t CEILING = 4_000_000
-# A clock may have been read just before another process stamped the word; everything else is time that went by.
+# A clock may have been read just before another process stamped the word; such a small negative age counts as 0.
 cdef uint64_t JUST_BEFORE_MS = 60_000
 
 
 cdef inline uint64_t balance(uint64_t word, uint32_t now_ms, uint32_t* fresh) noexcept nogil:
-    """The balance now: savings over the reserve decay to it with a 10 s half-life, below it the reserve refills."""
+    """Return the current balance: savings above the reserve decay with a 10 s half-life; below, the reserve refills."""
     cdef uint64_t tokens = word & <uint64_t>0xFFFFFFFF
     cdef uint32_t stamp = <uint32_t>(word >> 32)
     cdef uint64_t gap = <uint32_t>(now_ms - stamp)
@@ -54,7 +54,7 @@ cdef bint budget_withdraw(RouteRec* rec, uint64_t now_ns) noexcept nogil:
         tokens = balance(word, now_ms, &stamp)
         if tokens < 1000:
             return False
-        # a stamp and a balance of zero would read as "never used": keep one thousandth
+        # a word of 0 means "never used", so a balance never falls below one thousandth
         tokens -= 1000
         if tokens == 0:
             tokens = 1
@@ -78,13 +78,13 @@ cdef class Budget:
         self.rec = shared_state.route(slot)
 
     def deposit(self, uint64_t now_ns, double share):
-        """Count one request that entitles to ``share`` of a retry."""
+        """Deposit ``share`` of a retry for a request."""
         budget_deposit(self.rec, now_ns, share)
 
     def withdraw(self, uint64_t now_ns):
-        """Take one retry; False = the budget is spent."""
+        """Take a retry; return False if the budget is spent."""
         return budget_withdraw(self.rec, now_ns)
 
     def read(self, uint64_t now_ns):
-        """Retries left."""
+        """Return the retries that are left."""
         return budget_read(self.rec, now_ns)

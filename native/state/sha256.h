@@ -1,6 +1,6 @@
-/* What is the SHA-256 of these few bytes?  FIPS 180-4, without objects in between: it is asked once per request, and a
- * key is one block. In plain C, and where the processor has instructions for it, with those: an eighth of the time.
- * Both are checked against NIST's vectors and hashlib in tests/native/test_allowance.py. */
+/* Computes SHA-256 (FIPS 180-4) of short inputs without Python objects: once per request, and a key fits in one block.
+ * There is a version in plain C, and one with the processor's SHA instructions that takes an eighth of the time.
+ * tests/native/test_allowance.py checks both against NIST's vectors and hashlib. */
 #ifndef EDGE_SHA256_H
 #define EDGE_SHA256_H
 #include <stddef.h>
@@ -18,7 +18,7 @@ static const uint32_t edge_sha_k[64] = {
 
 #define EDGE_ROR(x, n) ((x) >> (n) | (x) << (32 - (n)))
 
-/* One round. Instead of moving eight words along, the next round names them in the next order. */
+/* One round. Instead of rotating the eight words, each round names them in rotated order. */
 #define EDGE_SHA_ROUND(a, b, c, d, e, f, g, h, i) do { \
     uint32_t t = (h) + (EDGE_ROR(e, 6) ^ EDGE_ROR(e, 11) ^ EDGE_ROR(e, 25)) + ((g) ^ ((e) & ((f) ^ (g)))) + edge_sha_k[i] + w[i]; \
     (d) += t; \
@@ -54,7 +54,7 @@ typedef void (*edge_sha_blocks)(uint32_t state[8], const unsigned char *p);
 #include <cpuid.h>
 #include <immintrin.h>
 
-/* The same block with the SHA extensions: two rounds an instruction, on the words a b e f and c d g h. Source: Intel SDM
+/* The same with the SHA extensions: two rounds per instruction, on the words a b e f and c d g h. Source: Intel SDM
  * volume 2, SHA256RNDS2, SHA256MSG1 and SHA256MSG2. */
 __attribute__((target("sha,sse4.1"))) static void edge_sha_block_ni(uint32_t state[8], const unsigned char *p) {
     const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
@@ -103,11 +103,11 @@ static void edge_sha256_by(edge_sha_blocks block, const void *data, size_t size,
     for (int i = 0; i < 8; i++) last[used - 1 - i] = (unsigned char)((uint64_t)size * 8 >> 8 * i);
     for (size_t at = 0; at < used; at += 64) block(state, last + at);
     for (int i = 0; i < 32; i++) out[i] = (unsigned char)(state[i / 4] >> (24 - 8 * (i % 4)));
-    memset(last, 0, sizeof last);   /* it was a key */
+    memset(last, 0, sizeof last);   /* it may hold a part of a key */
 }
 
 static void edge_sha256(const void *data, size_t size, unsigned char out[32]) {
-    static edge_sha_blocks best;    /* asked of the processor once; two who ask at the same time find the same */
+    static edge_sha_blocks best;    /* detected once; threads that race find the same result */
     if (!best) best = edge_sha_best();
     edge_sha256_by(best, data, size, out);
 }

@@ -1,7 +1,7 @@
-/* What does the shared block look like?  Fixed cache-line records, one writer-agnostic layout for every process of a
- * node. Everything here is read and written with the GCC atomic builtins; nothing is ever locked, so a process killed
- * in the middle of an update leaves nothing behind that another must wait for. Times are CLOCK_MONOTONIC nanoseconds
- * (one clock for all processes of a host) unless a name says _ms. */
+/* Defines the layout of the shared block: records of whole cache lines, the same for every process of a node. All words
+ * are read and written with GCC's atomic builtins and nothing is ever locked, so a process that is killed in the middle
+ * of an update blocks no other. Times are CLOCK_MONOTONIC nanoseconds (one clock for all processes of a host), or
+ * milliseconds if the name ends in _ms. */
 #ifndef EDGE_SHARED_STATE_H
 #define EDGE_SHARED_STATE_H
 #include <math.h>
@@ -17,10 +17,10 @@
 #define EDGE_ROUTE_COUNTERS 48
 #define EDGE_WORKER_COUNTERS 32
 #define EDGE_ALLOWANCE_COUNTERS 16
-#define EDGE_ASSUMED_NODES 3   /* how many share a budget, as long as nobody has said */
+#define EDGE_ASSUMED_NODES 3   /* number of nodes that share a budget, until control has set it */
 #define EDGE_LATENCY_BUCKETS 64 /* four an octave, 4 ms to 262 s: see native/balance/lateness */
 #define EDGE_CLASSES 3         /* priority classes: 0 high, 1 normal, 2 low */
-#define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half of a peak is gone in 7 s */
+#define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half-life 7 s */
 
 typedef struct __attribute__((aligned(64))) {
     uint64_t magic;
@@ -32,34 +32,34 @@ typedef struct __attribute__((aligned(64))) {
 
 typedef struct __attribute__((aligned(64))) {
     /* the circuit: state (2 bits) | generation (22) | until_ms (40), moved only by compare-and-swap.
-     * CLOSED: until = when it last recovered (0 = never ill); OPEN: until = earliest trial;
-     * HALF_OPEN: until = when the one permit lapses if its holder never reports back. */
+     * CLOSED: until = when the circuit last recovered (0 = never opened); OPEN: until = earliest trial;
+     * HALF_OPEN: until = when the trial's permit expires if its holder never reports. */
     uint64_t circuit;
-    uint64_t opened_ns;      /* when it last tripped */
+    uint64_t opened_ns;      /* when the circuit last opened */
     uint64_t trial_ns;       /* when a trial was last admitted */
     uint32_t consecutive;    /* failures in a row while closed */
-    uint32_t opens;          /* back-off exponent: trips since it was last healthy for long */
+    uint32_t opens;          /* back-off exponent: opens since the target was last healthy for long */
     uint32_t trip_reason;    /* enum TripReason in breaker.pxd */
     uint32_t quarantine_reason; /* an Outcome (credential refused, misconfigured, not serving); 0 = not quarantined */
-    uint64_t quarantined_until_ns;  /* gets no traffic until then */
-    uint64_t rate_limited_until_ns;  /* rate limited until then; merged as "the later deadline wins" */
-    uint64_t manual;         /* 0 none, 1 drain, 2 eject: set by hand */
+    uint64_t quarantined_until_ns;  /* the target gets no traffic until then */
+    uint64_t rate_limited_until_ns;  /* the target rate-limits until then; the later of two deadlines wins */
+    uint64_t manual;         /* manual override: 0 none, 1 drain, 2 eject */
 
-    /* latency cells: [0] streams, [1] whole answers; float32 milliseconds | uint32 stamp_ms, by compare-and-swap */
+    /* latency cells: [0] streams, [1] complete answers; float32 milliseconds | uint32 stamp_ms, by compare-and-swap */
     uint64_t ewma[2];
     uint64_t baseline[2];    /* an average with a slow time constant, fed by successes only */
-    uint64_t keys_epoch;     /* seconds / 10 that the two maps below speak of */
+    uint64_t keys_epoch;     /* the epoch (seconds / 10) of the two maps below */
     uint64_t keys_active;    /* one bit per key (slot modulo 64) seen in this epoch */
     uint64_t keys_failing;   /* one bit per key whose attempt failed in this epoch */
     uint64_t keys_before;    /* keys_failing of the epoch before */
 
     /* exact window, a ring by second: stamp (20) | total (22) | failed (22), and stamp (20) | slow (22) | spare (22).
-     * The stamp is the second without its last digit, which is the place in the ring. */
+     * The stamp is second / 10; second % 10 is the place in the ring. */
     uint64_t window[EDGE_WINDOW_BUCKETS];
     uint64_t slow[EDGE_WINDOW_BUCKETS];
     uint64_t keys_active_before; /* keys_active of the epoch before */
-    uint64_t hint_ns;        /* a hint may not bring a trial before this: a quarter of the wait that was set at the trip */
-    /* what is shown of the cells: the average of successes alone, and the last failure that still weighs in ewma */
+    uint64_t hint_ns;        /* no hint allows a trial before this, a quarter of the wait since the circuit opened */
+    /* for display: the average of successes only; ``penalty`` below is the part of ewma that failures added */
     uint64_t measured[2];
 
     uint64_t count[EDGE_TARGET_COUNTERS];   /* enum TargetCounter */
@@ -70,24 +70,24 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t spare2[4];
 
     /* adaptive concurrency (native/balance: capacity, delay, spill): float32 | stamp_ms words, as in a latency cell */
-    uint64_t limit;          /* concurrent requests | when it last fell; 0 = no limit, for want of evidence */
-    uint64_t limit_floor;    /* ms: what a first token takes when nothing waits | when the window now open began */
-    uint64_t limit_sum_us, limit_count; /* first tokens in the window now open */
-    uint64_t spill;          /* the ramp: concurrent requests of the low class, if it is not of the best tier | stamp_ms */
-    /* what other regions say (control writes, every second while it is fresh): weight in thousandths (16) | failures in
-     * a row that open it here, 0 = the policy's (16) | stamp_ms (32). All zero, or a stamp older than 15 s: nothing. */
+    uint64_t limit;          /* concurrent requests | when the limit last fell; 0 = no limit (no evidence for one) */
+    uint64_t limit_floor;    /* ms: time to first token without queueing | when the current window began */
+    uint64_t limit_sum_us, limit_count; /* first tokens in the current window */
+    uint64_t spill;          /* ramp: concurrent requests of the low class, if the target is in a later tier | stamp_ms */
+    /* report of other regions, written by control every second: weight in thousandths (16) | failures in a row that open
+     * the circuit here, 0 = as in the policy (16) | stamp_ms (32). All zero, or a stamp older than 15 s = no report. */
     uint64_t remote;
-    uint64_t limit_seen;     /* ms: the average first token of the last whole window | when it ended */
-    uint64_t limit_slow;     /* whole windows in a row that were slow */
-    uint64_t refusals;       /* since a first refusal: its stamp_ms (32) | refusals (16) | first tokens (16) */
-    uint64_t allowance;      /* concurrent requests in place of a better tier | when it was last used; 0 = not in use */
+    uint64_t limit_seen;     /* ms: average time to first token in the last complete window | when it ended */
+    uint64_t limit_slow;     /* consecutive complete windows that were slow */
+    uint64_t refusals;       /* stamp_ms of a first refusal (32) | refusals since (16) | first tokens since (16) */
+    uint64_t allowance;      /* concurrent requests in place of a better tier | when last used; 0 = not in use */
     uint64_t highest[2];     /* most requests in flight, in an even and an odd epoch: epoch (32) | requests (32) */
     uint64_t spare3[4];
-    /* lateness (native/balance/lateness), per latency cell: how long first contents took lately */
+    /* native/balance/lateness, per latency cell: histogram of recent times to first content */
     uint32_t latency_count[2][EDGE_LATENCY_BUCKETS];    /* halved when their sum reaches 2,000 */
-    uint32_t latency_samples[2];   /* their sum, never less than what was counted since the last halving */
-    uint32_t latency_p99_ms[2];    /* reckoned anew with every sixteenth sample; 0 = nothing known */
-    uint32_t late_in_a_row;        /* attempts that became late without a byte, since the last that brought one */
+    uint32_t latency_samples[2];   /* their sum, at least the samples since the last halving */
+    uint32_t latency_p99_ms[2];    /* recomputed with every sixteenth sample; 0 = unknown */
+    uint32_t late_in_a_row;        /* attempts that became late without a byte, since the last one with a byte */
     uint32_t spare4[11];
     uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
     uint32_t inflight_class[EDGE_CLASSES][EDGE_MAX_WORKERS]; /* of these, by priority class */
@@ -102,26 +102,26 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t first_sum_us, total_sum_us;
     uint64_t queue_hist[EDGE_HIST_BUCKETS];    /* how long exchanges waited for a place */
     uint64_t queue_sum_us;
-    uint64_t own_sum_ns, own_count;            /* what edge itself added before the first byte went upstream */
+    uint64_t overhead_sum_ns, overhead_count;  /* time that edge itself added before the first byte went upstream */
     uint64_t output_hist[EDGE_HIST_BUCKETS];   /* output tokens of complete answers by powers of two; halved by control */
     uint64_t spare2[3];
     uint32_t inflight[EDGE_MAX_WORKERS];
     uint32_t waiting[EDGE_MAX_WORKERS];        /* exchanges that wait for a place, by worker */
 } edge_route_rec;
 
-/* What a caller's key, or a provider's credential, may still use. */
+/* The use of a caller's key, or of a provider's credential. */
 typedef struct __attribute__((aligned(64))) {
     uint64_t requests_tat;   /* GCRA: theoretical arrival time, ns; moved by compare-and-swap */
     uint64_t tokens_tat;
     uint64_t requests_share; /* thousandths of a request per minute that this node may grant; 0 = all of the Snapshot's */
     uint64_t tokens_share;   /* thousandths of a token per minute; written by control for scope: global */
-    uint64_t spent_month;    /* months since year 0 that the next word speaks of */
+    uint64_t spent_month;    /* the month of the next word, counted from year 0 */
     uint64_t spent_nano;     /* US dollars * 1e9 */
     uint64_t share_until_ns; /* all shares hold until then; afterwards this node grants 1 / share_nodes of all */
     uint64_t share_nodes;
-    uint64_t concurrent_share; /* requests at once that this node may grant, plus one; 0 = all of the Snapshot's */
-    uint64_t ceiling_month;  /* the month of the next word; 0 = nobody shares the budget, and all of it is this node's */
-    uint64_t ceiling_nano;   /* what this node may have spent in that month: its part of a budget that others share */
+    uint64_t concurrent_share; /* concurrent requests that this node may grant, plus one; 0 = all of the Snapshot's */
+    uint64_t ceiling_month;  /* the month of the next word; 0 = the whole budget is this node's */
+    uint64_t ceiling_nano;   /* the amount that this node may spend in that month of a shared budget */
     uint64_t spare[5];
     uint64_t count[EDGE_ALLOWANCE_COUNTERS];   /* enum AllowanceCounter */
     uint32_t inflight[EDGE_MAX_WORKERS];
@@ -134,7 +134,7 @@ typedef struct __attribute__((aligned(64))) {
 } edge_worker_rec;
 
 
-/* The words above, taken apart. Reading only: who may change a word, and how, stands in the kernel that owns it. */
+/* Functions that pack and unpack the words above. The kernel that owns a word says how it may change. */
 #define EDGE_CIRCUIT_UNTIL_MASK ((1ULL << 40) - 1)
 #define EDGE_CIRCUIT_GENERATION_MASK ((1u << 22) - 1)
 #define EDGE_BUCKET_STAMP_MASK ((1u << 20) - 1)
@@ -164,8 +164,8 @@ typedef struct {
     uint64_t total, failed, slow;
 } edge_tally;
 
-/* Sum the buckets of the last `seconds` seconds, this one included. A bucket counts only when it carries the stamp of
- * the very second asked for, so nothing stale can be counted (a stamp comes round after 121 days). */
+/* Sum the buckets of the last `seconds` seconds, the current one included. A bucket counts only if it carries the stamp
+ * of its second, so no stale count is included (stamps wrap around after 121 days). */
 static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, int seconds) {
     edge_tally sum = {0, 0, 0};
     if (seconds > EDGE_WINDOW_BUCKETS) seconds = EDGE_WINDOW_BUCKETS;
@@ -183,8 +183,8 @@ static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, i
     return sum;
 }
 
-/* What other regions say of a target. It holds for 15 s after control wrote it, so that a control that died neither keeps
- * a target from its traffic nor leaves its failure threshold low for good. */
+/* The report of other regions about a target. It holds for 15 s after control wrote it: if control dies, the target gets
+ * its traffic and its normal failure threshold back. */
 #define EDGE_REMOTE_HOLDS_MS 15000u
 static inline uint64_t edge_remote(uint32_t thousandths, uint32_t failure_threshold, uint64_t now_ms) {
     return (uint64_t)(thousandths & 0xFFFFu) << 48 | (uint64_t)(failure_threshold & 0xFFFFu) << 32 | (uint32_t)now_ms;
@@ -200,8 +200,8 @@ static inline uint32_t edge_remote_failure_threshold(uint64_t word, uint64_t now
     return edge_remote_holds(word, now_ms) ? (uint32_t)(word >> 32) & 0xFFFFu : 0;
 }
 
-/* What this node may grant of `whole` (thousandths per minute) by one of an allowance's share words. A grant whose time is
- * over counts no more: others may have it, and a control that died cannot say so. */
+/* What this node may grant of `whole` (thousandths per minute) by one of an allowance's share words. After share_until_ns
+ * the share is void, because other nodes may have it and control may have died. */
 static inline uint64_t edge_share(edge_allowance_rec *rec, uint64_t *word, uint64_t whole, uint64_t now_ns) {
     uint64_t share = edge_load(word), nodes;
     if (share == 0 || now_ns <= edge_load(&rec->share_until_ns)) return share;
@@ -209,7 +209,7 @@ static inline uint64_t edge_share(edge_allowance_rec *rec, uint64_t *word, uint6
     return nodes > 1 ? whole / nodes + (whole < nodes) : whole;
 }
 
-/* The same of requests at once, which are whole and may be none. */
+/* The same for concurrent requests: a whole number, which may be 0. */
 static inline uint64_t edge_concurrent(edge_allowance_rec *rec, uint64_t whole, uint64_t now_ns) {
     uint64_t share = edge_load(&rec->concurrent_share), nodes;
     if (share == 0) return whole;
@@ -218,7 +218,8 @@ static inline uint64_t edge_concurrent(edge_allowance_rec *rec, uint64_t whole, 
     return nodes > 1 ? whole / nodes + (whole < nodes) : whole;
 }
 
-/* What this node may have spent in a month. In a month that control has not spoken of yet, it is one of three. */
+/* The amount that this node may spend in a month. Until control has written it for the month: the budget divided by
+ * EDGE_ASSUMED_NODES. */
 static inline uint64_t edge_ceiling(edge_allowance_rec *rec, uint64_t budget, uint64_t month) {
     uint64_t spoken = edge_load(&rec->ceiling_month), ceiling;
     if (spoken == 0) return budget;
@@ -236,14 +237,15 @@ static inline uint64_t edge_cell(float ms, uint64_t now_ms) {
     union { float value; uint32_t bits; } as = {.value = ms};
     return (uint64_t)as.bits << 32 | (uint32_t)now_ms;
 }
-/* Age of a cell. Stamps wrap after 49 days; up to a minute "in the future" is another process's later clock: age 0. */
+/* Age of a cell. Stamps wrap around after 49 days. A stamp up to a minute in the future has age 0: another process read
+ * the clock later. */
 static inline uint32_t edge_cell_age_ms(uint64_t word, uint64_t now_ms) {
     uint32_t age = (uint32_t)now_ms - (uint32_t)word;
     return age > UINT32_MAX - 60000u ? 0 : age;
 }
 
-/* A learned limit of concurrent requests; 0 = no limit. The evidence for it is old when it has not fallen for a minute.
- * Then it is void if less than half of it is in use; while more is in use it grows (native/balance/capacity). */
+/* The learned limit of concurrent requests; 0 = no limit. A limit that has not fallen for a minute is old. An old limit
+ * is void if less than half of it is in use; otherwise it grows (native/balance/capacity). */
 #define EDGE_LIMIT_HOLDS_MS 60000u
 static inline int edge_limit_is_old(uint64_t word, uint64_t now_ms) {
     return edge_cell_age_ms(word, now_ms) >= EDGE_LIMIT_HOLDS_MS;
@@ -252,18 +254,18 @@ static inline double edge_limit(uint64_t word, uint64_t now_ms, uint32_t infligh
     double limit = edge_cell_ms(word);
     return word == 0 || (edge_limit_is_old(word, now_ms) && 2.0 * inflight < limit) ? 0.0 : limit;
 }
-/* What is left of an old value after `tau`. After two time constants it is forgotten whole: the tail of one 5 s failure
- * would otherwise keep a target that answers in 7 ms from its traffic for a minute, beside siblings that answer as fast. */
+/* The weight of an old value, which decays with `tau` and is 0 after two time constants. Otherwise the tail of one 5 s
+ * failure would keep traffic from a target that answers in 7 ms for a minute, next to siblings that are as fast. */
 static inline double edge_cell_weight(uint64_t word, uint64_t now_ms, uint64_t tau_ns) {
     double age = (double)edge_cell_age_ms(word, now_ms) * 1000000 / (double)tau_ns;
     return age <= 2.0 ? exp(-age) : 0.0;
 }
-/* The part of a penalty that is left. It is not forgotten whole: traffic carries it on in the ewma cell. */
+/* The part of a penalty that is left. It is not cut off after two time constants, because new samples keep it in ewma. */
 static inline double edge_penalty_left(uint64_t word, uint64_t now_ms) {
     if (word == 0) return 0.0;
     return edge_cell_ms(word) * exp(-(double)edge_cell_age_ms(word, now_ms) * 1000000 / (double)EDGE_EWMA_TAU_NS);
 }
-/* The part of an ewma cell, as it is read now, that is penalty and not measurement. */
+/* The part of an ewma cell's current value that is penalty and not measurement. */
 static inline double edge_penalty_in(uint64_t ewma, uint64_t penalty, uint64_t now_ms) {
     double cost = ewma ? edge_cell_ms(ewma) * edge_cell_weight(ewma, now_ms, EDGE_EWMA_TAU_NS) : 0.0;
     double left = edge_penalty_left(penalty, now_ms);

@@ -1,7 +1,7 @@
 """Maps the block of memory that all processes of a node share: one memfd of fixed records, read and written with atomics.
 
-The process that creates the block passes its descriptor on (it is inheritable); the others attach to it. Nothing is ever
-locked. Python gets copies only. Whoever cimports the block gets the names of its records, counters and histograms too."""
+The process that creates the block passes the descriptor on (it is inheritable), and the others attach to it. Nothing is
+ever locked. Python gets copies only. A module that cimports from here also gets the names of records and counters."""
 
 from libc.stdint cimport uint64_t
 from native.state.counters cimport *
@@ -15,7 +15,7 @@ cdef class SharedState:
     cdef AllowanceRec* allowances
     cdef WorkerRec* workers
     cdef readonly int fd
-    cdef bint owns_fd       # created here: closed with the shared state; an attached one borrows it
+    cdef bint owns_fd       # True = created here, and closed with the shared state; False = borrowed
     cdef size_t size
     cdef TargetRec* target(self, int slot) except NULL
     cdef RouteRec* route(self, int slot) except NULL
@@ -23,5 +23,6 @@ cdef class SharedState:
     cdef AllowanceRec* allowance(self, int slot) except NULL
 
 
-# A free probe answered: an open circuit may be tried from now on, but not before rec.hint_ns. True if that moved it.
+# Allow a trial of an open circuit from now on, but not before rec.hint_ns, because a free probe succeeded. Returns
+# whether that changed the circuit.
 cdef bint circuit_hint(TargetRec* rec, uint64_t now_ns) noexcept nogil

@@ -5,8 +5,7 @@ from native.state.views import AllowanceView, RouteView, TargetView, WorkerView
 LAYOUT: int
 
 class SharedState:
-    # SharedState(fd) attaches to the descriptor of another process's shared state; ValueError if it is none of this
-    # build.
+    # SharedState(fd) attaches to the shared state of another process. ValueError: it was not made by this build.
     def __init__(self, fd: int) -> None: ...
     @property
     def fd(self) -> int: ...

@@ -24,7 +24,7 @@ cdef bint circuit_hint(TargetRec* rec, uint64_t now_ns) noexcept nogil:
 
 
 cdef void hasten(uint64_t* tat, uint64_t before, uint64_t share, uint64_t now_ns, uint64_t window_ns) noexcept nogil:
-    """Reckon a bucket's debt beyond its window at a share that has grown."""
+    """Convert a bucket's debt beyond its window to a share that has grown."""
     cdef uint64_t word = load64(tat), owed
     while before and share > before and word > now_ns and word - now_ns > window_ns:
         owed = <uint64_t>(<double>(word - now_ns) * <double>before / <double>share)
@@ -34,7 +34,7 @@ cdef void hasten(uint64_t* tat, uint64_t before, uint64_t share, uint64_t now_ns
 
 
 cdef class SharedState:
-    """The shared block: ``SharedState.create(...)`` makes one, ``SharedState(fd)`` attaches to one that another process made."""
+    """The shared block. ``SharedState.create(...)`` makes a block, ``SharedState(fd)`` attaches to an existing one."""
 
     def __cinit__(self, int fd):
         cdef SharedStateHeader* header
@@ -79,10 +79,10 @@ cdef class SharedState:
 
     @staticmethod
     def create(target_capacity, route_capacity, worker_capacity, now_ns=0, allowance_capacity=0):
-        """Make an empty block of that many records; its ``fd`` is inheritable and closed with the shared state.
+        """Create an empty block with these numbers of records; its ``fd`` is inheritable and closed with the object.
 
-        The block cannot change its size afterwards (sealed), so that no process can take memory away from another.
-        Raises ValueError for a capacity out of range, OSError when there is no memory.
+        The size of the block is sealed, so that no process can take memory away from another. Raises ValueError for a
+        capacity out of range, OSError if there is no memory.
         """
         cdef SharedState shared_state
         cdef SharedStateHeader* header
@@ -138,21 +138,21 @@ cdef class SharedState:
 
     @property
     def allowance_capacity(self):
-        """Records for keys and credentials that fit."""
+        """Return the number of records for keys and credentials."""
         return self.header.allowance_capacity
 
     @property
     def created_ns(self):
-        """Monotonic ns when the block was made, with every counter at 0."""
+        """Return when the block was created, with every counter at 0, in monotonic ns."""
         return self.header.created_ns
 
     @property
     def capacities(self):
-        """(targets, routes, workers) that fit."""
+        """Return the numbers of records for (targets, routes, workers)."""
         return self.header.target_capacity, self.header.route_capacity, self.header.worker_capacity
 
     def read_target(self, int slot, uint64_t now_ns):
-        """Copy everything known about one target; views.pyi has the keys of a ``TargetView``."""
+        """Copy one target's record; views.pyi has the keys of a ``TargetView``."""
         return target_view(self.target(slot), <int>self.header.worker_capacity, now_ns)
 
     def read_route(self, int slot):
@@ -168,7 +168,7 @@ cdef class SharedState:
         return worker_view(self.worker(index))
 
     def beat(self, int index, int pid, uint64_t now_ns, uint64_t lag_us=0):
-        """Say that worker ``index`` lives as process ``pid`` and how late its loop is; a new pid sets ``started_ns``."""
+        """Record that worker ``index`` is alive as ``pid``, and how late its loop is; a new pid sets ``started_ns``."""
         cdef WorkerRec* rec = self.worker(index)
         if load64(&rec.pid) != <uint64_t>pid:
             store64(&rec.started_ns, now_ns)
@@ -177,7 +177,7 @@ cdef class SharedState:
         store64(&rec.heartbeat_ns, now_ns)
 
     def clear_worker(self, int index):
-        """Forget what a dead worker had in flight: its column in every record, its pid and its gauges."""
+        """Clear the in-flight columns, the pid and the gauges of a dead worker."""
         cdef WorkerRec* rec = self.worker(index)
         cdef uint32_t slot
         cdef int place
@@ -198,10 +198,10 @@ cdef class SharedState:
         store64(&rec.pid, 0)
 
     def clear_target(self, int slot):
-        """Make a slot ready for a new target.
+        """Prepare a slot for a new target.
 
-        Its generation moves on, so that attempts of the former owner are stragglers, and its in-flight columns stay,
-        because those attempts still give theirs back.
+        The circuit's generation is advanced, so that outcomes of the former target's attempts are ignored. The
+        in-flight columns stay, because those attempts still decrement them.
         """
         cdef TargetRec* rec = self.target(slot)
         cdef uint32_t generation = edge_circuit_generation(load64(&rec.circuit)) + 1
@@ -209,19 +209,19 @@ cdef class SharedState:
         store64(&rec.circuit, edge_circuit(0, generation, 0))
 
     def clear_route(self, int slot):
-        """Make a slot ready for a new route; in-flight columns stay, as in ``clear_target``."""
+        """Prepare a slot for a new route; the in-flight columns stay, as in ``clear_target``."""
         cdef RouteRec* rec = self.route(slot)
         memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
 
     def clear_allowance(self, int slot):
-        """Make a slot ready for a new key or credential; in-flight columns stay, as in ``clear_target``."""
+        """Prepare a slot for a new key or credential; the in-flight columns stay, as in ``clear_target``."""
         cdef AllowanceRec* rec = self.allowance(slot)
         memset(rec, 0, <size_t>(<char*>rec.inflight - <char*>rec))
 
     def set_spent(self, int slot, uint64_t month, uint64_t nano):
-        """Put back what a key spent in ``month`` (months since year 0), in US dollars * 1e9; True if that was done.
+        """Restore a key's spending in ``month`` (months since year 0), in US dollars * 1e9; return whether that was done.
 
-        Only into a record that knows of no spending yet, so that what was counted meanwhile is never lost.
+        A record that already has spending is not changed, so that no spending is lost.
         """
         cdef AllowanceRec* rec = self.allowance(slot)
         if not cas64(&rec.spent_month, 0, month):
@@ -230,9 +230,10 @@ cdef class SharedState:
         return True
 
     def raise_spent(self, int slot, uint64_t month, uint64_t nano):
-        """Let a key have spent at least so much in ``month``: what a life of this node spent that this one forgot.
+        """Raise a key's spending in ``month`` to at least this amount, which the node had reported before a restart.
 
-        What is counted at the same time stays counted. A record that is ahead of ``month`` stays there, and is raised too.
+        Spending that is counted at the same time is kept. If the record's month is later than ``month``, the month stays
+        and the sum is raised too.
         """
         cdef AllowanceRec* rec = self.allowance(slot)
         cdef uint64_t known = load64(&rec.spent_month)
@@ -245,9 +246,9 @@ cdef class SharedState:
                 add64(&rec.spent_nano, nano - spent)
 
     def turn_back(self, int slot, uint64_t month):
-        """Let what stands for a later month than this one stand for this one: a clock that was ahead wrote it.
+        """Move a record of a later month back to this month: a clock that was ahead had written it.
 
-        Nothing is taken back, so that a key goes on with its budget, and has a new one when the next month begins.
+        The sum is kept. So the key continues with its budget, and gets a new one when the next month begins.
         """
         cdef AllowanceRec* rec = self.allowance(slot)
         cdef uint64_t known = load64(&rec.spent_month)
@@ -255,13 +256,13 @@ cdef class SharedState:
             cas64(&rec.spent_month, known, month)
 
     def set_ceiling(self, int slot, uint64_t month, uint64_t nano):
-        """Say what this node may have spent of a shared budget by the end of ``month``, in US dollars * 1e9."""
+        """Set the amount that this node may spend of a shared budget in ``month``, in US dollars * 1e9."""
         cdef AllowanceRec* rec = self.allowance(slot)
         store64(&rec.ceiling_nano, nano)
         store64(&rec.ceiling_month, month)
 
     def halve_outputs(self, int slot):
-        """Let half of what a route's histogram of output tokens knows be forgotten, so that it follows the times."""
+        """Halve a route's histogram of output tokens, so that recent answers outweigh old ones."""
         cdef RouteRec* rec = self.route(slot)
         cdef int place
         cdef uint64_t count
@@ -270,13 +271,13 @@ cdef class SharedState:
             add64(&rec.output_hist[place], -(count - count // 2))
 
     def set_manual(self, int slot, int code):
-        """Take a target out by hand, or back: 0 none, 1 drain, 2 eject."""
+        """Set the manual override of a target: 0 none, 1 drain, 2 eject."""
         if code not in (0, 1, 2):
             raise ValueError(f"manual is 0 (none), 1 (drain) or 2 (eject), not {code}")
         store64(&self.target(slot).manual, code)
 
     def set_quarantine(self, int slot, int reason, uint64_t until_ns):
-        """Quarantine a target until ``until_ns``: it gets no traffic. ``reason`` is the Outcome that caused it."""
+        """Give a target no traffic until ``until_ns``; ``reason`` is the Outcome that caused the quarantine."""
         cdef TargetRec* rec = self.target(slot)
         store64(&rec.quarantined_until_ns, until_ns)
         store32(&rec.quarantine_reason, reason)
@@ -286,17 +287,17 @@ cdef class SharedState:
         self.set_quarantine(slot, 0, 0)
 
     def set_rate_limited(self, int slot, uint64_t until_ns):
-        """Give a target no traffic until ``until_ns``, because it rate-limits us. The later of two deadlines holds."""
+        """Give a target no traffic until ``until_ns``, because it rate-limits. The later of two deadlines wins."""
         cdef TargetRec* rec = self.target(slot)
         cdef uint64_t until = load64(&rec.rate_limited_until_ns)
         while until < until_ns and not cas64(&rec.rate_limited_until_ns, until, until_ns):
             until = load64(&rec.rate_limited_until_ns)
 
     def set_remote(self, int slot, double weight, uint32_t failure_threshold, uint64_t now_ns):
-        """Say what other regions make of a target; it holds for 15 s.
+        """Set what other regions report of a target; the report holds for 15 s.
 
-        ``weight`` (0.001 to 1.0) is the share of its traffic that it may take where somebody else could;
-        ``failure_threshold`` is how many failures in a row open its circuit here, 0 = as many as the route's policy has.
+        ``weight`` (0.001 to 1.0) is the part of its normal traffic that the target gets while others are available.
+        ``failure_threshold`` is the number of failures in a row that open its circuit here; 0 = as in the route's policy.
         """
         if not 0.001 <= weight <= 1.0:
             raise ValueError(f"a weight is 0.001 to 1.0, not {weight}")
@@ -304,18 +305,18 @@ cdef class SharedState:
         store64(&self.target(slot).remote, edge_remote(thousandths, failure_threshold, now_ns // 1_000_000))
 
     def clear_remote(self, int slot):
-        """Let nothing be said of a target by other regions."""
+        """Clear what other regions have reported of a target."""
         store64(&self.target(slot).remote, 0)
 
     def set_shares(self, int slot, uint64_t requests, uint64_t tokens, *, uint64_t until_ns, uint64_t nodes,
                    uint64_t now_ns, windows_ns=(0, 0), concurrent=None):
-        """Say what this node may grant of a shared allowance, in thousandths per minute; 0 = all of it.
+        """Set this node's share of a shared allowance, in thousandths per minute; 0 = the whole allowance.
 
-        ``concurrent`` is how many requests at once, which may be none; None = all of them.
+        ``concurrent`` is the share of concurrent requests, which may be 0; None = all of them.
 
-        The shares hold until ``until_ns`` (monotonic); afterwards it grants one part in ``nodes``. ``windows_ns`` is how
-        far each bucket may be ahead of its time when it is empty (burst / rate): where a share grows, what a bucket owes
-        beyond that counts at the new rate, or one request at a trickle would bar it for minutes.
+        The shares hold until ``until_ns`` (monotonic); afterwards the node grants 1 / ``nodes`` of the allowance.
+        ``windows_ns`` is burst / rate of each bucket. If a share grows, a bucket's debt beyond its window is converted to
+        the new rate. Otherwise one request at a very low rate would block the bucket for minutes.
         """
         cdef AllowanceRec* rec = self.allowance(slot)
         cdef uint64_t requests_ns = windows_ns[0], tokens_ns = windows_ns[1]
@@ -328,10 +329,10 @@ cdef class SharedState:
         store64(&rec.concurrent_share, 0 if concurrent is None else <uint64_t>concurrent + 1)
 
     def hint(self, int slot, uint64_t now_ns):
-        """Tell an open circuit that a free probe answered; True if its trial is due sooner now.
+        """Report to an open circuit that a free probe succeeded; return whether its trial is due sooner now.
 
-        Harmless at any time and from any process: at worst one request tries the target earlier, never before a
-        quarter of the wait that was set when it opened.
+        Safe at any time and from any process. At worst a request tries the target earlier, but never before a quarter of
+        the wait that was set when the circuit opened.
         """
         return circuit_hint(self.target(slot), now_ns)
 

@@ -1,4 +1,4 @@
-# May so much be used now?  Types of the compiled module; the contract is in bucket.pxd.
+# Keeps a token bucket in one word (GCRA).  Types of the compiled module; the contract is in token_bucket.pxd.
 
 from native.state.shared_state import SharedState
 

@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport cas64, load64
 from native.state.shared_state cimport SharedState
 
-# Three years: more is never waited for, and sums of times stay far from the word's end.
+# Three years: longer waits are cut to this, so that sums of times cannot overflow.
 cdef uint64_t FOREVER_NS = 100_000_000_000_000_000ULL
 cdef uint64_t MINUTE_THOUSANDTHS = 60_000_000_000_000ULL
 
@@ -17,7 +17,7 @@ cdef uint64_t interval_of(uint64_t thousandths) noexcept nogil:
 
 
 cdef inline uint64_t short_by(uint64_t begin, uint64_t now_ns, uint64_t ask, uint64_t room) noexcept nogil:
-    """How long until a bucket that is full at ``begin`` (not before now) admits this; 0 = now."""
+    """Return the ns until a bucket that is full at ``begin`` (not before now) admits ``cost``; 0 = now."""
     if ask > room:
         return begin - now_ns
     return begin + ask - now_ns - room if begin + ask > now_ns + room else 0
@@ -53,7 +53,7 @@ cdef void bucket_settle(uint64_t* word, uint64_t now_ns, int64_t units, uint64_t
         if units > 0:
             after = (full if full > now_ns else now_ns) + ns
         else:
-            # a time that has passed is a full bucket: what came back meanwhile does not come back twice
+            # a TAT in the past is a full bucket, so the correction starts from now
             after = full - ns if full > ns else 0
         if cas64(word, full, after):
             return
@@ -89,10 +89,10 @@ cdef class Bucket:
     """One bucket of an allowance's record, for tests and measurements. Times are monotonic ns.
 
     Args:
-        slot: the allowance's record on the shared state.
-        interval_ns: what one unit takes to come back; at least 1.
+        slot: the allowance's record in the shared state.
+        interval_ns: the time in which one unit is refilled; at least 1.
         burst: units that a full bucket holds; at least 1.
-        tokens: the bucket of tokens instead of the one of requests.
+        tokens: True = the bucket of tokens, False = the bucket of requests.
     """
 
     cdef SharedState shared_state
@@ -108,25 +108,25 @@ cdef class Bucket:
         self.burst = burst
 
     def take(self, uint64_t now_ns, uint64_t cost=1):
-        """Take ``cost`` units: 0 = taken, else how many ns to wait."""
+        """Take ``cost`` units; return 0 = taken, else the ns to wait."""
         return bucket_take(self.word, now_ns, cost, self.interval_ns, self.burst)
 
     def wait(self, uint64_t now_ns, uint64_t cost=1):
-        """What :meth:`take` would answer."""
+        """Return what :meth:`take` would return, and take nothing."""
         return bucket_wait(self.word, now_ns, cost, self.interval_ns, self.burst)
 
     def settle(self, uint64_t now_ns, int64_t units):
-        """Charge so many units more, or give back as many below 0."""
+        """Charge more units, or give back units if the number is negative."""
         bucket_settle(self.word, now_ns, units, self.interval_ns)
 
     def lower(self, uint64_t now_ns, uint64_t remaining, uint64_t wait_ns=0):
-        """Somebody says that no more than ``remaining`` are left; True if that was news."""
+        """Lower the bucket to ``remaining`` units; return whether it changed."""
         return bucket_lower(self.word, now_ns, remaining, wait_ns, self.interval_ns, self.burst)
 
     def remaining(self, uint64_t now_ns):
-        """Whole units that are left."""
+        """Return the whole units that are left."""
         return bucket_remaining(self.word, now_ns, self.interval_ns, self.burst)
 
     def reset_ns(self, uint64_t now_ns):
-        """How long until it is full."""
+        """Return the ns until the bucket is full."""
         return bucket_reset_ns(self.word, now_ns)

@@ -1,7 +1,7 @@
 """Copies records of the shared block into plain data for Python; views.pyi has the keys of each view.
 
 Latencies are milliseconds as last averaged (not decayed to ``now_ns``), 0.0 = no data; other times are monotonic ns. A
-copy is not one instant: words are read one after the other while others write."""
+copy is not atomic: its words are read one after the other while other processes write."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.state.layout cimport *

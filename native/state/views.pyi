@@ -8,7 +8,7 @@ class TargetView(TypedDict):
     # A copy of one target's record: times in monotonic ns, latencies in ms (0.0 = no data).
     state: str  # one of STATE_NAMES
     generation: int
-    until_ns: int  # open: earliest trial; half_open: when the permit lapses; closed: last recovery, 0 = never ill
+    until_ns: int  # open: earliest trial; half_open: when the permit expires; closed: last recovery, 0 = never opened
     opened_ns: int
     trial_ns: int
     consecutive: int
@@ -20,9 +20,9 @@ class TargetView(TypedDict):
     manual: int  # 0 none, 1 drain, 2 eject
     inflight: int
     window: tuple[int, int, int]  # ended, failed, slow in the last 10 s
-    ewma_ms: tuple[float, float]  # streams, whole answers
+    ewma_ms: tuple[float, float]  # streams, complete answers
     baseline_ms: tuple[float, float]
-    measured_ms: tuple[float, float]  # the same cells, an average of successes only
+    measured_ms: tuple[float, float]  # of the same requests, but successes only
     penalty_ms: tuple[float, float]  # the part of ewma_ms, decayed to now, that failures added
     counts: tuple[int, ...]  # by Outcome and TargetCounter
     first_hist: tuple[int, ...]  # 24, bounds in HIST_BOUNDS_S
@@ -31,9 +31,9 @@ class TargetView(TypedDict):
     total_sum_us: int
     inflight_class: tuple[int, int, int]  # high, normal, low
     limit: float  # concurrent requests, as learned; 0.0 = no limit
-    limit_floor_ms: float  # a first token when nothing waits
-    limit_seen_ms: float  # the average first token of the last whole window
-    spill: float  # the low class's ramp in a later tier
+    limit_floor_ms: float  # time to first token without queueing
+    limit_seen_ms: float  # the average time to first token of the last complete window
+    spill: float  # concurrent requests that the low class may have in a later tier
     allowance: float  # concurrent requests in place of a better tier; 0.0 = never used
     remote: int  # see shared_state.h
 
@@ -48,8 +48,8 @@ class RouteView(TypedDict):
     total_sum_us: int
     queue_hist: tuple[int, ...]
     queue_sum_us: int
-    own_sum_ns: int
-    own_count: int
+    overhead_sum_ns: int
+    overhead_count: int
     output_hist: tuple[int, ...]
 
 class AllowanceView(TypedDict):
@@ -58,9 +58,9 @@ class AllowanceView(TypedDict):
     tokens_tat: int
     requests_share: int  # thousandths of a request per minute; 0 = all of the Snapshot's
     tokens_share: int
-    share_until_ns: int  # monotonic ns; the shares hold until then
-    share_nodes: int  # afterwards this node grants one part in so many
-    concurrent_share: int  # requests at once, plus one; 0 = all of the Snapshot's
+    share_until_ns: int  # monotonic ns; end of the shares' validity
+    share_nodes: int  # after share_until_ns this node grants 1 / share_nodes
+    concurrent_share: int  # concurrent requests, plus one; 0 = all of the Snapshot's
     ceiling_month: int  # months since year 0; 0 = the whole budget is this node's
     ceiling_nano: int  # US dollars * 1e9 that this node may have spent in that month
     spent_month: int  # months since year 0
@@ -69,7 +69,7 @@ class AllowanceView(TypedDict):
     counts: tuple[int, ...]
 
 class WorkerView(TypedDict):
-    # A copy of one worker's record; pid 0 = nobody.
+    # A copy of one worker's record; pid 0 = the slot is free.
     pid: int
     started_ns: int
     heartbeat_ns: int

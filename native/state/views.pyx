@@ -9,7 +9,8 @@ cdef tuple copy64(uint64_t* values, int size):
 
 
 cdef uint64_t sum_workers(uint32_t* columns, int workers) noexcept nogil:
-    # A column that was cleared under an attempt still running falls below zero when that attempt ends: it counts as none.
+    # If a column is cleared while an attempt runs, it falls below zero when the attempt ends. A negative value counts
+    # as 0.
     cdef uint64_t total = 0
     cdef int place
     cdef int value
@@ -74,8 +75,8 @@ cdef dict route_view(RouteRec* rec, int workers):
         "total_sum_us": load64(&rec.total_sum_us),
         "queue_hist": copy64(rec.queue_hist, EDGE_HIST_BUCKETS),
         "queue_sum_us": load64(&rec.queue_sum_us),
-        "own_sum_ns": load64(&rec.own_sum_ns),
-        "own_count": load64(&rec.own_count),
+        "overhead_sum_ns": load64(&rec.overhead_sum_ns),
+        "overhead_count": load64(&rec.overhead_count),
         "output_hist": copy64(rec.output_hist, EDGE_HIST_BUCKETS),
     }
 

@@ -1,7 +1,7 @@
-"""How did the last ten seconds go, exactly?  A ring of one-second buckets in a target's record.
+"""Counts the outcomes of the last ten seconds exactly, in a ring of one-second buckets in a target's record.
 
-An exact ratio, not an average by arrival: an EWMA gives a tight burst almost no weight and can hide a total outage
-(linkerd2-proxy, breaker/success_rate.rs)."""
+The ratio is exact because an EWMA gives a short burst almost no weight, and can hide a total outage (linkerd2-proxy,
+breaker/success_rate.rs)."""
 
 from libc.stdint cimport uint64_t
 from native.state.shared_state cimport SharedState, TargetRec, WindowSum

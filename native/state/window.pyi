@@ -1,9 +1,9 @@
-# How did the last ten seconds go, exactly?
+# Counts the outcomes of the last ten seconds exactly.  Types of the compiled module; the contract is in window.pxd.
 
 from native.state.shared_state import SharedState
 
 class Window:
-    # One target's window on a shared state; every time is monotonic ns.
+    # One target's window in a shared state; all times are monotonic ns.
     def __init__(self, shared_state: SharedState, slot: int) -> None: ...
     @property
     def shared_state(self) -> SharedState: ...

@@ -1,7 +1,7 @@
-"""How did the last ten seconds go, exactly?  Buckets of one second, each carrying the second it speaks of.
+"""Counts the outcomes of the last ten seconds exactly, in buckets of one second that carry the stamp of their second.
 
-A writer whose second has already been overwritten by a later one (its clock is ten seconds behind) is dropped: its
-sample is older than the window. Counts stop at 4,194,303 a second instead of running over.
+If a later second has already overwritten a writer's bucket, because the writer's clock is ten seconds behind, its sample
+is dropped: the sample is older than the window. Counts saturate at 4,194,303 a second.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -11,8 +11,8 @@ from native.state.shared_state cimport (
     edge_bucket_first, edge_bucket_second, edge_bucket_stamp, edge_stamp_of, edge_window_sum,
 )
 
-# A bucket up to ten minutes ahead of the writer was written by a process with a later clock; anything further ahead is
-# an old bucket, seen from beyond the end of the stamps.
+# A bucket up to ten minutes ahead of the writer was written by a process that had read the clock later. A bucket
+# further ahead is an old one, from before the stamps wrapped around.
 cdef enum:
     LATER_CLOCK_TURNS = 60
 
@@ -58,7 +58,7 @@ cdef void window_clear(TargetRec* rec) noexcept nogil:
 
 
 cdef class Window:
-    """One target's window on a shared state, for Python (tests, tools)."""
+    """One target's window in a shared state, for Python (tests, tools)."""
 
     def __init__(self, SharedState shared_state not None, int slot):
         self.rec = shared_state.target(slot)
@@ -73,10 +73,10 @@ cdef class Window:
         window_slow(self.rec, now_ns)
 
     def read(self, uint64_t now_ns, int seconds=10):
-        """(total, failed, slow) of the last ``seconds`` seconds, this one included."""
+        """Return (total, failed, slow) of the last ``seconds`` seconds, the current one included."""
         cdef WindowSum found = window_read(self.rec, now_ns, seconds)
         return found.total, found.failed, found.slow
 
     def clear(self):
-        """Forget everything."""
+        """Clear all buckets."""
         window_clear(self.rec)

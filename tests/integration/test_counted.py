@@ -1,4 +1,4 @@
-"""What a data plane records of its own work: its own time, what it refused, what it must not repeat."""
+"""The counters of a data plane's own work: its overhead, its refusals, its refused retries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY = b"sk-upstream-4711-0815"
 def own(data_plane: OneDataPlane) -> tuple[int, int]:
     """How many times the data plane noted its own time on its only route, and the sum in ns."""
     view = data_plane.shared_state.read_route(data_plane.snapshot.routes[0].slot)
-    return view["own_count"], view["own_sum_ns"]
+    return view["overhead_count"], view["overhead_sum_ns"]
 
 
 def worker(data_plane: OneDataPlane, counter: WorkerCounter) -> int:
