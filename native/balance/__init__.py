@@ -1,1 +1,1 @@
-"""Which target takes an attempt, and whether it may be tried: breaker, capacity, balancer, queue."""
+"""Selection of the target of an attempt: circuit breaker, learned capacity, balancer and queue."""

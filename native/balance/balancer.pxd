@@ -1,4 +1,4 @@
-"""Chooses the target of an attempt: the cheaper one of two random members of the best tier that has a place."""
+"""Chooses the target of an attempt: the cheaper one of two random members of the best tier with a free place."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.balance.breaker cimport Policy
@@ -13,16 +13,16 @@ cpdef enum Barred:          # why a target is not usable now, for status and err
     USABLE = 0
     BARRED_OPEN = 1
     BARRED_TRIAL = 2        # half-open and the permit is taken
-    BARRED_RATE_LIMITED = 3 # it answered 429
+    BARRED_RATE_LIMITED = 3 # the target answered 429
     BARRED_QUARANTINED = 4  # credential refused or misconfigured
     BARRED_FULL = 5         # no place for this class: by its cap, its limit or a share of that
     BARRED_MANUAL = 6       # drained or ejected by hand
     BARRED_TRIED = 7
-    BARRED_EXHAUSTED = 8    # its credential's allowance is used up
-    BARRED_RAMP = 9         # it stands in for a better tier, and has as much as it takes for now
-    # These do not bar a target; they say why a usable one stood aside for another.
-    ASIDE_RAMPING = 10      # it has just recovered, and gets its traffic gradually
-    ASIDE_REGIONS = 11      # other regions find it ill
+    BARRED_EXHAUSTED = 8    # the credential's allowance is used up
+    BARRED_RAMP = 9         # the target replaces a better tier, and has all the traffic that it may get for now
+    # These do not bar a target; they say why a usable target may stand aside for another.
+    ASIDE_SLOW_START = 10   # the target has just recovered, and its traffic grows gradually
+    ASIDE_REGIONS = 11      # other regions report the target as unhealthy
 
 cdef struct Choice:
     int index               # position in the pool, -1 = none
@@ -35,31 +35,31 @@ cdef class TargetPool:
     cdef readonly list targets
     cdef readonly int size
     cdef TargetRec* recs[64]
-    cdef const Grant* allowed[64]   # of each member's credential, or NULL
+    cdef const Grant* allowed[64]   # the allowance of each member's credential, or NULL
     cdef uint32_t[64] caps
     cdef int[64] tiers
     cdef double[64] weights
     cdef Policy policy
     cdef int workers
     cdef Bounds[64] bounds
-    cdef double[3] shares           # of a limit, by class
-    cdef bint shared                # classes are told apart
+    cdef double[3] shares           # the part of a limit that each class may use
+    cdef bint shared                # there are several classes, so the shares apply
     cdef int best_tier
     cdef Target target_at(self, int index)
-    # Why a member is not usable now (enum Barred). ``priority``: 0 high, 1 normal (the default), 2 low.
+    # Return why a member is not usable now (enum Barred). ``priority``: 0 high, 1 normal (the default), 2 low.
     cdef int barred(self, int index, uint64_t now_ns, uint64_t tried, int priority=*) noexcept
-    # The same; ``admit`` says whether a usable member is due for its trial.
+    # The same; sets ``admit`` to ADMIT_TRIAL if a usable member is due for its trial.
     cdef int inspect(self, int index, uint64_t now_ns, uint64_t tried, int priority, int* admit) noexcept nogil
-    # Concurrent requests that a member with ``inflight`` of them takes; 0 = no limit.
+    # Return the limit of concurrent requests of a member that has ``inflight`` of them; 0 = no limit.
     cdef double limit_of(self, int index, uint64_t now_ns, uint32_t inflight) noexcept nogil
     cdef int crowded(self, int index, uint64_t now_ns, int priority) noexcept nogil
-    # Why a usable member may not take its whole share (ASIDE_RAMPING, ASIDE_REGIONS), else USABLE.
+    # Return why a usable member may not take its whole share (ASIDE_SLOW_START, ASIDE_REGIONS), else USABLE.
     cdef int aside(self, int index, uint64_t now_ns) noexcept nogil
-    cdef bint spilled(self, int index) noexcept nogil           # the member is of a later tier than the best one
+    cdef bint spilled(self, int index) noexcept nogil           # the member is not in the best tier
     cdef double cost(self, int index, uint64_t now_ns, int latency_cell) noexcept nogil
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
-    # Choose a member, and take its permit if it is a trial. ``tried``: a bit for each member that this exchange has
-    # tried; ``closed``: a bit for each that it may not use at all.
+    # Choose a member, and take the permit if the attempt is a trial. ``tried``: a bit for each member that this
+    # exchange has tried; ``closed``: a bit for each member that the exchange may not use at all.
     cdef void pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
                    uint64_t closed=*) noexcept
     cdef void _pick(self, uint64_t now_ns, uint64_t rnd, uint64_t tried, int latency_cell, int priority, Choice* out,
@@ -69,5 +69,5 @@ cdef class TargetPool:
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil
     cdef int _checked(self, int index) except -1
-    # Earliest monotonic ns at which some member may be usable again; 0 = now, UINT64_MAX = unknown.
+    # Return the earliest monotonic ns at which a member may be usable again; 0 = now, UINT64_MAX = unknown.
     cdef uint64_t earliest_ns(self, uint64_t now_ns) noexcept

@@ -17,11 +17,11 @@ class Barred(IntEnum):
     BARRED_TRIED = 7
     BARRED_EXHAUSTED = 8
     BARRED_RAMP = 9
-    ASIDE_RAMPING = 10
+    ASIDE_SLOW_START = 10
     ASIDE_REGIONS = 11
 
 class BreakerPlan(Protocol):
-    # What a TargetPool reads of ``edge.terms.snapshot.Breaker``.
+    # The attributes of ``edge.terms.snapshot.Breaker`` that a TargetPool reads.
     @property
     def consecutive_failures(self) -> int: ...
     @property
@@ -80,4 +80,4 @@ class TargetPool:
     def give_back(self, index: int, now_ns: int, generation: int) -> None: ...
     def take_one(self, index: int, now_ns: int, last_resort: bool = False) -> tuple[int, int]: ...
     def decide(self, times: int, now_ns: int, step_ns: int) -> int: ...
-    def ramp(self, index: int, now_ns: int) -> float: ...
+    def slow_start(self, index: int, now_ns: int) -> float: ...

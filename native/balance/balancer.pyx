@@ -2,24 +2,24 @@
 
 In this order; the first rule that gives a target applies:
 1. A member that is due for its half-open trial, if this is the exchange's first attempt or no other member is usable.
-2. Power of two choices by cost, in the best tier with a usable member. A member that has just recovered stands aside
-   with probability 1 - ramp, if another member of its own or a later tier can take the attempt. So does a member that
-   other regions find ill, with the weight that they left it.
-3. No member is usable: one whose circuit is open or on trial, once per open period each, and once a second if that
-   period is longer. This trickle keeps the last usable target from being ejected for good, and helps where a trial
-   takes as long as the answers do. It never picks a member that is drained, quarantined, rate-limited, full or tried.
+2. Power of two choices by cost, in the best tier with a usable member. A member in slow start stands aside with
+   probability 1 - its share, if another member of its own or a later tier can take the attempt. So does a member that
+   other regions report as unhealthy, with the weight that they have set.
+3. If no member is usable: a member whose circuit is open or on trial, once per open period each, and once a second if
+   that period is longer. This trickle keeps the last target from being ejected for good, and helps where a trial takes
+   as long as the answers do. It never picks a member that is drained, quarantined, rate-limited, full or tried.
 
 A member is full if it has no place for the request's priority class (0 high, 1 normal, 2 low). Its limit is the lower
-one of the learned limit (native/balance/capacity) and ``max_inflight``; it may have neither. Below four fifths of the
-limit every class is let in. Above, the high class is, and another class only while it has less than its own share:
-shares cost nothing until it is crowded. At the limit no class is let in. A member of a later tier is also full when it
-has as much as it takes in place of a better tier (native/balance/spill), and there the low class keeps out of the last
-fifth.
+one of the learned limit (native/balance/capacity) and ``max_inflight``; a member may have neither. Below four fifths of
+the limit every class is admitted. Above, the high class is admitted, and another class only while it has less than its
+own share. So the shares cost nothing until the member is crowded. At the limit no class is admitted. A member of a later
+tier is also full when it has all the requests that it may take in place of a better tier (native/balance/spill); the low
+class may not use the last fifth of those.
 
 cost = peak-EWMA of latency x (in flight + 1) x attempts per success / weight. Sources: Mitzenmacher 2001 (two choices),
 Finagle PeakEwma.scala (peak, idle decay, an unknown host that is idle or already tried), linkerd (10 s, failures as 5
-s). The attempts per success are ours: a target that fails fast has nothing in flight, so with 60 in flight elsewhere a
-latency of 5 s alone would still make it the cheapest.
+s). The factor of attempts per success is edge's own: a target that fails fast has nothing in flight. With 60 requests in
+flight elsewhere, a penalty of 5 s alone would still make it the cheapest.
 """
 
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
@@ -30,7 +30,7 @@ from native.state.shared_state cimport (
     edge_circuit_until_ms, edge_remote_weight, edge_window_sum,
 )
 from native.balance.breaker cimport (
-    Admit, CircuitState, breaker_peek, breaker_ramp, breaker_report, breaker_return, breaker_slow,
+    Admit, CircuitState, breaker_peek, breaker_report, breaker_return, breaker_slow, breaker_slow_start,
     breaker_take,
 )
 from native.balance.capacity cimport capacity_limit
@@ -41,12 +41,12 @@ cdef enum:
     S = 1_000_000_000
 
 cdef double FLOOR_MS = 0.05         # below this, differences are noise and idle decay would make a target look free
-cdef double BUSY_UNKNOWN_MS = 1e9   # busy and without data: a first request is out already, and its outcome is awaited
+cdef double BUSY_UNKNOWN_MS = 1e9   # busy and without data: wait for the outcome of the first request
 cdef double CROWDED = 0.8           # from this part of a limit on, shares count
 
 
 cdef uint64_t mix(uint64_t value) noexcept nogil:
-    """More random bits from the caller's (splitmix64)."""
+    """Derive more random bits from the caller's (splitmix64)."""
     value += 0x9E3779B97F4A7C15ULL
     value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL
     value = (value ^ (value >> 27)) * 0x94D049BB133111EBULL
@@ -61,12 +61,12 @@ cdef class TargetPool:
     """The targets of a route. A lower tier number is preferred; a weight of 2 takes twice the share.
 
     Args:
-        targets, tiers, weights: of the members, in one order; at most 64.
+        targets, tiers, weights: one entry per member, in the same order; at most 64.
         breaker: an object with the attributes of ``edge.terms.snapshot.Breaker``.
         workers: how many in-flight columns are in use.
         permit_ns: how long a trial keeps its permit if it reports no outcome.
         retry_after_max_ns: cap of a Retry-After that keeps a circuit open.
-        shares: of a limit, for high, normal and low; None: all callers are of one class.
+        shares: the parts of a limit for high, normal and low; None: all callers are of one class.
 
     Raises:
         ValueError: more than 64 members, unequal lengths or numbers out of range.
@@ -130,7 +130,7 @@ cdef class TargetPool:
         return limit
 
     cdef int crowded(self, int index, uint64_t now_ns, int priority) noexcept nogil:
-        """BARRED_FULL or BARRED_RAMP if the member has no place for this class, else USABLE."""
+        """Return BARRED_FULL or BARRED_RAMP if the member has no place for this class, else USABLE."""
         cdef TargetRec* rec = self.recs[index]
         cdef uint32_t total = inflight_total(rec, self.workers)
         cdef double limit = self.limit_of(index, now_ns, total)
@@ -187,8 +187,8 @@ cdef class TargetPool:
         return self.inspect(index, now_ns, tried, priority, &admit)
 
     cdef int aside(self, int index, uint64_t now_ns) noexcept nogil:
-        if breaker_ramp(self.recs[index], &self.policy, now_ns) < 1.0:
-            return Barred.ASIDE_RAMPING
+        if breaker_slow_start(self.recs[index], &self.policy, now_ns) < 1.0:
+            return Barred.ASIDE_SLOW_START
         if edge_remote_weight(load64(&self.recs[index].remote), now_ns // MS) < 1.0:
             return Barred.ASIDE_REGIONS
         return Barred.USABLE
@@ -198,14 +198,14 @@ cdef class TargetPool:
         cdef WindowSum window = edge_window_sum(rec, now_ns // 1_000_000_000, EDGE_WINDOW_BUCKETS)
         cdef uint32_t pending = inflight_total(rec, self.workers)
         cdef double ms = ewma_read(&rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
-        if ms <= 0:     # no data for this kind of answer: data for the other kind is better than none
+        if ms <= 0:     # no data for this kind of answer, so use the data of the other kind
             ms = ewma_read(&rec.ewma[1 - (latency_cell & 1)], now_ns, EDGE_EWMA_TAU_NS)
         if ms <= 0:
             # An idle member without data costs nothing, as in Finagle. A fixed guess would starve a new or recovered
             # member beside siblings that answer faster than the guess.
             ms = BUSY_UNKNOWN_MS if pending else 0.0
         ms = max(ms, FLOOR_MS) * (<double>pending + 1.0) / self.weights[index]
-        # One success is added to the window's, so that a single failure does not make a target look dead.
+        # One success is added to those of the window, so that a single failure does not make a target look dead.
         return ms * (<double>window.total + 1.0) / (<double>(window.total - window.failed) + 1.0)
 
     cdef int take(self, int index, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
@@ -220,7 +220,7 @@ cdef class TargetPool:
             self.note(out.index, now_ns, priority)
 
     cdef void note(self, int index, uint64_t now_ns, int priority) noexcept nogil:
-        """Record that one more request goes to a member."""
+        """Record that a request is sent to a member."""
         cdef TargetRec* rec = self.recs[index]
         cdef uint32_t total = inflight_total(rec, self.workers)
         cdef double limit
@@ -267,7 +267,7 @@ cdef class TargetPool:
         for index in range(self.size):
             bit = <uint64_t>1 << index
             if usable & bit:
-                share = min(breaker_ramp(self.recs[index], &self.policy, now_ns),
+                share = min(breaker_slow_start(self.recs[index], &self.policy, now_ns),
                             edge_remote_weight(load64(&self.recs[index].remote), now_ns // MS))
                 if share < 1.0 and unit(mix(rnd + <uint64_t>index)) >= share:
                     aside |= bit
@@ -299,7 +299,7 @@ cdef class TargetPool:
             self._take_first(shut, now_ns, True, out)
 
     cdef uint64_t _without(self, uint64_t usable, uint64_t aside) noexcept nogil:
-        """``usable`` without the members that stand aside for another one of their own or a later tier."""
+        """Return ``usable`` without the members that stand aside for another member of the same or a later tier."""
         cdef uint64_t staying = usable & ~aside
         cdef int index, last = -1
         for index in range(self.size):
@@ -311,7 +311,7 @@ cdef class TargetPool:
         return staying
 
     cdef bint _take_first(self, uint64_t members, uint64_t now_ns, bint last_resort, Choice* out) noexcept nogil:
-        """Take the first of ``members`` that its breaker admits, best tier first."""
+        """Take the first of ``members`` whose breaker admits the attempt, best tier first."""
         cdef int index, best
         while members:
             best = -1
@@ -342,55 +342,55 @@ cdef class TargetPool:
             if edge_circuit_state(word) == CircuitState.OPEN:
                 when = max(when, edge_circuit_until_ms(word) * <uint64_t>MS)
             elif edge_circuit_state(word) == CircuitState.HALF_OPEN:
-                # the trial may end at any moment, at the latest when its permit lapses
+                # the trial may end at any moment, at the latest when its permit expires
                 when = max(when, min(edge_circuit_until_ms(word) * <uint64_t>MS, now_ns + self.policy.open_duration_ns))
             earliest = min(earliest, when)
         return earliest
 
     def choose(self, uint64_t now_ns, uint64_t rnd, uint64_t tried=0, int latency_cell=0, int priority=1):
-        """``pick`` from Python: (index, admit, generation); index -1 = none. Takes the permit if it is a trial."""
+        """Return (index, admit, generation) of the chosen member; index -1 = none. Takes the permit of a trial."""
         cdef Choice choice
         self.pick(now_ns, rnd, tried, latency_cell, self._class(priority), &choice)
         return choice.index, choice.admit, choice.generation
 
     def why(self, int index, uint64_t now_ns, uint64_t tried=0, int priority=1):
-        """The Barred code of a member for a class; 0 = usable (a member due for its trial is)."""
+        """Return the Barred code of a member for a class; 0 = usable, as is a member that is due for its trial."""
         return self.barred(self._checked(index), now_ns, tried, self._class(priority))
 
     def limit(self, int index, uint64_t now_ns):
-        """Concurrent requests that a member takes now; 0.0 = no limit."""
+        """Return a member's current limit of concurrent requests; 0.0 = no limit."""
         cdef TargetRec* rec = self.recs[self._checked(index)]
         return self.limit_of(index, now_ns, inflight_total(rec, self.workers))
 
     def earliest(self, uint64_t now_ns):
-        """Monotonic ns when some member may be usable again; 0 = now, None = unknown."""
+        """Return the monotonic ns when a member may be usable again; 0 = now, None = unknown."""
         cdef uint64_t when = self.earliest_ns(now_ns)
         return None if when == UINT64_MAX else when
 
     def report(self, int index, uint64_t now_ns, uint32_t generation, bint failed, bint trial=False, int key=-1,
                uint64_t retry_after_ns=0, uint64_t rnd=0):
-        """``breaker_report`` from Python: the TripReason if this opened the circuit, -1 if it closed it, else 0."""
+        """Report an outcome; return the TripReason if this opened the circuit, -1 if this closed it, else 0."""
         return breaker_report(self.recs[self._checked(index)], &self.policy, now_ns, generation, failed, trial, key,
                               retry_after_ns, rnd)
 
     def overdue(self, int index, uint64_t now_ns, uint32_t generation, bint trial=False, uint64_t rnd=0):
-        """``breaker_slow`` from Python: the TripReason if this opened the circuit, else 0."""
+        """Report a slow call; return the TripReason if this opened the circuit, else 0."""
         return breaker_slow(self.recs[self._checked(index)], &self.policy, now_ns, generation, trial, rnd)
 
     def give_back(self, int index, uint64_t now_ns, uint32_t generation):
-        """``breaker_return`` from Python."""
+        """Give a trial's permit back unused."""
         breaker_return(self.recs[self._checked(index)], now_ns, generation)
 
     def take_one(self, int index, uint64_t now_ns, bint last_resort=False):
-        """``breaker_take`` of one member from Python: (admit, generation)."""
+        """Admit an attempt at one member; return (admit, generation)."""
         cdef Choice choice
         choice.generation = 0
         self.take(self._checked(index), now_ns, last_resort, &choice)
         return choice.admit, choice.generation
 
-    def ramp(self, int index, uint64_t now_ns):
-        """The share of its weight that a member may take: 0.1 to 1.0."""
-        return breaker_ramp(self.recs[self._checked(index)], &self.policy, now_ns)
+    def slow_start(self, int index, uint64_t now_ns):
+        """Return the share of its weight that a member may take in slow start: 0.1 to 1.0."""
+        return breaker_slow_start(self.recs[self._checked(index)], &self.policy, now_ns)
 
     cdef int _class(self, int priority) except -1:
         if not 0 <= priority <= LOW:
@@ -398,8 +398,8 @@ cdef class TargetPool:
         return priority
 
     def decide(self, int times, uint64_t now_ns, uint64_t step_ns):
-        """Decide so many times as the data path does for a request: pick, take from the credential's bucket if there
-        is one, report a success. For measuring; returns how often a member was chosen."""
+        """Make ``times`` decisions as the data path does for a request: pick, take from the credential's bucket if there
+        is one, report a success. For benchmarks; returns how often a member was chosen."""
         cdef Choice choice
         cdef uint64_t wait = 0
         cdef Target target

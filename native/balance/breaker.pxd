@@ -21,7 +21,7 @@ cpdef enum TripReason:
 cpdef enum Admit:
     ADMIT_NO = 0
     ADMIT_YES = 1
-    ADMIT_TRIAL = 2         # with the one half-open permit: report the outcome, or let the permit lapse
+    ADMIT_TRIAL = 2         # with the half-open permit: the outcome must be reported before the permit expires
 
 cdef struct Policy:         # one per route, compiled from its config
     uint32_t consecutive_failures   # failures in a row that trip; 0 = off
@@ -29,19 +29,19 @@ cdef struct Policy:         # one per route, compiled from its config
     double failure_ratio    # 0..1; 0 = off
     double slow_ratio       # 0..1; 0 = off
     uint64_t slow_threshold_ns  # a first token or byte later than this is slow; 0 = off
-    bint slow_adaptive      # a default: four times what the target usually needs is slow too, if that is over 2 s
+    bint slow_adaptive      # also slow: more than four times the target's usual latency and more than 2 s (the default)
     int window_s            # 1..10
     uint64_t open_duration_ns       # first open period
     uint64_t open_duration_max_ns   # cap of the back-off
     uint64_t permit_ns      # a trial that reports no outcome loses its permit after this
-    uint64_t slow_start_ns  # how long its share of traffic grows after recovery
+    uint64_t slow_start_ns  # how long the target's share of traffic grows after recovery
     uint64_t retry_after_max_ns  # cap of a Retry-After taken as floor (300 s)
 
-# Whether an attempt would be admitted. Only reads; ADMIT_TRIAL means that breaker_take would try for the permit.
+# Return whether an attempt would be admitted. Only reads; ADMIT_TRIAL = breaker_take would try to get the permit.
 cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil
-# Admit one attempt, and write the generation that its outcome must carry. ``last_resort``: no other target is left.
-# Then one whose circuit is open may be tried before its time, and one that is on trial may be tried by another request
-# beside it: once per policy.open_duration_ns, and once a second if that is longer.
+# Admit one attempt, and write the generation that its outcome must carry. ``last_resort``: no other target is left. In
+# that case a target whose circuit is open may be tried early, and a target on trial may be tried by a second request:
+# once per policy.open_duration_ns, and once a second if that is longer.
 cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bint last_resort,
                       uint32_t* generation) noexcept nogil
 # Report one outcome. Returns the TripReason if this report opened the circuit, -1 if it closed it, else 0.
@@ -52,18 +52,20 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
 # jitter.
 cdef int breaker_report(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint failed,
                         bint trial, int key, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil
-# Report that a call still runs after slow_threshold_ns, or was answered later than that: at most once per attempt.
+# Report that a call still runs after slow_threshold_ns, or was answered later; at most once per attempt.
 cdef int breaker_slow(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, bint trial,
                       uint64_t rnd) noexcept nogil
-# Open a closed circuit for ``reason``. Returns the reason if this call did it, else 0; not for a straggler's generation.
+# Open a closed circuit for ``reason``. Returns the reason if this call opened the circuit, else 0. An older generation
+# has no effect.
 cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uint32_t generation, int reason,
                       uint64_t rnd) noexcept nogil
 # Give a trial's permit back unused, because the client left before the target could prove anything.
 cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil
-# Report that a free probe was answered: the target may be tried from now on, but not before a quarter of its wait.
+# Report that a free probe succeeded: the target may be tried from now on, but not before a quarter of its wait.
 cdef bint breaker_hint(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
-# The share of its weight that a recovering target may take: 0.1 to 1.0 over policy.slow_start_ns, 1.0 if never ill.
-cdef double breaker_ramp(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
+# Return the share of its weight that a recovering target may take: 0.1 to 1.0 over policy.slow_start_ns; 1.0 if the
+# circuit never opened.
+cdef double breaker_slow_start(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil
 cdef int circuit_state(uint64_t word) noexcept nogil
 cdef uint64_t circuit_until_ns(uint64_t word) noexcept nogil
 cdef uint32_t circuit_generation(uint64_t word) noexcept nogil

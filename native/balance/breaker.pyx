@@ -5,10 +5,9 @@
 
 Only a compare-and-swap of ``circuit`` moves the state; the process that succeeds writes the words beside it. Every trip
 and every permit starts a new generation, and an outcome counts towards the state only in the generation that admitted
-it. So neither an attempt from before a trip nor a trial whose permit lapsed can open or close the circuit. Other
-regions may have left a lower threshold on the record (``remote``, see shared_state.h): then that many failures in a row
-open the circuit here. Sources: linkerd2-proxy (exact window, one permit, Retry-After as a floor), resilience4j
-(slow-call ratio).
+it. So neither an attempt from before a trip nor a trial whose permit expired can open or close the circuit. Other
+regions may have set a lower failure threshold in the record (``remote``, see shared_state.h). Sources: linkerd2-proxy
+(exact window, one permit, Retry-After as a floor), resilience4j (slow-call ratio).
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -24,7 +23,7 @@ cdef enum:
     # If no other target is left, a circuit that is not closed is tried this often, or more often by its open period.
     TRICKLE_NS = 1_000_000_000
 
-cdef double RAMP_FLOOR = 0.1    # Envoy's slow start: a recovering host starts at a tenth of its weight
+cdef double SLOW_START_FLOOR = 0.1      # Envoy's slow start: a recovering host starts at a tenth of its weight
 
 
 cdef uint64_t ceil_ms(uint64_t ns) noexcept nogil:
@@ -68,7 +67,8 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
             if now_ns < max(load64(&rec.opened_ns), trial) + min(policy.open_duration_ns, <uint64_t>TRICKLE_NS):
                 return Admit.ADMIT_NO
             if edge_circuit_state(word) == CircuitState.HALF_OPEN:
-                # A trial runs already, and answers may take long. This one joins it, and the first outcome decides.
+                # A trial is already running, and answers may take long. This attempt joins it, and the first outcome
+                # decides.
                 if not cas64(&rec.trial_ns, trial, now_ns):
                     return Admit.ADMIT_NO
                 add64(&rec.count[<int>T_TRIALS], 1)
@@ -85,10 +85,10 @@ cdef int breaker_take(TargetRec* rec, const Policy* policy, uint64_t now_ns, bin
 
 
 cdef uint64_t open_for(const Policy* policy, uint32_t opens, uint64_t retry_after_ns, uint64_t rnd) noexcept nogil:
-    """How long the circuit stays open: a doubling wait with a jitter of a quarter either way, and at least Retry-After.
+    """Return how long the circuit stays open: a doubling wait with a jitter of +/- 25%, and at least Retry-After.
 
-    The wait stops doubling at four fifths of its cap, so that the cap never cuts the jitter off: many edges that wait
-    for the same provider would otherwise come back in the same instant.
+    The wait stops doubling at four fifths of its maximum, so that the maximum does not cut off the jitter. Otherwise
+    many edges that wait for the same provider would come back in the same instant.
     """
     cdef uint64_t cap = policy.open_duration_max_ns // 5 * 4
     cdef uint64_t wait = policy.open_duration_ns
@@ -108,7 +108,7 @@ cdef int trip(TargetRec* rec, const Policy* policy, uint64_t word, uint64_t now_
     cdef uint64_t wait
     if edge_circuit_state(word) == CircuitState.CLOSED:
         if since_ns == 0 or now_ns > since_ns + max(policy.slow_start_ns, policy.open_duration_max_ns // 2):
-            opens = 0       # never ill, or well for long: start with the first wait again
+            opens = 0       # never opened, or closed for long: start again with the first wait
     wait = open_for(policy, opens, retry_after_ns, rnd)
     if not cas64(&rec.circuit, word,
                  edge_circuit(CircuitState.OPEN, edge_circuit_generation(word) + 1, ceil_ms(now_ns + wait))):
@@ -122,11 +122,11 @@ cdef int trip(TargetRec* rec, const Policy* policy, uint64_t word, uint64_t now_
 
 
 cdef int close(TargetRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
-    """Close the circuit from ``word``; returns -1, or 0 if the permit had lapsed and another process took it.
+    """Close the circuit from ``word``; returns -1, or 0 if the permit had expired and another process took it.
 
-    Everything that was recorded of the outage is cleared first, so that a process that is killed in between leaves no
-    closed circuit with a full window. The latency cells are cleared too: they hold the penalties of failures, and the
-    ramp protects a target that has just recovered.
+    All records of the outage are cleared first, so that a process that is killed in between leaves no closed circuit
+    with a full window. The latency cells are cleared too: they hold the penalties of failures, and slow start protects
+    a target that has just recovered.
     """
     cdef int cell
     window_clear(rec)
@@ -141,7 +141,7 @@ cdef int close(TargetRec* rec, uint64_t word, uint64_t now_ns) noexcept nogil:
 
 
 cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noexcept nogil:
-    """Record what this key saw; returns False if only one of several active keys has seen failures.
+    """Record the outcome for this key; returns False if only one of several active keys has seen failures.
 
     Without this rule, a caller with a request that makes the provider fail could eject the provider for every caller.
     Two epochs of ten seconds are kept. When an epoch ends, two processes may lose a bit between them; it comes back
@@ -170,7 +170,7 @@ cdef bint keys_agree(TargetRec* rec, uint64_t now_ns, int key, bint failed) noex
 cdef bint too_slow(const Policy* policy, WindowSum window, uint32_t remote_threshold) noexcept nogil:
     # An overdue call is counted before it ends, so that a black hole, where no call ends, trips on overdue calls alone.
     # A call that was overdue and then ended is in both counts, so the larger count is the volume. If other regions have
-    # found the target ill, a volume of the remote threshold is enough.
+    # reported the target as unhealthy, a volume of the remote threshold is enough.
     cdef uint64_t volume = max(window.total, window.slow)
     cdef uint32_t enough = min(policy.min_requests, remote_threshold) if remote_threshold else policy.min_requests
     return (policy.slow_ratio > 0 and volume > 0 and volume >= enough
@@ -245,7 +245,7 @@ cdef int breaker_trip(TargetRec* rec, const Policy* policy, uint64_t now_ns, uin
 cdef void breaker_return(TargetRec* rec, uint64_t now_ns, uint32_t generation) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     if edge_circuit_state(word) == CircuitState.HALF_OPEN and edge_circuit_generation(word) == generation:
-        # If the swap fails, the permit has lapsed this instant and another process has it.
+        # If the swap fails, the permit has just expired and another process has it.
         cas64(&rec.circuit, word, edge_circuit(CircuitState.OPEN, generation, now_ns // MS))
 
 
@@ -253,13 +253,13 @@ cdef bint breaker_hint(TargetRec* rec, const Policy* policy, uint64_t now_ns) no
     return circuit_hint(rec, now_ns)
 
 
-cdef double breaker_ramp(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil:
+cdef double breaker_slow_start(TargetRec* rec, const Policy* policy, uint64_t now_ns) noexcept nogil:
     cdef uint64_t word = load64(&rec.circuit)
     cdef uint64_t since_ns = circuit_until_ns(word)
     if edge_circuit_state(word) != CircuitState.CLOSED:
-        return RAMP_FLOOR
+        return SLOW_START_FLOOR
     if since_ns == 0 or policy.slow_start_ns == 0 or now_ns >= since_ns + policy.slow_start_ns:
         return 1.0
     if now_ns <= since_ns:
-        return RAMP_FLOOR
-    return max(RAMP_FLOOR, <double>(now_ns - since_ns) / <double>policy.slow_start_ns)
+        return SLOW_START_FLOOR
+    return max(SLOW_START_FLOOR, <double>(now_ns - since_ns) / <double>policy.slow_start_ns)

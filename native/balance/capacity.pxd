@@ -1,19 +1,19 @@
-"""Learns how many concurrent requests a target takes: no limit before there is evidence of saturation."""
+"""Learns how many concurrent requests a target can take. There is no limit until there is evidence of saturation."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.state.shared_state cimport TargetRec
 
-cdef struct Bounds:         # of one target's limit
+cdef struct Bounds:         # settings of one target's limit
     bint learned            # False: the target has no learned limit
     double least            # the limit never falls below this
 
-# Concurrent requests from all workers together; 0 = no limit. An old limit that is not in use is dropped here.
+# Return the limit of concurrent requests of all workers; 0 = no limit. An old limit that is not in use is dropped here.
 cdef double capacity_limit(TargetRec* rec, const Bounds* bounds, uint64_t now_ns, uint32_t inflight) noexcept nogil
-# Record a first token that took ``first_us``, with ``inflight`` requests at the target, this one among them.
+# Record a first token that took ``first_us``, with ``inflight`` requests at the target, this one included.
 # ``measured``: its time may be compared with others' (see delay.pyx). The limit grows here, and moves with each
 # window's end.
 cdef void capacity_first(TargetRec* rec, const Bounds* bounds, uint64_t now_ns, uint64_t first_us, bint measured,
                          uint32_t inflight) noexcept nogil
 # Record that the target refused a request (429, 503, 529) or missed a deadline for the first byte or the first token,
-# with ``inflight`` requests at the target, this one among them.
+# with ``inflight`` requests at the target, this one included.
 cdef void capacity_refused(TargetRec* rec, const Bounds* bounds, uint64_t now_ns, uint32_t inflight) noexcept nogil

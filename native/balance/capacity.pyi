@@ -1,4 +1,4 @@
-# Learns how many concurrent requests a target takes.
+# Learns how many concurrent requests a target can take.
 
 from native.state.shared_state import SharedState
 

@@ -1,23 +1,23 @@
-"""Learns how many concurrent requests a target takes: no limit before there is evidence of saturation.
+"""Learns how many concurrent requests a target can take. There is no limit until there is evidence of saturation.
 
-Nobody publishes that number, so it is learned from what the target refuses (loss) and from how long first tokens take
-(delay). Without evidence there is no limit: a limit that is only guessed refuses traffic of a healthy target.
+Providers do not publish this number, so it is learned from refusals (loss) and from the time to first token (delay).
+Without evidence there is no limit: a guessed limit would refuse traffic of a healthy target.
 
-- **Evidence of loss**: a first refusal opens a block of 5 s. It is evidence when the block has 3 refusals (429, 503,
-  529, missed deadlines for the first byte or token), they are a tenth of its refusals and first tokens, and at least
-  one first token has come after the first of them. A target that answers no request is ill, not full, which is the
-  breaker's business; a stray error says nothing about load. Refused connections say nothing about capacity.
+- **Evidence of loss**: a first refusal opens a block of 5 s. The block is evidence if it has 3 refusals (429, 503, 529,
+  missed deadlines for the first byte or token), they are a tenth of its refusals and first tokens, and at least one
+  first token has come after the first refusal. A target that answers no request has failed and is not full; the breaker
+  deals with that. A single error says nothing about load, and a refused connection says nothing about capacity.
 - **Evidence of delay**: 3 slow windows in a row (see delay.pyx), with at least 32 requests in flight and half of the
-  recent highest. With fewer in flight it is not our load that makes the target slow.
+  recent highest. With fewer in flight, it is not this node's load that makes the target slow.
 - **The limit** starts from what is in flight: nine tenths of it after loss, all of it after delay.
-- **It falls** by a tenth with evidence of loss, at most every 100 ms; the evidence is used up by that, so a target that
-  answers nobody costs one step. At the end of a slow window it falls by as much as the window is too slow, to no less
-  than half; not while less than half of the limit is in use.
-- **It grows** while four fifths of it are in use, because a limit that nothing presses against proves nothing: by
-  1/limit with each first token, by the root of the limit with each window that is not slow.
-- **Evidence expires**: when the limit has not fallen for a minute, it is dropped if less than half of it is in use. If
-  more is in use it grows by one with each first token, which doubles it in each round of requests: dropping it would
-  send the target everything that waits at once.
+- **The limit falls** by a tenth with evidence of loss, at most every 100 ms. This uses the evidence up, so a target that
+  answers no request costs one step. At the end of a slow window the limit falls in proportion to the excess, to no less
+  than half; but not while less than half of the limit is in use.
+- **The limit grows** while four fifths of it are in use, because success below the limit proves nothing: by 1/limit with
+  each first token, and by the square root of the limit with each window that is not slow.
+- **Evidence expires**: if the limit has not fallen for a minute, it is dropped if less than half of it is in use. If
+  more is in use, it grows by one with each first token, which doubles it in each round of requests. To drop it then
+  would send all waiting requests to the target at once.
 
 Sources: Netflix concurrency-limits (AIMD, Gradient2: no change below half), Envoy's gradient controller (at most half
 at once, the root of the limit as headroom), Linux tcp_is_cwnd_limited. Every word is moved by compare-and-swap; a
@@ -38,17 +38,17 @@ cdef enum:
     MS = 1_000_000
     BLOCK_MS = 5_000            # refusals and first tokens are compared within this time
     REFUSALS_LEAST = 3          # one or two may be chance
-    REFUSALS_PART = 10          # evidence from one refusal in so many on
+    REFUSALS_PART = 10          # evidence if at least one of so many is a refusal
     REFUSED_EVERY_MS = 100
     SLOW_WINDOWS = 3            # in a row: a burst that a busy node opens slows one or two
     DELAYED_LEAST = 32          # with fewer in flight, longer prompts explain a delay as well
-    COUNT_MOST = 0xFFFF         # of one count in a block
+    COUNT_MOST = 0xFFFF         # the maximum of each count in a block
 
 cdef double REFUSED_KEEPS = 0.9
 cdef double IN_USE = 0.5
 cdef double PRESSED = 0.8
 cdef double GRADIENT_LEAST = 0.5
-cdef double FLOAT_STEP = 1.2e-7     # a float32 does not register a smaller part of itself
+cdef double FLOAT_STEP = 1.2e-7     # relative resolution of a float32
 
 
 cdef uint64_t limit_word(double limit, const Bounds* bounds, uint32_t stamp) noexcept nogil:
@@ -71,7 +71,7 @@ cdef double capacity_limit(TargetRec* rec, const Bounds* bounds, uint64_t now_ns
 
 
 cdef bint is_evidence(TargetRec* rec, uint64_t now_ns) noexcept nogil:
-    """Count a refusal in the open block, or open one; whether the block is evidence of saturation."""
+    """Count a refusal in the open block, or open a block; return whether the block is evidence of saturation."""
     cdef uint64_t word = load64(&rec.refusals)
     cdef uint64_t since_ms, refusals, answers
     while True:
@@ -98,7 +98,7 @@ cdef void count_answer(TargetRec* rec, uint64_t now_ns) noexcept nogil:
 
 
 cdef void grow(TargetRec* rec, const Bounds* bounds, uint64_t now_ns, uint32_t inflight) noexcept nogil:
-    """Let the limit grow by one first token."""
+    """Increase the limit by the step of one first token."""
     cdef uint64_t word = load64(&rec.limit)
     cdef double limit, more
     while word:
@@ -120,7 +120,7 @@ cdef void grow(TargetRec* rec, const Bounds* bounds, uint64_t now_ns, uint32_t i
 
 
 cdef void end_window(TargetRec* rec, const Bounds* bounds, uint64_t now_ns, uint32_t inflight) noexcept nogil:
-    """Move the limit by the window that has just ended."""
+    """Adjust the limit to the window that has just ended."""
     cdef uint64_t word = load64(&rec.limit)
     cdef double floor_ms = edge_cell_ms(load64(&rec.limit_floor))
     cdef double seen_ms = edge_cell_ms(load64(&rec.limit_seen))
@@ -185,13 +185,13 @@ cdef class Capacity:
         self.bounds.least = least
 
     def limit(self, uint64_t now_ns, uint32_t inflight):
-        """``capacity_limit`` from Python."""
+        """Return the limit; 0.0 = no limit."""
         return capacity_limit(self.rec, &self.bounds, now_ns, inflight)
 
     def first(self, uint64_t now_ns, uint64_t first_us, uint32_t inflight, bint measured=True):
-        """``capacity_first`` from Python."""
+        """Record a first token."""
         capacity_first(self.rec, &self.bounds, now_ns, first_us, measured, inflight)
 
     def refused(self, uint64_t now_ns, uint32_t inflight):
-        """``capacity_refused`` from Python."""
+        """Record a refusal or a missed deadline."""
         capacity_refused(self.rec, &self.bounds, now_ns, inflight)

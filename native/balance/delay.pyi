@@ -1,2 +1,2 @@
-# Compares how long first tokens take with how long they take when nothing waits. Reached from Python through
-# native.balance.capacity.Capacity.
+# Compares the time to first token with the time that it takes when no requests wait at the target. Reached from Python
+# through native.balance.capacity.Capacity.

@@ -1,11 +1,11 @@
-"""Compares how long first tokens take with how long they take when nothing waits at the target.
+"""Compares the time to first token with the time that it takes when no requests wait at the target.
 
-- **A window** covers only requests that began in it, so that no step is judged by what happened before it. It lasts at
-  least 1 s, twice the floor (at most 10 s) and 10 first tokens.
-- **The floor** is the time of a first token when nothing waits. It follows lower averages by a twentieth of the way per
-  window, so that one lucky window does not become the measure, and higher ones by 1/200.
-- **A slow window** has an average of more than 1.5 times the floor, and of 50 ms more than it. A smaller difference is
-  noise at targets that answer in milliseconds, and nobody waits for it.
+- **A window** covers only requests that began in it, so that a step of the limit is not judged by earlier requests. It
+  lasts at least 1 s, twice the floor (at most 10 s) and 10 first tokens.
+- **The floor** is the time to first token without queueing. It moves towards a lower average by a twentieth of the
+  difference per window, so that one lucky window does not become the measure, and towards a higher average by 1/200.
+- **A slow window** has an average of more than 1.5 times the floor, and of more than the floor plus 50 ms. A smaller
+  difference is noise at targets that answer in milliseconds.
 
 Sources: Netflix concurrency-limits (Gradient2: windows of 1 s and 10 samples, tolerance 1.5). Only the process that
 moves ``limit_floor`` by compare-and-swap ends a window; a process that is killed in between costs one window.
@@ -61,7 +61,7 @@ cdef bint delay_observe(TargetRec* rec, uint64_t now_ns, uint64_t first_us) noex
     total_us = load64(&rec.limit_sum_us)
     count = load64(&rec.limit_count)
     if count == 0:
-        return False        # another process is just ending this window
+        return False        # another process is ending this window
     seen_ms = <double>total_us / <double>count / 1000.0
     floor_ms = edge_cell_ms(word)
     if floor_ms <= 0:

@@ -1,4 +1,4 @@
-"""Counts the requests that a target has in flight, and keeps the recent highest of these counts."""
+"""Counts the requests that a target has in flight, and keeps the recent maximum."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from native.state.shared_state cimport TargetRec
@@ -6,9 +6,9 @@ from native.state.shared_state cimport TargetRec
 cdef enum:
     HIGHEST_EPOCH_MS = 60_000   # the recent highest covers the current epoch and the one before: one to two minutes
 
-# Requests in flight, from all workers and classes, or of one class.
+# Return the requests in flight of all workers: of all classes, or of one class.
 cdef uint32_t inflight_total(TargetRec* rec, int workers) noexcept nogil
 cdef uint32_t inflight_of(TargetRec* rec, int priority, int workers) noexcept nogil
-# Record that so many are in flight now.
+# Record the current number in flight.
 cdef void inflight_note(TargetRec* rec, uint64_t now_ns, uint32_t inflight) noexcept nogil
 cdef uint32_t inflight_highest(TargetRec* rec, uint64_t now_ns) noexcept nogil

@@ -26,7 +26,7 @@ cdef uint32_t inflight_of(TargetRec* rec, int priority, int workers) noexcept no
 
 
 cdef uint32_t epoch_of(uint64_t now_ns) noexcept nogil:
-    """Number of the epoch, never 0: a word of 0 has no data."""
+    """Return the number of the epoch. It is never 0, because a word of 0 means no data."""
     return <uint32_t>(now_ns // MS // HIGHEST_EPOCH_MS) + 1
 
 

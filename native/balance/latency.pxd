@@ -12,16 +12,16 @@ cpdef enum Cell:
 cdef enum:
     # A failure counts as this latency, unless it took longer (linkerd's load biaser uses 5 s).
     FAILURE_PENALTY_MS = 5_000
-    BASELINE_TAU_MS = 600_000       # time constant of the baseline: what a target usually needs
+    BASELINE_TAU_MS = 600_000       # time constant of the baseline, the usual latency of a target
 
 # Peak-EWMA: a higher sample replaces the average at once, lower ones move it with the time constant ``tau_ns``.
-# Failures enter as FAILURE_PENALTY_MS at least; a target that fails fast would otherwise attract all traffic.
+# Failures count as at least FAILURE_PENALTY_MS; otherwise a target that fails fast would attract all traffic.
 cdef void ewma_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
-# Milliseconds, decayed to ``now_ns``; 0 = no data.
+# Return the milliseconds, decayed to ``now_ns``; 0 = no data.
 cdef double ewma_read(uint64_t* latency_cell, uint64_t now_ns, uint64_t tau_ns) noexcept nogil
 # The same average without the peak, for baselines.
 cdef void average_observe(uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns, uint64_t tau_ns) noexcept nogil
-# The part of a peak-EWMA that failures added, for reports. Call it before ewma_observe. A failure replaces what is left
-# of an earlier one if it is worth more. A success that sets a new peak ends it: the cell is a measurement again.
+# Record the part of a peak-EWMA that failures added, for reports. Call this before ewma_observe. A failure replaces the
+# rest of an earlier penalty if it is larger. A success that sets a new peak clears the penalty.
 cdef void penalty_observe(uint64_t* penalty, uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns,
                           bint failed) noexcept nogil

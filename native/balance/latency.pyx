@@ -42,7 +42,7 @@ cdef double ewma_read(uint64_t* latency_cell, uint64_t now_ns, uint64_t tau_ns) 
 
 cdef void penalty_observe(uint64_t* penalty, uint64_t* latency_cell, uint64_t now_ns, uint64_t latency_ns,
                           bint failed) noexcept nogil:
-    # Only reports read this, so it does no harm if one process overwrites another's value: nothing is swapped here.
+    # Only reports read this word, so a plain store is enough: it does no harm if it overwrites another process's value.
     cdef double sample = max(<double>latency_ns / MS, SHORTEST_MS)
     cdef uint64_t word = load64(penalty)
     if failed:

@@ -1,18 +1,18 @@
-"""Says when an attempt is late: four times the 99th percentile of what its target lately took to the first content."""
+"""Decides when an attempt is late: after four times the 99th percentile of the target's recent times to first content."""
 
 from libc.stdint cimport uint64_t
 from native.state.shared_state cimport TargetRec
 
 cdef enum:
-    ENOUGH_SAMPLES = 100        # from here on the percentile is believed, and a late attempt counts as slow
+    ENOUGH_SAMPLES = 100        # with this many samples the percentile is used, and a late attempt counts as slow
 
-# One first content came after so many microseconds, in a latency cell.
+# Record the time to a first content in microseconds, in a latency cell.
 cdef void lateness_observe(TargetRec* rec, int cell, uint64_t us) noexcept nogil
-# Nanoseconds from asking to being late.
+# Return the nanoseconds after which an attempt is late.
 cdef uint64_t late_after_ns(TargetRec* rec, int cell) noexcept nogil
-# Whether enough is known of this cell for lateness to be held against the target.
+# Return whether this cell has enough samples for lateness to count against the target.
 cdef bint lateness_known(TargetRec* rec, int cell) noexcept nogil
-# One more attempt is late without a byte: how many there have been in a row.
+# Count an attempt that is late without a byte; return how many there have been in a row.
 cdef int late_again(TargetRec* rec) noexcept nogil
-# A byte came: the row is over.
+# End the row: an attempt has received a byte.
 cdef void heard(TargetRec* rec) noexcept nogil

@@ -1,4 +1,4 @@
-# Says when an attempt is late.  Types of the compiled module; the contract is in lateness.pxd.
+# Decides when an attempt is late.  Types of the compiled module; the contract is in lateness.pxd.
 
 from native.state.shared_state import SharedState
 

@@ -1,12 +1,12 @@
-"""Says when an attempt is late.
+"""Decides when an attempt is late.
 
-A late attempt is not cut off: the exchange starts a second one beside it (native/proxy/exchange), and only enough lateness
-in a row opens the circuit. The bound is ``4 x p99``, at least 2 s. Before 100 samples the percentile is not believed, and
-the bound is at least 10 s for streams and 60 s for whole answers, which take as long as they are.
+A late attempt is not cut off: the exchange starts a second one beside it (native/proxy/exchange), and only enough late
+attempts in a row open the circuit. The bound is ``4 x p99``, at least 2 s. With fewer than 100 samples the percentile is
+not reliable. Then the bound is at least 10 s for streams and 60 s for complete answers, whose time depends on length.
 
-The percentile comes from a histogram with four buckets an octave (an error of at most a fifth), whose counts are halved
-when they reach 2,000, so that it speaks of the last thousand or two. It is reckoned anew with every sixteenth sample, and
-with each of the first sixteen. Counts are relaxed atomics: a lost count moves nothing that matters.
+The percentile comes from a histogram with four buckets per octave (an error of at most a fifth). The counts are halved
+when they reach 2,000, so that the histogram covers the last one or two thousand samples. The percentile is recomputed
+with every sixteenth sample, and with each of the first sixteen. Counts are relaxed atomics; a lost count does no harm.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -14,13 +14,13 @@ from native.io.atomics cimport add32, cas32, load32, store32
 from native.state.shared_state cimport EDGE_LATENCY_BUCKETS, SharedState, TargetRec
 
 cdef enum:
-    LEAST_MS = 4                # everything under it is the first bucket
+    LEAST_MS = 4                # upper bound of the first bucket
     FORGET_AT = 2000
     RECKON_EVERY = 16
-    TIMES = 4                   # an attempt is late after so many times the percentile
+    TIMES = 4                   # an attempt is late after this multiple of the percentile
 
 cdef uint64_t FLOOR_NS = 2_000_000_000
-cdef uint64_t[2] UNKNOWN_NS = [10_000_000_000, 60_000_000_000]      # by latency cell: streams, whole answers
+cdef uint64_t[2] UNKNOWN_NS = [10_000_000_000, 60_000_000_000]      # by latency cell: streams, complete answers
 
 
 cdef int bucket_of(uint64_t us) noexcept nogil:
@@ -36,7 +36,7 @@ cdef int bucket_of(uint64_t us) noexcept nogil:
 
 
 cdef uint32_t upper_ms(int place) noexcept nogil:
-    """The first millisecond above a bucket."""
+    """Return the first millisecond above a bucket."""
     return <uint32_t>(4 + place % 4 + 1) << (place // 4)
 
 
@@ -53,7 +53,7 @@ cdef void reckon(TargetRec* rec, int cell) noexcept nogil:
 
 
 cdef void forget(TargetRec* rec, int cell, uint32_t samples) noexcept nogil:
-    """Halve the counts; whoever moves the sum does it."""
+    """Halve the counts, if this process is the one that moves the sum."""
     cdef int place
     if not cas32(&rec.latency_samples[cell], samples, samples // 2):
         return
@@ -102,13 +102,13 @@ cdef class Lateness:
         self.shared_state = shared_state
 
     def observe(self, int cell, uint64_t us):
-        """Count one first content."""
+        """Record the time to a first content."""
         lateness_observe(self.rec, cell, us)
 
     def late_after(self, int cell):
-        """Nanoseconds from asking to being late."""
+        """Return the nanoseconds after which an attempt is late."""
         return late_after_ns(self.rec, cell)
 
     def known(self, int cell):
-        """Whether lateness counts against the target."""
+        """Return whether lateness counts against the target."""
         return lateness_known(self.rec, cell)

@@ -5,7 +5,7 @@ from native.state.shared_state cimport SharedState, RouteRec
 
 cdef class Waiter:
     """One exchange's place in a queue."""
-    cdef object owner           # the exchange; None when it waits no more
+    cdef object owner           # the exchange; None = it no longer waits
     cdef Queue queue
     cdef int priority, worker
     cdef uint64_t since_ns, until_ns
@@ -14,12 +14,12 @@ cdef class Queue:
     cdef SharedState shared_state   # keeps the record mapped
     cdef RouteRec* rec
     cdef list lines             # an OrderedDict of Waiters for each class
-    cdef readonly int limit     # most waiters, of all classes together
+    cdef readonly int limit     # maximum number of waiters, of all classes together
     cdef readonly int count
     cdef readonly uint64_t wait_ns
-    # Let an exchange wait. None if the queue is full; evict() may make room for a higher class.
+    # Add an exchange. Returns None if the queue is full; evict() may make room for a higher class.
     cdef Waiter join(self, object owner, int priority, int worker, uint64_t now_ns)
-    cdef void leave(self, Waiter waiter, uint64_t now_ns)       # idempotent; records how long it waited
+    cdef void leave(self, Waiter waiter, uint64_t now_ns)       # idempotent; records how long the exchange waited
     cdef Waiter first(self)                     # the waiter that is served next, or None
-    cdef bint ahead(self, int priority)         # whether a waiter is there that this class must not overtake
+    cdef bint ahead(self, int priority)         # whether there is a waiter that this class must not overtake
     cdef Waiter evict(self, int priority)       # the last waiter of the lowest class below this one, or None

@@ -1,7 +1,7 @@
 """Keeps the exchanges of one route and worker that wait for a place.
 
 Higher classes are served first, and within a class the exchange that came first. The queue is bounded, because a long
-one helps no client: everybody in it waits, and many have left by the time of their turn. Waiters are counted in this
+queue helps no client: all waiters wait longer, and many have left by the time of their turn. Waiters are counted in this
 worker's column of the shared state, so that a killed worker's waiters are cleared with it.
 """
 
@@ -23,7 +23,7 @@ cdef class Queue:
     Args:
         slot: the route's record in the shared state.
         limit: how many exchanges may wait; 0 = none.
-        wait_ns: how long each of them may.
+        wait_ns: how long each of them may wait.
     """
 
     def __init__(self, SharedState shared_state not None, int slot, int limit, uint64_t wait_ns):
@@ -88,22 +88,22 @@ cdef class Queue:
         return None
 
     def add(self, owner, int priority, int worker, uint64_t now_ns):
-        """``join`` from Python."""
+        """Add an exchange; return its waiter, or None if the queue is full."""
         if not 0 <= priority < EDGE_CLASSES or not 0 <= worker < EDGE_MAX_WORKERS:
             raise IndexError(f"there is no class {priority} or no worker {worker}")
         return self.join(owner, priority, worker, now_ns)
 
     def remove(self, Waiter waiter not None, uint64_t now_ns):
-        """``leave`` from Python."""
+        """Remove a waiter."""
         self.leave(waiter, now_ns)
 
     def next(self):
-        """The owner of the waiter that is served next, or None."""
+        """Return the owner of the waiter that is served next, or None."""
         cdef Waiter waiter = self.first()
         return None if waiter is None else waiter.owner
 
     def blocked(self, int priority):
-        """``ahead`` from Python."""
+        """Return whether there is a waiter that this class must not overtake."""
         return self.ahead(priority)
 
     def push_out(self, int priority, uint64_t now_ns):

@@ -1,9 +1,9 @@
-# Bounds what a target receives in place of a better tier.
+# Limits the requests that a target receives in place of a better tier.
 
 from native.state.shared_state import SharedState
 
 class Spill:
-    # The bounds of one target in a later tier, for tests; times are monotonic ns.
+    # The limits of one target in a later tier, for tests; times are monotonic ns.
     def __init__(self, shared_state: SharedState, slot: int) -> None: ...
     def note(self, now_ns: int, inflight: int) -> None: ...
     def allowance(self, now_ns: int) -> float: ...

@@ -1,14 +1,14 @@
-"""Bounds what a target receives in place of a better tier, so that a failover does not overload it.
+"""Limits the requests that a target receives in place of a better tier, so that a failover does not overload it.
 
-- **The allowance** is for requests of all classes. It starts at twice the recent highest number in flight, at least 64,
-  and grows by one with each first token while half of it is in use and the target is not slow: it doubles with each
-  round of as many first tokens as it is large. After 30 s without such a request it starts again.
+- **The allowance** is for requests of all classes. It starts at twice the recent highest number in flight, at least 64.
+  It grows by one with each first token while half of it is in use and the target is not slow, so it doubles with each
+  round of requests. After 30 s without such a request it starts again.
 - **The ramp** is for the low class, and lies below the allowance. It starts at a tenth of the limit or 4 requests. It
   grows by half every 5 s, while at least half of it is in use and a window since its last step was near the floor (see
-  delay.pyx). It shrinks by a quarter with each window that was slow. Where requests are too few for windows, time alone
-  decides. After 30 s without such a request it starts again.
+  delay.pyx). It shrinks by a quarter with each slow window. If there are too few requests for windows, only the time
+  counts. After 30 s without such a request it starts again.
 
-A target of the best tier has neither, and neither has one whose limit is not learned. Every word is moved by
+A target of the best tier has neither, and a target whose limit is not learned has neither. Every word is moved by
 compare-and-swap; a process that is killed in between costs one step.
 """
 
@@ -24,10 +24,10 @@ cdef enum:
     RAMP_STEP_MS = 5_000
     RAMP_SHRINK_MS = 1_000
 
-cdef double ALLOWANCE_TIMES = 2.0   # of the recent highest: what the target is known to take, and as much to try
+cdef double ALLOWANCE_TIMES = 2.0   # of the recent highest: the load that the target is known to take, and as much again
 cdef double ALLOWANCE_LEAST = 64.0
 cdef double IN_USE = 0.5
-cdef double CALM = 1.15             # up to this many times the floor, first tokens are near it
+cdef double CALM = 1.15             # up to this multiple of the floor, first tokens count as near it
 cdef double RAMP_SHARE = 0.1
 cdef double RAMP_LEAST = 4.0
 cdef double RAMP_GROWS = 1.5
@@ -69,7 +69,7 @@ cdef double ramp_start(double limit, uint32_t low) noexcept nogil:
 
 
 cdef double ramp_at(TargetRec* rec, uint64_t word, uint64_t now_ns, double limit, uint32_t low) noexcept nogil:
-    """The ramp as it stands now: ``word``'s value, or the next one if it is time for a step."""
+    """Return the current ramp: ``word``'s value, or the next value if it is time for a step."""
     cdef uint32_t age, seen_age
     cdef uint64_t seen = load64(&rec.limit_seen)
     cdef double value = edge_cell_ms(word)
@@ -85,7 +85,7 @@ cdef double ramp_at(TargetRec* rec, uint64_t word, uint64_t now_ns, double limit
         if known and (
             seen_age + delay_window_ms(edge_cell_ms(load64(&rec.limit_floor))) > age or delay_exceeds(rec, now_ns, CALM)
         ):
-            return value        # the last window began before the last step, or it says that this is enough
+            return value        # the last window began before the last step, or shows that this is enough
         return min(value * RAMP_GROWS, max(limit, value))
     return value
 
@@ -102,7 +102,7 @@ cdef void spill_ramp_used(TargetRec* rec, uint64_t now_ns, double limit, uint32_
 
 
 cdef class Spill:
-    """The bounds of one target in a later tier, for tests."""
+    """The limits of one target in a later tier, for tests."""
 
     cdef SharedState shared_state
     cdef TargetRec* rec
@@ -112,25 +112,25 @@ cdef class Spill:
         self.shared_state = shared_state
 
     def note(self, uint64_t now_ns, uint32_t inflight):
-        """``inflight_note`` from Python."""
+        """Record the current number in flight."""
         inflight_note(self.rec, now_ns, inflight)
 
     def allowance(self, uint64_t now_ns):
-        """``spill_allowance`` from Python."""
+        """Return the allowance of all classes."""
         return spill_allowance(self.rec, now_ns)
 
     def used(self, uint64_t now_ns):
-        """``spill_used`` from Python."""
+        """Record that a request is sent in place of a better tier."""
         spill_used(self.rec, now_ns)
 
     def first(self, uint64_t now_ns, uint32_t inflight):
-        """``spill_first`` from Python."""
+        """Record a first token."""
         spill_first(self.rec, now_ns, inflight)
 
     def ramp(self, uint64_t now_ns, double limit, uint32_t low):
-        """``spill_ramp`` from Python."""
+        """Return the ramp of the low class."""
         return spill_ramp(self.rec, now_ns, limit, low)
 
     def ramp_used(self, uint64_t now_ns, double limit, uint32_t low):
-        """``spill_ramp_used`` from Python."""
+        """Record that a request of the low class is sent in place of a better tier."""
         spill_ramp_used(self.rec, now_ns, limit, low)

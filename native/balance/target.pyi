@@ -6,7 +6,7 @@ from native.state.allowance import Allowance
 from native.state.shared_state import SharedState
 
 class Target:
-    # One target as this worker sees it; every time is monotonic ns.
+    # One target as this worker sees it; all times are monotonic ns.
     plan: terms.Target
     pool: ConnectionPool | None
     allowance: Allowance | None

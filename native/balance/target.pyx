@@ -44,19 +44,19 @@ cdef class Target:
         ewma_observe(&self.rec.ewma[cell], now_ns, latency_ns, EDGE_EWMA_TAU_NS)
 
     def record(self, int latency_cell, uint64_t now_ns, uint64_t latency_ns, bint failed=False):
-        """``observe`` from Python."""
+        """Record one attempt's latency."""
         self.observe(latency_cell, now_ns, latency_ns, failed)
 
     def latency_ms(self, int latency_cell, uint64_t now_ns):
-        """The peak-EWMA of a cell, decayed to ``now_ns``; 0.0 = no data."""
+        """Return the peak-EWMA of a cell, decayed to ``now_ns``; 0.0 = no data."""
         return ewma_read(&self.rec.ewma[latency_cell & 1], now_ns, EDGE_EWMA_TAU_NS)
 
     def enter(self, int worker, int priority=1):
-        """Count one more attempt of a priority class in flight, in that worker's column."""
+        """Add an attempt of a priority class to that worker's in-flight column."""
         self._count(worker, priority, 1)
 
     def leave(self, int worker, int priority=1):
-        """Count one attempt less."""
+        """Remove an attempt from the in-flight column."""
         self._count(worker, priority, -1)
 
     def _count(self, int worker, int priority, int more):
@@ -68,7 +68,7 @@ cdef class Target:
         add32(&self.rec.inflight_class[priority][worker], more)
 
     def set_rate_limited(self, uint64_t until_ns):
-        """Give the target no traffic until ``until_ns``, because it rate-limits us; the later deadline holds."""
+        """Give the target no traffic until ``until_ns``, because it rate-limits; the later deadline wins."""
         cdef uint64_t until = load64(&self.rec.rate_limited_until_ns)
         while until < until_ns and not cas64(&self.rec.rate_limited_until_ns, until, until_ns):
             until = load64(&self.rec.rate_limited_until_ns)

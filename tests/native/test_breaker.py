@@ -1,4 +1,4 @@
-"""Does the circuit open when it must, close only on proof, and let nobody else move it?"""
+"""The circuit opens when it must, closes only after a success, and nothing else moves it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_circuit_is_its_twin(policy: Breaker, calls: list[tuple[str, int, in
         assert (view["consecutive"], view["trip_reason"]) == (twin.consecutive, twin.trip_reason)
         assert view["window"] == twin.window.read(now)
         assert [view["counts"][place] for place in (17, 18, 22)] == [twin.trips, twin.trials, twin.slow_calls]
-        assert pool.ramp(0, now) == twin.ramp(now)
+        assert pool.slow_start(0, now) == twin.slow_start(now)
 
 
 def test_consecutive_failures_open_and_a_success_between_starts_over(shared_state: SharedState, usual: Breaker) -> None:
@@ -398,11 +398,11 @@ def test_a_hint_means_nothing_to_a_circuit_that_is_not_open(shared_state: Shared
 def test_a_recovering_target_ramps(shared_state: SharedState, usual: Breaker) -> None:
     """A tenth at first, then in step with time, whole after slow_start_ns; a target that was never ill is whole."""
     pool = make_pool(shared_state, usual)
-    assert pool.ramp(0, START) == 1.0
+    assert pool.slow_start(0, START) == 1.0
     trip(pool)
     _, generation = pool.take_one(0, START + S)
     pool.report(0, START + S, generation, failed=False, trial=True)
-    shares = [pool.ramp(0, START + S + step * S) for step in (0, 1, 3, 5, 10, 100)]
+    shares = [pool.slow_start(0, START + S + step * S) for step in (0, 1, 3, 5, 10, 100)]
     assert shares == [0.1, 0.1, 0.3, 0.5, 1.0, 1.0]
 
 
@@ -412,7 +412,7 @@ def test_a_ramp_of_nothing_is_no_ramp(shared_state: SharedState, usual: Breaker)
     trip(pool)
     _, generation = pool.take_one(0, START + S)
     pool.report(0, START + S, generation, failed=False, trial=True)
-    assert (pool.ramp(0, START + S), pool.ramp(0, START + S - 5 * MS)) == (1.0, 1.0)
+    assert (pool.slow_start(0, START + S), pool.slow_start(0, START + S - 5 * MS)) == (1.0, 1.0)
 
 
 def test_the_back_off_starts_over_after_health(shared_state: SharedState, usual: Breaker) -> None:

@@ -1,4 +1,4 @@
-"""Which target takes this attempt?  The three rules on plain lists: the twin of native/balance/balancer.pyx."""
+"""Chooses a target by the three rules, on plain lists: the reference model of native/balance/balancer.pyx."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Member:
 
     def share(self, now_ns: int) -> float:
         """Return how often it does not stand aside for somebody else."""
-        return min(self.circuit.ramp(now_ns), self.circuit.remote.weight(now_ns))
+        return min(self.circuit.slow_start(now_ns), self.circuit.remote.weight(now_ns))
 
     def cost(self, now_ns: int, latency_cell: int) -> float:
         """Return latency x (in flight + 1) x attempts per success / weight."""

@@ -1,4 +1,4 @@
-"""A target's circuit in plain sentences, without atomics: the twin of native/balance/breaker.pyx."""
+"""A target's circuit on plain numbers, without atomics: the reference model of native/balance/breaker.pyx."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Circuit:
         self.until_ms = due
         return True
 
-    def ramp(self, now_ns: int) -> float:
+    def slow_start(self, now_ns: int) -> float:
         """Share of its weight that a recovering target may take."""
         since = self.until_ms * MS
         if self.state != "closed":
