@@ -1,4 +1,4 @@
-"""Does every try to connect end in exactly one of: a connection handed over, or a reason a person can act on?"""
+"""Every connect ends either in a connection or in a reason that an operator can act on."""
 
 from __future__ import annotations
 
@@ -235,7 +235,6 @@ async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, mo
 
         async def both(host: str) -> list[Address]:
             return [Address(2, "192.0.2.1"), Address(2, "127.0.0.1")]  # type: ignore[arg-type]
-
 
         async def connect(loop: asyncio.AbstractEventLoop, sock: socket.socket, host: str, port: int) -> None:
             if host == "192.0.2.1":
