@@ -1,4 +1,4 @@
-"""What holds for every test?  A busy machine is no defect: no example is judged by the time it took.
+"""Settings of all tests. A busy machine is not a defect: hypothesis does not judge examples by their time.
 
 pytest-timeout bounds every test, and hypothesis shrinks within that. Where several processes share the suite
 (``pytest -n 4 --dist loadfile``, as ``make test`` does) a test that is marked ``alone`` waits until the others pause:

@@ -1,4 +1,4 @@
-"""Parts of Snapshots that several suites build by hand: what a test does not name is the default of edge.yaml."""
+"""Parts of Snapshots that several suites build; fields that a test does not set have the defaults of edge.yaml."""
 
 from __future__ import annotations
 

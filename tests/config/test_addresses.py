@@ -1,4 +1,4 @@
-"""Are addresses read in one way only, and are those that must never be called recognised in every spelling?"""
+"""Addresses are read in only one way, and forbidden addresses are recognised in every spelling."""
 
 from __future__ import annotations
 

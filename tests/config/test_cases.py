@@ -1,4 +1,4 @@
-"""Does each configuration in ``cases/`` give exactly the result that stands under its dashes?
+"""Each configuration in ``cases/`` gives exactly the result that follows its dashes.
 
 A case is a text file: a comment that says the property, YAML, a line of dashes, and either every problem, word for
 word, or ``fine`` and a part of what ``edge config show`` then says.

@@ -1,4 +1,4 @@
-"""What do ``edge check`` and ``edge config`` print, and with which exit status do they end?"""
+"""The output and the exit status of ``edge check`` and ``edge config``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests for the rule by which sections of the configuration become structs of the Snapshot."""
+"""The rule by which sections of the configuration become structs of the Snapshot."""
 
 from __future__ import annotations
 

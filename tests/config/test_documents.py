@@ -1,4 +1,4 @@
-"""Do the documents say what the code says?"""
+"""The documents about the configuration agree with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a file that nobody can wait for refused, wherever it is named?"""
+"""Files that block a reader (pipes, devices) are refused wherever the configuration names them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the reader stand any file, and find every problem of one?"""
+"""The reader copes with any file, and finds all problems of a file."""
 
 from __future__ import annotations
 

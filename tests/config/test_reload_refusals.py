@@ -1,4 +1,4 @@
-"""Is each malformed file refused by a running node, with every place and remedy, and does nothing change?
+"""A running node refuses each malformed file with every place and remedy, and changes nothing.
 
 The files are those of ``cases/`` that may not be used, and those that only a restart could bring about.
 """

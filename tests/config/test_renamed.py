@@ -1,4 +1,4 @@
-"""Tests for the table of former key names: what it says of the schema, and that a golden case covers each name."""
+"""The table of former key names: its entries fit the schema, and a golden case covers each name."""
 
 from __future__ import annotations
 

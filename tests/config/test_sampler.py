@@ -1,4 +1,4 @@
-"""Do OpenTelemetry's variables say what is sampled where the file does not, and only there?"""
+"""OpenTelemetry's variables set the sampling if the file does not, and only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what edge shows what edge reads?"""
+"""``edge config show`` shows the configuration that edge has read."""
 
 from __future__ import annotations
 

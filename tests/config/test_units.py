@@ -1,4 +1,4 @@
-"""Do durations, sizes and shares mean what is written, and come back as they were?"""
+"""Durations, sizes and shares are read as they are written, and are written back the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which stores are held to the contract?  One in memory, and one of three real etcd members on loopback."""
+"""The stores that the contract tests run on: one in memory, and three real etcd members on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does ``edge cluster status`` tell how the members are, and by its exit status whether edges can write?"""
+"""``edge cluster status`` shows the state of the members; its exit status tells whether writes are possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the client that everybody has read what edge wrote, and edge what it wrote?  The package etcd3, on its own.
+"""The package etcd3, an independent client, reads what edge has written, and edge reads what etcd3 has written.
 
 Its generated code is older than today's protobuf takes: it is loaded in a process of its own, with protobuf's pure
 Python implementation, which is what protobuf's own error message advises.

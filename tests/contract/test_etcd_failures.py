@@ -1,4 +1,4 @@
-"""What does an edge notice when etcd loses members, majority, room or data, and how soon is all well again?
+"""When etcd loses members, its majority, space or data, edge notices, and recovers soon after.
 
 Bounds are what the code promises (a deadline of 2 s, 3 s of silence, a longest wait of 5 s, elections of 1-2 s), with
 room for a busy machine; what counts is that they are seconds and not the minutes that TCP would take.

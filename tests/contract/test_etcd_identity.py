@@ -1,4 +1,4 @@
-"""Does etcd know who we are, and do we know etcd?  Users and passwords, roles, tokens that end, certificates."""
+"""Authentication of edge and etcd: users and passwords, roles, expiring tokens, certificates."""
 
 from __future__ import annotations
 

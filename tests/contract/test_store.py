@@ -1,4 +1,4 @@
-"""What may be relied on from any store?  The same tests against memory, which is the specification, and real etcd."""
+"""The contract of every store: the same tests against memory, which is the specification, and real etcd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who uses the stores of a test, and who follows them?  Clients of memory and of real members, all under one prefix."""
+"""Clients and followers of the stores in a test: of memory and of real members, under one prefix."""
 
 from __future__ import annotations
 

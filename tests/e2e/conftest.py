@@ -1,4 +1,4 @@
-"""Which world do the tests of a whole edge share?  Two simulated providers and one ``edge run`` with two workers."""
+"""The world that end-to-end tests share: two simulated providers and an ``edge run`` with two workers."""
 
 from __future__ import annotations
 

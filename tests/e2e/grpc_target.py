@@ -1,4 +1,4 @@
-"""Which gRPC service can be killed?  One in a process of its own: messages are bytes, and big ones are counted.
+"""A gRPC service in a process that can be killed. Messages are bytes, and large messages are counted.
 
 ``python grpc_target.py PORT NAME`` serves ``load.Target`` on that port (0: any), prints the port and ends when it is
 killed. ``Call`` answers with its name and the message; ``Down`` sends as many messages of a size as asked; ``Up`` takes

@@ -1,4 +1,4 @@
-"""Where does a test cut a real link?  Network namespaces with bridges and veth pairs, which end with their processes.
+"""Real links that a test can cut: network namespaces with bridges and veth pairs, which end with their processes.
 
 A namespace lives as long as the process that holds it; the kernel ends that with the test. Nothing has a name on the
 host, and the host's own network is not touched.

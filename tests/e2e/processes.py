@@ -1,4 +1,4 @@
-"""Which processes is this edge made of, and which of them take connections?  Read from /proc, not asked of edge."""
+"""Lists the processes of an edge, and those of them that accept connections, from /proc."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How is the official OpenAI SDK asked, in both of its forms, by the same test?
+"""Calls the official OpenAI SDK in its synchronous and its asynchronous form from the same test.
 
 ``Sdk.call`` and ``Sdk.drain`` take the name of a method, so that a test states what is asked once and runs it with the
 synchronous and the asynchronous client. What went over the wire is kept, byte for byte.

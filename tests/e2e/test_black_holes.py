@@ -1,4 +1,4 @@
-"""What do clients notice when real links go dark?  Regions, providers and etcd in network namespaces of their own.
+"""Clients during failures of real links: regions, providers and etcd run in network namespaces of their own.
 
 A link that is set down answers nothing, not even a reset: packets are gone. Faults of servers on loopback cannot show
 that, for their kernel goes on answering.

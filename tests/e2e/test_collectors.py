@@ -1,4 +1,4 @@
-"""A collector that is dead, slow or refuses costs traces, which are counted, and neither a request nor its time."""
+"""A dead, slow or refusing collector costs traces, which are counted, but no request fails or takes longer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an application behind edge sail through the outage that fails one without it?"""
+"""An application behind edge does not notice the outage that fails the same application without edge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a key of scope: global hold over three whole nodes while its callers move from one to another?"""
+"""A key with scope: global keeps its limit over three nodes while its callers move between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does gRPC under load survive a dying target, and does a stream of a gibibyte pass without being kept?"""
+"""gRPC under load survives a dying target, and a stream of a gibibyte passes without being buffered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many requests of one key do four workers let through together?  As many as it is worth, counted by its client.
+"""Four workers together admit as many requests of a key as its limit allows, as its client counts.
 
 Real HTTP at ten times the limit, over connections that the kernel spreads. ``--seconds 20`` says for how long.
 """

@@ -1,4 +1,4 @@
-"""What does a client notice when something is killed under load?  Nothing, but for what a killed worker was answering.
+"""A kill under load costs clients nothing, except the answers in flight of a killed worker.
 
 5,000 requests over 32 connections, and SIGKILL for a target, a worker or control while they run.
 """

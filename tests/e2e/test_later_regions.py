@@ -1,4 +1,4 @@
-"""What do the later regions pay when a provider dies everywhere?  Three whole nodes and a real etcd of three."""
+"""The cost for the other regions when a provider dies everywhere: three nodes and a real etcd of three members."""
 
 from __future__ import annotations
 

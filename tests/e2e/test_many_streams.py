@@ -1,4 +1,4 @@
-"""Thousands of slow streams of one healthy provider, on the limits that edge ships with: none is refused or held up."""
+"""Thousands of slow streams of a healthy provider under the default limits: none is refused or delayed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a connection, a stream, a request leave behind in a worker's memory?  Figures from the kernel, per process.
+"""The memory that connections, streams and requests leave in a worker, measured by the kernel per process.
 
 EDGE_MEMORY_REQUESTS says how many requests the flat run takes (200,000: some ten seconds on two cores).
 """

@@ -1,4 +1,4 @@
-"""Does an application that uses the official OpenAI SDK get from edge what it would get from the provider?"""
+"""An application that uses the official OpenAI SDK gets the same from edge as from the provider."""
 
 from __future__ import annotations
 

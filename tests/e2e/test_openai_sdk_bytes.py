@@ -1,4 +1,4 @@
-"""Is what an application sends what the provider gets?  Byte for byte, but for the model's name and the credential."""
+"""The provider gets a request byte for byte as sent, except for the model's name and the credential."""
 
 from __future__ import annotations
 

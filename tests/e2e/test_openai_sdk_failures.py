@@ -1,4 +1,4 @@
-"""Does the official SDK raise the exception that its users expect, whenever edge or its providers cannot answer?"""
+"""The official SDK raises the expected exception whenever edge or its providers cannot answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do applications of three regions notice when something large fails?  Whole nodes, real etcd, 80 ms between regions.
+"""Applications in three regions survive large failures: whole nodes, real etcd, 80 ms between regions.
 
 Each scenario is an act of ``edge.sim.region_acts`` in a world of its own: load in every region, the strike, and what
 was promised. ``--seconds 60`` says how long the load goes on after the strike; without it that is a few seconds.

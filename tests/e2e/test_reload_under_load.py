@@ -1,4 +1,4 @@
-"""What does a client notice of a hundred reloads, and of a node that leaves?  Nothing.
+"""Clients notice neither a hundred reloads nor a node that drains.
 
 Keep-alive clients ask without a pause for breath. A request that fails is not sent again, so that none is excused.
 """

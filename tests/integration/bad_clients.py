@@ -1,4 +1,4 @@
-"""What can clients do to an exchange?  Some that behave well, badly or leave, by chance, over both wires.
+"""Clients that behave well or badly, or leave, by chance, over HTTP/1.1 and HTTP/2.
 
 Everything is drawn from the ``random.Random`` that is handed in, so that a seed tells what happened. Every exchange
 ends within its limit, and an answer is read as strictly as a client may.

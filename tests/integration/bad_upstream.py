@@ -1,4 +1,4 @@
-"""What can an upstream do to an exchange?  One that behaves well, badly or not at all, by chance.
+"""An upstream that behaves well, badly or not at all, by chance.
 
 Everything is drawn from the ``random.Random`` that is handed in, so that a seed tells what happened.
 """

@@ -1,4 +1,4 @@
-"""Who calls in the tests of keys and limits?  Keys as configuration text, and requests that carry them."""
+"""Callers in tests of keys and limits: keys as configuration text, and requests that carry them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who receives traces in a test?  Two real OTLP collectors, one over gRPC and one over HTTP, that keep what they get.
+"""Two real OTLP collectors for tests, one over gRPC and one over HTTP, that keep everything they receive.
 
 They speak through the published protocol's own messages and service (opentelemetry-proto), so that what is sent is
 what any collector can read. Each can be told to refuse or to be slow.

@@ -1,4 +1,4 @@
-"""Which tests hold whatever wire the client speaks?  Those that ask for ``both_wires``."""
+"""Runs the tests that use the fixture ``both_wires`` with clients of HTTP/1.1 and of HTTP/2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which messages are not HTTP/1.1, and which odd ones are?  Written from RFC 9112 and RFC 9110, section by section.
+"""Messages that are not HTTP/1.1, and odd but valid ones, by the sections of RFC 9112 and RFC 9110.
 
 ``REFUSED`` requests get the status and a closed connection; ``TAKEN`` ones are answered. ``BAD_ANSWERS`` of an upstream
 become 502 (or another attempt) and end its connection; ``GOOD_ANSWERS`` are relayed.

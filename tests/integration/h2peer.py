@@ -1,4 +1,4 @@
-"""How does a stranger speak HTTP/2 to edge?  A client of single frames, and an upstream that answers by script.
+"""HTTP/2 peers without edge's code: a client that sends single frames, and an upstream that follows a script.
 
 ``FrameClient`` is built on hyperframe and hpack only: it can say what no library would. ``Upstream`` is built on h2,
 which checks every frame that edge sends; each request runs one coroutine of the test.

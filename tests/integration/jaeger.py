@@ -1,4 +1,4 @@
-"""What does Jaeger itself make of our traces?  A real one for a test, version 1 or 2, read by its query API.
+"""A real Jaeger for a test, version 1 or 2, read through its query API.
 
 ``async with Jaeger() as collector`` is used like the collectors of tests/integration/collector.py, and its spans look
 the same, so that one test can ask all of them.

@@ -1,4 +1,4 @@
-"""What does a test need of a whole node?  Its processes by name, its addresses, its log, and a sure end."""
+"""Whole nodes for tests: processes by name, addresses, the log, and a reliable end."""
 
 from __future__ import annotations
 

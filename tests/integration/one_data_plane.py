@@ -1,4 +1,4 @@
-"""How does the whole native data path behave, with nothing in between?  A data plane for tests.
+"""A data plane for tests: the whole native data path in the test's own process.
 
 Configuration text goes through the real loader, check, planner and router; connections through the real opener; and
 the data plane runs on uvloop as it does in a worker, in a thread of its own, so that peers and clients of the test are

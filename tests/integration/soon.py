@@ -1,4 +1,4 @@
-"""Waits that end by what they wait for, on a machine that has other things to do."""
+"""Waits that end as soon as their condition holds, for busy machines."""
 
 from __future__ import annotations
 

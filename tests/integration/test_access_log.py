@@ -1,4 +1,4 @@
-"""Does a failed request have its line, with what a person needs, and does the file decide who gets one?"""
+"""The access log: a failed request has a line with all that an operator needs, and the file selects the lines."""
 
 from __future__ import annotations
 

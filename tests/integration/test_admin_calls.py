@@ -1,4 +1,4 @@
-"""Operators steer a node over gRPC on the same admin address, with the same token as over HTTP."""
+"""Operators control a node over gRPC at the admin address, with the same token as over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever does not read is waited for with bounded buffers: the other side stops, nothing piles up in between."""
+"""A slow reader stops the sender on the other side; buffers in between are bounded."""
 
 from __future__ import annotations
 

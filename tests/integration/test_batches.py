@@ -1,4 +1,4 @@
-"""The SDK's exporters send what is encoded already, and would send the same if they no longer asked for it."""
+"""The SDK's exporters send the encoded spans, and would send the same bytes if they encoded the spans themselves."""
 
 from __future__ import annotations
 

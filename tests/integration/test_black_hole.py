@@ -1,4 +1,4 @@
-"""A primary that goes silent is left in seconds, long before its deadlines, also by those who already wait for it."""
+"""A primary that goes silent is left within seconds, long before its deadlines, even by requests in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many bytes of requests does a worker hold, what if that is too much, and does it let go of all of them?"""
+"""The bytes of requests that a worker holds are limited, counted and released."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the Python client send what it is told and give back what comes, waiting or not?"""
+"""The Python client sends the given request and returns the response, synchronously and asynchronously."""
 
 from __future__ import annotations
 

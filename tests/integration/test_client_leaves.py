@@ -1,4 +1,4 @@
-"""A client that leaves stops costing money within 100 ms: its upstream attempt is closed."""
+"""When a client leaves, its upstream attempt is closed within 100 ms, so that it costs no more money."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said to those whose answers a stopping node cannot wait for?"""
+"""A node that stops and cannot wait for an answer tells its client."""
 
 from __future__ import annotations
 

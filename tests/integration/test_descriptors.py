@@ -1,4 +1,4 @@
-"""A node that runs out of file descriptors says so, blames no target, and serves again when some are free."""
+"""A node without free descriptors says so, blames no target, and serves again when some are free."""
 
 from __future__ import annotations
 

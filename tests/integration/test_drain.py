@@ -1,4 +1,4 @@
-"""Does a node leave in the order that nobody notices: not ready, then no new connections, then no old ones?"""
+"""A node drains in order: it becomes unready, then refuses new connections, then ends the old ones."""
 
 from __future__ import annotations
 

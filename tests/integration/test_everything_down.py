@@ -1,4 +1,4 @@
-"""What happens when no target is left?  An honest 503 with a date, a trickle of trials, and a quick way back."""
+"""Without a usable target: 503 with Retry-After, a trickle of trials, and a fast recovery."""
 
 from __future__ import annotations
 

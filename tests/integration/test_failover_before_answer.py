@@ -1,4 +1,4 @@
-"""A primary that gives no answer at all costs the client nothing but time: the next target answers."""
+"""If the primary gives no answer, the next target answers; the client only waits longer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer that turns out bad before anything of it was shown is as good as none: another target answers."""
+"""If an answer turns out bad before the commit point, another target answers."""
 
 from __future__ import annotations
 

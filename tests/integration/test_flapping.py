@@ -1,4 +1,4 @@
-"""What does a target cost that is ill every other second?  The client nothing, and it gets little traffic."""
+"""A target that fails every other second costs clients nothing, and gets little traffic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an upstream says is read as strictly as what a client says: any doubt is a 502, and both connections end."""
+"""Upstream responses are parsed as strictly as requests: malformed framing gives a 502 and ends both connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that are not HTTP/1.1 are refused and the connection closed; odd but right ones are answered."""
+"""Malformed HTTP/1.1 requests are refused and the connection is closed; odd but valid requests are answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gRPC service that says NOT_SERVING gets nothing until it says otherwise; one without the service is trusted."""
+"""A gRPC service that reports NOT_SERVING gets no traffic; a service without health checks is trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gRPC call is tried elsewhere only while nothing of it was answered, and only where transport or server say so."""
+"""A gRPC call is retried only before any part of its answer, and only if the transport or the server allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of every kind of HTTP/1.x are served: pipelined, kept alive, old, curious, hesitant, slow and endless."""
+"""All kinds of HTTP/1.x clients are served: pipelined, kept alive, HTTP/1.0, Expect, slow and endless."""
 
 from __future__ import annotations
 

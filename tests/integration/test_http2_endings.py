@@ -1,4 +1,4 @@
-"""How do streams and connections of HTTP/2 end?  Cancelled within 100 ms, reset as they were, no loss by goodbye."""
+"""Ends of HTTP/2 streams and connections: cancellation within 100 ms, resets, and GOAWAY without loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A connection that repeats its fields is read as if it had not: the same fields arrive, and the same limits hold.
+"""Repeated fields of an HTTP/2 connection arrive the same and count the same as if they were not cached.
 
 What edge itself repeats costs as little: names are spelled once, and streams are told apart however many there were.
 """

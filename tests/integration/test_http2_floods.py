@@ -1,4 +1,4 @@
-"""What an HTTP/2 client may cost is bounded: each known flood ends in GOAWAY, and the listener serves on."""
+"""The cost of an HTTP/2 client is bounded: each known flood ends in GOAWAY, and the listener continues to serve."""
 
 from __future__ import annotations
 

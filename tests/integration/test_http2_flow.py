@@ -1,4 +1,4 @@
-"""Flow control is end to end: who does not read stops who sends, costs a window, and delays no other stream."""
+"""Flow control is end to end: a stopped reader stops its sender, occupies a window, and delays no other stream."""
 
 from __future__ import annotations
 

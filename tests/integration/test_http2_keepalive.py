@@ -1,4 +1,4 @@
-"""Is a silent HTTP/2 upstream still there?  Pings ask, sparingly; a connection without an answer is replaced."""
+"""Silent HTTP/2 upstreams are pinged sparingly, and a connection that does not answer is replaced."""
 
 from __future__ import annotations
 

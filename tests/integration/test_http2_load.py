@@ -1,4 +1,4 @@
-"""Does a data plane hold under a load of HTTP/2?  h2load through one data plane to another, over each wire upstream."""
+"""A data plane under HTTP/2 load: h2load through a data plane to another, over HTTP/1.1 and HTTP/2 upstream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing malformed goes on (RFC 9113 8.1.1): it is a stream error, no upstream hears of it, the listener serves on."""
+"""Malformed messages (RFC 9113 8.1.1) are stream errors, reach no upstream, and do not disturb the listener."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do models answer over HTTP/2 as they do over HTTP/1.1?  Whole, streamed, failed over, and with the same errors."""
+"""Models answer over HTTP/2 as over HTTP/1.1: complete, streamed, failed over, and with the same errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A peer that sends nonsense close to HTTP/2 breaks nothing on either side, and the data plane serves on."""
+"""A peer that sends almost valid HTTP/2 breaks nothing on either side, and the data plane continues to serve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An HTTP/2 client that reads late or slowly gets all of its answer; one that does not read is cut after the stall."""
+"""A slow HTTP/2 client gets its complete answer; a client that does not read is cut after client_idle."""
 
 from __future__ import annotations
 

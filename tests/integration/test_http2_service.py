@@ -1,4 +1,4 @@
-"""The four combinations: HTTP/1.1 or HTTP/2 on either side of a service, through one exchange, with one behaviour."""
+"""The four combinations of HTTP/1.1 and HTTP/2 between a client and a service behave in the same way."""
 
 from __future__ import annotations
 

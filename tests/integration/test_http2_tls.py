@@ -1,4 +1,4 @@
-"""HTTP/2 over TLS on both sides: agreed by ALPN, and never assumed where it was not."""
+"""HTTP/2 over TLS on both sides is used only if ALPN has selected it."""
 
 from __future__ import annotations
 

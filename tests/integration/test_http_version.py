@@ -1,4 +1,4 @@
-"""A peer of HTTP/1.0 is told from one of HTTP/1.1, whatever its head says of the connection."""
+"""Peers of HTTP/1.0 and HTTP/1.1 are distinguished, whatever their Connection field says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""edge's own gRPC language reaches the same models, pools and rescue as HTTP does."""
+"""edge's own gRPC API reaches the same models and pools, with the same failover, as HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do a whole node's keys hold over reloads, restarts and a dead control, and does money stay spent?"""
+"""Keys of a whole node hold over reloads, restarts and a dead control, and spending is kept."""
 
 from __future__ import annotations
 

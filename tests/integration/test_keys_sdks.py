@@ -1,4 +1,4 @@
-"""Do the official SDKs pass with a key of this edge, raise what users expect without, and wait as they are told?"""
+"""The official SDKs work with a key of edge, raise the expected errors without one, and wait as told."""
 
 from __future__ import annotations
 

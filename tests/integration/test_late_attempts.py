@@ -1,4 +1,4 @@
-"""A late attempt is joined by another one, not cut off: the first content wins, and the loser is learned from."""
+"""A late attempt is not cut: a second attempt starts, the first content wins, and the other attempt still counts."""
 
 from __future__ import annotations
 

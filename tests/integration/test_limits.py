@@ -1,4 +1,4 @@
-"""How much a key may use: requests, tokens, places and money; what a provider grants; how long a client waits."""
+"""Limits of keys on requests, tokens, concurrency and money; limits of providers; the time that a client waits."""
 
 from __future__ import annotations
 

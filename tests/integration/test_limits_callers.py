@@ -1,4 +1,4 @@
-"""Who may pass: a key is asked for, found by its hash, and opens what it may use and nothing else."""
+"""A key is required, is found by its hash, and gives access to its own models and services only."""
 
 from __future__ import annotations
 

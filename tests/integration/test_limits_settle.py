@@ -1,4 +1,4 @@
-"""What is settled is what the providers reported: a thousand requests that end in every way there is."""
+"""Charges agree with what providers have reported, for a thousand requests that end in every possible way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a target stay out for as long as a person wants, with the reason in sight, and nobody else notice?"""
+"""A target that was taken out manually stays out and shows the reason, and other targets are not affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the metrics of a whole node agree with what its clients saw, to the last request?"""
+"""The metrics of a whole node agree exactly with what its clients have seen."""
 
 from __future__ import annotations
 

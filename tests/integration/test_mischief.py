@@ -1,4 +1,4 @@
-"""Whatever both sides do at once, is everybody answered, and does nothing stay behind?"""
+"""Whatever clients and upstreams do at once, every request is answered and nothing leaks."""
 
 from __future__ import annotations
 

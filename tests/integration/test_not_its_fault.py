@@ -1,4 +1,4 @@
-"""Is a target blamed for what others did, and is what it says passed on?  Impatience, our bounds, long words."""
+"""A target is not blamed for what others cause: impatient clients, limits of edge, long messages."""
 
 from __future__ import annotations
 

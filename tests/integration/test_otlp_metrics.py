@@ -1,4 +1,4 @@
-"""Do metrics reach a collector as they are, and does one that is gone, slow or unwilling harm nothing?"""
+"""Metrics reach a collector unchanged; an absent, slow or refusing collector does no harm."""
 
 from __future__ import annotations
 

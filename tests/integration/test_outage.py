@@ -1,4 +1,4 @@
-"""What does an outage of 200 requests cost?  The client nothing, the dead target a few, and its way back is short.
+"""An outage of 200 requests costs the client nothing and the dead target a few requests, and recovery is fast.
 
 The breaker has its defaults throughout. All outages run side by side, because each takes half a minute.
 """

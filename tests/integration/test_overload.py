@@ -1,4 +1,4 @@
-"""When every target is full: who waits, who is told to come back, and does nobody get lost?"""
+"""When every target is full, requests wait or are told when to retry, and none is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who goes first when there is not room for everybody?  Classes of keys through a real data plane."""
+"""Priority classes of keys when there is not enough capacity, through a real data plane."""
 
 from __future__ import annotations
 

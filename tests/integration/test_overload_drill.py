@@ -1,4 +1,4 @@
-"""A primary dies before a small backup under two classes of load: ``edge demo overload``, shorter."""
+"""A primary dies before a small backup under load of two classes: a shorter ``edge demo overload``."""
 
 from __future__ import annotations
 

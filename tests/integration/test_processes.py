@@ -1,4 +1,4 @@
-"""Does a node stay up whatever becomes of its processes, and does it end as it should?"""
+"""A node survives the death of each of its processes, and ends in order."""
 
 from __future__ import annotations
 

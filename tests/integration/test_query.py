@@ -1,4 +1,4 @@
-"""What does who answers see of what a caller wrote behind the question mark?"""
+"""What targets see of a query string that a caller has added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A 429 is no failure: the target gets nothing while it asked for that, others answer, its circuit stays closed."""
+"""A 429 is not a failure: the target gets no traffic for the time it asked, others answer, its circuit stays closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the data plane tells of an exchange: one trace through caller, edge and targets, every attempt, and no more."""
+"""Records of exchanges: one trace through caller, edge and targets, with every attempt, and no secrets."""
 
 from __future__ import annotations
 

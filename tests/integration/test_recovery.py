@@ -1,4 +1,4 @@
-"""How does a target come back?  By one trial, then slowly; and nothing from before its outage counts."""
+"""A target recovers by a single trial and then in slow start; nothing from before the outage counts."""
 
 from __future__ import annotations
 

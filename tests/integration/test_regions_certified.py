@@ -1,4 +1,4 @@
-"""Is another region's edge known by its certificate alone, and nobody else by one of the same authority?"""
+"""Another region's edge is recognised by its certificate alone, and other certificates of the same CA are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does another region's edge answer when no target of one's own can, and only then?"""
+"""Another region's edge answers if, and only if, no target of this region can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a review of the data path found broken stays mended: rare orders of events, each of which once went wrong."""
+"""Regressions of the data path: rare orders of events, each of which once failed."""
 
 from __future__ import annotations
 

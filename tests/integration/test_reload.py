@@ -1,4 +1,4 @@
-"""Does a changed file hold whole or not at all, whoever asks for it, without disturbing anybody?"""
+"""A changed file is applied completely or not at all, whoever asks for the reload, without disturbing requests."""
 
 from __future__ import annotations
 

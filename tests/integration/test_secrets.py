@@ -1,4 +1,4 @@
-"""Does any secret ever come out?  Put in wherever one can be, and looked for wherever something is shown."""
+"""No secret is ever shown: secrets are put wherever possible, and all output is searched for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Internal HTTP/1.1 services ride the same data plane: streamed both ways, balanced, retried only when that is safe."""
+"""Internal HTTP/1.1 services use the same data plane: streamed both ways, balanced, retried only if safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a node with a cluster in its configuration serve without it, and say so?"""
+"""A node whose cluster is unreachable serves without it, and says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a simulated provider answer the official SDK, and fail in every way that it is told to?"""
+"""A simulated provider answers the official SDK, and fails in every way that it is told to."""
 
 from __future__ import annotations
 

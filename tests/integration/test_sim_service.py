@@ -1,4 +1,4 @@
-"""Does the simulated gRPC service fail in the ways that it is told to, and no other?"""
+"""The simulated gRPC service fails in the ways that it is told to, and in no other."""
 
 from __future__ import annotations
 

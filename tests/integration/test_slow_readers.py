@@ -1,4 +1,4 @@
-"""Who reads slowly is served to the end; who does not read at all, or leaves without reading, is let go in time."""
+"""Slow readers are served to the end; clients that do not read at all, or leave unread data, are cut in time."""
 
 from __future__ import annotations
 

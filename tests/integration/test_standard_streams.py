@@ -1,4 +1,4 @@
-"""Does a node serve though nothing that it says can be written, and is nothing of it where that would go?"""
+"""A node serves even if it cannot write its output, and none of that output ends up elsewhere."""
 
 from __future__ import annotations
 

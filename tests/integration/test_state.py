@@ -1,4 +1,4 @@
-"""Does a node whose configuration is gone serve by the last good one, and does it trust nothing else on that disk?"""
+"""A node without its configuration serves by the last good one, and trusts nothing else in its state directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After the commit point nothing is retried: the stream ends complete, or it ends visibly broken."""
+"""After the commit point nothing is retried: a stream ends complete or visibly broken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS on both sides: certificates are verified outwards, client certificates where asked inwards, ALPN is http/1.1."""
+"""TLS on both sides: upstream certificates are verified, client certificates if required, ALPN is http/1.1."""
 
 from __future__ import annotations
 

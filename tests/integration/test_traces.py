@@ -1,4 +1,4 @@
-"""One request is one trace, from the caller through every edge and attempt to who answered, in a real collector."""
+"""A request is a single trace from the caller through every edge and attempt to the target, in a real collector."""
 
 from __future__ import annotations
 

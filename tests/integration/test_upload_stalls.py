@@ -1,4 +1,4 @@
-"""An upload that does not go on: is it the client that stopped sending, or the service that stopped taking?"""
+"""A stalled upload is attributed correctly: to the client that stopped sending or the service that stopped reading."""
 
 from __future__ import annotations
 

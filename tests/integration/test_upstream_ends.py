@@ -1,4 +1,4 @@
-"""Does an upstream connection end though its other end reads no more?  And does what must still arrive, arrive?"""
+"""An upstream connection ends even if its peer stops reading, and data that must arrive still arrives."""
 
 from __future__ import annotations
 

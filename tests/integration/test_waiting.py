@@ -1,4 +1,4 @@
-"""While nothing has come, a streaming client's connection is kept alive with comments, which commit to nothing."""
+"""Until the first content, comments keep a streaming client's connection alive without committing to an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A WebSocket upgrade is relayed as a tunnel: no byte of the client's reaches the service before its 101."""
+"""A WebSocket upgrade is relayed as a tunnel; no byte of the client reaches the service before its 101."""
 
 from __future__ import annotations
 

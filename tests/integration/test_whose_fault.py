@@ -1,4 +1,4 @@
-"""Each status is somebody's: the provider's, our credential's, our configuration's, or the caller's own."""
+"""Each status is attributed to the provider, to its credential, to the configuration, or to the caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does the same request go over HTTP/2, and its answer read like one over HTTP/1.1?  For tests that hold for both.
+"""Sends a request over HTTP/2 and returns its answer as HTTP/1.1 bytes, for tests that cover both.
 
 A request written as HTTP/1.1 bytes is sent over HTTP/2 with the h2 package; the answer is written as HTTP/1.1 would
 have it, so that one assertion serves both wires: an end of the stream is shown as the last chunk of an answer without a

@@ -1,4 +1,4 @@
-"""Who answered which request, and when?  A steady load on a data plane, and what can be asked of it afterwards."""
+"""A steady load on a data plane that records which target answered each request, and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures and tables of docs/architecture.md against the import contract, native/ and the files that they name."""
+"""The pictures and tables of docs/architecture.md agree with the import contract, native/ and the named files."""
 
 from __future__ import annotations
 

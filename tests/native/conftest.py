@@ -1,4 +1,4 @@
-"""Fixtures of the kernel tests: an empty shared state, a usual breaker, and processes that write to one block."""
+"""Fixtures of the kernel tests: an empty shared state, a default breaker, and processes that write to one block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An allowance takes from all its bounds or from none, settles to what was used, and keeps a month's money."""
+"""An allowance takes from all of its limits or from none, settles to the real use, and keeps a month's spending."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each attempt go to the target that can serve it best, and does every target get its due?"""
+"""Each attempt goes to the best usable target, and every target gets its share."""
 
 from __future__ import annotations
 

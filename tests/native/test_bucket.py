@@ -1,4 +1,4 @@
-"""The token bucket agrees with its slow twin, and never admits more than rate and burst, whatever the clocks."""
+"""The token bucket agrees with its reference model, and never admits more than rate and burst, on any clocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The retry budget agrees with its slow twin, and never grants more than its share and its reserve."""
+"""The retry budget agrees with its reference model, and never grants more than its share and its reserve."""
 
 from __future__ import annotations
 

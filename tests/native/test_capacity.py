@@ -1,4 +1,4 @@
-"""A target gets as many requests as it takes, without being asked what that is; before it shows that, all that come."""
+"""A target gets as many requests as it can take; until there is evidence of a limit, it gets all requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each compiled module keep what its .pxd and .pyi promise?"""
+"""Each compiled module keeps what its .pxd and .pyi promise."""
 
 from __future__ import annotations
 

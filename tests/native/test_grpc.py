@@ -1,4 +1,4 @@
-"""The few bytes of gRPC that a proxy must understand are read and written as the protocol's text says."""
+"""The parts of gRPC that a proxy must understand are read and written as the specification says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head reader agrees with its slow twin on every request, and what it writes reads back."""
+"""The head reader agrees with its reference model on every request, and its output can be read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is an HTTP/2 head sound, also as the HTTP/1.1 head that it may become?"""
+"""An HTTP/2 head is validated, also as the HTTP/1.1 head that it may become."""
 
 from __future__ import annotations
 

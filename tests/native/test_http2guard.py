@@ -1,4 +1,4 @@
-"""Does the guard let messages through and stop what only costs, wherever a read may cut the frames?"""
+"""The guard admits messages and stops frames that only cost, wherever reads cut the frames."""
 
 from __future__ import annotations
 

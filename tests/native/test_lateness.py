@@ -1,4 +1,4 @@
-"""When an attempt is late: 4 x p99 with a floor, and wider floors until enough is known."""
+"""When an attempt is late: 4 x p99 with a minimum, and larger minimums until there are enough samples."""
 
 from __future__ import annotations
 

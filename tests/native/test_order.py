@@ -1,4 +1,4 @@
-"""The floors of native/: every module stands in the README's table, and cimports go down its packages and rows only."""
+"""The layers of native/: every module is in the README's table, and cimports only go down its packages and rows."""
 
 from __future__ import annotations
 

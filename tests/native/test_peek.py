@@ -1,4 +1,4 @@
-"""Does the one-pass reader see in a body what a whole parse sees, and refuse what a parse refuses?"""
+"""The one-pass reader finds the same in a body as a complete parse, and refuses what a complete parse refuses."""
 
 from __future__ import annotations
 

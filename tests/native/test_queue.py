@@ -1,4 +1,4 @@
-"""Is who waits served in the right order, and counted as long as they wait and no longer?"""
+"""Waiters are served in the right order, and are counted exactly while they wait."""
 
 from __future__ import annotations
 

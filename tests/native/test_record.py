@@ -1,4 +1,4 @@
-"""What is recorded agrees with a slow twin and stays within its bounds."""
+"""The recorder agrees with its reference model, and stays within its limits."""
 
 from __future__ import annotations
 

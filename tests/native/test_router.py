@@ -1,4 +1,4 @@
-"""Does a request reach the route that the Snapshot means, and no other?"""
+"""A request reaches the route that the Snapshot defines for it, and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do all processes of a node read the same block, and does a stranger's block stay outside?"""
+"""All processes of a node read the same block, and a foreign block is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spans that are written from what others had in common are those that the SDK would have encoded, each by itself."""
+"""Spans that are written from cached parts equal the spans that the SDK would have encoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a target receives in place of a better tier grows with what it answers, so that a failover does not drown it."""
+"""The traffic of a target that replaces a better tier grows with its answers, so a failover does not overload it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the stream scanner hear what a whole reading hears, wherever the network cuts, and pass every byte on?"""
+"""The stream scanner finds the same as a complete parse, wherever the network cuts, and passes every byte on."""
 
 from __future__ import annotations
 

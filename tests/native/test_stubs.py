@@ -1,4 +1,4 @@
-"""Each .pyi declares the functions of its .pyx with the same parameters, leaves none out, and gives each a type."""
+"""Each .pyi declares all functions of its .pyx with the same parameters and with types."""
 
 from __future__ import annotations
 

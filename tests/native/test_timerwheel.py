@@ -1,4 +1,4 @@
-"""Does every timer fire once, never early, and in the first turn of the wheel after its deadline?"""
+"""Every timer fires once, never early, and in the first advance after its deadline."""
 
 from __future__ import annotations
 

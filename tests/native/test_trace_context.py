@@ -1,4 +1,4 @@
-"""Trace contexts are read strictly, and what is written is read again."""
+"""Trace contexts are parsed strictly, and written contexts can be read back."""
 
 from __future__ import annotations
 

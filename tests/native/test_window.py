@@ -1,4 +1,4 @@
-"""Is the window exact: every sample of the last ten seconds, and nothing else, whoever wrote it?"""
+"""The window is exact: it has every sample of the last ten seconds and nothing else, whoever wrote them."""
 
 from __future__ import annotations
 

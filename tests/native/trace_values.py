@@ -1,4 +1,4 @@
-"""Values of a traceparent for tests: one that is good, and a strategy of good and nearly good ones."""
+"""Values of a traceparent for tests: a valid one, and a strategy of valid and almost valid ones."""
 
 from __future__ import annotations
 

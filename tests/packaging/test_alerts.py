@@ -1,4 +1,4 @@
-"""Do the alert rules fire when they should?  Played by Prometheus' own promtool where there is one.
+"""The alert rules fire when they should, as evaluated by Prometheus' own promtool if it is installed.
 
 ``PROMTOOL`` names it, else it is looked for on PATH. That every alert is played at all is checked without it.
 """

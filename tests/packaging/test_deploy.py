@@ -1,4 +1,4 @@
-"""May what ``deploy/`` holds be used as it stands?  Loaded, held against itself, and checked by edge and systemd."""
+"""The files of ``deploy/`` can be used as they are: loaded, compared, and checked by edge and systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does what we build work where it is installed, away from the sources?"""
+"""The built wheel works where it is installed, away from the sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token bucket as a level that rises with time: the twin of native/state/token_bucket.pyx."""
+"""A token bucket as a level that rises with time: the reference model of native/state/token_bucket.pyx."""
 
 from __future__ import annotations
 

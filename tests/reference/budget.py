@@ -1,4 +1,4 @@
-"""A retry budget in exact fractions: the twin of native/state/retry_budget.pyx."""
+"""A retry budget in exact fractions: the reference model of native/state/retry_budget.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of a learned limit on plain numbers: the twin of native/balance/capacity.pyx."""
+"""The rules of a learned limit on plain numbers: the reference model of native/balance/capacity.pyx."""
 
 from __future__ import annotations
 

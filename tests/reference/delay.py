@@ -1,4 +1,4 @@
-"""First tokens beside what they take when nothing waits, on plain numbers: the twin of native/balance/delay.pyx."""
+"""Compares first tokens with their floor, on plain numbers: the reference model of native/balance/delay.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a request head slowly and obviously, on lists and patterns: the twin of native/codec/head_reader."""
+"""Reads a request head with lists and patterns: the reference model of native/codec/head_reader."""
 
 from __future__ import annotations
 

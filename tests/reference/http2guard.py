@@ -1,4 +1,4 @@
-"""How would one count HTTP/2 frames slowly and obviously?  The twin of native/http/http2_guard, on whole frames."""
+"""Counts whole HTTP/2 frames: the reference model of native/http/http2_guard."""
 
 from __future__ import annotations
 

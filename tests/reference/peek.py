@@ -1,4 +1,4 @@
-"""Reads requests, responses and usage by a whole parse: the twin of the peeks and the usage reader of native.codec."""
+"""Reads requests, responses and usage by a complete parse: the reference model of native.codec's peeks and usage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decides about recording slowly and obviously: the twin of native/proxy/record.pyx."""
+"""Decides which exchanges are recorded: the reference model of native/proxy/record.pyx."""
 
 from __future__ import annotations
 

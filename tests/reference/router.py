@@ -1,4 +1,4 @@
-"""Where could this request go?  Every rule tried in turn: the twin of native/proxy/router.pyx."""
+"""Finds a route by trying every rule in turn: the reference model of native/proxy/router.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How would one encode the spans of records slowly and obviously?  With the SDK: the twin of native/codec/span_writer.
+"""Encodes the spans of records with the SDK: the reference model of native/codec/span_writer.
 
 Attributes of a span have no order, so both sides are compared with theirs sorted.
 """

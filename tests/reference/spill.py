@@ -1,4 +1,4 @@
-"""What a target takes in place of a better tier, on plain numbers: twin of native/balance/spill.pyx and inflight."""
+"""The limits of a target in a later tier, on plain numbers: the reference model of native/balance/spill, inflight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a whole event stream at once, split into lines and parsed: the twin of native.codec.sse."""
+"""Reads a complete event stream, split into lines and parsed: the reference model of native.codec.sse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When is it time?  A dictionary looked through from end to end: the twin of native/io/timer_wheel.pyx."""
+"""Searches a dictionary for timers that are due: the reference model of native/io/timer_wheel.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a traceparent slowly and obviously: the twin of native/codec/trace_context.pyx."""
+"""Reads a traceparent with a pattern: the reference model of native/codec/trace_context.pyx."""
 
 from __future__ import annotations
 

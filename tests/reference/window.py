@@ -1,4 +1,4 @@
-"""How did the last ten seconds go?  Samples in a list, counted by hand: the twin of native/state/window.pyx."""
+"""Counts the last ten seconds from a list of samples: the reference model of native/state/window.pyx."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do tests of shared limits need?  Nodes that share one through a store, in virtual time, cut off at will."""
+"""Nodes that share limits through a store, in virtual time, and that a test can cut off at will."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes of several regions that share through one store, in a clock that a test turns by hand."""
+"""Nodes of several regions that share through one store, on a clock that the test advances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do nodes that share a month's budget spend it once, and all of it, whatever happens to them and to the store?"""
+"""Nodes that share a monthly budget spend it once, and completely, whatever happens to them or to the store."""
 
 from __future__ import annotations
 

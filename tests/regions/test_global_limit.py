@@ -1,4 +1,4 @@
-"""Is a limit of 600 a minute over three nodes used to the full, and kept, while demand moves between them?"""
+"""A limit of 600 a minute over three nodes is kept, and used completely, while demand moves between them."""
 
 from __future__ import annotations
 

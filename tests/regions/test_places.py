@@ -1,4 +1,4 @@
-"""Are requests at once divided so that there are never more of them than the limit, and that all places are used?"""
+"""Concurrent requests are divided so that the limit is never exceeded and every place is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the grants of a shared limit ever add up to more, and does each node get what it needs?"""
+"""The grants of a shared limit never exceed it, and each node gets what it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do nodes of several regions do to each other's Boards, and what do they write to the store?"""
+"""What nodes of several regions do to each other's shared state, and what they write to the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do other regions' troubles do here, and what do they never do?"""
+"""What reports of other regions change here, and what they never change."""
 
 from __future__ import annotations
 

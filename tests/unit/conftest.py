@@ -1,4 +1,4 @@
-"""On which loops does a unit test run?  Those of the wires on both: production's, and the documented one."""
+"""The event loops of unit tests: tests of connections run on uvloop and on asyncio's own loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which Snapshot does a test decide by?  A small one with every kind of thing in it, and a credential to look for."""
+"""A small Snapshot for tests, with every kind of object in it, and a credential to search for."""
 
 from __future__ import annotations
 

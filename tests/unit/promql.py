@@ -1,4 +1,4 @@
-"""Which metrics and labels does a PromQL expression name?  Read by a real parser, which checks types too."""
+"""Returns the metrics and labels of a PromQL expression, with a real parser that also checks types."""
 
 from __future__ import annotations
 

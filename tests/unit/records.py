@@ -1,4 +1,4 @@
-"""What does a test need of recorded exchanges?  One that went well, to be varied."""
+"""A recorded exchange that succeeded, for tests to vary."""
 
 from __future__ import annotations
 

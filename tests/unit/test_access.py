@@ -1,4 +1,4 @@
-"""Which requests get a line, what is in it, and which trace stands for a bucket?"""
+"""Which requests get a line in the access log, what the line holds, and which trace represents a bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do both kinds of connections find their way on the admin address, and nothing else a place to stay?"""
+"""HTTP and gRPC connections reach their servers at the admin address, and other connections are closed."""
 
 from __future__ import annotations
 

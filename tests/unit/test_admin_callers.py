@@ -1,4 +1,4 @@
-"""Who may ask at the admin address, and does what nobody may send cost nothing but its own answer?"""
+"""Who may call the admin address; a malformed request costs nothing but its own answer."""
 
 from __future__ import annotations
 

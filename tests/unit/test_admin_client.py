@@ -1,4 +1,4 @@
-"""Does a command that asks a node end soon and in one sentence, whatever answers, and tell its token to nobody else?"""
+"""A command that calls a node ends soon and with one sentence, and sends its token to nobody else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what a person sees first true, and what a program reads whole?"""
+"""The banner is correct for people and complete for programs."""
 
 from __future__ import annotations
 

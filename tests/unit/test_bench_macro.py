@@ -1,4 +1,4 @@
-"""Are the benchmark's figures what it says they are?  Its arithmetic, its load, its upstream and its clocks."""
+"""The benchmark's arithmetic, load, upstream and clocks give the figures that it claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limit of open files is raised as far as the system lets it."""
+"""The limit of open files is raised as far as the system allows."""
 
 from __future__ import annotations
 

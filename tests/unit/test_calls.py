@@ -1,4 +1,4 @@
-"""Does edge answer its own gRPC methods as health probes, grpcurl and clients expect?"""
+"""edge answers its own gRPC methods as health probes, grpcurl and clients expect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose certificate is an edge's?  Names, wildcards and URIs, and what looks like one of them."""
+"""Which certificates are accepted as an edge's: names, wildcards, URIs, and lookalikes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When is a dead child started again?"""
+"""When a dead child is started again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the copy of a prefix become right whatever its watch did, and does it say how old it is?"""
+"""The copy of a prefix becomes correct whatever its watch did, and reports its age."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does control owe to its end, whatever it waits for meanwhile?"""
+"""What control finishes before it ends, whatever it is waiting for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the dashboard and the alerts name what edge really publishes, and does each alert say what to do?"""
+"""Dashboards and alerts name metrics that edge publishes, and each alert says what to do."""
 
 from __future__ import annotations
 

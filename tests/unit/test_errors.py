@@ -1,4 +1,4 @@
-"""Does every error say whose doing it is, and does the clock tell the time that the shared state uses?"""
+"""Every error names who caused it, and the clock tells the time that the shared state uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where do traces go, what do they say, and does anybody wait for a collector?"""
+"""Where traces are sent, what they contain, and that nothing waits for a collector."""
 
 from __future__ import annotations
 

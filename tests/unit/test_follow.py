@@ -1,4 +1,4 @@
-"""Do workers get the Snapshot from control, and live without it?"""
+"""Workers get the Snapshot from control, and continue without control."""
 
 from __future__ import annotations
 

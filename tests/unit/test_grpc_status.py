@@ -1,4 +1,4 @@
-"""Does edge say the right thing over gRPC, in fields that every client can read?"""
+"""edge's own gRPC errors have the right status, in fields that every client can read."""
 
 from __future__ import annotations
 

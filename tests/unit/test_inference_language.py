@@ -1,4 +1,4 @@
-"""Does what is said in edge's gRPC language reach a provider, and does its answer come back, with nothing lost?"""
+"""Requests of edge's gRPC API reach a provider, and its answers come back, without loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a stream in edge's gRPC language the same answer as the whole one, however its bytes come?"""
+"""A stream of edge's gRPC API is the same answer as the complete one, however its bytes arrive."""
 
 from __future__ import annotations
 

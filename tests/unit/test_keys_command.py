@@ -1,4 +1,4 @@
-"""Does ``edge keys`` make keys that work, print what scripts can use, and show what there is?"""
+"""``edge keys`` makes keys that work, prints what scripts can use, and shows all keys."""
 
 from __future__ import annotations
 

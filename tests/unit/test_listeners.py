@@ -1,4 +1,4 @@
-"""Do workers share an address, keep it from others, and say plainly when they cannot have it?"""
+"""Workers share an address, keep it from other programs, and report plainly if it is taken."""
 
 from __future__ import annotations
 

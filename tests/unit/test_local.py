@@ -1,4 +1,4 @@
-"""Does edge answer its own paths from the Snapshot of the exchange that asks?"""
+"""edge answers its own paths from the Snapshot of the exchange."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reaches a log line, and what never does?"""
+"""What a log line contains, and what it never contains."""
 
 from __future__ import annotations
 

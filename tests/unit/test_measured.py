@@ -1,4 +1,4 @@
-"""Is a reading the same in OpenTelemetry's words, under the names that its conventions have?"""
+"""A reading is the same in OpenTelemetry's format, under the names of its conventions."""
 
 from __future__ import annotations
 

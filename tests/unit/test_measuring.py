@@ -1,4 +1,4 @@
-"""Do all readings that are sent say the same of when the counters were 0?"""
+"""All exported readings agree about when the counters were 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a cell promise to a process that starts?"""
+"""What a memfd cell promises to a process that starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the metrics page what Prometheus reads, and does it say what the shared state holds?"""
+"""Prometheus can read the metrics page, and the page agrees with the shared state."""
 
 from __future__ import annotations
 

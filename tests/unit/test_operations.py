@@ -1,4 +1,4 @@
-"""Does a reload forget exactly what is not true any more, and notice a file only when it stands still?"""
+"""A reload drops exactly the state that is no longer valid, and reads a file only once it is stable."""
 
 from __future__ import annotations
 

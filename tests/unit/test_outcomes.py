@@ -1,4 +1,4 @@
-"""Does the one table of outcomes cover everything, say what the documents say, and resist being played?"""
+"""The table of outcomes is complete, agrees with the documents, and cannot be abused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a configuration become the Snapshot that it means, and does a reload keep every record on the shared state?"""
+"""A configuration becomes the right Snapshot, and a reload keeps every record of the shared state."""
 
 from __future__ import annotations
 

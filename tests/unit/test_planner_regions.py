@@ -1,4 +1,4 @@
-"""Where do other regions' edges stand in the plan?  Behind every target of one's own, in every model's pool."""
+"""Other regions' edges come after every target of this region, in the pool of every model."""
 
 from __future__ import annotations
 

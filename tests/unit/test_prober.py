@@ -1,4 +1,4 @@
-"""Is an ill target asked for free, neither too often nor too many at once, and does an answer only hint?"""
+"""An unhealthy target is probed neither too often nor by too many at once, and an answer is only a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what we say of each provider whole and usable?"""
+"""The description of each provider is complete and usable."""
 
 from __future__ import annotations
 

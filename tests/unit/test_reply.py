@@ -1,4 +1,4 @@
-"""Does edge have a word for whatever keeps a target from answering?"""
+"""edge has a message for every reason that keeps a target from answering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a target's report name the right state, for the right reason, until the right time?"""
+"""A target's report has the right state, for the right reason, until the right time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a name lead to addresses with few look-ups, through a resolver's outage, and never to where it must not?"""
+"""A name is resolved with few look-ups, survives an outage of the resolver, and never gives a forbidden address."""
 
 from __future__ import annotations
 

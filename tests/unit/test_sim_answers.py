@@ -1,4 +1,4 @@
-"""Does a simulated provider read requests as OpenAI does, and say the same thing whole and in pieces?"""
+"""A simulated provider reads requests as OpenAI does, and answers the same complete and streamed."""
 
 from __future__ import annotations
 

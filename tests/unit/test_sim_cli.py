@@ -1,4 +1,4 @@
-"""Does a fault typed in a shell become the fault that was meant?"""
+"""A fault on the command line becomes the intended fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the hammer call every broken answer broken, and nothing else?"""
+"""The closed-loop load reports every broken answer as broken, and no other."""
 
 from __future__ import annotations
 

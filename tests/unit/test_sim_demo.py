@@ -1,4 +1,4 @@
-"""Are the demo's figures those of its loads, and is its configuration one that edge accepts?"""
+"""The demo's figures are those of its loads, and edge accepts its configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a fault strike exactly the requests that it says?"""
+"""A fault hits exactly the requests that it selects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the simulated network as far, as shut and as broken as it is told to be?"""
+"""The simulated network has the configured delay, blocks and faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is the overload drill's configuration one that edge accepts, and is its plot a picture?"""
+"""edge accepts the overload drill's configuration, and the drill's plot is an image."""
 
 from __future__ import annotations
 

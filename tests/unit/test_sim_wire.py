@@ -1,4 +1,4 @@
-"""Do scripted peers do exactly what their script says, and record what the other side did?"""
+"""Scripted peers do exactly what their script says, and record what the other side did."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what keys spent remembered over restarts, and does a bad disk harm nobody?"""
+"""Spending of keys is kept over restarts, and a faulty disk does no harm."""
 
 from __future__ import annotations
 

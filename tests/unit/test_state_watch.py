@@ -1,4 +1,4 @@
-"""Is every change of a target said once, as loudly as it deserves?"""
+"""Every change of a target is logged once, at the right level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does ``edge status`` show what the node says, and help when there is none?"""
+"""``edge status`` shows what the node reports, and gives help when no node answers."""
 
 from __future__ import annotations
 

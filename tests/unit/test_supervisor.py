@@ -1,4 +1,4 @@
-"""What does the supervisor do with children that misbehave?  Real processes, of one line each."""
+"""The supervisor's reaction to misbehaving children: real processes, of one line each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does ``edge top`` tell what happened between two readings, and nothing of what was before?"""
+"""``edge top`` shows what happened between two readings, and nothing of what came before."""
 
 from __future__ import annotations
 

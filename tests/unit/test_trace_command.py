@@ -1,4 +1,4 @@
-"""Can a request be followed without any collector: in the ring, over the admin address, and in any terminal?"""
+"""A request can be followed without a collector: in memory, over the admin address, and in any terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is edge/wire what protos/ says, and can it be imported as it stands?"""
+"""edge/wire agrees with protos/, and can be imported as it is."""
 
 from __future__ import annotations
 
