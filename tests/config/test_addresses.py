@@ -46,7 +46,7 @@ def test_addresses_are_host_and_port(text: str, host: str, port: int) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    """Nothing is guessed: not a missing port, not a sign, not a line break."""
+    """Nothing is guessed: a missing port, a sign or a line break is refused."""
     with pytest.raises(ValueError, match=r"address|host"):
         addresses.parse_address(text)
 
@@ -61,7 +61,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     ],
 )
 def test_base_urls_are_taken_apart(text: str, parts: BaseUrl) -> None:
-    """Scheme, host, port and path of a base URL, with the scheme's port where none is written."""
+    """A base URL gives scheme, host, port and path; the default port is the scheme's."""
     assert addresses.parse_base_url(text) == parts
 
 
@@ -86,7 +86,7 @@ def test_base_urls_are_taken_apart(text: str, parts: BaseUrl) -> None:
     ],
 )
 def test_metadata_and_link_local_hosts_are_never_called(host: str) -> None:
-    """However it is written, an address that hands out credentials, or is none of one machine, is refused."""
+    """Addresses of metadata services and link-local addresses are refused in any spelling."""
     assert addresses.forbidden(host)
 
 
@@ -95,7 +95,7 @@ def test_metadata_and_link_local_hosts_are_never_called(host: str) -> None:
     ["127.0.0.1", "::1", "10.0.0.1", "fd00::1", "8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "localhost", "h"],
 )
 def test_other_hosts_may_be_called(host: str) -> None:
-    """Private and loopback hosts are what many models and services live on."""
+    """Private and loopback hosts are allowed, because many models and services run on them."""
     assert addresses.forbidden(host) == ""
 
 
@@ -103,7 +103,7 @@ def test_other_hosts_may_be_called(host: str) -> None:
     "host", ["2852039166", "0xa9fea9fe", "0xa9.0xfe.0xa9.0xfe", "169.16689662", "0251.0376.0251.0376"]
 )
 def test_an_address_in_disguise_is_refused(host: str) -> None:
-    """A number that a resolver takes for an address is not read as a name, and its true value is named."""
+    """A number that a resolver would take for an address is refused, and the message names the real address."""
     with pytest.raises(ValueError, match=r"write 169\.254\.169\.254"):
         addresses.parse_address(f"{host}:80")
 
@@ -126,7 +126,7 @@ def test_an_address_in_disguise_is_refused(host: str) -> None:
     ],
 )
 def test_who_can_reach_a_host(host: str, loopback: bool, private: bool, wildcard: bool) -> None:
-    """What only this machine reaches, what a private network reaches, and what means every address."""
+    """Loopback addresses, private addresses and wildcard addresses are distinguished."""
     assert addresses.is_loopback(host) is loopback
     assert addresses.is_private(host) is private
     assert addresses.is_wildcard(host) is wildcard
@@ -134,7 +134,7 @@ def test_who_can_reach_a_host(host: str, loopback: bool, private: bool, wildcard
 
 @given(st.ip_addresses(), st.integers(0, 65535))
 def test_every_address_comes_back(address: object, port: int) -> None:
-    """What is an address to the standard library is the same address here."""
+    """Addresses of the standard library's parser are the same addresses here."""
     host = str(address)
     text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     assert addresses.parse_address(text) == (host, port)
@@ -142,7 +142,7 @@ def test_every_address_comes_back(address: object, port: int) -> None:
 
 @given(st.text(max_size=30))
 def test_a_refused_url_is_never_repeated(text: str) -> None:
-    """Whatever is wrong with a URL, the sentence holds nothing of the part that may be a key."""
+    """The message about a wrong URL does not contain the part that may be a key."""
     with pytest.raises(ValueError, match=r"URL|write") as caught:
         addresses.parse_base_url(f"https://user:kEy-{text}-yEk@example.com/")
     assert "kEy-" not in str(caught.value)

@@ -27,7 +27,7 @@ ENVIRON: Final = {"SET": "sk-secret", "EMPTY": "", "NUMBER": "7", "LINES": "two\
 
 
 def outcome(text: str) -> str:
-    """Say what ``edge check`` would print, and ``fine`` when the configuration may be used."""
+    """Return what ``edge check`` would print, and ``fine`` for a usable configuration."""
     document = read_text(text, "edge.yaml", FILES, ENVIRON)
     problems = check(document, KNOWN)
     lines = [problem.text(document.source).replace(str(FILES), "DIR") for problem in problems]
@@ -35,13 +35,13 @@ def outcome(text: str) -> str:
 
 
 def shown(text: str) -> Any:
-    """Return the effective configuration, as an operator would read it."""
+    """Return the effective configuration as it is shown to an operator."""
     config = read_text(text, "edge.yaml", FILES, ENVIRON).config
     return yaml.safe_load(show(effective.whole(config, KNOWN)))
 
 
 def assert_within(part: Any, whole: Any, path: str = "") -> None:
-    """Assert that everything in ``part`` stands in ``whole``."""
+    """Assert that everything in ``part`` is in ``whole``."""
     if isinstance(part, dict):
         assert isinstance(whole, dict), path
         for key, item in part.items():
@@ -58,13 +58,13 @@ def assert_within(part: Any, whole: Any, path: str = "") -> None:
 
 
 def test_there_are_cases() -> None:
-    """The folder is found and not nearly empty: a moved folder must not pass silently."""
+    """The folder of cases exists and has many files, so that a moved folder is noticed."""
     assert len(CASES) >= 30
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_case(path: Path) -> None:
-    """The result of a configuration is exactly what stands under its dashes."""
+    """The result of a configuration is exactly the text under its dashes."""
     text, dashes, expected = path.read_text(encoding="utf-8").partition(DASHES)
     assert dashes, "no line of dashes"
     said, fine, part = expected.partition("fine\n")
@@ -75,7 +75,7 @@ def test_case(path: Path) -> None:
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_no_secret_is_ever_said(path: Path) -> None:
-    """Neither a problem, whatever else is wrong, nor what is shown of a usable configuration holds a key."""
+    """No key appears in a problem or in the effective configuration."""
     text = path.read_text(encoding="utf-8").partition(DASHES)[0]
     told = outcome(text)
     if told.endswith("fine\n"):

@@ -29,7 +29,7 @@ def written(tmp_path: Path) -> Path:
 
 
 def test_check_passes_a_good_file(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line says that it is fine, and of what; the status is 0."""
+    """One line says that the file is fine, with a summary; the status is 0."""
     assert main(["check", str(written)]) == 0
     assert capsys.readouterr().out == f"{written}: valid: 1 model, 0 services\n"
 
@@ -58,7 +58,7 @@ def test_check_refuses_a_bad_file(written: Path, capsys: pytest.CaptureFixture[s
 def test_check_is_in_colour_on_a_terminal(
     written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a terminal the same words are printed, with a colour for what keeps edge from starting."""
+    """On a terminal the same words are printed, with colours for errors."""
     written.write_text(GOOD + "limits: {body: 1}\n", encoding="utf-8")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -70,7 +70,7 @@ def test_check_is_in_colour_on_a_terminal(
 
 
 def test_show_prints_the_whole(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is printed is YAML with everything that is known of the provider, and no secret."""
+    """The output is YAML with all settings of the provider, and without secrets."""
     assert main(["config", "show", "-c", str(written)]) == 0
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["providers"]["openai"]["base_url"] == "https://api.openai.com/v1"
@@ -78,7 +78,7 @@ def test_show_prints_the_whole(written: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_show_refuses_a_bad_file(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a file that cannot be used there is no effective configuration: its problems are printed instead."""
+    """For an unusable file the problems are printed instead of a configuration."""
     written.write_text(GOOD + "admin: {address: '10.0.0.1:1'}\n", encoding="utf-8")
     assert main(["config", "show", "-c", str(written)]) == 1
     printed = capsys.readouterr()
@@ -89,7 +89,7 @@ def test_show_refuses_a_bad_file(written: Path, capsys: pytest.CaptureFixture[st
 def test_show_without_a_file_uses_the_environment(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The environment's keys make the configuration that ``edge run`` would use; without any there is none."""
+    """Keys in the environment give the configuration that ``edge run`` would use; without keys there is none."""
     for variable in ("OPENAI", "ANTHROPIC", "GEMINI", "GOOGLE", "DEEPSEEK"):
         monkeypatch.delenv(f"{variable}_API_KEY", raising=False)
         monkeypatch.delenv(f"{variable}_BASE_URL", raising=False)
@@ -101,13 +101,13 @@ def test_show_without_a_file_uses_the_environment(
 
 
 def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """An editor can load what is printed."""
+    """The printed schema can be loaded by an editor."""
     assert main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == "edge.yaml"
 
 
 def test_a_command_that_is_named_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module that was forgotten does not silently take its subcommand away."""
+    """A subcommand whose module is missing is an error, and does not vanish silently."""
     monkeypatch.setattr(cli, "COMMANDS", ("check", "nowhere"))
     with pytest.raises(ModuleNotFoundError, match=r"edge\.cli\.nowhere"):
         parser()
@@ -116,14 +116,14 @@ def test_a_command_that_is_named_and_missing_is_an_error(monkeypatch: pytest.Mon
 def test_a_part_that_is_not_built_is_one_sentence(
     written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who runs edge before building it is told what is missing, without a traceback."""
+    """An edge that is not built says what is missing, without a traceback."""
     monkeypatch.setitem(sys.modules, "edge.config.check", None)
     assert main(["check", str(written)]) == 1
     assert capsys.readouterr().err.startswith("edge: import of edge.config.check halted")
 
 
 def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is in the table can be found by who asks for help."""
+    """The help lists every subcommand of the table."""
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
@@ -132,18 +132,18 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def imported(*arguments: str) -> int:
-    """Run Python; return how many modules it imported, its own included."""
+    """Run Python; return how many modules it imported, itself included."""
     done = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True)
     return done.stderr.count("import time:")
 
 
 def test_help_is_quick() -> None:
-    """``edge --help`` reads every subcommand, and still imports less than ``import asyncio`` alone does."""
+    """``edge --help`` reads every subcommand, and still imports fewer modules than ``import asyncio``."""
     assert imported("-m", "edge", "--help") < imported("-c", "import asyncio")
 
 
 def shell(command: str, unbuffered: str = "") -> tuple[int, str]:
-    """Run edge with what a shell can do to its output; return the status and what it said to stderr."""
+    """Run edge with redirections that a shell can make; return the status and stderr."""
     whole = f"{sys.executable} -m edge {command}"
     environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     done = subprocess.run(whole, shell=True, capture_output=True, text=True, check=False, timeout=60, env=environ)
@@ -154,7 +154,7 @@ def shell(command: str, unbuffered: str = "") -> tuple[int, str]:
     "command", ["check {file}", "config show -c {file}", "config schema", "keys list -c {file}", "--version"]
 )
 def test_output_that_cannot_be_written_is_one_sentence(written: Path, command: str) -> None:
-    """A full disk and an output that was closed are said, and the status tells that something is missing."""
+    """A full disk or a closed output is reported in one sentence and by the exit status."""
     line = command.format(file=written)
     assert shell(f"{line} >/dev/full") == (1, "edge: the output cannot be written: No space left on device\n")
     assert shell(f"{line} >&-") == (1, "edge: the output cannot be written: Bad file descriptor\n")
@@ -162,7 +162,7 @@ def test_output_that_cannot_be_written_is_one_sentence(written: Path, command: s
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_where_nothing_can_be_said_the_status_is_left(written: Path, unbuffered: str) -> None:
-    """Without any stream that works, the status alone tells it; a closed stderr does not make stdout its place."""
+    """If no stream works, only the status reports it; a closed stderr is not replaced by stdout."""
     assert shell(f"check {written} >/dev/full 2>&1", unbuffered)[0] == 1
     assert shell(f"check {written} >&- 2>&-", unbuffered)[0] == 1
     assert shell(f"check {written} 2>&-", unbuffered) == (0, "")
@@ -170,14 +170,14 @@ def test_where_nothing_can_be_said_the_status_is_left(written: Path, unbuffered:
 
 @pytest.mark.parametrize("closed", [1, 2])
 def test_the_number_of_a_closed_stream_is_held_in_children_too(closed: int) -> None:
-    """What a child opens next, or is handed, never gets the number of stdout or stderr."""
+    """A file that a child opens or inherits never gets the descriptor number of stdout or stderr."""
     code = f"import os; from edge.cli import main; main._harden_streams(); os._exit(3 + os.get_inheritable({closed}))"
     done = subprocess.run(f'{sys.executable} -c "{code}" {closed}>&-', shell=True, check=False, timeout=60)
     assert done.returncode == 4
 
 
 def test_half_a_pair_is_printed_as_an_escape(written: Path) -> None:
-    """A name that no encoding can write is shown so that it can be found, and so is any that ASCII lacks."""
+    """A name with a lone surrogate, or not in ASCII on an ASCII output, is printed with escapes."""
     key = '{name: "\\ud800", sha256: "%s"}' % ("ab" * 32)
     written.write_text(f'{GOOD}keys: [{key}]\nservices: {{"\\udfff": {{}}}}\n', encoding="utf-8")
     for encoding in ("utf-8", "ascii"):
@@ -203,7 +203,7 @@ def test_half_a_pair_is_printed_as_an_escape(written: Path) -> None:
     ids=" ".join,
 )
 def test_an_amount_or_a_file_that_is_none_is_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be waited for or written to is refused as an argument, before anything is done."""
+    """An impossible duration or file is refused as an argument, before anything is done."""
     with pytest.raises(SystemExit) as ended:
         main(command)
     assert ended.value.code == 2

@@ -43,7 +43,7 @@ IN_PART: Final[list[tuple[type[Struct], type[Struct]]]] = [
 
 
 def names(section: type[Struct]) -> dict[str, str]:
-    """Return the keys of a section by the names that they have in the Snapshot."""
+    """Return the keys of a section by their names in the Snapshot."""
     return {compiled_name(field.name, field.shape): field.name for field in section_of(section).fields}
 
 
@@ -54,7 +54,7 @@ def ids(pair: object) -> str:
 
 @pytest.mark.parametrize(("section", "kind"), WHOLE, ids=ids)
 def test_every_key_arrives_under_its_name(section: type[Struct], kind: type[Struct]) -> None:
-    """Each key's own value stands in the field of its name, of a duration with ``_ns``, and there is no other field."""
+    """Each key's value is in the field of its name (a duration in ``_ns``), and there is no other field."""
     assert set(names(section)) == set(kind.__struct_fields__)
     written = section(**{key: 1000 + place for place, key in enumerate(section.__struct_fields__)})
     made = structs.asdict(compiled(written, kind))
@@ -63,7 +63,7 @@ def test_every_key_arrives_under_its_name(section: type[Struct], kind: type[Stru
 
 @pytest.mark.parametrize(("section", "kind"), WHOLE + IN_PART, ids=ids)
 def test_a_default_stands_in_the_schema_alone(section: type[Struct], kind: type[Struct]) -> None:
-    """A field that a key fills has no default in the Snapshot; a pair that shares no name is none."""
+    """A field that a key fills has no default in the Snapshot; a section and a struct share some names."""
     filled = [field for field in structs.fields(kind) if field.name in names(section)]
     assert filled
     twice = [field.name for field in filled if (field.default, field.default_factory) != (NODEFAULT, NODEFAULT)]
@@ -72,7 +72,7 @@ def test_a_default_stands_in_the_schema_alone(section: type[Struct], kind: type[
 
 @pytest.mark.parametrize(("section", "kind"), WHOLE + IN_PART, ids=ids)
 def test_a_duration_ends_in_ns_and_nothing_else_does(section: type[Struct], kind: type[Struct]) -> None:
-    """No field of the Snapshot has a key's name without the rule's suffix, or a suffix that the rule does not give."""
+    """A field of the Snapshot has the suffix ``_ns`` exactly if its key is a duration."""
     ruled = names(section)
     for field in structs.fields(kind):
         bare = field.name.removesuffix("_ns")
@@ -81,32 +81,32 @@ def test_a_duration_ends_in_ns_and_nothing_else_does(section: type[Struct], kind
 
 
 class Inner(Struct, frozen=True):
-    """A section within."""
+    """A nested section."""
 
     connect_ns: int
     total_ns: int
 
 
 class Outer(Struct, frozen=True):
-    """A struct with a section within, and with a field that no key has."""
+    """A struct with a nested section, and with a field that no key has."""
 
     timeouts: Inner | None
     slot: int
 
 
 def test_a_section_within_follows_the_same_rule() -> None:
-    """What is nested is compiled too, into the struct that the field asks for."""
+    """A nested section is compiled too, into the struct that the field requires."""
     made = compiled(schema.Defaults(), Outer, slot=3)
     assert made == Outer(Inner(2_000_000_000, 600_000_000_000), 3)
 
 
 def test_what_is_given_wins() -> None:
-    """A field that is said in other words is not taken from the section."""
+    """An explicit argument replaces the value of the section."""
     assert compiled(schema.Defaults(), Outer, slot=3, timeouts=None) == Outer(None, 3)
 
 
 @pytest.mark.parametrize("given", [{}, {"slot": 1, "unknown": 2}])
 def test_a_field_too_few_or_too_many_is_an_error(given: dict[str, Any]) -> None:
-    """Nothing is made up, and nothing is dropped."""
+    """A missing field and a superfluous argument are errors."""
     with pytest.raises(TypeError):
         compiled(schema.Defaults(), Outer, **given)

@@ -29,7 +29,7 @@ def _generator(name: str = "generate") -> ModuleType:
 
 @pytest.mark.parametrize("name", ["configuration.md", "keys.md", "metrics.md", "operating.md", "outcomes.md"])
 def test_generated_parts_are_current(name: str) -> None:
-    """Regenerating changes nothing: run ``python -m docs.generate`` when it does."""
+    """Regeneration changes nothing (run ``python -m docs.generate`` if it does)."""
     text = (DOCS / name).read_text(encoding="utf-8")
     assert _generator().filled(text) == text
 
@@ -46,7 +46,7 @@ def test_every_generated_document_is_compared() -> None:
 
 
 def test_every_field_is_documented_where_it_is_declared() -> None:
-    """No field and no section of the schema is without a sentence that ends like one."""
+    """Each field and section of the schema has a description that ends with a full stop."""
     for section in sections_within(section_of(Config)):
         assert section.sentence.endswith("."), section.type
         for field in section.fields:
@@ -62,7 +62,7 @@ def test_every_field_stands_in_the_document() -> None:
 
 
 def _paths(section: Section, path: tuple[str, ...], seen: tuple[type, ...]) -> Iterator[tuple[str, ...]]:
-    """Every dotted path of the schema, such as limits.body and models.NAME.targets."""
+    """Return every dotted path of the schema, such as limits.body and models.NAME.targets."""
     for field in section.fields:
         yield (*path, field.name)
         inner, under = field.shape, (*path, field.name)
@@ -75,7 +75,7 @@ def _paths(section: Section, path: tuple[str, ...], seen: tuple[type, ...]) -> I
 
 
 def test_fields_named_in_documents_exist() -> None:
-    """A dotted field in code spans of a document, such as limits.body, is a path of the schema or the end of one."""
+    """A dotted field in code spans of a document is a path of the schema or the end of one."""
     paths = list(_paths(section_of(Config), (), (Config,)))
     ends = {path[start:] for path in paths for start in range(len(path))}
     sections = {path[-1] for path in paths if any(other[:-1] == path for other in paths)}
@@ -91,7 +91,7 @@ def test_fields_named_in_documents_exist() -> None:
 
 
 def test_the_picture_of_a_trace_is_drawn_from_its_record() -> None:
-    """Drawing anew changes nothing, and every attempt of the record stands in the picture."""
+    """Redrawing changes nothing, and the picture has every attempt of the record."""
     draw_trace = _generator("draw_trace")
     records = json.loads(draw_trace.RECORD.read_text(encoding="utf-8"))
     drawn = draw_trace.drawn(records)

@@ -22,7 +22,7 @@ NO_FILE = "it is not a regular file; copy its content to one and name that"
 
 
 def test_a_pipe_is_no_configuration(tmp_path: Path) -> None:
-    """A named pipe as configuration is a problem at once, though nobody ever writes to it."""
+    """A named pipe as configuration is reported at once, although nothing ever writes to it."""
     pipe = tmp_path / "edge.yaml"
     os.mkfifo(pipe)
     problems = check(read(pipe), KNOWN)
@@ -30,7 +30,7 @@ def test_a_pipe_is_no_configuration(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_no_secret_and_no_certificate(tmp_path: Path) -> None:
-    """A named pipe where a secret or a certificate is expected is a problem of that place at once."""
+    """A named pipe in place of a secret or a certificate is reported at once, with its place."""
     pipe, file = tmp_path / "pipe", tmp_path / "edge.yaml"
     os.mkfifo(pipe)
     file.write_text(
@@ -48,7 +48,7 @@ def test_a_pipe_is_no_secret_and_no_certificate(tmp_path: Path) -> None:
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
-    """A folder, a device and a socket are refused with a reason, a link to a file is read."""
+    """A folder, a device and a socket are refused with a reason; a link to a file is read."""
     regular, link, sock = tmp_path / "file", tmp_path / "link", tmp_path / "socket"
     regular.write_bytes(b"one\r\ntwo")
     link.symlink_to(regular)

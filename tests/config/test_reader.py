@@ -44,7 +44,7 @@ TREES = st.recursive(
 @given(TREES)
 @settings(max_examples=300, deadline=None)
 def test_any_tree_is_read_and_checked_without_an_exception(whole: object) -> None:
-    """Whatever stands in a file, the answer is a Config and a list of problems."""
+    """Any content of a file gives a Config and a list of problems."""
     with contextlib.suppress(yaml.YAMLError):
         document = read_text(yaml.safe_dump(whole), "edge.yaml", environ={})
         assert isinstance(document.config, Config)
@@ -54,12 +54,12 @@ def test_any_tree_is_read_and_checked_without_an_exception(whole: object) -> Non
 @given(st.text(max_size=60))
 @settings(deadline=None)
 def test_any_text_is_read_without_an_exception(text: str) -> None:
-    """A file that is no YAML at all is a problem, not a crash."""
+    """A file that is not YAML is a problem and not a crash."""
     assert isinstance(read_text(text, environ={}).config, Config)
 
 
 def test_all_problems_come_at_once() -> None:
-    """One run names problems of the text, of single values and of values against each other."""
+    """One run reports problems of the text, of single values, and of values that contradict each other."""
     document = read_text("limits: {body: 1, body: 2}\nlisten: [{address: nowhere}]\nmodels: {m: {targets: [x/y]}}\n")
     assert [spell(problem.path) for problem in check(document, KNOWN)] == [
         "limits.body",
@@ -70,7 +70,7 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_an_alias_bomb_is_refused() -> None:
-    """A few lines that stand for billions of values are refused before they are walked."""
+    """A few lines that expand to billions of values are refused before they are expanded."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     root, problems = tree.compose("\n".join(lines))
@@ -80,21 +80,21 @@ def test_an_alias_bomb_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a {b: *a}", "[" * 5000, "{a: " * 3000, "[" * 60 + "]" * 60])
 def test_a_text_without_end_is_refused(text: str) -> None:
-    """An anchor that holds itself, and nesting without bound, end as problems."""
+    """A recursive anchor and unlimited nesting are reported as problems."""
     root, problems = tree.compose(text)
     assert root is None
     assert len(problems) == 1
 
 
 def test_a_text_that_is_too_long_is_refused() -> None:
-    """A file that nobody wrote by hand is not parsed."""
+    """A file far larger than a handwritten one is not parsed."""
     root, problems = tree.compose("#" * (tree.LONGEST_TEXT + 1))
     assert root is None
     assert "longer than" in problems[0].sentence
 
 
 def test_load_gives_the_configuration_or_every_error(tmp_path: Path) -> None:
-    """A usable file is its Config; another raises with each problem, its file and its line."""
+    """A usable file gives its Config; another file raises with each problem, its file and its line."""
     file = tmp_path / "edge.yaml"
     file.write_text("node: {region: eu, workers: 1}\n", encoding="utf-8")
     assert load(file).node.region == "eu"
@@ -108,7 +108,7 @@ def test_load_gives_the_configuration_or_every_error(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
-    """A missing file, a folder and bytes that are no text are named, without a traceback."""
+    """A missing file, a folder and binary data are reported without a traceback."""
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     said = [read(tmp_path / name).problems[0].text(name) for name in ("missing", ".", "binary")]
     assert said == [
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_certificates_are_tried_before_anything_listens(tmp_path: Path) -> None:
-    """A certificate with its key passes; with another's key it is refused and the files are named."""
+    """A certificate with its key is accepted; with another key it is refused, and the message names the files."""
     authority = trustme.CA()
     for name in ("one", "two"):
         issued = authority.issue_cert(f"{name}.example.com")
@@ -140,7 +140,7 @@ def test_certificates_are_tried_before_anything_listens(tmp_path: Path) -> None:
 
 
 def test_regions_that_know_each_other_by_certificate(tmp_path: Path) -> None:
-    """Names with a listener that asks for certificates need no token, but a certificate to show to whom it asks."""
+    """With names and a listener that requires certificates, regions need no token but a client certificate."""
     authority = trustme.CA()
     issued = authority.issue_cert("eu-1.edge.internal")
     issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
@@ -166,7 +166,7 @@ peers: {{allowed_names: ["*.edge.internal"], {peers}}}
 
 
 def test_a_pool_is_at_most_64() -> None:
-    """64 targets are fine, one more is refused: the kernels keep what was tried in 64 bits."""
+    """64 targets are accepted and 65 are refused, because the kernels keep the tried targets in 64 bits."""
 
     def refused(count: int) -> list[str]:
         targets = ", ".join(f"p/m{index}" for index in range(count))
@@ -178,13 +178,13 @@ def test_a_pool_is_at_most_64() -> None:
 
 
 def test_paths_are_spelt_so_that_one_finds_them() -> None:
-    """Names with dots are quoted, indices are in brackets."""
+    """In paths, names with dots are quoted, and indices are in brackets."""
     assert spell(("models", "gpt-4.1", "targets", 1, "tier")) == 'models."gpt-4.1".targets[1].tier'
     assert spell(("models", "team/fast")) == "models.team/fast"
 
 
 def test_a_line_is_that_of_the_nearest_section_that_is_written() -> None:
-    """A problem with a default points at the section that lacks it."""
+    """A problem with a default has the line of the section that lacks the key."""
     document = Document(Config(), lines={("models",): 3, ("models", "m"): 4})
     assert document.line(("models", "m", "retry", "attempts")) == 4
     assert document.line(("models", "other")) == 3
@@ -192,7 +192,7 @@ def test_a_line_is_that_of_the_nearest_section_that_is_written() -> None:
 
 
 def test_a_hint_that_no_file_can_hold_is_refused() -> None:
-    """A field of a kind without a spelling is found when the schema is written, not by an operator."""
+    """A field type without a YAML form is refused when the schema is defined."""
     assert shape_of(int) == Scalar("integer")
     with pytest.raises(TypeError, match="cannot stand in a configuration"):
         shape_of(bytes)

@@ -33,7 +33,7 @@ GOOD: Final = 'providers: {openai: {api_key: "${SET}"}}\nmodels: {chat: {targets
 
 
 def _refused() -> dict[str, tuple[str, list[str]]]:
-    """Return text and expected problems of each case that may not be used, by name."""
+    """Return the text and the expected problems of each unusable case, by name."""
     found = {}
     for path in CASES:
         text, _, expected = path.read_text(encoding="utf-8").partition(DASHES)
@@ -70,13 +70,13 @@ REFUSED: Final = _refused() | {
 
 
 def test_there_are_fifty() -> None:
-    """The corpus is as large as it is said to be."""
+    """The corpus has at least fifty cases."""
     assert len(REFUSED) >= 50
 
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_refused(name: str, tmp_path: Path) -> None:
-    """422 with exactly the problems that ``edge check`` names; Snapshot, ledger and shared state stay as they are."""
+    """The response is 422 with the problems of ``edge check``; Snapshot, ledger and shared state do not change."""
     text, expected = REFUSED[name]
     folder = tmp_path / "node"
     shutil.copytree(FILES, folder)

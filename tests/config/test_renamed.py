@@ -17,7 +17,7 @@ NAMES: Final = [(kind, former, now) for kind, names in RENAMED.items() for forme
 
 @pytest.mark.parametrize(("kind", "former", "now"), NAMES, ids=lambda value: getattr(value, "__name__", value))
 def test_a_former_name_is_no_key_and_its_new_name_is_one(kind: type, former: str, now: str) -> None:
-    """A former name is not accepted beside the new one, and the new one is not misspelled."""
+    """A former name is not a key of the schema, and its new name is."""
     fields = {field.name for field in section_of(kind).fields}
     assert now in fields
     assert former not in fields
@@ -25,18 +25,18 @@ def test_a_former_name_is_no_key_and_its_new_name_is_one(kind: type, former: str
 
 @pytest.mark.parametrize(("kind", "former", "now"), NAMES, ids=lambda value: getattr(value, "__name__", value))
 def test_every_former_name_has_a_golden_case(kind: type, former: str, now: str) -> None:
-    """For each former name of a section, a case in ``cases/`` holds the error word for word."""
+    """For each former name of a section, a case in ``cases/`` has the error word for word."""
     place = next(name for name in _names(section_of(Config), kind) if f"{name}.{former}: now {now}\n" in CASES)
     assert place
 
 
 def test_sections_of_the_table_stand_in_the_schema() -> None:
-    """No section of the table has been removed from the schema."""
+    """Every section of the table exists in the schema."""
     assert {section.type for section in sections_within(section_of(Config))} >= set(RENAMED)
 
 
 def _names(section: Section, kind: type) -> list[str]:
-    """Return how the keys that hold a section of ``kind`` may be spelled at the end of a path."""
+    """Return the possible spellings of the keys that hold a section of ``kind``, at the end of a path."""
     inner = [field.name for part in sections_within(section) for field in part.fields if _holds(field.shape, kind)]
     return [ending for name in inner for ending in (name, f"{name}[0]")]
 

@@ -27,7 +27,7 @@ from edge.providers import KNOWN
 def test_the_variables_fill_what_is_not_written(
     written: str, environ: dict[str, str], expected: tuple[float, int]
 ) -> None:
-    """What is written wins; a sampler that heeds no parent leaves callers no budget; the argument alone is nothing."""
+    """The file wins over the variables; a sampler that ignores the parent gives callers no forced samples."""
     document = read_text(written, "edge.yaml", environ=environ)
     assert document.problems == ()
     assert (document.config.telemetry.sample, document.config.telemetry.forced_samples_per_second) == expected
@@ -44,7 +44,7 @@ def test_the_variables_fill_what_is_not_written(
     ],
 )
 def test_nonsense_is_ignored_with_a_warning(environ: dict[str, str], sample: float) -> None:
-    """As the specification has it, and with a sentence that names the variable and quotes nothing of it."""
+    """An invalid value is ignored, as specified, with a warning that names the variable but not the value."""
     document = read_text("", "edge.yaml", environ=environ)
     (problem,) = document.problems
     assert problem.severity == "warning"
@@ -53,7 +53,7 @@ def test_nonsense_is_ignored_with_a_warning(environ: dict[str, str], sample: flo
 
 
 def test_without_a_file_they_hold_too() -> None:
-    """A node that is made from the keys in the environment samples as the environment says."""
+    """A node that is configured by keys in the environment uses the variables too."""
     environ = {"OPENAI_API_KEY": "sk-0123456789", "OTEL_TRACES_SAMPLER": "always_on"}
     config = from_environment(environ, KNOWN)
     assert config is not None

@@ -31,7 +31,7 @@ defaults: {retry: {budget: 12.5%}, timeouts: {total: 1500ms}}
 
 
 def test_what_is_shown_is_read_as_the_same() -> None:
-    """Without secrets, the shown configuration is a file that means the same."""
+    """Without secrets, the shown configuration reads back as the same configuration."""
     config = effective.whole(read_text(TEXT, environ={}).config, KNOWN)
     again = read_text(show(config), environ={})
     assert again.problems == ()
@@ -39,7 +39,7 @@ def test_what_is_shown_is_read_as_the_same() -> None:
 
 
 def test_the_empty_configuration_is_shown_whole() -> None:
-    """Sections stand there with their defaults, so that one can start from it; not what is a switch by itself."""
+    """All sections are shown with their defaults, except those whose presence enables a feature."""
     shown = yaml.safe_load(show(Config()))
     assert list(shown) == [name for name in Config.__struct_fields__ if getattr(Config(), name) is not None]
     assert read_text(show(Config()), environ={}).config == Config()
@@ -47,7 +47,7 @@ def test_the_empty_configuration_is_shown_whole() -> None:
 
 @pytest.mark.parametrize("secret", ["x", "sk-" + "long" * 40])
 def test_a_secret_is_three_stars_whatever_its_length(secret: str) -> None:
-    """Neither a prefix nor the length of a secret is shown, in YAML and in a repr."""
+    """YAML and repr show neither a prefix nor the length of a secret."""
     text = f"providers: {{p: {{base_url: 'http://h/v1', api_key: '{secret}', headers: {{h: '{secret}'}}}}}}\n"
     config = read_text(text + f"admin: {{token: '{secret}'}}", environ={}).config
     shown = yaml.safe_load(show(config))
@@ -59,7 +59,7 @@ def test_a_secret_is_three_stars_whatever_its_length(secret: str) -> None:
 
 
 def test_a_configuration_survives_the_wire() -> None:
-    """What one process of the node encodes, another decodes, secrets included and still hidden."""
+    """A configuration can be encoded and decoded between processes; secrets are kept, and stay hidden."""
     config = read_text(TEXT + "admin: {token: abc}", environ={}).config
     encoded = msgspec.msgpack.encode(config, enc_hook=str)
     decoded = msgspec.msgpack.decode(encoded, type=Config, dec_hook=lambda kind, value: kind(value))
@@ -68,20 +68,20 @@ def test_a_configuration_survives_the_wire() -> None:
 
 
 def test_relative_files_are_beside_the_configuration() -> None:
-    """A file named in the configuration does not depend on where edge was started."""
+    """Relative file names are relative to the configuration, wherever edge was started."""
     config = read_text(TEXT, folder=Path("/etc/edge"), environ={}).config
     assert config.providers["local"].tls.ca == "/etc/edge/ca.pem"
 
 
 def test_simulated_providers_make_a_whole_configuration() -> None:
-    """What edge starts with when there is nothing at all can be shown and read back."""
+    """The configuration that edge uses without any file can be shown and read back."""
     config = simulated(["http://127.0.0.1:1/v1", "http://127.0.0.1:2/v1"])
     assert list(config.providers) == ["sim-a", "sim-b"]
     assert read_text(show(config), environ={}).config == config
 
 
 def test_the_schema_has_every_field_with_its_sentence() -> None:
-    """An editor can say of each key what it does, which keys there are, and which are needed."""
+    """The schema has a description of each key, all keys, and which of them are required."""
     objects = [
         ([(name, field["description"]) for name, field in item["properties"].items()], item["required"])
         for item in _objects(json_schema())
@@ -93,7 +93,7 @@ def test_the_schema_has_every_field_with_its_sentence() -> None:
 
 
 def test_the_schema_s_defaults_are_written_as_an_operator_would() -> None:
-    """A default in the schema is text that the reader takes, not a number of nanoseconds."""
+    """A default in the schema is text that the reader accepts, and not a number of nanoseconds."""
     properties = json_schema()["properties"]
     assert properties["limits"]["properties"]["idle"]["default"] == "5m"
     assert properties["limits"]["properties"]["body"]["default"] == "32MiB"

@@ -24,13 +24,13 @@ S = 1_000_000_000
 
 @pytest.fixture
 def shared_state() -> SharedState:
-    """Eight targets, four routes, four workers; nothing known yet."""
+    """Eight targets, four routes and four workers, all empty."""
     return SharedState.create(8, 4, 4)
 
 
 @pytest.fixture
 def usual() -> Breaker:
-    """The defaults of edge.yaml, with a ramp of ten seconds."""
+    """The defaults of edge.yaml, with a slow start of ten seconds."""
     return USUAL
 
 

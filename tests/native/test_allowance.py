@@ -23,13 +23,13 @@ START = 10**15
 
 
 def allowance(**bounds: int) -> tuple[SharedState, Allowance]:
-    """One record with these bounds."""
+    """One allowance record with these limits."""
     shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
     return shared_state, Allowance(shared_state, plan(0, **bounds))
 
 
 def test_both_or_neither() -> None:
-    """Where tokens are missing, the request comes back; where the request is, no tokens are taken."""
+    """If tokens are missing, the request is given back; if requests are missing, no tokens are taken."""
     _, each = allowance(requests_per_minute=60, requests_burst=2, tokens_per_minute=600, tokens_burst=100)
     assert each.take(START, 90) == (Bound.UNBOUND, 0)
     assert each.take(START, 20) == (Bound.BOUND_TOKENS, S)
@@ -41,7 +41,7 @@ def test_both_or_neither() -> None:
 
 @given(st.integers(0, 500), st.integers(0, 2000), st.booleans())
 def test_settling(reserved: int, used: int, untouched: bool) -> None:
-    """After settling the bucket stands as if the right number had been taken at once."""
+    """After settling, the bucket is as if the right number had been taken at once."""
     shared_state, each = allowance(requests_per_minute=60, requests_burst=9, tokens_per_minute=60, tokens_burst=500)
     assert each.take(START, reserved) == (Bound.UNBOUND, 0)
     each.settle(START, reserved, used, untouched)
@@ -52,7 +52,7 @@ def test_settling(reserved: int, used: int, untouched: bool) -> None:
 
 
 def test_a_share_takes_the_place_of_the_whole() -> None:
-    """What the shared state says is this node's part holds for rate and burst, in the same proportion."""
+    """This node's share in the shared state replaces the rate, and the burst in the same proportion."""
     shared_state, each = allowance(requests_per_minute=600, requests_burst=60)
     assert each.left(START) == ((60, 0), None)
     shared = Allowance(shared_state, plan(0, requests_per_minute=600, requests_burst=60, shared=True))
@@ -65,7 +65,7 @@ def test_a_share_takes_the_place_of_the_whole() -> None:
 
 
 def test_a_share_ends_when_nobody_says_it_again() -> None:
-    """A control that died leaves one node's part behind, and no grant that others may have."""
+    """After control has died, a node grants one node's part, and not the share that other nodes may have by then."""
     shared_state, _ = allowance(requests_per_minute=600, requests_burst=60)
     shared = Allowance(shared_state, plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     shared_state.set_shares(0, 500_000, 0, until_ns=START + S, nodes=3, now_ns=START)
@@ -76,7 +76,7 @@ def test_a_share_ends_when_nobody_says_it_again() -> None:
 
 
 def test_a_trickle_bars_nobody_once_the_share_has_grown() -> None:
-    """What a bucket owes beyond its window counts at the new rate; within it a grown share forgives nothing."""
+    """A bucket's debt beyond its window is converted to the new rate; the debt within the window stays."""
     shared_state, _ = allowance(requests_per_minute=600, requests_burst=60)
     shared = Allowance(shared_state, plan(0, requests_per_minute=600, requests_burst=60, shared=True))
     windows = (6 * S, 0)
@@ -88,7 +88,7 @@ def test_a_trickle_bars_nobody_once_the_share_has_grown() -> None:
 
 
 def test_what_a_provider_says() -> None:
-    """It lowers what is known; where no bound is configured nothing is learned."""
+    """A provider's report lowers the bucket; without a configured limit nothing changes."""
     shared_state, each = allowance(requests_per_minute=60, requests_burst=10)
     assert each.learn(START, Bound.BOUND_REQUESTS, 3)
     assert not each.learn(START, Bound.BOUND_REQUESTS, 8)
@@ -102,7 +102,7 @@ def test_what_a_provider_says() -> None:
 @example(4_107_542_399)  # the last second of February 2100, which has 28 days
 @example(4_107_542_400)
 def test_the_calendar(now_s: int) -> None:
-    """The month is datetime's, and ends in the first second of the next one."""
+    """The month agrees with datetime, and ends in the first second of the next month."""
     month, end_s = month_of(now_s)
     at = datetime.fromtimestamp(now_s, UTC)
     assert month == 12 * at.year + at.month - 1
@@ -126,7 +126,7 @@ both_ways = pytest.mark.parametrize("plain", [False, True], ids=["best", "plain"
 
 @both_ways
 def test_the_hash_is_nists(plain: bool) -> None:
-    """The published vectors."""
+    """The digests agree with NIST's published vectors."""
     for data, digest in NIST.items():
         assert callers.sha256(data, plain).hex() == digest
 
@@ -134,19 +134,19 @@ def test_the_hash_is_nists(plain: bool) -> None:
 @both_ways
 @given(data=st.binary(max_size=300))
 def test_the_hash_is_the_librarys(plain: bool, data: bytes) -> None:
-    """Any bytes hash as hashlib has it, at every length around a block."""
+    """Any bytes give the digest of hashlib, at every length around a block."""
     assert callers.sha256(data, plain) == sha256(data).digest()
 
 
 @both_ways
 @pytest.mark.parametrize("size", [54, 55, 56, 57, 63, 64, 65, 119, 120, 128])
 def test_the_hash_at_the_borders_of_blocks(size: int, plain: bool) -> None:
-    """Where padding needs one more block."""
+    """Inputs whose padding needs another block give the right digest."""
     assert callers.sha256(b"k" * size, plain) == sha256(b"k" * size).digest()
 
 
 def test_durations_are_gos() -> None:
-    """As OpenAI sends them, rounded up to a millisecond."""
+    """Durations are written as OpenAI sends them, rounded up to a millisecond."""
     for ms, text in {0: "0ms", 12: "12ms", 1000: "1s", 1500: "1.5s", 7050: "7.05s", 360_000: "6m0s"}.items():
         assert duration_of(ms * 1_000_000).decode() == text
     assert duration_of(1) == b"1ms"
@@ -154,7 +154,7 @@ def test_durations_are_gos() -> None:
 
 
 def test_a_key_is_found_by_its_hash_alone() -> None:
-    """A plan holds no clear key, and a caller found says whose it is and where it stood."""
+    """A plan holds no key in the clear; a caller that is found gives its name and the field of its key."""
     shared_state = SharedState.create(0, 0, 1, allowance_capacity=2)
     plans = [key(name, sha256(f"edge-{name}".encode()).hexdigest(), slot) for slot, name in enumerate(("a", "b"))]
     known = callers.Callers(shared_state, plans, 1)
@@ -172,7 +172,7 @@ def test_a_key_is_found_by_its_hash_alone() -> None:
 
 
 def test_a_deadline_in_seconds() -> None:
-    """x-request-timeout: seconds or milliseconds, above 0; longer than a million seconds is as long as that."""
+    """x-request-timeout is in seconds or milliseconds and above 0; a million seconds is the maximum."""
     for text, ns in {
         "1": S,
         "1.5": S * 3 // 2,

@@ -33,7 +33,7 @@ PERMIT = 30 * S
 
 
 class Bench:
-    """A pool of targets on its own shared state, with a seeded source of chance."""
+    """A pool of targets in its own shared state, with a seeded source of random numbers."""
 
     def __init__(self, breaker: Breaker, tiers: list[int], weights: list[float] | None = None, caps: int = 0) -> None:
         self.shared_state = SharedState.create(len(tiers), 0, 4)
@@ -42,11 +42,11 @@ class Bench:
         self.chance = random.Random(7)
 
     def choose(self, now: int, tried: int = 0, latency_cell: int = 0) -> tuple[int, int, int]:
-        """Choose with the next random number."""
+        """Choose a member with the next random number."""
         return self.pool.choose(now, self.chance.getrandbits(64), tried, latency_cell)
 
     def shares(self, now: int, picks: int = 20_000) -> dict[int, float]:
-        """How often each member is chosen at one instant."""
+        """Return how often each member is chosen at one instant."""
         counts = Counter(self.choose(now)[0] for _ in range(picks))
         return {index: counts[index] / picks for index in range(-1, self.pool.size)}
 
@@ -58,7 +58,7 @@ class Bench:
         assert self.shared_state.read_target(index, now)["state"] == "open"
 
     def recover(self, index: int, now: int) -> None:
-        """Close it again by a good trial."""
+        """Close a member's circuit by a successful trial."""
         _, generation = self.pool.take_one(index, now)
         assert self.pool.report(index, now, generation, failed=False, trial=True) == -1
 
@@ -72,7 +72,7 @@ class Bench:
     )
 )
 def test_the_latency_cell_is_its_twin(samples: list[tuple[int, int, bool]]) -> None:
-    """Peaks, decay, idle decay and penalties agree to the last bit of a float32."""
+    """Peaks, decay, idle decay and penalties agree with the reference model to the last bit of a float32."""
     target, model = Target(SharedState.create(1, 0, 1), 0, "a"), twin.PeakEwma()
     now = START
     for step, latency, failed in samples:
@@ -84,7 +84,7 @@ def test_the_latency_cell_is_its_twin(samples: list[tuple[int, int, bool]]) -> N
 
 
 def test_a_peak_counts_at_once_and_fades() -> None:
-    """One slow answer raises the average to itself; ten seconds later a third of it is left."""
+    """A slow answer raises the average to itself; ten seconds later a third of it is left."""
     target = Target(SharedState.create(1, 0, 1), 0, "a")
     target.record(0, START, 100 * MS)
     target.record(0, START, 4_000 * MS)
@@ -93,7 +93,7 @@ def test_a_peak_counts_at_once_and_fades() -> None:
 
 
 def test_a_quick_failure_is_recorded_as_slow() -> None:
-    """A 500 after 3 ms counts as five seconds; one after twenty seconds as what it took."""
+    """A 500 after 3 ms counts as five seconds; a 500 after twenty seconds counts as twenty seconds."""
     shared_state = SharedState.create(2, 0, 1)
     quick, late = Target(shared_state, 0, "a"), Target(shared_state, 1, "b")
     quick.record(0, START, 3 * MS, failed=True)
@@ -102,7 +102,7 @@ def test_a_quick_failure_is_recorded_as_slow() -> None:
 
 
 def test_cells_are_apart_and_failures_leave_the_baseline() -> None:
-    """Streams do not disturb whole answers, and the baseline speaks of successes only."""
+    """Streams do not change the cell of complete answers, and only successes change the baseline."""
     shared_state = SharedState.create(1, 0, 1)
     target = Target(shared_state, 0, "a")
     target.record(Cell.CELL_STREAM, START, 200 * MS)
@@ -113,7 +113,7 @@ def test_cells_are_apart_and_failures_leave_the_baseline() -> None:
 
 
 def test_the_baseline_is_an_average_without_peaks() -> None:
-    """One outlier after an hour of 100 ms hardly moves it."""
+    """An outlier after an hour of 100 ms hardly moves the baseline."""
     shared_state = SharedState.create(1, 0, 1)
     target = Target(shared_state, 0, "a")
     for second in range(3600):
@@ -123,7 +123,7 @@ def test_the_baseline_is_an_average_without_peaks() -> None:
 
 
 def test_what_is_shown_as_a_latency_was_measured() -> None:
-    """Failures move the cost and not the measured average, which follows the successes of the last ten seconds."""
+    """Failures change the cost but not the measured average, which follows the successes of the last ten seconds."""
     shared_state = SharedState.create(1, 0, 1)
     target = Target(shared_state, 0, "a")
     now = START
@@ -141,7 +141,7 @@ def test_what_is_shown_as_a_latency_was_measured() -> None:
 
 
 def test_a_penalty_is_told_apart_from_the_measurement() -> None:
-    """The part of the cost that a failure added is shown; it fades as the cost does, and never exceeds the cost."""
+    """The part of the cost that a failure added is reported; it decays as the cost does, and never exceeds it."""
     shared_state = SharedState.create(1, 0, 1)
     target = Target(shared_state, 0, "a")
     target.record(0, START, 100 * MS)
@@ -163,7 +163,7 @@ def test_a_penalty_is_told_apart_from_the_measurement() -> None:
 
 
 def test_a_peak_that_was_measured_is_no_penalty() -> None:
-    """A success that sets a new peak ends a penalty; a smaller failure does not replace the rest of a larger one."""
+    """A success that sets a new peak clears a penalty; a smaller failure does not replace the rest of a larger one."""
     shared_state = SharedState.create(1, 0, 1)
     target = Target(shared_state, 0, "a")
     target.record(0, START, 30 * S, failed=True)
@@ -176,7 +176,7 @@ def test_a_peak_that_was_measured_is_no_penalty() -> None:
 
 
 def test_stamps_wrap_without_a_jump() -> None:
-    """At the 49-day turn of the 32-bit stamp an average ages by the time that has passed, no more."""
+    """When the 32-bit stamps wrap after 49 days, an average ages only by the time that has passed."""
     target = Target(SharedState.create(1, 0, 1), 0, "a")
     turn = 2**32 * MS
     target.record(0, turn - 5 * S, 1000 * MS)
@@ -186,7 +186,7 @@ def test_stamps_wrap_without_a_jump() -> None:
 
 
 def test_the_later_rest_wins() -> None:
-    """Two 429s with different Retry-After: the target gets nothing until the later of them."""
+    """After two 429s with different Retry-After the target gets no traffic until the later of the two times."""
     shared_state = SharedState.create(1, 0, 1)
     target = Target(shared_state, 0, "a")
     target.set_rate_limited(START + 9 * S)
@@ -246,7 +246,7 @@ def test_a_pool_is_its_twin(
     calls: list[tuple[str, int, int, int, int]],
     shares: tuple[float, float, float] | None,
 ) -> None:
-    """Any history of picks, outcomes, load, rate limits and manual actions leads both to the same choice and reason."""
+    """After any history both models make the same choice for the same reason."""
     shared_state = SharedState.create(8, 0, 4)
     plans = [SimpleNamespace(adaptive=cap % 2 == 1, min_concurrency=2.0) for _, _, cap in members]
     targets = [
@@ -277,7 +277,7 @@ def test_a_pool_is_its_twin(
 def act(
     shared_state: SharedState, pool: TargetPool, model: list[twin.Member], now: int, deed: tuple[str, int, int, int]
 ) -> None:
-    """Do one thing to a member on both sides."""
+    """Do the same to a member in both models."""
     call, place, rnd, bits = deed
     member, target = model[place], pool.targets[place]
     generation, trial = member.circuit.generation, member.circuit.state == "half_open"
@@ -310,7 +310,7 @@ def act(
 def load(
     shared_state: SharedState, target: Target, member: twin.Member, now: int, deed: tuple[str, int, int, int]
 ) -> None:
-    """Let attempts begin, end or be refused for load, on both sides."""
+    """Begin, end or refuse attempts for load, in both models."""
     call, place, rnd, bits = deed
     if call == "enter":
         for _ in range((1, 2, 3, 40)[rnd % 4]):
@@ -331,7 +331,7 @@ def load(
 
 
 def column(shared_state: SharedState, slot: int, worker: int) -> int:
-    """How many one worker has in flight at a target: what would go if that worker alone counted less."""
+    """Return how many attempts a worker has in flight at a target."""
     before = shared_state.read_target(slot, 0)["inflight"]
     probe = Target(shared_state, slot, "probe")
     probe.leave(worker)
@@ -341,7 +341,7 @@ def column(shared_state: SharedState, slot: int, worker: int) -> int:
 
 
 def test_equals_share_equally(usual: Breaker) -> None:
-    """Three idle targets of one tier get a third each: the random pair is uniform."""
+    """Three idle targets of one tier get a third each, because the random pair is uniform."""
     shares = Bench(usual, [1, 1, 1]).shares(START)
     assert [round(shares[index], 1) for index in range(3)] == [0.3, 0.3, 0.3]
     assert shares[-1] == 0
@@ -349,7 +349,7 @@ def test_equals_share_equally(usual: Breaker) -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 5, 64])
 def test_every_pair_is_equally_likely(usual: Breaker, size: int) -> None:
-    """Two different members are compared, each pair as often as any other: the dearer of two is never taken blindly."""
+    """Two different members are compared, and each pair is equally likely: the more expensive one is never chosen."""
     bench = Bench(usual, [1] * size)
     for index, target in enumerate(bench.targets):
         target.record(0, START, (100 + index) * MS)
@@ -360,7 +360,7 @@ def test_every_pair_is_equally_likely(usual: Breaker, size: int) -> None:
 
 
 def test_the_faster_of_two_takes_it_until_it_is_busier(usual: Breaker) -> None:
-    """Cost is latency times (in flight + 1): 100 ms with four in flight is dearer than 400 ms with none."""
+    """Cost is latency times (in flight + 1): 100 ms with four in flight costs more than 400 ms with none."""
     bench = Bench(usual, [1, 1])
     bench.targets[0].record(0, START, 100 * MS)
     bench.targets[1].record(0, START, 400 * MS)
@@ -371,7 +371,7 @@ def test_the_faster_of_two_takes_it_until_it_is_busier(usual: Breaker) -> None:
 
 
 def test_weight_divides_cost(usual: Breaker) -> None:
-    """A weight of three carries three times as much in flight at the same latency before the other is chosen."""
+    """With a weight of three, a target has three times as many in flight before the other is chosen."""
     bench = Bench(usual, [1, 1], [3.0, 1.0])
     load = Counter({0: 0, 1: 0})
     for target in bench.targets:
@@ -384,7 +384,7 @@ def test_weight_divides_cost(usual: Breaker) -> None:
 
 
 def test_a_target_that_fails_fast_does_not_draw_the_traffic(usual: Breaker) -> None:
-    """The fast-failure black hole: answers in 5 ms, all errors, beside a busy one that works (breaker off)."""
+    """A target that fails in 5 ms does not attract the traffic of a busy target that works (breaker off)."""
     bench = Bench(msgspec.structs.replace(usual, consecutive_failures=0, failure_ratio=0.0, slow_ratio=0.0), [1, 1])
     now, chosen, failing, working = START, Counter(), 0, 1
     pending: list[tuple[int, int]] = []
@@ -405,7 +405,7 @@ def test_a_target_that_fails_fast_does_not_draw_the_traffic(usual: Breaker) -> N
 
 
 def test_a_new_target_is_tried_but_not_flooded(usual: Breaker) -> None:
-    """Without data it gets one attempt at once, however fast the others are, and no second before that has ended."""
+    """A target without data gets one attempt at once, and no second attempt before the first has ended."""
     bench = Bench(usual, [1, 1])
     bench.targets[0].record(0, START, MS)
     assert bench.shares(START, 100)[1] == 1
@@ -414,7 +414,7 @@ def test_a_new_target_is_tried_but_not_flooded(usual: Breaker) -> None:
 
 
 def test_what_is_known_of_streams_helps_whole_answers(usual: Breaker) -> None:
-    """A target busy with streams is not a stranger to whole answers."""
+    """The latency of streams is used for complete answers if the target has had none of those."""
     bench = Bench(usual, [1, 1])
     bench.targets[0].record(Cell.CELL_WHOLE, START, 500 * MS)
     bench.targets[1].record(Cell.CELL_STREAM, START, 100 * MS)
@@ -423,7 +423,7 @@ def test_what_is_known_of_streams_helps_whole_answers(usual: Breaker) -> None:
 
 
 def test_a_later_tier_waits_until_it_is_needed(usual: Breaker) -> None:
-    """Tier 2 gets nothing while tier 1 has anybody, and everything when it has nobody."""
+    """Tier 2 gets no traffic while tier 1 has a usable target, and all traffic otherwise."""
     bench = Bench(usual, [2, 1, 1])
     assert bench.shares(START, 500)[0] == 0
     bench.shared_state.set_manual(1, 1)
@@ -433,7 +433,7 @@ def test_a_later_tier_waits_until_it_is_needed(usual: Breaker) -> None:
 
 
 def test_each_bar_has_its_reason(usual: Breaker) -> None:
-    """Every reason not to use a target is told apart, and none of them is ever chosen, not even as the last resort."""
+    """Every reason that bars a target is reported, and a barred target is never chosen, not even as the last resort."""
     bench = Bench(usual, [1] * 6, caps=1)
     bench.shared_state.set_manual(0, 1)
     bench.shared_state.set_quarantine(1, 11, START + S)
@@ -454,7 +454,7 @@ def test_each_bar_has_its_reason(usual: Breaker) -> None:
 
 
 def test_never_the_same_target_twice_while_another_is_left(usual: Breaker) -> None:
-    """Three attempts go to three targets, a fourth to nobody."""
+    """Three attempts go to three targets, and a fourth attempt gets none."""
     bench = Bench(usual, [1, 1, 2])
     tried, order = 0, []
     for _ in range(4):
@@ -469,7 +469,7 @@ def test_never_the_same_target_twice_while_another_is_left(usual: Breaker) -> No
 
 
 def test_a_target_due_for_its_trial_gets_the_next_request_and_no_other(usual: Breaker) -> None:
-    """One request is the trial; the next goes elsewhere; a retry is never spent on a trial while another works."""
+    """One request is the trial and the next goes elsewhere; a retry is no trial while another target works."""
     bench = Bench(usual, [1, 2])
     bench.trip(0, START)
     now = START + 2 * S
@@ -479,14 +479,14 @@ def test_a_target_due_for_its_trial_gets_the_next_request_and_no_other(usual: Br
 
 
 def test_a_trial_is_taken_on_a_retry_when_nobody_else_is_left(usual: Breaker) -> None:
-    """The alternative would be a 503."""
+    """A retry is used as a trial if there is no other target, because the alternative is a 503."""
     bench = Bench(usual, [1, 1])
     bench.trip(1, START)
     assert bench.choose(START + 2 * S, tried=1)[:2] == (1, Admit.ADMIT_TRIAL)
 
 
 def test_a_lone_primary_ramps_against_the_next_tier(usual: Breaker) -> None:
-    """After recovery tier 1's only target takes a tenth, then half, then all, while tier 2 carries the rest."""
+    """After recovery the only target of tier 1 takes a tenth, then half, then all; tier 2 takes the rest."""
     bench = Bench(usual, [1, 2])
     bench.trip(0, START)
     bench.recover(0, START + 2 * S)
@@ -497,7 +497,7 @@ def test_a_lone_primary_ramps_against_the_next_tier(usual: Breaker) -> None:
 
 
 def test_what_other_regions_find_ill_stands_aside(usual: Breaker) -> None:
-    """A weight of a tenth leaves it a tenth, in its tier or against a later one; 15 s later it has all of it again."""
+    """With a weight of a tenth a target gets a tenth, against its own or a later tier; after 15 s it gets all."""
     for tiers, before in (([1, 2], 1.0), ([1, 1], 0.5)):
         bench = Bench(usual, tiers)
         assert bench.shares(START)[0] == pytest.approx(before, abs=0.02)
@@ -507,7 +507,7 @@ def test_what_other_regions_find_ill_stands_aside(usual: Breaker) -> None:
 
 
 def test_the_last_usable_target_is_used_whatever_other_regions_say(usual: Breaker) -> None:
-    """Remote evidence lowers a weight and removes nobody."""
+    """Reports of other regions lower a weight, but remove no target."""
     bench = Bench(usual, [1, 2])
     bench.shared_state.set_remote(0, 0.001, 1, START)
     bench.shared_state.set_manual(1, 2)
@@ -515,7 +515,7 @@ def test_the_last_usable_target_is_used_whatever_other_regions_say(usual: Breake
 
 
 def test_a_recovering_target_does_not_wait_for_one_that_is_worse_placed(usual: Breaker) -> None:
-    """Nobody stands aside for a target of an earlier tier, nor when nobody else is usable."""
+    """A target stands aside only for usable targets of its own or a later tier."""
     bench = Bench(usual, [1])
     bench.trip(0, START)
     bench.recover(0, START + 2 * S)
@@ -530,7 +530,7 @@ def test_a_recovering_target_does_not_wait_for_one_that_is_worse_placed(usual: B
 
 
 def test_a_recovering_target_grows_beside_its_equals(usual: Breaker) -> None:
-    """In one tier too its share starts near a tenth of what it will be, and is back in full after the ramp."""
+    """In its own tier too, a recovering target's share grows from about a tenth to its full share in slow start."""
     bench = Bench(usual, [1, 1])
     bench.trip(0, START)
     bench.recover(0, START + 2 * S)
@@ -541,7 +541,7 @@ def test_a_recovering_target_grows_beside_its_equals(usual: Breaker) -> None:
 
 
 def test_the_last_usable_target_is_trickled_not_ejected(usual: Breaker) -> None:
-    """With everything open for five minutes, about one request a second and target still goes through as a probe."""
+    """With all circuits open for five minutes, about one request a second and target still goes through as a trial."""
     bench = Bench(usual, [1, 2])
     for index in (0, 1):
         bench.trip(index, START, retry_after_ns=300 * S)
@@ -557,7 +557,7 @@ def test_the_last_usable_target_is_trickled_not_ejected(usual: Breaker) -> None:
 
 
 def test_an_outage_and_the_way_back(usual: Breaker) -> None:
-    """A primary dead for 20 s beside a tier-2 spare: few requests meet it, none after a while, all soon after."""
+    """A primary that is dead for 20 s gets few requests, then none, and all requests again soon after."""
     bench = Bench(usual, [1, 2])
     now, met, served = START, 0, Counter()
     dead_from, alive_from, end = START + 5 * S, START + 25 * S, START + 60 * S
@@ -580,7 +580,7 @@ def test_an_outage_and_the_way_back(usual: Breaker) -> None:
 
 
 def test_the_earliest_recovery(usual: Breaker) -> None:
-    """The soonest of rate limit, quarantine and circuit; 0 when somebody is usable; None when nobody can know."""
+    """The earliest end of rate limit, quarantine and circuit; 0 if a target is usable; None if unknown."""
     bench = Bench(usual, [1, 1, 1])
     assert bench.pool.earliest(START) == 0
     bench.targets[0].set_rate_limited(START + 7 * S)
@@ -596,7 +596,7 @@ def test_the_earliest_recovery(usual: Breaker) -> None:
 
 
 def test_the_earliest_recovery_of_open_circuits(usual: Breaker) -> None:
-    """An open circuit is due when it says; while a trial runs, its answer is expected within an open period."""
+    """An open circuit is due at its time; the result of a running trial is expected within an open period."""
     bench = Bench(usual, [1])
     bench.trip(0, START, rnd=2**63)
     assert bench.pool.earliest(START) == START + S
@@ -606,12 +606,12 @@ def test_the_earliest_recovery_of_open_circuits(usual: Breaker) -> None:
 
 
 def test_an_empty_pool_chooses_nobody(usual: Breaker) -> None:
-    """No members, no choice, no crash."""
+    """A pool without members chooses none, and does not crash."""
     assert Bench(usual, []).choose(START) == (-1, 0, 0)
 
 
 def test_impossible_pools_are_refused(usual: Breaker, shared_state: SharedState) -> None:
-    """More than 64 members, unequal lengths, weights of nothing, windows out of range: each with its reason."""
+    """More than 64 members, unequal lengths, weights of 0 and windows out of range are refused with a reason."""
 
     def build(size: int = 1, weight: float = 1.0, tiers: int = 1, **changes: Any) -> TargetPool:
         policy = msgspec.structs.replace(usual, **changes)
@@ -638,7 +638,7 @@ def test_impossible_pools_are_refused(usual: Breaker, shared_state: SharedState)
 def test_processes_share_what_they_learn(
     shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
 ) -> None:
-    """In flight adds up over workers, and one process's latency steers another's choice."""
+    """In-flight counts add up over workers, and one process's latency changes another's choice."""
     script = """
 import sys
 from native.balance.target import Target
@@ -658,7 +658,7 @@ SHARES = (0.5, 0.3, 0.2)
 
 
 def crowd(cap: int, *inflight: int, shares: tuple[float, ...] | None = SHARES) -> tuple[TargetPool, Target]:
-    """A pool of one target that takes ``cap`` at once and has so many of each class, high first."""
+    """A pool of one target with a limit of ``cap`` that has these numbers in flight of each class, high first."""
     shared_state = SharedState.create(1, 0, 2)
     target = Target(shared_state, 0, "a", cap)
     for priority, count in enumerate(inflight):
@@ -680,25 +680,25 @@ def crowd(cap: int, *inflight: int, shares: tuple[float, ...] | None = SHARES) -
     ],
 )
 def test_shares_count_only_when_it_is_crowded(inflight: tuple[int, ...], usable: tuple[bool, ...]) -> None:
-    """Of a target that takes a hundred: who may have the next place, by what each class has already."""
+    """Which class gets the next place at a target with a limit of a hundred, by what each class has in flight."""
     pool, _ = crowd(100, *inflight)
     assert tuple(pool.why(0, START, 0, priority) == Barred.USABLE for priority in range(3)) == usable
 
 
 def test_without_classes_nothing_is_set_aside() -> None:
-    """Where all callers are of one class they may have the last place too."""
+    """If all callers are of one class, they may have the last place too."""
     pool, _ = crowd(100, 0, 99, 0, shares=None)
     assert pool.choose(START, 1)[0] == 0
 
 
 def test_a_small_cap_is_usable_by_everybody() -> None:
-    """One place is no crowd: shares of it must not shut two classes out for good."""
+    """With a limit of one, shares do not exclude two of the classes for good."""
     pool, _ = crowd(1)
     assert [pool.why(0, START, 0, priority) for priority in range(3)] == [Barred.USABLE] * 3
 
 
 def test_what_spills_of_the_low_class_is_ramped(usual: Breaker) -> None:
-    """The better tier is down: high and normal go on at once, low starts with a tenth and grows while it is used."""
+    """If the better tier is down, high and normal continue at once; low starts with a tenth and grows with use."""
     bench = Bench(usual, [1, 2], caps=60)
     bench.shared_state.set_manual(0, 1)
 
@@ -721,7 +721,7 @@ def test_what_spills_of_the_low_class_is_ramped(usual: Breaker) -> None:
 
 
 def test_what_spills_of_the_low_class_leaves_a_fifth(usual: Breaker) -> None:
-    """However far the ramp has come, the low class keeps out of the last fifth of a later tier."""
+    """However large the ramp is, the low class does not use the last fifth of a later tier."""
     bench = Bench(usual, [1, 2], caps=20)
     bench.shared_state.set_manual(0, 1)
     for _ in range(16):
@@ -731,7 +731,7 @@ def test_what_spills_of_the_low_class_leaves_a_fifth(usual: Breaker) -> None:
 
 
 def test_a_full_tier_spills_to_the_next(usual: Breaker) -> None:
-    """Full is a reason to go on to the next tier, and when it has room again, so is it to come back."""
+    """Requests go to the next tier while a tier is full, and come back when it has room again."""
     bench = Bench(usual, [1, 2], caps=2)
     for _ in range(2):
         bench.targets[0].enter(0)
@@ -742,7 +742,7 @@ def test_a_full_tier_spills_to_the_next(usual: Breaker) -> None:
 
 
 def test_strange_classes_and_shares_are_refused(usual: Breaker) -> None:
-    """There are three classes, and their shares are of one whole."""
+    """There are three classes, and each share is between 0 and 1."""
     bench = Bench(usual, [1])
     with pytest.raises(ValueError, match="priority class"):
         bench.pool.choose(START, 1, 0, 0, 3)

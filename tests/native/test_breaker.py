@@ -34,18 +34,18 @@ def make_pool(shared_state: SharedState, breaker: Breaker, **changes: Any) -> Ta
 
 
 def fail(pool: TargetPool, now: int, times: int, key: int = -1, generation: int = 0) -> int:
-    """Report so many failures; the last answer."""
+    """Report this many failures; return the last result."""
     return [pool.report(0, now, generation, failed=True, key=key, rnd=HALF) for _ in range(times)][-1]
 
 
 def trip(pool: TargetPool, now: int = START) -> int:
-    """Open the circuit by consecutive failures; the generation that stands afterwards."""
+    """Open the circuit by consecutive failures; return the generation afterwards."""
     assert fail(pool, now, 5) == TripReason.TRIP_CONSECUTIVE
     return pool.targets[0].shared_state.read_target(0, now)["generation"]
 
 
 def state(pool: TargetPool, now: int) -> str:
-    """The circuit's state by name."""
+    """Return the circuit's state by name."""
     return pool.targets[0].shared_state.read_target(0, now)["state"]
 
 
@@ -77,7 +77,7 @@ CALL = st.tuples(
 @settings(max_examples=500)
 @given(policy=POLICIES, calls=st.lists(CALL, max_size=80))
 def test_the_circuit_is_its_twin(policy: Breaker, calls: list[tuple[str, int, int, int, int, int]]) -> None:
-    """Any order of takes, outcomes of old and new permits, hints and returns moves kernel and twin alike."""
+    """Any order of takes, outcomes of old and new permits, hints and returns has the same effect in both models."""
     shared_state = SharedState.create(1, 0, 1)
     pool = TargetPool([Target(shared_state, 0, "only/one")], [1], [1.0], policy, workers=1, permit_ns=PERMIT)
     twin = Circuit(policy, PERMIT)
@@ -122,7 +122,7 @@ def test_the_circuit_is_its_twin(policy: Breaker, calls: list[tuple[str, int, in
 
 
 def test_consecutive_failures_open_and_a_success_between_starts_over(shared_state: SharedState, usual: Breaker) -> None:
-    """Four failures, a success and four more do not open; a fifth in a row does."""
+    """Four failures, a success and four more failures do not open; a fifth in a row does."""
     pool = make_pool(shared_state, usual, failure_ratio=0.0)
     assert fail(pool, START, 4) == 0
     assert pool.report(0, START, 0, failed=False) == 0
@@ -131,14 +131,14 @@ def test_consecutive_failures_open_and_a_success_between_starts_over(shared_stat
 
 
 def test_a_ratio_opens_only_with_volume(shared_state: SharedState, usual: Breaker) -> None:
-    """Half of nine does not open, half of ten does: at the limit itself, and whichever outcome completes it."""
+    """Five failures of nine do not open, five of ten do, whichever outcome completes the volume."""
     pool = make_pool(shared_state, usual, consecutive_failures=0)
     answers = [pool.report(0, START, 0, failed=turn % 2 == 0) for turn in range(10)]
     assert answers == [0] * 9 + [TripReason.TRIP_RATIO]
 
 
 def test_a_tight_burst_opens_at_once(shared_state: SharedState, usual: Breaker) -> None:
-    """After an hour of success, ten failures within a millisecond open: an average by arrival would hide them."""
+    """After an hour of success, ten failures within a millisecond open; an average would hide them."""
     pool = make_pool(shared_state, usual, consecutive_failures=0)
     for second in range(3600):
         pool.report(0, START + second * S, 0, failed=False)
@@ -147,7 +147,7 @@ def test_a_tight_burst_opens_at_once(shared_state: SharedState, usual: Breaker) 
 
 
 def test_two_targets_are_enough(shared_state: SharedState, usual: Breaker) -> None:
-    """The small-n trap: the bad one of two is opened, which no deviation from the mean could do."""
+    """The bad target of two is opened, which no outlier detection by deviation from the mean could do."""
     pool = TargetPool(
         [Target(shared_state, i, str(i)) for i in range(2)], [1, 1], [1.0, 1.0], usual, workers=1, permit_ns=PERMIT
     )
@@ -158,13 +158,13 @@ def test_two_targets_are_enough(shared_state: SharedState, usual: Breaker) -> No
 
 
 def test_a_black_hole_opens_on_calls_that_never_ended(shared_state: SharedState, usual: Breaker) -> None:
-    """Nothing has answered and nothing has failed yet: ten overdue calls alone are volume and ratio."""
+    """Ten overdue calls open the circuit although no call has ended."""
     pool = make_pool(shared_state, usual)
     assert [pool.overdue(0, START, 0) for _ in range(10)] == [0] * 9 + [TripReason.TRIP_SLOW]
 
 
 def test_slow_answers_open_at_half(shared_state: SharedState, usual: Breaker) -> None:
-    """A brown-out: every other answer late, none failed."""
+    """The circuit opens if every other answer is late, although none has failed."""
     pool = make_pool(shared_state, usual)
     said = []
     for turn in range(12):
@@ -175,7 +175,7 @@ def test_slow_answers_open_at_half(shared_state: SharedState, usual: Breaker) ->
 
 
 def test_old_slowness_is_forgotten(shared_state: SharedState, usual: Breaker) -> None:
-    """Nine slow calls eleven seconds ago and one now are one."""
+    """Nine slow calls eleven seconds ago and one now count as one."""
     pool = make_pool(shared_state, usual)
     for _ in range(9):
         pool.overdue(0, START, 0)
@@ -183,7 +183,7 @@ def test_old_slowness_is_forgotten(shared_state: SharedState, usual: Breaker) ->
 
 
 def test_one_permit_and_a_success_closes(shared_state: SharedState, usual: Breaker) -> None:
-    """When its time has come, exactly one attempt passes; its success opens the way for all, with an empty window."""
+    """When the wait is over, exactly one attempt is admitted; its success closes the circuit with an empty window."""
     pool = make_pool(shared_state, usual)
     trip(pool)
     assert pool.take_one(0, START + S - MS)[0] == Admit.ADMIT_NO
@@ -197,7 +197,7 @@ def test_one_permit_and_a_success_closes(shared_state: SharedState, usual: Break
 
 
 def test_a_success_forgets_the_penalties_of_the_outage(shared_state: SharedState, usual: Breaker) -> None:
-    """Failures were recorded as slow; a target that is back is judged by what it does now, and by its ramp."""
+    """A recovery clears the penalties of failures, so that only new samples and slow start count."""
     pool = make_pool(shared_state, usual)
     pool.targets[0].record(0, START, 5 * MS, failed=True)
     trip(pool)
@@ -211,7 +211,7 @@ def test_a_success_forgets_the_penalties_of_the_outage(shared_state: SharedState
 
 @pytest.mark.parametrize("how", ["failed", "slow", "rate limited"])
 def test_a_trial_that_disappoints_doubles_the_wait(shared_state: SharedState, usual: Breaker, how: str) -> None:
-    """Failure, slowness and a 429 of the trial reopen: waits of 1, 2, 4, 8 s, then no more than the cap."""
+    """A failed, slow or rate-limited trial reopens the circuit: waits of 1, 2, 4, 8 s, up to the maximum."""
     pool = make_pool(shared_state, usual, open_duration_max_ns=8 * S)
     trip(pool)
     now, waits = START, []
@@ -231,7 +231,7 @@ def test_a_trial_that_disappoints_doubles_the_wait(shared_state: SharedState, us
 
 @given(rnd=st.integers(0, 2**64 - 1), opens=st.integers(0, 12))
 def test_jitter_is_a_quarter_and_never_over_the_cap(rnd: int, opens: int) -> None:
-    """Every wait lies within a quarter of its nominal length and at or under open_duration_max."""
+    """Every wait is within a quarter of its nominal length and at most open_duration_max."""
     shared_state = SharedState.create(1, 0, 1)
     breaker = Breaker(5, 0.5, 10 * S, 10, 0.5, S, False, S, 60 * S, 10 * S)
     pool = make_pool(shared_state, breaker)
@@ -248,7 +248,7 @@ def test_jitter_is_a_quarter_and_never_over_the_cap(rnd: int, opens: int) -> Non
 
 
 def test_jitter_spreads_at_the_cap(shared_state: SharedState, usual: Breaker) -> None:
-    """Edges that have waited for hours do not come back in one instant: at the cap the waits still differ."""
+    """At the maximum the waits still differ, so that many edges do not come back in the same instant."""
     waits = set()
     for turn in range(50):
         shared_state.clear_target(0)
@@ -261,7 +261,7 @@ def test_jitter_spreads_at_the_cap(shared_state: SharedState, usual: Breaker) ->
 
 
 def test_retry_after_is_a_floor_with_a_cap(shared_state: SharedState, usual: Breaker) -> None:
-    """The provider's wish lengthens a wait beyond open_duration_max, never shortens it, never beyond five minutes."""
+    """Retry-After may lengthen a wait beyond open_duration_max, up to five minutes, but never shortens it."""
     for wish, expected in ((100 * S, 100 * S), (MS, 1 * S), (86_400 * S, 300 * S)):
         shared_state.clear_target(0)
         pool = make_pool(shared_state, usual)
@@ -272,7 +272,7 @@ def test_retry_after_is_a_floor_with_a_cap(shared_state: SharedState, usual: Bre
 
 
 def test_stragglers_move_nothing(shared_state: SharedState, usual: Breaker) -> None:
-    """Calls from before the trip, good or bad, neither close the circuit nor spend the permit nor reopen it later."""
+    """Outcomes of calls from before the trip neither close the circuit, nor use up the permit, nor reopen it later."""
     pool = make_pool(shared_state, usual)
     trip(pool)
     for failed in (True, False):
@@ -291,7 +291,7 @@ def test_stragglers_move_nothing(shared_state: SharedState, usual: Breaker) -> N
 
 
 def test_a_killed_workers_permit_lapses(shared_state: SharedState, usual: Breaker) -> None:
-    """Nobody reports back: after permit_ns another attempt gets the permit, and the first one's word counts no more."""
+    """Without a report another attempt gets the permit after permit_ns, and a late report of the first is ignored."""
     pool = make_pool(shared_state, usual)
     trip(pool)
     _, lost = pool.take_one(0, START + S)
@@ -304,7 +304,7 @@ def test_a_killed_workers_permit_lapses(shared_state: SharedState, usual: Breake
 
 
 def test_a_permit_given_back_is_free_at_once(shared_state: SharedState, usual: Breaker) -> None:
-    """The client left before the target could prove anything: the next attempt is the trial, with no longer wait."""
+    """If the client of a trial leaves early, the next attempt is the trial, without a longer wait."""
     pool = make_pool(shared_state, usual)
     trip(pool)
     _, generation = pool.take_one(0, START + S)
@@ -314,7 +314,7 @@ def test_a_permit_given_back_is_free_at_once(shared_state: SharedState, usual: B
 
 
 def test_the_last_resort_is_a_trickle(shared_state: SharedState, usual: Breaker) -> None:
-    """An open target far from its time is tried at most once per open_duration_ns, however many ask."""
+    """An open target far from its time is tried at most once per open_duration_ns, whatever the number of requests."""
     pool = make_pool(shared_state, usual)
     for _ in range(5):
         pool.report(0, START, 0, failed=True, retry_after_ns=300 * S)
@@ -330,7 +330,7 @@ def test_the_last_resort_is_a_trickle(shared_state: SharedState, usual: Breaker)
 
 
 def test_a_last_resort_waits_a_second_at_most(shared_state: SharedState, usual: Breaker) -> None:
-    """Where open periods are long, the last usable target is not gone for as long as they are."""
+    """With long open periods the last usable target is still tried once a second."""
     pool = make_pool(shared_state, usual, open_duration_ns=40 * S)
     trip(pool)
     assert pool.take_one(0, START + S - MS, last_resort=True)[0] == Admit.ADMIT_NO
@@ -340,7 +340,7 @@ def test_a_last_resort_waits_a_second_at_most(shared_state: SharedState, usual: 
 
 @pytest.mark.parametrize("better", ["first", "second"])
 def test_others_join_a_long_trial_as_a_last_resort(shared_state: SharedState, usual: Breaker, better: str) -> None:
-    """Once a second one more may try beside it, and whichever answers first closes the circuit for all."""
+    """Once a second another request may join a trial, and the first success closes the circuit."""
     pool = make_pool(shared_state, usual)
     trip(pool)
     _, first = pool.take_one(0, START + S)
@@ -354,7 +354,7 @@ def test_others_join_a_long_trial_as_a_last_resort(shared_state: SharedState, us
 
 
 def test_who_joined_a_trial_that_failed_decides_nothing(shared_state: SharedState, usual: Breaker) -> None:
-    """The first outcome is the trial's: what the other says later neither closes it nor opens it for longer."""
+    """The first outcome decides a trial: a later outcome neither closes the circuit nor extends its wait."""
     pool = make_pool(shared_state, usual)
     trip(pool)
     _, first = pool.take_one(0, START + S)
@@ -368,7 +368,7 @@ def test_who_joined_a_trial_that_failed_decides_nothing(shared_state: SharedStat
 
 
 def test_a_hint_brings_the_trial_forward_but_not_before_a_quarter(shared_state: SharedState, usual: Breaker) -> None:
-    """Hints add up to one: ten of them do not make it a tenth."""
+    """Ten hints have the same effect as one hint."""
     pool = make_pool(shared_state, usual, open_duration_ns=40 * S)
     trip(pool)
     assert shared_state.hint(0, START + S)
@@ -378,7 +378,7 @@ def test_a_hint_brings_the_trial_forward_but_not_before_a_quarter(shared_state: 
 
 
 def test_a_hint_late_in_the_wait_means_now(shared_state: SharedState, usual: Breaker) -> None:
-    """After the quarter, the trial is due when the probe answered."""
+    """After a quarter of the wait, a hint makes the trial due at once."""
     pool = make_pool(shared_state, usual, open_duration_ns=40 * S)
     trip(pool)
     assert shared_state.hint(0, START + 20 * S)
@@ -386,7 +386,7 @@ def test_a_hint_late_in_the_wait_means_now(shared_state: SharedState, usual: Bre
 
 
 def test_a_hint_means_nothing_to_a_circuit_that_is_not_open(shared_state: SharedState, usual: Breaker) -> None:
-    """Closed and half-open stay as they are."""
+    """A hint changes neither a closed nor a half-open circuit."""
     pool = make_pool(shared_state, usual)
     assert not shared_state.hint(0, START)
     trip(pool)
@@ -396,7 +396,7 @@ def test_a_hint_means_nothing_to_a_circuit_that_is_not_open(shared_state: Shared
 
 
 def test_a_recovering_target_ramps(shared_state: SharedState, usual: Breaker) -> None:
-    """A tenth at first, then in step with time, whole after slow_start_ns; a target that was never ill is whole."""
+    """The share grows from a tenth over slow_start_ns, and is whole if the circuit never opened."""
     pool = make_pool(shared_state, usual)
     assert pool.slow_start(0, START) == 1.0
     trip(pool)
@@ -407,7 +407,7 @@ def test_a_recovering_target_ramps(shared_state: SharedState, usual: Breaker) ->
 
 
 def test_a_ramp_of_nothing_is_no_ramp(shared_state: SharedState, usual: Breaker) -> None:
-    """With ramp 0 a target is whole at once, also for a process whose clock is a moment behind the recovery."""
+    """Without slow start the share is whole at once, even for a process whose clock is behind the recovery."""
     pool = make_pool(shared_state, usual, slow_start_ns=0)
     trip(pool)
     _, generation = pool.take_one(0, START + S)
@@ -416,7 +416,7 @@ def test_a_ramp_of_nothing_is_no_ramp(shared_state: SharedState, usual: Breaker)
 
 
 def test_the_back_off_starts_over_after_health(shared_state: SharedState, usual: Breaker) -> None:
-    """A trip soon after recovery waits twice as long; one after half of open_duration_max waits the first wait."""
+    """A trip soon after recovery doubles the wait; after half of open_duration_max the first wait is used again."""
     for healthy_for, expected in ((20 * S, 2 * S), (31 * S, 1 * S)):
         shared_state.clear_target(0)
         pool = make_pool(shared_state, usual)
@@ -430,7 +430,7 @@ def test_the_back_off_starts_over_after_health(shared_state: SharedState, usual:
 
 
 def test_one_key_cannot_eject_a_provider_for_the_others(shared_state: SharedState, usual: Breaker) -> None:
-    """Key 7 has found a request that fails; key 9 is well served: the circuit stays closed until 9 fails too."""
+    """If only key 7 fails while key 9 succeeds, the circuit stays closed until 9 fails too."""
     pool = make_pool(shared_state, usual)
     pool.report(0, START, 0, failed=False, key=9)
     assert fail(pool, START, 100, key=7) == 0
@@ -438,13 +438,13 @@ def test_one_key_cannot_eject_a_provider_for_the_others(shared_state: SharedStat
 
 
 def test_a_lone_key_is_believed(shared_state: SharedState, usual: Breaker) -> None:
-    """Where only one key is active, or keys are not in use, its failures open."""
+    """If only one key is active, or keys are not in use, its failures open the circuit."""
     pool = make_pool(shared_state, usual)
     assert fail(pool, START, 5, key=7) == TripReason.TRIP_CONSECUTIVE
 
 
 def test_a_key_that_has_left_does_not_shield_a_dead_provider(shared_state: SharedState, usual: Breaker) -> None:
-    """Two epochs after the other key was last seen, one key's failures open again."""
+    """Two epochs after the other key was last seen, the failures of one key open again."""
     pool = make_pool(shared_state, usual)
     pool.report(0, START, 0, failed=False, key=9)
     assert fail(pool, START + 10 * S, 20, key=7) == 0
@@ -452,7 +452,7 @@ def test_a_key_that_has_left_does_not_shield_a_dead_provider(shared_state: Share
 
 
 def test_slowness_needs_no_second_key(shared_state: SharedState, usual: Breaker) -> None:
-    """Overdue calls open whichever key made them: a caller cannot make a provider slow by asking."""
+    """Overdue calls of a single key open the circuit, because a caller cannot make a provider slow."""
     pool = make_pool(shared_state, usual)
     pool.report(0, START, 0, failed=False, key=9)
     pool.report(0, START, 0, failed=False, key=7)
@@ -460,7 +460,7 @@ def test_slowness_needs_no_second_key(shared_state: SharedState, usual: Breaker)
 
 
 def test_other_regions_lower_the_failure_threshold(shared_state: SharedState, usual: Breaker) -> None:
-    """With a threshold of two, two failures in a row open it and say why; a success between them starts over."""
+    """With a remote threshold of two, two failures in a row open with that reason; a success in between resets."""
     pool = make_pool(shared_state, usual)
     shared_state.set_remote(0, 1.0, 2, START)
     assert fail(pool, START, 1) == 0
@@ -470,7 +470,7 @@ def test_other_regions_lower_the_failure_threshold(shared_state: SharedState, us
 
 
 def test_what_other_regions_said_is_forgotten_after_15_s(shared_state: SharedState, usual: Breaker) -> None:
-    """A control that died leaves no low threshold behind; one that takes it back is obeyed at once."""
+    """A low threshold expires if control has died, and can be cleared at once."""
     pool = make_pool(shared_state, usual)
     shared_state.set_remote(0, 0.1, 1, START)
     assert fail(pool, START + 15_001 * MS, 4) == 0
@@ -481,7 +481,7 @@ def test_what_other_regions_said_is_forgotten_after_15_s(shared_state: SharedSta
 
 
 def test_with_a_low_failure_threshold_few_overdue_calls_are_enough(shared_state: SharedState, usual: Breaker) -> None:
-    """A black hole that other regions know of opens on two calls that hang, and not on ten."""
+    """With a remote threshold of two, two hanging calls open the circuit, and not ten."""
     pool = make_pool(shared_state, usual)
     shared_state.set_remote(0, 1.0, 2, START)
     assert pool.overdue(0, START, 0) == 0
@@ -491,7 +491,7 @@ def test_with_a_low_failure_threshold_few_overdue_calls_are_enough(shared_state:
 def test_two_processes_never_hold_the_permit_together(
     shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
 ) -> None:
-    """Four processes fight for the permit of one target: each trial is alone, and none is counted twice."""
+    """Four processes compete for the permit of one target: trials never overlap, and each is counted once."""
     script = """
 import time
 from types import SimpleNamespace

@@ -44,7 +44,7 @@ def bucket(interval_ns: int, burst: int) -> Bucket:
 
 @given(STEPS, st.sampled_from(INTERVALS), st.integers(1, 12))
 def test_a_bucket_is_its_twin(steps: list[tuple[str, int, int, int]], interval_ns: int, burst: int) -> None:
-    """Every answer is the same to the nanosecond, whatever is asked and however time passes."""
+    """Every result agrees with the model to the nanosecond, for any calls and any passage of time."""
     fast, slow, now = bucket(interval_ns, burst), Twin(interval_ns, burst), START
     for deed, gap, number, wait in steps:
         now += gap * interval_ns // S if number % 2 else gap
@@ -62,7 +62,7 @@ def test_a_bucket_is_its_twin(steps: list[tuple[str, int, int, int]], interval_n
 
 
 def never_more(admitted: Sequence[tuple[int, int]], interval_ns: int, burst: int) -> None:
-    """Between any two admissions no more was admitted than the time between them and one burst grant."""
+    """Assert that no interval has more admissions than its time and one burst allow."""
     in_order = sorted(admitted)
     for first in range(len(in_order)):
         total = 0
@@ -77,7 +77,7 @@ def never_more(admitted: Sequence[tuple[int, int]], interval_ns: int, burst: int
     st.integers(6, 12),
 )
 def test_never_more_than_rate_and_burst(asked: list[tuple[int, int]], interval_ns: int, burst: int) -> None:
-    """Though clocks of processes jump to and fro, no interval sees more than rate x time + burst."""
+    """Even if the processes' clocks differ, no interval admits more than rate x time + burst."""
     fast, now, admitted = bucket(interval_ns, burst), START, []
     for step, cost in asked:
         now += step * interval_ns // S
@@ -88,7 +88,7 @@ def test_never_more_than_rate_and_burst(asked: list[tuple[int, int]], interval_n
 
 @given(st.integers(1, 50), st.integers(1, 10), st.sampled_from(INTERVALS))
 def test_the_wait_is_exact(cost: int, burst: int, interval_ns: int) -> None:
-    """A nanosecond before the wait is over the answer is still no, and then it is yes."""
+    """A nanosecond before the end of the wait the cost is refused, and then it is admitted."""
     fast = bucket(interval_ns, burst)
     assert fast.take(START, burst) == 0
     wait = fast.take(START, cost)
@@ -98,7 +98,7 @@ def test_the_wait_is_exact(cost: int, burst: int, interval_ns: int) -> None:
 
 
 def test_more_than_a_burst_needs_a_full_bucket() -> None:
-    """It is admitted, because it could not come in smaller pieces, and the debt is waited off by all."""
+    """A cost above the burst is admitted, because it cannot be split, and all requests wait until the debt is paid."""
     fast = bucket(S, 10)
     assert fast.take(START, 1) == 0
     assert fast.take(START, 25) == S
@@ -109,7 +109,7 @@ def test_more_than_a_burst_needs_a_full_bucket() -> None:
 
 
 def test_what_others_say_only_lowers() -> None:
-    """A provider that says there is more than we think is not believed; one that says less is, and waited for."""
+    """A provider's report can only lower the bucket."""
     fast = bucket(S, 10)
     assert fast.lower(START, 4)
     assert not fast.lower(START, 9)
@@ -138,7 +138,7 @@ MINUTE = 60
     st.lists(st.integers(0, 8), min_size=1, max_size=4),
 )
 def test_bucket_breaker_and_balancer_together(asked: list[tuple[int, int, bool]], bursts: list[int]) -> None:
-    """Picks with credentials' grants agree with the twins, and no credential is asked beyond its rate and burst."""
+    """Picks with allowances agree with the models, and no credential is used beyond its rate and burst."""
     shared_state = SharedState.create(len(bursts), 1, 1, allowance_capacity=len(bursts))
     targets = [Target(shared_state, slot, f"t{slot}") for slot in range(len(bursts))]
     members = [balancer.Member(breaker.Circuit(CALM, 5 * S)) for _ in bursts]

@@ -18,7 +18,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.sampled_from([0.0, 0.2, 1.0]))
 def test_agrees(steps: list[tuple[str, int]], share: float) -> None:
-    """Whatever the order and the gaps, the same retries are granted."""
+    """Kernel and model grant the same retries, for any order of calls and any gaps."""
     shared_state = SharedState.create(1, 1, 1)
     fast, slow, now_ms = Budget(shared_state, 0), twin.Budget(), 5_000_000
     for action, gap in steps:
@@ -32,7 +32,7 @@ def test_agrees(steps: list[tuple[str, int]], share: float) -> None:
 
 @given(st.integers(1, 2000), st.sampled_from([0.1, 0.2]))
 def test_bounded(requests: int, share: float) -> None:
-    """In one instant, n requests entitle to n times the share beyond the reserve, and to no more."""
+    """In one instant, n requests allow n times the share beyond the reserve, and no more."""
     fast = Budget(SharedState.create(1, 1, 1), 0)
     now_ns = 10**15
     for _ in range(requests):
@@ -56,7 +56,7 @@ def test_refills() -> None:
 
 @pytest.mark.parametrize("days", [1, 24, 25, 30, 49])
 def test_refills_after_a_long_calm(days: int) -> None:
-    """However long nobody asked, a spent budget is full again."""
+    """After any time without retries, a spent budget is full again."""
     fast = Budget(SharedState.create(1, 1, 1), 0)
     now_ns = 10**15
     while fast.withdraw(now_ns):

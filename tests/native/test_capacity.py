@@ -32,7 +32,7 @@ EVENT = st.tuples(
 @settings(max_examples=300)
 @given(least=st.integers(1, 20), events=st.lists(EVENT, max_size=200))
 def test_a_limit_is_its_twin(least: int, events: list[tuple[str, int, int, int]]) -> None:
-    """Any history of first tokens and refusals leads both to the same limit and floor."""
+    """Any history of first tokens and refusals gives kernel and model the same limit and floor."""
     shared_state = SharedState.create(1, 0, 1)
     kernel, model = Capacity(shared_state, 0, least), twin.Capacity(least)
     now = START
@@ -50,7 +50,7 @@ def test_a_limit_is_its_twin(least: int, events: list[tuple[str, int, int, int]]
 
 
 class Provider:
-    """A target of a known capacity: with more at once, all wait; half as much again is refused."""
+    """A target of a known capacity: above it requests wait, and above one and a half times of it they are refused."""
 
     def __init__(self, capacity: float, base_ms: float = 200.0) -> None:
         self.limit = Capacity(SharedState.create(1, 0, 1), 0, 4)
@@ -58,7 +58,7 @@ class Provider:
         self.base_ms = base_ms
 
     def play(self, now: int, seconds: float, wanted: float) -> tuple[int, list[float]]:
-        """Offer so many at once for a while, in steps of 50 ms; return when it ended and the limit over time."""
+        """Offer this many concurrent requests, in steps of 50 ms; return the end time and the limits over time."""
         limits = []
         inflight = 0
         for _ in range(int(seconds * 20)):
@@ -76,7 +76,7 @@ class Provider:
 
 @pytest.mark.parametrize("capacity", [12, 30, 100, 700])
 def test_the_limit_settles_near_what_the_target_takes(capacity: int) -> None:
-    """Under endless demand the limit comes to what the target takes, plus its tolerance and a window's growth."""
+    """Under unlimited demand the limit reaches the capacity, plus the tolerance and a window's growth."""
     _, limits = Provider(capacity).play(START, 50, 2_000)
     settled = limits[len(limits) // 2 :]
     assert 0.7 * capacity <= min(settled)
@@ -84,7 +84,7 @@ def test_the_limit_settles_near_what_the_target_takes(capacity: int) -> None:
 
 
 def test_a_target_that_takes_everything_has_no_limit() -> None:
-    """Without a sign of saturation there is none, however much is asked and however suddenly."""
+    """Without evidence of saturation there is no limit, however large or sudden the load."""
     provider = Provider(1_000_000)
     now, quiet = provider.play(START, 10, 10)
     _, busy = provider.play(now, 10, 9_500)
@@ -92,7 +92,7 @@ def test_a_target_that_takes_everything_has_no_limit() -> None:
 
 
 def test_slowness_that_is_not_ours_sets_no_limit() -> None:
-    """A provider that turns slow for everybody, while we have a few requests there, is as free as before."""
+    """A provider that becomes slow while this node has only a few requests there gets no limit."""
     provider = Provider(1_000_000)
     now, _ = provider.play(START, 10, 31)
     provider.base_ms = 2000.0
@@ -102,7 +102,7 @@ def test_slowness_that_is_not_ours_sets_no_limit() -> None:
 
 @pytest.mark.parametrize(("inflight", "limit"), [(31, 0), (32, 32), (49, 0), (50, 50)])
 def test_slowness_with_less_than_usual_sets_no_limit(inflight: int, limit: float) -> None:
-    """With fewer in flight than 32, or than half of what there was a minute ago, they are not what makes it slow."""
+    """With fewer than 32 in flight, or than half of the recent highest, the requests are not the cause of slowness."""
     shared_state = SharedState.create(1, 0, 1)
     Spill(shared_state, 0).note(START, 100 if inflight > 32 else 0)
     capacity = Capacity(shared_state, 0, 4)
@@ -112,7 +112,7 @@ def test_slowness_with_less_than_usual_sets_no_limit(inflight: int, limit: float
 
 
 def test_sustained_delay_sets_the_limit_to_what_is_in_flight() -> None:
-    """Two slow windows are a burst; with the third the limit is what is in flight, and the next one takes from that."""
+    """Two slow windows are a burst; with the third the limit is the number in flight, and the next one lowers it."""
     limit = Capacity(SharedState.create(1, 0, 1), 0, 4)
     limit.first(START, 200_000, 40)
     now, seen = START, []
@@ -126,7 +126,7 @@ def test_sustained_delay_sets_the_limit_to_what_is_in_flight() -> None:
 
 
 def test_milliseconds_are_no_delay() -> None:
-    """A target that answers in 5 ms, and in 50 ms under load, is not full: nobody waits."""
+    """A target that answers in 5 ms, and in 50 ms under load, is not full."""
     limit = Capacity(SharedState.create(1, 0, 1), 0, 4)
     for step in range(300):
         limit.first(START + step * 100 * MS, 5_000 if step < 50 else 50_000, 500)
@@ -137,7 +137,7 @@ def test_milliseconds_are_no_delay() -> None:
 
 
 def after(*events: str, inflight: int = 40, apart_ms: int = 1) -> float:
-    """The limit after first tokens (F) and refusals (R)."""
+    """Return the limit after first tokens (F) and refusals (R)."""
     limit = Capacity(SharedState.create(1, 0, 1), 0, 4)
     now = START
     for event in "".join(events):
@@ -166,12 +166,12 @@ def after(*events: str, inflight: int = 40, apart_ms: int = 1) -> float:
     ],
 )
 def test_refusals_between_answers_are_evidence(events: str, limit: float) -> None:
-    """Three refusals, a tenth of what came of requests, and answers among them: nine tenths of what is in flight."""
+    """Three refusals, a tenth of the requests, between answers set a limit of nine tenths of the number in flight."""
     assert after(events) == pytest.approx(limit)
 
 
 def test_refusals_far_apart_are_chance() -> None:
-    """Two refusals, and a third one five seconds after the first: it begins a new count."""
+    """A third refusal five seconds after the first one begins a new count."""
     limit = Capacity(SharedState.create(1, 0, 1), 0, 4)
     for at_ms, last in ((4999, 36), (5000, 0)):
         limit = Capacity(SharedState.create(1, 0, 1), 0, 4)
@@ -183,12 +183,12 @@ def test_refusals_far_apart_are_chance() -> None:
 
 
 def test_stray_refusals_of_a_busy_target_set_no_limit() -> None:
-    """One in a hundred requests fails for an hour: the target is as free as before."""
+    """A target that fails one in a hundred requests for an hour gets no limit."""
     assert after(("F" * 99 + "R") * 300, apart_ms=10) == 0
 
 
 def test_the_limit_falls_by_a_tenth_every_100_ms() -> None:
-    """However many refusals come in between."""
+    """The limit falls once per 100 ms, however many refusals come in between."""
     limit = full()
     fell = []
     for step in range(30):
@@ -200,7 +200,7 @@ def test_the_limit_falls_by_a_tenth_every_100_ms() -> None:
 
 
 def test_an_outage_costs_nothing_more() -> None:
-    """Of a target that is full and then answers nobody, hundreds of refusals take nothing from the limit."""
+    """If a full target stops answering, hundreds of refusals do not lower the limit further."""
     limit = full()
     for step in range(100):
         limit.refused(START + step * 200 * MS, 40)
@@ -208,7 +208,7 @@ def test_an_outage_costs_nothing_more() -> None:
 
 
 def test_the_limit_keeps_to_its_least() -> None:
-    """Three in flight and all the signs: the limit is what the configuration says it is at least."""
+    """The limit never falls below the configured minimum."""
     assert after("FRFRFR", inflight=3) == 4
 
 
@@ -216,7 +216,7 @@ def test_the_limit_keeps_to_its_least() -> None:
 
 
 def full(inflight: int = 40) -> Capacity:
-    """A target that was found full at START, with a limit of nine tenths of what it had in flight."""
+    """A target that was full at START, with a limit of nine tenths of its requests in flight."""
     limit = Capacity(SharedState.create(1, 0, 1), 0, 4)
     for event in "RRFR":
         (limit.first(START, 1000, inflight) if event == "F" else limit.refused(START, inflight))
@@ -225,19 +225,19 @@ def full(inflight: int = 40) -> Capacity:
 
 @pytest.mark.parametrize(("age_ms", "inflight", "limit"), [(59_999, 0, 36), (60_000, 17, 0), (60_000, 18, 36)])
 def test_old_evidence_is_void_where_it_does_not_matter(age_ms: int, inflight: int, limit: float) -> None:
-    """A minute after it last fell, a limit of which less than half is in use is no more."""
+    """A minute after its last fall, a limit of which less than half is in use is dropped."""
     assert full().limit(START + age_ms * MS, inflight) == pytest.approx(limit)
 
 
 def test_a_void_limit_stays_void() -> None:
-    """What was dropped does not come back when the target fills up."""
+    """A dropped limit does not come back when the target gets busy."""
     limit = full()
     assert limit.limit(START + 60 * S, 0) == 0
     assert limit.limit(START + 60 * S, 5_000) == 0
 
 
 def test_a_limit_in_use_doubles_in_a_round_when_it_is_old() -> None:
-    """What presses against an old limit is not let in all at once: each first token makes room for one more."""
+    """An old limit that is in use grows by one with each first token, and does not vanish at once."""
     limit = full()
     now = START + 61 * S
     for count in range(36):
@@ -257,7 +257,7 @@ def test_a_limit_grows_slowly_while_its_evidence_is_new() -> None:
 
 
 def test_status_shows_no_limit_that_is_void() -> None:
-    """What reports read is what holds."""
+    """Reports show the limit that applies."""
     shared_state = SharedState.create(1, 0, 1)
     limit = Capacity(shared_state, 0, 4)
     for event in "RRFR":
@@ -269,7 +269,7 @@ def test_status_shows_no_limit_that_is_void() -> None:
 def test_four_processes_lose_no_decrease(
     shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
 ) -> None:
-    """Windows end once however many processes see their end, and the limit is one that the rules allow throughout."""
+    """A window ends once, however many processes see its end, and the limit always obeys the rules."""
     script = """
 from native.balance.capacity import Capacity
 limit = Capacity(shared_state, 0, 4)
@@ -291,6 +291,6 @@ print(4 <= least and most <= 120)
 
 
 def test_a_least_limit_of_nothing_is_refused(shared_state: SharedState) -> None:
-    """A limit that may fall to nothing would shut a target for good."""
+    """A minimum of 0 is refused, because it could exclude a target for good."""
     with pytest.raises(ValueError, match="above 0"):
         Capacity(shared_state, 0, 0)

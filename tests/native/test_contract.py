@@ -42,7 +42,7 @@ METHOD = re.compile(r"^    (?:cdef|cpdef|def) (?:(?!class)[\w.*]+ )?\*?(\w+)\(se
 
 
 def declared(stem: str) -> list[tuple[str, str]]:
-    """The (class, attribute) pairs of a .pxd that Python code may see."""
+    """Return the (class, attribute) pairs of a .pxd that are visible to Python."""
     found = []
     owner = ""
     for line in (NATIVE / f"{stem}.pxd").read_text().splitlines():
@@ -60,23 +60,23 @@ def declared(stem: str) -> list[tuple[str, str]]:
 
 
 def enums(stem: str) -> list[str]:
-    """The enums of a .pxd that Python code may see."""
+    """Return the enums of a .pxd that are visible to Python."""
     text = (NATIVE / f"{stem}.pxd").read_text()
     return [match[1] for line in text.splitlines() if (match := ENUM.match(line))]
 
 
 def stub(stem: str) -> list[ast.stmt]:
-    """The statements of a .pyi."""
+    """Return the statements of a .pyi."""
     return ast.parse((NATIVE / f"{stem}.pyi").read_text()).body
 
 
 def classes(stem: str) -> dict[str, ast.ClassDef]:
-    """The classes of a .pyi."""
+    """Return the classes of a .pyi."""
     return {node.name: node for node in stub(stem) if isinstance(node, ast.ClassDef)}
 
 
 def told(stem: str) -> dict[str, set[str]]:
-    """The names that a .pyi tells of: top-level names, and the members of each class."""
+    """Return the names in a .pyi: top-level names, and the members of each class."""
     names = {name: set[str]() for node in stub(stem) for name in _names(node) if not name.startswith("_")}
     return names | {name: {one for item in node.body for one in _names(item)} for name, node in classes(stem).items()}
 
@@ -92,18 +92,18 @@ def _names(node: ast.stmt) -> list[str]:
 
 
 def numbers(node: ast.ClassDef | None) -> dict[str, int]:
-    """The members of an enum as a .pyi gives them."""
+    """Return the members of an enum in a .pyi."""
     items = [item for item in ([] if node is None else node.body) if isinstance(item, ast.Assign)]
     return {ast.unparse(item.targets[0]): ast.literal_eval(item.value) for item in items}
 
 
 def compiled(stem: str) -> ModuleType:
-    """The compiled module of ``package/stem``."""
+    """Return the compiled module of ``package/stem``."""
     return importlib.import_module(f"native.{stem.replace('/', '.')}")
 
 
 def extensions(suffix: str) -> list[tuple[str, str, str, set[str]]]:
-    """The extension types in all .pyx or all .pxd, as (stem, name, base or "", names of methods)."""
+    """Return the extension types in all .pyx or all .pxd, as (stem, name, base or "", names of methods)."""
     found = []
     for source in sorted(NATIVE.glob(f"*/*.{suffix}")):
         text = source.read_text()
@@ -116,7 +116,7 @@ def extensions(suffix: str) -> list[tuple[str, str, str, set[str]]]:
 
 
 def missing_overrides() -> list[str]:
-    """The methods of roles that a class without subclasses neither overrides nor inherits from another subclass."""
+    """Return the role methods that a class without subclasses neither overrides nor inherits from another subclass."""
     declared_in = {name: methods for _, name, _, methods in extensions("pxd")}
     bases = {name: base for suffix in ("pxd", "pyx") for _, name, base, _ in extensions(suffix) if base}
     written = {(stem, name): methods for stem, name, _, methods in extensions("pyx")}
@@ -140,7 +140,7 @@ def missing_overrides() -> list[str]:
 
 
 def test_there_is_something_to_check() -> None:
-    """The lists that the other tests run over hold what is known to be there."""
+    """The lists that the other tests use contain known entries."""
     assert {"state/shared_state", "codec/request_peek", "codec/sse"} <= set(STEMS)
     assert ("Scanner", "prompt_tokens") in declared("codec/sse")
     assert ("Scanner", "output_tokens") in declared("codec/sse")
@@ -157,7 +157,7 @@ def test_every_source_has_its_types_and_imports(stem: str) -> None:
 
 @pytest.mark.parametrize("stem", TABLES)
 def test_every_table_has_its_source(stem: str) -> None:
-    """A .pxd without a .pyx declares only what C implements: a class or a function of ours would be missing."""
+    """A .pxd without a .pyx declares only what C implements, and no class or function of edge."""
     assert stem in STEMS or OURS.search((NATIVE / f"{stem}.pxd").read_text()) is None
 
 
@@ -171,7 +171,7 @@ def test_visible_attributes_exist(stem: str) -> None:
 
 @pytest.mark.parametrize("stem", [stem for stem in TABLES if stem in STEMS])
 def test_visible_enums_are_told_as_they_are(stem: str) -> None:
-    """Each cpdef enum exists at run time, and its .pyi gives the same names and numbers."""
+    """Each cpdef enum exists at run time, and its .pyi has the same names and numbers."""
     module = compiled(stem)
     for name in enums(stem):
         assert numbers(classes(stem).get(name)) == {item.name: int(item) for item in getattr(module, name)}
@@ -179,7 +179,7 @@ def test_visible_enums_are_told_as_they_are(stem: str) -> None:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_the_types_tell_of_what_exists(stem: str) -> None:
-    """Each name in a .pyi exists at run time (types of arguments and results aside)."""
+    """Each name in a .pyi exists at run time (except types of arguments and results)."""
     module = compiled(stem)
     shapes = {name for name, node in classes(stem).items() if SHAPES & {ast.unparse(base) for base in node.bases}}
     for owner, names in told(stem).items():
@@ -195,13 +195,13 @@ def test_the_types_tell_of_what_is_visible(stem: str) -> None:
 
 
 def test_roles_are_overridden_whole() -> None:
-    """Each concrete subclass of a role overrides every method of it, itself or through a class between the two."""
+    """Each concrete subclass of a role overrides every method of it, itself or in a class between the two."""
     assert missing_overrides() == []
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_has_subclasses_and_methods(role: str) -> None:
-    """Each role is found, declares what its pattern names, and says in its .pxd that a test checks its subclasses."""
+    """Each role is found, declares the methods of its pattern, and its .pxd refers to this test."""
     texts = [table.read_text() for table in NATIVE.glob("*/*.pxd") if f"cdef class {role}" in table.read_text()]
     methods = [methods for _, name, _, methods in extensions("pxd") if name == role]
     assert len(texts) == len(methods) == 1
@@ -211,7 +211,7 @@ def test_every_role_has_subclasses_and_methods(role: str) -> None:
 
 
 def test_a_missing_override_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A role with a method that no subclass has is reported for each of them."""
+    """A role's method that no subclass overrides is reported for each subclass."""
     known = extensions("pxd")
     wider = [
         (stem, name, base, methods | ({"on_nothing"} if name == "ServerEvents" else set()))

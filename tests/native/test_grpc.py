@@ -16,7 +16,7 @@ UNITS = {b"H": 3600 * 10**9, b"M": 60 * 10**9, b"S": 10**9, b"m": 10**6, b"u": 1
 
 @given(st.binary(max_size=11))
 def test_timeouts_are_read_strictly(value: bytes) -> None:
-    """One to eight digits and a unit, nothing else."""
+    """A timeout is one to eight digits and a unit, and nothing else."""
     found = re.fullmatch(rb"([0-9]{1,8})([HMSmun])", value)
     expected = -1 if found is None else int(found[1]) * UNITS[found[2]]
     assert grpc.read_timeout(value) == expected
@@ -24,7 +24,7 @@ def test_timeouts_are_read_strictly(value: bytes) -> None:
 
 @given(st.integers(0, 2**62 - 1))
 def test_written_timeouts_are_never_longer(ns: int) -> None:
-    """What is written reads back as no more than what is left, and loses less than one part in ten million."""
+    """A written timeout reads back as at most the given time, and loses less than one part in ten million."""
     told = grpc.read_timeout(grpc.format_timeout(ns))
     assert told <= max(ns, 1)
     assert ns - told <= max(ns // 10**7, 10**9) * (3600 if ns > 10**17 else 1)
@@ -41,20 +41,20 @@ def test_statuses(value: bytes) -> None:
     ("value", "told"), [(b"0", 0), (b"250", 250), (b"-1", -1), (b"", -1), (b"1s", -1), (b"9" * 12, -1)]
 )
 def test_pushback(value: bytes, told: int) -> None:
-    """A non-negative number of milliseconds; anything else forbids the retry (A6)."""
+    """A pushback is a non-negative number of milliseconds; anything else forbids the retry (A6)."""
     assert grpc.pushback(value) == told
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5), st.binary(max_size=4))
 def test_framing(messages: list[bytes], rest: bytes) -> None:
-    """Framed messages come out as they went in; an unfinished prefix is left alone."""
+    """Framed messages can be read back; an incomplete prefix is not consumed."""
     data = b"".join(grpc.frame_message(message) for message in messages)
     assert data == b"".join(struct.pack(">BI", 0, len(message)) + message for message in messages)
     assert grpc.read_messages(data + rest) == (messages, len(data))
 
 
 def test_framing_refuses() -> None:
-    """Compressed and oversized messages are told apart from unfinished ones."""
+    """Compressed and oversized messages are distinguished from incomplete ones."""
     assert grpc.read_messages(b"\x01\x00\x00\x00\x01a")[1] == -1
     assert grpc.read_messages(b"\x00\x00\x00\x00\x09abc", 8)[1] == -2
     assert grpc.read_messages(b"\x00\x00\x00\x00\x09abc", 9)[1] == 0
@@ -72,5 +72,5 @@ def test_framing_refuses() -> None:
     ],
 )
 def test_content_types(value: bytes, told: bool) -> None:
-    """A content type of gRPC, with or without a sub-format; gRPC-Web is another protocol."""
+    """The content type of gRPC may have a subtype; gRPC-Web is another protocol."""
     assert grpc.is_grpc_type(value) == told

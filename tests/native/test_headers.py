@@ -68,7 +68,7 @@ FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=7)
 
 @given(st.sampled_from([b"GET", b"POST", b"HEAD", b"CONNECT"]), st.sampled_from([9, 10, 11, 20]), FIELDS)
 def test_requests_agree(method: bytes, version: int, fields: list[tuple[bytes, bytes]]) -> None:
-    """Refused by one, refused by both; taken, then with the same length and the same end-to-end fields."""
+    """Both readers refuse the same requests, and find the same length and end-to-end fields in the others."""
     told = twin.read_request(method, version, fields)
     head = read_request(method, b"/a?b", version, fields)
     if told is None:
@@ -89,14 +89,14 @@ def test_requests_agree(method: bytes, version: int, fields: list[tuple[bytes, b
     )
 )
 def test_paths_agree(parts: list[bytes]) -> None:
-    """A path is plain for both or for neither."""
+    """Both readers accept the same paths."""
     path = b"/" + b"".join(parts)
     assert is_plain_path(path) == twin.is_plain_path(path)
 
 
 @given(st.sampled_from([199, 200, 204, 304, 500]), st.lists(st.tuples(NAMES, VALUES), max_size=5))
 def test_answers_have_one_end(status: int, fields: list[tuple[bytes, bytes]]) -> None:
-    """A taken answer ends in exactly one way: by length, by chunks, by the connection, or at once."""
+    """The end of an accepted answer is unique: by length, by chunks, by the connection, or at once."""
     head = read_response(status, 11, fields)
     if isinstance(head, tuple):
         assert head[0] in (400, 417, 502)
@@ -116,7 +116,7 @@ def test_written_heads(fields: list[tuple[bytes, bytes]]) -> None:
 
 
 def test_bounds() -> None:
-    """The limits hold at the border: the last one in is taken, the first one over is 431."""
+    """The limits are exact: a head at the limit is accepted, and a larger one gives 431."""
     fields = [(b"host", b"a")] + [(b"x", b"y")] * 9
     assert isinstance(read_request(b"GET", b"/", 11, fields, 65536, 10), Head)
     assert read_request(b"GET", b"/", 11, [*fields, (b"x", b"y")], 65536, 10) == (431, "more than 10 header fields")

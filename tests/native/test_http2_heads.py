@@ -14,12 +14,12 @@ PSEUDO = (b"GET", b"https", b"/a?b", b"edge:443")
 
 
 def read(*fields: tuple[bytes, bytes], ended: bool = True) -> Head | tuple[int, str]:
-    """A usual request with these fields."""
+    """Read an ordinary request with these fields."""
     return read_http2_request(*PSEUDO, list(fields), ended)
 
 
 def test_a_usual_head() -> None:
-    """Pseudo-header fields become the attributes that HTTP/1.1 fills too."""
+    """Pseudo-header fields set the same attributes as an HTTP/1.1 request line."""
     head = read((b"accept", b"*/*"), (b"te", b"trailers"), (b"content-type", b"text/plain"))
     assert isinstance(head, Head)
     assert (head.method, head.target, head.path) == (b"GET", b"/a?b", b"/a")
@@ -38,7 +38,7 @@ def test_a_usual_head() -> None:
     ],
 )
 def test_lengths(fields: list[tuple[bytes, bytes]], ended: bool, length: int) -> None:
-    """The end of the stream says whether there is a body, Content-Length how long it is."""
+    """The end of the stream tells whether there is a body, and Content-Length its size."""
     head = read(*fields, ended=ended)
     assert isinstance(head, Head)
     assert head.length == length
@@ -46,7 +46,7 @@ def test_lengths(fields: list[tuple[bytes, bytes]], ended: bool, length: int) ->
 
 @pytest.mark.parametrize("name", [b"connection", b"transfer-encoding", b"upgrade"])
 def test_fields_of_http1_connections(name: bytes) -> None:
-    """What libnghttp2 refuses anyway is refused here again."""
+    """Fields that libnghttp2 refuses are refused here too."""
     value = {b"connection": b"close", b"transfer-encoding": b"chunked", b"upgrade": b"h2c"}[name]
     assert read((name, value)) == (400, "a field that belongs to HTTP/1.1 connections")
 
@@ -57,7 +57,7 @@ def test_fields_of_http1_connections(name: bytes) -> None:
     value=st.binary(max_size=8),
 )
 def test_what_passes_cannot_break_a_line(path: bytes, authority: bytes, value: bytes) -> None:
-    """Whatever target, authority and value pass, written as HTTP/1.1 they are one line each, of the words they were."""
+    """Every accepted target, authority and value is one line, with the same words, when written as HTTP/1.1."""
     head = read_http2_request(b"GET", b"http", path, authority, [(b"x-name", value)], True)
     if not isinstance(head, Head):
         assert head[0] in (400, 431)

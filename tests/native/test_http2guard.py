@@ -15,18 +15,18 @@ LIMIT = 80_000
 
 
 def frame(kind: int, flags: int = 0, length: int = 0, stream: int = 1) -> bytes:
-    """One frame with an empty payload of this length."""
+    """A frame of this length with an empty payload."""
     return length.to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + bytes(length)
 
 
 def counted(guard: Guard, data: bytes, now_ns: int = 0) -> int:
-    """How many of these bytes may be acted upon."""
+    """Return how many of these bytes may be processed."""
     return guard.judge(data, now_ns)
 
 
 @pytest.mark.parametrize("kind", [2, 6, 7, 8, 12, 16, 200])
 def test_frames_without_a_message(kind: int) -> None:
-    """A thousand frames that carry nothing are borne, the next is not, and nothing after it is acted upon."""
+    """A thousand frames without a message are tolerated; the next is not, and nothing after it is processed."""
     guard = Guard(0, LIMIT, preface=False)
     assert counted(guard, frame(kind, length=8) * 1000) == 17 * 1000
     assert guard.budget == 0
@@ -36,14 +36,14 @@ def test_frames_without_a_message(kind: int) -> None:
 
 
 def test_settings_cost_more() -> None:
-    """A hundred SETTINGS are borne; acknowledgements cost as little as a ping."""
+    """A hundred SETTINGS are tolerated; an acknowledgement costs as little as a ping."""
     guard = Guard(0, LIMIT, preface=False)
     assert counted(guard, frame(4, 1) * 10 + frame(4) * 100) == 9 * 109
     assert guard.fault is not None
 
 
 def test_time_brings_credit_back() -> None:
-    """A hundred frames a second are borne for ever."""
+    """A hundred frames a second are tolerated for ever."""
     guard = Guard(0, LIMIT, preface=False)
     for second in range(60):
         assert counted(guard, frame(6, length=8) * 100, second * S) == 1700
@@ -51,7 +51,7 @@ def test_time_brings_credit_back() -> None:
 
 
 def test_messages_earn_credit() -> None:
-    """Window updates that accompany messages are borne, however many they are."""
+    """Window updates that accompany messages are tolerated, however many there are."""
     guard = Guard(0, LIMIT, preface=False)
     for _ in range(10_000):
         turn = frame(1, 4, 20) + frame(0, 0, 100) + frame(8, length=4) * 4
@@ -61,7 +61,7 @@ def test_messages_earn_credit() -> None:
 
 @pytest.mark.parametrize(("flags", "length"), [(0, 0), (8, 1), (8, 256)])
 def test_empty_data(flags: int, length: int) -> None:
-    """DATA without data is a frame without a message, also when padding fills it; its last one is a message's end."""
+    """An empty DATA frame, padded or not, is a frame without a message, unless it ends the stream."""
     guard = Guard(0, LIMIT, preface=False)
     assert counted(guard, frame(0, flags, length) * 1000) == (9 + length) * 1000
     assert counted(guard, frame(0, 1)) == 9
@@ -69,7 +69,7 @@ def test_empty_data(flags: int, length: int) -> None:
 
 
 def test_a_block_in_many_frames() -> None:
-    """A header block may have sixteen frames."""
+    """A header block may have up to sixteen frames."""
     guard = Guard(0, LIMIT, preface=False)
     block = frame(1, 0, 10) + frame(9, 0, 10) * 15
     assert counted(guard, block, 7) == len(block)
@@ -79,7 +79,7 @@ def test_a_block_in_many_frames() -> None:
 
 
 def test_a_block_that_is_too_large() -> None:
-    """A header block may have so many bytes, compressed, however they are cut."""
+    """The compressed size of a header block is limited, in whatever pieces it arrives."""
     guard = Guard(0, 100, preface=False)
     assert counted(guard, frame(1, 0, 60) + frame(9, 4, 40)) == 118
     assert (guard.block, guard.block_since_ns) == (100, 0)
@@ -88,7 +88,7 @@ def test_a_block_that_is_too_large() -> None:
 
 
 def test_a_block_is_open_until_its_last_byte() -> None:
-    """A block is open from its first frame's header to its last byte, in however many frames and reads it comes."""
+    """A block is open from its first frame header to its last byte, in any number of frames and reads."""
     whole = frame(1, 4, 30)
     parts = frame(1, 0, 30) + frame(9, 4, 20)
     for said in (whole, parts):
@@ -103,7 +103,7 @@ def test_a_block_is_open_until_its_last_byte() -> None:
 
 
 def test_the_preface_is_no_frame() -> None:
-    """The client's 24 octets are passed over, wherever they are cut."""
+    """The client's 24-octet preface is skipped, in whatever pieces it arrives."""
     for cut in range(25):
         guard = Guard(0, LIMIT, preface=True)
         assert counted(guard, PREFACE[:cut]) == cut
@@ -126,7 +126,7 @@ def test_the_preface_is_no_frame() -> None:
     cuts=st.lists(st.integers(1, 50), min_size=1, max_size=10),
 )
 def test_as_the_twin(frames: list[tuple[int, int, int, int, int]], cuts: list[int]) -> None:
-    """Frame by frame the same verdict as the twin's, although the guard sees them cut anywhere."""
+    """The guard decides the same as the model on each frame, although it sees the frames cut anywhere."""
     guard, reference = Guard(0, 20_000, preface=False), twin.Guard(0, 20_000)
     now, turn = 0, 0
     for kind, flags, length, later, times in frames:
@@ -150,7 +150,7 @@ def test_as_the_twin(frames: list[tuple[int, int, int, int, int]], cuts: list[in
 
 @given(st.lists(st.tuples(st.sampled_from("ossrrf"), st.sampled_from([0, 1, 10**6, 10 * S])), max_size=600))
 def test_resets_as_the_twin(events: list[tuple[str, int]]) -> None:
-    """Streams, resets and faults are counted as the twin counts them."""
+    """Streams, resets and faults are counted as in the model."""
     guard, reference = Guard(0, LIMIT, preface=False), twin.Resets(0)
     now = 0
     for kind, later in events:
@@ -167,7 +167,7 @@ def test_resets_as_the_twin(events: list[tuple[str, int]]) -> None:
 
 
 def test_half_of_a_hundred_streams() -> None:
-    """Half of a hundred streams may be reset, one more may not; below a hundred nothing is concluded."""
+    """Half of a hundred streams may be reset, and not one more; below a hundred streams there is no limit."""
     guard = Guard(0, LIMIT, preface=False)
     for _ in range(99):
         guard.count_stream(0)
@@ -180,7 +180,7 @@ def test_half_of_a_hundred_streams() -> None:
 
 
 def test_faults_are_counted_alone() -> None:
-    """So many faults of the peer are enough, among however many good streams; a while later all is forgiven."""
+    """Many faults of the peer exceed the limit whatever the number of good streams; later they expire."""
     guard = Guard(0, LIMIT, preface=False)
     for _ in range(2000):
         guard.count_stream(0)

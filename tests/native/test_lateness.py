@@ -14,19 +14,19 @@ S = 1_000_000_000
 
 
 def fresh() -> Lateness:
-    """Nothing is known of the target."""
+    """A target without samples."""
     return Lateness(SharedState.create(1, 1, 1), 0)
 
 
 def test_an_unknown_target_gets_ten_seconds_or_a_minute() -> None:
-    """Without samples a stream is late after 10 s, a whole answer after 60 s."""
+    """Without samples a stream is late after 10 s, and a complete answer after 60 s."""
     lateness = fresh()
     assert lateness.late_after(Cell.CELL_STREAM) == 10 * S
     assert lateness.late_after(Cell.CELL_WHOLE) == 60 * S
 
 
 def test_a_hundred_samples_are_enough() -> None:
-    """The ninety-ninth sample changes nothing, the hundredth lets the percentile count: the floor is 2 s then."""
+    """With a hundred samples, and not with 99, the minimum is 2 s."""
     lateness = fresh()
     for _ in range(99):
         lateness.observe(Cell.CELL_STREAM, 50_000)
@@ -37,7 +37,7 @@ def test_a_hundred_samples_are_enough() -> None:
 
 
 def test_one_answer_of_a_reasoner_makes_room_for_the_next() -> None:
-    """A single sample of 40 s already puts lateness beyond the default deadline of two minutes."""
+    """A single sample of 40 s puts lateness beyond the default deadline of two minutes."""
     lateness = fresh()
     lateness.observe(Cell.CELL_STREAM, 40_000_000)
     assert lateness.late_after(Cell.CELL_STREAM) >= 160 * S
@@ -45,7 +45,7 @@ def test_one_answer_of_a_reasoner_makes_room_for_the_next() -> None:
 
 @given(st.lists(st.integers(4_000, 200_000_000), min_size=100, max_size=600))
 def test_the_bound_is_four_times_the_percentile(samples: list[int]) -> None:
-    """Of any samples the bound lies between 4 x p99 and a quarter above it (the width of a bucket), or at its floor."""
+    """The bound is between 4 x p99 and a quarter above (the width of a bucket), or at its minimum."""
     lateness = fresh()
     for us in samples:
         lateness.observe(Cell.CELL_STREAM, us)
@@ -59,7 +59,7 @@ def test_the_bound_is_four_times_the_percentile(samples: list[int]) -> None:
 
 
 def test_old_samples_are_forgotten() -> None:
-    """After a change for the better the percentile follows within some thousand samples."""
+    """After an improvement the percentile follows within some thousand samples."""
     lateness = fresh()
     for _ in range(1_500):
         lateness.observe(Cell.CELL_STREAM, 30_000_000)

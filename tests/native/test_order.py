@@ -23,14 +23,14 @@ FLOORS = {
 
 
 def needs(module: str) -> set[str]:
-    """The native modules that a module's .pxd and .pyx cimport, as ``package/stem``."""
+    """Return the native modules that a module's .pxd and .pyx cimport, as ``package/stem``."""
     texts = [path.read_text() for path in (NATIVE / f"{module}.pxd", NATIVE / f"{module}.pyx") if path.exists()]
     found = [CIMPORT.findall(text) for text in texts]
     return {f"{a or c}/{b or d}" for names in found for a, b, c, d in names} - {module}
 
 
 def test_every_module_stands_in_the_table_once() -> None:
-    """The README's order is complete, and holds nothing that is gone."""
+    """The README's table lists every module once, and no other."""
     modules = {
         f"{path.parent.name}/{path.stem}"
         for suffix in ("pyx", "pxd")
@@ -41,7 +41,7 @@ def test_every_module_stands_in_the_table_once() -> None:
 
 
 def test_every_package_has_a_floor_and_is_a_package() -> None:
-    """Each folder with sources is a package for Python and for Cython, and its floor is declared."""
+    """Each folder with sources is a package for Python and for Cython, and its layer is declared."""
     folders = {path.parent for path in NATIVE.glob("*/*.pyx")}
     assert {folder.name for folder in folders} == set(FLOORS)
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
@@ -49,7 +49,7 @@ def test_every_package_has_a_floor_and_is_a_package() -> None:
 
 
 def test_cimports_go_down_the_rows_only() -> None:
-    """No module reaches for one that stands below it in the table."""
+    """No module cimports a module that is below it in the table."""
     upward = {
         (module, name) for place, module in enumerate(ORDER) for name in needs(module) if name not in ORDER[:place]
     }
@@ -58,7 +58,7 @@ def test_cimports_go_down_the_rows_only() -> None:
 
 @pytest.mark.parametrize("package", sorted(FLOORS))
 def test_cimports_keep_the_floors(package: str) -> None:
-    """A package cimports only from those that its floor allows."""
+    """A package cimports only from the packages that its layer allows."""
     modules = [module for module in ORDER if module.startswith(f"{package}/")]
     wrong = {
         (module, name)
@@ -71,5 +71,5 @@ def test_cimports_keep_the_floors(package: str) -> None:
 
 
 def test_the_pattern_finds_cimports() -> None:
-    """The pattern finds cimports where they are known to be."""
+    """The pattern finds known cimports."""
     assert {"state/shared_state", "state/window"} <= needs("balance/breaker")

@@ -40,7 +40,7 @@ COUNTS = st.one_of(st.none(), st.integers(0, 5000), st.integers(-1, 2**70), st.f
 
 @st.composite
 def well_typed(draw: st.DrawFn) -> twin.Members:
-    """Requests that are mostly acceptable: each known key at most once, with a value of about the right kind."""
+    """Requests that are mostly valid: each known key at most once, with a value of about the right type."""
     members: dict[str, Any] = {"model": draw(UNICODE)}
     if draw(st.booleans()):
         members["stream"] = draw(st.sampled_from([True, False, None]))
@@ -58,7 +58,7 @@ REQUESTS = well_typed()
 
 
 def write_string(draw: st.DrawFn, text: str) -> str:
-    """Spell a string in one of the ways JSON allows: any character may be an escape."""
+    """Write a string in one of the ways that JSON allows: any character may be an escape."""
     out = []
     escape_all = draw(st.booleans())
     for char in text:
@@ -88,13 +88,13 @@ def write(draw: st.DrawFn, value: Any) -> str:
 
 @st.composite
 def documents(draw: st.DrawFn, values: st.SearchStrategy[Any] = OBJECTS) -> bytes:
-    """JSON documents, spelled oddly."""
+    """JSON documents in unusual spellings."""
     return (draw(SPACES) + write(draw, draw(values)) + draw(SPACES)).encode()
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """JSON documents with a few bytes taken out, put in or changed: mostly invalid, and some still valid."""
+    """JSON documents with a few bytes removed, inserted or changed: mostly invalid, some still valid."""
     data = bytearray(draw(documents(st.one_of(REQUESTS, OBJECTS, VALUES))))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
@@ -105,7 +105,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 def agree_on_request(data: bytes) -> None:
-    """Both readers say the same of a request."""
+    """Assert that both readers find the same in a request."""
     expected = twin.read_request(data)
     found = request_peek.read_request(data)
     if expected.error == "PEEK_MALFORMED":
@@ -126,7 +126,7 @@ def agree_on_request(data: bytes) -> None:
 
 
 def agree_on_response(data: bytes) -> None:
-    """Both readers say the same of an answer."""
+    """Assert that both readers find the same in an answer."""
     expected = twin.read_response(data)
     found = response_peek.read_response(data)
     got = twin.Response(found.valid, found.is_object if found.valid else False, found.has_error, None, None)
@@ -146,7 +146,7 @@ def agree_on_response(data: bytes) -> None:
 @example(b'{"model":"\\ude00\\ud83d"}')
 @example(b'{"model":"\\ud83d"}')
 def test_request_reads_as_a_whole_parse_does(data: bytes) -> None:
-    """Every well-formed object yields the model, flags and limits that a whole parse finds, however it is spelled."""
+    """Every well-formed object gives the model, flags and limits of a complete parse, in any spelling."""
     agree_on_request(data)
 
 
@@ -160,7 +160,7 @@ def test_request_reads_as_a_whole_parse_does(data: bytes) -> None:
 @example(b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}')
 @example(b'{"usage":{"prompt_tokens":3,"input_tokens":null}}')
 def test_response_reads_as_a_whole_parse_does(data: bytes) -> None:
-    """Every well-formed answer yields the error, substance and usage that a whole parse finds."""
+    """Every well-formed answer gives the error, content and usage of a complete parse."""
     agree_on_response(data)
 
 
@@ -196,21 +196,21 @@ def test_response_reads_as_a_whole_parse_does(data: bytes) -> None:
 @example(b"[] // no")
 @example(b"\x0b[]")
 def test_accepts_exactly_what_is_json(data: bytes) -> None:
-    """A document is accepted if and only if a strict parser accepts it (duplicates of known keys aside)."""
+    """A document is accepted if and only if a strict parser accepts it (except for duplicates of known keys)."""
     agree_on_request(data)
     agree_on_response(data)
 
 
 @given(st.binary(max_size=64))
 def test_any_bytes_are_answered(data: bytes) -> None:
-    """Bytes of any kind end in an answer that the parser shares, never in a crash."""
+    """Random bytes give the same result as the parser, and never a crash."""
     agree_on_request(data)
     agree_on_response(data)
 
 
 @given(documents(), st.data())
 def test_every_truncation_is_refused(data: bytes, more: st.DataObject) -> None:
-    """An object cut anywhere before its last brace is malformed, and the fault lies within it."""
+    """An object cut anywhere before its last brace is malformed, and the fault's position is within it."""
     cut = more.draw(st.integers(0, len(data.rstrip()) - 1))
     assert response_peek.read_response(data[:cut]).valid is False
     found = request_peek.read_request(data[:cut])
@@ -221,7 +221,7 @@ def test_every_truncation_is_refused(data: bytes, more: st.DataObject) -> None:
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 @pytest.mark.parametrize("levels", [1, 127, 128, 129, 100_000])
 def test_depth_is_bounded(opening: bytes, closing: bytes, levels: int) -> None:
-    """128 levels are read, the 129th is refused where it opens, and no depth reaches the end of the stack."""
+    """128 levels are read, the 129th is refused where it opens, and the stack is never exhausted."""
     data = opening * levels + b"1" + closing * levels
     found = request_peek.read_request(data)
     shallow = request_peek.PeekError.PEEK_OK if opening.startswith(b"{") else request_peek.PeekError.PEEK_NOT_OBJECT
@@ -243,7 +243,7 @@ def test_every_stop_is_seen_at_every_place(length: int, stop: bytes) -> None:
 
 
 def test_faults_name_their_place() -> None:
-    """The offset of a refusal is the byte that is wrong, which the error answer shows to the caller."""
+    """The offset of a refusal is that of the wrong byte, which the error response shows to the caller."""
     cases = {
         b'{"model":7}': (request_peek.PeekError.PEEK_TYPE, 9),
         b'{"stream":"yes"}': (request_peek.PeekError.PEEK_TYPE, 10),
@@ -261,7 +261,7 @@ def test_faults_name_their_place() -> None:
 
 @pytest.mark.parametrize("key", twin.ONCE)
 def test_known_keys_come_once(key: str) -> None:
-    """A second spelling of a key we act on is refused, since the provider might act on the other one."""
+    """A second spelling of a key that edge reads is refused, because the provider might read the other one."""
     value = '"a"' if key == "model" else "null"
     data = f'{{"{key}":{value},"x":1,"\\u{ord(key[0]):04x}{key[1:]}":{value}}}'.encode()
     found = request_peek.read_request(data)
@@ -270,7 +270,7 @@ def test_known_keys_come_once(key: str) -> None:
 
 @given(documents(REQUESTS), UNICODE)
 def test_splice_changes_the_name_and_nothing_else(data: bytes, name: str) -> None:
-    """After the upstream's name is put in, it reads back, and every other byte stands as it stood."""
+    """The inserted model name reads back, and every other byte is unchanged."""
     found = request_peek.read_request(data)
     assert found.model is not None
     changed = json_text.replace(data, found.model_start, found.model_end, name)
@@ -282,14 +282,14 @@ def test_splice_changes_the_name_and_nothing_else(data: bytes, name: str) -> Non
 
 @pytest.mark.parametrize(("start", "end"), [(-1, 2), (3, 2), (0, 5), (5, 6)])
 def test_splice_stays_within_the_body(start: int, end: int) -> None:
-    """A range outside the body is refused, not read."""
+    """A range outside the body is refused."""
     with pytest.raises(ValueError, match="outside a body of 4 bytes"):
         json_text.replace(b"abcd", start, end, "x")
 
 
 @given(UNICODE)
 def test_escapes_read_back(text: str) -> None:
-    """Escaping then unescaping gives the text, and json reads the same out of it."""
+    """Escaping and unescaping gives the same text, and json reads the same from it."""
     escaped = json_text.escape(text.encode())
     assert text.encode() == json_text.unescape(escaped)
     assert text == json.loads(b'"' + escaped + b'"')
@@ -304,7 +304,7 @@ def test_escapes_read_back(text: str) -> None:
 @example(b"\\")
 @example(b"\\u00e")
 def test_unescape_knows_what_json_knows(raw: bytes) -> None:
-    """Unescaping gives what json gives, and None exactly where json fails or leaves half a surrogate pair."""
+    """Unescaping gives the result of json, and None exactly where json fails or leaves a lone surrogate."""
     try:
         text = json.loads(b'"' + raw + b'"')
         expected = text.encode()
@@ -315,6 +315,6 @@ def test_unescape_knows_what_json_knows(raw: bytes) -> None:
 
 @given(st.binary(max_size=20))
 def test_unescape_passes_other_bytes_through(raw: bytes) -> None:
-    """Bytes that are no escape, no quote and no control character come out as they are, UTF-8 or not."""
+    """Bytes that are not an escape, a quote or a control character are unchanged, UTF-8 or not."""
     plain = bytes(byte for byte in raw if byte >= 0x20 and byte not in b'"\\')
     assert plain == json_text.unescape(plain)

@@ -17,7 +17,7 @@ DEED = st.tuples(st.sampled_from(["add", "add", "serve", "leave", "push"]), st.i
 
 @given(st.integers(0, 6), st.lists(DEED, max_size=60))
 def test_a_queue_is_sorted_lists(limit: int, deeds: list[tuple[str, int, int]]) -> None:
-    """Whatever comes, leaves or is pushed out: order, who must not overtake, and counts are those of plain lists."""
+    """After any sequence of calls, order, overtaking and counts agree with plain lists."""
     shared_state = SharedState.create(1, 1, 2)
     queue = Queue(shared_state, 0, limit, S)
     model: list[tuple[int, int, Waiter]] = []  # class, number, waiter
@@ -52,7 +52,7 @@ def test_a_queue_is_sorted_lists(limit: int, deeds: list[tuple[str, int, int]]) 
 
 
 def test_waiting_is_measured(shared_state: SharedState) -> None:
-    """Two seconds in the queue are two seconds in its histogram, for those who gave up too."""
+    """Two seconds in the queue are two seconds in the histogram, also for waiters that gave up."""
     queue = Queue(shared_state, 1, 4, 5 * S)
     waiter = queue.add("a", 0, 0, 10 * S)
     assert waiter is not None
@@ -61,7 +61,7 @@ def test_waiting_is_measured(shared_state: SharedState) -> None:
 
 
 def test_a_dead_workers_waiters_are_cleared(shared_state: SharedState) -> None:
-    """Who waits is a column per worker: what a killed one had is forgotten, what others have is not."""
+    """Waiters are counted per worker: a killed worker's count is cleared, and the others stay."""
     queue = Queue(shared_state, 0, 4, S)
     queue.add("a", 1, 0, 0)
     queue.add("b", 1, 1, 0)
@@ -70,7 +70,7 @@ def test_a_dead_workers_waiters_are_cleared(shared_state: SharedState) -> None:
 
 
 def test_strangers_are_refused(shared_state: SharedState) -> None:
-    """A class or a worker that there is not."""
+    """A class or a worker that does not exist is refused."""
     queue = Queue(shared_state, 0, 4, S)
     with pytest.raises(IndexError):
         queue.add("a", 3, 0, 0)

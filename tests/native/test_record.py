@@ -31,7 +31,7 @@ def test_agrees(
     asked: int,
     restart: bool,
 ) -> None:
-    """Whatever callers say and however exchanges end, the same are sampled and kept as the twin does."""
+    """Recorder and model sample and keep the same exchanges."""
     fast = Recorder(
         tracing(
             sample=sample,
@@ -51,7 +51,7 @@ def test_agrees(
 
 
 def test_wishes_are_bounded() -> None:
-    """A caller that wants everything sampled gets so many a second, and again as many in the next."""
+    """A caller that asks for sampling of everything gets a limited number a second."""
     recorder = Recorder(tracing(sample=0.0, forced_samples_per_second=5))
     flags = [recorder.decide(GOOD, False, 10**15 + at, (1, 2, 3))[4] & 1 for at in range(100)]
     assert sum(flags) == 5
@@ -59,14 +59,14 @@ def test_wishes_are_bounded() -> None:
 
 
 def test_chosen_ids_are_bounded() -> None:
-    """A caller that chooses trace ids which every ratio takes is bounded like one that asks."""
+    """A caller that chooses trace ids within every ratio is limited like a caller that asks for sampling."""
     recorder = Recorder(tracing(sample=0.01, forced_samples_per_second=5))
     chosen = f"00-{'1' * 16}{'0' * 16}-{SPAN}-00".encode()
     assert sum(recorder.decide(chosen, False, 10**15, (1, 2, 3))[4] & 1 for _ in range(100)) == 5
 
 
 def test_restart_links() -> None:
-    """Where callers are not trusted a new trace begins, and says which one it came from."""
+    """With propagation: restart a new trace begins and links to the caller's trace."""
     trace, _, parent, link, flags, goes_on = Recorder(tracing(propagation="restart")).decide(
         GOOD, False, 10**15, (7, 2**63, 9)
     )
@@ -76,7 +76,7 @@ def test_restart_links() -> None:
 
 
 def test_failures_are_kept() -> None:
-    """Without sampling, failures are kept up to their rate, and slow exchanges have a rate of their own."""
+    """Without sampling, failures are kept up to their rate, and slow exchanges up to a rate of their own."""
     recorder = Recorder(tracing(sample=0.0, errors_per_second=3))
     kept = [recorder.judge(False, 10**15, True, False, False) for _ in range(10)]
     assert kept == [Kept.FAILED] * 3 + [Kept.NOT_KEPT] * 7
@@ -86,7 +86,7 @@ def test_failures_are_kept() -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.25])
 def test_share(share: float) -> None:
-    """The share of traces that are sampled is the share that was asked for, and is chosen by the trace id."""
+    """The sampled share of traces is the configured share, and the trace id decides."""
     recorder = Recorder(tracing(sample=share))
     words = [(index * 0x9E3779B97F4A7C15) % 2**64 for index in range(1, 20_001)]
     sampled = sum(recorder.decide(None, False, 10**15, (1, word, 1))[4] & 1 for word in words)

@@ -27,12 +27,12 @@ TIMEOUTS = Timeouts(
 
 
 def target(slot: int) -> Target:
-    """A provider's target with nothing special."""
+    """A provider's target with default settings."""
     return snapshots.target(f"t{slot}", slot, max_inflight=slot)
 
 
 def route(slot: int, name: str, *members: Member, kind: str = "model") -> Route:
-    """A route with the usual policy."""
+    """A route with the default policy."""
     policy = {"timeouts": TIMEOUTS, "retry": Retry(3, 0.2), "breaker": USUAL, "rescue": "text"}
     return snapshots.route(slot, name, *(members or (member(0),)), kind=kind, **policy)
 
@@ -63,7 +63,7 @@ def router(shared_state: SharedState) -> Router:
 
 
 def test_a_route_carries_its_policy(router: Router) -> None:
-    """Every duration, the attempts, the budget, the members and their tiers come across."""
+    """A route has every duration, the attempts, the budget, the members and their tiers of the Snapshot."""
     chat = router.routes[0]
     assert (chat.name, chat.slot, chat.is_service, chat.rescue) == ("chat", 0, False, 1)
     assert chat.timeouts == msgspec.structs.asdict(TIMEOUTS)
@@ -73,14 +73,14 @@ def test_a_route_carries_its_policy(router: Router) -> None:
 
 
 def test_routes_share_their_targets(router: Router) -> None:
-    """One target is one object and one record, in however many pools it stands."""
+    """A target is one object and one record, in any number of pools."""
     assert router.routes[0].pool.targets[1] is router.routes[3].pool.targets[0] is router.targets[2]
     assert [member.max_inflight for member in router.targets] == [0, 1, 2]
     assert router.targets[1].plan is router.snapshot.targets[1]
 
 
 def test_a_trials_permit_lasts_as_long_as_a_trial_can(router: Router, shared_state: SharedState) -> None:
-    """Connect and the longer of first byte and first token, then it lapses."""
+    """The permit expires after the connect and the longer of first byte and first token."""
     pool = router.routes[1].pool
     for _ in range(5):
         pool.report(0, S, 0, failed=True)
@@ -90,7 +90,7 @@ def test_a_trials_permit_lasts_as_long_as_a_trial_can(router: Router, shared_sta
 
 
 def test_an_alias_wins_over_a_wildcard(router: Router) -> None:
-    """``openai/gpt`` is configured; ``openai/other`` goes to the provider with its own name; the rest is unknown."""
+    """``openai/gpt`` is configured; ``openai/other`` goes to the provider by its own name; other models are unknown."""
     found = {name: router.find_model(name.encode()) for name in ("chat", "openai/gpt", "openai/a/b", "größe")}
     assert {name: (place.name if place else None, rest) for name, (place, rest) in found.items()} == {
         "chat": ("chat", None),
@@ -102,7 +102,7 @@ def test_an_alias_wins_over_a_wildcard(router: Router) -> None:
 
 @pytest.mark.parametrize("peers", [None, Peers("a-token-of-all-regions", ())])
 def test_callers_of_peers_may_be_of_any_class(shared_state: SharedState, peers: Peers | None) -> None:
-    """A node without keys sets something aside for the high class where other regions may send some of it."""
+    """A node without keys reserves capacity for the high class if other regions may send some of it."""
     crowded = msgspec.structs.replace(target(0), max_inflight=10)
     plan = snapshot(targets=(crowded, target(1), target(2)), peers=peers)
     pool = (
@@ -118,7 +118,7 @@ def test_callers_of_peers_may_be_of_any_class(shared_state: SharedState, peers: 
 
 @pytest.mark.parametrize("name", [b"", b"/", b"openai", b"openai/", b"/gpt", b"other/gpt", b"Chat", b"chat ", b"\xff"])
 def test_an_unknown_model_has_no_route(router: Router, name: bytes) -> None:
-    """Names are exact: no case folding, no trimming, no empty half, no invalid UTF-8."""
+    """Model names are exact: no case folding, no trimming, no empty part, no invalid UTF-8."""
     assert router.find_model(name) == (None, None)
 
 
@@ -140,12 +140,12 @@ def test_an_unknown_model_has_no_route(router: Router, name: bytes) -> None:
     ],
 )
 def test_doors_are_exact(router: Router, path: bytes, operation: Operation) -> None:
-    """A path is one of edge's doors only as it is written."""
+    """Only the exact spelling of edge's own paths is one of them."""
     assert router.find_operation(path) == operation
 
 
 def test_a_catch_all_service_does_not_swallow_the_doors(router: Router) -> None:
-    """For any host, edge's own paths stay its own; where the service names the host, all paths are the service's."""
+    """A service for any host does not get edge's own paths; a service that names the host gets all paths."""
     found = {
         (host, path): router.find_service(host, path)
         for host in (b"billing.internal", b"edge", b"")
@@ -160,7 +160,7 @@ def test_a_catch_all_service_does_not_swallow_the_doors(router: Router) -> None:
 
 
 def test_prefixes_end_at_a_segment(shared_state: SharedState) -> None:
-    """``/api`` takes itself and what is below it, ``/api/`` only what is below."""
+    """``/api`` matches itself and the paths below it, ``/api/`` only the paths below it."""
     matches = (service_match(2, path="/api"), service_match(3, path="/web/"))
     router = Router(snapshot(services=matches), shared_state, 1)
     paths = [b"/api", b"/api/x", b"/apix", b"/web", b"/web/", b"/web/x", b"/"]
@@ -171,7 +171,7 @@ def test_prefixes_end_at_a_segment(shared_state: SharedState) -> None:
 
 
 def test_a_grpc_service_is_its_path(shared_state: SharedState) -> None:
-    """A match by gRPC name takes that service's methods, and is never a match for everything."""
+    """A match by gRPC name takes that service's methods only."""
     router = Router(snapshot(services=(service_match(2, grpc="helloworld.Greeter"),)), shared_state, 1)
     found = [router.find_service(b"", path) for path in (b"/helloworld.Greeter/SayHello", b"/helloworld.Greet/X", b"/")]
     assert [place.name if place else None for place in found] == ["billing", None, None]
@@ -198,7 +198,7 @@ MATCHES = st.lists(
 @settings(max_examples=300)
 @given(matches=MATCHES, host=HOSTS, path=PATHS)
 def test_services_are_found_as_by_the_twin(matches: list[ServiceMatch], host: str, path: str) -> None:
-    """Host before any host, longest prefix first, doors kept: for any set of services."""
+    """A named host wins over any host, the longest prefix wins, edge's own paths are kept: for any set of services."""
     plan = snapshot(services=tuple(matches))
     router = Router(plan, SharedState.create(3, 4, 1), 1)
     found = router.find_service(host.encode(), path.encode())
@@ -213,7 +213,7 @@ NAMES = st.lists(st.sampled_from(["a", "b", "/", "openai", "é"]), max_size=4).m
     aliases=st.dictionaries(NAMES, st.integers(0, 3)), providers=st.dictionaries(NAMES, st.integers(0, 3)), name=NAMES
 )
 def test_models_are_found_as_by_the_twin(aliases: dict[str, int], providers: dict[str, int], name: str) -> None:
-    """Alias first, then the provider before the first slash: for any names, slashes and empties included."""
+    """Alias first, then the provider before the first slash: for any names, with slashes and empty ones."""
     plan = snapshot(models=aliases, providers=providers)
     found, rest = Router(plan, SharedState.create(3, 4, 1), 1).find_model(name.encode())
     expected, tail = twin.model(plan, name)

@@ -42,7 +42,7 @@ def test_another_process_sees_what_was_written(
 
 
 def test_the_descriptor_is_inheritable_and_the_size_sealed() -> None:
-    """A child may attach, and nobody may shrink the block under another's feet."""
+    """A child may attach, and no process may shrink the block."""
     shared_state = SharedState.create(2, 2, 1)
     assert os.get_inheritable(shared_state.fd)
     with pytest.raises(PermissionError):
@@ -63,7 +63,7 @@ def test_the_creator_closes_the_descriptor_and_an_attached_one_does_not() -> Non
 
 
 def refusal(header: bytes, size: int = 65536) -> str:
-    """Attach to a memfd that begins so; return the refusal."""
+    """Attach to a memfd with these first bytes; return the refusal."""
     fd = os.memfd_create("stranger")
     try:
         os.ftruncate(fd, size)
@@ -76,7 +76,7 @@ def refusal(header: bytes, size: int = 65536) -> str:
 
 
 def test_a_strange_block_is_refused_in_one_sentence(shared_state: SharedState) -> None:
-    """Wrong magic, wrong layout, a cut block, an empty file and a closed descriptor: each says what is wrong."""
+    """Wrong magic, wrong layout, a truncated or empty file, a closed descriptor: each has its own message."""
     magic, layout, targets, routes, workers, created = HEADER.unpack(os.pread(shared_state.fd, HEADER.size, 0))
     assert "wrong magic" in refusal(HEADER.pack(magic + 1, layout, targets, routes, workers, created))
     assert "restart the whole node" in refusal(HEADER.pack(magic, layout + 1, targets, routes, workers, created))
@@ -92,7 +92,7 @@ def test_a_strange_block_is_refused_in_one_sentence(shared_state: SharedState) -
 
 @pytest.mark.parametrize("capacities", [(1, 1, 0), (1, 1, 65), (-1, 1, 1), (1, 70_000, 1)])
 def test_impossible_capacities_are_refused(capacities: tuple[int, int, int]) -> None:
-    """A shared state is made only of a size that every reader can hold."""
+    """A capacity that some reader could not hold is refused."""
     with pytest.raises(ValueError, match=r"capacities|worker_capacity"):
         SharedState.create(*capacities)
 
@@ -121,7 +121,7 @@ def test_a_slot_beyond_the_board_is_an_index_error(shared_state: SharedState) ->
 
 
 def test_a_dead_workers_columns_are_cleared_and_only_those(shared_state: SharedState) -> None:
-    """After SIGKILL of one worker the in-flight counts are those of the living."""
+    """After SIGKILL of a worker the in-flight counts are those of the others."""
     target = Target(shared_state, 2, "a/b")
     for worker in (0, 1, 1, 3):
         target.enter(worker)
@@ -156,7 +156,7 @@ def test_a_heartbeat_of_a_new_process_is_a_new_start(shared_state: SharedState) 
 
 
 def test_a_cleared_slot_knows_nothing_and_ignores_its_former_owner(shared_state: SharedState, usual: Breaker) -> None:
-    """A slot given to a new target starts closed and empty; attempts of the former one count for nothing."""
+    """A slot of a new target is closed and empty, and outcomes of the former target's attempts are ignored."""
     pool = TargetPool([Target(shared_state, 0, "old")], [1], [1.0], usual, workers=4, permit_ns=30 * S)
     for _ in range(5):
         reason = pool.report(0, 50 * S, 0, failed=True)
@@ -172,7 +172,7 @@ def test_a_cleared_slot_knows_nothing_and_ignores_its_former_owner(shared_state:
 
 
 def test_out_of_rotation_and_back(shared_state: SharedState) -> None:
-    """A refused credential quarantines a target with its reason, and the quarantine can be ended."""
+    """A refused credential quarantines a target with the reason, and the quarantine can be ended."""
     shared_state.set_quarantine(1, Outcome.REFUSED_CREDENTIAL, 9 * S)
     view = shared_state.read_target(1, 0)
     assert (view["quarantine_reason"], view["quarantined_until_ns"]) == (Outcome.REFUSED_CREDENTIAL, 9 * S)
@@ -182,14 +182,14 @@ def test_out_of_rotation_and_back(shared_state: SharedState) -> None:
 
 
 def test_manual_codes_are_checked(shared_state: SharedState) -> None:
-    """A code nobody knows is refused before it is written."""
+    """An unknown code is refused before it is written."""
     with pytest.raises(ValueError, match="drain"):
         shared_state.set_manual(0, 3)
     assert shared_state.read_target(0, 0)["manual"] == 0
 
 
 def test_the_word_of_other_regions_is_checked_and_kept(shared_state: SharedState) -> None:
-    """A weight, a failure threshold and a stamp share a word; a weight that would remove the target is refused."""
+    """Weight, failure threshold and stamp share a word; a weight that would remove the target is refused."""
     shared_state.set_remote(3, 0.25, 2, 77 * S)
     assert shared_state.read_target(3, 0)["remote"] == 250 << 48 | 2 << 32 | 77_000
     shared_state.clear_remote(3)
@@ -200,14 +200,14 @@ def test_the_word_of_other_regions_is_checked_and_kept(shared_state: SharedState
 
 
 def test_a_rest_from_outside_keeps_the_later_deadline(shared_state: SharedState) -> None:
-    """What another region heard of a 429 never shortens what this one heard."""
+    """A 429 that another region reports never shortens a local rate limit."""
     shared_state.set_rate_limited(2, 9 * S)
     shared_state.set_rate_limited(2, 3 * S)
     assert shared_state.read_target(2, 0)["rate_limited_until_ns"] == 9 * S
 
 
 def test_shares_are_written() -> None:
-    """Control writes what this node may grant of a shared allowance, until when, and what one node may afterwards."""
+    """Control writes this node's share of an allowance, until when it holds, and what a node may grant afterwards."""
     shared = SharedState.create(0, 0, 1, allowance_capacity=2)
     shared.set_shares(1, 200_000, 5, until_ns=9 * S, nodes=3, now_ns=S)
     view = shared.read_allowance(1)
@@ -223,7 +223,7 @@ def test_shares_are_written() -> None:
 
 
 def test_a_route_is_read_and_cleared(shared_state: SharedState) -> None:
-    """A route's record has as many counters and buckets as the layout says."""
+    """A route's record has as many counters and buckets as the layout."""
     shared_state.clear_route(0)
     view = shared_state.read_route(0)
     assert (len(view["counts"]), len(view["first_hist"]), view["inflight"]) == (48, 24, 0)
@@ -231,12 +231,12 @@ def test_a_route_is_read_and_cleared(shared_state: SharedState) -> None:
 
 @given(st.one_of(st.integers(0, 2**64 - 1), st.integers(0, 130_000_000)))
 def test_a_histogram_bucket_is_the_first_bound_not_below(us: int) -> None:
-    """Prometheus's ``le``: a value on a bound belongs to that bound's bucket, beyond the last to +Inf."""
+    """Prometheus's ``le``: a value on a bound is in that bound's bucket, and a value beyond the last in +Inf."""
     assert bucket_of(us) == sum(round(bound * 1e6) < us for bound in HIST_BOUNDS_S)
 
 
 def test_every_bound_is_its_own_bucket() -> None:
-    """The 23 bounds rise, and each opens the next bucket one microsecond later."""
+    """The 23 bounds are increasing, and each begins the next bucket one microsecond later."""
     bounds = [round(bound * 1e6) for bound in HIST_BOUNDS_S]
     assert bounds == sorted(set(bounds))
     assert [bucket_of(bound) for bound in bounds] == list(range(23))
@@ -244,7 +244,7 @@ def test_every_bound_is_its_own_bucket() -> None:
 
 
 def test_spending_is_put_back_only_where_nothing_is_known() -> None:
-    """What was remembered never replaces, nor adds to, what was counted since; a cleared record knows nothing again."""
+    """Restored spending never replaces, nor adds to, newer spending; a cleared record can be restored again."""
     shared_state = SharedState.create(0, 0, 1, allowance_capacity=2)
     assert shared_state.set_spent(1, 24312, 5 * S)
     assert not shared_state.set_spent(1, 24312, 7 * S)
@@ -258,7 +258,7 @@ def test_spending_is_put_back_only_where_nothing_is_known() -> None:
 
 
 def test_spending_is_raised_to_what_is_known() -> None:
-    """To as much as that and no further; of a later month all is taken, and none is turned back."""
+    """Spending is raised to the given sum, also in a record of a later month, and is never lowered."""
     shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
     for month, nano, expected in (
         (24312, 5, (24312, 5)),
@@ -274,7 +274,7 @@ def test_spending_is_raised_to_what_is_known() -> None:
 
 
 def test_a_month_is_turned_back_with_what_stands_for_it() -> None:
-    """What a clock that was ahead wrote counts in the month that it is; an earlier month stays, and so does none."""
+    """Spending of a month in the future counts in the current month; a record of an earlier month stays."""
     shared_state = SharedState.create(0, 0, 1, allowance_capacity=2)
     shared_state.set_spent(0, 24313, 5 * S)
     found = []
@@ -289,7 +289,7 @@ def test_a_month_is_turned_back_with_what_stands_for_it() -> None:
 
 
 def test_a_routes_outputs_are_halved_in_place() -> None:
-    """Every count of the histogram becomes its half, rounded down; nothing else of the record changes."""
+    """Every count of the histogram is halved, rounded down; nothing else in the record changes."""
     boards = [SharedState.create(0, routes, 1) for routes in (0, 1, 2)]
     none, one, two = (os.fstat(shared_state.fd).st_size for shared_state in boards)
     size, header, shared_state = two - one, 64, boards[2]

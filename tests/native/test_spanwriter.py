@@ -180,7 +180,7 @@ OTHER: dict[str, Any] = {
 
 
 def changed(this: Any, name: str) -> Any:
-    """The same with another value in one place."""
+    """Return a copy with another value in one place."""
     value = getattr(this, name)
     if name in OTHER:
         value = OTHER[name]
@@ -197,7 +197,7 @@ def changed(this: Any, name: str) -> Any:
 @pytest.mark.parametrize("kind", ["model", "service"])
 @pytest.mark.parametrize("outcome", ["ok", "fail_status"])
 def test_no_field_is_taken_from_another_record(kind: str, outcome: str, *, grpc: bool) -> None:
-    """A record that differs in one field from all that came before is not told as one of them."""
+    """A record that differs in one field from all earlier ones is not written with a cached field."""
     failed = structs.replace(ATTEMPT, outcome=outcome, detail="" if outcome == "ok" else "status 500")
     base = structs.replace(RECORD, kind=kind, grpc=grpc, attempts=(failed,))
     builder = SpanBuilder(PLAN)
@@ -223,7 +223,7 @@ def test_a_new_plan_is_told_of() -> None:
 
 
 def test_shapes_are_bounded() -> None:
-    """A caller who invents a model for each request does not fill the memory, and is still told of rightly."""
+    """A caller that invents a model for each request does not fill the memory, and its spans are correct."""
     asked: list[str] = []
     builder = SpanBuilder(PLAN)
     encoder = SpanEncoder(builder)
@@ -245,7 +245,7 @@ def test_shapes_are_bounded() -> None:
 @pytest.mark.parametrize("name", ["trace_id", "span_id", "parent_span_id"])
 @pytest.mark.parametrize("value", ["1", "g" * 16, "g" * 32, "A" * 16, "é" * 8])
 def test_what_is_no_id_is_refused(name: str, value: str) -> None:
-    """An id that cannot be one raises, and what is written next is whole."""
+    """A malformed id raises, and the next spans are correct."""
     builder = SpanBuilder(PLAN)
     encoder = SpanEncoder(builder)
     with pytest.raises(ValueError, match="id"):

@@ -26,7 +26,7 @@ EVENT = st.tuples(
 @settings(max_examples=300)
 @given(events=st.lists(EVENT, max_size=150), limit=st.integers(4, 300))
 def test_allowance_and_ramp_are_their_twins(events: list[tuple[str, int, int, int]], limit: int) -> None:
-    """Any history of requests, first tokens and numbers in flight leads both to the same bounds."""
+    """Any history of requests, first tokens and numbers in flight gives kernel and model the same limits."""
     shared_state = SharedState.create(1, 0, 1)
     kernel, capacity, model = Spill(shared_state, 0), Capacity(shared_state, 0, 4), twin.Capacity(4)
     now = START
@@ -53,7 +53,7 @@ def test_allowance_and_ramp_are_their_twins(events: list[tuple[str, int, int, in
 
 @pytest.mark.parametrize(("highest", "allowance"), [(0, 64), (32, 64), (33, 66), (500, 1000)])
 def test_it_starts_from_what_the_target_has_shown(highest: int, allowance: float) -> None:
-    """Twice the most that it had in flight lately, and 64 at least."""
+    """The allowance starts at twice the recent highest number in flight, and at least 64."""
     spill = Spill(SharedState.create(1, 0, 1), 0)
     spill.note(START, highest)
     assert spill.allowance(START) == allowance
@@ -61,14 +61,14 @@ def test_it_starts_from_what_the_target_has_shown(highest: int, allowance: float
 
 @pytest.mark.parametrize(("later_s", "allowance"), [(0, 1000), (60, 1000), (79, 1000), (80, 64)])
 def test_what_was_shown_is_remembered_for_a_minute_at_least(later_s: int, allowance: float) -> None:
-    """START is 40 s into its minute, so the minute after that ends 80 s from START."""
+    """START is 40 s into its minute, so the following minute ends 80 s after START."""
     spill = Spill(SharedState.create(1, 0, 1), 0)
     spill.note(START, 500)
     assert spill.allowance(START + later_s * S) == allowance
 
 
 def test_it_does_not_follow_what_it_lets_in() -> None:
-    """Its own requests are no proof: before their first tokens the allowance stays, whatever is in flight."""
+    """Requests in flight are no evidence: before their first tokens the allowance stays."""
     spill = Spill(SharedState.create(1, 0, 1), 0)
     spill.used(START)
     for inflight in range(64):
@@ -77,7 +77,7 @@ def test_it_does_not_follow_what_it_lets_in() -> None:
 
 
 def test_it_doubles_in_a_round_of_first_tokens() -> None:
-    """As many first tokens as it is large, while it is in use, double it; twice as many for the next doubling."""
+    """As many first tokens as the allowance double it, while it is in use; the next doubling needs twice as many."""
     spill = Spill(SharedState.create(1, 0, 1), 0)
     spill.used(START)
     for _ in range(64):
@@ -89,7 +89,7 @@ def test_it_doubles_in_a_round_of_first_tokens() -> None:
 
 
 def test_it_grows_only_while_half_of_it_is_in_use() -> None:
-    """A quiet failover proves nothing about a crowd."""
+    """A failover with little traffic says nothing about much traffic."""
     spill = Spill(SharedState.create(1, 0, 1), 0)
     spill.used(START)
     spill.first(START + S, 31)
@@ -99,7 +99,7 @@ def test_it_grows_only_while_half_of_it_is_in_use() -> None:
 
 
 def test_it_does_not_grow_while_the_target_is_slow() -> None:
-    """First tokens at twice their usual time: the target has enough."""
+    """First tokens at twice their usual time stop the growth."""
     shared_state = SharedState.create(1, 0, 1)
     spill, capacity = Spill(shared_state, 0), Capacity(shared_state, 0, 4)
     for step in range(220):
@@ -111,7 +111,7 @@ def test_it_does_not_grow_while_the_target_is_slow() -> None:
 
 @pytest.mark.parametrize(("idle_s", "allowance"), [(29, 100), (30, 80)])
 def test_it_starts_again_after_rest(idle_s: int, allowance: float) -> None:
-    """After 30 s in which nothing came in place of a better tier, it starts from what the target has shown."""
+    """After 30 s without a request in place of a better tier, the allowance starts again."""
     spill = Spill(SharedState.create(1, 0, 1), 0)
     spill.used(START)
     for _ in range(36):
@@ -121,7 +121,7 @@ def test_it_starts_again_after_rest(idle_s: int, allowance: float) -> None:
 
 
 def test_a_busy_failover_does_not_rest() -> None:
-    """However long it lasts, the allowance stays where it has come as long as it is used."""
+    """The allowance is kept as long as it is in use."""
     spill = Spill(SharedState.create(1, 0, 1), 0)
     spill.used(START)
     for _ in range(36):
@@ -135,7 +135,7 @@ def test_a_busy_failover_does_not_rest() -> None:
 
 
 def test_the_ramp_grows_while_it_is_used_and_starts_again_after_rest() -> None:
-    """Six, then half as much again every five seconds; after thirty idle seconds six again."""
+    """Six, then half as much again every five seconds; six again after thirty idle seconds."""
     spill = Spill(SharedState.create(1, 0, 1), 0)
     allowed = []
     now = START
@@ -149,7 +149,7 @@ def test_the_ramp_grows_while_it_is_used_and_starts_again_after_rest() -> None:
 
 
 def test_the_ramp_gives_way_when_the_target_slows_down() -> None:
-    """First tokens twice as late as usual: fewer of the lowest class, step by step."""
+    """First tokens twice as late as usual reduce the ramp of the low class step by step."""
     shared_state = SharedState.create(1, 0, 1)
     spill, capacity = Spill(shared_state, 0), Capacity(shared_state, 0, 4)
     for step in range(30):

@@ -156,7 +156,7 @@ KNOWN = st.sampled_from([shape for shape, _ in SHAPES])
 
 @st.composite
 def units(draw: st.DrawFn) -> bytes:
-    """One event, comment or oddity, with its line ends."""
+    """One event, comment or odd line, with its line ends."""
     end = draw(st.sampled_from((b"\n", b"\r\n", b"\r")))
     kind = draw(st.integers(0, 9))
     if kind == 0:
@@ -208,7 +208,7 @@ STREAMS = st.tuples(
 
 
 def cuts(draw: st.DrawFn, stream: bytes) -> list[bytes]:
-    """The stream as the network might bring it: in any number of chunks, some empty."""
+    """The stream in any number of chunks, some of them empty."""
     places = sorted(draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     return [stream[start:end] for start, end in zip([0, *places], [*places, len(stream)], strict=True)]
 
@@ -220,12 +220,12 @@ def cut_streams(draw: st.DrawFn, streams: st.SearchStrategy[bytes] = STREAMS) ->
 
 
 def heard_by(scanner: sse.Scanner) -> tuple[int, int, bytes | None, int, int]:
-    """All that a scanner says about the stream so far."""
+    """Return all that a scanner has found in the stream so far."""
     return scanner.said, scanner.events, scanner.error, scanner.prompt_tokens, scanner.output_tokens
 
 
 def check(chunks: list[bytes], limit: int) -> None:
-    """After every chunk, the scanner has handed on and heard exactly what a whole reading of the bytes so far does."""
+    """Assert after every chunk that the scanner agrees with a complete parse of the bytes so far."""
     scanner = sse.Scanner(limit)
     stream = b"".join(chunks)
     came = handed = said = 0
@@ -252,7 +252,7 @@ def check(chunks: list[bytes], limit: int) -> None:
 
 @pytest.mark.parametrize(("shape", "expected"), SHAPES, ids=[json.dumps(shape)[:70] for shape, _ in SHAPES])
 def test_each_shape_says_what_it_means(shape: Any, expected: int) -> None:
-    """Each provider's event is content, preamble, end or error as its API says, and the twin agrees."""
+    """Each provider's events are classified as its API defines them, and as the model does."""
     stream = b"data: " + json.dumps(shape).encode() + b"\n\n"
     scanner = sse.Scanner()
     assert scanner.push(stream) is stream
@@ -272,7 +272,7 @@ def test_each_shape_says_what_it_means(shape: Any, expected: int) -> None:
 @example([b"data: [DONE]\ndata: 1\n\n"])
 @example([b"da", b"ta", b":", b" ", b"[DO", b"NE]", b"\n", b"\n"])
 def test_hears_the_same_wherever_it_is_cut(chunks: list[bytes]) -> None:
-    """Bits, counts and borders after each chunk are those of the bytes so far, however they were cut."""
+    """Bits, counts and borders after each chunk depend only on the bytes so far, and not on the cuts."""
     check(chunks, 1 << 18)
 
 
@@ -283,25 +283,25 @@ def test_hears_the_same_wherever_it_is_cut(chunks: list[bytes]) -> None:
 @example([b"data: [DONE]\r\r", b"\n"], 13)
 @example([b"data: [DONE]\r\n\r", b"\n"], 15)
 def test_long_events_are_not_held(chunks: list[bytes], limit: int) -> None:
-    """No more than the limit is held back, and what is said of a long event does not depend on the cuts either."""
+    """At most ``limit`` bytes are held back, and the classification of a long event does not depend on the cuts."""
     check(chunks, limit)
 
 
 @given(cut_streams(st.binary(max_size=80)), st.integers(16, 64))
 @example([b"\x00\r\n\xff:\r"], 16)
 def test_any_bytes_pass_through(chunks: list[bytes], limit: int) -> None:
-    """Random bytes are handed on as they came and end in the twin's judgement, never in a crash."""
+    """Random bytes are passed on unchanged and classified as by the model, without a crash."""
     check(chunks, limit)
 
 
 @given(cut_streams(st.text('dat: {}[]\r\n"event:o,\\', max_size=80).map(str.encode)))
 def test_near_events_pass_through(chunks: list[bytes]) -> None:
-    """Bytes that look nearly like events are handed on as they came, and judged as the twin judges them."""
+    """Bytes that are almost events are passed on unchanged, and classified as by the model."""
     check(chunks, 1 << 18)
 
 
 def test_no_copy_when_nothing_is_cut() -> None:
-    """A chunk of whole events is handed on as the same object, also after a part of an event was completed."""
+    """A chunk of complete events is passed on as the same object, also after an incomplete event was completed."""
     scanner = sse.Scanner()
     chunk = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n: ping\n\n'
     assert scanner.push(chunk) is chunk
@@ -311,7 +311,7 @@ def test_no_copy_when_nothing_is_cut() -> None:
 
 
 def test_an_error_before_content_is_told_apart() -> None:
-    """ERROR_FIRST is set only if no content came before the first error, also within one chunk."""
+    """ERROR_FIRST is set only if no content came before the first error, even within one chunk."""
     error = b'data: {"error":{"message":"overloaded"}}\n\n'
     content = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'
     preamble = b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n'
@@ -324,7 +324,7 @@ def test_an_error_before_content_is_told_apart() -> None:
 
 
 def test_the_first_error_is_kept_within_bounds() -> None:
-    """The first error's data is kept, cut at 16 KiB, and a later one does not replace it."""
+    """The first error's data is kept, cut at 16 KiB, and a later error does not replace it."""
     scanner = sse.Scanner()
     long = json.dumps({"error": "x" * 20_000}).encode()
     scanner.push(b"data: " + long + b"\n\nevent: error\ndata: second\n\n")
@@ -332,7 +332,7 @@ def test_the_first_error_is_kept_within_bounds() -> None:
 
 
 def test_an_error_by_name_needs_no_json() -> None:
-    """An event named error is one, whatever its data is."""
+    """An event named error is an error, whatever its data is."""
     scanner = sse.Scanner()
     scanner.push(b"event: error\ndata: upstream went away\n\n")
     assert scanner.said == event_kind.Said.SAID_ERROR | event_kind.Said.SAID_ERROR_FIRST
@@ -342,7 +342,7 @@ def test_an_error_by_name_needs_no_json() -> None:
 @pytest.mark.parametrize("name", [b"response.completed", b"message_stop"])
 @pytest.mark.parametrize("chunk", [1, 7, 64, 10_000])
 def test_the_end_is_heard_in_an_event_over_the_limit(name: bytes, chunk: int) -> None:
-    """A last event too long to hold (a Responses answer repeats itself whole) is still the end, by type or by name."""
+    """A last event over the limit (a Responses answer repeats itself) is still the end, by type or by name."""
     by_type = b'data: {"type":"' + name + b'","response":{"output":"' + b"x" * 3000 + b'"}}\n\n'
     by_name = b"event: " + name + b'\ndata: {"response":{"output":"' + b"x" * 3000 + b'"}}\n\n'
     for stream in (by_type, by_name):
@@ -353,7 +353,7 @@ def test_the_end_is_heard_in_an_event_over_the_limit(name: bytes, chunk: int) ->
 
 
 def test_usage_is_the_last_said() -> None:
-    """Counts come from wherever the dialect puts them, and later ones replace earlier ones."""
+    """Token counts are found in every dialect, and later counts replace earlier ones."""
     scanner = sse.Scanner()
     assert (scanner.prompt_tokens, scanner.output_tokens) == (-1, -1)
     scanner.push(b'data: {"type":"message_start","message":{"usage":{"input_tokens":7,"output_tokens":1}}}\n\n')
@@ -365,6 +365,6 @@ def test_usage_is_the_last_said() -> None:
 
 
 def test_a_limit_of_nothing_is_refused() -> None:
-    """A limit under one byte is an error that says so."""
+    """A limit below one byte is refused with a message."""
     with pytest.raises(ValueError, match="at least 1 byte"):
         sse.Scanner(0)

@@ -55,31 +55,31 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
 
 @pytest.mark.parametrize(("state", "event", "facts", "step"), TABLE)
 def test_an_event_leads_to_its_step(state: State, event: Event, facts: dict[str, Any], step: Step) -> None:
-    """Each row of the table holds."""
+    """Each row of the table is what the code decides."""
     assert decide(state, event, **facts) == step
 
 
 @pytest.mark.parametrize("state", BEFORE_COMMIT)
 def test_the_deadline_ends_the_exchange(state: State) -> None:
-    """Before the commit point the client is told that nothing answered in time, whatever could still be tried."""
+    """Before the commit point the client is told that nothing answered in time, whatever targets are left."""
     assert decide(state, Event.DEADLINE_OVER, may_retry=True, another=True) == Step.GIVE_UP
 
 
 @pytest.mark.parametrize("event", list(Event))
 def test_nothing_is_tried_again_after_the_commit_point(event: Event) -> None:
-    """No event of a committed exchange starts an attempt, even with every fact in favour of one."""
+    """No event of a committed exchange starts an attempt, even if all facts would allow one."""
     step = decide(State.COMMITTED, event, may_retry=True, another=True, may_join=True, moved=True)
     assert step in {Step.KEEP_WAITING, Step.FINISH, Step.BREAK}
 
 
 def test_every_state_but_the_last_leads_to_the_end() -> None:
-    """Any exchange can be closed, by its client or by the node; a closed one goes nowhere."""
+    """Any exchange can be closed, by its client or by the node; a closed exchange never changes."""
     assert all(may_follow(state, State.CLOSED) for state in State)
     assert [state for state in State if may_follow(State.CLOSED, state)] == [State.CLOSED]
 
 
 def test_an_exchange_commits_once() -> None:
-    """A committed exchange goes back to none of the states in which something can be tried."""
+    """A committed exchange returns to none of the states that can start an attempt."""
     assert [state for state in State if may_follow(State.COMMITTED, state)] == [
         State.COMMITTED,
         State.RESUMING,

@@ -35,7 +35,7 @@ Signatures = dict[tuple[str, str], list[Parameter]]
 
 
 def split(text: str) -> list[str]:
-    """Split at the commas that stand in no bracket."""
+    """Split at the commas outside of brackets."""
     parts, depth = [""], 0
     for char in text:
         depth += (char in "([{") - (char in ")]}")
@@ -47,7 +47,7 @@ def split(text: str) -> list[str]:
 
 
 def inside(lines: list[str]) -> str:
-    """Return what stands between the first opening parenthesis and the one that closes it."""
+    """Return the text between the first opening parenthesis and its closing one."""
     text = " ".join(line.split("  #")[0].strip() for line in lines)
     text = text[text.index("(") + 1 :]
     depth = 1
@@ -59,7 +59,7 @@ def inside(lines: list[str]) -> str:
 
 
 def parameters(text: str) -> list[Parameter]:
-    """Parse what stands between the parentheses of a Cython function; types are left out."""
+    """Parse the parameters of a Cython function, without types."""
     found = []
     keyword_only = False
     for part in split(text):
@@ -73,7 +73,7 @@ def parameters(text: str) -> list[Parameter]:
 
 
 def compiled_signatures(stem: str) -> tuple[Signatures, set[tuple[str, str]]]:
-    """The functions of a .pyx that Python can call, and which of them are properties."""
+    """Return the functions of a .pyx that Python can call, and which of them are properties."""
     found: Signatures = {}
     properties = set()
     owner = decorator = ""
@@ -95,13 +95,13 @@ def compiled_signatures(stem: str) -> tuple[Signatures, set[tuple[str, str]]]:
 
 
 def is_compiled(stem: str, name: str) -> bool:
-    """Whether the .pyx or the .pxd has a class of this name; others are shapes of arguments (Protocol, TypedDict)."""
+    """Return whether the .pyx or the .pxd has this class; others are types of arguments (Protocol, TypedDict)."""
     texts = [path.read_text() for path in (NATIVE / f"{stem}.pyx", NATIVE / f"{stem}.pxd") if path.exists()]
     return any(re.search(rf"^(?:cdef )?class {name}\b", text, re.MULTILINE) for text in texts)
 
 
 def stub_functions(stem: str) -> dict[tuple[str, str], ast.FunctionDef]:
-    """The functions of a .pyi, and those of its compiled classes."""
+    """Return the functions of a .pyi, and those of its compiled classes."""
     body = ast.parse((NATIVE / f"{stem}.pyi").read_text()).body
     found = {("", node.name): node for node in body if isinstance(node, ast.FunctionDef)}
     for owner in body:
@@ -111,12 +111,12 @@ def stub_functions(stem: str) -> dict[tuple[str, str], ast.FunctionDef]:
 
 
 def is_property(node: ast.FunctionDef) -> bool:
-    """Whether a stub's function is read as an attribute."""
+    """Return whether a stub's function is a property."""
     return any(ast.unparse(mark) == "property" for mark in node.decorator_list)
 
 
 def declared(node: ast.FunctionDef) -> list[Parameter]:
-    """The parameters of a stub's function."""
+    """Return the parameters of a stub's function."""
     arguments = node.args
     plain = [*arguments.posonlyargs, *arguments.args]
     without = len(plain) - len(arguments.defaults)
@@ -140,7 +140,7 @@ def test_stubs_have_the_parameters_of_the_source(stem: str) -> None:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_stubs_leave_no_function_out(stem: str) -> None:
-    """Each public function, and each public method and property of a class, stands in the .pyi."""
+    """Each public function, and each public method and property of a class, is in the .pyi."""
     compiled, properties = compiled_signatures(stem)
     told = stub_functions(stem)
     silent = [
@@ -153,7 +153,7 @@ def test_stubs_leave_no_function_out(stem: str) -> None:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_stubs_name_what_they_take_and_return(stem: str) -> None:
-    """No parameter and no result is just an object: a Protocol says what is needed of it."""
+    """No parameter and no result is just an object; a Protocol names the required attributes."""
     opaque = [
         (key, argument.arg)
         for key, node in stub_functions(stem).items()
@@ -169,7 +169,7 @@ def test_stubs_name_what_they_take_and_return(stem: str) -> None:
 
 
 def test_the_parser_reads_what_cython_writes() -> None:
-    """Types, references, defaults with brackets, keyword-only marks and several lines are read as they are meant."""
+    """Types, references, defaults with brackets, keyword-only marks and several lines are parsed correctly."""
     assert parameters("self, int slot, *, object plan not None, tuple pair=(1, 2), const char* at") == [
         Parameter("slot", False, False),
         Parameter("plan", True, False),
@@ -180,7 +180,7 @@ def test_the_parser_reads_what_cython_writes() -> None:
 
 
 def test_there_is_something_to_compare() -> None:
-    """Functions of known modules are found on both sides."""
+    """Both sides find the functions of known modules."""
     compiled, properties = compiled_signatures("state/shared_state")
     assert compiled["SharedState", "hint"] == [Parameter("slot", False, False), Parameter("now_ns", False, False)]
     assert ("SharedState", "capacities") in properties

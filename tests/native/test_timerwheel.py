@@ -28,7 +28,7 @@ CALLS = st.tuples(
     calls=st.lists(CALLS, max_size=50),
 )
 def test_the_wheel_is_its_twin(start: int, tick: int, slots: int, calls: list[tuple[str, int, int]]) -> None:
-    """Whatever is armed, moved, cancelled and however far time leaps, the same timers fire in the same advance."""
+    """After any calls, and however far time jumps, the same timers fire in the same advance as in the model."""
     wheel, twin = Wheel(start, tick, slots), Deadlines(start)
     fired: list[int] = []
     timers = [CallbackTimer(lambda _, name=name: fired.append(name)) for name in range(6)]
@@ -53,7 +53,7 @@ def test_the_wheel_is_its_twin(start: int, tick: int, slots: int, calls: list[tu
 
 
 def test_a_timer_never_fires_early_and_fires_at_its_deadline() -> None:
-    """One nanosecond before: not. At the deadline: yes. Afterwards: never again."""
+    """A timer does not fire a nanosecond early, fires at its deadline, and never again."""
     wheel, fired = Wheel(0), []
     wheel.schedule(CallbackTimer(fired.append), 123_456_789)
     assert [wheel.advance(now) for now in (123_456_788, 123_456_789, 10**12)] == [0, 1, 0]
@@ -61,14 +61,14 @@ def test_a_timer_never_fires_early_and_fires_at_its_deadline() -> None:
 
 
 def test_a_deadline_in_the_past_fires_in_the_next_advance() -> None:
-    """Even when that advance stays in the same tick."""
+    """It fires even if that advance stays in the same tick."""
     wheel = Wheel(10**9)
     wheel.schedule(CallbackTimer(lambda _: None), 5)
     assert wheel.advance(10**9) == 1
 
 
 def test_deadlines_beyond_one_turn_stay() -> None:
-    """Ten minutes in a wheel of five seconds: looked at each turn, fired once, on time."""
+    """A timer of ten minutes in a wheel of five seconds is checked each turn, and fires once, on time."""
     wheel, fired = Wheel(0), []
     wheel.schedule(CallbackTimer(fired.append), 600 * 10**9)
     for tick in range(60_001):
@@ -104,7 +104,7 @@ def test_fire_may_disarm_and_postpone_others_that_are_due() -> None:
 
 
 def test_an_exception_stops_no_other_timer() -> None:
-    """The others fire, the error is raised afterwards, and the wheel turns on."""
+    """The other timers fire, the error is raised afterwards, and the wheel continues."""
     wheel, fired = Wheel(0), []
     for place in range(3):
         wheel.schedule(CallbackTimer(lambda _, place=place: fired.append(1 // place)), 10 * MS)
@@ -116,7 +116,7 @@ def test_an_exception_stops_no_other_timer() -> None:
 
 
 def test_several_exceptions_come_as_a_group() -> None:
-    """No error hides another."""
+    """No error hides another error."""
     wheel = Wheel(0)
     for _ in range(2):
         wheel.schedule(CallbackTimer(lambda _: 1 // 0), 10 * MS)
@@ -126,7 +126,7 @@ def test_several_exceptions_come_as_a_group() -> None:
 
 
 def test_a_bare_timer_says_that_it_does_nothing() -> None:
-    """A subclass that forgot ``fire`` is an error, not silence."""
+    """A subclass without ``fire`` raises an error."""
     wheel = Wheel(0)
     wheel.schedule(Timer(), 0)
     with pytest.raises(TypeError, match="Timer has no fire"):
@@ -134,7 +134,7 @@ def test_a_bare_timer_says_that_it_does_nothing() -> None:
 
 
 def test_a_timer_moves_between_wheels() -> None:
-    """Armed in a second wheel, it has left the first."""
+    """A timer that is armed in a second wheel is removed from the first."""
     first, second = Wheel(0), Wheel(0)
     timer = CallbackTimer(lambda _: None)
     first.schedule(timer, 10 * MS)
@@ -152,7 +152,7 @@ def test_time_does_not_go_back() -> None:
 
 
 def test_an_armed_timer_is_kept_and_a_fired_one_let_go() -> None:
-    """The wheel holds what it will fire, and nothing else."""
+    """The wheel holds references to armed timers only."""
 
     class Action:
         def __call__(self, now_ns: int) -> None:
@@ -170,7 +170,7 @@ def test_an_armed_timer_is_kept_and_a_fired_one_let_go() -> None:
 
 
 def test_a_wheel_full_of_timers_is_collected() -> None:
-    """Rings of timers are cycles: 50,000 of them go without leaking and without a deep recursion."""
+    """Rings of timers are cycles: 50,000 of them are collected without a leak or a deep recursion."""
     wheel = Wheel(0)
     timers = [CallbackTimer(print) for _ in range(50_000)]
     for place, timer in enumerate(timers):
@@ -182,6 +182,6 @@ def test_a_wheel_full_of_timers_is_collected() -> None:
 
 @pytest.mark.parametrize(("tick", "slots"), [(0, 512), (1, 0), (1, 3), (1, -4)])
 def test_an_impossible_wheel_is_refused(tick: int, slots: int) -> None:
-    """A tick of nothing or slots that are no power of two would break the arithmetic."""
+    """A tick of 0, or a number of slots that is not a power of two, is refused."""
     with pytest.raises(ValueError, match="power of two"):
         Wheel(0, tick, slots)

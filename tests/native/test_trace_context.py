@@ -19,13 +19,13 @@ from tests.reference import trace_context as twin
 @example(b"cc" + GOOD[2:] + b"-what-comes-later")
 @example(b"ff" + GOOD[2:])
 def test_read_agrees(value: bytes) -> None:
-    """What W3C's grammar takes is taken, and nothing else."""
+    """The reader accepts exactly W3C's grammar."""
     assert parse_traceparent(value) == twin.parse(value)
 
 
 @given(WORDS, WORDS, st.integers(1, 2**64 - 1), st.integers(0, 3))
 def test_written_is_read(high: int, low: int, span: int, flags: int) -> None:
-    """What is written is a traceparent of version 00 that says the same."""
+    """A written traceparent of version 00 reads back the same."""
     written = format_traceparent(high, low, span, flags)
     assert written == f"00-{high:016x}{low:016x}-{span:016x}-{flags:02x}".encode()
     if high or low:

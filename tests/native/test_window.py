@@ -30,7 +30,7 @@ CALLS = st.tuples(st.sampled_from(["add", "fail", "slow", "clear"]), STEPS, st.i
 @settings(max_examples=300)
 @given(start=st.integers(30 * S, 2**50), calls=st.lists(CALLS, max_size=60))
 def test_the_window_is_its_twin(start: int, calls: list[tuple[str, int, int]]) -> None:
-    """Under any clock, even one that jumps days ahead or half a minute back, kernel and twin count the same."""
+    """With any clock, even one that jumps days ahead or half a minute back, kernel and model count the same."""
     fast, slow = Window(SharedState.create(1, 0, 1), 0), twin.Window()
     now = start
     for call, step, seconds in calls:
@@ -55,7 +55,7 @@ def test_a_burst_counts_in_full(shared_state: SharedState) -> None:
 
 
 def test_a_sample_leaves_after_ten_seconds(shared_state: SharedState) -> None:
-    """Counted through the tenth second, gone in the eleventh."""
+    """A sample counts through the tenth second, and no longer in the eleventh."""
     window = Window(shared_state, 0)
     window.add(100 * S, failed=True)
     assert window.read(110 * S - 1) == (1, 1, 0)
@@ -63,7 +63,7 @@ def test_a_sample_leaves_after_ten_seconds(shared_state: SharedState) -> None:
 
 
 def test_a_gap_longer_than_the_window_clears_it(shared_state: SharedState) -> None:
-    """What comes after a long silence stands alone."""
+    """A sample after a long gap is the only one."""
     window = Window(shared_state, 0)
     for second in range(10):
         window.add((100 + second) * S, failed=True)
@@ -72,7 +72,7 @@ def test_a_gap_longer_than_the_window_clears_it(shared_state: SharedState) -> No
 
 
 def test_a_writer_with_a_clock_far_behind_does_not_erase_the_present(shared_state: SharedState) -> None:
-    """A process that was stopped for a minute brings old news: it is dropped, not written over the new."""
+    """The old sample of a process that was stopped for a minute is dropped and overwrites nothing."""
     window = Window(shared_state, 0)
     window.add(160 * S)
     window.add(100 * S, failed=True)
@@ -80,7 +80,7 @@ def test_a_writer_with_a_clock_far_behind_does_not_erase_the_present(shared_stat
 
 
 def test_counts_stop_instead_of_running_over(shared_state: SharedState) -> None:
-    """Four million failures in one second leave a full bucket, and do not spill into another field."""
+    """Four million failures in one second saturate a bucket, and do not spill into another field."""
     window = Window(shared_state, 0)
     limit = 2**22 - 1
     for _ in range(limit + 3):
@@ -89,7 +89,7 @@ def test_counts_stop_instead_of_running_over(shared_state: SharedState) -> None:
 
 
 def test_targets_do_not_share_a_window(shared_state: SharedState) -> None:
-    """One target's failures are not its neighbour's."""
+    """One target's failures do not count for another."""
     Window(shared_state, 0).add(5 * S, failed=True)
     assert Window(shared_state, 1).read(5 * S) == (0, 0, 0)
 
@@ -97,7 +97,7 @@ def test_targets_do_not_share_a_window(shared_state: SharedState) -> None:
 def test_four_processes_lose_no_sample(
     shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
 ) -> None:
-    """Compare-and-swap: 4 x 50,000 samples written at once are 200,000, a quarter of them failures."""
+    """4 x 50,000 samples written at once count as 200,000, a quarter of them failures."""
     script = """
 from native.state.window import Window
 window = Window(shared_state, 2)
@@ -113,7 +113,7 @@ for turn in range(50_000):
 def test_four_processes_crossing_borders_lose_no_sample(
     shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
 ) -> None:
-    """While buckets turn over under the writers, what is left in the window is exact."""
+    """The window is exact even if buckets turn over while processes write."""
     script = """
 from native.state.window import Window
 window = Window(shared_state, 2)

@@ -27,22 +27,22 @@ def float32(value: float) -> float:
 
 @dataclass
 class PeakEwma:
-    """Up at once, down with a time constant of ten seconds; reading decays too."""
+    """Rises at once, and falls with a time constant of ten seconds; reading decays too."""
 
     ms: float = 0.0
     stamp_ms: int = 0
 
     def read(self, now_ns: int) -> float:
-        """Return milliseconds, decayed to now; 0 = no data."""
+        """Return the milliseconds, decayed to now; 0 = no data."""
         return self.ms * self.left(now_ns) if self.ms else 0.0
 
     def left(self, now_ns: int) -> float:
-        """Return what is left of the value; after two time constants it is forgotten."""
+        """Return what is left of the value; 0 after two time constants."""
         age = float(now_ns // MS - self.stamp_ms) * MS / float(TAU_MS * MS)
         return math.exp(-age) if age <= 2.0 else 0.0
 
     def observe(self, now_ns: int, latency_ns: int, *, failed: bool = False) -> None:
-        """Take in one latency; a failure counts five seconds at least."""
+        """Record a latency; a failure counts as at least five seconds."""
         sample = max((max(latency_ns, PENALTY_NS) if failed else latency_ns) / MS, 1e-3)
         weight = self.left(now_ns)
         value = self.ms * weight
@@ -52,7 +52,7 @@ class PeakEwma:
 
 @dataclass
 class Member:
-    """A target's place in the pool, with everything that is known of it."""
+    """A target in the pool, with its state."""
 
     circuit: Circuit
     tier: int = 1
@@ -69,14 +69,14 @@ class Member:
     cells: list[PeakEwma] = field(default_factory=lambda: [PeakEwma(), PeakEwma()])
 
     def limit(self, now_ns: int) -> float:
-        """Return concurrent requests, 0 = no limit."""
+        """Return the limit of concurrent requests; 0 = no limit."""
         bounds = [float(self.cap)] if self.cap else []
         learned = self.capacity.limit(now_ns, self.inflight) if self.adaptive else 0.0
         bounds += [learned] if learned else []
         return min(bounds, default=0.0)
 
     def spill_limit(self, now_ns: int) -> float:
-        """Return the same of a target that stands in for a better tier."""
+        """Return the limit of a target that replaces a better tier."""
         limit = self.limit(now_ns)
         if not self.adaptive:
             return limit
@@ -84,7 +84,7 @@ class Member:
         return min(limit, allowance) if limit else allowance
 
     def full(self, now_ns: int, priority: int, shares: tuple[float, ...] | None, *, spilled: bool) -> bool:
-        """Tell whether there is no place for one more of this class."""
+        """Return whether there is no place for another request of this class."""
         if 0 < self.limit(now_ns) < self.inflight + 1:
             return True
         if spilled and self.adaptive and self.inflight + 1 > self.capacity.spill.allowance(now_ns):
@@ -98,7 +98,7 @@ class Member:
         return bool(priority and shares and crowded and self.classes[priority] >= shares[priority] * limit)
 
     def ramped(self, now_ns: int, priority: int, *, spilled: bool) -> bool:
-        """Tell whether a later tier has as much as it takes for now, of all classes or of the low one."""
+        """Return whether a target of a later tier has all the requests it may have, in total or of the low class."""
         if not spilled:
             return False
         if self.adaptive and self.inflight + 1 > self.capacity.spill.allowance(now_ns):
@@ -109,7 +109,7 @@ class Member:
     def barred(
         self, now_ns: int, *, tried: bool, priority: int = 1, shares: tuple[float, ...] | None = None, best: int = 0
     ) -> int:
-        """Return the first reason not to use it now, 0 = none."""
+        """Return the first reason not to use the target now; 0 = none."""
         due = self.circuit.state != "closed" and now_ns // MS >= self.circuit.until_ms
         reasons = {
             TRIED: tried,
@@ -130,7 +130,7 @@ class Member:
         return next((reason for reason, applies in reasons.items() if applies), USABLE)
 
     def share(self, now_ns: int) -> float:
-        """Return how often it does not stand aside for somebody else."""
+        """Return the probability that the target does not stand aside."""
         return min(self.circuit.slow_start(now_ns), self.circuit.remote.weight(now_ns))
 
     def cost(self, now_ns: int, latency_cell: int) -> float:
@@ -161,7 +161,7 @@ def pick(
     priority: int = 1,
     shares: tuple[float, ...] | None = None,
 ) -> tuple[int, int, int]:
-    """Return (index, admit, generation); (-1, 0, 0) when nobody can take it."""
+    """Return (index, admit, generation); (-1, 0, 0) if no member can take the attempt."""
     best = min((member.tier for member in members), default=0)
     barred = [
         member.barred(now_ns, tried=bool(tried >> place & 1), priority=priority, shares=shares, best=best)

@@ -19,7 +19,7 @@ def ceil_ms(ns: int) -> int:
 
 @dataclass
 class Remote:
-    """What other regions said; it holds for 15 s."""
+    """The report of other regions; it holds for 15 s."""
 
     share: float = 1.0
     shortened: int = 0
@@ -29,11 +29,11 @@ class Remote:
         return now_ns // MS - self.said_ns // MS <= 15_000
 
     def weight(self, now_ns: int) -> float:
-        """Return the share of its traffic that the target may take."""
+        """Return the part of its traffic that the target may get."""
         return self.share if self._holds(now_ns) else 1.0
 
     def threshold(self, now_ns: int) -> int:
-        """Return how many failures in a row open it; 0 = the policy's."""
+        """Return how many failures in a row open the circuit; 0 = as in the policy."""
         return self.shortened if self._holds(now_ns) else 0
 
 
@@ -62,7 +62,7 @@ class Circuit:
     remote: Remote = field(default_factory=Remote)
 
     def take(self, now_ns: int, *, last_resort: bool = False) -> tuple[int, int]:
-        """Return (0 no | 1 yes | 2 trial, generation); the generation of a refusal means nothing and is 0."""
+        """Return (0 no | 1 yes | 2 trial, generation); the generation of a refusal is 0."""
         if self.state == "closed":
             return 1, self.generation
         if now_ns // MS < self.until_ms:
@@ -133,7 +133,7 @@ class Circuit:
         return 0
 
     def give_back(self, now_ns: int, generation: int) -> None:
-        """Give an unused permit back: the next request may try at once."""
+        """Give an unused permit back; the next request may try at once."""
         if self.state == "half_open" and generation == self.generation:
             self.state, self.until_ms = "open", now_ns // MS
 
@@ -146,7 +146,7 @@ class Circuit:
         return True
 
     def slow_start(self, now_ns: int) -> float:
-        """Share of its weight that a recovering target may take."""
+        """Return the share of its weight that a recovering target may take."""
         since = self.until_ms * MS
         if self.state != "closed":
             return 0.1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Bucket:
-    """Its level is kept in the nanoseconds that it took to fill so far: whole numbers, so nothing is rounded."""
+    """The level is kept as the nanoseconds that it took to fill, a whole number, so that nothing is rounded."""
 
     interval_ns: int
     burst: int
@@ -21,24 +21,24 @@ class Bucket:
         return room
 
     def wait(self, now_ns: int, cost: int = 1) -> int:
-        """Return how long until this cost is there, or as much of it as fits."""
+        """Return the time until this cost, or a full bucket, is available."""
         room = self._rise(now_ns)
         return max(0, min(cost * self.interval_ns, room) - self.level_ns)
 
     def take(self, now_ns: int, cost: int = 1) -> int:
-        """Take it if it is there."""
+        """Take the cost if it is available."""
         wait = self.wait(now_ns, cost)
         if not wait:
             self.level_ns -= cost * self.interval_ns
         return wait
 
     def settle(self, now_ns: int, units: int) -> None:
-        """Charge more, or give back what fits."""
+        """Charge more, or give back as much as fits."""
         room = self._rise(now_ns)
         self.level_ns = min(room, self.level_ns - units * self.interval_ns)
 
     def lower(self, now_ns: int, remaining: int, wait_ns: int = 0) -> bool:
-        """Believe somebody who says that there is less."""
+        """Lower the level to what its real owner reports."""
         room = self._rise(now_ns)
         most = min(room, remaining * self.interval_ns)
         if remaining == 0:
@@ -47,10 +47,10 @@ class Bucket:
         return self.level_ns < before
 
     def remaining(self, now_ns: int) -> int:
-        """Return whole units that are there."""
+        """Return the whole units that are available."""
         self._rise(now_ns)
         return max(0, self.level_ns // self.interval_ns)
 
     def reset_ns(self, now_ns: int) -> int:
-        """Return how long until it is full."""
+        """Return the time until the bucket is full."""
         return self._rise(now_ns) - self.level_ns

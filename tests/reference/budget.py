@@ -6,7 +6,7 @@ RESERVE, CEILING, PER_MS, MEMORY_MS = 100_000, 4_000_000, 10, 20_000
 
 
 class Budget:
-    """Thousandths of a retry, settled to whole ones at each touch, as the shared word does."""
+    """Thousandths of a retry, rounded at each call like the shared word."""
 
     def __init__(self) -> None:
         self.tokens = RESERVE
@@ -22,12 +22,12 @@ class Budget:
         self.at_ms = now_ms if self.at_ms is None else max(self.at_ms, now_ms)
 
     def deposit(self, now_ms: int, share: float) -> None:
-        """Count one request."""
+        """Count a request."""
         self._settle(now_ms)
         self.tokens = min(CEILING, self.tokens + int(share * 1000))
 
     def withdraw(self, now_ms: int) -> bool:
-        """Take one retry if there is one."""
+        """Take a retry if there is one."""
         before = self.tokens, self.at_ms
         self._settle(now_ms)
         if self.tokens < 1000:

@@ -14,7 +14,7 @@ BLOCK_MS = 5_000
 
 @dataclass
 class Capacity:
-    """One target's limit. ``value`` None: there is none."""
+    """One target's limit. ``value`` None = no limit."""
 
     least: float
     value: float | None = None
@@ -29,7 +29,7 @@ class Capacity:
         self.spill = Spill(self.delay)
 
     def limit(self, now_ns: int, inflight: int) -> float:
-        """Return concurrent requests, 0 without a limit; an old one that is not in use is dropped."""
+        """Return the limit of concurrent requests, 0 = no limit; an old limit that is not in use is dropped."""
         if self.value is not None and self.is_old(now_ns) and 2 * inflight < self.value:
             self.value = None
         return 0.0 if self.value is None else max(self.value, self.least)
@@ -39,7 +39,7 @@ class Capacity:
         return now_ns // MS - self.fell_ms >= OLD_MS
 
     def first(self, now_ns: int, first_us: int, inflight: int, *, measured: bool = True) -> None:
-        """Take in one first token."""
+        """Record a first token."""
         if self.block_ms is not None and now_ns // MS - self.block_ms < BLOCK_MS:
             self.answers = min(self.answers + 1, 0xFFFF)
         self.spill.first(now_ns, inflight)
@@ -69,7 +69,7 @@ class Capacity:
             self.value = float32(limit + math.sqrt(limit))
 
     def refused(self, now_ns: int, inflight: int) -> None:
-        """Take in one refusal."""
+        """Record a refusal."""
         now_ms = now_ns // MS
         if self.value is not None and now_ms - self.fell_ms < 100:
             return

@@ -15,7 +15,7 @@ def float32(value: float) -> float:
 
 @dataclass
 class Delay:
-    """The open window, the last whole one and the floor. Times in milliseconds; None: it has not happened."""
+    """The current window, the last complete one and the floor. Times in milliseconds; None = not yet."""
 
     floor: float | None = None
     window_ms: int | None = None
@@ -46,15 +46,15 @@ class Delay:
         return True
 
     def window_length(self) -> int:
-        """Return how many ms the open window lasts at least."""
+        """Return the minimum duration of the current window in ms."""
         return int(min(max(2.0 * (self.floor or 0.0), 1000), 10_000))
 
     def above(self, times: float) -> bool:
-        """Return whether the last window is so many times above the floor, and not by noise alone."""
+        """Return whether the last window exceeds the floor by this factor, and by more than noise."""
         if self.seen is None or not self.floor:
             return False
         return self.seen > times * self.floor and self.seen > self.floor + 50
 
     def exceeds(self, now_ns: int, times: float) -> bool:
-        """Return the same of a window that ended lately."""
+        """Return the same if the last window is recent."""
         return now_ns // MS - self.seen_ms <= 10_000 and self.above(times)

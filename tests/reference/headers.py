@@ -48,7 +48,7 @@ CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 def read_request(
     method: bytes, version: int, fields: list[tuple[bytes, bytes]]
 ) -> tuple[int, list[tuple[bytes, bytes]]] | None:
-    """(length, end-to-end fields) of a request with an origin-form target; None when it must be refused."""
+    """Return (length, end-to-end fields) of a request with an origin-form target; None = refused."""
     named: list[tuple[bytes, bytes]] = [(name.lower(), value.strip(b" \t")) for name, value in fields]
 
     def every(wanted: bytes) -> list[bytes]:
@@ -76,7 +76,7 @@ def read_request(
 
 
 def is_plain_path(path: bytes) -> bool:
-    """No dot segments, no encoded slash, backslash, dot or NUL, no raw backslash, space, control or fragment."""
+    """Return whether a path has no dot segments, encoded separators, spaces, control characters or fragment."""
     if re.search(rb"[\x00-\x20\x7f\\#]", path) or re.search(rb"%(?:00|2e|2f|5c)", path, re.IGNORECASE):
         return False
     if re.search(rb"%(?!..)", path, re.DOTALL) or re.search(rb"%10", path):

@@ -11,7 +11,7 @@ END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
 
 
 class Guard:
-    """Judges one frame after another; ``refused`` once it was one too many."""
+    """Judges one frame after another; ``refused`` is set when a frame exceeds a limit."""
 
     def __init__(self, now_ns: int, block_limit: int) -> None:
         self.block_limit = block_limit
@@ -23,7 +23,7 @@ class Guard:
         self.refused = False
 
     def frame(self, kind: int, flags: int, length: int, now_ns: int) -> bool:
-        """Take one frame in; False when it must not be acted upon."""
+        """Count a frame; return False if it must not be processed."""
         if self.refused:
             return False
         gained = max(now_ns - self.refilled_ns, 0) // REFILL_NS
@@ -59,7 +59,7 @@ class Guard:
 
 
 class Resets:
-    """Streams, resets and faults within the window that began with its first event."""
+    """Streams, resets and faults within the window that began with the first event."""
 
     def __init__(self, now_ns: int) -> None:
         self.started_ns = now_ns
@@ -76,7 +76,7 @@ class Resets:
         self.streams += 1
 
     def reset(self, *, fault: bool, now_ns: int) -> bool:
-        """Count a reset; True when there are too many."""
+        """Count a reset; return True if there are too many."""
         self._turn(now_ns)
         self.resets += 1
         self.faults += fault

@@ -14,15 +14,15 @@ INT64_MAX = 2**63 - 1
 
 
 class Members(list[tuple[str, Any]]):
-    """An object as its members in order, duplicates kept."""
+    """An object as a list of its members in order, with duplicates."""
 
 
 class Count(int):
-    """A number written as a plain integer without a sign."""
+    """A number that is written as a plain integer without a sign."""
 
 
 class Request(NamedTuple):
-    """What a request body asks for; ``error`` is a name of PeekError."""
+    """The options of a request body; ``error`` is a name of PeekError."""
 
     error: str = "PEEK_OK"
     model: str | None = None
@@ -32,7 +32,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What a whole response says."""
+    """The error and the usage of a complete response."""
 
     valid: bool = False
     is_object: bool = False
@@ -59,7 +59,7 @@ def parse(data: bytes) -> Any:
 
 
 def depth(value: Any) -> int:
-    """How many arrays and objects stand around the innermost value."""
+    """Return how many arrays and objects surround the innermost value."""
     if isinstance(value, Members):
         return 1 + max((depth(member) for _, member in value), default=0)
     if isinstance(value, list):
@@ -68,24 +68,24 @@ def depth(value: Any) -> int:
 
 
 def last(value: Any, key: str) -> Any:
-    """The last member of that name, None if there is none or ``value`` is no object."""
+    """Return the last member of that name; None if there is none, or if ``value`` is not an object."""
     return dict(value).get(key) if isinstance(value, Members) else None
 
 
 def count(value: Any) -> int | None:
-    """A number of tokens, None if it is none."""
+    """Return a number of tokens; None = not a plain integer."""
     return min(int(value), INT64_MAX) if isinstance(value, Count) else None
 
 
 def _is_type(key: str, value: Any) -> bool:
-    """Whether a known key's value is of its type."""
+    """Return whether a known key's value has the right type."""
     if key == "model":
         return isinstance(value, str)
     return key != "stream" or value is None or isinstance(value, bool)
 
 
 def _refusal(body: Any) -> str | None:
-    """The first thing that is wrong with a well-formed body, its name as text last; None if all is well."""
+    """Return the first error in a well-formed body (the name's text is checked last); None = no error."""
     if depth(body) > MAX_DEPTH:
         return "PEEK_DEPTH"
     if not isinstance(body, Members):
@@ -101,7 +101,7 @@ def _refusal(body: Any) -> str | None:
 
 
 def read_request(data: bytes) -> Request:
-    """Say what the body asks for, or PEEK_MALFORMED where any fault in it will do."""
+    """Return the options of a body; any fault gives PEEK_MALFORMED or its own error."""
     try:
         body = parse(data)
     except (ValueError, RecursionError):
@@ -119,12 +119,12 @@ def read_request(data: bytes) -> Request:
 
 
 def says_nothing(value: Any) -> bool:
-    """Whether a value is null, false, "", [] or {}."""
+    """Return whether a value is null, false, "", [] or {}."""
     return value is None or value is False or value == "" or (isinstance(value, list) and not value)
 
 
 def read_usage(objects: list[Any]) -> tuple[int | None, int | None]:
-    """Return the last prompt and output tokens that stand in usage objects as plain counts."""
+    """Return the last prompt and output tokens in usage objects that are plain counts."""
     prompt = output = None
     for usage in objects:
         for name, value in usage if isinstance(usage, Members) else ():
@@ -135,7 +135,7 @@ def read_usage(objects: list[Any]) -> tuple[int | None, int | None]:
 
 
 def read_response(data: bytes) -> Response:
-    """Say what a whole response says."""
+    """Return the error and the usage of a complete response."""
     try:
         body = parse(data.removeprefix(b"\xef\xbb\xbf"))
     except (ValueError, RecursionError):

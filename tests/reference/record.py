@@ -10,13 +10,13 @@ SECOND_NS = 1_000_000_000
 
 
 class Seconds:
-    """So many in a second that begins with the first of them."""
+    """A limit per second; a second begins with its first event."""
 
     def __init__(self, most: int) -> None:
         self.most, self.started_ns, self.used = most, 0, 0
 
     def spend(self, now_ns: int) -> bool:
-        """Take one."""
+        """Take one event from the second's limit."""
         if now_ns - self.started_ns >= SECOND_NS:
             self.started_ns, self.used = now_ns, 0
         self.used += self.used < self.most + 1
@@ -27,7 +27,7 @@ class Seconds:
 
 
 class Recorder:
-    """Sampling, callers' wishes within a budget, and what is kept though it was not sampled."""
+    """Sampling, forced samples within a budget, and exchanges that are kept without being sampled."""
 
     def __init__(self, sample: float, errors: int, asked: int, restart: bool) -> None:
         self.every, self.bound, self.restart = sample >= 1, int(sample * 2**64), restart
@@ -37,7 +37,7 @@ class Recorder:
     def decide(
         self, caller: bytes | None, trusted: bool, now_ns: int, chance: tuple[int, int, int]
     ) -> tuple[str, str, str, str, int, bool]:
-        """Return (trace id, own span, parent, link, flags, whether the caller's trace goes on)."""
+        """Return (trace id, own span, parent, link, flags, whether the caller's trace continues)."""
         said = parse(caller) if caller is not None else None
         wished = said is not None and bool(said[2] & 1)
         link = ""
@@ -56,7 +56,7 @@ class Recorder:
         return trace, f"{chance[2] or 1:016x}", parent, link, flags & 2 | sampled, goes_on
 
     def judge(self, sampled: bool, now_ns: int, failed: bool, slow: bool, retried: bool) -> str:
-        """Say why it is kept; "not_kept": it is not."""
+        """Return why an exchange is kept; "not_kept" = it is not."""
         if sampled:
             return "sampled"
         for kind, so in (("failed", failed), ("slow", slow), ("retried", retried)):

@@ -25,7 +25,7 @@ def operation(path: str) -> int:
 
 
 def model(snapshot: Snapshot, name: str) -> tuple[str | None, str | None]:
-    """Return (route name, what follows the slash when a wildcard matched)."""
+    """Return (route name, the text behind the slash if a wildcard matched)."""
     if name in snapshot.models:
         return snapshot.routes[snapshot.models[name]].name, None
     for provider, route in snapshot.providers.items():
@@ -36,7 +36,7 @@ def model(snapshot: Snapshot, name: str) -> tuple[str | None, str | None]:
 
 
 def service(snapshot: Snapshot, host: str, path: str) -> str | None:
-    """Return the route name of the service: its own host's longest prefix, else any host's, if no door of ours."""
+    """Return a service's route name: the named host's longest prefix, else any host's, except edge's own paths."""
     for wanted in (host, ""):
         if wanted == "" and operation(path):
             return None

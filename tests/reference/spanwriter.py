@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def encode(builder: SpanBuilder, records: Sequence[ExchangeRecord]) -> str:
-    """Return, as text, the request in which the SDK sends the spans of these."""
+    """Return, as text, the request in which the SDK sends the spans of these records."""
     return _sorted(encode_spans([span for record in records for span in builder.spans(record)]))
 
 

@@ -20,7 +20,7 @@ SPOKEN = ("text", "arguments", "refusal", "transcript")
 
 @dataclass
 class Heard:
-    """What a stream said, and where its last whole event ends."""
+    """The classification of a stream, and where its last complete event ends."""
 
     said: int = 0
     events: int = 0
@@ -32,17 +32,17 @@ class Heard:
 
 
 def members(value: Any) -> list[tuple[str, Any]]:
-    """The members of an object; none of anything else."""
+    """Return the members of an object; an empty list for other values."""
     return list(value) if isinstance(value, Members) else []
 
 
 def elements(value: Any) -> list[Any]:
-    """The elements of an array; none of anything else."""
+    """Return the elements of an array; an empty list for other values."""
     return list(value) if isinstance(value, list) and not isinstance(value, Members) else []
 
 
 def delta_says(delta: Any) -> bool | None:
-    """True: something is said. False: text is there and empty. None: neither."""
+    """Return True for content, False for an empty text, None for neither."""
     if isinstance(delta, str):
         return delta != ""
     verdict = None
@@ -55,7 +55,7 @@ def delta_says(delta: Any) -> bool | None:
 
 
 def choice_bits(choice: Any) -> int:
-    """The bits of one of "choices" or "candidates"; ERROR for a finish reason that says so."""
+    """Return the bits of an element of "choices" or "candidates"; ERROR for the finish reason "error"."""
     bits = 0
     for key, value in members(choice):
         if (
@@ -70,7 +70,7 @@ def choice_bits(choice: Any) -> int:
 
 
 def block_says(block: Any) -> bool:
-    """Whether an Anthropic content block starts as more than empty prose."""
+    """Return whether an Anthropic content block starts with more than an empty text."""
     kinds = [value for key, value in members(block) if key == "type" and isinstance(value, str)]
     return isinstance(block, Members) and (
         bool(delta_says(block)) or not kinds or kinds[-1] not in ("text", "thinking")
@@ -78,7 +78,7 @@ def block_says(block: Any) -> bool:
 
 
 def type_bits(kind: str, body: Members) -> int:
-    """The bits that an event has by its type."""
+    """Return the bits of an event's type."""
     deltas = [delta_says(value) for key, value in body if key == "delta"]
     bits = 0
     if kind in FAILED:
@@ -97,7 +97,7 @@ def type_bits(kind: str, body: Members) -> int:
 
 
 def body_bits(body: Members, fallback: str | None) -> int:
-    """The bits of an event's data; ``fallback`` is its type if it names none."""
+    """Return the bits of an event's data; ``fallback`` is the type if the data has none."""
     bits = 0
     kinds: list[str | None] = [fallback]
     kinds += [value for key, value in body if key == "type" and isinstance(value, str)]
@@ -113,7 +113,7 @@ def body_bits(body: Members, fallback: str | None) -> int:
 
 
 def usage_of(body: Members) -> list[Any]:
-    """The usage objects of an event, in order."""
+    """Return the usage objects of an event, in order."""
     found = []
     for key, value in body:
         if key in ("usage", "usageMetadata"):
@@ -124,7 +124,7 @@ def usage_of(body: Members) -> list[Any]:
 
 
 def readable_part(data: str) -> Members:
-    """The top-level members of an object that breaks off somewhere, up to the last whole one."""
+    """Return the complete top-level members of a truncated object."""
     found = Members()
     at = 1
     while True:
@@ -147,7 +147,7 @@ def readable_part(data: str) -> Members:
 
 
 def judge(data: str, name: str, *, whole: bool) -> tuple[int, Members]:
-    """The bits of one event and the members its usage is read from."""
+    """Return the bits of an event, and the members that its usage is read from."""
     nothing = Members()
     data = data.strip(BLANKS)
     if name == "error":
@@ -175,7 +175,7 @@ def judge(data: str, name: str, *, whole: bool) -> tuple[int, Members]:
 
 
 def fields(unit: bytes) -> tuple[list[bytes], bytes]:
-    """The data lines and the event name of one event."""
+    """Return the data lines and the event name of an event."""
     data = []
     name = b""
     for line in re.split(rb"\r\n|\r|\n", unit):
@@ -189,7 +189,7 @@ def fields(unit: bytes) -> tuple[list[bytes], bytes]:
 
 
 def hear(stream: bytes, limit: int = 256 * 1024) -> Heard:
-    """Read a whole stream, or what has come of it so far."""
+    """Read a stream, or the part of it that has arrived."""
     heard = Heard()
     mark = len(MARK) if stream.startswith(MARK) else 0
     begins = 0  # where the open event begins, a byte order mark included
@@ -211,7 +211,7 @@ def hear(stream: bytes, limit: int = 256 * 1024) -> Heard:
 
 
 def note(heard: Heard, unit: bytes, limit: int, *, eventful: bool) -> None:
-    """Add what one event (or comment line, or empty line) says."""
+    """Add the classification of an event, a comment line or an empty line."""
     whole = len(unit) <= limit
     unit = unit[:limit]
     data, name = fields(unit if heard.units else unit.removeprefix(MARK))

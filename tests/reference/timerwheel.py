@@ -15,11 +15,11 @@ class Deadlines:
         self.deadlines[name] = deadline_ns
 
     def cancel(self, name: int) -> None:
-        """Forget a deadline."""
+        """Remove a deadline."""
         self.deadlines.pop(name, None)
 
     def advance(self, now_ns: int) -> set[int]:
-        """Return the names whose deadline has come, and forget them."""
+        """Remove the deadlines that have passed; return their names."""
         self.now_ns = max(self.now_ns, now_ns)
         due = {name for name, deadline in self.deadlines.items() if deadline <= self.now_ns}
         for name in due:

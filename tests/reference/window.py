@@ -7,29 +7,29 @@ PLACES = 10
 
 
 class Window:
-    """Keeps (second, what) of each sample; one whose place in the ring a later second has taken is too old to count."""
+    """Keeps the second and the kind of each sample; drops a sample whose place in the ring has a later second."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[int, bool]] = []
         self.overdue: list[tuple[int, bool]] = []
 
     def add(self, now_ns: int, failed: bool = False) -> None:
-        """Count one ended attempt."""
+        """Count an ended attempt."""
         self._keep(self.ended, now_ns // SECOND, failed)
 
     def slow(self, now_ns: int) -> None:
-        """Count one overdue attempt."""
+        """Count an overdue attempt."""
         self._keep(self.overdue, now_ns // SECOND, True)
 
     def read(self, now_ns: int, seconds: int = 10) -> tuple[int, int, int]:
-        """Return (ended, failed, overdue) of the last so many seconds, this one included."""
+        """Return (ended, failed, overdue) of the last seconds, the current one included."""
         now = now_ns // SECOND
         ended = [failed for second, failed in self.ended if now - min(seconds, PLACES) < second <= now]
         overdue = [True for second, _ in self.overdue if now - min(seconds, PLACES) < second <= now]
         return len(ended), sum(ended), len(overdue)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all samples."""
         self.ended.clear()
         self.overdue.clear()
 
