@@ -19,7 +19,7 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config,
     item: pytest.Item,
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Name the loops of one test."""
+    """Return the event loops that a test runs on."""
     loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.SelectorEventLoop}
     if item.path.name in _ON_BOTH:
         loops["uvloop"] = uvloop.new_event_loop

@@ -28,7 +28,7 @@ services:
 
 
 def snapshot(text: str = TEXT) -> Snapshot:
-    """Compile the configuration, which must be good."""
+    """Compile a configuration that must be valid."""
     return compile_config(checked(read_text(text, "test.yaml", environ={})), now=1_700_000_000.0)
 
 

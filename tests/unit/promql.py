@@ -10,14 +10,14 @@ from msgspec import Struct
 
 
 class Selector(Struct, frozen=True):
-    """One metric in an expression, and its matchers: label -> values that are named (none for a true pattern)."""
+    """A metric in an expression, and its matchers: label -> the values it names (none for a true pattern)."""
 
     name: str
     matchers: dict[str, tuple[str, ...]]
 
 
 class Expression(Struct, frozen=True):
-    """What an expression names. ``grouped`` are the labels of its by, on, group_left and the like."""
+    """The names in an expression. ``grouped`` are the labels of its by, on, group_left and similar clauses."""
 
     selectors: list[Selector]
     grouped: set[str]

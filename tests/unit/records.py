@@ -11,7 +11,7 @@ BEGAN_NS = 1_790_000_000 * 10**9
 
 
 def attempt(**more: Any) -> AttemptRecord:
-    """An attempt of 9 ms that was answered after 5."""
+    """An attempt of 9 ms whose answer began after 5 ms."""
     facts: dict[str, Any] = {
         "target": "p0/m",
         "outcome": "ok",
@@ -32,7 +32,7 @@ def attempt(**more: Any) -> AttemptRecord:
 
 
 def record(**more: Any) -> ExchangeRecord:
-    """A chat of 10 ms, with one attempt."""
+    """A chat exchange of 10 ms with one attempt."""
     facts: dict[str, Any] = {
         "request_id": "0123456789ab00000001",
         "trace_id": "1" * 32,

@@ -45,14 +45,14 @@ RECORD = record(
 
 
 def lines(mode: Access, *records: ExchangeRecord) -> list[tuple[int, str]]:
-    """What a batch makes the log say: (level, request id)."""
+    """Return the log lines of a batch: (level, request id)."""
     said: list[tuple[int, str]] = []
     AccessLog(mode, lambda level, _sentence, **known: said.append((level, str(known["request_id"])))).take(records)
     return said
 
 
 def test_who_gets_a_line() -> None:
-    """Off: nobody; errors: those that got no good answer for another reason than their own; sampled: the others too."""
+    """Off: no requests; errors: requests that failed through no fault of the client; sampled: sampled requests too."""
     good = RECORD
     batch = [
         good,
@@ -71,7 +71,7 @@ def test_who_gets_a_line() -> None:
 
 
 def test_a_line_says_how_it_went() -> None:
-    """Request, route, status, times in milliseconds, tokens, cost, and each attempt with its reason."""
+    """A line has request, route, status, times in milliseconds, tokens, cost, and each attempt with its reason."""
     said = facts(structs.replace(RECORD, status=0))
     assert said == {
         "request_id": "r1",
@@ -93,13 +93,13 @@ def test_a_line_says_how_it_went() -> None:
 
 
 def test_what_a_caller_wrote_is_in_no_line() -> None:
-    """Path, method and model's name are the caller's words: they stay out, whatever stands in them."""
+    """Path, method and the model's name come from the caller, and are never in a line."""
     said = str(facts(structs.replace(RECORD, path="/SECRET", method="SECRET", model="SECRET", link="SECRET")))
     assert "SECRET" not in said
 
 
 def test_the_last_sampled_request_stands_for_its_bucket() -> None:
-    """Each request falls into the bucket in which it is counted; only sampled ones with a route are offered."""
+    """Each sampled request with a route is the exemplar of the bucket in which it is counted."""
     book = ExemplarBook()
     later = structs.replace(RECORD, trace_id="e" * 32)
     book.take(
@@ -121,7 +121,7 @@ def test_the_last_sampled_request_stands_for_its_bucket() -> None:
     [(1_000_999, 0), (1_001_000, 1), (120_000_000_000, len(HIST_BOUNDS_S) - 1), (121_000_000_000, len(HIST_BOUNDS_S))],
 )
 def test_an_exemplar_fits_its_bucket(took_ns: int, place: int) -> None:
-    """A value on a bound is within it, as in the shared state; no value is larger than its bucket."""
+    """A value on a bound belongs to that bucket, as in the shared state; no exemplar exceeds its bucket."""
     book = ExemplarBook()
     book.take([structs.replace(RECORD, duration_ns=took_ns, first_ns=-1)])
     (key,) = book.found

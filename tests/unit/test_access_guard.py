@@ -26,7 +26,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class Http(asyncio.Protocol):
-    """Stands in for the HTTP server: says what it got, from the first byte."""
+    """Stands in for the HTTP server: returns everything it has received."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
@@ -36,7 +36,7 @@ class Http(asyncio.Protocol):
 
 
 class Operation:
-    """An address with both behind it."""
+    """An address with both servers behind it."""
 
     def __init__(self) -> None:
         self.inner: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
@@ -48,11 +48,11 @@ class Operation:
         self.came.set()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Come from outside."""
+        """Connect as a client."""
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def joined(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.StreamReader, Any]:
-        """Connect with the preface; return both ends, once the inner one has read the preface."""
+        """Connect with the preface; return both ends after the server has read the preface."""
         reader, writer = await self.connect()
         writer.write(PREFACE)
         await self.came.wait()
@@ -63,7 +63,7 @@ class Operation:
 
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Operation]:
-    """Open one."""
+    """Open an admin address."""
     door = Operation()
     path = str(tmp_path / "inner.sock")
     tasks: set[asyncio.Task[None]] = set()
@@ -90,7 +90,7 @@ async def slowly(writer: asyncio.StreamWriter, data: bytes) -> None:
     "start", [b"GET / HTTP/1.1\r\n", b"PUT /x", b"PRI * HTTP/1.1\r\n", b"PROPFIND", b"\x16\x03\x01"]
 )
 async def test_whatever_is_not_the_preface_goes_to_http(door: Operation, start: bytes) -> None:
-    """From the first byte that differs the HTTP server has the connection, with every byte before it."""
+    """From the first different byte on, the HTTP server has the connection, with every byte before it."""
     reader, writer = await door.connect()
     await slowly(writer, start)
     heard = b""
@@ -101,7 +101,7 @@ async def test_whatever_is_not_the_preface_goes_to_http(door: Operation, start: 
 
 
 async def test_the_preface_goes_to_grpc(door: Operation) -> None:
-    """However it is cut, it arrives whole, and bytes pass both ways."""
+    """The preface arrives complete, however it is cut, and bytes pass in both directions."""
     reader, writer = await door.connect()
     await slowly(writer, PREFACE + b"more")
     await door.came.wait()
@@ -113,7 +113,7 @@ async def test_the_preface_goes_to_grpc(door: Operation) -> None:
 
 
 async def test_the_end_of_one_side_is_the_end_of_the_other(door: Operation) -> None:
-    """Whichever closes, the other is closed, after what was still to come."""
+    """If one side closes, the other is closed after the remaining bytes have been delivered."""
     _, writer, inside, _ = await door.joined()
     writer.write(b"last")
     writer.close()
@@ -127,7 +127,7 @@ async def test_the_end_of_one_side_is_the_end_of_the_other(door: Operation) -> N
 
 
 async def test_a_slow_reader_holds_the_sender_back(door: Operation) -> None:
-    """What nobody reads is not piled up between the two: the sender has to wait, and nothing is lost."""
+    """Unread bytes do not pile up in between: the sender has to wait, and nothing is lost."""
     reader, writer, _, back = await door.joined()
     block, sent = bytes(1 << 20), 0
     with contextlib.suppress(TimeoutError):
@@ -145,7 +145,7 @@ async def test_a_slow_reader_holds_the_sender_back(door: Operation) -> None:
 
 
 async def test_nobody_inside(tmp_path: Path) -> None:
-    """A gRPC server that is gone costs the caller its connection at once."""
+    """If the gRPC server is gone, the connection is closed at once."""
     path, tasks = str(tmp_path / "none.sock"), set[asyncio.Task[None]]()
     server = await asyncio.get_running_loop().create_server(lambda: AccessGuard(Http, path, tasks), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
@@ -160,7 +160,7 @@ async def test_nobody_inside(tmp_path: Path) -> None:
 async def test_who_does_not_say_what_he_wants_is_let_go(
     door: Operation, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    """Silence, and half a preface, hold a connection for a bounded time."""
+    """A silent connection, or one with half a preface, is closed after a limited time."""
     monkeypatch.setattr(access_guard, "FIRST_BYTES_S", 0.05)
     reader, writer = await door.connect()
     writer.write(said)
@@ -171,7 +171,7 @@ async def test_who_does_not_say_what_he_wants_is_let_go(
 
 @pytest.mark.parametrize(("count", "text"), [(3, "a problem"), (2000, "ein Übel 💥")])
 async def test_a_refused_reload_can_be_told_however_much_is_wrong(tmp_path: Path, count: int, text: str) -> None:
-    """The status and the first problems arrive; more than trailers hold would end the whole connection instead."""
+    """The status and the first problems arrive; the rest is cut, as too large trailers would end the connection."""
 
     class Wrong:
         def reload(self, _cause: str) -> None:
@@ -197,7 +197,7 @@ async def test_a_refused_reload_can_be_told_however_much_is_wrong(tmp_path: Path
 
 
 async def test_what_the_inner_side_says_first_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Words that come before the connection is even handed over go out: an HTTP/2 server's settings are such words."""
+    """Bytes that the server sends before the handover (HTTP/2 SETTINGS) reach the client."""
     loop = asyncio.get_running_loop()
     settled = asyncio.Event()
 

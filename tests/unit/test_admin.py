@@ -47,7 +47,7 @@ class Running:
         await self.server.stop()
 
     async def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any, Any]:
-        """Ask: status, body (parsed if JSON), headers."""
+        """Send a GET; return status, body (parsed if JSON), headers."""
         async with self.client.request(method, self.url + path, headers=headers) as answer:
             text = await answer.text()
             body = json.loads(text) if answer.content_type == "application/json" and text else text
@@ -56,13 +56,13 @@ class Running:
 
 @pytest.fixture
 async def admin() -> AsyncIterator[Running]:
-    """Run one without a token."""
+    """Run an admin server without a token."""
     async with Running("") as running:
         yield running
 
 
 async def test_ready_follows_the_workers_and_not_the_upstreams(admin: Running) -> None:
-    """Not ready before a worker serves and while all drain; ready although every target is quarantined."""
+    """Not ready before a worker serves or while all drain; ready even if every target is quarantined."""
     status, body, _ = await admin.get("/ready")
     assert (status, body["ready"], body["why"]) == (503, False, "no worker serves yet")
     admin.publisher.serving[0] = Serving(0, 1, 1)
@@ -78,7 +78,7 @@ async def test_ready_follows_the_workers_and_not_the_upstreams(admin: Running) -
 
 
 async def test_targets(admin: Running) -> None:
-    """Every target is listed with its routes, the tier that it has in each, its state and why."""
+    """Every target is listed with its routes, its tier in each, its state and the reason."""
     slot = next(target.slot for target in admin.publisher.snapshot.targets if target.id == "two/big")
     admin.shared_state.set_quarantine(slot, 12, 2**62)
     status, body, _ = await admin.get("/api/targets")
@@ -96,7 +96,7 @@ async def test_targets(admin: Running) -> None:
 
 
 async def test_no_answer_holds_a_secret(admin: Running) -> None:
-    """The credential that every target carries is in no answer of the admin listener."""
+    """The credential of the targets is in no response of the admin listener."""
     assert SECRET in str(admin.publisher.snapshot)
     for path in ("/live", "/ready", "/metrics", "/api/targets", "/api/snapshot", "/api/keys", "/nowhere"):
         async with admin.client.get(admin.url + path) as answer:
@@ -106,7 +106,7 @@ async def test_no_answer_holds_a_secret(admin: Running) -> None:
 
 
 def test_the_snapshot_view_is_decided_field_by_field() -> None:
-    """Every field of a Target is either shown or known to be left out, so that a new one is decided on."""
+    """Every field of a Target is either shown or listed as hidden, so that a new field needs a decision."""
     plan = snapshot()
     shown = snapshot_view(plan)["targets"][0]
     assert set(shown) == set(Target.__struct_fields__)
@@ -138,7 +138,7 @@ keys:
 
 
 def test_keys_tell_what_is_left() -> None:
-    """Each bound as it stands on the shared state, this month's spending and the refusals; neither key nor hash."""
+    """Each limit as in the shared state, this month's spending and the refusals, but neither key nor hash."""
     plan = snapshot(KEYED)
     shared_state = board_for(plan)
     node = Node(shared_state, Publisher(plan), 2, dict)
@@ -175,7 +175,7 @@ def test_keys_tell_what_is_left() -> None:
 
 
 async def test_the_token_guards_all_but_health() -> None:
-    """With a token, health needs none; everything else needs the right one and says how to send it."""
+    """With a token, only health is open; everything else requires the token and says how to send it."""
     async with Running(TOKEN) as admin:
         for path in ("/live", "/ready"):
             assert (await admin.get(path))[0] in (200, 503)
@@ -193,7 +193,7 @@ async def test_the_token_guards_all_but_health() -> None:
 
 
 async def test_mistakes_are_answered_in_json(admin: Running) -> None:
-    """An unknown path and a wrong method say what is possible."""
+    """The response to an unknown path or a wrong method names the possible ones."""
     status, body, _ = await admin.get("/nowhere")
     assert (status, "/api/targets" in body["error"]) == (404, True)
     status, body, headers = await admin.get("/api/targets", "POST")
@@ -203,14 +203,14 @@ async def test_mistakes_are_answered_in_json(admin: Running) -> None:
 
 
 async def test_metrics_are_served_as_prometheus_reads_them(admin: Running) -> None:
-    """The content type is the one of the text format, and the page has the node's own facts."""
+    """The content type is that of the text format, and the page has the node's own facts."""
     status, body, headers = await admin.get("/metrics")
     assert (status, headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert 'edge_restarts_total{process="control"} 1' in body
 
 
 async def test_a_defect_does_not_end_control(admin: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unforeseen failure is a 500 and a log line, and the next question is answered."""
+    """An unexpected exception gives a 500 and a log line, and the next request is answered."""
 
     def broken(_now_ns: int) -> None:
         raise RuntimeError("boom")

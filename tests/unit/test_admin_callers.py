@@ -24,7 +24,7 @@ LIMIT_S: Final = 10.0
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """Collect every line, debug included, as control would write it."""
+    """Collect every log line, debug included, as control would write it."""
     root, own = logging.getLogger(), logging.getLogger("edge")
     before = root.handlers[:], root.level, own.level
     stream = io.StringIO()
@@ -36,7 +36,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 async def raw(admin: Running, request: bytes) -> bytes:
-    """Send bytes that no client would; return the whole answer."""
+    """Send malformed bytes; return the complete answer."""
     host, _, port = admin.url.removeprefix("http://").rpartition(":")
     async with asyncio.timeout(LIMIT_S):
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -51,7 +51,7 @@ async def raw(admin: Running, request: bytes) -> bytes:
     "host", ["evil.example:9901", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "[x", ""]
 )
 async def test_no_other_name_leads_here_without_a_token(host: str) -> None:
-    """A page whose name was made to resolve to this machine has the same origin, and still neither reads nor steers."""
+    """A page whose name resolves to this machine (DNS rebinding) can neither read nor steer."""
     async with Running("") as admin:
         headers = {"Host": host, "Origin": f"http://{host}"}
         for method, path in (("GET", "/api/targets"), ("GET", "/metrics"), ("POST", "/api/reload")):
@@ -64,7 +64,7 @@ async def test_no_other_name_leads_here_without_a_token(host: str) -> None:
     "host", ["127.0.0.1:9901", "127.0.0.1", "[::1]:9901", "LOCALHOST:1", "localhost.", "10.1.2.3:80"]
 )
 async def test_addresses_and_localhost_lead_here(host: str) -> None:
-    """By an IP address or localhost one may ask without a token, a page of the node's own origin included."""
+    """Requests by an IP address or localhost need no token, including those of the node's own page."""
     async with Running("") as admin:
         assert (await admin.get("/api/targets", Host=host))[0] == 200
         assert (await admin.get("/api/nowhere", "POST", Host=host, Origin=f"http://{host}"))[0] == 404
@@ -72,7 +72,7 @@ async def test_addresses_and_localhost_lead_here(host: str) -> None:
 
 
 async def test_with_a_token_any_name_will_do() -> None:
-    """A page does not know the token, and operators reach the node by its name; a program needs no Host."""
+    """With a token any Host is accepted, because a foreign page does not know the token."""
     async with Running(TOKEN) as admin:
         named = {"Host": "edge.internal:9901", "Authorization": f"Bearer {TOKEN}"}
         assert (await admin.get("/api/targets", **named))[0] == 200
@@ -81,7 +81,7 @@ async def test_with_a_token_any_name_will_do() -> None:
 
 
 async def test_a_token_of_any_bytes_is_compared(log: io.StringIO) -> None:
-    """What is no UTF-8 is a wrong token, and one that is written in UTF-8 is the right one."""
+    """A token that is not UTF-8 is wrong, and a token in UTF-8 is compared correctly."""
     async with Running("tök-0123456789") as admin:
         request = b"GET /api/targets HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %b\r\n\r\n"
         for given, status in ((b"\xff\xfe", b" 401 "), ("tök-0123456789".encode(), b" 200 ")):
@@ -91,7 +91,7 @@ async def test_a_token_of_any_bytes_is_compared(log: io.StringIO) -> None:
 
 @pytest.mark.parametrize("token", ["", TOKEN])
 async def test_what_is_no_http_is_not_quoted_in_the_log(log: io.StringIO, token: str) -> None:
-    """Whoever sends it needs no token for it, and what stands in it may be one: a line at debug, without its words."""
+    """Malformed requests may contain a token: the log has a debug line without their content."""
     async with Running(token) as admin:
         answer = await raw(admin, b"GET /live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sekret-of-mine\x01\r\n\r\n")
         assert b" 400 " in answer.splitlines()[0]
@@ -101,7 +101,7 @@ async def test_what_is_no_http_is_not_quoted_in_the_log(log: io.StringIO, token:
 
 
 async def test_numbers_of_any_length_are_read(log: io.StringIO) -> None:
-    """A number that Python refuses to read is no number from 1 to 1000, and no failure of ours."""
+    """A number too long for Python is refused as not from 1 to 1000, and causes no failure."""
     async with Running("") as admin:
         for last in ("9" * 5000, "0", "1001", "-1", "x"):
             status, body, _ = await admin.get(f"/api/traces?last={last}")
@@ -112,7 +112,7 @@ async def test_numbers_of_any_length_are_read(log: io.StringIO) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_a_body_that_cannot_be_unpacked_is_refused(log: io.StringIO, tmp_path: Path, encoding: str) -> None:
-    """400 with the reason, nothing is steered, and the log has no traceback."""
+    """The response is 400 with the reason, no operation is done, and the log has no traceback."""
     with Steered(tmp_path, "p/a") as node:
         admin = Running("")
         admin.server = AdminServer(Node(node.shared_state, node.publisher, 1, dict, operations=node.operations), "")

@@ -22,7 +22,7 @@ TOKEN: Final = "sekret-of-the-node"
 
 
 class Answerer:
-    """Whatever listens at an address: it reads a request, says something, and hangs up."""
+    """A server that reads a request, sends a fixed answer, and closes."""
 
     def __init__(self, said: bytes | Callable[[socket.socket], None]) -> None:
         self._said = said
@@ -55,7 +55,7 @@ class Answerer:
 
 
 def http(status: int, body: bytes, *headers: str) -> bytes:
-    """Write an answer."""
+    """Return a response."""
     lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
@@ -96,7 +96,7 @@ LISTS: Final = {
 
 
 def one_sentence(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
-    """Run a command that fails; return the one line it says of that."""
+    """Run a command that fails; return its one line of output."""
     assert main(command) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("edge: ")
@@ -105,7 +105,7 @@ def one_sentence(capsys: pytest.CaptureFixture[str], command: list[str]) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_what_is_not_edge_is_said_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever else listens at the address, every command ends with one sentence and 1, and says nothing was done."""
+    """With any other server at the address, every command ends with one sentence and status 1."""
     for name, said in OTHERS.items():
         with Answerer(said) as other:
             line = one_sentence(capsys, [*command, "--admin", other.address])
@@ -115,7 +115,7 @@ def test_what_is_not_edge_is_said_so(command: list[str], capsys: pytest.CaptureF
 @pytest.mark.parametrize("command", [["status"], ["top", "--once", "--every", "0"], ["trace"]], ids=" ".join)
 @pytest.mark.parametrize("said", LISTS.values(), ids=LISTS)
 def test_a_list_of_something_else(command: list[str], said: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """What only shows when it is put into a table is told as well, with what was wrong."""
+    """A response that only fails when it is shown in a table is reported too, with the error."""
     with Answerer(http(200, json.dumps(said).encode())) as other:
         assert "in a form that edge" in one_sentence(capsys, [*command, "--admin", other.address])
 
@@ -124,7 +124,7 @@ def test_a_list_of_something_else(command: list[str], said: list[Any], capsys: p
 def test_who_drips_holds_nobody(
     head: bytes, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One deadline holds over all, although something comes again and again; the connection is given up then."""
+    """The deadline covers the whole response, even if bytes keep arriving; the connection is closed then."""
     monkeypatch.setattr(fetching, "WHOLE_S", 0.2)
     left = threading.Event()
 
@@ -147,7 +147,7 @@ def test_who_drips_holds_nobody(
 
 
 def test_an_answer_without_end_is_not_read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above a size it is refused, whether or not it says how long it is."""
+    """A response above the size limit is refused, with or without Content-Length."""
     monkeypatch.setattr(fetching, "MOST", 1 << 20)
     for head in (b"Content-Length: 99999999\r\n", b"Connection: close\r\n"):
         with Answerer(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + b" " * (2 << 20)) as other:
@@ -169,34 +169,34 @@ BROKEN: Final = (
 
 @pytest.mark.parametrize("address", [*BROKEN, "h\x1b[2J", "ü"])
 def test_no_address_is_said_so(address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever stands in --admin, it is refused with what to write, and steers no terminal."""
+    """A malformed --admin is refused with the correct form, and its control characters are escaped."""
     line = one_sentence(capsys, ["status", "--admin", address])
     assert "is not an http address; write --admin http://127.0.0.1:9901" in line
     assert line.isprintable()
 
 
 def test_why_a_node_refuses_is_repeated(capsys: pytest.CaptureFixture[str]) -> None:
-    """What it says of a request that it does not answer, such as one by a name, stands behind the status."""
+    """The node's reason for a refusal (such as a refused Host) follows the status."""
     with Answerer(http(403, b'{"error": "ask at the address\\u001b"}')) as node:
         line = one_sentence(capsys, ["status", "--admin", node.address])
         assert line.endswith("answered 403: ask at the address\ufffd")
 
 
 def test_what_speaks_no_tls_is_said_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the address says https, and there is none."""
+    """An https address without TLS behind it is reported."""
     with Answerer(http(200, b"[]")) as other:
         assert "no response from" in one_sentence(capsys, ["status", "--admin", f"https://{other.address}"])
 
 
 def test_a_password_in_the_address_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
-    """Edge asks for no user; whoever writes one is told so without it."""
+    """A user and password in the address are refused, and the message does not contain them."""
     for address in ("http://me:sekret@127.0.0.1:1", "ftp://me:sekret@127.0.0.1"):
         assert "sekret" not in one_sentence(capsys, ["status", "--admin", address])
 
 
 @pytest.mark.parametrize("token", ["sekret\nx", "sekret\r", "sekret\0", "sekret\x7f", "sekret\udcff"])
 def test_a_token_that_no_header_carries_is_not_repeated(token: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is refused before anybody is asked, with where it comes from."""
+    """A token that cannot be sent in a header is refused before the request, with its origin."""
     with Answerer(http(200, b"[]")) as node:
         line = one_sentence(capsys, ["status", "--admin", node.address, "--token", token])
         assert "EDGE_ADMIN_TOKEN" in line
@@ -205,7 +205,7 @@ def test_a_token_that_no_header_carries_is_not_repeated(token: str, capsys: pyte
 
 
 def test_the_token_goes_to_the_node_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither to a proxy of the environment nor to where a redirect leads; to the node in UTF-8, as it compares it."""
+    """The token is sent neither to a proxy nor to a redirect's target; the node gets it in UTF-8."""
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     with Answerer(http(200, b"[]")) as other:

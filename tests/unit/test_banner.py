@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def facts(*simulated: str) -> Ready:
-    """Return what a node says of itself."""
+    """Return the facts of a node for the banner."""
     plan = snapshot()
     launch = Launch(
         supervisor=1,
@@ -54,7 +54,7 @@ def facts(*simulated: str) -> Ready:
 
 @pytest.mark.parametrize("abstract", [False, True])
 def test_systemd_is_told_that_the_node_serves(tmp_path: Path, *, abstract: bool) -> None:
-    """One datagram to the socket that it named, be it a file or an abstract address."""
+    """One datagram is sent to the named socket, a file or an abstract address."""
     address = f"@edge-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.settimeout(10)
@@ -65,7 +65,7 @@ def test_systemd_is_told_that_the_node_serves(tmp_path: Path, *, abstract: bool)
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234", "/nowhere/at/all"])
 def test_nobody_has_to_listen(address: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Without systemd nothing is said; a socket that is not there is a warning and ends nothing."""
+    """Without systemd nothing is sent; a missing socket is a warning only."""
     notify({"NOTIFY_SOCKET": address} if address else {})
     assert ("systemd cannot be notified" in caplog.text) == address.startswith("/")
 
@@ -74,7 +74,7 @@ def test_nobody_has_to_listen(address: str, caplog: pytest.LogCaptureFixture) ->
 def test_a_slip_in_the_environment_is_told_where_it_is(
     variable: str, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A word that means nothing ends the start with status 2 and names the variable, before anything runs."""
+    """An invalid variable ends the start with status 2 and is named, before anything runs."""
     monkeypatch.setenv(variable, word)
     with pytest.raises(SystemExit) as ended:
         main(["run"])
@@ -85,7 +85,7 @@ def test_a_slip_in_the_environment_is_told_where_it_is(
 
 
 def test_it_names_what_matters() -> None:
-    """Addresses, aliases with their targets in order, and services are there; credentials are not."""
+    """Addresses, aliases with their targets in order, and services are shown; credentials are not."""
     text = "\n".join(lines(facts(), snapshot(), 2))
     for part in ("http://127.0.0.1:4711/v1", "http://127.0.0.1:9901", "chat: one/small, then two/big", "billing"):
         assert part in text
@@ -94,7 +94,7 @@ def test_it_names_what_matters() -> None:
 
 
 def test_what_is_printed_can_be_pasted() -> None:
-    """The curl of a simulated start is one shell command per line with JSON that parses."""
+    """The curl command of a simulated start is one shell command per line with valid JSON."""
     text = lines(facts("http://127.0.0.1:9101"), snapshot(), 2)
     assert any("SIMULATED" in line for line in text)
     commands = "\n".join(text).replace("\\\n", "").splitlines()
@@ -109,7 +109,7 @@ def test_what_is_printed_can_be_pasted() -> None:
 
 
 def test_the_ready_file_is_all_or_nothing(tmp_path: Path) -> None:
-    """It holds every fact, replaces an older one, and leaves no partial file."""
+    """The file has every fact, replaces an older one, and is never partial."""
     path = tmp_path / "ready"
     path.write_text("old")
     write_ready_file(path, facts())
@@ -118,7 +118,7 @@ def test_the_ready_file_is_all_or_nothing(tmp_path: Path) -> None:
 
 
 def test_a_ready_file_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    """With a sentence that names the option; one of an earlier run is gone, and nothing is left of the attempt."""
+    """The message names the option; an older file is removed, and nothing is left of the attempt."""
     with pytest.raises(ReadyFileError, match=r"--ready-file: .*/nowhere/ready cannot be written: No such file"):
         clear_ready_file(tmp_path / "nowhere" / "ready")
     (tmp_path / "ready").write_text("old")
@@ -127,7 +127,7 @@ def test_a_ready_file_that_cannot_be_written_is_refused_before_anything_runs(tmp
 
 
 def test_a_ready_file_that_finds_no_room_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """By then the node serves: it says so and goes on."""
+    """The node already serves then: it logs the failure and continues."""
     write_ready_file(tmp_path / "gone" / "ready", facts())
     assert "the ready file cannot be written" in caplog.text
 
@@ -143,7 +143,7 @@ def test_a_ready_file_that_finds_no_room_ends_nothing(tmp_path: Path, caplog: py
     ],
 )
 def test_urls_can_be_called(host: str, url: str) -> None:
-    """A wildcard address is shown as one that this machine can call."""
+    """A wildcard address is shown as an address that this machine can call."""
     assert url_of(host, 80) == url
     assert url_of(host, 80, tls=True) == url.replace("http:", "https:")
 
@@ -152,7 +152,7 @@ def test_urls_can_be_called(host: str, url: str) -> None:
 def test_what_cannot_be_printed_stops_nobody(
     left: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A full disk behind stdout, or a reader who has left, is a line in the log, and printing later is no error."""
+    """A full disk behind stdout, or a closed stdout, is a line in the log, and later output is no error."""
     if left == "full":
         fd, why = os.open("/dev/full", os.O_WRONLY), "No space left on device"
     else:
@@ -168,7 +168,7 @@ def test_what_cannot_be_printed_stops_nobody(
 
 
 def test_what_an_encoding_lacks_is_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that stdout has no characters for, or that is no text, is printed in escapes."""
+    """A name that stdout's encoding lacks, or that is not valid text, is printed with escapes."""
     with (tmp_path / "out").open("w", encoding="ascii") as out:
         monkeypatch.setattr(sys, "stdout", out)
         show(["caf\u00e9", "\udcff"])

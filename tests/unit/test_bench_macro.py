@@ -29,12 +29,12 @@ requests: 10000 total, 10000 started, 10000 done, 9998 succeeded, 2 failed, 0 er
 
 
 def scenario(bar: float | None) -> Scenario:
-    """Build a line of the table."""
+    """Build a row of the table."""
     return Scenario("a", "says", Direct("left"), Direct("right"), unit="request", count=1, bar=bar)
 
 
 def test_the_ratio_is_the_median_of_the_rounds() -> None:
-    """Ratios are taken inside rounds, so that a slow moment that both live through cancels out."""
+    """Ratios are computed within rounds, so that a slow moment that affects both sides cancels out."""
     rounds = [(Cost(10, 5), Cost(20, 2)), (Cost(60, 1), Cost(100, 1)), (Cost(30, 2), Cost(40, 3))]
     row = row_of(scenario(0.6), rounds)
     assert (row.ratio, row.ratio_min, row.ratio_max, row.rounds) == (0.6, 0.5, 0.75, 3)
@@ -44,12 +44,12 @@ def test_the_ratio_is_the_median_of_the_rounds() -> None:
 
 @pytest.mark.parametrize(("bar", "reached"), [(None, True), (0.5, True), (0.49, False)])
 def test_a_bar_is_reached_when_it_is_not_exceeded(bar: float | None, reached: bool) -> None:
-    """Equal is reached; no bar is always reached."""
+    """A value equal to the bar reaches it; without a bar it is always reached."""
     assert row_of(scenario(bar), [(Cost(10, 1), Cost(20, 1))]).reached is reached
 
 
 def test_streams_are_counted_by_events() -> None:
-    """The unit of a stream is its event, the unit of a whole answer is the answer."""
+    """The unit of a stream is its event, and the unit of a complete answer is the answer."""
     ran = Ran(right=2, wrong=0, seconds=1.0, p50_us=1, p99_us=1, events=400, chunks=398)
     assert {line.name: line.units(ran) for line in SCENARIOS} == {
         "json": 2,
@@ -66,7 +66,7 @@ def test_streams_are_counted_by_events() -> None:
 
 
 def test_the_table_names_each_scenario_once() -> None:
-    """--only NAME and the variants that run are found by name."""
+    """--only NAME and the variants are found by name."""
     names = [line.name for line in SCENARIOS]
     assert len(set(names)) == len(names)
     for line in SCENARIOS:
@@ -74,7 +74,7 @@ def test_the_table_names_each_scenario_once() -> None:
 
 
 def test_added_latency_is_taken_inside_rounds() -> None:
-    """What a proxy adds is its figure less the straight way's of the same round."""
+    """A proxy's added latency is its latency less that of the direct way in the same round."""
     rounds = [{"direct": (10.0, 20.0), "edge": (30.0, 60.0)}, {"direct": (50.0, 90.0), "edge": (80.0, 140.0)}]
     rows = {row.proxy: row for row in added(rounds)}
     assert (rows["edge"].added_p50_us, rows["edge"].added_p99_us) == (25.0, 45.0)
@@ -82,21 +82,21 @@ def test_added_latency_is_taken_inside_rounds() -> None:
 
 
 def test_h2load_is_read() -> None:
-    """What failed counts as wrong; text that is not h2load's is no measurement."""
+    """Failed requests count as wrong; text that is not h2load's is refused."""
     assert parse(SAID) == Ran(right=9998, wrong=2, seconds=0.8125, p50_us=0.0, p99_us=0.0)
     with pytest.raises(BenchError, match="unexpected output of h2load"):
         parse("h2load: command not understood")
 
 
 def test_sizes_are_what_the_table_says() -> None:
-    """About 200 bytes are asked and 400 answered, and an event has about 200."""
+    """A request has about 200 bytes, an answer about 400, and an event about 200."""
     assert (len(wire.WHOLE_BODY), len(wire.WHOLE_CONTENT), len(wire.SAID)) == (211, 400, 195)
     assert len(wire.STREAM_WRITES) == wire.EVENTS
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_load_checks_every_answer(stream: bool) -> None:
-    """Against the fixed upstream every answer is right, and every event is counted in a chunk of its own."""
+    """Against the fixed upstream every answer is right, and every event in its own chunk is counted."""
     loop = asyncio.get_running_loop()
     streams = Streams(loop, 2)
     server = await loop.create_server(lambda: Connection(streams), "127.0.0.1", 0)
@@ -112,7 +112,7 @@ async def test_the_load_checks_every_answer(stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_load_checks_every_call(stream: bool) -> None:
-    """Over gRPC every call is right as well, and every message of a stream is counted, in a DATA frame of its own."""
+    """Over gRPC every call is right too, and every message in its own DATA frame is counted."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(Streams(loop, 2)), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -126,7 +126,7 @@ async def test_the_load_checks_every_call(stream: bool) -> None:
 
 @pytest.mark.parametrize(("stream", "reply"), [(False, greeter.SAID), (False, b""), (True, greeter.SAID)])
 async def test_the_load_sees_wrong_calls(stream: bool, reply: bytes) -> None:
-    """Another message, no message, and a stream with one too few are wrong."""
+    """Another message, no message, and a stream without one message are wrong."""
     answer = frame(HEADERS, 4, 1, b"\x88") + (frame(DATA, 0, 1, reply) if reply else b"")
     answer += frame(HEADERS, 4 | END_STREAM, 1, b"\x88")
     loop = asyncio.get_running_loop()
@@ -139,7 +139,7 @@ async def test_the_load_sees_wrong_calls(stream: bool, reply: bytes) -> None:
 
 
 def test_field_sections_stay_decodable() -> None:
-    """Whatever was encoded before, and however often, a decoder that saw all of it gets the same fields back."""
+    """Whatever was encoded before, a decoder that saw all of it gets the same fields back."""
     sections = {"a": ((":status", "200"), ("x-a", "1")), "b": (("x-b", "2"), ("x-a", "1"))}
     coder, decoder = Coder(sections), Decoder()
     for name in "aaabbbaab":
@@ -147,7 +147,7 @@ def test_field_sections_stay_decodable() -> None:
 
 
 class Odd(asyncio.Protocol):
-    """Answers everything with the same bytes, and closes if it is told to."""
+    """Answers everything with the same bytes, and closes if told to."""
 
     def __init__(self, answer: bytes, closes: bool) -> None:
         self._answer, self._closes = answer, closes
@@ -172,7 +172,7 @@ async def _against(answer: bytes, *, closes: bool, stream: bool = False) -> Ran:
 
 
 async def test_the_load_sees_wrong_answers() -> None:
-    """Another status is wrong, and so is a stream that lacks an event."""
+    """Another status is wrong, and so is a stream without one event."""
     error = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
     assert (await _against(error, closes=False)).wrong == 4
     short = b"".join(wire.STREAM_WRITES[:1] + wire.STREAM_WRITES[2:])
@@ -180,13 +180,13 @@ async def test_the_load_sees_wrong_answers() -> None:
 
 
 async def test_a_lost_connection_spoils_the_run() -> None:
-    """With connections that end, the figures would be of opening them."""
+    """If connections end, the run is refused, because it would measure connects."""
     with pytest.raises(ConnectionError, match="a connection ended"):
         await _against(b"HTTP/1.1 200 OK\r\n", closes=True)
 
 
 def test_cpu_is_counted_for_others_too() -> None:
-    """A process that works uses CPU, and one that sleeps does not; one that has ended is an error."""
+    """A busy process uses CPU time and a sleeping one does not; an ended process is an error."""
     busy = "import time\nwhile time.process_time() < 0.2: pass\nprint(flush=True)\ninput()"
     with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -202,7 +202,7 @@ def test_cpu_is_counted_for_others_too() -> None:
 
 
 def test_proxies_have_a_cpu_of_their_own() -> None:
-    """With two CPUs the proxy shares none; with one, everything shares it; what was set before is restored."""
+    """With two CPUs the proxy has its own; with one, all share it; the affinity is restored afterwards."""
     before = os.sched_getaffinity(0)
     if len(before) > 1:
         assert set(proxy_cpus()).isdisjoint(other_cpus())
@@ -213,7 +213,7 @@ def test_proxies_have_a_cpu_of_their_own() -> None:
 
 @pytest.mark.parametrize("http2", [False, True])
 async def test_envoy_takes_its_configuration(http2: bool) -> None:
-    """Envoy relays with the plain configuration, where its package is installed, and is gone afterwards."""
+    """Envoy relays with the plain configuration if its package is installed, and ends afterwards."""
     pytest.importorskip("envoy")
     loop = asyncio.get_running_loop()
     streams = Streams(loop, 2)
@@ -231,7 +231,7 @@ async def test_envoy_takes_its_configuration(http2: bool) -> None:
 
 
 def test_envoy_is_lean() -> None:
-    """Nothing that could make Envoy dearer stands in its configuration."""
+    """Envoy's configuration has no setting that makes it slower."""
     text = str(envoy_config(1, 2))
     assert "access_log" not in text
     assert "'admin'" not in text

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Limits:
-    """Stands in for the kernel's limits, of a process that may or may not exceed its hard limit."""
+    """Stands in for the kernel's limits, of a process with or without the privilege to exceed its hard limit."""
 
     def __init__(self, soft: int, hard: int, kernel: int, *, privileged: bool) -> None:
         self.now = (soft, hard)
@@ -20,12 +20,12 @@ class Limits:
         self.privileged = privileged
 
     def get(self, which: int) -> tuple[int, int]:
-        """Answer as getrlimit does."""
+        """Return the limits as getrlimit does."""
         assert which == resource.RLIMIT_NOFILE
         return self.now
 
     def set(self, which: int, wanted: tuple[int, int]) -> None:
-        """Take them or refuse, as setrlimit does."""
+        """Set or refuse the limits as setrlimit does."""
         assert which == resource.RLIMIT_NOFILE
         if wanted[1] > self.kernel or (wanted[1] > self.now[1] and not self.privileged):
             raise ValueError("not allowed to raise maximum limit")
@@ -33,7 +33,7 @@ class Limits:
 
 
 def raised(monkeypatch: pytest.MonkeyPatch, limits: Limits, read: int | None = None) -> tuple[int, int]:
-    """Raise them, and return what they are then."""
+    """Raise the limits; return them afterwards."""
     monkeypatch.setattr(resource, "getrlimit", limits.get)
     monkeypatch.setattr(resource, "setrlimit", limits.set)
     monkeypatch.setattr(bindings, "_kernel_file_limit", lambda: limits.kernel if read is None else read)
@@ -42,26 +42,26 @@ def raised(monkeypatch: pytest.MonkeyPatch, limits: Limits, read: int | None = N
 
 
 def test_up_to_the_hard_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without privileges the hard limit is as far as it goes, whatever the kernel would allow others."""
+    """Without privileges the limit is raised to the hard limit."""
     assert raised(monkeypatch, Limits(1024, 20_000, 1_048_576, privileged=False)) == (20_000, 20_000)
 
 
 def test_beyond_the_hard_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A privileged process goes on to what the kernel allows any process."""
+    """A privileged process raises the limit to the kernel's maximum."""
     assert raised(monkeypatch, Limits(1024, 20_000, 1_048_576, privileged=True)) == (1_048_576, 1_048_576)
 
 
 def test_an_unknown_kernel_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where fs.nr_open cannot be read, the hard limit stands."""
+    """If fs.nr_open cannot be read, the hard limit is used."""
     assert raised(monkeypatch, Limits(1024, 20_000, 1_048_576, privileged=True), read=0) == (20_000, 20_000)
 
 
 def test_a_low_limit_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """With few files a node serves little, and its log says what to do about that."""
+    """With few descriptors the log says so, and what to do."""
     assert raised(monkeypatch, Limits(256, 512, 512, privileged=False)) == (512, 512)
     assert "ulimit -Hn" in caplog.text
 
 
 def test_the_kernel_says_its_limit() -> None:
-    """fs.nr_open is read where Linux has it."""
+    """The kernel's maximum is fs.nr_open, on Linux."""
     assert bindings._kernel_file_limit() >= resource.getrlimit(resource.RLIMIT_NOFILE)[1]

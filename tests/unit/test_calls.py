@@ -32,7 +32,7 @@ STATES = health_pb2.HealthCheckResponse
 
 @pytest.fixture
 def calls() -> Calls:
-    """Make one with the real language and the real list of models."""
+    """Make the calls with the real API and the real list of models."""
     return Calls(lambda: inference, models_document)
 
 
@@ -44,13 +44,13 @@ def plan() -> Snapshot:
 
 
 def health(calls: Calls, path: bytes, service: str, plan: Snapshot) -> tuple[int, int | None]:
-    """Ask for a service's health: (code, state)."""
+    """Query a service's health: (code, state)."""
     code, _, said = calls.answer(path, health_pb2.HealthCheckRequest(service=service).SerializeToString(), plan)
     return code, STATES.FromString(said[0]).status if said else None
 
 
 def reflect(calls: Calls, plan: Snapshot, **question: object) -> reflection_pb2.ServerReflectionResponse:
-    """Ask reflection one question; both versions answer the same."""
+    """Send a reflection request; both versions give the same answer."""
     message = reflection_pb2.ServerReflectionRequest(host="h", **question).SerializeToString()
     code, _, said = calls.answer(REFLECT, message, plan)
     assert (code, len(said)) == (Code.OK, 1)
@@ -77,14 +77,14 @@ def reflect(calls: Calls, plan: Snapshot, **question: object) -> reflection_pb2.
     ],
 )
 def test_response_formats(calls: Calls, path: bytes, response_format: int) -> None:
-    """Edge's own methods are known by their full path, and nothing else is; only Watch outlasts its client's words."""
+    """Own methods are recognised by their full path only; only Watch outlasts its client's messages."""
     assert calls.response_format(path) == response_format
     assert calls.stays(path) == (path == WATCH)
 
 
 @pytest.mark.parametrize("service", ["", "edge.v1.Inference", "grpc.health.v1.Health", "helloworld.Greeter"])
 def test_health_is_that_of_edge(plan: Snapshot, service: str) -> None:
-    """The node and every service it carries are well while it takes requests, and not while it drains."""
+    """The node and every service of it are SERVING while it takes requests, and not while it drains."""
     well = True
     calls = Calls(lambda: inference, models_document, lambda: well)
     for path in (CHECK, WATCH):
@@ -95,13 +95,13 @@ def test_health_is_that_of_edge(plan: Snapshot, service: str) -> None:
 
 
 def test_the_health_of_a_stranger(calls: Calls, plan: Snapshot) -> None:
-    """Check says NOT_FOUND; Watch says SERVICE_UNKNOWN and stays, as the health protocol wants."""
+    """For an unknown service Check returns NOT_FOUND; Watch sends SERVICE_UNKNOWN and stays open."""
     assert health(calls, CHECK, "nobody.Knows", plan) == (Code.NOT_FOUND, None)
     assert health(calls, WATCH, "nobody.Knows", plan) == (Code.OK, STATES.SERVICE_UNKNOWN)
 
 
 def test_models_are_those_of_the_snapshot(calls: Calls, plan: Snapshot) -> None:
-    """The list is that of GET /v1/models, made for the Snapshot that asks."""
+    """The list is that of GET /v1/models, for the Snapshot of the call."""
     other = structs.replace(plan, models={"other": 0})
     for one in (plan, other, plan):
         code, _, said = calls.answer(MODELS, b"", one)
@@ -114,14 +114,14 @@ def test_models_are_those_of_the_snapshot(calls: Calls, plan: Snapshot) -> None:
 
 @pytest.mark.parametrize("path", [CHECK, WATCH, MODELS, REFLECT])
 def test_garbage_is_the_callers_mistake(calls: Calls, plan: Snapshot, path: bytes) -> None:
-    """Bytes that are no message of the method end the call with INVALID_ARGUMENT."""
+    """A malformed message ends the call with INVALID_ARGUMENT."""
     code, text, said = calls.answer(path, b"\xff\xff\xff", plan)
     assert (code, said) == (Code.INVALID_ARGUMENT, [])
     assert text
 
 
 def test_services_are_listed(calls: Calls, plan: Snapshot) -> None:
-    """For `grpcurl list`: what this port answers itself, and no more."""
+    """`grpcurl list` shows the services that this port serves itself, and no others."""
     listed = [service.name for service in reflect(calls, plan, list_services="").list_services_response.service]
     assert listed == [
         "edge.v1.Inference",
@@ -146,7 +146,7 @@ def test_services_are_listed(calls: Calls, plan: Snapshot) -> None:
     ],
 )
 def test_a_symbols_files_are_enough_to_build_it(calls: Calls, plan: Snapshot, symbol: str) -> None:
-    """A client that knows nothing finds the symbol in the files it is given, in whatever order they came."""
+    """A client can build the symbol from the returned files alone, in any order."""
     given = reflect(calls, plan, file_containing_symbol=symbol).file_descriptor_response.file_descriptor_proto
     files = {proto.name: proto for proto in map(FileDescriptorProto.FromString, given)}
     pool = DescriptorPool()
@@ -165,14 +165,14 @@ def test_a_symbols_files_are_enough_to_build_it(calls: Calls, plan: Snapshot, sy
 
 
 def test_files_by_name(calls: Calls, plan: Snapshot) -> None:
-    """A file is found by its name, its imports with it."""
+    """A file is found by its name, and its imports are returned with it."""
     answer = reflect(calls, plan, file_by_filename="edge/v1/inference.proto")
     names = {FileDescriptorProto.FromString(one).name for one in answer.file_descriptor_response.file_descriptor_proto}
     assert names == {"edge/v1/inference.proto", "google/protobuf/struct.proto"}
 
 
 def test_what_is_not_served_is_not_found(calls: Calls, plan: Snapshot) -> None:
-    """Neither strangers nor what this process merely imports: the test services are no business of the client port."""
+    """Neither unknown symbols nor those that the process only imports are found."""
     from edge.wire.grpc.testing import test_pb2  # noqa: F401  # now it is in the process's own pool
 
     for question in (
@@ -188,7 +188,7 @@ def test_what_is_not_served_is_not_found(calls: Calls, plan: Snapshot) -> None:
 
 
 def test_extensions_and_empty_questions(calls: Calls, plan: Snapshot) -> None:
-    """A known type has no extensions; a question that asks nothing is told so, and the call goes on."""
+    """A known type has no extensions; an empty request is refused, and the call goes on."""
     answer = reflect(calls, plan, all_extension_numbers_of_type="edge.v1.Tool").all_extension_numbers_response
     assert (answer.base_type_name, list(answer.extension_number)) == ("edge.v1.Tool", [])
     assert reflect(calls, plan).error_response.error_code == Code.INVALID_ARGUMENT

@@ -13,7 +13,7 @@ from edge.app.children import FIRST_WAIT_NS, LIVED_NS, LONGEST_WAIT_NS, Backoff,
 
 
 def test_first_death_costs_nothing_and_later_ones_more_and_more() -> None:
-    """Waits are 0, 0.1, 0.2, 0.4 ... and never more than five seconds, however often it dies."""
+    """Delays are 0, 0.1, 0.2, 0.4 ... and at most five seconds, however often the child dies."""
     backoff = Backoff()
     waits = [backoff.died(0) for _ in range(100)]
     assert waits[:5] == [0, FIRST_WAIT_NS, 2 * FIRST_WAIT_NS, 4 * FIRST_WAIT_NS, 8 * FIRST_WAIT_NS]
@@ -22,7 +22,7 @@ def test_first_death_costs_nothing_and_later_ones_more_and_more() -> None:
 
 
 def test_a_life_forgives() -> None:
-    """After a life of ten seconds the next death is the first again."""
+    """After a child has lived for ten seconds, the delays start again."""
     backoff = Backoff()
     for _ in range(7):
         backoff.died(LIVED_NS - 1)
@@ -32,7 +32,7 @@ def test_a_life_forgives() -> None:
 
 @pytest.mark.parametrize("speaks", [False, True])
 def test_it_says_that_it_serves(speaks: bool) -> None:
-    """A child's word arrives on its pipe, be it a byte there or its first words on stdout; death closes the pipe."""
+    """A child reports on its pipe by a byte, or by its first output on stdout; its death closes the pipe."""
     code = "print('up', flush=True)" if speaks else "import os, sys; os.write(int(sys.argv[1]), b'1')"
     child = Child("test", lambda it: ["-c", code, str(it.ready_write)], ready_on_stdout=speaks)
     child.start(5)
@@ -49,12 +49,12 @@ def test_it_says_that_it_serves(speaks: bool) -> None:
 
 
 def open_files() -> set[str]:
-    """Return the descriptors of this process; the one that reads the folder comes and goes."""
+    """Return the descriptors of this process, except the one that reads the folder."""
     return {each.name for each in Path("/proc/self/fd").iterdir()}
 
 
 def test_no_descriptor_leaks() -> None:
-    """A child that cannot be made leaves no descriptor behind."""
+    """A child that cannot be started leaves no descriptor behind."""
     child = Child("test", lambda _: ["-c", "pass"])
     before = open_files()
     executable, sys.executable = sys.executable, "/nowhere/python"
@@ -67,7 +67,7 @@ def test_no_descriptor_leaks() -> None:
 
 
 def test_ends_are_said_in_words() -> None:
-    """An exit status reads as what happened."""
+    """An exit status is shown in words."""
     assert how_it_ended(3) == "exited with status 3"
     assert how_it_ended(-9) == "was killed by SIGKILL"
     assert how_it_ended(-63) == "was killed by signal 63"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class World:
-    """A cluster, somebody who writes to it, and a follower behind a store with faults."""
+    """A cluster, a writer, and a follower behind a store with faults."""
 
     def __init__(self, seed: int = 1) -> None:
         self.clock = VirtualClock(seed=seed)
@@ -42,7 +42,7 @@ class World:
         return {name: held.value for name, held in self.follower.held.items()}
 
     def truth(self) -> dict[str, bytes]:
-        """Return what stands in the cluster."""
+        """Return the cluster's content."""
         return {item.key.removeprefix("nodes/"): item.value for item in self.cluster.list("nodes/").items}
 
     @asynccontextmanager
@@ -59,7 +59,7 @@ class World:
 
 
 async def test_lists_then_follows() -> None:
-    """What stands is told at once, then each change as it comes, by name; other prefixes are not."""
+    """Existing keys are reported at once, then each change by name; other prefixes are not reported."""
     world = World()
     await world.writer.put("nodes/a", b"1")
     await world.writer.put("other/a", b"1")
@@ -74,7 +74,7 @@ async def test_lists_then_follows() -> None:
 
 
 async def test_a_transaction_is_told_at_once() -> None:
-    """Keys that changed together are told together."""
+    """Keys that changed together are reported together."""
     world = World()
     async with world.following():
         await world.writer.txn((), (Write("nodes/a", b"1"), Write("nodes/b", b"2")))
@@ -105,7 +105,7 @@ async def test_age_and_seen_are_of_our_own_clock() -> None:
 
 
 async def test_comes_back_by_itself() -> None:
-    """After an outage, however long, the copy is right within the longest wait and a call."""
+    """After an outage of any length, the copy is correct within the longest wait and a call."""
     world = World()
     await world.writer.put("nodes/a", b"1")
     async with world.following():
@@ -124,7 +124,7 @@ async def test_comes_back_by_itself() -> None:
 
 
 async def test_an_outage_is_no_storm() -> None:
-    """While the store is away it is asked about every 2.5 seconds, with a growing wait before."""
+    """While the store is away it is tried about every 2.5 seconds, with growing waits before."""
     world = World()
     async with world.following():
         world.store.refusing = True
@@ -135,7 +135,7 @@ async def test_an_outage_is_no_storm() -> None:
 
 
 async def test_edges_do_not_come_back_together() -> None:
-    """Two followers that lost the store together try again at different moments."""
+    """Two followers that lost the store together retry at different moments."""
     moments = []
     for seed in (1, 2):
         world = World(seed)
@@ -151,7 +151,7 @@ async def test_edges_do_not_come_back_together() -> None:
 
 
 async def test_relists_each_minute_give_or_take_a_fifth() -> None:
-    """Whether or not anything is wrong, everything is compared about once a minute."""
+    """The copy is compared about once a minute, even without errors."""
     world = World()
     async with world.following():
         await world.clock.advance(3600)
@@ -160,7 +160,7 @@ async def test_relists_each_minute_give_or_take_a_fifth() -> None:
 
 
 async def test_lost_events_are_found_within_a_minute() -> None:
-    """A watch that swallows everything deceives for no longer than until the next comparison."""
+    """Lost events of a watch are found by the next comparison."""
     world = World()
     await world.writer.put("nodes/a", b"1")
     async with world.following():
@@ -174,7 +174,7 @@ async def test_lost_events_are_found_within_a_minute() -> None:
 
 
 async def test_events_that_come_twice_or_late_change_nothing() -> None:
-    """An event with a revision that is held already is ignored, a deletion from the past included."""
+    """An event with a revision that is held already is ignored, a late deletion too."""
     world = World()
     await world.writer.put("nodes/a", b"1")
     await world.writer.delete("nodes/a")
@@ -189,7 +189,7 @@ async def test_events_that_come_twice_or_late_change_nothing() -> None:
 
 
 async def test_compaction_lists_again_and_finds_deletions() -> None:
-    """Where history is gone, what was deleted in it is found by comparison."""
+    """After a compaction, deletions are found by comparison."""
     world = World()
     await world.writer.put("nodes/a", b"1")
     async with world.following():
@@ -204,7 +204,7 @@ async def test_compaction_lists_again_and_finds_deletions() -> None:
 
 
 async def test_a_store_that_was_wiped_is_believed() -> None:
-    """An empty store with a small revision replaces what was held: there is no other truth to wait for."""
+    """An empty store with a small revision replaces the copy."""
     world = World()
     for number in range(20):
         await world.writer.put(f"nodes/{number}", b"")
@@ -220,7 +220,7 @@ async def test_a_store_that_was_wiped_is_believed() -> None:
 
 
 async def test_how_old_a_key_may_be_is_told() -> None:
-    """A watch tells what was just written; what a listing finds may stand there since the copy was right the last time.
+    """A watch reports new keys; a key of a listing may be as old as the last time that the copy was right.
 
     Of what the first listing finds, and of a store that has gone back, nothing is known.
     """
@@ -249,7 +249,7 @@ async def test_how_old_a_key_may_be_is_told() -> None:
 
 
 async def test_leases_that_run_out_are_deletions() -> None:
-    """A key whose lease was not kept goes away by itself."""
+    """A key whose lease expires is deleted."""
     world = World()
     lease = await world.writer.grant(5)
     await world.writer.put("nodes/a", b"1", lease=lease)
@@ -263,7 +263,7 @@ async def test_leases_that_run_out_are_deletions() -> None:
 
 
 async def test_a_listener_that_breaks_does_not_end_the_copy(caplog: pytest.LogCaptureFixture) -> None:
-    """What the owner's callback raises is logged, and the copy goes on."""
+    """An exception in the owner's callback is logged, and the copy goes on."""
     world = World()
 
     def broken(_changed: object) -> None:
@@ -279,7 +279,7 @@ async def test_a_listener_that_breaks_does_not_end_the_copy(caplog: pytest.LogCa
 
 
 async def test_says_once_that_the_store_is_away_and_once_that_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
-    """An outage of an hour is two lines."""
+    """An outage of an hour gives two log lines."""
     world = World()
     with caplog.at_level("INFO", "edge"):
         async with world.following():
@@ -311,7 +311,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_whatever_the_watch_did_the_copy_is_right_a_minute_later(steps: Sequence[tuple[object, ...]]) -> None:
-    """Lost, doubled, outdated and broken watches leave no trace after one comparison; told changes make up the copy."""
+    """After lost, doubled, outdated and broken watches, one comparison corrects the copy and reports all changes."""
     asyncio.run(_lie(steps))
 
 
@@ -356,7 +356,7 @@ async def _lie(steps: Sequence[tuple[object, ...]]) -> None:
 
 
 def test_held_is_frozen() -> None:
-    """What is handed out cannot be changed by who gets it."""
+    """A receiver cannot change the copy."""
     world = World()
     with pytest.raises(TypeError):
         world.follower.held["a"] = None  # type: ignore[index]

@@ -39,7 +39,7 @@ keys: [{name: a, sha256: SUM, budget: 1000}]
 async def test_spending_is_kept_before_a_collector_is_waited_for(
     hangs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the last export waits for a collector that never answers, what keys spent is on disk already."""
+    """Spending is on disk before the last export waits for a collector that never answers."""
     waits, goes_on = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:

@@ -26,7 +26,7 @@ BUILT_IN = {"up": SCRAPED}
 
 
 def series() -> dict[str, Metric]:
-    """Every name that a sample of the catalogue has."""
+    """Return every sample name of the catalogue."""
     found = {}
     for metric in catalog.ALL:
         endings = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}.get(metric.kind, ("",))
@@ -35,24 +35,24 @@ def series() -> dict[str, Metric]:
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every rule of the alerts file."""
+    """Return every rule of the alerts file."""
     groups = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yaml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def alerts() -> list[dict[str, Any]]:
-    """Those that alert."""
+    """Return the rules that alert."""
     return [rule for rule in rules() if "alert" in rule]
 
 
 def panels() -> list[dict[str, Any]]:
-    """Every panel of the dashboard that asks for something."""
+    """Return every panel of the dashboard that has a query."""
     board = json.loads((ROOT / "deploy/grafana/edge.json").read_text())
     return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """(where, text) of all that is asked anywhere."""
+    """Return (where, text) of all queries."""
     for rule in rules():
         yield rule.get("alert", rule.get("record", "?")), rule["expr"]
     for panel in panels():
@@ -67,7 +67,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def fixed_values() -> dict[tuple[str, str], set[str]]:
-    """Values that labels with a fixed set of them have, by family and label: those that are there on an idle node."""
+    """Return the fixed values of labels, by family and label, as an idle node publishes them."""
     plan, board = everything()
     found: dict[tuple[str, str], set[str]] = {}
     for metric, samples in page(board, plan):
@@ -104,13 +104,13 @@ def test_every_expression_names_what_is_published(where: str, text: str) -> None
 
 @pytest.mark.parametrize("text", ["rate(x[5m]", "sum by (a) x)", "nothing(x)", "x{a}", "rate(x)", "sum(x[5m])", "x y"])
 def test_the_parser_refuses_what_is_no_promql(text: str) -> None:
-    """What Prometheus would refuse, types included, is not taken for an expression that names nothing."""
+    """Expressions that Prometheus would refuse, wrong types included, are refused."""
     with pytest.raises(ValueError):
         promql.parse(text)
 
 
 def test_the_parser_finds_what_is_named() -> None:
-    """Names, labels, groups and alternatives are told apart from functions and keywords."""
+    """Names, labels, groups and alternatives are distinguished from functions and keywords."""
     text = 'sum by (a) (rate(x_total{b=~"c|d", e!="f.*"}[$__rate_interval])) / on (g) group_left(h) y > 0.5 and z'
     found = promql.parse(text)
     assert [selector.name for selector in found.selectors] == ["x_total", "y", "z"]
@@ -119,7 +119,7 @@ def test_the_parser_finds_what_is_named() -> None:
 
 
 def test_legends_name_labels_that_are_left() -> None:
-    """A legend shows only labels that its expression leaves over."""
+    """A legend shows only labels that its expression keeps."""
     for panel in panels():
         for target in panel["targets"]:
             named = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
@@ -132,7 +132,7 @@ def test_legends_name_labels_that_are_left() -> None:
 
 
 def test_the_dashboard_asks_the_source_that_is_chosen() -> None:
-    """Whatever it asks goes to the Prometheus of its own variable, and it names no variable that it has not."""
+    """All queries use the data source variable, and all variables exist."""
     text = (ROOT / "deploy/grafana/edge.json").read_text()
     board = json.loads(text)
     declared = {variable["name"] for variable in board["templating"]["list"]}
@@ -146,7 +146,7 @@ def test_the_dashboard_asks_the_source_that_is_chosen() -> None:
 
 
 def test_panels_do_not_overlap() -> None:
-    """Each panel has its own place on the 24 columns, and an id of its own."""
+    """Each panel has its own place on the 24 columns, and a unique id."""
     board = json.loads((ROOT / "deploy/grafana/edge.json").read_text())
     taken: set[tuple[int, int]] = set()
     for panel in board["panels"]:
@@ -164,7 +164,7 @@ def test_panels_do_not_overlap() -> None:
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: rule["alert"])
 def test_every_alert_says_what_to_do(rule: dict[str, Any]) -> None:
-    """A summary, an action, how urgent it is, and a runbook that exists."""
+    """An alert has a summary, an action, a severity, and an existing runbook."""
     notes = rule["annotations"]
     assert notes["summary"]
     assert notes["action"].endswith(".")
@@ -176,13 +176,13 @@ def test_every_alert_says_what_to_do(rule: dict[str, Any]) -> None:
 
 
 def test_every_runbook_belongs_to_an_alert() -> None:
-    """No heading describes an alert that is gone."""
+    """Every heading of the runbooks belongs to an existing alert."""
     headings = re.findall(r"^### (Edge\w+)$", (ROOT / "docs/operating.md").read_text(), re.MULTILINE)
     assert headings == [rule["alert"] for rule in alerts()]
 
 
 def test_labels_in_summaries_exist() -> None:
-    """A summary shows only labels that its alert has."""
+    """A summary shows only labels of its alert."""
     known = series()
     for rule in alerts():
         expression = promql.parse(rule["expr"])
@@ -193,7 +193,7 @@ def test_labels_in_summaries_exist() -> None:
 
 
 def test_the_scrape_example_asks_the_admin_address() -> None:
-    """The example is YAML, loads the alerts, and names the job and port that they and the defaults know."""
+    """The example is valid YAML, loads the alerts, and uses the default job and port."""
     example = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yaml").read_text())
     (job,) = example["scrape_configs"]
     assert example["rule_files"] == ["alerts.yaml"]

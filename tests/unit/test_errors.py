@@ -17,7 +17,7 @@ def _tree(root: type[EdgeError]) -> list[type[EdgeError]]:
 
 
 def test_every_error_says_whose_doing_it_is() -> None:
-    """Kind, source and retry are there, in the known words, for each class of the tree."""
+    """Each error class has kind, source and retry, with known values."""
     for error in _tree(EdgeError):
         assert error.kind.replace("_", "").isalpha(), error
         assert error.source in get_args(Source), error
@@ -25,20 +25,20 @@ def test_every_error_says_whose_doing_it_is() -> None:
 
 
 def test_kinds_are_unique() -> None:
-    """A kind in a log or metric means one class of this file."""
+    """A kind in a log or metric identifies one class."""
     kinds = [error.kind for error in _tree(EdgeError) if error.__module__ == errors.__name__]
     assert len(set(kinds)) == len(kinds) > 2
 
 
 def test_an_invalid_configuration_keeps_each_problem() -> None:
-    """Its text is one problem a line, and each can be had by itself."""
+    """The text has one line per problem, and each problem is available by itself."""
     error = ConfigInvalidError(["a: wrong", "b: wrong too"])
     assert error.problems == ("a: wrong", "b: wrong too")
     assert str(error) == "a: wrong\nb: wrong too"
 
 
 def test_now_is_the_hosts_monotonic_clock() -> None:
-    """All processes of a host agree about now, because it is CLOCK_MONOTONIC and nothing else."""
+    """Now is CLOCK_MONOTONIC, so that all processes of a host agree."""
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     now = clock.now_ns()
     after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -46,7 +46,7 @@ def test_now_is_the_hosts_monotonic_clock() -> None:
 
 
 def test_wall_is_unix_time() -> None:
-    """Wall time is the date, for people."""
+    """Wall time is Unix time."""
     assert abs(clock.wall() - time.time()) < 5
 
 
@@ -61,7 +61,7 @@ def test_chance_stays_in_its_range() -> None:
 
 
 async def test_the_module_is_a_clock() -> None:
-    """Code that takes a ``Clock`` can be given the module itself, and its sleep ends."""
+    """The module itself can be passed as a ``Clock``, and its sleep ends."""
     given: Clock = clock
     before = given.now_ns()
     await given.sleep(0)

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_collector(written: dict[str, Any], environ: dict[str, str], expected: Collector | None) -> None:
-    """What is written wins, the variables fill the rest, and each protocol gets the URL it needs."""
+    """The file wins, the variables fill the rest, and each protocol gets its URL."""
     assert collector(Telemetry(**written), environ) == expected
 
 
@@ -93,7 +93,7 @@ def test_collector(written: dict[str, Any], environ: dict[str, str], expected: C
 def test_a_variable_that_is_no_address_is_a_warning(
     url: str, signal: Literal["traces", "metrics"], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A slip in the environment costs the export and a line that quotes nothing, never the node."""
+    """An invalid variable disables the export with a warning that does not quote it, and the node starts."""
     for name in ("ENDPOINT", f"{signal.upper()}_ENDPOINT"):
         caplog.clear()
         assert collector(Telemetry(), {f"OTEL_EXPORTER_OTLP_{name}": url}, signal) is None
@@ -103,7 +103,7 @@ def test_a_variable_that_is_no_address_is_a_warning(
 
 
 def test_collector_hides_its_headers() -> None:
-    """A token does not stand in what is printed of it."""
+    """The repr of a collector does not show its token."""
     assert "t0ken" not in repr(Collector("http://c:4317", "grpc", {"x-token": "t0ken"}))
 
 
@@ -111,7 +111,7 @@ def test_collector_hides_its_headers() -> None:
 def test_what_the_variables_say_in_confidence_is_in_no_line(
     protocol: Literal["grpc", "http"], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The SDK quotes fields that it cannot understand; the log has none of their values, and no password of a URL."""
+    """The SDK logs fields that it cannot parse; edge's log has none of their values, and no password of a URL."""
     environ = {
         "OTEL_EXPORTER_OTLP_HEADERS": "api key=sk-0123456789,authorization=Bearer%20tk-9876543210",
         "OTEL_EXPORTER_OTLP_METRICS_HEADERS": "also wrong=mk-5555555555",
@@ -137,7 +137,7 @@ def test_what_the_variables_say_in_confidence_is_in_no_line(
 def test_a_sandbox_that_fixes_priorities_costs_no_telemetry(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where a filter of system calls refuses to lower a thread's priority, a line says so and everything is sent."""
+    """If a system call filter forbids lower priorities, a line says so, and everything is exported."""
 
     def refuse(*_: int) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -153,7 +153,7 @@ def test_a_sandbox_that_fixes_priorities_costs_no_telemetry(
 
 
 def test_names_are_those_of_the_conventions() -> None:
-    """Every attribute and metric that is not ours stands in the installed semantic conventions."""
+    """Every attribute and metric that is not edge's own is in the installed semantic conventions."""
     import importlib
     import pkgutil
 
@@ -172,7 +172,7 @@ def test_names_are_those_of_the_conventions() -> None:
 
 
 def built(**more: Any) -> list[ReadableSpan]:
-    """The spans of one record."""
+    """Return the spans of a record."""
     return SpanBuilder(snapshot()).spans(record(**more))
 
 
@@ -190,7 +190,7 @@ def built(**more: Any) -> list[ReadableSpan]:
     ],
 )
 def test_status_of_a_server(more: dict[str, Any], code: StatusCode, error: str | None) -> None:
-    """The caller's own faults and its leaving are no errors of edge; what edge could not give is."""
+    """Faults and departures of the client are no errors of the SERVER span; failures of edge are."""
     span = built(**more)[0]
     assert span.kind is SpanKind.SERVER
     assert span.status.status_code is code
@@ -198,7 +198,7 @@ def test_status_of_a_server(more: dict[str, Any], code: StatusCode, error: str |
 
 
 def test_status_of_attempts() -> None:
-    """An attempt that failed says why; its siblings are counted; a circuit that it opened is an event."""
+    """A failed attempt has its reason; its siblings are counted; a circuit that it opened is an event."""
     failed = attempt(outcome="fail_status", detail="status 500", status=500, tripped=True)
     spans = built(attempts=(failed, attempt(span_id="b" * 16)))
     _, first, second = spans
@@ -213,7 +213,7 @@ def test_status_of_attempts() -> None:
 
 
 def test_unknown_methods_collapse() -> None:
-    """A caller cannot invent names of spans: neither by a method of HTTP nor by one of gRPC."""
+    """Unknown methods of HTTP and gRPC do not create new span names."""
     assert built(method="BREW", operation="", kind="")[0].name == "HTTP"
     for span in built(method="BREW", operation="", kind="service"):
         assert span.name.split()[0] == "HTTP"
@@ -222,18 +222,18 @@ def test_unknown_methods_collapse() -> None:
 
 
 def test_link() -> None:
-    """A trace that was restarted links to its caller's."""
+    """A restarted trace links to the caller's trace."""
     (link,) = built(link=f"{'c' * 32}-{'d' * 16}")[0].links
     assert (link.context.trace_id, link.context.span_id) == (int("c" * 32, 16), int("d" * 16, 16))
 
 
 def bundle(records: Sequence[ExchangeRecord]) -> Batch:
-    """The spans of records, as a node has them."""
+    """Return the spans of records, as a node has them."""
     return Batch(records, SpanEncoder(SpanBuilder(snapshot())))
 
 
 class Collected(SpanExporter):
-    """Takes spans when it is let."""
+    """An exporter that takes spans only when it is allowed to."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -241,7 +241,7 @@ class Collected(SpanExporter):
         self.spans: list[ReadableSpan] = []
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Wait for the gate, then take them."""
+        """Wait for the gate, then take the spans."""
         self.gate.wait(30)
         if isinstance(self.result, SpanExportResult):
             self.spans += spans
@@ -249,12 +249,12 @@ class Collected(SpanExporter):
         raise OSError("nothing there")
 
     def shutdown(self) -> None:
-        """Let whatever waits go."""
+        """Open the gate."""
         self.gate.set()
 
 
 def settled(export: Export, count: int) -> Sent:
-    """Wait until that many records have come to their end."""
+    """Wait until this many records have been exported or dropped."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
         counts = export.counts
@@ -265,7 +265,7 @@ def settled(export: Export, count: int) -> Sent:
 
 
 def test_a_slow_collector_costs_records_and_no_time() -> None:
-    """With a collector that hangs, taking records stays quick; what finds no room is counted, the rest is sent."""
+    """With a hanging collector, adding records stays fast; dropped records are counted, the rest is sent."""
     exporter = Collected()
     export = Export(exporter, bundle, queue=100, batch=10, delay_s=0.01)
     began = time.monotonic()
@@ -283,7 +283,7 @@ def test_a_slow_collector_costs_records_and_no_time() -> None:
 
 @pytest.mark.parametrize("result", [SpanExportResult.FAILURE, None])
 def test_a_collector_that_refuses_is_counted(result: Any) -> None:
-    """A refusal, and even an exporter that breaks, is counted and does not end the thread."""
+    """A refusal, or an exporter that raises, is counted and does not end the thread."""
     exporter = Collected()
     exporter.gate.set()
     exporter.result = result
@@ -297,7 +297,7 @@ def test_a_collector_that_refuses_is_counted(result: Any) -> None:
 
 
 def test_what_waits_is_sent_at_the_end() -> None:
-    """A stop sends what waits, and returns in time though the collector hangs."""
+    """A stop sends the queued records, and returns in time even if the collector hangs."""
     exporter = Collected()
     exporter.gate.set()
     export = Export(exporter, bundle, delay_s=60)
@@ -312,7 +312,7 @@ def test_what_waits_is_sent_at_the_end() -> None:
 
 
 def test_targets_of_a_new_snapshot_are_known() -> None:
-    """A reload's new target is told with its address; one that is gone is still told by its name."""
+    """A new target has its address in spans; a removed target still has its name."""
     plan = snapshot()
     builder = SpanBuilder(plan)
     builder.learn(structs.replace(plan, targets=()))

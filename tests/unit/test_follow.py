@@ -36,20 +36,20 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 class Learner:
-    """Takes Snapshots and says by which it serves."""
+    """Takes Snapshots and records which it uses."""
 
     def __init__(self) -> None:
         self.learnt: list[Snapshot] = []
         self.refuse = False
 
     def learn(self, plan: Snapshot) -> None:
-        """Take one, or break."""
+        """Take a Snapshot, or raise."""
         if self.refuse:
             raise ValueError("this one cannot be taken")
         self.learnt.append(plan)
 
     def status(self) -> frames.Serving | None:
-        """Say it."""
+        """Return the Snapshot in use."""
         return frames.Serving(3, 1, self.learnt[-1].version) if self.learnt else None
 
 
@@ -61,14 +61,14 @@ async def follow(sock: socket.socket) -> tuple[Learner, asyncio.Task[None]]:
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel and wait."""
+    """Cancel a task and wait for it."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_published_ones_arrive_and_control_knows(listening: socket.socket) -> None:
-    """A worker gets the current Snapshot on connect and each later one, and control knows by which it serves."""
+    """A worker gets the current and each later Snapshot, and control knows which one it uses."""
     one = snapshot()
     two = structs.replace(one, version=2)
     publisher = Publisher(one)
@@ -84,7 +84,7 @@ async def test_published_ones_arrive_and_control_knows(listening: socket.socket)
 
 
 async def test_control_may_come_later_and_come_back(listening: socket.socket) -> None:
-    """A connect waits in the socket's queue while control is away; a new control finds the old workers."""
+    """A connect waits in the socket's backlog while control is away; a new control finds the old workers."""
     learner, task = await follow(listening)
     await asyncio.sleep(0.05)
     assert learner.learnt == []
@@ -102,7 +102,7 @@ async def test_control_may_come_later_and_come_back(listening: socket.socket) ->
 async def test_a_snapshot_that_cannot_be_taken_changes_nothing(
     listening: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a bad Snapshot breaks is logged, and control hears that the old one is still in use."""
+    """The failure is logged, and control learns that the old Snapshot is still in use."""
     publisher = Publisher(snapshot())
     await publisher.start(listening.dup())
     learner, task = await follow(listening)
@@ -116,7 +116,7 @@ async def test_a_snapshot_that_cannot_be_taken_changes_nothing(
 
 
 async def test_records_arrive_or_are_refused_at_once(listening: socket.socket) -> None:
-    """Records reach everybody who takes them; without a control, or with one that does not read, none is accepted."""
+    """Records reach control; without a control, or with one that does not read, they are refused at once."""
     taken: list[ExchangeRecord] = []
     publisher = Publisher(snapshot(), [taken.extend, taken.extend])
     learner = Learner()
@@ -139,7 +139,7 @@ async def test_records_arrive_or_are_refused_at_once(listening: socket.socket) -
 
 
 async def test_snapshots_do_not_pile_up(listening: socket.socket) -> None:
-    """A worker that stands still is cut off instead of being sent one Snapshot after another."""
+    """A worker that does not read is disconnected instead of being sent more Snapshots."""
     big = structs.replace(snapshot(), models={f"model-{number}": 0 for number in range(200_000)})
     publisher = Publisher(big)
     await publisher.start(listening.dup())
@@ -156,7 +156,7 @@ async def test_snapshots_do_not_pile_up(listening: socket.socket) -> None:
 
 
 async def test_nonsense_ends_only_that_connection(listening: socket.socket) -> None:
-    """A peer that sends no message of ours, or one too long, is cut off; others are not disturbed."""
+    """A peer with an invalid or too long message is disconnected; the others are not disturbed."""
     publisher = Publisher(snapshot())
     await publisher.start(listening.dup())
     learner, task = await follow(listening)

@@ -20,7 +20,7 @@ def test_the_codes_are_gRPCs() -> None:  # noqa: N802  # that is its name
 
 
 def test_every_problem_of_ours_has_a_code_of_its_own_row() -> None:
-    """No status that edge itself gives falls through to the default, and none is told as OK."""
+    """Every status that edge itself sends has a row in the table, and none is OK."""
     known = {row.status: row.code for row in ROWS}
     assert len(known) == len(ROWS)
     for kind, row in reply.PROBLEMS.items():
@@ -41,7 +41,7 @@ def test_every_problem_of_ours_has_a_code_of_its_own_row() -> None:
     ],
 )
 def test_codes(status: int, kind: str | None, code: Code) -> None:
-    """What edge says with an HTTP status, it says with this code."""
+    """Each HTTP status of edge has this gRPC code."""
     assert code_for(status, kind) == code
 
 
@@ -63,7 +63,7 @@ def test_messages_are_encoded_as_the_protocol_says(text: str, encoded: bytes) ->
 
 @given(st.text(max_size=6000))
 def test_any_message_survives_or_is_cut_between_characters(text: str) -> None:
-    """A reader gets the same text back, or a beginning of it and an ellipsis, never over the limit, never a control."""
+    """A message reads back the same, or cut with an ellipsis within the limit, and has no control characters."""
     encoded = encode_message(text)
     assert len(encoded) <= MESSAGE_LIMIT
     assert all(0x20 <= byte <= 0x7E for byte in encoded)
@@ -72,18 +72,18 @@ def test_any_message_survives_or_is_cut_between_characters(text: str) -> None:
 
 
 def test_a_lone_surrogate_is_no_reason_to_fail() -> None:
-    """Text that UTF-8 cannot hold is told with a question mark in its place."""
+    """A lone surrogate is replaced by a question mark."""
     assert encode_message("a\ud800b") == b"a?b"
 
 
 def test_ends() -> None:
-    """A call ends with its status, and with a message only where there is something to say."""
+    """A call ends with its status, and with a message if there is one."""
     assert call_end(Code.OK, "") == [(b"grpc-status", b"0")]
     assert call_end(14, "50%") == [(b"grpc-status", b"14"), (b"grpc-message", b"50%25")]
 
 
 def test_a_problem_becomes_a_trailers_only_answer() -> None:
-    """The sentence becomes the message, Retry-After the pushback in milliseconds; other fields of ours stay."""
+    """The sentence is the message, Retry-After the pushback in milliseconds; edge's other fields stay."""
     status, fields, content = reply.unavailable("chat", [("one/small", "fail_reset", "gone")], [], 7.0, False)
     said = dict(call_fields(status, [*fields, (b"x-edge-region", b"eu")], content))
     assert said[b"grpc-status"] == b"14"
@@ -95,7 +95,7 @@ def test_a_problem_becomes_a_trailers_only_answer() -> None:
 
 @pytest.mark.parametrize("body", [b"upstream says no", b"[]", b'{"error": "flat"}', b"\xff\xfe", b'{"error": {}}'])
 def test_a_providers_own_words_are_passed_on_whatever_their_shape(body: bytes) -> None:
-    """A body without our shape becomes the message as it is."""
+    """A body of another shape is the message as it is."""
     said = dict(call_fields(400, [], body))
     assert said[b"grpc-status"] == b"3"
     assert unquote_to_bytes(said[b"grpc-message"]).decode() == body.decode("utf-8", "replace")
@@ -105,13 +105,13 @@ def test_a_providers_own_words_are_passed_on_whatever_their_shape(body: bytes) -
     "body", [b'{"error":{"message":"\xff"}}', b'{"error":{"message":"no","x":' + b"[" * 60_000], ids=["no text", "deep"]
 )
 def test_a_providers_noise_is_an_answer_too(body: bytes) -> None:
-    """What looks like an error of a known shape and cannot be read is cut, and the call still ends with its status."""
+    """A malformed error body is truncated, and the call still ends with its status."""
     said = dict(call_fields(400, [], body))
     assert said[b"grpc-status"] == b"3"
     assert unquote_to_bytes(said[b"grpc-message"]).startswith(b'{"error"')
 
 
 def test_a_providers_error_object_gives_its_sentence() -> None:
-    """An error in OpenAI's shape is told by its message alone."""
+    """The message of an error in OpenAI's shape is used alone."""
     body = json.dumps({"error": {"message": "no such tool", "code": None}}).encode()
     assert dict(call_fields(422, [], body))[b"grpc-message"] == b"no such tool"

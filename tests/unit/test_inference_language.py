@@ -33,23 +33,23 @@ EXTRA = st.dictionaries(NAME, st.one_of(PLAIN, st.lists(VALUE, max_size=3)), max
 
 
 def asked(stream: bool = False, **fields: Any) -> dict[str, Any]:
-    """Read a request given as protobuf's own JSON, with a model and a message unless it has them."""
+    """Read a request from protobuf's JSON; model and message have defaults."""
     fields = {"model": "chat", "messages": [{"role": "ROLE_USER", "parts": [{"text": "Hi"}]}], **fields}
     return json.loads(inference.read(ParseDict(fields, wire.ChatRequest()).SerializeToString(), stream))
 
 
 def answered(**fields: Any) -> wire.ChatResponse:
-    """Write an answer given as a provider's JSON."""
+    """Write a response from a provider's JSON."""
     return wire.ChatResponse.FromString(inference.write(json.dumps(fields).encode(), FACTS))
 
 
 def same(one: Any, two: Any) -> bool:
-    """Compare JSON values by their numbers' worth: 1.0 is 1, and true is not."""
+    """Compare JSON values by number: 1.0 equals 1, and true does not."""
     return json.dumps(normal(one), sort_keys=True) == json.dumps(normal(two), sort_keys=True)
 
 
 def normal(value: Any) -> Any:
-    """Write numbers one way."""
+    """Return numbers in one form."""
     if isinstance(value, dict):
         return {name: normal(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -61,12 +61,12 @@ def normal(value: Any) -> Any:
 
 
 def test_the_smallest_request() -> None:
-    """A model and a text become a body with just these; one text part is plain text."""
+    """A model and a text become a body with only these; a single text part is plain text."""
     assert asked() == {"model": "chat", "messages": [{"role": "user", "content": "Hi"}]}
 
 
 def test_a_stream_asks_for_usage() -> None:
-    """The streaming method asks for a stream, and for the count that makes a bill possible."""
+    """The streaming method requests a stream with usage, so that the cost is known."""
     body = asked(stream=True)
     assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
 
@@ -178,7 +178,7 @@ def test_tool_choices(mode: str, word: str) -> None:
 
 @pytest.mark.parametrize("kind", ["text", "jsonObject"])
 def test_plain_formats(kind: str) -> None:
-    """Formats without a schema are a word."""
+    """A format without a schema is a word."""
     assert asked(responseFormat={kind: {}})["response_format"] == {
         "type": {"jsonObject": "json_object"}.get(kind, kind)
     }
@@ -220,7 +220,7 @@ USER = {"role": "ROLE_USER", "parts": [{"text": "Hi"}]}
     ],
 )
 def test_what_cannot_be_read_is_the_callers(fields: dict[str, Any], said: str) -> None:
-    """A bad request is refused with the name of the field; it is a ValueError, which the data path expects."""
+    """An invalid request is refused with the name of the field, by a ValueError."""
     with pytest.raises(RequestUnreadableError) as refused:
         asked(**fields)
     assert said in str(refused.value)
@@ -228,7 +228,7 @@ def test_what_cannot_be_read_is_the_callers(fields: dict[str, Any], said: str) -
 
 
 def test_numbers_that_json_lacks() -> None:
-    """Not-a-number in extra is refused with its path, not sent as null."""
+    """Not-a-number in extra is refused with its path, and not sent as null."""
     request = wire.ChatRequest(model="m", messages=[wire.Message(role=wire.ROLE_USER)])
     request.extra.fields["a"].list_value.values.add().number_value = float("nan")
     with pytest.raises(RequestUnreadableError, match=r"extra\.a\[0\] is nan"):
@@ -237,7 +237,7 @@ def test_numbers_that_json_lacks() -> None:
 
 @pytest.mark.parametrize("message", [b"\xff\xff", b"\x0a\x02\xff\xfe", b"\x0a\x05ab"])
 def test_bytes_that_are_no_request(message: bytes) -> None:
-    """Garbage, text that is not UTF-8, and half a message are refused."""
+    """Random bytes, text that is not UTF-8, and truncated messages are refused."""
     with pytest.raises(RequestUnreadableError):
         inference.read(message, False)
 
@@ -246,7 +246,7 @@ def test_bytes_that_are_no_request(message: bytes) -> None:
 
 
 def test_everything_that_can_be_answered() -> None:
-    """Known fields have places, and what the provider adds is kept where it was."""
+    """Known fields have their places, and the provider's additional fields are kept where they were."""
     answer = answered(
         id="a-1",
         object="chat.completion",
@@ -307,7 +307,7 @@ def test_everything_that_can_be_answered() -> None:
 
 
 def test_answers_with_next_to_nothing_in_them() -> None:
-    """Fields that are missing or null are absences, not errors; no usage is not a usage of zero."""
+    """Fields that are missing or null are absent; absent usage is not a usage of zero."""
     answer = answered(choices=[{"message": {"content": None, "tool_calls": None}}, {"message": None}, {}])
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
     assert not answer.HasField("usage")
@@ -315,7 +315,7 @@ def test_answers_with_next_to_nothing_in_them() -> None:
 
 
 def test_deepseeks_count_of_cached_tokens() -> None:
-    """The other spelling of the same thing has the same place."""
+    """DeepSeek's spelling of cached tokens has the same place."""
     assert answered(choices=[], usage={"prompt_cache_hit_tokens": 3}).usage.cached_tokens == 3
 
 
@@ -336,7 +336,7 @@ def test_deepseeks_count_of_cached_tokens() -> None:
     ],
 )
 def test_what_is_no_answer_is_the_providers(body: bytes) -> None:
-    """Whatever is no chat completion is refused by name; it is a ValueError, which the data path expects."""
+    """An invalid chat completion is refused with the name of the field, by a ValueError."""
     with pytest.raises(AnswerUnreadableError) as refused:
         inference.write(body, FACTS)
     assert isinstance(refused.value, ValueError)
@@ -344,12 +344,12 @@ def test_what_is_no_answer_is_the_providers(body: bytes) -> None:
 
 @pytest.mark.parametrize("index", [-1, 2**31, 10**30])
 def test_an_index_that_cannot_be_meant(index: int) -> None:
-    """A provider's nonsense number is taken for "in order"."""
+    """An invalid index means "in order"."""
     assert [choice.index for choice in answered(choices=[{}, {"index": index}]).choices] == [0, 1]
 
 
 def test_numbers_and_depths_that_protobuf_lacks_are_kept_as_text() -> None:
-    """What no double and no Struct can hold travels as JSON text, and the message can still be read."""
+    """Values that no double and no Struct can hold are sent as JSON text, and the message can be read."""
     deep: Any = "bottom"
     for _ in range(60):
         deep = [deep]
@@ -363,7 +363,7 @@ def test_numbers_and_depths_that_protobuf_lacks_are_kept_as_text() -> None:
 
 
 def test_half_a_character_is_replaced() -> None:
-    """A lone surrogate, as servers that cut between tokens send it, costs one character and not the answer."""
+    """A lone surrogate, as servers that cut between tokens send it, is replaced, and the rest is kept."""
     body = rb'{"choices":[{"message":{"content":"a\ud83d b\ud83d\ude08 c\\ud83d d\u0041"}}]}'
     message = wire.ChatResponse.FromString(inference.write(body, FACTS)).choices[0].message
     assert message.parts[0].text == "a\ufffd b😈 c\\ud83d dA"
@@ -399,7 +399,7 @@ MESSAGE = st.builds(
 
 @given(MESSAGE)
 def test_an_answer_can_be_sent_back_as_it_came(message: dict[str, Any]) -> None:
-    """The provider's message, told in ours and asked again, is the same: thoughts, calls and additions too."""
+    """A provider's message survives both conversions unchanged: reasoning, calls and additional fields too."""
     answer = answered(choices=[{"index": 0, "message": message}])
     request = wire.ChatRequest(model="m", messages=[answer.choices[0].message])
     (again,) = json.loads(inference.read(request.SerializeToString(), False))["messages"]
@@ -408,7 +408,7 @@ def test_an_answer_can_be_sent_back_as_it_came(message: dict[str, Any]) -> None:
 
 @given(EXTRA)
 def test_additions_survive_both_ways(extra: dict[str, Any]) -> None:
-    """What a caller adds reaches the provider, and what a provider adds reaches the caller, value by value."""
+    """Additional fields of caller and provider reach the other side, value by value."""
     answer = answered(choices=[], **extra)
     request = wire.ChatRequest(model="m", messages=[wire.Message(role=wire.ROLE_USER)], extra=answer.extra)
     body = json.loads(inference.read(request.SerializeToString(), False))
@@ -417,7 +417,7 @@ def test_additions_survive_both_ways(extra: dict[str, Any]) -> None:
 
 @given(st.binary(max_size=80))
 def test_no_bytes_escape_with_another_error(data: bytes) -> None:
-    """Whatever comes from either side is told, or refused by its own error."""
+    """Any input of either side is converted, or refused by its own error."""
     for tell in (lambda: inference.read(data, True), lambda: inference.write(data, FACTS)):
         with contextlib.suppress(RequestUnreadableError, AnswerUnreadableError):
             tell()

@@ -24,19 +24,19 @@ def event(value: Any) -> bytes:
 
 
 def delta(fields: dict[str, Any], index: int | None = 0, **choice: Any) -> dict[str, Any]:
-    """Shape a chunk as OpenAI does."""
+    """Return a chunk in OpenAI's shape."""
     where = {} if index is None else {"index": index}
     return {"id": "a", "model": "m", "created": 5, "choices": [{**where, "delta": fields, **choice}]}
 
 
 def told(*pieces: bytes) -> list[wire.ChatChunk]:
-    """Push bytes, return the chunks."""
+    """Push bytes; return the messages."""
     writer = inference.writer(FACTS)
     return [wire.ChatChunk.FromString(message) for piece in pieces for message in writer.push_events(piece)]
 
 
 def together(chunks: list[wire.ChatChunk]) -> tuple[str, list[tuple[str, str, str]], int]:
-    """Put the first choice together: text, calls, why it ended."""
+    """Join the first choice: text, calls, finish reason."""
     text, finish = "", 0
     calls: dict[int, list[str]] = {}
     for chunk in chunks:
@@ -53,7 +53,7 @@ def together(chunks: list[wire.ChatChunk]) -> tuple[str, list[tuple[str, str, st
 
 @pytest.fixture
 def answers() -> tuple[bytes, bytes]:
-    """Make one answer of a simulated provider, whole and as an event stream."""
+    """Return an answer of a simulated provider, complete and as an event stream."""
     asked = {"model": "small", "stream": True, "stream_options": {"include_usage": True}, "messages": [{}]}
     ask = read("/v1/chat/completions", json.dumps(asked).encode(), Pace(tokens=12))
     whole = Answer(ask, "sim-a", "1", 1_700_000_000)
@@ -61,7 +61,7 @@ def answers() -> tuple[bytes, bytes]:
 
 
 def test_a_stream_says_what_the_whole_says(answers: tuple[bytes, bytes]) -> None:
-    """Texts put together are the text; reason, usage, names and who answered are told once."""
+    """The joined texts are the complete text; reason, usage, names and target come once."""
     whole = wire.ChatResponse.FromString(inference.write(answers[0], FACTS))
     chunks = told(answers[1])
     text, calls, finish = together(chunks)
@@ -76,7 +76,7 @@ def test_a_stream_says_what_the_whole_says(answers: tuple[bytes, bytes]) -> None
 
 @given(st.data(), st.sampled_from([b"\n", b"\r\n", b"\r"]))
 def test_bytes_may_be_cut_anywhere(data: st.DataObject, end: bytes) -> None:
-    """The messages do not depend on how an event stream is cut or on how its lines end."""
+    """The messages do not depend on the cuts of the event stream or on its line ends."""
     stream = (
         b": comment\n\n" + b"".join(event(delta({"content": text})) for text in ("a", "ü", "\n")) + b"data: [DONE]\n\n"
     )
@@ -90,7 +90,7 @@ def test_bytes_may_be_cut_anywhere(data: st.DataObject, end: bytes) -> None:
 
 
 def test_calls_in_pieces() -> None:
-    """Pieces of calls keep their index; a provider without indices means them in order."""
+    """Fragments of calls keep their index; a provider without indices means in order."""
     opening = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}, "sig": "s"}
     chunks = told(
         event(delta({"tool_calls": [{"index": 1, **opening}]})),
@@ -104,7 +104,7 @@ def test_calls_in_pieces() -> None:
 
 
 def test_what_is_repeated_is_told_once() -> None:
-    """Names, roles and additions come with the first chunk and when they change; an event without news is none."""
+    """Names, roles and additional fields come with the first chunk and on changes; empty events are dropped."""
     same = {**delta({"role": "assistant", "content": "a"}), "fingerprint": "f"}
     chunks = told(
         event(same),
@@ -118,7 +118,7 @@ def test_what_is_repeated_is_told_once() -> None:
 
 
 def test_several_choices_and_thoughts() -> None:
-    """Each choice has its own role and text; thoughts and refusals are no text."""
+    """Each choice has its own role and text; reasoning and refusals are not text."""
     chunks = told(
         event(delta({"role": "assistant", "reasoning_content": "hm"})),
         event(delta({"reasoning": "hm"}, index=1)),
@@ -133,25 +133,25 @@ def test_several_choices_and_thoughts() -> None:
 
 
 def test_errors_in_the_stream_are_no_message() -> None:
-    """An error event says nothing here: the call's status does. The end mark says nothing either."""
+    """Error events and the end mark give no message, because the call's status reports them."""
     assert told(event({"error": {"message": "boom"}}), b"data: [DONE]\n\n") == []
 
 
 def test_events_of_several_lines() -> None:
-    """Data lines of one event belong together; other fields of an event say nothing."""
+    """Data lines of one event are joined; other fields of an event are ignored."""
     (chunk,) = told(b'event: x\nid: 1\ndata: {"choices":[{"delta":\ndata: {"content":"a"}}]}\nretry: 5\n\n')
     assert chunk.choices[0].text == "a"
 
 
 @pytest.mark.parametrize("data", [b"x", b"{", b"[]", b'{"choices": 5}', b'{"choices":[{"delta":{"content":[{}]}}]}'])
 def test_what_is_no_chunk_is_the_providers(data: bytes) -> None:
-    """An event that is no chunk is refused by name."""
+    """An event that is not a chunk is refused by name."""
     with pytest.raises(AnswerUnreadableError):
         inference.writer(FACTS).push(data)
 
 
 def test_an_event_without_an_end_is_bounded() -> None:
-    """What goes on and on without an end is no event that anybody could be told, in one line or in many."""
+    """An event that does not end is refused, in one line or in many."""
     for piece in (b"x" * 65_536, b"data: " + b"x" * 65_530 + b"\n"):
         writer = inference.writer(FACTS)
         with pytest.raises(AnswerUnreadableError, match="larger than"):  # noqa: PT012 - whichever piece it is

@@ -27,14 +27,14 @@ keys:
 
 
 def test_keys_are_long_distinct_and_found_by_scanners() -> None:
-    """256 random bits behind a prefix, all of one form."""
+    """Keys have 256 random bits behind a prefix, and all have the same form."""
     keys = {new_key() for _ in range(200)}
     assert len(keys) == 200
     assert all(re.fullmatch(PATTERN, key) for key in keys)
 
 
 def test_new_prints_the_key_for_scripts_and_the_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    """Stdout is the key alone; the line on stderr, put into a file, is that key with the bounds asked for."""
+    """Stdout has only the key; the line on stderr, put into a file, is that key with the requested limits."""
     options = ["--models", "chat,openai/*,service:s", "--rpm", "600", "--tpm", "90000", "--concurrent", "8"]
     more = ["--budget", "12.50", "--priority", "high", "--scope", "global"]
     assert main(["keys", "new", "team-a", *options, *more]) == 0
@@ -50,7 +50,7 @@ def test_new_prints_the_key_for_scripts_and_the_line_for_people(capsys: pytest.C
 
 
 def test_new_as_json_has_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """One object with the key, its hash and the line, and nothing beside it."""
+    """The output is one object with the key, its hash and the line."""
     assert main(["keys", "new", "ci", "--json"]) == 0
     said = capsys.readouterr()
     told = json.loads(said.out)
@@ -73,7 +73,7 @@ def test_new_as_json_has_everything_once(capsys: pytest.CaptureFixture[str]) -> 
 def test_new_refuses_what_the_file_would_be_refused_for(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What would not be read back is refused with its remedy, and no key is made; but models are the file's matter."""
+    """Invalid limits are refused with a remedy, and no key is made; models are checked by the file only."""
     status = main(["keys", "new", *arguments])
     told = capsys.readouterr()
     if said == "models":
@@ -84,7 +84,7 @@ def test_new_refuses_what_the_file_would_be_refused_for(
 
 
 def test_list_shows_the_keys_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Name, bounds and enough of the hash to tell keys apart, as a table and as JSON."""
+    """Name, limits and the beginning of the hash are shown, as a table and as JSON."""
     file = tmp_path / "edge.yaml"
     file.write_text(FILE, encoding="utf-8")
     assert main(["keys", "list", "-c", str(file), "--json"]) == 0
@@ -98,7 +98,7 @@ def test_list_shows_the_keys_of_a_file(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_list_says_what_it_means_that_there_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No keys, and no file, each in one sentence with the remedy."""
+    """Without keys, or without a file, one sentence gives the remedy."""
     file = tmp_path / "edge.yaml"
     file.write_text(FILE.partition("keys:")[0], encoding="utf-8")
     assert main(["keys", "list", "-c", str(file)]) == 0
@@ -115,7 +115,7 @@ def _shown(keys: list[dict[str, Any]]) -> str:
 
 
 def test_status_shows_what_is_left_and_what_was_refused() -> None:
-    """Remaining of the limit, spent of the budget, and each kind of refusal that happened."""
+    """The table shows what is left of limits and budget, and each kind of refusal that happened."""
     key = {
         "name": "team-a",
         "priority": "high",

@@ -19,10 +19,10 @@ from tests.snapshots import listener as an_address
 
 
 class Hello(asyncio.Protocol):
-    """Says hello and closes."""
+    """Sends hello and closes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say it."""
+        """Send hello."""
         transport.write(b"hello")  # type: ignore[attr-defined]
         transport.close()
 
@@ -37,7 +37,7 @@ async def heard(port: int, **tls: object) -> bytes:
 
 
 async def test_a_reserved_port_takes_nothing_and_gives_way_to_workers() -> None:
-    """While only reserved, a port refuses connections; two workers can then both listen on it."""
+    """A reserved port refuses connections; two workers can then both listen on it."""
     with bindings.listeners((an_address("127.0.0.1", 0),)) as (listener,):
         assert listener.port > 0
         with pytest.raises(ConnectionRefusedError):
@@ -52,7 +52,7 @@ async def test_a_reserved_port_takes_nothing_and_gives_way_to_workers() -> None:
 
 
 def test_a_second_node_at_an_address_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """Two nodes may share an address, and whoever starts the second one is told; one alone hears nothing."""
+    """Two nodes may share an address, and the second one logs that; a single node logs nothing."""
     logs.set_up("edge", form="json")
     with bind("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
@@ -68,7 +68,7 @@ def test_a_second_node_at_an_address_is_said(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_taken_address_is_named() -> None:
-    """An address that another program has, or that is not of this machine, is an error that names it."""
+    """An address of another program, or not of this machine, is an error that names it."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -82,7 +82,7 @@ def test_a_taken_address_is_named() -> None:
 
 
 async def test_all_or_none() -> None:
-    """When one of several addresses cannot be had, none is listened on."""
+    """If one of several addresses is not available, none is listened on."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -96,7 +96,7 @@ async def test_all_or_none() -> None:
 
 
 async def test_tls_listener(tmp_path: Path) -> None:
-    """With a client authority, a client without a certificate is turned away and one with it is let in."""
+    """With a client CA, a client without a certificate is refused and a client with one is accepted."""
     import ssl
 
     authority = trustme.CA()
@@ -121,7 +121,7 @@ async def test_tls_listener(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["cert.pem", "client_ca"])
 async def test_tls_files_are_named(missing: str, tmp_path: Path) -> None:
-    """A certificate file that cannot be read is named."""
+    """A certificate file that cannot be read is named in the error."""
     authority = trustme.CA()
     one = authority.issue_cert("edge.test")
     one.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
@@ -133,7 +133,7 @@ async def test_tls_files_are_named(missing: str, tmp_path: Path) -> None:
 
 
 def test_the_control_socket_is_private_and_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only this user can reach it, a long temporary folder does not matter, and nothing is left behind."""
+    """Only this user can reach the socket, a long temporary path is no problem, and nothing is left behind."""
     import tempfile
 
     deep = tmp_path / ("x" * 100)

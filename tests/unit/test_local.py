@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def local() -> Local:
-    """Make one with the real documents."""
+    """Make edge's own responses with the real documents."""
     return Local(models_document, model_document)
 
 
 def asked(local: Local, path: bytes, plan: Snapshot) -> tuple[int, dict[str, object]]:
-    """Ask for a model path."""
+    """Request a model path."""
     status, fields, body = local.answer(Operation.OPERATION_MODELS, b"GET", path, plan)
     assert fields == [(b"content-type", b"application/json")]
     return status, json.loads(body)
 
 
 def test_health(local: Local) -> None:
-    """Somebody is there."""
+    """The health path answers."""
     assert local.answer(Operation.OPERATION_HEALTH, b"GET", b"/healthz", snapshot())[0] == 200
 
 
 def test_models_are_those_of_the_snapshot(local: Local) -> None:
-    """The list is made for the Snapshot that asks, also right after another was asked for."""
+    """The list is that of the exchange's Snapshot, also right after another Snapshot's."""
     one = snapshot()
     two = structs.replace(one, models={"other": 0})
     for plan in (one, two, one):
@@ -46,7 +46,7 @@ def test_models_are_those_of_the_snapshot(local: Local) -> None:
 
 
 def test_one_model_by_any_spelling(local: Local) -> None:
-    """A model with a slash in its name is found whether the slash is escaped or not; an unknown one is a 404."""
+    """A model with a slash in its name is found with the slash escaped or not; an unknown model is a 404."""
     plan = snapshot()
     for path in (b"/v1/models/one/small", b"/v1/models/one%2Fsmall"):
         status, body = asked(local, path, plan)

@@ -19,7 +19,7 @@ def written(form: logs.Form, level: str = "info") -> io.StringIO:
 
 
 def test_json_is_one_object_per_line() -> None:
-    """A line for machines is one JSON object with the facts in it, whatever their type."""
+    """A line in JSON is one object with the facts, of any type."""
     out = written("json")
     logs.say(logs.WARNING, "a target is ill", target="a/b", for_s=1.5, odd=object, message="kept apart")
     logs.say(logs.DEBUG, "too quiet")
@@ -38,7 +38,7 @@ def test_json_is_one_object_per_line() -> None:
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_no_secret_is_written(form: logs.Form) -> None:
-    """A concealed value shows neither in sentences, facts and tracebacks nor as the last word of a header."""
+    """A concealed value appears neither in sentences, facts and tracebacks nor as the last word of a header."""
     out = written(form)
     logs.redact(["Bearer sk-0123456789", "", "short"])
     logs.say(logs.INFO, "key sk-0123456789 used", field="Bearer sk-0123456789", word="short")
@@ -55,7 +55,7 @@ def test_no_secret_is_written(form: logs.Form) -> None:
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_secret_is_found_in_every_spelling(form: logs.Form) -> None:
-    """One that begins with another, one that JSON writes differently, one beside a name that is no text."""
+    """Concealed: a secret that begins with another, one with JSON escapes, and one beside a lone surrogate."""
     out = written(form)
     logs.redact(["sk-012345", "sk-0123456789abcdef", 'pass"word\\9876'])
     logs.say(logs.INFO, "seen", long="sk-0123456789abcdef", odd='pass"word\\9876', name="a\udc80b sk-0123456789abcdef")
@@ -66,7 +66,7 @@ def test_a_secret_is_found_in_every_spelling(form: logs.Form) -> None:
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_what_others_said_neither_ends_a_line_nor_steers_a_terminal(form: logs.Form) -> None:
-    """Newlines, escape sequences and the controls of eight bits are spelled out; a traceback keeps its lines."""
+    """Line breaks, escape sequences and C1 controls are escaped; a traceback keeps its lines."""
     out = written(form)
     said = "a\n12:00:00 ERROR control: forged\r\x1b[2J\x9b31m\x7f\x85"
     logs.say(logs.WARNING, f"it said {said}", why=said, many=[said])
@@ -83,14 +83,14 @@ def test_what_others_said_neither_ends_a_line_nor_steers_a_terminal(form: logs.F
 
 
 def test_console_reads_as_a_sentence() -> None:
-    """A line for people is time, level, process, sentence, facts."""
+    """A line for people has time, level, process, sentence and facts."""
     out = written("console")
     logs.say(logs.ERROR, "it broke", why="reasons")
     assert out.getvalue()[8:] == " ERROR worker 0: it broke  why=reasons\n"
 
 
 def test_a_flood_of_one_kind_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one sentence so many lines are written a second; the rest is one line, and other sentences pass."""
+    """A sentence is written at most so many times a second; the rest is counted in one line."""
     now = 1000.25
     monkeypatch.setattr(logs.time, "time", lambda: now)
     monkeypatch.setattr(logging.time, "time", lambda: now)
@@ -114,7 +114,7 @@ def test_a_flood_of_one_kind_is_counted(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_without_a_limit_every_line_is_written() -> None:
-    """0 leaves nothing out."""
+    """A limit of 0 means no limit."""
     out = io.StringIO()
     logs.set_up("worker 0", form="json", stream=out)
     for _ in range(500):
@@ -123,6 +123,6 @@ def test_without_a_limit_every_line_is_written() -> None:
 
 
 def test_unknown_level_is_refused() -> None:
-    """A level that does not exist is an error that lists those that do."""
+    """An unknown level is an error that lists the known levels."""
     with pytest.raises(ValueError, match="debug, info, warning, error"):
         written("json", "loud")

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 def told(reading: Reading | None = None) -> dict[str, otel.Metric]:
-    """Every family by its name."""
+    """Return every family by its name."""
     plan, shared_state = everything()
     data = tell(Moment(page(shared_state, plan) if reading is None else reading, plan, 5, 10))
     return {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
 
 
 def points(metric: otel.Metric) -> list[Any]:
-    """The points of a family."""
+    """Return the points of a family."""
     return list(metric.data.data_points)
 
 
 def test_nothing_is_lost_and_no_name_is_taken_twice() -> None:
-    """Each sample of the reading is one point; a family and a convention never share a name by accident."""
+    """Each sample of the reading is one point, and a family and a convention never share a name."""
     plan, shared_state = everything()
     reading = page(shared_state, plan)
     samples = sum(len(found) for _, found in reading)
@@ -41,7 +41,7 @@ def test_nothing_is_lost_and_no_name_is_taken_twice() -> None:
 
 @pytest.mark.parametrize("metric", catalog.ALL, ids=lambda metric: metric.name)
 def test_a_collector_gets_our_names_back(metric: Metric) -> None:
-    """Dots to underscores, the unit and _total put back: what Prometheus then calls it is what /metrics calls it."""
+    """With dots as underscores, the unit and _total, the names are those of /metrics."""
     if metric in CONVENTIONS:
         return
     units = {"s": "_seconds", "By": "_bytes", "1": "_ratio"}
@@ -53,7 +53,7 @@ def test_a_collector_gets_our_names_back(metric: Metric) -> None:
 
 
 def test_conventions_have_their_names_units_and_attributes() -> None:
-    """HTTP's for requests and services, GenAI's for models, durations in seconds."""
+    """HTTP's conventions for requests and services, GenAI's for models, durations in seconds."""
     found = told()
     assert {names.SERVER_DURATION, names.SERVER_ACTIVE, names.CLIENT_DURATION, names.MODEL_DURATION} < set(found)
     assert found[names.SERVER_DURATION].unit == "s"
@@ -69,7 +69,7 @@ def test_conventions_have_their_names_units_and_attributes() -> None:
 
 
 def test_values_are_as_they_were_read() -> None:
-    """Histograms keep bounds, buckets and sum; counters are whole numbers; times are the shared state's and now."""
+    """Histograms keep bounds, buckets and sum; counters are integers; times are the shared state's start and now."""
     reading = Reading()
     reading.add(catalog.ROUTE_TOTAL, ("chat",), Histogram((0.5, 1.0), (1, 2, 3), 4.5))
     reading.add(catalog.BYTES_IN, ("0",), 12_345_678_901_234)

@@ -23,18 +23,18 @@ S = 1_000_000_000
 
 
 class Taken:
-    """What was offered."""
+    """The values that were offered."""
 
     def __init__(self) -> None:
         self.moments: list[Moment] = []
 
     def offer(self, moment: Moment) -> None:
-        """Keep it."""
+        """Keep a value."""
         self.moments.append(moment)
 
 
 async def test_the_start_stays_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To a collector another start is a reset, and the counters went on: it moves only where it would lie ahead."""
+    """A new start time means a reset to a collector, so the start moves only if it would be in the future."""
     plan = snapshot()
     shared_state = SharedState.create(*capacities(plan), 1, 5 * S)
     node = Node(shared_state, Publisher(plan), 1, dict)

@@ -16,12 +16,12 @@ from edge.terms.snapshot import Snapshot
 
 
 def test_empty() -> None:
-    """A cell in which nothing was kept holds nothing."""
+    """A new cell is empty."""
     assert MemfdCell.create("test", Snapshot).recall() is None
 
 
 def test_last_value_wins_and_is_whole() -> None:
-    """A short value after a longer one comes back whole, and the one after it leaves nothing of the long one behind."""
+    """A short value after a longer one reads back complete, and nothing of the long value is left."""
     cell = MemfdCell.create("test", dict[str, str])
     cell.keep({"a": "x" * 5000})
     for value in ("y", "z"):
@@ -31,7 +31,7 @@ def test_last_value_wins_and_is_whole() -> None:
 
 
 def test_it_stays_small() -> None:
-    """Whatever sizes follow each other, every value comes back and the file is never longer than three of them."""
+    """For any sequence of sizes, every value reads back, and the file is at most three values long."""
     cell, sizes = MemfdCell.create("test", str), random.Random(7)
     for _ in range(300):
         value = "x" * sizes.randrange(2000)
@@ -44,7 +44,7 @@ def test_it_stays_small() -> None:
 def test_a_writer_that_is_killed_loses_at_most_what_it_wrote(
     sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever a writer is killed, the value before it or its own comes back, and the next one can be kept."""
+    """If a writer is killed at any point, the old or the new value reads back, and the next can be written."""
     real, after = os.pwrite, 0
 
     def pwrite(fd: int, data: bytes, offset: int) -> int:
@@ -73,7 +73,7 @@ def test_a_writer_that_is_killed_loses_at_most_what_it_wrote(
 
 
 def test_snapshot_and_config_survive() -> None:
-    """A Snapshot and a configuration come back equal, and a secret comes back as one that is not shown."""
+    """A Snapshot and a configuration read back equal, and secrets stay hidden."""
     plan = snapshot()
     kept = MemfdCell.create("test", Snapshot)
     kept.keep(plan)
@@ -88,7 +88,7 @@ def test_snapshot_and_config_survive() -> None:
 
 @pytest.mark.parametrize("torn", ["size", "body", "number"])
 def test_half_written_is_absent(torn: str) -> None:
-    """What is damaged counts as empty where nothing was kept before, never as a mixture."""
+    """A damaged value reads back as the earlier value or as empty, never as a mixture."""
     cell = MemfdCell.create("test", dict[str, str])
     cell.keep({"key": "value" * 100})
     if torn == "size":
@@ -101,6 +101,6 @@ def test_half_written_is_absent(torn: str) -> None:
 
 
 def test_only_known_kinds_are_kept() -> None:
-    """A value that is no plain data is refused when it is kept, not when it is recalled."""
+    """A value that is not plain data is refused when it is written."""
     with pytest.raises(TypeError, match="object cannot be encoded"):
         MemfdCell.create("test", object).keep(object())

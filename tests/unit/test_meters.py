@@ -59,7 +59,7 @@ def page(shared_state: SharedState, plan: Snapshot, now_ns: int = 100 * S) -> Re
 
 
 def everything() -> tuple[Snapshot, SharedState]:
-    """A plan with keys and credentials, and its shared state."""
+    """Return a plan with keys and credentials, and its shared state."""
     keys = (
         a_key(
             "team",
@@ -83,7 +83,7 @@ def everything() -> tuple[Snapshot, SharedState]:
 def samples(
     shared_state: SharedState, plan: Snapshot, now_ns: int = 100 * S
 ) -> dict[str, dict[tuple[str, ...], float]]:
-    """Write and parse: family sample name -> label values -> value."""
+    """Write and parse a page: family, sample name -> label values -> value."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
     for family in text_string_to_metric_families(prometheus(page(shared_state, plan, now_ns))):
         for sample in family.samples:
@@ -92,7 +92,7 @@ def samples(
 
 
 def test_every_family_is_in_the_catalogue_and_shown() -> None:
-    """What is shown is documented, with the right type; what is documented is shown, once a worker has beaten."""
+    """The page and the catalogue have the same metrics with the same types, once a worker has a heartbeat."""
     plan, shared_state = everything()
     shown = {family.name: family for family in text_string_to_metric_families(prometheus(page(shared_state, plan)))}
     for metric in catalog.ALL:
@@ -103,7 +103,7 @@ def test_every_family_is_in_the_catalogue_and_shown() -> None:
 
 
 def test_openmetrics_says_the_same() -> None:
-    """The page for OpenMetrics passes the strict parser and has every sample of the other, with the same value."""
+    """The OpenMetrics page passes the strict parser and has the samples of the text page, with the same values."""
     plan, shared_state = everything()
     now = page(shared_state, plan)
     shown = {
@@ -120,7 +120,7 @@ def test_openmetrics_says_the_same() -> None:
 
 
 def test_an_exemplar_stands_at_its_bucket() -> None:
-    """A bucket that something is in shows the trace of one such request; an empty bucket and the old text show none."""
+    """A bucket with requests shows the trace of one; empty buckets and the text format show none."""
     plan, shared_state = everything()
     now = page(shared_state, plan)
     filled = Reading()
@@ -160,12 +160,12 @@ def test_an_exemplar_stands_at_its_bucket() -> None:
     ],
 )
 def test_the_form_follows_the_accept_field(accept: str, form: str) -> None:
-    """OpenMetrics is for those who name it; everybody else reads the old text."""
+    """OpenMetrics is sent to clients that accept it, and the text format to all others."""
     assert form_of(accept) == form
 
 
 def test_what_is_left_of_an_allowance() -> None:
-    """Half the burst used is half left; nothing used is all, everything used is none, and no bound is no sample."""
+    """What is left goes from the whole burst to nothing; without a limit there is no sample."""
     plan, shared_state = everything()
     key = structs.replace(plan.keys[0], allowance=an_allowance(0, requests_per_minute=600, requests_burst=60))
     plan = structs.replace(plan, keys=(key,))
@@ -177,7 +177,7 @@ def test_what_is_left_of_an_allowance() -> None:
 
 
 def test_what_is_left_of_a_share_is_of_what_this_node_may_grant() -> None:
-    """A node that may grant half of a shared limit has nothing left when it has granted that, and all before."""
+    """What is left of a shared limit is relative to this node's share."""
     plan, shared_state = everything()
     allowance = an_allowance(0, requests_per_minute=600, requests_burst=60, shared=True)
     plan = structs.replace(plan, keys=(structs.replace(plan.keys[0], allowance=allowance),))
@@ -190,7 +190,7 @@ def test_what_is_left_of_a_share_is_of_what_this_node_may_grant() -> None:
 
 
 def test_spending_is_of_this_month() -> None:
-    """What was spent in another month is not shown as spent in this one."""
+    """Spending of another month does not count in this month."""
     assert month_of(1_700_000_060.0) == 2023 * 12 + 10  # November
     plan, shared_state = everything()
     found = samples(shared_state, plan)
@@ -200,7 +200,7 @@ def test_spending_is_of_this_month() -> None:
 
 
 def test_a_sample_has_the_labels_of_its_metric() -> None:
-    """A sample with a label too few or too many is a defect, and said to be one."""
+    """A sample with a missing or superfluous label raises an error."""
     with pytest.raises(ValueError, match="edge_requests_total"):
         Reading().add(catalog.REQUESTS, ("chat", "more"), 1)
 
@@ -213,7 +213,7 @@ def test_large_counters_keep_their_last_digit() -> None:
 
 
 def test_names_follow_the_conventions() -> None:
-    """Counters end in _total, nothing else does, units are base units, and every help is a sentence."""
+    """Counters, and only counters, end in _total; units are base units; every help text is a sentence."""
     for metric in catalog.ALL:
         assert metric.name.startswith("edge_")
         assert metric.name.endswith("_total") == (metric.kind == "counter")
@@ -223,7 +223,7 @@ def test_names_follow_the_conventions() -> None:
 
 
 def test_ages_restarts_and_versions() -> None:
-    """Ages are seconds from now, and what the shared state does not know comes from the facts."""
+    """Ages are in seconds until now, and other facts come from the node."""
     plan = snapshot()
     shared_state = board_for(plan)
     shared_state.beat(1, 4711, 97 * S, 2500)
@@ -236,7 +236,7 @@ def test_ages_restarts_and_versions() -> None:
 
 
 def test_one_state_of_a_target_is_set() -> None:
-    """The state that is reported is 1 and every other that could be reported is 0, so that one query finds it."""
+    """The current state of a target is 1 and every other state is 0, so that one query finds it."""
     plan = snapshot()
     found = samples(board_for(plan), plan)["edge_target_state"]
     assert set(found) == {("one/small", state.label) for state in REPORTED}
@@ -244,7 +244,7 @@ def test_one_state_of_a_target_is_set() -> None:
 
 
 def test_out_and_resting_end_by_time() -> None:
-    """A target is shown as out until its time is over, not for ever."""
+    """A quarantined or rate-limited target is shown so until its time is over."""
     plan = snapshot()
     shared_state = board_for(plan)
     slot = next(target.slot for target in plan.targets if target.id == "one/small")
@@ -254,7 +254,7 @@ def test_out_and_resting_end_by_time() -> None:
 
 
 def test_odd_names_are_escaped() -> None:
-    """A name with quotes, backslashes or line breaks in it cannot forge a line."""
+    """A name with quotes, backslashes or line breaks cannot forge a line."""
     text = """
 models: {'say "hi" \\': {targets: [one/m]}}
 providers: {one: {base_url: "http://127.0.0.1:9/v1"}}

@@ -42,7 +42,7 @@ class Taken(asyncio.Protocol):
 
 
 class FakePool:
-    """What the opener needs of a pool, and what became of it."""
+    """The parts of a pool that the opener uses, and a record of the results."""
 
     def __init__(
         self, port: int, *, host: str = "127.0.0.1", tls: UpstreamTls | None = None, limit_s: float = 5
@@ -56,11 +56,11 @@ class FakePool:
         self.ended = asyncio.Event()
 
     def protocol(self) -> asyncio.Protocol:
-        """Return one."""
+        """Return a protocol object."""
         return Taken(self)
 
     def failed(self, reason: str, timed_out: bool, local: bool) -> None:
-        """Take note."""
+        """Record the failure."""
         self.failures.append((reason, timed_out))
         self.local = local
         self.ended.set()
@@ -68,14 +68,14 @@ class FakePool:
 
 @pytest.fixture
 async def opener() -> AsyncIterator[Opener]:
-    """Make one, and see that nothing is left of it."""
+    """Make an opener, and check that nothing of it is left."""
     one = Opener(asyncio.get_running_loop())
     yield one
     await one.stop()
 
 
 async def outcome(opener: Opener, pool: FakePool) -> None:
-    """Open once and wait for the end, which must come once."""
+    """Open once and wait for the result, which must come once."""
     opener.open(pool)
     await asyncio.wait_for(pool.ended.wait(), 60)
     for transport in pool.made:
@@ -85,7 +85,7 @@ async def outcome(opener: Opener, pool: FakePool) -> None:
 
 
 class Server:
-    """Accepts on a free port, with TLS or without, and says nothing."""
+    """Accepts on a free port, with TLS or without, and sends nothing."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.context = context
@@ -121,7 +121,7 @@ def server_side(authority: trustme.CA, name: str) -> ssl.SSLContext:
 
 
 async def test_plain(opener: Opener) -> None:
-    """A connection that comes about is handed over."""
+    """A successful connection is handed over."""
     async with Server() as server:
         pool = FakePool(server.port)
         await outcome(opener, pool)
@@ -129,7 +129,7 @@ async def test_plain(opener: Opener) -> None:
 
 
 async def test_refused(opener: Opener) -> None:
-    """A closed port is told from other failures."""
+    """A closed port is reported as such."""
     async with Server() as server:
         port = server.port
     pool = FakePool(port)
@@ -153,7 +153,7 @@ async def test_a_numeric_address_is_not_looked_up(opener: Opener, monkeypatch: p
 
 
 async def test_unknown_name(opener: Opener) -> None:
-    """A name that nobody knows fails with the resolver's words."""
+    """An unknown name fails with the resolver's message."""
     pool = FakePool(1, host="does-not-exist.invalid")
     await outcome(opener, pool)
     assert pool.failures[0][1] is False
@@ -161,7 +161,7 @@ async def test_unknown_name(opener: Opener) -> None:
 
 
 async def test_tls_is_verified_and_speaks_http1(opener: Opener, authority: trustme.CA, tmp_path: Path) -> None:
-    """With the right authority and name it connects, sends the name, and agrees on HTTP/1.1."""
+    """With the right CA and name it connects, sends the name, and negotiates HTTP/1.1."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     async with Server(server_side(authority, "model.test")) as server:
         pool = FakePool(server.port, tls=verified("model.test", ca=str(tmp_path / "ca.pem")))
@@ -177,7 +177,7 @@ async def test_tls_is_verified_and_speaks_http1(opener: Opener, authority: trust
 
 @pytest.mark.parametrize("wrong", ["name", "authority"])
 async def test_tls_of_someone_else(opener: Opener, authority: trustme.CA, tmp_path: Path, wrong: str) -> None:
-    """A certificate of another name or another authority is refused, and the reason says so."""
+    """A certificate of another name or another CA is refused with the reason."""
     (trustme.CA() if wrong == "authority" else authority).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     async with Server(server_side(authority, "other.test" if wrong == "name" else "model.test")) as server:
         pool = FakePool(server.port, tls=verified("model.test", ca=str(tmp_path / "ca.pem")))
@@ -186,7 +186,7 @@ async def test_tls_of_someone_else(opener: Opener, authority: trustme.CA, tmp_pa
 
 
 async def test_tls_files_are_named(opener: Opener, tmp_path: Path) -> None:
-    """A certificate file that is not there is named in the reason."""
+    """A missing certificate file is named in the reason."""
     pool = FakePool(1, tls=verified("model.test", ca=str(tmp_path / "gone.pem")))
     await outcome(opener, pool)
     assert "gone.pem" in pool.failures[0][0]
@@ -194,7 +194,7 @@ async def test_tls_files_are_named(opener: Opener, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit_s", [0.2, 0.2004, 0.2009])  # loops count in milliseconds and fire to both sides
 async def test_the_deadline_holds_for_a_silent_handshake(opener: Opener, limit_s: float) -> None:
-    """A server that accepts and says nothing costs the connect deadline, and counts as a timeout."""
+    """A server that accepts and sends nothing is given up at the connect timeout."""
     async with Server() as silent:
         pool = FakePool(silent.port, tls=verified("model.test", verify=False), limit_s=limit_s)
         began = time.monotonic()
@@ -204,7 +204,7 @@ async def test_the_deadline_holds_for_a_silent_handshake(opener: Opener, limit_s
 
 
 async def test_a_connection_lost_as_it_is_made_closes_nobody_elses(opener: Opener) -> None:
-    """Whose transport is gone before it is handed over leaves no socket that would close its number once more."""
+    """If a transport is lost before the handover, its socket's number is not closed twice."""
 
     class Lost(FakePool):
         def protocol(self) -> asyncio.Protocol:
@@ -229,7 +229,7 @@ async def test_a_connection_lost_as_it_is_made_closes_nobody_elses(opener: Opene
 
 
 async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the first address swallows packets, the second one still gets its share of the deadline."""
+    """If the first address drops packets, the second one still gets its share of the timeout."""
     async with Server() as server:
         pool = FakePool(server.port, host="two.test", limit_s=3.0)
 
@@ -250,7 +250,7 @@ async def test_a_black_holed_address_leaves_time_for_the_next(opener: Opener, mo
 
 
 async def test_stop_tells_every_pool(opener: Opener) -> None:
-    """What is being opened when the worker stops is reported as failed, not forgotten."""
+    """Connects in progress are reported as failed when the worker stops."""
     async with Server() as silent:
         pool = FakePool(silent.port, tls=verified("model.test", verify=False))
         opener.open(pool)
@@ -260,7 +260,7 @@ async def test_stop_tells_every_pool(opener: Opener) -> None:
 
 
 async def test_nothing_is_opened_after_the_end(opener: Opener) -> None:
-    """A pool that asks again because the end took its connection away gets none, and nothing is left running."""
+    """A pool that opens after the end gets no connection, and nothing is left running."""
 
     class Asks(FakePool):
         def failed(self, reason: str, timed_out: bool, local: bool) -> None:
@@ -282,12 +282,12 @@ async def test_nothing_is_opened_after_the_end(opener: Opener) -> None:
 
 
 def descriptors() -> int:
-    """How many this process has open."""
+    """Return how many descriptors this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_the_last_descriptors_are_kept(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket that would take one of the last descriptors is closed again, and the failure is our own."""
+    """A socket that would use one of the last descriptors is closed, and the failure is local."""
     async with Server() as server:
         pool = FakePool(server.port)
         before = descriptors()
@@ -302,7 +302,7 @@ async def test_the_last_descriptors_are_kept(opener: Opener, monkeypatch: pytest
 async def test_what_this_node_lacks_is_its_own_fault(
     opener: Opener, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """No descriptor, no local port, no memory: the pool is told that the target is not to blame."""
+    """Without descriptors, local ports or memory, the pool is told that the target is not to blame."""
 
     async def connect(*_: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -317,7 +317,7 @@ async def test_what_this_node_lacks_is_its_own_fault(
 async def test_an_address_that_this_node_cannot_have_is_no_lack_of_ports(
     opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where IPv6 is off, ::1 fails by the number that lacking ports has; the refusal of the other address counts."""
+    """Without IPv6, ::1 fails with the errno of missing ports; the refusal of the other address counts."""
 
     async def both(host: str) -> list[Address]:
         return [Address(socket.AF_INET6, "::1"), Address(socket.AF_INET, "127.0.0.1")]
@@ -334,7 +334,7 @@ async def test_an_address_that_this_node_cannot_have_is_no_lack_of_ports(
 
 
 async def test_a_lack_is_not_hidden_by_a_refusal(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One address has no free port here, the other refuses: the first might have answered, so nobody is blamed."""
+    """If one address lacks a local port and another refuses, the failure is local: the first might have answered."""
 
     async def both(host: str) -> list[Address]:
         return [Address(socket.AF_INET, "127.0.0.1"), Address(socket.AF_INET, "127.0.0.2")]
@@ -351,12 +351,12 @@ async def test_a_lack_is_not_hidden_by_a_refusal(opener: Opener, monkeypatch: py
 
 
 def test_a_datagram_socket_tells_whether_there_is_an_address() -> None:
-    """There is a local address to reach loopback from, so a failure there would be a lack of ports."""
+    """Loopback can be reached from a local address, so a failure there would be missing ports."""
     assert not no_address(socket.AF_INET, "127.0.0.1", 9)
 
 
 async def test_lacks_of_look_ups_and_files_are_found(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that was not looked up, and authorities that were not read, for want of a descriptor: our fault."""
+    """Look-ups and CA files that fail for want of a descriptor are local failures."""
     full = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     monkeypatch.setattr("edge.upstream.resolver.out_of_descriptors", lambda: full)
     monkeypatch.setattr("edge.upstream.tls.out_of_descriptors", lambda: full)
@@ -369,7 +369,7 @@ async def test_lacks_of_look_ups_and_files_are_found(opener: Opener, monkeypatch
 async def test_a_lack_is_logged_once(
     opener: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A node without descriptors fails thousands of connections; its log gets one line in ten seconds."""
+    """A node without descriptors fails thousands of connections, but logs one line in ten seconds."""
     monkeypatch.setattr("edge.upstream.opener.highest_upstream", lambda: 3)
     for _ in range(5):
         await outcome(opener, FakePool(1))

@@ -30,7 +30,7 @@ MARKS = [(1, 10, 100, 5), (2, 10, 100, 5), (3, 12, 101, 5)]
 
 
 def text(*targets: str, port: int = 9, key: str = "one") -> str:
-    """Write a configuration of these targets of one provider."""
+    """Return a configuration with these targets of one provider."""
     return (
         f'providers: {{p: {{base_url: "http://127.0.0.1:{port}/v1", api_key: "sk-0123456789-{key}"}}}}\n'
         f"models: {{chat: {{targets: [{', '.join(targets)}]}}}}\n"
@@ -62,25 +62,25 @@ class Steered:
         os.close(self.last.fd)
 
     def reload(self, written: str) -> bool:
-        """Let another file hold; return whether that changed anything."""
+        """Apply another file; return whether it changed anything."""
         self.file.write_text(written)
         return self.operations.reload("a test").changed
 
     def slot(self, name: str) -> int:
-        """Where a target's record is."""
+        """Return the number of a target's record."""
         return next(target.slot for target in self.publisher.snapshot.targets if target.id == name)
 
     def out(self, name: str) -> bool:
-        """Whether the shared state bars a target, as was learned of it."""
+        """Return whether the shared state bars a target for a learned reason."""
         return self.shared_state.read_target(self.slot(name), 1)["quarantined_until_ns"] > 0
 
     def learn(self, name: str) -> None:
-        """Learn that a target is to be left alone."""
+        """Rate-limit and quarantine a target."""
         self.shared_state.set_quarantine(self.slot(name), 11, 2**62)
 
 
 def test_who_stays_keeps_what_was_learned(tmp_path: Path) -> None:
-    """Beside new and removed targets, and also of one that is taken out and put back."""
+    """A target keeps its state if others are added or removed, and if it is removed and added again."""
     with Steered(tmp_path, "p/a", "p/b") as node:
         node.learn("p/a")
         assert node.reload(text("p/a", "p/c"))
@@ -91,7 +91,7 @@ def test_who_stays_keeps_what_was_learned(tmp_path: Path) -> None:
 
 
 def test_a_defect_of_the_check_refuses_the_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever breaks while a file is checked, the reload is refused, counted, shown without what was said, once."""
+    """An exception in the check refuses the reload, is counted, and is shown once without its message."""
 
     def broken(*_: object) -> None:
         raise ValueError("sk-0123456789-one")
@@ -113,7 +113,7 @@ def test_a_defect_of_the_check_refuses_the_reload(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("change", [{"port": 10}, {"key": "two"}], ids=["address", "credential"])
 def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, object]) -> None:
-    """What the old address or the old credential earned does not bar the new one; what a person said still does.
+    """State of the old address or credential does not bar the new one; a manual override stays.
 
     Nor does what is in flight to the old one and comes back later: it reports to the record of the old one.
     """
@@ -128,7 +128,7 @@ def test_who_is_another_now_starts_afresh(tmp_path: Path, change: dict[str, obje
 
 
 def test_a_token_that_came_by_reload_is_concealed(tmp_path: Path) -> None:
-    """Also where it is all that is new, so that no Snapshot is published: no line tells it from then on."""
+    """A new token is concealed from then on, even if it is the only change and no Snapshot is published."""
     token = "second-token-9876543210"
     with Steered(tmp_path, "p/a") as node:
         assert logs.without_secrets(token) == token
@@ -138,7 +138,7 @@ def test_a_token_that_came_by_reload_is_concealed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["region", "name"])
 def test_a_node_that_shares_keeps_its_name(tmp_path: Path, name: str) -> None:
-    """The others know it by that; a node by itself may be called anything."""
+    """The name of a node in a cluster cannot change; a single node may change its name."""
     for cluster, refused in (("", False), ("cluster: {etcd: {endpoints: [http://127.0.0.1:1]}}\n", True)):
         with Steered(tmp_path, "p/a", more=f"node: {{{name}: one}}\n{cluster}") as node:
             other = text("p/a") + f"node: {{{name}: two}}\n{cluster}"
@@ -152,7 +152,7 @@ def test_a_node_that_shares_keeps_its_name(tmp_path: Path, name: str) -> None:
 def test_of_more_edges_than_there_is_room_for_the_first_are_asked(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One node that tells of hundreds of addresses keeps nobody from meeting the others; the log says what is left."""
+    """A node that reports hundreds of addresses does not displace the others; the log says how many are left out."""
     with Steered(tmp_path, "p/a") as node:
         assert node.reload(text("p/a") + 'node: {region: here}\npeers: {token: "0123456789abcdef"}\n')
         met = [Peer("us", f"8.8.8.8:{port}") for port in range(1, 500)]
@@ -169,7 +169,7 @@ def test_of_more_edges_than_there_is_room_for_the_first_are_asked(
 
 
 def test_a_record_that_goes_to_another_is_cleared_first(tmp_path: Path) -> None:
-    """When every record has had an owner, a new target gets one of a target long gone, and nothing of its past."""
+    """If every record has had an owner, a new target gets a cleared record of a removed target."""
     with Steered(tmp_path, "p/first", "p/stays") as node:
         node.learn("p/first")
         node.operations.steer("p/first", "drain", "it goes")
@@ -188,7 +188,7 @@ def test_a_record_that_goes_to_another_is_cleared_first(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
-    """More targets than records: refused, and the successor of control reads the same refusal."""
+    """More targets than records are refused, and a restarted control refuses the same."""
     with Steered(tmp_path, "p/a") as node:
         before = node.publisher.snapshot
         with pytest.raises(ConfigInvalidError, match="need more records than the"):
@@ -204,7 +204,7 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_look_reads_what_has_changed_once(tmp_path: Path) -> None:
-    """Two looks that agree read the file, also a bad one once only; without a change nothing is read."""
+    """A changed file is read once after two equal looks, even if it is invalid; without a change nothing is read."""
     with Steered(tmp_path, "p/a") as node:
         for _ in range(3):
             node.operations.poll()
@@ -224,7 +224,7 @@ def test_a_look_reads_what_has_changed_once(tmp_path: Path) -> None:
 
 
 def test_a_file_in_the_making_is_not_read() -> None:
-    """A file that looks different at each look is left alone until it stands still; a missing one too."""
+    """A file that changes between looks, or is missing, is not read until it is stable."""
     watch = FileWatch()
     assert [watch.poll(mark, MARKS[0]) for mark in (MARKS[1], MARKS[2], MARKS[1])] == [False, False, False]
     assert watch.poll(MARKS[1], MARKS[0])
@@ -234,7 +234,7 @@ def test_a_file_in_the_making_is_not_read() -> None:
 
 
 def test_a_target_that_moves_often_never_runs_out_of_records(tmp_path: Path) -> None:
-    """Hundreds of rotated credentials fit a small shared state, and each starts afresh."""
+    """Hundreds of rotated credentials fit into a small shared state, and each starts with a new record."""
     with Steered(tmp_path, "p/a") as node:
         for number in range(3 * node.shared_state.capacities[0]):
             assert node.reload(text("p/a", key=str(number)))
@@ -244,12 +244,12 @@ def test_a_target_that_moves_often_never_runs_out_of_records(tmp_path: Path) -> 
 
 
 def manual(node: Steered, name: str) -> int:
-    """What the shared state says that a person did."""
+    """Return the manual override in the shared state."""
     return node.shared_state.read_target(node.slot(name), 1)["manual"]
 
 
 def test_what_was_done_for_all_regions_is_done_here_and_undone(tmp_path: Path) -> None:
-    """Also to a target that a reload brings later; what was done here alone stays, whatever others do."""
+    """An override of all regions also applies to a target that a later reload adds; a local one is independent."""
     with Steered(tmp_path, "p/a", "p/b") as node:
         node.operations.steer("p/b", "drain", "only here")
         hand = ManualOverride(2, "wrong answers", 5.0, "us/n")
@@ -263,7 +263,7 @@ def test_what_was_done_for_all_regions_is_done_here_and_undone(tmp_path: Path) -
 
 
 def test_one_node_may_undo_for_itself_what_was_done_for_all(tmp_path: Path) -> None:
-    """Nobody needs the store to get a target back; the next hand for all is a new one."""
+    """A target can be restored locally without the store; the next override of all regions applies again."""
     with Steered(tmp_path, "p/a") as node:
         hand = ManualOverride(1, "moving", 5.0, "us/n")
         node.operations.apply_overrides({"p/a": hand})

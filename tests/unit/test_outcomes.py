@@ -30,13 +30,13 @@ HINTS = [pytest.param(hint, id=f"{name}-{hint.status}") for name, known in KNOWN
 
 
 def test_rows_cover_each_status_once_and_in_order() -> None:
-    """No status is without a meaning, and none has two."""
+    """Each status has exactly one meaning."""
     covered = [status for row in ROWS for status in range(row.first, row.last + 1)]
     assert covered == list(range(STATUSES))
 
 
 def test_a_table_holds_one_known_code_per_status() -> None:
-    """The data path may index a table by any status below 600 and finds an action."""
+    """The data path can index a table by any status below 600."""
     for table in TABLES.values():
         assert len(table) == STATUSES
         assert set(table) <= set(outcomes.ACTIONS)
@@ -71,12 +71,12 @@ def test_a_table_holds_one_known_code_per_status() -> None:
     ],
 )
 def test_statuses_that_were_decided_by_name(status: int, model: int, wildcard: int, service: int) -> None:
-    """What the issue and the research decided stands in the table."""
+    """The table has the decisions of the design for these statuses."""
     assert (TABLES[MODEL][status], TABLES[WILDCARD][status], TABLES[SERVICE][status]) == (model, wildcard, service)
 
 
 def test_only_credential_statuses_bench_a_provider_whose_model_the_caller_chose() -> None:
-    """No choice of model by a caller can quarantine a provider's wildcard target."""
+    """A caller's choice of a model cannot quarantine a provider's wildcard target."""
     about_the_model = {403, 404, 405, 410, 422}
     assert {TABLES[WILDCARD][status] for status in about_the_model} == {ACTION_CLIENT}
     benched = {
@@ -86,21 +86,21 @@ def test_only_credential_statuses_bench_a_provider_whose_model_the_caller_chose(
 
 
 def test_no_client_error_of_a_service_is_held_against_it() -> None:
-    """A service's 4xx speaks of the caller; only 421 speaks of the server that answered."""
+    """Of a service's 4xx only 421 counts against the service."""
     assert {status for status in range(400, 500) if TABLES[SERVICE][status] != ACTION_CLIENT} == {421}
 
 
 @pytest.mark.parametrize("hint", HINTS)
 @pytest.mark.parametrize(("before", "after"), [("", ""), ('"', '"'), ('{"message": "', '"}'), (":", ""), (': "', "")])
 def test_a_caller_cannot_have_a_hint_echoed(hint: Hint, before: str, after: str) -> None:
-    """A provider that repeats the caller's text inside a JSON string never shows the needle: its quotes are escaped."""
+    """A provider that echoes the caller's text in a JSON string escapes its quotes, so the needle does not match."""
     echoed = json.dumps({"error": {"message": before + hint.needle.decode() + after}}, ensure_ascii=False)
     assert hint.needle not in echoed.encode().replace(b'"error": {"message": "', b'"error":{"message":"')
 
 
 @pytest.mark.parametrize("hint", HINTS)
 def test_a_hint_says_something_that_its_status_does_not(hint: Hint) -> None:
-    """A hint that agrees with the table in both variants would only cost a search."""
+    """Every hint differs from the table in at least one variant."""
     assert (hint.action, hint.wildcard) != (TABLES[MODEL][hint.status], TABLES[WILDCARD][hint.status])
 
 
@@ -155,13 +155,13 @@ def test_a_hint_says_something_that_its_status_does_not(hint: Hint) -> None:
     ],
 )
 def test_hints_recognise_bodies_seen_in_the_wild(provider: str, status: int, body: bytes, action: int) -> None:
-    """The bodies that people reported (each provider's file names the report) mean what they say."""
+    """The bodies that users have reported (see each provider's file) get the right action."""
     meant = [hint.action for hint in KNOWN[provider].hints if hint.status == status and hint.needle in body]
     assert meant[:1] == [action]
 
 
 def test_document_names_every_outcome_of_the_data_path() -> None:
-    """The table of faults in docs/outcomes.md has exactly the outcomes that the data path counts, in their order."""
+    """The table of faults in docs/outcomes.md has the outcomes of the data path, in their order."""
     declared = (ROOT / "native" / "state" / "counters.pxd").read_text(encoding="utf-8")
     enum = re.search(r"cpdef enum Outcome:\n((?:    .*\n)+)", declared)
     assert enum
@@ -171,6 +171,6 @@ def test_document_names_every_outcome_of_the_data_path() -> None:
 
 
 def test_document_explains_every_action() -> None:
-    """Each action of the table is explained where the document begins."""
+    """Each action of the table is explained at the beginning of the document."""
     explained = re.findall(r"^\| ([^|`]+) \|", DOCUMENT.partition("\n## ")[0], re.MULTILINE)
     assert [name.strip() for name in explained if name not in ("action", "---")] == list(outcomes.ACTIONS.values())

@@ -78,7 +78,7 @@ def snapshot_of(text: str) -> Snapshot:
 
 
 def target(snapshot: Snapshot, name: str) -> Target:
-    """Return the one target of that id."""
+    """Return the target with that id."""
     (found,) = [target for target in snapshot.targets if target.id == name]
     return found
 
@@ -91,7 +91,7 @@ def pool_of(*names: str) -> Config:
 
 
 def test_targets_are_made_once_in_the_order_of_the_file() -> None:
-    """A target of two models is one target; models come first, then each provider's wildcard, then services."""
+    """A target of two models is one target; the order is models, then wildcards, then services."""
     assert [target.id for target in snapshot_of(WHOLE).targets] == [
         "openai/gpt-4.1-mini",
         "local/org/qwen3",
@@ -104,7 +104,7 @@ def test_targets_are_made_once_in_the_order_of_the_file() -> None:
 
 
 def test_a_known_provider_is_asked_as_it_wants() -> None:
-    """URL, credential, fixed headers, probe, jurisdiction and outcome table of a provider are in its target."""
+    """A target has the URL, credential, fixed headers, probe, jurisdiction and outcome table of its provider."""
     openai = target(snapshot_of(WHOLE), "openai/gpt-4.1-mini")
     assert (openai.host, openai.port, openai.base_path, openai.model) == ("api.openai.com", 443, "/v1", "gpt-4.1-mini")
     assert openai.tls is not None
@@ -115,7 +115,7 @@ def test_a_known_provider_is_asked_as_it_wants() -> None:
 
 
 def test_a_provider_of_our_own_is_asked_plainly() -> None:
-    """No key, no TLS, no probe; the model keeps everything after the first slash; the path loses its last slash."""
+    """No key, no TLS, no probe; the model keeps all text after the first slash; the path loses its last slash."""
     local = target(snapshot_of(WHOLE), "local/org/qwen3")
     assert (local.host, local.port, local.base_path, local.model) == ("10.0.0.5", 80, "/v1", "org/qwen3")
     assert (local.tls, local.fields, local.probe_path, local.outcomes) == (None, (), None, "model")
@@ -123,7 +123,7 @@ def test_a_provider_of_our_own_is_asked_plainly() -> None:
 
 
 def test_a_wildcard_keeps_what_the_caller_wrote() -> None:
-    """``openai/*`` has no model of its own and the table in which a missing model is the caller's."""
+    """``openai/*`` has no model of its own, and a table in which a missing model is the caller's fault."""
     snapshot = snapshot_of(WHOLE)
     wildcard = target(snapshot, "openai/*")
     assert (wildcard.model, wildcard.outcomes) == ("", "model-wildcard:openai")
@@ -133,7 +133,7 @@ def test_a_wildcard_keeps_what_the_caller_wrote() -> None:
 
 
 def test_models_have_aliases_and_direct_names() -> None:
-    """Every alias and every configured target can be asked for; a direct name has its one target and the defaults."""
+    """Every alias and every configured target is a model; a direct name has its one target and the defaults."""
     snapshot = snapshot_of(WHOLE)
     assert list(snapshot.models) == ["chat", "same", "openai/gpt-4.1-mini", "local/org/qwen3"]
     chat = snapshot.routes[snapshot.models["chat"]]
@@ -145,7 +145,7 @@ def test_models_have_aliases_and_direct_names() -> None:
 
 
 def test_services_are_matched_and_called() -> None:
-    """A service's match is in lower case; its addresses are targets without a credential, over TLS where it says so."""
+    """A service's match is in lower case; its addresses are targets without a credential, with TLS if configured."""
     snapshot = snapshot_of(WHOLE)
     billing, secure = snapshot.services
     assert billing == ServiceMatch(billing.route, host="billing.internal", path="/api/", grpc="")
@@ -160,7 +160,7 @@ def test_services_are_matched_and_called() -> None:
 
 
 def test_listeners_and_limits_are_carried_over() -> None:
-    """What is listened on, and the bounds, are the configuration's."""
+    """The listeners and limits of the Snapshot are those of the configuration."""
     snapshot = snapshot_of(WHOLE)
     assert [(listener.host, listener.port) for listener in snapshot.listeners] == [("127.0.0.1", 8080), ("::1", 0)]
     assert (snapshot.region, snapshot.node, snapshot.version, snapshot.created) == ("eu-west", "n1", 1, 1000.5)
@@ -169,7 +169,7 @@ def test_listeners_and_limits_are_carried_over() -> None:
 
 
 def test_every_table_that_a_target_names_is_there() -> None:
-    """A target's outcome table exists, and its hints refine that table only."""
+    """A target's outcome table exists, and its hints refine only that table."""
     snapshot = planned(from_environment(dict.fromkeys(_variables(), "k"), KNOWN) or Config())
     for each in snapshot.targets:
         assert len(snapshot.outcomes[each.outcomes]) == outcomes.STATUSES
@@ -179,13 +179,13 @@ def test_every_table_that_a_target_names_is_there() -> None:
 
 
 def test_a_snapshot_survives_the_wire() -> None:
-    """What control sends is what a worker decodes."""
+    """A worker decodes the Snapshot that control sends."""
     snapshot = snapshot_of(WHOLE)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot) == snapshot
 
 
 def test_a_breaker_is_the_kernels_words() -> None:
-    """Every field of the breaker arrives in its unit; slow_threshold left out is half of the deadline it precedes."""
+    """Every field of the breaker has its unit; the default slow_threshold is half of its deadline."""
     snapshot = snapshot_of(WHOLE + "defaults: {breaker: {window: 5s}, timeouts: {first_byte: 9s}}")
     chat = snapshot.routes[snapshot.models["chat"]]
     assert chat.breaker == structs.replace(USUAL, window_ns=5 * S, slow_threshold_ns=4 * S, slow_adaptive=True)
@@ -201,7 +201,7 @@ def test_a_breaker_is_the_kernels_words() -> None:
 
 
 def test_a_whole_response_has_no_first_byte_deadline_unless_it_is_written() -> None:
-    """Left out, ``first_byte`` bounds streams and services alone; written, it bounds whole responses too."""
+    """The default ``first_byte`` applies to streams and services only; a configured one to complete responses too."""
     silent, written = snapshot_of(WHOLE), snapshot_of(WHOLE + "defaults: {timeouts: {first_byte: 9s}}")
     chat = silent.routes[silent.models["chat"]].timeouts
     assert (chat.first_byte_ns, chat.whole_first_byte_ns) == (120 * S, 0)
@@ -210,14 +210,14 @@ def test_a_whole_response_has_no_first_byte_deadline_unless_it_is_written() -> N
 
 
 def test_slow_threshold_is_taken_when_it_is_written() -> None:
-    """A threshold of the operator's own is not touched."""
+    """A configured threshold is not changed."""
     snapshot = snapshot_of(WHOLE + "defaults: {breaker: {slow_threshold: 700ms}}")
     assert {route.breaker.slow_threshold_ns for route in snapshot.routes} == {700_000_000}
     assert {route.breaker.slow_adaptive for route in snapshot.routes} == {False}
 
 
 def test_the_same_configuration_plans_the_same_snapshot() -> None:
-    """Planning is a function: a reload without a change changes nothing but the version."""
+    """Planning is a pure function: a reload without a change changes only the version."""
     config = read_text(WHOLE, environ={}).config
     first = planned(config)
     assert msgspec.structs.replace(planned(config, 2, first.slots), version=1) == first
@@ -250,7 +250,7 @@ for letters in ("AA", "BB", "CC"):
 
 
 def test_keys_are_numbers_for_the_data_path() -> None:
-    """A key's words arrive in the Snapshot's units, bursts filled in, its hash in lower case, its record its own."""
+    """A key has the Snapshot's units, filled-in bursts, its hash in lower case, and its own record."""
     plain, bound, few = snapshot_of(KEYED).keys
     assert plain == Key("plain", "aa" * 32, 0, (), Allowance(0, 0, 0, 0, 0, shared=False), 0, 0, priority=1)
     assert bound == Key(
@@ -271,12 +271,12 @@ def test_keys_are_numbers_for_the_data_path() -> None:
     [("0.0000000000001", 1), ("0.0000000014", 1), ("0.1", 100_000_000), ("1000000000", 10**18)],
 )
 def test_a_budget_is_a_bound_however_small(written: str, nano: int) -> None:
-    """What is less than the data path counts in is its least amount, and never 0: that would be no bound."""
+    """A tiny budget is rounded up to the smallest unit, because 0 would mean no limit."""
     assert snapshot_of(KEYED.replace("budget: 12.5", f"budget: {written}")).keys[1].budget_nano == nano
 
 
 def test_a_limited_credential_has_its_own_record() -> None:
-    """All targets of a provider with limits share one allowance, beside the keys'; of others nothing is known."""
+    """All targets of a provider with limits share one allowance; other providers have none."""
     snapshot = snapshot_of(KEYED)
     assert snapshot.credentials == (Credential("openai", Allowance(3, 500, 90000, 50, 90000, shared=True)),)
     credentials = {each.id: each.credential for each in snapshot.targets}
@@ -290,7 +290,7 @@ def test_a_limited_credential_has_its_own_record() -> None:
 
 
 def test_a_price_is_the_operators_else_the_catalogues_else_unknown() -> None:
-    """What is written holds, whole; `*` is for what neither the file nor edge names; else it costs nothing."""
+    """A configured price wins; `*` covers models that neither the file nor edge names; otherwise the price is 0."""
     snapshot = snapshot_of(KEYED)
     prices = {each.id: (each.price_input, each.price_output) for each in snapshot.targets}
     assert prices == {
@@ -315,14 +315,14 @@ def test_a_price_is_the_operators_else_the_catalogues_else_unknown() -> None:
     ],
 )
 def test_a_dated_name_costs_what_its_model_does(model: str, expected: tuple[float, float]) -> None:
-    """A snapshot of a model is priced as the model, unless it is named itself, in the file or in the catalogue."""
+    """A dated name has the price of its model, unless it is named itself in the file or the catalogue."""
     text = KEYED.replace("openai/own-name", f"openai/{model}")
     priced = target(snapshot_of(text), f"openai/{model}")
     assert (priced.price_input, priced.price_output) == expected
 
 
 def test_allowances_keep_their_records_over_reloads() -> None:
-    """A key that stays keeps its record, and with it what it has used, though its hash and its bounds change."""
+    """A key keeps its record, and thus its use, even if its hash and limits change."""
     first = planned(read_text(KEYED, environ={}).config)
     text = KEYED.replace("{name: plain", "{name: new").replace("BB" * 32, "dd" * 32)
     second = planned(read_text(text, environ={}).config, 2, first.slots)
@@ -333,7 +333,7 @@ def test_allowances_keep_their_records_over_reloads() -> None:
 
 
 def test_more_keys_than_the_board_holds_are_refused() -> None:
-    """A reload that needs more allowances than there are says so, and what to do; a shared state is made with room."""
+    """A reload with too many allowances is refused with a remedy; a new shared state is made large enough."""
     config = read_text(KEYED, environ={}).config
     first = planned(config)
     assert allowance_capacity(first) == 64
@@ -351,7 +351,7 @@ def test_more_keys_than_the_board_holds_are_refused() -> None:
 
 
 def test_a_record_that_goes_to_another_is_named() -> None:
-    """Whose record was somebody else's is told, of each kind apart; who keeps or returns to its own is not."""
+    """A record with a new owner is reported, of each kind separately; a kept record is not."""
     before = {"p/a": 0, "p/b": 1, "route:x": 0, "key:k": 0, "credential:p": 1}
     after = {"p/a": 0, "p/c": 1, "p/d": 2, "route:y": 0, "key:k": 0, "key:l": 1, "credential:q": 2}
     assert shared_state.taken_over(after, before) == {"p/c": 1, "route:y": 0, "key:l": 1}
@@ -364,14 +364,14 @@ def test_a_listener_says_whether_it_asks_for_keys() -> None:
 
 
 def test_slots_are_distinct_and_start_at_nought() -> None:
-    """Targets have their own records, and so have routes; the two count separately."""
+    """Targets have their own records, and so have routes; both are numbered from 0."""
     snapshot = snapshot_of(WHOLE)
     assert sorted(target.slot for target in snapshot.targets) == list(range(7))
     assert sorted(route.slot for route in snapshot.routes) == list(range(8))
 
 
 def test_a_reload_moves_nobody() -> None:
-    """Whoever stays keeps its record though others come, go and change places; a fresh number is taken first."""
+    """Kept targets keep their records when others are added, removed and reordered; unused records are taken first."""
     first = planned(pool_of("a", "b", "c"))
     second = planned(pool_of("d", "c", "a"), 2, first.slots)
     before = {target.id: target.slot for target in first.targets}
@@ -383,7 +383,7 @@ def test_a_reload_moves_nobody() -> None:
 
 
 def test_freed_records_are_reused_oldest_first_when_the_board_is_full() -> None:
-    """With no fresh record left, a new target gets the one that has been free the longest; nobody who stays moves."""
+    """Without an unused record, a new target gets the record that has been free the longest."""
     first = planned(pool_of("a", "b", "c"))
     second = planned(pool_of("a", "c"), 2, first.slots)
     third = planned(pool_of("c"), 3, second.slots)
@@ -395,7 +395,7 @@ def test_freed_records_are_reused_oldest_first_when_the_board_is_full() -> None:
 
 
 def test_more_than_the_board_holds_is_refused() -> None:
-    """A reload that needs more records than there are says so, and what to do."""
+    """A reload with too many records is refused with a remedy."""
     with pytest.raises(ConfigInvalidError, match=r"3 targets need more records than the 2 .* restart it"):
         planned(pool_of("a", "b"), capacity=(2, 64))
     with pytest.raises(ConfigInvalidError, match="4 routes need more records than the 3"):
@@ -407,7 +407,7 @@ def test_more_than_the_board_holds_is_refused() -> None:
     capacity=st.none() | st.integers(5, 9),
 )
 def test_slots_hold_their_promises_over_any_reloads(pools: list[set[str]], capacity: int | None) -> None:
-    """Over any sequence of reloads: one record each, within the shared state, and whoever stays keeps its own."""
+    """Over any reloads: one record each, within the shared state, and kept targets keep their records."""
     slots: dict[str, int] = {}
     for pool in pools:
         names = sorted(pool)
@@ -421,19 +421,19 @@ def test_slots_hold_their_promises_over_any_reloads(pools: list[set[str]], capac
 
 @pytest.mark.parametrize(("highest", "records"), [(0, 64), (31, 64), (32, 128), (99, 256)])
 def test_a_board_has_room_for_reloads(highest: int, records: int) -> None:
-    """There is room for as many again, and at least 64."""
+    """There is room for twice as many records, and for at least 64."""
     assert shared_state.room(highest) == records
 
 
 def test_capacities_follow_the_highest_record() -> None:
-    """A shared state made for a Snapshot holds every slot of it, also when slots are sparse."""
+    """A shared state made for a Snapshot holds all of its records, even if their numbers are sparse."""
     snapshot = planned(pool_of("a"), slots={"p/a": 99, "route:chat": 40})
     targets, routes = capacities(snapshot)
     assert (targets, routes) == (256, 128)
 
 
 def test_the_list_of_models_is_openais() -> None:
-    """Aliases first, owned by edge; then direct names, owned by their provider; wildcards are no models."""
+    """Aliases first, owned by edge; then direct names, owned by their provider; wildcards are not listed."""
     snapshot = snapshot_of(WHOLE)
     listed = json.loads(models_document(snapshot))
     assert listed["object"] == "list"
@@ -447,7 +447,7 @@ def test_the_list_of_models_is_openais() -> None:
 
 
 def test_one_model_is_the_lists_entry_or_nothing() -> None:
-    """``GET /v1/models/{id}`` agrees with the list, slashes included; an unknown one has no document."""
+    """``GET /v1/models/{id}`` agrees with the list, with slashes too; an unknown model has no document."""
     snapshot = snapshot_of(WHOLE)
     listed = json.loads(models_document(snapshot))["data"]
     for entry in listed:

@@ -31,14 +31,14 @@ NODES = """[
 
 
 def pool(text: str, route: str, *peers: Peer) -> list[tuple[str, int]]:
-    """A route's members: id and tier."""
+    """Return a route's members: id and tier."""
     plan = compile_config(checked(read_text(text, "test.yaml", environ={})), now=1.0, peers=peers)
     found = next(each for each in plan.routes if each.name == route)
     return [(plan.targets[member.target].id, member.tier) for member in found.members]
 
 
 def test_regions_come_after_every_tier_of_ones_own() -> None:
-    """An alias, a direct name and a wildcard have every address of other regions last; a service has none."""
+    """Every alias, direct name and wildcard has the other regions' addresses last; a service has none."""
     text = f"{BASE}peers: {{token: '{TOKEN}', nodes: {NODES}}}"
     others = [("region:there/10.0.0.2:80", REGION_TIER), ("region:there/10.0.0.3:80", REGION_TIER)]
     assert pool(text, "chat") == [("one/small", 1), ("one/big", 64), *others]
@@ -48,7 +48,7 @@ def test_regions_come_after_every_tier_of_ones_own() -> None:
 
 
 def test_a_region_is_asked_as_an_edge() -> None:
-    """It is called over HTTP/2 with the token as its credential, and no alias of clients leads to it directly."""
+    """A region is called over HTTP/2 with the token as credential, and no alias leads to it directly."""
     plan = snapshot(f"{BASE}peers: {{token: '{TOKEN}', nodes: {NODES}}}")
     target = next(each for each in plan.targets if each.kind == "region")
     assert (target.provider, target.host, target.port, target.base_path) == ("there", "10.0.0.2", 80, "/v1")
@@ -59,7 +59,7 @@ def test_a_region_is_asked_as_an_edge() -> None:
 
 
 def test_a_region_is_shown_no_token_that_there_is_not(tmp_path: Path) -> None:
-    """Where certificates are enough nothing is sent as a token; names are compared in lower case, URIs as written."""
+    """With certificates only, no token is sent; names are compared in lower case, URIs as written."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "own.pem"))
@@ -80,14 +80,14 @@ peers:
 
 
 def test_some_models_only() -> None:
-    """Where models are named, the others stay in their region."""
+    """If models are listed, the others stay in their region."""
     text = f"{BASE}peers: {{token: '{TOKEN}', nodes: {NODES}, models: [chat]}}"
     assert len(pool(text, "chat")) == 4
     assert pool(text, "other") == [("one/small", 1)]
 
 
 def test_who_is_met_joins_who_is_written() -> None:
-    """Edges that are known from elsewhere follow those of the file, each address once, one's own region never."""
+    """Discovered edges follow those of the file, each address once, without this region's own."""
     text = f"{BASE}peers: {{token: '{TOKEN}', nodes: {NODES}}}"
     met = Peer("there", "10.0.0.3:80"), Peer("far", "[fd00::1]:80"), Peer("here", "10.0.0.9:80")
     assert [name for name, _ in pool(text, "other", *met)[1:]] == [
@@ -98,13 +98,13 @@ def test_who_is_met_joins_who_is_written() -> None:
 
 
 def test_nobody_is_asked_without_the_section() -> None:
-    """Without ``peers`` a region is nobody's, whoever is met: there is no token to show."""
+    """Without ``peers`` no region is called, even if edges are discovered."""
     assert pool(BASE, "other", Peer("far", "10.0.0.3:80")) == [("one/small", 1)]
     assert snapshot(BASE).peers is None
 
 
 def test_a_pool_holds_what_it_can() -> None:
-    """More edges than a pool has places for: one's own targets stay, the first of the others fill it."""
+    """If there are too many edges for a pool, this region's targets stay, and the first edges fill the rest."""
     met = [Peer("far", f"10.0.{number // 250}.{number % 250}:80") for number in range(100)]
     members = pool(f"{BASE}peers: {{token: '{TOKEN}'}}", "chat", *met)
     assert [name for name, _ in members[:2]] == ["one/small", "one/big"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Ward:
-    """A prober, whom it asked, and whom it gave a hint."""
+    """A prober, the targets it has probed, and the hints it has given."""
 
     def __init__(self, *, well: bool = True, fails: BaseException | None = None) -> None:
         self.asked: list[str] = []
@@ -30,7 +30,7 @@ class Ward:
         self.prober = Prober(self.ask, self.hints.append)
 
     async def ask(self, target: Target) -> bool:
-        """Answer as told."""
+        """Answer as configured."""
         self.asked.append(target.id)
         await self.go_on.wait()
         if self._fails is not None:
@@ -38,19 +38,19 @@ class Ward:
         return self._well
 
     async def tend(self, targets: list[Target], now_ns: int, chance: float = 0.0) -> None:
-        """Tend once, and let what began go on."""
+        """Run one turn, and let its probes proceed."""
         self.prober.tend(targets, now_ns, lambda: chance)
         for _ in range(5):
             await asyncio.sleep(0)
 
 
 def targets(count: int = 1) -> list[Target]:
-    """Make some."""
+    """Return some targets."""
     return [structs.replace(snapshot().targets[0], id=f"t{index}", slot=index) for index in range(count)]
 
 
 async def test_only_while_ill_and_only_every_period() -> None:
-    """A target is asked once a period while it is ill, and never otherwise."""
+    """A target is probed once a period while it is unhealthy, and never otherwise."""
     ward, (one,) = Ward(), targets()
     await ward.tend([], 0)
     assert ward.asked == []
@@ -64,7 +64,7 @@ async def test_only_while_ill_and_only_every_period() -> None:
 
 
 async def test_the_first_one_comes_at_a_time_of_its_own() -> None:
-    """Targets that fall ill together are not asked together: chance spreads the first probe over a period."""
+    """Targets that fail together are not probed together: the first probe is at a random time of a period."""
     ward, (one,) = Ward(), targets()
     await ward.tend([one], 0, 0.5)
     await ward.tend([one], PERIOD_NS // 2 - 1)
@@ -74,7 +74,7 @@ async def test_the_first_one_comes_at_a_time_of_its_own() -> None:
 
 
 async def test_a_hint_needs_a_good_answer() -> None:
-    """A good answer gives a hint to that target's record; a bad one or none gives nothing and breaks nothing."""
+    """A good answer gives a hint to that target's record; a bad answer or none gives no hint."""
     (_, one) = targets(2)
     for ward, hints in (
         (Ward(), [1]),
@@ -88,7 +88,7 @@ async def test_a_hint_needs_a_good_answer() -> None:
 
 
 async def test_slow_probes_do_not_pile_up() -> None:
-    """One probe per target runs at a time, and a bounded number in all."""
+    """Each target has at most one probe at a time, and the total is limited."""
     ward, many = Ward(), targets(AT_ONCE * 2)
     ward.go_on.clear()
     for tick in range(4):
@@ -118,7 +118,7 @@ async def serve(answer: Callable[[web.Request], web.Response]) -> tuple[web.AppR
 
 @pytest.mark.parametrize(("status", "well"), [(200, True), (204, True), (301, False), (401, False), (503, False)])
 async def test_the_question_is_the_free_one_with_our_credential(status: int, well: bool) -> None:
-    """The probe is a GET of the target's free path with its credential; only a 2xx answer is a good one."""
+    """The probe is a GET of the target's free path with its credential; only a 2xx is a good answer."""
     seen: list[tuple[str, str, str | None]] = []
 
     def answer(request: web.Request) -> web.Response:
@@ -134,7 +134,7 @@ async def test_the_question_is_the_free_one_with_our_credential(status: int, wel
 
 
 async def test_without_a_path_a_connection_is_the_question() -> None:
-    """A service without a free path is asked by connecting, and a closed port is an error."""
+    """A service without a free path is probed by a connect, and a closed port is an error."""
     runner, port = await serve(lambda _: web.Response())
     target = structs.replace(snapshot().targets[0], port=port, probe_path=None)
     async with Asker() as asker:

@@ -21,18 +21,18 @@ each = pytest.mark.parametrize("known", KNOWN.values(), ids=list(KNOWN))
 
 
 def keys(*variables: str, **others: str) -> dict[str, str]:
-    """Return an environment in which these variables hold a key."""
+    """Return an environment in which these variables have a key."""
     return dict.fromkeys(variables, "sk-x") | others
 
 
 def test_the_order_is_the_order_of_the_variables() -> None:
-    """A start without a file prefers providers in the order in which the design lists their variables."""
+    """A start without a file prefers providers in the documented order of their variables."""
     assert list(KNOWN) == ["openai", "anthropic", "deepseek", "gemini"]
 
 
 @each
 def test_a_provider_is_called_over_tls_at_a_public_name(known: Provider) -> None:
-    """Keys go nowhere in clear: each base URL is https, to a host that is neither private nor refused."""
+    """Each base URL is https, to a host that is neither private nor forbidden."""
     url = addresses.parse_base_url(known.base_url)
     assert url.tls
     assert url.port == 443
@@ -43,7 +43,7 @@ def test_a_provider_is_called_over_tls_at_a_public_name(known: Provider) -> None
 
 @each
 def test_a_provider_has_what_a_start_without_a_file_needs(known: Provider) -> None:
-    """A small model for chat, the variables of its key and URL, and an embedding model exactly where it can embed."""
+    """A small chat model, the variables of its key and URL, and an embedding model if it has embeddings."""
     assert known.chat_model
     assert known.key_variables
     assert known.url_variable.endswith("_BASE_URL")
@@ -54,7 +54,7 @@ def test_a_provider_has_what_a_start_without_a_file_needs(known: Provider) -> No
 
 @each
 def test_capabilities_and_hints_are_in_the_known_words(known: Provider) -> None:
-    """A capability that nobody can require, or a hint for a status that is none, would be a slip."""
+    """All capabilities and the statuses of all hints are known."""
     assert set(known.capabilities) <= set(CAPABILITIES)
     for hint in known.hints:
         assert 400 <= hint.status < STATUSES
@@ -63,14 +63,14 @@ def test_capabilities_and_hints_are_in_the_known_words(known: Provider) -> None:
 
 @each
 def test_no_default_model_is_retired(known: Provider) -> None:
-    """We do not begin with a model of which we say ourselves that it is gone."""
+    """No default model is one that edge lists as retired."""
     assert {known.chat_model, known.embed_model}.isdisjoint(dict(known.retired))
     assert set(dict(known.retired).values()).isdisjoint(dict(known.retired))
 
 
 @each
 def test_one_key_makes_a_configuration_that_passes(known: Provider) -> None:
-    """With the key of any one provider, edge starts without a file and without a complaint."""
+    """With the key of any provider, edge starts without a file and without a warning."""
     config = from_environment(keys(known.key_variables[0]), KNOWN)
     assert config is not None
     assert [target.target for target in config.models["chat"].targets] == [f"{known.name}/{known.chat_model}"]
@@ -78,7 +78,7 @@ def test_one_key_makes_a_configuration_that_passes(known: Provider) -> None:
 
 
 def test_all_keys_make_tiers_in_order() -> None:
-    """``chat`` has one tier a provider; ``embed`` has one target only, because vectors of two models do not compare."""
+    """``chat`` has one tier per provider; ``embed`` has one target, as vectors of two models do not compare."""
     variables = [known.key_variables[0] for known in KNOWN.values()]
     config = from_environment(keys(*variables), KNOWN)
     assert config is not None
@@ -88,14 +88,14 @@ def test_all_keys_make_tiers_in_order() -> None:
 
 
 def test_embed_is_absent_where_nobody_embeds() -> None:
-    """No alias is made up: without a provider of embeddings there is no ``embed``."""
+    """Without a provider of embeddings there is no ``embed``."""
     config = from_environment(keys("ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY"), KNOWN)
     assert config is not None
     assert list(config.models) == ["chat"]
 
 
 def test_either_of_gemini_s_variables_will_do() -> None:
-    """GEMINI_API_KEY wins over GOOGLE_API_KEY; each alone is enough."""
+    """GEMINI_API_KEY wins over GOOGLE_API_KEY, and each is enough."""
     for environ, key in (
         ({"GOOGLE_API_KEY": "g"}, "g"),
         ({"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": "own"}, "own"),
@@ -107,13 +107,13 @@ def test_either_of_gemini_s_variables_will_do() -> None:
 
 
 def test_no_key_makes_no_configuration() -> None:
-    """Nothing in the environment, or only empty variables and base URLs, is no configuration."""
+    """Without a key, or with empty variables and base URLs only, there is no configuration."""
     assert from_environment({}, KNOWN) is None
     assert from_environment({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "http://localhost:1/v1"}, KNOWN) is None
 
 
 def test_a_base_url_moves_its_provider() -> None:
-    """OPENAI_BASE_URL is taken with the key, so that a compatible server can be tried without a file."""
+    """OPENAI_BASE_URL is used with the key, so that a compatible server can be tried without a file."""
     config = from_environment(keys("OPENAI_API_KEY", OPENAI_BASE_URL="http://localhost:11434/v1"), KNOWN)
     assert config is not None
     assert config.providers["openai"].base_url == "http://localhost:11434/v1"
@@ -121,7 +121,7 @@ def test_a_base_url_moves_its_provider() -> None:
 
 
 def test_a_base_url_that_is_edge_itself_names_the_variable() -> None:
-    """Who tried edge before has OPENAI_BASE_URL pointing at it: edge says what to unset instead of calling itself."""
+    """If OPENAI_BASE_URL points to edge itself, the message says to unset it."""
     config = from_environment(keys("OPENAI_API_KEY", OPENAI_BASE_URL="http://127.0.0.1:8080/v1"), KNOWN)
     assert config is not None
     (problem,) = check(Document(config), KNOWN)
@@ -130,14 +130,14 @@ def test_a_base_url_that_is_edge_itself_names_the_variable() -> None:
 
 
 def test_an_empty_configuration_has_nothing_to_route() -> None:
-    """A configuration that answers nobody is refused, wherever it comes from."""
+    """A configuration without routes is refused, whatever its source."""
     (problem,) = check(Document(Config()), KNOWN)
     assert "nothing to route" in problem.sentence
 
 
 @each
 def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> None:
-    """Every model that edge proposes has a price, none is absurd, and it is said when they were looked up."""
+    """Every model that edge proposes has a plausible price with the date of its look-up."""
     assert re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", known.priced)
     named = {known.chat_model, known.embed_model, *(successor for _, successor in known.retired)} - {""}
     assert named <= set(known.prices)
@@ -152,7 +152,7 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
     [(b"6m0s", 360.0), (b"12ms", 0.012), (b"1h2m0.5s", 3720.5), (b"7", 7.0), (b"soon", None), (b"1" * 64_000, None)],
 )
 def test_how_long_an_answer_asks_to_stay_away(value: bytes, seconds: float | None) -> None:
-    """A reset is read in every form that providers write, and one that is none costs nobody time."""
+    """A reset is read in every form that providers use, and an invalid one is ignored."""
     began = time.monotonic()
     fields = [(b"x-ratelimit-reset-requests", value), (b"x-ratelimit-remaining-requests", b"0")]
     assert retry_after_seconds(fields) == (None if seconds is None else pytest.approx(seconds))

@@ -28,7 +28,7 @@ BEHIND = [
 
 @pytest.mark.parametrize(("bar", "behind"), BEHIND)
 def test_a_body_says_why(bar: Barred, behind: int) -> None:
-    """Of every bar, with every reason that may stand behind it, the body has a state and a sentence."""
+    """For every bar and each of its reasons the body has a state and a sentence."""
     for problem in (
         reply.unavailable("chat", [], [("p/m", bar, behind, 1.0)], 1.0, service=False),
         reply.overloaded("chat", [], [("p/m", bar, behind, 1.0)], 1),
@@ -39,7 +39,7 @@ def test_a_body_says_why(bar: Barred, behind: int) -> None:
 
 
 def test_who_is_passed_over_has_a_word_of_its_own() -> None:
-    """Every bar and every reason to stand aside can be told apart in ``x-edge-reason``; all but one are documented."""
+    """Every bar and every reason to stand aside has its own ``x-edge-reason``; all but one are documented."""
     words = [reply.passed_over(bar) for bar in Barred]
     assert len(set(words)) == len(words)
     documented = (Path(__file__).parents[2] / "docs/outcomes.md").read_text()
@@ -49,7 +49,7 @@ def test_who_is_passed_over_has_a_word_of_its_own() -> None:
 @pytest.mark.parametrize("sentence", sorted(exhaustion.CODES))
 @pytest.mark.parametrize("service", [False, True])
 def test_what_this_node_lacks_has_a_code_of_its_own(sentence: str, service: bool) -> None:
-    """If the last attempt failed for want of something of ours, the 503 says of what, and when to come back."""
+    """If the last attempt failed for a lack on this node, the 503 names it and has Retry-After."""
     tried = [("a/m", "fail_reset", "closed"), ("b/m", "cancelled", sentence)]
     status, fields, body = reply.unavailable("chat", tried, [("b/m", Barred.USABLE, 0, 0.0)], 0.2, service)
     error = msgspec.json.decode(body)["error"]

@@ -22,12 +22,12 @@ USES = (Use("chat", 1, 1.0, POLICY),)
 
 
 def view(**changes: object) -> TargetView:
-    """Copy an untouched record, with changes."""
+    """Return an unused record, with changes."""
     return typing.cast("TargetView", {**SharedState.create(1, 1, 1).read_target(0, NOW), **changes})
 
 
 def test_untouched_is_closed() -> None:
-    """A target that nothing happened to is closed, usable, and has no story."""
+    """An unused target is closed, usable, and has no reason."""
     now = report(view(), now_ns=NOW, uses=USES)
     assert (now.state, now.usable, now.why, now.until_s, now.attempts) == ("usable", True, "", None, {})
     assert now.latency_ms == now.penalty_ms == {"stream": None, "whole": None}
@@ -51,14 +51,14 @@ CASES: list[tuple[dict[str, object], Label, bool, float | None]] = [
 
 @pytest.mark.parametrize(("changes", "state", "usable", "until_s"), CASES)
 def test_states(changes: dict[str, object], state: str, usable: bool, until_s: float | None) -> None:
-    """Each condition of a record reads as one state, and at its very end it is over."""
+    """Each condition of a record gives one state, which ends exactly with the condition."""
     now = report(view(**changes), now_ns=NOW, uses=USES)
     assert (now.state, now.usable, now.until_s) == (state, usable, until_s)
     assert bool(now.why) == (state != "usable")
 
 
 def test_what_would_remain_is_named() -> None:
-    """Manual precedes quarantined, quarantined open, and an open, rate-limited target waits for the later end."""
+    """Manual precedes quarantined, quarantined precedes open; an open, rate-limited target has the later end."""
     opened = {"state": "open", "until_ns": NOW + S, "rate_limited_until_ns": NOW + 9 * S}
     out = {"quarantine_reason": 12, "quarantined_until_ns": NOW + 60 * S}
     assert report(view(**opened), now_ns=NOW, uses=USES).until_s == 9.0
@@ -67,7 +67,7 @@ def test_what_would_remain_is_named() -> None:
 
 
 def test_reasons_are_told_apart() -> None:
-    """Every reason to trip has a sentence of its own, and the two that need a person say what to do."""
+    """Every reason of a trip has its own sentence, and the two that need an operator say what to do."""
     sentences = {
         report(view(state="open", until_ns=NOW + S, trip_reason=reason), now_ns=NOW, uses=USES).why
         for reason in TripReason
@@ -82,7 +82,7 @@ def test_reasons_are_told_apart() -> None:
 
 
 def test_numbers() -> None:
-    """Ratios are of what ended in the window; outcomes that never happened are left out."""
+    """Ratios are those of the window; outcomes with a count of 0 are left out."""
     counts = [0] * 32
     counts[Outcome.OK], counts[Outcome.FAIL_RESET], counts[17] = 7, 3, 2
     now = report(
@@ -94,7 +94,7 @@ def test_numbers() -> None:
 
 
 def test_each_route_has_its_own_tier_and_slow_start() -> None:
-    """A target of two routes is listed for each with the tier, weight and state that it has there."""
+    """A target of two routes is listed for each, with its tier, weight and state there."""
     quick = structs.replace(POLICY, slow_start_ns=2 * S)
     uses = (Use("chat", 3, 1.0, quick), Use("spare", 1, 0.5, POLICY))
     now = report(view(until_ns=NOW - 4 * S), now_ns=NOW, uses=uses)
@@ -105,7 +105,7 @@ def test_each_route_has_its_own_tier_and_slow_start() -> None:
 
 
 def test_a_threshold_is_named_where_the_routes_agree_on_it() -> None:
-    """The number behind an open circuit is that of the configuration, and is left out where two routes differ in it."""
+    """An open circuit's threshold is the configured one, and is left out if two routes differ."""
     record = view(state="open", until_ns=NOW + S, trip_reason=TripReason.TRIP_CONSECUTIVE)
     agreed = report(record, now_ns=NOW, uses=(*USES, Use("spare", 2, 1.0, POLICY)))
     assert agreed.why == "too many consecutive failures (consecutive_failures: 5)"
@@ -114,7 +114,7 @@ def test_a_threshold_is_named_where_the_routes_agree_on_it() -> None:
 
 
 def test_a_latency_is_a_measurement_and_a_penalty_stands_beside_it() -> None:
-    """What failures add to the balancer's cost is no latency; less than a millisecond of it is not told."""
+    """The penalty of failures is no latency; a penalty below a millisecond is not shown."""
     record = view(ewma_ms=(5000.0, 41.0), measured_ms=(80.0, 40.0), penalty_ms=(4321.09, 0.9))
     now = report(record, now_ns=NOW, uses=USES)
     assert now.latency_ms == {"stream": 80.0, "whole": 40.0}
@@ -122,6 +122,6 @@ def test_a_latency_is_a_measurement_and_a_penalty_stands_beside_it() -> None:
 
 
 def test_the_shortest_latency_is_shown_as_one() -> None:
-    """A first byte within 20 microseconds is a measurement: it is shown as 0.1 ms, and not as if there was none."""
+    """A first byte within 20 microseconds is shown as 0.1 ms, and not as missing."""
     now = report(view(measured_ms=(0.02, 0.0)), now_ns=NOW, uses=USES)
     assert now.latency_ms == {"stream": 0.1, "whole": None}

@@ -52,13 +52,13 @@ async def hosts(of: Resolver, name: str) -> list[str]:
 
 
 async def test_families_alternate_and_repeats_vanish(lookups: FakeLookups) -> None:
-    """A dead family costs one address, not half of the deadline; the system's first choice stays first."""
+    """A dead family costs one address and not half of the timeout; the system's first choice stays first."""
     lookups.answers["a"] = ["2001:db8::1", "2001:db8::2", "192.0.2.1"]
     assert await hosts(Resolver(), "a") == ["2001:db8::1", "192.0.2.1", "2001:db8::2"]
 
 
 async def test_many_callers_one_look_up_until_it_is_old(lookups: FakeLookups) -> None:
-    """Callers at once share one look-up, later ones its answer; when it is old it is made anew."""
+    """Concurrent callers share one look-up, and later callers its result until it expires."""
     lookups.answers["a"] = ["192.0.2.1"]
     of = Resolver()
     assert await asyncio.gather(*(hosts(of, "a") for _ in range(20))) == [["192.0.2.1"]] * 20
@@ -70,7 +70,7 @@ async def test_many_callers_one_look_up_until_it_is_old(lookups: FakeLookups) ->
 
 
 async def test_an_outage_of_the_resolver_is_survived(lookups: FakeLookups) -> None:
-    """When a look-up fails the last good answer is used, and the resolver is not asked for every connection."""
+    """If a look-up fails, the last good result is used, and the resolver is not asked for every connection."""
     lookups.answers["a"] = ["192.0.2.1"]
     of = Resolver()
     await hosts(of, "a")
@@ -87,7 +87,7 @@ async def test_an_outage_of_the_resolver_is_survived(lookups: FakeLookups) -> No
 async def test_a_silent_name_server_keeps_nobody_waiting_who_has_an_old_answer(
     lookups: FakeLookups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old answer serves while one look-up goes on, and only the first waits a moment for it; then the new holds."""
+    """During a look-up the old result is used; only the first caller waits a moment for the new one."""
     lookups.answers["a"] = ["192.0.2.1"]
     of, waited = Resolver(), []
     await hosts(of, "a")
@@ -115,14 +115,14 @@ async def test_a_silent_name_server_keeps_nobody_waiting_who_has_an_old_answer(
 
 
 async def test_a_name_that_never_was_is_an_error(lookups: FakeLookups) -> None:
-    """Without any earlier answer the failure is the caller's to know."""
+    """Without an earlier result the caller gets the error."""
     lookups.answers["a"] = socket.gaierror(socket.EAI_NONAME, "unknown")
     with pytest.raises(socket.gaierror):
         await Resolver().addresses("a")
 
 
 async def test_one_impatient_caller_disturbs_nobody(lookups: FakeLookups) -> None:
-    """A caller whose deadline passes does not cancel the look-up that another waits for."""
+    """A caller that times out does not cancel a look-up that another caller waits for."""
     lookups.answers["a"] = ["192.0.2.1"]
     of = Resolver()
     patient, impatient = asyncio.create_task(hosts(of, "a")), asyncio.create_task(hosts(of, "a"))
@@ -132,7 +132,7 @@ async def test_one_impatient_caller_disturbs_nobody(lookups: FakeLookups) -> Non
 
 
 async def test_a_name_cannot_lead_to_metadata(lookups: FakeLookups) -> None:
-    """Addresses that the configuration refuses are refused when a name leads to them; others of that name are used."""
+    """Addresses that the configuration forbids are dropped; a name's other addresses are used."""
     lookups.answers["mixed"] = ["169.254.169.254", "192.0.2.1"]
     lookups.answers["bad"] = ["169.254.169.254", "::ffff:169.254.169.254"]
     assert await hosts(Resolver(), "mixed") == ["192.0.2.1"]
@@ -149,7 +149,7 @@ async def test_literals_are_not_looked_up(lookups: FakeLookups) -> None:
 
 
 async def test_memory_is_bounded(lookups: FakeLookups) -> None:
-    """Of more names than there is room for, the one that expires first is forgotten."""
+    """If there are too many names, the one that expires first is dropped."""
     of = Resolver(capacity=2)
     for name in ("a", "b", "c"):
         lookups.answers[name] = ["192.0.2.1"]

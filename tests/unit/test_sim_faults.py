@@ -12,26 +12,26 @@ CHAT = Asks("/v1/chat/completions", model="sim-small")
 
 
 def struck(fault: Fault, *asks: Asks, now_s: float = 0.0, inflight: int = 1) -> list[bool]:
-    """Switch one fault on at 0 s and say for each request whether it is struck."""
+    """Switch a fault on at 0 s, and return for each request whether it is hit."""
     board = FaultBoard(Random(1))
     board.switch((fault,), 0.0)
     return [board.strike(each, now_s, inflight) is not None for each in asks]
 
 
 def test_after_and_count_bound_a_fault() -> None:
-    """The first ``after`` matching requests are spared, then ``count`` are struck, then none."""
+    """The first ``after`` matching requests are spared, then ``count`` are hit, then none."""
     assert struck(Fault(kind="error", after=2, count=3), *[CHAT] * 7) == [False, False, True, True, True, False, False]
 
 
 def test_rate_strikes_its_share_and_is_repeatable() -> None:
-    """A rate strikes about its share, the same requests with the same seed."""
+    """A rate hits about its share, and the same requests with the same seed."""
     first = struck(Fault(kind="error", rate=0.3), *[CHAT] * 1000)
     assert first == struck(Fault(kind="error", rate=0.3), *[CHAT] * 1000)
     assert 250 < sum(first) < 350
 
 
 def test_a_period_strikes_during_its_duty() -> None:
-    """Flapping fails in the first ``duty`` of every period and answers in the rest."""
+    """Flapping fails in the first ``duty`` of every period, and answers in the rest."""
     fault = Fault(kind="flapping", period_s=2.0, duty=0.25)
     seen = [struck(fault, CHAT, now_s=now)[0] for now in (0.0, 0.4, 0.6, 1.9, 2.1, 2.7)]
     assert seen == [True, True, False, False, True, False]
@@ -64,18 +64,18 @@ def test_for_s_ends_a_fault() -> None:
     ],
 )
 def test_a_fault_can_be_narrow(fault: Fault, hit: Asks, spared: Asks) -> None:
-    """Path, kind of request and model narrow a fault, and what does not match is not counted."""
+    """Path, kind of request and model restrict a fault; other requests are not counted."""
     assert struck(fault, hit, spared) == [True, False]
 
 
 def test_capacity_strikes_above_its_limit_only() -> None:
-    """A capacity fault leaves the first ``limit`` concurrent requests alone."""
+    """A capacity fault spares the first ``limit`` concurrent requests."""
     assert struck(Fault(kind="capacity", limit=4), CHAT, inflight=4) == [False]
     assert struck(Fault(kind="capacity", limit=4), CHAT, inflight=5) == [True]
 
 
 def test_the_first_fault_that_bites_strikes() -> None:
-    """With several faults on, one strikes, in order; a refusal is the listener's business and never a request's."""
+    """Of several faults the first matching one applies; a refused connection is never a request's fault."""
     board = FaultBoard(Random(1))
     board.switch((Fault(kind="refuse"), Fault(kind="error", count=1), Fault(kind="latency")), 0.0)
     kinds = [fault.kind for _ in range(2) if (fault := board.strike(CHAT, 0.0, 1))]
@@ -83,7 +83,7 @@ def test_the_first_fault_that_bites_strikes() -> None:
 
 
 def test_switching_replaces_everything() -> None:
-    """The new faults are all there is; none means healthy."""
+    """New faults replace all old ones; an empty list means healthy."""
     board = FaultBoard(Random(1))
     board.switch((Fault(kind="error"),), 0.0)
     board.switch((), 0.0)
@@ -91,7 +91,7 @@ def test_switching_replaces_everything() -> None:
 
 
 def test_what_is_on_is_shown_without_defaults() -> None:
-    """The list shows what was set, what was seen and what was struck."""
+    """The list shows the settings, the matching requests and the requests that were hit."""
     board = FaultBoard(Random(1))
     board.switch((Fault(kind="error", status=503, after=1),), 5.0)
     board.strike(CHAT, 5.0, 1)
@@ -101,7 +101,7 @@ def test_what_is_on_is_shown_without_defaults() -> None:
 
 @pytest.mark.parametrize("body", [b'{"kind": "none"}', b"null", b"[]"])
 def test_none_heals(body: bytes) -> None:
-    """Three ways to say that there is no fault."""
+    """There are three spellings of no fault."""
     assert decode(body) == ()
 
 
@@ -131,6 +131,6 @@ def test_one_fault_or_a_list_is_read() -> None:
     ],
 )
 def test_nonsense_is_refused_with_the_place(body: bytes, said: str) -> None:
-    """A fault that cannot mean anything is refused with a sentence that names what is wrong."""
+    """An impossible fault is refused with a sentence that names the field."""
     with pytest.raises(ValueError, match=said):
         decode(body)

@@ -19,7 +19,7 @@ RTT_S = 0.08
 
 @contextlib.asynccontextmanager
 async def echo_behind(link: Link) -> AsyncIterator[Link]:
-    """Let a link lead to a service that says everything back."""
+    """Put a link in front of a service that echoes everything."""
     told: set[asyncio.Task[None]] = set()
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,7 +61,7 @@ class Talk:
             await self.writer.wait_closed()
 
     async def say(self, data: bytes = b"hello") -> float:
-        """Say something and hear it back; return the seconds that it took."""
+        """Send and receive an echo; return the seconds that it took."""
         began = time.monotonic()
         self.writer.write(data)
         assert await asyncio.wait_for(self.reader.readexactly(len(data)), 30) == data
@@ -69,7 +69,7 @@ class Talk:
 
 
 async def test_a_link_takes_its_round_trip() -> None:
-    """A word and its echo take one round trip, opening the connection another; a link of no length takes neither."""
+    """An echo takes one round trip, and a connect another; a link without delay takes none."""
     async with echo_behind(Link("a", "b", rtt_s=RTT_S)) as far, echo_behind(Link("a", "b")) as near:
         async with Talk(far) as talk:
             first, second = await talk.say(), await talk.say()
@@ -81,7 +81,7 @@ async def test_a_link_takes_its_round_trip() -> None:
 
 
 async def test_order_is_kept_under_jitter() -> None:
-    """What is sent piece by piece arrives whole and in order, however much each piece is late."""
+    """Data that is sent in pieces arrives complete and in order, whatever the delay of each piece."""
     async with echo_behind(Link("a", "b", rtt_s=0.004, jitter_s=0.01)) as link, Talk(link) as talk:
         data = bytes(range(256)) * 40
         for start in range(0, len(data), 512):
@@ -91,13 +91,13 @@ async def test_order_is_kept_under_jitter() -> None:
 
 
 async def test_bandwidth_bounds_what_is_carried() -> None:
-    """A megabyte over a link of four megabytes a second takes a quarter of a second each way, at least one of them."""
+    """A megabyte over a link of four megabytes a second takes a quarter of a second each way."""
     async with echo_behind(Link("a", "b", bytes_per_s=4e6)) as link, Talk(link) as talk:
         assert await talk.say(bytes(1_000_000)) >= 0.25
 
 
 async def test_a_cut_link_is_a_black_hole() -> None:
-    """Nothing gets through, nobody can connect, nothing is refused; mended, what waited arrives."""
+    """On a cut link nothing arrives and no connect completes or is refused; after the repair the data arrives."""
     async with echo_behind(Link("a", "b")) as link, Talk(link) as talk:
         await talk.say()
         link.cut()
@@ -113,7 +113,7 @@ async def test_a_cut_link_is_a_black_hole() -> None:
 
 
 async def test_a_reset_breaks_what_is_open() -> None:
-    """An open connection ends in an error or an end at once; the next one is carried."""
+    """A reset ends open connections; the next connection works."""
     async with echo_behind(Link("a", "b")) as link, Talk(link) as talk:
         await talk.say()
         link.reset()
@@ -124,7 +124,7 @@ async def test_a_reset_breaks_what_is_open() -> None:
 
 
 async def test_places_are_cut_apart() -> None:
-    """A partition names places: only the links across it are cut, and only they are mended."""
+    """A partition cuts exactly the links between the named places, and its repair repairs exactly those."""
     async with Network() as network:
         ways = [("a", "b"), ("b", "a"), ("a", "c"), ("b", "c"), ("a", "a")]
         links = {way: await network.link(*way) for way in ways}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def test_its_configuration_is_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """``edge check`` finds no error in the drill's edge.yaml."""
+    """``edge check`` has no errors for the drill's edge.yaml."""
     file = tmp_path / "edge.yaml"
     urls = dict.fromkeys(overload.CAPACITY, "http://127.0.0.1:9/v1")
     file.write_text(json.dumps(overload.config(urls, dict.fromkeys(overload.OFFERED, "x" * 50))))
@@ -29,7 +29,7 @@ def test_its_configuration_is_accepted(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def crowd(*shots: Shot) -> overload.Crowd:
-    """A load that is over."""
+    """A finished load."""
     load = overload.Crowd("http://127.0.0.1:9/v1", "key", rate=1.0)
     load.shots.extend(shots)
     return load
@@ -41,7 +41,7 @@ def shot(at_s: float, latency_s: float, target: str = "backup/sim-small", reason
 
 
 def test_the_figures_are_those_of_the_loads() -> None:
-    """Only what began while the primary was dead speaks of the backup; who was sent away is told from who failed."""
+    """Only requests that began while the primary was dead count for the backup; shed and failed are separate."""
     high = crowd(shot(1, 1.0, "primary/sim-small"), shot(5, 2.0), shot(6, 3.0))
     low = crowd(shot(5, 2.5), shot(5.5, 0.1, reason="SentAwayError: overloaded"), shot(6, 0.2, reason="TimeoutError"))
     low.told_s[1] = 7
@@ -54,7 +54,7 @@ def test_the_figures_are_those_of_the_loads() -> None:
 
 
 def test_the_plot_is_well_formed() -> None:
-    """The picture parses as XML, escapes its words, and draws a line for each series."""
+    """The plot is valid XML, escapes its texts, and has a line for each series."""
     panel = Panel("a < b", (Line("one", [0.0, 5.0, 2.0]), Line("two & three", [1.0, 1.0, 1.0], dashed=True)))
     root = ET.fromstring(svg("title", [0.0, 1.0, 2.0], [panel, panel], shade=(0.5, 1.5)))
     lines = [element for element in root.iter() if element.tag.endswith("polyline")]
@@ -64,5 +64,5 @@ def test_the_plot_is_well_formed() -> None:
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_it_lasts_as_long_as_it_says(fast: bool) -> None:
-    """About half a minute, or about one."""
+    """The drill takes about half a minute, or about a minute."""
     assert overload.phases(fast=fast).total == (23 if fast else 56)

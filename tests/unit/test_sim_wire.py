@@ -26,7 +26,7 @@ from edge.sim.wire import (
 
 
 async def test_messages_are_split_by_their_framing() -> None:
-    """ReadMessage takes one message, by content-length or by chunks with trailers, and leaves the next one unread."""
+    """ReadMessage reads one message, by content-length or by chunks with trailers, and no more."""
     chunked = (
         b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
         + wire.chunk(b"abc")
@@ -51,7 +51,7 @@ async def test_again_serves_many_requests_on_one_connection() -> None:
 
 
 async def test_reset_is_seen_as_reset_and_close_as_close() -> None:
-    """Reset sends RST, Close sends FIN, and each side's record tells them apart."""
+    """Reset sends RST and Close sends FIN, and each side's record distinguishes them."""
     async with ScriptedServer([ReadHead(), Reset()], [ReadHead(), Close()], [ReadToEnd()]) as server:
         head = Send(b"GET / HTTP/1.1\r\n\r\n")
         assert (await play_client(server.port, head, ReadToEnd())).ended == "peer_reset"
@@ -88,7 +88,7 @@ async def test_a_refused_port_refuses_and_an_unreachable_one_hangs() -> None:
 
 
 async def test_a_small_receive_buffer_holds_the_sender_back() -> None:
-    """A server that does not read and keeps little makes the sender wait instead of swallowing everything."""
+    """A server that does not read makes the sender wait."""
     async with ScriptedServer([Pause(5)], receive_buffer=4096) as server:
         client = await play_client(server.port, Send(b"x" * (16 << 20)), limit_s=0.3)
     assert client.ended == "timeout"
@@ -106,6 +106,6 @@ async def test_stopping_leaves_nothing_open() -> None:
 
 
 def test_a_server_without_a_script_is_refused() -> None:
-    """A scripted server with nothing to play says so."""
+    """A scripted server without a script raises an error."""
     with pytest.raises(ValueError, match="at least one script"):
         ScriptedServer()

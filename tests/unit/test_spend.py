@@ -28,19 +28,19 @@ S = 1_000_000_000
 
 
 def this_month() -> int:
-    """Return the month that the shared state counts in now."""
+    """Return the current month of the shared state."""
     return month_of(clock.wall())
 
 
 def test_months_are_counted_from_year_nought() -> None:
-    """January 2026 is 2026 * 12, its last second too, and February is one more."""
+    """January 2026 is 2026 * 12, including its last second, and February is one more."""
     begins = dt.datetime(2026, 1, 1, tzinfo=dt.UTC).timestamp()
     ends = dt.datetime(2026, 2, 1, tzinfo=dt.UTC).timestamp()
     assert (month_of(begins), month_of(ends - 1), month_of(ends)) == (24312, 24312, 24313)
 
 
 async def test_a_new_board_gets_what_was_spent(tmp_path: Path) -> None:
-    """What one node's keys spent stands on the shared state of the next, which begins empty; nothing else does."""
+    """The spending of a node's keys is restored to the empty shared state of the next one, and nothing else."""
     plan = snapshot(TEXT)
     shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     spending = Spending(shared_state, file)
@@ -53,7 +53,7 @@ async def test_a_new_board_gets_what_was_spent(tmp_path: Path) -> None:
 
 
 async def test_what_is_counted_already_is_not_counted_twice(tmp_path: Path) -> None:
-    """A control that was started again puts nothing back into a shared state that knows."""
+    """A restarted control restores nothing to a shared state that has the spending already."""
     plan = snapshot(TEXT)
     shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(this_month(), 7 * S)})
@@ -63,7 +63,7 @@ async def test_what_is_counted_already_is_not_counted_twice(tmp_path: Path) -> N
 
 
 async def test_a_key_that_comes_back_goes_on_with_its_budget(tmp_path: Path) -> None:
-    """A key that is taken out of the file and put back later has spent what it had, whatever its record is then."""
+    """A key that is removed and added again keeps its spending, in whatever record."""
     plan, without = snapshot(TEXT), snapshot(TEXT.replace("name: a", "name: c"))
     shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     spending = Spending(shared_state, file)
@@ -76,7 +76,7 @@ async def test_a_key_that_comes_back_goes_on_with_its_budget(tmp_path: Path) -> 
 
 
 async def test_it_is_written_every_ten_seconds_when_something_changed(tmp_path: Path) -> None:
-    """Nothing spent writes nothing; what was spent is on disk after ten seconds, and only then."""
+    """Spending is written to disk every ten seconds, and only if it has changed."""
     plan = snapshot(TEXT)
     shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     spending, began = Spending(shared_state, file), clock.now_ns()
@@ -91,7 +91,7 @@ async def test_it_is_written_every_ten_seconds_when_something_changed(tmp_path: 
 
 
 async def test_months_that_are_over_are_forgotten(tmp_path: Path) -> None:
-    """The file holds this month's spending only."""
+    """The file has this month's spending only."""
     plan = snapshot(TEXT)
     shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(this_month() - 1, S), "gone": Spent(this_month(), 2 * S)})
@@ -100,7 +100,7 @@ async def test_months_that_are_over_are_forgotten(tmp_path: Path) -> None:
 
 
 async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At midnight UTC control says that nothing is spent, keeps no more of it on disk, and hands none of it on."""
+    """At midnight UTC the new month begins with 0, in reports and on disk."""
     plan = snapshot(TEXT)
     shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     turn = dt.datetime(2026, 12, 1, tzinfo=dt.UTC).timestamp()
@@ -139,7 +139,7 @@ async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: py
 async def test_a_month_that_has_not_come_is_no_way_round_a_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a clock that was ahead wrote counts, over a restart too; one that says otherwise for long is believed."""
+    """Spending that was counted under a clock that was ahead still counts once the clock is corrected."""
     plan, wall = snapshot(TEXT), dt.datetime(2026, 11, 10, tzinfo=dt.UTC).timestamp()
     now = [wall]
     monkeypatch.setattr(clock, "wall", lambda: now[0])
@@ -163,7 +163,7 @@ async def test_a_month_that_has_not_come_is_no_way_round_a_budget(
 
 
 async def test_a_disk_that_cannot_be_written_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is said once, the node goes on, and everything is written when the disk can be written again."""
+    """The failure is logged once, the node goes on, and the spending is written once the disk works again."""
     plan, folder = snapshot(TEXT), tmp_path / "state"
     shared_state, file = board_for(plan), SpendFile(folder, "/etc/edge.yaml")
     spending = Spending(shared_state, file)
@@ -179,7 +179,7 @@ async def test_a_disk_that_cannot_be_written_harms_nobody(tmp_path: Path, caplog
 
 @pytest.mark.parametrize("what", ["damaged", "stranger", "readable"])
 def test_a_bad_file_is_refused_and_the_node_starts(tmp_path: Path, what: str) -> None:
-    """A damaged file, one of something else, and one that others could have written are not believed."""
+    """A damaged file, another kind of file, and a file that others could write are ignored."""
     file = SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(this_month(), S)})
     path = Path(file.path)

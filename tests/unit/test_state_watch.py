@@ -12,7 +12,7 @@ NOW = 50 * S
 
 
 def test_silence_until_something_changes() -> None:
-    """Healthy targets are no news, and nor is a state that lasts."""
+    """Healthy targets and unchanged states are not logged."""
     plan = snapshot()
     shared_state = board_for(plan)
     watch = StateWatch()
@@ -30,7 +30,7 @@ def test_silence_until_something_changes() -> None:
 
 
 def test_every_target_of_a_route_is_read() -> None:
-    """Targets of models, of providers asked directly and of services are all watched."""
+    """Targets of models, of wildcards and of services are all watched."""
     plan = snapshot()
     used = {plan.targets[member.target].id for route in plan.routes for member in route.members}
     assert set(read_targets(board_for(plan), plan, NOW)) == used

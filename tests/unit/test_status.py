@@ -54,10 +54,10 @@ def of_columns(shown: Table) -> list[list[str]]:
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    """An admin listener of one answer."""
+    """An admin listener with one fixed response."""
 
     def do_GET(self) -> None:
-        """Answer by the token."""
+        """Answer according to the token."""
         right = self.headers["Authorization"] == "Bearer right"
         known = self.path != "/api/node"  # as an older one
         body = json.dumps(TARGETS if known else {"error": "it is not here"}).encode() if right else b"{}"
@@ -67,13 +67,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:  # type: ignore[override]
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_words_of_others_are_text(
     admin: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reason that looks like markup or steers a terminal is shown, and breaks nothing."""
+    """A reason with markup or escape sequences is shown as text."""
     monkeypatch.setitem(TARGETS[0], "why", "drained: [/red] \x1b[2J\x9b1m")
     assert main(["status", "--admin", admin, "--token", "right"]) == 0
     said = capsys.readouterr().out
@@ -93,7 +93,7 @@ def admin() -> Iterator[str]:
 
 
 def test_the_table_says_it_all() -> None:
-    """State, load, latency, errors and the reason with its end are in the row, in words and units."""
+    """A row has state, load, latency, errors and the reason with its end, in words and units."""
     out = io.StringIO()
     Console(file=out, width=160).print(table(TARGETS))
     row = out.getvalue().splitlines()[1]
@@ -103,7 +103,7 @@ def test_the_table_says_it_all() -> None:
 
 
 def test_each_route_has_a_row_with_its_own_tier() -> None:
-    """A target of two routes has a row for each, its facts in the first; its own id is shown if alone."""
+    """A target of two routes has a row for each, with its facts in the first."""
     shown = of_columns(table([{**TARGETS[0], "why": "", "until_s": None}]))
     assert [row[:4] for row in shown[1:]] == [["one/small", "chat", "2", "open"], ["", "spare", "1", "open"]]
     assert (shown[1][4:], shown[2][4:]) == (["4", "120 ms", "-", "50%", "10", ""], [""] * 6)
@@ -112,14 +112,14 @@ def test_each_route_has_a_row_with_its_own_tier() -> None:
 
 
 def test_a_penalty_is_shown_beside_the_latency() -> None:
-    """What recent failures add is marked as a penalty, and the heading says so; nobody else's table has such a word."""
+    """The penalty of recent failures is marked, with a heading; without penalties there is none."""
     shown = of_columns(table([{**TARGETS[0], "penalty_ms": {"stream": 3210.0, "whole": None}}]))
     assert (shown[0][5], shown[1][5], shown[1][6]) == ("first token\n+ penalty", "120 ms + 3.2 s", "-")
     assert "penalty" not in str(of_columns(table(TARGETS)))
 
 
 def test_a_weight_is_shown_where_one_differs() -> None:
-    """Weights take no room where all are alike."""
+    """Weights are shown only if they differ."""
     routes = [{**TARGETS[0]["routes"][0], "weight": 2.5}, TARGETS[0]["routes"][1]]
     shown = of_columns(table([{**TARGETS[0], "routes": routes}]))
     assert [row[3] for row in shown] == ["weight", "2.5", "1"]
@@ -128,7 +128,7 @@ def test_a_weight_is_shown_where_one_differs() -> None:
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_reasons_are_whole_on_any_screen(width: int) -> None:
-    """Why a target is left alone can be read in one piece: in its row where there is room, else below the table."""
+    """The reason of a state is readable in one piece: in its row if there is room, else below the table."""
     why = "the provider refused our credential or our balance: check the key and the account"
     out = io.StringIO()
     targets = [
@@ -144,7 +144,7 @@ def test_reasons_are_whole_on_any_screen(width: int) -> None:
 
 
 def test_a_pipe_is_wide(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], admin: str) -> None:
-    """What nobody looks at yet is not folded to 80 columns, unless COLUMNS asks for it."""
+    """Output to a pipe is not wrapped to 80 columns, unless COLUMNS is set."""
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr("edge.cli.status._notes", lambda _asked: [])
     assert main(["status", "--admin", admin, "--token", "right"]) == 0
@@ -156,13 +156,13 @@ def test_a_pipe_is_wide(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_json_is_what_the_node_said(admin: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """For programs, nothing is added or lost."""
+    """The JSON output is the node's response unchanged."""
     assert main(["status", "--admin", admin, "--token", "right", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == TARGETS
 
 
 def test_a_refused_token_is_explained(admin: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Who is turned away learns how to send the token."""
+    """A 401 is shown with instructions to send the token."""
     assert main(["status", "--admin", f"http://{admin}", "--token", "wrong"]) == 1
     assert "the token is wrong; pass admin.token of the node's configuration" in capsys.readouterr().err
     assert main(["status", "--admin", f"http://{admin}", "--token", ""]) == 1
@@ -173,7 +173,7 @@ def test_a_refused_token_is_explained(admin: str, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:1"])
 def test_nobody_there_is_explained(address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """When nothing answers, one sentence says what to do; there is no traceback."""
+    """If nothing answers, one sentence says what to do, without a traceback."""
     assert main(["status", "--admin", address]) == 1
     error = capsys.readouterr().err
     assert "start a node with `edge run`" in error
@@ -181,7 +181,7 @@ def test_nobody_there_is_explained(address: str, capsys: pytest.CaptureFixture[s
 
 
 def test_regions_stand_side_by_side() -> None:
-    """A row per target and a column per region, with what is suspect or stale marked, and what it means here."""
+    """The table has a row per target and a column per region, with marks for suspect and stale."""
     target = {
         "state": "open",
         "bad": True,
@@ -217,7 +217,7 @@ def test_regions_stand_side_by_side() -> None:
 
 
 def test_a_state_that_is_not_on_disk_is_said_with_the_reason() -> None:
-    """While the newest configuration cannot be kept, and no longer."""
+    """The reason is shown while the newest configuration cannot be saved, and no longer."""
     node = {"state_file": "/var/lib/edge/snapshot-1", "state_failures": 3, "state_error": "No space left on device"}
     assert notes(node, 0.0) == [
         "the last good configuration cannot be written to /var/lib/edge/snapshot-1: No space left on device"
@@ -226,7 +226,7 @@ def test_a_state_that_is_not_on_disk_is_said_with_the_reason() -> None:
 
 
 def test_an_alarm_comes_with_its_remedy() -> None:
-    """What etcd calls its alarm, whatever members have it, and what is to be done about a full one."""
+    """An alarm of etcd is shown with its members and, if the store is full, with its remedy."""
     alarm = MemberStatus("http://e:2379", alarms=("memberID:1 alarm:NOSPACE ",))
     first, remedy = cluster.notes([alarm, alarm])
     assert first == "memberID:1 alarm:NOSPACE"
@@ -237,7 +237,7 @@ def test_an_alarm_comes_with_its_remedy() -> None:
 
 
 def test_a_silent_store_is_said_with_its_age() -> None:
-    """How old the view is, whether it still counts, and that it was never there."""
+    """The age of the view is shown, whether it still counts, and whether there ever was one."""
     sharing = {"view_age_s": 8.0, "connected": False, "error": "refused", "suspect": ["eu"], "name_conflict": True}
     lines = notes({"region": "eu", "sharing": sharing}, 0.0)
     assert lines[0] == "the shared store does not respond: the view of other regions is 8 s old"
@@ -253,7 +253,7 @@ def test_a_silent_store_is_said_with_its_age() -> None:
 
 
 def test_held_requests_are_said_when_they_are_many() -> None:
-    """A worker near its bound is named, and so is how many requests did not fit; an easy one is not."""
+    """A worker near its memory limit is shown with the number of refused requests; another worker is not."""
     node = {"region": "eu", "buffered": [10 * 2**20, 90 * 2**20], "buffered_limit": 100 * 2**20, "unbuffered": 0}
     assert notes(node, 0.0) == ["worker 1 buffers 90 of 100 MiB of requests (limits.max_buffered)"]
     assert notes({**node, "buffered": [0, 0], "unbuffered": 3}, 0.0) == [

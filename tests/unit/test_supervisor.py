@@ -35,7 +35,7 @@ def child(name: str, code: str, index: int = -1) -> Child:
 
 
 class Fixture:
-    """A supervisor with one worker, and what became of it."""
+    """A supervisor with one worker, and a record of its results."""
 
     def __init__(self, code: str, *, grace_s: float = 5.0) -> None:
         self.shared_state = SharedState.create(1, 1, 1)
@@ -55,11 +55,11 @@ class Fixture:
         )
 
     def count(self) -> None:
-        """Take note that all is up."""
+        """Record that the node is complete."""
         self.ups += 1
 
     def run(self, *then: Callable[[], None]) -> int:
-        """Run until it ends; each of ``then`` is called in turn once the step before has had its effect."""
+        """Run until the end; call each of ``then`` once the step before has had its effect."""
 
         def act() -> None:
             for step in then:
@@ -77,17 +77,17 @@ class Fixture:
             actor.join(60)
 
     def pids(self) -> list[int]:
-        """Return who runs."""
+        """Return the running processes."""
         return [each.process.pid for each in (self.worker, self.other) if each.process is not None]
 
 
 def ask_to_stop() -> None:
-    """Send this process what an operator would."""
+    """Send this process the signal of an operator."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Clock:
-    """A clock that goes on by a second at each look while ``fast`` says so, else by a millisecond."""
+    """A clock that advances by a second at each read while ``fast`` is set, else by a millisecond."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, fast: Callable[[], bool]) -> None:
         self.now = 1_000 * S
@@ -102,7 +102,7 @@ class Clock:
 
 
 def test_a_worker_that_never_serves_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that stands still before it has served is killed after a minute; its successor makes the node whole."""
+    """A worker that hangs before it serves is killed after a minute; its successor completes the node."""
     fixture = Fixture(STANDS)
     Clock(monkeypatch, lambda: fixture.worker.process is not None and fixture.worker.restarts == 0)
     fixture.pulse.keep(1_000_000 * S)
@@ -115,7 +115,7 @@ def test_a_worker_that_never_serves_is_replaced(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("lives", [True, False])
 def test_a_control_that_stands_still_is_replaced(lives: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Control that served and says no more that it lives is killed after a minute; one that goes on saying so stays."""
+    """Control without heartbeats is killed after a minute; control with heartbeats stays."""
     fixture, over = Fixture(STAYS), threading.Event()
 
     def fast() -> bool:
@@ -133,7 +133,7 @@ def test_a_control_that_stands_still_is_replaced(lives: bool, monkeypatch: pytes
 
 
 def test_a_pause_of_all_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the supervisor itself stood still, as on a machine that was paused, the others get their time anew."""
+    """If the supervisor itself was paused, as on a suspended machine, the others get their full time again."""
     fixture, over, looks = Fixture(STAYS), threading.Event(), 0
 
     def fast() -> bool:
@@ -152,7 +152,7 @@ def test_a_pause_of_all_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_gives_up_when_no_worker_ever_serves() -> None:
-    """A worker that dies before it ever served ends the node with status 1 after a few tries, not never."""
+    """If workers die before they ever serve, the node ends with status 1 after a few tries."""
     fixture = Fixture(DIES)
     assert fixture.supervisor.run() == 1
     assert fixture.ups == 0
@@ -164,7 +164,7 @@ def test_gives_up_when_no_worker_ever_serves() -> None:
 
 
 def test_stops_when_told() -> None:
-    """SIGTERM ends everything with status 0, and all-up was said once."""
+    """SIGTERM ends everything with status 0, and the node was reported complete once."""
     fixture = Fixture(STAYS)
     assert fixture.run(ask_to_stop) == 0
     assert fixture.ups == 1
@@ -172,7 +172,7 @@ def test_stops_when_told() -> None:
 
 
 def test_restarts_and_clears_the_columns() -> None:
-    """A killed worker is started again, its record on the shared state cleared, and the restart counted."""
+    """A killed worker is restarted, its record in the shared state is cleared, and the restart is counted."""
     fixture = Fixture(STAYS)
     first: list[int] = []
 
@@ -191,7 +191,7 @@ def test_restarts_and_clears_the_columns() -> None:
 
 
 def test_the_grace_is_bounded() -> None:
-    """A worker that does not end is killed when the grace is over, and the status is still 0."""
+    """A worker that does not end is killed after the grace period, and the status is still 0."""
     fixture = Fixture(DEAF, grace_s=0.3)
     began = time.monotonic()
     assert fixture.run(ask_to_stop) == 0
@@ -200,7 +200,7 @@ def test_the_grace_is_bounded() -> None:
 
 
 def test_a_second_signal_ends_at_once() -> None:
-    """A second signal does not wait for the grace; the status says which signal it was."""
+    """A second signal ends the node at once; the status tells which signal it was."""
     fixture = Fixture(DEAF, grace_s=60.0)
 
     def twice() -> None:

@@ -27,7 +27,7 @@ NATIVE = {
 
 
 def test_codes_are_those_of_the_compiled_part() -> None:
-    """Each name of the native enum has one state with its code, and the table has no other state."""
+    """Each name of the native enum has a state with its code, and the table has no other state."""
     assert {name: Barred[name].value for name in Barred.__members__} == {
         name: state.code for name, state in NATIVE.items()
     }
@@ -41,7 +41,7 @@ def test_reasons_are_those_of_the_compiled_part() -> None:
 
 
 def test_labels_and_sentences_are_told_apart() -> None:
-    """No two states share a label or a sentence, no two reasons of a state share a sentence, and labels are words."""
+    """No two states share a label or a sentence, no two reasons of a state share a sentence."""
     assert tuple(state.label for state in terms.STATES) == typing.get_args(terms.Label)
     labels = [*(state.label for state in terms.STATES), terms.PASSED_OVER[0]]
     assert len(set(labels)) == len(labels)
@@ -60,7 +60,7 @@ def test_grpc_knows_every_state_that_is_reported(state: terms.TargetState) -> No
 
 
 def test_an_unknown_reason_leaves_the_sentence_of_the_state() -> None:
-    """A code without a row of its own is told by the state; a known one by its own sentence."""
+    """A reason without a row has the sentence of the state; a known reason has its own."""
     assert terms.reason_for(terms.OPEN, 99).sentence == terms.OPEN.sentence
     assert terms.reason_for(terms.RATE_LIMITED, 1).sentence == terms.RATE_LIMITED.sentence
     assert terms.reason_for(terms.OPEN, 1) is terms.TRIPPED[1]

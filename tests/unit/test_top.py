@@ -27,7 +27,7 @@ Changes = dict[tuple["Metric", tuple[str, ...]], float]
 def reading(
     changes: Mapping[tuple[Metric, tuple[str, ...]], float], first: Mapping[int, int] | None = None
 ) -> rates.Page:
-    """What the node says when these numbers are so: ``first`` are buckets of the time to first content."""
+    """Return a node's response with these numbers: ``first`` are buckets of the time to first content."""
     plan, shared_state = everything()
     changed = Reading()
     for metric, samples in page(shared_state, plan):
@@ -69,7 +69,7 @@ NOW = {
 
 
 def test_rates_are_of_what_happened_in_between() -> None:
-    """Rates a second, shares of what ended, dollars an hour; what is now is as it is now."""
+    """Rates are per second between two readings, cost is in dollars per hour; gauges are the current values."""
     before, now = reading(BEFORE, {0: 1000}), reading(NOW, {0: 1000, 3: 90, 7: 10})
     (chat,) = [route for route in rates.routes(before, now, 5.0) if route.name == "chat"]
     assert chat == rates.Route("chat", 10.0, 0.25, 7, 0, 2.0, HIST_BOUNDS_S[3], HIST_BOUNDS_S[7], 100.0, 360.0)
@@ -79,27 +79,27 @@ def test_rates_are_of_what_happened_in_between() -> None:
 
 
 def test_nothing_happened() -> None:
-    """Where nothing ended there is no share and no quantile, and nothing is divided by nothing."""
+    """Without requests there is no share and no quantile, and no division by zero."""
     now = reading(NOW, {0: 5})
     for route in rates.routes(now, now, 1.0):
         assert (route.requests, route.failed, route.first_p50, route.first_p95) == (0.0, None, None, None)
 
 
 def test_a_node_that_was_restarted() -> None:
-    """Counters that are lower than before have begun anew: no rate is negative."""
+    """Counters that are lower than before have restarted: no rate is negative."""
     for route in rates.routes(reading(NOW, {0: 9}), reading({}, {1: 2}), 1.0):
         assert route.requests >= 0
         assert route.first_p50 in (None, HIST_BOUNDS_S[1])
 
 
 def test_the_last_bucket_has_no_bound() -> None:
-    """What took longer than the last bound took at least that long."""
+    """A quantile in the last bucket is shown as at least the last bound."""
     now = reading({}, {len(HIST_BOUNDS_S): 4})
     assert rates.quantile(0.5, {}, now, "edge_time_to_first_token_seconds", ("chat",)) == HIST_BOUNDS_S[-1]
 
 
 def test_it_is_shown() -> None:
-    """Both tables, the busiest first, on a narrow terminal too."""
+    """Both tables are shown, the busiest row first, on a narrow terminal too."""
     from collections import deque
 
     for width in (160, 60):

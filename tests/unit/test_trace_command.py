@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def failover() -> ExchangeRecord:
-    """A request of 100 ms: 40 at a target that failed, then 60 at one that answered."""
+    """A request of 100 ms: 40 ms at a target that failed, then 60 ms at one that answered."""
     first = attempt(
         target="near/model",
         outcome="fail_first_byte",
@@ -55,7 +55,7 @@ def failover() -> ExchangeRecord:
 
 
 def test_failures_are_not_pushed_out() -> None:
-    """However many go well, what went wrong stays; both are bounded, and the newest of a list comes first."""
+    """Successful requests do not displace failures; both lists are bounded, with the newest first."""
     recent_traces = RecentTraces(10)
     recent_traces.take([failover()])
     recent_traces.take([record(request_id=f"{n:020}", started_ns=BEGAN_NS + n) for n in range(1, 100)])
@@ -75,14 +75,14 @@ def test_failures_are_not_pushed_out() -> None:
     [({}, False), ({"status": 503}, True), ({"status": 0}, True), ({"kept": "slow"}, True), ({"status": -1}, False)],
 )
 def test_what_goes_wrong(more: dict[str, Any], wrong: bool) -> None:
-    """Failed, broken off, slow and retried requests are worth a look; good ones and those whose client left are not."""
+    """Failed, broken, slow and retried requests are kept as wrong; successes and client departures are not."""
     recent_traces = RecentTraces()
     recent_traces.take([record(**more)])
     assert bool(recent_traces.last(5, wrong=True)) == wrong
 
 
 def shown(one: ExchangeRecord, width: int, *, unicode: bool = True, color: bool = False) -> str:
-    """What the terminal shows."""
+    """Return the terminal's output."""
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=color, color_system="standard" if color else None)
     for line in waterfall.waterfall(trace_view(one), width, unicode=unicode):
@@ -91,7 +91,7 @@ def shown(one: ExchangeRecord, width: int, *, unicode: bool = True, color: bool 
 
 
 def test_waterfall() -> None:
-    """Bars stand where the attempts were in time, phases can be told apart, and the reason stands beside them."""
+    """Bars show the time and the phases of each attempt, with its reason."""
     text = shown(failover(), 100)
     lines = text.splitlines()
     assert "POST /v1/chat/completions  200  100 ms" in lines[0]
@@ -129,13 +129,13 @@ def test_any_terminal(width: int, unicode: bool, color: bool) -> None:
     ],
 )
 def test_odd_records(odd: dict[str, Any]) -> None:
-    """Whatever a record lacks, it is shown."""
+    """Records with missing facts are shown."""
     assert "0123456789ab00000001" in shown(record(**odd), 60)
 
 
 @pytest.fixture
 async def node() -> AsyncIterator[tuple[RecentTraces, str]]:
-    """The ring of an admin listener, and its URL."""
+    """Return the recent traces of an admin listener, and its URL."""
     plan, recent_traces = snapshot(), RecentTraces()
     server = AdminServer(Node(board_for(plan), Publisher(plan), 1, dict, recent_traces=recent_traces), "")
     sock = bind("127.0.0.1", 0)
@@ -146,14 +146,14 @@ async def node() -> AsyncIterator[tuple[RecentTraces, str]]:
 
 
 async def edge(url: str, *arguments: str) -> int:
-    """Run one command line against a node, beside the loop that answers it."""
+    """Run a command line against a node, while the loop answers it."""
     import asyncio
 
     return await asyncio.to_thread(main.main, ["trace", "--admin", url, *arguments])
 
 
 async def test_command(node: tuple[RecentTraces, str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The list, one request by either id, JSON, and an honest sentence for what is not remembered."""
+    """The list, one request by either id, JSON, and a message for an unknown id."""
     recent_traces, url = node
     assert await edge(url) == 0
     assert "no request is recorded yet" in capsys.readouterr().out
@@ -178,7 +178,7 @@ async def test_command(node: tuple[RecentTraces, str], capsys: pytest.CaptureFix
     ["f", "F" * 20, "../targets", "%2e%2e/node", "a/b", "?last=1", "#", "\x1b[2J\n", "\udc80", "x" * 9_000, "[/red]"],
 )
 async def test_an_id_is_an_id(node: tuple[RecentTraces, str], capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """A part of one, another path, what a terminal would obey: none of it is remembered, and no traceback says so."""
+    """A partial id, a path or escape sequences are reported as unknown, without a traceback."""
     recent_traces, url = node
     recent_traces.take([failover()])
     assert await edge(url, "--", name) == 1
@@ -207,7 +207,7 @@ async def test_what_callers_wrote_steers_no_terminal(
 
 
 def test_secrets_are_not_told() -> None:
-    """A concealed value does not come out through a failure's words."""
+    """A concealed value is not shown in the text of a failure."""
     logs.redact(["sk-very-secret-value"])
     view = trace_view(record(attempts=(attempt(detail="refused sk-very-secret-value"),)))
     assert "sk-very-secret-value" not in json.dumps(view)
@@ -220,7 +220,7 @@ def test_table_of_every_kind() -> None:
 
 
 def test_arguments() -> None:
-    """A list is what is shown without an id."""
+    """Without an id the list is shown."""
     parser = argparse.ArgumentParser()
     trace.add(parser.add_subparsers())
     assert parser.parse_args(["trace"]).id is None

@@ -30,7 +30,7 @@ def generator() -> ModuleType:
 
 
 def test_regenerating_changes_nothing(generator: ModuleType) -> None:
-    """Every file is as the protos say, and there is no other: run ``make wire`` when this fails."""
+    """All files agree with the protos, and there are no others (run ``make wire`` if this fails)."""
     different = [
         path.relative_to(ROOT).as_posix()
         for path, text in generator.generated().items()
@@ -41,7 +41,7 @@ def test_regenerating_changes_nothing(generator: ModuleType) -> None:
 
 
 def test_every_proto_is_there(generator: ModuleType) -> None:
-    """The list that is generated from holds what is known to be there, and each has its module."""
+    """The list of protos has the known ones, and each has its module."""
     assert {"edge/v1/inference.proto", "edge/v1/admin.proto", "grpc/testing/test.proto"} <= set(generator.sources())
     assert len(MESSAGES) == len(generator.sources())
 
@@ -57,7 +57,7 @@ def test_each_module_stands_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_pickles_and_tracebacks_name_the_module_that_can_be_imported(name: str) -> None:
-    """A message class says where it lives, and lives there."""
+    """A message class names the module in which it is defined."""
     module = importlib.import_module(name)
     for message in module.DESCRIPTOR.message_types_by_name:
         assert getattr(module, message).__module__ == name
@@ -65,7 +65,7 @@ def test_pickles_and_tracebacks_name_the_module_that_can_be_imported(name: str) 
 
 @pytest.mark.parametrize("proto", sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("protos/**/*.proto")))
 def test_a_proto_begins_with_a_statement(proto: str) -> None:
-    """The protos are documentation: the first line of each says what the file holds."""
+    """The first line of each proto says what the file holds."""
     first = (ROOT / proto).read_text(encoding="utf-8").splitlines()[0]
     assert first.startswith("// ")
     assert first.endswith(".")
@@ -73,7 +73,7 @@ def test_a_proto_begins_with_a_statement(proto: str) -> None:
 
 @pytest.mark.parametrize("name", ["inference", "admin"])
 def test_every_call_and_message_of_ours_is_documented(name: str) -> None:
-    """Every rpc and every message that is not empty stands below a comment."""
+    """Every rpc and every non-empty message has a comment above it."""
     lines = (ROOT / f"protos/edge/v1/{name}.proto").read_text(encoding="utf-8").splitlines()
     bare = [
         line.strip()
