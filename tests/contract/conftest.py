@@ -19,7 +19,7 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config,
     item: pytest.Item,
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Name the loops of one test: control runs on uvloop; what every store promises holds on asyncio's too."""
+    """Return the loops of a test: uvloop as in control, and asyncio's for the contract of all stores."""
     loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
     if item.path.name == "test_store.py":
         loops["asyncio"] = asyncio.SelectorEventLoop
@@ -28,14 +28,14 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture(scope="session")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
-    """Run three members for tests that leave them as they were."""
+    """Run three members for tests that do not change them."""
     with running_etcd(tmp_path_factory.mktemp("etcd")) as cluster:
         yield cluster
 
 
 @pytest.fixture(params=["memory", "etcd"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[InMemory | InEtcd]:
-    """Give clients of either."""
+    """Return clients of either store."""
     made = InMemory() if request.param == "memory" else InEtcd(request.getfixturevalue("members"))
     yield made
     await made.forget()
@@ -44,7 +44,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[InMemory | InEt
 
 @pytest.fixture
 async def etcd(members: EtcdCluster) -> AsyncIterator[InEtcd]:
-    """Give clients of the three members."""
+    """Return clients of the three members."""
     made = InEtcd(members)
     yield made
     await made.forget()
@@ -53,7 +53,7 @@ async def etcd(members: EtcdCluster) -> AsyncIterator[InEtcd]:
 
 @pytest.fixture(autouse=True)
 async def _nothing_is_left() -> AsyncIterator[None]:
-    """No test leaves a task behind."""
+    """Check that a test leaves no task behind."""
     yield
     await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[EtcdCluster]:
-    """Run three members of one test's own."""
+    """Run three members for one test."""
     with running_etcd(tmp_path) as made:
         yield made
 
@@ -36,7 +36,7 @@ def written(folder: Path, endpoints: Sequence[str]) -> str:
 
 
 def asked(capsys: pytest.CaptureFixture[str], file: str) -> tuple[int, list[dict[str, Any]]]:
-    """Return the exit status and what was printed as JSON."""
+    """Return the exit status and the printed JSON."""
     status = main(["cluster", "status", "-c", file, "--json"])
     return status, json.loads(capsys.readouterr().out)
 
@@ -44,7 +44,7 @@ def asked(capsys: pytest.CaptureFixture[str], file: str) -> tuple[int, list[dict
 def test_members_are_told_and_so_is_what_is_wrong(
     cluster: EtcdCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All well is 0; one of three away is 0 and said; the majority away is 1, and nobody leads any more."""
+    """All healthy gives 0; one of three down gives 0 and a message; the majority down gives 1 and no leader."""
     file = written(tmp_path, cluster.endpoints)
     status, members = asked(capsys, file)
     assert status == 0
@@ -66,7 +66,7 @@ def test_members_are_told_and_so_is_what_is_wrong(
 
 
 def test_a_file_without_a_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where nothing is shared there is nothing to ask, and the status is 1."""
+    """A configuration without a cluster gives a message and status 1."""
     file = tmp_path / "edge.yaml"
     file.write_text("providers: {openai: {api_key: k}}\nmodels: {m: {targets: [openai/m]}}\n", encoding="utf-8")
     assert main(["cluster", "status", "-c", str(file)]) == 1

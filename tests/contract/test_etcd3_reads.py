@@ -39,7 +39,7 @@ print(json.dumps({"found": found, "lease": lease.id, "done": done}))
 
 
 async def run(code: str, *words: str) -> Any:
-    """Run Python code in a process of its own; return the JSON that it printed."""
+    """Run Python code in a separate process; return its JSON output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -55,7 +55,7 @@ async def run(code: str, *words: str) -> Any:
 
 
 async def test_etcd3_and_edge_see_the_same(etcd: InEtcd) -> None:
-    """Keys, values, revisions and leases are what edge wrote; what etcd3 does, edge sees."""
+    """Keys, values, revisions and leases of edge are the same in etcd3, and edge sees etcd3's changes."""
     store = etcd.client()
     lease = await store.grant(60)
     first = await store.put("nodes/a", b"\x00\xff bytes", lease=lease)

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
-    """Run three members for tests that break them, and mend what they broke."""
+    """Run three members that tests may break, and repair them."""
     with running_etcd(tmp_path_factory.mktemp("fragile")) as cluster:
         yield cluster
 
 
 @pytest.fixture
 async def broken(fragile: EtcdCluster) -> AsyncIterator[InEtcd]:
-    """Give clients; afterwards all members run again."""
+    """Return clients; afterwards all members run again."""
     made = InEtcd(fragile)
     yield made
     await made.close()
@@ -44,7 +44,7 @@ async def broken(fragile: EtcdCluster) -> AsyncIterator[InEtcd]:
 
 
 async def put_until_done(store: Any, key: str, value: bytes, seconds: float = 60) -> None:
-    """Put as an edge does: again each half second while the store is away."""
+    """Put as an edge does: retry each half second while the store is away."""
     async with asyncio.timeout(seconds):
         while True:
             try:
@@ -56,13 +56,13 @@ async def put_until_done(store: Any, key: str, value: bytes, seconds: float = 60
 
 
 def leader_first(cluster: EtcdCluster, leader: Member) -> tuple[str, ...]:
-    """Return the endpoints such that the leader is preferred: the worst case when it fails."""
+    """Return the endpoints with the leader first, the worst case when it fails."""
     return (leader.url, *(url for url in cluster.endpoints if url != leader.url))
 
 
 @pytest.mark.parametrize("how", ["stall", "kill"])
 async def test_a_leader_that_goes_is_left_within_seconds(broken: InEtcd, how: str) -> None:
-    """The leader, which is the member in use, is stopped or killed: writes and the watch go on through the others."""
+    """If the leader in use is stopped or killed, writes and the watch move to the other members."""
     cluster = broken.cluster
     leader = await asyncio.to_thread(cluster.leader)
     endpoints = leader_first(cluster, leader)
@@ -87,7 +87,7 @@ async def test_a_leader_that_goes_is_left_within_seconds(broken: InEtcd, how: st
 
 
 async def test_every_call_ends_in_time_while_all_are_stalled(broken: InEtcd) -> None:
-    """With every member stopped each kind of call fails within its deadline, and the watch within some seconds."""
+    """With every member stopped each call fails within its deadline, and the watch within some seconds."""
     store = broken.client()
     lease = await store.grant(60)
     await store.put("a", b"")
@@ -120,7 +120,7 @@ async def test_every_call_ends_in_time_while_all_are_stalled(broken: InEtcd) -> 
 
 
 async def test_majority_lost_and_found(broken: InEtcd) -> None:
-    """With one of three left writes fail at once and the watch ends; when the others are back all goes on by itself."""
+    """With one of three members writes fail at once and the watch ends; both recover by themselves."""
     cluster = broken.cluster
     store = broken.client()
     await store.put("a", b"1")
@@ -138,7 +138,7 @@ async def test_majority_lost_and_found(broken: InEtcd) -> None:
 
 
 async def test_all_data_wiped(broken: InEtcd) -> None:
-    """Members that come back empty are believed, and what is written then is followed from small revisions on."""
+    """Members that return empty are accepted, and new writes are followed from small revisions on."""
     store = broken.client()
     lease = await store.grant(60)
     for number in range(50):
@@ -154,7 +154,7 @@ async def test_all_data_wiped(broken: InEtcd) -> None:
 
 
 async def test_no_room(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A full store takes no writes and says how to mend it; it is read and watched; once it is mended all goes on."""
+    """A full store refuses writes with a remedy, and can be read and watched; after the repair everything works."""
     cluster = EtcdCluster(
         tmp_path_factory.mktemp("full"), 1, flags=["--quota-backend-bytes=4000000", "--auto-compaction-retention=0"]
     )
@@ -185,13 +185,13 @@ async def test_no_room(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 async def fill(store: Any) -> None:
-    """Write until it is full, which is long before this ends."""
+    """Write until the store is full."""
     for number in range(50):
         await store.put("large", bytes(500_000) + b"%d" % number)
 
 
 async def test_compaction_under_a_follower(broken: InEtcd) -> None:
-    """Who was away while history was compacted lists again, and finds what was deleted in between."""
+    """A follower that was away during a compaction lists again, and finds the deletions."""
     store = broken.client()
     await store.put("a", b"1")
     away = broken.client()
@@ -210,7 +210,7 @@ async def test_compaction_under_a_follower(broken: InEtcd) -> None:
 
 
 async def test_the_nearest_is_used_again(broken: InEtcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a minute at another member the first of the list is tried again."""
+    """After a minute at another member the first of the list is used again."""
     cluster = broken.cluster
     store = broken.client()
     await store.put("a", b"")
@@ -229,7 +229,7 @@ async def test_the_nearest_is_used_again(broken: InEtcd, monkeypatch: pytest.Mon
 
 
 async def test_writes_are_counted_by_etcd(etcd: InEtcd) -> None:
-    """What a node writes can be measured at etcd itself: one put is one, a lease that is kept is none."""
+    """The metrics of etcd count a node's writes: one per put, none for a kept lease."""
     store = etcd.client()
     lease = await store.grant(60)
     before = await asyncio.to_thread(etcd.cluster.puts)

@@ -26,7 +26,7 @@ ROOT = "the root's password"
 
 
 def etcdctl(cluster: EtcdCluster, *words: str) -> str:
-    """Run etcdctl, which stands beside etcd; return what it said."""
+    """Run etcdctl; return its output."""
     command = [binary().with_name("etcdctl"), f"--endpoints={','.join(cluster.endpoints)}", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 0, done.stderr
@@ -35,7 +35,7 @@ def etcdctl(cluster: EtcdCluster, *words: str) -> str:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
-    """Run three members with users: edge may use /mine, and nothing else. Tokens end after 2 s of silence."""
+    """Run three members with users: edge may use /mine only. Tokens expire after 2 s of silence."""
     flags = ["--auth-token-ttl=2", "--bcrypt-cost=4"]
     with running_etcd(tmp_path_factory.mktemp("guarded"), flags=flags) as cluster:
         for words in (
@@ -53,7 +53,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
 
 @pytest.fixture
 async def users(guarded: EtcdCluster) -> AsyncIterator[InEtcd]:
-    """Give clients that log in as edge."""
+    """Return clients that log in as edge."""
     made = InEtcd(guarded, user="edge", password=PASSWORD)
     made.prefix = f"/mine{made.prefix}"
     yield made
@@ -61,7 +61,7 @@ async def users(guarded: EtcdCluster) -> AsyncIterator[InEtcd]:
 
 
 async def test_a_user_does_everything_under_its_prefix(users: InEtcd) -> None:
-    """With readwrite on the prefix every kind of call works, leases and watches included."""
+    """With readwrite on the prefix every kind of call works, with leases and watches."""
     store = users.client()
     lease = await store.grant(30)
     revision = await store.put("a", b"1", lease=lease)
@@ -77,7 +77,7 @@ async def test_a_user_does_everything_under_its_prefix(users: InEtcd) -> None:
 
 
 async def test_a_token_that_ended_is_renewed(users: InEtcd) -> None:
-    """After a silence longer than a token lives, twenty calls at once all succeed: they log in again."""
+    """After a silence longer than a token's life, twenty concurrent calls succeed by a new login."""
     store = users.client()
     await store.put("a", b"1")
     first = store._token
@@ -87,7 +87,7 @@ async def test_a_token_that_ended_is_renewed(users: InEtcd) -> None:
 
 
 async def test_a_watch_outlives_its_token(users: InEtcd) -> None:
-    """A watch that was allowed goes on; one that begins with a token of the past is begun again with a new one."""
+    """A running watch goes on; a watch that begins with an expired token is restarted with a new one."""
     store = users.client()
     writer = users.client()
     async with following(store) as follower:
@@ -110,7 +110,7 @@ async def test_a_watch_outlives_its_token(users: InEtcd) -> None:
     ],
 )
 async def test_who_may_not_is_told_why(users: InEtcd, settings: dict[str, Any], said: str) -> None:
-    """Wrong credentials and missing rights are refusals with a remedy, for calls and watches; no password in them."""
+    """Wrong credentials and missing rights are refused with a remedy and without the password."""
     store = users.client(**settings)
 
     async def watch() -> None:
@@ -129,7 +129,7 @@ async def test_who_may_not_is_told_why(users: InEtcd, settings: dict[str, Any], 
 
 
 async def test_a_login_does_not_wait_for_a_stalled_member(users: InEtcd) -> None:
-    """Twenty calls that need a token while the first member is stopped all succeed: one login is slower, once."""
+    """Twenty calls that need a token succeed while the first member is stopped; one login is slower."""
     follower = next(member for member in users.cluster.members if member is not users.cluster.leader())
     others = [url for url in users.cluster.endpoints if url != follower.url]
     store = users.client(endpoints=(follower.url, *others))
@@ -145,14 +145,14 @@ async def test_a_login_does_not_wait_for_a_stalled_member(users: InEtcd) -> None
 
 
 async def test_a_user_before_there_are_users(etcd: InEtcd) -> None:
-    """Where authentication is not enabled yet, credentials in the configuration do no harm."""
+    """If authentication is not enabled, configured credentials do no harm."""
     store = etcd.client(user="edge", password=PASSWORD)
     await store.put("a", b"1")
     assert (await store.get("a")).value == b"1"
 
 
 async def test_authentication_enabled_under_way(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """When an operator enables it, edges that have credentials go on without a restart."""
+    """If authentication is enabled later, edges with credentials continue without a restart."""
     cluster = EtcdCluster(tmp_path_factory.mktemp("later"), 1, flags=["--bcrypt-cost=4"])
     world = InEtcd(cluster, user="root", password=ROOT)
     try:
@@ -170,7 +170,7 @@ async def test_authentication_enabled_under_way(tmp_path_factory: pytest.TempPat
 
 
 class Papers:
-    """Certificates of one authority, written to files."""
+    """Certificates of one CA, written to files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -187,13 +187,13 @@ class Papers:
         return Certificates(self.ca, cert, key)
 
     def settings(self, name: str) -> dict[str, str]:
-        """Return what a configuration says of one."""
+        """Return a store of the configuration."""
         return {"ca": str(self.ca), "cert": str(self._folder / f"{name}.pem"), "key": str(self._folder / f"{name}.key")}
 
 
 @pytest.fixture(scope="module")
 def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
-    """Make an authority, members' certificates and a client's."""
+    """Make a CA, members' certificates and a client's."""
     made = Papers(tmp_path_factory.mktemp("papers"))
     made.issue("members", "127.0.0.1", "localhost", "store.example")
     made.issue("edge", "edge.example")
@@ -202,7 +202,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 
 @pytest.fixture(scope="module")
 def encrypted(papers: Papers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdCluster]:
-    """Run three members that speak TLS and ask for certificates."""
+    """Run three members that use TLS and require certificates."""
     certificates = papers.issue("members", "127.0.0.1", "localhost", "store.example")
     with running_etcd(tmp_path_factory.mktemp("encrypted"), certificates=certificates) as cluster:
         yield cluster
@@ -210,14 +210,14 @@ def encrypted(papers: Papers, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 async def mutual(encrypted: EtcdCluster, papers: Papers) -> AsyncIterator[InEtcd]:
-    """Give clients with a certificate."""
+    """Return clients with a certificate."""
     made = InEtcd(encrypted, **papers.settings("edge"))
     yield made
     await made.close()
 
 
 async def test_certificates_of_both_sides(mutual: InEtcd) -> None:
-    """With the authority and our certificate all works; a name that members carry may stand for the host."""
+    """With the CA and a client certificate everything works; a configured name may replace the host."""
     for settings in ({}, {"server_name": "store.example"}):
         store = mutual.client(**settings)
         await store.put("a", b"1")
@@ -227,7 +227,7 @@ async def test_certificates_of_both_sides(mutual: InEtcd) -> None:
 
 @pytest.mark.parametrize("wrong", ["ca", "name", "other", "none"])
 async def test_whom_we_do_not_believe_and_who_does_not_believe_us(mutual: InEtcd, tmp_path: Path, wrong: str) -> None:
-    """An unknown authority, another name, a certificate of somebody else's and none at all: no call gets through."""
+    """With an unknown CA, another name, a foreign certificate or none, every call fails."""
     stranger = Papers(tmp_path)
     stranger.issue("edge", "edge.example")
     settings: dict[str, Any] = {
@@ -267,7 +267,7 @@ async def test_renewed_certificates_are_read(
 
 
 async def test_a_file_that_is_missing_is_named(mutual: InEtcd) -> None:
-    """The error says which file; nothing is asked."""
+    """The error names the file, and no call is made."""
     store = mutual.client(cert="/nowhere/cert.pem")
     with pytest.raises(StoreRefusedError, match=r"/nowhere/cert\.pem cannot be read"):
         await store.get("a")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def changes_until(store: Store, prefix: str, revision: int, count: int) -> list[tuple[Change, ...]]:
-    """Return the first batches of a watch that hold anything, until they hold so many changes."""
+    """Return the first non-empty batches of a watch, until they have this many changes."""
     batches: list[tuple[Change, ...]] = []
     async with asyncio.timeout(60), aclosing(store.watch(prefix, revision)) as stream:
         async for batch in stream:
@@ -28,7 +28,7 @@ async def changes_until(store: Store, prefix: str, revision: int, count: int) ->
 
 
 async def test_what_is_put_is_got(world: Any) -> None:
-    """A key reads back with its value, its lease and the revision that put returned; before, it is None."""
+    """A key reads back with its value, its lease and the revision of its put; before, it is None."""
     store = world.client()
     assert await store.get("a") is None
     revision = await store.put("a", b"\x00\xff")
@@ -37,7 +37,7 @@ async def test_what_is_put_is_got(world: Any) -> None:
 
 
 async def test_names_are_any_text(world: Any) -> None:
-    """Slashes, blanks and letters of any script are plain parts of a name; a value may be empty."""
+    """Names may have slashes, spaces and any letters, and a value may be empty."""
     store = world.client()
     for name in ("nodes/eu west/ä", "models/a:b*c", "日本"):
         await store.put(name, b"")
@@ -46,7 +46,7 @@ async def test_names_are_any_text(world: Any) -> None:
 
 
 async def test_every_client_sees_the_same(world: Any) -> None:
-    """What one edge wrote, another reads at once."""
+    """A write of one client can be read by another at once."""
     one, other = world.client(), world.client()
     for value in (b"1", b"2"):
         await one.put("a", value)
@@ -54,7 +54,7 @@ async def test_every_client_sees_the_same(world: Any) -> None:
 
 
 async def test_revisions_grow_with_every_write_and_only_then(world: Any) -> None:
-    """Each write has a larger revision than all before, whatever its key; reads and failed deletions have none."""
+    """Each write has a larger revision than all before; reads and failed deletions have none."""
     store = world.client()
     revisions = [await store.put(f"k{number}", b"") for number in range(5)]
     assert revisions == list(range(revisions[0], revisions[0] + 5))
@@ -63,7 +63,7 @@ async def test_revisions_grow_with_every_write_and_only_then(world: Any) -> None
 
 
 async def test_list_is_by_prefix_and_by_key(world: Any) -> None:
-    """A listing holds what begins with the prefix, in order, and the revision of the whole store."""
+    """A listing has the keys with the prefix, in order, and the revision of the whole store."""
     store = world.client()
     for name in ("b/2", "a/1", "b/10", "b", "c/1"):
         last = await store.put(name, name.encode())
@@ -75,7 +75,7 @@ async def test_list_is_by_prefix_and_by_key(world: Any) -> None:
 
 
 async def test_delete_says_whether_there_was_one(world: Any) -> None:
-    """A key that is deleted is gone; deleting again is no error."""
+    """A deleted key is gone, and a second deletion is no error."""
     store = world.client()
     await store.put("a", b"")
     assert [await store.delete("a"), await store.delete("a")] == [True, False]
@@ -83,7 +83,7 @@ async def test_delete_says_whether_there_was_one(world: Any) -> None:
 
 
 async def test_txn_makes_all_or_nothing(world: Any) -> None:
-    """Where conditions hold all writes have one revision; where one fails nothing changed and the answer is None."""
+    """If the conditions hold all writes have one revision; otherwise nothing changes and the answer is None."""
     store = world.client()
     first = await store.put("a", b"1")
     await store.put("gone", b"")
@@ -99,7 +99,7 @@ async def test_txn_makes_all_or_nothing(world: Any) -> None:
 
 
 async def test_of_many_that_want_the_same_one_wins(world: Any) -> None:
-    """Ten edges that take what nobody has get it once: this is what shares of global limits rest on."""
+    """Of ten clients that create the same key, one succeeds; shared limits rely on this."""
     clients = [world.client() for _ in range(10)]
     taken = await asyncio.gather(
         *(client.txn((Unchanged("share", 0),), (Write("share", b"%d" % n),)) for n, client in enumerate(clients))
@@ -110,7 +110,7 @@ async def test_of_many_that_want_the_same_one_wins(world: Any) -> None:
 
 
 async def test_what_no_store_can_hold_is_refused(world: Any) -> None:
-    """Too long, too large, too many, twice the same: an error at once, and nothing is written."""
+    """Too long, too large, too many, or twice the same: an error at once, and nothing is written."""
     store = world.client()
     many = tuple(Write(f"k{number}", b"") for number in range(129))
     for call in (
@@ -134,7 +134,7 @@ async def test_what_no_store_can_hold_is_refused(world: Any) -> None:
 
 
 async def test_a_lease_takes_its_keys_along(world: Any) -> None:
-    """A lease that is not kept runs out after its time, not before, and its keys are deleted; others stay."""
+    """A lease expires after its time, not before, and its keys are deleted; others stay."""
     store, other = world.client(), world.client()
     lease = await store.grant(2)
     revision = await store.put("leased", b"", lease=lease)
@@ -154,7 +154,7 @@ async def test_a_lease_takes_its_keys_along(world: Any) -> None:
 
 
 async def test_a_lease_that_is_kept_lasts(world: Any) -> None:
-    """Keeping it before its time gives it its whole time again."""
+    """A lease that is kept gets its whole time again."""
     store = world.client()
     lease = await store.grant(4)
     await store.put("a", b"", lease=lease)
@@ -165,7 +165,7 @@ async def test_a_lease_that_is_kept_lasts(world: Any) -> None:
 
 
 async def test_a_lease_that_is_revoked_is_gone_at_once(world: Any) -> None:
-    """Its keys go with it in one change; revoking again is no error."""
+    """Its keys are deleted in one change; a second revocation is no error."""
     store = world.client()
     lease = await store.grant(60)
     await store.put("b", b"", lease=lease)
@@ -178,7 +178,7 @@ async def test_a_lease_that_is_revoked_is_gone_at_once(world: Any) -> None:
 
 
 async def test_the_last_write_decides_the_lease(world: Any) -> None:
-    """A key written anew without a lease outlives the lease that it had; leases of a transaction count too."""
+    """A key that is rewritten without a lease outlives its old lease; leases of transactions count too."""
     store = world.client()
     lease = await store.grant(60)
     await store.txn((), (Write("a", b"1", lease), Write("b", b"1", lease)))
@@ -188,7 +188,7 @@ async def test_the_last_write_decides_the_lease(world: Any) -> None:
 
 
 async def test_a_watch_begins_where_it_is_told(world: Any) -> None:
-    """From a revision in the past everything since comes, in order and with nothing twice; then what is new."""
+    """From an old revision all later changes come in order and without duplicates, then new ones."""
     store = world.client()
     first = await store.put("n/a", b"1")
     await store.put("other", b"")
@@ -212,7 +212,7 @@ async def test_a_watch_begins_where_it_is_told(world: Any) -> None:
 
 
 async def test_list_and_watch_leave_no_gap(world: Any) -> None:
-    """What is written while somebody lists and then watches from the next revision is in exactly one of the two."""
+    """A write between a listing and a watch from the next revision is in exactly one of the two."""
     store, other = world.client(), world.client()
 
     async def write() -> None:
@@ -230,7 +230,7 @@ async def test_list_and_watch_leave_no_gap(world: Any) -> None:
 
 
 async def test_a_silent_watch_shows_that_it_lives(world: Any) -> None:
-    """Without any change an empty batch comes every second or so."""
+    """Without changes an empty batch comes about every second."""
     store = world.client()
     alive = 0
     async with asyncio.timeout(60), aclosing(store.watch("n/", (await store.list("")).revision + 1)) as stream:
@@ -242,7 +242,7 @@ async def test_a_silent_watch_shows_that_it_lives(world: Any) -> None:
 
 
 async def test_a_watch_into_forgotten_history_says_so(world: Any) -> None:
-    """Where the history before is compacted the watch fails at once, and one from there on works."""
+    """A watch from before a compaction fails at once; a watch from there on works."""
     store = world.client()
     first = await store.put("a", b"1")
     await store.put("a", b"2")
@@ -254,7 +254,7 @@ async def test_a_watch_into_forgotten_history_says_so(world: Any) -> None:
 
 
 async def test_a_watch_that_is_left_leaves_nothing(world: Any) -> None:
-    """Who is cancelled while it waits for a change leaves no task and no stream, and the store goes on."""
+    """A cancelled watch leaves no task and no stream, and the store goes on."""
     store = world.client()
     revision = (await store.list("")).revision + 1
 

@@ -41,7 +41,7 @@ def running_etcd(
 
 
 class InMemory:
-    """Gives clients of one memory cluster."""
+    """Returns clients of one cluster in memory."""
 
     def __init__(self) -> None:
         self._cluster = MemoryCluster()
@@ -53,7 +53,7 @@ class InMemory:
         return store
 
     async def compact(self, revision: int) -> None:
-        """Forget what came before."""
+        """Compact the history."""
         self._cluster.compact(revision)
 
     async def forget(self) -> None:
@@ -66,7 +66,7 @@ class InMemory:
 
 
 class InEtcd:
-    """Gives clients of real members, all with the same prefix, which no other test has."""
+    """Returns clients of real members, all with the same prefix, which no other test uses."""
 
     def __init__(self, cluster: EtcdCluster, **settings: object) -> None:
         self.cluster = cluster
@@ -81,7 +81,7 @@ class InEtcd:
         return store
 
     async def compact(self, revision: int) -> None:
-        """Forget what came before."""
+        """Compact the history."""
         store = self.client()
         await stubs.KVStub(store._channel(0)).Compact(
             wire.CompactionRequest(revision=revision, physical=True), timeout=5

@@ -66,7 +66,7 @@ async def edge_url() -> AsyncIterator[str]:
 
 @pytest.fixture(params=["sync", "async"])
 async def sdk(request: pytest.FixtureRequest, edge_url: str) -> AsyncIterator[Sdk]:
-    """Give the official client, once in each of its forms."""
+    """Return the official client, once in each of its forms."""
     async with open_sdk(edge_url, form=request.param) as client:
         yield client
 

@@ -44,7 +44,7 @@ class Target(grpc.GenericRpcHandler):
         }.get(details.method)
 
     async def call(self, message: bytes, _: grpc.aio.ServicerContext) -> bytes:
-        """Say who answers, and what was asked."""
+        """Return the name and the request."""
         return self._name + b":" + message
 
     async def down(self, message: bytes, _: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
@@ -59,29 +59,29 @@ class Target(grpc.GenericRpcHandler):
 
 
 class Total:
-    """How much came, and was it what was sent?"""
+    """Counts messages and bytes, and checks them."""
 
     def __init__(self) -> None:
         self.messages = self.bytes = self.checksum = 0
 
     def add(self, message: bytes) -> None:
-        """Count one."""
+        """Count a message."""
         self.messages += 1
         self.bytes += len(message)
         self.checksum = zlib.crc32(message, self.checksum)
 
     def pack(self) -> bytes:
-        """Return it as an answer."""
+        """Return the counts as an answer."""
         return TOTAL.pack(self.messages, self.bytes, self.checksum)
 
 
 def block(number: int, size: int) -> bytes:
-    """Return the message of this number: no two in a row are alike."""
+    """Return the message of this number; consecutive messages differ."""
     return number.to_bytes(8, "big") * (size // 8)
 
 
 async def total(messages: AsyncIterator[bytes]) -> Total:
-    """Count messages as they come."""
+    """Count messages as they arrive."""
     counted = Total()
     async for message in messages:
         counted.add(message)
@@ -89,7 +89,7 @@ async def total(messages: AsyncIterator[bytes]) -> Total:
 
 
 class TargetProcess:
-    """One such process: ``async with TargetProcess("a") as target: target.address``.
+    """Such a service in its own process: ``async with TargetProcess("a") as target: target.address``.
 
     Args:
         name: what it calls itself.
@@ -103,11 +103,11 @@ class TargetProcess:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The address of the service."""
         return f"127.0.0.1:{self._port}"
 
     async def kill(self) -> None:
-        """End it as the kernel's memory killer would."""
+        """End the process as the kernel's out-of-memory killer would."""
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._child.kill()

@@ -27,7 +27,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def why_not() -> str:
-    """Return why there can be no namespaces here; "": there can."""
+    """Return why namespaces are not available; "" = they are."""
     missing = [tool for tool in ("ip", "unshare", "nsenter") if shutil.which(tool) is None]
     if missing:
         return f"{', '.join(missing)} is not installed (iproute2, util-linux)"
@@ -39,7 +39,7 @@ def why_not() -> str:
 
 
 class Namespace:
-    """One machine of the test: its processes and its clients see this network and no other."""
+    """One machine of the test: its processes and clients see this network only."""
 
     def __init__(self) -> None:
         self._children: list[subprocess.Popen[bytes]] = []
@@ -50,11 +50,11 @@ class Namespace:
 
     @property
     def prefix(self) -> list[str]:
-        """What stands before a command that is to run here."""
+        """The prefix of a command that is to run in this namespace."""
         return ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "--"]
 
     def run(self, *command: str, log: str = os.devnull) -> None:
-        """Start a process here; it ends with the namespace."""
+        """Start a process in the namespace; it ends with the namespace."""
         self._start(*self.prefix, *command, log=log)
 
     def ip(self, *lines: str) -> None:
@@ -63,13 +63,13 @@ class Namespace:
         subprocess.run([*self.prefix, "ip", "-batch", "-"], input=batch, check=True, timeout=20)
 
     def join(self, other: Namespace, bridge: str, device: str, address: str) -> None:
-        """Lay a cable from here to a bridge over there; the other end is called as this one there."""
+        """Connect the namespace to a bridge of another one; the other end has this one's name."""
         other.ip(f"link add name {device} type veth peer name {device}-in netns {self._holder.pid}")
         other.ip(f"link set {device} master {bridge} up")
         self.ip(f"address add {address} dev {device}-in", f"link set {device}-in up")
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Return what blocking work gives that opens its sockets here; two at once."""
+        """Return the result of blocking work that opens its sockets in the namespace; two at once."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def __enter__(self) -> Self:

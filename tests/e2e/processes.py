@@ -18,7 +18,7 @@ _LISTEN = "0A"  # include/net/tcp_states.h
 
 
 def processes(edge: EdgeProcess) -> dict[str, int]:
-    """Return process ids by name: "supervisor", "control", "worker 0" and so on, those that run now."""
+    """Return the running process ids by name: "supervisor", "control", "worker 0" and so on."""
     child = edge._child
     assert child is not None
     found = {"supervisor": child.pid}
@@ -39,7 +39,7 @@ def port_of(url: str) -> int:
 
 
 def listens(pid: int, port: int) -> bool:
-    """Tell whether a process holds a TCP/IPv4 socket that listens on a port."""
+    """Return whether a process has a listening TCP/IPv4 socket on a port."""
     wanted = {
         f"socket:[{fields[9]}]"
         for fields in (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
@@ -66,12 +66,12 @@ def _target(place: Path) -> str:
 
 
 def kill(pid: int) -> None:
-    """End a process as the kernel's memory killer would."""
+    """End a process as the kernel's out-of-memory killer would."""
     os.kill(pid, 9)
 
 
 async def bare_start_s() -> float:
-    """Return the seconds that an interpreter needs, under the load of this moment, to start and import the worker."""
+    """Return the seconds that an interpreter needs, under the current load, to start and import the worker."""
     started_ns = clock.now_ns()
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", "import edge.app.worker")
     assert await asyncio.wait_for(child.wait(), 30) == 0

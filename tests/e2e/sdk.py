@@ -27,21 +27,21 @@ CHAT: dict[str, Any] = {"model": "chat", "messages": HELLO}
 
 
 class Sdk:
-    """One client without retries of its own: ``await sdk.call("chat.completions.create", model=...)``."""
+    """A client without retries of its own: ``await sdk.call("chat.completions.create", model=...)``."""
 
     def __init__(self, client: OpenAI | AsyncOpenAI, sent: list[bytes]) -> None:
         self.client = client
         self.sent = sent  # the body of every request, as it left
 
     async def call(self, method: str, /, *args: Any, **asked: Any) -> Any:
-        """Call a method and return what it returns."""
+        """Call a method; return its result."""
         function = attrgetter(method)(self.client)
         if isinstance(self.client, OpenAI):
             return await asyncio.to_thread(function, *args, **asked)
         return await function(*args, **asked)
 
     async def drain(self, method: str, /, into: list[Any] | None = None, **asked: Any) -> list[Any]:
-        """Call a method that streams and return every event; ``into`` keeps what came before an exception."""
+        """Call a streaming method; return every event. ``into`` keeps the events before an exception."""
         events: list[Any] = [] if into is None else into
         stream = await self.call(method, stream=True, **asked)
         if isinstance(self.client, OpenAI):
@@ -77,7 +77,7 @@ async def open_sdk(base_url: str, *, form: str) -> AsyncIterator[Sdk]:
 
 
 def received(echo: str) -> dict[str, Any]:
-    """Read what the simulated model ``sim-echo`` says it was sent; ``body`` is bytes, ``headers`` a mapping."""
+    """Return what the simulated model ``sim-echo`` has received; ``body`` is bytes, ``headers`` a mapping."""
     said = json.loads(echo)
     fields = {name.lower(): value for name, value in said["headers"]}
     return {**said, "headers": fields, "body": base64.b64decode(said["body"])}

@@ -34,7 +34,7 @@ class _Client:
 
 
 class StreamClients:
-    """Clients that begin one after the other within ``within_s`` seconds; :meth:`run` returns when all have ended.
+    """Clients that start in turn within ``within_s`` seconds; :meth:`run` returns when all have ended.
 
     ``returning`` clients ask again when their connection ends before their stream does, or is refused. Others count
     that as an error, as every client counts an answer other than 200.
@@ -57,11 +57,11 @@ class StreamClients:
         self.last_began_s = 0.0  # after the beginning
 
     def first_token_s(self, share: float) -> float:
-        """Return a quantile of the times to the first token, counted from when a client was due to ask."""
+        """Return a quantile of the times to the first token, counted from when a client was due to start."""
         return quantile(self._first_s, share)
 
     def run(self, limit_s: float) -> None:
-        """Let all clients ask, and read all answers.
+        """Run all clients, and read all answers.
 
         Raises:
             TimeoutError: streams remain after ``limit_s``.

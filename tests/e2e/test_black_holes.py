@@ -35,7 +35,7 @@ PATIENT = {"connect": "1s", "first_byte": "2s", "first_token": "2s", "stream_idl
 
 
 class Region(RunningNode):
-    """A node in a namespace, and a client beside it that asks without a pause once it was told to."""
+    """A node in a namespace, and a client beside it that sends requests without a pause."""
 
     def __init__(self, place: Namespace, folder: Path, number: int, region: str) -> None:
         self._place = place
@@ -54,11 +54,11 @@ class Region(RunningNode):
         self._stopped = threading.Event()
 
     def command(self) -> list[str]:
-        """In its namespace."""
+        """The command line in its namespace."""
         return [*self._place.prefix, *super().command()]
 
     def ask(self) -> tuple[int, str]:
-        """Ask once; status and region of the answer."""
+        """Send a request; return status and region of the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=15)
         with contextlib.closing(connection):
             connection.request("POST", "/v1/chat/completions", json.dumps(CHAT), {"content-type": "application/json"})
@@ -67,21 +67,21 @@ class Region(RunningNode):
             return answer.status, answer.getheader("x-edge-region", "")
 
     def told(self, path: str) -> Any:
-        """Ask the admin listener."""
+        """Query the admin listener."""
         connection = http.client.HTTPConnection(self.admin.removeprefix("http://"), timeout=5)
         with contextlib.closing(connection):
             connection.request("GET", path)
             return json.loads(connection.getresponse().read())
 
     async def tells(self, path: str, true: Any, limit_s: float) -> None:
-        """Wait until what the admin listener says is so."""
+        """Wait until the admin listener reports this."""
         end = time.monotonic() + limit_s
         while not true(said := await self._place.call(lambda: self.told(path))):
             assert time.monotonic() < end, (self.region, said, self.log()[-3000:])
             await asyncio.sleep(0.1)
 
     async def load(self) -> None:
-        """Ask again and again until the end, a moment apart."""
+        """Send requests until the end, with short pauses."""
         while not self._stopped.is_set():
             began = time.monotonic()
             self.answers.append(await self._place.call(self.ask))
@@ -89,11 +89,11 @@ class Region(RunningNode):
             await asyncio.sleep(0.02)
 
     def stop(self) -> None:
-        """Let the client come to its end."""
+        """Stop the client."""
         self._stopped.set()
 
     async def answered_by(self, *regions: str, times: int = 5, limit_s: float = 40) -> None:
-        """Wait until these gave so many answers in a row."""
+        """Wait until these have given this many answers in a row."""
         await until(
             lambda: (
                 len(self.answers) >= times
@@ -111,17 +111,17 @@ class World:
         self.regions = regions
 
     def cut(self, link: str) -> None:
-        """Let a link go dark."""
+        """Set a link down."""
         self._hub.ip(f"link set {link} down")
 
     def mend(self, link: str) -> None:
-        """Bring it back."""
+        """Set a link up."""
         self._hub.ip(f"link set {link} up")
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Lay the cables and start everything."""
+    """Connect the networks and start everything."""
     async with contextlib.AsyncExitStack() as stack:
         hub, store = stack.enter_context(Namespace()), stack.enter_context(Namespace())
         for bridge, address in (("wan", "10.77.0.1/24"), ("mesh", "10.78.0.1/24")):
@@ -153,12 +153,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def peers(targets: list[dict[str, Any]]) -> int:
-    """How many edges of other regions may be asked."""
+    """Return how many edges of other regions are known."""
     return sum(target["id"].startswith("region:") for target in targets)
 
 
 async def test_no_client_fails_when_links_go_dark(world: World) -> None:
-    """A region loses its way to the provider, then all lose etcd: peers answer, nobody fails, and all comes back."""
+    """A region loses its link to the provider, then all lose etcd: peers answer, and everything recovers."""
     eu, us, _ = world.regions.values()
     for node in world.regions.values():
         await node.tells("/api/targets", lambda said: peers(said) == len(REGIONS) - 1, 30)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.alone
 
 
 async def play(*arguments: str, limit_s: float) -> tuple[int | None, str, str]:
-    """Run ``edge demo``; return its status and what it printed and said."""
+    """Run ``edge demo``; return its status, stdout and stderr."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "edge", "demo", *arguments),
@@ -31,7 +31,7 @@ async def play(*arguments: str, limit_s: float) -> tuple[int | None, str, str]:
 
 
 async def test_the_fast_demo_loses_nothing() -> None:
-    """``edge demo --fast --json`` prints one object: nothing failed through edge, much did on the straight way."""
+    """``edge demo --fast --json`` prints one object: no failures through edge, many without it."""
     status, out, err = await play("--fast", "--json", limit_s=150)
     assert (status, err) == (0, "")
     summary = json.loads(out)
@@ -49,7 +49,7 @@ async def test_the_fast_demo_loses_nothing() -> None:
 @pytest.mark.prove  # tests/e2e/test_regions.py plays these acts too
 @pytest.mark.timeout(600)
 async def test_the_regions_demo_keeps_its_promises() -> None:
-    """``edge demo regions --fast --json`` plays every act in three regions, and nothing that was promised is broken."""
+    """``edge demo regions --fast --json`` plays every act in three regions, and every promise holds."""
     status, out, err = await play("regions", "--fast", "--json", limit_s=500)
     said = json.loads(out)
     assert (status, err) == (0, ""), said

@@ -25,7 +25,7 @@ RATES = ((15, 1, 1), (1, 15, 1))  # requests per second at each node, by phase
 
 
 async def ask(client: aiohttp.ClientSession, node: RunningNode, per_s: float, statuses: list[int]) -> None:
-    """Ask evenly for a phase, whatever the answers."""
+    """Send requests evenly for a phase, whatever the answers."""
     ends = time.monotonic() + PHASE_S
     waiting = []
     while time.monotonic() < ends:
@@ -35,7 +35,7 @@ async def ask(client: aiohttp.ClientSession, node: RunningNode, per_s: float, st
 
 
 async def once(client: aiohttp.ClientSession, node: RunningNode) -> int:
-    """Ask once; the status."""
+    """Send a request; return the status."""
     fields = {"Authorization": f"Bearer {CALLER}"}
     async with client.post(f"{node.url}/v1/chat/completions", json=CHAT, headers=fields) as answer:
         await answer.read()
@@ -44,7 +44,7 @@ async def once(client: aiohttp.ClientSession, node: RunningNode) -> int:
 
 @pytest.mark.prove  # 20 s of load on three nodes; tests/regions proves it in virtual time
 async def test_callers_that_move_get_the_limit_and_no_more(tmp_path: Path, etcd: EtcdCluster) -> None:
-    """Nothing but 200 and 429; never over the limit and its burst, and most of it used although demand moves."""
+    """Only 200 and 429; never over the limit and its burst, and most of it is used although demand moves."""
     async with contextlib.AsyncExitStack() as stack:
         provider = await stack.enter_async_context(quick_provider())
         key = {"name": "team", "sha256": hashlib.sha256(CALLER.encode()).hexdigest(), "scope": "global"}
@@ -83,6 +83,6 @@ async def test_callers_that_move_get_the_limit_and_no_more(tmp_path: Path, etcd:
 
 
 async def share(node: RunningNode) -> float:
-    """What a node may grant a minute."""
+    """Return how much a node may grant a minute."""
     said = (await node.get("/api/regions"))[1]
     return float(said["shares"]["key/team"]["requests_per_minute"])

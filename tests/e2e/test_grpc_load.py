@@ -36,20 +36,20 @@ SAMPLE_S = 0.02
 
 
 def config(*addresses: str) -> dict[str, Any]:
-    """Write edge.yaml of one service, which looks at what is down often enough for a run of some seconds."""
+    """Write edge.yaml of one service whose health is checked often enough for a short run."""
     breaker = {"open_duration": "100ms", "open_duration_max": "400ms"}
     service = {"match": {"grpc": "load.Target"}, "targets": list(addresses), "breaker": breaker}
     return {"services": {"target": service}}
 
 
 def channel(edge: EdgeProcess) -> grpc.aio.Channel:
-    """Connect to edge; whatever fails there is seen, since grpc does not try again."""
+    """Connect to edge without retries of grpc."""
     options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1), *OPTIONS]
     return grpc.aio.insecure_channel(edge.url.removeprefix("http://"), options=options)
 
 
 class Crowd:
-    """So many callers at once; what each got is counted."""
+    """This many concurrent callers; their results are counted."""
 
     def __init__(self, through: grpc.aio.Channel) -> None:
         self._call = through.unary_unary(CALL)
@@ -81,7 +81,7 @@ class Crowd:
 
 
 async def test_no_call_fails_when_a_target_dies() -> None:
-    """20,000 unary calls over 64 streams, a target killed and another started meanwhile: every one is answered."""
+    """Of 20,000 unary calls over 64 streams none fails while a target is killed and another started."""
     port = free_port()
     async with TargetProcess("first") as first, TargetProcess("second") as second:
         async with EdgeProcess(config(first.address, second.address, f"127.0.0.1:{port}")) as edge:
@@ -102,7 +102,7 @@ async def test_no_call_fails_when_a_target_dies() -> None:
 
 
 class Memory:
-    """The most that a process has kept in memory while this was watching, above what it began with."""
+    """The maximum memory of a process during the measurement, above its beginning."""
 
     def __init__(self, edge: EdgeProcess) -> None:
         self._rollup = Path(f"/proc/{processes(edge)['worker 0']}/smaps_rollup")
@@ -110,7 +110,7 @@ class Memory:
         self.more_kib = 0
 
     def look(self) -> None:
-        """Read it now."""
+        """Read the memory now."""
         self.more_kib = max(self.more_kib, self._kib() - self._began)
 
     def _kib(self) -> int:
@@ -118,7 +118,7 @@ class Memory:
         return next(int(line.split()[1]) for line in self._rollup.read_text().splitlines() if line.startswith("Rss:"))
 
     async def watch(self) -> None:
-        """Look again and again until cancelled."""
+        """Read the memory repeatedly until cancelled."""
         while True:
             self.look()
             await clock.sleep(SAMPLE_S)
@@ -140,7 +140,7 @@ async def blocks() -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("direction", ["down", "up"])
 async def test_a_gibibyte_passes_and_is_not_kept(direction: str) -> None:
-    """1 GiB in one stream, either way, arrives whole, and the worker holds less than 32 MiB more at any moment."""
+    """1 GiB in one stream, in either direction, arrives complete, and the worker grows by less than 32 MiB."""
     async with TargetProcess("only") as target, EdgeProcess(config(target.address)) as edge, channel(edge) as through:
         await through.unary_unary(CALL)(b"warm", timeout=PATIENCE_S)
         memory = Memory(edge)

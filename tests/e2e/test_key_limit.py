@@ -33,14 +33,14 @@ TIMES: Final = 10  # as many as that are asked for
 
 
 class Counted:
-    """What its client was told, and when it heard the first word."""
+    """The results of a client, and when it saw the first byte."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
         self.first_ns = 0
 
     def verify(self, _number: int, answer: Answered) -> str | None:
-        """Count it; only answers and refusals with a date are right."""
+        """Count an answer; only answers and refusals with a retry time are right."""
         self.first_ns = self.first_ns or clock.now_ns()
         self.statuses[answer.status] += 1
         if answer.status == 200:
@@ -50,7 +50,7 @@ class Counted:
 
 
 async def test_four_workers_let_through_what_one_key_is_worth(request: pytest.FixtureRequest) -> None:
-    """Never more than rate and burst, and no less than 99 in 100 of it, whichever worker is asked."""
+    """Never more than rate and burst, and at least 99% of it, whichever worker gets the request."""
     seconds = float(request.config.getoption("--seconds") or SECONDS)
     count = int(RATE * TIMES * seconds)
     key, counted = new_key(), Counted()

@@ -47,7 +47,7 @@ _TARGET = re.compile(rb"\r\nx-edge-target: ([^\r]+)\r\n")
 
 
 class Witness:
-    """Says whether an answer is right, and remembers who gave it and when."""
+    """Checks answers, and records which target gave them and when."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, str]] = []  # number, target; in the order of the answers
@@ -65,7 +65,7 @@ class Witness:
         return None
 
     def who(self, first: int = 0, *, since_s: float = 0.0, until_s: float = float("inf")) -> set[str]:
-        """Return who answered the requests from number ``first`` on, as far as the answers came within these times."""
+        """Return which targets answered the requests from number ``first`` on, within these times."""
         return {
             target
             for (number, target), at_s in zip(self.seen, self.at_s, strict=True)
@@ -86,13 +86,13 @@ def config(base_urls: dict[str, str], *, tiers: bool) -> dict[str, Any]:
 def hammer_on(
     edge: EdgeProcess, witness: Witness, request: bytes | Callable[[int], bytes] = WHOLE, *, count: int = COUNT
 ) -> ClosedLoopLoad:
-    """Aim the load of every test here."""
+    """Return the load of every test here."""
     where = port_of(edge.url)
     return ClosedLoopLoad(where, request, count=count, connections=CONNECTIONS, verify=witness.verify, rate=RATE)
 
 
 async def settled(edge: EdgeProcess, limit_s: float = 20.0) -> list[dict[str, Any]]:
-    """Wait until nothing is in flight, and return what the admin listener says of the targets.
+    """Wait until nothing is in flight; return the targets of the admin listener.
 
     Raises:
         AssertionError: something still is, after ``limit_s``.
@@ -107,7 +107,7 @@ async def settled(edge: EdgeProcess, limit_s: float = 20.0) -> list[dict[str, An
 
 
 async def metric(edge: EdgeProcess, name: str) -> float:
-    """Read one sample of /metrics by its name and labels."""
+    """Return a sample of /metrics by its name and labels."""
     async with aiohttp.ClientSession() as client, client.get(f"{edge.admin}/metrics") as response:
         lines = (await response.text()).splitlines()
     return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(f"{name} ")))
@@ -115,7 +115,7 @@ async def metric(edge: EdgeProcess, name: str) -> float:
 
 @pytest.mark.parametrize(("how", "tiers"), [("SIGKILL", False), ("refuse", True)], ids=["process", "port"])
 async def test_a_target_is_killed_and_revived(how: str, tiers: bool) -> None:
-    """No client sees it, whether the target's process dies or its port closes; revived, it answers again."""
+    """No client notices, whether the target's process dies or its port closes; revived, it answers again."""
     witness = Witness()
     spec = ProviderSpec(name="a", port=free_port(), pace=PACE)
     async with ProviderProcess("b", pace=PACE) as b, contextlib.AsyncExitStack() as lives:
@@ -149,7 +149,7 @@ async def test_a_target_is_killed_and_revived(how: str, tiers: bool) -> None:
 
 
 async def test_a_worker_is_killed() -> None:
-    """Only what the dead worker was answering fails; another serves within a second, and nothing stays counted.
+    """Only the answers in flight of the dead worker fail; another serves within a second, and no count is left.
 
     Where a bare interpreter takes longer to start than here, so may the worker.
     """
@@ -199,7 +199,7 @@ async def test_a_worker_is_killed() -> None:
 
 
 async def test_control_is_killed() -> None:
-    """No client notices; control comes back, answers operators, and still knows what was counted before it died."""
+    """No client notices; control returns, answers operators, and has the counts of before."""
     witness = Witness()
     async with (
         ProviderProcess("a", "b", pace=PACE) as world,

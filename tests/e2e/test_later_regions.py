@@ -23,12 +23,12 @@ REGIONS = ("eu", "us", "ap")
 
 
 async def ask(node: RunningNode, times: int) -> list[int]:
-    """Ask so often, one after the other; the statuses."""
+    """Send this many requests in turn; return the statuses."""
     return [(await node.ask()).status for _ in range(times)]
 
 
 async def seen(node: RunningNode, true: Callable[[dict[str, Any]], bool], limit_s: float) -> float:
-    """Wait until what a node says of the regions is so; how long that took."""
+    """Wait until a node's report of the regions is as wanted; return how long that took."""
     began = time.monotonic()
     while not true(said := (await node.get("/api/regions"))[1]):
         assert time.monotonic() < began + limit_s, said
@@ -37,18 +37,18 @@ async def seen(node: RunningNode, true: Callable[[dict[str, Any]], bool], limit_
 
 
 async def failed(node: RunningNode) -> int:
-    """How many attempts failed at the dead provider."""
+    """Return how many attempts failed at the dead provider."""
     attempts = (await node.target(DEAD))["attempts"]
     return sum(count for outcome, count in attempts.items() if outcome.startswith("fail"))
 
 
 def threshold(said: dict[str, Any]) -> int:
-    """What a node was told about the dead provider."""
+    """Return the failure threshold that a node has received for the dead provider."""
     return int(said["verdicts"].get(DEAD, {}).get("failure_threshold", 0))
 
 
 async def test_the_first_region_pays_five_the_others_two_at_most(tmp_path: Path, etcd: EtcdCluster) -> None:
-    """The word of the first reaches all within seconds; no client sees a failure; quiet nodes write little."""
+    """The first region's report reaches all within seconds; no client fails; idle nodes write little."""
     async with contextlib.AsyncExitStack() as stack:
         providers = [await stack.enter_async_context(quick_provider(name)) for name in ("p0", "p1")]
         nodes = []
@@ -91,5 +91,5 @@ async def test_the_first_region_pays_five_the_others_two_at_most(tmp_path: Path,
 
 
 def bad(region: dict[str, Any]) -> bool:
-    """Whether a region finds the dead provider bad."""
+    """Return whether a region reports the dead provider as bad."""
     return bool(region["targets"].get(DEAD, {}).get("bad"))

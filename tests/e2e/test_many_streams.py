@@ -32,7 +32,7 @@ RESERVE = 400  # descriptors beside those of streams: native/io/descriptors.pyx 
 
 @pytest.fixture(autouse=True)
 def descriptors() -> Iterator[None]:
-    """Let this process, and those that it starts, have as many descriptors as the system allows."""
+    """Raise the descriptor limit of this process and its children as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
@@ -40,14 +40,14 @@ def descriptors() -> Iterator[None]:
 
 
 def need(descriptors: int) -> None:
-    """Skip the test where the system allows fewer descriptors to one process."""
+    """Skip the test if the system allows fewer descriptors per process."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and hard < descriptors:
         pytest.skip(f"this system allows {hard} open files, {descriptors} are needed")
 
 
 def config(provider: StreamProvider, **more: Any) -> dict[str, Any]:
-    """Write edge.yaml with one provider, and nothing else that is not the default."""
+    """Write edge.yaml with one provider and default settings."""
     return {
         "providers": {"p": {"dialect": "openai", "base_url": f"{provider.url}/v1", "api_key": "sk-not-a-key"}},
         "models": {"chat": {"targets": ["p/m"]}},
@@ -65,7 +65,7 @@ async def direct_s(count: int, streams_s: float) -> float:
 
 
 async def through_edge_s(count: int, streams_s: float, workers: int) -> float:
-    """Return the same through edge, where no stream fails and nothing is held against the provider."""
+    """Return the same through edge, where no stream fails and nothing counts against the provider."""
     async with (
         StreamProvider(THINKS_S, streams_s) as provider,
         EdgeProcess(config(provider), workers=workers) as edge,
@@ -83,7 +83,7 @@ async def through_edge_s(count: int, streams_s: float, workers: int) -> float:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("count", "workers"), [(9_500, 1), (10_000, 2)])
 async def test_streams_that_open_at_once(count: int, workers: int) -> None:
-    """Opened within 3 s, none fails, and the first tokens come (p99) within twice the time that they take without edge.
+    """Opened within 3 s, none fails, and p99 of the first tokens is within twice the time without edge.
 
     A busy machine gets three rounds for the time; no stream may fail in any of them.
     """
@@ -109,7 +109,7 @@ async def test_a_burst_is_not_refused() -> None:
 
 @pytest.mark.parametrize(("count", "streams_s"), [(500, 5.0), pytest.param(2_000, 10.0, marks=pytest.mark.prove)])
 async def test_a_restart_sheds_nobody(tmp_path: Path, count: int, streams_s: float) -> None:
-    """A node is killed with so many streams and starts again: each client comes back at once, and is answered."""
+    """A node with this many streams is killed and restarted: each client reconnects at once, and is answered."""
     need(2 * count + RESERVE)
     address = {"listen": [{"address": f"127.0.0.1:{free_port()}"}]}
     async with (

@@ -64,7 +64,7 @@ def _post(model: str, *, stream: bool = False, close: bool = False) -> bytes:
 
 
 class Upstream(asyncio.Protocol):
-    """One connection of a fixed provider; a stream stays open until the world ends it, unless the model is "quick"."""
+    """A connection of a fixed provider; a stream stays open until the test ends it, unless the model is "quick"."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -92,7 +92,7 @@ class Upstream(asyncio.Protocol):
 
 
 class World:
-    """A provider in this process, an edge with one worker in front of it, and what the worker's memory is."""
+    """A provider in this process, an edge with one worker in front of it, and the worker's memory."""
 
     def __init__(self, edge: EdgeProcess, streaming: set[Any]) -> None:
         self.port = port_of(edge.url)
@@ -100,7 +100,7 @@ class World:
         self._worker = processes(edge)["worker 0"]
 
     def rss_kib(self) -> int:
-        """Resident memory of the worker."""
+        """Return the resident memory of the worker."""
         # Summed up page by page when asked; VmRSS in status may lag by what each CPU has not yet reported.
         lines = Path(f"/proc/{self._worker}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
@@ -132,7 +132,7 @@ class Caller(asyncio.Protocol):
 
 @pytest.fixture(autouse=True)
 def descriptors() -> Iterator[None]:
-    """Two connections of each stream end in this process; children inherit the limit."""
+    """Raise the descriptor limit: two connections of each stream end in this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
         pytest.skip(f"this system allows {hard} open files, {DESCRIPTORS} are needed")
@@ -143,7 +143,7 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
-    """One worker with the default limits."""
+    """An edge with one worker and the default limits."""
     streaming: set[Any] = set()
     place: list[World] = []
     loop = asyncio.get_running_loop()
@@ -180,7 +180,7 @@ def _verify(number: int, answer: Answered) -> str | None:
 
 
 async def _ask(world: World, count: int, limit_s: float = 60.0) -> None:
-    """Send the mix: whole answers, streams, errors, new connections; every answer is right."""
+    """Send a mix of complete answers, streams, errors and new connections; every answer is right."""
     closed_loop = ClosedLoopLoad(world.port, lambda number: _kind(number)[1], count=count, verify=_verify)
     await closed_loop.run(limit_s)
     assert closed_loop.reasons == {}
@@ -215,7 +215,7 @@ async def _open_streams(world: World) -> list[Caller]:
 
 
 async def _close_streams(world: World, callers: list[Caller]) -> None:
-    """Half of the callers leave in the middle, the others hear the end."""
+    """Let half of the callers leave in the middle; the others read the end."""
     leaving, staying = callers[::2], callers[1::2]
     for caller in leaving:
         caller.transport.abort()
@@ -229,7 +229,7 @@ async def _close_streams(world: World, callers: list[Caller]) -> None:
 
 
 async def test_slow_streams_are_small(world: World) -> None:
-    """2,000 streams at once cost under 24 KiB of the worker's memory each, and a second 2,000 reuse it."""
+    """2,000 concurrent streams cost less than 24 KiB each in the worker, and a second 2,000 reuse the memory."""
     await _ask(world, 2000)
     before = world.rss_kib()
     callers = await _open_streams(world)
@@ -245,7 +245,7 @@ async def test_slow_streams_are_small(world: World) -> None:
 
 @pytest.mark.timeout(300)
 async def test_memory_is_flat(world: World) -> None:
-    """After 50,000 requests of every kind, 200,000 more add under 4 MiB."""
+    """After 50,000 requests of every kind, 200,000 more add less than 4 MiB."""
     await _ask(world, WARM_UP, 120.0)
     before = world.rss_kib()
     await _ask(world, REQUESTS, 240.0)

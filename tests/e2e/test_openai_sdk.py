@@ -31,7 +31,7 @@ def text_of(chunks: list[Any]) -> str:
 
 
 async def test_chat_whole(sdk: Sdk) -> None:
-    """A whole chat answer arrives as the provider gave it: text, finish reason, usage, fingerprint."""
+    """A complete chat answer arrives as the provider gave it: text, finish reason, usage, fingerprint."""
     answer = await sdk.call("chat.completions.create", **CHAT)
     assert answer.choices[0].message.content.startswith("Hello from main:")
     assert answer.choices[0].finish_reason == "stop"
@@ -41,7 +41,7 @@ async def test_chat_whole(sdk: Sdk) -> None:
 
 
 async def test_chat_stream_says_what_the_whole_answer_says(sdk: Sdk) -> None:
-    """A streamed answer is complete, token by token, and has no usage unless it is asked for."""
+    """A streamed answer is complete, token by token, and has usage only if requested."""
     whole = await sdk.call("chat.completions.create", **CHAT, **SEED)
     chunks = await sdk.drain("chat.completions.create", **CHAT, **SEED)
     assert text_of(chunks) == whole.choices[0].message.content
@@ -52,7 +52,7 @@ async def test_chat_stream_says_what_the_whole_answer_says(sdk: Sdk) -> None:
 
 
 async def test_stream_with_usage(sdk: Sdk) -> None:
-    """With include_usage the last chunk carries the usage and no choice, as OpenAI defines it."""
+    """With include_usage the last chunk has the usage and no choice, as OpenAI defines it."""
     chunks = await sdk.drain("chat.completions.create", **CHAT, stream_options={"include_usage": True})
     *before, last = chunks
     assert last.choices == []
@@ -83,7 +83,7 @@ async def test_tool_calls_in_fragments(sdk: Sdk) -> None:
 
 
 async def test_completions(sdk: Sdk) -> None:
-    """The older completions answer whole and streamed."""
+    """The older completions API answers complete and streamed."""
     asked: dict[str, Any] = {"model": "chat", "prompt": "once", **SEED}
     whole = await sdk.call("completions.create", **asked)
     assert whole.choices[0].text.startswith("Hello from main:")
@@ -94,7 +94,7 @@ async def test_completions(sdk: Sdk) -> None:
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])
 async def test_embeddings(sdk: Sdk, encoding: str) -> None:
-    """Vectors arrive in order and with the size that was asked for, as numbers and as base64."""
+    """Vectors arrive in order and with the requested size, as numbers and as base64."""
     asked: dict[str, Any] = {"input": ["a", "b", "c"], "dimensions": 17, "encoding_format": encoding}
     answer = await sdk.call("embeddings.create", model="embed", **asked)
     assert [item.index for item in answer.data] == [0, 1, 2]
@@ -124,7 +124,7 @@ async def test_responses_stream(sdk: Sdk) -> None:
 
 
 async def test_models(sdk: Sdk) -> None:
-    """Models lists the aliases first and then the configured targets; each can be retrieved by its name."""
+    """The list has the aliases first and then the configured targets; each can be retrieved by its name."""
     listed = (await sdk.call("models.list")).data
     names = [model.id for model in listed]
     assert names[:6] == ["chat", "embed", "echo", "breaks", "moved", "gone"]
@@ -136,7 +136,7 @@ async def test_models(sdk: Sdk) -> None:
 
 
 async def test_fields_of_edge(sdk: Sdk) -> None:
-    """The raw answer says which request this was, who answered, where, and after how many attempts."""
+    """The raw answer's fields have the request id, the target, the region and the number of attempts."""
     raw = await sdk.call("chat.completions.with_raw_response.create", **CHAT)
     again = await sdk.call("chat.completions.with_raw_response.create", **CHAT)
     fields = {name: value for name, value in raw.headers.items() if name.startswith("x-edge-")}
@@ -148,7 +148,7 @@ async def test_fields_of_edge(sdk: Sdk) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_another_target_answers(sdk: Sdk, stream: bool) -> None:
-    """A first target that refuses connections costs the application nothing; the fields say what happened."""
+    """A first target that refuses connections costs the application nothing; the fields report it."""
     asked: dict[str, Any] = {"model": "moved", "messages": HELLO, "stream": stream}
     raw = await sdk.call("chat.completions.with_raw_response.create", **asked)
     fields = {name: value for name, value in raw.headers.items() if name.startswith("x-edge-")}
@@ -173,7 +173,7 @@ async def test_another_target_answers(sdk: Sdk, stream: bool) -> None:
     ],
 )
 async def test_provider_and_model(sdk: Sdk, asked: str, upstream: str) -> None:
-    """``provider/model`` goes to that provider under that name, configured or not, in any script and with escapes."""
+    """``provider/model`` goes to that provider under that name, configured or not, in any script and escaping."""
     answer = await sdk.call("chat.completions.create", model=asked, messages=HELLO)
     assert answer.model == upstream
     provider = asked.partition("/")[0] if "/" in asked else "main"

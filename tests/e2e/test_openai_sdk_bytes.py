@@ -45,7 +45,7 @@ CHATS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("model", ["echo", ODD, "main/sim-echo"])
 @pytest.mark.parametrize("chat", CHATS)
 async def test_chat(sdk: Sdk, chat: str, model: str, stream: bool) -> None:
-    """Of a chat's body only the model's name changes, wherever else the word stands, and all else keeps its place."""
+    """In a chat's body only the model's name changes, wherever else the word occurs."""
     asked = {"model": model, **CHATS[chat]}
     if stream:
         chunks = await sdk.drain("chat.completions.create", **asked, stream_options={"include_usage": True})
@@ -59,7 +59,7 @@ async def test_chat(sdk: Sdk, chat: str, model: str, stream: bool) -> None:
 
 
 def renamed(body: bytes, model: str) -> bytes:
-    """Write the body that the upstream must get: the first name after the first ``"model":`` is the upstream's."""
+    """Return the body that the upstream must get: the first ``"model":`` has the upstream's name."""
     before, mark, after = body.partition(b'"model":')
     name = sdk_spelling(model)
     assert after.startswith(name)
@@ -67,7 +67,7 @@ def renamed(body: bytes, model: str) -> bytes:
 
 
 def sdk_spelling(text: str) -> bytes:
-    """Write a JSON string as the SDK does: escapes where they must be, UTF-8 elsewhere."""
+    """Return a JSON string as the SDK writes it: escapes where required, UTF-8 elsewhere."""
     escapes = {'"': '\\"', "\\": "\\\\"}
     return ('"' + "".join(escapes.get(letter, letter) for letter in text) + '"').encode()
 
@@ -87,7 +87,7 @@ async def test_other_paths(sdk: Sdk) -> None:
 
 
 async def test_what_goes_on_of_query_and_fields(sdk: Sdk) -> None:
-    """The provider sees its own key, never the client's, and of the query its api-version; hop-by-hop fields end."""
+    """The provider gets its own key, never the client's, and only api-version of the query."""
     answer = await sdk.call(
         "chat.completions.create",
         model="echo",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("model", ["no-such-model", "no-such-provider/model", 'größe\\"', "/", "main/"])
 async def test_unknown_model(sdk: Sdk, model: str) -> None:
-    """A name that nothing routes is NotFoundError with OpenAI's code, and names the model and the remedy."""
+    """A model without a route is NotFoundError with OpenAI's code, the name and the remedy."""
     with pytest.raises(openai.NotFoundError) as raised:
         await sdk.call("chat.completions.create", model=model, messages=HELLO)
     assert (raised.value.code, raised.value.param, raised.value.type) == (
@@ -33,7 +33,7 @@ async def test_unknown_model(sdk: Sdk, model: str) -> None:
     [({"model": 7}, "malformed_json"), ({"stream": "yes"}, "malformed_json"), ({"model": None}, "malformed_json")],
 )
 async def test_malformed(sdk: Sdk, extra: dict[str, Any], code: str) -> None:
-    """A body that edge cannot route is BadRequestError and says what is wrong."""
+    """A body that edge cannot route is BadRequestError with the error."""
     with pytest.raises(openai.BadRequestError) as raised:
         await sdk.call("chat.completions.create", **CHAT, extra_body=extra)
     assert raised.value.code == code
@@ -51,7 +51,7 @@ async def test_the_providers_refusal_is_the_callers_to_see(sdk: Sdk) -> None:
 
 @pytest.mark.parametrize("size", [65 * 1024, 8 * 1024 * 1024], ids=["65KiB", "8MiB"])
 async def test_body_too_large(sdk: Sdk, size: int) -> None:
-    """A body over the limit is an APIStatusError 413 that says the limit, however far the client is with sending it."""
+    """A body over the limit is APIStatusError 413 with the limit, at any point of the upload."""
     with pytest.raises(openai.APIStatusError) as raised:
         await sdk.call("chat.completions.create", model="chat", messages=[{"role": "user", "content": "a" * size}])
     assert raised.value.status_code == 413
@@ -61,7 +61,7 @@ async def test_body_too_large(sdk: Sdk, size: int) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_everything_down(sdk: Sdk, stream: bool) -> None:
-    """With every target down it is APIStatusError 503 with a Retry-After, and the body says which targets and why."""
+    """With every target down it is APIStatusError 503 with Retry-After, and the body lists the targets."""
     with pytest.raises(openai.APIStatusError) as raised:
         await sdk.call("chat.completions.create", model="gone", messages=HELLO, stream=stream)
     assert isinstance(raised.value, openai.InternalServerError)
@@ -86,7 +86,7 @@ BREAKS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("method", ["chat", "completions", "responses"])
 @pytest.mark.parametrize("fault", BREAKS)
 async def test_broken_stream(sdk: Sdk, fault: str, method: str) -> None:
-    """A stream that breaks after its first content raises: an application never takes a part for the whole."""
+    """A stream that breaks after its first content raises, so that a part is never taken for the whole."""
     calls: dict[str, tuple[str, dict[str, Any]]] = {
         "chat": ("chat.completions.create", {"messages": HELLO}),
         "completions": ("completions.create", {"prompt": "hello"}),
@@ -101,7 +101,7 @@ async def test_broken_stream(sdk: Sdk, fault: str, method: str) -> None:
 
 
 def said(events: list[Any]) -> str:
-    """Join what was said, in any of the three APIs."""
+    """Join the text, in any of the three APIs."""
     parts: list[str] = []
     for event in events:
         if hasattr(event, "choices"):
@@ -118,7 +118,7 @@ BROKEN = {"cut": {"kind": "cut"}, "garbage": {"kind": "garbage"}, "in-band-error
 
 @pytest.mark.parametrize("fault", BROKEN)
 async def test_broken_whole_answer(sdk: Sdk, fault: str) -> None:
-    """A whole answer that is cut, no JSON, or an error under a 200 never reaches the application as an answer."""
+    """A truncated or invalid answer, or an error under a 200, never reaches the application as an answer."""
     with pytest.raises(openai.InternalServerError) as raised:
         await sdk.call(
             "chat.completions.create", model="breaks", messages=HELLO, extra_body={"sim": {"fault": BROKEN[fault]}}

@@ -21,13 +21,13 @@ SECONDS = 6.0
 
 @pytest.fixture
 def seconds(request: pytest.FixtureRequest) -> float:
-    """Load after the strike."""
+    """Return how long the load continues after the fault."""
     return float(request.config.getoption("--seconds") or SECONDS)
 
 
 @pytest.mark.parametrize("act", acts.ALL, ids=lambda act: act.name.replace(" ", "-"))
 async def test_an_act_keeps_its_promise(act: acts.Act, seconds: float) -> None:
-    """Nothing fails in any region, who can answer for itself does, and in the end every target is well again."""
+    """Nothing fails in any region, regions that can answer for themselves do, and every target recovers."""
     async with RegionsWorld() as world:
         outcome = await acts.play(world, act, seconds)
         sys.stdout.write(_told(outcome))
@@ -37,7 +37,7 @@ async def test_an_act_keeps_its_promise(act: acts.Act, seconds: float) -> None:
 
 
 async def test_a_region_without_egress_pays_the_distance_and_little_more(seconds: float) -> None:
-    """Through a peer an answer takes about the distance longer: the median adds one round trip, not a deadline."""
+    """Through a peer the median latency grows by one round trip, and by no deadline."""
     async with RegionsWorld(etcd=False) as world:
         outcome = await acts.play(world, acts.EGRESS, seconds)
         account = outcome.regions[acts.HIT]
@@ -49,7 +49,7 @@ async def test_a_region_without_egress_pays_the_distance_and_little_more(seconds
 
 
 async def test_later_regions_learn_from_earlier_ones(seconds: float) -> None:
-    """A region that asks seldom knows within two seconds of the first, and pays two failed attempts at most."""
+    """A region with little traffic learns within two seconds, and has at most two failed attempts."""
     async with RegionsWorld() as world:
         later = REGIONS[-1]
         outcome = await acts.play(world, acts.EVERYWHERE, max(seconds, 8.0), rates={later: 0.5})
@@ -59,7 +59,7 @@ async def test_later_regions_learn_from_earlier_ones(seconds: float) -> None:
 
 
 async def test_regions_that_meet_through_etcd_answer_for_each_other(seconds: float) -> None:
-    """Edges that were told of nobody learn of each other through etcd, and are asked like those in a file."""
+    """Edges without configured peers find each other through etcd, and are used like those of a file."""
     async with RegionsWorld(meet=True) as world:
         async with asyncio.timeout(90):
             while not await all_met(world):  # noqa: ASYNC110 - what is waited for is in other processes
@@ -70,7 +70,7 @@ async def test_regions_that_meet_through_etcd_answer_for_each_other(seconds: flo
 
 
 async def all_met(world: RegionsWorld) -> bool:
-    """Whether every region has the others among its targets."""
+    """Return whether every region has the others among its targets."""
     kinds = [[target["id"] for target in (await region.targets()).values()] for region in world.regions.values()]
     return all(sum(name.startswith("region:") for name in names) == len(world.regions) - 1 for names in kinds)
 

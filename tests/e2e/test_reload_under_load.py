@@ -30,7 +30,7 @@ RATE: Final = 400.0  # a second; the rest of a small machine is for a hundred re
 
 
 class Node(EdgeProcess):
-    """An edge whose file can be rewritten, and which may share its address with another one's."""
+    """An edge whose file can be rewritten, and which may share its address with another one."""
 
     def __init__(self, written: dict[str, Any], *, workers: int, port: int, notice_s: float = 0.0) -> None:
         super().__init__(written, workers=workers)
@@ -42,13 +42,13 @@ class Node(EdgeProcess):
         return [*super()._options(), "--drain-grace", f"{self._notice_s:g}"]
 
     async def post(self, path: str) -> tuple[int, Any]:
-        """Steer by the admin listener."""
+        """Send an operation to the admin listener."""
         assert self._client is not None
         async with self._client.post(self.admin + path) as answer:
             return answer.status, msgspec.json.decode(await answer.read())
 
     async def rewrite(self, written: dict[str, Any]) -> None:
-        """Rename a new file over the old one, and have it read."""
+        """Replace the file by a rename, and reload it."""
         partial = self._path("edge.yaml.new")
         partial.write_bytes(msgspec.json.encode({**self._config, **written}))
         partial.rename(self._path("edge.yaml"))
@@ -62,7 +62,7 @@ class Node(EdgeProcess):
 
 
 def variant(number: int, urls: dict[str, str]) -> dict[str, Any]:
-    """Return the configuration of the n-th reload: by turns a target comes, deadlines change, it goes, they change."""
+    """Return the configuration of the n-th reload: a target is added, deadlines change, it is removed, and so on."""
     names = list(urls) if number % 4 in (1, 2) else list(urls)[:-1]
     written = config({name: urls[name] for name in names}, tiers=False)
     written["models"]["chat"]["timeouts"] = {"total": f"{60 + number}s", "connect": "2s" if number % 2 else "3s"}
@@ -71,7 +71,7 @@ def variant(number: int, urls: dict[str, str]) -> dict[str, Any]:
 
 
 class Load:
-    """Keep-alive clients, and beside them some that open a connection for each request."""
+    """Keep-alive clients, and others that open a connection for each request."""
 
     def __init__(self, port: int) -> None:
         self.witness = Witness()
@@ -102,22 +102,22 @@ class Load:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def further(self, count: int) -> None:
-        """Wait until each kind of client has seen so many more answers."""
+        """Wait until each kind of client has had this many more answers."""
         await asyncio.gather(*(closed_loop.reached(closed_loop.finished + count) for closed_loop in self._hammers))
 
     @property
     def right(self) -> int:
-        """How many answers were right."""
+        """Return how many answers were right."""
         return sum(closed_loop.right for closed_loop in self._hammers)
 
     @property
     def failures(self) -> list[Failure]:
-        """What went wrong."""
+        """Return the failures."""
         return [failure for closed_loop in self._hammers for failure in closed_loop.failures]
 
 
 async def test_a_hundred_reloads_under_load() -> None:
-    """Targets come and go and deadlines change beneath running answers; every answer is whole, every reload holds."""
+    """Targets and deadlines change during answers; every answer is complete, and every reload is applied."""
     async with ProviderProcess("a", "b", "c", pace=PACE) as world:
         urls = world.base_urls
         async with Node(variant(0, urls), workers=2, port=free_port()) as edge:
@@ -141,7 +141,7 @@ async def test_a_hundred_reloads_under_load() -> None:
 
 
 async def test_one_node_leaves_under_load() -> None:
-    """Another takes over at the same address; the first one drains and exits with 0, and no request fails."""
+    """Another node takes over the address; the first one drains and exits with 0, and no request fails."""
     port = free_port()
     async with ProviderProcess("a", "b", pace=PACE) as world:
         written = config(world.base_urls, tiers=False)

@@ -29,7 +29,7 @@ EXPECT = b"expect: 100-continue\r\n"
 
 
 class Answer(Struct):
-    """What came for one request; status 0: nothing. ``whole``: it ended as it should."""
+    """The answer to one request; status 0 = none. ``whole`` = it ended as it should."""
 
     status: int = 0
     body: bytes = b""
@@ -37,7 +37,7 @@ class Answer(Struct):
 
 
 def asked(chance: Random) -> bytes:
-    """One request, of a model or a service, with a key or none, with or without a body."""
+    """One request to a model or a service, with a key or none, with or without a body."""
     filling = b" " * chance.choice((0, 10, 3_000, 100_000))
     stream = chance.choice((b"", b',"stream":true'))
     body = b'{"model":"chat","max_tokens":9' + stream + b',"messages":[' + filling + b"]}"
@@ -62,7 +62,7 @@ def asked(chance: Random) -> bytes:
 
 
 def called(chance: Random) -> bytes:
-    """One gRPC call, as it would look over HTTP/1.1: nothing but its own deadline bounds it."""
+    """One gRPC call, as it would look over HTTP/1.1; only its own deadline limits it."""
     message = b"q" * chance.choice((0, 10, 3_000, 100_000))
     body = b"\0" + len(message).to_bytes(4, "big") + message
     fields = bearer(chance.choice(("alice", "bob"))) + b"te: trailers\r\n"
@@ -71,7 +71,7 @@ def called(chance: Random) -> bytes:
 
 
 async def over_http1(chance: Random, port: int, limit_s: float) -> list[Answer]:
-    """A connection with one to four requests, pipelined or in turn; return what came of those that were waited for.
+    """Send one to four requests on a connection, pipelined or in turn; return the answers that were waited for.
 
     Raises:
         TimeoutError: an answer that was waited for did not end in time.
@@ -105,7 +105,7 @@ async def over_http1(chance: Random, port: int, limit_s: float) -> list[Answer]:
 
 
 class _Http1:
-    """A connection whose answers are read to their last byte, though sending has failed."""
+    """A connection whose answers are read to their last byte, even if sending has failed."""
 
     def __init__(self, chance: Random, sock: socket.socket) -> None:
         self.chance = chance
@@ -119,7 +119,7 @@ class _Http1:
                 await asyncio.sleep(self.chance.choice((0, 0, 0.001, 0.005)))
 
     async def read(self, answer: Answer) -> bool:
-        """Read one answer; False: it was the connection's last."""
+        """Read one answer; return False if it was the connection's last."""
         head = b""
         try:
             while answer.status < 200:
@@ -161,7 +161,7 @@ class _Http1:
 
 
 async def over_http2(chance: Random, port: int, limit_s: float) -> list[Answer]:
-    """A connection with one to six requests at once, of which some are given up; return what came of the others.
+    """Send one to six concurrent requests on a connection, and cancel some; return the answers to the others.
 
     Raises:
         TimeoutError: an answer that was waited for did not end in time.
@@ -256,7 +256,7 @@ class _Http2:
 
 
 def sound(answer: Answer) -> bool:
-    """Is it what a caller can work with?  Cut off behind its head at most; JSON, events, or rightly nothing."""
+    """Return whether an answer is usable: cut off only behind its head, and JSON, events, or rightly empty."""
     if not answer.whole:
         return answer.status != 0
     if answer.body.startswith((b"data:", b":", b"event:")):

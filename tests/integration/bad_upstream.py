@@ -57,13 +57,13 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 def cut(chance: Random, data: bytes, pieces: int) -> list[bytes]:
-    """The data in at most so many pieces."""
+    """Return the data in at most this many pieces."""
     places = sorted(chance.sample(range(1, len(data)), min(chance.randint(0, pieces), len(data) - 1)))
     return [data[start:end] for start, end in itertools.pairwise((0, *places, len(data)))]
 
 
 class Upstream(LoopbackServer):
-    """An HTTP/1.1 server that is well until ``mischief``; ``url`` is its root."""
+    """An HTTP/1.1 server that behaves well until ``mischief`` is set; ``url`` is its root."""
 
     def __init__(self, chance: Random, mischief: float = 0.5) -> None:
         self._chance = chance
@@ -111,7 +111,7 @@ class Upstream(LoopbackServer):
 
 
 def bad_service(chance: Random, mischief: float = 0.5) -> Callable[[Call], Awaitable[None]]:
-    """What an HTTP/2 service, of gRPC or not, does to one request after the other; it is well for 0 of ``mischief``."""
+    """The misbehaviour of an HTTP/2 service, gRPC or not; with ``mischief`` 0 it behaves well."""
 
     async def answer(call: Call) -> None:
         bad = chance.random() < mischief
@@ -122,7 +122,7 @@ def bad_service(chance: Random, mischief: float = 0.5) -> Callable[[Call], Await
 
 
 async def _spoiled(chance: Random, call: Call) -> bool:
-    """Do what ends a call before it is answered, or makes it odd; True: it is over."""
+    """End a call before its answer, or make it odd; return True if the call is over."""
     way = chance.random()
     if way < 0.1:
         await call.reset(chance.choice((0, 1, 2, 7, 8, 11)))
@@ -146,7 +146,7 @@ async def _spoiled(chance: Random, call: Call) -> bool:
 
 
 async def _spoken(chance: Random, call: Call, bad: bool) -> None:
-    """Answer with a few messages; a bad one may begin early, be cut off, or end in an error."""
+    """Answer with a few messages; a bad answer may begin early, be cut off, or end in an error."""
     grpc = call.field("content-type") == "application/grpc"
     if not bad or chance.random() < 0.7:
         await call.body()

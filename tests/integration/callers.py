@@ -8,12 +8,12 @@ from one_data_plane import post
 
 
 def clear(name: str) -> str:
-    """The clear key of a caller."""
+    """Return the clear key of a caller."""
     return f"edge-{name}-{'k' * 32}"
 
 
 def keys(**bounds: str) -> str:
-    """Configuration text: a key per name, with these further lines of YAML (flow style) each."""
+    """Return configuration text: a key per name, each with these further lines of YAML (flow style)."""
     rows = [
         f"  - {{name: {name}, sha256: {sha256(clear(name).encode()).hexdigest()}{', ' if more else ''}{more}}}"
         for name, more in bounds.items()
@@ -22,27 +22,27 @@ def keys(**bounds: str) -> str:
 
 
 def bearer(name: str) -> bytes:
-    """The header field that carries a caller's key."""
+    """Return the header field with a caller's key."""
     return f"authorization: Bearer {clear(name)}\r\n".encode()
 
 
 def ask(name: str, body: bytes = b'{"model":"chat","messages":[]}', fields: bytes = b"") -> bytes:
-    """A chat request of a caller."""
+    """Return a chat request of a caller."""
     return post(body, fields=bearer(name) + fields)
 
 
 def get(path: str, fields: bytes = b"") -> bytes:
-    """A GET request."""
+    """Return a GET request."""
     return f"GET {path} HTTP/1.1\r\nhost: edge\r\n".encode() + fields + b"\r\n"
 
 
 def status(answer: bytes) -> int:
-    """The status of an answer."""
+    """Return the status of an answer."""
     return int(answer.split(b" ", 2)[1])
 
 
 def field(answer: bytes, name: str) -> str | None:
-    """A header field of an answer."""
+    """Return a header field of an answer."""
     for line in answer.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]:
         key, _, value = line.partition(b":")
         if key.decode().lower() == name:

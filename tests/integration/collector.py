@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Span(Struct, frozen=True):
-    """One span as plain data; ids in hex, times in Unix nanoseconds."""
+    """A span as plain data; ids in hex, times in Unix nanoseconds."""
 
     name: str
     kind: str  # SERVER, CLIENT
@@ -43,7 +43,7 @@ class Span(Struct, frozen=True):
 
 
 class Received:
-    """What both kinds have in common: ``spans``, and how to wait for them."""
+    """Common part of both collectors: ``spans``, and how to wait for them."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -58,7 +58,7 @@ class Received:
             self.spans += [_span(span, facts) for scope in group.scope_spans for span in scope.spans]
 
     async def until(self, count: int, limit_s: float = 40.0) -> list[Span]:
-        """Wait for that many spans; return them in the order of their start."""
+        """Wait for this many spans; return them in the order of their start."""
         async with asyncio.timeout(limit_s):
             while len(self.spans) < count:  # noqa: ASYNC110 - filled by a server
                 await asyncio.sleep(0.02)

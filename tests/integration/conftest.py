@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["http1", "http2"])
 def both_wires(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run the test twice: ``OneDataPlane.ask`` and ``OneDataPlane.raw`` speak one wire, then the other."""
+    """Run the test twice: ``OneDataPlane.ask`` and ``OneDataPlane.raw`` use HTTP/1.1, then HTTP/2."""
     wire = str(request.param)
     monkeypatch.setattr(one_data_plane, "WIRE", wire)
     return wire
@@ -24,6 +24,6 @@ def both_wires(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 async def provider() -> AsyncIterator[SimProvider]:
-    """One provider ``p0`` that answers at once."""
+    """A provider ``p0`` that answers at once."""
     async with quick_provider() as running:
         yield running

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """A request and what must become of it. ``status`` None = answered by the service behind edge."""
+    """A request and its expected result. ``status`` None = answered by the service behind edge."""
 
     name: str
     section: str
@@ -19,7 +19,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An upstream's answer; ``body`` is what the client must get, None = 502."""
+    """An upstream's answer; ``body`` is what the client must receive, None = 502."""
 
     name: str
     section: str

@@ -41,24 +41,24 @@ LIMIT_S = 30.0
 
 
 def request(method: str = "GET", path: str = "/healthz", authority: str = "edge", *fields: tuple[str, str]) -> Fields:
-    """The fields of one request, pseudo-header fields first."""
+    """Return the fields of a request, pseudo-header fields first."""
     return [(":method", method), (":scheme", "http"), (":path", path), (":authority", authority), *fields]
 
 
 class RawFrame(Frame):
-    """A frame of any kind with any body: what the classes of hyperframe would not write."""
+    """A frame of any type with any body, also those that hyperframe's classes would not write."""
 
     def __init__(self, kind: int, stream: int, body: bytes, flags: int = 0) -> None:
         super().__init__(stream)
         self._said = len(body).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + body
 
     def serialize(self) -> bytes:
-        """The frame as it goes on the wire."""
+        """Return the frame as it is sent."""
         return self._said
 
 
 class FrameClient:
-    """One connection whose frames the test writes itself; what comes back is kept in ``frames``, in order."""
+    """A connection whose frames the test writes itself; the received frames are in ``frames``, in order."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -81,7 +81,7 @@ class FrameClient:
     async def connect(
         cls, port: int, *, settings: dict[int, int] | None = None, hello: bool = True
     ) -> AsyncIterator[Self]:
-        """Connect, and say hello unless the test wants to do that itself."""
+        """Connect, and send the preface unless the test does that itself."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         client = cls(reader, writer)
         try:
@@ -103,7 +103,7 @@ class FrameClient:
         self._writer.write(b"".join(frame.serialize() for frame in frames))
 
     def block(self, fields: Fields) -> bytes:
-        """One header block; the encoder's table remembers it."""
+        """Encode a header block; the encoder's table keeps it."""
         return self.encoder.encode(fields)
 
     def headers(self, stream: int, fields: Fields, *flags: str) -> HeadersFrame:
@@ -111,7 +111,7 @@ class FrameClient:
         return HeadersFrame(stream, self.block(fields), flags=["END_HEADERS", *flags])
 
     def continuations(self, stream: int, parts: list[bytes]) -> list[ContinuationFrame]:
-        """The rest of a header block; the last one ends it."""
+        """Return the rest of a header block; the last frame ends it."""
         frames = [ContinuationFrame(stream, part) for part in parts]
         if frames:
             frames[-1].flags.add("END_HEADERS")
@@ -152,26 +152,26 @@ class FrameClient:
             self._news.notify_all()
 
     async def until(self, met: Callable[[], object], limit_s: float = LIMIT_S) -> None:
-        """Wait until ``met`` holds; looked at after every frame and at the end of the connection."""
+        """Wait until ``met`` holds; it is checked after every frame and at the end of the connection."""
         async with asyncio.timeout(limit_s), self._news:
             await self._news.wait_for(met)
 
     def of(self, kind: type[Frame], stream: int | None = None) -> list[Any]:
-        """The frames of one kind that have come, of one stream or of all."""
+        """Return the received frames of one type, of one stream or of all."""
         return [frame for frame in self.frames if isinstance(frame, kind) and stream in (None, frame.stream_id)]
 
     def ended(self, stream: int) -> bool:
-        """True when the stream has been ended or reset by edge."""
+        """Return whether edge has ended or reset the stream."""
         return bool(self.of(RstStreamFrame, stream)) or any(
             "END_STREAM" in frame.flags for frame in self.frames if frame.stream_id == stream
         )
 
     def body(self, stream: int) -> bytes:
-        """The bytes of a stream so far."""
+        """Return the bytes of a stream so far."""
         return b"".join(frame.data for frame in self.of(DataFrame, stream))
 
     def status(self, stream: int) -> int:
-        """The status of an answer, or -1 while there is none."""
+        """Return the status of an answer, or -1 before it."""
         heads = self.fields.get(stream, [])
         return int(dict(heads[0])[":status"]) if heads else -1
 
@@ -188,43 +188,43 @@ class FrameClient:
         return int(said[-1].error_code) if said else -1
 
     async def ping(self, limit_s: float = LIMIT_S) -> None:
-        """Wait until everything sent so far has been taken in."""
+        """Wait until everything that was sent has been processed."""
         before = len(self.of(PingFrame))
         self.send(PingFrame(opaque_data=b"are you?"))
         await self.until(lambda: len(self.of(PingFrame)) > before or self.closed, limit_s)
 
     def stop_reading(self) -> None:
-        """Read no more: what edge sends fills the kernel's buffers, then its own."""
+        """Stop reading: edge's output fills the kernel's buffers, then its own."""
         self._task.cancel()
         transport: Any = self._writer.transport
         transport.pause_reading()
 
     def read_on(self) -> None:
-        """Read again after ``stop_reading``, which must not have come in the middle of a frame."""
+        """Resume reading after ``stop_reading``, which must not have been called in the middle of a frame."""
         transport: Any = self._writer.transport
         transport.resume_reading()
         self._task = asyncio.create_task(self._read())
 
     def lost(self) -> bool:
-        """True when the connection is known to be closed."""
+        """Return whether the connection is closed."""
         return self._writer.transport.is_closing()
 
     async def drain(self) -> None:
-        """Wait until the kernel has taken what was sent, unless the connection is lost."""
+        """Wait until the kernel has taken everything that was sent, unless the connection is lost."""
         with contextlib.suppress(OSError):
             await self._writer.drain()
 
     def room(self, stream: int) -> int:
-        """How much more ``data`` may send on a stream."""
+        """Return how many more bytes ``data`` may send on a stream."""
         return 65535 + min(self.granted[name] - self.sent[name] for name in (0, stream))
 
     def open_windows(self, size: int = 2**30, stream: int = 0) -> None:
-        """Let edge send as much as it likes, on the connection or on one stream."""
+        """Let edge send without limit, on the connection or on one stream."""
         self.send(WindowUpdateFrame(stream, window_increment=size))
 
 
 class Call:
-    """One request at the upstream, and what the test answers to it."""
+    """One request at the upstream, and the test's answer to it."""
 
     def __init__(self, wire: Wire, stream: int, fields: Fields) -> None:
         self.wire = wire
@@ -238,11 +238,11 @@ class Call:
         self.taking = True
 
     def field(self, name: str) -> str | None:
-        """The first value of a field."""
+        """Return the first value of a field."""
         return next((value for key, value in self.fields if key == name), None)
 
     async def read(self) -> bytes:
-        """The next bytes of the body, whose window is given back; empty at its end.
+        """Return the next bytes of the body and replenish its window; empty at the end.
 
         Raises:
             ConnectionResetError: the stream was reset, or the connection lost.
@@ -259,7 +259,7 @@ class Call:
         return data
 
     async def body(self) -> bytes:
-        """The whole body."""
+        """Return the complete body."""
         parts = []
         while part := await self.read():
             parts.append(part)
@@ -332,18 +332,18 @@ class Wire:
             await self.writer.drain()
 
     def taken(self, stream: int, size: int) -> None:
-        """Give the window of these bytes back."""
+        """Replenish the window for these bytes."""
         with contextlib.suppress(h2.exceptions.StreamClosedError):
             self.h2.acknowledge_received_data(size, stream)
         self.writer.write(self.h2.data_to_send())
 
     def freeze(self) -> None:
-        """Take nothing in any more, and say nothing."""
+        """Stop reading and writing."""
         transport: Any = self.writer.transport
         transport.pause_reading()
 
     async def say_goodbye(self, last: int | None = None, code: int = 0) -> None:
-        """Send GOAWAY; ``last`` is the last stream that is served, by default the last that came."""
+        """Send GOAWAY; ``last`` is the last stream that is served, by default the last received."""
         self.last = max(self.calls, default=0) if last is None else last
         frame = GoAwayFrame(0, last_stream_id=self.last, error_code=code)
         self.writer.write(frame.serialize())
@@ -373,7 +373,7 @@ class Wire:
             self.writer.close()
 
     def hear(self, event: h2.events.Event) -> None:
-        """Note one event."""
+        """Record an event."""
         if isinstance(event, h2.events.RequestReceived):
             call = Call(self, event.stream_id, list(event.headers))
             self.calls[event.stream_id] = call
@@ -390,7 +390,7 @@ class Wire:
             self.hear_stream(call, event)
 
     def hear_connection(self, event: h2.events.Event) -> None:
-        """Note what is said to the whole connection."""
+        """Record an event of the connection."""
         if isinstance(event, h2.events.PingReceived):
             self.pings += 1
         elif isinstance(event, h2.events.ConnectionTerminated):
@@ -399,7 +399,7 @@ class Wire:
             call.news.set()
 
     def hear_stream(self, call: Call, event: h2.events.Event) -> None:
-        """Note what is said on one stream."""
+        """Record an event of a stream."""
         if isinstance(event, h2.events.DataReceived):
             call._chunks.append(event.data)
         elif isinstance(event, h2.events.TrailersReceived):
@@ -411,7 +411,7 @@ class Wire:
         call.news.set()
 
     async def serve(self, call: Call) -> None:
-        """Run the test's answer; what it raises is kept for the test to see."""
+        """Run the test's answer; keep its exception for the test."""
         try:
             await self.home.answer(call)
         except (ConnectionResetError, BrokenPipeError, h2.exceptions.StreamClosedError):
@@ -468,7 +468,7 @@ class Upstream:
 
 
 def plain(content: bytes = b"hello") -> Callable[[Call], Awaitable[None]]:
-    """Answer every request, once it is whole, with 200 and this content."""
+    """Answer every complete request with 200 and this content."""
 
     async def answer(call: Call) -> None:
         await call.body()
@@ -479,7 +479,7 @@ def plain(content: bytes = b"hello") -> Callable[[Call], Awaitable[None]]:
 
 
 def service(*addresses: str, protocol: str = "h2c", extra: str = "") -> str:
-    """Configuration text: one service for every path, over these addresses."""
+    """Return configuration text: one service for every path, over these addresses."""
     targets = ", ".join(f'"{address}"' for address in addresses)
     return f"""
 services:
@@ -493,5 +493,5 @@ services:
 
 
 def lower(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The fields as a mapping, the last value of each name."""
+    """Return the fields as a mapping, with the last value of each name."""
     return {name.lower(): value for name, value in fields}

@@ -25,7 +25,7 @@ BINARY: Final = os.environ.get("JAEGER_BIN") or shutil.which("jaeger") or shutil
 
 
 class Jaeger:
-    """One that keeps spans in memory, on free ports of loopback; ``url`` takes OTLP over gRPC."""
+    """A Jaeger that keeps spans in memory, on free loopback ports; ``url`` takes OTLP over gRPC."""
 
     def __init__(self) -> None:
         self.metadata: list[dict[str, str]] = []  # Jaeger does not tell what came beside the spans
@@ -65,7 +65,7 @@ class Jaeger:
         await self._stack.aclose()
 
     async def until(self, count: int, limit_s: float = 30.0) -> list[Span]:
-        """Wait for that many spans; return all in the order in which they began."""
+        """Wait for this many spans; return all in the order of their start."""
         async with asyncio.timeout(limit_s):
             while True:
                 told = await self._ask("/api/traces?service=edge&lookback=1h&limit=100") or {}
@@ -95,7 +95,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _first(help_text: str, otlp: int, query: int) -> list[str]:
-    """Options of version 1: every port that it knows is a free one, so that several can run here."""
+    """Return the options of version 1, with a free port for each of its ports."""
     ports = {"collector.otlp.grpc.host-port": otlp, "query.http-server.host-port": query}
     names = [word[2:] for word in help_text.split() if word.startswith("--") and word.endswith("host-port")]
     names = [name for name in names if not name.startswith(("reporter", "collector.zipkin"))]

@@ -29,7 +29,7 @@ FAST = Pace(ttft_s=0.0, tps=0.0, tokens=8)
 
 
 class RunningNode:
-    """One ``edge run`` as a user starts it, in a folder of its own: ``async with RunningNode(folder, config) as node``.
+    """An ``edge run`` as a user starts it, in its own folder: ``async with RunningNode(folder, config) as node``.
 
     Args:
         config: edge.yaml as plain data, ``listen`` and ``admin`` on free ports unless given; None: no file.
@@ -60,26 +60,26 @@ class RunningNode:
 
     @property
     def pid(self) -> int:
-        """The supervisor."""
+        """The supervisor's process id."""
         assert self.process is not None
         return self.process.pid
 
     @property
     def url(self) -> str:
-        """The first listener."""
+        """The URL of the first listener."""
         return str(self.ready["listeners"][0])
 
     @property
     def admin(self) -> str:
-        """The admin listener."""
+        """The URL of the admin listener."""
         return str(self.ready["admin"])
 
     def command(self) -> list[str]:
-        """What starts it."""
+        """The command line of the node."""
         return [sys.executable, "-m", "edge", "run", *self._arguments, "--ready-file", str(self._folder / "ready")]
 
     def start(self) -> None:
-        """Start it; :meth:`up` waits."""
+        """Start the node; :meth:`up` waits for it."""
         with (self._folder / "out").open("wb") as out, (self._folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 self.command(),
@@ -113,7 +113,7 @@ class RunningNode:
         self.kill()
 
     def ended(self) -> bool:
-        """Whether the supervisor has."""
+        """Return whether the supervisor has ended."""
         return self.process is None or self.process.poll() is not None
 
     async def status(self, limit_s: float = 40.0) -> int:
@@ -128,7 +128,7 @@ class RunningNode:
         os.kill(self.pid if name is None else self.children()[name], number)
 
     def kill(self) -> None:
-        """End whatever is left of it."""
+        """Kill all processes of the node that are left."""
         children = self.children() if not self.ended() else {}
         if self.process is not None:
             self.process.kill()
@@ -154,19 +154,19 @@ class RunningNode:
         return found
 
     def out(self) -> str:
-        """What it printed."""
+        """Return its output on stdout."""
         return (self._folder / "out").read_text()
 
     def log(self) -> str:
-        """What it logged."""
+        """Return its log."""
         return (self._folder / "log").read_text()
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log, parsed; every line is JSON."""
+        """Return the log, parsed; every line is JSON."""
         return [msgspec.json.decode(line) for line in self.log().splitlines()]
 
     async def get(self, path: str, **fields: str) -> tuple[int, Any]:
-        """Ask the admin listener: status, and the body parsed if it is JSON."""
+        """Send a GET to the admin listener; return status, and the body parsed if it is JSON."""
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client,
             client.get(self.admin + path, headers=fields) as answer,
@@ -177,7 +177,7 @@ class RunningNode:
             ) if answer.content_type == "application/json" else body.decode()
 
     async def send(self, method: str, path: str, body: Any = None, **fields: str) -> tuple[int, Any]:
-        """Steer by the admin listener: status, and the body."""
+        """Send an operation to the admin listener; return status and body."""
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client,
             client.request(method, URL(self.admin + path, encoded=True), json=body, headers=fields) as answer,
@@ -185,7 +185,7 @@ class RunningNode:
             return answer.status, msgspec.json.decode(await answer.read())
 
     async def ask(self, headers: Mapping[str, str] | None = None, **more: Any) -> aiohttp.ClientResponse:
-        """Ask for a chat on a connection of its own and read the answer whole; ``more`` goes into the body."""
+        """Send a chat request on a new connection and read the complete answer; ``more`` goes into the body."""
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
             client.post(f"{self.url}/v1/chat/completions", json={**CHAT, **more}, headers=headers) as answer,
@@ -194,19 +194,19 @@ class RunningNode:
             return answer
 
     async def target(self, name: str) -> dict[str, Any]:
-        """What ``/api/targets`` says of one."""
+        """Return a target from ``/api/targets``."""
         _, targets = await self.get("/api/targets")
         return next(target for target in targets if target["id"] == name)
 
     async def inflight(self, name: str, count: int) -> None:
-        """Wait until a target has that many attempts in flight."""
+        """Wait until a target has this many attempts in flight."""
         end = time.monotonic() + 30
         while (await self.target(name))["inflight"] != count:
             assert time.monotonic() < end, await self.target(name)
             await asyncio.sleep(0.02)
 
     async def ready_with(self, workers: int) -> None:
-        """Wait until control answers and knows that many workers."""
+        """Wait until control answers and knows this many workers."""
         end = time.monotonic() + 30
         known = -1
         while known != workers:
@@ -238,7 +238,7 @@ def _name(words: list[str]) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -246,7 +246,7 @@ def alive(pid: int) -> bool:
 
 
 async def bare_start_s() -> float:
-    """Return the seconds that an interpreter needs, under the load of this moment, to start and import the worker."""
+    """Return the seconds that an interpreter needs, under the current load, to start and import the worker."""
     began = time.monotonic()
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", "import edge.app.worker")
     assert await asyncio.wait_for(child.wait(), 60) == 0
@@ -254,7 +254,7 @@ async def bare_start_s() -> float:
 
 
 def chat_config(*urls: str, **more: Any) -> dict[str, Any]:
-    """Configuration of one model ``chat`` with a tier per provider, and deadlines that a busy machine keeps."""
+    """Return a configuration of one model ``chat`` with a tier per provider, and deadlines for a busy machine."""
     names = [f"p{number}" for number, _ in enumerate(urls)]
     return {
         "providers": {name: {"base_url": f"{url}/v1", "api_key": KEY} for name, url in zip(names, urls, strict=True)},

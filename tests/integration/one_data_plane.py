@@ -51,7 +51,7 @@ WIRE = "http1"
 
 
 class OneDataPlane:
-    """A running data plane: ``port`` is where it listens, ``shared_state`` and ``snapshot`` are what it decides by.
+    """A running data plane: ``port`` is its listener; ``shared_state`` and ``snapshot`` are those it uses.
 
     ``records`` are the exchanges that it recorded; :meth:`recorded` waits for them.
     """
@@ -75,21 +75,21 @@ class OneDataPlane:
 
     @property
     def url(self) -> str:
-        """The root, without a slash at the end."""
+        """The root URL, without a slash at the end."""
         return f"http://127.0.0.1:{self.port}"
 
     def target(self, name: str) -> dict[str, Any]:
-        """What the shared state says of a target by its id."""
+        """Return a target's record in the shared state, by its id."""
         slot = next(target.slot for target in self.snapshot.targets if target.id == name)
         now_ns = clock.now_ns()
         return {**self.shared_state.read_target(slot, now_ns), "now_ns": now_ns}
 
     def outcomes(self, name: str) -> tuple[int, ...]:
-        """How often each native.state.counters.Outcome befell a target."""
+        """Return how often each native.state.counters.Outcome occurred at a target."""
         return tuple(self.target(name)["counts"][:16])
 
     def observe(self, name: str, cell: Cell, ms: int, count: int) -> None:
-        """Teach the data plane how long first contents of a target take, as so many answers would."""
+        """Record first contents of a target, as this many answers would."""
         slot = next(target.slot for target in self.snapshot.targets if target.id == name)
         lateness = Lateness(self.shared_state, slot)
         for _ in range(count):
@@ -97,18 +97,18 @@ class OneDataPlane:
 
     @property
     def records(self) -> list[ExchangeRecord]:
-        """What was recorded so far, as control would get it."""
+        """Return the records so far, as control would receive them."""
         return msgspec.msgpack.decode(msgspec.msgpack.encode(self._records), type=list[ExchangeRecord])
 
     async def recorded(self, count: int) -> list[ExchangeRecord]:
-        """Wait until that many exchanges are recorded; return them."""
+        """Wait until this many exchanges are recorded; return them."""
         async with asyncio.timeout(20):
             while len(self._records) < count:  # noqa: ASYNC110 - filled by another thread
                 await asyncio.sleep(0.01)
         return self.records
 
     async def swap(self, text: str) -> None:
-        """Swap the configuration of the running data plane; same listeners, no more targets than before."""
+        """Replace the configuration of the running data plane: same listeners, no more targets than before."""
         self.snapshot = compile_config(checked(read_text(text, "test", Path.cwd(), {})), now=clock.wall())
 
         async def take() -> None:
@@ -123,7 +123,7 @@ class OneDataPlane:
         return await play_client(self.port, Send(data), ReadToEnd(), limit_s=limit_s)
 
     async def ask(self, data: bytes, wait_for: bytes, *, limit_s: float = 20.0) -> bytes:
-        """Send bytes on a new connection and read until ``wait_for`` has come; the connection is closed then."""
+        """Send bytes on a new connection and read until ``wait_for`` has arrived; then close the connection."""
         if WIRE == "http2":
             return (await over_http2(self.port, data, wait_for, limit_s)).received
         peer = await play_client(self.port, Send(data), ReadUntil(wait_for), Close(), limit_s=limit_s)
@@ -131,7 +131,7 @@ class OneDataPlane:
 
 
 class LaneThread:
-    """uvloop in a thread; what goes wrong on it unseen is kept and shown at the end."""
+    """uvloop in a thread; unhandled errors are kept and reported at the end."""
 
     def __init__(self) -> None:
         self.loop = uvloop.new_event_loop()
@@ -141,7 +141,7 @@ class LaneThread:
         self.thread.start()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine over there."""
+        """Run a coroutine in the thread."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
     def stop(self) -> None:
@@ -153,7 +153,7 @@ class LaneThread:
 
 @contextlib.asynccontextmanager
 async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator[OneDataPlane]:
-    """Run one data plane with this configuration on a free loopback port; ``listen`` is added where it is missing."""
+    """Run a data plane with this configuration on a free loopback port; ``listen`` is added if missing."""
     if "listen:" not in text:
         text += '\nlisten: [{address: "127.0.0.1:0"}]\n'
     config = checked(read_text(text, "test", folder or Path.cwd(), {}))
@@ -210,7 +210,7 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
 
 
 def models(*urls: str, extra: str = "", defaults: str = "") -> str:
-    """Configuration text: one model ``chat`` over a provider per URL, each in its own tier, with short deadlines."""
+    """Return configuration text: a model ``chat`` over a provider per URL, each in its own tier, short deadlines."""
     providers = "\n".join(f"  p{n}: {{dialect: openai, base_url: '{url}/v1'}}" for n, url in enumerate(urls))
     targets = ", ".join(f"{{target: p{n}/m, tier: {n + 1}}}" for n in range(len(urls)))
     return f"""
@@ -226,7 +226,7 @@ models:
 
 
 def patient(text: str) -> str:
-    """Return configuration text of :func:`models` or of services with deadlines that a slow machine does not reach."""
+    """Return configuration text of :func:`models` or of services, with deadlines that a slow machine does not reach."""
     text = re.sub(r"(first_byte|first_token|stream_idle): \d+m?s", r"\1: 20s", text)
     return re.sub(r"total: \ds", "total: 30s", text)
 
@@ -234,7 +234,7 @@ def patient(text: str) -> str:
 def post(
     body: bytes = b'{"model":"chat","messages":[]}', path: str = "/v1/chat/completions", fields: bytes = b""
 ) -> bytes:
-    """One POST request, as bytes."""
+    """Return a POST request as bytes."""
     head = f"POST {path} HTTP/1.1\r\nhost: edge\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
     return head.encode() + fields + b"\r\n" + body
 
@@ -245,7 +245,7 @@ STREAM = b'{"model":"chat","stream":true,"messages":[]}'
 def whole(
     content: bytes = b'{"id":"a","choices":[{"message":{"content":"hello"}}]}', status: bytes = b"200 OK"
 ) -> bytes:
-    """One answer with a length, as bytes."""
+    """Return an answer with a length as bytes."""
     return (
         b"HTTP/1.1 "
         + status
@@ -255,7 +255,7 @@ def whole(
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body."""
+    """Return a chunk of a chunked body."""
     return b"%x\r\n" % len(data) + data + b"\r\n"
 
 
@@ -267,5 +267,5 @@ DONE = b"data: [DONE]\n\n"
 
 
 def sse(*events: bytes, end: bool = True) -> bytes:
-    """A chunked event stream, as bytes; without ``end`` its last chunk is missing."""
+    """Return a chunked event stream as bytes; without ``end`` its last chunk is missing."""
     return SSE_HEAD + b"".join(chunk(event) for event in events) + (b"0\r\n\r\n" if end else b"")

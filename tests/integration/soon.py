@@ -16,7 +16,7 @@ LIMIT_S = 30.0
 
 
 async def until(met: Callable[[], object], limit_s: float = LIMIT_S) -> float:
-    """Look every few milliseconds until ``met`` holds; return the seconds that it took.
+    """Check every few milliseconds until ``met`` holds; return the seconds that it took.
 
     Raises:
         TimeoutError: it did not hold within ``limit_s`` seconds.
@@ -30,7 +30,7 @@ async def until(met: Callable[[], object], limit_s: float = LIMIT_S) -> float:
 
 
 async def soon(once: Callable[[], Awaitable[float]], bar_s: float) -> None:
-    """Do it until it took less than ``bar_s`` seconds once; whatever else is to hold of it has to hold each time."""
+    """Repeat until it took less than ``bar_s`` seconds once; its other assertions must hold each time."""
     took_s = []
     for _ in range(TIMES):
         took_s.append(await once())

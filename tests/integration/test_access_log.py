@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def lines(node: RunningNode) -> list[dict[str, Any]]:
-    """The access log."""
+    """Return the access log."""
     whole = node.log().rpartition("\n")[0]
     return [
         line
@@ -28,14 +28,14 @@ def lines(node: RunningNode) -> list[dict[str, Any]]:
 
 
 async def reload(node: RunningNode, folder: Path, config: dict[str, Any]) -> None:
-    """Let another configuration hold."""
+    """Apply another configuration."""
     (folder / "edge.yaml").write_bytes(msgspec.json.encode(config))
     status, said = await node.send("POST", "/api/reload")
     assert status == 200, said
 
 
 async def test_a_failed_request_has_its_line(tmp_path: Path) -> None:
-    """Its id is the one the client got; every attempt stands there with its outcome; off means none at once."""
+    """The line has the id that the client got, and every attempt with its outcome; off stops all lines at once."""
     async with quick_provider() as provider:
         # both must stand in every version of the file: they cannot change while it runs
         fixed = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
@@ -68,7 +68,7 @@ async def test_a_failed_request_has_its_line(tmp_path: Path) -> None:
 
 
 async def test_sampled_requests_have_theirs(tmp_path: Path) -> None:
-    """With ``access: sampled`` and all sampled each request has one line, good ones with level info."""
+    """With ``access: sampled`` and full sampling each request has one line, successes with level info."""
     async with quick_provider() as provider:
         config = {**chat_config(provider.url), "telemetry": {"sample": "100%"}, "log": {"access": "sampled"}}
         async with RunningNode(tmp_path, config, "--workers", "2") as node:
@@ -90,7 +90,7 @@ async def test_sampled_requests_have_theirs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "level"), [((), "warning"), (("--log-level", "info"), "info")])
 async def test_the_command_line_wins_over_the_file(tmp_path: Path, arguments: tuple[str, ...], level: str) -> None:
-    """``log.level`` holds in every process unless the command line says otherwise."""
+    """``log.level`` applies in every process unless the command line sets it."""
     async with quick_provider() as provider:
         config = {**chat_config(provider.url), "log": {"level": "warning"}}
         async with RunningNode(tmp_path, config, "--workers", "1", *arguments) as node:

@@ -23,7 +23,7 @@ TOKEN = "operators-only"
 
 
 async def call_with(address: str, authorization: bytes) -> bytes:
-    """Call with bytes that no gRPC client would send as metadata; return what comes up to the trailers."""
+    """Call with malformed metadata; return everything up to the trailers."""
     call = H2Connection(H2Configuration(header_encoding=None, validate_outbound_headers=False))
     call.initiate_connection()
     fields = {":method": "POST", ":scheme": "http", ":path": "/edge.v1.Admin/Status", ":authority": "x"}
@@ -44,7 +44,7 @@ async def call_with(address: str, authorization: bytes) -> bytes:
 
 
 async def test_admin(tmp_path: Path) -> None:
-    """Status, drain with a reason, watch, restore, reload, health and reflection; and HTTP beside it."""
+    """Status, drain with a reason, watch, restore, reload, health and reflection work, with HTTP beside them."""
     async with SimProvider(ProviderSpec(name="p0")) as provider:
         config = {**chat_config(provider.base_url), "admin": {"address": "127.0.0.1:0", "token": TOKEN}}
         config["models"]["spare"] = {"targets": [{"target": "p0/sim-small", "tier": 3, "weight": 0.5}]}

@@ -17,7 +17,7 @@ HELD_AT_MOST = 24 * 1024 * 1024
 
 
 async def silent_client(port: int, data: bytes, seconds: float) -> socket.socket:
-    """Send a request and then read nothing for so long."""
+    """Send a request and read nothing for this time."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     sock.setblocking(False)
@@ -28,7 +28,7 @@ async def silent_client(port: int, data: bytes, seconds: float) -> socket.socket
 
 
 class Flood(asyncio.Protocol):
-    """An upstream that sends as much as it can once it has a head, and counts what was taken off its hands."""
+    """An upstream that sends as much as it can after a head, and counts what was taken."""
 
     def __init__(self, head: bytes, piece: bytes) -> None:
         self.head = head
@@ -120,7 +120,7 @@ async def test_service_that_does_not_read_an_upload() -> None:
 
 
 async def test_client_that_never_reads_is_cut() -> None:
-    """A client that does not read at all loses its connection, and the upstream its attempt, after the stall limit."""
+    """If a client does not read at all, its connection and the upstream attempt end after client_idle."""
     script = (ReadMessage(), Send(SSE_HEAD + chunk(HELLO) * 100_000), ReadToEnd())
     text = models("http://127.0.0.1:1")
     async with ScriptedServer(script) as upstream:

@@ -39,7 +39,7 @@ def batch() -> Batch:
 
 
 async def sent(kind: type[GrpcCollector | HttpCollector], spans: Batch) -> list[Span]:
-    """Send a batch; return what a collector gets."""
+    """Send a batch; return what a collector receives."""
     async with kind() as collector:
         over = "grpc" if kind is GrpcCollector else "http"
         url = collector.url if over == "grpc" else f"{collector.url}/v1/traces"
@@ -55,7 +55,7 @@ async def sent(kind: type[GrpcCollector | HttpCollector], spans: Batch) -> list[
 async def test_exporters_take_what_is_encoded(
     kind: type[GrpcCollector | HttpCollector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither exporter looks at a span of a batch: both send the bytes that it has ready."""
+    """Neither exporter reads the spans of a batch: both send its encoded bytes."""
     looked: list[object] = []
     build = SpanEncoder.spans
 
@@ -76,7 +76,7 @@ async def test_exporters_take_what_is_encoded(
 async def test_exporters_that_do_not_ask_send_the_same(
     kind: type[GrpcCollector | HttpCollector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch is a sequence of the SDK's spans: an exporter that encodes those says exactly the same."""
+    """A batch is a sequence of SDK spans: an exporter that encodes these sends the same content."""
     ready = await sent(kind, batch())
     for module in (over_grpc, over_http):
         monkeypatch.setattr(module, batches.SEAM, encode_spans)

@@ -20,7 +20,7 @@ FADING = ((ReadMessage(), Send(whole()), ReadToEnd()), (ReadToEnd(),))
 
 
 def text(primary: str, backup: str) -> str:
-    """Two tiers with the default deadlines of half a minute, and the default breaker."""
+    """Return a configuration of two tiers with the default deadlines of half a minute and the default breaker."""
     return f"""
 providers:
   p0: {{dialect: openai, base_url: '{primary}/v1'}}
@@ -30,7 +30,7 @@ models: {{chat: {{targets: [p0/m, {{target: p1/m, tier: 2}}]}}}}
 
 
 async def test_left_in_seconds() -> None:
-    """Twelve callers wait for a warm primary that fell silent: all have the backup's answer within five seconds."""
+    """Twelve callers of a known primary that falls silent all have the backup's answer within five seconds."""
     async with ScriptedServer(*FADING) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(text(primary.url, backup.url)) as data_plane:
             assert b"x-edge-target: p0/m\r\n" in await data_plane.ask(post(), b"hello")
@@ -50,7 +50,7 @@ async def test_left_in_seconds() -> None:
 
 
 async def test_alone_it_is_waited_for() -> None:
-    """Where no other target can answer, an overdue attempt keeps its whole deadline: late is better than never."""
+    """If no other target can answer, an overdue attempt keeps its whole deadline."""
     async with ScriptedServer(*FADING) as primary:
         only = text(primary.url, primary.url).replace(", {target: p1/m, tier: 2}", "")
         async with one_data_plane(only) as data_plane:

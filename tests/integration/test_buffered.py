@@ -45,22 +45,22 @@ CHAT = b'{"model":"chat","messages":[],"user":"'
 
 
 def body(size: int) -> bytes:
-    """A chat request's body of that many bytes."""
+    """Return a chat request's body of this size."""
     return CHAT + b"u" * (size - len(CHAT) - 2) + b'"}'
 
 
 def held(data_plane: OneDataPlane) -> int:
-    """What the data plane says that it holds now, in bytes."""
+    """Return the bytes that the data plane reports as buffered."""
     return int(data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_BUFFERED])
 
 
 def refused(data_plane: OneDataPlane) -> int:
-    """How many requests did not fit."""
+    """Return how many requests were refused for lack of memory."""
     return int(data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_UNBUFFERED])
 
 
 async def until_held(data_plane: OneDataPlane, size: int) -> None:
-    """Wait until exactly so many bytes are held."""
+    """Wait until exactly this many bytes are buffered."""
     async with asyncio.timeout(15):
         while held(data_plane) != size:  # noqa: ASYNC110 - counted by another thread
             await asyncio.sleep(0.005)
@@ -94,14 +94,14 @@ class Half:
         self.writer.close()
 
     def reset(self) -> None:
-        """Have it reset."""
+        """Reset the connection."""
         sock: socket.socket = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
 async def test_every_ending_gives_back_what_it_held() -> None:
-    """Many half-sent bodies count to the byte; whether finished, left, reset or refused, in the end nothing is held."""
+    """Half-sent bodies count exactly, and are released whether finished, cancelled, reset or refused."""
     draw = random.Random(4711)
     async with ScriptedServer(GOOD) as upstream:
         async with one_data_plane(
@@ -143,7 +143,7 @@ async def test_every_ending_gives_back_what_it_held() -> None:
 
 
 async def test_what_does_not_fit_is_refused() -> None:
-    """The body that would be too much gets 503 with Retry-After and reaches nobody; with room again, it passes."""
+    """A body above the limit gets 503 with Retry-After and reaches no target; with room again, it passes."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
         first = await Half.sent(data_plane, post(body(60_000)), 59_000)
         second = await Half.sent(data_plane, post(body(60_000)), 59_000)
@@ -168,7 +168,7 @@ async def test_what_does_not_fit_is_refused() -> None:
 
 
 async def test_who_asks_first_is_told_before_it_sends() -> None:
-    """A client that waits for 100 hears 503 instead when what it announces does not fit."""
+    """A client that waits for 100 gets 503 instead if the announced body does not fit."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
         first = await Half.sent(data_plane, post(body(65_000)), 64_000)
         second = await Half.sent(data_plane, post(body(65_000)), 64_000)
@@ -181,7 +181,7 @@ async def test_who_asks_first_is_told_before_it_sends() -> None:
 
 
 async def test_over_http2_the_connection_goes_on() -> None:
-    """A stream whose body does not fit is refused by itself; in gRPC it is UNAVAILABLE with a time to come back."""
+    """Only the stream whose body does not fit is refused; in gRPC as UNAVAILABLE with a retry time."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
         first = await Half.sent(data_plane, post(body(65_000)), 64_900)
         second = await Half.sent(data_plane, post(body(65_000)), 64_900)
@@ -208,7 +208,7 @@ async def test_over_http2_the_connection_goes_on() -> None:
 
 
 async def test_a_body_is_held_until_its_answer_begins() -> None:
-    """While another try may be needed the body counts, also through a failure; from the first content on no more."""
+    """A body counts while another attempt may need it, also after a failure, and no longer from the first content."""
     answer = sse(HELLO, end=False)
     failing, answering = asyncio.Event(), asyncio.Event()
     async with (
@@ -232,7 +232,7 @@ async def test_a_body_is_held_until_its_answer_begins() -> None:
 
 
 async def test_a_services_body_is_only_not_kept() -> None:
-    """With no room left a service still gets its requests; what is not kept is not sent again to another."""
+    """Without room a service still gets its requests, but these cannot be retried."""
     tail = " retry: {attempts: 3}"
     async with (
         ScriptedServer((ReadMessage(), Close())) as bad,
@@ -264,7 +264,7 @@ async def test_a_services_body_is_only_not_kept() -> None:
 
 
 async def test_a_service_that_cannot_be_reached_yet() -> None:
-    """What has to be held because nobody can be asked yet is refused when it does not fit, and nobody is blamed."""
+    """A body that must wait for a connection is refused if it does not fit, and no target is blamed."""
     async with unreachable_port() as port:
         text = services(f"127.0.0.1:{port}").replace("connect: 2s", "connect: 5s")
         async with one_data_plane(text + models("http://127.0.0.1:9", extra=SMALL)) as data_plane:
@@ -288,7 +288,7 @@ async def test_a_service_that_cannot_be_reached_yet() -> None:
 
 
 async def test_a_pipelined_body_counts_while_it_waits() -> None:
-    """The body of a request that waits behind another counts as well, until it is answered or its client gone."""
+    """The body of a pipelined request counts until it is answered or its client has left."""
     slow = (ReadHead(), Pause(0.3), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream:
         text = patient(services(upstream.address) + models(upstream.url))
@@ -304,7 +304,7 @@ async def test_a_pipelined_body_counts_while_it_waits() -> None:
 
 
 async def test_a_pipelined_body_that_does_not_fit() -> None:
-    """The request before it is answered, then comes 503, and the connection ends: what follows is no request."""
+    """The earlier request is answered, then comes 503, and the connection ends."""
     slow = (ReadHead(), Pause(0.3), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream:
         text = services(upstream.address) + models(upstream.url, extra="limits: {body: 1KiB, max_buffered: 1KiB}")
@@ -317,7 +317,7 @@ async def test_a_pipelined_body_that_does_not_fit() -> None:
 
 
 async def test_a_reload_may_lower_the_bound() -> None:
-    """What is held stays held under a smaller bound; only what comes is refused."""
+    """Under a lower limit buffered bytes are kept, and new requests are refused."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url, extra=SMALL)) as data_plane:
         first = await Half.sent(data_plane, post(body(60_000)), 59_000)
         await until_held(data_plane, 59_000)
@@ -329,7 +329,7 @@ async def test_a_reload_may_lower_the_bound() -> None:
 
 
 async def test_over_http2_an_upload_that_is_not_kept_goes_on() -> None:
-    """A large upload to a service over HTTP/2 holds no more than what may be sent again, and in the end nothing."""
+    """A large upload over HTTP/2 buffers no more than the retry buffer, and nothing at the end."""
     async with Upstream(plain()) as upstream:
         text = services(upstream.address).replace("protocol: http1", "protocol: h2c")
         async with one_data_plane(text) as data_plane, FrameClient.connect(data_plane.port) as client:
@@ -345,7 +345,7 @@ async def test_over_http2_an_upload_that_is_not_kept_goes_on() -> None:
 
 
 async def test_a_dead_workers_bytes_are_forgotten() -> None:
-    """What a killed worker held is not told of for ever."""
+    """The bytes of a killed worker are no longer reported."""
     async with one_data_plane(models("http://127.0.0.1:9")) as data_plane:
         half = await Half.sent(data_plane, post(body(500)), 400)
         await until_held(data_plane, 400)

@@ -25,7 +25,7 @@ LARGE = 8 << 20  # twice what gRPC takes where nobody says otherwise
 
 
 class Echo(inference_pb2_grpc.InferenceServicer):
-    """Remembers what was asked, and answers with little."""
+    """Records requests, and answers briefly."""
 
     def __init__(self) -> None:
         self.request: Any = None
@@ -33,7 +33,7 @@ class Echo(inference_pb2_grpc.InferenceServicer):
         self.left = asyncio.Event()
 
     def remember(self, request: Any, told: Any) -> None:
-        """Keep what came."""
+        """Record the request."""
         self.request, self.metadata = request, dict(told.invocation_metadata())
 
     async def Chat(self, request: Any, told: Any) -> Any:  # noqa: N802  # the proto's
@@ -58,7 +58,7 @@ class Echo(inference_pb2_grpc.InferenceServicer):
 
 
 class Running:
-    """A server to talk to, in plain and over TLS."""
+    """A server, in plain and over TLS."""
 
     def __init__(self) -> None:
         self.echo = Echo()
@@ -99,7 +99,7 @@ OPTIONS: dict[str, Any] = {
 
 
 async def test_everything_that_is_said_is_sent(running: Running) -> None:
-    """Model, messages, every option and the key arrive; a bare text is the user's."""
+    """Model, messages, every option and the key arrive; a plain text is the user's message."""
     async with connect_async(running.plain, key="secret") as client:
         answer = await client.chat("m", [message("Be brief.", wire.ROLE_SYSTEM), message("Hi")], **OPTIONS)
         assert text(answer) == "onetwo"
@@ -116,13 +116,13 @@ async def test_everything_that_is_said_is_sent(running: Running) -> None:
 
 
 async def test_every_field_of_a_request_can_be_said() -> None:
-    """The client lags behind the proto in nothing."""
+    """The client has every field of the proto."""
     fields = set(wire.ChatRequest.DESCRIPTOR.fields_by_name)
     assert fields == {"model", "messages", *OPTIONS}
 
 
 async def test_who_stops_listening_frees_the_server(running: Running) -> None:
-    """A stream that is left early is cancelled at the other end, and only the first choice is read as text."""
+    """A stream that is left early is cancelled on the server; only the first choice is returned as text."""
     async with connect_async(running.plain) as client:
         chunks = client.chat_stream("m", "Hi")
         assert [new_text(await anext(chunks)) for _ in range(2)] == ["a", "a"]
@@ -131,7 +131,7 @@ async def test_who_stops_listening_frees_the_server(running: Running) -> None:
 
 
 async def test_waiting_calls(running: Running) -> None:
-    """The client that waits does the same, and frees the server in the same way."""
+    """The synchronous client does the same, and cancels in the same way."""
 
     def talk() -> tuple[str, list[str], list[str]]:
         with connect(running.plain, key="k") as client:
@@ -147,13 +147,13 @@ async def test_waiting_calls(running: Running) -> None:
 
 
 async def test_large_answers(running: Running) -> None:
-    """An answer larger than gRPC's own bound arrives."""
+    """An answer larger than gRPC's default limit arrives."""
     async with connect_async(running.plain) as client:
         assert len(text(await client.chat("m", "Hi", user="large"))) == LARGE + len("two")
 
 
 async def test_tls(running: Running) -> None:
-    """The certificates given are trusted in place of the system's, which do not know this server."""
+    """The given certificates replace the system's, which do not trust this server."""
     async with connect_async(running.secure, ca=running.ca) as client:
         assert [model.id for model in await client.models(timeout_s=5)] == ["m"]
     async with connect_async(running.secure, tls=True) as client:
@@ -169,20 +169,20 @@ async def test_tls(running: Running) -> None:
 
 
 def test_an_answer_without_choices_has_no_text() -> None:
-    """Nothing is made up."""
+    """An answer without choices gives an empty text."""
     assert text(wire.ChatResponse()) == ""
     assert new_text(wire.ChatChunk()) == ""
 
 
 @pytest.mark.parametrize("name", ["chat", "chat_stream", "models", "close"])
 def test_both_clients_are_asked_alike(name: str) -> None:
-    """The two have the same methods with the same arguments."""
+    """Both clients have the same methods with the same arguments."""
     one, two = (inspect.signature(getattr(kind, name)) for kind in (Client, AsyncClient))
     assert str(one.replace(return_annotation=None)) == str(two.replace(return_annotation=None))
 
 
 async def test_through_edge() -> None:
-    """Against a real data plane: an answer, a stream of as many tokens, the models, and an error's words."""
+    """Against a real data plane: an answer, a stream, the models, and an error's message."""
     async with (
         SimProvider(ProviderSpec(pace=Pace(ttft_s=0.01, tps=0, tokens=12))) as provider,
         one_data_plane(models(provider.url)) as data_plane,

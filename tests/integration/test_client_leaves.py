@@ -42,7 +42,7 @@ LEAVING: dict[str, tuple[Step, ...]] = {
 @pytest.mark.parametrize("how", LEAVING)
 @pytest.mark.parametrize("phase", ["waiting", "streaming"])
 async def test_cancelled(phase: str, how: str) -> None:
-    """However and whenever the client leaves, the upstream connection is closed within 100 ms, and nobody is blamed."""
+    """Whenever a client leaves, the upstream connection is closed within 100 ms, and no target is blamed."""
     script = WAITING if phase == "waiting" else STREAMING
 
     async def once() -> float:
@@ -68,7 +68,7 @@ async def test_cancelled(phase: str, how: str) -> None:
 
 
 async def test_leaving_while_connecting() -> None:
-    """A client that leaves before there is a connection leaves nothing behind."""
+    """A client that leaves during the connect leaves nothing behind."""
     async with ScriptedServer(WAITING) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         await play_client(data_plane.port, Send(post()), Close())
         for _ in range(100):
@@ -81,7 +81,7 @@ async def test_leaving_while_connecting() -> None:
 
 @pytest.mark.parametrize("size", [60_000, 100_000, 6_000_000])
 async def test_after_an_upload(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who leaves behind a whole upload is seen to leave, whatever had to wait while it came: connection or upstream."""
+    """A client that leaves after a complete upload is noticed, whatever the upload had to wait for."""
     dial = Opener.open
 
     def slowly(self: Opener, pool: Any) -> None:

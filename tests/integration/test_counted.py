@@ -19,23 +19,23 @@ KEY = b"sk-upstream-4711-0815"
 
 
 def own(data_plane: OneDataPlane) -> tuple[int, int]:
-    """How many times the data plane noted its own time on its only route, and the sum in ns."""
+    """Return how many overheads the data plane recorded on its only route, and their sum in ns."""
     view = data_plane.shared_state.read_route(data_plane.snapshot.routes[0].slot)
     return view["overhead_count"], view["overhead_sum_ns"]
 
 
 def worker(data_plane: OneDataPlane, counter: WorkerCounter) -> int:
-    """A counter of the data plane's worker."""
+    """Return a counter of the data plane's worker."""
     return data_plane.shared_state.read_worker(0)["counts"][counter]
 
 
 def keyed(url: str) -> str:
-    """Configuration of one model at one provider that is asked with a key."""
+    """Return a configuration of one model at one provider with a credential."""
     return models(url).replace("dialect: openai", f"dialect: openai, api_key: {KEY.decode()}", 1)
 
 
 async def test_own_time_is_neither_the_clients_nor_the_targets() -> None:
-    """Once per exchange; the time of a slow answer is not in it, nor that of connecting."""
+    """The overhead is recorded once per exchange, without the time of answers and connects."""
     async with ScriptedServer((ReadMessage(), Pause(0.4), Send(whole()), Again())) as upstream:
         async with one_data_plane(patient(models(upstream.url))) as data_plane:
             for _ in range(3):
@@ -46,7 +46,7 @@ async def test_own_time_is_neither_the_clients_nor_the_targets() -> None:
 
 
 async def test_own_time_is_of_the_first_attempt() -> None:
-    """An exchange that is tried twice is noted once, before the first answer."""
+    """An exchange with two attempts is recorded once, before the first answer."""
     bad = (ReadMessage(), Pause(0.4), Send(whole(b'{"error":{"message":"busy"}}', b"500 Busy")), Again())
     good = (ReadMessage(), Send(whole()), Again())
     async with ScriptedServer(bad) as first, ScriptedServer(good) as second:
@@ -58,7 +58,7 @@ async def test_own_time_is_of_the_first_attempt() -> None:
 
 
 async def test_what_clients_make_up_names_no_counter() -> None:
-    """Unknown models, methods and paths are counted, and however many there are, they make not one series more."""
+    """Unknown models, methods and paths are counted without creating new series."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
         async with one_data_plane(models(upstream.url)) as data_plane:
             facts = NodeFacts(workers=1, serving={}, restarts={})
@@ -114,7 +114,7 @@ async def _moment() -> None:
 
 @pytest.mark.parametrize("status", [b"400 Bad Request", b"413 Too Large", b"422 Unprocessable"])
 async def test_a_fault_does_not_repeat_our_credential(status: bytes) -> None:
-    """A provider that quotes the key in its words or header fields is relayed without it, otherwise as it is."""
+    """A provider's error that quotes the credential is relayed without it, otherwise unchanged."""
     content = b'{"error":{"message":"you sent Bearer ' + KEY + b", again " + KEY + b'","type":"bad"}}'
     answer = (
         b"HTTP/1.1 " + status + b"\r\ncontent-type: application/json\r\nx-debug: got " + KEY + b"\r\nx-other: kept\r\n"
@@ -131,7 +131,7 @@ async def test_a_fault_does_not_repeat_our_credential(status: bytes) -> None:
 
 
 async def test_an_error_in_a_stream_does_not_repeat_our_credential() -> None:
-    """The same of the event with which a stream fails."""
+    """The same holds for the error event of a stream."""
     fault = b'data: {"error":{"message":"key ' + KEY + b' is tired"}}\n\n'
     async with ScriptedServer(
         (ReadMessage(), Send(sse(ROLE, HELLO)[:-5]), Send(sse(fault).partition(b"\r\n\r\n")[2]))

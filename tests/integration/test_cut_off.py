@@ -15,7 +15,7 @@ END = b"}}"
 
 
 async def cut(data_plane: OneDataPlane) -> None:
-    """Have the data plane end what is in flight."""
+    """Let the data plane end all exchanges in flight."""
 
     async def now() -> None:
         data_plane.data_plane.cut()
@@ -24,14 +24,14 @@ async def cut(data_plane: OneDataPlane) -> None:
 
 
 async def in_flight(data_plane: OneDataPlane, count: int) -> None:
-    """Wait until so many exchanges run."""
+    """Wait until this many exchanges run."""
     async with asyncio.timeout(10):
         while data_plane.data_plane.active < count:  # noqa: ASYNC110 - counted by another thread
             await asyncio.sleep(0.01)
 
 
 async def test_a_stream() -> None:
-    """It ends with an event that says why; what was shown is charged to its key, and the target is not to blame."""
+    """A stream ends with an error event that gives the reason; its tokens are charged, and the target is not blamed."""
     script = (ReadMessage(), Send(sse(HELLO, HELLO, end=False)), ReadToEnd())
     async with (
         ScriptedServer(script) as upstream,
@@ -57,7 +57,7 @@ async def test_a_stream() -> None:
 
 @pytest.mark.usefixtures("both_wires")
 async def test_a_request_without_an_answer_and_one_that_waits() -> None:
-    """Both get 503 with Retry-After at once; neither is tried elsewhere."""
+    """Both get 503 with Retry-After at once, and neither is retried."""
     silent = (ReadMessage(), ReadToEnd())
     async with ScriptedServer(silent) as first, ScriptedServer(silent) as second:
         text = models(first.url, second.url).replace("500ms", "30s").replace("5s", "60s")

@@ -28,7 +28,7 @@ MORE = 80
 
 
 def patient(*urls: str) -> dict[str, Any]:
-    """Configuration of a node of one worker, with deadlines that do not pass while a busy machine stands still."""
+    """Return a configuration of a node with one worker, with deadlines for a busy machine."""
     config = chat_config(*urls)
     timeouts = config["models"]["chat"]["timeouts"]
     timeouts |= dict.fromkeys(timeouts, "60s") | {"total": "2m"}
@@ -36,18 +36,18 @@ def patient(*urls: str) -> dict[str, Any]:
 
 
 def opened(pid: int) -> int:
-    """How many descriptors a process has open."""
+    """Return how many descriptors a process has open."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time that a process has used."""
+    """Return the processor time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def limit(node: RunningNode, more: int) -> int:
-    """Let the worker have no more than so many further descriptors; return its process id."""
+    """Limit the worker to this many further descriptors; return its process id."""
     pid = node.children()["worker 0"]
     most = opened(pid) + more
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
@@ -55,7 +55,7 @@ def limit(node: RunningNode, more: int) -> int:
 
 
 async def stream(url: str) -> tuple[int, asyncio.StreamReader, asyncio.StreamWriter]:
-    """Begin a stream on a connection of its own; returns the status, with what follows still to be read."""
+    """Begin a stream on a new connection; return the status, with the rest unread."""
     host, port = url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(post(STREAM))
@@ -64,7 +64,7 @@ async def stream(url: str) -> tuple[int, asyncio.StreamReader, asyncio.StreamWri
 
 
 async def ask(url: str) -> bytes:
-    """Ask once and return everything that is answered."""
+    """Send a request; return the complete response."""
     port = int(url.rpartition(":")[2])
     return (await play_client(port, Send(post()), ReadUntil(b"}}"), limit_s=120)).received
 
@@ -81,7 +81,7 @@ def held(release: asyncio.Event) -> Sequence[Any]:
 
 
 async def test_without_descriptors_the_request_fails_and_nobody_is_blamed(tmp_path: Path) -> None:
-    """Streams take all descriptors: the next one gets 503 with our own code, and the target is as healthy as before."""
+    """Without descriptors the next stream gets 503 with edge's own code, and the target stays healthy."""
     release = asyncio.Event()
     async with ScriptedServer(held(release), limit_s=200) as provider:
         async with RunningNode(tmp_path, patient(provider.url)) as node:
@@ -116,7 +116,7 @@ async def test_without_descriptors_the_request_fails_and_nobody_is_blamed(tmp_pa
 
 
 async def test_accept_goes_on_when_descriptors_are_free_again(tmp_path: Path) -> None:
-    """Idle clients take every descriptor: the worker neither spins nor stops accepting for good."""
+    """If idle clients use all descriptors, the worker neither spins nor stops accepting for good."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as provider:
         async with RunningNode(tmp_path, patient(provider.url)) as node:
             pid = limit(node, MORE)
@@ -137,7 +137,7 @@ async def test_accept_goes_on_when_descriptors_are_free_again(tmp_path: Path) ->
 
 
 def gone(connection: socket.socket) -> bool:
-    """Whether the other side has closed a connection on which nothing was said."""
+    """Return whether the peer has closed a silent connection."""
     connection.setblocking(False)
     try:
         return connection.recv(1) == b""
@@ -148,7 +148,7 @@ def gone(connection: socket.socket) -> bool:
 
 
 async def test_connections_have_no_cap() -> None:
-    """Without max_connections, as many streams run at once as are asked for."""
+    """Without max_connections there is no limit on concurrent streams."""
     streams = 400
     release = asyncio.Event()
     async with ScriptedServer(held(release), limit_s=200) as provider:

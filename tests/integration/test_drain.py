@@ -35,7 +35,7 @@ REQUEST = (
 
 
 async def unready(node: RunningNode) -> None:
-    """Wait until ``/ready`` says that the node drains."""
+    """Wait until ``/ready`` reports that the node drains."""
     end = time.monotonic() + 30
     while True:
         status, said = await node.get("/ready")
@@ -48,7 +48,7 @@ async def unready(node: RunningNode) -> None:
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 async def test_it_says_so_first(tmp_path: Path, provider: SimProvider, workers: str) -> None:
-    """From the signal on it is not ready; for the drain grace new connections are answered; then it ends with 0."""
+    """From the signal on the node is not ready; new connections are answered for drain_grace; then it ends with 0."""
     config = chat_config(provider.url)
     async with RunningNode(tmp_path, config, "--workers", workers, "--drain-grace", "3") as node:
         assert (await node.get("/ready"))[0] == 200
@@ -66,14 +66,14 @@ async def test_it_says_so_first(tmp_path: Path, provider: SimProvider, workers: 
 
 
 async def test_a_person_need_not_wait(tmp_path: Path, provider: SimProvider) -> None:
-    """Ctrl-C drains at once: nobody's load balancer has to notice."""
+    """Ctrl-C drains without drain_grace, because no load balancer has to notice."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1", "--drain-grace", "30") as node:
         node.tell(signal.SIGINT)
         assert await node.status() == 0
 
 
 async def test_the_command_begins_it(tmp_path: Path, provider: SimProvider) -> None:
-    """``edge drain`` begins it, again or by SIGTERM changes nothing, and the second SIGTERM ends the node at once."""
+    """``edge drain`` begins the drain; repetition and SIGTERM change nothing; a second SIGTERM ends the node."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1", "--drain-grace", "30") as node:
         for _ in range(2):
             command = [sys.executable, "-m", "edge", "drain", "--admin", node.admin]
@@ -91,7 +91,7 @@ async def test_the_command_begins_it(tmp_path: Path, provider: SimProvider) -> N
 
 
 async def test_a_worker_that_dies_while_leaving_is_replaced(tmp_path: Path, provider: SimProvider) -> None:
-    """Until the listeners close the node keeps what it promises: a killed control is back, and still not ready."""
+    """Until the listeners close, a killed worker or control is replaced, and the node stays unready."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1", "--drain-grace", "20") as node:
         before = node.children()
         node.tell(signal.SIGTERM)
@@ -108,7 +108,7 @@ async def test_a_worker_that_dies_while_leaving_is_replaced(tmp_path: Path, prov
 
 
 async def test_keep_alive_clients_hear_of_it(tmp_path: Path, provider: SimProvider) -> None:
-    """A connection that waits may ask once more; the answer says close, and the connection is closed."""
+    """An idle connection may send one more request; the answer says close, and the connection is closed."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
         where = URL(node.url)
         reader, writer = await asyncio.open_connection(where.host, where.port)
@@ -131,7 +131,7 @@ async def test_keep_alive_clients_hear_of_it(tmp_path: Path, provider: SimProvid
 
 
 async def test_who_is_at_the_door_is_let_in() -> None:
-    """After the listeners turn away, what was connected is still accepted, and who comes later is not yet refused."""
+    """Connections in the listen backlog are still accepted, and later ones are not refused yet."""
     accepted: list[asyncio.Transport] = []
 
     class Counts(asyncio.Protocol):
@@ -163,7 +163,7 @@ async def test_who_is_at_the_door_is_let_in() -> None:
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 async def test_a_second_signal_waits_for_nobody(tmp_path: Path, workers: str) -> None:
-    """However long an answer takes, the second SIGTERM ends everything at once, and the status says so."""
+    """The second SIGTERM ends everything at once, whatever is in flight, and the status reports it."""
     endless = Pace(ttft_s=0.0, tps=5.0, tokens=1000)
     async with SimProvider(ProviderSpec(name="p0", pace=endless, key=KEY)) as slow:
         async with RunningNode(tmp_path, chat_config(slow.url), "--workers", workers, "--grace", "60") as node:
@@ -179,7 +179,7 @@ async def test_a_second_signal_waits_for_nobody(tmp_path: Path, workers: str) ->
 
 
 async def test_what_outlasts_the_grace_is_told(tmp_path: Path) -> None:
-    """A stream that would go on ends with an error event and no end mark, and the worker goes by itself."""
+    """A stream that outlasts the grace period ends with an error event and no end mark; the worker ends by itself."""
     endless = Pace(ttft_s=0.0, tps=5.0, tokens=1000)
     async with SimProvider(ProviderSpec(name="p0", pace=endless, key=KEY)) as slow:
         async with RunningNode(tmp_path, chat_config(slow.url), "--workers", "1", "--grace", "1") as node:

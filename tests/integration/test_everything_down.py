@@ -25,12 +25,12 @@ OPEN_S = 1.0
 
 
 def configured(*urls: str, breaker: str) -> str:
-    """Write a data plane's configuration with this breaker."""
+    """Return a data plane's configuration with this breaker."""
     return models(*urls, defaults=f"defaults: {{breaker: {breaker}}}")
 
 
 async def ask(data_plane: OneDataPlane) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """Ask once, and return the status, the fields and the body."""
+    """Send a request; return the status, the fields and the body."""
     answer = await data_plane.ask(asking(), b"}}")
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
@@ -39,7 +39,7 @@ async def ask(data_plane: OneDataPlane) -> tuple[int, dict[str, str], dict[str, 
 
 
 async def down(data_plane: OneDataPlane, *names: str) -> None:
-    """Ask until every circuit is open."""
+    """Send requests until every circuit is open."""
     for _ in range(30):
         await ask(data_plane)
         if {data_plane.target(name)["state"] for name in names} == {"open"}:
@@ -53,7 +53,7 @@ def wait_s(target: Mapping[str, Any]) -> float:
 
 
 async def test_the_503() -> None:
-    """Retry-After is the earliest recovery; the body names every target with its state, the reason and its own time."""
+    """Retry-After is the earliest recovery; the body lists every target with its state, reason and time."""
     with refused_port() as dead:
         async with ScriptedServer(BAD) as bad:
             text = configured(
@@ -84,7 +84,7 @@ async def test_the_503() -> None:
 
 
 async def test_the_503_of_the_last_attempt() -> None:
-    """A request that did try says which targets it tried and how each failed."""
+    """The body lists the targets that were tried, and how each attempt failed."""
     with refused_port() as dead:
         async with (
             ScriptedServer(BAD) as bad,
@@ -100,7 +100,7 @@ async def test_the_503_of_the_last_attempt() -> None:
 
 
 async def test_each_bar_has_its_reason() -> None:
-    """A target that is quarantined, rate-limited or manually ejected is told apart in the same list."""
+    """Quarantined, rate-limited and manually ejected targets are distinguished in the list."""
     refused = (ReadMessage(), Send(whole(b"{}", b"401 Unauthorized")), Close())
     missing = (ReadMessage(), Send(whole(b"{}", b"404 Not Found")), Close())
     limited = (ReadMessage(), Send(b"HTTP/1.1 429 Slow\r\nretry-after: 9\r\ncontent-length: 0\r\n\r\n"), Close())
@@ -120,7 +120,7 @@ async def test_each_bar_has_its_reason() -> None:
 
 
 async def test_the_trickle() -> None:
-    """Under load each dead target is tried at most once per open period, however long its back-off has grown."""
+    """Under load each dead target is tried at most once per open period, whatever its back-off."""
     async with ScriptedServer(BAD) as one, ScriptedServer(BAD) as two:
         async with one_data_plane(
             configured(one.url, two.url, breaker="{open_duration: 1s, open_duration_max: 60s}")
@@ -142,7 +142,7 @@ async def test_the_trickle() -> None:
 
 
 async def test_the_way_back() -> None:
-    """Once a target is well, the trickle finds it within an open period, although its back-off has grown beyond."""
+    """A recovered target is found within an open period, although its back-off is longer."""
     pace = Pace(ttft_s=0.002, tps=0.0, tokens=4)
     async with SimulatedProviders("a", "b", pace=pace) as world:
         text = configured(world["a"].url, world["b"].url, breaker="{open_duration: 1s, open_duration_max: 60s}")
@@ -169,7 +169,7 @@ async def test_the_way_back() -> None:
 
 
 async def test_the_last_target_alone() -> None:
-    """A pool of one is never ejected for good either: 503 while it is dead, answers soon after it is back."""
+    """A pool of one target answers 503 while the target is dead, and answers soon after its recovery."""
     async with SimulatedProviders("a", pace=Pace(ttft_s=0.002, tps=0.0, tokens=4)) as world:
         async with one_data_plane(
             configured(world["a"].url, breaker="{open_duration: 500ms, open_duration_max: 60s}")

@@ -38,7 +38,7 @@ SILENT: dict[str, tuple[tuple[Step, ...], Outcome]] = {
 @pytest.mark.parametrize("body", [b'{"model":"chat"}', STREAM], ids=["whole", "stream"])
 @pytest.mark.parametrize("fault", SILENT)
 async def test_silent(fault: str, body: bytes) -> None:
-    """Whatever keeps the primary from answering, the backup's answer is what the client gets."""
+    """Whatever keeps the primary from answering, the client gets the backup's answer."""
     script, outcome = SILENT[fault]
     good = GOOD_STREAM if body is STREAM else GOOD
     async with ScriptedServer(script) as primary, ScriptedServer(good) as backup:
@@ -68,7 +68,7 @@ async def test_refused() -> None:
 
 
 async def test_unreachable() -> None:
-    """A connection that never completes fails over at the connect deadline."""
+    """A connect that does not complete fails over at the connect timeout."""
     async with unreachable_port() as port, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(f"http://127.0.0.1:{port}", backup.url)) as data_plane:
             answer = await data_plane.ask(post(), b"}}")
@@ -78,7 +78,7 @@ async def test_unreachable() -> None:
 
 @pytest.mark.parametrize("status", [b"500 Internal", b"502 Bad", b"503 Busy", b"504 Late", b"529 Overloaded"])
 async def test_failure_status(status: bytes) -> None:
-    """A status that means the provider failed is never shown while another can answer."""
+    """A status that means a provider failure is not shown while another target can answer."""
     bad = (ReadMessage(), Send(whole(b'{"error":{"message":"busy"}}', status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:
@@ -88,7 +88,7 @@ async def test_failure_status(status: bytes) -> None:
 
 
 async def test_reused_connection_that_died() -> None:
-    """A kept connection that the provider closes just as it is used again costs one attempt and no answer."""
+    """If the provider closes an idle connection as it is reused, one attempt is lost, but no answer."""
     once = (ReadMessage(), Send(whole()), ReadHead(), Reset())
     async with ScriptedServer(once, GOOD) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:

@@ -55,7 +55,7 @@ EVENTS: dict[str, tuple[tuple[Step, ...], Outcome]] = {
 
 @pytest.mark.parametrize("fault", WHOLE)
 async def test_whole_answer(fault: str) -> None:
-    """A whole answer is checked before it is sent; a bad one is replaced by the backup's."""
+    """A complete answer is checked before it is sent; a bad one is replaced by the backup's."""
     script, outcome = WHOLE[fault]
     async with ScriptedServer(script) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:
@@ -70,7 +70,7 @@ async def test_whole_answer(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", EVENTS)
 async def test_stream(fault: str) -> None:
-    """Nothing of a stream is shown before its first content, so that a bad start is never seen."""
+    """Nothing of a stream is sent before its first content, so that a bad start is never seen."""
     script, outcome = EVENTS[fault]
     async with ScriptedServer(script) as primary, ScriptedServer(GOOD_STREAM) as backup:
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:

@@ -27,7 +27,7 @@ FAULTS: dict[str, tuple[Fault, Outcome]] = {
 
 
 class Flapping(Struct, frozen=True):
-    """What became of a load over a flapping first target."""
+    """The results of a load with a flapping first target."""
 
     witness: Witness
     seen: int
@@ -49,7 +49,7 @@ async def flap(fault: Fault, outcome: Outcome) -> Flapping:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def loads() -> dict[str, Flapping]:
-    """Run all of them at the same time."""
+    """Run all loads at the same time."""
     found = await asyncio.gather(*(flap(fault, outcome) for fault, outcome in FAULTS.values()))
     return dict(zip(FAULTS, found, strict=True))
 
@@ -65,7 +65,7 @@ async def test_the_client_never_sees_it(loads: dict[str, Flapping], fault: str) 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_its_share_is_bounded(loads: dict[str, Flapping], fault: str) -> None:
-    """Well half of the time, it gets less than a fifth of the traffic, and fails less than a tenth.
+    """A target that works half of the time gets less than a fifth of the traffic and fails less than a tenth.
 
     Each relapse within half a minute doubles its wait, and each recovery starts with a tenth of its traffic: after the
     first, it takes longer to relapse than the second that it is ill, and is left alone for longer than it is well.

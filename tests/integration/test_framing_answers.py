@@ -15,7 +15,7 @@ from edge.sim.wire import Close, HalfClose, ReadHead, ReadToEnd, ScriptedServer,
 
 @pytest.mark.parametrize("answer", BAD_ANSWERS, ids=[case.name for case in BAD_ANSWERS])
 async def test_bad_answer(answer: Answer) -> None:
-    """A malformed answer becomes 502 and its connection is not used again."""
+    """A malformed answer becomes 502, and its connection is not used again."""
     async with ScriptedServer((ReadHead(), Send(answer.data), ReadToEnd())) as upstream:
         text = service(upstream.address).replace("protocol", "retry: {attempts: 1}, protocol")
         async with one_data_plane(text) as data_plane:
@@ -30,7 +30,7 @@ async def test_bad_answer(answer: Answer) -> None:
 
 @pytest.mark.parametrize("answer", GOOD_ANSWERS, ids=[case.name for case in GOOD_ANSWERS])
 async def test_good_answer(answer: Answer) -> None:
-    """An odd but right answer reaches the client whole, framed anew."""
+    """An odd but valid answer reaches the client complete, framed anew."""
     async with ScriptedServer((ReadHead(), Send(answer.data), HalfClose(), Close())) as upstream:
         async with one_data_plane(service(upstream.address)) as data_plane:
             peer = await data_plane.raw(get(b"Connection: close\r\n"))
@@ -42,7 +42,7 @@ async def test_good_answer(answer: Answer) -> None:
 
 
 async def test_trailers_without_end() -> None:
-    """What follows a body is bounded as a head is: an answer whose trailers go on and on is cut, and its connection."""
+    """Trailers have the limits of a head: an answer with endless trailers is cut, and its connection closed."""
     begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-a: "
     async with ScriptedServer((ReadHead(), Send(begun + b"a" * 8_000_000), ReadToEnd())) as upstream:
         async with one_data_plane(service(upstream.address)) as data_plane:

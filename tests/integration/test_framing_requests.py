@@ -12,12 +12,12 @@ from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
 
 
 def service(address: str) -> str:
-    """Configuration of one service that takes every path of the host ``svc``."""
+    """Return a configuration of one service that takes every path of the host ``svc``."""
     return f"services: {{svc: {{match: {{host: svc}}, targets: ['{address}'], protocol: http1}}}}"
 
 
 async def sent(data_plane: OneDataPlane, request: Request) -> tuple[int, bytes, bool]:
-    """(status of the first answer, everything received, whether edge closed)."""
+    """Return (status of the first answer, everything received, whether edge closed)."""
     peer = await data_plane.raw(request.data, limit_s=0.5 if request.name.startswith("path-") else 3.0)
     found = re.match(rb"HTTP/1\.1 (\d{3}) ", peer.received)
     return int(found[1]) if found else 0, peer.received, peer.ended in ("peer_closed", "peer_reset")
@@ -25,7 +25,7 @@ async def sent(data_plane: OneDataPlane, request: Request) -> tuple[int, bytes, 
 
 @pytest.mark.parametrize("request_", REFUSED, ids=[case.name for case in REFUSED])
 async def test_refused(request_: Request) -> None:
-    """The request gets its status, the connection is closed, and nothing of it reaches the service."""
+    """The request gets its status, the connection is closed, and nothing reaches the service."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
         async with one_data_plane(service(upstream.address)) as data_plane:
             status, received, closed = await sent(data_plane, request_)
@@ -40,7 +40,7 @@ async def test_refused(request_: Request) -> None:
 
 @pytest.mark.parametrize("request_", TAKEN, ids=[case.name for case in TAKEN])
 async def test_taken(request_: Request) -> None:
-    """The request reaches the service, framed anew and without what it must not carry."""
+    """The request reaches the service, framed anew and without hop-by-hop fields."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
         async with one_data_plane(service(upstream.address)) as data_plane:
             received = await data_plane.ask(request_.data, b"hello")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def settle(checks: HealthChecks, shared_state: SharedState, target: Target, *, out: bool) -> bool:
-    """Tend with a clock that runs ahead until the target is as wanted; False if it never is."""
+    """Advance a clock until the target is as wanted; return False if it never is."""
     for turn in range(300):
         checks.tend([target], clock.now_ns() + turn * PERIOD_NS, lambda: 0.0)
         await clock.sleep(0.05)
@@ -43,7 +43,7 @@ def compiled(port: int, tls: str = "", previous: Snapshot | None = None) -> Snap
 
 @pytest.mark.parametrize("has_health", [True, False])
 async def test_health(has_health: bool) -> None:
-    """NOT_SERVING quarantines the target, SERVING and a missing health service leave it in."""
+    """NOT_SERVING quarantines the target; SERVING and a missing health service do not."""
     server = grpc.aio.server()
     servicer = health.aio.HealthServicer()
     if has_health:
@@ -69,7 +69,7 @@ async def test_health(has_health: bool) -> None:
 
 
 async def serving(status: int, port: int = 0, identity: trustme.LeafCert | None = None) -> tuple[grpc.aio.Server, int]:
-    """Return a server that says of itself how it is, and its port."""
+    """Return a server that reports this health, and its port."""
     server, servicer = grpc.aio.server(), health.aio.HealthServicer()
     await servicer.set("", status)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
@@ -84,7 +84,7 @@ async def serving(status: int, port: int = 0, identity: trustme.LeafCert | None 
 
 
 async def test_no_proxy_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy from the environment is not asked how an internal service is: it has no say in it, or a wrong one."""
+    """Health checks of an internal service do not use a proxy from the environment."""
     asked = []
 
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +109,7 @@ async def test_no_proxy_stands_between(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_reload_changes_how_a_service_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that has another certificate is asked as the new configuration says, and the old channel is closed."""
+    """After a reload a service is checked with the new certificate settings, and the old channel is closed."""
     tls, identities, made, make = [], [], [], checking._channel
 
     def noted(target: Target) -> grpc.aio.Channel:

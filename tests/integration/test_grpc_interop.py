@@ -31,7 +31,7 @@ SIZES = ((31415, 27182), (9, 8), (2653, 1828), (58979, 45904))
 
 
 def output(size: int | None, body: int = 0) -> test_pb2.StreamingOutputCallRequest:
-    """Ask for one response of this size, in a request of that size."""
+    """Return a request of this size for a response of this size."""
     wanted = [] if size is None else [test_pb2.ResponseParameters(size=size)]
     return test_pb2.StreamingOutputCallRequest(
         response_parameters=wanted, payload=test_pb2.Payload(body=bytes(body)) if body else None
@@ -40,7 +40,7 @@ def output(size: int | None, body: int = 0) -> test_pb2.StreamingOutputCallReque
 
 @pytest.fixture(params=["direct", "edge"])
 async def address(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """Run the service, and whatever stands before it; give host and port to call."""
+    """Run the service and the edges in front of it; return host and port to call."""
     async with SimService(ServiceSpec("interop")) as service:
         if request.param == "direct":
             yield service.address
@@ -52,14 +52,14 @@ async def address(request: pytest.FixtureRequest) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def stub(address: str) -> AsyncIterator[Any]:
-    """Make the first implementation's client: grpcio."""
+    """Make a client of the first implementation, grpcio."""
     async with grpc.aio.insecure_channel(address) as channel:
         yield test_pb2_grpc.TestServiceStub(channel)
 
 
 @pytest.fixture
 async def second(address: str) -> AsyncIterator[grpclib.client.Channel]:
-    """Make the second implementation's client: grpclib, on its own HTTP/2."""
+    """Make a client of the second implementation, grpclib, with its own HTTP/2."""
     host, _, port = address.rpartition(":")
     channel = grpclib.client.Channel(host, int(port))
     yield channel
@@ -67,18 +67,18 @@ async def second(address: str) -> AsyncIterator[grpclib.client.Channel]:
 
 
 async def test_empty_unary(stub: Any) -> None:
-    """A message of no bytes is answered by one."""
+    """An empty message is answered by an empty message."""
     assert await stub.EmptyCall(test_pb2.Empty()) == test_pb2.Empty()
 
 
 async def test_large_unary(stub: Any) -> None:
-    """A large message each way."""
+    """A large message passes in each direction."""
     answer = await stub.UnaryCall(LARGE)
     assert answer.payload.body == bytes(314159)
 
 
 async def test_client_streaming(stub: Any) -> None:
-    """Four messages in, one out."""
+    """Four messages are answered by one."""
 
     async def requests() -> AsyncIterator[test_pb2.StreamingInputCallRequest]:
         for size in (27182, 8, 1828, 45904):
@@ -89,7 +89,7 @@ async def test_client_streaming(stub: Any) -> None:
 
 
 async def test_server_streaming(stub: Any) -> None:
-    """One message in, four out, in order."""
+    """One message is answered by four, in order."""
     wanted = [test_pb2.ResponseParameters(size=size) for size, _ in SIZES]
     call = stub.StreamingOutputCall(test_pb2.StreamingOutputCallRequest(response_parameters=wanted))
     assert [response.payload.body async for response in call] == [bytes(size) for size, _ in SIZES]
@@ -97,7 +97,7 @@ async def test_server_streaming(stub: Any) -> None:
 
 
 async def test_ping_pong(stub: Any) -> None:
-    """Each message is answered before the next is sent: nothing on the way waits for more."""
+    """Each message is answered before the next is sent, so nothing in between may buffer."""
     call = stub.FullDuplexCall()
     for size, body in SIZES:
         await call.write(output(size, body))
@@ -108,7 +108,7 @@ async def test_ping_pong(stub: Any) -> None:
 
 
 async def test_empty_stream(stub: Any) -> None:
-    """No message either way."""
+    """A stream without messages in either direction ends."""
     call = stub.FullDuplexCall()
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
@@ -116,7 +116,7 @@ async def test_empty_stream(stub: Any) -> None:
 
 
 async def test_custom_metadata(stub: Any) -> None:
-    """Text comes back at the start, bytes at the end, of a unary and of a streaming call."""
+    """Text comes back in the initial metadata and bytes in the trailing metadata, unary and streaming."""
     metadata = ((ECHO_INITIAL, "test_initial_metadata_value"), (ECHO_TRAILING, BYTES))
     unary = stub.UnaryCall(LARGE, metadata=metadata)
     assert (await unary).payload.body == bytes(314159)
@@ -132,7 +132,7 @@ async def test_custom_metadata(stub: Any) -> None:
 
 @pytest.mark.parametrize("message", ["test status message", SPECIAL], ids=["plain", "special"])
 async def test_status_code_and_message(stub: Any, message: str) -> None:
-    """A status and its message arrive as they were sent; special_status_message: whitespace and any Unicode too."""
+    """A status and its message arrive unchanged, also with whitespace and any Unicode (special_status_message)."""
     status = test_pb2.EchoStatus(code=2, message=message)
     with pytest.raises(grpc.aio.AioRpcError) as unary:
         await stub.UnaryCall(test_pb2.SimpleRequest(response_status=status))
@@ -144,14 +144,14 @@ async def test_status_code_and_message(stub: Any, message: str) -> None:
 
 
 async def test_unimplemented_method(stub: Any) -> None:
-    """A method that the service does not have."""
+    """A method that the service does not have is UNIMPLEMENTED."""
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.UnimplementedCall(test_pb2.Empty())
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_unimplemented_service(address: str) -> None:
-    """A service that nobody has."""
+    """A service that does not exist is UNIMPLEMENTED."""
     async with grpc.aio.insecure_channel(address) as channel:
         stub: Any = test_pb2_grpc.UnimplementedServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -167,7 +167,7 @@ async def test_cancel_after_begin(stub: Any) -> None:
 
 
 async def test_cancel_after_first_response(stub: Any) -> None:
-    """A call that is cancelled in its middle ends as CANCELLED."""
+    """A call that is cancelled after its first response ends as CANCELLED."""
     call = stub.FullDuplexCall()
     await call.write(output(31415, 27182))
     assert (await call.read()).payload.body == bytes(31415)
@@ -176,7 +176,7 @@ async def test_cancel_after_first_response(stub: Any) -> None:
 
 
 async def test_timeout_on_sleeping_server(stub: Any) -> None:
-    """A call that nobody answers ends at its deadline as DEADLINE_EXCEEDED."""
+    """A call without an answer ends at its deadline as DEADLINE_EXCEEDED."""
     for _ in range(10):
         call = stub.FullDuplexCall(timeout=0.001)
         try:
@@ -193,7 +193,7 @@ async def test_timeout_on_sleeping_server(stub: Any) -> None:
 
 
 async def test_grpclib_unary(second: grpclib.client.Channel) -> None:
-    """empty_unary and large_unary."""
+    """The cases empty_unary and large_unary pass with grpclib."""
     empty = grpclib.client.UnaryUnaryMethod(
         second, "/grpc.testing.TestService/EmptyCall", test_pb2.Empty, test_pb2.Empty
     )
@@ -205,7 +205,7 @@ async def test_grpclib_unary(second: grpclib.client.Channel) -> None:
 
 
 async def test_grpclib_client_streaming(second: grpclib.client.Channel) -> None:
-    """client_streaming."""
+    """The case client_streaming passes with grpclib."""
     method = grpclib.client.StreamUnaryMethod(
         second,
         "/grpc.testing.TestService/StreamingInputCall",
@@ -218,7 +218,7 @@ async def test_grpclib_client_streaming(second: grpclib.client.Channel) -> None:
 
 
 async def test_grpclib_server_streaming(second: grpclib.client.Channel) -> None:
-    """server_streaming."""
+    """The case server_streaming passes with grpclib."""
     method = grpclib.client.UnaryStreamMethod(
         second,
         "/grpc.testing.TestService/StreamingOutputCall",
@@ -231,7 +231,7 @@ async def test_grpclib_server_streaming(second: grpclib.client.Channel) -> None:
 
 
 def duplex(channel: grpclib.client.Channel) -> grpclib.client.StreamStreamMethod:
-    """Name the method of the streaming cases."""
+    """Return the method of the streaming cases."""
     return grpclib.client.StreamStreamMethod(
         channel,
         "/grpc.testing.TestService/FullDuplexCall",
@@ -241,7 +241,7 @@ def duplex(channel: grpclib.client.Channel) -> grpclib.client.StreamStreamMethod
 
 
 async def test_grpclib_ping_pong(second: grpclib.client.Channel) -> None:
-    """ping_pong, then the end of both sides."""
+    """The case ping_pong passes with grpclib, and both sides end."""
     async with duplex(second).open() as stream:
         for size, body in SIZES:
             await stream.send_message(output(size, body))
@@ -253,7 +253,7 @@ async def test_grpclib_ping_pong(second: grpclib.client.Channel) -> None:
 
 
 async def test_grpclib_empty_stream(second: grpclib.client.Channel) -> None:
-    """empty_stream."""
+    """The case empty_stream passes with grpclib."""
     async with duplex(second).open() as stream:
         await stream.send_request()
         await stream.end()
@@ -261,7 +261,7 @@ async def test_grpclib_empty_stream(second: grpclib.client.Channel) -> None:
 
 
 async def test_grpclib_metadata_and_status(second: grpclib.client.Channel) -> None:
-    """custom_metadata, special_status_message and unimplemented_method."""
+    """custom_metadata, special_status_message and unimplemented_method pass with grpclib."""
     unary = grpclib.client.UnaryUnaryMethod(
         second, "/grpc.testing.TestService/UnaryCall", test_pb2.SimpleRequest, test_pb2.SimpleResponse
     )

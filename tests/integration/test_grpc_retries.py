@@ -21,7 +21,7 @@ Behaviour = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
 
 
 class Handler(grpc.GenericRpcHandler):
-    """Every method ``Call`` behaves as told; ``Many`` sends a message and then fails; what came is counted."""
+    """Every method ``Call`` behaves as configured; ``Many`` sends a message and then fails; calls are counted."""
 
     def __init__(self, behave: Behaviour) -> None:
         self.behave = behave
@@ -37,20 +37,20 @@ class Handler(grpc.GenericRpcHandler):
         return None
 
     async def call(self, message: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        """One message, one answer."""
+        """Answer one message with one."""
         self.calls += 1
         self.timeouts.append(context.time_remaining())
         return await self.behave(message, context)
 
     async def many(self, message: bytes, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
-        """A message, then UNAVAILABLE."""
+        """Send a message, then UNAVAILABLE."""
         self.calls += 1
         yield message
         await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
 
 
 async def good(message: bytes, _: grpc.aio.ServicerContext) -> bytes:
-    """Say it back."""
+    """Echo the message."""
     return message
 
 
@@ -65,7 +65,7 @@ def failing(code: grpc.StatusCode, trailing: tuple[tuple[str, str], ...] = ()) -
 
 
 async def serve(behave: Behaviour) -> tuple[grpc.aio.Server, Handler, str]:
-    """A server on a free port, its handler and its address."""
+    """Return a server on a free port, its handler and its address."""
     server = grpc.aio.server()
     handler = Handler(behave)
     server.add_generic_rpc_handlers((handler,))
@@ -75,7 +75,7 @@ async def serve(behave: Behaviour) -> tuple[grpc.aio.Server, Handler, str]:
 
 
 def text(*addresses: str, extra: str = "") -> str:
-    """Configuration of one gRPC service over these addresses, the first preferred."""
+    """Return a configuration of one gRPC service over these addresses, the first preferred."""
     targets = ", ".join(f"{{target: '{address}', tier: {tier}}}" for tier, address in enumerate(addresses, start=1))
     return f"services: {{g: {{match: {{grpc: a.B}}, targets: [{targets}]{extra}}}}}"
 
@@ -83,7 +83,7 @@ def text(*addresses: str, extra: str = "") -> str:
 async def ask(
     data_plane: OneDataPlane, method: str = "Call", timeout_s: float = 5.0
 ) -> tuple[grpc.StatusCode, str, bytes]:
-    """(status, details, answer) of one unary call."""
+    """Return (status, details, answer) of a unary call."""
     async with grpc.aio.insecure_channel(
         f"127.0.0.1:{data_plane.port}", options=[("grpc.enable_retries", 0)]
     ) as channel:
@@ -97,7 +97,7 @@ async def ask(
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
 async def test_statuses(code: grpc.StatusCode) -> None:
-    """Only UNAVAILABLE goes elsewhere; every other status is the service's word to its caller."""
+    """Only UNAVAILABLE is retried; every other status is the service's answer to its caller."""
     first, handler, one = await serve(failing(code))
     second, other, two = await serve(good)
     try:
@@ -118,7 +118,7 @@ async def test_statuses(code: grpc.StatusCode) -> None:
 
 @pytest.mark.parametrize("fault", ["refused", "reset", "closed"])
 async def test_transport(fault: str) -> None:
-    """A connection that is refused or dies before the answer costs the caller nothing."""
+    """A connection that is refused, or lost before the answer, costs the caller nothing."""
     second, other, two = await serve(good)
     script = (ReadBytes(60), Reset() if fault == "reset" else Close())
     try:
@@ -133,7 +133,7 @@ async def test_transport(fault: str) -> None:
 
 
 async def test_not_after_the_first_message() -> None:
-    """Once a message was passed on, the call's end is passed on as well, whatever it is."""
+    """After the first message the end of the call is passed on, whatever it is."""
     first, handler, one = await serve(good)
     second, other, two = await serve(good)
     try:
@@ -152,7 +152,7 @@ async def test_not_after_the_first_message() -> None:
 
 @pytest.mark.parametrize(("pushback", "calls", "at_least_s"), [("-1", 0, 0.0), ("soon", 0, 0.0), ("300", 1, 0.3)])
 async def test_pushback(pushback: str, calls: int, at_least_s: float) -> None:
-    """A server that pushes back is obeyed: never again, or not before its time."""
+    """A server's pushback is obeyed: no retry, or not before its time."""
     first, _, one = await serve(failing(grpc.StatusCode.UNAVAILABLE, (("grpc-retry-pushback-ms", pushback),)))
     second, other, two = await serve(good)
     try:
@@ -166,7 +166,7 @@ async def test_pushback(pushback: str, calls: int, at_least_s: float) -> None:
 
 
 async def test_deadline_goes_on_less_the_elapsed() -> None:
-    """The second target is told what is left of the caller's deadline, not the whole."""
+    """The second target gets what is left of the caller's deadline."""
     first, handler, one = await serve(failing(grpc.StatusCode.UNAVAILABLE, (("grpc-retry-pushback-ms", "400"),)))
     second, other, two = await serve(good)
     try:
@@ -182,7 +182,7 @@ async def test_deadline_goes_on_less_the_elapsed() -> None:
 
 
 async def test_deadline_of_the_caller() -> None:
-    """A call to a silent target ends with DEADLINE_EXCEEDED when the caller's time is up."""
+    """A call to a silent target ends with DEADLINE_EXCEEDED at the caller's deadline."""
     async with ScriptedServer((ReadToEnd(),)) as silent, one_data_plane(text(silent.address)) as data_plane:
         began_s = clock.now_ns() / 1e9
         assert (await ask(data_plane, timeout_s=0.5))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -195,7 +195,7 @@ async def test_deadline_of_the_caller() -> None:
 
 
 async def test_nothing_left() -> None:
-    """When no target is left the caller gets UNAVAILABLE, a sentence, and when to come back."""
+    """Without a target the caller gets UNAVAILABLE, a sentence, and a retry time."""
     with refused_port() as port:
         async with one_data_plane(text(f"127.0.0.1:{port}", extra=", retry: {attempts: 1}")) as data_plane:
             code, details, _ = await ask(data_plane)
@@ -204,7 +204,7 @@ async def test_nothing_left() -> None:
 
 
 async def test_unknown_service() -> None:
-    """A service that nobody configured is UNIMPLEMENTED."""
+    """A service that is not configured is UNIMPLEMENTED."""
     with refused_port() as port:
         async with one_data_plane(text(f"127.0.0.1:{port}")) as data_plane:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:

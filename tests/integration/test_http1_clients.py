@@ -35,13 +35,13 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
 def chunked(*parts: bytes) -> bytes:
-    """One POST request whose body comes in these chunks, as bytes."""
+    """Return a POST request whose body has these chunks, as bytes."""
     head = post(b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
     return head + b"".join(chunk(part) for part in parts) + b"0\r\n\r\n"
 
 
 async def test_pipelined_in_order() -> None:
-    """Requests sent at once are answered in order, though the first takes longest."""
+    """Pipelined requests are answered in order, even if the first takes longest."""
     script = (ReadMessage(), Pause(0.2), Send(whole(b'{"id":"slow","choices":[]}')), Again())
     async with ScriptedServer(script) as upstream, one_data_plane(patient(models(upstream.url))) as data_plane:
         data = (
@@ -55,7 +55,7 @@ async def test_pipelined_in_order() -> None:
 
 
 async def test_pipelined_in_pieces() -> None:
-    """Where a read cuts a request makes no difference."""
+    """The result does not depend on where reads cut the requests."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         data = post() + HEALTH + post() + HEALTH.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
         peer = await play_client(data_plane.port, Send(data, piece=11), ReadToEnd(), limit_s=20.0)
@@ -64,7 +64,7 @@ async def test_pipelined_in_pieces() -> None:
 
 @pytest.mark.parametrize("came", [0, 7, 64])
 async def test_pipelined_body_in_two(came: int) -> None:
-    """A request that waits behind another has its body read on when its turn comes, however much of it came before."""
+    """The body of a pipelined request is read on when its turn comes, whatever part of it came before."""
     body = b'{"model":"chat","messages":[' + b" " * 300_000 + b"]}"
     head = post(body).removesuffix(body)
     async with (
@@ -78,7 +78,7 @@ async def test_pipelined_body_in_two(came: int) -> None:
 
 
 async def test_pipelined_hesitant() -> None:
-    """Who waits behind another to be told to go on is told when its turn comes, and is heard then."""
+    """A pipelined request with Expect gets its 100 when its turn comes, and its body is read then."""
     body = b'{"model":"chat","messages":[]}'
     head = post(body, fields=b"expect: 100-continue\r\n").removesuffix(body)
     async with (
@@ -92,7 +92,7 @@ async def test_pipelined_hesitant() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 async def test_pipelined_any_way(seed: int) -> None:
-    """Whatever waits behind whatever, cut wherever and sent at any pace: all of it is answered, in order."""
+    """Any pipelined requests, cut anywhere and sent at any pace, are all answered in order."""
     chance = random.Random(seed)
     kinds = {
         post(): b"HTTP/1.1 200",
@@ -117,7 +117,7 @@ async def test_pipelined_any_way(seed: int) -> None:
 
 
 async def test_pipelined_without_end() -> None:
-    """A client that pipelines without limit is cut off, not served from endless memory."""
+    """A client that pipelines without limit is refused, to bound memory."""
     script = (ReadMessage(), Pause(0.3), Send(whole()), Again())
     async with ScriptedServer(script) as upstream, one_data_plane(patient(models(upstream.url))) as data_plane:
         peer = await data_plane.raw(post() + HEALTH * 500)
@@ -137,7 +137,7 @@ async def test_kept_alive() -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 async def test_http10(keep: bool) -> None:
-    """HTTP/1.0 is answered and closed, or kept where the client asks for it."""
+    """HTTP/1.0 is answered and closed, or kept open if the client requests it."""
     fields = b"connection: keep-alive\r\n" if keep else b""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         data = post(fields=fields).replace(b"HTTP/1.1", b"HTTP/1.0")
@@ -151,7 +151,7 @@ async def test_http10(keep: bool) -> None:
 
 
 async def test_continue() -> None:
-    """A client that waits for 100 gets it at once, and one whose body would be refused gets that instead."""
+    """A client that waits for 100 gets it at once, or the refusal if its body would be refused."""
     async with ScriptedServer(GOOD) as upstream:
         async with one_data_plane(models(upstream.url, extra="limits: {body: 4KiB}")) as data_plane:
             body = b'{"model":"chat"}'
@@ -172,7 +172,7 @@ async def test_continue() -> None:
 
 
 async def head_then_get(port: int, until: bytes, pause_s: float) -> Peer:
-    """Ask a service for a head and then, on the same connection, for the whole."""
+    """Send HEAD and then GET to a service on the same connection."""
     ask = b" /a HTTP/1.1\r\nhost: svc\r\n\r\n"
     return await play_client(
         port,
@@ -207,7 +207,7 @@ async def test_head() -> None:
 
 
 async def test_head_with_a_body_is_not_reused() -> None:
-    """A service that answers HEAD with a body is out of step: its connection ends, the next answer is right."""
+    """If a service answers HEAD with a body, its connection is closed, and the next answer is right."""
     script = (ReadHead(), Send(whole()), ReadToEnd())
     good = (ReadMessage(), Send(whole(b'{"right":1}')), Again())
     async with ScriptedServer(script, good) as upstream:
@@ -229,7 +229,7 @@ async def test_answer_too_many() -> None:
 
 
 async def test_slow_head() -> None:
-    """A head that drips longer than header_timeout is a 408, however lively its bytes."""
+    """A head that takes longer than header_timeout is a 408, even if its bytes keep coming."""
     async with one_data_plane(IDLE_LANE + "limits: {header_timeout: 1s}") as data_plane:
         peer = await play_client(
             data_plane.port,
@@ -243,7 +243,7 @@ async def test_slow_head() -> None:
 
 
 async def test_idle() -> None:
-    """A connection on which nothing happens is closed after ``idle``."""
+    """An idle connection is closed after ``idle``."""
     async with one_data_plane(IDLE_LANE + "limits: {idle: 1s}") as data_plane:
         peer = await data_plane.raw(HEALTH)
         assert peer.ended == "peer_closed"
@@ -252,7 +252,7 @@ async def test_idle() -> None:
 
 @pytest.mark.parametrize("piece", [0, 1, 7, 100])
 async def test_upgrade_with_a_body(piece: int) -> None:
-    """A client that asks for h2c with every request, as Java's does, is served, pipelined and cut anyhow."""
+    """A client that requests h2c each time, as Java's does, is served, also pipelined and cut anywhere."""
     fields = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n"
     ask = post(fields=fields)
     stream = chunked(b'{"model":"chat",', b'"messages":[]}').replace(b"\r\n", b"\r\n" + fields, 1)
@@ -271,7 +271,7 @@ async def test_upgrade_with_a_body(piece: int) -> None:
 
 
 async def test_upgrade_with_a_body_refused_early() -> None:
-    """What follows a request that was answered before its body came is its body, be an upgrade asked for or not."""
+    """Data behind an early response is the request's body, with or without an upgrade request."""
     fields = b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n" % len(HEALTH)
     head = HEALTH.replace(b"/healthz", b"/nowhere").replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n")
     async with one_data_plane(IDLE_LANE) as data_plane:
@@ -280,7 +280,7 @@ async def test_upgrade_with_a_body_refused_early() -> None:
 
 
 async def test_many_small_chunks() -> None:
-    """Chunks may be as small as they like: an upload is not refused for what it takes to frame them."""
+    """Small chunks are allowed: the overhead of their framing does not count towards the limit."""
     count = 20_000
     script = (ReadUntil(b"0\r\n\r\n"), Send(whole()), Close())
     async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:

@@ -40,7 +40,7 @@ async def _beginning(call: Call) -> None:
 @pytest.mark.parametrize("phase", ["waiting", "streaming"])
 @pytest.mark.parametrize("how", ["reset", "close"])
 async def test_a_client_cancels_to_http2(phase: str, how: str) -> None:
-    """A client that resets its stream, or goes, has its upstream stream reset within 100 ms; the connection stays."""
+    """If a client resets its stream or leaves, the upstream stream is reset within 100 ms; the connection stays."""
 
     async def once() -> float:
         async with Upstream(_silence if phase == "waiting" else _beginning) as upstream:
@@ -70,7 +70,7 @@ async def test_a_client_cancels_to_http2(phase: str, how: str) -> None:
 
 @pytest.mark.parametrize("phase", ["waiting", "streaming"])
 async def test_a_client_cancels_a_model(phase: str) -> None:
-    """A stream that is reset over HTTP/2 stops costing money over HTTP/1.1 within 100 ms, and nobody is blamed."""
+    """A stream reset over HTTP/2 ends the HTTP/1.1 attempt within 100 ms, and no target is blamed."""
     script: tuple[Step, ...] = (ReadMessage(), ReadToEnd())
     if phase == "streaming":
         script = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), ReadToEnd())
@@ -99,7 +99,7 @@ async def test_a_client_cancels_a_model(phase: str) -> None:
 
 
 async def test_an_http1_client_leaves() -> None:
-    """A client of HTTP/1.1 that closes has its HTTP/2 stream upstream reset within 100 ms."""
+    """If an HTTP/1.1 client closes, its HTTP/2 upstream stream is reset within 100 ms."""
 
     async def once() -> float:
         async with Upstream(_beginning) as upstream, one_data_plane(service(upstream.address)) as data_plane:
@@ -116,7 +116,7 @@ async def test_an_http1_client_leaves() -> None:
 
 # --- the upstream breaks off ---------------------------------------------------------------------------------------
 async def test_a_reset_before_the_answer() -> None:
-    """A stream that the upstream resets before its answer is 502, and takes no other stream with it."""
+    """An upstream stream that is reset before its answer is a 502, and other streams continue."""
 
     async def answer(call: Call) -> None:
         if call.field(":path") == "/bad":
@@ -134,7 +134,7 @@ async def test_a_reset_before_the_answer() -> None:
 
 
 async def test_a_reset_in_the_answer() -> None:
-    """An answer that breaks off is passed on as far as it came, and its stream is reset: it never looks whole."""
+    """A broken answer is passed on as far as it came, and its stream is reset: it never looks complete."""
 
     async def answer(call: Call) -> None:
         await call.head(200)
@@ -153,7 +153,7 @@ async def test_a_reset_in_the_answer() -> None:
 
 
 async def test_a_connection_lost_in_the_answer() -> None:
-    """Answers on a connection that is lost break off; one that HTTP/1.1 cut short breaks off for HTTP/2 too."""
+    """Answers on a lost connection, and truncated HTTP/1.1 answers, are cut for an HTTP/2 client."""
     head = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"
     async with ScriptedServer((ReadMessage(), Send(head), Close())) as upstream:
         async with one_data_plane(service(f"127.0.0.1:{upstream.port}", protocol="http1")) as data_plane:
@@ -166,7 +166,7 @@ async def test_a_connection_lost_in_the_answer() -> None:
 
 
 async def test_an_answer_that_belies_its_length() -> None:
-    """A length that is not kept is a malformed answer (RFC 9113 8.1.1): 502 before the commit, a reset after it."""
+    """A wrong Content-Length is malformed (RFC 9113 8.1.1): 502 before the commit point, a reset after it."""
 
     async def answer(call: Call) -> None:
         await call.head(200, ("content-length", "5"))
@@ -180,7 +180,7 @@ async def test_an_answer_that_belies_its_length() -> None:
 
 # --- refused streams and goodbyes ----------------------------------------------------------------------------------
 async def test_a_refused_stream_is_tried_again() -> None:
-    """REFUSED_STREAM says that nothing was begun: even a POST is tried again, on the same target if need be."""
+    """REFUSED_STREAM means not processed: even a POST is retried, on the same target if necessary."""
     refused = 0
 
     async def answer(call: Call) -> None:
@@ -201,7 +201,7 @@ async def test_a_refused_stream_is_tried_again() -> None:
 
 
 async def test_goodbye_in_mid_flight() -> None:
-    """An upstream that says goodbye again and again loses no request: what it has not begun moves, nobody is blamed."""
+    """Repeated GOAWAYs of an upstream lose no request: unprocessed streams are retried, no target is blamed."""
     due = False
 
     async def answer(call: Call) -> None:
@@ -235,7 +235,7 @@ async def test_goodbye_in_mid_flight() -> None:
 
 
 async def test_goodbye_without_service_is_a_failure() -> None:
-    """An upstream that only ever says goodbye is not asked for ever: it fails like any other."""
+    """An upstream that only sends GOAWAY fails like any other, and is not retried for ever."""
 
     async def answer(call: Call) -> None:
         await call.wire.say_goodbye(0)
@@ -248,7 +248,7 @@ async def test_goodbye_without_service_is_a_failure() -> None:
 
 
 async def test_goodbye_leaves_what_was_not_begun() -> None:
-    """Streams above the last one of a GOAWAY were not begun: they are asked again on another connection."""
+    """Streams above the last one of a GOAWAY are retried on another connection."""
 
     async def answer(call: Call) -> None:
         if len(upstream.wires) == 1:
@@ -271,7 +271,7 @@ async def test_goodbye_leaves_what_was_not_begun() -> None:
 
 
 async def test_drain_says_goodbye_twice() -> None:
-    """A data plane that drains says so, serves what was on its way, nothing that comes later, and closes in the end."""
+    """A draining data plane announces it, serves the streams in flight, refuses later ones, and closes."""
     async with Upstream(_beginning) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client, FrameClient.connect(data_plane.port) as idle:
             await idle.ping()
@@ -300,7 +300,7 @@ async def test_drain_says_goodbye_twice() -> None:
 
 
 async def test_an_idle_client_is_let_go() -> None:
-    """A connection on which nobody asks anything is ended, with a goodbye, after its time."""
+    """An idle connection is closed with a GOAWAY after its time."""
     async with one_data_plane(service("127.0.0.1:1") + "limits: {idle: 1s}\n") as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.ask(1)
@@ -309,7 +309,7 @@ async def test_an_idle_client_is_let_go() -> None:
 
 
 async def test_a_client_says_goodbye() -> None:
-    """A client's GOAWAY lets its running streams end; then the connection is closed."""
+    """After a client's GOAWAY its open streams end, and then the connection is closed."""
     async with Upstream(_beginning) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, GET)
@@ -322,7 +322,7 @@ async def test_a_client_says_goodbye() -> None:
 
 
 async def test_a_body_that_stops() -> None:
-    """Half a request of known length and then nothing: the deadline of the exchange or the wire's ends it."""
+    """Half a request of known length ends at the exchange's deadline or at client_idle."""
     script: tuple[Step, ...] = (ReadToEnd(), Pause(1))
     async with ScriptedServer(script) as upstream:
         text = service(f"127.0.0.1:{upstream.port}", protocol="http1").replace("total: 30s", "total: 700ms")

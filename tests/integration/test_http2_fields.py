@@ -23,14 +23,14 @@ Fields = list[tuple[str, str]]
 
 
 class Echo(grpc.GenericRpcHandler):
-    """Answers every call with the x- fields that it came with, and trails them."""
+    """Answers every call with its x- fields, and repeats them in the trailers."""
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         """Answer any method."""
         return grpc.unary_unary_rpc_method_handler(self.call)
 
     async def call(self, _: bytes, told: grpc.aio.ServicerContext) -> bytes:
-        """Say the fields back in the message and in the trailers."""
+        """Return the fields in the message and in the trailers."""
         fields = own(told.invocation_metadata())
         told.set_trailing_metadata(tuple(fields))
         return msgspec.json.encode(fields)
@@ -42,7 +42,7 @@ def own(metadata: Any) -> Fields:
 
 
 async def test_repeated_fields_arrive_as_sent() -> None:
-    """Few names with few values, beside values that drive them out of the table: each call has its own, both ways."""
+    """Each call has its own fields in both directions, with repeated fields and others that evict them."""
     chance = random.Random(7)
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((Echo(),))
@@ -66,7 +66,7 @@ async def test_repeated_fields_arrive_as_sent() -> None:
 
 
 async def test_repeated_fields_count() -> None:
-    """A field that came before counts as much as a new one: over the limit it is refused, below it served, as often."""
+    """Cached fields count towards the limit like new ones."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((Echo(),))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -88,7 +88,7 @@ async def test_repeated_fields_count() -> None:
 
 
 async def test_names_are_spelled_once() -> None:
-    """The value of x-edge-request-id is new each time and fills no table; its name is an index from the second on."""
+    """The value of x-edge-request-id is new each time and is not indexed; its name is indexed once."""
     async with (
         Upstream(plain()) as upstream,
         one_data_plane(service(upstream.address)) as data_plane,
@@ -108,7 +108,7 @@ async def test_names_are_spelled_once() -> None:
 
 
 async def test_an_old_stream_among_many() -> None:
-    """One request waits for its answer while 140 others come and go on its connections: each gets its own."""
+    """While one request waits, 140 others come and go on its connections: each gets its own answer."""
     go = asyncio.Event()
 
     async def answer(call: Call) -> None:

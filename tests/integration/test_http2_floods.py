@@ -34,7 +34,7 @@ POST = request("POST", "/a")
 
 
 async def still_serves(data_plane: OneDataPlane) -> None:
-    """A fresh connection gets its answer."""
+    """Assert that a new connection gets an answer."""
     async with FrameClient.connect(data_plane.port) as client:
         client.ask(1)
         assert await client.answer(1) == 200
@@ -68,7 +68,7 @@ FLOODS: dict[str, Callable[[FrameClient], list[Frame]]] = {
 
 @pytest.mark.parametrize("name", FLOODS)
 async def test_frames_that_carry_nothing(name: str) -> None:
-    """Thousands of frames without a message in them end in GOAWAY with ENHANCE_YOUR_CALM."""
+    """Thousands of frames without a message end in GOAWAY with ENHANCE_YOUR_CALM."""
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.send(*FLOODS[name](client))
@@ -77,7 +77,7 @@ async def test_frames_that_carry_nothing(name: str) -> None:
 
 
 async def test_a_few_of_them_are_nothing() -> None:
-    """What real clients send beside their messages is no flood, for hundreds of requests."""
+    """The control frames that real clients send are no flood, for hundreds of requests."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane, FrameClient.connect(data_plane.port) as client:
         for turn in range(200):
             client.send(
@@ -99,7 +99,7 @@ def _continuations(client: FrameClient, parts: list[bytes], stream: int = 1) -> 
     ids=["empty", "small", "large"],
 )
 async def test_continuation(parts: list[bytes]) -> None:
-    """A header block in many frames, or without end, ends in GOAWAY (VU#421644)."""
+    """A header block in too many frames, or without end, ends in GOAWAY (VU#421644)."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             await client.ping()
@@ -109,7 +109,7 @@ async def test_continuation(parts: list[bytes]) -> None:
 
 
 async def test_continuation_of_a_refused_stream() -> None:
-    """The bound also holds for a block that nobody wants: of a stream that is over already."""
+    """The limit also applies to the header block of a stream that is already closed."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.ask(1)
@@ -120,7 +120,7 @@ async def test_continuation_of_a_refused_stream() -> None:
 
 
 async def test_compression_bomb() -> None:
-    """A small block that decodes to megabytes is stopped while it is decoded."""
+    """A small block that decodes to megabytes is stopped during decoding."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             # one large field enters the table, then each byte is a copy of it
@@ -131,7 +131,7 @@ async def test_compression_bomb() -> None:
 
 
 async def test_a_head_that_does_not_end() -> None:
-    """A header block that stays open is given up after the head's deadline."""
+    """A header block that stays open ends at header_timeout."""
     text = service("127.0.0.1:1") + "limits: {header_timeout: 400ms}\n"
     async with one_data_plane(text) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
@@ -142,7 +142,7 @@ async def test_a_head_that_does_not_end() -> None:
 
 
 async def test_a_head_that_drips() -> None:
-    """A header block whose only frame comes byte by byte is given up after the head's deadline as well."""
+    """A header block whose only frame comes byte by byte ends at header_timeout too."""
     text = service("127.0.0.1:1") + "limits: {header_timeout: 400ms}\n"
     async with one_data_plane(text) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
@@ -159,7 +159,7 @@ async def test_a_head_that_drips() -> None:
 
 @pytest.mark.parametrize("said", [b"", b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"])
 async def test_a_client_that_says_no_more(said: bytes) -> None:
-    """Silence, half a preface, or a preface without settings: closed at its deadline, and no resources stay."""
+    """Silence, half a preface, or a preface without SETTINGS: closed at the deadline, without a leak."""
     text = service("127.0.0.1:1") + "limits: {header_timeout: 400ms, idle: 1s}\n"
     async with one_data_plane(text) as data_plane:
         async with FrameClient.connect(data_plane.port, hello=False) as client:
@@ -174,7 +174,7 @@ async def test_a_client_that_says_no_more(said: bytes) -> None:
     [b"\x00" * 24, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET / HTTP/1.1\r\n\r\n"],
 )
 async def test_what_is_not_http2(first: bytes) -> None:
-    """What is no preface is HTTP/1.1's to refuse, and a preface without settings is refused by HTTP/2."""
+    """A connection without the preface is refused as HTTP/1.1, a preface without SETTINGS as HTTP/2."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane:
         async with FrameClient.connect(data_plane.port, hello=False) as client:
             client.write(first)
@@ -183,7 +183,7 @@ async def test_what_is_not_http2(first: bytes) -> None:
 
 
 async def test_rapid_reset() -> None:
-    """Requests reset as soon as they are made end the connection (CVE-2023-44487), and no work stays behind."""
+    """Requests that are reset at once end the connection (CVE-2023-44487), and no work is left."""
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             for n in range(400):
@@ -195,7 +195,7 @@ async def test_rapid_reset() -> None:
 
 
 async def test_callers_whose_time_is_up() -> None:
-    """A hundred calls to a silent service, each given up after a while, take no other call of their client along."""
+    """A hundred cancelled calls to a silent service do not end the client's other calls."""
 
     async def answer(call: Call) -> None:
         if call.field(":path") == "/silent":
@@ -217,7 +217,7 @@ async def test_callers_whose_time_is_up() -> None:
 
 
 async def test_resets_among_answers() -> None:
-    """Some resets are normal: a client that gives up a third of its requests goes on being served."""
+    """A client that cancels a third of its requests is still served."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane, FrameClient.connect(data_plane.port) as client:
         for n in range(300):
             stream = 2 * n + 1
@@ -273,7 +273,7 @@ async def test_made_you_reset(name: str) -> None:
 
 
 async def test_too_many_streams() -> None:
-    """Streams beyond the advertised hundred are refused or end the connection; the hundred are not harmed before."""
+    """Streams above the limit of a hundred are refused or end the connection; the others are not harmed."""
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             await client.until(lambda: client.of(SettingsFrame))
@@ -318,7 +318,7 @@ async def test_too_many_streams() -> None:
     ],
 )
 async def test_connection_errors(frame: Frame) -> None:
-    """What breaks the connection's own rules ends it, with a GOAWAY that says so."""
+    """A connection error ends the connection with a GOAWAY that gives the reason."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.send(frame)
@@ -328,7 +328,7 @@ async def test_connection_errors(frame: Frame) -> None:
 
 
 async def test_an_unread_connection_is_bounded() -> None:
-    """A client that asks and asks and never reads: what waits for it is bounded, and then it is cut."""
+    """For a client that sends requests and never reads, queued output is bounded, and the connection is cut."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.stop_reading()

@@ -23,7 +23,7 @@ WIDE = {SettingsFrame.INITIAL_WINDOW_SIZE: 2**24}
 
 
 def rss_kib() -> int:
-    """Resident memory of this process, data plane and peers together."""
+    """Return the resident memory of this process, data plane and peers together."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
 
@@ -34,7 +34,7 @@ async def _endless(call: Call) -> None:
 
 
 async def test_a_reader_that_stops_stops_the_upstream() -> None:
-    """Of an endless answer that nobody reads, edge takes no more than the windows and its queue."""
+    """Of an endless answer that the client does not read, edge takes no more than the windows and its queue."""
     sent = 0
 
     async def answer(call: Call) -> None:
@@ -60,7 +60,7 @@ async def test_a_reader_that_stops_stops_the_upstream() -> None:
 
 
 async def test_a_slow_reader_delays_no_other() -> None:
-    """While one stream of a connection stands still, fifty others on it are answered as ever."""
+    """While one stream of a connection is stopped, fifty others on it are answered as usual."""
 
     async def answer(call: Call) -> None:
         if call.field(":path") == "/big":
@@ -86,7 +86,7 @@ async def test_a_slow_reader_delays_no_other() -> None:
 
 
 async def test_streams_take_turns() -> None:
-    """A large answer does not go before a small one that was asked for later on the same connection."""
+    """A large answer does not delay a small one that was requested later on the same connection."""
 
     async def answer(call: Call) -> None:
         await call.head(200)
@@ -104,7 +104,7 @@ async def test_streams_take_turns() -> None:
 
 @pytest.mark.parametrize("protocol", ["h2c", "http1"])
 async def test_an_upstream_that_stops_stops_the_client(protocol: str) -> None:
-    """Of an upload that the service does not read, edge takes no more than window and queue; another stream goes on."""
+    """Of an upload that the service does not read, edge takes no more than window and queue."""
 
     async def answer(call: Call) -> None:
         if call.field(":path") == "/still":
@@ -134,7 +134,7 @@ async def test_an_upstream_that_stops_stops_the_client(protocol: str) -> None:
 
 
 async def test_64_mib_down() -> None:
-    """64 MiB pass down without being held: memory grows by less than 24 MiB, peers of the test included."""
+    """64 MiB pass down without being buffered: memory grows by less than 24 MiB, test peers included."""
     block = bytes(range(256)) * 256
 
     async def answer(call: Call) -> None:
@@ -155,7 +155,7 @@ async def test_64_mib_down() -> None:
 
 
 async def test_64_mib_up() -> None:
-    """64 MiB pass up without being held: memory grows by less than 24 MiB, peers of the test included."""
+    """64 MiB pass up without being buffered: memory grows by less than 24 MiB, test peers included."""
     total = 0
 
     async def answer(call: Call) -> None:
@@ -181,7 +181,7 @@ async def test_64_mib_up() -> None:
 
 
 async def test_what_waits_is_let_go() -> None:
-    """What waits for a reader who has gone is let go at once, and the connection serves on."""
+    """Data that is queued for a reader that has left is dropped at once, and the connection goes on."""
     async with Upstream(_endless) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.open_windows(16 * MIB)
@@ -199,7 +199,7 @@ async def test_what_waits_is_let_go() -> None:
 
 
 async def test_data_for_a_stream_that_is_over() -> None:
-    """DATA that crosses a reset gives its window back: the connection does not run dry."""
+    """DATA that crosses a reset replenishes the connection's window."""
 
     async def answer(call: Call) -> None:
         await call.reset(8)

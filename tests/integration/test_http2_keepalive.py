@@ -19,7 +19,7 @@ GET = request("GET", "/a")
 
 
 def pool(data_plane: OneDataPlane) -> Any:
-    """The native pool of the only target."""
+    """Return the native pool of the only target."""
     return data_plane.data_plane.router.targets[0].pool
 
 
@@ -28,7 +28,7 @@ async def _silence(call: Call) -> None:
 
 
 async def test_a_ping_keeps_the_connection() -> None:
-    """A silent upstream that answers pings keeps its connection, and hears no more than two of them in one silence."""
+    """A silent upstream that answers pings keeps its connection, with at most two pings per silence."""
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         pool(data_plane).silence_ns = 100 * NS_PER_MS
         async with FrameClient.connect(data_plane.port) as client:
@@ -44,7 +44,7 @@ async def test_a_ping_keeps_the_connection() -> None:
 
 
 async def test_no_answer_is_a_lost_connection() -> None:
-    """An upstream that accepts and never speaks: requests fail when the ping does, long before their own deadline."""
+    """If an upstream never answers, requests fail when the ping does, long before their own deadline."""
     still: tuple[Step, ...] = (Pause(20),)
     async with ScriptedServer(still) as upstream, one_data_plane(service(f"127.0.0.1:{upstream.port}")) as data_plane:
         pool(data_plane).silence_ns = 100 * NS_PER_MS
@@ -56,7 +56,7 @@ async def test_no_answer_is_a_lost_connection() -> None:
 
 
 async def test_a_suspect_connection_gets_no_new_requests() -> None:
-    """When an attempt times out on a connection that has gone silent, others are soon made on a new one."""
+    """After a timeout on a silent connection, new requests soon use another connection."""
     async with Upstream(_silence) as upstream:
         text = service(upstream.address).replace("first_byte: 5s", "first_byte: 1200ms")
         async with one_data_plane(text) as data_plane, FrameClient.connect(data_plane.port) as client:
@@ -72,7 +72,7 @@ async def test_a_suspect_connection_gets_no_new_requests() -> None:
 
 
 async def test_old_connections_are_replaced() -> None:
-    """A connection past its age takes no new requests: those that run end there, and it says goodbye."""
+    """A connection beyond its age takes no new requests; the running ones end there, and GOAWAY is sent."""
 
     async def answer(call: Call) -> None:
         if call.field(":path") == "/slow":
@@ -97,7 +97,7 @@ async def test_old_connections_are_replaced() -> None:
 
 
 async def test_idle_connections_are_let_go() -> None:
-    """A connection that nobody has used for its time is closed with a goodbye."""
+    """An idle connection is closed with GOAWAY after its time."""
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         pool(data_plane).idle_limit_ns = 100 * NS_PER_MS
         async with FrameClient.connect(data_plane.port) as client:

@@ -13,7 +13,7 @@ H2LOAD = shutil.which("h2load")
 
 
 async def load(port: int, *arguments: str) -> dict[str, int]:
-    """Run h2load; how many requests ended how."""
+    """Run h2load; return how many requests ended in which way."""
     assert H2LOAD is not None
     command = [H2LOAD, *arguments, "-H", ":authority: inner", f"http://127.0.0.1:{port}/healthz"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -28,7 +28,7 @@ async def load(port: int, *arguments: str) -> dict[str, int]:
 @pytest.mark.skipif(H2LOAD is None, reason="needs h2load (Debian: nghttp2-client)")
 @pytest.mark.parametrize("protocol", ["h2c", "http1"])
 async def test_20_000_requests_over_64_streams(protocol: str) -> None:
-    """20,000 requests over 64 streams, of four connections and of one: all of them 200, and nothing stays behind."""
+    """20,000 requests over 64 streams, of four connections and of one, all get 200, and nothing leaks."""
     async with one_data_plane(models("http://127.0.0.1:1")) as inner:
         text = f'services: {{s: {{match: {{host: inner}}, protocol: {protocol}, targets: ["127.0.0.1:{inner.port}"]}}}}'
         async with one_data_plane(text) as data_plane:

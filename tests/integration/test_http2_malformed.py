@@ -90,7 +90,7 @@ HEADS: dict[str, Fields] = {
 @pytest.mark.parametrize("name", HEADS)
 @pytest.mark.parametrize("upstream", ["http1", "h2c"])
 async def test_malformed_heads(name: str, upstream: str) -> None:
-    """A malformed head is reset with PROTOCOL_ERROR and reaches no upstream of either wire; the next one is served."""
+    """A malformed head is reset with PROTOCOL_ERROR and reaches no upstream; the next request is served."""
     answer = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello"
     async with ScriptedServer((ReadMessage(), Send(answer), Close())) as first, Upstream(plain()) as second:
         address = f"127.0.0.1:{first.port}" if upstream == "http1" else second.address
@@ -135,7 +135,7 @@ BODIES: dict[str, tuple[Fields, Callable[[FrameClient], None]]] = {
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("upstream", ["http1", "h2c"])
 async def test_malformed_bodies(name: str, upstream: str) -> None:
-    """A body that belies its head is reset, and what the upstream has seen of it never looks complete."""
+    """A body that contradicts its head is reset, and never looks complete to the upstream."""
     fields, fault = BODIES[name]
     async with ScriptedServer((ReadToEnd(),)) as first, Upstream(plain()) as second:
         address = f"127.0.0.1:{first.port}" if upstream == "http1" else second.address
@@ -156,7 +156,7 @@ async def test_malformed_bodies(name: str, upstream: str) -> None:
 
 
 async def test_trailers_are_filtered() -> None:
-    """Trailers of a request go on to HTTP/2 without those that decide anything (RFC 9110 6.5.1)."""
+    """Trailers of a request are forwarded to HTTP/2 without fields that must not be trailers (RFC 9110 6.5.1)."""
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.send(client.headers(1, request("POST", "/a")))
@@ -174,7 +174,7 @@ async def test_trailers_are_filtered() -> None:
 
 
 async def test_cookies_become_one_field() -> None:
-    """Cookie crumbs are one field for HTTP/1.1 (RFC 9113 8.2.3)."""
+    """Split cookies are one field for HTTP/1.1 (RFC 9113 8.2.3)."""
     script = (ReadMessage(), Send(b"HTTP/1.1 204 No Content\r\n\r\n"), ReadToEnd())
     async with ScriptedServer(script) as upstream:
         async with one_data_plane(service(f"127.0.0.1:{upstream.port}", protocol="http1")) as data_plane:
@@ -187,14 +187,14 @@ async def test_cookies_become_one_field() -> None:
 
 
 async def test_connect_is_not_offered() -> None:
-    """CONNECT is sound but not offered: 405, as over HTTP/1.1."""
+    """CONNECT is valid but not supported: 405, as over HTTP/1.1."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane, FrameClient.connect(data_plane.port) as client:
         client.ask(1, [(":method", "CONNECT"), (":authority", "edge:443")])
         assert await client.answer(1) == 405
 
 
 async def test_a_host_instead_of_an_authority() -> None:
-    """Without :authority the Host field says whom it is for (RFC 9113 8.3.1), and goes on as :authority."""
+    """Without :authority the Host field is used (RFC 9113 8.3.1), and forwarded as :authority."""
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, [METHOD, SCHEME, PATH, ("host", "inner:80")])
@@ -208,7 +208,7 @@ async def test_a_host_instead_of_an_authority() -> None:
     [([(f"x-{n}", "1") for n in range(120)], 431), ([("x", "a" * 70_000)], 431), ([("expect", "miracles")], 417)],
 )
 async def test_refused_but_answered(fields: Fields, status: int) -> None:
-    """A head too large, or one that asks for what is not offered, is answered as over HTTP/1.1; the next is served."""
+    """A too large or unsupported request is answered as over HTTP/1.1; the next request is served."""
     async with one_data_plane(service("127.0.0.1:1")) as data_plane, FrameClient.connect(data_plane.port) as client:
         block = client.block([*GET, *fields])
         parts = [block[at : at + 16000] for at in range(0, len(block), 16000)]

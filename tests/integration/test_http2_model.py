@@ -14,13 +14,13 @@ ASK = {"model": "chat", "messages": []}
 
 
 def client_of(url: str, http2: bool) -> httpx.AsyncClient:
-    """A client of one version only."""
+    """Return a client of one HTTP version only."""
     return httpx.AsyncClient(base_url=url, http1=not http2, http2=http2, timeout=10)
 
 
 @HTTP2
 async def test_a_whole_answer(http2: bool) -> None:
-    """The answer, and what edge says of it, do not depend on the wire."""
+    """The answer and edge's fields do not depend on the HTTP version."""
     async with ScriptedServer((ReadMessage(), Send(whole()), ReadToEnd())) as upstream:
         async with one_data_plane(models(upstream.url)) as data_plane, client_of(data_plane.url, http2) as client:
             answer = await client.post("/v1/chat/completions", json=ASK, headers={"x-extra": "1"})
@@ -36,7 +36,7 @@ async def test_a_whole_answer(http2: bool) -> None:
 
 @HTTP2
 async def test_a_stream(http2: bool) -> None:
-    """Events arrive as they were sent, to the last."""
+    """Events arrive as they were sent, all of them."""
     async with ScriptedServer((ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), ReadToEnd())) as upstream:
         async with one_data_plane(models(upstream.url)) as data_plane, client_of(data_plane.url, http2) as client:
             async with client.stream("POST", "/v1/chat/completions", json={**ASK, "stream": True}) as answer:
@@ -46,7 +46,7 @@ async def test_a_stream(http2: bool) -> None:
 
 @HTTP2
 async def test_failover(http2: bool) -> None:
-    """A first choice that fails is not noticed."""
+    """A failure of the first choice is not visible to the client."""
     async with ScriptedServer((ReadMessage(), Close())) as bad:
         async with ScriptedServer((ReadMessage(), Send(whole()), ReadToEnd())) as good:
             async with (
@@ -68,7 +68,7 @@ async def test_failover(http2: bool) -> None:
     ],
 )
 async def test_errors(http2: bool, path: str, content: bytes, status: int, code: str) -> None:
-    """Errors of edge's own have the same status and body on both wires, and the connection goes on."""
+    """Edge's own errors have the same status and body in both versions, and the connection goes on."""
     async with one_data_plane(models("http://127.0.0.1:1")) as data_plane, client_of(data_plane.url, http2) as client:
         for _ in range(2):
             answer = await client.request("POST", path, content=content or None)
@@ -79,7 +79,7 @@ async def test_errors(http2: bool, path: str, content: bytes, status: int, code:
 
 @HTTP2
 async def test_a_stream_that_breaks(http2: bool) -> None:
-    """A stream that dies after its first content ends in an honest error event, and never looks complete."""
+    """A stream that dies after its first content ends in an error event, and never looks complete."""
     async with ScriptedServer((ReadMessage(), Send(sse(ROLE, HELLO, end=False)), Close())) as upstream:
         async with one_data_plane(models(upstream.url)) as data_plane, client_of(data_plane.url, http2) as client:
             taken = bytearray()
@@ -97,7 +97,7 @@ async def test_a_stream_that_breaks(http2: bool) -> None:
 
 
 async def test_many_streams_of_models_on_one_connection() -> None:
-    """Fifty answers at once on one connection, each its own."""
+    """Fifty concurrent answers on one connection reach their own requests."""
     once = sse(ROLE, HELLO, STOP, DONE).replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
     async with ScriptedServer((ReadMessage(), Send(once), Close())) as upstream:
         async with one_data_plane(models(upstream.url)) as data_plane, FrameClient.connect(data_plane.port) as client:

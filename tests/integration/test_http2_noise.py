@@ -22,7 +22,7 @@ CONNECTION = 120
 
 
 def noise(chance: random.Random, encoder: hpack.Encoder, heads: list[list[tuple[str, str]]]) -> bytes:
-    """Some frames, most of them sound, one or two of them bent, cut off anywhere."""
+    """Return some frames, most of them valid, one or two of them altered, cut off anywhere."""
     frames: list[Frame] = []
     for _ in range(chance.randrange(1, 12)):
         stream = chance.choice([1, 1, 3, 5, 7, 9, 2, 0])
@@ -44,7 +44,7 @@ def noise(chance: random.Random, encoder: hpack.Encoder, heads: list[list[tuple[
 
 @pytest.mark.timeout(CONNECTION)
 async def test_noisy_clients() -> None:
-    """Clients of half-sound frames leave no exchange, no stream and no connection behind."""
+    """Clients with half-valid frames leave no exchange, stream or connection behind."""
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     post = request("POST", "/a")
@@ -65,7 +65,7 @@ async def test_noisy_clients() -> None:
 
 @pytest.mark.timeout(CONNECTION)
 async def test_noisy_upstreams() -> None:
-    """Upstreams of half-sound frames cost their own requests an error, and every request an answer or a reset."""
+    """Upstreams with half-valid frames fail their own requests, and every request gets an answer or a reset."""
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     heads = [

@@ -33,7 +33,7 @@ PATIENT = ("first_byte: 5s, stream_idle: 5s, total: 30s", "first_byte: 20s, stre
 
 
 async def ask(data_plane: OneDataPlane, size: int) -> socket.socket:
-    """Ask for an answer of so many bytes with windows that never close; nothing is read yet."""
+    """Request an answer of this size with unlimited windows; nothing is read yet."""
     sock = await slow_socket(data_plane.port, 16384)
     head = HeadersFrame(1, hpack.Encoder().encode(request("GET", f"/{size}")), flags=["END_HEADERS", "END_STREAM"])
     hello = SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}).serialize()
@@ -43,7 +43,7 @@ async def ask(data_plane: OneDataPlane, size: int) -> socket.socket:
 
 
 async def frames(sock: socket.socket, piece: int = 65536) -> AsyncIterator[Frame]:
-    """What comes, frame by frame, read in such pieces, until the connection ends."""
+    """Return the received frames, read in these pieces, until the connection ends."""
     loop = asyncio.get_running_loop()
     held = bytearray()
     while data := await asyncio.wait_for(loop.sock_recv(sock, piece), 20):
@@ -66,12 +66,12 @@ async def sized(call: Call) -> None:
 
 
 def sent(data_plane: OneDataPlane) -> int:
-    """Bytes that edge has written to clients."""
+    """Return the bytes that edge has written to clients."""
     return int(data_plane.shared_state.read_worker(0)["counts"][WorkerCounter.W_BYTES_OUT])
 
 
 async def standstill(data_plane: OneDataPlane) -> int:
-    """Wait until nothing more is written; how much has been."""
+    """Wait until nothing more is written; return how much has been."""
     before = -1
     while (now := sent(data_plane)) != before or now < 500_000:
         before = now
@@ -80,7 +80,7 @@ async def standstill(data_plane: OneDataPlane) -> int:
 
 
 async def drain(data_plane: OneDataPlane) -> None:
-    """Drain the data plane: each connection says goodbye, and waits a round trip before it means it."""
+    """Drain the data plane: each connection sends GOAWAY, and a second one a round trip later."""
 
     async def begin() -> None:
         data_plane.data_plane.drain()
@@ -89,7 +89,7 @@ async def drain(data_plane: OneDataPlane) -> None:
 
 
 async def test_a_steady_slow_reader() -> None:
-    """A client that reads all the time, but less in a stall than the kernel has to be rid of first, is not cut."""
+    """A client that reads steadily, but less than the kernel's buffer in client_idle, is not cut."""
     text = service("ADDRESS").replace(*PATIENT) + "limits: {client_idle: 2s}\n"
     async with Upstream(sized) as upstream, one_data_plane(text.replace("ADDRESS", upstream.address)) as data_plane:
         sock = await ask(data_plane, LARGE)
@@ -109,7 +109,7 @@ async def test_a_steady_slow_reader() -> None:
 
 
 async def test_the_tail_of_an_answer_at_a_drain() -> None:
-    """A drained connection whose client reads a little later than it ends brings the whole answer all the same."""
+    """On a draining connection a client that reads late still gets the complete answer."""
     async with Upstream(sized) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         probe = await ask(data_plane, LARGE)
         held = await standstill(data_plane)
@@ -134,7 +134,7 @@ async def test_the_tail_of_an_answer_at_a_drain() -> None:
 
 
 async def test_a_drained_connection_that_nobody_reads() -> None:
-    """What is left to say when a connection has ended is kept for the stall limit, and no longer."""
+    """Output of an ended connection that is not read is dropped after client_idle."""
     text = service("ADDRESS") + "limits: {client_idle: 1s}\n"
     async with Upstream(sized) as upstream, one_data_plane(text.replace("ADDRESS", upstream.address)) as data_plane:
         sock = await ask(data_plane, LARGE)
@@ -145,7 +145,7 @@ async def test_a_drained_connection_that_nobody_reads() -> None:
 
 
 async def test_a_quiet_answer_ends_while_nothing_can_be_sent() -> None:
-    """The end of an answer that was silent for longer than the stall waits for its connection like any other."""
+    """The end of an answer that was silent for longer than client_idle still waits for the connection."""
 
     async def answer(call: Call) -> None:
         await call.head(200)

@@ -80,7 +80,7 @@ class Twin:
 
 @pytest.fixture(params=[(a, b) for a in BOTH for b in BOTH], ids=["1 to 1", "1 to 2", "2 to 1", "2 to 2"])
 async def through(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
-    """A client whose requests go through edge to the service."""
+    """Return a client whose requests go through edge to the service."""
     client2, service2 = request.param
     async with Twin(service2) as twin, one_data_plane(service(twin.address, protocol=twin.protocol)) as data_plane:
         async with httpx.AsyncClient(base_url=data_plane.url, http1=not client2, http2=client2, timeout=10) as client:
@@ -88,7 +88,7 @@ async def through(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncCl
 
 
 async def test_unary(through: httpx.AsyncClient) -> None:
-    """A small POST comes back whole, many times on one connection."""
+    """A small POST comes back complete, many times on one connection."""
     for n in range(20):
         answer = await through.post("/echo", content=b"hello %d" % n)
         assert (answer.status_code, answer.content) == (200, b"hello %d" % n)
@@ -97,7 +97,7 @@ async def test_unary(through: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "OPTIONS"])
 async def test_methods(through: httpx.AsyncClient, method: str) -> None:
-    """Methods go on as they are, with and without a body."""
+    """Methods are forwarded unchanged, with and without a body."""
     assert (await through.request(method, "/echo")).headers["x-method"] == method
     answer = await through.request(method, "/echo", content=b"abc")
     assert (answer.headers["x-method"], answer.content) == (method, b"abc")
@@ -122,14 +122,14 @@ async def test_a_download_without_a_length(through: httpx.AsyncClient) -> None:
 
 
 async def test_an_empty_stream(through: httpx.AsyncClient) -> None:
-    """A body that is announced and then empty ends."""
+    """A body that is announced and empty ends."""
     answer = await through.get("/count/0")
     assert (answer.status_code, answer.content) == (200, b"")
 
 
 @pytest.mark.parametrize("size", [0, 1, 16384, 65536, 300_000])
 async def test_sizes(through: httpx.AsyncClient, size: int) -> None:
-    """Bodies at the bounds of frames, queues and windows come back whole."""
+    """Bodies at the limits of frames, queues and windows come back complete."""
     answer = await through.post("/echo", content=b"x" * size)
     assert answer.content == b"x" * size
     answer = await through.get(f"/length/{size}")
@@ -146,7 +146,7 @@ async def test_head(through: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("status", [200, 204, 304, 400, 404, 418, 500, 503])
 async def test_statuses(through: httpx.AsyncClient, status: int) -> None:
-    """Statuses go on as they are, with their fields; those that have no body end with their head."""
+    """Statuses are forwarded unchanged, with their fields; a status without a body ends with its head."""
     for _ in range(2):
         answer = await through.post(f"/status/{status}", content=b"abc")
         assert (answer.status_code, answer.content) == (status, b"")
@@ -189,7 +189,7 @@ async def test_trailers_to_http1() -> None:
 
 @pytest.mark.parametrize("fields", [[], [("content-length", "0")]])
 async def test_trailers_without_a_body(fields: list[tuple[str, str]]) -> None:
-    """Trailers arrive also behind a body of no bytes, and a head that ends its stream ends it here too."""
+    """Trailers arrive even without a body, and a head that ends its stream ends it here too."""
 
     async def answer(call: Call) -> None:
         await call.head(200, *fields, end=call.field(":path") == "/head")
@@ -207,7 +207,7 @@ async def test_trailers_without_a_body(fields: list[tuple[str, str]]) -> None:
 
 
 async def test_interim_answers() -> None:
-    """100 is relayed when it was asked for, other interim answers are not, and the final one follows."""
+    """100 is relayed if the client expects it; other interim responses are dropped, and the final one follows."""
 
     async def answer(call: Call) -> None:
         await call.head(103)
@@ -228,7 +228,7 @@ async def test_interim_answers() -> None:
 
 
 async def test_an_upstream_that_speaks_http1() -> None:
-    """A service that is configured for HTTP/2 and speaks HTTP/1.1 is a malformed answer: 502, and no harm."""
+    """A service that is configured for HTTP/2 and answers in HTTP/1.1 gives a 502, and no harm."""
     script = (Send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(service(f"127.0.0.1:{upstream.port}")) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
@@ -237,7 +237,7 @@ async def test_an_upstream_that_speaks_http1() -> None:
 
 
 async def test_an_early_answer() -> None:
-    """An answer that does not wait for the body ends the request too (RFC 9113 8.1); the connection serves on."""
+    """An early response ends the request too (RFC 9113 8.1), and the connection goes on."""
 
     async def answer(call: Call) -> None:
         await call.head(413, end=True)
@@ -255,7 +255,7 @@ async def test_an_early_answer() -> None:
 
 
 async def test_many_streams_share_a_connection() -> None:
-    """A hundred requests at once need one connection; more open a second; each gets its own answer."""
+    """A hundred concurrent requests use one connection, more use a second; each gets its own answer."""
     async with Upstream(plain()) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as first, FrameClient.connect(data_plane.port) as second:
             for n in range(100):
@@ -273,7 +273,7 @@ async def test_many_streams_share_a_connection() -> None:
 
 
 async def test_the_peers_limit_holds() -> None:
-    """An upstream that allows two streams gets two per connection, and as many connections as that needs."""
+    """An upstream that allows two streams gets two per connection, and enough connections."""
     async with Upstream(plain(), settings={3: 2}) as upstream, one_data_plane(service(upstream.address)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
             client.ask(1, request("GET", "/a"))

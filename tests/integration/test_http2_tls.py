@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def authority() -> trustme.CA:
-    """A certificate authority of our own."""
+    """Return a test CA."""
     return trustme.CA()
 
 
 def listening(authority: trustme.CA, folder: Path) -> str:
-    """Configuration text of a TLS listener with a certificate for edge.test."""
+    """Return configuration text of a TLS listener with a certificate for edge.test."""
     cert = authority.issue_cert("127.0.0.1")
     cert.private_key_and_cert_chain_pem.write_to_path(str(folder / "edge.pem"))
     pem = folder / "edge.pem"
@@ -33,7 +33,7 @@ def listening(authority: trustme.CA, folder: Path) -> str:
 
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    """A client's side that trusts the authority."""
+    """Return a client context that trusts the CA."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
@@ -41,7 +41,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.mark.parametrize(("offer", "version"), [(True, "HTTP/2"), (False, "HTTP/1.1")])
 async def test_clients(authority: trustme.CA, tmp_path: Path, offer: bool, version: str) -> None:
-    """A client that offers h2 gets it, one that does not gets HTTP/1.1: one port, one service."""
+    """A client that offers h2 gets HTTP/2, another client HTTP/1.1, on one port."""
     async with Upstream(plain()) as upstream:
         async with one_data_plane(service(upstream.address) + listening(authority, tmp_path)) as data_plane:
             url = data_plane.url.replace("http:", "https:")
@@ -53,7 +53,7 @@ async def test_clients(authority: trustme.CA, tmp_path: Path, offer: bool, versi
 
 
 async def test_a_preface_without_alpn(authority: trustme.CA, tmp_path: Path) -> None:
-    """Over TLS the handshake decides: a preface after http/1.1 was agreed is no request."""
+    """Over TLS only ALPN counts: a preface after http/1.1 is not a request."""
     async with one_data_plane(service("127.0.0.1:1") + listening(authority, tmp_path)) as data_plane:
         context = trusting(authority)
         context.set_alpn_protocols(["http/1.1"])
@@ -68,7 +68,7 @@ async def test_a_preface_without_alpn(authority: trustme.CA, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("offer", "status"), [(["h2"], 200), (["http/1.1"], 503), ([], 503)])
 async def test_upstreams(authority: trustme.CA, tmp_path: Path, offer: list[str], status: int) -> None:
-    """An upstream is spoken to in HTTP/2 only when it agrees; else there is no connection, and the error says why."""
+    """HTTP/2 is used only if the upstream selects it; otherwise there is no connection, and the error says why."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("service.test").configure_cert(context)
     if offer:

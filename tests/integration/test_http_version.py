@@ -19,7 +19,7 @@ SCRIPT = (ReadMessage(), Send(sse(HELLO, STOP, DONE)), Again())
 
 @pytest.mark.parametrize("wish", WISHES.values(), ids=WISHES)
 async def test_old_client_is_never_sent_chunks(wish: bytes) -> None:
-    """HTTP/1.0 knows no chunks: a stream ends where the connection does (RFC 9112 6.1)."""
+    """An HTTP/1.0 client gets no chunks: a stream ends with the connection (RFC 9112 6.1)."""
     async with ScriptedServer(SCRIPT) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         asked = post(STREAM, fields=wish).replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
         peer = await play_client(data_plane.port, Send(asked), ReadToEnd(), limit_s=20.0)
@@ -32,7 +32,7 @@ async def test_old_client_is_never_sent_chunks(wish: bytes) -> None:
 
 @pytest.mark.parametrize("wish", WISHES.values(), ids=WISHES)
 async def test_new_client_is_sent_chunks(wish: bytes) -> None:
-    """HTTP/1.1 is, for any wish; the second of two requests shows that the connection is kept unless it said close."""
+    """An HTTP/1.1 client gets chunks; its connection is kept unless it said close."""
     async with ScriptedServer(SCRIPT) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         asked = post(STREAM, fields=wish) + post(STREAM, fields=b"connection: close\r\n")
         peer = await play_client(data_plane.port, Send(asked), ReadToEnd(), limit_s=20.0)
@@ -53,7 +53,7 @@ async def test_new_client_is_sent_chunks(wish: bytes) -> None:
     ],
 )
 async def test_old_upstream_is_kept_only_if_it_says_so(head: bytes, connections: int) -> None:
-    """Two requests take one connection or two, as the upstream's version and fields say (RFC 9112 9.3)."""
+    """Two requests use one connection or two, by the upstream's version and fields (RFC 9112 9.3)."""
     answer = head + b'content-type: application/json\r\ncontent-length: 14\r\n\r\n{"choices":[]}'
     async with (
         ScriptedServer((ReadMessage(), Send(answer), Again())) as upstream,

@@ -31,7 +31,7 @@ def hello(model: str = "chat") -> inference_pb2.ChatRequest:
 
 
 async def test_chat() -> None:
-    """A chat fails over like any other, says who answered, and carries usage."""
+    """A chat fails over as over HTTP, names the target, and has usage."""
     with refused_port() as port:
         async with (
             ScriptedServer(GOOD) as backup,
@@ -89,7 +89,7 @@ async def test_broken_stream() -> None:
     ],
 )
 async def test_errors(script: tuple[object, ...], model: str, code: str) -> None:
-    """What HTTP callers read in a status, gRPC callers read in theirs."""
+    """The statuses for gRPC callers correspond to those of HTTP."""
     text = models("http://127.0.0.1:1")
     async with ScriptedServer(script) as primary:  # type: ignore[arg-type]
         text = models(primary.url).replace("total: 5s", "total: 1s").replace("first_byte: 500ms", "first_byte: 3s")
@@ -101,7 +101,7 @@ async def test_errors(script: tuple[object, ...], model: str, code: str) -> None
 
 
 def odd(content: bytes, kind: bytes = b"application/json", fields: bytes = b"") -> tuple[object, ...]:
-    """An upstream that answers with this content of this type."""
+    """Return an upstream that answers with this content of this type."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\n" + fields
     return ReadMessage(), Send(head + b"content-length: %d\r\n\r\n" % len(content) + content), Again()
 
@@ -122,7 +122,7 @@ ZIPPED = b"content-encoding: gzip\r\n"
     ids=["zipped", "zipped-events", "events", "whole", "large"],
 )
 async def test_what_cannot_be_told_is_asked_elsewhere(streamed: bool, script: tuple[object, ...]) -> None:
-    """An answer in another form than was asked for is a failure before anything is shown, never an empty OK."""
+    """An answer in the wrong form is a failure before the commit point, and never an empty OK."""
     good = GOOD_STREAM if streamed else GOOD
     async with ScriptedServer(script) as first, ScriptedServer(good) as second:  # type: ignore[arg-type]
         async with one_data_plane(models(first.url, second.url, extra="limits: {max_response: 100KiB}")) as data_plane:
@@ -138,7 +138,7 @@ async def test_what_cannot_be_told_is_asked_elsewhere(streamed: bool, script: tu
 
 @pytest.mark.parametrize(("second", "code"), [(b"\1\0\0\0\1x", b"12"), (b"\0\0\0\x20\0" + b"y" * 8192, b"8")])
 async def test_a_conversation_ends_with_its_status(second: bytes, code: bytes) -> None:
-    """Edge's own methods say why they end, though they have answered before."""
+    """Streaming methods of edge end with a status, even after messages."""
     ask = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
     fields = [("content-type", "application/grpc"), ("te", "trailers")]
     path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
@@ -154,7 +154,7 @@ async def test_a_conversation_ends_with_its_status(second: bytes, code: bytes) -
 
 @pytest.mark.parametrize(("wanted", "said"), [("soon", b"grpc-timeout"), ("0n", b"deadline")])
 async def test_a_deadline_that_is_none_or_over(wanted: str, said: bytes) -> None:
-    """What is no time is refused by name, and where no time is left nobody is asked."""
+    """A malformed timeout is refused by name; with no time left no target is tried."""
     fields = f"content-type: application/grpc\r\nte: trailers\r\ngrpc-timeout: {wanted}\r\n\r\n"
     message = hello().SerializeToString()
     data = b"POST /edge.v1.Inference/Chat HTTP/1.1\r\nhost: edge\r\n" + fields.encode()
@@ -166,7 +166,7 @@ async def test_a_deadline_that_is_none_or_over(wanted: str, said: bytes) -> None
 
 
 async def test_what_edge_answers_itself() -> None:
-    """The list of models, health and reflection are there for any language, over the client port."""
+    """The list of models, health and reflection are served on the client port."""
     async with ScriptedServer(GOOD) as primary, one_data_plane(models(primary.url)) as data_plane:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
             listed = await inference_pb2_grpc.InferenceStub(channel).ListModels(

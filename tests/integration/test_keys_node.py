@@ -26,14 +26,14 @@ A, B, C = new_key(), new_key(), new_key()
 
 @pytest.fixture
 async def provider() -> AsyncIterator[SimProvider]:
-    """One provider that answers at once."""
+    """A provider that answers at once."""
     pace = Pace(ttft_s=0.0, tps=0.0, tokens=8)
     async with SimProvider(ProviderSpec(name="p0", pace=pace, key=KEY)) as running:
         yield running
 
 
 def configured(provider: SimProvider, **keys: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration with these keys; a token of the provider's costs a dollar."""
+    """Return a configuration with these keys; a token of the provider costs a dollar."""
     config = chat_config(provider.url)
     config["providers"]["p0"]["prices"] = {"*": {"input": 100_000, "output": 100_000}}
     return {**config, "keys": [{"name": name, **bounds} for name, bounds in keys.items()]}
@@ -50,20 +50,20 @@ async def ask(node: RunningNode, key: str | None, **more: Any) -> tuple[int, Any
 
 
 async def reported(node: RunningNode, name: str) -> dict[str, Any]:
-    """What ``/api/keys`` says of one key."""
+    """Return the report of a key from ``/api/keys``."""
     _, told = await node.get("/api/keys")
     return next(key for key in told["keys"] if key["name"] == name)
 
 
 async def reload(node: RunningNode, folder: Path, config: dict[str, Any]) -> None:
-    """Write the file and have it hold."""
+    """Write the file and wait until it applies."""
     (folder / "edge.yaml").write_bytes(msgspec.json.encode({**ADDRESSES, **config}))
     status, said = await node.send("POST", "/api/reload")
     assert status == 200, said
 
 
 async def test_what_was_spent_stays_spent(tmp_path: Path, provider: SimProvider) -> None:
-    """A node that is started again knows what its keys spent, refuses what is over the budget, and says so."""
+    """A restarted node knows the spending of its keys, refuses a key over its budget, and says so."""
     config = configured(provider, a={"sha256": sha256_of(A), "budget": 0.5}, b={"sha256": sha256_of(B)})
     async with RunningNode(tmp_path, config, "--workers", "2") as node:
         status, answered = await ask(node, A)
@@ -86,7 +86,7 @@ async def test_what_was_spent_stays_spent(tmp_path: Path, provider: SimProvider)
 
 
 async def test_keys_come_and_go_with_reloads(tmp_path: Path, provider: SimProvider) -> None:
-    """A revoked key is refused from the reload on, a new secret under an old name goes on with what was used."""
+    """A removed key is refused from the reload on; a new secret under an old name keeps the use of the old one."""
     async with RunningNode(tmp_path, configured(provider, a={"sha256": sha256_of(A)}), "--workers", "2") as node:
         assert [(await ask(node, key))[0] for key in (A, B, None)] == [200, 401, 401]
         await reload(node, tmp_path, configured(provider, a={"sha256": sha256_of(A)}, b={"sha256": sha256_of(B)}))
@@ -102,7 +102,7 @@ async def test_keys_come_and_go_with_reloads(tmp_path: Path, provider: SimProvid
 
 
 async def test_keys_hold_while_control_is_dead(tmp_path: Path, provider: SimProvider) -> None:
-    """Workers know the keys by themselves: with control stopped the right key passes and the wrong one does not."""
+    """With control stopped, workers still accept the right key and refuse a wrong one."""
     config = configured(provider, a={"sha256": sha256_of(A), "concurrent": 5})
     async with RunningNode(tmp_path, config, "--workers", "2") as node:
         node.tell(signal.SIGSTOP, "control")
@@ -116,7 +116,7 @@ async def test_keys_hold_while_control_is_dead(tmp_path: Path, provider: SimProv
 async def test_status_shows_what_the_node_counted(
     tmp_path: Path, provider: SimProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`edge keys status` has the figures of all workers together; one over the rate is counted as refused."""
+    """`edge keys status` has the totals of all workers, refusals included."""
     key = {"sha256": sha256_of(A), "requests_per_minute": 1, "requests_burst": 3, "priority": "high"}
     async with RunningNode(tmp_path, configured(provider, a=key), "--workers", "2") as node:
         statuses = [(await ask(node, A))[0] for _ in range(4)]

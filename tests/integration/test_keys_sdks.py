@@ -39,7 +39,7 @@ BOUNDS = {
 
 
 class Messages:
-    """A service that speaks Anthropic's dialect and keeps the header fields it was sent."""
+    """A service in Anthropic's dialect that keeps the header fields it has received."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, str]] = []
@@ -86,7 +86,7 @@ class Place:
         self.sent += 1
 
     def allowance(self, name: str) -> dict[str, Any]:
-        """What the shared state says of a key."""
+        """Return a key's record in the shared state."""
         slot = next(key.slot for key in self.data_plane.snapshot.keys if key.name == name)
         return dict(self.data_plane.shared_state.read_allowance(slot))
 
@@ -126,7 +126,7 @@ keys:
 
 
 async def test_openai_passes_with_a_key_of_the_edge(place: Place) -> None:
-    """Whole and streamed; the provider gets its own key, which it insists on, and models are listed."""
+    """Complete and streamed answers arrive; the provider gets its own key, and models are listed."""
     async with place.openai(KEYS["all"]) as client:
         answered = await client.chat.completions.create(model="chat", messages=HELLO)
         assert answered.choices[0].message.content
@@ -138,7 +138,7 @@ async def test_openai_passes_with_a_key_of_the_edge(place: Place) -> None:
 
 
 async def test_openai_without_a_key_or_with_a_strange_one_is_an_authentication_error(place: Place) -> None:
-    """401 with the code that says which; nothing reaches the provider, and nothing says what keys there are."""
+    """401 with the matching code; nothing reaches the provider, and the answer reveals no keys."""
     without: Any = {"Authorization": openai.Omit()}
     async with place.openai("x") as client:
         with pytest.raises(openai.AuthenticationError) as raised:
@@ -155,7 +155,7 @@ async def test_openai_without_a_key_or_with_a_strange_one_is_an_authentication_e
 
 
 async def test_openai_may_not_ask_for_what_the_key_may_not(place: Place) -> None:
-    """403 for a model that is there and one that is not, so that names cannot be guessed; what is allowed answers."""
+    """403 for existing and for unknown models, so that names cannot be guessed; permitted models answer."""
     async with place.openai(KEYS["mini"]) as client:
         for model in ("chat", "p/sim-small", "no-such-model"):
             with pytest.raises(openai.PermissionDeniedError) as raised:
@@ -174,7 +174,7 @@ async def test_openai_may_not_ask_for_what_the_key_may_not(place: Place) -> None
     ],
 )
 async def test_openai_over_a_bound_is_a_rate_limit_error(place: Place, name: str, code: str, kind: str) -> None:
-    """429 that says which bound and when to come back, in whole seconds of at least one."""
+    """429 with the limit and the time to retry, in whole seconds of at least one."""
     async with place.openai(KEYS[name]) as client:
         for _ in range(4 if name == "wordy" else 1):
             await client.chat.completions.create(model="chat", messages=HELLO, max_tokens=8)
@@ -187,7 +187,7 @@ async def test_openai_over_a_bound_is_a_rate_limit_error(place: Place, name: str
 
 
 async def test_openai_over_its_requests_at_once_is_a_rate_limit_error(place: Place) -> None:
-    """While one stream runs, the next request is refused; when it has ended, the next passes."""
+    """While one stream runs, the next request is refused; afterwards it passes."""
     async with place.openai(KEYS["single"]) as client:
         stream = await client.chat.completions.create(
             model="chat", messages=HELLO, stream=True, extra_body={"sim": {"tps": 20, "tokens": 80}}
@@ -203,7 +203,7 @@ async def test_openai_over_its_requests_at_once_is_a_rate_limit_error(place: Pla
 
 
 async def test_openai_waits_as_long_as_it_is_told(place: Place) -> None:
-    """The SDK's own retry honours Retry-After: its second try comes a second later, not in half of one, and passes."""
+    """The SDK's own retry honours Retry-After: its second try comes a second later, and passes."""
     async with place.openai(KEYS["slow"], max_retries=1) as client:
         await client.chat.completions.create(model="chat", messages=HELLO)
         began = time.monotonic()
@@ -213,7 +213,7 @@ async def test_openai_waits_as_long_as_it_is_told(place: Place) -> None:
 
 
 async def test_openai_does_not_try_a_spent_budget_again(place: Place) -> None:
-    """``x-should-retry: false`` beside the 429 of a budget: retrying would be in vain until the month ends."""
+    """The 429 of a budget has ``x-should-retry: false``, because a retry is useless until the month ends."""
     async with place.openai(KEYS["broke"], max_retries=5) as client:
         await client.chat.completions.create(model="chat", messages=HELLO)
         with pytest.raises(openai.RateLimitError):
@@ -222,7 +222,7 @@ async def test_openai_does_not_try_a_spent_budget_again(place: Place) -> None:
 
 
 async def test_anthropic_passes_with_a_key_of_the_edge(place: Place) -> None:
-    """``x-api-key`` is taken as well, and the secret between caller and edge does not reach the service behind it."""
+    """``x-api-key`` is accepted too, and the caller's key does not reach the service."""
     async with place.anthropic(KEYS["billing"]) as client:
         answered = await client.messages.create(model="claude-haiku-4-5", max_tokens=8, messages=HELLO)
     assert answered.content[0].type == "text"
@@ -231,7 +231,7 @@ async def test_anthropic_passes_with_a_key_of_the_edge(place: Place) -> None:
 
 
 async def test_anthropic_raises_what_its_users_expect(place: Place) -> None:
-    """Who is strange, who may not, and who comes too often: each gets the class that its status stands for."""
+    """Unknown keys, forbidden models and exceeded limits raise the SDK's own exception classes."""
     asked: dict[str, Any] = {"model": "claude-haiku-4-5", "max_tokens": 8, "messages": HELLO}
     async with place.anthropic(new_key()) as client:
         with pytest.raises(anthropic.AuthenticationError):

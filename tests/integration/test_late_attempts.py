@@ -26,19 +26,19 @@ WARM = 100  # samples, from which on lateness is known
 
 
 def text(*urls: str, extra: str = "") -> str:
-    """One model over a provider per URL, each in its own tier, with the default deadlines and breaker."""
+    """Return a model over a provider per URL, each in its own tier, with the default deadlines and breaker."""
     providers = "\n".join(f"  p{n}: {{dialect: openai, base_url: '{url}/v1'}}" for n, url in enumerate(urls))
     targets = ", ".join(f"{{target: p{n}/m, tier: {n + 1}}}" for n in range(len(urls)))
     return f"providers:\n{providers}\nmodels: {{chat: {{targets: [{targets}]{extra}}}}}\n"
 
 
 def warm_up(data_plane: OneDataPlane, name: str, cell: Cell, ms: int = 5, count: int = WARM) -> None:
-    """Teach the data plane what a target usually takes, as ``count`` answers would."""
+    """Record the usual time of a target, as ``count`` answers would."""
     data_plane.observe(name, cell, ms, count)
 
 
 async def test_a_warm_black_hole_costs_two_seconds() -> None:
-    """With 100 samples a silent primary is joined after 2 s: the backup answers, and the reason says who was late."""
+    """With 100 samples a silent primary is joined after 2 s: the backup answers, and the reason names the primary."""
     async with ScriptedServer(SILENT) as primary, ScriptedServer(WHOLE) as backup:
         async with one_data_plane(text(primary.url, backup.url)) as data_plane:
             warm_up(data_plane, "p0/m", Cell.CELL_WHOLE)
@@ -55,7 +55,7 @@ async def test_a_warm_black_hole_costs_two_seconds() -> None:
 
 
 async def test_five_late_in_a_row_open_the_circuit() -> None:
-    """Twelve callers of a warm primary that fell silent have the backup's answer, and the next does not wait."""
+    """Twelve callers of a known primary that falls silent get the backup's answer; the next caller does not wait."""
     async with ScriptedServer(SILENT) as primary, ScriptedServer(WHOLE) as backup:
         async with one_data_plane(text(primary.url, backup.url)) as data_plane:
             warm_up(data_plane, "p0/m", Cell.CELL_WHOLE)
@@ -68,7 +68,7 @@ async def test_five_late_in_a_row_open_the_circuit() -> None:
 
 
 async def test_the_older_attempt_may_still_win() -> None:
-    """Where the late target answers before the joined one, its answer is relayed, and the other is let go."""
+    """If the late target answers first, its answer is relayed, and the other attempt is cancelled."""
     late = (ReadMessage(), Pause(2.5), Send(sse(HELLO, STOP, DONE)), Again())
     async with ScriptedServer(late) as primary, ScriptedServer(SILENT) as backup:
         async with one_data_plane(text(primary.url, backup.url)) as data_plane:
@@ -80,7 +80,7 @@ async def test_the_older_attempt_may_still_win() -> None:
 
 
 async def test_a_loser_is_learned_from() -> None:
-    """The late target's first content comes after another has answered: it is a sample, and its place is free again."""
+    """A late target's first content after another answer is a sample, and ends the attempt."""
     late = (ReadMessage(), Pause(3.0), Send(sse(HELLO, STOP, DONE)), Again())
     async with ScriptedServer(late) as primary, ScriptedServer(EVENTS) as backup:
         async with one_data_plane(text(primary.url, backup.url)) as data_plane:
@@ -92,7 +92,7 @@ async def test_a_loser_is_learned_from() -> None:
 
 
 async def test_a_cold_target_gets_its_time() -> None:
-    """With few samples an answer after 3 s is nobody's fault, and no other target is asked."""
+    """With few samples an answer after 3 s is not late, and no other target is tried."""
     slow = (ReadMessage(), Pause(3.0), Send(sse(HELLO, STOP, DONE)), Again())
     async with ScriptedServer(slow) as primary, ScriptedServer(EVENTS) as backup:
         async with one_data_plane(text(primary.url, backup.url)) as data_plane:
@@ -108,7 +108,7 @@ async def test_a_cold_target_gets_its_time() -> None:
     [("/v1/chat/completions", {"store": True}), ("/v1/responses", {}), ("/v1/responses", {"background": True})],
 )
 async def test_what_the_provider_stores_is_asked_once(path: str, more: dict[str, bool]) -> None:
-    """A request that the provider keeps, or runs in the background, is never sent to two targets at once."""
+    """A stored or background request is never sent to two targets at once."""
     late = (ReadMessage(), Pause(2.6), Send(whole(b'{"id":"r","output":[{"text":"hello"}]}')), Again())
     async with ScriptedServer(late) as primary, ScriptedServer(WHOLE) as backup:
         async with one_data_plane(text(primary.url, backup.url)) as data_plane:
@@ -120,7 +120,7 @@ async def test_what_the_provider_stores_is_asked_once(path: str, more: dict[str,
 
 
 async def test_a_written_deadline_is_obeyed() -> None:
-    """``first_token: 1s`` ends an attempt after a second, before it could be late, and the next target is asked."""
+    """``first_token: 1s`` ends an attempt after a second, before it is late, and the next target is tried."""
     extra = ", timeouts: {first_token: 1s}"
     async with ScriptedServer(SILENT) as primary, ScriptedServer(EVENTS) as backup:
         async with one_data_plane(text(primary.url, backup.url, extra=extra)) as data_plane:
@@ -130,7 +130,7 @@ async def test_a_written_deadline_is_obeyed() -> None:
 
 
 async def test_an_only_target_gets_its_whole_time() -> None:
-    """Where no other target can answer, a late attempt is waited for, and asked once."""
+    """If no other target can answer, a late attempt is waited for, and no second one starts."""
     late = (ReadMessage(), Pause(4.0), Send(sse(HELLO, STOP, DONE)), Again())
     async with ScriptedServer(late) as primary:
         async with one_data_plane(text(primary.url)) as data_plane:

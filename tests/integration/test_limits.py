@@ -21,13 +21,13 @@ END = b"}}"
 
 
 def error(answer: bytes) -> dict[str, str]:
-    """The error of a body."""
+    """Return the error of a body."""
     found: dict[str, str] = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
     return found
 
 
 def record(data_plane: OneDataPlane, number: int = 0) -> tuple[int, ...]:
-    """The counters of a key's allowance."""
+    """Return the counters of a key's allowance."""
     allowance = data_plane.snapshot.keys[number].allowance
     assert allowance is not None
     return data_plane.shared_state.read_allowance(allowance.slot)["counts"]
@@ -35,7 +35,7 @@ def record(data_plane: OneDataPlane, number: int = 0) -> tuple[int, ...]:
 
 @pytest.mark.usefixtures("both_wires")
 async def test_requests() -> None:
-    """The burst passes, the next gets 429 with the exact wait, other keys are not touched, and answers count down."""
+    """The burst passes, the next request gets 429 with the exact wait; other keys are not affected."""
     async with (
         ScriptedServer(GOOD) as upstream,
         one_data_plane(
@@ -64,7 +64,7 @@ async def test_requests() -> None:
 
 
 async def test_tokens() -> None:
-    """A reservation is made of the body and max_tokens; what the provider then reports stands, and the rest returns."""
+    """Tokens are reserved from the body and max_tokens, and settled to the provider's usage."""
     good = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":20,"completion_tokens":10}}')
     async with (
         ScriptedServer((ReadMessage(), Send(good), Again())) as upstream,
@@ -86,7 +86,7 @@ async def test_tokens() -> None:
 
 
 async def test_a_failure_tells_that_it_cost_nothing() -> None:
-    """The 503 of a request that nobody answered speaks of a full bucket already."""
+    """The 503 of an unanswered request already reports a full bucket."""
     bad = (ReadMessage(), Send(whole(b"{}", b"500 Internal Server Error")), Close())
     async with (
         ScriptedServer(bad) as upstream,
@@ -97,7 +97,7 @@ async def test_a_failure_tells_that_it_cost_nothing() -> None:
 
 
 async def test_a_usage_that_cannot_be_is_not_believed() -> None:
-    """What is beyond all reason counts as missing: sums neither overflow nor refill a bucket."""
+    """An absurd usage counts as missing: sums neither overflow nor refill a bucket."""
     count = 2**63 - 1
     usage = b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":%d,"completion_tokens":%d}}'
     async with (
@@ -114,7 +114,7 @@ async def test_a_usage_that_cannot_be_is_not_believed() -> None:
 
 
 async def test_answers_teach_what_to_reserve() -> None:
-    """Without max_tokens, what 19 of 20 answers stayed under is reserved, once there are enough to go by."""
+    """Without max_tokens, the size that 19 of 20 answers stay below is reserved, once there are enough answers."""
     good = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1,"completion_tokens":100}}')
     async with (
         ScriptedServer((ReadMessage(), Send(good), Again())) as upstream,
@@ -130,7 +130,7 @@ async def test_answers_teach_what_to_reserve() -> None:
 
 
 async def test_places() -> None:
-    """As many at once as allowed; a place comes free when an exchange ends, also when its client leaves."""
+    """The limit of concurrent requests holds; a slot becomes free at the end, also when the client leaves."""
     stall = (ReadMessage(), Send(sse(HELLO, end=False)), Pause(30.0))
     async with (
         ScriptedServer(stall) as upstream,
@@ -154,7 +154,7 @@ async def test_places() -> None:
 
 
 async def test_money() -> None:
-    """A spent budget refuses models until the month is over, in those words, and services go on."""
+    """With a spent budget models are refused until the month ends, with that message; services go on."""
     good = whole(
         b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":500}}'
     )
@@ -173,7 +173,7 @@ async def test_money() -> None:
 
 
 async def test_last_months_money() -> None:
-    """A budget that was spent to the end last month is whole in this one, and is counted from nothing."""
+    """A budget that was spent last month is whole this month, and starts at 0."""
     usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')
     async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream:
         text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
@@ -185,7 +185,7 @@ async def test_last_months_money() -> None:
 
 @pytest.mark.parametrize("ahead", [1, 240])
 async def test_money_of_a_month_that_has_not_come(ahead: int) -> None:
-    """A clock was wrong and is mended: what was spent meanwhile counts, what is spent now too, and the budget holds."""
+    """After a wrong clock is corrected, earlier and new spending both count, and the budget holds."""
     usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')
     async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream, ScriptedServer(GOOD) as service:
         text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
@@ -198,7 +198,7 @@ async def test_money_of_a_month_that_has_not_come(ahead: int) -> None:
 
 
 async def test_a_part_of_a_common_budget() -> None:
-    """The node's part, as the shared state has it, bounds the key in its month; otherwise one of three parts does."""
+    """This node's part of a shared budget limits the key in its month; otherwise a third of the budget does."""
     usage = whole(b'{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":0}}')
     async with ScriptedServer((ReadMessage(), Send(usage), Again())) as upstream:
         text = models(upstream.url).replace("/v1'}", "/v1', prices: {'*': {input: 1000}}}")  # a dollar each
@@ -215,7 +215,7 @@ async def test_a_part_of_a_common_budget() -> None:
 
 
 async def test_a_part_of_common_places() -> None:
-    """The node's part of the requests at once, as the shared state has it, may be none, until its time is over."""
+    """This node's part of the concurrent requests may be 0, until it expires."""
     async with (
         ScriptedServer(GOOD) as upstream,
         one_data_plane(models(upstream.url) + keys(alice="concurrent: 2, scope: global")) as data_plane,
@@ -232,12 +232,12 @@ async def test_a_part_of_common_places() -> None:
 
 
 def granted(text: str, limits: str) -> str:
-    """The first provider with these limits."""
+    """Return the first provider with these limits."""
     return text.replace("/v1'}", f"/v1', limits: {{{limits}}}}}", 1)
 
 
 async def test_an_exhausted_credential_is_passed_over() -> None:
-    """What the provider grants is not exceeded, never waited for, and told when nobody else is there."""
+    """A provider's limits are never exceeded and never waited for, and are reported if no target is left."""
     async with ScriptedServer(GOOD) as primary, ScriptedServer(GOOD) as backup:
         text = granted(models(primary.url, backup.url), "requests_per_minute: 20")  # a burst of two
         async with one_data_plane(text) as data_plane:
@@ -265,7 +265,7 @@ TOLD = {
 
 @pytest.mark.parametrize("who", TOLD)
 async def test_a_provider_that_says_how_little_is_left_is_believed(who: str) -> None:
-    """After an answer that says that nothing is left, the next goes elsewhere without a 429 in between."""
+    """After an answer with nothing remaining, the next request goes elsewhere, without a 429 in between."""
     answer = whole().replace(b"content-length", TOLD[who] + b"content-length", 1)
     async with ScriptedServer((ReadMessage(), Send(answer), Again())) as primary, ScriptedServer(GOOD) as backup:
         text = granted(models(primary.url, backup.url), "requests_per_minute: 6000, tokens_per_minute: 6000000")
@@ -281,7 +281,7 @@ async def test_a_provider_that_says_how_little_is_left_is_believed(who: str) -> 
 
 
 async def test_without_keys_a_providers_words_go_through() -> None:
-    """Nobody's allowance is told, so the provider's is."""
+    """Without keys the provider's own x-ratelimit fields are relayed."""
     answer = whole().replace(b"content-length", TOLD["openai"] + b"content-length", 1)
     async with (
         ScriptedServer((ReadMessage(), Send(answer), Again())) as upstream,
@@ -292,7 +292,7 @@ async def test_without_keys_a_providers_words_go_through() -> None:
 
 @pytest.mark.usefixtures("both_wires")
 async def test_a_clients_deadline() -> None:
-    """x-request-timeout ends an exchange before its answer comes; what is no time is refused by name."""
+    """x-request-timeout ends an exchange before its answer; a malformed value is refused by name."""
     slow = (ReadMessage(), Pause(0.4), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream, one_data_plane(patient(models(upstream.url))) as data_plane:
         late = await data_plane.ask(post(fields=b"x-request-timeout: 150ms\r\n"), END)
@@ -307,7 +307,7 @@ async def test_a_clients_deadline() -> None:
 
 
 async def test_of_two_deadlines_the_earlier_holds() -> None:
-    """Whichever comes first in the head."""
+    """The earlier of two deadlines applies, whatever their order in the head."""
     async with (
         ScriptedServer((ReadMessage(), ReadToEnd())) as upstream,
         one_data_plane(models(upstream.url)) as data_plane,
@@ -319,7 +319,7 @@ async def test_of_two_deadlines_the_earlier_holds() -> None:
 
 
 async def test_nothing_is_asked_once_the_deadline_is_over() -> None:
-    """A body that comes later than its caller waits costs nobody anything: neither the target nor the key."""
+    """A body that arrives after the deadline costs neither the target nor the key anything."""
     bounds = "requests_per_minute: 6, requests_burst: 3, tokens_per_minute: 6000"
     async with (
         ScriptedServer(GOOD) as upstream,
@@ -337,7 +337,7 @@ async def test_nothing_is_asked_once_the_deadline_is_over() -> None:
 
 @pytest.mark.usefixtures("both_wires")
 async def test_what_is_left_of_a_deadline_goes_on_to_services() -> None:
-    """A service hears how long its caller still waits, in seconds."""
+    """A service gets the rest of the caller's deadline, in seconds."""
     config = "services: {{s: {{match: {{path: /s}}, targets: ['{}'], protocol: http1}}}}\n"
     async with ScriptedServer(GOOD) as service, one_data_plane(config.format(service.address)) as data_plane:
         assert status(await data_plane.ask(get("/s", b"x-request-timeout: 20s\r\n"), b"hello")) == 200
@@ -351,7 +351,7 @@ async def test_what_is_left_of_a_deadline_goes_on_to_services() -> None:
 
 
 async def test_streams_without_usage_count_events() -> None:
-    """Where nobody asked for usage, each event with content is a token, and the prompt a quarter of its bytes."""
+    """Without usage, each event with content is a token, and the prompt is a quarter of its bytes."""
     stop = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
     stream = (ReadMessage(), Send(sse(*[HELLO] * 5, stop, DONE)), Again())
     async with ScriptedServer(stream) as upstream, one_data_plane(models(upstream.url) + keys(alice="")) as data_plane:

@@ -26,13 +26,13 @@ END = b"}}"
 
 
 def code(answer: bytes) -> str:
-    """The code of an error body."""
+    """Return the code of an error body."""
     return str(json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"])
 
 
 @pytest.mark.usefixtures("both_wires")
 async def test_a_key_opens() -> None:
-    """Without a key 401, with a wrong one 401, with the right one in any of its three places the model answers."""
+    """Without a key or with a wrong one 401; with the right key in any of its three places an answer."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url) + keys(alice="")) as data_plane:
         refused = await data_plane.ask(post(), END)
         assert (status(refused), code(refused)) == (401, "missing_api_key")
@@ -51,7 +51,7 @@ async def test_a_key_opens() -> None:
 
 
 async def test_health_stays_open() -> None:
-    """Who asks whether anybody is there needs no key; who asks for the models does."""
+    """Health needs no key, and the list of models does."""
     async with one_data_plane(models("http://127.0.0.1:1") + keys(alice="")) as data_plane:
         assert status(await data_plane.ask(get("/healthz"), b"ok")) == 200
         assert status(await data_plane.ask(get("/v1/models"), END)) == 401
@@ -60,7 +60,7 @@ async def test_health_stays_open() -> None:
 
 @pytest.mark.usefixtures("both_wires")
 async def test_what_a_key_may_use() -> None:
-    """A model that is not among a key's is refused whether it exists or not, and is not in its list."""
+    """A model outside a key's list is refused whether it exists or not, and is not listed."""
     config = models("http://127.0.0.1:1") + keys(
         all="", some="models: [p0/m]", wide="models: ['p0/*']", service="models: ['service:billing']"
     )
@@ -93,7 +93,7 @@ async def test_what_a_key_may_use() -> None:
 
 
 async def test_a_service_never_sees_the_key() -> None:
-    """What proved who calls stays between the caller and edge; the service's own credential goes through."""
+    """The caller's key is not forwarded; the service's own credential is."""
     config = "services: {{s: {{match: {{path: /s}}, targets: ['{}'], protocol: http1}}}}\n"
     async with (
         ScriptedServer(GOOD) as upstream,
@@ -108,7 +108,7 @@ async def test_a_service_never_sees_the_key() -> None:
 
 
 async def test_an_open_listener(tmp_path: Path) -> None:
-    """A listener that is open asks for no key; one that is known is a caller all the same, others pass unknown."""
+    """A listener with allow_anonymous requires no key; a known key still identifies its caller."""
     config = models("http://127.0.0.1:1") + keys(some="models: [p0/m]")
     config += 'listen: [{address: "127.0.0.1:0", allow_anonymous: true}]\n'
     async with one_data_plane(config, tmp_path) as data_plane:
@@ -118,7 +118,7 @@ async def test_an_open_listener(tmp_path: Path) -> None:
 
 
 async def call(data_plane: OneDataPlane, name: str | None) -> grpc.StatusCode:
-    """One gRPC call of a service."""
+    """Make one gRPC call of a service."""
     metadata = [] if name is None else [("authorization", f"Bearer {clear(name)}")]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
         try:
@@ -129,7 +129,7 @@ async def call(data_plane: OneDataPlane, name: str | None) -> grpc.StatusCode:
 
 
 async def test_grpc() -> None:
-    """Over gRPC the same holds, in its codes: 16, 7, 8."""
+    """The same rules hold over gRPC, with its codes: 16, 7, 8."""
     async with SimService(ServiceSpec("interop")) as service:
         config = f"services: {{i: {{match: {{grpc: grpc.testing.TestService}}, targets: ['{service.address}']}}}}\n"
         config += models("http://127.0.0.1:1") + keys(

@@ -25,12 +25,12 @@ PRICES = {"p0": (1.5, 6.0), "p1": (0.25, 2.0)}
 
 
 def usage(prompt: int, output: int) -> bytes:
-    """A usage object."""
+    """Return a usage object."""
     return b'{"prompt_tokens":%d,"completion_tokens":%d}' % (prompt, output)
 
 
 class Provider(LoopbackServer):
-    """Does to each request what its ``user`` field says, and remembers what it billed."""
+    """Treats each request as its ``user`` field says, and records what it has billed."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class Provider(LoopbackServer):
 
 
 def request(way: str, tokens: int, streamed: bool) -> bytes:
-    """The body that asks for it."""
+    """Return the body of such a request."""
     body = {
         "model": "chat",
         "user": f"{way}:{tokens}",
@@ -88,7 +88,7 @@ WAYS = ("whole", "stream", "unsaid", "aborted", "broken", "retried", "charged-an
 
 
 async def ask(port: int, way: str, tokens: int) -> int:
-    """Make one request its way; return the bytes of its body."""
+    """Make one request of its kind; return the bytes of its body."""
     body = request(way, tokens, way in STREAMED)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(post(body, fields=bearer("alice") + b"connection: close\r\n"))
@@ -104,7 +104,7 @@ async def ask(port: int, way: str, tokens: int) -> int:
 
 
 def config(p0: Provider, p1: Provider, more: str = "") -> str:
-    """Two providers with prices; no circuit opens, and retries are not scarce."""
+    """Return two providers with prices; circuits never open, and retries are not limited."""
     providers = "\n".join(
         f"  {p.name}: {{dialect: openai, base_url: '{p.url}/v1', "
         f"prices: {{m: {{input: {PRICES[p.name][0]}, output: {PRICES[p.name][1]}}}}}{more}}}"
@@ -122,7 +122,7 @@ models:
 
 
 async def test_a_thousand_mixed_requests() -> None:
-    """Whole, streamed, without usage, aborted, broken, retried, failed after a charge: totals agree to the token."""
+    """Totals agree to the token: complete, streamed, without usage, aborted, broken, retried, failed after a charge."""
     async with Provider("p0") as p0, Provider("p1") as p1:
         text = config(p0, p1, ", limits: {tokens_per_minute: 600000000}")
         text += keys(alice="tokens_per_minute: 60, tokens_burst: 10000000, budget: 1000000")
@@ -183,7 +183,7 @@ async def test_a_thousand_mixed_requests() -> None:
 
 
 async def test_what_was_never_sent_costs_nothing() -> None:
-    """With no target to be reached, request and tokens come back whole."""
+    """If no target can be reached, request and tokens are given back."""
     text = """
 providers: {p0: {dialect: openai, base_url: 'http://127.0.0.1:9/v1'}}
 models: {chat: {targets: [p0/m], retry: {attempts: 1}}}
@@ -200,7 +200,7 @@ models: {chat: {targets: [p0/m], retry: {attempts: 1}}}
 
 
 class Overheard(asyncio.Transport):
-    """A client's connection that notes, with each write of edge, what ``look`` finds at that moment."""
+    """A client's connection that records, with each write of edge, the result of ``look`` at that moment."""
 
     def __init__(self, look: Callable[[], object]) -> None:
         super().__init__({"peername": ("127.0.0.1", 1)})
@@ -209,21 +209,21 @@ class Overheard(asyncio.Transport):
         self.ended = asyncio.Event()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take what edge sends."""
+        """Record what edge sends."""
         self.seen.append(self._look())
         if bytes(data).endswith(b"}"):
             self.ended.set()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Remember who speaks it now that the wire is known."""
+        """Record the protocol object."""
         self.protocol: Any = protocol
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Nothing is buffered here."""
+        """Do nothing: there is no buffer."""
 
 
 async def test_an_answer_is_paid_before_it_is_had() -> None:
-    """Who has the last byte of an answer may ask again at once: its place is free and its price is spent by then."""
+    """When the client has the last byte, its slot is free and its cost is charged already."""
     async with Provider("p0") as p0, Provider("p1") as p1:
         async with one_data_plane(config(p0, p1) + keys(alice="concurrent: 1, budget: 1000000")) as data_plane:
             (key,) = data_plane.snapshot.keys

@@ -26,7 +26,7 @@ FIRST, SECOND = "p0/sim-small", "p1/sim-small"
 
 @pytest.fixture
 async def providers() -> AsyncIterator[tuple[SimProvider, SimProvider]]:
-    """Two that answer at once."""
+    """Two providers that answer at once."""
     async with (
         quick_provider() as first,
         quick_provider("p1") as second,
@@ -35,7 +35,7 @@ async def providers() -> AsyncIterator[tuple[SimProvider, SimProvider]]:
 
 
 async def who(node: RunningNode) -> str:
-    """Ask once; return who answered, or the status of what is no success."""
+    """Send a request; return the target that answered, or the status of a failure."""
     answer = await node.ask()
     return answer.headers["x-edge-target"] if answer.status == 200 else str(answer.status)
 
@@ -45,7 +45,7 @@ async def who(node: RunningNode) -> str:
 async def test_out_and_back(
     tmp_path: Path, providers: tuple[SimProvider, SimProvider], action: str, written: str
 ) -> None:
-    """It gets nothing from the answer on, says why and since when, and takes part again once restored."""
+    """A drained target gets no traffic, shows why and since when, and takes part again once restored."""
     config = chat_config(providers[0].url, providers[1].url)
     async with RunningNode(tmp_path, config, "--workers", "2") as node:
         assert await who(node) == FIRST
@@ -66,7 +66,7 @@ async def test_out_and_back(
 
 
 async def test_it_outlives_reloads_and_control(tmp_path: Path, providers: tuple[SimProvider, SimProvider]) -> None:
-    """Neither a reload nor a killed control brings it back or forgets the reason, also when it moves meanwhile."""
+    """A drained target stays drained, with its reason, over reloads, a move and a killed control."""
     urls = [provider.url for provider in providers]
     async with RunningNode(tmp_path, chat_config(*urls), "--workers", "1") as node:
         await node.send("PUT", f"/api/targets/{FIRST}/drain", {"reason": "to be seen"})
@@ -85,7 +85,7 @@ async def test_it_outlives_reloads_and_control(tmp_path: Path, providers: tuple[
 
 
 async def test_an_ejected_target_is_not_tried(tmp_path: Path, providers: tuple[SimProvider, SimProvider]) -> None:
-    """Nor as the last resort: when it alone is left, callers get an honest 503."""
+    """An ejected target is not even tried as the last resort: callers get a 503."""
     async with RunningNode(tmp_path, chat_config(*(each.url for each in providers)), "--workers", "1") as node:
         await providers[0].switch(Fault("error"))
         await node.send("PUT", f"/api/targets/{FIRST}/eject", {"reason": "wrong answers"})
@@ -96,7 +96,7 @@ async def test_an_ejected_target_is_not_tried(tmp_path: Path, providers: tuple[S
 
 
 async def test_mistakes_are_said(tmp_path: Path, providers: tuple[SimProvider, SimProvider]) -> None:
-    """An unknown id, a missing or endless reason and a body that is no JSON each change nothing and say what to do."""
+    """An unknown id, a missing or too long reason and invalid JSON change nothing, and are explained."""
     async with RunningNode(tmp_path, chat_config(providers[0].url), "--workers", "1") as node:
         status, said = await node.send("PUT", "/api/targets/p0/sim-smal/drain", {"reason": "x"})
         assert (status, said["error"]) == (404, f"there is no target p0/sim-smal; did you mean {FIRST}?")

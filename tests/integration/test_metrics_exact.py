@@ -36,7 +36,7 @@ Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
 class Clients:
-    """A thousand requests of all kinds; ``seen`` counts what came of them, as clients know it."""
+    """A thousand requests of all kinds; ``seen`` counts their results as the clients see them."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -46,7 +46,7 @@ class Clients:
         self._greeter: GreeterStub | None = None
 
     async def run(self) -> None:
-        """Send them all in a random order, sixteen at a time."""
+        """Send all requests in a random order, sixteen at a time."""
         kinds = [kind for kind, count in MIX.items() for _ in range(count)]
         random.Random(4).shuffle(kinds)
         address = urlsplit(self._url).netloc
@@ -88,7 +88,7 @@ class Clients:
                 self.targets[answer.headers["x-edge-target"]] += 1
 
     async def _leave(self) -> None:
-        """Ask a target that is silent, and go away without an answer."""
+        """Send a request to a silent target, and leave without an answer."""
         reader, writer = await asyncio.open_connection(*urlsplit(self._url).netloc.split(":"))
         body = b'{"model":"silent","messages":[{"role":"user","content":"hello"}]}'
         writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
@@ -106,7 +106,7 @@ class Clients:
 
 
 def config(*urls: str, greeter: str) -> dict[str, object]:
-    """Four models and a gRPC service."""
+    """Return a configuration with four models and a gRPC service."""
     first, second = (f"{url}/v1" for url in urls)
     slow = {"connect": "2s", "first_byte": "20s", "first_token": "20s", "stream_idle": "20s", "total": "30s"}
 
@@ -129,7 +129,7 @@ def config(*urls: str, greeter: str) -> dict[str, object]:
 
 
 async def scrape(node: RunningNode, *, openmetrics: bool) -> Samples:
-    """Read /metrics with the parser for its form: (sample name, values of labels in the order of their names)."""
+    """Read /metrics with the parser of its format: (sample name, values of labels in the order of their names)."""
     accept = "application/openmetrics-text;version=1.0.0" if openmetrics else "text/plain"
     async with (
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client,
@@ -146,7 +146,7 @@ async def scrape(node: RunningNode, *, openmetrics: bool) -> Samples:
 
 
 async def settled(node: RunningNode) -> Samples:
-    """Scrape until nothing is in flight: a client may be told of the end before it is counted."""
+    """Scrape until nothing is in flight, because a client may see the end before it is counted."""
     for _ in range(200):
         found = await scrape(node, openmetrics=False)
         if not any(value for (name, _), value in found.items() if name == "edge_requests_inflight"):

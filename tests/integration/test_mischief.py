@@ -25,7 +25,7 @@ TOTAL_S = 1.5
 
 
 def config(a: str, b: str, c: str) -> str:
-    """A model over two tiers and a service, with callers that are limited and a worker that may hold 2 MiB."""
+    """Return a model over two tiers and a service, with limited callers and 2 MiB of buffers."""
     return f"""
 providers:
   p0: {{dialect: openai, base_url: '{a}/v1', limits: {{requests_per_minute: 100000000}}}}
@@ -56,7 +56,7 @@ limits: {{body: 256KiB, max_buffered: 1MiB, client_idle: 1s}}
 
 
 def left_behind(data_plane: OneDataPlane) -> dict[str, object]:
-    """What is still counted as running, held or waiting."""
+    """Return everything that still counts as running, buffered or waiting."""
     worker = data_plane.shared_state.read_worker(0)["counts"]
     left: dict[str, object] = {
         "exchanges": data_plane.data_plane.active,
@@ -78,7 +78,7 @@ def left_behind(data_plane: OneDataPlane) -> dict[str, object]:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_everybody_is_answered(seed: int) -> None:
-    """Upstreams fail in every way while clients leave in every way: in the end nothing runs, and all is well again."""
+    """Upstreams fail and clients leave in every way: in the end nothing runs, and everything works again."""
     async with (
         Upstream(random.Random(seed + 1)) as one,
         Upstream(random.Random(seed + 2)) as two,

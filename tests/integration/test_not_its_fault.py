@@ -45,12 +45,12 @@ GRPC = (("content-type", "application/grpc"), ("te", "trailers"))
 
 
 async def several(data_plane: OneDataPlane, count: int, data: bytes) -> list[int]:
-    """Ask that often at once; the statuses."""
+    """Send this many requests at once; return the statuses."""
     return [status(peer.received) for peer in await asyncio.gather(*(data_plane.raw(data) for _ in range(count)))]
 
 
 async def test_impatience_is_the_callers_own() -> None:
-    """One key that waits 30 ms for what takes 120 opens no circuit: others are answered, and by this target."""
+    """A key with deadlines of 30 ms, where answers take 120 ms, opens no circuit: others are answered."""
     script = (ReadMessage(), Pause(0.12), Send(whole()), Again())
     async with (
         ScriptedServer(script) as upstream,
@@ -66,7 +66,7 @@ async def test_impatience_is_the_callers_own() -> None:
 
 
 async def test_a_frozen_target_is_found_by_short_deadlines() -> None:
-    """What answers in milliseconds and then stands still is found though no caller waits for half a second."""
+    """A fast target that freezes is found even if no caller waits longer than half a second."""
     freeze = asyncio.Event()
     good = (ReadMessage(), Send(whole()), Again())
     frozen = (ReadMessage(), Hold(freeze))
@@ -78,7 +78,7 @@ async def test_a_frozen_target_is_found_by_short_deadlines() -> None:
 
 
 async def test_a_long_stream_is_not_slow() -> None:
-    """A stream that begins at once and goes on is well, whenever its caller has had enough of it."""
+    """A stream that begins at once is a success, whenever its client leaves."""
     steps = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), *(Pause(0.05), Send(chunk(HELLO))) * 20)
     async with ScriptedServer(steps) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         hasty = post(STREAM, fields=CLOSE + b"x-request-timeout: 0.2\r\n")
@@ -89,7 +89,7 @@ async def test_a_long_stream_is_not_slow() -> None:
 
 
 async def test_our_own_bound_is_no_failure_to_connect() -> None:
-    """Who waits for a connection that others hold is told so; the target that serves those others stays trusted."""
+    """A request that waits for a connection in use is told so, and the target is not blamed."""
     slow = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), Pause(1.2))
     script = (*slow, Send(chunk(STOP) + chunk(DONE) + b"0\r\n\r\n"), Again())
     async with ScriptedServer(script) as upstream:
@@ -103,7 +103,7 @@ async def test_our_own_bound_is_no_failure_to_connect() -> None:
 
 
 async def test_a_long_refusal_is_told_whole_or_not_at_all() -> None:
-    """A caller's own fault is passed on with all its words; where they are too many for us, in words of ours."""
+    """A provider's message about a caller's error is relayed complete, or replaced if it is too long."""
     long = json.dumps({"error": {"message": "no", "input": "y" * 200_000}}).encode()
     script = (ReadMessage(), Send(whole(long, b"422 Unprocessable")), Again())
     async with ScriptedServer(script) as upstream:
@@ -117,7 +117,7 @@ async def test_a_long_refusal_is_told_whole_or_not_at_all() -> None:
 
 
 async def test_a_service_says_itself_that_it_failed() -> None:
-    """Where no retry is left in the budget a service's own answer goes on, and is not thrown away for one of ours."""
+    """Without a retry budget a service's own error response is relayed."""
     page = b"HTTP/1.1 500 Oops\r\ncontent-length: 11\r\n\r\nmy own page"
     async with ScriptedServer((ReadMessage(), Send(page), Again())) as upstream:
         text = f"""
@@ -136,7 +136,7 @@ services:
 
 
 async def test_an_absurd_pushback_is_not_waited_for() -> None:
-    """A server that wants to be asked again in eleven days is taken at its word: its status goes to the caller now."""
+    """With a pushback of eleven days the service's status goes to the caller at once."""
 
     async def answer(call: Call) -> None:
         await call.body()
@@ -153,7 +153,7 @@ async def test_an_absurd_pushback_is_not_waited_for() -> None:
 
 
 async def test_what_was_shown_is_charged() -> None:
-    """A count of 0 that a provider begins with is not the count of a stream whose client left in the middle."""
+    """A count of 0 at the beginning is not the usage of a stream whose client leaves in the middle."""
     begin = b'data: {"choices":[{"index":0,"delta":{}}],"usage":{"prompt_tokens":9,"completion_tokens":0}}\n\n'
     shown = (Send(SSE_HEAD + chunk(begin) + chunk(HELLO) * 200), ReadToEnd())
     async with ScriptedServer((ReadMessage(), *shown)) as upstream, one_data_plane(models(upstream.url)) as data_plane:
@@ -165,7 +165,7 @@ async def test_what_was_shown_is_charged() -> None:
 
 
 async def test_no_embedding_comes_in_events() -> None:
-    """``stream`` says nothing on this path: a slow answer is not kept alive with comments that would spoil it."""
+    """``stream`` has no meaning for embeddings: a slow answer gets no keepalive comments."""
     script = (ReadMessage(), Pause(0.4), Send(whole(b'{"object":"list","data":[]}')), Again())
     async with ScriptedServer(script) as upstream:
         text = models(upstream.url, extra="limits: {keepalive_comment: 200ms}")

@@ -28,7 +28,7 @@ REQUESTS = 20
 
 
 class Taken:
-    """What both collectors have in common: the newest value of each point."""
+    """Common part of both collectors: the newest value of each point."""
 
     url = ""
 
@@ -52,7 +52,7 @@ class Taken:
                     self.points[metric.name, first] = point
 
     async def until(self, name: str, label: str, count: int) -> Any:
-        """Wait until a point has that count or value."""
+        """Wait until a point has this count or value."""
         end = time.monotonic() + 60
         while True:
             point = self.points.get((name, label))
@@ -91,7 +91,7 @@ class MetricsOverHttp(OverHttp, Taken):
 
 
 def config(provider: SimProvider, url: str, protocol: str) -> dict[str, Any]:
-    """One model, and a collector for metrics alone: nothing is sampled."""
+    """Return a configuration of one model, and a collector for metrics only."""
     telemetry = {"otlp": url, "protocol": protocol, "metrics": True, "metrics_every": "1s", "sample": "0%"}
     return {
         **chat_config(provider.url),
@@ -101,7 +101,7 @@ def config(provider: SimProvider, url: str, protocol: str) -> dict[str, Any]:
 
 
 async def ask(node: RunningNode, count: int) -> None:
-    """Ask so many times; every answer is good."""
+    """Send this many requests; every answer is good."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client:
         for _ in range(count):
             async with client.post(f"{node.url}/v1/chat/completions", json=CHAT) as answer:
@@ -131,7 +131,7 @@ async def test_counts_reach_a_collector(
 
 @pytest.mark.parametrize("fault", ["dead", "slow", "refusing"])
 async def test_a_bad_collector_harms_nothing(tmp_path: Path, fault: str) -> None:
-    """Requests and operators are answered at once, the failure is counted and said once, and the end is quick."""
+    """Requests and operators are answered at once, the failure is counted and logged once, and the stop is fast."""
     async with (
         SimProvider(ProviderSpec(name="p0", pace=FAST, key=KEY)) as provider,
         MetricsOverGrpc(wait_s=30.0 if fault == "slow" else 0.0, refuse=fault == "refusing") as collector,

@@ -43,7 +43,7 @@ NAMES = ("refuses", "silent", "patient")
 
 
 class Outage(Struct, frozen=True):
-    """What became of one outage."""
+    """The results of one outage."""
 
     seen: int  # attempts at the dead target
     failures: list[Failure]
@@ -83,7 +83,7 @@ async def outage(fault: Fault) -> Outage:
 
 
 class Node(Struct, frozen=True):
-    """One outage behind a whole node: the target's own fields at its repair, and the load that went through."""
+    """An outage behind a whole node: the target's fields at its repair, and the load."""
 
     at_repair: dict[str, Any]
     repaired_s: float
@@ -91,13 +91,13 @@ class Node(Struct, frozen=True):
 
     @property
     def seen(self) -> int:
-        """How many requests the dead target saw: those that failed, and one that may be trying it now."""
+        """Return how many requests the dead target got: the failed ones, and one that may be running."""
         failed = sum(number for outcome, number in self.at_repair["attempts"].items() if outcome.startswith("fail_"))
         return failed + int(self.at_repair["inflight"])
 
 
 async def node_outage(edge: EdgeProcess, world: ProviderProcess, name: str, fault: Fault, outage_s: float) -> Node:
-    """Break the provider ``name``, which is the first tier of the model of that name, for so long."""
+    """Break the provider ``name``, the first tier of the model of that name, for this time."""
     count = int((2 + outage_s + BACK_S) * RATE)
     witness = Witness(port_of(edge.url), count=count, rate=RATE, connections=2, request=asking(name))
     running = asyncio.create_task(witness.run_until_in_full(f"{name}/m", now_s() + 2 + outage_s))
@@ -111,7 +111,7 @@ async def node_outage(edge: EdgeProcess, world: ProviderProcess, name: str, faul
 
 
 async def target(edge: EdgeProcess, name: str) -> dict[str, Any]:
-    """Return what the admin listener says of one provider's target."""
+    """Return a provider's target from the admin listener."""
     return next(target for target in await edge.targets() if target["id"] == f"{name}/m")
 
 
@@ -156,7 +156,7 @@ def now_s() -> float:
 
 
 class Outages(Struct, frozen=True):
-    """All of them, by name."""
+    """All outages, by name."""
 
     of_lanes: dict[str, Outage]
     of_nodes: dict[str, Node]
@@ -171,7 +171,7 @@ async def outages() -> Outages:
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_200_requests(outages: Outages, fault: str) -> None:
-    """None fails, the dead target sees at most 5% of them, and within 30 s of its repair it has its traffic back."""
+    """No request fails, the dead target gets at most 5% of them, and its traffic is back within 30 s."""
     seen = outages.of_lanes[fault]
     assert seen.share_before == 1.0
     assert seen.failures == []
@@ -182,7 +182,7 @@ async def test_200_requests(outages: Outages, fault: str) -> None:
 
 
 async def test_a_black_hole_in_one_tier() -> None:
-    """Beside an equal, a target that answers nothing fills up and draws no more, before any deadline has passed."""
+    """A target that answers nothing gets no more traffic before any deadline, next to another of its tier."""
     count, connections = 1000, 32
     async with SimulatedProviders("a", "b", pace=PACE) as world:
         text = models(world["a"].url, world["b"].url).replace("tier: 2", "tier: 1")
@@ -199,7 +199,7 @@ async def test_a_black_hole_in_one_tier() -> None:
 
 
 async def test_whole_nodes_with_probes(outages: Outages) -> None:
-    """Real processes and the default breaker, 15 s dark: none fails, few are spent, and probes shorten the way back.
+    """Real processes with the default breaker, dead for 15 s: no failures, and probes shorten the recovery.
 
     The third breaker waits 20 s from the start, as the default one does after minutes: a probe that finds the provider
     well lets a request try it long before.

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("both_wires")
 
 
 def full(*urls: str, queue: str = "{wait: 3s}", cap: int = 1) -> str:
-    """Configuration of ``chat`` whose targets take ``cap`` at once."""
+    """Return a configuration of ``chat`` whose targets have the limit ``cap``."""
     text = models(*urls, extra=f"    queue: {queue}")
     return re.sub(r"(base_url: '[^']*')", rf"\1, max_inflight: {cap}", text).replace(
         "first_byte: 500ms", "first_byte: 2s"
@@ -31,7 +31,7 @@ def full(*urls: str, queue: str = "{wait: 3s}", cap: int = 1) -> str:
 
 
 def counts(data_plane: OneDataPlane, name: str = "chat") -> Any:
-    """What the shared state counts of a route."""
+    """Return a route's counters in the shared state."""
     slot = next(route.slot for route in data_plane.snapshot.routes if route.name == name)
     return data_plane.shared_state.read_route(slot)
 
@@ -45,7 +45,7 @@ async def until(data_plane: OneDataPlane, counter: RouteCounter, value: int) -> 
 
 
 def held(release: asyncio.Event) -> tuple[Step, ...]:
-    """A target that answers nobody before it is told to.
+    """A target that does not answer before it is told to.
 
     The pause after that keeps two answers apart, so that clients see them in the order in which they were given.
     """
@@ -53,12 +53,12 @@ def held(release: asyncio.Event) -> tuple[Step, ...]:
 
 
 def status(answer: bytes) -> int:
-    """The status of an answer."""
+    """Return the status of an answer."""
     return int(answer.split(b" ", 2)[1])
 
 
 async def test_waits_for_a_place() -> None:
-    """Three at once to a target that takes one: all are answered, one after the other, and the waits are counted."""
+    """Three concurrent requests to a target with a limit of one are all answered in turn, and the waits are counted."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue="{wait: 18s}"))) as data_plane:
@@ -80,7 +80,7 @@ async def test_waits_for_a_place() -> None:
 
 
 async def test_in_order() -> None:
-    """Within a class who came first is served first."""
+    """Within a class waiters are served in the order of arrival."""
     done: list[int] = []
 
     async def one(data_plane: OneDataPlane, number: int) -> None:
@@ -101,7 +101,7 @@ async def test_in_order() -> None:
 
 
 async def test_waits_no_longer_than_it_may() -> None:
-    """Without a place within queue.wait the caller gets 503, the reason, and when to come back."""
+    """Without a place within queue.wait the caller gets 503, the reason, and a retry time."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue="{wait: 200ms}"))) as data_plane:
@@ -125,7 +125,7 @@ async def test_waits_no_longer_than_it_may() -> None:
 
 @pytest.mark.parametrize("limit", [0, 1])
 async def test_a_full_queue_sheds_at_once(limit: int) -> None:
-    """Who finds the queue full does not wait to be told so."""
+    """If the queue is full, a request is refused at once."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue=f"{{limit: {limit}, wait: 18s}}"))) as data_plane:
@@ -142,7 +142,7 @@ async def test_a_full_queue_sheds_at_once(limit: int) -> None:
 
 
 async def test_who_leaves_makes_room() -> None:
-    """A client that leaves while it waits is forgotten at once, and no attempt is made for it."""
+    """A waiter whose client leaves is removed at once, and no attempt is made for it."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue="{wait: 18s}"))) as data_plane:
@@ -160,7 +160,7 @@ async def test_who_leaves_makes_room() -> None:
 
 
 async def test_a_reload_loses_nobody() -> None:
-    """Who waits keeps the route it began with, and is served by it after a new configuration has come."""
+    """A waiter keeps its route and is served by it after a reload."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue="{wait: 18s}"))) as data_plane:
@@ -172,7 +172,7 @@ async def test_a_reload_loses_nobody() -> None:
 
 
 async def test_full_spills_to_the_next_tier() -> None:
-    """With a second tier nobody waits: it takes what the first has no place for, and says why."""
+    """With a second tier no request waits: the second tier takes the rest, with a reason."""
     release = asyncio.Event()
     async with (
         ScriptedServer(held(release)) as first,
@@ -192,7 +192,7 @@ async def test_full_spills_to_the_next_tier() -> None:
 
 
 async def test_the_total_deadline_ends_a_wait() -> None:
-    """A caller's deadline counts while it waits."""
+    """A caller's deadline includes the time in the queue."""
     async with ScriptedServer((ReadMessage(), Pause(2), Send(whole()), Again())) as target:
         text = full(target.url, queue="{wait: 4s}").replace("total: 5s", "total: 600ms")
         async with one_data_plane(text) as data_plane:
@@ -202,7 +202,7 @@ async def test_the_total_deadline_ends_a_wait() -> None:
 
 
 async def test_a_dead_target_is_not_waited_for() -> None:
-    """Nobody waits for a place at a target whose circuit is open: that is another problem, and told at once."""
+    """No request waits for a target whose circuit is open: the caller gets the error at once."""
     async with ScriptedServer((ReadMessage(), Close())) as target:
         async with one_data_plane(full(target.url)) as data_plane:
             for _ in range(4):
@@ -214,12 +214,12 @@ async def test_a_dead_target_is_not_waited_for() -> None:
 
 
 def unhurried(text: str) -> str:
-    """The same with a minute for everything, so that no answer counts as slow."""
+    """Return the same with a minute for everything, so that no answer counts as slow."""
     return re.sub(r"\b\d+m?s\b", "60s", text)
 
 
 async def test_what_is_refused_between_answers_sets_a_limit() -> None:
-    """Nine requests run, answers and 503s alternate: with the third 503 the target takes nine tenths of the ten."""
+    """Nine requests run, answers and 503s alternate: with the third 503 the limit is nine tenths of ten."""
     release = asyncio.Event()
     good = (ReadMessage(), Send(whole()))
     refused = (ReadMessage(), Send(whole(b'{"error":{}}', b"503 Service Unavailable")))
@@ -241,7 +241,7 @@ async def test_what_is_refused_between_answers_sets_a_limit() -> None:
 
 
 async def test_a_new_target_takes_all_that_comes() -> None:
-    """Nothing is known of the only target, and a hundred requests come at once: none waits, and none is refused."""
+    """An unknown target gets a hundred concurrent requests: none waits, and none is refused."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(unhurried(full(target.url, cap=0))) as data_plane:
@@ -253,7 +253,7 @@ async def test_a_new_target_takes_all_that_comes() -> None:
 
 
 async def test_a_backup_is_filled_step_by_step() -> None:
-    """The first tier is down: the second gets 64 at once; as many again when these have answered, and no sooner."""
+    """The first tier is down: the second gets 64 requests at once, and as many again after their answers."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as dead, ScriptedServer(held(release)) as backup:
         async with one_data_plane(unhurried(full(dead.url, backup.url, cap=0))) as data_plane:

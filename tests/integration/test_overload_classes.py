@@ -30,7 +30,7 @@ async def begin(data_plane: OneDataPlane, name: str, number: int) -> asyncio.Tas
 
 
 async def test_high_goes_before_normal() -> None:
-    """The high class overtakes those of the normal class who came before it."""
+    """The high class overtakes earlier requests of the normal class."""
     done: list[str] = []
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
@@ -47,7 +47,7 @@ async def test_high_goes_before_normal() -> None:
 
 
 async def test_low_is_sent_away_at_once() -> None:
-    """The low class does not wait: 503, Retry-After between 1 and 10 s, and the place goes to those who do wait."""
+    """The low class does not wait: 503, Retry-After between 1 and 10 s; waiters get the place."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue="{wait: 18s}")) + KEYS) as data_plane:
@@ -64,7 +64,7 @@ async def test_low_is_sent_away_at_once() -> None:
 
 
 async def test_high_takes_the_place_of_normal_in_a_full_queue() -> None:
-    """A full queue sheds the last of the normal class before it sends a high one away."""
+    """A full queue sheds the last request of the normal class before it refuses one of the high class."""
     release = asyncio.Event()
     async with ScriptedServer(held(release)) as target:
         async with one_data_plane(patient(full(target.url, queue="{limit: 1, wait: 18s}")) + KEYS) as data_plane:
@@ -79,7 +79,7 @@ async def test_high_takes_the_place_of_normal_in_a_full_queue() -> None:
 
 
 async def test_a_failover_is_ramped_for_low_alone() -> None:
-    """The first tier is dead: of thirty at once of the low class the backup takes four, of the others all it may."""
+    """The first tier is dead: of thirty low requests the backup takes four; the other classes are not ramped."""
     release = asyncio.Event()
     release.set()
     async with ScriptedServer((ReadMessage(), Close())) as dead, ScriptedServer(held(release)) as backup:

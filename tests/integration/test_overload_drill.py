@@ -6,7 +6,7 @@ from edge.sim import overload
 
 
 async def test_a_dead_primary_does_not_take_the_backup_with_it() -> None:
-    """High is always answered, low is answered or told when to come back, and the backup within 1.5 times idle."""
+    """High is always answered; low is answered or told to retry; the backup stays within 1.5 times its idle latency."""
     summary = await overload.run(overload.phases(fast=True), lambda _at_s, _phase: None)
     assert summary.high_failed == 0
     assert summary.low_failed == 0

@@ -33,7 +33,7 @@ SLOW = Pace(ttft_s=0.0, tps=20.0, tokens=40)
 
 @pytest.fixture
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP client that opens a connection per request, so that every worker gets some."""
+    """Return an HTTP client that opens a connection per request, so that every worker gets some."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=60)
     ) as one:
@@ -41,7 +41,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def ask(client: aiohttp.ClientSession, node: RunningNode, **more: Any) -> int:
-    """Ask once; return the status of a whole answer."""
+    """Send a request; return the status of a complete answer."""
     async with client.post(f"{node.url}/v1/chat/completions", json={**CHAT, **more}) as answer:
         await answer.read()
         return answer.status
@@ -50,7 +50,7 @@ async def ask(client: aiohttp.ClientSession, node: RunningNode, **more: Any) -> 
 async def test_a_killed_worker_is_replaced(
     tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
 ) -> None:
-    """Within a second another one serves in its place, what it had in flight is forgotten, and the restart counted.
+    """Within a second another worker serves, the in-flight counts are cleared, and the restart is counted.
 
     Where four bare starts of an interpreter take longer than a second, so may this.
     """
@@ -84,7 +84,7 @@ async def test_a_killed_worker_is_replaced(
 async def test_killing_control_disturbs_no_client(
     tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
 ) -> None:
-    """While control is killed again and again every request is answered; it comes back with the same snapshot."""
+    """While control is killed repeatedly every request is answered; control returns with the same snapshot."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "2") as node:
         before = (await node.get("/api/snapshot"))[1]
         statuses: list[int] = []
@@ -112,7 +112,7 @@ async def test_killing_control_disturbs_no_client(
 async def test_a_worker_starts_without_control(
     tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
 ) -> None:
-    """While control stands still, a killed worker is replaced by one that serves by the last snapshot."""
+    """While control is stopped, a killed worker is replaced by one with the last snapshot."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
         node.tell(signal.SIGSTOP, "control")
         try:
@@ -131,7 +131,7 @@ async def test_a_worker_starts_without_control(
 
 
 async def test_sigterm_lets_answers_end(tmp_path: Path, client: aiohttp.ClientSession) -> None:
-    """A stream in flight comes to its proper end, new connections are refused meanwhile, and all exit with 0."""
+    """A stream in flight ends properly, new connections are refused, and all processes exit with 0."""
     async with (
         SimProvider(ProviderSpec(name="p0", pace=SLOW, key=KEY)) as provider,
         RunningNode(tmp_path, chat_config(provider.url), "--workers", "2") as node,
@@ -156,7 +156,7 @@ async def test_sigterm_lets_answers_end(tmp_path: Path, client: aiohttp.ClientSe
 
 
 async def test_the_grace_is_bounded(tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession) -> None:
-    """An exchange that does not end within the grace is told so, and the node still exits with 0."""
+    """An exchange that outlasts the grace period is told so, and the node still exits with 0."""
     await provider.switch(Fault("stall", at="head"))
     config = chat_config(provider.url, timeouts={"first_byte": "60s", "first_token": "60s", "total": "60s"})
     async with RunningNode(tmp_path, config, "--workers", "1", "--grace", "0.5") as node:
@@ -171,7 +171,7 @@ async def test_the_grace_is_bounded(tmp_path: Path, provider: SimProvider, clien
 
 @pytest.mark.alone
 async def test_nobody_outlives_the_supervisor(tmp_path: Path) -> None:
-    """When the supervisor is killed, everything it started is gone at once, simulated providers too."""
+    """When the supervisor is killed, all its children end at once, simulated providers too."""
     async with RunningNode(tmp_path, None, "--workers", "2", environ=free_ports()) as node:
         children = node.children()
         assert set(children) == {"control", "worker 0", "worker 1", "sim-a", "sim-b"}
@@ -180,7 +180,7 @@ async def test_nobody_outlives_the_supervisor(tmp_path: Path) -> None:
 
 
 def free_ports() -> dict[str, str]:
-    """Nothing to set: a start without configuration has fixed ports, so those tests must not meet another node."""
+    """Skip if the fixed ports of a start without configuration are in use."""
     for port in (8080, 9901):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -193,7 +193,7 @@ def free_ports() -> dict[str, str]:
 
 @pytest.mark.alone
 async def test_without_configuration_it_can_be_tried(tmp_path: Path) -> None:
-    """Without keys it says that answers are simulated, and the command it prints is answered through edge."""
+    """Without keys the banner says that answers are simulated, and its command gets an answer through edge."""
     async with RunningNode(tmp_path, None, "--workers", "1", environ=free_ports()) as node:
         out = node.out()
         assert "SIMULATED" in out
@@ -207,7 +207,7 @@ async def test_without_configuration_it_can_be_tried(tmp_path: Path) -> None:
 
 @pytest.mark.alone
 async def test_with_a_key_no_provider_is_simulated(tmp_path: Path, provider: SimProvider) -> None:
-    """A key in the environment makes the configuration; it is used for real and shown nowhere."""
+    """A key in the environment gives the configuration; it is used for real and never shown."""
     environ = {**free_ports(), "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": provider.base_url}
     async with RunningNode(tmp_path, None, "--workers", "1", environ=environ) as node:
         assert "SIMULATED" not in node.out()
@@ -220,7 +220,7 @@ async def test_with_a_key_no_provider_is_simulated(tmp_path: Path, provider: Sim
 async def test_a_busy_node_keeps_its_processes_small(
     tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
 ) -> None:
-    """Only control loads aiohttp and grpcio; a worker that was asked over HTTP has not even protobuf in its memory."""
+    """Only control loads aiohttp and grpcio; a worker that serves HTTP only does not even load protobuf."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
         assert [await ask(client, node, stream=stream) for stream in (False, True)] == [200, 200]
         children = node.children()
@@ -230,12 +230,12 @@ async def test_a_busy_node_keeps_its_processes_small(
 
 
 def loaded(pid: int) -> set[str]:
-    """Return the packages of site-packages whose compiled parts a process has in its memory."""
+    """Return the packages of site-packages whose compiled parts a process has loaded."""
     return set(re.findall(r"/site-packages/([a-z0-9_]+)/", Path(f"/proc/{pid}/maps").read_text()))
 
 
 async def test_one_process_does_the_same(tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession) -> None:
-    """``--workers 0`` answers clients and operators from one process, and ends as a node does."""
+    """``--workers 0`` serves clients and operators from one process, and ends as a node does."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "0") as node:
         assert node.children() == {}
         assert await ask(client, node) == 200
@@ -249,7 +249,7 @@ async def test_one_process_does_the_same(tmp_path: Path, provider: SimProvider, 
 async def test_metrics_are_exact_over_all_workers(
     tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
 ) -> None:
-    """Whichever worker answered, the page counts every request, once."""
+    """The page counts every request once, whichever worker answered."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "2") as node:
         answers = await asyncio.gather(*(ask(client, node) for _ in range(60)))
         assert set(answers) == {200}
@@ -272,7 +272,7 @@ async def test_metrics_are_exact_over_all_workers(
 async def test_an_ill_target_is_probed_for_free_and_said_aloud(
     tmp_path: Path, provider: SimProvider, client: aiohttp.ClientSession
 ) -> None:
-    """While its circuit is open the free path is asked, before and after it is not; the log and the list say why."""
+    """Only while its circuit is open is the free path probed; the log and the list say why."""
     breaker = {"consecutive_failures": 2, "open_duration": "20s", "open_duration_max": "20s"}
     async with RunningNode(tmp_path, chat_config(provider.url, breaker=breaker), "--workers", "1") as node:
         assert await ask(client, node) == 200
@@ -291,7 +291,7 @@ async def test_an_ill_target_is_probed_for_free_and_said_aloud(
 
 
 async def test_a_refused_credential_is_loud(tmp_path: Path, client: aiohttp.ClientSession) -> None:
-    """A provider that refuses our key is quarantined at once, and the log says so as an error, without the key."""
+    """A provider that refuses the credential is quarantined at once, and an error is logged, without the key."""
     async with (
         SimProvider(ProviderSpec(name="p0", pace=FAST, key="another")) as provider,
         RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node,
@@ -306,7 +306,7 @@ async def test_a_refused_credential_is_loud(tmp_path: Path, client: aiohttp.Clie
 
 
 async def test_a_taken_address_ends_the_start(tmp_path: Path, provider: SimProvider) -> None:
-    """When an address is another program's, one sentence names it and the status is 1."""
+    """An address of another program is named in one sentence, and the status is 1."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -319,7 +319,7 @@ async def test_a_taken_address_ends_the_start(tmp_path: Path, provider: SimProvi
 
 
 async def test_a_bad_configuration_ends_the_start(tmp_path: Path) -> None:
-    """Every problem of the file is said, with its place, and nothing is started."""
+    """Every problem of the file is printed with its place, and nothing is started."""
     node = RunningNode(tmp_path, {"models": {"chat": {"targets": ["nobody/x"]}}, "modles": {}})
     node.start()
     assert await node.status() == 1
@@ -328,7 +328,7 @@ async def test_a_bad_configuration_ends_the_start(tmp_path: Path) -> None:
 
 
 def test_children_are_not_started_by_hand() -> None:
-    """A worker or control that no supervisor started says so instead of failing oddly."""
+    """A worker or control without a supervisor reports that."""
     for part in ("worker", "control"):
         extra = ["--index", "0"] if part == "worker" else []
         read, write = os.pipe()

@@ -30,7 +30,7 @@ GOOD = (ReadMessage(), Send(whole()), Again())
     ],
 )
 async def test_a_provider_sees_no_query(query: str, seen: str) -> None:
-    """Nothing of a caller's query reaches a provider, but for an api-version that looks like one."""
+    """A caller's query does not reach a provider, except for a valid api-version."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         answer = await data_plane.ask(post(path=f"/v1/chat/completions{query}"), b"}}")
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -38,7 +38,7 @@ async def test_a_provider_sees_no_query(query: str, seen: str) -> None:
 
 
 async def test_a_service_sees_its_query() -> None:
-    """A service's path and query go on as they were written."""
+    """A service's path and query are forwarded unchanged."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         await data_plane.ask(request(path=b"/api/x?key=a%20b&&c=%7E"), b"hello")
         assert upstream.peers[0].received.startswith(b"GET /api/x?key=a%20b&&c=%7E HTTP/1.1\r\n")

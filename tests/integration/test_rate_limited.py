@@ -18,7 +18,7 @@ BODY = b'{"error":{"message":"slow down","type":"rate_limit"}}'
 
 
 def limited(fields: bytes) -> bytes:
-    """A 429 with these fields."""
+    """Return a 429 with these fields."""
     return b"HTTP/1.1 429 Too Many Requests\r\n" + fields + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
 
 
@@ -41,7 +41,7 @@ HINTS = {
 
 @pytest.mark.parametrize("hint", HINTS)
 async def test_rests(hint: str) -> None:
-    """The target gets nothing until its hint, another answers at once, and later requests do not even try it."""
+    """The target gets no traffic for the time it asked, another answers at once, and its circuit stays closed."""
     fields, seconds = HINTS[hint]
     async with (
         ScriptedServer((ReadMessage(), Send(limited(fields)), Again())) as primary,
@@ -61,7 +61,7 @@ async def test_rests(hint: str) -> None:
 
 
 async def test_all_rate_limited() -> None:
-    """When every target is rate-limited, the caller is told until when, in the status, a header and the body."""
+    """If every target is rate-limited, status, header and body tell the caller until when."""
     async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 9\r\n")), Again())) as one:
         async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 40\r\n")), Again())) as two:
             async with one_data_plane(models(one.url, two.url)) as data_plane:

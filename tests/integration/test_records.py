@@ -22,7 +22,7 @@ NONE = "telemetry: {sample: 0%}"
 
 
 def sent_traceparent(received: bytes) -> tuple[str, str, str]:
-    """(trace id, span id, flags) that an upstream was given, exactly once."""
+    """Return (trace id, span id, flags) that an upstream received, exactly once."""
     found = re.findall(rb"(?i)\r\ntraceparent: 00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})\r\n", received)
     assert len(found) == 1, received
     trace, span, flags = found[0]
@@ -30,7 +30,7 @@ def sent_traceparent(received: bytes) -> tuple[str, str, str]:
 
 
 async def test_failover() -> None:
-    """Each attempt is told with its reason, in order and in time, and its target knows it by its span."""
+    """Each attempt has its reason, in order and in time, and its target has got its span."""
     async with ScriptedServer((ReadHead(), Close())) as bad, ScriptedServer(GOOD) as good:
         async with one_data_plane(models(bad.url, good.url, extra=ALL)) as data_plane:
             await data_plane.ask(
@@ -58,7 +58,7 @@ async def test_failover() -> None:
 
 
 async def test_stream() -> None:
-    """A stream is told as one, with its first content apart from its end."""
+    """A stream is recorded as such, with separate times of first content and end."""
     script = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
     async with ScriptedServer(script) as good, one_data_plane(models(good.url, extra=ALL)) as data_plane:
         await data_plane.ask(post(STREAM), b"[DONE]")
@@ -70,7 +70,7 @@ async def test_stream() -> None:
 
 
 async def test_unsampled_is_not_told() -> None:
-    """What is neither sampled nor failed leaves no record, and its target is told that it is not sampled."""
+    """An exchange that is neither sampled nor failed leaves no record, and its target gets an unsampled context."""
     async with ScriptedServer(GOOD) as good, one_data_plane(models(good.url, extra=NONE)) as data_plane:
         for _ in range(3):
             await data_plane.ask(post(), b"}}")
@@ -83,7 +83,7 @@ async def test_unsampled_is_not_told() -> None:
 
 
 async def test_failures_are_told_though_not_sampled() -> None:
-    """A refusal of our own is kept with the attempts that led to it."""
+    """A refusal of edge is kept with the attempts that led to it."""
     with refused_port() as port:
         async with one_data_plane(models(f"http://127.0.0.1:{port}", extra=NONE)) as data_plane:
             answer = await data_plane.ask(post(), b"}")
@@ -97,7 +97,7 @@ async def test_failures_are_told_though_not_sampled() -> None:
 
 @pytest.mark.parametrize("bad", [b"00-" + b"0" * 32 + CALLER[35:], b"nonsense", CALLER[:-3]])
 async def test_malformed(bad: bytes) -> None:
-    """A malformed traceparent is none: a new trace begins."""
+    """A malformed traceparent is ignored: a new trace begins."""
     async with ScriptedServer(GOOD) as good, one_data_plane(models(good.url, extra=ALL)) as data_plane:
         await data_plane.ask(post(fields=b"traceparent: " + bad + b"\r\n"), b"}}")
         (record,) = await data_plane.recorded(1)
@@ -127,7 +127,7 @@ async def test_service(propagation: str) -> None:
 
 
 async def test_refused_before_routing() -> None:
-    """What has no route is told too, without a name that a caller invented."""
+    """A request without a route is recorded too, without the name that the caller invented."""
     async with ScriptedServer(GOOD) as good, one_data_plane(models(good.url, extra=ALL)) as data_plane:
         await data_plane.ask(post(b'{"model":"invented"}'), b"}")
         (record,) = await data_plane.recorded(1)
@@ -135,7 +135,7 @@ async def test_refused_before_routing() -> None:
 
 
 async def test_a_call_refused_before_routing_has_its_status() -> None:
-    """What edge says itself over gRPC is told with gRPC's status: a method that nobody serves is UNIMPLEMENTED."""
+    """A refusal over gRPC is recorded with gRPC's status: an unknown method is UNIMPLEMENTED."""
     async with one_data_plane(models("http://127.0.0.1:1", extra=ALL)) as data_plane:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{data_plane.port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -146,7 +146,7 @@ async def test_a_call_refused_before_routing_has_its_status() -> None:
 
 
 async def test_who_is_over_the_limit_is_told_once() -> None:
-    """A refusal for a caller's allowance belongs to the caller's trace and route, and names the key, not its secret."""
+    """A refusal for a limit is in the caller's trace and route, with the key's name but not its secret."""
     secret = "sk-edge-0123456789abcdef0123456789abcdef"
     digest = hashlib.sha256(secret.encode()).hexdigest()
     keys = f"keys: [{{name: team-a, sha256: {digest}, requests_per_minute: 1}}]"

@@ -25,12 +25,12 @@ PACE = Pace(ttft_s=0.002, tps=0.0, tokens=4)
 
 
 def lane_text(*urls: str, breaker: str) -> str:
-    """Write a data plane's configuration with this breaker and patient deadlines."""
+    """Return a data plane's configuration with this breaker and long deadlines."""
     return models(*urls, defaults=f"defaults: {{breaker: {breaker}}}").replace("500ms", "5s").replace("700ms", "5s")
 
 
 async def trip(data_plane: OneDataPlane, name: str = "p0/m") -> None:
-    """Ask until the circuit is open."""
+    """Send requests until the circuit is open."""
     for _ in range(20):
         await data_plane.ask(asking(), b"}}")
         if data_plane.target(name)["state"] == "open":
@@ -45,7 +45,7 @@ async def until_due(data_plane: OneDataPlane, name: str = "p0/m") -> None:
 
 
 async def test_its_share_grows() -> None:
-    """After the trial its share grows from a tenth to all over ``slow_start``; the next tier takes the rest."""
+    """After the trial the share grows from a tenth to all over ``slow_start``; the next tier takes the rest."""
     rate, ramp_s = 100.0, 4
     async with SimulatedProviders("a", "b", pace=PACE) as world:
         text = lane_text(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 4s}")
@@ -69,7 +69,7 @@ async def test_its_share_grows() -> None:
 
 
 async def test_a_recovered_equal_is_given_work_at_once() -> None:
-    """Among equals that are fast and idle it is tried again without waiting for load: nothing is known against it."""
+    """Among fast and idle targets of one tier, a recovered target is used again without load."""
     async with SimulatedProviders("a", "b", pace=PACE) as world:
         text = lane_text(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 0s}")
         async with one_data_plane(text.replace("tier: 2", "tier: 1")) as data_plane:
@@ -90,7 +90,7 @@ async def test_a_recovered_equal_is_given_work_at_once() -> None:
 
 @pytest.mark.parametrize("backup", [True, False], ids=["with-backup", "alone"])
 async def test_one_trial_at_a_time(backup: bool) -> None:
-    """While a trial runs, exactly one request is at the target; the others are answered elsewhere, or told to wait."""
+    """While a trial runs, one request is at the target; the others are answered elsewhere, or told to wait."""
     decided = asyncio.Event()
     trying = (ReadMessage(), Hold(decided), Send(whole()), Close())
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, trying, GOOD) as primary, ScriptedServer(GOOD) as other:
@@ -122,7 +122,7 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
 
 
 async def test_a_long_trial_does_not_keep_everybody_out() -> None:
-    """Alone, on trial by an answer that takes long: after an open period one more may try, and its success counts."""
+    """During a long trial of the only target, another request may try after an open period, and its success counts."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary:
         async with one_data_plane(
             lane_text(primary.url, breaker="{open_duration: 300ms, slow_start: 0s}")
@@ -141,7 +141,7 @@ async def test_a_long_trial_does_not_keep_everybody_out() -> None:
 
 
 async def test_who_stands_aside_while_it_recovers_is_said() -> None:
-    """What a later tier answers for a target that has just come back is not called an outage."""
+    """An answer of a later tier during slow start is not reported as an outage."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, GOOD) as primary, ScriptedServer(GOOD) as other:
         async with one_data_plane(
             lane_text(primary.url, other.url, breaker="{open_duration: 300ms, slow_start: 60s}")
@@ -156,7 +156,7 @@ async def test_who_stands_aside_while_it_recovers_is_said() -> None:
 
 
 async def test_a_trial_whose_client_leaves_is_given_back() -> None:
-    """A client that leaves during its trial proves nothing: the next request may try at once."""
+    """If the client of a trial leaves, the next request may try at once."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary, ScriptedServer(GOOD) as other:
         async with one_data_plane(
             lane_text(primary.url, other.url, breaker="{open_duration: 300ms, slow_start: 0s}")
@@ -174,7 +174,7 @@ async def test_a_trial_whose_client_leaves_is_given_back() -> None:
 
 @pytest.mark.parametrize("late", ["good", "bad"])
 async def test_stragglers_change_nothing(late: str) -> None:
-    """What was asked before the circuit opened and ends after it neither closes it nor makes its wait longer."""
+    """An attempt from before the outage neither closes the circuit nor extends its wait."""
     end = whole() if late == "good" else whole(b"{}", b"500 Internal Server Error")
     opening = asyncio.Event()
     straggler = (ReadMessage(), Hold(opening), Send(end), Close())
@@ -198,15 +198,15 @@ async def test_stragglers_change_nothing(late: str) -> None:
 
 
 class StandsStill(asyncio.Protocol):
-    """Holds its loop up where sockets are read: deadlines are looked at next, and what came meanwhile is read after."""
+    """Blocks the loop where sockets are read, so that deadlines are checked before the received data."""
 
     def data_received(self, _data: bytes) -> None:
-        """Sleep longer than the deadline of a first byte, which is 0.5 s."""
+        """Sleep longer than the deadline of a first byte, 0.5 s."""
         time.sleep(1.5)
 
 
 async def test_a_worker_that_stood_still_blames_nobody() -> None:
-    """What came while its loop did not turn is read before deadlines are looked at."""
+    """After a pause of the loop, received data is read before deadlines are checked."""
     slow = (ReadMessage(), Pause(0.2), Send(whole()), Again())
     async with ScriptedServer(slow) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         ours, theirs = socket.socketpair()

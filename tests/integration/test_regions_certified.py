@@ -42,7 +42,7 @@ BOTH_WIRES = pytest.mark.parametrize("wire", ["http/1.1", "h2"])
 
 
 class Authority:
-    """An authority of edges and of others, with its files in a folder."""
+    """A CA for edges and other clients, with its files in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -51,7 +51,7 @@ class Authority:
         self._authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(folder / "b.pem"))
 
     def write(self, name: str) -> str:
-        """A certificate made out to a name, or to a URI, with its key; the file's name."""
+        """Write a certificate for a name or a URI, with its key; return the file's name."""
         file = f"client-{len(list(self.folder.iterdir()))}.pem"
         if "://" in name:
             (self.folder / file).write_bytes(self._for_uri(name))
@@ -61,7 +61,7 @@ class Authority:
         return file
 
     def client(self, name: str, wire: str) -> ssl.SSLContext:
-        """A client's side with such a certificate, or with none."""
+        """Return a client context with such a certificate, or without one."""
         tls = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
         tls.set_alpn_protocols([wire])
         if name:
@@ -91,7 +91,7 @@ class Authority:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """The authority of a listener's ``client_ca``."""
+    """The CA of a listener's ``client_ca``."""
     return Authority(tmp_path)
 
 
@@ -102,7 +102,7 @@ def config(
     listen: str = 'address: "127.0.0.1:0", tls: {cert: b.pem, key: b.pem, client_ca: ca.pem}',
     more: str = "",
 ) -> str:
-    """One region, which serves nobody without a key; what its ``peers`` and its listener say."""
+    """Return one region without anonymous callers, with these ``peers`` and listener settings."""
     return f"""
 node: {{region: {region}, name: {region}-1}}
 listen: [{{{listen}}}{more}]
@@ -115,19 +115,19 @@ peers: {{{peers}}}
 
 
 def provider() -> SimProvider:
-    """One that answers at once."""
+    """A provider that answers at once."""
     return SimProvider(ProviderSpec(pace=Pace(ttft_s=0.001, tps=5000, tokens=2)))
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    """One answer of a known length."""
+    """Return an answer of known length."""
     head = await reader.readuntil(b"\r\n\r\n")
     size = next(int(line.split()[1]) for line in head.splitlines() if line.startswith(b"content-length:"))
     return head + await reader.readexactly(size)
 
 
 async def told(port: int, tls: ssl.SSLContext, wire: str, fields: bytes) -> tuple[int, str]:
-    """Status and ``error.code`` (or "") of one answer, over a connection of its own."""
+    """Return status and ``error.code`` (or "") of an answer, over a new connection."""
     data = post(BODY, fields=fields + b"connection: close\r\n")
     if wire == "h2":
         received = (await over_http2(port, data, None, 15, tls)).received
@@ -144,7 +144,7 @@ async def told(port: int, tls: ssl.SSLContext, wire: str, fields: bytes) -> tupl
 @BOTH_WIRES
 @pytest.mark.parametrize("name", ["eu-1.edge.internal", "spiffe://edge.internal/eu"])
 async def test_an_edge_is_known_by_its_certificate(authority: Authority, name: str, wire: str) -> None:
-    """It needs neither key nor token; where a request has been, whose it is and of which class, is believed of it."""
+    """An edge needs neither key nor token; its hops, caller and class are trusted."""
     async with provider() as own, one_data_plane(config("b", own.url, NAMES), authority.folder) as data_plane:
         tls = authority.client(name, wire)
         assert await told(data_plane.port, tls, wire, FROM_A) == (200, "")
@@ -161,7 +161,7 @@ async def test_an_edge_is_known_by_its_certificate(authority: Authority, name: s
     "name", ["client.test", "edge.internal", "a.b.edge.internal", "*.edge.internal", "spiffe://edge.internal/eu/1"]
 )
 async def test_others_of_the_same_authority_are_clients(authority: Authority, name: str, wire: str) -> None:
-    """A certificate of another name is nobody's word: its owner needs a key, and is served by that key alone."""
+    """The owner of another certificate needs a key, and is served by that key alone."""
     async with provider() as own, one_data_plane(config("b", own.url, NAMES), authority.folder) as data_plane:
         tls = authority.client(name, wire)
         assert await told(data_plane.port, tls, wire, FROM_A) == UNKNOWN
@@ -182,7 +182,7 @@ async def test_others_of_the_same_authority_are_clients(authority: Authority, na
 
 @BOTH_WIRES
 async def test_an_edge_that_does_not_speak_as_one_is_a_client(authority: Authority, wire: str) -> None:
-    """Edges say each time where a request has been: one that does not is its owner's own, and needs a key."""
+    """A request of an edge without hops is an ordinary client's, and needs a key."""
     async with provider() as own, one_data_plane(config("b", own.url, NAMES), authority.folder) as data_plane:
         tls = authority.client("eu-1.edge.internal", wire)
         assert await told(data_plane.port, tls, wire, b"x-edge-key-name: theirs\r\n") == UNKNOWN
@@ -190,7 +190,7 @@ async def test_an_edge_that_does_not_speak_as_one_is_a_client(authority: Authori
 
 
 async def test_a_certificate_that_nobody_asked_for_proves_nothing(authority: Authority) -> None:
-    """A listener without client_ca verifies none, though another one of the same node does."""
+    """A listener without client_ca verifies no certificate, even if another listener of the node does."""
     unasked = 'address: "127.0.0.1:0", tls: {cert: b.pem, key: b.pem}'
     asked = ', {address: "127.0.0.1:0", tls: {cert: b.pem, key: b.pem, client_ca: ca.pem}}'
     text = config("b", "http://127.0.0.1:9", NAMES, unasked, asked)
@@ -200,7 +200,7 @@ async def test_a_certificate_that_nobody_asked_for_proves_nothing(authority: Aut
 
 
 async def test_who_shows_no_certificate_is_not_heard(authority: Authority) -> None:
-    """TLS refuses it, as it does one of another authority, before anything is asked."""
+    """TLS refuses a client without a certificate, or with one of another CA."""
     (authority.folder / "elsewhere").mkdir()
     stranger = Authority(authority.folder / "elsewhere")
     async with one_data_plane(config("b", "http://127.0.0.1:9", NAMES), authority.folder) as data_plane:
@@ -213,7 +213,7 @@ async def test_who_shows_no_certificate_is_not_heard(authority: Authority) -> No
 
 
 async def test_token_and_names_are_each_enough(authority: Authority) -> None:
-    """While a fleet goes from one to the other, an edge is known by either."""
+    """An edge is recognised by its token or by its certificate, for a gradual migration."""
     text = config("b", "", f'{NAMES}, token: "{TOKEN}"')
     async with (
         provider() as own,
@@ -227,7 +227,7 @@ async def test_token_and_names_are_each_enough(authority: Authority) -> None:
 
 
 async def test_other_names_hold_for_connections_that_are_open(authority: Authority) -> None:
-    """A reload that changes the names is obeyed by the next request, on old connections too."""
+    """A reload that changes the names applies to the next request, on old connections too."""
     async with provider() as own, one_data_plane(config("b", own.url, NAMES), authority.folder) as data_plane:
         tls = authority.client("eu-1.edge.internal", "http/1.1")
         reader, writer = await asyncio.open_connection("127.0.0.1", data_plane.port, ssl=tls)
@@ -253,7 +253,7 @@ async def test_other_names_hold_for_connections_that_are_open(authority: Authori
 
 @pytest.mark.parametrize(("name", "answered"), [("eu-1.edge.internal", True), ("client.test", False)])
 async def test_a_region_answers_another_without_a_token(authority: Authority, name: str, answered: bool) -> None:
-    """Over HTTP/2 with mutual TLS and nothing else, an edge is served by another region's, if it has the right name."""
+    """Over HTTP/2 with mutual TLS only, an edge with the right name is served by another region."""
     own = authority.write(name)
     with bind("127.0.0.1", 0) as held:
         port = held.getsockname()[1]
@@ -279,7 +279,7 @@ async def test_a_region_answers_another_without_a_token(authority: Authority, na
 
 
 async def test_no_service_hears_hops_of_a_client() -> None:
-    """An edge that calls another one as a service does not lend its certificate's name to what clients write."""
+    """An edge that is called as a service does not trust hops that a client wrote."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
         async with one_data_plane(services(upstream.address)) as data_plane:
             assert (await data_plane.ask(request(fields=FROM_A), b"}")).startswith(b"HTTP/1.1 200 ")
@@ -288,7 +288,7 @@ async def test_no_service_hears_hops_of_a_client() -> None:
 
 
 async def test_a_whole_node_knows_an_edge_by_its_certificate(authority: Authority) -> None:
-    """The names reach the workers that decide by them."""
+    """The configured names reach the workers, which use them."""
     files = {"cert": "b.pem", "key": "b.pem", "client_ca": "ca.pem"}
     async with provider() as own:
         text = {

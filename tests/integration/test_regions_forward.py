@@ -45,7 +45,7 @@ def config(
     listen: str = "",
     peers: str = "",
 ) -> str:
-    """One region: a provider of its own, and every region's address, its own included; further fields of sections."""
+    """Return one region: its own provider, every region's address (its own included), further fields of sections."""
     nodes = ", ".join(f'{{region: {name}, addresses: ["127.0.0.1:{port or 1}"]}}' for name, port in ports.items())
     return f"""
 node: {{region: {region}, name: {region}-1}}
@@ -67,7 +67,7 @@ class World:
         self.providers = providers
 
     def count(self, region: str, counter: int, route: str = "chat") -> int:
-        """A counter of a route."""
+        """Return a counter of a route."""
         snapshot = self.data_planes[region].snapshot
         return int(
             self.data_planes[region].shared_state.read_route(snapshot.routes[snapshot.models[route]].slot)["counts"][
@@ -76,7 +76,7 @@ class World:
         )
 
     def worker(self, region: str, counter: int) -> int:
-        """A counter of the one worker."""
+        """Return a counter of the worker."""
         return int(self.data_planes[region].shared_state.read_worker(0)["counts"][counter])
 
 
@@ -98,7 +98,7 @@ async def regions(*names: str, bounds: str = "", more: str = "", **different: st
 
 
 async def ask(data_plane: OneDataPlane, body: bytes = CHAT, fields: bytes = b"") -> tuple[int, dict[str, str], str]:
-    """Status, fields and body of one answer."""
+    """Return status, fields and body of an answer."""
     received = (await data_plane.raw(post(body, fields=fields + b"connection: close\r\n"), limit_s=15.0)).received
     head, _, content = received.partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
@@ -108,7 +108,7 @@ async def ask(data_plane: OneDataPlane, body: bytes = CHAT, fields: bytes = b"")
 
 
 async def test_own_targets_answer_while_they_can() -> None:
-    """A region with a healthy target asks no other, however close the others are."""
+    """A region with a healthy target asks no other region, however near it is."""
     async with regions("a", "b") as world:
         for _ in range(20):
             status, fields, _ = await ask(world.data_planes["a"])
@@ -117,7 +117,7 @@ async def test_own_targets_answer_while_they_can() -> None:
 
 
 async def test_another_region_answers_when_no_target_is_left() -> None:
-    """The body goes on as the client sent it, and the answer says who gave it; nothing is told twice."""
+    """The body is forwarded unchanged, and the answer names its target; no field is doubled."""
     async with regions("a", "b") as world:
         await world.providers["a"].switch(DOWN)
         status, fields, body = await ask(world.data_planes["a"])
@@ -132,7 +132,7 @@ async def test_another_region_answers_when_no_target_is_left() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_key_pays_once_wherever_the_answer_comes_from(stream: bool) -> None:
-    """Its budget is charged where it was admitted, by the price of who answered; the cost counts where it was paid."""
+    """The budget is charged where the key was admitted; the cost is counted where it was paid."""
     keys = f"keys: [{{name: team, sha256: {hashlib.sha256(KEY).hexdigest()}, budget: 50}}]\n"
     body = CHAT.replace(b"{", b'{"stream":true,', 1) if stream else CHAT
     async with regions("a", "b", bounds="prices: {sim-small: {input: 2, output: 10}}", more=keys) as world:
@@ -165,7 +165,7 @@ async def test_streams_come_through_a_peer() -> None:
 
 
 async def test_grpc_callers_are_answered_through_a_peer() -> None:
-    """Edge's own gRPC language goes to another region as JSON and comes back as gRPC, whole or streamed."""
+    """A call of edge's gRPC API is forwarded as JSON and answered in gRPC, complete or streamed."""
     message = inference_pb2.Message(role=inference_pb2.ROLE_USER, parts=[inference_pb2.Part(text="hi")])
     asked = inference_pb2.ChatRequest(model="chat", messages=[message])
     async with regions("a", "b") as world:
@@ -180,7 +180,7 @@ async def test_grpc_callers_are_answered_through_a_peer() -> None:
 
 
 async def test_direct_names_are_forwarded_too() -> None:
-    """``provider/model`` is served by another region's edge as it is here: configured by name, or a wildcard."""
+    """``provider/model`` is forwarded too, configured by name or as a wildcard."""
     async with regions("a", "b") as world:
         await world.providers["a"].switch(DOWN)
         for name in (b"own/sim-small", b"own/sim-large"):
@@ -189,7 +189,7 @@ async def test_direct_names_are_forwarded_too() -> None:
 
 
 async def test_own_targets_come_back() -> None:
-    """Another region answers for as long as no target of one's own can, and not longer."""
+    """Another region answers only as long as no target of this region can."""
     async with regions("a", "b") as world:
         await world.providers["a"].switch(Fault(kind="error"))
         for _ in range(12):
@@ -204,7 +204,7 @@ async def test_own_targets_come_back() -> None:
 
 
 async def test_nobody_can_answer() -> None:
-    """When no region can, the request ends within two hops, honestly, and the other region is not held to be ill."""
+    """If no region can answer, the request fails within two hops, and the other region stays healthy."""
     async with regions("a", "b", "c") as world:
         for provider in world.providers.values():
             await provider.switch(Fault(kind="error"))
@@ -222,7 +222,7 @@ async def test_nobody_can_answer() -> None:
 
 
 async def test_a_third_region_answers() -> None:
-    """A region that is asked and has nothing asks on, and never back; the answer names who gave it in the end."""
+    """A region without targets asks another, never back; the answer names its target."""
     async with regions("a", "b", "c") as world:
         await world.providers["a"].switch(DOWN)
         await world.providers["b"].switch(DOWN)
@@ -235,7 +235,7 @@ async def test_a_third_region_answers() -> None:
     ("hops", "status"), [("b", 200), ("b,c", 200), ("a", 503), ("b,a", 503), ("b,c,d", 503)], ids=str
 )
 async def test_loops_and_depth_are_refused(hops: str, status: int) -> None:
-    """A peer's request that has been here, or in more than two regions, is refused and counted; others are served."""
+    """A peer's request that has been here, or in two regions already, is refused and counted; others are served."""
     async with regions("a", "b") as world:
         said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: {hops}\r\n".encode()
         got, _, body = await ask(world.data_planes["a"], fields=said)
@@ -246,7 +246,7 @@ async def test_loops_and_depth_are_refused(hops: str, status: int) -> None:
 
 @pytest.mark.parametrize("token", ["", "x-edge-peer-token: a-token-of-nobody-else\r\n"], ids=["none", "wrong"])
 async def test_a_client_is_not_believed(token: str) -> None:
-    """Without the token nothing that a client says of hops is believed, and what it says sends it nowhere else."""
+    """Without the token a client's hops are ignored, and do not change its routing."""
     async with regions("a", "b") as world:
         said = f"{token}x-edge-hops: a\r\n".encode()
         assert (await ask(world.data_planes["a"], fields=said))[0] == 200
@@ -257,7 +257,7 @@ async def test_a_client_is_not_believed(token: str) -> None:
 
 
 async def test_regions_with_different_tokens_do_not_go_round() -> None:
-    """Two regions that do not believe each other ask each other once at most for one request."""
+    """Two regions that do not trust each other forward a request at most once each."""
     async with regions("a", "b", b="another-token-of-b") as world:
         for provider in world.providers.values():
             await provider.switch(DOWN)
@@ -267,7 +267,7 @@ async def test_regions_with_different_tokens_do_not_go_round() -> None:
 
 
 async def test_what_a_peer_is_told() -> None:
-    """The other edge gets path and body as the client sent them, the token, the hops and the time that is left.
+    """The other edge gets path and body unchanged, the token, the hops and the rest of the time.
 
     Neither the caller's credential nor anything that it said in another edge's name goes along.
     """
@@ -299,7 +299,7 @@ async def test_what_a_peer_is_told() -> None:
 
 
 async def test_a_provider_is_told_nothing_of_it() -> None:
-    """What edges say to each other stays between them: a provider sees none of it, and not the token."""
+    """A provider gets none of the fields between edges, and not the token."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as provider:
         async with one_data_plane(config("b", {"b": 0, "a": 9}, provider.url)) as data_plane:
             said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: a\r\nx-edge-key-name: k\r\nx-edge-class: low\r\n"
@@ -311,7 +311,7 @@ async def test_a_provider_is_told_nothing_of_it() -> None:
 
 
 async def test_the_time_that_is_left_goes_along() -> None:
-    """A caller's deadline bounds what another region does for it: it is told in time, and nobody works on."""
+    """A caller's deadline also applies in another region."""
     async with regions("a", "b") as world:
         await world.providers["a"].switch(DOWN)
         await world.providers["b"].switch(Fault(kind="blackhole"))
@@ -323,7 +323,7 @@ async def test_the_time_that_is_left_goes_along() -> None:
 
 
 async def test_a_peers_request_does_not_wait_in_line() -> None:
-    """A region that is full says so to another region at once, and keeps its line for its own callers."""
+    """A full region refuses a peer's request at once, and keeps its queue for its own callers."""
     async with regions("b", bounds="max_inflight: 1") as world:
         data_plane, provider = world.data_planes["b"], world.providers["b"]
         await provider.switch(Fault(kind="latency", delay_s=1.0))
@@ -338,7 +338,7 @@ async def test_a_peers_request_does_not_wait_in_line() -> None:
 
 
 async def test_a_full_region_asks_another() -> None:
-    """While every target of one's own has as many requests as it may, another region answers."""
+    """If every target of this region is full, another region answers."""
     async with regions("a", "b", bounds="max_inflight: 1") as world:
         await world.providers["a"].switch(Fault(kind="latency", delay_s=1.0))
         first = asyncio.create_task(ask(world.data_planes["a"]))
@@ -349,7 +349,7 @@ async def test_a_full_region_asks_another() -> None:
 
 @pytest.mark.parametrize(("cert", "answered"), [("ours", True), ("theirs", False)])
 async def test_regions_over_mutual_tls(tmp_path: Path, cert: str, answered: bool) -> None:
-    """Over HTTP/2 with mutual TLS an edge with the right authority's certificate is answered, another not heard."""
+    """Over HTTP/2 with mutual TLS an edge with a certificate of the right CA is served, and another is not."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     for name, signer in (("ours", authority), ("theirs", trustme.CA())):

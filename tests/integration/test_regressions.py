@@ -31,7 +31,7 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
 
 
 async def slow_socket(port: int, buffer: int = 65536) -> socket.socket:
-    """Connect a client whose kernel holds little of what it does not read."""
+    """Connect a client with a small receive buffer."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     sock.setblocking(False)
@@ -40,7 +40,7 @@ async def slow_socket(port: int, buffer: int = 65536) -> socket.socket:
 
 
 async def read_all(sock: socket.socket, *, gap_s: float = 0.0, limit_s: float = 60.0) -> int:
-    """Read until the other side closes, resting after each read; how many bytes came."""
+    """Read until the peer closes, with a pause after each read; return how many bytes came."""
     total = 0
     async with asyncio.timeout(limit_s):
         with contextlib.suppress(ConnectionResetError):
@@ -51,7 +51,7 @@ async def read_all(sock: socket.socket, *, gap_s: float = 0.0, limit_s: float = 
 
 
 async def test_nothing_after_an_answer_that_ends_the_connection() -> None:
-    """What follows a request that was answered before it was whole is not taken for a request."""
+    """Data behind a request that was answered early is not parsed as a request."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
         async with one_data_plane(services(upstream.address)) as data_plane:
             early = b"POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello"
@@ -64,7 +64,7 @@ async def test_nothing_after_an_answer_that_ends_the_connection() -> None:
 
 
 async def test_connection_is_read_again_after_a_slow_client() -> None:
-    """An upstream connection whose last answer had to wait for its client answers the next request at once."""
+    """After an answer that waited for its client, the upstream connection serves the next request at once."""
     size = 6_000_000
     script = (
         ReadHead(),
@@ -86,7 +86,7 @@ async def test_connection_is_read_again_after_a_slow_client() -> None:
 
 
 async def test_stall_is_noticed_in_its_own_time() -> None:
-    """A whole answer that stops coming is left after stream_idle, however long the first-byte deadline is."""
+    """A complete answer that stalls ends after stream_idle, however long the first-byte deadline is."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
     async with (
         ScriptedServer((ReadMessage(), Send(whole()), ReadMessage(), Send(head), ReadToEnd())) as stalled,
@@ -105,7 +105,7 @@ async def test_stall_is_noticed_in_its_own_time() -> None:
 
 
 async def test_recovery_by_an_answer_without_end() -> None:
-    """A half-open trial has succeeded when a service's answer begins, be it one that never ends."""
+    """A trial succeeds when a service's answer begins, even if that answer never ends."""
     endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
     breaker = ", breaker: {consecutive_failures: 1, open_duration: 200ms}"
     script = (ReadHead(), Send(whole(status=b"500 No")), ReadHead(), Send(endless), ReadToEnd())
@@ -124,7 +124,7 @@ async def test_recovery_by_an_answer_without_end() -> None:
 
 
 async def test_client_leaves_while_the_upstream_does_not_read() -> None:
-    """A client that leaves is noticed though its request, which edge has whole, is still on its way to the upstream."""
+    """A client that leaves is noticed while its complete request is still being sent to the upstream."""
     body = b'{"model":"chat","messages":["' + b"x" * 8_000_000 + b'"]}'
     script = (Hold(asyncio.Event()),)
     async with (
@@ -158,7 +158,7 @@ async def test_long_upload_under_an_early_answer() -> None:
 
 
 async def test_pipelining_without_reading() -> None:
-    """A client that asks on and on and reads nothing is not answered on and on: its answers do not pile up."""
+    """A client that pipelines requests and reads nothing does not let answers pile up."""
     async with one_data_plane(models("http://127.0.0.1:9")) as data_plane:
         sock = await slow_socket(data_plane.port)
         sent = 0
@@ -172,7 +172,7 @@ async def test_pipelining_without_reading() -> None:
 
 
 async def test_pipelining_with_slow_reading() -> None:
-    """Answers that had to wait for their reader all come, in order and in full."""
+    """Answers that waited for a slow reader all arrive, in order and complete."""
     count = 60
     name = "m" * 60
     many = "\n".join(f"  {name}{n}: {{targets: [a/m]}}" for n in range(600))
@@ -192,7 +192,7 @@ async def test_pipelining_with_slow_reading() -> None:
 
 
 async def test_many_upgrades_in_one_read() -> None:
-    """Requests that all ask for an upgrade which nobody takes are answered one after the other, however many."""
+    """Many pipelined upgrade requests that are not accepted are answered one after the other."""
     ask = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"
     count = 2000
     async with one_data_plane(models("http://127.0.0.1:9")) as data_plane:
@@ -201,7 +201,7 @@ async def test_many_upgrades_in_one_read() -> None:
 
 
 async def test_early_answer_to_a_slow_reader() -> None:
-    """An answer that came before its request was whole reaches a client that takes seconds to read it."""
+    """An early answer reaches a client that takes seconds to read it."""
     size = 8_000_000
     script = (ReadHead(), Send(whole(b"x" * size)), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
@@ -213,7 +213,7 @@ async def test_early_answer_to_a_slow_reader() -> None:
 
 
 async def test_waiters_behind_a_failed_connect() -> None:
-    """Those who wait for a place behind a connection that cannot be opened are told at once, not at their deadline."""
+    """Requests that wait for a connect that fails get the error at once, not at their deadline."""
     text = models("http://127.0.0.1:1", extra="").replace("connect: 2s", "connect: 50s")
     text = (
         patient(text)
@@ -228,7 +228,7 @@ async def test_waiters_behind_a_failed_connect() -> None:
 
 
 async def test_forwarded_for_in_several_lines() -> None:
-    """Several X-Forwarded-For lines are one list in the order they came in, the client's own address last."""
+    """Several X-Forwarded-For lines are joined in order, with the client's own address last."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
         async with one_data_plane(services(upstream.address)) as data_plane:
             await data_plane.ask(request(fields=b"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n"), b"hello")
@@ -236,7 +236,7 @@ async def test_forwarded_for_in_several_lines() -> None:
 
 
 async def test_everything_was_said_before_the_silence() -> None:
-    """A stream that has said [DONE] and then only fails to end is complete: nothing is added to it."""
+    """A stream that has sent [DONE] and then does not end is complete: nothing is added."""
     script = (ReadMessage(), Send(SSE_HEAD + chunk(HELLO) + chunk(DONE)), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
         answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n")
@@ -245,7 +245,7 @@ async def test_everything_was_said_before_the_silence() -> None:
 
 
 async def test_whole_answer_without_end_after_comfort() -> None:
-    """A client that was kept waiting as a stream is told at once when the answer turns out to be none, however long."""
+    """A streaming client with keepalive comments gets the error at once when the answer turns out to be bad."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     flood = chunk(b" " * 60_000)
     extra = "limits: {keepalive_comment: 1s, max_response: 1MiB}"
@@ -263,7 +263,7 @@ async def test_whole_answer_without_end_after_comfort() -> None:
 
 
 async def test_who_waits_while_the_plan_changes() -> None:
-    """A request that waits for a place at a target is still served by it when a new plan replaces its connections."""
+    """A request that waits for a connection is still served when a new plan replaces the pool."""
     release = asyncio.Event()
     script = (ReadMessage(), Hold(release), Send(whole()), Again())
     async with ScriptedServer(script) as upstream:
@@ -280,7 +280,7 @@ async def test_who_waits_while_the_plan_changes() -> None:
 
 
 async def test_unwanted_rest_while_the_plan_changes() -> None:
-    """The connection of an answer that nobody wants any more goes in time, also when its target's plan has changed."""
+    """The connection of an unwanted answer ends in time, also after its target's plan has changed."""
     unwanted = b"HTTP/1.1 503 No\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
     script = (ReadMessage(), Send(unwanted), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(models(upstream.url)) as data_plane:
@@ -293,7 +293,7 @@ async def test_unwanted_rest_while_the_plan_changes() -> None:
     "wait", [b"Mon, 01 Jan 99999999999 00:00:00 GMT", b"Mon, 01 Jan 2024 00:00:00 +99999999999999999999", b"9" * 400]
 )
 async def test_retry_after_beyond_all_bounds(wait: bytes) -> None:
-    """A Retry-After that no clock can hold is no hint, and not a fault of edge's: another target answers at once."""
+    """An absurd Retry-After is ignored, and another target answers at once."""
     limited = whole(b"{}", b"429 Slow Down").replace(b"\r\n\r\n", b"\r\nretry-after: " + wait + b"\r\n\r\n")
     async with (
         ScriptedServer((ReadMessage(), Send(limited), Again())) as busy,
@@ -305,7 +305,7 @@ async def test_retry_after_beyond_all_bounds(wait: bytes) -> None:
 
 
 async def test_interim_answers_without_end() -> None:
-    """Interim answers of which none is the final one are a malformed answer, not a flood for the client."""
+    """Endless interim responses are a malformed answer, and are not relayed."""
     script = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n" * 5000), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         ask = request(b"POST", fields=b"expect: 100-continue\r\ncontent-length: 5\r\n") + b"hello"
@@ -315,7 +315,7 @@ async def test_interim_answers_without_end() -> None:
 
 
 async def test_the_first_byte_deadline_holds_on_a_new_connection() -> None:
-    """Once a connection is open the next deadline counts, not what was left of the connection's own."""
+    """Once a connection is open the first-byte deadline applies, and not the rest of the connect timeout."""
     good = (ReadMessage(), Send(whole()), Again())
     async with ScriptedServer((ReadToEnd(),)) as silent, ScriptedServer(good) as backup:
         text = models(silent.url, backup.url).replace(

@@ -26,19 +26,19 @@ ERRORS = {"consecutive_failures": 2, "open_duration": "30s"}
 
 
 def write(folder: Path, config: dict[str, Any]) -> None:
-    """Replace the file as an editor does: a new one is renamed over it."""
+    """Replace the file as an editor does, by a rename."""
     partial = folder / "edge.yaml.new"
     partial.write_bytes(msgspec.json.encode({**ADDRESSES, **config}))
     partial.rename(folder / "edge.yaml")
 
 
 def limited(url: str, connections: int, **more: Any) -> dict[str, Any]:
-    """Write a configuration that differs in something that ``/api/snapshot`` shows."""
+    """Write a configuration that differs in a value of ``/api/snapshot``."""
     return {**chat_config(url, **more), "limits": {"connections": connections}}
 
 
 async def holds(node: RunningNode, connections: int, limit_s: float = 30.0) -> None:
-    """Wait until the limit holds."""
+    """Wait until the limit applies."""
     end = time.monotonic() + limit_s
     while (await node.get("/api/snapshot"))[1]["limits"]["connections"] != connections:
         assert time.monotonic() < end, node.log()
@@ -47,7 +47,7 @@ async def holds(node: RunningNode, connections: int, limit_s: float = 30.0) -> N
 
 @pytest.mark.parametrize("workers", ["0", "2"])
 async def test_everyone_may_ask_for_it(tmp_path: Path, provider: SimProvider, workers: str) -> None:
-    """SIGHUP, the admin address and the command each let the file hold; one that says the same changes nothing."""
+    """SIGHUP, the admin address and the command each reload the file; an unchanged file changes nothing."""
     async with RunningNode(tmp_path, limited(provider.url, 101), "--workers", workers) as node:
         write(tmp_path, limited(provider.url, 102))
         status, said = await node.send("POST", "/api/reload")
@@ -68,7 +68,7 @@ async def test_everyone_may_ask_for_it(tmp_path: Path, provider: SimProvider, wo
 
 
 async def test_on_a_terminal(tmp_path: Path, provider: SimProvider) -> None:
-    """SIGHUP means a reload there too, for every process that hears it, until the terminal is gone: then the end."""
+    """On a terminal SIGHUP reloads too, as long as the terminal exists; without it the node ends."""
     ours, theirs = os.openpty()
     try:
         async with RunningNode(tmp_path, limited(provider.url, 101), "--workers", "1", stdin=theirs) as node:
@@ -90,7 +90,7 @@ async def test_on_a_terminal(tmp_path: Path, provider: SimProvider) -> None:
 
 
 async def test_a_changed_file_is_noticed(tmp_path: Path, provider: SimProvider) -> None:
-    """Written in place, renamed over, or behind a swapped link as Kubernetes does it: within seconds it holds."""
+    """A change in place, by rename or by a swapped link (Kubernetes) applies within seconds."""
     async with RunningNode(tmp_path, limited(provider.url, 101), "--workers", "1") as node:
         (tmp_path / "edge.yaml").write_bytes(msgspec.json.encode({**ADDRESSES, **limited(provider.url, 102)}))
         await holds(node, 102)
@@ -99,7 +99,7 @@ async def test_a_changed_file_is_noticed(tmp_path: Path, provider: SimProvider) 
 
 
 async def test_a_swapped_link_is_noticed(tmp_path: Path, provider: SimProvider) -> None:
-    """A mounted ConfigMap: the file is a link into a folder that is a link, and only the latter is replaced."""
+    """In a mounted ConfigMap the file is a link into a linked folder, and only the latter link changes."""
     node = RunningNode(tmp_path, limited(provider.url, 101), "--workers", "1")
     for name, connections in (("one", 101), ("two", 102)):
         (tmp_path / name).mkdir()
@@ -114,7 +114,7 @@ async def test_a_swapped_link_is_noticed(tmp_path: Path, provider: SimProvider) 
 
 
 async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path, provider: SimProvider) -> None:
-    """The answer, the command, the log, the metrics and the status each name what is wrong; what held still holds."""
+    """The answer, the command, the log, the metrics and the status name the problem; the old configuration stays."""
     async with RunningNode(tmp_path, limited(provider.url, 101), "--workers", "1") as node:
         before = (await node.get("/api/snapshot"))[1]
         write(tmp_path, {**limited(provider.url, 102), "limit": {}})
@@ -155,7 +155,7 @@ async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path, provider:
 async def test_what_needs_a_restart_is_refused(
     tmp_path: Path, provider: SimProvider, changed: dict[str, Any], place: str
 ) -> None:
-    """A file that would hold only in part is refused, and says which field needs a restart."""
+    """A file that needs a restart is refused, with the field that needs it."""
     async with RunningNode(tmp_path, limited(provider.url, 101), "--workers", "1") as node:
         write(tmp_path, {**limited(provider.url, 102), **changed})
         status, said = await node.send("POST", "/api/reload")
@@ -166,7 +166,7 @@ async def test_what_needs_a_restart_is_refused(
 
 
 async def test_what_was_learned_survives(tmp_path: Path, provider: SimProvider) -> None:
-    """An open circuit, counters and latencies of an unchanged target are the same after a reload beside it."""
+    """Circuit, counters and latencies of an unchanged target survive a reload."""
     async with (
         quick_provider("p1") as other,
         RunningNode(tmp_path, chat_config(provider.url, other.url, breaker=ERRORS), "--workers", "1") as node,
@@ -187,7 +187,7 @@ async def test_what_was_learned_survives(tmp_path: Path, provider: SimProvider) 
 
 
 async def test_a_target_that_moved_starts_afresh(tmp_path: Path, provider: SimProvider) -> None:
-    """Another address under the same name is another target: the open circuit of the old one does not bar it."""
+    """A new address under the same name is another target: the old one's open circuit does not bar it."""
     async with quick_provider() as other:
         config = chat_config(provider.url, breaker=ERRORS)
         async with RunningNode(tmp_path, config, "--workers", "1") as node:
@@ -202,7 +202,7 @@ async def test_a_target_that_moved_starts_afresh(tmp_path: Path, provider: SimPr
 
 
 async def test_an_exchange_keeps_what_it_began_with(tmp_path: Path) -> None:
-    """A stream goes on to its end from a target that a reload has taken away."""
+    """A stream from a target that a reload removes continues to its end."""
     slow = Pace(ttft_s=0.0, tps=20.0, tokens=30)
     async with (
         SimProvider(ProviderSpec(name="p0", pace=slow, key=KEY)) as old,
@@ -222,7 +222,7 @@ async def test_an_exchange_keeps_what_it_began_with(tmp_path: Path) -> None:
 
 
 async def test_a_new_token_holds_at_once(tmp_path: Path, provider: SimProvider) -> None:
-    """Operators need the token of the file that holds, and no page of another origin can steer the node."""
+    """Operators need the token of the new file, and no page of another origin can steer the node."""
     config = limited(provider.url, 101)
     async with RunningNode(tmp_path, config, "--workers", "1") as node:
         assert (await node.send("POST", "/api/reload", Origin="http://evil.test"))[0] == 403
@@ -234,7 +234,7 @@ async def test_a_new_token_holds_at_once(tmp_path: Path, provider: SimProvider) 
 
 @pytest.mark.alone
 async def test_without_a_file_there_is_nothing_to_reload(tmp_path: Path, provider: SimProvider) -> None:
-    """A node that was started from the environment says so, to the caller and to the command."""
+    """A node without a file says so to the caller and to the command."""
     from test_processes import free_ports
 
     environ = {**free_ports(), "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": provider.base_url}

@@ -62,7 +62,7 @@ MODELS: Final = ("e400", "e401", "e403", "e404", "e429", "e500", "inband", "brok
 
 
 class Telltale:
-    """A provider that quotes everything it is sent, in every kind of answer; ``heard`` is what it was sent."""
+    """A provider that quotes its whole request in every kind of answer; ``heard`` keeps the requests."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -95,7 +95,7 @@ class Telltale:
 
 @contextlib.asynccontextmanager
 async def telltale() -> AsyncIterator[tuple[Telltale, str]]:
-    """Run one; yield it and its URL."""
+    """Run such a provider; yield it and its URL."""
     told = Telltale()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", told.answer)
@@ -110,7 +110,7 @@ async def telltale() -> AsyncIterator[tuple[Telltale, str]]:
 
 
 def config(url: str, collector: str) -> dict[str, Any]:
-    """Every place of the file that a secret may stand in, by the environment."""
+    """Return a configuration with a secret in every possible place, by the environment."""
     return {
         "node": {"name": "node", "region": "eu"},
         "admin": {"address": "127.0.0.1:0", "token": "${ADMIN_TOKEN}"},
@@ -147,7 +147,7 @@ def config(url: str, collector: str) -> dict[str, Any]:
 
 
 def leaks(where: str, text: str, secrets: Iterable[str] = SECRETS) -> list[str]:
-    """Say which secrets are in a text, as they are or in base64."""
+    """Return which secrets are in a text, plain or in base64."""
     found = []
     for secret in secrets:
         coded = base64.b64encode(secret.encode()).decode().rstrip("=")[:-1]
@@ -158,7 +158,7 @@ def leaks(where: str, text: str, secrets: Iterable[str] = SECRETS) -> list[str]:
 
 
 def admin_paths() -> list[str]:
-    """Every path that the admin listener answers to GET, as its sources say."""
+    """Return every GET path of the admin listener, read from its sources."""
     sources = "".join(path.read_text() for path in (Path(__file__).parents[2] / "edge/admin").glob("*.py"))
     found = re.findall(r'web\.get\("([^"]+)"', sources)
     assert "/metrics" in found
@@ -166,7 +166,7 @@ def admin_paths() -> list[str]:
 
 
 async def ask_everything(url: str) -> list[tuple[str, str]]:
-    """Ask for every model, and for what is refused, with a secret in every field; return (what, whole answer)."""
+    """Request every model, and refused paths, with a secret in every field; return (what, complete answer)."""
     said = []
     body: dict[str, Any] = {"messages": [{"role": "user", "content": PROMPT}], "user": PROMPT}
     timeout = aiohttp.ClientTimeout(total=60)
@@ -198,7 +198,7 @@ async def ask_everything(url: str) -> list[tuple[str, str]]:
 
 
 async def admin_answers(node: RunningNode) -> list[tuple[str, str]]:
-    """Everything that operators are told over HTTP and gRPC, with the token and without."""
+    """Return all answers of the admin listener over HTTP and gRPC, with and without the token."""
     said = []
     bearer = {"Authorization": f"Bearer {OURS['ADMIN_TOKEN']}"}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as client:
@@ -221,12 +221,12 @@ async def admin_answers(node: RunningNode) -> list[tuple[str, str]]:
 
 
 def command_line(pid: int) -> str:
-    """With what a process was started, as everybody on the machine can read it."""
+    """Return a process's command line, which every user of the machine can read."""
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 async def command(*words: str, environ: Mapping[str, str]) -> str:
-    """Run ``edge`` with these words; return all it says."""
+    """Run ``edge`` with these arguments; return all its output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "edge", *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environ)
     )

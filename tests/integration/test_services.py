@@ -29,7 +29,7 @@ GOOD = (ReadMessage(), Send(whole()), Again())
 
 
 def services(*addresses: str, extra: str = "", total: str = "5s") -> str:
-    """Configuration of one service over these addresses, the first preferred."""
+    """Return a configuration of one service over these addresses, the first preferred."""
     targets = ", ".join(f"{{target: '{address}', tier: {tier}}}" for tier, address in enumerate(addresses, start=1))
     return (
         "services: {billing: {match: {host: billing.internal, path: /api/}, "
@@ -39,12 +39,12 @@ def services(*addresses: str, extra: str = "", total: str = "5s") -> str:
 
 
 def request(method: bytes = b"GET", path: bytes = b"/api/x", fields: bytes = b"", body: bytes = b"") -> bytes:
-    """One request to the service."""
+    """Return a request to the service."""
     return method + b" " + path + b" HTTP/1.1\r\nHost: billing.internal\r\n" + fields + b"\r\n" + body
 
 
 async def test_fields() -> None:
-    """Hop-by-hop and nominated fields stop here, end-to-end ones go on, and who asked is told to the service."""
+    """Hop-by-hop and nominated fields are dropped, end-to-end fields are forwarded with the client's address."""
     fields = (
         b"Connection: keep-alive, X-Hop, Authorization\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nTE: trailers\r\n"
         b"X-Kept: 2\r\nAuthorization: Bearer a\r\nX-Forwarded-For: 9.9.9.9\r\n"
@@ -75,14 +75,14 @@ async def test_fields() -> None:
     ],
 )
 async def test_match(path: bytes, host: bytes, status: int) -> None:
-    """A service is found by host and path prefix; what matches none is a 404."""
+    """A service is found by host and path prefix; without a match the answer is 404."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         answer = await data_plane.ask(b"GET " + path + b" HTTP/1.1\r\nhost: " + host + b"\r\n\r\n", b"}}")
         assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
 async def test_upload_is_streamed() -> None:
-    """A body goes on while it comes: the service has its first part before the client has sent the last."""
+    """A body is forwarded as it arrives: the service gets its first part before the client has sent the last."""
     script = (
         ReadUntil(b"first"),
         Send(b"HTTP/1.1 100 Continue\r\n\r\n"),
@@ -107,7 +107,7 @@ async def test_upload_is_streamed() -> None:
 
 
 async def test_download_is_streamed() -> None:
-    """An answer goes on while it comes, and a client that knows HTTP/1.0 gets it without chunks."""
+    """An answer is forwarded as it arrives, to an HTTP/1.0 client without chunks."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     goes_on = asyncio.Event()
     script = (ReadHead(), Send(head + chunk(b"first")), Hold(goes_on), Send(chunk(b"last") + b"0\r\n\r\n"), Again())
@@ -121,7 +121,7 @@ async def test_download_is_streamed() -> None:
 
 
 async def test_truncated_download_shows() -> None:
-    """An answer that breaks off upstream breaks off for the client too: no last chunk, or bytes are missing."""
+    """A truncated answer is truncated for the client too: no last chunk, or missing bytes."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     for answer in (head + chunk(b"first"), b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nfirst"):
         async with ScriptedServer((ReadHead(), Send(answer), Pause(0.1), Close())) as upstream:
@@ -135,7 +135,7 @@ async def test_truncated_download_shows() -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"PUT", b"DELETE", b"POST", b"PATCH"])
 async def test_retried_when_safe(method: bytes) -> None:
-    """After the request was sent, only an idempotent one is tried again; the others get an honest 502."""
+    """After the request was sent, only an idempotent request is retried; the others get a 502."""
     async with ScriptedServer((ReadMessage(), Reset())) as bad, ScriptedServer(GOOD) as good:
         statuses = []
         async with one_data_plane(services(bad.address, good.address)) as data_plane:
@@ -152,7 +152,7 @@ async def test_retried_when_safe(method: bytes) -> None:
 
 
 async def test_retried_when_nothing_was_sent() -> None:
-    """A connection that never came carried nothing: any method may go elsewhere."""
+    """After a failed connect any method may be retried."""
     with refused_port() as port:
         async with (
             ScriptedServer(GOOD) as good,
@@ -164,7 +164,7 @@ async def test_retried_when_nothing_was_sent() -> None:
 
 
 async def test_an_early_answer_is_the_last() -> None:
-    """An answer that begins before its upload is whole says that the connection ends with it (RFC 9112 9.6)."""
+    """An answer that begins before its upload is complete has Connection: close (RFC 9112 9.6)."""
     script = (ReadHead(), Send(whole(status=b"413 Content Too Large")), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         upload = request(b"POST", fields=b"content-length: 10\r\n")
@@ -174,7 +174,7 @@ async def test_an_early_answer_is_the_last() -> None:
 
 
 async def test_large_upload_is_not_retried() -> None:
-    """A body larger than edge keeps for a second try is sent once, whole, and never twice."""
+    """A body larger than the retry buffer is sent once, complete, and never twice."""
     body = b"a" * 300_000
     script = (ReadHead(), ReadBytes(len(body)), Reset())
     async with (
@@ -192,7 +192,7 @@ async def test_large_upload_is_not_retried() -> None:
     "status", [b"401 Unauthorized", b"403 Forbidden", b"404 Not Found", b"429 Too Many", b"400 Bad"]
 )
 async def test_the_services_own_answers(status: bytes) -> None:
-    """What a service says to its caller is relayed and counts for nobody."""
+    """A service's 4xx is relayed and counts for no target."""
     async with ScriptedServer((ReadMessage(), Send(whole(b'{"mine":1}', status)), Again())) as upstream:
         async with one_data_plane(services(upstream.address)) as data_plane:
             for _ in range(10):
@@ -202,7 +202,7 @@ async def test_the_services_own_answers(status: bytes) -> None:
 
 
 async def test_server_error() -> None:
-    """A 503 of one address is tried at another for an idempotent request, and relayed where it may not be."""
+    """A 503 of one address is retried at another for an idempotent request, else relayed."""
     bad = (ReadMessage(), Send(whole(b'{"busy":1}', b"503 Busy")), Again())
     async with ScriptedServer(bad) as one, ScriptedServer(GOOD) as two:
         async with one_data_plane(services(one.address, two.address)) as data_plane:
@@ -214,7 +214,7 @@ async def test_server_error() -> None:
 
 
 async def test_timeout() -> None:
-    """A service that does not answer in time is a 504, with the deadline in the body."""
+    """A service that does not answer in time gives a 504, with the deadline in the body."""
     async with ScriptedServer((ReadToEnd(),)) as upstream:
         async with one_data_plane(services(upstream.address, extra=", retry: {attempts: 1}")) as data_plane:
             answer = await data_plane.ask(request(), b"}}")
@@ -223,7 +223,7 @@ async def test_timeout() -> None:
 
 
 async def test_slow_upload_is_no_timeout() -> None:
-    """The first-byte deadline runs from the end of the request: a client may take its time to send."""
+    """The first-byte deadline runs from the end of the request."""
     async with ScriptedServer(GOOD) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         peer = await play_client(
             data_plane.port,

@@ -25,7 +25,7 @@ TARGET = "p0/sim-small"
 
 @pytest.fixture(params=["refused", "silent"])
 def dead(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of an etcd that is not there: nobody listens, or somebody does and says nothing."""
+    """Return the address of an absent etcd: a closed port, or a server that never answers."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         if request.param == "silent":
@@ -34,7 +34,7 @@ def dead(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 async def test_a_node_serves_before_its_store_answers(tmp_path: Path, provider: SimProvider, dead: str) -> None:
-    """It is up as soon as a node without a cluster, give or take, serves, and says that it goes by itself."""
+    """The node is up about as soon as one without a cluster, serves, and reports that it has no store."""
 
     async def served_after(**more: Any) -> float:
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
@@ -53,7 +53,7 @@ async def test_a_node_serves_before_its_store_answers(tmp_path: Path, provider: 
 
 
 async def told(node: RunningNode) -> None:
-    """Look at everything that says so."""
+    """Return everything that reports the state."""
     end = time.monotonic() + 30
     while not (sharing := (await node.get("/api/node"))[1]["sharing"])["error"]:
         assert time.monotonic() < end
@@ -73,7 +73,7 @@ async def told(node: RunningNode) -> None:
 
 
 async def test_a_node_by_itself_tells_nobody(tmp_path: Path, provider: SimProvider) -> None:
-    """There is one region to see, and a hand for all is refused with the remedy."""
+    """A single node shows one region, and refuses overrides of all regions with the remedy."""
     async with RunningNode(tmp_path, chat_config(provider.url), "--workers", "1") as node:
         assert (await node.ask()).status == 200
         end = time.monotonic() + 30

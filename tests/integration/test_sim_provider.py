@@ -44,7 +44,7 @@ async def provider() -> AsyncIterator[SimProvider]:
 
 @pytest.fixture
 async def client(provider: SimProvider) -> AsyncIterator[AsyncOpenAI]:
-    """Give an application's client of it, without retries of its own."""
+    """Return an SDK client of the provider, without retries of its own."""
     async with AsyncOpenAI(base_url=provider.base_url, api_key="secret", max_retries=0, timeout=30) as client:
         yield client
 
@@ -56,12 +56,12 @@ def chat(*, stream: bool = False, **more: Any) -> Send:
 
 
 async def talk(provider: SimProvider, *, stream: bool = False, limit_s: float = 5.0) -> Peer:
-    """Ask once on a raw socket, and read until the provider closes or ``limit_s`` is over."""
+    """Send a request on a raw socket, and read until the provider closes or ``limit_s`` is over."""
     return await play_client(provider.port, chat(stream=stream), ReadToEnd(), limit_s=limit_s)
 
 
 async def heard(provider: SimProvider, *, stream: bool, met: Callable[[Peer], bool]) -> Peer:
-    """Listen for as short as what is to come takes, to connections that stay open too."""
+    """Read from connections that stay open for only as long as the answer needs."""
     for limit_s in (0.2, 1.0):
         with contextlib.suppress(TimeoutError):  # not even a connection in so short a time
             if met(peer := await talk(provider, stream=stream, limit_s=limit_s)):
@@ -70,7 +70,7 @@ async def heard(provider: SimProvider, *, stream: bool, met: Callable[[Peer], bo
 
 
 async def test_the_sdk_gets_answers_on_every_path(client: AsyncOpenAI) -> None:
-    """Chat, completions, embeddings, responses and models answer the SDK with text, vectors, usage and who it was."""
+    """Chat, completions, embeddings, responses and models answer the SDK with text, vectors and usage."""
     whole = await client.chat.completions.create(**CHAT)
     assert whole.choices[0].message.content is not None
     assert whole.choices[0].message.content.startswith("Hello from sim-a:")
@@ -96,7 +96,7 @@ async def test_the_sdk_streams_chat_and_responses(client: AsyncOpenAI) -> None:
 
 
 async def test_a_wrong_key_is_refused_as_openai_does(provider: SimProvider) -> None:
-    """Another key gets 401 with OpenAI's code."""
+    """A wrong key gets 401 with OpenAI's code."""
     async with AsyncOpenAI(base_url=provider.base_url, api_key="wrong", max_retries=0) as stranger:
         with pytest.raises(openai.AuthenticationError) as caught:
             await stranger.chat.completions.create(**CHAT)
@@ -104,7 +104,7 @@ async def test_a_wrong_key_is_refused_as_openai_does(provider: SimProvider) -> N
 
 
 async def test_echo_returns_the_received_bytes(client: AsyncOpenAI, provider: SimProvider) -> None:
-    """sim-echo answers with the body byte for byte, odd spacing and unknown fields included, whole and as a stream."""
+    """sim-echo returns the body byte for byte, with odd spacing and unknown fields, complete and streamed."""
     body = b'{ "model":"sim-echo",\t"messages":["\\u00e4 \xc3\xa4"], "x":1e2, "stream":false }'
     fields = (("authorization", "Bearer secret"), ("X-Odd", "Kept"))
     peer = await play_client(provider.port, Send(wire.request(body, *fields)), ReadMessage(), Close())
@@ -180,7 +180,7 @@ async def test_faults_that_are_answers(provider: SimProvider, fault: Fault, line
 async def test_faults_on_the_wire(  # noqa: PLR0917
     provider: SimProvider, fault: Fault, stream: bool, ended: str, holds: bytes, lacks: bytes
 ) -> None:
-    """Each fault leaves what it should on the wire, lacks what it should, and ends the connection its own way.
+    """Each fault has its effect on the wire, and ends the connection in its own way.
 
     "timeout" here means that the connection stays open: nothing more comes, or the answer was properly framed.
     """
@@ -190,7 +190,7 @@ async def test_faults_on_the_wire(  # noqa: PLR0917
 
 
 async def test_a_clean_cut_ends_its_framing(provider: SimProvider) -> None:
-    """A clean cut, an in-band error and a missing [DONE] end the last chunk, so that only the content can tell."""
+    """A clean cut, an in-band error and a missing [DONE] have a last chunk, so only the content shows the fault."""
     for fault in (Fault(kind="cut", clean=True), Fault(kind="inband_error", at="middle"), Fault(kind="no_done")):
         await provider.switch(fault)
         peer = await heard(provider, stream=True, met=lambda peer: peer.received.endswith(b"0\r\n\r\n"))
@@ -228,14 +228,14 @@ async def test_slowness_is_where_it_is_said(
 
 
 async def test_a_fault_of_one_request_strikes_that_alone(client: AsyncOpenAI) -> None:
-    """A fault inside the body's sim object fails this request and no other."""
+    """A fault in the body's sim object fails this request only."""
     with pytest.raises(openai.InternalServerError):
         await client.chat.completions.create(**CHAT, extra_body={"sim": {"fault": {"kind": "error", "status": 503}}})
     await client.chat.completions.create(**CHAT)
 
 
 async def test_one_capability_can_be_missing(client: AsyncOpenAI, provider: SimProvider) -> None:
-    """Embeddings fail while models and chat are fine."""
+    """Embeddings fail while models and chat work."""
     await provider.switch(Fault(kind="capability", path="/v1/embeddings"))
     with pytest.raises(openai.InternalServerError):
         await client.embeddings.create(model="m", input="a")
@@ -244,14 +244,14 @@ async def test_one_capability_can_be_missing(client: AsyncOpenAI, provider: SimP
 
 
 async def test_a_blackhole_swallows_probes_too(client: AsyncOpenAI, provider: SimProvider) -> None:
-    """The list of models is as silent as everything else."""
+    """The list of models does not answer either."""
     await provider.switch(Fault(kind="blackhole"))
     with pytest.raises(openai.APITimeoutError):
         await client.with_options(timeout=0.1).models.list()
 
 
 async def test_capacity_slows_and_then_refuses(provider: SimProvider, client: AsyncOpenAI) -> None:
-    """Up to the limit nothing changes, above it answers wait, above twice the limit they are refused with 429."""
+    """Below the limit nothing changes, above it answers wait, above twice the limit they get 429."""
     await provider.switch(Fault(kind="capacity", limit=2, delay_s=0.4, retry_after="1"))
     slow = {**CHAT, "extra_body": {"sim": {"ttft_s": 0.8}}}
 
@@ -277,7 +277,7 @@ async def test_capacity_slows_and_then_refuses(provider: SimProvider, client: As
 
 
 async def test_refusing_drops_everything_and_comes_back(provider: SimProvider, client: AsyncOpenAI) -> None:
-    """A refusal ends open connections, refuses new ones, and ends itself after for_s on the same port."""
+    """The fault ends open connections, refuses new ones, and ends after for_s on the same port."""
     await client.chat.completions.create(**CHAT)
     await provider.switch(Fault(kind="refuse", for_s=0.3))
     assert provider.stats()["connections"] == 0
@@ -295,7 +295,7 @@ async def test_refusing_drops_everything_and_comes_back(provider: SimProvider, c
 
 
 async def test_refusing_over_http_must_end(provider: SimProvider) -> None:
-    """The control port is the one that closes, so a refusal over HTTP without for_s is not accepted."""
+    """A refusal over HTTP without for_s is not accepted, because it closes the control port."""
     with pytest.raises(remote.SimUnreachableError, match="for_s"):
         await remote.switch(provider.url, Fault(kind="refuse"))
     await remote.switch(provider.url, Fault(kind="refuse", for_s=0.1))
@@ -305,7 +305,7 @@ async def test_refusing_over_http_must_end(provider: SimProvider) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_client_that_leaves_is_noticed_at_once(provider: SimProvider, stream: bool) -> None:
-    """The time of an abort is known within 100 ms, before and during the answer."""
+    """The time of a departure is known within 100 ms, before and during the answer."""
     slow = {"sim": {"ttft_s": 0.05 if stream else 5, "tps": 1, "tokens": 50}}
     wait = ReadUntil(b"Hello") if stream else Pause(0.05)
     turn = itertools.count(1)
@@ -324,14 +324,14 @@ async def test_a_client_that_leaves_is_noticed_at_once(provider: SimProvider, st
 
 
 async def test_a_half_closed_client_has_left(provider: SimProvider) -> None:
-    """A client that sends FIN while it waits counts as gone, as it does for servers in the field."""
+    """A client that sends FIN while it waits counts as gone, as for common servers."""
     peer = await play_client(provider.port, chat(sim={"ttft_s": 5}), Pause(0.05), HalfClose(), ReadToEnd(), limit_s=4.5)
     assert peer.ended == "peer_closed"
     assert provider.stats()["aborted_by_client"] == 1
 
 
 async def test_faults_are_switched_and_shown_over_http(provider: SimProvider) -> None:
-    """POST replaces, GET shows, DELETE heals, nonsense is refused with the place."""
+    """POST replaces, GET shows, DELETE removes, and invalid faults are refused with their place."""
     shown = await remote.switch(provider.url, Fault(kind="error", status=503), Fault(kind="latency", delay_s=1))
     assert [fault["kind"] for fault in shown["faults"]] == ["error", "latency"]
     assert (await remote.ask(provider.url, "fault"))["faults"] == shown["faults"][:0] + [
@@ -345,13 +345,13 @@ async def test_faults_are_switched_and_shown_over_http(provider: SimProvider) ->
 
 
 async def test_nobody_at_the_address_is_said_plainly() -> None:
-    """Control of a provider that is not there names the address and says what to do."""
+    """A missing provider is reported with the address and a remedy."""
     with wire.refused_port() as port, pytest.raises(remote.SimUnreachableError, match=f"{port}.*start it"):
         await remote.stats(f"http://127.0.0.1:{port}")
 
 
 async def test_a_provider_can_speak_tls() -> None:
-    """With a certificate it answers https to whoever trusts its authority."""
+    """With a certificate the provider serves https."""
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
@@ -380,7 +380,7 @@ async def test_a_world_starts_names_and_stops_its_providers() -> None:
 
 
 async def test_a_process_of_providers_is_controlled_and_ends() -> None:
-    """Providers in a child process are switched over HTTP and end with the block."""
+    """Providers in a child process are controlled over HTTP and end with the block."""
     async with ProviderProcess("a", "b", pace=FAST) as world:
         await world.switch("a", Fault(kind="error", status=503))
         async with AsyncOpenAI(base_url=world.base_urls["a"], api_key="x", max_retries=0) as client:
@@ -394,7 +394,7 @@ async def test_a_process_of_providers_is_controlled_and_ends() -> None:
 
 
 async def test_the_hammer_counts_every_wrong_answer(provider: SimProvider) -> None:
-    """Errors, wrong bytes and broken connections are each counted once, and everything else is right."""
+    """Errors, wrong bytes and broken connections are each counted once."""
     await provider.switch(Fault(kind="error", status=503, count=5), Fault(kind="reset", count=3, after=20))
     request = wire.request(msgspec.json.encode(CHAT), ("authorization", "Bearer secret"))
 
@@ -412,7 +412,7 @@ async def test_the_hammer_counts_every_wrong_answer(provider: SimProvider) -> No
 
 
 async def test_the_hammer_reads_streams_and_keeps_a_rate(provider: SimProvider) -> None:
-    """Chunked answers are unframed byte for byte, and a rate spreads the requests."""
+    """Chunked answers are parsed byte for byte, and a rate spreads the requests."""
     request = wire.request(msgspec.json.encode({**CHAT, "stream": True}), ("authorization", "Bearer secret"))
     bodies: list[bytes] = []
 
@@ -428,7 +428,7 @@ async def test_the_hammer_reads_streams_and_keeps_a_rate(provider: SimProvider) 
 
 
 async def test_a_load_sees_what_an_application_sees(provider: SimProvider) -> None:
-    """A steady load counts answers by who gave them, and failures by what the SDK raised, polite truncation too."""
+    """A steady load counts answers by target, and failures by the SDK's exception, clean truncation too."""
     async with Load(provider.base_url, "m", rate=50, api_key="secret", timeout_s=2) as load:
         await load.run(0.4)
     assert (load.started, load.failed, load.answered_by) == (20, 0, {"sim-a": 20})
@@ -442,7 +442,7 @@ async def test_a_load_sees_what_an_application_sees(provider: SimProvider) -> No
 
 
 async def test_a_load_has_patience_and_no_more(provider: SimProvider) -> None:
-    """A provider that never answers costs each request its patience, and the load ends all the same."""
+    """A provider that never answers costs each request its timeout, and the load ends."""
     await provider.switch(Fault(kind="blackhole"))
     async with Load(provider.base_url, "m", rate=20, api_key="secret", timeout_s=0.2) as load:
         began = time.monotonic()

@@ -57,7 +57,7 @@ async def talk() -> AsyncIterator[Talk]:
 
 
 async def test_it_says_who_it_is(talk: Talk) -> None:
-    """Well, it answers with its name, and counts."""
+    """A healthy service answers with its name, and counts."""
     assert (await talk.greeter.SayHello(HELLO)).message == SAYS
     assert [reply.message async for reply in talk.greeter.SayHelloStreamReply(HELLO)] == [SAYS] * GREETINGS
     stats = await talk.switch.Stats(service_pb2.StatsRequest())
@@ -66,7 +66,7 @@ async def test_it_says_who_it_is(talk: Talk) -> None:
 
 
 async def test_statuses(talk: Talk) -> None:
-    """A status ends the calls of the methods it is for, with its message; an empty fault heals."""
+    """A status ends the calls of its methods, with its message; an empty fault removes it."""
     await talk.fault(status=14, message="50% gone", method="/helloworld.Greeter/SayHello")
     call = talk.greeter.SayHello(HELLO)
     assert (await talk.code(call), await call.details()) == ("UNAVAILABLE", "50% gone")
@@ -78,7 +78,7 @@ async def test_statuses(talk: Talk) -> None:
 
 
 async def test_a_stream_that_ends_in_its_middle(talk: Talk) -> None:
-    """So many messages come, then the status."""
+    """This many messages come, then the status."""
     await talk.fault(status=8, after=2)
     call = talk.greeter.SayHelloStreamReply(HELLO)
     assert [(await call.read()).message for _ in range(2)] == [SAYS] * 2
@@ -86,14 +86,14 @@ async def test_a_stream_that_ends_in_its_middle(talk: Talk) -> None:
 
 
 async def test_one_call_alone(talk: Talk) -> None:
-    """A fault in a call's metadata befalls that call, whatever is switched on for others."""
+    """A fault in a call's metadata affects that call, whatever is switched on for others."""
     alone = ((METADATA, service_pb2.Fault(status=9).SerializeToString()),)
     assert await talk.code(talk.greeter.SayHello(HELLO, metadata=alone)) == "FAILED_PRECONDITION"
     assert (await talk.greeter.SayHello(HELLO)).message == SAYS
 
 
 async def test_blackholes_and_latency(talk: Talk) -> None:
-    """Waiting lasts until the caller's deadline, and what is left behind is cleared away."""
+    """Calls wait until the caller's deadline, and nothing is left behind."""
     await talk.fault(blackhole=True)
     assert await talk.code(talk.greeter.SayHello(HELLO, timeout=0.1)) == "DEADLINE_EXCEEDED"
     await talk.fault(latency_s=0.05)
@@ -106,14 +106,14 @@ async def test_blackholes_and_latency(talk: Talk) -> None:
 
 
 async def test_a_rate_spares_some(talk: Talk) -> None:
-    """Half of the calls fail, and half do not: 60 of them all alike would be a chance of 2 to the minus 59."""
+    """Half of the calls fail and half do not; 60 equal results would have a chance of 2^-59."""
     await talk.fault(status=14, rate=0.5)
     codes = [await talk.code(talk.greeter.SayHello(HELLO)) for _ in range(60)]
     assert set(codes) == {"OK", "UNAVAILABLE"}
 
 
 async def test_a_reset_takes_the_whole_connection_and_no_other(talk: Talk) -> None:
-    """Everything on the caller's connection ends as UNAVAILABLE; another connection does not notice."""
+    """All calls of the caller's connection end as UNAVAILABLE; another connection is not affected."""
     async with grpc.aio.insecure_channel(talk.service.address, [("grpc.use_local_subchannel_pool", 1)]) as other:
         theirs: Any = helloworld_pb2_grpc.GreeterStub(other)
         waits = ((METADATA, service_pb2.Fault(latency_s=0.3).SerializeToString()),)
@@ -128,7 +128,7 @@ async def test_a_reset_takes_the_whole_connection_and_no_other(talk: Talk) -> No
 
 
 async def test_health_is_a_switch_of_its_own(talk: Talk) -> None:
-    """Unhealthy says NOT_SERVING for every service, and answers calls all the same."""
+    """An unhealthy service reports NOT_SERVING for every service, and still answers calls."""
     states = health_pb2.HealthCheckResponse
     for service in ("", "helloworld.Greeter", "grpc.testing.TestService"):
         request = health_pb2.HealthCheckRequest(service=service)
@@ -141,7 +141,7 @@ async def test_health_is_a_switch_of_its_own(talk: Talk) -> None:
 
 
 async def test_it_can_be_explored(talk: Talk) -> None:
-    """Reflection lists its services and describes them; a message that is no question ends the call."""
+    """Reflection lists and describes the services; an invalid message ends the call."""
     questions = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="helloworld.Greeter"),
@@ -157,7 +157,7 @@ async def test_it_can_be_explored(talk: Talk) -> None:
 
 
 async def test_a_taken_port_is_said(talk: Talk) -> None:
-    """A second one on the same port is an OSError that names it, not a share of the calls."""
+    """A second service on the same port is an OSError that names the port."""
     port = int(talk.service.address.rpartition(":")[2])
     with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
         await SimService(ServiceSpec(port=port)).start()
@@ -171,7 +171,7 @@ async def test_a_taken_port_is_said(talk: Talk) -> None:
     ],
 )
 def test_nonsense_is_refused(capsys: pytest.CaptureFixture[str], typed: list[str], said: str) -> None:
-    """A fault that cannot be is refused with status 2 and a sentence."""
+    """An impossible fault is refused with status 2 and a sentence."""
     assert main(["sim", "service", *typed]) == 2
     assert said in capsys.readouterr().err
 
@@ -184,7 +184,7 @@ def test_nonsense_is_refused(capsys: pytest.CaptureFixture[str], typed: list[str
     ],
 )
 async def test_as_a_process(command: list[str], code: str) -> None:
-    """Both ways to start one say where it answers; one ends by a signal, the other with whoever started it."""
+    """Both ways to start the service print its address; one ends by a signal, the other with its parent."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

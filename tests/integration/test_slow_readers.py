@@ -30,7 +30,7 @@ LIMITS = "\nlimits: {client_idle: 600ms, header_timeout: 200ms}\n"
 
 
 async def nobody(data_plane: OneDataPlane) -> None:
-    """Wait until no client is connected any more."""
+    """Wait until no client is connected."""
     async with asyncio.timeout(20):
         while data_plane.data_plane.connections:  # noqa: ASYNC110 - counted by another thread
             await asyncio.sleep(0.01)
@@ -39,7 +39,7 @@ async def nobody(data_plane: OneDataPlane) -> None:
 
 @pytest.mark.parametrize("partial", [b"", b"GET /api"], ids=["between", "in-a-head"])
 async def test_leaves_without_reading(partial: bytes) -> None:
-    """A client that closes its side and never reads its answer is let go, also in the middle of its next head."""
+    """A client that half-closes and never reads its answer is cut, also in the middle of its next head."""
     script = (ReadMessage(), Send(whole(b"x" * LARGE)), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address) + LIMITS) as data_plane:
         sock = await slow_socket(data_plane.port, 4096)
@@ -51,7 +51,7 @@ async def test_leaves_without_reading(partial: bytes) -> None:
 
 
 async def test_stops_sending_and_reading() -> None:
-    """A client that stops in its body, and then does not read the answer that begins, is let go."""
+    """A client that stops in its body, and does not read the answer, is cut."""
     begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     script = (ReadHead(), Pause(0.3), Send(begun + chunk(b"x" * LARGE)), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address) + LIMITS) as data_plane:
@@ -65,7 +65,7 @@ async def test_stops_sending_and_reading() -> None:
 
 @pytest.mark.parametrize("fields", [b"", b"connection: close\r\n"], ids=["kept", "last"])
 async def test_reads_slowly(fields: bytes) -> None:
-    """A client that reads on and on gets all of its answer, though that takes several times the stall limit."""
+    """A client that reads steadily gets its complete answer, even if that takes several times client_idle."""
     answer = b'{"id":"a","choices":[{"message":{"content":"' + b"x" * LARGE + b'"}}]}'
     script = (ReadMessage(), Send(whole(answer)), ReadToEnd())
     async with (
@@ -97,7 +97,7 @@ async def large_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 def begin_upload(port: int, context: ssl.SSLContext, size: int) -> ssl.SSLSocket:
-    """Ask over TLS for so many bytes with the beginning of an upload; the connection, of which nothing was read."""
+    """Request this many bytes over TLS with the beginning of an upload; return the unread connection."""
     plain = socket.socket()
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
     plain.settimeout(20)
@@ -108,7 +108,7 @@ def begin_upload(port: int, context: ssl.SSLContext, size: int) -> ssl.SSLSocket
 
 
 def read_late(port: int, context: ssl.SSLContext, size: int) -> int:
-    """Rest for longer than an ending connection lingers, then read to the end; how many bytes came."""
+    """Pause for longer than a closing connection lingers, then read to the end; return how many bytes came."""
     with begin_upload(port, context, size) as sock:
         time.sleep(2.0)
         total = 0
@@ -118,7 +118,7 @@ def read_late(port: int, context: ssl.SSLContext, size: int) -> int:
 
 
 async def test_early_answer_over_tls_is_read_late(tmp_path: Path) -> None:
-    """An early answer arrives whole over TLS too, when only the layers below hold what the client has yet to take."""
+    """An early answer arrives complete over TLS too, even if only lower layers hold its rest."""
     authority = trustme.CA()
     context = trusting(authority)
     server = await asyncio.start_server(large_answer, "127.0.0.1", 0)

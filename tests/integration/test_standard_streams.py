@@ -12,17 +12,17 @@ pytestmark = pytest.mark.timeout(120)
 
 
 class Redirected(RunningNode):
-    """A node that a shell started with other streams."""
+    """A node that a shell has started with redirected streams."""
 
     streams = ""
 
     def command(self) -> list[str]:
-        """What starts it."""
+        """The command line of the node."""
         return ["sh", "-c", f'exec "$@" {self.streams}', "sh", *super().command()]
 
 
 def opened(pid: int) -> list[str]:
-    """Return where stdin, stdout and stderr of a process go."""
+    """Return the destinations of a process's stdin, stdout and stderr."""
     return [str(Path(f"/proc/{pid}/fd/{fd}").readlink()) for fd in range(3)]
 
 
@@ -34,7 +34,7 @@ def opened(pid: int) -> list[str]:
     ],
 )
 async def test_a_node_needs_nobody_who_reads(streams: str, where: list[str], tmp_path: Path) -> None:
-    """With a full disk behind stdout, or with no streams at all, the node comes up, serves and ends with status 0."""
+    """With a full disk behind stdout, or without streams, the node starts, serves and ends with status 0."""
     node = Redirected(tmp_path, chat_config("http://127.0.0.1:9"), "--workers", "1")
     node.streams = streams
     async with node:

@@ -39,7 +39,7 @@ def write(folder: Path, config: dict[str, Any]) -> Path:
 
 
 def kept(folder: Path) -> StateFile:
-    """Keep a good configuration in ``folder/state``, and return where."""
+    """Save a good configuration in ``folder/state``; return its place."""
     path = write(folder, GOOD)
     config = load_checked(path)
     file = StateFile(folder / "state", str(path))
@@ -48,7 +48,7 @@ def kept(folder: Path) -> StateFile:
 
 
 async def on_disk(node: RunningNode, after: float = 0.0) -> float:
-    """Wait until the state was written later than ``after``; return when. Nothing that serves waits for the disk."""
+    """Wait until the state was written later than ``after``; return when. Serving does not wait for the disk."""
     async with asyncio.timeout(20):
         while True:
             written: float = (await node.get("/api/node"))[1]["state_written"]
@@ -59,7 +59,7 @@ async def on_disk(node: RunningNode, after: float = 0.0) -> float:
 
 @pytest.mark.parametrize("how", ["missing", "broken"])
 async def test_it_starts_from_the_last_good_one(tmp_path: Path, provider: SimProvider, how: str) -> None:
-    """It serves by it, says loudly how old it is, goes on counting versions, and takes the file when it is mended."""
+    """The node serves by the saved state, warns of its age, continues the versions, and loads a repaired file."""
     good = chat_config(provider.url)
     async with RunningNode(tmp_path, good, "--workers", "1") as node:
         first = await on_disk(node)
@@ -95,7 +95,7 @@ async def test_it_starts_from_the_last_good_one(tmp_path: Path, provider: SimPro
 
 
 async def test_a_full_disk_is_a_warning(tmp_path: Path, provider: SimProvider) -> None:
-    """What cannot be written is said and counted; the node serves, reloads and ends as ever."""
+    """A failed write is logged and counted; the node serves, reloads and ends as usual."""
     (tmp_path / "blocked").write_text("a file where the folder should be")
     arguments = ("--workers", "1", "--state-dir", str(tmp_path / "blocked"))
     async with RunningNode(tmp_path, chat_config(provider.url), *arguments) as node:
@@ -107,7 +107,7 @@ async def test_a_full_disk_is_a_warning(tmp_path: Path, provider: SimProvider) -
 
 
 async def test_no_space_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ENOSPC at the fsync: counted, nothing half written is left, and what was there can still be read."""
+    """ENOSPC at the fsync is counted, leaves no partial file, and the old state can still be read."""
     file = kept(tmp_path)
     stored = file.read()
     assert stored is not None
@@ -133,7 +133,7 @@ async def test_no_space_leaves_the_last_one_whole(tmp_path: Path, monkeypatch: p
 
 
 def test_what_was_kept_is_what_is_found(tmp_path: Path) -> None:
-    """Configuration, secrets and Snapshot come back equal, and a node without any state finds none."""
+    """Configuration, secrets and Snapshot read back equal, and a node without a state finds none."""
     file = kept(tmp_path)
     stored = file.read()
     assert stored is not None
@@ -145,7 +145,7 @@ def test_what_was_kept_is_what_is_found(tmp_path: Path) -> None:
 
 
 def damage(path: Path, how: str) -> None:
-    """Do to the state what disks and people do."""
+    """Damage the state as disks and users do."""
     data = path.read_bytes()
     if how == "cut":
         path.write_bytes(data[: len(data) // 2])
@@ -167,7 +167,7 @@ def damage(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["cut", "empty", "flipped", "foreign", "open", "folder", "link"])
 def test_what_is_not_ours_is_refused(tmp_path: Path, how: str) -> None:
-    """Damaged, foreign or writable by others: one sentence with the file's name, beside what is wrong with the file."""
+    """A damaged, foreign or world-writable state is refused with the file's name and the problem."""
     file = kept(tmp_path)
     damage(file.path, how)
     with pytest.raises(StateUnusableError, match=r"state|edge"):
@@ -181,7 +181,7 @@ def test_what_is_not_ours_is_refused(tmp_path: Path, how: str) -> None:
 
 
 def test_another_ones_state_is_not_taken(tmp_path: Path) -> None:
-    """A state renamed to stand in for another file is refused with both names."""
+    """A state that was renamed for another file is refused with both names."""
     file = kept(tmp_path)
     other = StateFile(tmp_path / "state", "/etc/other.yaml")
     file.path.rename(other.path)
@@ -190,7 +190,7 @@ def test_another_ones_state_is_not_taken(tmp_path: Path) -> None:
 
 
 def test_without_state_a_bad_file_is_only_a_bad_file(tmp_path: Path) -> None:
-    """A first start with a mistake ends with the mistake, and nothing is written."""
+    """A first start with an invalid file ends with its problems, and nothing is written."""
     path = write(tmp_path, {"modles": {}})
     with pytest.raises(ConfigInvalidError, match="did you mean models"):
         from_file(path, str(tmp_path / "state"), {})
@@ -198,7 +198,7 @@ def test_without_state_a_bad_file_is_only_a_bad_file(tmp_path: Path) -> None:
 
 
 def test_where_it_is_kept(tmp_path: Path) -> None:
-    """What was asked for, what the file says, XDG_STATE_HOME; an empty text keeps none."""
+    """The place is the argument, the file's setting, or XDG_STATE_HOME; an empty text disables the state."""
     path = write(tmp_path, GOOD)
     environ = {"XDG_STATE_HOME": str(tmp_path / "xdg")}
     assert from_file(path, None, environ).state_dir == str(tmp_path / "xdg" / "edge")
@@ -225,12 +225,12 @@ def test_where_it_is_kept(tmp_path: Path) -> None:
     ],
 )
 def test_ages_are_said_as_people_do(seconds: float, said: str) -> None:
-    """One number and one unit."""
+    """An age is a number and a unit."""
     assert spell_age(seconds) == said
 
 
 def test_a_state_is_one_nodes(tmp_path: Path) -> None:
-    """Two nodes of one file in one folder: the second is told which, and what to do; other files do not meet."""
+    """A second node with the same file and folder is refused with a remedy; other files do not collide."""
     folder = str(tmp_path / "state")
     with bindings.state(folder, "/etc/edge.yaml"):
         with bindings.state(folder, "/etc/other.yaml"), bindings.state(str(tmp_path), "/etc/edge.yaml"):
@@ -247,14 +247,14 @@ def test_a_state_is_one_nodes(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_locked_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """No disk keeps a node from serving: not one that is full, nor one without locks."""
+    """A node serves even if its state folder is full or cannot be locked."""
     (tmp_path / "file").write_text("")
     with bindings.state(str(tmp_path / "file"), "/etc/edge.yaml"):
         assert "cannot be locked against other nodes" in caplog.text
 
 
 async def test_a_second_node_of_the_same_state_does_not_start(tmp_path: Path, provider: SimProvider) -> None:
-    """It is refused while the first runs, whatever becomes of that one's children, and not after its death."""
+    """A second node is refused while the first runs, whatever happens to its children, and not after its death."""
     config = chat_config(provider.url)
     first = RunningNode(tmp_path, config, "--workers", "1")
     (tmp_path / "second").mkdir()

@@ -25,7 +25,7 @@ BROKEN: dict[str, tuple[tuple[Step, ...], Outcome]] = {
 
 @pytest.mark.parametrize("fault", BROKEN)
 async def test_broken(fault: str) -> None:
-    """The client gets what came, an error event, no [DONE], no last chunk, and a closed connection."""
+    """The client gets the data so far, an error event, no [DONE], no last chunk, and a closed connection."""
     script, outcome = BROKEN[fault]
     backup_script = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
     async with ScriptedServer(script) as primary, ScriptedServer(backup_script) as backup:
@@ -42,7 +42,7 @@ async def test_broken(fault: str) -> None:
 
 
 async def test_error_in_the_middle() -> None:
-    """A provider's own error event goes on as it is, nothing after it does, and the connection is closed."""
+    """A provider's own error event is relayed, nothing follows it, and the connection is closed."""
     script = (ReadMessage(), Send(BEGUN + chunk(HELLO + ERROR + DONE) + b"0\r\n\r\n"), ReadToEnd())
     async with ScriptedServer(script) as primary, one_data_plane(models(primary.url)) as data_plane:
         peer = await data_plane.raw(post(STREAM))
@@ -70,7 +70,7 @@ COMPLETE: dict[str, tuple[Step, ...]] = {
 
 @pytest.mark.parametrize("kind", COMPLETE)
 async def test_complete(kind: str) -> None:
-    """A stream that said it is finished ends cleanly, whatever the provider's framing looked like."""
+    """A stream that has sent its end mark ends cleanly, whatever its framing."""
     async with ScriptedServer(COMPLETE[kind]) as primary, one_data_plane(models(primary.url)) as data_plane:
         answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n")
         assert b"hello" in answer

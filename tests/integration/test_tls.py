@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def https_upstream(context: ssl.SSLContext, seen: list[ssl.SSLObject]) -> asyncio.Server:
-    """A TLS server that answers each request and remembers what was agreed."""
+    """A TLS server that answers each request and records the negotiated protocol."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.append(writer.get_extra_info("ssl_object"))
@@ -30,7 +30,7 @@ async def https_upstream(context: ssl.SSLContext, seen: list[ssl.SSLObject]) -> 
 
 
 async def request(data_plane: OneDataPlane, context: ssl.SSLContext, data: bytes) -> tuple[bytes, str | None]:
-    """Send one request over TLS; what came until the end of the answer, and the protocol agreed."""
+    """Send a request over TLS; return the complete answer and the negotiated protocol."""
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", data_plane.port, ssl=context, server_hostname="edge.test"
     )
@@ -45,13 +45,13 @@ async def request(data_plane: OneDataPlane, context: ssl.SSLContext, data: bytes
 
 @pytest.fixture
 def authority() -> trustme.CA:
-    """A certificate authority of our own."""
+    """Return a test CA."""
     return trustme.CA()
 
 
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_upstream(authority: trustme.CA, tmp_path: Path, trusted: bool) -> None:
-    """An upstream whose certificate the configured authority signed is used; any other is a connect failure."""
+    """An upstream with a certificate of the configured CA is used; any other is a connect failure."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     (authority if trusted else trustme.CA()).issue_cert("provider.test").configure_cert(context)
     context.set_alpn_protocols(["http/1.1"])
@@ -74,7 +74,7 @@ async def test_upstream(authority: trustme.CA, tmp_path: Path, trusted: bool) ->
 
 
 async def test_upstream_name(authority: trustme.CA, tmp_path: Path) -> None:
-    """A good certificate for another name is no certificate."""
+    """A valid certificate for another name is refused."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("other.test").configure_cert(context)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -88,7 +88,7 @@ async def test_upstream_name(authority: trustme.CA, tmp_path: Path) -> None:
 
 
 def listening(authority: trustme.CA, folder: Path, *, client_ca: bool = False) -> str:
-    """Configuration of a TLS listener with a certificate for edge.test."""
+    """Return a configuration of a TLS listener with a certificate for edge.test."""
     issued = authority.issue_cert("edge.test")
     issued.private_key_pem.write_to_path(str(folder / "key.pem"))
     issued.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
@@ -100,7 +100,7 @@ def listening(authority: trustme.CA, folder: Path, *, client_ca: bool = False) -
 
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    """A client's side that trusts the authority."""
+    """Return a client context that trusts the CA."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
     context.set_alpn_protocols(["http/1.1"])
@@ -128,7 +128,7 @@ async def test_listener(authority: trustme.CA, tmp_path: Path) -> None:
 
 
 async def test_client_certificates(authority: trustme.CA, tmp_path: Path) -> None:
-    """Where client_ca is set, a client without a certificate of it is not served."""
+    """With client_ca, a client without a certificate of that CA is not served."""
     text = models("http://127.0.0.1:9", extra=listening(authority, tmp_path, client_ca=True))
     health = b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
     async with one_data_plane(text) as data_plane:

@@ -32,7 +32,7 @@ IN_JAEGER = pytest.param(
 
 
 def node_of(folder: Path, name: str, config: dict[str, Any], **telemetry: Any) -> RunningNode:
-    """A node of one worker, in a region of that name."""
+    """A node with one worker, in a region of that name."""
     (folder / name).mkdir()
     whole = {
         **config,
@@ -43,7 +43,7 @@ def node_of(folder: Path, name: str, config: dict[str, Any], **telemetry: Any) -
 
 
 def assert_within(inner: Span, outer: Span) -> None:
-    """Assert that one span lies within another; clocks are read a little apart."""
+    """Assert that a span lies within another, with a tolerance for clocks."""
     assert outer.start - 2_000_000 <= inner.start <= inner.end <= outer.end + 2_000_000
 
 
@@ -51,7 +51,7 @@ def assert_within(inner: Span, outer: Span) -> None:
 async def test_the_tree(
     tmp_path: Path, provider: SimProvider, kind: type[GrpcCollector | HttpCollector | Jaeger]
 ) -> None:
-    """A failed attempt, a failover and a hop to another region: exactly the spans that should be, each in its place."""
+    """A failed attempt, a failover and a hop to another region give exactly the expected spans."""
     protocol = "http" if kind is HttpCollector else "grpc"
     async with kind() as collector:
         with refused_port() as port:
@@ -97,7 +97,7 @@ async def test_the_tree(
 
 
 class Echo(grpc.GenericRpcHandler):
-    """Sends every message back, as they come."""
+    """Sends every message back as it arrives."""
 
     def __init__(self) -> None:
         self.traceparents: list[str] = []
@@ -109,7 +109,7 @@ class Echo(grpc.GenericRpcHandler):
         return grpc.stream_stream_rpc_method_handler(self.talk)
 
     async def talk(self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
-        """Say back what is said."""
+        """Echo the messages."""
         self.traceparents += [str(v) for k, v in context.invocation_metadata() or () if k == "traceparent"]
         async for message in messages:
             yield message
@@ -117,7 +117,7 @@ class Echo(grpc.GenericRpcHandler):
 
 @pytest.mark.parametrize("kind", [GrpcCollector, IN_JAEGER], ids=["collector", "jaeger"])
 async def test_the_tree_of_a_bidirectional_call(tmp_path: Path, kind: type[GrpcCollector | Jaeger]) -> None:
-    """The same through gRPC streaming both ways: one trace over two edges, down to the service's own metadata."""
+    """The same for bidirectional gRPC: one trace over two edges, down to the service's metadata."""
     echo = Echo()
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((echo,))
@@ -158,7 +158,7 @@ async def test_the_tree_of_a_bidirectional_call(tmp_path: Path, kind: type[GrpcC
 
 
 async def test_variables_are_obeyed(tmp_path: Path, provider: SimProvider) -> None:
-    """Where the file names no collector, OpenTelemetry's own variables do, and name the service too."""
+    """If the file names no collector, OpenTelemetry's variables name it, and the service."""
     async with HttpCollector() as collector:
         environ = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
@@ -177,7 +177,7 @@ async def test_variables_are_obeyed(tmp_path: Path, provider: SimProvider) -> No
 
 
 async def test_reload_changes_the_collector(tmp_path: Path, provider: SimProvider) -> None:
-    """Another collector, or none, holds from the reload on; what was recorded before goes where it was to go."""
+    """A new collector, or none, applies from the reload on; earlier records go to the old one."""
     async with GrpcCollector() as first, HttpCollector() as second:
         config = chat_config(provider.url)
         async with node_of(tmp_path, "eu", config, otlp=first.url, protocol="grpc") as node:
@@ -198,7 +198,7 @@ async def test_reload_changes_the_collector(tmp_path: Path, provider: SimProvide
 
 
 async def recorded(node: RunningNode, name: str) -> tuple[int, Any]:
-    """Wait until control knows of a request; return what it tells."""
+    """Wait until control knows a request; return its report."""
     while True:
         status, told = await node.get(f"/api/traces/{name}")
         if status == 200:
@@ -207,7 +207,7 @@ async def recorded(node: RunningNode, name: str) -> tuple[int, Any]:
 
 
 async def test_a_request_can_be_told_of_without_a_collector(tmp_path: Path, provider: SimProvider) -> None:
-    """The id that an answer carries finds what happened, over a whole node; what nobody knows is a 404."""
+    """An answer's request id finds its trace in a whole node; an unknown id is a 404."""
     with refused_port() as port:
         config = chat_config(f"http://127.0.0.1:{port}", provider.url)
         async with node_of(tmp_path, "eu", config, sample="0%") as node:

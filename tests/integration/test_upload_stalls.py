@@ -37,7 +37,7 @@ FAULTS = (Outcome.FAIL_FIRST_BYTE, Outcome.FAIL_STALLED, Outcome.FAIL_RESET, Out
 
 
 def text(*addresses: str, stall: str = "30s", **times: str) -> str:
-    """One service with these deadlines; what is not named is long."""
+    """Return a service with these deadlines; the others are long."""
     given = {"connect": "5s", "first_byte": "30s", "stream_idle": "30s", "total": "60s", **times}
     said = ", ".join(f"{name}: {value}" for name, value in given.items())
     short = "connect: 2s, first_byte: 600ms, stream_idle: 600ms, total: 5s"
@@ -45,7 +45,7 @@ def text(*addresses: str, stall: str = "30s", **times: str) -> str:
 
 
 def outcomes(data_plane: OneDataPlane, address: str) -> dict[str, int]:
-    """What befell a target of the service, of the endings that matter here."""
+    """Return the relevant outcomes of a target of the service."""
     counts = data_plane.outcomes(f"billing/{address}")
     return {outcome.name: counts[outcome] for outcome in (*FAULTS, Outcome.CANCELLED, Outcome.OK) if counts[outcome]}
 
@@ -58,7 +58,7 @@ async def settled(data_plane: OneDataPlane) -> None:
 
 
 async def upload(port: int, head: bytes, *, piece: bytes = b"a" * 65536) -> bytes:
-    """Send a head and then as much of a body as is taken, until there is an answer; return that."""
+    """Send a head and as much of a body as is taken, until there is an answer; return the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(head)
 
@@ -79,7 +79,7 @@ async def upload(port: int, head: bytes, *, piece: bytes = b"a" * 65536) -> byte
 
 
 async def test_a_client_that_waits_for_a_silent_service() -> None:
-    """Who asks with Expect and waits hears 504 after first_byte: it is the service that says nothing."""
+    """A client with Expect gets 504 after first_byte, because the service is silent."""
     async with ScriptedServer(SILENT) as upstream:
         async with one_data_plane(text(upstream.address, first_byte="700ms", stall="200ms")) as data_plane:
             peer = await data_plane.raw(request(b"POST", fields=EXPECTS), limit_s=20)
@@ -89,7 +89,7 @@ async def test_a_client_that_waits_for_a_silent_service() -> None:
 
 
 async def test_a_client_that_waits_is_taken_elsewhere() -> None:
-    """What may be sent twice is asked of another service when the first says nothing to an Expect."""
+    """A retryable request with Expect goes to another service if the first is silent."""
     willing = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadBytes(5), Send(whole()), ReadToEnd())
     async with ScriptedServer(SILENT) as silent, ScriptedServer(willing) as good:
         async with one_data_plane(text(silent.address, good.address, first_byte="400ms")) as data_plane:
@@ -108,7 +108,7 @@ async def test_a_client_that_waits_is_taken_elsewhere() -> None:
 
 
 async def test_a_client_that_waits_over_http2() -> None:
-    """The same over HTTP/2, on both sides, where the deadline of calls is off: the silence is the service's."""
+    """The same over HTTP/2 on both sides, without a first-byte deadline of calls."""
 
     async def silent(call: Call) -> None:
         await call.until_reset()
@@ -130,7 +130,7 @@ async def test_a_client_that_waits_over_http2() -> None:
 
 
 async def test_a_client_told_to_go_on_that_does_not() -> None:
-    """Once the service has said 100 it is the client's turn: 408, and the service is blamed for nothing."""
+    """After the service's 100 a client that does not send gets 408, and the service is not blamed."""
     script = (ReadHead(), Send(b"HTTP/1.1 100 Continue\r\n\r\n"), ReadToEnd())
     async with ScriptedServer(script) as upstream:
         async with one_data_plane(text(upstream.address, stall="300ms")) as data_plane:
@@ -141,7 +141,7 @@ async def test_a_client_told_to_go_on_that_does_not() -> None:
 
 @pytest.mark.parametrize("length", ["content-length: 1000", "transfer-encoding: chunked"])
 async def test_a_client_that_stops_sending(length: str) -> None:
-    """An upload that its client stops gets 408, and no target is blamed for it."""
+    """If a client stops its upload it gets 408, and no target is blamed."""
     async with ScriptedServer((ReadToEnd(),)) as upstream:
         async with one_data_plane(text(upstream.address, stall="300ms", first_byte="200ms")) as data_plane:
             sent = chunk(b"abc") if "chunked" in length else b"abc"
@@ -151,7 +151,7 @@ async def test_a_client_that_stops_sending(length: str) -> None:
 
 
 async def test_a_client_that_stops_sending_over_http2() -> None:
-    """The same over HTTP/2, and of a model's body that says no length: edge takes it whole, so it must come."""
+    """The same over HTTP/2, and for a model's body without a length, which edge reads completely."""
     async with ScriptedServer((ReadToEnd(),)) as upstream:
         config = text(upstream.address, stall="300ms") + models("http://127.0.0.1:9")
         async with one_data_plane(config) as data_plane, FrameClient.connect(data_plane.port) as client:
@@ -166,7 +166,7 @@ async def test_a_client_that_stops_sending_over_http2() -> None:
 
 
 async def test_a_models_body_that_drips() -> None:
-    """A body that edge takes whole must be whole in time, however lively its bytes, over either wire."""
+    """A body that edge reads completely has a time limit, in both HTTP versions."""
     limits = "limits: {body_timeout: 1s, client_idle: 30s, header_timeout: 1s}"
     async with one_data_plane(models("http://127.0.0.1:9", extra=limits)) as data_plane:
         async with FrameClient.connect(data_plane.port) as client:
@@ -190,7 +190,7 @@ async def test_a_models_body_that_drips() -> None:
 
 
 async def test_a_service_that_stops_taking_an_upload() -> None:
-    """An upload of which a service takes nothing for stream_idle is the service's failure: 504, and soon."""
+    """If a service reads nothing of an upload for stream_idle, it fails: 504."""
     script = (ReadHead(), Pause(30.0))
     async with ScriptedServer(script, receive_buffer=65536) as upstream:
         async with one_data_plane(text(upstream.address, stream_idle="600ms")) as data_plane:
@@ -232,7 +232,7 @@ async def test_a_service_that_stops_taking_an_upload_over_http2() -> None:
 
 
 async def test_a_service_that_takes_an_upload_slowly() -> None:
-    """A service that goes on taking, however little, has not stopped, though its client has to wait for it."""
+    """A service that reads slowly has not stopped, although its client has to wait."""
     steps = [step for _ in range(24) for step in (ReadBytes(16384), Pause(0.1))]
     async with ScriptedServer((ReadHead(), *steps, ReadToEnd()), receive_buffer=32768) as upstream:
         async with one_data_plane(text(upstream.address, stream_idle="2s")) as data_plane:
@@ -254,7 +254,7 @@ async def test_a_service_that_takes_an_upload_slowly() -> None:
 
 
 async def test_silence_on_both_sides_is_nobodys_fault() -> None:
-    """An answer that has begun and waits for the rest of the request ends, and is not held against the target."""
+    """An answer that waits for the rest of the request ends, and does not count against the target."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
     async with ScriptedServer((ReadHead(), Send(head), ReadToEnd())) as upstream:
         async with one_data_plane(text(upstream.address, stream_idle="300ms")) as data_plane:
@@ -266,7 +266,7 @@ async def test_silence_on_both_sides_is_nobodys_fault() -> None:
 
 
 async def test_an_answer_that_stalls_before_the_client_may_send() -> None:
-    """A client that still waits to be told to go on is not silent: the answer that stops is its target's fault."""
+    """If an answer stalls while the client waits for 100, the target is to blame."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(b"begun")
     async with ScriptedServer((ReadHead(), Send(head), ReadToEnd())) as upstream:
         async with one_data_plane(text(upstream.address, stream_idle="300ms")) as data_plane:
@@ -277,7 +277,7 @@ async def test_an_answer_that_stalls_before_the_client_may_send() -> None:
 
 @pytest.mark.parametrize(("body", "outcome"), [(b"a", "CANCELLED"), (b"a" * 9, "DEADLINE")])
 async def test_total_while_an_upload_is_not_whole(body: bytes, outcome: str) -> None:
-    """A total deadline that ends a half upload is not held against the target; one that ends its waiting is."""
+    """A total deadline counts against the target only after the upload is complete."""
     async with ScriptedServer(SILENT) as upstream:
         async with one_data_plane(text(upstream.address, total="1s")) as data_plane:
             sent = request(b"POST", fields=b"content-length: 9\r\n", body=body)

@@ -29,22 +29,22 @@ SLOW_TIMES = "first_byte: 30s, stream_idle: 30s, total: 60s"
 
 
 def patient(text: str) -> str:
-    """The same configuration with deadlines that do not strike here."""
+    """Return the same configuration with longer deadlines."""
     return text.replace("first_byte: 600ms, stream_idle: 600ms, total: 5s", SLOW_TIMES)
 
 
 def worker(data_plane: OneDataPlane, name: WorkerCounter) -> int:
-    """One count of the worker."""
+    """Return a counter of the worker."""
     return int(data_plane.shared_state.read_worker(0)["counts"][name])
 
 
 def pool(data_plane: OneDataPlane) -> Any:
-    """The native pool of the only target."""
+    """Return the native pool of the only target."""
     return data_plane.data_plane.router.targets[0].pool
 
 
 async def connect(port: int) -> socket.socket:
-    """A client's socket."""
+    """Return a client's socket."""
     sock = socket.socket()
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
@@ -79,7 +79,7 @@ async def flooding(data_plane: OneDataPlane, head: bytes, wait_for: bytes = b"")
 
 
 async def test_an_early_answer_to_an_upload_that_is_not_read() -> None:
-    """A service that answers early, keeps the connection and does not read on does not keep it for ever."""
+    """A service that answers early and does not read on does not keep the connection for ever."""
     answer = asyncio.Event()
     end = asyncio.Event()
     script = (ReadHead(), Hold(answer), Send(EARLY), Hold(end))
@@ -98,7 +98,7 @@ async def test_an_early_answer_to_an_upload_that_is_not_read() -> None:
 
 
 async def test_a_tunnel_that_its_service_closes_and_does_not_read() -> None:
-    """A service that closes its side of a tunnel may read what is under way for a while, but not for ever."""
+    """A service that closes its side of a tunnel may read the rest for a limited time."""
     leave = asyncio.Event()
     end = asyncio.Event()
     script = (ReadHead(), Send(TAKE), Hold(leave), HalfClose(), Hold(end))
@@ -115,7 +115,7 @@ async def test_a_tunnel_that_its_service_closes_and_does_not_read() -> None:
 
 
 async def test_an_http2_upstream_that_floods_and_does_not_read() -> None:
-    """A connection that is refused goes within seconds, whether its other end reads what is left of it or not."""
+    """A refused connection ends within seconds, whether its peer reads the rest or not."""
     fault = asyncio.Event()
     end = asyncio.Event()
     hello = SettingsFrame(settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}).serialize()
@@ -141,7 +141,7 @@ async def test_an_http2_upstream_that_floods_and_does_not_read() -> None:
 
 
 async def test_the_last_words_of_a_tunnel() -> None:
-    """What a client said before it left reaches a service that reads it later, however much the kernel would take."""
+    """The last data of a tunnel's client reaches a service that reads late."""
     read = asyncio.Event()
     script = (ReadHead(), Send(TAKE), Hold(read), ReadToEnd())
 

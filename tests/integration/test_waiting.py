@@ -28,7 +28,7 @@ GOOD = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
 
 
 async def test_comments_then_answer() -> None:
-    """Comments come while the first target is silent; the second's answer follows on the same answer."""
+    """Comments are sent while the first target is silent; the second target's answer follows in the same response."""
     async with ScriptedServer((ReadToEnd(),)) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(primary.url, backup.url, extra=COMMENTS)) as data_plane:
             answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n")
@@ -40,7 +40,7 @@ async def test_comments_then_answer() -> None:
 
 
 async def test_comments_then_nothing() -> None:
-    """When every target fails after comments went out, the stream ends with an error event and no [DONE]."""
+    """If every target fails after comments were sent, the stream ends with an error event and no [DONE]."""
     async with ScriptedServer((ReadToEnd(),)) as primary:
         async with one_data_plane(
             models(primary.url, extra=COMMENTS).replace("total: 5s", "total: 800ms")
@@ -54,7 +54,7 @@ async def test_comments_then_nothing() -> None:
 
 
 async def test_no_comments_for_whole_answers() -> None:
-    """A client that did not ask for a stream waits without comments: they would spoil its JSON."""
+    """A client without stream waits without comments, which would corrupt its JSON."""
     async with ScriptedServer((ReadMessage(), Pause(0.4), Send(whole()), Again())) as primary:
         async with one_data_plane(patient(models(primary.url, extra=COMMENTS))) as data_plane:
             assert b"edge is waiting" not in await data_plane.ask(post(), b"hello")
@@ -62,7 +62,7 @@ async def test_no_comments_for_whole_answers() -> None:
 
 @pytest.mark.parametrize("body", [b'{"model":"chat"}', STREAM], ids=["whole", "stream"])
 async def test_total_deadline(body: bytes) -> None:
-    """The total bounds the whole exchange, whatever the attempts do."""
+    """The total deadline limits the whole exchange, whatever its attempts do."""
     script = (ReadMessage(), Send(SSE_HEAD + chunk(b": ping\n\n") * 50, piece=20, gap_s=0.05), Close())
     text = models("http://127.0.0.1:1")
     async with ScriptedServer(script) as primary:

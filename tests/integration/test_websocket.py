@@ -49,7 +49,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
 
 
 async def test_real_client_and_server() -> None:
-    """A real client and a real server exchange small and large messages both ways and close in order."""
+    """A real client and a real server exchange small and large messages both ways, and close in order."""
     app = web.Application()
     app.router.add_get("/api/ws", echo)
     runner = web.AppRunner(app)
@@ -78,7 +78,7 @@ async def test_real_client_and_server() -> None:
 
 
 async def test_nothing_before_the_101() -> None:
-    """What a hasty client sends behind its upgrade waits until the service has taken it."""
+    """Data behind an upgrade request waits until the service has accepted it."""
     taking = asyncio.Event()
     script = (ReadHead(), Hold(taking), Send(TAKE + b"server"), ReadBytes(5), Send(b"more"), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(patient(services(upstream.address))) as data_plane:
@@ -99,7 +99,7 @@ async def test_nothing_before_the_101() -> None:
 
 @pytest.mark.parametrize("hasty", [b"", b"hasty"])
 async def test_client_leaves_before_the_101(hasty: bytes) -> None:
-    """A client that leaves while the service has not answered its upgrade is noticed then, not at a deadline."""
+    """A client that leaves before the service's answer is noticed at once, not at a deadline."""
     async with ScriptedServer((ReadHead(), ReadToEnd()), limit_s=60.0) as upstream:
         text = services(upstream.address, total="60s").replace("first_byte: 600ms", "first_byte: 50s")
         async with one_data_plane(text) as data_plane:
@@ -113,7 +113,7 @@ async def test_client_leaves_before_the_101(hasty: bytes) -> None:
 
 @pytest.mark.parametrize("size", [60_000, 1_000_000])
 async def test_much_before_the_101(size: int) -> None:
-    """What a hasty client sends is held within bounds, and the service has all of it when it has taken the upgrade."""
+    """Early data is limited, and the service gets all of it after it accepts the upgrade."""
     frames = bytes(range(256)) * (size // 256)
     script = (ReadHead(), Pause(0.2), Send(TAKE), ReadBytes(len(frames)), Send(b"all"), ReadToEnd())
     async with ScriptedServer(script) as upstream, one_data_plane(patient(services(upstream.address))) as data_plane:
@@ -123,7 +123,7 @@ async def test_much_before_the_101(size: int) -> None:
 
 
 async def test_refused_upgrade() -> None:
-    """A service that does not take the upgrade answers as usual, and what waited is read as the next request."""
+    """If a service refuses the upgrade, it answers as usual, and the early data is the next request."""
     script = (ReadMessage(), Send(whole(b'{"no":1}', b"400 Bad Request")), Again())
     async with ScriptedServer(script) as upstream, one_data_plane(services(upstream.address)) as data_plane:
         health = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
@@ -136,7 +136,7 @@ async def test_refused_upgrade() -> None:
     "ask", [ASK.replace(b"Upgrade: websocket", b"Upgrade: h2c"), ASK.replace(b"keep-alive, Upgrade", b"keep-alive")]
 )
 async def test_other_upgrades_are_ignored(ask: bytes) -> None:
-    """Only WebSocket, and only where Connection says so, goes on; a 101 nobody asked for is a 502."""
+    """Only WebSocket upgrades listed in Connection are forwarded; an unsolicited 101 is a 502."""
     async with ScriptedServer((ReadHead(), Send(TAKE), ReadToEnd())) as upstream:
         async with one_data_plane(services(upstream.address, extra=", retry: {attempts: 1}")) as data_plane:
             answer = await data_plane.ask(ask, b"}}")

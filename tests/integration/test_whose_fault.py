@@ -25,7 +25,7 @@ GOOD = (ReadMessage(), Send(whole()), Again())
     ],
 )
 async def test_ours(status: bytes, outcome: Outcome) -> None:
-    """A refused credential or a missing model quarantines the target; the caller gets another's answer."""
+    """A refused credential or a missing model quarantines the target; the caller gets another target's answer."""
     bad = (ReadMessage(), Send(whole(b'{"error":{"message":"bad key sk-secret"}}', status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:
@@ -41,7 +41,7 @@ async def test_ours(status: bytes, outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("status", [b"400 Bad Request", b"413 Too Large", b"422 Unprocessable"])
 async def test_the_callers(status: bytes) -> None:
-    """What the caller did wrong is shown as the provider said it, never counted, never tried elsewhere."""
+    """A caller's error is relayed as the provider wrote it, never counted, never retried."""
     content = b'{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}'
     bad = (ReadMessage(), Send(whole(content, status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
@@ -72,7 +72,7 @@ async def test_the_callers(status: bytes) -> None:
     ],
 )
 async def test_refused_by_edge(request_: bytes, status: int, code: str) -> None:
-    """What edge cannot route is refused in OpenAI's shape, with the right status, and reaches no provider."""
+    """A request without a route is refused in OpenAI's shape with the right status, and reaches no provider."""
     async with ScriptedServer(GOOD) as primary, one_data_plane(models(primary.url)) as data_plane:
         answer = await data_plane.ask(request_, b"}}")
         assert answer.startswith(b"HTTP/1.1 %d " % status)
@@ -84,7 +84,7 @@ async def test_refused_by_edge(request_: bytes, status: int, code: str) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 async def test_body_too_large(framing: str) -> None:
-    """A body over the limit is refused with 413 while it comes, and the connection ends."""
+    """A body over the limit is refused with 413 while it arrives, and the connection ends."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n"
     if framing == "length":
         data = head + b"content-length: 5000\r\n\r\n" + b"a" * 5000

@@ -24,7 +24,7 @@ LEFT_OUT = (b"host", b"connection", b"transfer-encoding", b"keep-alive")
 
 
 class Said(NamedTuple):
-    """What came, as HTTP/1.1 text, and how it ended."""
+    """The received answer as HTTP/1.1 text, and how it ended."""
 
     received: bytes
     ended: str
@@ -46,7 +46,7 @@ def translate(data: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
 async def over_http2(
     port: int, data: bytes, wait_for: bytes | None, limit_s: float, tls: ssl.SSLContext | None = None
 ) -> Said:
-    """Send one request, read until ``wait_for`` has come or, where it is None, until the answer ends."""
+    """Send a request; read until ``wait_for`` has come or, if it is None, until the answer ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     try:
         async with asyncio.timeout(limit_s):
@@ -89,7 +89,7 @@ class _Exchange:
         return Said(self.received, self.ended)
 
     def take(self, event: h2.events.Event) -> None:
-        """Write what came as HTTP/1.1 would have it."""
+        """Return the received answer as HTTP/1.1 text."""
         if isinstance(event, h2.events.ResponseReceived):
             fields = dict(event.headers)
             status = int(fields.pop(b":status"))

@@ -21,12 +21,12 @@ _TARGET = re.compile(rb"\r\nx-edge-target: ([^\r]+)\r\n")
 
 
 def asking(model: str = "chat") -> bytes:
-    """Write one chat request that every simulated provider understands."""
+    """Return a chat request for any simulated provider."""
     return wire.request(b'{"model":"%s","messages":[{"role":"user","content":"hello"}]}' % model.encode())
 
 
 class Witness:
-    """A load of ``rate`` requests a second on one port; ``answers`` holds (monotonic seconds, target) of the good ones.
+    """A load of ``rate`` requests a second on one port; ``answers`` has (monotonic seconds, target) of the successes.
 
     ``connections`` bounds how many are under way: an application with so many threads that wait for their answers.
     """
@@ -50,11 +50,11 @@ class Witness:
         return None
 
     async def run(self, limit_s: float = 60.0) -> None:
-        """Send all; whatever fails stays in ``closed_loop.failures``."""
+        """Send all requests; failures are in ``closed_loop.failures``."""
         await self.closed_loop.run(limit_s)
 
     def share(self, target: str, since_s: float, until_s: float) -> float:
-        """Return the share of the answers between two moments that a target gave.
+        """Return a target's share of the answers between two moments.
 
         Raises:
             ZeroDivisionError: there was no answer then.
@@ -76,7 +76,7 @@ class Witness:
         return None
 
     async def run_until_in_full(self, target: str, since_s: float) -> float | None:
-        """Send until a target is back in full, or all is sent; return what ``in_full_s`` says."""
+        """Send until a target has its full traffic again, or all is sent; return the result of ``in_full_s``."""
         running = asyncio.create_task(self.run())
         while (back_s := self.in_full_s(target, since_s)) is None and not running.done():
             await asyncio.wait([running], timeout=0.25)
@@ -86,11 +86,11 @@ class Witness:
 
 
 def attempts(data_plane: OneDataPlane, target: str) -> int:
-    """Return how many attempts a target has seen, those that found no connection included."""
+    """Return how many attempts a target has had, failed connects included."""
     return int(data_plane.target(target)["counts"][TargetCounter.T_ATTEMPTS])
 
 
 def set_manual(data_plane: OneDataPlane, target: str, code: int) -> None:
-    """Take a target out by hand (1 drain, 2 eject), or put it back (0)."""
+    """Set the manual override of a target: 1 drain, 2 eject, 0 none."""
     slot = next(plan.slot for plan in data_plane.snapshot.targets if plan.id == target)
     data_plane.shared_state.set_manual(slot, code)

@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def load(path: str) -> ModuleType:
-    """Return the module of a file that is in no package."""
+    """Return the module of a file outside of any package."""
     spec: Any = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -35,14 +35,14 @@ def labels(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(DRAWING.DRAWN))
 def test_pictures_are_current(name: str) -> None:
-    """Drawing a picture again changes nothing, and the page shows it."""
+    """Redrawing a picture changes nothing, and the page shows it."""
     drawn = DRAWING.DRAWN[name]()
     assert (DRAWING.PICTURES / name).read_text(encoding="utf-8") == drawn
     assert f"](pictures/{name})" in PAGE
 
 
 def test_every_room_of_edge_is_drawn() -> None:
-    """The rooms in the picture are the modules of edge/, all of which stand in the import contract."""
+    """The modules in the picture are those of edge/, and all of them are in the import contract."""
     modules = {
         path.stem
         for path in (ROOT / "edge").iterdir()
@@ -60,7 +60,7 @@ def test_every_package_of_native_is_drawn() -> None:
 
 
 def test_arrows_between_packages_are_the_floors_of_native() -> None:
-    """What a package may cimport is what its arrows lead to, directly or through others."""
+    """A package may cimport exactly the packages that its arrows lead to, directly or indirectly."""
     reached: dict[str, set[str]] = {package: set() for package in DRAWING.PACKAGES}
     for _ in reached:
         for package, below in DRAWING.CIMPORTS:
@@ -76,7 +76,7 @@ def test_the_journey_names_modules_that_exist() -> None:
 
 
 def test_places_for_new_lines_exist() -> None:
-    """Each path in "Where does a new line live?" is there; NAME stands for any."""
+    """Each path in "Where does a new line live?" exists; NAME stands for any name."""
     table = PAGE.partition("## Where does a new line live?")[2].partition("\n## ")[0]
     paths = re.findall(r"`((?:edge|native)/[^`]+)`", table)
     assert len(paths) > 20

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def run(*command: str | Path) -> str:
-    """Run a tool on the sources; return everything it said, with its status first if that is not 0."""
+    """Run a tool on the sources; return its output, with its status first if that is not 0."""
     ended = subprocess.run(
         [str(word) for word in command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=280
     )
@@ -33,7 +33,7 @@ def run(*command: str | Path) -> str:
 
 
 def test_lint() -> None:
-    """Ruff has nothing to say."""
+    """Ruff reports nothing."""
     said = run(BIN / "ruff", "check", "--output-format", "concise", ".")
     assert said.strip() == "All checks passed!"
 
@@ -45,13 +45,13 @@ def test_format() -> None:
 
 
 def test_types() -> None:
-    """Mypy, strict, has nothing to say."""
+    """Mypy in strict mode reports nothing."""
     said = run(BIN / "mypy")
     assert said.startswith("Success"), said
 
 
 def test_floors() -> None:
-    """Imports go downward only, siblings never meet, and every module has a floor."""
+    """Imports only go downwards, siblings do not import each other, and every module has a layer."""
     said = run(BIN / "lint-imports", "--no-cache")
     assert not said.startswith("status"), said
 
@@ -62,7 +62,7 @@ GENERATED = re.compile(r"_pb2(_grpc)?$")
 
 @pytest.mark.parametrize("module", MODULES)
 def test_each_module_stands_alone(module: str) -> None:
-    """A module imports in a fresh interpreter, whatever was or was not imported before, without a warning."""
+    """A module imports in a new interpreter without a warning."""
     said = run(sys.executable, "-W", "error", "-c", f"import {module}")
     assert said == ""
 
@@ -81,13 +81,13 @@ UNWANTED = {
 
 @pytest.mark.parametrize("module", UNWANTED)
 def test_a_process_imports_only_what_it_needs(module: str) -> None:
-    """Workers start quickly and the supervisor stays small: what only other processes need is not imported."""
+    """Workers and the supervisor do not import modules that only other processes need."""
     code = f"import sys, {module}; print([name for name in {UNWANTED[module]!r} if name in sys.modules])"
     assert run(sys.executable, "-c", code).strip() == "[]"
 
 
 def test_the_command_line_answers_at_once() -> None:
-    """``edge --help`` imports no part of the house but the command line itself."""
+    """``edge --help`` imports no part of edge but the command line itself."""
     code = (
         "import sys, edge.cli.main as main; main.parser(); "
         "print([name for name in ('aiohttp', 'native', 'edge.config', 'edge.sim') if name in sys.modules])"
@@ -97,7 +97,7 @@ def test_the_command_line_answers_at_once() -> None:
 
 @pytest.mark.parametrize("what", ["edge.app.worker", "edge.cli.main"])
 def test_import_time_budget(what: str) -> None:
-    """Importing takes at most so many times the processor time that Python itself takes to start."""
+    """An import takes at most this multiple of the processor time of a bare Python start."""
     budget = {"edge.app.worker": 20.0, "edge.cli.main": 6.0}[what]
     code = (
         "import os, subprocess, sys\n"
@@ -136,7 +136,7 @@ def lines(path: Path) -> int:
 
 
 def test_files_are_short() -> None:
-    """A file over 400 lines, or 600 in native/, has more than one subject."""
+    """No file has more than 400 lines, or 600 in native/."""
     sources = [path for folder in ("edge", "bench") for path in (ROOT / folder).rglob("*.py")]
     written = [path for path in sources if not GENERATED.search(path.stem)]
     assert [str(path.relative_to(ROOT)) for path in written if lines(path) > 400] == []
@@ -153,7 +153,7 @@ UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b|except[^\n]*:\s*\n\s*
 
 
 def test_nothing_is_left_for_later() -> None:
-    """No promises in comments, and no exception is swallowed in silence."""
+    """There are no promises in comments, and no exception is swallowed silently."""
     found = [
         f"{path.relative_to(ROOT)}: {match[0]!r}"
         for path in [*PYTHON, *(ROOT / "native").glob("*/*.p[yx]*")]
@@ -169,7 +169,7 @@ FIRST_LINE = re.compile(r'(?:#[^\n]*\n|\s)*r?"""([^\n]*)')
 
 
 def test_docstrings_begin_with_a_statement() -> None:
-    """The first line of a module's docstring states what the module does or holds; it asks nothing."""
+    """The first line of a module's docstring states what the module does or holds, or a test module checks."""
     first = {
         path.relative_to(ROOT): match[1]
         for path in [*SOURCES, *(ROOT / "native").glob("*/*.p[yx][xd]")]
@@ -181,7 +181,7 @@ def test_docstrings_begin_with_a_statement() -> None:
 
 
 def test_every_test_says_what_it_proves() -> None:
-    """A test's docstring is the property it proves."""
+    """Every test has a docstring with the property that it checks."""
     silent = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in (ROOT / "tests").rglob("test_*.py")
@@ -208,7 +208,7 @@ LINK = re.compile(r"\]\(([^)#:]*)(?:#([^)]+))?\)")
 
 
 def anchors(document: Path) -> set[str]:
-    """Return what a link may name within a document: its headings as GitHub spells them."""
+    """Return the possible link fragments of a document: its headings as GitHub spells them."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
@@ -226,7 +226,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_the_readme_names_every_document() -> None:
-    """A reader who begins with README.md finds every other document."""
+    """README.md links to every other document."""
     named = {(ROOT / path).resolve() for path, _ in LINK.findall((ROOT / "README.md").read_text()) if path}
     assert [str(path.relative_to(ROOT)) for path in DOCUMENTS if path not in named | {ROOT / "README.md"}] == []
 
@@ -249,7 +249,7 @@ NAMED = re.compile(r"`((?:edge|native|tests|deploy|protos|bench|docs)/[\w./*-]+)
 
 
 def test_files_named_in_documents_exist() -> None:
-    """A path in code spans of a document is there; * and NAME stand for any name."""
+    """A path in code spans of a document exists; * and NAME stand for any name."""
     named = [(document, path) for document in DOCUMENTS for path in NAMED.findall(document.read_text())]
     assert len(named) > 50
     assert [
@@ -260,7 +260,7 @@ def test_files_named_in_documents_exist() -> None:
 
 
 def test_metrics_named_in_documents_exist() -> None:
-    """A metric in code spans of a document stands in the catalogue."""
+    """A metric in code spans of a document is in the catalogue."""
     from edge.telemetry.catalog import ALL
 
     named = {

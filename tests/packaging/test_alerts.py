@@ -25,13 +25,13 @@ PLAYED: Final[list[dict[str, Any]]] = yaml.safe_load((DEPLOY / "prometheus/alert
 
 
 def alerts() -> list[str]:
-    """Names of all alerts."""
+    """Return the names of all alerts."""
     groups = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())["groups"]
     return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 def said(*arguments: str, given: str = "") -> str:
-    """What promtool says; it has to be content."""
+    """Run promtool, which must succeed; return its output."""
     assert PROMTOOL is not None
     done = subprocess.run(
         [PROMTOOL, *arguments], input=given, capture_output=True, text=True, timeout=50, check=False, cwd=DEPLOY
@@ -41,13 +41,13 @@ def said(*arguments: str, given: str = "") -> str:
 
 
 def fires(check: dict[str, Any]) -> set[str]:
-    """The alerts that are expected at one moment of a test."""
+    """Return the alerts that are expected at one moment of a test."""
     return {name for sample in check["exp_samples"] for name in re.findall(r'alertname="(\w+)"', sample["labels"])}
 
 
 @pytest.mark.parametrize("alert", alerts())
 def test_every_alert_is_played(alert: str) -> None:
-    """Some test expects it to fire, and expects it not to at another moment."""
+    """For each alert some test expects it to fire, and at another moment not to fire."""
     played = [[fires(check) for check in test["promql_expr_test"]] for test in PLAYED]
     mine = [moments for moments in played if any(alert in moment for moment in moments)]
     assert mine, "no test expects it"
@@ -55,7 +55,7 @@ def test_every_alert_is_played(alert: str) -> None:
 
 
 def test_what_is_played_exists() -> None:
-    """No test expects an alert that is gone, and all ask for whatever fires."""
+    """Every tested alert exists, and each test lists all alerts that fire."""
     checks = [check for test in PLAYED for check in test["promql_expr_test"]]
     assert set().union(*(fires(check) for check in checks)) == set(alerts())
     assert all(check["expr"].find("ALERTS") >= 0 for check in checks)
@@ -63,14 +63,14 @@ def test_what_is_played_exists() -> None:
 
 @WITH_PROMTOOL
 def test_alerts_fire_when_they_should() -> None:
-    """Prometheus' own evaluation of every test."""
+    """Prometheus' own evaluation agrees with every test."""
     assert "SUCCESS" in said("test", "rules", "prometheus/alerts.test.yaml")
 
 
 @WITH_PROMTOOL
 @pytest.mark.parametrize("name", ["prometheus.yaml", "kubernetes.yaml"])
 def test_prometheus_takes_the_examples(name: str) -> None:
-    """The configurations to begin from, by a Prometheus that is new enough for it (as it says itself)."""
+    """A recent Prometheus accepts the example configurations."""
     version = re.search(r"version (\d+)\.(\d+)", said("--version"))  # one built by hand does not say
     if version is not None and (int(version[1]), int(version[2])) < (2, 49):
         pytest.skip(f"promtool {version[0]} does not know scrape_protocols")
@@ -79,7 +79,7 @@ def test_prometheus_takes_the_examples(name: str) -> None:
 
 @WITH_PROMTOOL
 def test_prometheus_takes_every_expression(tmp_path: Path) -> None:
-    """The rules, and what the dashboard asks as if it were rules."""
+    """Prometheus accepts the rules, and the dashboard's queries as rules."""
     said("check", "rules", "prometheus/alerts.yaml")
     shared_state = json.loads((DEPLOY / "grafana/edge.json").read_text())
     asked = [target["expr"] for panel in shared_state["panels"] for target in panel.get("targets", ())]

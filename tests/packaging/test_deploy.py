@@ -35,13 +35,13 @@ UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
 
 def kind(name: str) -> dict[str, Any]:
-    """The one object of this kind."""
+    """Return the only object of this kind."""
     (found,) = [item for item in OBJECTS if item["kind"] == name]
     return found
 
 
 def problems(text: str) -> list[str]:
-    """What ``edge check`` says against a configuration."""
+    """Return what ``edge check`` reports about a configuration."""
     document = read_text(text, "edge.yaml", environ=ENVIRON)
     return [problem.text("edge.yaml") for problem in errors(check(document, KNOWN))]
 
@@ -52,12 +52,12 @@ def problems(text: str) -> list[str]:
     ids=["compose", "kubernetes"],
 )
 def test_edge_takes_the_configurations(text: str) -> None:
-    """Each configuration passes ``edge check`` with the environment that stands beside it."""
+    """Each configuration passes ``edge check`` with its environment."""
     assert problems(text) == []
 
 
 def test_compose_names_what_there_is() -> None:
-    """Every service that is named exists, volumes are declared, files are there, and stages are in the Dockerfile."""
+    """All named services, volumes, files and Dockerfile stages exist."""
     services = COMPOSE["services"]
     stages = re.findall(r"^FROM \S+ AS (\w+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     for name, service in services.items():
@@ -73,7 +73,7 @@ def test_compose_names_what_there_is() -> None:
 
 
 def test_compose_and_its_configuration_agree() -> None:
-    """Each host that the configuration calls is a service, and each region has an edge and is every other's peer."""
+    """Each host of the configuration is a service, and each region has an edge and is a peer of the others."""
     config = read_text((DEPLOY / "compose" / "edge.yaml").read_text(), environ=ENVIRON).config
     assert config.peers is not None
     regions = {
@@ -90,7 +90,7 @@ def test_compose_and_its_configuration_agree() -> None:
 
 
 def test_etcd_members_know_each_other() -> None:
-    """The list of members that each is started with is that of the services."""
+    """Each member's list of members is the list of services."""
     members = {name: service for name, service in COMPOSE["services"].items() if name.startswith("etcd-")}
     listed = ",".join(f"{name}=http://{name}:2380" for name in members)
     for name, service in members.items():
@@ -102,12 +102,12 @@ def test_etcd_members_know_each_other() -> None:
 @pytest.mark.parametrize("version", ["1.25", "1.31", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize("item", OBJECTS, ids=lambda item: item["kind"])
 def test_kubernetes_takes_the_objects(item: dict[str, Any], version: str) -> None:
-    """Each passes the published schema of old and new Kubernetes, with no field that it does not know."""
+    """Each object passes the published schemas of old and new Kubernetes, without unknown fields."""
     kubernetes_validate.validate(item, version, strict=True)
 
 
 def test_kubernetes_schemas_refuse_what_is_not_there() -> None:
-    """The check can fail: a misspelt probe is found."""
+    """The schemas find a misspelt probe."""
     deployment = json.loads(json.dumps(kind("Deployment")))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     container["readinesProbe"] = container.pop("readinessProbe")
@@ -116,7 +116,7 @@ def test_kubernetes_schemas_refuse_what_is_not_there() -> None:
 
 
 def test_the_image_is_of_this_version_and_of_one_user() -> None:
-    """The manifest names the version that is here, and runs as the user that the Dockerfile makes."""
+    """The manifest has the current version, and the user of the Dockerfile."""
     pod = kind("Deployment")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"].endswith(f":{VERSION}")
@@ -125,7 +125,7 @@ def test_the_image_is_of_this_version_and_of_one_user() -> None:
 
 
 def test_a_pod_has_as_many_workers_as_cpus() -> None:
-    """A worker each for the CPUs that it asks for, whatever machine it lands on; callers and Prometheus are let in."""
+    """A pod has a worker per requested CPU, on any machine; callers and Prometheus have access."""
     config = read_text(kind("ConfigMap")["data"]["edge.yaml"], environ=ENVIRON).config
     (container,) = kind("Deployment")["spec"]["template"]["spec"]["containers"]
     assert config.node.workers == int(container["resources"]["requests"]["cpu"])
@@ -134,7 +134,7 @@ def test_a_pod_has_as_many_workers_as_cpus() -> None:
 
 
 def test_kubernetes_objects_fit_together() -> None:
-    """Selectors find the pods, ports have names that exist, volumes are mounted, and nothing runs as root."""
+    """Selectors find the pods, ports have existing names, volumes are mounted, and nothing runs as root."""
     deployment, service = kind("Deployment")["spec"], kind("Service")["spec"]
     pod = deployment["template"]["spec"]
     labels = deployment["template"]["metadata"]["labels"]
@@ -156,7 +156,7 @@ def test_kubernetes_objects_fit_together() -> None:
 
 
 def test_kubernetes_waits_for_answers_to_end() -> None:
-    """A pod is given more time to end than the node takes to drain."""
+    """A pod's grace period is longer than the node's drain."""
     config = read_text(kind("ConfigMap")["data"]["edge.yaml"], environ=ENVIRON).config
     pod = kind("Deployment")["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] > config.node.drain_grace / 1e9 + 30
@@ -164,7 +164,7 @@ def test_kubernetes_waits_for_answers_to_end() -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_units(unit: Path, tmp_path: Path) -> None:
-    """A unit has settings and comments only, the same as the other, and systemd reads it without complaint if here."""
+    """A unit has settings and comments only, agrees with the other, and systemd accepts it if it is installed."""
     text = unit.read_text()
     for line in text.splitlines():
         assert re.fullmatch(r"#.*|\[\w+\]|[A-Za-z]+=.*|", line), line
@@ -180,7 +180,7 @@ def test_systemd_units(unit: Path, tmp_path: Path) -> None:
 
 
 def settings(unit: Path) -> list[str]:
-    """The settings of a unit, without what names the instance."""
+    """Return the settings of a unit, without those that name the instance."""
     lines = [line for line in unit.read_text().splitlines() if "=" in line and not line.startswith("#")]
     return [
         line
@@ -190,7 +190,7 @@ def settings(unit: Path) -> list[str]:
 
 
 def test_units_stop_as_the_node_drains() -> None:
-    """The supervisor alone is told, and it is given longer than a drain takes by default."""
+    """Only the supervisor gets the signal, with a longer timeout than the default drain."""
     for unit in UNITS:
         told = dict(line.partition("=")[::2] for line in settings(unit))
         assert told["KillMode"] == "mixed"

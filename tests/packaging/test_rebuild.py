@@ -22,14 +22,14 @@ CIMPORT = re.compile(r"^\s*(?:from (native\.\w+\.\w+) cimport|cimport (native\.\
 
 
 def files(*suffixes: str) -> list[str]:
-    """The files of native/ with one of these suffixes, as paths below the root."""
+    """Return the files of native/ with one of these suffixes, as paths below the root."""
     return sorted(
         path.relative_to(ROOT).as_posix() for path in (ROOT / "native").rglob("*") if path.suffix in set(suffixes)
     )
 
 
 def needed(source: str) -> set[str]:
-    """The .pxd files that a source cimports, directly or through another, and its own."""
+    """Return the .pxd files that a source cimports, directly or indirectly, and its own."""
     found: set[str] = set()
     left = [source, f"{source.removesuffix('.pyx')}.pxd"]
     while left:
@@ -43,19 +43,19 @@ def needed(source: str) -> set[str]:
 
 @pytest.fixture
 def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run from the root, as setup.py does: Cython looks for cimported files from there."""
+    """Run in the root folder, as setup.py does, where Cython looks for cimported files."""
     monkeypatch.chdir(ROOT)
 
 
 @pytest.fixture
 def tree(at_the_root: None) -> DependencyTree:
-    """What Cython takes each source to depend on."""
+    """Return Cython's dependencies of each source."""
     return create_dependency_tree(quiet=True)
 
 
 @pytest.mark.parametrize("source", files(".pyx"))
 def test_cython_knows_every_dependency(tree: DependencyTree, source: str) -> None:
-    """Cython translates a source anew when any .pxd changes that it reaches, in whichever package that stands."""
+    """Cython translates a source again when any .pxd changes on which it depends, in any package."""
     assert needed(source) - set(tree.all_dependencies(source)) == set()
 
 
@@ -72,14 +72,14 @@ def test_cython_knows_every_dependency(tree: DependencyTree, source: str) -> Non
     ],
 )
 def test_a_changed_table_reaches_its_users(tree: DependencyTree, changed: str, rebuilt: set[str]) -> None:
-    """A .pxd is found from other packages, with and without a .pyx of its own."""
+    """A .pxd is found from other packages, with and without its own .pyx."""
     users = {source for source in files(".pyx") if changed in tree.all_dependencies(source)}
     assert {f"native/{name}.pyx" for name in rebuilt} <= users
     assert users != set(files(".pyx"))
 
 
 def test_every_extension_depends_on_every_header(at_the_root: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A header is compiled into what includes it, through other headers too: a changed one compiles all C again."""
+    """A changed header recompiles all C, because headers include each other."""
     handed: list[Any] = []
     for name in [name for name in os.environ if name.startswith("EDGE_")]:
         monkeypatch.delenv(name)

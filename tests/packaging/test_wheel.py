@@ -37,7 +37,7 @@ print(shared_state.read_worker(0)["pid"])
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command away from the sources; return what it printed."""
+    """Run a command away from the sources; return its output."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "EDGE_"))}
     ended = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=environ, capture_output=True, text=True, check=False, timeout=500
@@ -48,7 +48,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from what git knows, so that a file that was not committed is missed here and not by users."""
+    """Build the wheel from the files that git knows, so that an uncommitted file is noticed here."""
     place = tmp_path_factory.mktemp("wheel")
     source = place / "source"
     for name in filter(None, TRACKED):
@@ -67,7 +67,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_has_what_it_needs_and_nothing_else(wheel: Path) -> None:
-    """Every extension, every .pxd and .pyi and the marker files are in it; tests and generated C are not."""
+    """The wheel has every extension, .pxd, .pyi and marker file, and neither tests nor generated C."""
     names = zipfile.ZipFile(wheel).namelist()
     for module in MODULES:
         assert any(name.startswith(f"{module}.") and name.endswith(".so") for name in names), module
@@ -77,7 +77,7 @@ def test_the_wheel_has_what_it_needs_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_installed_wheel_works_elsewhere(wheel: Path, tmp_path: Path) -> None:
-    """In a fresh environment, from another directory, every extension loads, a native call works, and `edge` too."""
+    """In a new environment and another folder, every extension, a native call, and `edge` work."""
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet")

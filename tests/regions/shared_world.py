@@ -23,7 +23,7 @@ BEAT_NS = 5 * S
 
 
 class Time:
-    """A clock of one's own: it may have begun elsewhere and run a little fast. Sleeping costs nothing."""
+    """A clock that may start elsewhere and run a little fast. Sleeping takes no time."""
 
     def __init__(self, world: World | None = None, offset_ns: int = 0, speed: float = 1.0) -> None:
         self._world = world
@@ -33,7 +33,7 @@ class Time:
         self.chance = random.Random(5)
 
     def now_ns(self) -> int:
-        """Return monotonic nanoseconds, as this clock has them."""
+        """Return monotonic nanoseconds of this clock."""
         true_ns = self.true_ns if self._world is None else self._world.time.true_ns
         return self._offset_ns + int(true_ns * self._speed)
 
@@ -54,7 +54,7 @@ class Time:
 
 
 class Link:
-    """A node's way to the store: open, cut, or broken so that answers alone are lost."""
+    """A node's connection to the store: open, cut, or losing only the answers."""
 
     def __init__(self, cluster: MemoryCluster) -> None:
         self._store = cluster.client()
@@ -66,7 +66,7 @@ class Link:
         return await self._store.get(key)
 
     async def keep(self) -> None:
-        """Keep the lease, as a node does before each heartbeat: what is not answered is followed by no write."""
+        """Keep the lease, as a node does before each heartbeat: without an answer no write follows."""
         self._pass()
 
     async def put(self, key: str, value: bytes, *, lease: int = 0) -> int:
@@ -93,7 +93,7 @@ class Link:
 
 
 class SharingNode:
-    """One node: a keeper, the copy of the store that it follows, and what it was asked for."""
+    """One node: a keeper, its copy of the store, and its demand."""
 
     def __init__(self, world: World, place: int, offset_ns: int = 0, speed: float = 1.0) -> None:
         self.world = world
@@ -114,11 +114,11 @@ class SharingNode:
 
     @property
     def share(self) -> int:
-        """Thousandths of a request per minute that it may grant now."""
+        """Return the thousandths of a request per minute that the node may grant now."""
         return self.keeper.share(self.world.allowance)[0]
 
     async def tick(self) -> None:
-        """Half a second of its life."""
+        """Run half a second of the node."""
         if not self.running:
             return
         now_ns = self.time.now_ns()
@@ -143,7 +143,7 @@ class SharingNode:
         await self.keeper.step(allowance, self.want, ledger, silences, check, used=self.used)
 
     def look(self, now_ns: int) -> None:
-        """Take in what the store has, if the watch works."""
+        """Read the store's changes, if the watch works."""
         if self.blind or self.link.mode != "open":
             return
         blind_ns = now_ns - self._seen_ns
@@ -158,7 +158,7 @@ class SharingNode:
 
 
 class World:
-    """Nodes that share one limit. ``worst`` is the most that they ever granted together over what they may."""
+    """Nodes that share one limit. ``worst`` is the maximum that they granted together beyond the limit."""
 
     def __init__(self, nodes: int, limit: int = 600_000, clocks: Sequence[tuple[int, float]] = ()) -> None:
         self.time = Time()
@@ -173,16 +173,16 @@ class World:
 
     @property
     def total(self) -> int:
-        """What all of them may grant together."""
+        """Return how much all nodes may grant together."""
         return sum(node.share for node in self.nodes if node.running)
 
     def check(self, _: object = None) -> None:
-        """Look at the sum, at every change of it."""
+        """Check the sum at every change."""
         if self.watched:
             self.most = max(self.most, self.total)
 
     async def run(self, ticks: int) -> None:
-        """Let virtual time pass, in half seconds; nodes act one after the other, a little apart."""
+        """Advance virtual time in half seconds; the nodes act in turn, a little apart."""
         for _ in range(ticks):
             for node in self.nodes:
                 self.time.true_ns += TICK_NS // len(self.nodes)

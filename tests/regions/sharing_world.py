@@ -31,12 +31,12 @@ S = 1_000_000_000
 
 
 def target(name: str, slot: int, credential: int = -1) -> Target:
-    """A model's target."""
+    """Return a model's target."""
     return a_target(name, slot, credential=credential)
 
 
 class Node:
-    """One node: a shared state, a sharing, and what it was told to do."""
+    """One node: a shared state, a sharing, and its received operations."""
 
     def __init__(
         self, world: Regions, region: str, names: Sequence[str], *, shared: bool = False, instance: str = ""
@@ -67,7 +67,7 @@ class Node:
         )
 
     def reports(self, now_ns: int) -> dict[str, Any]:
-        """How each target stands."""
+        """Return the state of each target."""
         return {
             each.id: report(
                 self.shared_state.read_target(each.slot, now_ns), now_ns=now_ns, uses=(Use("chat", 1, 1.0, USUAL),)
@@ -76,20 +76,20 @@ class Node:
         }
 
     def meet(self, peers: Sequence[Peer]) -> None:
-        """Take note of others."""
+        """Record the edges of other regions."""
         self.peers = tuple(peers)
 
     def take(self, overrides: Mapping[str, ManualOverride]) -> None:
-        """Take note of what people did."""
+        """Record the overrides of operators."""
         self.overrides = dict(overrides)
 
     def remote(self, slot: int = 0) -> tuple[int, int]:
-        """Weight in thousandths and failure threshold of a target."""
+        """Return weight in thousandths and failure threshold of a target."""
         word = self.shared_state.read_target(slot, 0)["remote"]
         return word >> 48, word >> 32 & 0xFFFF
 
     def fail(self, slot: int = 0) -> None:
-        """Let a target's circuit open."""
+        """Open a target's circuit."""
         from native.balance.balancer import TargetPool
         from native.balance.target import Target as Place
 
@@ -100,7 +100,7 @@ class Node:
 
 
 class Regions:
-    """Nodes of several regions, one store, one clock that is turned by hand."""
+    """Nodes of several regions, one store, and one clock that the test advances."""
 
     def __init__(self) -> None:
         self.time = Turned()
@@ -114,7 +114,7 @@ class Regions:
         return node
 
     async def pass_by(self, seconds: float) -> None:
-        """Let time pass, a quarter of a second at a time."""
+        """Advance the time in quarters of a second."""
         for _ in range(int(seconds * 4)):
             self.time.true_ns += S // 4
             self.time.wake()
@@ -125,7 +125,7 @@ class Regions:
 
     @contextlib.contextmanager
     def away(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        """Let the store answer nobody."""
+        """Make the store unreachable."""
 
         def gone(*_: object, **__: object) -> None:
             raise StoreUnavailableError("no majority")
@@ -146,20 +146,20 @@ class Regions:
 
 
 class Turned(Time):
-    """A clock whose sleepers wake when it is turned far enough."""
+    """A clock whose sleepers wake when it has been advanced far enough."""
 
     def __init__(self) -> None:
         super().__init__()
         self._sleepers: list[tuple[int, asyncio.Future[None]]] = []
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock was turned so far."""
+        """Wait until the clock has been advanced this far."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sleepers.append((self.true_ns + int(seconds * S), done))
         await done
 
     def wake(self) -> None:
-        """Wake whose time has come."""
+        """Wake the sleepers whose time has come."""
         for entry in tuple(self._sleepers):
             if entry[0] <= self.true_ns:
                 self._sleepers.remove(entry)

@@ -41,7 +41,7 @@ MONTH = 1970 * 12
 def test_a_budget_is_overspent_by_no_more_than_was_not_told(
     budget: int, nodes: int, steps: list[tuple[int, str]]
 ) -> None:
-    """However greedily nodes go up to their ceilings, in whatever order they tell: the excess is what none knew of."""
+    """In any order of reports, overspending is limited to the spending that was not reported yet."""
     told: dict[int, Part] = dict.fromkeys(range(nodes), Part(0, 0))
     spent = dict.fromkeys(range(nodes), 0)
     untold = 0
@@ -65,7 +65,7 @@ def test_a_budget_is_overspent_by_no_more_than_was_not_told(
 
 @given(st.integers(1000, 10**15), st.integers(1, 10))
 def test_one_node_alone_gets_to_the_end(budget: int, nodes: int) -> None:
-    """What the others do not want is not lost: the one that is asked for all spends it, all but a crumb."""
+    """A single active node can spend all of it, except for a tiny rest."""
     spent = 0
     for _ in range(100 * nodes):
         part = Part(spent, budgets.ceiling(budget, spent, 0, nodes))
@@ -77,7 +77,7 @@ def test_one_node_alone_gets_to_the_end(budget: int, nodes: int) -> None:
 
 @given(st.integers(1, 10**15), st.lists(st.integers(0, 10**13), min_size=1, max_size=6), st.integers(0, 5))
 def test_who_is_cut_off_has_one_part(budget: int, spending: list[int], alone: int) -> None:
-    """All are cut off at once: nobody needs to notice it. One is: the others leave it what it may go up to."""
+    """If all nodes are cut off, each has one part; if one is, the others leave it its ceiling."""
     nodes, total = len(spending), sum(spending)
     parts = [Part(spent, budgets.ceiling(budget, spent, total - spent, nodes)) for spent in spending]
     assert sum(part.ceiling for part in parts) <= max(budget, total)
@@ -91,14 +91,14 @@ def test_who_is_cut_off_has_one_part(budget: int, spending: list[int], alone: in
 
 
 def test_silence_counts_until_a_node_must_be_gone() -> None:
-    """Heard: what it told; silent: what it may have gone up to; gone: what it told, or its part were lost to all."""
+    """A heard node counts its spending, a silent one its ceiling, a gone one its spending again."""
     part = Part(3, 8)
     assert [budgets.counted(part, silent) for silent in (0, SILENT_NS - 1, SILENT_NS, FORGOTTEN_NS)] == [3, 3, 8, 3]
     assert budgets.elsewhere("k", MONTH, [(Told(MONTH - 1, {"k": part}), 0), (Told(MONTH, {"other": part}), 0)]) == 0
 
 
 def test_spending_is_never_taken_back_within_a_month() -> None:
-    """A node that told less than before has forgotten; another month is another account; noise is nothing."""
+    """A lower report does not reduce spending; another month is another account; invalid data is ignored."""
     before = Told(MONTH, {"a": Part(5, 9), "b": Part(1, 1)})
     after = budgets.later(before, Told(MONTH, {"a": Part(2, 4), "c": Part(7, 7)}))
     assert after.keys == {"a": Part(5, 9), "b": Part(1, 1), "c": Part(7, 7)}
@@ -116,7 +116,7 @@ def test_spending_is_never_taken_back_within_a_month() -> None:
 
 
 class Spender(Node):
-    """A node with one key whose budget all share."""
+    """A node with one key whose budget all nodes share."""
 
     def __init__(self, world: Regions, region: str, spending: Spending | None = None) -> None:
         super().__init__(world, region, ["p/m"])
@@ -139,31 +139,31 @@ class Spender(Node):
 
     @property
     def month(self) -> int:
-        """The month that it is."""
+        """Return the current month."""
         then = dt.datetime.fromtimestamp(self.world.time.wall(), dt.UTC)
         return then.year * 12 + then.month - 1
 
     @property
     def spent(self) -> int:
-        """What the key has spent here this month."""
+        """Return the key's spending on this node in this month."""
         record = self.shared_state.read_allowance(0)
         return record["spent_nano"] if record["spent_month"] >= self.month else 0
 
     def may(self) -> bool:
-        """Whether a worker would let the key pass."""
+        """Return whether a worker would admit the key."""
         record = self.shared_state.read_allowance(0)
         ceiling = record["ceiling_nano"] if record["ceiling_month"] == self.month else BUDGET // 3
         return self.spent < min(ceiling, BUDGET)
 
     def ask(self, nano: int) -> bool:
-        """Ask once, for so much money."""
+        """Send a request of this cost."""
         admitted = self.may()
         if admitted:
             self.shared_state.raise_spent(0, self.month, self.spent + nano)
         return admitted
 
     async def end(self, *, politely: bool) -> None:
-        """Let it end: told to drain, or killed."""
+        """End the node, by a drain or a kill."""
         self.world.nodes.remove(self)
         self.leaving = politely
         if politely:
@@ -182,7 +182,7 @@ async def world() -> AsyncIterator[Regions]:
 
 
 async def test_one_caller_of_one_node_spends_it_all_and_nobody_more(world: Regions) -> None:
-    """Three nodes, one is asked: it gets to the last cents, is then refused for good, and so are the others at once."""
+    """Of three nodes one is active: it spends all but some cents, and then all nodes refuse."""
     eu, us, ap = (Spender(world, region) for region in ("eu", "us", "ap"))
     await world.pass_by(8)
     writes = eu.sharing.writes
@@ -203,7 +203,7 @@ async def test_one_caller_of_one_node_spends_it_all_and_nobody_more(world: Regio
 
 
 async def test_three_who_spend_at_once_spend_no_more_than_one_may(world: Regions) -> None:
-    """All three are asked for more than there is: together they spend the budget, and what was in flight at the end."""
+    """Three active nodes together spend the budget, plus the requests in flight at the end."""
     nodes = [Spender(world, region) for region in ("eu", "us", "ap")]
     await world.pass_by(8)
     for _ in range(240):
@@ -218,7 +218,7 @@ async def test_three_who_spend_at_once_spend_no_more_than_one_may(world: Regions
 async def test_without_the_store_each_has_its_part_of_what_was_left(
     world: Regions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A third of what was left for each, however long it lasts; what was not used is there when it is back."""
+    """Each node has a third of the rest during an outage; unused money is available afterwards."""
     nodes = [Spender(world, region) for region in ("eu", "us", "ap")]
     await world.pass_by(8)
     for _ in range(30):
@@ -241,7 +241,7 @@ async def test_without_the_store_each_has_its_part_of_what_was_left(
 
 @pytest.mark.parametrize("politely", [True, False])
 async def test_a_node_that_is_gone_has_spent_what_it_spent(world: Regions, *, politely: bool) -> None:
-    """Its money stays counted: by those who heard it, by a node that is new, and after the store has lost it all."""
+    """A gone node's spending counts for old and new nodes, even after the store has lost its data."""
     eu, us = Spender(world, "eu"), Spender(world, "us")
     await world.pass_by(8)
     for _ in range(40):
@@ -272,7 +272,7 @@ async def test_a_node_that_is_gone_has_spent_what_it_spent(world: Regions, *, po
 async def test_a_node_that_hears_nobody_goes_by_what_it_remembers(
     world: Regions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Started while the store is away: a hundredth at first, then a third of what was left as far as the disk knows."""
+    """A start without the store gives a hundredth, then a third of the rest that the disk knows."""
     file = SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"team": Spent(MONTH, 10 * DOLLAR), "team@us/n": Spent(MONTH, 50 * DOLLAR)})
     shared_state = SharedState.create(1, 0, 1, allowance_capacity=1)
@@ -292,7 +292,7 @@ async def test_a_node_that_hears_nobody_goes_by_what_it_remembers(
 
 
 async def test_what_others_spent_is_kept_on_disk(world: Regions, tmp_path: Path) -> None:
-    """Beside what this node's keys spent, and no key is taken for another node's."""
+    """Spending of other nodes is saved beside this node's, and keys are not mixed up."""
     spending = Spending(SharedState.create(1, 0, 1, allowance_capacity=1), SpendFile(tmp_path, "/etc/edge.yaml"))
     us = Spender(world, "us")
     Spender(world, "eu", spending)
@@ -303,7 +303,7 @@ async def test_what_others_spent_is_kept_on_disk(world: Regions, tmp_path: Path)
 
 
 async def test_a_new_month_is_a_new_budget(world: Regions) -> None:
-    """At midnight UTC everybody has all of it again; months later the documents of those who are gone are removed."""
+    """At midnight UTC all nodes have the whole budget; documents of gone nodes are removed months later."""
     eu, us = Spender(world, "eu"), Spender(world, "us")
     await world.pass_by(8)
     for _ in range(300):
@@ -330,7 +330,7 @@ async def test_a_new_month_is_a_new_budget(world: Regions) -> None:
 
 
 async def test_a_month_that_has_not_come_undoes_nobodys_spending(world: Regions) -> None:
-    """One node's clock is ahead for a while: what it had spent stays counted by all, and what it spends then later."""
+    """If one node's clock is ahead for a while, its spending still counts, then and later."""
     eu = Spender(world, "eu")
 
     async def us_tells(month: int, spent: int) -> int:
@@ -352,7 +352,7 @@ async def test_a_month_that_has_not_come_undoes_nobodys_spending(world: Regions)
 async def test_a_clock_that_is_set_forgets_nobodys_spending(
     world: Regions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was behind when this node began, then right, ahead, and right again: what was told of a month counts in it."""
+    """Spending counts in its month, whether the clock was behind, right or ahead when it was reported."""
     offset_s = [0.0]
     monkeypatch.setattr(world.time, "wall", lambda: world.time.now_ns() / 1e9 + offset_s[0])
     right = dt.datetime(1970, 2, 10, tzinfo=dt.UTC).timestamp()
@@ -374,7 +374,7 @@ async def test_a_clock_that_is_set_forgets_nobodys_spending(
 
 
 async def test_a_word_of_last_month_that_arrives_late_is_no_ceiling(world: Regions) -> None:
-    """A heartbeat was under way at the turn: what it said of the old month means nothing in the new one."""
+    """A heartbeat of the old month that arrives in the new month is ignored."""
     eu = Spender(world, "eu")
     world.time.true_ns = int(dt.datetime(1970, 1, 31, 23, 59, 50, tzinfo=dt.UTC).timestamp()) * S
     await world.pass_by(6)
@@ -391,7 +391,7 @@ async def test_a_word_of_last_month_that_arrives_late_is_no_ceiling(world: Regio
 
 
 async def test_a_restarted_control_keeps_the_ceilings(world: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It knows nothing yet, and the store is away: what the one before it wrote holds, and is no part anew."""
+    """Without the store, a restarted control keeps the ceiling of its predecessor."""
     eu, us = Spender(world, "eu"), Spender(world, "us")
     await world.pass_by(8)
     us.ask(50 * DOLLAR)

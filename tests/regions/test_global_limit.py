@@ -19,7 +19,7 @@ MINUTES = 3
 
 
 class Bucket:
-    """A node's part of the bucket: the very kernel that workers use, on a shared state of its own."""
+    """A node's part of the bucket: the workers' own kernel on a separate shared state."""
 
     def __init__(self) -> None:
         self._shared_state = SharedState.create(0, 0, 1, allowance_capacity=1)
@@ -28,18 +28,18 @@ class Bucket:
         )
 
     def set_share(self, share: int, now_ns: int) -> None:
-        """Go by another share."""
+        """Use another share."""
         windows = (BURST * 60 * S // LIMIT, 0)
         self._shared_state.set_shares(0, share, 0, until_ns=now_ns + S, nodes=3, now_ns=now_ns, windows_ns=windows)
 
     def take(self, now_ns: int) -> bool:
-        """Take one request."""
+        """Take a request."""
         return self._kernel.take(now_ns)[0] == Bound.UNBOUND
 
 
 @dataclass
 class Caller:
-    """Those who ask one node, at random, so many times a minute."""
+    """Callers of one node that send this many requests a minute at random times."""
 
     node: SharingNode
     rates: tuple[int, ...]  # by minute
@@ -53,7 +53,7 @@ class Caller:
         self.demand = Demand()
 
     def until(self, now_ns: int, started_ns: int) -> None:
-        """Ask as often as falls into the time until now."""
+        """Send the requests of the time until now."""
         while self.next_ns < now_ns:
             minute = min(max(int((self.next_ns - started_ns) // (60 * S)), 0), MINUTES - 1)
             turn_ns = started_ns + (minute + 1) * 60 * S
@@ -68,7 +68,7 @@ class Caller:
         self.node.want = self.node_want(now_ns)
 
     def node_want(self, now_ns: int) -> tuple[int, int]:
-        """What the node would tell the others."""
+        """Return the demand that the node would report."""
         return self.demand.want((float(self.offered), 0.0), now_ns)
 
 
@@ -79,7 +79,7 @@ class Caller:
 )
 @pytest.mark.parametrize("seed", range(3))
 async def test_shifting_demand_gets_the_limit_and_no_more(rates: tuple[tuple[int, ...], ...], seed: int) -> None:
-    """Accepted within 2% of three minutes of the limit, and never over it and one burst, whoever is asked when."""
+    """Within three minutes 98% of the limit is used, and never more than the limit and one burst."""
     world = World(3)
     await world.run(6)
     chance = random.Random(seed)

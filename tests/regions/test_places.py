@@ -14,7 +14,7 @@ LIMIT = 12
 
 
 class Floor:
-    """Nodes, and what runs on each: callers come and go, and are let in by the share that holds."""
+    """Nodes and their running requests: requests begin and end, and are admitted by the node's share."""
 
     def __init__(self, nodes: int, limit: int = LIMIT) -> None:
         self.world = World(nodes)
@@ -26,7 +26,7 @@ class Floor:
         self.most = 0
 
     async def run(self, ticks: int, ends: int = 100) -> None:
-        """Let time pass, in quarters of a second; in each, so many requests end on a node that has too many."""
+        """Advance the time in quarters of a second; in each, this many requests end on a node with too many."""
         for _ in range(ticks):
             for place, node in enumerate(self.world.nodes):
                 over = max(self.running[place] - self.asked[place], 0)
@@ -43,7 +43,7 @@ class Floor:
 
 
 async def test_the_one_that_is_asked_has_them_all() -> None:
-    """Twelve at once over three nodes: all twelve where they are wanted, at once elsewhere when that changes."""
+    """Twelve at once over three nodes: all twelve where the demand is, and soon elsewhere if it moves."""
     floor = Floor(3)
     await floor.run(12)
     floor.asked = [20, 0, 0]
@@ -56,7 +56,7 @@ async def test_the_one_that_is_asked_has_them_all() -> None:
 
 
 async def test_what_runs_is_not_given_away() -> None:
-    """Two are asked for all: the second gets each place when what runs there has ended, and half of them in the end."""
+    """With demand at two nodes the second gets each slot when a request ends, and half of them in the end."""
     floor = Floor(2)
     await floor.run(12)
     floor.asked = [12, 0]
@@ -74,7 +74,7 @@ async def test_what_runs_is_not_given_away() -> None:
 
 
 async def test_fewer_places_than_nodes() -> None:
-    """One at once over three nodes: one node has it, and it goes where it is wanted."""
+    """With a limit of one over three nodes, one node has the slot, and it moves with the demand."""
     floor = Floor(3, limit=1)
     await floor.run(12)
     for place in (2, 0, 1):
@@ -85,7 +85,7 @@ async def test_fewer_places_than_nodes() -> None:
 
 
 async def test_a_node_by_itself_lets_one_in() -> None:
-    """Cut off for longer than its grant holds, it has its part, and one where that is none."""
+    """A node that is cut off for longer than its grant holds has its part, and at least one slot."""
     floor = Floor(3, limit=2)
     floor.asked = [2, 0, 0]
     await floor.run(20)
@@ -103,7 +103,7 @@ async def test_a_node_by_itself_lets_one_in() -> None:
     ),
 )
 async def test_never_more_than_the_limit(size: int, limit: int, deeds: list[tuple[int, int, int, int]]) -> None:
-    """However demand moves, and however slowly requests end, no more than the limit run at once on all nodes."""
+    """However demand moves and however slowly requests end, the limit is never exceeded."""
     floor = Floor(size, limit)
     await floor.run(12)
     for ticks, place, asked, ends in deeds:
@@ -116,7 +116,7 @@ async def test_never_more_than_the_limit(size: int, limit: int, deeds: list[tupl
 
 
 def test_what_is_asked_for_is_the_most_of_five_seconds() -> None:
-    """Those that run and those that were just refused count together; after five seconds they are forgotten."""
+    """Running and just refused requests count together as demand for five seconds."""
     crowd = Places()
     assert crowd.want(3, 100, 0) == 3, "what was refused before is of another time"
     assert crowd.want(4, 102, S) == 6
@@ -125,7 +125,7 @@ def test_what_is_asked_for_is_the_most_of_five_seconds() -> None:
 
 
 def test_a_grant_that_cannot_be_given_is_not_written_again() -> None:
-    """All of it is in use, another waits: there is nothing to write until something ends."""
+    """If all slots are in use and another node waits, nothing is written until a request ends."""
     ledger = Shares({"a": Entry((10, 0), (10, 0), (5, 0)), "b": Entry((0, 0), (10, 0), (5, 0))})
     for used, grant, worth in ((10, 10, False), (9, 9, True), (2, 5, True)):
         move = moved(ledger, "a", (10, 0), (10, 0), {"b": 0}, most=(10, 0), used=(used, 0))

@@ -14,7 +14,7 @@ LIMIT = 600_000
 
 @given(st.integers(0, 10**9), st.dictionaries(st.text("abcdef", min_size=1), st.integers(0, 10**9), min_size=1))
 def test_fair_parts_never_exceed_the_limit_and_satisfy_the_modest(limit: int, wants: dict[str, int]) -> None:
-    """The sum is the limit but for rounding; nobody gets less than an equal part unless it wants less."""
+    """The sum is the limit, rounded; no node gets less than an equal part unless it needs less."""
     parts = fair(limit, wants)
     assert limit - len(wants) < sum(parts.values()) + len(wants) <= limit + len(wants)
     assert sum(parts.values()) <= limit
@@ -23,13 +23,13 @@ def test_fair_parts_never_exceed_the_limit_and_satisfy_the_modest(limit: int, wa
 
 
 def test_fair_gives_what_the_modest_leave() -> None:
-    """Two want little and get it; the third gets the rest; what nobody wants goes to all alike."""
+    """Two nodes with little demand get it; the third gets the rest; an unused rest is divided equally."""
     assert fair(600, {"a": 100, "b": 50, "c": 900}) == {"a": 100, "b": 50, "c": 450}
     assert fair(600, {"a": 0, "b": 0, "c": 300}) == {"a": 100, "b": 100, "c": 400}
 
 
 def test_of_the_silent_all_safe_shares_but_one_are_reserved() -> None:
-    """One node that fell silent costs nothing; of two, one's safe share is kept back."""
+    """One silent node reserves nothing; of two, one safe share is reserved."""
     entry = Entry((200, 0), (200, 0), (200, 0))
     ledger = Shares({"a": entry, "b": entry, "c": entry})
     assert reserved(ledger, "a", {"b": 0, "c": 0})[0] == 400
@@ -42,13 +42,13 @@ def test_of_the_silent_all_safe_shares_but_one_are_reserved() -> None:
 
 
 def test_a_node_enters_with_what_it_held_or_an_equal_part() -> None:
-    """After the ledger was lost, nobody takes what others still grant."""
+    """After the loss of the ledger no node takes what others still grant."""
     move = moved(Shares(), "a", (600, 0), (600, 0), {}, most=(200, 0))
     assert move.shares.nodes["a"].grant == (200, 0)
 
 
 async def test_demand_moves_the_grants() -> None:
-    """Whoever is asked gets the limit; it moves within seconds when others are, and never adds up to more."""
+    """The active node gets the limit; it moves within seconds with the demand, and is never exceeded."""
     world = World(3)
     await world.run(2)
     world.watched = True
@@ -63,7 +63,7 @@ async def test_demand_moves_the_grants() -> None:
 
 
 async def test_a_steady_demand_writes_nothing() -> None:
-    """Grants are not renewed one by one: once demand is met, the ledger stands still."""
+    """Once demand is met, the ledger is not written any more."""
     world = World(3)
     for node in world.nodes:
         node.want = (250_000, 0)
@@ -74,7 +74,7 @@ async def test_a_steady_demand_writes_nothing() -> None:
 
 
 async def test_a_node_that_is_cut_off_goes_by_its_safe_share() -> None:
-    """It keeps its grant for 15 s, then grants what one of three may; the others take its grant three seconds later."""
+    """It keeps its grant for 15 s, and then a third; the others take its grant three seconds later."""
     world = World(3)
     world.nodes[0].want = (900_000, 0)
     await world.run(20)
@@ -92,7 +92,7 @@ async def test_a_node_that_is_cut_off_goes_by_its_safe_share() -> None:
 
 
 async def test_the_store_is_wiped() -> None:
-    """Everyone enters the new ledger with what it held; nobody grants twice."""
+    """Each node enters the new ledger with its grant, and nothing is granted twice."""
     world = World(3)
     for place, want in enumerate((500_000, 50_000, 50_000)):
         world.nodes[place].want = (want, 0)
@@ -106,7 +106,7 @@ async def test_the_store_is_wiped() -> None:
 
 
 async def test_a_dead_nodes_grant_is_used_by_the_others() -> None:
-    """A node that was killed holds nothing back half a minute later."""
+    """The grant of a killed node is available half a minute later."""
     world = World(3)
     for node in world.nodes:
         node.want = (900_000, 0)
@@ -133,7 +133,7 @@ CLOCKS = st.lists(st.tuples(st.integers(0, 10**15), st.floats(0.96, 1.04)), min_
 async def test_the_sum_is_never_above_the_limit_and_one_share(
     size: int, clocks: list[tuple[int, float]], deeds: list[tuple[int, str, int, int]]
 ) -> None:
-    """However nodes are cut off, deaf to answers or blind to changes, with clocks that agree on nothing."""
+    """The sum holds for nodes that are cut off, lose answers or changes, and have different clocks."""
     world = World(size, clocks=clocks)
     await world.run(12)
     world.watched = True

@@ -46,7 +46,7 @@ def start(world: Regions) -> None:
 
 
 async def test_a_provider_that_is_dead_everywhere_is_known_everywhere_within_two_seconds(regions: Regions) -> None:
-    """The first region's failures lower the second's threshold, and both together the third's, and take its traffic."""
+    """The first region's failures lower the second's threshold; both lower the third's, and its weight."""
     eu, us, ap = (regions.add(region, "p/m", "q/m") for region in ("eu", "us", "ap"))
     start(regions)
     await regions.pass_by(8)
@@ -63,7 +63,7 @@ async def test_a_provider_that_is_dead_everywhere_is_known_everywhere_within_two
 
 
 async def test_a_region_that_doubts_itself_is_asked_last(regions: Regions) -> None:
-    """Its edges get a tenth of what they would get, until it is well; their circuits open as ever."""
+    """A suspect region's edges get a tenth of their traffic until it recovers; circuits are not affected."""
     eu = regions.add("eu", "p/m", "q/m", "there")
     us = regions.add("us", "p/m", "q/m")
     edge_of_us = structs.replace(eu.snapshot.targets[2], kind="region", provider="us", id="region:us/us:1")
@@ -85,7 +85,7 @@ async def test_a_region_that_doubts_itself_is_asked_last(regions: Regions) -> No
 
 
 async def test_a_region_that_falls_silent_is_heard_no_more(regions: Regions) -> None:
-    """Fifteen seconds after its last heartbeat, by our own clock, its word is gone; so is it as a place to ask."""
+    """Fifteen seconds after its last heartbeat a region's reports and addresses are dropped."""
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
     start(regions)
     await regions.pass_by(8)
@@ -101,7 +101,7 @@ async def test_a_region_that_falls_silent_is_heard_no_more(regions: Regions) -> 
 
 
 async def test_an_address_that_is_none_is_left_out(regions: Regions) -> None:
-    """One node's mistake stops neither the others' heartbeats nor their meeting."""
+    """An invalid address of one node stops neither heartbeats nor discovery."""
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
     start(regions)
     await regions.pass_by(2)
@@ -129,7 +129,7 @@ DEEP = b"[" * 100_000
     ids=["deep", "no text", "huge"],
 )
 async def test_one_bad_document_stops_nobody(regions: Regions, noise: bytes) -> None:
-    """Whatever one client of the store writes, heartbeats go on, the others are heard, hands are obeyed."""
+    """Whatever another client writes to the store, heartbeats, reports and overrides work."""
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
     await us.store.put(told.node_key("ap", "n"), noise)
     await us.store.put(told.OVERRIDES + "p/m", b'{"code":2,"reason":"r","since":1.0,"by":"b","x":' + DEEP)
@@ -149,7 +149,7 @@ async def test_one_bad_document_stops_nobody(regions: Regions, noise: bytes) -> 
 
 
 async def test_only_addresses_that_may_be_called_are_met(regions: Regions) -> None:
-    """No metadata service, no region that a header cannot carry, and of many addresses each region has its turn."""
+    """Forbidden addresses and invalid region names are skipped, and the regions' addresses take turns."""
     eu = regions.add("eu", "p/m")
     start(regions)
     await regions.pass_by(2)
@@ -170,7 +170,7 @@ async def test_only_addresses_that_may_be_called_are_met(regions: Regions) -> No
 async def test_a_store_that_takes_no_writes_is_told(
     regions: Regions, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Out of room it still answers, so nothing else would say why the others hear nothing of this node."""
+    """A full store still answers reads, so the node reports that its writes fail."""
     eu = regions.add("eu", "p/m")
     start(regions)
     await regions.pass_by(8)
@@ -195,7 +195,7 @@ async def test_a_store_that_takes_no_writes_is_told(
 
 
 def test_no_more_nodes_than_many_are_heard() -> None:
-    """Whatever fills the prefix with keys: looking at the nodes stays cheap, and names that went are forgotten."""
+    """If the prefix is full of keys, the number of nodes is limited, and removed names are dropped."""
     known = Membership("eu/n")
 
     def key(number: int) -> str:
@@ -216,12 +216,12 @@ def test_no_more_nodes_than_many_are_heard() -> None:
 
 
 class Restored(MemoryCluster):
-    """A store in another's place: watches of that one end."""
+    """A store in place of another, whose watches end."""
 
     ended = False
 
     def since(self, prefix: str, revision: int) -> tuple[Sequence[tuple[Change, ...]], int]:
-        """As any; the first to ask is one of before."""
+        """Return the start of a key; for the first caller that of an earlier life."""
         if not self.ended:
             self.ended = True
             raise StoreUnavailableError("the watch ended")
@@ -229,7 +229,7 @@ class Restored(MemoryCluster):
 
 
 async def test_a_restored_store_raises_no_dead(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a backup says of a region that is gone counts for nothing, nor is its own old digest another node's."""
+    """A backup's reports of a gone region do not count, and a node's own old digest is not another node's."""
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
     start(regions)
     await regions.pass_by(8)
@@ -258,7 +258,7 @@ async def test_a_restored_store_raises_no_dead(regions: Regions, monkeypatch: py
 
 
 async def test_without_the_store_everything_goes_on(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ages grow, the others' word is forgotten, the others' places stay; when it is back, so is everything."""
+    """Without the store reports expire and addresses stay; when it is back, so is everything."""
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
     start(regions)
     await regions.pass_by(8)
@@ -278,7 +278,7 @@ async def test_without_the_store_everything_goes_on(regions: Regions, monkeypatc
 
 
 async def test_what_a_person_does_everywhere_is_done_everywhere(regions: Regions) -> None:
-    """Every node hears of it, of its reason and its end; without a cluster nobody is told."""
+    """Every node applies an override of all regions, with its reason and end."""
     eu, us = regions.add("eu", "p/m"), regions.add("us", "p/m")
     start(regions)
     await regions.pass_by(2)
@@ -297,7 +297,7 @@ async def test_what_a_person_does_everywhere_is_done_everywhere(regions: Regions
 
 @pytest.mark.parametrize("back", [False, True])
 async def test_what_the_watch_tells_while_the_store_answers_stays(regions: Regions, *, back: bool) -> None:
-    """Two people act at once, and one's answer comes late: nobody's word is undone, on no node."""
+    """Concurrent overrides of two operators are kept on all nodes, even if one answer is late."""
     eu, us = regions.add("eu", "p/a", "p/b"), regions.add("us", "p/a", "p/b")
     start(regions)
     await regions.pass_by(2)
@@ -327,7 +327,7 @@ async def test_what_the_watch_tells_while_the_store_answers_stays(regions: Regio
 
 @pytest.mark.parametrize("gone", [False, True])
 async def test_what_is_done_by_hand_holds_here_before_the_watch_tells(regions: Regions, *, gone: bool) -> None:
-    """Whose answer comes first adds its own to what was heard meanwhile, and takes away no more than its own."""
+    """An answer before the watch adds its own override to the others, and removes only its own."""
     eu, us = regions.add("eu", "p/a", "p/b"), regions.add("us", "p/a", "p/b")
     start(regions)
     await regions.pass_by(2)
@@ -349,7 +349,7 @@ async def test_what_is_done_by_hand_holds_here_before_the_watch_tells(regions: R
 
 
 async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: Regions) -> None:
-    """The later deadline wins elsewhere, and no two regions keep each other's rate limit alive."""
+    """The later rate limit wins elsewhere, and regions do not prolong each other's."""
     eu, us, other = (
         regions.add("eu", "p/m", shared=True),
         regions.add("us", "p/m", shared=True),
@@ -368,7 +368,7 @@ async def test_a_rest_is_told_on_once_and_only_for_a_common_credential(regions: 
 
 
 async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None:
-    """Nobody asks: an equal part each; one is asked: nearly all of it, until a time that stands beside it."""
+    """Without demand each node has an equal part; an active node gets nearly all, until a time."""
     eu, us = regions.add("eu", "p/m", shared=True), regions.add("us", "p/m", shared=True)
     start(regions)
     await regions.pass_by(12)
@@ -385,7 +385,7 @@ async def test_a_common_limit_is_divided_on_the_boards(regions: Regions) -> None
 
 
 async def test_requests_at_once_are_divided_on_the_boards(regions: Regions) -> None:
-    """Four of a key over two nodes, two each while nobody asks: where the workers see it, and in what is shown."""
+    """Four concurrent requests over two nodes are two each without demand, for workers and in reports."""
     nodes = [regions.add(name, "p/m") for name in ("eu", "us")]
     key = a_key("team", "aa" * 32, 0, allowance=allowance(0, shared=True), concurrent=4)
     for node in nodes:
@@ -399,7 +399,7 @@ async def test_requests_at_once_are_divided_on_the_boards(regions: Regions) -> N
 
 
 async def test_two_nodes_of_one_name_say_so_and_hold_back(regions: Regions, caplog: pytest.LogCaptureFixture) -> None:
-    """They overwrite each other's digest; both say so, once a minute, and use one part of what is shared together."""
+    """Both overwrite each other's digest, log it once a minute, and use one part of shared limits."""
     one, two = (regions.add("eu", "p/m", shared=True, instance=name) for name in ("one", "two"))
     us = regions.add("us", "p/m", shared=True)
     start(regions)
@@ -420,7 +420,7 @@ async def test_two_nodes_of_one_name_say_so_and_hold_back(regions: Regions, capl
 
 
 async def test_a_node_that_is_started_again_is_no_twin(regions: Regions, caplog: pytest.LogCaptureFixture) -> None:
-    """Its earlier life's digest still stands, and its last write may even come after the first one of the new life."""
+    """The digest of a restarted node's earlier life is not taken for another node's."""
     before = regions.add("eu", "p/m", instance="before")
     start(regions)
     await regions.pass_by(8)
@@ -441,7 +441,7 @@ async def test_a_node_that_is_started_again_is_no_twin(regions: Regions, caplog:
 async def test_a_node_that_drains_leaves_its_name_to_its_successor(
     regions: Regions, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Started before the old one is gone, the new one is heard alone: neither calls the other a twin."""
+    """A new node of the same name during a drain is no name conflict."""
     old = regions.add("eu", "p/m", instance="old")
     us = regions.add("us", "p/m")
     start(regions)
@@ -466,7 +466,7 @@ async def test_a_node_that_drains_leaves_its_name_to_its_successor(
 
 @pytest.mark.parametrize("count", [3, 30])
 async def test_a_node_writes_the_same_however_many_there_are(regions: Regions, count: int) -> None:
-    """With 200 targets each: a heartbeat every five seconds, and one write a second while things change."""
+    """With 200 targets a node writes every five seconds, and once a second during changes."""
     names = [f"p{number}/m" for number in range(200)]
     for number in range(count):
         regions.add(f"r{number}", *names)

@@ -21,18 +21,18 @@ A, B, C = "a/m", "b/m", "c/m"
 
 
 def seen(name: str, state: Any = "usable", total: int = 0, failed: int = 0, **more: Any) -> TargetDigest:
-    """A target as a node tells of it."""
+    """A target in a node's digest."""
     facts: dict[str, Any] = {"slow": 0, "p95_ms": 0, "inflight": 0, "headroom": -1, "kind": "model", **more}
     return TargetDigest(id=name, state=state, total=total, failed=failed, **facts)
 
 
 def heard(region: str, *targets: TargetDigest, node: str = "n", age_s: float = 1.0, proven: bool = True) -> Heard:
-    """A node's digest, so old."""
+    """A node's digest of this age."""
     return Heard(Digest(region, node, "i", "1", (), 0, targets), int(age_s * S), proven)
 
 
 def verdicts(*nodes: Heard, own: str = "eu") -> dict[str, Verdict]:
-    """What the first node of region ``own`` makes of it all."""
+    """Return the result for the first node of region ``own``."""
     mine = next((each for each in nodes if each.digest.region == own), heard(own))
     every = nodes if mine in nodes else (mine, *nodes)
     here = {target.id: target for target in mine.digest.targets}
@@ -60,18 +60,18 @@ GOOD = seen(A, "usable", 50, 1)
     ],
 )
 def test_what_a_node_makes_of_a_target(target: TargetDigest, *, expected: bool | None) -> None:
-    """Open, or half of five, is bad; a success among little is good; our own credential says nothing to others."""
+    """Open, or half of five failed, is bad; a success with little traffic is good; credentials do not count."""
     assert opinion(target) is expected
 
 
 def test_one_region_is_hearsay() -> None:
-    """It shortens the failure threshold to two and takes no traffic away, also from a target that works here."""
+    """One region's report lowers the failure threshold to two, and does not change the weight."""
     assert verdicts(heard("us", BAD))[A] == Verdict(1.0, 2, "found failing by us")
     assert verdicts(heard("eu", GOOD), heard("us", BAD))[A].failure_threshold == 2
 
 
 def test_a_majority_of_two_or_more_is_a_verdict() -> None:
-    """A failure threshold of one, and a weight of what part disagrees, a tenth at least."""
+    """The threshold is one, and the weight the share of regions that disagree, at least a tenth."""
     assert verdicts(heard("us", BAD), heard("ap", BAD))[A] == Verdict(0.1, 1, "found failing by ap, us")
     assert verdicts(heard("us", BAD), heard("ap", BAD), heard("sa", GOOD))[A].weight == pytest.approx(0.333)
     split = verdicts(heard("us", BAD), heard("ap", GOOD), heard("sa", GOOD))[A]
@@ -79,7 +79,7 @@ def test_a_majority_of_two_or_more_is_a_verdict() -> None:
 
 
 def test_ones_own_successes_outrank_a_verdict() -> None:
-    """Where it works it goes on to be used; the first failure here lets the others count."""
+    """A target that works here is used; after the first failure here the reports count."""
     others = (heard("us", BAD), heard("ap", BAD))
     assert verdicts(heard("eu", GOOD), *others)[A] == Verdict(1.0, 2, "found failing by ap, us")
     failing = seen(A, "usable", 50, 1, consecutive=1)
@@ -87,7 +87,7 @@ def test_ones_own_successes_outrank_a_verdict() -> None:
 
 
 def test_the_stale_the_unproven_and_the_suspect_are_not_heard() -> None:
-    """Sixteen seconds without a change; a key that merely lingers; a region where most looks bad at once."""
+    """Ignored: 16 s without a change, a key that only lingers, a region with most targets bad."""
     assert verdicts(heard("us", BAD, age_s=16)) == {}
     assert verdicts(heard("us", BAD, proven=False)) == {}
     everything = (BAD, seen(B, "open"), seen(C, "usable", 20, 0))
@@ -98,7 +98,7 @@ def test_the_stale_the_unproven_and_the_suspect_are_not_heard() -> None:
 
 
 def test_another_node_of_our_region_is_heard_even_when_the_region_is_suspect() -> None:
-    """We share its way out."""
+    """Nodes of one region share their network, so they hear each other."""
     neighbour = heard("eu", BAD, seen(B, "open"), node="other")
     assert {name: verdict.failure_threshold for name, verdict in verdicts(heard("eu"), neighbour).items()} == {
         A: 2,
@@ -107,7 +107,7 @@ def test_another_node_of_our_region_is_heard_even_when_the_region_is_suspect() -
 
 
 def test_services_do_not_make_a_region_suspect() -> None:
-    """Two services of its own that are down say nothing of its way out."""
+    """Two failed services of a region do not make its network suspect."""
     down = [seen(f"s{number}/10.0.0.1:1", "open", kind="service") for number in (1, 2)]
     assert survey([heard("us", *down)])["us"].suspect is False
 
@@ -132,7 +132,7 @@ def test_services_do_not_make_a_region_suspect() -> None:
     )
 )
 def test_nothing_is_ever_removed(nodes: list[Heard]) -> None:
-    """Whatever is heard: a weight of a tenth or more, a threshold of one or two, and only bad regions are named."""
+    """Any reports give a weight of at least a tenth and a threshold of one or two, and name bad regions only."""
     for verdict in verdicts(*nodes).values():
         assert 0.1 <= verdict.weight <= 1.0
         assert verdict.failure_threshold in (1, 2)
@@ -140,7 +140,7 @@ def test_nothing_is_ever_removed(nodes: list[Heard]) -> None:
 
 
 def test_rests_are_merged_where_the_credential_is_shared() -> None:
-    """The longest that is left, less the digest's age, of every other node; nothing of others' credentials.
+    """The longest rate limit counts, less the digest's age, for shared credentials only.
 
     Another node of our own region has the same credential too: its rate limit is ours.
     """
@@ -164,7 +164,7 @@ def test_rests_are_merged_where_the_credential_is_shared() -> None:
 
 
 def test_a_region_is_the_sum_of_its_fresh_nodes() -> None:
-    """Weighed by volume: one node's bad minute is not the region's."""
+    """Nodes count by volume: one node's failures are not the region's."""
     picture = survey(
         [
             heard("us", seen(A, "open", 5, 5, p95_ms=900, headroom=0), node="1"),
@@ -179,7 +179,7 @@ def test_a_region_is_the_sum_of_its_fresh_nodes() -> None:
 
 
 def test_documents_survive_the_journey_and_strangers_are_left_out() -> None:
-    """What was encoded is decoded; another version, another shape and noise are None."""
+    """Documents decode to what was encoded; other versions, shapes and noise give None."""
     digest = heard("us", BAD).digest
     data = told.encode(digest)
     assert told.decode(data, "us/n") == digest
@@ -219,7 +219,7 @@ WIDE = 10**400
     ids=lambda more: next(iter(more)),
 )
 def test_no_document_costs_more_than_it_may(more: dict[str, Any]) -> None:
-    """Whatever stands under a node's key is its digest or nothing: no exception, no number or text that breaks us."""
+    """Any content of a node's key is a valid digest or None, without an exception."""
     good = {"region": "us", "node": "n", "instance": "i", "version": "1", "addresses": [], "load": 0, "v": 1}
     assert told.decode(json.dumps({**good, "targets": [ROW]}).encode(), "us/n") is not None
     data = json.dumps(good | more).replace('"DEEP"', "[" * 100_000 + "]" * 100_000)
@@ -230,7 +230,7 @@ def test_no_document_costs_more_than_it_may(more: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("reason", ["a\nb", "\x1b[31m", "long " * 200, "\xff", "DEEP"])
 def test_no_hand_says_what_breaks_a_line(reason: str) -> None:
-    """What a person did is a line of text of bounded length, or was not done."""
+    """An override's text is one line of limited length, or the override is refused."""
     good = {"code": 2, "reason": "why", "since": 1.0, "by": "us/n"}
     assert told.decode_override(json.dumps(good).encode()) is not None
     data = json.dumps({**good, "reason": reason}, ensure_ascii=False).encode("latin-1")
@@ -241,7 +241,7 @@ def test_no_hand_says_what_breaks_a_line(reason: str) -> None:
 
 @pytest.mark.parametrize("noise", [b'{"x":' + b"[" * 100_000, b'{"nodes":{"\xff":1},"keys":{"\xff":1}}', b"\0", b""])
 def test_no_ledger_breaks_its_reader(noise: bytes) -> None:
-    """Shares and budgets that cannot be read are none."""
+    """Invalid shares and budgets give None."""
     assert shares.decode(noise) == shares.Shares()
     assert budgets.decode(noise) is None
 
@@ -257,7 +257,7 @@ def test_numbers_that_swing_are_no_news() -> None:
 
 
 def test_headroom_and_quantiles() -> None:
-    """The smaller bound counts; no bound is not known; the 95th of 100 is the bucket that holds it."""
+    """The smaller limit counts; without a limit headroom is unknown; the 95th of 100 is its bucket's bound."""
     assert [headroom(0.0, 0, 3), headroom(10.7, 0, 3), headroom(10.7, 5, 3), headroom(2.0, 0, 3)] == [-1, 7, 2, 0]
     assert quantile_ms([0] * 24) == 0
     assert quantile_ms([95, 5] + [0] * 22) == 1
