@@ -46,7 +46,7 @@ def compile_flags() -> tuple[list[str], list[str]]:
 
 
 # System libraries, by the .pxd that declares them: the pkg-config name, and the oldest version that has what is called.
-LIBRARIES = {"native/http/nghttp2.pxd": "libnghttp2 >= 1.50"}
+LIBRARIES = {"native/http/nghttp2.pxd": "libnghttp2 >= 1.50", "native/io/openssl.pxd": "openssl >= 3.0"}
 
 
 @cache
@@ -64,8 +64,8 @@ def library_flags(wanted: str) -> tuple[list[str], list[str]]:
         ]
     except (OSError, subprocess.CalledProcessError):
         sys.exit(
-            f"edge's HTTP/2 needs {wanted} with its headers, and pkg-config to find them: install them "
-            "(Debian, Ubuntu: libnghttp2-dev pkg-config)."
+            f"edge needs {wanted} with its headers, and pkg-config to find them: install them "
+            "(Debian, Ubuntu: libnghttp2-dev libssl-dev pkg-config)."
         )
     return shlex.split(found[0].stdout), shlex.split(found[1].stdout)
 

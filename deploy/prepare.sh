@@ -27,6 +27,8 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Pyth
 
 has_compiler() { command -v "${CC:-cc}" >/dev/null 2>&1 || command -v gcc >/dev/null 2>&1; }
 
+has_openssl() { command -v pkg-config >/dev/null 2>&1 && pkg-config --exists 'openssl >= 3.0'; }
+
 has_nghttp2() { command -v pkg-config >/dev/null 2>&1 && pkg-config --exists 'libnghttp2 >= 1.50'; }
 
 as_root=none
@@ -62,11 +64,12 @@ has_compiler || lacking="$lacking gcc libc6-dev"
 has_headers "$python" || lacking="$lacking $version-dev"
 has_venv "$python" || lacking="$lacking $version-venv"
 has_nghttp2 || lacking="$lacking libnghttp2-dev pkg-config"
+has_openssl || lacking="$lacking libssl-dev"
 if [ -n "$lacking" ]; then
     # shellcheck disable=SC2086  # package names are separate words
     install $lacking || true
-    has_compiler && has_headers "$python" && has_venv "$python" && has_nghttp2 ||
-        refuse "please install a C compiler, the headers and venv module of $python, and libnghttp2 1.50 or newer \
-with pkg-config (Debian, Ubuntu:$lacking)."
+    has_compiler && has_headers "$python" && has_venv "$python" && has_nghttp2 && has_openssl ||
+        refuse "please install a C compiler, the headers and venv module of $python, libnghttp2 1.50 or newer \
+and OpenSSL 3 with pkg-config (Debian, Ubuntu:$lacking)."
 fi
 echo "$python"

@@ -1,0 +1,47 @@
+"""Opens one connection to the first of several addresses that answers (happy eyeballs, RFC 8305)."""
+
+from libc.stdint cimport uint64_t
+from native.io.reactor cimport Deferred, Pollable, Reactor
+from native.io.stream_socket cimport SocketEvents, StreamSocket
+from native.io.timer_wheel cimport Timer, Wheel
+from native.io.tls cimport TlsContext
+
+cdef class Connector
+
+cdef class Trial(Pollable):
+    """One address that is being connected to."""
+    cdef Connector owner
+    cdef object address
+    cdef int start(self, Connector owner, object address) except -1
+    cdef void _end(self)
+
+cdef class NextAddress(Timer):
+    cdef Connector owner
+
+cdef class ConnectDeadline(Timer):
+    cdef Connector owner
+
+cdef class ConnectedEvents(SocketEvents):
+    """Waits for the end of the TLS handshake, and hands the socket on."""
+    cdef Connector owner
+
+cdef class Connector(Deferred):
+    cdef Reactor reactor
+    cdef list addresses             # that were not tried
+    cdef list trials                # that go on
+    cdef list failures              # (address, error) of those that ended
+    cdef int port, highest_fd
+    cdef TlsContext tls
+    cdef bytes server_name
+    cdef object on_connected        # () -> the SocketEvents of the connection
+    cdef object on_failed           # (failures, timed_out)
+    cdef NextAddress next_timer
+    cdef ConnectDeadline deadline
+    cdef StreamSocket socket        # connected: its handshake goes on
+    cdef bint is_over
+    cdef void try_next(self)
+    cdef void take(self, Trial trial)
+    cdef void miss(self, Trial trial, object error)
+    cdef void hand_over(self, StreamSocket socket)
+    cdef void time_out(self)
+    cdef void _end(self)

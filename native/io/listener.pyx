@@ -1,0 +1,134 @@
+"""Accepts in batches. A process without descriptors drops the connection that waits, since it could only wait for ever."""
+
+from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
+from libc.stdint cimport uint32_t
+from native.io.posix cimport (
+    EPOLLIN, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY, accept4, close, getsockname, setsockopt, sockaddr,
+    sockaddr_storage, socklen_t,
+)
+from native.io.reactor cimport Reactor
+from native.io.stream_socket cimport SocketEvents, StreamSocket, describe
+from native.io.tls cimport TlsContext
+
+from os import O_CLOEXEC, O_RDONLY, open as open_file, strerror
+
+cdef enum:
+    BATCH = 64              # connections accepted in one event: others have their turn between
+
+
+cdef class AcceptEvents:
+    cdef SocketEvents on_accept(self, StreamSocket socket, bint is_secure):
+        return None
+
+
+cdef class Listener(Pollable):
+    """A listening socket.
+
+    Args:
+        reactor: watches it.
+        sock: bound; it belongs to this object from now on.
+        backlog: connections that may wait to be accepted.
+        owner: receives the connections.
+        tls: the policy of its connections; None = in the clear.
+
+    Raises:
+        OSError: the socket cannot listen, or cannot be watched.
+    """
+    def __init__(self, Reactor reactor not None, sock, int backlog, AcceptEvents owner not None, TlsContext tls):
+        cdef int on = 1
+        self.spare_fd = -1
+        self.owner = owner
+        self.tls = tls
+        sock.setblocking(False)
+        sock.listen(backlog)
+        setsockopt(sock.fileno(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))    # accepted sockets inherit it
+        self.fd = sock.fileno()
+        try:
+            reactor.watch(self, EPOLLIN)
+        except OSError:
+            self.fd = -1
+            raise
+        sock.detach()
+        self.spare_fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
+
+    def __dealloc__(self):
+        if self.spare_fd >= 0:
+            close(self.spare_fd)
+
+    def __repr__(self):
+        return f"<Listener fd={self.fd}>"
+
+    cdef void on_events(self, uint32_t events):
+        cdef StreamSocket connection
+        cdef SocketEvents owner
+        cdef int fd
+        for _ in range(<int>BATCH):
+            if self.fd < 0:
+                return
+            fd = accept4(self.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            if fd < 0:
+                if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+                    self._drop_one()
+                elif errno == ECONNABORTED or errno == EINTR:
+                    continue        # the client has left again
+                elif errno != EAGAIN:
+                    raise OSError(errno, strerror(errno))
+                return
+            connection = StreamSocket.__new__(StreamSocket)
+            owner = self.owner.on_accept(connection, self.tls is not None)
+            if owner is None:
+                close(fd)
+                continue
+            try:
+                connection.start(self.reactor, fd, owner, None if self.tls is None else self.tls.open_session(None))
+            except OSError as error:
+                owner.on_lost(str(error))       # the kernel cannot watch it
+
+    cdef void _drop_one(self):
+        """Accept one connection with the spare descriptor and close it: otherwise this event would never end."""
+        cdef int fd
+        if self.spare_fd < 0:
+            return
+        close(self.spare_fd)
+        self.spare_fd = -1
+        fd = accept4(self.fd, NULL, NULL, SOCK_CLOEXEC)
+        if fd >= 0:
+            close(fd)
+        try:
+            self.spare_fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
+        except OSError:
+            self.spare_fd = -1      # another thread took it; the next event tries again
+
+    cdef void on_error(self):
+        return          # the next connection may be accepted
+
+    cdef void on_stop(self):
+        self.close()
+
+    cdef void flush(self):
+        return          # nothing is written
+
+    def fileno(self):
+        """Return the descriptor, or -1 after :meth:`close`."""
+        return self.fd
+
+    def address(self):
+        """Return the local address and port."""
+        cdef sockaddr_storage where
+        cdef socklen_t size = sizeof(where)
+        if self.fd < 0 or getsockname(self.fd, <sockaddr*>&where, &size) != 0:
+            raise OSError("the listener is closed")
+        return describe(&where)
+
+    def use_tls(self, TlsContext tls):
+        """Use this policy for connections from now on."""
+        self.tls = tls
+
+    def close(self):
+        """Stop listening; connections that were accepted go on. Further calls change nothing."""
+        cdef int fd = self.fd
+        if fd < 0:
+            return
+        self.reactor.unwatch(self)
+        self.fd = -1
+        close(fd)

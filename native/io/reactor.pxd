@@ -1,0 +1,69 @@
+"""Watches the descriptors of one worker with one epoll set, which the event loop hosts as a single reader.
+
+A turn of the reactor handles the events of one batch and returns to the loop, so that control traffic gets its share. A
+turn ends early after TURN_NS; descriptors are watched level-triggered, so nothing is lost by that."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from native.io.posix cimport epoll_event
+from native.io.timer_wheel cimport Wheel
+
+cdef class Deferred:
+    """Something that is called once at the end of a turn.
+
+    A subclass overrides ``on_deferred``; tests/native/test_contract.py checks it."""
+    cdef bint is_deferred
+    cdef void on_deferred(self)
+
+cdef class Pollable(Deferred):
+    """Something with a descriptor. The reactor holds a reference to it while the descriptor is watched.
+
+    A subclass overrides every method but ``on_deferred``; tests/native/test_contract.py checks it."""
+    cdef readonly Reactor reactor
+    cdef int fd                     # -1 = none
+    cdef int slot                   # its place in the reactor's table; -1 = not watched
+    cdef uint32_t interest          # the events that are watched
+    cdef bint is_unflushed          # ``flush`` is due after the present event
+    cdef void on_events(self, uint32_t events)
+    cdef void flush(self)
+    cdef void on_error(self)        # an exception escaped from one of these methods: its state cannot be trusted
+    cdef void on_stop(self)         # the reactor ends: close the descriptor
+
+cdef class Ticker:
+    """Receives ticks. A subclass overrides ``on_tick``; tests/native/test_contract.py checks it."""
+    cdef void on_tick(self, uint64_t now_ns)
+
+cdef struct Slot:
+    void* handler                   # a Pollable, with a reference; NULL = free
+    uint32_t generation             # distinguishes an event of this handler from one of its predecessor
+    int next_free                   # -1 = the last free slot
+
+cdef class Reactor:
+    cdef int epoll_fd
+    cdef int timer_fd
+    cdef readonly object loop
+    cdef object turn_callback       # self.turn
+    cdef Slot* slots
+    cdef int capacity, first_free
+    cdef readonly int watched       # descriptors in the table
+    cdef list deferred, unflushed
+    cdef readonly Wheel deadlines   # for all that happens on this reactor; advanced by the tick
+    cdef Ticker ticker              # None = the reactor itself advances the deadlines
+    cdef uint64_t tick_due_ns       # 0 = none
+    cdef bint in_turn, is_nudged
+    cdef int position, count        # of the batch that is handled
+    cdef char* scratch              # SCRATCH bytes, for one read; valid until the next one
+    cdef int watch(self, Pollable handler, uint32_t events) except -1   # OSError
+    cdef void change(self, Pollable handler, uint32_t events)
+    cdef void unwatch(self, Pollable handler)           # before its descriptor is closed
+    cdef void defer(self, Deferred item)                # idempotent
+    cdef void flush_later(self, Pollable handler)       # idempotent
+    cdef void nudge(self)                               # let a turn come, although no descriptor is ready
+    cdef void tick_at(self, uint64_t due_ns)            # replaces the former time
+    cdef int _dispatch(self, epoll_event* events, uint64_t until_ns) except -1
+    cdef void _flush(self)
+    cdef void _run_deferred(self)
+    cdef void _report(self, object item, object error)
+
+cdef enum:
+    SCRATCH = 262144
+

@@ -1,0 +1,326 @@
+"""Runs one epoll set inside the event loop.
+
+A batch of events is handled without a return to Python for each. What an event has made others write is flushed after
+that event; what was deferred runs after the batch, then the tick if it is due. Deadlines are therefore checked after what
+has come was read, which matters when a machine stood still for a moment.
+"""
+
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport errno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from native.io.clock cimport monotonic_ns
+from native.io.posix cimport (
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, TFD_CLOEXEC, TFD_NONBLOCK, close, epoll_create1,
+    epoll_ctl, epoll_event, epoll_wait, timerfd_create, timerfd_settime,
+)
+from native.io.timer_wheel cimport Wheel
+from posix.time cimport CLOCK_MONOTONIC, itimerspec
+
+from os import strerror
+
+cdef enum:
+    BATCH = 256
+    # The slot number of the timer, which is in no table.
+    TIMER = 0xFFFFFFFF
+    FIRST_CAPACITY = 64
+    # What is deferred may defer more; after so many rounds the loop gets its turn first.
+    ROUNDS = 8
+
+cdef uint64_t TICK_NS = 10_000_000
+# A turn that has taken this long ends; what is left is reported again in the next.
+cdef uint64_t TURN_NS = 2_000_000
+
+
+cdef class Deferred:
+    cdef void on_deferred(self):
+        return
+
+
+cdef class Pollable(Deferred):
+    def __cinit__(self):
+        self.fd = -1
+        self.slot = -1
+
+    cdef void on_events(self, uint32_t events):
+        return
+
+    cdef void flush(self):
+        return
+
+    cdef void on_error(self):
+        return
+
+    cdef void on_stop(self):
+        return
+
+
+cdef class Ticker:
+    cdef void on_tick(self, uint64_t now_ns):
+        return
+
+
+cdef class Reactor:
+    """The descriptors of one worker.
+
+    Args:
+        loop: the running loop that hosts the reactor.
+
+    Raises:
+        OSError: the kernel has no descriptor left for the epoll set.
+    """
+
+    def __cinit__(self):
+        self.epoll_fd = -1
+        self.timer_fd = -1
+        self.first_free = -1
+
+    def __init__(self, loop):
+        cdef epoll_event event
+        self.loop = loop
+        self.deferred = []
+        self.unflushed = []
+        self.scratch = <char*>malloc(SCRATCH)
+        if self.scratch == NULL:
+            raise MemoryError
+        self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll_fd < 0:
+            raise OSError(errno, strerror(errno))
+        self.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+        event.events = EPOLLIN
+        event.data.u64 = TIMER
+        if self.timer_fd < 0 or epoll_ctl(self.epoll_fd, EPOLL_CTL_ADD, self.timer_fd, &event) != 0:
+            raise OSError(errno, strerror(errno))
+        self.deadlines = Wheel(monotonic_ns(), TICK_NS, 512)
+        self.tick_at(monotonic_ns() + TICK_NS)
+        self.turn_callback = self.turn
+        loop.add_reader(self.epoll_fd, self.turn_callback)
+
+    def __dealloc__(self):
+        if self.epoll_fd >= 0:
+            close(self.epoll_fd)
+        if self.timer_fd >= 0:
+            close(self.timer_fd)
+        free(self.slots)
+        free(self.scratch)
+
+    def __repr__(self):
+        return f"<Reactor watched={self.watched}>"
+
+    # --- the table of descriptors ------------------------------------------------------------------------------------
+    cdef int watch(self, Pollable handler, uint32_t events) except -1:
+        """Begin to watch the handler's descriptor.
+
+        Raises:
+            OSError: the kernel cannot watch it.
+        """
+        cdef epoll_event event
+        cdef int slot
+        if self.epoll_fd < 0:
+            raise OSError("the reactor is closed")
+        if self.first_free < 0:
+            self._grow()
+        slot = self.first_free
+        event.events = events
+        event.data.u64 = (<uint64_t>self.slots[slot].generation << 32) | <uint64_t>slot
+        if epoll_ctl(self.epoll_fd, EPOLL_CTL_ADD, handler.fd, &event) != 0:
+            raise OSError(errno, strerror(errno))
+        self.first_free = self.slots[slot].next_free
+        self.slots[slot].handler = <void*>handler
+        Py_INCREF(handler)
+        handler.reactor = self
+        handler.slot = slot
+        handler.interest = events
+        self.watched += 1
+        return 0
+
+    def _grow(self):
+        cdef int former = self.capacity
+        cdef int larger = FIRST_CAPACITY if former == 0 else 2 * former
+        cdef Slot* slots = <Slot*>realloc(self.slots, larger * sizeof(Slot))
+        cdef int index
+        if slots == NULL:
+            raise MemoryError
+        self.slots = slots
+        self.capacity = larger
+        for index in range(former, larger):
+            slots[index].handler = NULL
+            slots[index].generation = 0
+            slots[index].next_free = index + 1 if index + 1 < larger else -1
+        self.first_free = former
+
+    cdef void change(self, Pollable handler, uint32_t events):
+        cdef epoll_event event
+        if handler.slot < 0 or handler.interest == events:
+            return
+        handler.interest = events
+        event.events = events
+        event.data.u64 = (<uint64_t>self.slots[handler.slot].generation << 32) | <uint64_t>handler.slot
+        epoll_ctl(self.epoll_fd, EPOLL_CTL_MOD, handler.fd, &event)
+
+    cdef void unwatch(self, Pollable handler):
+        cdef int slot = handler.slot
+        if slot < 0:
+            return
+        epoll_ctl(self.epoll_fd, EPOLL_CTL_DEL, handler.fd, NULL)
+        handler.slot = -1
+        handler.interest = 0
+        self.slots[slot].handler = NULL
+        self.slots[slot].generation += 1        # events of this batch that are still to come go nowhere
+        self.slots[slot].next_free = self.first_free
+        self.first_free = slot
+        self.watched -= 1
+        Py_DECREF(handler)
+
+    # --- the end of a turn -------------------------------------------------------------------------------------------
+    cdef void defer(self, Deferred item):
+        if not item.is_deferred:
+            item.is_deferred = True
+            self.deferred.append(item)
+            if not self.in_turn:
+                self.nudge()
+
+    cdef void flush_later(self, Pollable handler):
+        if not handler.is_unflushed:
+            handler.is_unflushed = True
+            self.unflushed.append(handler)
+            if not self.in_turn:
+                self.nudge()
+
+    cdef void nudge(self):
+        if not self.is_nudged and self.epoll_fd >= 0:
+            self.is_nudged = True
+            self.loop.call_soon(self.turn_callback)
+
+    cdef void tick_at(self, uint64_t due_ns):
+        cdef itimerspec value
+        cdef uint64_t now_ns = monotonic_ns()
+        cdef uint64_t left_ns = due_ns - now_ns if due_ns > now_ns else 1
+        self.tick_due_ns = due_ns
+        value.it_interval.tv_sec = 0
+        value.it_interval.tv_nsec = 0
+        value.it_value.tv_sec = left_ns // 1_000_000_000
+        value.it_value.tv_nsec = left_ns % 1_000_000_000
+        timerfd_settime(self.timer_fd, 0, &value, NULL)     # this also ends the readiness of the timer that has expired
+
+    def turn(self):
+        """Handle the events of one batch, what they defer, and the tick if it is due."""
+        cdef epoll_event[BATCH] events
+        cdef uint64_t now_ns
+        cdef Ticker ticker
+        self.is_nudged = False
+        if self.in_turn or self.epoll_fd < 0:
+            return
+        self.in_turn = True
+        try:
+            self._flush()       # what was written outside of a turn
+            self.count = epoll_wait(self.epoll_fd, events, BATCH, 0)
+            self.position = 0
+            now_ns = monotonic_ns()
+            while self.position < self.count:
+                try:
+                    self._dispatch(events, now_ns + TURN_NS)
+                except BaseException as error:
+                    self._give_up(events[self.position - 1].data.u64, error)
+            self._run_deferred()
+            if self.tick_due_ns:
+                now_ns = monotonic_ns()
+                if now_ns >= self.tick_due_ns:
+                    ticker = self.ticker
+                    self.tick_due_ns = 0
+                    try:
+                        if ticker is not None:
+                            ticker.on_tick(now_ns)
+                        else:
+                            self.tick_at(now_ns + TICK_NS)
+                            self.deadlines.advance(now_ns)
+                    except BaseException as error:
+                        self._report(ticker, error)
+                    self._run_deferred()
+        finally:
+            self.in_turn = False
+        if self.deferred or self.unflushed:
+            self.nudge()
+
+    cdef int _dispatch(self, epoll_event* events, uint64_t until_ns) except -1:
+        """Handle events from ``position`` on. After an exception ``position`` stands behind the event that raised it."""
+        cdef uint64_t where
+        cdef uint32_t number
+        cdef Pollable handler
+        while self.position < self.count:
+            where = events[self.position].data.u64
+            number = <uint32_t>(where & 0xFFFFFFFF)
+            self.position += 1
+            if number == <uint32_t>TIMER or self.slots == NULL:
+                continue
+            if self.slots[number].handler == NULL or self.slots[number].generation != <uint32_t>(where >> 32):
+                continue
+            handler = <Pollable>self.slots[number].handler
+            handler.on_events(events[self.position - 1].events)
+            if self.unflushed:
+                self._flush()
+            if self.position & 7 == 0 and monotonic_ns() > until_ns:
+                self.count = self.position      # the rest is reported again
+        return 0
+
+    cdef void _flush(self):
+        cdef list unflushed = self.unflushed
+        cdef Pollable handler
+        while unflushed:
+            handler = <Pollable>unflushed.pop()
+            handler.is_unflushed = False
+            try:
+                handler.flush()
+            except BaseException as error:
+                self._report(handler, error)
+                handler.on_error()
+
+    cdef void _run_deferred(self):
+        cdef Deferred item
+        cdef list batch
+        for _ in range(<int>ROUNDS):
+            if not self.deferred:
+                break
+            batch = self.deferred
+            self.deferred = []
+            for entry in batch:
+                item = <Deferred>entry
+                item.is_deferred = False
+                try:
+                    item.on_deferred()
+                except BaseException as error:
+                    self._report(item, error)
+            self._flush()
+
+    def _give_up(self, uint64_t where, error):
+        """Report the exception of an event's handler, and end its descriptor: its state cannot be trusted."""
+        cdef uint32_t number = <uint32_t>(where & 0xFFFFFFFF)
+        cdef Pollable handler = None
+        if self.slots[number].handler != NULL and self.slots[number].generation == <uint32_t>(where >> 32):
+            handler = <Pollable>self.slots[number].handler
+        self._report(handler, error)
+        if handler is not None:
+            handler.on_error()
+        self._flush()
+
+    cdef void _report(self, object item, object error):
+        self.loop.call_exception_handler(
+            {"message": f"unexpected error on the data path: {type(item).__name__}", "exception": error}
+        )
+
+    def close(self):
+        """End every connection and listener that is still watched, and stop. Further calls change nothing."""
+        cdef int index
+        if self.epoll_fd < 0:
+            return
+        self.loop.remove_reader(self.epoll_fd)
+        for index in range(self.capacity):
+            if self.slots[index].handler != NULL:
+                (<Pollable>self.slots[index].handler).on_stop()
+        self._run_deferred()
+        close(self.epoll_fd)
+        self.epoll_fd = -1
+        self.ticker = None
+        self.turn_callback = None       # it holds this object
+        self.deferred = []
+        self.unflushed = []

@@ -1,0 +1,448 @@
+"""Reads and writes one non-blocking socket on behalf of its :class:`SocketEvents`.
+
+What is written is queued, and the queue is written with as few calls as possible after the event that filled it. The loss
+of a connection is reported after the turn, never inside a call of its owner. A peer that takes nothing any more may still
+have sent something: after a failed write the socket is read to its end.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport uint32_t
+from native.io.atomics cimport add64
+from native.io.posix cimport (
+    AF_INET, AF_INET6, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, INET6_ADDRSTRLEN, MSG_NOSIGNAL, SHUT_WR, SO_LINGER,
+    SOL_SOCKET, TIOCOUTQ, close, getpeername, inet_ntop, ioctl, iovec, linger, ntohs, recv, send, setsockopt, shutdown,
+    sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, writev,
+)
+from native.io.reactor cimport SCRATCH
+from native.io.tls cimport TLS_ENDED, TLS_FAILED, TLS_TRUNCATED, TLS_WAITS, TlsSession
+
+from os import strerror
+
+cdef enum:
+    PARTS = 64              # of the queue, in one call
+    RECORD = 16384          # the most that one TLS record holds
+
+
+cdef class SocketEvents(Deferred):
+    cdef void on_open(self, StreamSocket socket):
+        return
+
+    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+        return
+
+    cdef void on_eof(self, bint truncated):
+        return
+
+    cdef void on_lost(self, str reason):
+        return
+
+    cdef void on_write_paused(self):
+        return
+
+    cdef void on_write_resumed(self):
+        return
+
+
+cdef class StreamSocket(Pollable):
+    cdef start(self, Reactor reactor, int fd, SocketEvents events, TlsSession tls):
+        """Watch a connected descriptor, which belongs to this object from now on; with ``tls`` the handshake comes first.
+
+        Without TLS ``on_open`` is called before this returns.
+
+        Raises:
+            OSError: the descriptor cannot be watched; it is closed.
+        """
+        self.fd = fd
+        self.events = events
+        self.tls = tls
+        try:
+            reactor.watch(self, EPOLLIN)
+        except OSError:
+            self.fd = -1
+            self.events = None
+            close(fd)
+            raise
+        if tls is None:
+            self.is_attached = True
+            events.on_open(self)
+        else:
+            tls.attach(fd)
+            self._handshake()
+
+    # --- events ------------------------------------------------------------------------------------------------------
+    cdef void on_events(self, uint32_t events):
+        if self.tls is not None and not self.tls.is_established:
+            self._handshake()
+            return
+        if events & <uint32_t>EPOLLOUT:
+            self.is_blocked = False
+            self.flush()
+            if self.fd < 0:
+                return
+            if self.tls is not None and self.tls.wants:
+                events |= EPOLLIN
+        if not events & <uint32_t>(EPOLLIN | EPOLLERR | EPOLLHUP):
+            return
+        if self.is_closing:
+            if events & <uint32_t>(EPOLLERR | EPOLLHUP):
+                self._lose("the connection was reset")
+            else:
+                self._update_interest()
+        elif self.read_paused:
+            if events & <uint32_t>(EPOLLERR | EPOLLHUP) and not self.is_blocked:
+                # Reported again and again although nothing is watched. What the peer has sent is read later.
+                self.reactor.unwatch(self)
+            else:
+                self._update_interest()
+        elif self.tls is None:
+            self._receive()
+        else:
+            self._receive_tls()
+
+    cdef void on_deferred(self):
+        cdef SocketEvents events = self.events
+        if self.is_lost:
+            self.events = None
+            self.is_attached = False
+            if events is not None:
+                events.on_lost(self.lost_reason)
+        elif self.fd >= 0 and self.tls is not None and not self.read_paused and not self.is_closing:
+            if self.tls.is_established:
+                self._receive_tls()     # OpenSSL holds bytes that the kernel does not report
+            else:
+                self._handshake()
+
+    cdef void on_error(self):
+        self._lose("an error of our own")
+
+    cdef void on_stop(self):
+        self._lose(None)
+
+    cdef void _receive(self):
+        cdef Py_ssize_t size = recv(self.fd, self.reactor.scratch, SCRATCH, 0)
+        cdef SocketEvents events = self.events      # the owner may hand the socket on while it is called
+        if size > 0:
+            events.on_bytes(self.reactor.scratch, size)
+        elif size == 0:
+            self._end_reading(False)
+        elif errno != EAGAIN and errno != EINTR:
+            self._lose(strerror(errno))
+
+    cdef void _receive_tls(self):
+        """Read the records that have come, and hand them over in one piece."""
+        cdef Py_ssize_t size = 0
+        cdef Py_ssize_t total = 0
+        cdef SocketEvents events = self.events
+        self.tls.wants = 0
+        while total <= <Py_ssize_t>(SCRATCH - RECORD):
+            size = self.tls.read(self.reactor.scratch + total, SCRATCH - total)
+            if size <= 0:
+                break
+            total += size
+            if not self.tls.holds_bytes():
+                break
+        if total:
+            events.on_bytes(self.reactor.scratch, total)
+            if self.fd < 0 or self.is_closing:
+                return
+        if size > 0:
+            if self.tls.holds_bytes() and not self.read_paused:
+                self.reactor.defer(self)
+        elif size == TLS_WAITS:
+            self._update_interest()
+        elif size == TLS_ENDED or size == TLS_TRUNCATED:
+            self._end_reading(size == TLS_TRUNCATED)
+        else:
+            self._lose(self.tls.error)
+
+    cdef void _end_reading(self, bint truncated):
+        """The peer has closed its direction. Every owner closes then, after what it has written."""
+        cdef SocketEvents events = self.events
+        events.on_eof(truncated)
+        self.close()
+
+    cdef void _handshake(self):
+        cdef int result = self.tls.handshake()
+        cdef SocketEvents events = self.events
+        if result == 0:
+            self.is_attached = True
+            self._update_interest()
+            events.on_open(self)
+            if self.fd >= 0 and not self.is_closing and self.tls.holds_bytes():
+                self.reactor.defer(self)
+        elif result == TLS_WAITS:
+            self._update_interest()
+        else:
+            self._lose(self.tls.error)
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+    cdef void write(self, bytes data):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef SocketEvents events
+        if self.fd < 0 or self.is_closing or size == 0:
+            return
+        self.written += size
+        if self.bytes_out != NULL:
+            add64(self.bytes_out, size)
+        if self.write_failed:
+            return
+        if self.first is None:
+            self.first = data
+            self.offset = 0
+        elif self.rest is None:
+            self.rest = [data]
+        else:
+            self.rest.append(data)
+        self.queued += size
+        if self.is_blocked:
+            pass
+        elif self.queued > <Py_ssize_t>WRITE_HIGH:
+            self.flush()
+        else:
+            self.reactor.flush_later(self)
+        if self.queued > <Py_ssize_t>WRITE_HIGH and not self.write_paused:
+            self.write_paused = True
+            events = self.events
+            if events is not None:
+                events.on_write_paused()
+
+    cdef void flush(self):
+        cdef int result = 0
+        if self.fd < 0 or self.is_blocked or self.tls is not None and not self.tls.is_established:
+            return
+        while self.queued and result == 0:
+            result = self._write_plain() if self.tls is None else self._write_tls()
+        if result < 0:
+            self._fail_writing()
+        else:
+            self.is_blocked = result > 0
+            self._after_writing()
+
+    cdef int _write_plain(self):
+        """Write the head of the queue; 0 = written, 1 = the kernel takes no more, -1 = failed (errno)."""
+        cdef iovec[PARTS] parts
+        cdef int count = 1
+        cdef Py_ssize_t size
+        cdef Py_ssize_t wanted = PyBytes_GET_SIZE(self.first) - self.offset
+        if not self.rest:
+            size = send(self.fd, PyBytes_AS_STRING(self.first) + self.offset, wanted, MSG_NOSIGNAL)
+        else:
+            parts[0].iov_base = PyBytes_AS_STRING(self.first) + self.offset
+            parts[0].iov_len = wanted
+            for item in self.rest:
+                if count == PARTS:
+                    break
+                parts[count].iov_base = PyBytes_AS_STRING(<bytes>item)
+                parts[count].iov_len = PyBytes_GET_SIZE(<bytes>item)
+                wanted += PyBytes_GET_SIZE(<bytes>item)
+                count += 1
+            size = writev(self.fd, parts, count)
+        if size < 0:
+            return 1 if errno == EAGAIN or errno == EINTR else -1
+        self._advance(size)
+        return 0 if size == wanted else 1
+
+    cdef int _write_tls(self):
+        """Write the head of the queue as one record or more; the same results."""
+        cdef Py_ssize_t size
+        if not self.rest:
+            size = self.tls.write(PyBytes_AS_STRING(self.first) + self.offset, PyBytes_GET_SIZE(self.first) - self.offset)
+        else:
+            size = self.tls.write_joined(self.first, self.offset, self.rest)
+        if size > 0:
+            self._advance(size)
+            return 0
+        return 1 if size == TLS_WAITS else -1
+
+    cdef void _advance(self, Py_ssize_t size):
+        """Take ``size`` written bytes off the queue."""
+        cdef Py_ssize_t left
+        cdef Py_ssize_t used = 0
+        self.queued -= size
+        if self.queued == 0:
+            self.first = None
+            self.rest = None
+            return
+        left = PyBytes_GET_SIZE(self.first) - self.offset
+        if size < left:
+            self.offset += size
+            return
+        size -= left
+        while size >= PyBytes_GET_SIZE(<bytes>self.rest[used]):
+            size -= PyBytes_GET_SIZE(<bytes>self.rest[used])
+            used += 1
+        self.first = <bytes>self.rest[used]
+        self.offset = size
+        del self.rest[:used + 1]
+
+    cdef void _after_writing(self):
+        cdef SocketEvents events
+        if self.queued == 0:
+            if self.ends_writing:
+                self.ends_writing = False
+                if self.tls is None:
+                    shutdown(self.fd, SHUT_WR)
+                else:
+                    self.tls.say_goodbye()
+            if self.is_closing:
+                if self.tls is not None:
+                    self.tls.say_goodbye()
+                self._lose(None)
+                return
+        self._update_interest()
+        if self.write_paused and self.queued <= <Py_ssize_t>WRITE_LOW:
+            self.write_paused = False
+            events = self.events
+            if events is not None:
+                events.on_write_resumed()
+
+    cdef void _fail_writing(self):
+        """The peer takes nothing any more. What it said before is read to its end, which is the end of the connection."""
+        cdef str reason = strerror(errno) if self.tls is None else self.tls.error
+        if self.is_closing or self.tls is not None:
+            self._lose(reason)
+            return
+        self.write_failed = True
+        self.queued = 0
+        self.first = None
+        self.rest = None
+        self._update_interest()
+
+    # --- the state of the descriptor ---------------------------------------------------------------------------------
+    cdef void _update_interest(self):
+        cdef uint32_t wanted = 0
+        if self.fd < 0:
+            return
+        if not self.read_paused and not self.is_closing:
+            wanted |= EPOLLIN
+        if self.is_blocked:
+            wanted |= EPOLLOUT
+        if self.tls is not None:
+            wanted |= self.tls.wants
+        if self.slot < 0:
+            try:
+                self.reactor.watch(self, wanted)
+            except OSError as error:
+                self._lose(str(error))
+        elif self.interest != wanted:
+            self.reactor.change(self, wanted)
+
+    cdef void _lose(self, str reason):
+        """Close the descriptor; the owner is told after the turn."""
+        cdef int fd = self.fd
+        if fd < 0:
+            return
+        self.reactor.unwatch(self)
+        self.fd = -1
+        if self.tls is not None:
+            self.tls.detach()
+        close(fd)
+        self.is_lost = True
+        self.lost_reason = reason
+        self.queued = 0
+        self.first = None
+        self.rest = None
+        self.reactor.defer(self)
+
+    cdef bint is_open(self):
+        return self.fd >= 0 and self.is_attached and not self.is_closing
+
+    cdef void write_eof(self):
+        if self.fd >= 0 and not self.is_closing:
+            self.ends_writing = True
+            if not self.is_blocked:
+                self.flush()
+
+    cdef void close(self):
+        if self.fd < 0 or self.is_closing:
+            return
+        self.is_closing = True
+        if self.write_failed:
+            self._lose("the connection was reset")
+        elif self.tls is not None and not self.tls.is_established:
+            self._lose(None)
+        elif self.is_blocked:
+            self._update_interest()
+        else:
+            self.reactor.flush_later(self)
+
+    cdef void abort(self):
+        self._lose(None)
+
+    cdef void reset(self):
+        cdef linger now
+        if self.fd >= 0:
+            now.l_onoff = 1
+            now.l_linger = 0
+            setsockopt(self.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now))
+            self._lose(None)
+
+    cdef void pause_reading(self):
+        self.read_paused = self.fd >= 0     # what still comes in this turn is left in the kernel
+
+    cdef bint resume_reading(self):
+        if not self.read_paused or self.fd < 0:
+            return False
+        self.read_paused = False
+        self._update_interest()
+        if self.tls is not None and self.tls.is_established and self.tls.holds_bytes():
+            self.reactor.defer(self)
+        return True
+
+    # --- what the peer has taken -------------------------------------------------------------------------------------
+    cdef void mark(self):
+        self.marked = True
+
+    cdef bint look(self):
+        cdef int64_t taken
+        cdef bint more
+        if self.fd < 0:
+            return False
+        self.unacked = self.count_unacked()
+        taken = self.written - self.unacked
+        more = taken > self.taken and not self.marked
+        if taken > self.taken or self.marked:
+            self.taken = taken
+            self.marked = False
+        return more
+
+    cdef Py_ssize_t count_unacked(self):
+        """Count what the peer has not acknowledged.
+
+        The kernel reports a socket as writable only when a third of its buffer is free. What a slow peer takes shows
+        long before that, in what is not acknowledged yet (tcp(7), SIOCOUTQ). Over TLS the kernel's figure includes the
+        framing of records, a few bytes in a thousand."""
+        cdef int unsent = 0
+        if self.fd < 0:
+            return 0
+        if ioctl(self.fd, TIOCOUTQ, &unsent) != 0:
+            unsent = 0
+        return self.queued + unsent
+
+    cdef Py_ssize_t count_pending(self):
+        return self.count_unacked() if self.is_open() else 0     # a closing socket reports its end in a moment
+
+    cdef tuple peer(self):
+        cdef sockaddr_storage address
+        cdef socklen_t size = sizeof(address)
+        if self.peer_address is None and self.fd >= 0:
+            if getpeername(self.fd, <sockaddr*>&address, &size) == 0:
+                self.peer_address = describe(&address)
+        return self.peer_address
+
+
+cdef tuple describe(const sockaddr_storage* address):
+    cdef char[INET6_ADDRSTRLEN] text
+    cdef int port = 0
+    text[0] = 0
+    if address.ss_family == AF_INET:
+        inet_ntop(AF_INET, &(<const sockaddr_in*>address).sin_addr, text, INET6_ADDRSTRLEN)
+        port = ntohs((<const sockaddr_in*>address).sin_port)
+    elif address.ss_family == AF_INET6:
+        inet_ntop(AF_INET6, &(<const sockaddr_in6*>address).sin6_addr, text, INET6_ADDRSTRLEN)
+        port = ntohs((<const sockaddr_in6*>address).sin6_port)
+    return text.decode("ascii"), port
+
+
+DETACHED = StreamSocket.__new__(StreamSocket)

@@ -1,0 +1,10 @@
+"""The keys of TLS session tickets: derived from a secret of the node and the hour, so that its workers share them."""
+
+from native.io.openssl cimport SSL_CTX
+
+cdef class TicketKeys:
+    cdef bytes secret
+    cdef dict derived               # hour -> (name, HMAC key, AES key)
+    cdef tuple keys_of(self, long hour)
+
+cdef void use_ticket_keys(SSL_CTX* context, TicketKeys keys)        # borrowed: they live as long as the context
