@@ -14,8 +14,12 @@ try:
     from native.balance.target import Target
     from native.codec.span_writer import SpanWriter
     from native.http.connection_pool import ConnectionPool
+    from native.io.connector import Connector
     from native.io.descriptors import highest_upstream, most_descriptors
+    from native.io.listener import Listener
+    from native.io.reactor import Reactor
     from native.io.timer_wheel import CallbackTimer, Timer, Wheel
+    from native.io.tls import TlsContext
     from native.proxy.data_plane import DataPlane
     from native.proxy.hooks import Hooks
     from native.proxy.router import Operation, Route, Router
@@ -28,6 +32,8 @@ except ImportError as error:
     _remedy = "run `make build`"
     if "nghttp2" in str(error):
         _remedy = "install the library libnghttp2 (Debian, Ubuntu: libnghttp2-14)"
+    elif "libssl" in str(error) or "libcrypto" in str(error):
+        _remedy = "install OpenSSL 3 (Debian, Ubuntu: libssl3)"
     raise ImportError(f"cannot load edge's compiled modules ({error}): {_remedy}") from error
 
 if TYPE_CHECKING:
@@ -49,10 +55,13 @@ __all__ = [
     "Cell",
     "CircuitState",
     "ConnectionPool",
+    "Connector",
     "DataPlane",
     "Hooks",
+    "Listener",
     "Operation",
     "Outcome",
+    "Reactor",
     "Route",
     "RouteCounter",
     "Router",
@@ -62,6 +71,7 @@ __all__ = [
     "TargetCounter",
     "TargetPool",
     "Timer",
+    "TlsContext",
     "TripReason",
     "Wheel",
     "WorkerCounter",

@@ -37,6 +37,7 @@ class Launch(Struct, frozen=True):
     grace_s: float  # seconds that exchanges in flight get to end when the node stops
     drain_grace_s: float = 0.0  # seconds for which the node reports not ready before it stops accepting
     state_dir: str = ""  # folder of the last good configuration; "" = none is stored
+    ticket_secret: bytes | None = None  # 32 bytes that the workers seal TLS session tickets with
     log_level: str = "info"
     log_form: logs.Form = "auto"
     log_lines: int = 0  # lines of one kind per second; 0 = unlimited

@@ -133,6 +133,7 @@ def _share(
         ledger_fd=ledger.fd,
         pulse_fd=pulse.fd,
         grace_s=options.grace_s,
+        ticket_secret=os.urandom(32),
         drain_grace_s=config.node.drain_grace / NS_PER_S if options.drain_grace_s is None else options.drain_grace_s,
         state_dir=begun.state_dir,
         log_level=options.log_level or config.log.level,

@@ -29,7 +29,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, turn_away
-from edge.native import DataPlane, Hooks, Router, SharedState
+from edge.native import DataPlane, Hooks, Listener, Reactor, Router, SharedState
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
@@ -67,6 +67,7 @@ class Worker:
         last: cell of the last Snapshot.
         grace_s: seconds that exchanges in flight get to end after :meth:`drain`.
         serving: called once, when the listeners are open.
+        ticket_secret: what the node's workers seal TLS session tickets with; None = a secret of this worker alone.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Worker:
         last: MemfdCell[Snapshot],
         grace_s: float,
         serving: Callable[[], None],
+        ticket_secret: bytes | None = None,
     ) -> None:
         self._shared_state = shared_state
         self._index = index
@@ -91,7 +93,9 @@ class Worker:
         self._open = False
         self._known = asyncio.Event()
         self._stop = asyncio.Event()
-        self._opener = Opener(asyncio.get_running_loop())
+        self._ticket_secret = ticket_secret
+        self._reactor = Reactor(asyncio.get_running_loop())
+        self._opener = Opener(asyncio.get_running_loop(), self._reactor)
         self._follower = Follower(control_path, self.learn, self.status)
 
     def learn(self, snapshot: Snapshot) -> None:
@@ -118,7 +122,7 @@ class Worker:
                     sink=RecordSink(lambda records: self._follower.send(self._index, records)),
                 ),
             )
-            self._data_plane.start(asyncio.get_running_loop())
+            self._data_plane.start(self._reactor)
         else:
             self._data_plane.swap(router)
         self._snapshot = snapshot
@@ -159,10 +163,10 @@ class Worker:
             beating.cancel()
             await asyncio.gather(following, beating, return_exceptions=True)
             await self._opener.stop()
+            self._reactor.close()
 
     async def _serve(self, snapshot: Snapshot, data_plane: DataPlane) -> None:
-        loop = asyncio.get_running_loop()
-        servers = await open_listeners(loop, snapshot.listeners, data_plane.protocol)
+        listeners = open_listeners(snapshot.listeners, data_plane, self._ticket_secret)
         self._open = True
         # Objects that exist now live as long as the process, so the collector need not traverse them. Exchanges create
         # no reference cycles; errors do, and collecting those can wait beyond each burst of requests.
@@ -174,24 +178,24 @@ class Worker:
         await self._stop.wait()
         deadline_ns = clock.now_ns() + int(self._grace_s * _S)
         self._follower.report()
-        await self._leave(data_plane, servers, deadline_ns)
+        await self._leave(data_plane, listeners, deadline_ns)
         data_plane.drain()
         if not await _emptied(data_plane, deadline_ns):
             logs.say(logs.WARNING, "exchanges were cut off: the grace period is over", count=data_plane.active)
             data_plane.cut()
             await _emptied(data_plane, clock.now_ns() + int(LINGER_S * _S))
 
-    async def _leave(self, data_plane: DataPlane, servers: list[asyncio.Server], deadline_ns: int) -> None:
+    async def _leave(self, data_plane: DataPlane, listeners: list[Listener], deadline_ns: int) -> None:
         """Close the listeners without losing pending connections, and let keep-alive clients learn of the end.
 
         A client whose connection closes while its request is on the way sees a failure; a client that reads
         ``connection: close`` reconnects elsewhere. So each connection may carry one more request before it is closed.
         """
         data_plane.leave()
-        turn_away(servers)
+        turn_away(listener.fileno() for listener in listeners)
         await asyncio.sleep(SETTLE_S)
-        for server in servers:
-            server.close()
+        for listener in listeners:
+            listener.close()
         await _emptied(data_plane, min(clock.now_ns() + int(LINGER_S * _S), deadline_ns))
 
     async def _beat(self) -> None:
@@ -237,6 +241,7 @@ async def _run(launch: Launch, index: int, ready_fd: int) -> None:
         last=snapshot_cell(launch.snapshot_fd),
         grace_s=launch.grace_s,
         serving=lambda: say_ready(ready_fd),
+        ticket_secret=launch.ticket_secret,
     )
     loop = asyncio.get_running_loop()
 

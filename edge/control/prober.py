@@ -13,7 +13,7 @@ import aiohttp
 
 from edge.control.rounds import Rounds
 from edge.telemetry import logs
-from edge.upstream.tls import TlsContexts, TlsError
+from edge.upstream.tls import TlsContexts, TlsError, library_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -74,7 +74,7 @@ class Asker:
     """
 
     def __init__(self) -> None:
-        self._contexts = TlsContexts()
+        self._contexts = TlsContexts(library_context)
         self._client: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

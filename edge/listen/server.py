@@ -9,9 +9,9 @@ workers.
 from __future__ import annotations
 
 import ctypes
+import os
 import socket
 import struct
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import AddressTakenError
@@ -19,15 +19,13 @@ from edge.listen.tls import server_context
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
 
-    from edge.terms.snapshot import Listener
+    from edge.native import DataPlane, Listener
+    from edge.terms.snapshot import Listener as Address
 
 # Connections that may wait to be accepted. The kernel caps this at net.core.somaxconn (4096 by default).
 BACKLOG: Final = 4096
-# Bounds how long a TLS client that sends nothing can hold a connection.
-TLS_HANDSHAKE_S: Final = 10.0
 # From linux/asm-generic/socket.h; Python's socket module does not define it.
 _SO_ATTACH_FILTER: Final = 26
 # A classic BPF program over the TCP header: drop segments that open a connection (SYN without ACK), accept all others.
@@ -73,44 +71,45 @@ def bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-async def open_listeners(
-    loop: asyncio.AbstractEventLoop,
-    listeners: Iterable[Listener],
-    protocol: Callable[..., asyncio.BaseProtocol],
-) -> list[asyncio.Server]:
+def open_listeners(
+    listeners: Iterable[Address], data_plane: DataPlane, ticket_secret: bytes | None = None
+) -> list[Listener]:
     """Accept connections on every listener, or on none if one fails.
 
     Args:
-        loop: the loop that serves them.
         listeners: the listeners of a Snapshot.
-        protocol: makes the protocol object of a connection; it gets True as argument if the listener requires no key.
+        data_plane: serves them; it is started.
+        ticket_secret: what session tickets are sealed with, the same in every worker of the node; None = a secret of
+            this process alone.
 
     Raises:
         AddressTakenError: an address cannot be bound.
         ConfigInvalidError: a certificate cannot be loaded.
     """
-    servers: list[asyncio.Server] = []
+    opened: list[Listener] = []
+    secret = ticket_secret or os.urandom(32)
     try:
         for listener in listeners:
-            context = server_context(listener.tls) if listener.tls is not None else None
-            servers.append(
-                await loop.create_server(
-                    partial(protocol, True) if listener.allow_anonymous else protocol,
-                    sock=bind(listener.host, listener.port),
-                    backlog=BACKLOG,
-                    ssl=context,
-                    ssl_handshake_timeout=TLS_HANDSHAKE_S if context is not None else None,
-                )
-            )
+            context = server_context(listener.tls, secret) if listener.tls is not None else None
+            sock = bind(listener.host, listener.port)
+            try:
+                opened.append(data_plane.listen(sock, BACKLOG, listener.allow_anonymous, context))
+            except OSError as error:
+                sock.close()
+                where = f"{listener.host}:{listener.port}"
+                raise AddressTakenError(f"cannot listen on {where}: {error.strerror or error}") from error
     except BaseException:
-        for server in servers:
-            server.close()
+        for one in opened:
+            one.close()
         raise
-    return servers
+    return opened
 
 
-def turn_away(servers: Sequence[asyncio.Server]) -> None:
-    """Reject new connections on these servers while those already established are still accepted; close them soon.
+def turn_away(listening: Iterable[int]) -> None:
+    """Reject new connections on these sockets while those already established are still accepted; close them soon.
+
+    Args:
+        listening: descriptors of listening sockets.
 
     Closing a listening socket resets every connection in its accept queue, including those that arrive between the last
     accept and the close; with several workers, each loses its own queue. So the kernel is told to drop SYNs first. The
@@ -121,10 +120,9 @@ def turn_away(servers: Sequence[asyncio.Server]) -> None:
     program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
     # struct sock_fprog {unsigned short len; struct sock_filter *filter;}
     option = struct.pack("@HP", len(_NO_SYN) // 8, ctypes.addressof(program))
-    for server in servers:
-        for sock in server.sockets:
-            with socket.fromfd(sock.fileno(), socket.AF_INET, socket.SOCK_STREAM) as same:
-                try:
-                    same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
-                except OSError as error:
-                    logs.say(logs.DEBUG, "cannot attach the filter that rejects new connections", error=str(error))
+    for fd in listening:
+        with socket.fromfd(fd, socket.AF_INET, socket.SOCK_STREAM) as same:
+            try:
+                same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+            except OSError as error:
+                logs.say(logs.DEBUG, "cannot attach the filter that rejects new connections", error=str(error))

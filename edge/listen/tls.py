@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import ConfigInvalidError
+from edge.native import TlsContext
 
 if TYPE_CHECKING:
     from edge.terms.snapshot import ListenTls
 
-ALPN: Final = ["h2", "http/1.1"]
+ALPN: Final = (b"h2", b"http/1.1")
 
 
-def server_context(tls: ListenTls) -> ssl.SSLContext:
-    """Return the SSLContext of a listener.
+def server_context(tls: ListenTls, ticket_secret: bytes) -> TlsContext:
+    """Return the TLS context of a listener.
+
+    Args:
+        tls: its settings.
+        ticket_secret: 32 random bytes that the workers of the node share, so that each resumes the others' sessions.
 
     Raises:
         ConfigInvalidError: a configured file is missing or cannot be loaded.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(ALPN)
+    context = TlsContext(True, ALPN)
     try:
-        context.load_cert_chain(tls.cert, tls.key)
-    except OSError as error:  # includes ssl.SSLError
+        context.load_identity(tls.cert, tls.key)
+    except OSError as error:
         raise ConfigInvalidError(
             [f"listen: tls: cert {tls.cert} with key {tls.key} cannot be used: {error.strerror or error}"]
         ) from error
     if tls.client_ca is not None:
         try:
-            context.load_verify_locations(tls.client_ca)
+            context.load_authorities(tls.client_ca, None)
         except OSError as error:
             raise ConfigInvalidError(
                 [f"listen: tls: client_ca {tls.client_ca} cannot be used: {error.strerror or error}"]
             ) from error
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_peer(True)
+    context.share_tickets(ticket_secret)
     return context

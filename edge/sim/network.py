@@ -78,7 +78,7 @@ class Link:
         """Become a black hole. New connections are not refused; they are never answered."""
         self._open.clear()
         if self._server is not None:
-            turn_away([self._server])
+            turn_away(sock.fileno() for sock in self._server.sockets)
 
     def mend(self) -> None:
         """Forward again, beginning with the data that was waiting."""

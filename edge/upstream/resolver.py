@@ -58,6 +58,14 @@ class Resolver:
         self._running: dict[str, asyncio.Task[_Answer]] = {}
         self._slow: set[str] = set()  # names whose lookup exceeded PATIENCE_S and is still running
 
+    def known(self, host: str) -> Sequence[Address]:
+        """Return what :meth:`addresses` would without waiting: a numeric address, or a fresh answer; else nothing."""
+        literal = _literal(host)
+        if literal is not None:
+            return (literal,)
+        answer = self._answers.get(host)
+        return () if answer is None or answer.until_ns <= clock.now_ns() else answer.addresses
+
     async def addresses(self, host: str) -> Sequence[Address]:
         """Return the addresses of ``host``, families alternating (RFC 8305 section 4), the system's first choice first.
 

@@ -1,16 +1,21 @@
 # Keeps the upstream connections of one worker to one target. The contract is in connection_pool.pxd.
 
-from asyncio import BaseProtocol
 from collections.abc import Callable
 from typing import Protocol
 
 from edge.terms.snapshot import Target
 from native.http.stream import ClientStream
+from native.io.stream_socket import SocketEvents
 
 class Opener(Protocol):
-    # Starts connections; each ends in a call of the pool's ``protocol`` or ``failed``.
+    # Starts connections; each ends in a call of the pool's ``connection`` or ``failed``.
 
     def open(self, pool: ConnectionPool, /) -> None: ...
+
+class Client(Protocol):
+    # Http1Client or Http2Client.
+
+    def socket_events(self) -> SocketEvents: ...
 
 class PooledConnection(ClientStream): ...
 
@@ -29,11 +34,11 @@ class ConnectionPool:
         name: str,
         plan: Target,
         opener: Opener,
-        factory: Callable[[ConnectionPool], BaseProtocol],
+        factory: Callable[[ConnectionPool], Client],
         verdicts: bytes,
         hints: tuple[tuple[int, bytes, int], ...],
     ) -> None: ...
-    def protocol(self) -> BaseProtocol: ...
+    def connection(self) -> SocketEvents: ...
     def failed(self, reason: str, timed_out: bool = False, local: bool = False) -> None: ...
     @property
     def name(self) -> str: ...

@@ -73,7 +73,7 @@ cdef class ConnectionPool:
         name: the target's id, as in the configuration.
         plan: the target's edge.terms.snapshot.Target, which says where and how to connect.
         opener: an object whose ``open(pool)`` starts one connection.
-        factory: called with the pool; returns the protocol object of a new connection.
+        factory: called with the pool; returns the Http1Client or Http2Client of a new connection.
         verdicts: 600 action codes, indexed by status.
         hints: (status, needle, action) triples: an answer with this status and this text in its body gets this action.
     """
@@ -85,6 +85,9 @@ cdef class ConnectionPool:
         self.plan = plan
         self.opener = opener
         self.factory = factory
+        self.counters.open = &self.own_counts[0]
+        self.counters.connects = &self.own_counts[1]
+        self.counters.connect_failures = &self.own_counts[2]
         self.idle = []
         self.draining_connections = []
         self.shared = set()
@@ -120,9 +123,9 @@ cdef class ConnectionPool:
     def __repr__(self):
         return f"<ConnectionPool {self.name} live={self.live} idle={self.idle_count} opening={self.opening}>"
 
-    def protocol(self):
-        """Return the protocol object for a new connection."""
-        return self.factory(self)
+    def connection(self):
+        """Return the SocketEvents of one new connection."""
+        return self.factory(self).socket_events()
 
     def failed(self, str reason, bint timed_out=False, bint local=False):
         """Record that a connection could not be opened, and fail the requests that it would have carried.

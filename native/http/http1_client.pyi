@@ -1,12 +1,13 @@
 # Drives an upstream's HTTP/1.1 connection.  Types of the compiled module.
 
-from asyncio import Protocol
-
 from native.http.connection_pool import ConnectionPool
+from native.io.stream_socket import SocketEvents
 
 class ReceivedResponse: ...
+class Http1ClientSocket(SocketEvents): ...
 
-class Http1Client(Protocol):
-    # The protocol object of one upstream connection.
+class Http1Client:
+    # One upstream connection.
 
     def __init__(self, home: ConnectionPool, header_bytes: int, header_count: int) -> None: ...
+    def socket_events(self) -> SocketEvents: ...

@@ -1,4 +1,4 @@
-"""Drives an upstream's HTTP/1.1 connection: a uvloop protocol that carries one exchange at a time for its pool.
+"""Drives an upstream's HTTP/1.1 connection, which carries one exchange at a time for its pool.
 
 After any framing error the connection carries no other request, to prevent response splitting."""
 
@@ -13,7 +13,7 @@ from native.http.connection_pool cimport ConnectionPool, PooledConnection
 from native.http.http1_response_parser cimport ResponseEvents, ResponseParser
 from native.http.http1_writer cimport MessageWriter
 from native.http.stream cimport FAILED_MALFORMED, FAILED_RESET, FAILED_TRUNCATED, ClientEvents
-from native.http.transport cimport Transport
+from native.io.stream_socket cimport DETACHED, SocketEvents, StreamSocket
 
 # The rest of an unwanted response is read up to this size to keep the connection.
 cdef Py_ssize_t DISCARD_LIMIT = 65536
@@ -49,15 +49,42 @@ cdef class ReceivedResponse(ResponseEvents):
         self.connection.finish()
 
 
+cdef class Http1ClientSocket(SocketEvents):
+    """Hands what happens on the socket to the connection, whose own role is the pool's."""
+
+    cdef Http1Client connection
+
+    cdef void on_open(self, StreamSocket socket):
+        self.connection.on_open(socket)
+
+    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+        self.connection.on_bytes(data, size)
+
+    cdef void on_eof(self, bint truncated):
+        self.connection.on_eof(truncated)
+
+    cdef void on_lost(self, str reason):
+        self.connection.on_lost(reason)
+
+    cdef void on_write_paused(self):
+        self.connection.on_write_paused()
+
+    cdef void on_write_resumed(self):
+        self.connection.on_write_resumed()
+
+    cdef void on_deferred(self):
+        return
+
+
 cdef class Http1Client(PooledConnection):
-    """The protocol object of one upstream connection.
+    """One upstream connection.
 
     Args:
         home: the pool that opened the connection.
         header_bytes, header_count: limits on a response's head.
     """
 
-    cdef Transport transport
+    cdef StreamSocket socket
     cdef MessageWriter writer
     cdef ResponseParser parser
     cdef bint alive
@@ -75,60 +102,64 @@ cdef class Http1Client(PooledConnection):
         cdef ReceivedResponse received = ReceivedResponse.__new__(ReceivedResponse)
         received.connection = self
         self.home = home
-        self.transport = Transport.__new__(Transport)
+        self.socket = DETACHED
         self.writer = MessageWriter.__new__(MessageWriter)
-        self.writer.transport = self.transport
+        self.writer.socket = self.socket
         self.parser = ResponseParser(received, header_bytes, header_count)
 
-    def connection_made(self, transport):
-        """Offer the connection to the pool: connect and TLS handshake are complete."""
-        self.transport.attach(transport)
+    def socket_events(self):
+        """Return what receives the events of the socket."""
+        cdef Http1ClientSocket events = Http1ClientSocket.__new__(Http1ClientSocket)
+        events.connection = self
+        return events
+
+    cdef void on_open(self, StreamSocket socket):
+        """Offer the connection to the pool: it stands, TLS included."""
+        self.socket = socket
+        self.writer.socket = socket
         self.alive = True
         self.home.ready(self)
 
-    def connection_lost(self, exc):
-        """End the response, complete or not: the connection is lost."""
-        was_open = self.alive
+    cdef void on_lost(self, str reason):
+        """End the response, complete or not: the upstream is gone."""
+        cdef bint was_open = self.alive
         self.alive = False
-        self._end_response(exc)
-        self.transport.detach()
+        self.end_response(False, reason)
         self.parser.close()
         self.home.lost(self, was_open)
 
-    def eof_received(self):
-        """Close: the upstream closed its side, so the connection carries no other request."""
+    cdef void on_eof(self, bint truncated):
+        """Close: the upstream closed its side, so that no other request can be sent here."""
         self.unusable = True
-        self._end_response(None)
+        self.end_response(not truncated, "it ended TLS without close_notify" if truncated else None)
         self.close()
-        return False
 
-    def _end_response(self, exc):
+    cdef void end_response(self, bint is_orderly, str cause):
+        """End the response that is being read; only an orderly end of the connection may be the end of the response."""
         if not self.busy:
             return
-        if self.parser.in_response and (self.parser.tunnel or self.until_close) and exc is None:
+        if self.parser.in_response and (self.parser.tunnel or self.until_close) and is_orderly:
             self.unusable = True
             self.finish()
         elif self.parser.in_response:
             self.fail(FAILED_TRUNCATED, "the upstream closed the connection in the middle of its answer")
         else:
-            reason = "" if exc is None else f" ({type(exc).__name__})"
+            reason = "" if cause is None else f" ({cause})"
             self.fail(FAILED_RESET, f"the upstream closed the connection before answering{reason}")
 
-    def pause_writing(self):
-        """Pause the client: the upstream reads too slowly."""
+    cdef void on_write_paused(self):
+        """Stop the client: the upstream does not read."""
         cdef ClientEvents events = self.events
-        self.transport.write_paused = True
         if events is not None:
             events.on_upstream_congested()
 
-    def resume_writing(self):
-        """Resume the client: the upstream reads again."""
+    cdef void on_write_resumed(self):
+        """Let the client go on: the upstream reads again."""
         cdef ClientEvents events = self.events
-        self.transport.write_paused = False
         if events is not None:
             events.on_upstream_drained()
 
-    def data_received(self, bytes data):
+    cdef void on_bytes(self, const char* data, Py_ssize_t size):
         """Feed the parser; any fault ends the connection and the response on it."""
         if not self.busy:
             # a response without a request: the connection is out of step and must not be used again
@@ -136,11 +167,11 @@ cdef class Http1Client(PooledConnection):
             self.close()
             return
         if self.parser.tunnel:
-            self.take_data(data)
+            self.take_data(data[:size])
             return
         self.feeding = True
         try:
-            refusal = self.parser.feed(data)
+            refusal = self.parser.feed(data[:size])
         finally:
             self.feeding = False
         if refusal is not None:
@@ -177,8 +208,8 @@ cdef class Http1Client(PooledConnection):
         self.busy = False
         self.parser.in_response = False
         self.events = None
-        if not tunnel and (not self.sent or self.transport.write_paused):
-            self.drop()     # nobody needs the rest of the request, and a close that waits for it might never complete
+        if not tunnel and (not self.sent or self.socket.write_paused):
+            self.drop()     # the rest of the request is not wanted any more, and a close that waits for it may never come
         elif self.unusable or not self.alive or tunnel:
             self.close()
         elif self.feeding:
@@ -214,7 +245,7 @@ cdef class Http1Client(PooledConnection):
         self.writer.begin(None, False)
 
     cdef bint is_reusable(self):
-        return self.alive and not self.busy and not self.unusable and self.transport.is_open()
+        return self.alive and not self.busy and not self.unusable and self.socket.is_open()
 
     cdef bint is_draining(self):
         return self.alive and (self.closing or self.discarding and self.busy)
@@ -261,27 +292,27 @@ cdef class Http1Client(PooledConnection):
     cdef drop(self):
         self.discarding = False
         self.unusable = True
-        self.transport.abort()
+        self.socket.abort()
 
     cdef void close(self):
         self.unusable = True
-        if self.transport.transport is None or self.closing:
+        if self.socket.fd < 0 or self.closing:
             return
         self.closing = True
-        self.transport.close()
+        self.socket.close()
         self.cut_ns = monotonic_ns() + (self.home.tail_ns if self.parser.tunnel else self.home.drain_limit_ns)
         self.home.draining_connections.append(self)
 
     cdef void pause(self):
         if self.alive:
-            self.transport.pause_reading()
+            self.socket.pause_reading()
 
     cdef void resume(self):
         if self.alive:
-            self.transport.resume_reading()
+            self.socket.resume_reading()
 
     cdef bint congested(self):
-        return self.transport.write_paused
+        return self.socket.write_paused
 
     cdef Py_ssize_t unsent(self):
-        return self.transport.count_pending()
+        return self.socket.count_pending()

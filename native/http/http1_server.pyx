@@ -1,4 +1,4 @@
-"""Serves a client's HTTP/1.1 connection: a uvloop protocol that answers requests in order (RFC 9112 9.3.2).
+"""Serves a client's HTTP/1.1 connection: answers requests in order (RFC 9112 9.3.2).
 
 Pipelined requests wait for their turn. Messages are never passed through: requests and responses are framed anew."""
 
@@ -13,7 +13,7 @@ from native.http.connection_slot cimport ConnectionSlot
 from native.http.http1_request_parser cimport RequestEvents, RequestParser
 from native.http.http1_writer cimport MessageWriter
 from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream
-from native.http.transport cimport Transport
+from native.io.stream_socket cimport DETACHED, SocketEvents, StreamSocket
 
 # After the last response the rest of the request is read and dropped for this long, so that the client sees the
 # response and not a reset (RFC 9112 9.6).
@@ -52,7 +52,7 @@ cdef class Http1Stream(ServerStream):
         self.awaits_continue = False
         connection.wait_started_ns = monotonic_ns()     # the client's turn begins here
         if not self.head_sent and self.head.version != 10:
-            connection.transport.write(status_line(status) + b"\r\n")
+            connection.socket.write(status_line(status) + b"\r\n")
 
     cdef void send_head(self, int status, list fields, int64_t length):
         cdef Http1Server connection = self.connection
@@ -112,22 +112,21 @@ cdef class Http1Stream(ServerStream):
         # Reset the connection if a close would look like the end of the response (HTTP/1.0). Otherwise flush what was
         # written: the client notices the missing last chunk or bytes.
         if self.head_sent and not connection.writer.chunked and self.head.version == 10:
-            connection.transport.abort()
+            connection.socket.abort()
         else:
             connection.close()
 
     cdef void pause(self):
-        self.connection.transport.pause_reading()
+        self.connection.socket.pause_reading()
 
     cdef void resume(self):
         self.connection.resume_reading()
 
     cdef bint congested(self):
-        return self.connection.transport.write_paused
+        return self.connection.socket.write_paused
 
     cdef object peer(self):
-        transport = self.connection.transport.transport
-        return None if transport is None else transport.get_extra_info("peername")
+        return self.connection.socket.peer()
 
     cdef void release_backlog(self):
         """Release the memory of the backlog."""
@@ -136,8 +135,35 @@ cdef class Http1Stream(ServerStream):
         self.backlog = None
 
 
+cdef class Http1ServerSocket(SocketEvents):
+    """Hands what happens on the socket to the connection, whose own role is the parser's."""
+
+    cdef Http1Server connection
+
+    cdef void on_open(self, StreamSocket socket):
+        self.connection.on_open(socket)
+
+    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+        self.connection.on_bytes(data, size)
+
+    cdef void on_eof(self, bint truncated):
+        self.connection.leave()
+
+    cdef void on_lost(self, str reason):
+        self.connection.on_lost()
+
+    cdef void on_write_paused(self):
+        self.connection.on_write_paused()
+
+    cdef void on_write_resumed(self):
+        self.connection.on_write_resumed()
+
+    cdef void on_deferred(self):
+        return
+
+
 cdef class Http1Server(RequestEvents):
-    """The protocol object of one client connection.
+    """One client connection.
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
@@ -147,7 +173,7 @@ cdef class Http1Server(RequestEvents):
 
     cdef Acceptor acceptor
     cdef ConnectionSlot slot
-    cdef Transport transport
+    cdef StreamSocket socket
     cdef MessageWriter writer
     cdef RequestParser parser
     cdef ClientCertificate certificate
@@ -174,42 +200,44 @@ cdef class Http1Server(RequestEvents):
         self.pipelined = []
         self.slot = ConnectionSlot.__new__(ConnectionSlot)
         self.slot.acceptor = acceptor
-        self.transport = Transport.__new__(Transport)
-        self.transport.bytes_out = acceptor.counters.bytes_out
+        self.socket = DETACHED
         self.writer = MessageWriter.__new__(MessageWriter)
-        self.writer.transport = self.transport
+        self.writer.socket = self.socket
         self.parser = RequestParser(self, acceptor.header_bytes, acceptor.header_count)
 
-    def connection_made(self, transport):
-        """Accept a connection. A connection above the limit is closed at once."""
+    def socket_events(self):
+        """Return what receives the events of the socket."""
+        cdef Http1ServerSocket events = Http1ServerSocket.__new__(Http1ServerSocket)
+        events.connection = self
+        return events
+
+    cdef void on_open(self, StreamSocket socket):
+        """Take a new connection in; over the limit it is closed at once."""
         if not self.slot.take(self):
             self.gone = self.closing = True
-            transport.abort()
+            socket.abort()
             return
-        self.transport.attach(transport)
-        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        self.socket = socket
+        self.writer.socket = socket
+        socket.bytes_out = self.acceptor.counters.bytes_out
+        self.scheme = "http" if socket.tls is None else "https"
         self.wait_started_ns = monotonic_ns()
         add64(self.acceptor.counters.accepted, 1)
         self.slot.watch_soon(self.wait_started_ns, CHECK_NS)
 
-    def connection_lost(self, exc):
-        """Cancel the client's exchange: the connection is lost."""
-        self._leave()
+    cdef void on_lost(self):
+        """Cancel whatever runs for the client: it is gone."""
+        self.leave()
         self.slot.give_back()
-        self.transport.detach()
         self.parser.close()
 
-    def eof_received(self):
-        """Treat the client as gone, because a half-close cannot be told from a full close; the transport closes."""
-        self._leave()
-        return False
-
-    def _leave(self):
+    cdef void leave(self):
+        """Take the client as gone: a half-close cannot be told from that. The socket closes."""
         cdef Http1Stream stream = self.current
         if self.gone:
             return
         self.gone = True
-        self.expect_no_more()       # the transport closes by itself after it has flushed its buffer
+        self.expect_no_more()       # the socket closes once it has written what it holds, and is given time for that
         self.current = None
         self.incoming = None
         for item in self.pipelined:
@@ -226,28 +254,26 @@ cdef class Http1Server(RequestEvents):
             stream.answered = True
             events.on_client_gone()
 
-    def pause_writing(self):
-        """Pause the upstream: the client reads too slowly."""
+    cdef void on_write_paused(self):
+        """Stop the upstream: the client does not read."""
         cdef ServerEvents events = None if self.current is None else self.current.events
-        self.transport.write_paused = True
         self.reader_ns = monotonic_ns()
-        self.transport.mark()
+        self.socket.mark()
         if events is not None:
             events.on_client_congested()
 
-    def resume_writing(self):
-        """Resume the upstream: the client reads again."""
+    cdef void on_write_resumed(self):
+        """Let the upstream go on: the client reads again."""
         cdef ServerEvents events = None if self.current is None else self.current.events
-        self.transport.write_paused = False
         if events is not None:
             events.on_client_drained()
         elif self.current is None and not self.closing:
             self.next_request()
 
-    def data_received(self, bytes data):
-        """Feed the parser. A framing error is answered with an error status and ends the connection."""
-        add64(self.acceptor.counters.bytes_in, PyBytes_GET_SIZE(data))
-        self.receive(data)
+    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+        """Feed the parser; a fault in the framing is answered with its status and ends the connection."""
+        add64(self.acceptor.counters.bytes_in, size)
+        self.receive(data[:size])
 
     cdef receive(self, bytes data):
         cdef ServerEvents events
@@ -272,7 +298,7 @@ cdef class Http1Server(RequestEvents):
         """Keep data that arrives before the upgrade is accepted. Reading goes on to EARLY_LIMIT, to notice a close."""
         self.early = data if self.early is None else self.early + data
         if PyBytes_GET_SIZE(self.early) > EARLY_LIMIT:
-            self.transport.pause_reading()
+            self.socket.pause_reading()
 
     # --- what the parser finds ---------------------------------------------------------------------------------------
     cdef void on_head_begin(self):
@@ -288,14 +314,14 @@ cdef class Http1Server(RequestEvents):
         stream.received = head.length == NO_BODY
         stream.awaits_continue = head.expects and not stream.received and head.version != 10
         self.incoming = stream
-        if self.current is None and not self.transport.write_paused:
+        if self.current is None and not self.socket.write_paused:
             self.open(stream)
         elif len(self.pipelined) >= PIPELINE_LIMIT:
             self.refuse(400, f"more than {PIPELINE_LIMIT} pipelined requests")
             return False
         else:
             self.pipelined.append(stream)
-            self.transport.pause_reading()
+            self.socket.pause_reading()
         return True
 
     cdef bint on_body(self, bytes data):
@@ -382,10 +408,10 @@ cdef class Http1Server(RequestEvents):
         self.next_request()
 
     cdef void next_request(self):
-        """Serve the next request, unless the client does not read its responses."""
-        if self.transport.write_paused:
+        """Turn to the next request; a client that does not read its responses is not answered more."""
+        if self.socket.write_paused:
             if not self.pipelined:
-                self.transport.pause_reading()
+                self.socket.pause_reading()
         elif self.pipelined:
             self.open(<Http1Stream>self.pipelined.pop(0))
         elif self.refused:
@@ -447,7 +473,7 @@ cdef class Http1Server(RequestEvents):
     cdef void send_refusal(self):
         if self.closing:
             return
-        self.transport.write(self.acceptor.refusal(self.refusal_status, self.refusal_reason))
+        self.socket.write(self.acceptor.refusal(self.refusal_status, self.refusal_reason))
         self.linger()
 
     cdef void expect_no_more(self):
@@ -455,55 +481,55 @@ cdef class Http1Server(RequestEvents):
         self.closing = True
         self.parser.stop()
         self.wait_started_ns = monotonic_ns()
-        self.transport.mark()
+        self.socket.mark()
 
     cdef void linger(self):
         """Read and drop data for a moment before the connection is closed, so that the response arrives."""
         self.lingering = True
         self.closing = True
         self.parser.stop()
-        if self.transport.transport is None:
+        if self.socket.fd < 0:
             return
         self.resume_reading()
-        self.transport.write_eof()
+        self.socket.write_eof()
         self.expect_no_more()
         self.slot.watch_at(self.wait_started_ns + LINGER_NS)
 
     cdef void close(self):
         self.expect_no_more()
-        self.transport.close()
+        self.socket.close()
 
     cdef void resume_reading(self):
-        if self.transport.resume_reading():
+        if self.socket.resume_reading():
             self.wait_started_ns = monotonic_ns()
 
     def check_deadlines(self, uint64_t now_ns):
         """Close the connection, or refuse its request, when the current wait has been too long."""
         cdef uint64_t waited = now_ns - self.wait_started_ns if now_ns > self.wait_started_ns else 0
-        if self.transport.transport is None:
+        if self.socket.fd < 0:
             return
         if self.closing:
-            # the buffer may take long to drain as long as the client reads; further input is dropped
-            if self.transport.look():
+            # what is written may take its time while the client reads; what still comes is dropped
+            if self.socket.look():
                 self.wait_started_ns = now_ns
             elif waited > self.acceptor.client_idle_ns:
-                self.transport.abort()
+                self.socket.abort()
                 return
-            if self.lingering and not self.transport.unacked:
+            if self.lingering and not self.socket.unacked:
                 self.lingering = False
                 self.close()
             self.slot.watch_soon(now_ns, CHECK_NS)
             return
-        if self.transport.write_paused:
-            if self.transport.look():
+        if self.socket.write_paused:
+            if self.socket.look():
                 self.reader_ns = now_ns
             elif now_ns > self.reader_ns + self.acceptor.client_idle_ns:
-                self.transport.abort()
+                self.socket.abort()
                 return
-        if self.parser.in_head and not self.transport.read_paused and waited > self.acceptor.header_timeout_ns:
+        if self.parser.in_head and not self.socket.read_paused and waited > self.acceptor.header_timeout_ns:
             self.refuse(408, "the request head did not come in time")
         elif (
-            self.incoming is not None and not self.transport.read_paused and not self.incoming.awaits_continue
+            self.incoming is not None and not self.socket.read_paused and not self.incoming.awaits_continue
             and waited > self.acceptor.client_idle_ns
         ):
             self.refuse(408, "the request body stopped coming")
@@ -519,8 +545,8 @@ cdef class Http1Server(RequestEvents):
             self.slot.watch_soon(now_ns, CHECK_NS)
 
     def kill(self):
-        """Abort the connection and its exchange: the data plane stops."""
-        self.transport.abort()
+        """End this connection now, whatever runs on it: the data plane stops."""
+        self.socket.abort()
 
     def retire(self):
         """Close the connection, or close it after the current response: the data plane drains."""

@@ -2,10 +2,10 @@
 
 Each write is a system call. A copy is much cheaper."""
 
-from native.http.transport cimport Transport
+from native.io.stream_socket cimport StreamSocket
 
 cdef class MessageWriter:
-    cdef Transport transport
+    cdef StreamSocket socket
     cdef bytes head             # a head that is not written yet, or None
     cdef bint chunked
     cdef void begin(self, bytes head, bint chunked)

@@ -14,7 +14,7 @@ cdef class MessageWriter:
         cdef bytes head = self.head
         if head is not None:
             self.head = None
-            self.transport.write(head)
+            self.socket.write(head)
 
     cdef void write(self, bytes data):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
@@ -26,17 +26,17 @@ cdef class MessageWriter:
         if size > JOIN_LIMIT:
             if self.chunked:
                 line = b"%x\r\n" % size
-                self.transport.write(line if head is None else head + line)
-                self.transport.write(data)
-                self.transport.write(b"\r\n")
+                self.socket.write(line if head is None else head + line)
+                self.socket.write(data)
+                self.socket.write(b"\r\n")
                 return
             if head is not None:
-                self.transport.write(head)
-            self.transport.write(data)
+                self.socket.write(head)
+            self.socket.write(data)
         elif self.chunked:
-            self.transport.write(frame_chunk(head, data))
+            self.socket.write(frame_chunk(head, data))
         else:
-            self.transport.write(data if head is None else head + data)
+            self.socket.write(data if head is None else head + data)
 
     cdef void end(self, list trailers):
         cdef bytes head = self.head
@@ -45,4 +45,4 @@ cdef class MessageWriter:
             return
         self.head = None
         end = last_chunk(trailers)
-        self.transport.write(end if head is None else head + end)
+        self.socket.write(end if head is None else head + end)

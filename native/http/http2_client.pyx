@@ -1,4 +1,4 @@
-"""Drives an upstream's HTTP/2 connection: a uvloop protocol over one libnghttp2 session that many attempts share.
+"""Drives an upstream's HTTP/2 connection over one libnghttp2 session that many attempts share.
 
 A failed stream does not affect the others. A failed connection fails all of its streams, and tells for each stream
 whether the upstream may have begun to process it (RFC 9113 8.7)."""
@@ -6,6 +6,7 @@ whether the upstream may have begun to process it (RFC 9113 8.7)."""
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from native.io.clock cimport monotonic_ns
+from native.io.stream_socket cimport StreamSocket
 from native.codec.head cimport NO_BODY, Head
 from native.codec.numbers cimport decimal
 from native.codec.response_head cimport take_http2_response
@@ -87,7 +88,7 @@ cdef class Http2Call(ClientStream):
             provider = provide(flow)
             number = nghttp2_submit_request(connection.session, NULL, pairs, count, &provider, NULL)
         if number < 0:
-            connection.loop.call_soon(connection.fail_unsubmitted, self)
+            connection.socket.reactor.loop.call_soon(connection.fail_unsubmitted, self)
             return
         flow.number = number
         connection.table.add_stream(number, self)
@@ -137,8 +138,8 @@ cdef class Http2Call(ClientStream):
 
     cdef Py_ssize_t unsent(self):
         cdef Http2Client connection = self.connection
-        if connection.transport.write_paused:
-            return self.flow.queued + connection.transport.count_pending()
+        if connection.socket.write_paused:
+            return self.flow.queued + connection.socket.count_pending()
         return self.flow.queued
 
 
@@ -161,7 +162,7 @@ cdef class PooledHttp2(SharedConnection):
 
 
 cdef class Http2Client(Http2Connection):
-    """The protocol object of one upstream connection.
+    """One upstream connection.
 
     Args:
         home: the pool that opened the connection.
@@ -187,15 +188,18 @@ cdef class Http2Client(Http2Connection):
         self.header_bytes = header_bytes
         self.header_count = header_count
 
-    def connection_made(self, transport):
-        """Offer the connection to the pool, or close it if the TLS handshake has not selected HTTP/2."""
+    def socket_events(self):
+        """Return what receives the events of the socket."""
+        return self
+
+    cdef void on_open(self, StreamSocket socket):
+        """Offer the connection to the pool: it stands, TLS included. An upstream that speaks no HTTP/2 is refused."""
         cdef PooledHttp2 pooled
-        ssl_object = transport.get_extra_info("ssl_object")
-        self.transport.attach(transport)
-        self.secure = ssl_object is not None
-        if self.secure and ssl_object.selected_alpn_protocol() != "h2":
+        self.socket = socket
+        self.secure = socket.tls is not None
+        if self.secure and socket.tls.protocol() != b"h2":
             self.read_closed = True
-            transport.abort()
+            socket.abort()
             self.home.failed("the upstream does not offer HTTP/2 (ALPN h2)")
             return
         self.alive = True
@@ -208,24 +212,23 @@ cdef class Http2Client(Http2Connection):
         self.schedule()
         self.home.on_shared_open(pooled)
 
-    def connection_lost(self, exc):
-        """Fail every incomplete response: the connection is lost."""
+    cdef void on_lost(self, str reason):
+        """Fail every response that is still coming: the upstream is gone."""
         cdef PooledHttp2 pooled = self.pooled
-        cause = "" if exc is None else f" ({type(exc).__name__})"
+        cause = "" if reason is None else f" ({reason})"
         self._fail_all(FAILED_RESET, f"the upstream closed the connection{cause}")
         self.close_session()
         self.pooled = None
         if pooled is not None:
             self.home.on_shared_closed(pooled)
 
-    def eof_received(self):
-        """Fail every incomplete response: the upstream closed its side."""
+    cdef void on_eof(self, bint truncated):
+        """Fail every response: the upstream closed its side, and none will come any more."""
         self._fail_all(FAILED_RESET, "the upstream closed the connection")
-        return False
 
-    def data_received(self, bytes data):
-        """Feed the session. A protocol error of the upstream fails a stream or the connection."""
-        self.receive(data)
+    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+        """Feed the session; whatever the upstream does wrong fails a stream or the connection."""
+        self.receive(data, size)
 
     # --- streams for attempts ----------------------------------------------------------------------------------------
     cdef int room(self):
@@ -434,7 +437,7 @@ cdef class Http2Client(Http2Connection):
             self._fail_all(FAILED_RESET, "the upstream said goodbye")
         else:
             self._fail_all(FAILED_MALFORMED, reason)
-        self.transport.close()
+        self.socket.close()
 
     # --- time --------------------------------------------------------------------------------------------------------
     cdef _ping_if_allowed(self, uint64_t now_ns):
@@ -453,14 +456,14 @@ cdef class Http2Client(Http2Connection):
 
     cdef check_deadlines(self, uint64_t now_ns):
         cdef Http2Call call
-        if self.transport.transport is None:
+        if self.socket.fd < 0:
             return
         if not self.alive:
             if now_ns > self.ended_ns + self.home.drain_limit_ns:
-                self.transport.abort()      # the upstream does not read, so a graceful close would not complete
+                self.socket.abort()      # the close waits for an upstream that does not read
             return
         if self.pinged_ns and now_ns > self.pinged_ns + self.home.pong_ns:
-            self.transport.abort()
+            self.socket.abort()
             self._fail_all(FAILED_RESET, f"the upstream did not answer a ping within {self.home.pong_ns / 1e9:g} s")
             return
         if self.open_streams == 0 and now_ns > self.idle_since_ns + self.home.idle_limit_ns:

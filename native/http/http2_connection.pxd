@@ -1,4 +1,4 @@
-"""Drives one libnghttp2 session over a uvloop transport, for both ends of an HTTP/2 connection.
+"""Drives one libnghttp2 session over a socket, for both ends of an HTTP/2 connection.
 
 The peer's bytes are fed to the session. The session's output is written at most once per iteration of the event loop.
 Flow control is end to end: the connection's window is replenished as bytes arrive, a stream's window only as the other
@@ -11,7 +11,7 @@ from native.http.http2_guard cimport Guard
 from native.http.http2_outbox cimport Outbox
 from native.http.http2_stream_table cimport StreamTable
 from native.http.nghttp2 cimport nghttp2_data_provider, nghttp2_session
-from native.http.transport cimport Transport
+from native.io.stream_socket cimport SocketEvents, StreamSocket
 
 cdef enum:
     # The window of a stream limits the memory that a stopped reader can occupy. The window of a connection is large
@@ -21,30 +21,28 @@ cdef enum:
     # Concurrent streams per connection in each direction (RFC 9113 6.5.2 recommends at least 100).
     MAX_STREAMS = 100
 
-cdef class Http2Connection:
+cdef class Http2Connection(SocketEvents):
     """One HTTP/2 connection. A subclass overrides every on_*; tests/native/test_contract.py checks it."""
     cdef nghttp2_session* session
-    cdef Transport transport
-    cdef object loop, pump_callback
+    cdef StreamSocket socket
     cdef StreamTable table          # the session borrows the queues of these streams
     cdef FieldWriter fields
     cdef BlockReader reader
     cdef Guard guard
     cdef object callback_error      # the first exception in a callback of the session
     cdef bint in_session            # a call of the session is running: frames submitted now are pumped after it
-    cdef bint pump_scheduled
     cdef bint read_closed           # the connection is broken or refused: nothing more is read
     cdef bint closed                # on_finished has been called
     cdef str close_reason           # why the connection is read_closed; None = no fault
-    cdef uint64_t now_ns            # the time of the current loop iteration
+    cdef uint64_t now_ns            # the time of the current turn
     cdef uint64_t received_ns       # when the last bytes were received
     cdef uint64_t reader_ns         # when writing was paused, or when the peer was last seen to read after that
     cdef uint64_t pinged_ns         # when the unanswered ping was sent; 0 = no ping is pending
     cdef list drained_streams       # streams whose queue fell below the low mark in this pump
     cdef open_session(self, bint server, Py_ssize_t header_bytes, int header_count)
     cdef close_session(self)
-    cdef receive(self, bytes data)
-    cdef void schedule(self)                            # pump once, after the other work of this loop iteration
+    cdef void receive(self, const char* data, Py_ssize_t size)
+    cdef void schedule(self)                            # pump once, after the other work of this turn
     cdef pump(self)
     cdef _send(self)
     cdef void reject_flood(self, str reason)            # GOAWAY with ENHANCE_YOUR_CALM

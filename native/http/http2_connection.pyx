@@ -3,14 +3,13 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from native.io.clock cimport monotonic_ns
+from native.io.stream_socket cimport DETACHED
 from native.http.http2_block_reader cimport HEAD, TRAILERS, UNWANTED
 from native.http.http2_field_writer cimport scratch_pairs
 from native.http.http2_outbox cimport QUEUE_LOW
 from native.http.nghttp2 cimport *
 
-from asyncio import get_running_loop
-
-# More acknowledgements of PING and SETTINGS than this that wait for a peer that does not read are a flood.
+# Pings and settings that wait to be acknowledged because the peer does not read: more than this is a flood.
 cdef size_t ACKS_LIMIT = 200
 # More control frames than this that wait for a peer that does not read are a flood.
 cdef size_t QUEUE_LIMIT = 2000
@@ -226,7 +225,7 @@ cdef class Http2Connection:
     """The protocol object of one connection. A subclass gives messages their meaning."""
 
     def __cinit__(self):
-        self.transport = Transport.__new__(Transport)
+        self.socket = DETACHED
         self.table = StreamTable.__new__(StreamTable)
         self.fields = FieldWriter.__new__(FieldWriter)
         self.drained_streams = []
@@ -239,8 +238,6 @@ cdef class Http2Connection:
         """Open the session and queue its preface. header_bytes and header_count limit each received head."""
         cdef nghttp2_settings_entry[4] entries
         cdef int code
-        self.loop = get_running_loop()
-        self.pump_callback = self._pump_now
         self.now_ns = monotonic_ns()
         self.received_ns = self.now_ns
         self.reader = BlockReader(header_bytes, header_count)
@@ -268,31 +265,28 @@ cdef class Http2Connection:
         nghttp2_session_set_local_window_size(self.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW)
 
     cdef close_session(self):
-        """Delete the session: the transport is closed. Streams that outlive the session find it NULL.
+        """Delete the session: the socket is closed. Streams that still have this connection find no session.
 
         The session borrows the queues of its streams, so it is deleted first. Before that, a stream is removed from the
         table only after the session has closed it.
         """
-        self.transport.detach()
-        self.pump_callback = None
         if self.session != NULL:
             nghttp2_session_del(self.session)
             self.session = NULL
         self.table.clear()
         self.fields.release()
 
-    cdef receive(self, bytes data):
-        """Feed the session up to the first frame that exceeds a limit, and send its output."""
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef void receive(self, const char* data, Py_ssize_t size):
+        """Feed the session up to the first frame that is too much, and send what it has to say."""
         cdef Py_ssize_t good
         cdef Py_ssize_t done
         if self.read_closed or self.session == NULL:
             return
         self.now_ns = monotonic_ns()
         self.received_ns = self.now_ns
-        good = self.guard.feed(<const uint8_t*>PyBytes_AS_STRING(data), size, self.now_ns)
+        good = self.guard.feed(<const uint8_t*>data, size, self.now_ns)
         self.in_session = True
-        done = nghttp2_session_mem_recv(self.session, <const uint8_t*>PyBytes_AS_STRING(data), good)
+        done = nghttp2_session_mem_recv(self.session, <const uint8_t*>data, good)
         self.in_session = False
         if self.callback_error is not None:
             error = self.callback_error
@@ -310,7 +304,7 @@ cdef class Http2Connection:
             self.read_closed = True
             self.close_reason = f"this is not HTTP/2: {nghttp2_strerror(<int>done).decode()}"
             nghttp2_session_terminate_session(self.session, NGHTTP2_PROTOCOL_ERROR)
-        elif self.transport.write_paused and nghttp2_session_get_outbound_queue_size(self.session) > QUEUE_LIMIT:
+        elif self.socket.write_paused and nghttp2_session_get_outbound_queue_size(self.session) > QUEUE_LIMIT:
             self.reject_flood("frames that are not read")
         self.pump()
 
@@ -321,18 +315,16 @@ cdef class Http2Connection:
         self.schedule()
 
     cdef void schedule(self):
-        if not self.in_session and not self.pump_scheduled and self.pump_callback is not None:
-            self.pump_scheduled = True
-            self.loop.call_soon(self.pump_callback)
+        if not self.in_session and self.session != NULL and self.socket.fd >= 0:
+            self.socket.reactor.defer(self)
 
-    def _pump_now(self):
-        self.pump_scheduled = False
+    cdef void on_deferred(self):
         self.now_ns = monotonic_ns()
         self.pump()
 
     cdef pump(self):
-        """Write the session's output, resume drained streams, and finish a connection that is over."""
-        if self.in_session or self.closed or self.session == NULL or self.transport.transport is None:
+        """Write what the session has to say, and do what follows from it."""
+        if self.in_session or self.closed or self.session == NULL or self.socket.fd < 0:
             return
         self._send()
         if self.guard.fault is not None and self.close_reason is None:
@@ -366,20 +358,20 @@ cdef class Http2Connection:
                 raise MemoryError
         self.in_session = True
         try:
-            while not self.transport.write_paused:
+            while not self.socket.write_paused:
                 n = nghttp2_session_mem_send(self.session, &part)
                 if n <= 0:
                     break
                 if size + <size_t>n > GATHER_SIZE:
-                    self.transport.write(PyBytes_FromStringAndSize(<char*>space, size))
+                    self.socket.write(PyBytes_FromStringAndSize(<char*>space, size))
                     size = 0
                 memcpy(space + size, part, n)
                 size += n
                 if size >= GATHER:
-                    self.transport.write(PyBytes_FromStringAndSize(<char*>space, size))
+                    self.socket.write(PyBytes_FromStringAndSize(<char*>space, size))
                     size = 0
             if size:
-                self.transport.write(PyBytes_FromStringAndSize(<char*>space, size))
+                self.socket.write(PyBytes_FromStringAndSize(<char*>space, size))
             if n == 0 and self.fields.borrowed and nghttp2_session_get_outbound_queue_size(self.session) == 0:
                 self.fields.release()       # no head or trailers wait to be written
         finally:
@@ -391,7 +383,7 @@ cdef class Http2Connection:
         if self.callback_error is not None:
             error = self.callback_error
             self.callback_error = None
-            self.transport.abort()
+            self.socket.abort()
             raise error
 
     cdef void ping(self):
@@ -418,14 +410,12 @@ cdef class Http2Connection:
             nghttp2_session_consume_stream(self.session, stream, size)
             self.schedule()
 
-    def pause_writing(self):
-        """Hold back the session's output: the peer reads too slowly. Queued data congests its stream."""
-        self.transport.write_paused = True
+    cdef void on_write_paused(self):
+        """Hold the session's output back: the peer does not read. What is queued congests its stream."""
         self.reader_ns = monotonic_ns()
 
-    def resume_writing(self):
-        """Send the session's output: the peer reads again."""
-        self.transport.write_paused = False
+    cdef void on_write_resumed(self):
+        """Send what waits: the peer reads again."""
         self.schedule()
 
     # --- events, for subclasses --------------------------------------------------------------------------------------

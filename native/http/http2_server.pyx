@@ -1,4 +1,4 @@
-"""Serves a client's HTTP/2 connection: a uvloop protocol over one libnghttp2 session.
+"""Serves a client's HTTP/2 connection over one libnghttp2 session.
 
 Each stream is one request and its response, and has its own queue. A client that stops reading one response delays no
 other response, and occupies no more memory than a window."""
@@ -7,6 +7,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
+from native.io.stream_socket cimport StreamSocket
 from native.codec.head cimport NO_BODY, Head
 from native.codec.numbers cimport decimal
 from native.codec.request_head cimport take_http2_request
@@ -138,7 +139,7 @@ cdef class Http2Stream(ServerStream):
         return self.flow.congested
 
     cdef object peer(self):
-        return self.connection.peername
+        return self.connection.socket.peer()
 
     cdef bint response_stalls(self, uint64_t now_ns, uint64_t client_idle_ns):
         """Return whether the client has read nothing of this response for ``client_idle_ns``.
@@ -166,7 +167,7 @@ cdef class Http2Stream(ServerStream):
 
 
 cdef class Http2Server(Http2Connection):
-    """The protocol object of one client connection.
+    """One client connection.
 
     Args:
         acceptor: the data plane that opens an exchange for each request.
@@ -176,7 +177,6 @@ cdef class Http2Server(Http2Connection):
 
     cdef Acceptor acceptor
     cdef ConnectionSlot slot
-    cdef object peername            # shared by all streams
     cdef ClientCertificate certificate
     cdef str scheme
     cdef bint allow_anonymous
@@ -193,17 +193,20 @@ cdef class Http2Server(Http2Connection):
         self.certificate = certificate
         self.slot = ConnectionSlot.__new__(ConnectionSlot)
         self.slot.acceptor = acceptor
-        self.transport.bytes_out = acceptor.counters.bytes_out
 
-    def connection_made(self, transport):
-        """Accept a connection. A connection above the limit is closed at once."""
+    def socket_events(self):
+        """Return what receives the events of the socket."""
+        return self
+
+    cdef void on_open(self, StreamSocket socket):
+        """Take a new connection in; over the limit it is closed at once."""
         if not self.slot.take(self):
             self.read_closed = True
-            transport.abort()
+            socket.abort()
             return
-        self.transport.attach(transport)
-        self.peername = transport.get_extra_info("peername")
-        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        self.socket = socket
+        socket.bytes_out = self.acceptor.counters.bytes_out
+        self.scheme = "http" if socket.tls is None else "https"
         add64(self.acceptor.counters.accepted, 1)
         self.open_session(True, self.acceptor.header_bytes, self.acceptor.header_count)
         self.idle_since_ns = self.now_ns
@@ -212,21 +215,20 @@ cdef class Http2Server(Http2Connection):
         if self.acceptor.draining:
             self.retire()
 
-    def connection_lost(self, exc):
-        """Cancel the client's exchanges: the connection is lost."""
+    cdef void on_lost(self, str reason):
+        """Cancel whatever runs for the client: it is gone."""
         self.slot.give_back()
         self._leave()
         self.close_session()
 
-    def eof_received(self):
-        """Treat the client as gone: in practice a client half-closes an HTTP/2 connection only when it leaves."""
+    cdef void on_eof(self, bint truncated):
+        """Take the client as gone: it could hear responses but ask nothing more, and no client does that but to leave."""
         self._leave()
-        return False
 
-    def data_received(self, bytes data):
-        """Feed the guard and the session, which answer protocol errors and end an abusive connection."""
-        add64(self.acceptor.counters.bytes_in, PyBytes_GET_SIZE(data))
-        self.receive(data)
+    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+        """Feed the session, which answers what its peer does wrong, and the guard, which ends it."""
+        add64(self.acceptor.counters.bytes_in, size)
+        self.receive(data, size)
 
     def _leave(self):
         """End every exchange: the client can receive no more responses."""
@@ -374,25 +376,25 @@ cdef class Http2Server(Http2Connection):
     cdef on_finished(self):
         """Close: either side refused the other, or both have sent GOAWAY."""
         self._leave()
-        if self.transport.transport is None:
+        if self.socket.fd < 0:
             return
         if self.close_reason is None:
-            self.reader_ns = self.now_ns        # from now on the client must read what is left in the buffers
-            self.transport.close()
+            self.reader_ns = self.now_ns        # all is said: from here on the client has to take what is left
+            self.socket.close()
             return
         add64(self.acceptor.counters.malformed, 1)
-        self.transport.write_eof()
+        self.socket.write_eof()
         self.slot.watch_at(self.now_ns + LINGER_NS)
 
     # --- time --------------------------------------------------------------------------------------------------------
     def check_deadlines(self, uint64_t now_ns):
-        """Close the connection, or reset a stream, when the current wait has been too long."""
-        if self.transport.transport is None:
+        """End the connection, or a stream of it, when the present wait has been too long."""
+        if self.socket.fd < 0:
             return
-        if self.transport.write_paused or self.closed or self.pinged_ns:
+        if self.socket.write_paused or self.closed or self.pinged_ns:
             self._check_reader(now_ns)
         if self._is_overdue(now_ns):
-            self.transport.abort()
+            self.socket.abort()
             return
         if self.closed:
             self.slot.watch_soon(now_ns, CHECK_NS)
@@ -406,7 +408,7 @@ cdef class Http2Server(Http2Connection):
             self.idle_since_ns = now_ns
             self.retire()
         if self.pinged_ns and now_ns > self.pinged_ns + SILENCE_NS:
-            self.transport.abort()
+            self.socket.abort()
             return
         if self.table.count:
             if now_ns > self.received_ns + SILENCE_NS:
@@ -418,7 +420,7 @@ cdef class Http2Server(Http2Connection):
         """Return whether to abort: the client does not read, has sent no SETTINGS, or had its time to see a refusal."""
         if self.closed and self.close_reason is not None:
             return True
-        if self.transport.write_paused or self.closed:
+        if self.socket.write_paused or self.closed:
             if now_ns > self.reader_ns + self.acceptor.client_idle_ns:
                 return True
         return not self.closed and not self.settings_received and (
@@ -426,12 +428,13 @@ cdef class Http2Server(Http2Connection):
         )
 
     cdef void _check_reader(self, uint64_t now_ns):
-        """Extend a slow reader's deadlines: while the kernel's buffer drains, neither writes nor pings are overdue."""
-        if self.transport.look():
+        """Tell a slow reader from one that has stopped: writing goes on, and a ping gets there, only when the kernel has
+        room."""
+        if self.socket.look():
             self.reader_ns = now_ns
             if self.pinged_ns:
                 self.pinged_ns = now_ns
-        if self.transport.write_paused:
+        if self.socket.write_paused:
             self.blocked_ns = now_ns
 
     cdef bint could_send(self, StreamFlow flow):
@@ -477,5 +480,5 @@ cdef class Http2Server(Http2Connection):
         self.schedule()
 
     def kill(self):
-        """Abort the connection and its exchanges: the data plane stops."""
-        self.transport.abort()
+        """End this connection now, whatever runs on it: the data plane stops."""
+        self.socket.abort()

@@ -1,13 +1,11 @@
-# Tells HTTP/1.1 from HTTP/2 by a client's first bytes.  Types of the compiled module.
-
-from asyncio import Protocol
-
 from native.http.stream import Acceptor
+from native.io.listener import AcceptEvents
+from native.io.stream_socket import SocketEvents
 
-class ProtocolDetect(Protocol):
-    # The protocol object of a connection whose HTTP version is not known yet.
+class AcceptedConnections(AcceptEvents):
+    def __init__(self, acceptor: Acceptor, allow_anonymous: bool) -> None: ...
 
-    def __init__(self, acceptor: Acceptor, allow_anonymous: bool = False) -> None: ...
+class ProtocolDetect(SocketEvents):
     def check_deadlines(self, now_ns: int) -> None: ...
     def retire(self) -> None: ...
     def kill(self) -> None: ...

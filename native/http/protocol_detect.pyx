@@ -1,120 +1,124 @@
-"""Tells HTTP/1.1 from HTTP/2 by a client's first bytes: the first protocol of every client connection.
+"""Tells HTTP/1.1 from HTTP/2 by a client's first bytes: the first owner of every client connection.
 
 Over TLS the handshake has selected the version (ALPN). Without TLS an HTTP/2 client begins with a preface that is not a
 valid HTTP/1.1 request (RFC 9113 3.3, 3.4). An upgrade from HTTP/1.1 to HTTP/2 is not supported."""
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from native.io.clock cimport monotonic_ns
+from native.io.listener cimport AcceptEvents
+from native.io.stream_socket cimport SocketEvents, StreamSocket
 from native.http.connection_slot cimport ConnectionSlot
 from native.http.stream cimport Acceptor, ClientCertificate
 
 from native.http.http1_server import Http1Server
 from native.http.http2_server import Http2Server
 
+# A client that asks for TLS has this long for its handshake.
+cdef uint64_t HANDSHAKE_NS = 10_000_000_000
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-cdef ClientCertificate certificate_of(dict shown):
-    """Return the names in a client's verified certificate; None = no certificate, or one without alternative names.
-
-    ``SSLObject.getpeercert`` returns an empty dict for a certificate that was not verified.
-    """
-    cdef ClientCertificate certificate = None
-    names = None if shown is None else shown.get("subjectAltName")
-    if names:
-        certificate = ClientCertificate.__new__(ClientCertificate)
-        certificate.subject_alt_names = tuple(names)
-    return certificate
-
-
-cdef class ProtocolDetect:
-    """The protocol object of a connection whose HTTP version is not known yet.
+cdef class AcceptedConnections(AcceptEvents):
+    """Takes the connections of one listener.
 
     Args:
-        acceptor: the data plane that owns the connection.
-        allow_anonymous: the listener requires no key.
+        acceptor: the data plane whose connections they are.
+        allow_anonymous: the listener asks for no key.
     """
 
     cdef Acceptor acceptor
-    cdef ConnectionSlot slot
-    cdef object transport
-    cdef bytes seen
     cdef bint allow_anonymous
-    cdef ClientCertificate certificate
 
-    def __init__(self, Acceptor acceptor, bint allow_anonymous=False):
+    def __init__(self, Acceptor acceptor not None, bint allow_anonymous):
         self.acceptor = acceptor
         self.allow_anonymous = allow_anonymous
-        self.slot = ConnectionSlot.__new__(ConnectionSlot)
-        self.slot.acceptor = acceptor
 
-    def connection_made(self, transport):
-        """Wait for the first bytes. A connection above the limit is closed at once."""
-        self.transport = transport
-        if not self.slot.take(self):
-            transport.abort()
-            return
-        ssl_object = transport.get_extra_info("ssl_object")
-        if ssl_object is not None:
-            self.certificate = certificate_of(transport.get_extra_info("peercert"))
-            self._hand_over(Http2Server if ssl_object.selected_alpn_protocol() == "h2" else Http1Server)
-            return
-        self.slot.watch_at(monotonic_ns() + self.acceptor.idle_ns)
+    cdef SocketEvents on_accept(self, StreamSocket socket, bint is_secure):
+        cdef ProtocolDetect detect = ProtocolDetect.__new__(ProtocolDetect)
+        detect.acceptor = self.acceptor
+        detect.allow_anonymous = self.allow_anonymous
+        detect.socket = socket
+        detect.slot = ConnectionSlot.__new__(ConnectionSlot)
+        detect.slot.acceptor = self.acceptor
+        if not detect.slot.take(detect):
+            return None     # over the limit
+        detect.slot.watch_at(monotonic_ns() + (HANDSHAKE_NS if is_secure else self.acceptor.idle_ns))
+        return detect
 
-    def connection_lost(self, exc):
-        """Give the slot back: the client has left before it sent a request."""
-        self.slot.give_back()
-        self.transport = None
 
-    def data_received(self, bytes data):
-        """Compare the first bytes with the preface. One byte is enough in most cases."""
-        cdef Py_ssize_t size
-        if self.transport is None:
-            return
-        if self.seen is not None:
-            data = self.seen + data
-        size = min(PyBytes_GET_SIZE(data), PyBytes_GET_SIZE(PREFACE))
-        if data[:size] != PREFACE[:size]:
-            self._hand_over(Http1Server, data)
-        elif size == PyBytes_GET_SIZE(PREFACE):
-            self._hand_over(Http2Server, data)
+cdef class ProtocolDetect(SocketEvents):
+    """Owns a connection on which nothing has come yet."""
+
+    cdef Acceptor acceptor
+    cdef ConnectionSlot slot
+    cdef StreamSocket socket        # None = handed over, or lost
+    cdef bytes seen
+    cdef bint allow_anonymous
+
+    cdef void on_open(self, StreamSocket socket):
+        """Over TLS the protocol is settled; in the clear wait for the first bytes, but not for long."""
+        if socket.tls is not None:
+            self.hand_over(Http2Server if socket.tls.protocol() == b"h2" else Http1Server)
+
+    cdef void on_bytes(self, const char* data, Py_ssize_t size):
+        """Compare no more bytes with the preface than needed: one byte tells most protocols."""
+        cdef bytes first = data[:size] if self.seen is None else self.seen + data[:size]
+        cdef Py_ssize_t compared = min(PyBytes_GET_SIZE(first), PyBytes_GET_SIZE(PREFACE))
+        if first[:compared] != PREFACE[:compared]:
+            self.hand_over(Http1Server, first)
+        elif compared == PyBytes_GET_SIZE(PREFACE):
+            self.hand_over(Http2Server, first)
         else:
             if self.seen is None:
                 self.slot.watch_at(monotonic_ns() + self.acceptor.header_timeout_ns)
-            self.seen = data
+            self.seen = first
 
-    def _hand_over(self, server, bytes data=None):
-        """Pass the connection and the bytes received so far to the protocol object of the HTTP version."""
-        transport = self.transport
+    cdef hand_over(self, server, bytes data=None):
+        """Give the connection, and what has come on it, to the object of its HTTP version."""
+        cdef StreamSocket socket = self.socket
+        cdef SocketEvents events
+        cdef ClientCertificate certificate = None
         self.slot.give_back()
-        self.transport = None
-        protocol = server(self.acceptor, self.allow_anonymous, self.certificate)
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        if data is not None:
-            protocol.data_received(data)
+        self.socket = None
+        if socket.tls is not None:
+            names = socket.tls.subject_alt_names()
+            if names:
+                certificate = ClientCertificate.__new__(ClientCertificate)
+                certificate.subject_alt_names = names
+        events = server(self.acceptor, self.allow_anonymous, certificate).socket_events()
+        socket.events = events
+        events.on_open(socket)
+        if data is not None and socket.fd >= 0:
+            events.on_bytes(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
-    def eof_received(self):
-        """Let the transport close: the client sends nothing more."""
-        return False
+    cdef void on_eof(self, bint truncated):
+        return          # nothing was asked, and the socket closes
 
-    def pause_writing(self):
-        """Do nothing: nothing is written here."""
+    cdef void on_lost(self, str reason):
+        """Forget the connection: the client is gone before it said anything."""
+        self.slot.give_back()
+        self.socket = None
 
-    def resume_writing(self):
-        """Do nothing: nothing is written here."""
+    cdef void on_write_paused(self):
+        return          # nothing is written here
+
+    cdef void on_write_resumed(self):
+        return
+
+    cdef void on_deferred(self):
+        return
 
     def check_deadlines(self, uint64_t now_ns):
-        """End the connection: the first bytes did not come in time."""
+        """End the connection: the handshake or the first bytes did not come in time."""
         self.kill()
 
     def retire(self):
-        """Close: the data plane drains, and this connection has no request."""
-        if self.transport is not None:
-            self.transport.close()
+        """Close: the data plane drains, and nothing has been asked here."""
+        if self.socket is not None:
+            self.socket.close()
 
     def kill(self):
-        """End the connection now."""
-        if self.transport is not None:
-            self.transport.abort()
+        """End this connection now, whatever runs on it: the data plane stops."""
+        if self.socket is not None:
+            self.socket.abort()

@@ -12,6 +12,7 @@ tests/native/test_contract.py checks it."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.codec.head cimport Head
+from native.io.reactor cimport Reactor
 from native.io.timer_wheel cimport Wheel
 
 cdef enum Failure:              # why a stream to an upstream ended without a complete answer

@@ -2,15 +2,18 @@
 
 from libc.stdint cimport uint64_t
 from native.http.stream cimport Acceptor
+from native.io.reactor cimport Reactor
 from native.proxy.runtime cimport Runtime
 
 cdef class DataPlane(Acceptor):
     cdef readonly Runtime runtime
-    cdef object opener, loop, ticking
+    cdef object opener
+    cdef Reactor reactor                # None before start and after stop
     cdef dict pools                     # target id -> ConnectionPool, kept over a swap when the plan is the same
     cdef uint64_t due_ns                # when the next tick is due
     cdef bint late                      # it came much later, and what has come meanwhile is read first
     cdef uint64_t swept_ns, flushed_ns
     cdef flush(self, uint64_t now)      # hand on what was recorded
     cdef serve(self, uint64_t now_ns)   # those that wait for a place, as far as there are places
-    cdef void tick_in(self, double seconds)
+    cdef void tick(self)
+    cdef void tick_in(self, uint64_t delay_ns)

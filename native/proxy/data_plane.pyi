@@ -1,23 +1,30 @@
 # Runs a worker's data path.  Types of the compiled module; see data_plane.pxd.
 
-from asyncio import AbstractEventLoop, BaseProtocol
+from socket import socket
 
 from native.http.connection_pool import Opener
 from native.http.stream import Acceptor
+from native.io.listener import Listener
+from native.io.reactor import Reactor, Ticker
+from native.io.tls import TlsContext
 from native.proxy.hooks import Hooks
 from native.proxy.router import Router
 from native.proxy.runtime import Runtime
 from native.state.shared_state import SharedState
 
+class DataPlaneTick(Ticker): ...
+
 class DataPlane(Acceptor):
-    # A worker's data path: give ``protocol`` to ``loop.create_server`` and ``start`` it.
+    # A worker's data path: ``start`` it, then ``listen``.
 
     def __init__(
         self, shared_state: SharedState, worker: int, router: Router, *, opener: Opener, hooks: Hooks
     ) -> None: ...
-    def protocol(self, allow_anonymous: bool = False) -> BaseProtocol: ...
+    def listen(
+        self, sock: socket, backlog: int, allow_anonymous: bool = False, tls: TlsContext | None = None
+    ) -> Listener: ...
     def swap(self, router: Router) -> None: ...
-    def start(self, loop: AbstractEventLoop) -> None: ...
+    def start(self, reactor: Reactor) -> None: ...
     def stop(self) -> None: ...
     def leave(self) -> None: ...
     def drain(self) -> None: ...

@@ -7,6 +7,7 @@ from native.http.stream cimport ServerEvents, ServerStream
 from native.io.atomics cimport add64, store64
 from native.io.clock cimport monotonic_ns
 from native.io.descriptors cimport client_limit
+from native.io.reactor cimport Reactor, Ticker
 from native.io.timer_wheel cimport Wheel
 from native.proxy.detached cimport DetachedAttempt
 from native.proxy.exchange cimport Alarm, Exchange
@@ -19,15 +20,16 @@ from native.state.shared_state cimport (
 
 from native.http.http1_client import Http1Client
 from native.http.http2_client import Http2Client
-from native.http.protocol_detect import ProtocolDetect
+from native.http.protocol_detect import AcceptedConnections
+from native.io.listener import Listener
 
 # Of clients' connections: idle ones, heads, stalls.
 cdef uint64_t COARSE_TICK_NS = 250_000_000
-cdef double FINE_TICK_S = 0.01
-cdef double IDLE_TICK_S = 0.25
+cdef uint64_t FINE_TICK_NS = 10_000_000
+cdef uint64_t IDLE_TICK_NS = 250_000_000
 # A tick that comes so late tells of a loop, or a machine, that stood still.
 cdef uint64_t LATE_NS = 100_000_000
-cdef double CATCH_UP_S = 0.001
+cdef uint64_t CATCH_UP_NS = 1_000_000
 cdef uint64_t SWEEP_NS = 1_000_000_000
 # Records go on this often, or as soon as so many wait: all of them are encoded in a tenth of a millisecond, and for
 # control a message costs as much as tens of records do.
@@ -36,8 +38,16 @@ cdef Py_ssize_t FLUSH_AT = 128
 cdef Py_ssize_t FLUSH_MOST = 512
 
 
+cdef class DataPlaneTick(Ticker):
+    """Hands the reactor's tick to the data plane."""
+    cdef DataPlane owner
+
+    cdef void on_tick(self, uint64_t now_ns):
+        self.owner.tick()
+
+
 cdef class DataPlane(Acceptor):
-    """A worker's data path: give :meth:`protocol` to ``loop.create_server`` and :meth:`start` it.
+    """A worker's data path: :meth:`start` it, then :meth:`listen`.
 
     Args:
         shared_state: the node's shared state.
@@ -86,9 +96,19 @@ cdef class DataPlane(Acceptor):
         """The compiled Snapshot that new requests go by."""
         return self.runtime.router
 
-    def protocol(self, bint allow_anonymous=False):
-        """Return the protocol object for one new client connection; ``allow_anonymous``: its listener asks for no key."""
-        return ProtocolDetect(self, allow_anonymous)
+    def listen(self, sock, int backlog, bint allow_anonymous=False, tls=None):
+        """Accept connections on a bound socket, which belongs to the Listener that is returned.
+
+        Args:
+            sock: a bound TCP socket that does not listen yet.
+            backlog: connections that may wait to be accepted.
+            allow_anonymous: the listener asks for no key.
+            tls: the TlsContext of its connections; None = in the clear.
+
+        Raises:
+            OSError: the socket cannot listen.
+        """
+        return Listener(self.reactor, sock, backlog, AcceptedConnections(self, allow_anonymous), tls)
 
     cdef ServerEvents open(self, ServerStream stream, Head head):
         cdef Exchange exchange = Exchange.__new__(Exchange)
@@ -157,17 +177,20 @@ cdef class DataPlane(Acceptor):
         return wire(pool, self.header_bytes, self.header_count)
 
     # --- life --------------------------------------------------------------------------------------------------------
-    def start(self, loop):
-        """Run deadlines on ``loop`` until :meth:`stop`."""
-        self.loop = loop
+    def start(self, Reactor reactor not None):
+        """Run on ``reactor`` until :meth:`stop`."""
+        cdef DataPlaneTick ticker = DataPlaneTick.__new__(DataPlaneTick)
+        ticker.owner = self
+        self.reactor = reactor
+        self.runtime.deadlines = reactor.deadlines
         self.runtime.quick = False
-        self.tick_in(IDLE_TICK_S)
+        reactor.ticker = ticker
+        self.tick_in(IDLE_TICK_NS)
 
     def stop(self):
         """Stop the tick and end every connection, whatever runs on it."""
-        if self.ticking is not None:
-            self.ticking.cancel()
-            self.ticking = None
+        if self.reactor is not None:
+            self.reactor.ticker = None
         for connection in list(self.open_connections):
             connection.kill()
         for owner in list(self.runtime.detached.values()):
@@ -176,6 +199,7 @@ cdef class DataPlane(Acceptor):
             (<ConnectionPool>pool).close()
         while self.runtime.recorder.pending:
             self.flush(monotonic_ns())
+        self.reactor = None
 
     def leave(self):
         """Let every HTTP/1.1 answer from now on be the last of its connection; idle connections stay. Idempotent."""
@@ -198,18 +222,18 @@ cdef class DataPlane(Acceptor):
                 exchange.cut_off(now)
 
     # --- the tick ----------------------------------------------------------------------------------------------------
-    def _tick(self):
+    cdef void tick(self):
         cdef uint64_t now = monotonic_ns()
         cdef Py_ssize_t idle = 0
         if now > self.due_ns + LATE_NS and not self.late:
             # The loop runs its timers before it reads. Answers that came while it stood still would be judged as if
             # they had not: targets that are well would be left alone, all of them at once.
             self.late = True
-            self.tick_in(CATCH_UP_S)
+            self.tick_in(CATCH_UP_NS)
             return
         self.late = False
         self.runtime.quick = self.runtime.active > 0 or len(self.runtime.detached) > 0
-        self.tick_in(FINE_TICK_S if self.runtime.quick else IDLE_TICK_S)
+        self.tick_in(FINE_TICK_NS if self.runtime.quick else IDLE_TICK_NS)
         self.runtime.deadlines.advance(now)
         if self.runtime.crowded:
             self.serve(now)     # other workers free places too
@@ -237,14 +261,14 @@ cdef class DataPlane(Acceptor):
 
     def _place_free(self):
         # Not at once: the exchange that leaves is in the middle of something, and so may be whatever made it leave.
-        if self.ticking is None:
+        if self.reactor is None:
             self.runtime.nudged = False
         else:
-            self.loop.call_soon(self._serve_soon)
+            self.reactor.loop.call_soon(self._serve_soon)
 
     def _serve_soon(self):
         self.runtime.nudged = False
-        if self.ticking is not None:
+        if self.reactor is not None:
             self.serve(monotonic_ns())
 
     cdef serve(self, uint64_t now_ns):
@@ -261,13 +285,12 @@ cdef class DataPlane(Acceptor):
                     break       # there is no place for the first, so there is none for those behind
         self.runtime.crowded = [route for route in self.runtime.crowded if (<Route>route).queue.count]
 
-    cdef void tick_in(self, double seconds):
-        self.due_ns = monotonic_ns() + <uint64_t>(seconds * 1e9)
-        self.ticking = self.loop.call_later(seconds, self._tick)
+    cdef void tick_in(self, uint64_t delay_ns):
+        self.due_ns = monotonic_ns() + delay_ns
+        self.reactor.tick_at(self.due_ns)
 
     def _speed_up(self):
         """An exchange has begun: tick at full pace."""
-        if self.ticking is not None:
+        if self.reactor is not None:
             self.runtime.quick = True
-            self.ticking.cancel()
-            self.tick_in(FINE_TICK_S)
+            self.tick_in(FINE_TICK_NS)

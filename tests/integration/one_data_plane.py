@@ -28,7 +28,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
-from edge.native import Cell, DataPlane, Hooks, Router, SharedState
+from edge.native import Cell, DataPlane, Hooks, Listener, Reactor, Router, SharedState
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
@@ -161,35 +161,35 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
     targets, routes = capacities(snapshot)
     shared_state = SharedState.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
     thread = LaneThread()
-    opener = Opener(thread.loop)
     records: list[ExchangeRecord] = []
 
     def take(batch: list[ExchangeRecord]) -> bool:
         records.extend(batch)
         return True
 
-    data_plane = DataPlane(
-        shared_state,
-        0,
-        Router(snapshot, shared_state, 1),
-        opener=opener,
-        hooks=Hooks(
-            replies=reply,
-            local=Local(models_document, model_document).answer,
-            retry_hint=retry_after_seconds,
-            calls=Calls(lambda: inference, models_document),
-            peer_names_match=is_named,
-            sink=RecordSink(take),
-        ),
-    )
+    async def begin() -> tuple[Reactor, Opener, DataPlane, list[Listener]]:
+        reactor = Reactor(thread.loop)
+        opener = Opener(thread.loop, reactor)
+        data_plane = DataPlane(
+            shared_state,
+            0,
+            Router(snapshot, shared_state, 1),
+            opener=opener,
+            hooks=Hooks(
+                replies=reply,
+                local=Local(models_document, model_document).answer,
+                retry_hint=retry_after_seconds,
+                calls=Calls(lambda: inference, models_document),
+                peer_names_match=is_named,
+                sink=RecordSink(take),
+            ),
+        )
+        data_plane.start(reactor)
+        return reactor, opener, data_plane, open_listeners(snapshot.listeners, data_plane)
 
-    async def begin() -> list[asyncio.AbstractServer]:
-        data_plane.start(thread.loop)
-        return await open_listeners(thread.loop, snapshot.listeners, data_plane.protocol)
-
-    async def end(servers: list[asyncio.AbstractServer]) -> None:
-        for server in servers:
-            server.close()
+    async def end() -> None:
+        for listener in listeners:
+            listener.close()
         data_plane.drain()
         data_plane.stop()
         await opener.stop()
@@ -197,14 +197,13 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
             await asyncio.sleep(0.002)
             if not data_plane.connections:
                 break
+        reactor.close()
 
-    servers = await thread.run(begin())
+    reactor, opener, data_plane, listeners = await thread.run(begin())
     try:
-        yield OneDataPlane(
-            snapshot, shared_state, data_plane, servers[0].sockets[0].getsockname()[1], thread, records=records
-        )
+        yield OneDataPlane(snapshot, shared_state, data_plane, listeners[0].address()[1], thread, records=records)
     finally:
-        await thread.run(end(servers))
+        await thread.run(end())
         thread.stop()
     assert thread.faults == []
 

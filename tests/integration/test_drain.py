@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 import pytest
 from nodes import CHAT, KEY, RunningNode, chat_config
+from one_data_plane import models, one_data_plane
 from soon import until
 from yarl import URL
 
@@ -131,34 +132,32 @@ async def test_keep_alive_clients_hear_of_it(tmp_path: Path, provider: SimProvid
 
 
 async def test_who_is_at_the_door_is_let_in() -> None:
-    """Connections in the listen backlog are still accepted, and later ones are not refused yet."""
-    accepted: list[asyncio.Transport] = []
+    """After the listeners turn away, what was connected is still accepted, and who comes later is not yet refused."""
+    async with one_data_plane(models("http://127.0.0.1:9")) as served:
+        data_plane = served.data_plane
 
-    class Counts(asyncio.Protocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            accepted.append(transport)  # type: ignore[arg-type]
+        async def turn() -> None:
+            with bind("127.0.0.1", 0) as held, contextlib.ExitStack() as clients:
+                port = held.getsockname()[1]
+                (listening,) = open_listeners([listener("127.0.0.1", port)], data_plane)
+                early = [clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(20)]
+                turn_away([listening.fileno()])  # the loop has not turned since: all of them are in the queue
+                late = clients.enter_context(socket.socket())
+                late.setblocking(False)
+                assert late.connect_ex(("127.0.0.1", port)) != 0
+                async with asyncio.timeout(20):
+                    while data_plane.connections < len(early):  # noqa: ASYNC110 - the data plane tells nobody
+                        await asyncio.sleep(0.005)
+                await asyncio.sleep(0.1)
+                assert data_plane.connections == len(early)
+                assert late.connect_ex(("127.0.0.1", port)) != 0  # neither through nor refused
+                assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+                listening.close()
+                assert listening.fileno() == -1
+                with pytest.raises(ConnectionRefusedError):
+                    await asyncio.wait_for(asyncio.get_running_loop().sock_connect(late, ("127.0.0.1", port)), 60)
 
-    with bind("127.0.0.1", 0) as held:
-        port = held.getsockname()[1]
-        loop = asyncio.get_running_loop()
-        servers = await open_listeners(loop, [listener("127.0.0.1", port)], Counts)
-        with contextlib.ExitStack() as clients:
-            early = [clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(20)]
-            turn_away(servers)  # the loop has not turned since: all of them are in the queue
-            late = clients.enter_context(socket.socket())
-            late.setblocking(False)
-            assert late.connect_ex(("127.0.0.1", port)) != 0
-            for _ in range(20):
-                await asyncio.sleep(0.005)
-            assert len(accepted) == len(early)
-            assert late.connect_ex(("127.0.0.1", port)) != 0  # neither through nor refused
-            assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
-            for server in servers:
-                server.close()
-            with pytest.raises(ConnectionRefusedError):
-                await asyncio.wait_for(loop.sock_connect(late, ("127.0.0.1", port)), 60)
-        for transport in accepted:
-            transport.abort()
+        await served.thread.run(turn())
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -26,6 +26,10 @@ CPDEF = re.compile(r"^    cpdef (.+?)\(")
 ROLES = {
     "AttemptEvents": r"on_\w+|translate",
     "Timer": r"fire",
+    "Pollable": r"on_events|flush|on_error|on_stop",
+    "Ticker": r"on_tick",
+    "SocketEvents": r"\w+",
+    "AcceptEvents": r"on_accept",
     "ServerEvents": r"\w+",
     "ServerStream": r"\w+",
     "ClientEvents": r"\w+",

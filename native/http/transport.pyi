@@ -1,3 +1,0 @@
-# Wraps one asyncio transport.  Types of the compiled module; the contract is in transport.pxd.
-
-class Transport: ...
