@@ -130,8 +130,9 @@ class Member:
             )
 
     def stall(self) -> None:
-        """Stop the process with SIGSTOP: its connections stay open, and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        """Stop the process, and wait until all its threads have: its connections stay open, and nothing answers."""
+        process = self._signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Continue a stalled process."""
@@ -185,10 +186,11 @@ class Member:
             return self._log.read_text(encoding="utf-8", errors="replace")[-_LAST_WORDS:]
         return ""
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise EtcdError(f"the member {self.name} is not running")
         self._process.send_signal(number)
+        return self._process
 
 
 class EtcdCluster:
