@@ -1,12 +1,13 @@
 """When etcd loses members, its majority, space or data, edge notices, and recovers soon after.
 
-Bounds are what the code promises (a deadline of 2 s, 3 s of silence, a longest wait of 5 s, elections of 1-2 s), with
-room for a busy machine; what counts is that they are seconds and not the minutes that TCP would take.
+Bounds are what the code promises (a deadline of 2 s, 3 s of silence, a longest wait of 5 s, elections of 1-2 s). On a
+busy machine they grow with a reference that is measured in the same run: etcd's own election, or a sleep beside.
 """
 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,22 @@ async def put_until_done(store: Any, key: str, value: bytes, seconds: float = 60
                 return
 
 
+def election_s(survivors: list[Member], former: str) -> float:
+    """Wait until each of these members has a leader that is not the former one; return the seconds that it took."""
+    began = time.monotonic()
+    for member in survivors:
+        while member.status().get("leader", "0") in {"0", former}:
+            time.sleep(0.02)
+    return time.monotonic() - began
+
+
+async def slept_s(seconds: float) -> float:
+    """Sleep; return how long it took on this machine."""
+    began = time.monotonic()
+    await asyncio.sleep(seconds)
+    return time.monotonic() - began
+
+
 def leader_first(cluster: EtcdCluster, leader: Member) -> tuple[str, ...]:
     """Return the endpoints with the leader first, the worst case when it fails."""
     return (leader.url, *(url for url in cluster.endpoints if url != leader.url))
@@ -68,16 +85,24 @@ async def test_a_leader_that_goes_is_left_within_seconds(broken: InEtcd, how: st
     endpoints = leader_first(cluster, leader)
     store, other = broken.client(endpoints=endpoints), broken.client(endpoints=endpoints)
     await store.put("a", b"1")
+    former = leader.status()["header"]["member_id"]
+    survivors = [member for member in cluster.members if member is not leader]
     async with following(other) as follower:
         getattr(leader, how)()
         began = time.monotonic()
+        election = asyncio.create_task(asyncio.to_thread(election_s, survivors, former))
         await put_until_done(store, "a", b"2")
         took = await until(lambda: follower.held["a"].value == b"2", 60)
-        assert time.monotonic() - began <= 30, took
+        left_s = time.monotonic() - began
+        assert left_s <= max(15.0, 8 * await election), took
         # From here on nothing waits for the member that is gone.
+        puts_s = []
         for number in range(5):
             assert store._members.pick() != 0
+            asked = time.monotonic()
             await store.put("b", b"%d" % number)
+            puts_s.append(time.monotonic() - asked)
+        assert statistics.median(puts_s) <= 1.5
         await until(lambda: "b" in follower.held and follower.held["b"].value == b"4", 60)
         if how == "stall":
             leader.resume()
@@ -105,18 +130,18 @@ async def test_every_call_ends_in_time_while_all_are_stalled(broken: InEtcd) -> 
             store.revoke(lease),
         )
         began = time.monotonic()
+        beside = asyncio.create_task(slept_s(2.0))
         ends = await asyncio.gather(*calls, return_exceptions=True)
-        assert time.monotonic() - began <= 10  # the deadline is two seconds; without one they would wait for ever
+        took_s = time.monotonic() - began
+        assert took_s <= 2 * await beside  # the deadline is two seconds
         assert {type(end) for end in ends} == {StoreUnavailableError}
         await until(lambda: not follower.connected, 60)
         assert set(follower.held) == {"a"}
         await asyncio.sleep(1)
-        age_s = follower.age_s()
-        assert age_s >= 1
+        assert follower.age_s() >= 1
         for member in broken.cluster.members:
             member.resume()
-        await until(lambda: follower.connected, 60)
-        assert follower.age_s() < age_s
+        await until(lambda: follower.connected and follower.age_s() <= 2, 60)
 
 
 async def test_majority_lost_and_found(broken: InEtcd) -> None:

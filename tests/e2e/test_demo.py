@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import Any
 
 import pytest
 
-from edge.sim import demo
-
 pytestmark = pytest.mark.alone
+
+LEFT_MS = 2000  # a deadline of 1 s, and the answer of another
+BACK_MS = 3400  # an open circuit of at most 2 s, and trials
+PLAYS = 3
 
 
 async def play(*arguments: str, limit_s: float) -> tuple[int | None, str, str]:
@@ -30,8 +33,24 @@ async def play(*arguments: str, limit_s: float) -> tuple[int | None, str, str]:
     return child.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.timeout(400)
 async def test_the_fast_demo_loses_nothing() -> None:
-    """``edge demo --fast --json`` prints one object: no failures through edge, many without it."""
+    """``edge demo --fast --json`` prints one object: no failures through edge, many without it.
+
+    The primary is left within 2 s and used again within 3.4 s. A busy machine gets three plays for that.
+    """
+    left_ms, back_ms = [], []
+    for _ in range(PLAYS):
+        summary = await play_fast()
+        left_ms.append(summary["failover_ms"])
+        back_ms.append(summary["recovered_ms"])
+        if left_ms[-1] < LEFT_MS and back_ms[-1] < BACK_MS:
+            return
+    pytest.fail(f"never left within {LEFT_MS} ms and used again within {BACK_MS} ms: {left_ms}, {back_ms}")
+
+
+async def play_fast() -> dict[str, Any]:
+    """Play once, check that no request failed through edge, and return the summary."""
     status, out, err = await play("--fast", "--json", limit_s=150)
     assert (status, err) == (0, "")
     summary = json.loads(out)
@@ -41,9 +60,8 @@ async def test_the_fast_demo_loses_nothing() -> None:
     assert set(summary["answered_by"]) == {"primary", "backup-a", "backup-b"}
     assert (summary["greeter_calls"], summary["greeter_failed"]) == (240, 0), summary["greeter_reasons"]
     assert len(summary["greeter_answered_by"]) == 2
-    _, slow, _, back = demo.phases(fast=True)
-    assert summary["failover_ms"] < 1000 * slow.seconds, "the slow primary is left before it goes silent"
-    assert summary["recovered_ms"] < 1000 * back.seconds
+    assert isinstance(summary, dict)
+    return summary
 
 
 @pytest.mark.prove  # tests/e2e/test_regions.py plays these acts too

@@ -184,12 +184,15 @@ async def test_a_worker_is_killed() -> None:
         await fresh.run(PATIENCE_S)  # on connections of its own: the kernel gives the new worker its share of them
         answered = await metric(edge, REQUESTS_0) - answered
     assert 0 < struck["held"] < CONNECTIONS
-    # The kernel closes the sockets of the dead one by one: a listener that goes last takes a connection once more.
+    # The kernel closes the sockets of a killed process one by one, the listener after connections of clients. Who
+    # comes back before that waits at the dying listener and is lost once more; edge has no process left to prevent it.
     lost = Counter(failure.connection for failure in closed_loop.failures)
     assert 0 < len(lost) <= struck["held"]
     assert set(lost.values()) <= {1, 2}
     assert {failure.reason.split()[0] for failure in closed_loop.failures} <= {"reset", "closed"}
-    assert all(0 <= failure.at_s - struck["at_s"] <= struck["replaced_s"] for failure in closed_loop.failures)
+    # They are told by the kernel, not by a deadline.
+    lost_s = max(0.5, 2 * struck["bare_s"])
+    assert all(0 <= failure.at_s - struck["at_s"] < lost_s for failure in closed_loop.failures)
     assert closed_loop.right == COUNT - len(closed_loop.failures)
     assert struck["replaced_s"] < max(1.0, 4 * struck["bare_s"])
     assert {name for name, pid in after.items() if before[name] != pid} == {"worker 0"}

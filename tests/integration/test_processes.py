@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -266,7 +267,14 @@ async def test_metrics_are_exact_over_all_workers(
         by_worker = found["edge_worker_requests_total"]
         assert sum(by_worker.values()) == 60
         assert set(by_worker) == {("0",), ("1",)}
-        assert all(age < 30 for age in found["edge_worker_heartbeat_age_seconds"].values())
+        oldest_s = []
+        for _ in range(5):  # one that is written every second; a machine that stands still may miss some
+            await asyncio.sleep(0.3)
+            page = (await node.get("/metrics"))[1]
+            ages = re.findall(r'^edge_worker_heartbeat_age_seconds\{worker="[01]"\} (\S+)$', page, re.MULTILINE)
+            assert len(ages) == 2
+            oldest_s.append(max(map(float, ages)))
+        assert statistics.median(oldest_s) < 3
 
 
 async def test_an_ill_target_is_probed_for_free_and_said_aloud(

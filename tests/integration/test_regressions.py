@@ -101,7 +101,7 @@ async def test_stall_is_noticed_in_its_own_time() -> None:
         began = now_s()
         answer = await data_plane.ask(post(), b"hello", limit_s=60)
         assert b"x-edge-attempts: 2" in answer
-        assert now_s() - began < 10
+        assert now_s() - began < 3.9
 
 
 async def test_recovery_by_an_answer_without_end() -> None:
@@ -224,7 +224,7 @@ async def test_waiters_behind_a_failed_connect() -> None:
     async with one_data_plane(text) as data_plane:
         began = now_s()
         await asyncio.gather(*[data_plane.ask(post(), b"}}", limit_s=60) for _ in range(12)])
-        assert now_s() - began < 10
+        assert now_s() - began < 2.9
 
 
 async def test_forwarded_for_in_several_lines() -> None:
@@ -325,4 +325,4 @@ async def test_the_first_byte_deadline_holds_on_a_new_connection() -> None:
         async with one_data_plane(text) as data_plane:
             began_s = now_s()
             assert b"p1/m" in await data_plane.ask(post(), b"}}", limit_s=60)
-            assert now_s() - began_s < 10
+            assert now_s() - began_s < 3.9

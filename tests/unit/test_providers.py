@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 import time
 
 import pytest
@@ -153,7 +154,10 @@ def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> N
 )
 def test_how_long_an_answer_asks_to_stay_away(value: bytes, seconds: float | None) -> None:
     """A reset is read in every form that providers use, and an invalid one is ignored."""
-    began = time.monotonic()
     fields = [(b"x-ratelimit-reset-requests", value), (b"x-ratelimit-remaining-requests", b"0")]
-    assert retry_after_seconds(fields) == (None if seconds is None else pytest.approx(seconds))
-    assert time.monotonic() - began < 10.0  # it was a hundred seconds
+    took_s = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert retry_after_seconds(fields) == (None if seconds is None else pytest.approx(seconds))
+        took_s.append(time.monotonic() - began)
+    assert statistics.median(took_s) < 2.0  # it was a hundred seconds
