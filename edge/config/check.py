@@ -41,7 +41,14 @@ _TARGET: Final = re.compile(r"[!#-\[\]-~]+")
 _PATH: Final = re.compile(r"/[!$&-;=@-\[\]_a-z~]*")
 _CALL: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(/[A-Za-z_]\w*)?", re.ASCII)
 # Paths of the models' API and of edge itself. A service without a host may only match other paths.
-_DOORS: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/models", "/healthz")
+_OWN_PATHS: Final = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/models",
+    "/healthz",
+)
 
 
 def check(document: Document, known: Mapping[str, places.Provider]) -> list[Problem]:
@@ -216,7 +223,7 @@ def _match(path: Path, match: Match, *, has_models: bool) -> Iterator[Problem]:
     if match.path and (not _PATH.fullmatch(match.path) or "/." in match.path or "//" in match.path):
         sentence = f"{match.path!r} is not a path prefix; write one such as /api, without %, ?, #, // and /."
         yield Problem((*path, "path"), sentence)
-    hidden = [door for door in _DOORS if match.path.startswith(door)]
+    hidden = [own for own in _OWN_PATHS if match.path.startswith(own)]
     if has_models and hidden and not match.host:
         yield Problem((*path, "path"), f"{hidden[0]} belongs to the models; add a host to distinguish the service")
 

@@ -27,7 +27,7 @@ cdef enum:
 cdef double ALLOWANCE_TIMES = 2.0   # of the recent highest: the load that the target is known to take, and as much again
 cdef double ALLOWANCE_LEAST = 64.0
 cdef double IN_USE = 0.5
-cdef double CALM = 1.15             # up to this multiple of the floor, first tokens count as near it
+cdef double NEAR_FLOOR = 1.15       # up to this multiple of the floor, first tokens count as near it
 cdef double RAMP_SHARE = 0.1
 cdef double RAMP_LEAST = 4.0
 cdef double RAMP_GROWS = 1.5
@@ -83,7 +83,7 @@ cdef double ramp_at(TargetRec* rec, uint64_t word, uint64_t now_ns, double limit
         return max(min(value, <double>low) * RAMP_SHRINKS, RAMP_LEAST)
     if age >= RAMP_STEP_MS and 2.0 * low >= value:
         if known and (
-            seen_age + delay_window_ms(edge_cell_ms(load64(&rec.limit_floor))) > age or delay_exceeds(rec, now_ns, CALM)
+            seen_age + delay_window_ms(edge_cell_ms(load64(&rec.limit_floor))) > age or delay_exceeds(rec, now_ns, NEAR_FLOOR)
         ):
             return value        # the last window began before the last step, or shows that this is enough
         return min(value * RAMP_GROWS, max(limit, value))

@@ -109,7 +109,7 @@ cdef class Response:
             if request.is_model():
                 sent = model_fields(caller, head.fields)
                 if caller is not None:
-                    caller.tell(sent, attempt.facts.last_ns)
+                    caller.add_rate_limits(sent, attempt.facts.last_ns)
             else:
                 sent = list(head.fields)
             sent.extend(fields)
@@ -162,7 +162,7 @@ cdef class Response:
             (b"x-edge-attempts", decimal(attempts)),
         ]
         if caller is not None and request.is_model():
-            caller.tell(fields, monotonic_ns())
+            caller.add_rate_limits(fields, monotonic_ns())
         return fields
 
     cdef list prepare(self, int status, list fields, bytes content):
@@ -202,7 +202,7 @@ cdef class Response:
                 (b"x-edge-request-id", self.request.identifier), self.runtime.region_field,
             ]
             if caller is not None:
-                caller.tell(fields, now)
+                caller.add_rate_limits(fields, now)
             self.stream.send_head(200, fields, UNKNOWN_LENGTH)
         self.stream.send_data(COMMENT)
         self.last_sent_ns = now

@@ -48,7 +48,7 @@ cdef class Router:
     cdef dict models                # bytes -> Route
     cdef dict providers             # bytes -> Route (wildcards)
     cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host
-    # Which door a path (no query) opens; method does not matter here: a wrong method is 405, not 404.
+    # Return the operation of a path (without query). The method does not matter: a wrong method is 405, not 404.
     cdef int operation(self, bytes path) noexcept
     # The route of a model name as the client wrote it (unescaped UTF-8); None = unknown. ``rest`` receives the part after
     # the slash when the match is a provider's wildcard, else None.

@@ -11,7 +11,7 @@ from native.balance.balancer cimport Target
 from native.balance.queue cimport Queue
 from native.state.callers cimport Callers
 
-cdef dict DOORS = {
+cdef dict OWN_PATHS = {
     b"/v1/chat/completions": Operation.OPERATION_CHAT,
     b"/v1/completions": Operation.OPERATION_COMPLETIONS,
     b"/v1/embeddings": Operation.OPERATION_EMBEDDINGS,
@@ -23,7 +23,7 @@ cdef uint64_t RETRY_AFTER_MAX_NS = 300_000_000_000  # linkerd: a provider that a
 
 
 cdef int door_of(bytes path) except -1:
-    operation = DOORS.get(path)
+    operation = OWN_PATHS.get(path)
     if operation is not None:
         return operation
     if path.startswith(b"/v1/models/") and len(path) > 11:

@@ -36,7 +36,7 @@ cdef class Caller:
                     uint64_t cost_nano, uint64_t month, bint untouched) noexcept
     # Correct ``reserved`` tokens to the ``used`` ones before the end. ``leave`` then gets reserved == used.
     cdef void repay(self, uint64_t now_ns, uint64_t reserved, uint64_t used) noexcept
-    cdef tell(self, list fields, uint64_t now_ns)   # append x-ratelimit-*
+    cdef add_rate_limits(self, list fields, uint64_t now_ns)    # append the x-ratelimit-* fields
     cdef str limit_of(self, int bound)              # the limit in words, for an error message
 
 cdef class Callers:

@@ -130,7 +130,7 @@ cdef class Caller:
         if self.allowance is not None:
             bounds_settle(&self.allowance.bounds, now_ns, reserved, used, False)
 
-    cdef tell(self, list fields, uint64_t now_ns):
+    cdef add_rate_limits(self, list fields, uint64_t now_ns):
         if self.limits is not None:
             self.limits.append(fields, now_ns)
 

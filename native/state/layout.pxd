@@ -65,7 +65,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t pid, started_ns, heartbeat_ns
         uint64_t[32] count
     # functions that pack and unpack words
-    ctypedef struct WindowSum "edge_tally":
+    ctypedef struct WindowSum "edge_window_counts":
         uint64_t total, failed, slow
     const uint32_t EDGE_CIRCUIT_GENERATION_MASK
     const uint32_t EDGE_BUCKET_STAMP_MASK

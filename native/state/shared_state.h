@@ -162,12 +162,12 @@ static inline uint64_t edge_bucket(uint64_t second, uint32_t first_count, uint32
 
 typedef struct {
     uint64_t total, failed, slow;
-} edge_tally;
+} edge_window_counts;
 
 /* Sum the buckets of the last `seconds` seconds, the current one included. A bucket counts only if it carries the stamp
  * of its second, so no stale count is included (stamps wrap around after 121 days). */
-static inline edge_tally edge_window_sum(edge_target_rec *rec, uint64_t now_s, int seconds) {
-    edge_tally sum = {0, 0, 0};
+static inline edge_window_counts edge_window_sum(edge_target_rec *rec, uint64_t now_s, int seconds) {
+    edge_window_counts sum = {0, 0, 0};
     if (seconds > EDGE_WINDOW_BUCKETS) seconds = EDGE_WINDOW_BUCKETS;
     for (int age = 0; age < seconds && (uint64_t)age <= now_s; age++) {
         uint64_t second = now_s - (uint64_t)age;

@@ -139,12 +139,12 @@ def test_an_unknown_model_has_no_route(router: Router, name: bytes) -> None:
         (b"", Operation.OPERATION_UNKNOWN),
     ],
 )
-def test_doors_are_exact(router: Router, path: bytes, operation: Operation) -> None:
+def test_own_paths_are_exact(router: Router, path: bytes, operation: Operation) -> None:
     """Only the exact spelling of edge's own paths is one of them."""
     assert router.find_operation(path) == operation
 
 
-def test_a_catch_all_service_does_not_swallow_the_doors(router: Router) -> None:
+def test_a_catch_all_service_does_not_take_own_paths(router: Router) -> None:
     """A service for any host does not get edge's own paths; a service that names the host gets all paths."""
     found = {
         (host, path): router.find_service(host, path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from edge.terms.snapshot import Snapshot
 
-DOORS = {
+OWN_PATHS = {
     "/v1/chat/completions": 1,
     "/v1/completions": 2,
     "/v1/embeddings": 3,
@@ -21,7 +21,7 @@ def operation(path: str) -> int:
     """Return the Operation code of a path."""
     if path.startswith("/v1/models/") and path != "/v1/models/":
         return 5
-    return DOORS.get(path, 0)
+    return OWN_PATHS.get(path, 0)
 
 
 def model(snapshot: Snapshot, name: str) -> tuple[str | None, str | None]:
