@@ -17,7 +17,7 @@ from edge.config.units import NS_PER_S, parse_duration
 from edge.sim.faults import Asks, Fault
 
 Operation = Literal["chat", "completions", "responses", "embeddings"]
-DOORS: dict[str, Operation] = {
+OPERATIONS: dict[str, Operation] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
     "/v1/responses": "responses",
@@ -64,7 +64,7 @@ class ToolCall(Struct, frozen=True):
 class Ask(Struct, frozen=True):
     """A parsed request."""
 
-    door: Operation
+    operation: Operation
     path: str
     model: str
     stream: bool
@@ -121,7 +121,7 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
     Raises:
         RefusedError: a real provider would refuse the request with 400.
     """
-    door = DOORS[path]
+    operation = OPERATIONS[path]
     try:
         given = msgspec.json.decode(body)
     except msgspec.DecodeError as fault:
@@ -140,18 +140,18 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
     pace = msgspec.structs.replace(pace, **own)
     if "seed" not in own and pace.seed == 0:
         pace = msgspec.structs.replace(pace, seed=zlib.crc32(body))
-    text, images = _prompt(door, given)
+    text, images = _prompt(operation, given)
     tools = given.get("tools") or []
     most = next((given[name] for name in _MOST_TOKENS if given.get(name) is not None), None)
     if most is not None and (not isinstance(most, int) or most < 1):
         raise RefusedError("max_tokens must be a positive integer", param="max_tokens")
     options = given.get("stream_options")
-    inputs = given.get("input") if door == "embeddings" else None
+    inputs = given.get("input") if operation == "embeddings" else None
     return Ask(
-        door=door,
+        operation=operation,
         path=path,
         model=model,
-        stream=given.get("stream") is True and door != "embeddings",
+        stream=given.get("stream") is True and operation != "embeddings",
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         pace=pace if most is None else msgspec.structs.replace(pace, tokens=min(pace.tokens, most)),
         prompt_tokens=len(text) // CHARS_PER_TOKEN + 1 + images * IMAGE_TOKENS,
@@ -165,11 +165,11 @@ def read(path: str, body: bytes, pace: Pace) -> Ask:
     )
 
 
-def _prompt(door: Operation, given: dict[str, Any]) -> tuple[str, int]:
+def _prompt(operation: Operation, given: dict[str, Any]) -> tuple[str, int]:
     """Return the text of the request, with the last message last, and the number of its images."""
-    name = {"chat": "messages", "completions": "prompt"}.get(door, "input")
+    name = {"chat": "messages", "completions": "prompt"}.get(operation, "input")
     source = given.get(name)
-    if source is None or (door == "chat" and not (isinstance(source, list) and source)):
+    if source is None or (operation == "chat" and not (isinstance(source, list) and source)):
         raise RefusedError(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
     texts: list[str] = []
     images = 0

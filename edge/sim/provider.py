@@ -249,7 +249,7 @@ class SimProvider:
             message = "Incorrect API key provided: use the key that this simulated provider was started with."
             return error(401, message, fields)
         body = await request.read()
-        if request.path not in asked.DOORS:
+        if request.path not in asked.OPERATIONS:
             return await self._look_up(request, fields)
         if request.method != "POST":
             return error(405, f"{request.path} takes POST, not {request.method}", {**fields, "allow": "POST"})
@@ -265,7 +265,7 @@ class SimProvider:
         if broken is not None:
             return broken
         serial = f"{self.spec.name}-{self._counts['requests']}"
-        answer = LANGUAGES[ask.door](ask, self.spec.name, serial, int(clock.wall()))
+        answer = LANGUAGES[ask.operation](ask, self.spec.name, serial, int(clock.wall()))
         return await deliver(request, answer, fault, fields)
 
     async def _look_up(self, request: web.Request, fields: dict[str, str]) -> web.StreamResponse:

@@ -24,7 +24,7 @@ def read(path: str = "/v1/chat/completions", **body: Any) -> Ask:
 
 def answer(ask: Ask) -> Answer:
     """Return the answer under a fixed id."""
-    return LANGUAGES[ask.door](ask, "sim-a", "1", 1_700_000_000)
+    return LANGUAGES[ask.operation](ask, "sim-a", "1", 1_700_000_000)
 
 
 def events(ask: Ask) -> list[dict[str, Any]]:
