@@ -62,7 +62,7 @@ class OneDataPlane:
         shared_state: SharedState,
         data_plane: DataPlane,
         port: int,
-        thread: LaneThread,
+        thread: LoopThread,
         *,
         records: list[ExchangeRecord],
     ) -> None:
@@ -130,7 +130,7 @@ class OneDataPlane:
         return peer.received
 
 
-class LaneThread:
+class LoopThread:
     """uvloop in a thread; unhandled errors are kept and reported at the end."""
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
     snapshot = compile_config(config, now=clock.wall())
     targets, routes = capacities(snapshot)
     shared_state = SharedState.create(targets, routes, 2, allowance_capacity=allowance_capacity(snapshot))
-    thread = LaneThread()
+    thread = LoopThread()
     records: list[ExchangeRecord] = []
 
     def take(batch: list[ExchangeRecord]) -> bool:

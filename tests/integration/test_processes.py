@@ -181,7 +181,7 @@ async def test_nobody_outlives_the_supervisor(tmp_path: Path) -> None:
 
 
 def free_ports() -> dict[str, str]:
-    """Skip if the fixed ports of a start without configuration are in use."""
+    """Return an empty environment; skip if the fixed ports of a start without configuration are in use."""
     for port in (8080, 9901):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -23,7 +23,7 @@ SILENT = (ReadMessage(), ReadToEnd())
 PACE = Pace(ttft_s=0.002, tps=0.0, tokens=4)
 
 
-def lane_text(*urls: str, breaker: str) -> str:
+def configured(*urls: str, breaker: str) -> str:
     """Return a data plane's configuration with this breaker and long deadlines."""
     return models(*urls, defaults=f"defaults: {{breaker: {breaker}}}").replace("500ms", "5s").replace("700ms", "5s")
 
@@ -47,7 +47,7 @@ async def test_its_share_grows() -> None:
     """After the trial the share grows from a tenth to all over ``slow_start``; the next tier takes the rest."""
     rate, ramp_s = 100.0, 4
     async with SimulatedProviders("a", "b", pace=PACE) as world:
-        text = lane_text(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 4s}")
+        text = configured(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 4s}")
         async with one_data_plane(text) as data_plane:
             await world["a"].switch(Fault(kind="error"))
             await trip(data_plane)
@@ -70,7 +70,7 @@ async def test_its_share_grows() -> None:
 async def test_a_recovered_equal_is_given_work_at_once() -> None:
     """Among fast and idle targets of one tier, a recovered target is used again without load."""
     async with SimulatedProviders("a", "b", pace=PACE) as world:
-        text = lane_text(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 0s}")
+        text = configured(world["a"].url, world["b"].url, breaker="{open_duration: 300ms, slow_start: 0s}")
         async with one_data_plane(text.replace("tier: 2", "tier: 1")) as data_plane:
             await world["a"].switch(Fault(kind="error"))
             for _ in range(5):  # alone, it fails until it is left alone
@@ -94,7 +94,7 @@ async def test_one_trial_at_a_time(backup: bool) -> None:
     trying = (ReadMessage(), Hold(decided), Send(whole()), Close())
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, trying, GOOD) as primary, ScriptedServer(GOOD) as other:
         urls = (primary.url, other.url) if backup else (primary.url,)
-        async with one_data_plane(lane_text(*urls, breaker="{open_duration: 1500ms, slow_start: 0s}")) as data_plane:
+        async with one_data_plane(configured(*urls, breaker="{open_duration: 1500ms, slow_start: 0s}")) as data_plane:
             await trip(data_plane)
             assert len(primary.peers) == 5
             await until_due(data_plane)
@@ -124,7 +124,7 @@ async def test_a_long_trial_does_not_keep_everybody_out() -> None:
     """During a long trial of the only target, another request may try after an open period, and its success counts."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary:
         async with one_data_plane(
-            lane_text(primary.url, breaker="{open_duration: 300ms, slow_start: 0s}")
+            configured(primary.url, breaker="{open_duration: 300ms, slow_start: 0s}")
         ) as data_plane:
             await trip(data_plane)
             await until_due(data_plane)
@@ -143,7 +143,7 @@ async def test_who_stands_aside_while_it_recovers_is_said() -> None:
     """An answer of a later tier during slow start is not reported as an outage."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, GOOD) as primary, ScriptedServer(GOOD) as other:
         async with one_data_plane(
-            lane_text(primary.url, other.url, breaker="{open_duration: 300ms, slow_start: 60s}")
+            configured(primary.url, other.url, breaker="{open_duration: 300ms, slow_start: 60s}")
         ) as data_plane:
             await trip(data_plane)
             await until_due(data_plane)
@@ -158,7 +158,7 @@ async def test_a_trial_whose_client_leaves_is_given_back() -> None:
     """If the client of a trial leaves, the next request may try at once."""
     async with ScriptedServer(BAD, BAD, BAD, BAD, BAD, SILENT, GOOD) as primary, ScriptedServer(GOOD) as other:
         async with one_data_plane(
-            lane_text(primary.url, other.url, breaker="{open_duration: 300ms, slow_start: 0s}")
+            configured(primary.url, other.url, breaker="{open_duration: 300ms, slow_start: 0s}")
         ) as data_plane:
             await trip(data_plane)
             await until_due(data_plane)
@@ -178,7 +178,7 @@ async def test_stragglers_change_nothing(late: str) -> None:
     opening = asyncio.Event()
     straggler = (ReadMessage(), Hold(opening), Send(end), Close())
     async with ScriptedServer(straggler, straggler, straggler, BAD) as primary, ScriptedServer(GOOD) as other:
-        async with one_data_plane(lane_text(primary.url, other.url, breaker="{open_duration: 20s}")) as data_plane:
+        async with one_data_plane(configured(primary.url, other.url, breaker="{open_duration: 20s}")) as data_plane:
             stragglers = [asyncio.create_task(data_plane.ask(asking(), b"}}")) for _ in range(3)]
             await primary.wait_asked(3)
             await trip(data_plane)

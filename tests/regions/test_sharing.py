@@ -221,7 +221,7 @@ class Restored(MemoryCluster):
     ended = False
 
     def since(self, prefix: str, revision: int) -> tuple[Sequence[tuple[Change, ...]], int]:
-        """Return the start of a key; for the first caller that of an earlier life."""
+        """Return the changes since a revision; the first call fails, as the watch has ended."""
         if not self.ended:
             self.ended = True
             raise StoreUnavailableError("the watch ended")

@@ -32,7 +32,7 @@ def snapshot(text: str = TEXT) -> Snapshot:
     return compile_config(checked(read_text(text, "test.yaml", environ={})), now=1_700_000_000.0)
 
 
-def board_for(plan: Snapshot, workers: int = 2) -> SharedState:
+def shared_state_for(plan: Snapshot, workers: int = 2) -> SharedState:
     """Make an empty shared state of the right size."""
     targets, routes = capacities(plan)
     return SharedState.create(targets, routes, workers, allowance_capacity=allowance_capacity(plan))

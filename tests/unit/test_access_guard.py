@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from plans import board_for, snapshot
+from plans import shared_state_for, snapshot
 
 from edge.admin import access_guard
 from edge.admin.access_guard import AccessGuard
@@ -35,12 +35,13 @@ class Http(asyncio.Protocol):
         self.transport.write(b"http:" + data)
 
 
-class Operation:
+class Guarded:
     """An address with both servers behind it."""
 
     def __init__(self) -> None:
         self.inner: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self.came = asyncio.Event()
+        self.port = 0
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Stand in for the gRPC server."""
@@ -62,18 +63,18 @@ class Operation:
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Operation]:
+async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     """Open an admin address."""
-    door = Operation()
+    guarded = Guarded()
     path = str(tmp_path / "inner.sock")
     tasks: set[asyncio.Task[None]] = set()
-    inner = await asyncio.start_unix_server(door.accept, path)
+    inner = await asyncio.start_unix_server(guarded.accept, path)
     outer = await asyncio.get_running_loop().create_server(lambda: AccessGuard(Http, path, tasks), "127.0.0.1", 0)
-    door.port = outer.sockets[0].getsockname()[1]
-    yield door
+    guarded.port = outer.sockets[0].getsockname()[1]
+    yield guarded
     outer.close()
     inner.close()
-    for _, writer in door.inner:
+    for _, writer in guarded.inner:
         writer.close()
     assert not tasks
 
@@ -89,46 +90,46 @@ async def slowly(writer: asyncio.StreamWriter, data: bytes) -> None:
 @pytest.mark.parametrize(
     "start", [b"GET / HTTP/1.1\r\n", b"PUT /x", b"PRI * HTTP/1.1\r\n", b"PROPFIND", b"\x16\x03\x01"]
 )
-async def test_whatever_is_not_the_preface_goes_to_http(door: Operation, start: bytes) -> None:
+async def test_whatever_is_not_the_preface_goes_to_http(guarded: Guarded, start: bytes) -> None:
     """From the first different byte on, the HTTP server has the connection, with every byte before it."""
-    reader, writer = await door.connect()
+    reader, writer = await guarded.connect()
     await slowly(writer, start)
     heard = b""
     while heard.replace(b"http:", b"") != start:
         heard += await reader.read(4096)
-    assert door.inner == []
+    assert guarded.inner == []
     writer.close()
 
 
-async def test_the_preface_goes_to_grpc(door: Operation) -> None:
+async def test_the_preface_goes_to_grpc(guarded: Guarded) -> None:
     """The preface arrives complete, however it is cut, and bytes pass in both directions."""
-    reader, writer = await door.connect()
+    reader, writer = await guarded.connect()
     await slowly(writer, PREFACE + b"more")
-    await door.came.wait()
-    inside, back = door.inner[0]
+    await guarded.came.wait()
+    inside, back = guarded.inner[0]
     assert await inside.readexactly(len(PREFACE) + 4) == PREFACE + b"more"
     back.write(b"answer")
     assert await reader.readexactly(6) == b"answer"
     writer.close()
 
 
-async def test_the_end_of_one_side_is_the_end_of_the_other(door: Operation) -> None:
+async def test_the_end_of_one_side_is_the_end_of_the_other(guarded: Guarded) -> None:
     """If one side closes, the other is closed after the remaining bytes have been delivered."""
-    _, writer, inside, _ = await door.joined()
+    _, writer, inside, _ = await guarded.joined()
     writer.write(b"last")
     writer.close()
     assert await inside.read() == b"last"
-    door.came.clear()
-    reader, writer, _, back = await door.joined()
+    guarded.came.clear()
+    reader, writer, _, back = await guarded.joined()
     back.write(b"last")
     back.close()
     assert await reader.read() == b"last"
     writer.close()
 
 
-async def test_a_slow_reader_holds_the_sender_back(door: Operation) -> None:
+async def test_a_slow_reader_holds_the_sender_back(guarded: Guarded) -> None:
     """Unread bytes do not pile up in between: the sender has to wait, and nothing is lost."""
-    reader, writer, _, back = await door.joined()
+    reader, writer, _, back = await guarded.joined()
     block, sent = bytes(1 << 20), 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(2):
@@ -158,11 +159,11 @@ async def test_nobody_inside(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"PRI * HT"])
 async def test_who_does_not_say_what_he_wants_is_let_go(
-    door: Operation, monkeypatch: pytest.MonkeyPatch, said: bytes
+    guarded: Guarded, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     """A silent connection, or one with half a preface, is closed after a limited time."""
     monkeypatch.setattr(access_guard, "FIRST_BYTES_S", 0.05)
-    reader, writer = await door.connect()
+    reader, writer = await guarded.connect()
     writer.write(said)
     with contextlib.suppress(ConnectionResetError):
         assert await reader.read() == b""
@@ -178,7 +179,7 @@ async def test_a_refused_reload_can_be_told_however_much_is_wrong(tmp_path: Path
             raise ConfigInvalidError([f"line {number}: {text}" for number in range(count)])
 
     plan = snapshot()
-    node = Node(board_for(plan), Publisher(plan), 2, dict)
+    node = Node(shared_state_for(plan), Publisher(plan), 2, dict)
     node.operations = Wrong()  # type: ignore[assignment]
     calls = AdminCalls(node, lambda: b"")
     path = str(tmp_path / "admin.sock")

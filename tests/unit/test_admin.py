@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import pytest
-from plans import SECRET, board_for, snapshot
+from plans import SECRET, shared_state_for, snapshot
 
 from edge import clock
 from edge.admin.server import AdminServer
@@ -31,7 +31,7 @@ class Running:
 
     def __init__(self, token: str) -> None:
         plan = snapshot()
-        self.shared_state = board_for(plan)
+        self.shared_state = shared_state_for(plan)
         self.publisher = Publisher(plan)
         self.server = AdminServer(Node(self.shared_state, self.publisher, 2, lambda: {"control": 1}), token)
 
@@ -140,7 +140,7 @@ keys:
 def test_keys_tell_what_is_left() -> None:
     """Each limit as in the shared state, this month's spending and the refusals, but neither key nor hash."""
     plan = snapshot(KEYED)
-    shared_state = board_for(plan)
+    shared_state = shared_state_for(plan)
     node = Node(shared_state, Publisher(plan), 2, dict)
     now_ns = clock.now_ns()
     shared_state.set_spent(1, month_of(clock.wall()), 1_250_000_000)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
-from plans import board_for, snapshot
+from plans import shared_state_for, snapshot
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -225,7 +225,7 @@ def test_names_follow_the_conventions() -> None:
 def test_ages_restarts_and_versions() -> None:
     """Ages are in seconds until now, and other facts come from the node."""
     plan = snapshot()
-    shared_state = board_for(plan)
+    shared_state = shared_state_for(plan)
     shared_state.beat(1, 4711, 97 * S, 2500)
     found = samples(shared_state, plan)
     assert found["edge_worker_heartbeat_age_seconds"] == {("1",): 3.0}
@@ -238,7 +238,7 @@ def test_ages_restarts_and_versions() -> None:
 def test_one_state_of_a_target_is_set() -> None:
     """The current state of a target is 1 and every other state is 0, so that one query finds it."""
     plan = snapshot()
-    found = samples(board_for(plan), plan)["edge_target_state"]
+    found = samples(shared_state_for(plan), plan)["edge_target_state"]
     assert set(found) == {("one/small", state.label) for state in REPORTED}
     assert [state for (_, state), holds in found.items() if holds] == ["rate_limited"]
 
@@ -246,7 +246,7 @@ def test_one_state_of_a_target_is_set() -> None:
 def test_out_and_resting_end_by_time() -> None:
     """A quarantined or rate-limited target is shown so until its time is over."""
     plan = snapshot()
-    shared_state = board_for(plan)
+    shared_state = shared_state_for(plan)
     slot = next(target.slot for target in plan.targets if target.id == "one/small")
     shared_state.set_quarantine(slot, 11, 110 * S)
     assert samples(shared_state, plan, 109 * S)["edge_target_quarantined"][("one/small",)] == 1
@@ -260,5 +260,5 @@ models: {'say "hi" \\': {targets: [one/m]}}
 providers: {one: {base_url: "http://127.0.0.1:9/v1"}}
 """
     plan = snapshot(text)
-    found = samples(board_for(plan), plan)
+    found = samples(shared_state_for(plan), plan)
     assert ('say "hi" \\',) in found["edge_requests_total"]

@@ -71,11 +71,11 @@ class Steered:
         return next(target.slot for target in self.publisher.snapshot.targets if target.id == name)
 
     def out(self, name: str) -> bool:
-        """Return whether the shared state bars a target for a learned reason."""
+        """Return whether the shared state quarantines a target."""
         return self.shared_state.read_target(self.slot(name), 1)["quarantined_until_ns"] > 0
 
     def learn(self, name: str) -> None:
-        """Rate-limit and quarantine a target."""
+        """Quarantine a target, as a refused credential does."""
         self.shared_state.set_quarantine(self.slot(name), 11, 2**62)
 
 
@@ -188,7 +188,7 @@ def test_a_record_that_goes_to_another_is_cleared_first(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
-    """More targets than records are refused, and a restarted control refuses the same."""
+    """More targets than records are refused, and a restarted control still reports the refusal."""
     with Steered(tmp_path, "p/a") as node:
         before = node.publisher.snapshot
         with pytest.raises(ConfigInvalidError, match="need more records than the"):

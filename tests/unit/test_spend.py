@@ -6,7 +6,7 @@ import datetime as dt
 from pathlib import Path
 
 import pytest
-from plans import board_for, snapshot
+from plans import shared_state_for, snapshot
 
 from edge import clock
 from edge.control.kept_file import StateUnusableError
@@ -42,11 +42,11 @@ def test_months_are_counted_from_year_nought() -> None:
 async def test_a_new_board_gets_what_was_spent(tmp_path: Path) -> None:
     """The spending of a node's keys is restored to the empty shared state of the next one, and nothing else."""
     plan = snapshot(TEXT)
-    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = shared_state_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     spending = Spending(shared_state, file)
     shared_state.set_spent(0, this_month(), 3 * S)
     await spending.stop(plan)
-    after = board_for(plan)
+    after = shared_state_for(plan)
     put_back(after, plan, file.read())
     records = [after.read_allowance(slot) for slot in (0, 1)]
     assert [(record["spent_month"], record["spent_nano"]) for record in records] == [(this_month(), 3 * S), (0, 0)]
@@ -55,7 +55,7 @@ async def test_a_new_board_gets_what_was_spent(tmp_path: Path) -> None:
 async def test_what_is_counted_already_is_not_counted_twice(tmp_path: Path) -> None:
     """A restarted control restores nothing to a shared state that has the spending already."""
     plan = snapshot(TEXT)
-    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = shared_state_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(this_month(), 7 * S)})
     put_back(shared_state, plan, file.read())
     Spending(shared_state, file).put_back(plan)
@@ -65,7 +65,7 @@ async def test_what_is_counted_already_is_not_counted_twice(tmp_path: Path) -> N
 async def test_a_key_that_comes_back_goes_on_with_its_budget(tmp_path: Path) -> None:
     """A key that is removed and added again keeps its spending, in whatever record."""
     plan, without = snapshot(TEXT), snapshot(TEXT.replace("name: a", "name: c"))
-    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = shared_state_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     spending = Spending(shared_state, file)
     shared_state.set_spent(0, this_month(), 4 * S)
     await spending.stop(plan)
@@ -78,7 +78,7 @@ async def test_a_key_that_comes_back_goes_on_with_its_budget(tmp_path: Path) -> 
 async def test_it_is_written_every_ten_seconds_when_something_changed(tmp_path: Path) -> None:
     """Spending is written to disk every ten seconds, and only if it has changed."""
     plan = snapshot(TEXT)
-    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = shared_state_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     spending, began = Spending(shared_state, file), clock.now_ns()
     spending.poll(plan, began + 11 * S)
     assert file.read() == {}
@@ -93,7 +93,7 @@ async def test_it_is_written_every_ten_seconds_when_something_changed(tmp_path: 
 async def test_months_that_are_over_are_forgotten(tmp_path: Path) -> None:
     """The file has this month's spending only."""
     plan = snapshot(TEXT)
-    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = shared_state_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(this_month() - 1, S), "gone": Spent(this_month(), 2 * S)})
     await Spending(shared_state, file).stop(plan)
     assert file.read() == {"gone": Spent(this_month(), 2 * S)}
@@ -102,7 +102,7 @@ async def test_months_that_are_over_are_forgotten(tmp_path: Path) -> None:
 async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At midnight UTC the new month begins with 0, in reports and on disk."""
     plan = snapshot(TEXT)
-    shared_state, file = board_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
+    shared_state, file = shared_state_for(plan), SpendFile(tmp_path, "/etc/edge.yaml")
     turn = dt.datetime(2026, 12, 1, tzinfo=dt.UTC).timestamp()
     november, node = month_of(turn - 1), Node(shared_state, Publisher(plan), 1, dict)
     now = [turn - 15.0]
@@ -128,7 +128,7 @@ async def test_the_month_turns_on_a_running_node(tmp_path: Path, monkeypatch: py
     spending.poll(plan, clock.now_ns())
     await spending.stop(plan)
     assert (node.keys(clock.now_ns())[0].spent, file.read()) == (1.0, {"a": Spent(november + 1, S)})
-    after = board_for(plan)
+    after = shared_state_for(plan)
     file.write({"a": Spent(november, 5 * S)})
     put_back(after, plan, file.read())
     assert Node(after, Publisher(plan), 1, dict).keys(clock.now_ns())[0].spent == 0.0, (
@@ -146,7 +146,7 @@ async def test_a_month_that_has_not_come_is_no_way_round_a_budget(
     monkeypatch.setattr(clock, "now_ns", lambda: int(now[0] * S))
     november, file = month_of(wall), SpendFile(tmp_path, "/etc/edge.yaml")
     file.write({"a": Spent(november + 1, 2 * S), "b": Spent(november, S)})
-    shared_state = board_for(plan)
+    shared_state = shared_state_for(plan)
     spending, node = Spending(shared_state, file), Node(shared_state, Publisher(plan), 1, dict)
     spending.put_back(plan)
     found = []
@@ -165,7 +165,7 @@ async def test_a_month_that_has_not_come_is_no_way_round_a_budget(
 async def test_a_disk_that_cannot_be_written_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The failure is logged once, the node goes on, and the spending is written once the disk works again."""
     plan, folder = snapshot(TEXT), tmp_path / "state"
-    shared_state, file = board_for(plan), SpendFile(folder, "/etc/edge.yaml")
+    shared_state, file = shared_state_for(plan), SpendFile(folder, "/etc/edge.yaml")
     spending = Spending(shared_state, file)
     folder.write_text("")
     shared_state.set_spent(0, this_month(), S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plans import board_for, snapshot
+from plans import shared_state_for, snapshot
 
 from edge.control.state_watch import StateWatch, read_targets
 from edge.telemetry import logs
@@ -14,7 +14,7 @@ NOW = 50 * S
 def test_silence_until_something_changes() -> None:
     """Healthy targets and unchanged states are not logged."""
     plan = snapshot()
-    shared_state = board_for(plan)
+    shared_state = shared_state_for(plan)
     watch = StateWatch()
     assert watch.poll(read_targets(shared_state, plan, NOW)) == []
     slot = next(target.slot for target in plan.targets if target.id == "one/small")
@@ -33,5 +33,5 @@ def test_every_target_of_a_route_is_read() -> None:
     """Targets of models, of wildcards and of services are all watched."""
     plan = snapshot()
     used = {plan.targets[member.target].id for route in plan.routes for member in route.members}
-    assert set(read_targets(board_for(plan), plan, NOW)) == used
+    assert set(read_targets(shared_state_for(plan), plan, NOW)) == used
     assert {"one/small", "two/big"} <= used

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from plans import board_for, snapshot
+from plans import shared_state_for, snapshot
 from records import BEGAN_NS, MS, attempt, record
 from rich.console import Console
 
@@ -137,7 +137,7 @@ def test_odd_records(odd: dict[str, Any]) -> None:
 async def node() -> AsyncIterator[tuple[RecentTraces, str]]:
     """Return the recent traces of an admin listener, and its URL."""
     plan, recent_traces = snapshot(), RecentTraces()
-    server = AdminServer(Node(board_for(plan), Publisher(plan), 1, dict, recent_traces=recent_traces), "")
+    server = AdminServer(Node(shared_state_for(plan), Publisher(plan), 1, dict, recent_traces=recent_traces), "")
     sock = bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     await server.start(sock)
