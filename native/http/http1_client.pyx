@@ -50,7 +50,7 @@ cdef class ReceivedResponse(ResponseEvents):
 
 
 cdef class Http1ClientSocket(SocketEvents):
-    """Hands what happens on the socket to the connection, whose own role is the pool's."""
+    """Passes the socket's events to the connection, which is the pool's PooledConnection itself."""
 
     cdef Http1Client connection
 
@@ -95,7 +95,7 @@ cdef class Http1Client(PooledConnection):
     cdef bint discarding            # the rest of the response is read and dropped
     cdef bint feeding               # the parser is running
     cdef bint finished              # the exchange ended while the parser ran; the connection is released after it
-    cdef bint closing               # close() was called: the transport flushes what was written, or is aborted
+    cdef bint closing               # close() was called: the socket flushes its queue, or is aborted
     cdef Py_ssize_t discard_left
 
     def __init__(self, ConnectionPool home, Py_ssize_t header_bytes, int header_count):
@@ -108,20 +108,20 @@ cdef class Http1Client(PooledConnection):
         self.parser = ResponseParser(received, header_bytes, header_count)
 
     def socket_events(self):
-        """Return what receives the events of the socket."""
+        """Return the object that receives the socket's events."""
         cdef Http1ClientSocket events = Http1ClientSocket.__new__(Http1ClientSocket)
         events.connection = self
         return events
 
     cdef void on_open(self, StreamSocket socket):
-        """Offer the connection to the pool: it stands, TLS included."""
+        """Offer the connection to the pool: connect and TLS handshake are complete."""
         self.socket = socket
         self.writer.socket = socket
         self.alive = True
         self.home.ready(self)
 
     cdef void on_lost(self, str reason):
-        """End the response, complete or not: the upstream is gone."""
+        """End the response, complete or not: the connection is lost."""
         cdef bint was_open = self.alive
         self.alive = False
         self.end_response(False, reason)
@@ -129,13 +129,13 @@ cdef class Http1Client(PooledConnection):
         self.home.lost(self, was_open)
 
     cdef void on_eof(self, bint truncated):
-        """Close: the upstream closed its side, so that no other request can be sent here."""
+        """Close: the upstream closed its side, so the connection carries no other request."""
         self.unusable = True
         self.end_response(not truncated, "it ended TLS without close_notify" if truncated else None)
         self.close()
 
     cdef void end_response(self, bint is_orderly, str cause):
-        """End the response that is being read; only an orderly end of the connection may be the end of the response."""
+        """End the response that is being read. Only an orderly end of the connection can complete the response."""
         if not self.busy:
             return
         if self.parser.in_response and (self.parser.tunnel or self.until_close) and is_orderly:
@@ -148,13 +148,13 @@ cdef class Http1Client(PooledConnection):
             self.fail(FAILED_RESET, f"the upstream closed the connection before answering{reason}")
 
     cdef void on_write_paused(self):
-        """Stop the client: the upstream does not read."""
+        """Pause the client: the upstream reads too slowly."""
         cdef ClientEvents events = self.events
         if events is not None:
             events.on_upstream_congested()
 
     cdef void on_write_resumed(self):
-        """Let the client go on: the upstream reads again."""
+        """Resume the client: the upstream reads again."""
         cdef ClientEvents events = self.events
         if events is not None:
             events.on_upstream_drained()
@@ -209,7 +209,7 @@ cdef class Http1Client(PooledConnection):
         self.parser.in_response = False
         self.events = None
         if not tunnel and (not self.sent or self.socket.write_paused):
-            self.drop()     # the rest of the request is not wanted any more, and a close that waits for it may never come
+            self.drop()     # nobody needs the rest of the request, and a close that waits for it might never complete
         elif self.unusable or not self.alive or tunnel:
             self.close()
         elif self.feeding:

@@ -136,7 +136,7 @@ cdef class Http1Stream(ServerStream):
 
 
 cdef class Http1ServerSocket(SocketEvents):
-    """Hands what happens on the socket to the connection, whose own role is the parser's."""
+    """Passes the socket's events to the connection, which is the parser's events object itself."""
 
     cdef Http1Server connection
 
@@ -206,13 +206,13 @@ cdef class Http1Server(RequestEvents):
         self.parser = RequestParser(self, acceptor.header_bytes, acceptor.header_count)
 
     def socket_events(self):
-        """Return what receives the events of the socket."""
+        """Return the object that receives the socket's events."""
         cdef Http1ServerSocket events = Http1ServerSocket.__new__(Http1ServerSocket)
         events.connection = self
         return events
 
     cdef void on_open(self, StreamSocket socket):
-        """Take a new connection in; over the limit it is closed at once."""
+        """Accept a connection. A connection above the limit is closed at once."""
         if not self.slot.take(self):
             self.gone = self.closing = True
             socket.abort()
@@ -226,18 +226,18 @@ cdef class Http1Server(RequestEvents):
         self.slot.watch_soon(self.wait_started_ns, CHECK_NS)
 
     cdef void on_lost(self):
-        """Cancel whatever runs for the client: it is gone."""
+        """Cancel the client's exchange: the connection is lost."""
         self.leave()
         self.slot.give_back()
         self.parser.close()
 
     cdef void leave(self):
-        """Take the client as gone: a half-close cannot be told from that. The socket closes."""
+        """Treat the client as gone, because a half-close cannot be told from a full close. The socket closes."""
         cdef Http1Stream stream = self.current
         if self.gone:
             return
         self.gone = True
-        self.expect_no_more()       # the socket closes once it has written what it holds, and is given time for that
+        self.expect_no_more()       # the socket closes by itself after it has flushed its queue
         self.current = None
         self.incoming = None
         for item in self.pipelined:
@@ -255,7 +255,7 @@ cdef class Http1Server(RequestEvents):
             events.on_client_gone()
 
     cdef void on_write_paused(self):
-        """Stop the upstream: the client does not read."""
+        """Pause the upstream: the client reads too slowly."""
         cdef ServerEvents events = None if self.current is None else self.current.events
         self.reader_ns = monotonic_ns()
         self.socket.mark()
@@ -263,7 +263,7 @@ cdef class Http1Server(RequestEvents):
             events.on_client_congested()
 
     cdef void on_write_resumed(self):
-        """Let the upstream go on: the client reads again."""
+        """Resume the upstream: the client reads again."""
         cdef ServerEvents events = None if self.current is None else self.current.events
         if events is not None:
             events.on_client_drained()
@@ -271,7 +271,7 @@ cdef class Http1Server(RequestEvents):
             self.next_request()
 
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        """Feed the parser; a fault in the framing is answered with its status and ends the connection."""
+        """Feed the parser. A framing error is answered with an error status and ends the connection."""
         add64(self.acceptor.counters.bytes_in, size)
         self.receive(data[:size])
 
@@ -408,7 +408,7 @@ cdef class Http1Server(RequestEvents):
         self.next_request()
 
     cdef void next_request(self):
-        """Turn to the next request; a client that does not read its responses is not answered more."""
+        """Serve the next request, unless the client does not read its responses."""
         if self.socket.write_paused:
             if not self.pipelined:
                 self.socket.pause_reading()
@@ -509,7 +509,7 @@ cdef class Http1Server(RequestEvents):
         if self.socket.fd < 0:
             return
         if self.closing:
-            # what is written may take its time while the client reads; what still comes is dropped
+            # the queue may take long to drain as long as the client reads; further input is dropped
             if self.socket.look():
                 self.wait_started_ns = now_ns
             elif waited > self.acceptor.client_idle_ns:
@@ -545,7 +545,7 @@ cdef class Http1Server(RequestEvents):
             self.slot.watch_soon(now_ns, CHECK_NS)
 
     def kill(self):
-        """End this connection now, whatever runs on it: the data plane stops."""
+        """Abort the connection and its exchange: the data plane stops."""
         self.socket.abort()
 
     def retire(self):

@@ -189,11 +189,11 @@ cdef class Http2Client(Http2Connection):
         self.header_count = header_count
 
     def socket_events(self):
-        """Return what receives the events of the socket."""
+        """Return the object that receives the socket's events."""
         return self
 
     cdef void on_open(self, StreamSocket socket):
-        """Offer the connection to the pool: it stands, TLS included. An upstream that speaks no HTTP/2 is refused."""
+        """Offer the connection to the pool, or close it if the TLS handshake has not selected HTTP/2."""
         cdef PooledHttp2 pooled
         self.socket = socket
         self.secure = socket.tls is not None
@@ -213,7 +213,7 @@ cdef class Http2Client(Http2Connection):
         self.home.on_shared_open(pooled)
 
     cdef void on_lost(self, str reason):
-        """Fail every response that is still coming: the upstream is gone."""
+        """Fail every incomplete response: the connection is lost."""
         cdef PooledHttp2 pooled = self.pooled
         cause = "" if reason is None else f" ({reason})"
         self._fail_all(FAILED_RESET, f"the upstream closed the connection{cause}")
@@ -223,11 +223,11 @@ cdef class Http2Client(Http2Connection):
             self.home.on_shared_closed(pooled)
 
     cdef void on_eof(self, bint truncated):
-        """Fail every response: the upstream closed its side, and none will come any more."""
+        """Fail every incomplete response: the upstream closed its side."""
         self._fail_all(FAILED_RESET, "the upstream closed the connection")
 
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        """Feed the session; whatever the upstream does wrong fails a stream or the connection."""
+        """Feed the session. A protocol error of the upstream fails a stream or the connection."""
         self.receive(data, size)
 
     # --- streams for attempts ----------------------------------------------------------------------------------------
@@ -460,7 +460,7 @@ cdef class Http2Client(Http2Connection):
             return
         if not self.alive:
             if now_ns > self.ended_ns + self.home.drain_limit_ns:
-                self.socket.abort()      # the close waits for an upstream that does not read
+                self.socket.abort()      # the upstream does not read, so a graceful close would not complete
             return
         if self.pinged_ns and now_ns > self.pinged_ns + self.home.pong_ns:
             self.socket.abort()

@@ -9,7 +9,7 @@ from native.http.http2_field_writer cimport scratch_pairs
 from native.http.http2_outbox cimport QUEUE_LOW
 from native.http.nghttp2 cimport *
 
-# Pings and settings that wait to be acknowledged because the peer does not read: more than this is a flood.
+# More acknowledgements of PING and SETTINGS than this that wait for a peer that does not read are a flood.
 cdef size_t ACKS_LIMIT = 200
 # More control frames than this that wait for a peer that does not read are a flood.
 cdef size_t QUEUE_LIMIT = 2000
@@ -222,7 +222,7 @@ prepare()
 
 
 cdef class Http2Connection:
-    """The protocol object of one connection. A subclass gives messages their meaning."""
+    """One HTTP/2 connection. A subclass gives messages their meaning."""
 
     def __cinit__(self):
         self.socket = DETACHED
@@ -265,7 +265,7 @@ cdef class Http2Connection:
         nghttp2_session_set_local_window_size(self.session, NGHTTP2_FLAG_NONE, 0, CONNECTION_WINDOW)
 
     cdef close_session(self):
-        """Delete the session: the socket is closed. Streams that still have this connection find no session.
+        """Delete the session: the socket is closed. Streams that outlive the session find it NULL.
 
         The session borrows the queues of its streams, so it is deleted first. Before that, a stream is removed from the
         table only after the session has closed it.
@@ -277,7 +277,7 @@ cdef class Http2Connection:
         self.fields.release()
 
     cdef void receive(self, const char* data, Py_ssize_t size):
-        """Feed the session up to the first frame that is too much, and send what it has to say."""
+        """Feed the session up to the first frame that exceeds a limit, and send its output."""
         cdef Py_ssize_t good
         cdef Py_ssize_t done
         if self.read_closed or self.session == NULL:
@@ -323,7 +323,7 @@ cdef class Http2Connection:
         self.pump()
 
     cdef pump(self):
-        """Write what the session has to say, and do what follows from it."""
+        """Write the session's output, resume drained streams, and finish a connection that is over."""
         if self.in_session or self.closed or self.session == NULL or self.socket.fd < 0:
             return
         self._send()
@@ -411,11 +411,11 @@ cdef class Http2Connection:
             self.schedule()
 
     cdef void on_write_paused(self):
-        """Hold the session's output back: the peer does not read. What is queued congests its stream."""
+        """Hold back the session's output: the peer reads too slowly. Queued data congests its stream."""
         self.reader_ns = monotonic_ns()
 
     cdef void on_write_resumed(self):
-        """Send what waits: the peer reads again."""
+        """Send the session's output: the peer reads again."""
         self.schedule()
 
     # --- events, for subclasses --------------------------------------------------------------------------------------

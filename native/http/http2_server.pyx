@@ -195,11 +195,11 @@ cdef class Http2Server(Http2Connection):
         self.slot.acceptor = acceptor
 
     def socket_events(self):
-        """Return what receives the events of the socket."""
+        """Return the object that receives the socket's events."""
         return self
 
     cdef void on_open(self, StreamSocket socket):
-        """Take a new connection in; over the limit it is closed at once."""
+        """Accept a connection. A connection above the limit is closed at once."""
         if not self.slot.take(self):
             self.read_closed = True
             socket.abort()
@@ -216,17 +216,17 @@ cdef class Http2Server(Http2Connection):
             self.retire()
 
     cdef void on_lost(self, str reason):
-        """Cancel whatever runs for the client: it is gone."""
+        """Cancel the client's exchanges: the connection is lost."""
         self.slot.give_back()
         self._leave()
         self.close_session()
 
     cdef void on_eof(self, bint truncated):
-        """Take the client as gone: it could hear responses but ask nothing more, and no client does that but to leave."""
+        """Treat the client as gone: in practice a client half-closes an HTTP/2 connection only when it leaves."""
         self._leave()
 
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        """Feed the session, which answers what its peer does wrong, and the guard, which ends it."""
+        """Feed the guard and the session, which answer protocol errors and end an abusive connection."""
         add64(self.acceptor.counters.bytes_in, size)
         self.receive(data, size)
 
@@ -379,7 +379,7 @@ cdef class Http2Server(Http2Connection):
         if self.socket.fd < 0:
             return
         if self.close_reason is None:
-            self.reader_ns = self.now_ns        # all is said: from here on the client has to take what is left
+            self.reader_ns = self.now_ns        # from now on the client must read what is left in the queue
             self.socket.close()
             return
         add64(self.acceptor.counters.malformed, 1)
@@ -388,7 +388,7 @@ cdef class Http2Server(Http2Connection):
 
     # --- time --------------------------------------------------------------------------------------------------------
     def check_deadlines(self, uint64_t now_ns):
-        """End the connection, or a stream of it, when the present wait has been too long."""
+        """Close the connection, or reset a stream, when the current wait has been too long."""
         if self.socket.fd < 0:
             return
         if self.socket.write_paused or self.closed or self.pinged_ns:
@@ -428,8 +428,7 @@ cdef class Http2Server(Http2Connection):
         )
 
     cdef void _check_reader(self, uint64_t now_ns):
-        """Tell a slow reader from one that has stopped: writing goes on, and a ping gets there, only when the kernel has
-        room."""
+        """Extend a slow reader's deadlines: while the kernel's buffer drains, neither writes nor pings are overdue."""
         if self.socket.look():
             self.reader_ns = now_ns
             if self.pinged_ns:
@@ -480,5 +479,5 @@ cdef class Http2Server(Http2Connection):
         self.schedule()
 
     def kill(self):
-        """End this connection now, whatever runs on it: the data plane stops."""
+        """Abort the connection and its exchanges: the data plane stops."""
         self.socket.abort()

@@ -14,17 +14,17 @@ from native.http.stream cimport Acceptor, ClientCertificate
 from native.http.http1_server import Http1Server
 from native.http.http2_server import Http2Server
 
-# A client that asks for TLS has this long for its handshake.
+# The timeout of a TLS handshake.
 cdef uint64_t HANDSHAKE_NS = 10_000_000_000
 cdef bytes PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 cdef class AcceptedConnections(AcceptEvents):
-    """Takes the connections of one listener.
+    """Accepts the connections of one listener.
 
     Args:
-        acceptor: the data plane whose connections they are.
-        allow_anonymous: the listener asks for no key.
+        acceptor: the data plane that owns the connections.
+        allow_anonymous: the listener requires no key.
     """
 
     cdef Acceptor acceptor
@@ -48,7 +48,7 @@ cdef class AcceptedConnections(AcceptEvents):
 
 
 cdef class ProtocolDetect(SocketEvents):
-    """Owns a connection on which nothing has come yet."""
+    """Owns a connection whose HTTP version is not known yet."""
 
     cdef Acceptor acceptor
     cdef ConnectionSlot slot
@@ -57,12 +57,12 @@ cdef class ProtocolDetect(SocketEvents):
     cdef bint allow_anonymous
 
     cdef void on_open(self, StreamSocket socket):
-        """Over TLS the protocol is settled; in the clear wait for the first bytes, but not for long."""
+        """Pass the connection on if ALPN has selected the version; without TLS wait for the first bytes."""
         if socket.tls is not None:
             self.hand_over(Http2Server if socket.tls.protocol() == b"h2" else Http1Server)
 
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        """Compare no more bytes with the preface than needed: one byte tells most protocols."""
+        """Compare the first bytes with the preface. One byte is enough in most cases."""
         cdef bytes first = data[:size] if self.seen is None else self.seen + data[:size]
         cdef Py_ssize_t compared = min(PyBytes_GET_SIZE(first), PyBytes_GET_SIZE(PREFACE))
         if first[:compared] != PREFACE[:compared]:
@@ -75,7 +75,7 @@ cdef class ProtocolDetect(SocketEvents):
             self.seen = first
 
     cdef hand_over(self, server, bytes data=None):
-        """Give the connection, and what has come on it, to the object of its HTTP version."""
+        """Pass the connection and the bytes received so far to the object of its HTTP version."""
         cdef StreamSocket socket = self.socket
         cdef SocketEvents events
         cdef ClientCertificate certificate = None
@@ -96,7 +96,7 @@ cdef class ProtocolDetect(SocketEvents):
         return          # nothing was asked, and the socket closes
 
     cdef void on_lost(self, str reason):
-        """Forget the connection: the client is gone before it said anything."""
+        """Give the slot back: the client has left before it sent a request."""
         self.slot.give_back()
         self.socket = None
 
@@ -110,15 +110,15 @@ cdef class ProtocolDetect(SocketEvents):
         return
 
     def check_deadlines(self, uint64_t now_ns):
-        """End the connection: the handshake or the first bytes did not come in time."""
+        """Abort the connection: the handshake or the first bytes did not come in time."""
         self.kill()
 
     def retire(self):
-        """Close: the data plane drains, and nothing has been asked here."""
+        """Close: the data plane drains, and this connection has no request."""
         if self.socket is not None:
             self.socket.close()
 
     def kill(self):
-        """End this connection now, whatever runs on it: the data plane stops."""
+        """Abort the connection: the data plane stops."""
         if self.socket is not None:
             self.socket.abort()
