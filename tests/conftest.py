@@ -1,8 +1,8 @@
 """Settings of all tests. A busy machine is not a defect: hypothesis does not judge examples by their time.
 
 pytest-timeout bounds every test, and hypothesis shrinks within that. Where several processes share the suite
-(``pytest -n 4 --dist loadfile``, as ``make test`` does) a test that is marked ``alone`` waits until the others pause:
-it measures time, memory or processor, or needs addresses that only one program can have.
+(``pytest -n 4 --dist loadfile``, as ``make test`` does), a test with the mark ``alone`` waits until the others pause.
+Such a test measures time, memory or processor, or needs addresses that only one program can have.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Each configuration in ``cases/`` gives exactly the result that follows its dashes.
 
-A case is a text file: a comment that says the property, YAML, a line of dashes, and either every problem, word for
-word, or ``fine`` and a part of what ``edge config show`` then says.
+A case is a text file: a comment with the property, YAML, a line of dashes, and either every problem, word for word, or
+``fine`` and a part of the output of ``edge config show``.
 """
 
 from __future__ import annotations

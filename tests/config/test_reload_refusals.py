@@ -1,6 +1,6 @@
 """A running node refuses each malformed file with every place and remedy, and changes nothing.
 
-The files are those of ``cases/`` that may not be used, and those that only a restart could bring about.
+The files are the unusable ones of ``cases/``, and some that need a restart.
 """
 
 from __future__ import annotations

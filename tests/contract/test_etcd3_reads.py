@@ -1,7 +1,7 @@
 """The package etcd3, an independent client, reads what edge has written, and edge reads what etcd3 has written.
 
-Its generated code is older than today's protobuf takes: it is loaded in a process of its own, with protobuf's pure
-Python implementation, which is what protobuf's own error message advises.
+The package's generated code is too old for the current protobuf. It is loaded in a separate process with protobuf's
+pure Python implementation, as protobuf's error message advises.
 """
 
 from __future__ import annotations

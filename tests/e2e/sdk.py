@@ -1,7 +1,7 @@
 """Calls the official OpenAI SDK in its synchronous and its asynchronous form from the same test.
 
-``Sdk.call`` and ``Sdk.drain`` take the name of a method, so that a test states what is asked once and runs it with the
-synchronous and the asynchronous client. What went over the wire is kept, byte for byte.
+``Sdk.call`` and ``Sdk.drain`` take the name of a method, so that a test runs the same calls with the synchronous and
+the asynchronous client. The bytes on the wire are kept.
 """
 
 from __future__ import annotations

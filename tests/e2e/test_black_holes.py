@@ -1,7 +1,7 @@
 """Clients during failures of real links: regions, providers and etcd run in network namespaces of their own.
 
-A link that is set down answers nothing, not even a reset: packets are gone. Faults of servers on loopback cannot show
-that, for their kernel goes on answering.
+On a link that is set down packets are lost without a reset. Faults of servers on loopback cannot show that, because
+their kernel still answers.
 """
 
 from __future__ import annotations

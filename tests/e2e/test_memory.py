@@ -1,6 +1,6 @@
 """The memory that connections, streams and requests leave in a worker, measured by the kernel per process.
 
-EDGE_MEMORY_REQUESTS says how many requests the flat run takes (200,000: some ten seconds on two cores).
+EDGE_MEMORY_REQUESTS sets the number of requests of the flat run (200,000 take about ten seconds on two cores).
 """
 
 from __future__ import annotations

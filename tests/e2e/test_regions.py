@@ -1,7 +1,7 @@
 """Applications in three regions survive large failures: whole nodes, real etcd, 80 ms between regions.
 
-Each scenario is an act of ``edge.sim.region_acts`` in a world of its own: load in every region, the strike, and what
-was promised. ``--seconds 60`` says how long the load goes on after the strike; without it that is a few seconds.
+Each scenario is an act of ``edge.sim.region_acts`` with its own world: load in every region, the fault, and the checks.
+``--seconds 60`` sets how long the load continues after the fault; the default is a few seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Clients notice neither a hundred reloads nor a node that drains.
 
-Keep-alive clients ask without a pause for breath. A request that fails is not sent again, so that none is excused.
+Keep-alive clients send requests without a pause. A failed request is not repeated, so that every failure counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Clients that behave well or badly, or leave, by chance, over HTTP/1.1 and HTTP/2.
 
-Everything is drawn from the ``random.Random`` that is handed in, so that a seed tells what happened. Every exchange
-ends within its limit, and an answer is read as strictly as a client may.
+All choices come from the given ``random.Random``, so that a seed reproduces a run. Every exchange ends within its
+limit, and answers are read strictly.
 """
 
 from __future__ import annotations

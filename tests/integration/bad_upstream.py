@@ -1,6 +1,6 @@
 """An upstream that behaves well, badly or not at all, by chance.
 
-Everything is drawn from the ``random.Random`` that is handed in, so that a seed tells what happened.
+All choices come from the given ``random.Random``, so that a seed reproduces a run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Two real OTLP collectors for tests, one over gRPC and one over HTTP, that keep everything they receive.
 
-They speak through the published protocol's own messages and service (opentelemetry-proto), so that what is sent is
-what any collector can read. Each can be told to refuse or to be slow.
+The collectors use the messages and services of opentelemetry-proto, so any collector can read what they can read. Each
+can be told to refuse or to be slow.
 """
 
 from __future__ import annotations

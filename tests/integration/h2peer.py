@@ -1,7 +1,7 @@
 """HTTP/2 peers without edge's code: a client that sends single frames, and an upstream that follows a script.
 
-``FrameClient`` is built on hyperframe and hpack only: it can say what no library would. ``Upstream`` is built on h2,
-which checks every frame that edge sends; each request runs one coroutine of the test.
+``FrameClient`` uses hyperframe and hpack only, so it can send frames that no library would send. ``Upstream`` uses h2,
+which checks every frame of edge; each request runs a coroutine of the test.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The official gRPC interoperability cases pass with two implementations.
 
 The cases are those of grpc/grpc, doc/interop-test-descriptions.md, "Client". Each runs against every address of the
-fixture ``address``: "direct" is the service itself, which proves the cases; others have edge in front of it.
+fixture ``address``: "direct" is the service itself, which checks the cases; the others have edge in front of it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Repeated fields of an HTTP/2 connection arrive the same and count the same as if they were not cached.
 
-What edge itself repeats costs as little: names are spelled once, and streams are told apart however many there were.
+Fields that edge repeats are indexed too, and streams are kept apart, however many there have been.
 """
 
 from __future__ import annotations

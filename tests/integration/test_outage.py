@@ -1,6 +1,6 @@
 """An outage of 200 requests costs the client nothing and the dead target a few requests, and recovery is fast.
 
-The breaker has its defaults throughout. All outages run side by side, because each takes half a minute.
+The breaker has its default settings. All outages run at the same time, because each takes half a minute.
 """
 
 from __future__ import annotations

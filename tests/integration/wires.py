@@ -1,8 +1,8 @@
 """Sends a request over HTTP/2 and returns its answer as HTTP/1.1 bytes, for tests that cover both.
 
-A request written as HTTP/1.1 bytes is sent over HTTP/2 with the h2 package; the answer is written as HTTP/1.1 would
-have it, so that one assertion serves both wires: an end of the stream is shown as the last chunk of an answer without a
-length, a reset as a connection that was closed.
+A request in HTTP/1.1 bytes is sent over HTTP/2 with the h2 package. The answer is converted to HTTP/1.1, so that one
+assertion covers both: the end of a stream becomes the last chunk of an answer without a length, and a reset becomes a
+closed connection.
 """
 
 from __future__ import annotations

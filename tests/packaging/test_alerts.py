@@ -1,6 +1,6 @@
 """The alert rules fire when they should, as evaluated by Prometheus' own promtool if it is installed.
 
-``PROMTOOL`` names it, else it is looked for on PATH. That every alert is played at all is checked without it.
+``PROMTOOL`` is its path; by default it is searched for on PATH. The check that every alert is tested needs no promtool.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A changed .pxd or header rebuilds every compiled module that depends on it.
 
-Nothing is compiled here: what setup.py hands to the build, and what Cython takes to be out of date, is inspected.
+Nothing is compiled: the tests inspect the arguments of the build in setup.py, and what Cython considers out of date.
 """
 
 from __future__ import annotations
