@@ -52,12 +52,12 @@ def config(base_urls: Mapping[str, str], *, tiers: bool = True) -> dict[str, Any
 
 
 def either(number: int) -> bytes:
-    """Ask for a whole answer and for a stream in turn."""
+    """Alternate between requests for a complete answer and for a stream."""
     return STREAM if number % 2 else WHOLE
 
 
 class Witness:
-    """Accepts complete answers only, and remembers who gave them."""
+    """Accepts complete answers only, and records which target gave them."""
 
     def __init__(self) -> None:
         self.targets: list[str] = []
@@ -74,7 +74,7 @@ class Witness:
 
 
 async def ask(edge: EdgeProcess, request: bytes, limit_s: float) -> tuple[str, float]:
-    """Ask once; return who answered, and after how many seconds."""
+    """Send a request; return the target that answered, and the seconds."""
     witness = Witness()
     one = ClosedLoopLoad(port_of(edge.url), request, count=1, connections=1, verify=witness.verify)
     await one.run(limit_s)
@@ -83,14 +83,14 @@ async def ask(edge: EdgeProcess, request: bytes, limit_s: float) -> tuple[str, f
 
 
 async def target(edge: EdgeProcess, name: str) -> dict[str, Any]:
-    """Return what the admin listener says of a target."""
+    """Return a target from the admin listener."""
     return next(target for target in await edge.targets() if target["id"] == name)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("rate", "seconds"), [(0.2, 100), (20.0, 60)])
 async def test_a_warm_black_hole(rate: float, seconds: int) -> None:
-    """A primary that is known falls silent: its circuit opens, and nobody waits over 5 s, however few ask."""
+    """A known primary falls silent: its circuit opens, and no caller waits over 5 s, even with little traffic."""
     witness = Witness()
     async with ProviderProcess("a", "b", pace=QUICK) as world, EdgeProcess(config(world.base_urls), workers=2) as edge:
         port = port_of(edge.url)
@@ -114,7 +114,7 @@ async def test_a_warm_black_hole(rate: float, seconds: int) -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_reasoner_beside_a_quick_second_tier() -> None:
-    """A first tier that is silent for 40 s before each stream is learned: it answers from the fifth request on.
+    """A first tier that thinks for 40 s before each stream answers from the fifth request on.
 
     Whether it sends a head before it thinks makes no difference.
     """
@@ -137,7 +137,7 @@ async def test_a_reasoner_beside_a_quick_second_tier() -> None:
 
 @pytest.mark.timeout(300)
 async def test_two_of_three_are_dark() -> None:
-    """Nothing is known of any target, and two never answer: every stream is answered by the third within 25 s."""
+    """Of three unknown targets two never answer: the third answers every stream within 25 s."""
 
     async def dark(*, tiers: bool) -> None:
         witness = Witness()
@@ -158,7 +158,7 @@ async def test_two_of_three_are_dark() -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_sole_target_that_thinks_for_a_minute() -> None:
-    """The only target is asked once, and its answer relayed, whether whole or streamed."""
+    """The only target gets one request, and its answer is relayed, complete or streamed."""
 
     async def thinker(request: bytes, answer: bytes) -> None:
         script = (wire.ReadMessage(), wire.Pause(60.0), wire.Send(answer), wire.Again())

@@ -29,7 +29,7 @@ ASK = b"GET /v1/models HTTP/1.1\r\nhost: edge\r\nconnection: close\r\n\r\n"
 
 
 async def heard(port: int, **tls: Any) -> bytes:
-    """Connect, ask and read until the end."""
+    """Connect, send a request and read until the end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, **tls)
     try:
         writer.write(ASK)
@@ -48,7 +48,7 @@ async def opened(served: OneDataPlane, addresses: list[Address]) -> list[Listene
 
 
 async def closed(served: OneDataPlane, listeners: list[Listener]) -> None:
-    """Close listeners there."""
+    """Close listeners on the data plane's own loop."""
 
     async def end() -> None:
         for listener in listeners:
@@ -59,7 +59,7 @@ async def closed(served: OneDataPlane, listeners: list[Listener]) -> None:
 
 
 async def test_a_reserved_port_takes_nothing_and_gives_way_to_workers() -> None:
-    """While only reserved, a port refuses connections; two workers can then both listen on it."""
+    """A reserved port refuses connections; two workers can then both listen on it."""
     async with one_data_plane(CONFIG) as one, one_data_plane(CONFIG) as two:
         with bindings.listeners((an_address("127.0.0.1", 0),)) as (listener,):
             assert listener.port > 0
@@ -78,7 +78,7 @@ async def test_a_reserved_port_takes_nothing_and_gives_way_to_workers() -> None:
 
 
 async def test_all_or_none() -> None:
-    """When one of several addresses cannot be had, none is listened on."""
+    """If one of several addresses is not available, none is listened on."""
     async with one_data_plane(CONFIG) as served:
         with socket.socket() as other, bindings.port("127.0.0.1", 0) as free:
             other.bind(("127.0.0.1", 0))
@@ -91,7 +91,7 @@ async def test_all_or_none() -> None:
 
 
 async def test_tls_listener(tmp_path: Path) -> None:
-    """With a client authority, a client without a certificate is turned away and one with it is let in."""
+    """With a client CA, a client without a certificate is refused and a client with one is accepted."""
     authority = trustme.CA()
     files = {name: str(tmp_path / name) for name in ("cert.pem", "key.pem", "ca.pem")}
     server = authority.issue_cert("edge.test")
@@ -115,7 +115,7 @@ async def test_tls_listener(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["cert.pem", "client_ca"])
 async def test_tls_files_are_named(missing: str, tmp_path: Path) -> None:
-    """A certificate file that cannot be read is named."""
+    """A certificate file that cannot be read is named in the error."""
     authority = trustme.CA()
     one = authority.issue_cert("edge.test")
     one.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))

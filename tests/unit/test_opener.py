@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class WatchedPool(ConnectionPool):
-    """A pool that takes note of what becomes of the connections that it asks for."""
+    """A pool that records the results of the connects that it starts."""
 
     made: int
     failures: list[tuple[str, bool]]
@@ -41,13 +41,13 @@ class WatchedPool(ConnectionPool):
     ended: asyncio.Event
 
     def connection(self) -> SocketEvents:
-        """Take note, and take the connection."""
+        """Record and take the connection."""
         self.made += 1
         self.ended.set()
         return super().connection()
 
     def failed(self, reason: str, timed_out: bool = False, local: bool = False) -> None:
-        """Take note."""
+        """Record the failure."""
         self.failures.append((reason, timed_out))
         self.local = local
         self.ended.set()
@@ -62,7 +62,7 @@ def a_pool(
     limit_s: float = 5,
     kind: type[WatchedPool] = WatchedPool,
 ) -> WatchedPool:
-    """Return a pool of connections to one place."""
+    """Return a pool of connections to one address."""
     plan = structs.replace(snapshot().targets[0], host=host, port=port, tls=tls)
     pool = kind("test", plan, opener, lambda home: Http1Client(home, 16384, 100), bytes(600), ())
     pool.connect_ns = int(limit_s * 1e9)
@@ -72,7 +72,7 @@ def a_pool(
 
 @pytest.fixture
 async def opener() -> AsyncIterator[Opener]:
-    """Make one, and see that nothing is left of it."""
+    """Make an opener, and check that nothing of it is left."""
     loop = asyncio.get_running_loop()
     reactor = Reactor(loop)
     one = Opener(loop, reactor)
@@ -83,7 +83,7 @@ async def opener() -> AsyncIterator[Opener]:
 
 
 async def outcome(opener: Opener, pool: WatchedPool) -> None:
-    """Open once and wait for the end, which must come once."""
+    """Open once and wait for the result, which must come once."""
     opener.open(pool)
     assert pool.made + len(pool.failures) == 0  # never at once: the pool is in the middle of something
     await asyncio.wait_for(pool.ended.wait(), 60)
@@ -93,7 +93,7 @@ async def outcome(opener: Opener, pool: WatchedPool) -> None:
 
 
 def descriptors() -> int:
-    """How many this process has open."""
+    """Return how many descriptors this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
@@ -167,7 +167,7 @@ async def test_a_numeric_address_is_not_looked_up(opener: Opener, monkeypatch: p
 
 
 async def test_unknown_name(opener: Opener) -> None:
-    """A name that nobody knows fails with the resolver's words."""
+    """An unknown name fails with the resolver's message."""
     pool = a_pool(opener, 1, host="does-not-exist.invalid")
     await outcome(opener, pool)
     assert pool.failures[0][1] is False
@@ -195,7 +195,7 @@ async def test_tls_is_verified_and_speaks_http1(opener: Opener, authority: trust
 async def test_an_address_as_name_is_verified_without_sni(
     opener: Opener, authority: trustme.CA, tmp_path: Path
 ) -> None:
-    """A provider that is named by its address needs a certificate for it; SNI carries names only (RFC 6066 3)."""
+    """A provider with a numeric address needs a certificate for it; SNI carries names only (RFC 6066 3)."""
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     for subject, reason in (("127.0.0.1", ""), ("127.0.0.2", "certificate refused: IP address mismatch")):
         context = server_side(authority, subject)
@@ -219,7 +219,7 @@ async def test_tls_of_someone_else(opener: Opener, authority: trustme.CA, tmp_pa
 
 
 async def test_tls_files_are_named(opener: Opener, tmp_path: Path) -> None:
-    """A certificate file that is not there is named in the reason."""
+    """A missing certificate file is named in the reason."""
     pool = a_pool(opener, 1, tls=verified("model.test", ca=str(tmp_path / "gone.pem")))
     await outcome(opener, pool)
     assert "gone.pem" in pool.failures[0][0]
@@ -238,7 +238,7 @@ async def test_the_deadline_holds_for_a_silent_handshake(opener: Opener, limit_s
 
 @pytest.fixture
 def black_hole() -> Iterator[tuple[str, int]]:
-    """Yield an address that answers no SYN: a listener whose queue is full."""
+    """Yield an address that answers no SYN: a listener with a full backlog."""
     with contextlib.ExitStack() as held:
         full = held.enter_context(socket.socket())
         full.bind(("127.0.0.2", 0))
@@ -253,7 +253,7 @@ def black_hole() -> Iterator[tuple[str, int]]:
 async def test_a_black_holed_address_delays_the_next_by_a_quarter_second(
     opener: Opener, monkeypatch: pytest.MonkeyPatch, black_hole: tuple[str, int]
 ) -> None:
-    """While the first address is silent, the second one is tried beside it (RFC 8305), and the first is given up."""
+    """If the first address is silent, the second is tried beside it (RFC 8305), and the first is given up."""
     host, port = black_hole
     before = descriptors()
     with socket.socket() as good:
@@ -269,7 +269,7 @@ async def test_a_black_holed_address_delays_the_next_by_a_quarter_second(
 
 
 async def test_a_refused_address_is_left_at_once(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal needs no patience: the next address is tried in the same turn."""
+    """After a refusal the next address is tried in the same turn."""
     async with Server() as server:
         pool = a_pool(opener, server.port, host="two.test", limit_s=30.0)
         addresses = [Address(2, "127.0.0.2"), Address(2, "127.0.0.3"), Address(2, "127.0.0.1")]  # type: ignore[arg-type]
@@ -283,7 +283,7 @@ async def test_a_refused_address_is_left_at_once(opener: Opener, monkeypatch: py
 async def test_only_black_holes_end_at_the_deadline(
     opener: Opener, monkeypatch: pytest.MonkeyPatch, black_hole: tuple[str, int]
 ) -> None:
-    """Where no address answers, the deadline ends it, and no socket is left."""
+    """If no address answers, the connect ends at the timeout, and no socket is left."""
     host, port = black_hole
     before = descriptors()
     monkeypatch.setattr(opener._resolver, "known", lambda _: [Address(2, host), Address(2, host)])  # type: ignore[arg-type]
@@ -338,18 +338,18 @@ async def test_the_last_descriptors_are_kept(opener: Opener, monkeypatch: pytest
 
 
 def failing(failures: Failures) -> type:
-    """Return a class that stands in for the connector, whose addresses all fail."""
+    """Return a stand-in for the connector, in which all addresses fail."""
 
     class FailingConnector:
         def __init__(self, *given: Any) -> None:
             self._on_failed = given[-1]
 
         def start(self) -> None:
-            """Tell of the failures, later."""
+            """Report the failures, later."""
             asyncio.get_running_loop().call_soon(self._on_failed, failures, False)
 
         def cancel(self) -> None:
-            """Nothing is open."""
+            """Do nothing: nothing is open."""
 
     return FailingConnector
 
@@ -358,7 +358,7 @@ def failing(failures: Failures) -> type:
 async def test_what_this_node_lacks_is_its_own_fault(
     opener: Opener, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """No descriptor, no local port, no memory: the pool is told that the target is not to blame."""
+    """Without descriptors, local ports or memory, the pool is told that the target is not to blame."""
     failure = OSError(number, os.strerror(number))
     monkeypatch.setattr("edge.upstream.opener.Connector", failing([((2, "127.0.0.1"), failure)]))
     pool = a_pool(opener, 1)
@@ -370,7 +370,7 @@ async def test_what_this_node_lacks_is_its_own_fault(
 async def test_an_address_that_this_node_cannot_have_is_no_lack_of_ports(
     opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where IPv6 is off, ::1 fails by the number that lacking ports has; the refusal of the other address counts."""
+    """Without IPv6, ::1 fails with the errno of missing ports; the refusal of the other address counts."""
     failures: Failures = [
         ((socket.AF_INET6, "::1"), OSError(errno.EADDRNOTAVAIL, "no")),
         ((socket.AF_INET, "127.0.0.1"), ConnectionRefusedError(errno.ECONNREFUSED, "no")),
@@ -384,7 +384,7 @@ async def test_an_address_that_this_node_cannot_have_is_no_lack_of_ports(
 
 
 async def test_a_lack_is_not_hidden_by_a_refusal(opener: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One address has no free port here, the other refuses: the first might have answered, so nobody is blamed."""
+    """If one address lacks a local port and another refuses, the failure is local: the first might have answered."""
     failures: Failures = [
         ((socket.AF_INET, "127.0.0.1"), OSError(errno.EADDRNOTAVAIL, "no")),
         ((socket.AF_INET, "127.0.0.2"), ConnectionRefusedError(errno.ECONNREFUSED, "no")),
