@@ -22,7 +22,7 @@ cdef class Pollable(Deferred):
     cdef int fd                     # -1 = none
     cdef int slot                   # its place in the reactor's table; -1 = not watched
     cdef uint32_t interest          # the events that are watched
-    cdef bint is_unflushed          # ``flush`` is due after the present event
+    cdef bint is_unflushed          # ``flush`` is due after the present batch
     cdef void on_events(self, uint32_t events)
     cdef void flush(self)
     cdef void on_error(self)        # an exception escaped from one of these methods: its state cannot be trusted

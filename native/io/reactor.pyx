@@ -1,7 +1,8 @@
 """Runs one epoll set inside the event loop.
 
-A batch of events is handled without a return to Python for each. What an event has made others write is flushed after
-that event; what was deferred runs after the batch, then the tick if it is due. Deadlines are therefore checked after what
+A batch of events is handled without a return to Python for each. What the batch has queued is written after it, back to
+back: a peer that is woken once takes all of it, where a write after each event would wake it as often. Then runs what was
+deferred, and the tick if it is due. Deadlines are therefore checked after what
 has come was read, which matters when a machine stood still for a moment.
 """
 
@@ -222,6 +223,7 @@ cdef class Reactor:
                     self._dispatch(events, now_ns + TURN_NS)
                 except BaseException as error:
                     self._give_up(events[self.position - 1].data.u64, error)
+            self._flush()
             self._run_deferred()
             if self.tick_due_ns:
                 now_ns = monotonic_ns()
@@ -257,8 +259,6 @@ cdef class Reactor:
                 continue
             handler = <Pollable>self.slots[number].handler
             handler.on_events(events[self.position - 1].events)
-            if self.unflushed:
-                self._flush()
             if self.position & 7 == 0 and monotonic_ns() > until_ns:
                 self.count = self.position      # the rest is reported again
         return 0

@@ -1,6 +1,6 @@
 """Reads and writes one non-blocking socket on behalf of its :class:`SocketEvents`.
 
-What is written is queued, and the queue is written with as few calls as possible after the event that filled it. The loss
+What is written is queued, and the queue is written with as few calls as possible after the batch that filled it. The loss
 of a connection is reported after the turn, never inside a call of its owner. A peer that takes nothing any more may still
 have sent something: after a failed write the socket is read to its end.
 """
