@@ -85,16 +85,18 @@ async def through_edge_s(count: int, streams_s: float, workers: int) -> float:
 async def test_streams_that_open_at_once(count: int, workers: int) -> None:
     """Opened within 3 s, none fails, and p99 of the first tokens is within twice the time without edge.
 
-    A busy machine gets three rounds for the time; no stream may fail in any of them.
+    No stream may fail in any round. The best times of up to three rounds are compared, because a busy machine may
+    hold up either of the two, the reference too.
     """
     need(2 * count + RESERVE if workers == 1 else count + RESERVE)
-    measured = []
+    direct, through = [], []
     for _ in range(ROUNDS):
-        measured.append((await direct_s(count, 5.0), await through_edge_s(count, 5.0, workers)))
-        if measured[-1][1] <= 2 * measured[-1][0]:
+        direct.append(await direct_s(count, 5.0))
+        through.append(await through_edge_s(count, 5.0, workers))
+        if min(direct) < 2 * THINKS_S and min(through) <= 2 * min(direct):
             break
-    sys.stdout.write(f"p99 to the first token, direct and through edge, per round: {measured}\n")
-    assert any(through <= 2 * direct for direct, through in measured), measured
+    sys.stdout.write(f"p99 to the first token in s, per round: direct {direct}, through edge {through}\n")
+    assert min(through) <= 2 * min(direct)
 
 
 async def test_a_burst_is_not_refused() -> None:
