@@ -137,18 +137,22 @@ class LoopThread:
         self.loop = uvloop.new_event_loop()
         self.faults: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, what: self.faults.append(what))
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
+
+    def _serve(self) -> None:
+        self.loop.run_forever()
+        self.loop.close()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the thread."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
     def stop(self) -> None:
-        """End the loop and the thread."""
+        """End the loop and the thread, and close the loop."""
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(5)
-        self.loop.close()
+        self.thread.join(60)
+        assert not self.thread.is_alive(), "a loop does not close while a handle or a look-up is left"
 
 
 @contextlib.asynccontextmanager
