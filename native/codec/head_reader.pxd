@@ -4,6 +4,7 @@
 here, never relayed raw. Rules: RFC 9110 5.5, 6.5.1, 7.6.1, 8.6 and 10.1.1, RFC 9112 5 and 6, RFC 9113 8.2."""
 
 from native.codec.head cimport Head
+from native.codec.http1_head cimport FieldSlice
 
 cdef class HeadReader:
     """Collects the fields of one head. The head is handed over once it is made; ``begin`` starts the next."""
@@ -14,7 +15,6 @@ cdef class HeadReader:
     cdef bint chunked               # the transfer coding is chunked and nothing else
     cdef bint chunked_last          # it is another one, then chunked
     cdef bint option_close, option_keep_alive, option_upgrade       # in Connection
-    cdef bint has_hop_field         # a Connection field, or another that speaks to this hop only
     cdef list nominated             # names listed in Connection; None = none
     cdef bint untouched             # nothing of the head has changed but its list: the next message can have it
     cdef tuple last_field           # the last field added, where add_known() may take it; None = it may not
@@ -25,9 +25,12 @@ cdef class HeadReader:
     cdef int refuse(self, int status, str reason)           # -1; the first reason stays
     cdef int add(self, bytes name, bytes value)             # 0 sound, -1 refused
     cdef int add_known(self, tuple pair, int kind)          # a field that add() found sound before
+    # All fields of a head that was scanned, and is within the bounds; where one is refused, ``fault`` says why.
+    cdef int add_slices(self, const char* head, const FieldSlice* fields, int count) except -1
     cdef int add_special(self, bytes name, bytes value, int kind)
     cdef int count_field(self, Py_ssize_t size)
-    cdef int version(self, parser)                          # 11, 10 or 0, at the end of the head
+    cdef int read_connection(self, bytes value, bint close_only) except -1
+    cdef int take_option(self, const char* p, Py_ssize_t size, bint close_only) except -1
     cdef bint has_http1_fields(self)                        # fields that only an HTTP/1.1 connection may have
     cdef bint keeps_alive(self, int version)
     cdef void drop_nominated(self)

@@ -1,7 +1,5 @@
 # Collects the fields of one message head.  Types of the compiled module; the contract is in head_reader.pxd.
 
-class RefusedError(Exception): ...
-
 class HeadReader:
     # Collects the fields of one head.
 

@@ -1,38 +1,13 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
+from native.codec.characters cimport token_char
+from native.codec.field_names cimport (
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOP, HOST, PLAIN, PROXY_CONNECTION,
+    TRANSFER_ENCODING, UPGRADE, KnownName, field_kind, find_name, lower_name,
+)
 from native.codec.head cimport NO_BODY
+from native.codec.http1_head cimport FieldSlice
 from native.codec.numbers cimport parse_length
-
-cdef enum Field:
-    PLAIN = 0
-    HOST = 1
-    CONTENT_LENGTH = 2
-    TRANSFER_ENCODING = 3
-    CONNECTION = 4
-    HOP = 5
-    EXPECT = 6
-    CONTENT_TYPE = 7
-    CONTENT_ENCODING = 8
-    UPGRADE = 9
-
-# The fields of RFC 9110 7.6.1, those that speak to the next hop only, and those that a Head holds as attributes.
-cdef dict SPECIAL = {
-    b"host": HOST,
-    b"content-length": CONTENT_LENGTH,
-    b"transfer-encoding": TRANSFER_ENCODING,
-    b"connection": CONNECTION,
-    b"keep-alive": HOP,
-    b"proxy-connection": HOP,
-    b"proxy-authenticate": HOP,
-    b"proxy-authorization": HOP,
-    b"te": HOP,
-    b"trailer": HOP,
-    b"http2-settings": HOP,
-    b"upgrade": UPGRADE,
-    b"expect": EXPECT,
-    b"content-type": CONTENT_TYPE,
-    b"content-encoding": CONTENT_ENCODING,
-}
 
 # A client that nominates one of these in Connection would delete a field that a later hop relies on. The nomination is
 # ignored and the field stays (hop-by-hop abuse).
@@ -50,23 +25,6 @@ cdef frozenset NO_TRAILER = frozenset((
     b"date", b"expires", b"retry-after", b"warning", b"pragma",
 ))
 
-# (lower-case name, Field) by the spelling on the wire. Bounded: a client that invents names pays for its own lower().
-cdef dict NAMES = {}
-cdef int NAMES_LIMIT = 512
-cdef dict VERSIONS = {"1.1": 11, "1.0": 10}
-
-
-cdef inline tuple known_name(bytes name):
-    known = NAMES.get(name)
-    if known is not None:
-        return <tuple>known
-    lowered = name.lower()
-    known = (lowered, SPECIAL.get(lowered, PLAIN))
-    if len(NAMES) < NAMES_LIMIT and PyBytes_GET_SIZE(name) <= 40:
-        NAMES[name] = known
-    return known
-
-
 cdef bint sound_value(bytes value) noexcept:
     """Return whether a value holds no CR, LF, NUL or other control character but TAB (RFC 9110 5.5)."""
     cdef const unsigned char* p = <const unsigned char*>PyBytes_AS_STRING(value)
@@ -77,8 +35,16 @@ cdef bint sound_value(bytes value) noexcept:
     return True
 
 
-class RefusedError(Exception):
-    """Stops a parser from inside its callback; the reason stands on the parser or its HeadReader."""
+cdef bint same_token(const char* p, Py_ssize_t size, bytes wanted) noexcept:
+    """Return whether these bytes are a token in any case; ``wanted`` is lower case."""
+    cdef const char* known = PyBytes_AS_STRING(wanted)
+    cdef Py_ssize_t i
+    if size != PyBytes_GET_SIZE(wanted):
+        return False
+    for i in range(size):
+        if <char>token_char[<unsigned char>p[i]] != known[i]:
+            return False
+    return True
 
 
 cdef class HeadReader:
@@ -105,7 +71,6 @@ cdef class HeadReader:
         self.option_close = False
         self.option_keep_alive = False
         self.option_upgrade = False
-        self.has_hop_field = False
         self.nominated = None
         self.fault = None
         self.fault_status = 0
@@ -131,8 +96,9 @@ cdef class HeadReader:
         cdef Head head = self.head
         cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
         cdef const char* p = PyBytes_AS_STRING(value)
-        cdef int kind
-        cdef tuple known
+        cdef const KnownName* known
+        cdef int kind = PLAIN
+        cdef tuple pair
         self.last_field = None
         if self.fault is not None or self.count_field(PyBytes_GET_SIZE(name) + size) < 0:
             return -1
@@ -142,14 +108,17 @@ cdef class HeadReader:
             return self.refuse(400, "a control character in a header value")
         if not PyBytes_GET_SIZE(name):
             return self.refuse(400, "an empty header name")
-        known = known_name(name)
-        name = <bytes>known[0]
-        kind = <int>known[1]
+        known = find_name(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        if known != NULL:
+            name = <bytes>known.name
+            kind = known.kind
+        else:
+            name = name.lower()
         if kind == PLAIN or kind == CONTENT_TYPE:
-            known = (name, value)
-            self.last_field = known
+            pair = (name, value)
+            self.last_field = pair
             self.last_kind = kind
-            head.fields.append(known)
+            head.fields.append(pair)
             if kind == CONTENT_TYPE:
                 head.content_type = value
                 self.untouched = False
@@ -160,8 +129,6 @@ cdef class HeadReader:
     cdef int add_special(self, bytes name, bytes value, int kind):
         """Add a field that frames the message, speaks to this hop, or stands in an attribute of the Head."""
         cdef Head head = self.head
-        if kind == CONNECTION or kind == HOP:
-            self.has_hop_field = True
         if kind == HOP:
             self.last_field = (name, value)
             self.last_kind = kind
@@ -180,12 +147,16 @@ cdef class HeadReader:
                 return self.refuse(400, "Content-Length is not a plain decimal number")
         elif kind == TRANSFER_ENCODING:
             self.coding_fields += 1
-            self.chunked = value == b"chunked" or value.lower() == b"chunked"
-            self.chunked_last = value.split(b",")[-1].strip(b" \t").lower() == b"chunked" and b"," in value
-            if value.count(b"chunked") > 1:
-                self.chunked_last = False
+            self.chunked = same_token(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), b"chunked")
+            if not self.chunked:
+                self.chunked_last = value.split(b",")[-1].strip(b" \t").lower() == b"chunked" and b"," in value
+                if value.count(b"chunked") > 1:
+                    self.chunked_last = False
         elif kind == CONNECTION:
-            self._read_connection(value)
+            self.read_connection(value, False)
+        elif kind == PROXY_CONNECTION:
+            # a field of old clients, of which nothing but close is heeded (RFC 9112 C.2.2)
+            self.read_connection(value, True)
         elif kind == UPGRADE:
             head.upgrades = True
             head.upgrade = value
@@ -201,7 +172,6 @@ cdef class HeadReader:
         if self.count_field(PyBytes_GET_SIZE(<bytes>pair[0]) + PyBytes_GET_SIZE(<bytes>pair[1])) < 0:
             return -1
         if kind == HOP:
-            self.has_hop_field = True
             return 0
         if kind == CONTENT_TYPE:
             self.untouched = False
@@ -209,26 +179,71 @@ cdef class HeadReader:
         self.head.fields.append(pair)
         return 0
 
-    def _read_connection(self, bytes value):
-        for token in value.split(b","):
-            token = token.strip(b" \t").lower()
-            if token == b"close":
-                self.option_close = True
-            elif token == b"keep-alive":
-                self.option_keep_alive = True
-            elif token == b"upgrade":
-                self.option_upgrade = True
-            elif token and token not in END_TO_END and token not in SPECIAL:
+    cdef int add_slices(self, const char* head, const FieldSlice* fields, int count) except -1:
+        cdef const FieldSlice* field
+        cdef const KnownName* known
+        cdef bytes name
+        cdef bytes value
+        cdef int kind
+        cdef int i
+        for i in range(count):
+            field = &fields[i]
+            kind = PLAIN
+            known = find_name(head + field.name, field.name_size)
+            if known != NULL:
+                name = <bytes>known.name
+                kind = known.kind
+            else:
+                name = lower_name(head + field.name, field.name_size)
+            value = PyBytes_FromStringAndSize(head + field.value, field.value_size)
+            if kind == PLAIN:
+                self.head.fields.append((name, value))
+            elif kind == CONTENT_TYPE:
+                self.head.fields.append((name, value))
+                self.head.content_type = value
+            elif self.add_special(name, value, kind) < 0:
+                break
+        self.untouched = False
+        return 0
+
+    cdef int read_connection(self, bytes value, bint close_only) except -1:
+        """Take the options of a Connection field."""
+        cdef const char* p = PyBytes_AS_STRING(value)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(value)
+        cdef Py_ssize_t start = 0
+        cdef Py_ssize_t end
+        while start <= size:
+            end = start
+            while end < size and p[end] != c",":
+                end += 1
+            self.take_option(p + start, end - start, close_only)
+            start = end + 1
+        return 0
+
+    cdef int take_option(self, const char* p, Py_ssize_t size, bint close_only) except -1:
+        """Take one option of a Connection field: what it asks for, or the name of a field that goes no further."""
+        while size and (p[0] == c" " or p[0] == c"\t"):
+            p += 1
+            size -= 1
+        while size and (p[size - 1] == c" " or p[size - 1] == c"\t"):
+            size -= 1
+        if size == 0:
+            return 0
+        if same_token(p, size, b"close"):
+            self.option_close = True
+        elif close_only:
+            return 0
+        elif same_token(p, size, b"keep-alive"):
+            self.option_keep_alive = True
+        elif same_token(p, size, b"upgrade"):
+            self.option_upgrade = True
+        else:
+            option = p[:size].lower()
+            if option not in END_TO_END and field_kind(option) == PLAIN:
                 if self.nominated is None:
                     self.nominated = []
-                self.nominated.append(token)
-
-    cdef int version(self, parser):
-        # Asked for the version, httptools formats a string. A connection that is kept alive without a Connection field
-        # is HTTP/1.1 (RFC 9112 9.3).
-        if not self.has_hop_field and parser.should_keep_alive():
-            return 11
-        return VERSIONS.get(parser.get_http_version(), 0)
+                self.nominated.append(option)
+        return 0
 
     cdef bint has_http1_fields(self):
         return self.coding_fields or self.option_close or self.option_keep_alive or self.head.upgrades

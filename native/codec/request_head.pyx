@@ -1,3 +1,5 @@
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr
 from native.codec.field_rules cimport host_of, sound_host, sound_target
 from native.codec.head cimport UNKNOWN_LENGTH
 
@@ -47,7 +49,8 @@ cdef bytes origin_form(HeadReader reader, bytes method, bytes target):
 
 cdef Head take_request(HeadReader reader, bytes method, bytes target, int version):
     cdef Head head = reader.head
-    cdef Py_ssize_t mark
+    cdef const char* mark
+    cdef const char* start
     reader.untouched = False
     if reader.fault is not None:
         return None
@@ -67,18 +70,19 @@ cdef Head take_request(HeadReader reader, bytes method, bytes target, int versio
     if method == b"CONNECT":
         reader.refuse(405, "CONNECT is not offered")
         return None
-    if not target.startswith(b"/"):
+    if PyBytes_AS_STRING(target)[0] != c"/":    # an empty target ends in NUL
         target = origin_form(reader, method, target)
         if target is None:
             return None
     if head.authority is not None and not sound_host(head.authority):
         reader.refuse(400, "Host is not a host name with an optional port")
         return None
-    if b"#" in target:
+    start = PyBytes_AS_STRING(target)
+    if memchr(start, c"#", PyBytes_GET_SIZE(target)) != NULL:
         reader.refuse(400, "a fragment in the request target")
         return None
-    mark = target.find(b"?")
-    head.path = target if mark < 0 else target[:mark]
+    mark = <const char*>memchr(start, c"?", PyBytes_GET_SIZE(target))
+    head.path = target if mark == NULL else PyBytes_FromStringAndSize(start, mark - start)
     head.method = method
     head.target = target
     head.version = version

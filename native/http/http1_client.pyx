@@ -171,7 +171,7 @@ cdef class Http1Client(PooledConnection):
             return
         self.feeding = True
         try:
-            refusal = self.parser.feed(data[:size])
+            refusal = self.parser.feed(data, size)
         finally:
             self.feeding = False
         if refusal is not None:

@@ -1,9 +1,12 @@
-"""Parses the requests of one HTTP/1.1 connection with llhttp (httptools), strictly, and bounds what they may cost.
+"""Parses the requests of one HTTP/1.1 connection strictly, and bounds what they may cost.
 
 A fault ends the parsing for good: nothing that follows can be trusted. Rules: RFC 9110 7.8, RFC 9112 2 to 7."""
 
+from libc.stdint cimport int64_t
+from native.codec.chunked cimport ChunkDecoder
 from native.codec.head cimport Head
 from native.codec.head_reader cimport HeadReader
+from native.codec.http1_head cimport HeadScanner
 
 cdef class RequestEvents:
     """Receives the parts of each request. A subclass overrides every method; tests/native/test_contract.py checks it."""
@@ -15,19 +18,27 @@ cdef class RequestEvents:
     cdef bint on_upgrade(self, bytes rest)
 
 cdef class RequestParser:
-    cdef RequestEvents events
-    cdef object parser              # None = closed
+    cdef RequestEvents events       # None = closed
+    cdef HeadScanner scanner
     cdef HeadReader reader
-    cdef bytes url
-    cdef bytes reframed             # a head that says again how the body is framed that follows an Upgrade
-    cdef Py_ssize_t head_bytes      # that have come of a head which is not complete
-    cdef Py_ssize_t overhead        # bytes of framing beyond what the body may cost
-    cdef bint in_head, in_body
+    cdef ChunkDecoder chunks
+    cdef int phase
+    cdef int64_t left               # bytes of a body with a length that are still to come
+    cdef bint in_head
+    cdef bint keep_alive            # of the present request
+    cdef bint upgrades              # ... behind which bytes may wait for a tunnel
     cdef bint stopped
     cdef int fault_status           # why the parser has stopped by itself
     cdef str fault                  # None = it has not
-    cdef void feed(self, bytes data)
+    # The bytes are borrowed for the call; what must be kept is copied once.
+    cdef void feed(self, const char* data, Py_ssize_t size)
     cdef void stop(self)            # nothing more is parsed
     cdef void close(self)           # let go of everything
     cdef int refuse(self, int status, str reason)
-    cdef bytes _feed(self, bytes data)
+    # Each reads what belongs to one phase, and returns how many bytes that was.
+    cdef Py_ssize_t read_head(self, const char* data, Py_ssize_t size) except -1
+    cdef Py_ssize_t take_head(self, const char* data, Py_ssize_t size) except -1
+    cdef Py_ssize_t read_length(self, const char* data, Py_ssize_t size) except -1
+    cdef Py_ssize_t read_chunks(self, const char* data, Py_ssize_t size) except -1
+    cdef Py_ssize_t read_ended(self, const char* data, Py_ssize_t size) except -1
+    cdef int end_request(self) except -1

@@ -1,18 +1,22 @@
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from native.codec.chunked cimport (
+    CHUNKS_SOUND, LARGE_TRAILERS, begin_chunks, decode_chunks, describe_chunks, take_pieces,
+)
 from native.codec.head cimport NO_BODY, UNKNOWN_LENGTH
-from native.codec.numbers cimport decimal
+from native.codec.http1_head cimport COMPLETE, REFUSED, method_name
 from native.codec.request_head cimport take_request
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
-
-from native.codec.head_reader import RefusedError
-
-# A request target longer than this is refused with 414 (RFC 9112 3 asks for at least 8000).
-cdef Py_ssize_t TARGET_LIMIT = 16384
-# Chunk framing and extensions may cost this much beyond a tenth of the body and an allowance for each chunk (its size in
-# hex digits, two line ends). More is an attack.
+# What may stand in a head beside its fields: the request line with its target, and white space around values.
+cdef Py_ssize_t HEAD_SLACK = 16384
+# Chunk framing and extensions may cost this much beyond a tenth of the body and an allowance for each chunk. More is an
+# attack.
 cdef Py_ssize_t OVERHEAD_LIMIT = 65536
-cdef Py_ssize_t CHUNK_OVERHEAD = 16
+
+cdef enum Phase:
+    IN_HEAD
+    IN_LENGTH           # in a body with a length
+    IN_CHUNKS
+    ENDED               # behind a request that ends the connection
 
 
 cdef class RequestEvents:
@@ -32,6 +36,9 @@ cdef class RequestEvents:
         return False
 
 
+# A callback may stop or close the parser: after each, nothing is touched but ``stopped``.
+
+
 cdef class RequestParser:
     """The parser of one connection.
 
@@ -43,11 +50,10 @@ cdef class RequestParser:
     def __init__(self, RequestEvents events, Py_ssize_t header_bytes, int header_count):
         self.events = events
         self.reader = HeadReader(header_bytes, header_count)
-        self.parser = HttpRequestParser(self)
+        self.scanner = HeadScanner(True, header_bytes + HEAD_SLACK, header_bytes, header_count)
 
     cdef void close(self):
         self.stopped = True
-        self.parser = None      # it holds this object
         self.events = None
 
     cdef void stop(self):
@@ -60,113 +66,145 @@ cdef class RequestParser:
         self.stopped = True
         return -1
 
-    cdef void feed(self, bytes data):
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef void feed(self, const char* data, Py_ssize_t size):
+        cdef const char* end = data + size
+        while data < end and not self.stopped:
+            if self.phase == IN_HEAD:
+                data += self.read_head(data, end - data)
+            elif self.phase == IN_LENGTH:
+                data += self.read_length(data, end - data)
+            elif self.phase == IN_CHUNKS:
+                data += self.read_chunks(data, end - data)
+            else:
+                data += self.read_ended(data, end - data)
+
+    cdef Py_ssize_t read_head(self, const char* data, Py_ssize_t size) except -1:
+        cdef RequestEvents events = self.events
+        cdef HeadScanner scanner = self.scanner
+        cdef int result = scanner.feed(data, size)
+        if scanner.scan.begun and not self.in_head:
+            self.in_head = True
+            events.on_head_begin()
         if self.stopped:
-            return
-        if self.in_body:
-            self.overhead += size
-        else:
-            self.head_bytes += size
-        try:
-            while data is not None:
-                data = self._feed(data)
-        except HttpParserCallbackError as error:
-            if not self.stopped:
-                raise error.__context__ if error.__context__ is not None else error
-        except HttpParserError as error:
-            if not self.stopped:
-                self.refuse(400, f"the request is not HTTP/1.1: {error}")
-        if self.in_head and self.head_bytes > self.reader.size_limit + TARGET_LIMIT:
-            self.refuse(431, f"header fields larger than {self.reader.size_limit} bytes")
-        elif self.overhead > OVERHEAD_LIMIT:
-            self.refuse(400, "chunk framing outweighs the body")
+            return size
+        if result == REFUSED:
+            status = scanner.refusal_status()
+            reason = scanner.describe()
+            self.refuse(status, f"the request is not HTTP/1.1: {reason}" if status == 400 else reason)
+        elif result == COMPLETE:
+            return self.take_head(data, size)
+        return size
 
-    cdef bytes _feed(self, bytes data):
-        """Parse; return what is left behind a request that asks for an upgrade.
-
-        Only a service may take an upgrade, and then what follows waits for its answer. Elsewhere the field is ignored
-        (RFC 9110 7.8), and what follows is the request's body, which httptools never reads there, or the next request."""
-        cdef bytes rest
-        try:
-            self.parser.feed_data(data)
-            return None
-        except HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0]:]
-        if self.reframed is not None and not self.stopped:
-            # A parser that has read a head with this framing, and no Upgrade, reads the body and what comes behind it.
-            self.url = b""
-            self.parser = HttpRequestParser(self)
-            self.parser.feed_data(self.reframed)
-        elif self.in_body:
-            self.on_message_complete()
-        if self.events is None or self.events.on_upgrade(rest):
-            return None
-        return rest if rest and not self.stopped else None
-
-    # --- httptools callbacks -----------------------------------------------------------------------------------------
-    def on_message_begin(self):
-        if self.reframed is not None:
-            return
-        self.in_head = True
-        self.url = b""
-        self.events.on_head_begin()
-
-    def on_url(self, bytes part):
-        self.url = part if not self.url else self.url + part
-        if PyBytes_GET_SIZE(self.url) > TARGET_LIMIT:
-            self.refuse(414, f"the request target is longer than {TARGET_LIMIT} bytes")
-            raise RefusedError
-
-    def on_header(self, bytes name, bytes value):
-        if not self.in_head:
-            return      # a trailer field: none is merged into the head, none is forwarded (RFC 9110 6.5.1)
-        if self.reader.add(name, value) < 0:
-            self.refuse(self.reader.fault_status, self.reader.fault)
-            raise RefusedError
-
-    def on_headers_complete(self):
+    cdef Py_ssize_t take_head(self, const char* data, Py_ssize_t size) except -1:
+        """Judge the complete head and hand it on; return how many of these bytes it took."""
+        cdef RequestEvents events = self.events
+        cdef HeadScanner scanner = self.scanner
+        cdef HeadReader reader = self.reader
+        cdef Py_ssize_t used = scanner.used
+        cdef bytes target = PyBytes_FromStringAndSize(scanner.base + scanner.scan.target, scanner.scan.target_size)
         cdef Head head
-        if self.reframed is not None:
-            self.reframed = None    # the body follows
-            return
-        if self.stopped:
-            raise RefusedError
-        head = take_request(self.reader, self.parser.get_method(), self.url, self.reader.version(self.parser))
+        reader.add_slices(scanner.base, scanner.scan.fields, scanner.scan.count)
+        head = take_request(reader, method_name(scanner.scan.method), target, scanner.scan.version)
         if head is None:
-            self.refuse(self.reader.fault_status, self.reader.fault)
-            raise RefusedError
-        if head.upgrades and head.length != NO_BODY:
-            # A server may ignore the field (RFC 9110 7.8): a body and a tunnel are never taken together.
+            self.refuse(reader.fault_status, reader.fault)
+            return used
+        scanner.release()
+        if head.length != NO_BODY:
+            # A server may ignore Upgrade (RFC 9110 7.8): a body and a tunnel are never taken together.
             head.upgrade = None
-            if self.parser.should_upgrade():
-                self.reframed = (
-                    b"POST / HTTP/1.1\r\n"
-                    + (b"" if head.keep_alive else b"connection: close\r\n")
-                    + (
-                        b"transfer-encoding: chunked\r\n\r\n" if head.length == UNKNOWN_LENGTH
-                        else b"content-length: " + decimal(head.length) + b"\r\n\r\n"
-                    )
-                )
         self.in_head = False
-        self.in_body = True
-        self.head_bytes = 0
-        self.overhead = 0
-        if not self.events.on_head(head):
-            self.in_body = False
-            raise RefusedError
+        self.keep_alive = head.keep_alive
+        self.upgrades = head.upgrade is not None
+        if head.length == UNKNOWN_LENGTH:
+            self.phase = IN_CHUNKS
+            begin_chunks(&self.chunks, OVERHEAD_LIMIT, reader.size_limit, False)
+        else:
+            self.phase = IN_LENGTH
+            self.left = max(head.length, 0)
+        if not events.on_head(head):
+            self.stopped = True
+        if self.stopped or self.phase == IN_CHUNKS or self.left:
+            return used
+        self.end_request()
+        # Only a service may take an upgrade, and then what follows waits for its answer. Elsewhere the field is ignored
+        # (RFC 9110 7.8), and what follows is the next request.
+        if self.upgrades and not self.stopped and events.on_upgrade(
+            PyBytes_FromStringAndSize(data + used, size - used)
+        ):
+            return size
+        return used
 
-    def on_body(self, bytes data):
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        # what is left of overhead is framing; each chunk comes here at least once
-        self.overhead -= size + size // 10 + CHUNK_OVERHEAD
-        if not self.events.on_body(data):
-            raise RefusedError
+    cdef Py_ssize_t read_length(self, const char* data, Py_ssize_t size) except -1:
+        cdef RequestEvents events = self.events
+        cdef Py_ssize_t used = <Py_ssize_t>min(self.left, <int64_t>size)
+        self.left -= used
+        if not events.on_body(PyBytes_FromStringAndSize(data, used)):
+            self.stopped = True
+        if self.left == 0 and not self.stopped:
+            self.end_request()
+        return used
 
-    def on_message_complete(self):
-        if self.reframed is not None:
-            return      # of a head whose body httptools has skipped
-        self.in_body = False
-        self.overhead = 0       # not counted: what this read brought of the next request is in it
-        self.head_bytes = 0
-        self.events.on_complete()
+    cdef Py_ssize_t read_chunks(self, const char* data, Py_ssize_t size) except -1:
+        cdef RequestEvents events = self.events
+        cdef Py_ssize_t used = decode_chunks(&self.chunks, data, size)
+        cdef bytes body = take_pieces(&self.chunks, data)
+        if body is not None and not events.on_body(body):
+            self.stopped = True
+        if self.stopped:
+            return size
+        if self.chunks.fault != CHUNKS_SOUND:
+            self.refuse(431 if self.chunks.fault == LARGE_TRAILERS else 400, describe_chunks(&self.chunks))
+        elif self.chunks.complete:
+            self.end_request()
+        return used
+
+    cdef int end_request(self) except -1:
+        cdef RequestEvents events = self.events
+        self.phase = IN_HEAD if self.keep_alive else ENDED
+        events.on_complete()
+        return 0
+
+    cdef Py_ssize_t read_ended(self, const char* data, Py_ssize_t size) except -1:
+        """Drop the line end that old clients send behind a body; nothing else may follow."""
+        if data[0] != c"\r" and data[0] != c"\n":
+            self.refuse(400, "data behind a request that ends the connection")
+        return 1
+
+
+cdef class CollectedRequests(RequestEvents):
+    """Collects requests for Python. No tunnel is taken: what follows is parsed as the next request."""
+
+    cdef list found     # [Head, pieces of the body, whether it is complete]
+
+    cdef void on_head_begin(self):
+        return
+
+    cdef bint on_head(self, Head head):
+        self.found.append([head, [], False])
+        return True
+
+    cdef bint on_body(self, bytes data):
+        self.found[-1][1].append(data)
+        return True
+
+    cdef void on_complete(self):
+        self.found[-1][2] = True
+
+    cdef bint on_upgrade(self, bytes rest):
+        return False
+
+
+def parse_requests(list pieces not None, Py_ssize_t header_bytes=65536, int header_count=100):
+    """Parse what comes on one connection, in these pieces.
+
+    Returns:
+        (requests, refusal): (Head, body, whether it is complete) of each request in order, and (status, reason) of what
+        was refused behind them, or None.
+    """
+    cdef CollectedRequests collected = CollectedRequests.__new__(CollectedRequests)
+    cdef RequestParser parser = RequestParser(collected, header_bytes, header_count)
+    collected.found = []
+    for piece in pieces:
+        parser.feed(PyBytes_AS_STRING(<bytes?>piece), PyBytes_GET_SIZE(<bytes?>piece))
+    requests = [(head, b"".join(body), complete) for head, body, complete in collected.found]
+    return requests, None if parser.fault is None else (parser.fault_status, parser.fault)

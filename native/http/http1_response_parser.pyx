@@ -1,14 +1,22 @@
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from native.codec.chunked cimport (
+    CHUNKS_SOUND, LARGE_TRAILERS, begin_chunks, decode_chunks, describe_chunks, take_pieces,
+)
+from native.codec.head cimport NO_BODY
+from native.codec.http1_head cimport NEED_MORE, REFUSED
 from native.codec.response_head cimport take_response
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
-
-from native.codec.head_reader import RefusedError
-
-# Beyond the bound on its fields, a head (or trailers) may have this many bytes before it is refused as endless.
+# What may stand in a head beside its fields: the status line, and white space around values. Between two pieces of a
+# chunked body, and in its trailers, so much may stand beyond the bound on fields.
 cdef Py_ssize_t HEAD_SLACK = 16384
 # Interim responses before the final one: more than this is no progress.
 cdef int INTERIM_LIMIT = 16
+
+cdef enum Phase:
+    IN_HEAD
+    IN_LENGTH           # in a body with a length
+    IN_CHUNKS
+    UNTIL_CLOSE         # in a body that ends with the connection, or in a tunnel
 
 
 cdef class ResponseEvents:
@@ -28,6 +36,9 @@ cdef class ResponseEvents:
         return
 
 
+# A callback may end the exchange or close the parser: ``feed`` asks after each whether a response is still awaited.
+
+
 cdef class ResponseParser:
     """The parser of one connection.
 
@@ -39,84 +50,180 @@ cdef class ResponseParser:
     def __init__(self, ResponseEvents events, Py_ssize_t header_bytes, int header_count):
         self.events = events
         self.reader = HeadReader(header_bytes, header_count)
-        self.parser = HttpResponseParser(self)
+        self.scanner = HeadScanner(False, header_bytes + HEAD_SLACK, header_bytes, header_count)
 
     cdef void close(self):
-        self.parser = None      # it holds this object
         self.events = None
 
     cdef void begin(self):
         self.in_response = False
         self.interims = 0
-        self.head_bytes = 0
+        self.phase = IN_HEAD
 
-    cdef str feed(self, bytes data):
-        self.head_bytes += PyBytes_GET_SIZE(data)
-        try:
-            self.parser.feed_data(data)
-        except HttpParserCallbackError as error:
-            if self.reader.fault is None:
-                raise error.__context__ if error.__context__ is not None else error
-            return f"the upstream's answer was refused: {self.reader.fault}"
-        except HttpParserUpgrade as upgrade:
-            if not self.tunnel:
-                return "the upstream switched protocols without being asked"
-            rest = data[upgrade.args[0]:]
-            if rest:
-                self.events.on_body_data(rest)
-            return None
-        except HttpParserError as error:
-            return f"the upstream does not speak HTTP/1.1: {error}"
-        if self.head_bytes > self.reader.size_limit + HEAD_SLACK and self.events.awaits_response():
-            return f"the upstream's answer has {'trailers' if self.in_response else 'a head'} without end"
+    cdef int refuse(self, str reason):
+        self.refusal = reason
+        return -1
+
+    cdef str feed(self, const char* data, Py_ssize_t size):
+        cdef const char* end = data + size
+        cdef ResponseEvents events = self.events
+        cdef Py_ssize_t used
+        while data < end:
+            if not events.awaits_response():
+                # Behind its end a response that nobody asked for begins. The rest of one that was given up is dropped.
+                return None if self.in_response else "the upstream's answer was refused: an answer too many"
+            if self.phase == IN_HEAD:
+                used = self.read_head(data, end - data)
+            elif self.phase == IN_LENGTH:
+                used = self.read_length(data, end - data)
+            elif self.phase == IN_CHUNKS:
+                used = self.read_chunks(data, end - data)
+            else:
+                used = end - data
+                events.on_body_data(PyBytes_FromStringAndSize(data, used))
+            if used < 0:
+                return self.refusal
+            data += used
         return None
 
-    # --- httptools callbacks -----------------------------------------------------------------------------------------
-    def on_message_begin(self):
-        if not self.events.awaits_response():
-            self.reader.refuse(502, "an answer too many")
-            raise RefusedError
-
-    def on_header(self, bytes name, bytes value):
-        if self.in_response:
-            return      # trailers end here
-        if self.reader.add(name, value) < 0:
-            raise RefusedError
-
-    def on_headers_complete(self):
-        cdef int status = self.parser.get_status_code()
-        cdef Head head = take_response(self.reader, status, self.reader.version(self.parser))
+    cdef Py_ssize_t read_head(self, const char* data, Py_ssize_t size) except? -1:
+        cdef HeadScanner scanner = self.scanner
+        cdef HeadReader reader = self.reader
+        cdef int result = scanner.feed(data, size)
+        cdef Head head
+        if result == NEED_MORE:
+            return size
+        if result == REFUSED:
+            if scanner.scan.at == scanner.scan.head_limit:
+                return self.refuse("the upstream's answer has a head without end")
+            return self.refuse(f"the upstream does not speak HTTP/1.1: {scanner.describe()}")
+        reader.add_slices(scanner.base, scanner.scan.fields, scanner.scan.count)
+        head = take_response(reader, scanner.scan.status, scanner.scan.version)
         if head is None:
-            raise RefusedError
-        self.head_bytes = 0
-        if status == 101 and not (self.upgrade_requested and head.upgrades):
-            self.reader.refuse(502, "101 without being asked")
-            raise RefusedError
-        if status < 200 and status != 101:
-            self.interims += 1
-            if self.interims > INTERIM_LIMIT:
-                self.reader.refuse(502, "interim answers without a final one")
-                raise RefusedError
-            self.events.on_interim_head(status)
-            return
+            return self.refuse(f"the upstream's answer was refused: {reader.fault}")
+        scanner.release()
+        if head.status == 101 and not (self.upgrade_requested and head.upgrades):
+            return self.refuse("the upstream's answer was refused: 101 without being asked")
+        if head.status >= 200 or head.status == 101:
+            self.take_final(head)
+        elif self.take_interim(head) < 0:
+            return -1
+        return scanner.used
+
+    cdef int take_interim(self, Head head) except? -1:
+        cdef ResponseEvents events = self.events
+        if head.length != NO_BODY and head.length != 0:
+            # RFC 9110 8.6, RFC 9112 6.1: such a response has none of these fields, since it has no body
+            return self.refuse("the upstream's answer was refused: an interim answer with a body")
+        if not head.keep_alive:
+            # RFC 9110 15.2: the final response follows on the connection, and HTTP/1.0 knows no other
+            return self.refuse("the upstream's answer was refused: an interim answer that ends the connection")
+        self.interims += 1
+        if self.interims > INTERIM_LIMIT:
+            return self.refuse("the upstream's answer was refused: interim answers without a final one")
+        events.on_interim_head(head.status)
+        return 0
+
+    cdef void take_final(self, Head head):
+        cdef ResponseEvents events = self.events
+        cdef bint ended = False
         self.in_response = True
-        self.tunnel = status == 101
-        self.events.on_response_head(head)
-        if self.to_head and self.events.awaits_response():
-            # llhttp would wait for the body that a response to HEAD never has, so the parser is replaced. Bytes that
-            # still come in this read reach on_body outside a response and end the connection.
-            self.parser = HttpResponseParser(self)
-            self.in_response = False
-            self.events.on_complete()
+        self.tunnel = head.status == 101
+        if self.tunnel or head.until_close and not self.to_head:
+            self.phase = UNTIL_CLOSE
+        elif self.to_head or head.status == 204 or head.status == 304 or head.length == 0:
+            ended = True    # RFC 9112 6.3: such a response has no body, whatever its fields say
+        elif head.length > 0:
+            self.phase = IN_LENGTH
+            self.left = head.length
+        else:
+            self.phase = IN_CHUNKS
+            begin_chunks(
+                &self.chunks, self.scanner.scan.head_limit, self.scanner.scan.head_limit, True
+            )
+        events.on_response_head(head)
+        if ended and events.awaits_response():
+            self.end_response()
 
-    def on_body(self, bytes data):
-        if not self.in_response:
-            self.reader.refuse(502, "a body where none belongs")
-            raise RefusedError
-        self.head_bytes = 0
-        self.events.on_body_data(data)
+    cdef Py_ssize_t read_length(self, const char* data, Py_ssize_t size) except? -1:
+        cdef ResponseEvents events = self.events
+        cdef Py_ssize_t used = <Py_ssize_t>min(self.left, <int64_t>size)
+        self.left -= used
+        events.on_body_data(PyBytes_FromStringAndSize(data, used))
+        if self.left == 0 and events.awaits_response():
+            self.end_response()
+        return used
 
-    def on_message_complete(self):
-        if self.in_response and not self.tunnel:     # else the end of an interim response, or the beginning of a tunnel
-            self.in_response = False
-            self.events.on_complete()
+    cdef Py_ssize_t read_chunks(self, const char* data, Py_ssize_t size) except? -1:
+        cdef ResponseEvents events = self.events
+        cdef Py_ssize_t used = decode_chunks(&self.chunks, data, size)
+        cdef bytes body = take_pieces(&self.chunks, data)
+        if body is not None:
+            events.on_body_data(body)
+            if not events.awaits_response():
+                return used
+        if self.chunks.fault == LARGE_TRAILERS:
+            return self.refuse("the upstream's answer has trailers without end")
+        if self.chunks.fault != CHUNKS_SOUND:
+            return self.refuse(f"the upstream does not speak HTTP/1.1: {describe_chunks(&self.chunks)}")
+        if self.chunks.complete:
+            self.end_response()
+        return used
+
+    cdef void end_response(self):
+        cdef ResponseEvents events = self.events
+        self.in_response = False
+        self.phase = IN_HEAD
+        events.on_complete()
+
+
+cdef class CollectedResponse(ResponseEvents):
+    """Collects one response for Python."""
+
+    cdef list interims, pieces
+    cdef Head head
+    cdef bint complete
+
+    cdef bint awaits_response(self):
+        return not self.complete
+
+    cdef void on_interim_head(self, int status):
+        self.interims.append(status)
+
+    cdef void on_response_head(self, Head head):
+        self.head = head
+
+    cdef void on_body_data(self, bytes data):
+        self.pieces.append(data)
+
+    cdef void on_complete(self):
+        self.complete = True
+
+
+def parse_response(
+    list pieces not None, bint to_head=False, bint upgrade_requested=False, Py_ssize_t header_bytes=65536,
+    int header_count=100,
+):
+    """Parse what comes behind one request, in these pieces.
+
+    Args:
+        to_head: the request is HEAD.
+        upgrade_requested: it asks for a tunnel.
+
+    Returns:
+        (statuses of interim responses, Head or None, body or bytes of a tunnel, whether the response is complete, why it
+        was refused or None). A response that ends with the connection is never complete here.
+    """
+    cdef CollectedResponse collected = CollectedResponse.__new__(CollectedResponse)
+    cdef ResponseParser parser = ResponseParser(collected, header_bytes, header_count)
+    cdef str refusal = None
+    collected.interims = []
+    collected.pieces = []
+    parser.begin()
+    parser.to_head = to_head
+    parser.upgrade_requested = upgrade_requested
+    for piece in pieces:
+        refusal = parser.feed(PyBytes_AS_STRING(<bytes?>piece), PyBytes_GET_SIZE(<bytes?>piece))
+        if refusal is not None:
+            break
+    return collected.interims, collected.head, b"".join(collected.pieces), collected.complete, refusal

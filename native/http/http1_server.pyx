@@ -2,7 +2,7 @@
 
 Pipelined requests wait for their turn. Messages are never passed through: requests and responses are framed anew."""
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
@@ -273,23 +273,23 @@ cdef class Http1Server(RequestEvents):
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
         """Feed the parser. A framing error is answered with an error status and ends the connection."""
         add64(self.acceptor.counters.bytes_in, size)
-        self.receive(data[:size])
+        self.receive(data, size)
 
-    cdef receive(self, bytes data):
+    cdef receive(self, const char* data, Py_ssize_t size):
         cdef ServerEvents events
         if self.closing or self.refused:
             return
         if self.tunnel:
             events = None if self.current is None else self.current.events
             if events is not None:
-                events.on_request_data(data)
+                events.on_request_data(data[:size])
             return
         if self.early is not None:
-            self.hold_early(data)
+            self.hold_early(data[:size])
             return
         if self.incoming is not None:
             self.wait_started_ns = monotonic_ns()
-        self.parser.feed(data)
+        self.parser.feed(data, size)
         if self.parser.fault is not None:
             self.refuse(self.parser.fault_status, self.parser.fault)
         self.answer_refused()
@@ -424,7 +424,7 @@ cdef class Http1Server(RequestEvents):
                 early = self.early
                 self.early = None
                 if early:
-                    self.receive(early)
+                    self.receive(PyBytes_AS_STRING(early), PyBytes_GET_SIZE(early))
 
     cdef begin_tunnel(self):
         """Begin the tunnel that the service has accepted: forward the early data, and then all bytes as they arrive."""

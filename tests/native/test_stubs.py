@@ -15,10 +15,8 @@ STEMS = sorted(f"{source.parent.name}/{source.stem}" for source in NATIVE.glob("
 CLASS = re.compile(r"^(?:cdef )?class (\w+)")
 FUNCTION = re.compile(r"^(?P<indent>    )?(?:def |cpdef (?:[\w.]+ )?)(?P<name>\w+)\(")
 DECORATOR = re.compile(r"^\s*@([\w.]+)")
-# What asyncio calls on a protocol, and llhttp on a parser: their own signatures, which no Python of ours calls.
-CALLED_BY_OTHERS = set(dir(asyncio.Protocol)) | {
-    "on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete",
-}  # fmt: skip
+# What asyncio calls on a protocol: its own signatures, which no Python of ours calls.
+CALLED_BY_OTHERS = set(dir(asyncio.Protocol))
 OPAQUE = {"object", "Any"}
 
 

@@ -1,0 +1,9 @@
+"""Declares the character classes of HTTP/1.1; characters.h says which each is. There is no module at run time."""
+
+cdef extern from "native/codec/characters.h" nogil:
+    const unsigned char[256] token_char "edge_token"    # in lower case; 0 = no character of a token
+    const unsigned char[256] char_class "edge_class"    # IN_VALUE, IN_TARGET and IN_QUOTES, or'ed
+    enum:
+        IN_VALUE "EDGE_IN_VALUE"
+        IN_TARGET "EDGE_IN_TARGET"
+        IN_QUOTES "EDGE_IN_QUOTES"

@@ -1,0 +1,25 @@
+"""Holds the names of common fields as objects that are made once, and what those that frame a message mean.
+
+A name that is not known is made anew by who needs it: nothing a client sends is remembered."""
+
+cdef enum Field:
+    PLAIN = 0
+    HOST = 1
+    CONTENT_LENGTH = 2
+    TRANSFER_ENCODING = 3
+    CONNECTION = 4
+    HOP = 5
+    EXPECT = 6
+    CONTENT_TYPE = 7
+    CONTENT_ENCODING = 8
+    UPGRADE = 9
+    PROXY_CONNECTION = 10
+
+cdef struct KnownName:
+    void* name      # bytes, lower case; borrowed, and never freed
+    Field kind
+
+# The entry of a name in any case; NULL = not known. Borrowed.
+cdef const KnownName* find_name(const char* name, Py_ssize_t size) noexcept
+cdef bytes lower_name(const char* name, Py_ssize_t size)    # a copy in lower case; every byte is a token's
+cdef Field field_kind(bytes name) noexcept                  # of a name in lower case

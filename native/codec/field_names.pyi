@@ -1,0 +1,3 @@
+# Holds the names of common fields.  Types of the compiled module; the contract is in field_names.pxd.
+
+def known_name(name: bytes) -> bytes | None: ...

@@ -1,0 +1,119 @@
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from native.codec.characters cimport token_char
+
+# The fields of RFC 9110 7.6.1, those that speak to the next hop only, and those that a Head holds as attributes.
+cdef dict SPECIAL = {
+    b"host": HOST,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"connection": CONNECTION,
+    b"keep-alive": HOP,
+    b"proxy-connection": PROXY_CONNECTION,
+    b"proxy-authenticate": HOP,
+    b"proxy-authorization": HOP,
+    b"te": HOP,
+    b"trailer": HOP,
+    b"http2-settings": HOP,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"content-type": CONTENT_TYPE,
+    b"content-encoding": CONTENT_ENCODING,
+}
+
+# What clients and providers of models, browsers, proxies and gRPC send.
+cdef tuple COMMON = (
+    b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"accept-ranges", b"age", b"allow",
+    b"alt-svc", b"anthropic-beta", b"anthropic-organization-id", b"anthropic-ratelimit-requests-limit",
+    b"anthropic-ratelimit-requests-remaining", b"anthropic-ratelimit-requests-reset",
+    b"anthropic-ratelimit-tokens-limit", b"anthropic-ratelimit-tokens-remaining",
+    b"anthropic-ratelimit-tokens-reset", b"anthropic-version", b"api-key", b"authorization", b"baggage",
+    b"cache-control", b"cf-cache-status", b"cf-ray", b"content-disposition", b"content-language", b"content-location",
+    b"content-range", b"content-security-policy", b"cookie", b"date", b"dnt", b"etag", b"expires", b"forwarded", b"from",
+    b"grpc-accept-encoding", b"grpc-encoding", b"grpc-message", b"grpc-status", b"grpc-timeout", b"if-match",
+    b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"last-modified", b"link", b"location",
+    b"max-forwards", b"openai-beta", b"openai-model", b"openai-organization", b"openai-processing-ms",
+    b"openai-project", b"openai-version", b"origin", b"pragma", b"priority", b"range", b"referer", b"request-id",
+    b"retry-after", b"retry-after-ms", b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user",
+    b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-key", b"sec-websocket-protocol",
+    b"sec-websocket-version", b"server", b"server-timing", b"set-cookie", b"strict-transport-security", b"traceparent",
+    b"tracestate", b"upgrade-insecure-requests", b"user-agent", b"vary", b"via", b"www-authenticate", b"x-api-key",
+    b"x-cache", b"x-content-type-options", b"x-correlation-id", b"x-envoy-upstream-service-time", b"x-forwarded-for",
+    b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", b"x-frame-options", b"x-goog-api-client",
+    b"x-goog-api-key", b"x-powered-by", b"x-ratelimit-limit-requests", b"x-ratelimit-limit-tokens",
+    b"x-ratelimit-remaining-requests", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-requests",
+    b"x-ratelimit-reset-tokens", b"x-real-ip", b"x-request-id", b"x-request-timeout", b"x-requested-with",
+    b"x-should-retry", b"x-stainless-arch", b"x-stainless-async", b"x-stainless-helper-method", b"x-stainless-lang",
+    b"x-stainless-os", b"x-stainless-package-version", b"x-stainless-raw-response", b"x-stainless-read-timeout",
+    b"x-stainless-retry-count", b"x-stainless-runtime", b"x-stainless-runtime-version", b"x-stainless-timeout",
+    b"x-xss-protection",
+)
+
+# Open addressing in a table that is at most a third full. 512 is a power of two.
+cdef enum:
+    SLOTS = 512
+
+cdef KnownName[SLOTS] TABLE
+# The table borrows from this tuple.
+cdef tuple ALL = tuple(SPECIAL) + COMMON
+
+
+cdef inline unsigned int first_slot(const unsigned char* p, Py_ssize_t size) noexcept:
+    """Mix the length and four characters, which tell most known names apart. The name is not empty."""
+    cdef unsigned int mixed = <unsigned int>size * 31 + token_char[p[0]]
+    mixed = mixed * 31 + token_char[p[size // 2]]
+    mixed = mixed * 31 + token_char[p[size - 1]]
+    mixed = mixed * 31 + token_char[p[size * 3 // 4]]
+    return mixed & (SLOTS - 1)
+
+
+cdef fill():
+    cdef unsigned int slot
+    for name in ALL:
+        slot = first_slot(<const unsigned char*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        while TABLE[slot].name != NULL:
+            slot = (slot + 1) & (SLOTS - 1)
+        TABLE[slot].name = <void*>name
+        TABLE[slot].kind = <Field><int>SPECIAL.get(name, PLAIN)
+
+
+fill()
+
+
+cdef const KnownName* find_name(const char* name, Py_ssize_t size) noexcept:
+    cdef const unsigned char* p = <const unsigned char*>name
+    cdef const unsigned char* known
+    cdef unsigned int slot
+    cdef Py_ssize_t i
+    if size == 0:
+        return NULL
+    slot = first_slot(p, size)
+    while TABLE[slot].name != NULL:
+        if PyBytes_GET_SIZE(<bytes>TABLE[slot].name) == size:
+            known = <const unsigned char*>PyBytes_AS_STRING(<bytes>TABLE[slot].name)
+            for i in range(size):
+                if token_char[p[i]] != known[i]:
+                    break
+            else:
+                return &TABLE[slot]
+        slot = (slot + 1) & (SLOTS - 1)
+    return NULL
+
+
+cdef bytes lower_name(const char* name, Py_ssize_t size):
+    cdef bytes lowered = PyBytes_FromStringAndSize(NULL, size)
+    cdef char* out = PyBytes_AS_STRING(lowered)
+    cdef Py_ssize_t i
+    for i in range(size):
+        out[i] = <char>token_char[<unsigned char>name[i]]
+    return lowered
+
+
+cdef Field field_kind(bytes name) noexcept:
+    cdef const KnownName* known = find_name(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    return PLAIN if known == NULL else known.kind
+
+
+def known_name(bytes name not None):
+    """Return the object that is kept for a name in any case; None = the name is not known."""
+    cdef const KnownName* known = find_name(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    return None if known == NULL else <bytes>known.name
