@@ -1,7 +1,7 @@
 from http import HTTPStatus
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 from native.codec.numbers cimport write_digits
 
@@ -10,43 +10,106 @@ cdef dict STATUS_LINES = {
 }
 
 
-cdef bytes write_head(bytes first_line, list fields, bytes last):
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(first_line) + PyBytes_GET_SIZE(last) + 2
+cdef bytes CONTENT_LENGTH = b"content-length: "
+cdef bytes CHUNKED = b"transfer-encoding: chunked\r\n"
+cdef bytes CLOSE = b"connection: close\r\n"
+cdef bytes KEEP_ALIVE = b"connection: keep-alive\r\n"
+cdef bytes UPGRADE = b"connection: upgrade\r\n"
+cdef bytes VERSION_HOST = b" HTTP/1.1\r\nhost: "
+
+
+cdef Py_ssize_t size_of_fields(list fields) except -1:
+    """Return the bytes that the field lines take. Raises TypeError for anything but pairs of bytes."""
+    cdef Py_ssize_t size = 0
     cdef tuple pair
-    cdef bytes name
-    cdef bytes value
-    cdef bytes result
-    cdef char* out
-    cdef Py_ssize_t n
     for item in fields:
-        pair = <tuple>item
+        pair = <tuple?>item
         size += PyBytes_GET_SIZE(<bytes?>pair[0]) + PyBytes_GET_SIZE(<bytes?>pair[1]) + 4
-    result = PyBytes_FromStringAndSize(NULL, size)
-    out = PyBytes_AS_STRING(result)
-    n = PyBytes_GET_SIZE(first_line)
-    memcpy(out, PyBytes_AS_STRING(first_line), n)
-    out += n
-    for item in fields:
-        pair = <tuple>item
-        name = <bytes>pair[0]
-        value = <bytes>pair[1]
-        n = PyBytes_GET_SIZE(name)
-        memcpy(out, PyBytes_AS_STRING(name), n)
-        out += n
-        out[0] = c":"
-        out[1] = c" "
-        out += 2
-        n = PyBytes_GET_SIZE(value)
-        memcpy(out, PyBytes_AS_STRING(value), n)
-        out += n
-        out[0] = c"\r"
-        out[1] = c"\n"
-        out += 2
-    n = PyBytes_GET_SIZE(last)
-    memcpy(out, PyBytes_AS_STRING(last), n)
-    out += n
+    return size
+
+
+cdef inline char* put(char* out, bytes part) noexcept:
+    memcpy(out, PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part))
+    return out + PyBytes_GET_SIZE(part)
+
+
+cdef inline char* put_end(char* out) noexcept:
     out[0] = c"\r"
     out[1] = c"\n"
+    return out + 2
+
+
+cdef char* put_fields(char* out, list fields) noexcept:
+    cdef tuple pair
+    for item in fields:
+        pair = <tuple>item
+        out = put(out, <bytes>pair[0])
+        out[0] = c":"
+        out[1] = c" "
+        out = put(out + 2, <bytes>pair[1])
+        out = put_end(out)
+    return out
+
+
+cdef Py_ssize_t size_of_framing(int framing, int64_t length, char** digits, char* room) noexcept:
+    """Return the bytes that the framing lines take; the digits of a length are written to the end of ``room`` (24)."""
+    cdef Py_ssize_t size = 0
+    if framing & <int>FRAME_LENGTH:
+        digits[0] = write_digits(room + 24, <uint64_t>length, 10)
+        size += PyBytes_GET_SIZE(CONTENT_LENGTH) + (room + 24 - digits[0]) + 2
+    if framing & <int>FRAME_CHUNKED:
+        size += PyBytes_GET_SIZE(CHUNKED)
+    if framing & <int>FRAME_CLOSE:
+        size += PyBytes_GET_SIZE(CLOSE)
+    if framing & <int>FRAME_KEEP_ALIVE:
+        size += PyBytes_GET_SIZE(KEEP_ALIVE)
+    if framing & <int>FRAME_UPGRADE:
+        size += PyBytes_GET_SIZE(UPGRADE)
+    return size
+
+
+cdef char* put_framing(char* out, int framing, const char* digits, const char* end) noexcept:
+    if framing & <int>FRAME_LENGTH:
+        out = put(out, CONTENT_LENGTH)
+        memcpy(out, digits, end - digits)
+        out = put_end(out + (end - digits))
+    if framing & <int>FRAME_CHUNKED:
+        out = put(out, CHUNKED)
+    if framing & <int>FRAME_CLOSE:
+        out = put(out, CLOSE)
+    if framing & <int>FRAME_KEEP_ALIVE:
+        out = put(out, KEEP_ALIVE)
+    if framing & <int>FRAME_UPGRADE:
+        out = put(out, UPGRADE)
+    return out
+
+
+cdef bytes write_response_head(int status, list fields, int framing, int64_t length):
+    cdef char[24] room
+    cdef char* digits = room
+    cdef bytes line = status_line(status)
+    cdef Py_ssize_t size = size_of_framing(framing, length, &digits, room)
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(line) + size_of_fields(fields) + size + 2)
+    cdef char* out = put(PyBytes_AS_STRING(result), line)
+    out = put_fields(out, fields)
+    put_end(put_framing(out, framing, digits, room + 24))
+    return result
+
+
+cdef bytes write_request_head(
+    bytes method, bytes target, bytes authority, list fields, int framing, int64_t length
+):
+    cdef char[24] room
+    cdef char* digits = room
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(method) + 1 + PyBytes_GET_SIZE(target) + PyBytes_GET_SIZE(VERSION_HOST)
+    size += PyBytes_GET_SIZE(authority) + 2 + size_of_fields(fields)
+    size += size_of_framing(framing, length, &digits, room) + 2
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
+    cdef char* out = put(PyBytes_AS_STRING(result), method)
+    out[0] = c" "
+    out = put(put(out + 1, target), VERSION_HOST)
+    out = put_fields(put_end(put(out, authority)), fields)
+    put_end(put_framing(out, framing, digits, room + 24))
     return result
 
 
@@ -82,11 +145,21 @@ cdef bytes frame_chunk(bytes held, bytes data):
 
 
 cdef bytes last_chunk(list trailers):
+    cdef bytes result
     if not trailers:
         return b"0\r\n\r\n"
-    return write_head(b"0\r\n", trailers, b"")
+    result = PyBytes_FromStringAndSize(NULL, size_of_fields(trailers) + 5)
+    put_end(put_fields(put(PyBytes_AS_STRING(result), b"0\r\n"), trailers))
+    return result
 
 
-def write_message_head(bytes first_line not None, list fields not None, bytes last=b""):
-    """Return first_line, the fields and ``last`` as one head that ends in an empty line."""
-    return write_head(first_line, fields, last)
+def request_head(
+    bytes method not None, bytes target not None, bytes authority not None, list fields not None, length=None
+):
+    """Return a request's head; ``length`` is that of its body, or None if it has none."""
+    return write_request_head(method, target, authority, fields, 0 if length is None else FRAME_LENGTH, length or 0)
+
+
+def response_head(int status, list fields not None, int framing=0, int64_t length=0):
+    """Return a response's head with framing lines: the sum of Framing's members."""
+    return write_response_head(status, fields, framing, length)

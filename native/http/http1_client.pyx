@@ -7,8 +7,7 @@ from libc.stdint cimport int64_t
 from native.io.clock cimport monotonic_ns
 from native.codec.field_rules cimport field_value
 from native.codec.head cimport UNKNOWN_LENGTH, Head
-from native.codec.head_writer cimport write_head
-from native.codec.numbers cimport decimal
+from native.codec.head_writer cimport FRAME_CHUNKED, FRAME_LENGTH, FRAME_NONE, write_request_head
 from native.http.connection_pool cimport ConnectionPool, PooledConnection
 from native.http.http1_response_parser cimport ResponseEvents, ResponseParser
 from native.http.http1_writer cimport MessageWriter
@@ -251,16 +250,12 @@ cdef class Http1Client(PooledConnection):
         return self.alive and (self.closing or self.discarding and self.busy)
 
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length):
-        cdef bytes line = method + b" " + target + b" HTTP/1.1\r\nhost: " + authority + b"\r\n"
-        cdef bytes framing = b""
-        cdef bint chunked = length == UNKNOWN_LENGTH
+        cdef int framing = FRAME_LENGTH if length >= 0 else FRAME_CHUNKED if length == UNKNOWN_LENGTH else FRAME_NONE
         self.parser.to_head = method == b"HEAD"
         self.parser.upgrade_requested = field_value(fields, b"upgrade") is not None
-        if length >= 0:
-            framing = b"content-length: " + decimal(length) + b"\r\n"
-        elif chunked:
-            framing = b"transfer-encoding: chunked\r\n"
-        self.writer.begin(write_head(line, fields, framing), chunked)
+        self.writer.begin(
+            write_request_head(method, target, authority, fields, framing, length), framing == <int>FRAME_CHUNKED
+        )
 
     cdef void send_data(self, bytes data):
         self.writer.write(data)

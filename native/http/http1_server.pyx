@@ -7,8 +7,10 @@ from libc.stdint cimport int64_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.codec.head cimport NO_BODY, TUNNEL, Head
-from native.codec.head_writer cimport status_line, write_head
-from native.codec.numbers cimport decimal
+from native.codec.head_writer cimport (
+    FRAME_CHUNKED, FRAME_CLOSE, FRAME_KEEP_ALIVE, FRAME_LENGTH, FRAME_NONE, FRAME_UPGRADE, status_line,
+    write_response_head,
+)
 from native.http.connection_slot cimport ConnectionSlot
 from native.http.http1_request_parser cimport RequestEvents, RequestParser
 from native.http.http1_writer cimport MessageWriter
@@ -56,37 +58,38 @@ cdef class Http1Stream(ServerStream):
 
     cdef void send_head(self, int status, list fields, int64_t length):
         cdef Http1Server connection = self.connection
-        cdef bytes framing
-        cdef bint chunked = False
+        cdef int framing
         # If the request is incomplete now, it may still be incomplete when the response ends.
         cdef bint keep = self.received and self.head.keep_alive and not connection.acceptor.draining
         self.head_sent = True
         self.bodiless = self.head.method == b"HEAD" or status == 204 or status == 304
         if status == 204 or (status == 304 and length < 0):
-            framing = b""
+            framing = FRAME_NONE
         elif length == TUNNEL:
-            connection.writer.begin(write_head(status_line(status), fields, b"connection: upgrade\r\n"), False)
+            connection.writer.begin(write_response_head(status, fields, FRAME_UPGRADE, 0), False)
             connection.begin_tunnel()
             return
         elif length >= 0:
-            framing = b"content-length: " + decimal(length) + b"\r\n"
+            framing = FRAME_LENGTH
         elif length == NO_BODY:
-            framing = b"content-length: 0\r\n"
+            framing = FRAME_LENGTH
+            length = 0
             self.bodiless = True
         elif self.bodiless:
-            framing = b""
+            framing = FRAME_NONE
         elif self.head.version == 10:
-            framing = b""
+            framing = FRAME_NONE
             keep = False
         else:
-            framing = b"transfer-encoding: chunked\r\n"
-            chunked = True
+            framing = FRAME_CHUNKED
         if self.closes_connection or not keep:
             self.closes_connection = True
-            framing += b"connection: close\r\n"
+            framing |= <int>FRAME_CLOSE
         elif self.head.version == 10:
-            framing += b"connection: keep-alive\r\n"
-        connection.writer.begin(write_head(status_line(status), fields, framing), chunked)
+            framing |= <int>FRAME_KEEP_ALIVE
+        connection.writer.begin(
+            write_response_head(status, fields, framing, length), framing & <int>FRAME_CHUNKED != 0
+        )
 
     cdef void send_data(self, bytes data):
         if not self.bodiless or not PyBytes_GET_SIZE(data):

@@ -1,6 +1,6 @@
-"""Writes HTTP/1.1 messages; a head and the first bytes of its body share one write.
+"""Writes HTTP/1.1 messages; a head goes to the socket together with the first bytes of its body.
 
-Each write is a system call. A copy is much cheaper."""
+The socket writes what a turn has queued by one system call."""
 
 from native.io.stream_socket cimport StreamSocket
 

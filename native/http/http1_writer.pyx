@@ -1,8 +1,8 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
 from native.codec.head_writer cimport frame_chunk, last_chunk
 
-# Data up to this size is copied into one buffer with its head and framing. Larger data is written without a copy.
-cdef Py_ssize_t JOIN_LIMIT = 32768
+# A chunk up to this size is copied into one buffer with its framing. The parts of larger ones are written as they are.
+cdef Py_ssize_t JOIN_LIMIT = 4096
 
 
 cdef class MessageWriter:
@@ -23,20 +23,16 @@ cdef class MessageWriter:
             self.flush()
             return
         self.head = None
-        if size > JOIN_LIMIT:
-            if self.chunked:
-                line = b"%x\r\n" % size
-                self.socket.write(line if head is None else head + line)
-                self.socket.write(data)
-                self.socket.write(b"\r\n")
-                return
-            if head is not None:
-                self.socket.write(head)
-            self.socket.write(data)
-        elif self.chunked:
+        if self.chunked and size <= JOIN_LIMIT:
             self.socket.write(frame_chunk(head, data))
-        else:
-            self.socket.write(data if head is None else head + data)
+            return
+        if head is not None:
+            self.socket.write(head)
+        if self.chunked:
+            self.socket.write(b"%x\r\n" % size)
+        self.socket.write(data)
+        if self.chunked:
+            self.socket.write(b"\r\n")
 
     cdef void end(self, list trailers):
         cdef bytes head = self.head
@@ -44,5 +40,6 @@ cdef class MessageWriter:
             self.flush()
             return
         self.head = None
-        end = last_chunk(trailers)
-        self.socket.write(end if head is None else head + end)
+        if head is not None:
+            self.socket.write(head)
+        self.socket.write(last_chunk(trailers))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from native.codec.field_rules import is_plain_path
 from native.codec.head import Head, Length
-from native.codec.head_writer import write_message_head
+from native.codec.head_writer import Framing, request_head, response_head
 from native.codec.request_head import read_request
 from native.codec.response_head import read_response
 from tests.reference import headers as twin
@@ -110,9 +113,39 @@ def test_answers_have_one_end(status: int, fields: list[tuple[bytes, bytes]]) ->
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"b-c"]), st.sampled_from([b"", b"x", b"y z"])), max_size=5))
 def test_written_heads(fields: list[tuple[bytes, bytes]]) -> None:
     """One line per field, one empty line at the end."""
-    text = write_message_head(b"GET / HTTP/1.1\r\n", fields, b"content-length: 0\r\n")
     lines = [b"%b: %b" % field for field in fields]
-    assert text == b"\r\n".join([b"GET / HTTP/1.1", *lines, b"content-length: 0", b"", b""])
+    text = request_head(b"GET", b"/", b"there:80", fields, 0)
+    assert text == b"\r\n".join([b"GET / HTTP/1.1", b"host: there:80", *lines, b"content-length: 0", b"", b""])
+    text = request_head(b"OPTIONS", b"*", b"", fields)
+    assert text == b"\r\n".join([b"OPTIONS * HTTP/1.1", b"host: ", *lines, b"", b""])
+
+
+@given(
+    st.sampled_from([200, 404, 599]),
+    st.lists(st.tuples(st.sampled_from([b"a", b"b-c"]), st.sampled_from([b"", b"x", b"y z"])), max_size=5),
+    st.sets(st.sampled_from(list(Framing))),
+    st.integers(0, 2**62),
+)
+def test_written_framing(status: int, fields: list[tuple[bytes, bytes]], framing: set[Framing], length: int) -> None:
+    """Each framing line that is asked for follows the fields once, and no other."""
+    lines = {
+        Framing.FRAME_LENGTH: b"content-length: %d" % length,
+        Framing.FRAME_CHUNKED: b"transfer-encoding: chunked",
+        Framing.FRAME_CLOSE: b"connection: close",
+        Framing.FRAME_KEEP_ALIVE: b"connection: keep-alive",
+        Framing.FRAME_UPGRADE: b"connection: upgrade",
+    }
+    phrase = {200: b"OK", 404: b"Not Found", 599: b""}[status]
+    text = response_head(status, fields, sum(framing), length)
+    expected = [b"%b: %b" % field for field in fields] + [line for name, line in lines.items() if name in framing]
+    assert text == b"\r\n".join([b"HTTP/1.1 %d %b" % (status, phrase), *expected, b"", b""])
+
+
+@pytest.mark.parametrize("fields", [[("a", b"b")], [(b"a", 1)], [[b"a", b"b"]], [None]])
+def test_fields_of_another_type_are_refused(fields: list[Any]) -> None:
+    """Only pairs of bytes are copied."""
+    with pytest.raises(TypeError):
+        response_head(200, fields)
 
 
 def test_bounds() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native.codec.head import Head, Length
-from native.codec.head_writer import write_message_head
+from native.codec.head_writer import request_head
 from native.codec.request_head import read_http2_request
 
 PSEUDO = (b"GET", b"https", b"/a?b", b"edge:443")
@@ -63,7 +63,7 @@ def test_what_passes_cannot_break_a_line(path: bytes, authority: bytes, value: b
         assert head[0] in (400, 431)
         return
     assert head.authority is not None
-    written = write_message_head(b"GET " + head.target + b" HTTP/1.1\r\nhost: " + head.authority + b"\r\n", head.fields)
+    written = request_head(b"GET", head.target, head.authority, head.fields)
     lines = written.split(b"\r\n")
     assert lines[0].split(b" ") == [b"GET", path, b"HTTP/1.1"]
     assert lines[1:] == [b"host: " + authority, b"x-name: " + value.strip(b" \t"), b"", b""]
