@@ -15,35 +15,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import to_builtins
 from rich.console import Console
-from rich.table import Table
 
-from bench.macro.compare import Row, compare
+from bench.macro.compare import compare
 from bench.macro.h2load import H2Load
 from bench.macro.processes import BenchError, load
+from bench.macro.rows import Row, table_of
 from bench.macro.scenarios import SCENARIOS, Scenario
 from edge.errors import EdgeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 15
-
-
-def _table(rows: list[Row]) -> Table:
-    table = Table(title="CPU of the proxy, user and system, one worker", title_justify="left")
-    for name in ("CPU per", "proxy", "us", "a second", "ratio", "min..max", "bar", ""):
-        table.add_column(name, justify="right" if name in ("us", "a second", "ratio", "bar") else "left", no_wrap=True)
-    for row in rows:
-        verdict = "" if row.bar is None else "reached" if row.reached else "MISSED"
-        bar = "" if row.bar is None else f"{row.bar:g}"
-        spread = f"{row.ratio_min:.2f}..{row.ratio_max:.2f}"
-        ratio = f"{row.ratio:.2f}"
-        each = f"{row.scenario} {row.unit}"
-        table.add_row(
-            each, row.subject, f"{row.subject_us:.1f}", f"{row.subject_per_s:,.0f}", ratio, spread, bar, verdict
-        )
-        table.add_row("", row.beside, f"{row.beside_us:.1f}", f"{row.beside_per_s:,.0f}", end_section=True)
-    return table
+ROUNDS = 9
+WIDTH = 120  # of a table that is not for a terminal
 
 
 async def _rows(asked: argparse.Namespace, chosen: list[Scenario], note: Callable[[str], None]) -> list[Row]:
@@ -60,25 +44,34 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a bar is missed")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"rounds per scenario ({ROUNDS})")
     parser.add_argument("--share", type=float, default=1.0, help="share of the requests of a full run (1)")
-    parser.add_argument("--only", metavar="NAME", help=", ".join(scenario.name for scenario in SCENARIOS))
+    parser.add_argument(
+        "--only", metavar="NAME", action="append", help=", ".join(scenario.name for scenario in SCENARIOS)
+    )
     parser.add_argument(
         "--load", choices=("own", "h2load"), default="own", help="load generator; h2load is a cross-check (own)"
     )
     asked = parser.parse_args()
-    chosen = [scenario for scenario in SCENARIOS if asked.only in (None, scenario.name)]
+    chosen = [scenario for scenario in SCENARIOS if not asked.only or scenario.name in asked.only]
     if not chosen or asked.rounds < 1:
         parser.error("nothing to measure: --only names no scenario, or --rounds is less than 1")
 
     progress = Console(stderr=True)
     try:
-        rows = asyncio.run(_rows(asked, chosen, lambda text: progress.print(text, style="dim")))
+        rows = asyncio.run(_rows(asked, chosen, lambda text: progress.print(text, style="dim", markup=False)))
     except (BenchError, EdgeError) as fault:
-        progress.print(f"bench: {fault}", style="red")
+        progress.print(f"bench: {fault}", style="red", markup=False)
         return 2
     if asked.json:
-        print(json.dumps({"bench": "macro", "rows": [{**to_builtins(row), "reached": row.reached} for row in rows]}))
+        print(
+            json.dumps(
+                {
+                    "bench": "macro",
+                    "rows": [{**to_builtins(row), "allowed": row.allowed, "reached": row.reached} for row in rows],
+                }
+            )
+        )
     else:
-        Console().print(_table(rows))
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(table_of(rows))
         for scenario in chosen:
             print(f"{scenario.name}: {scenario.says}; {scenario.connections} connections")
     return 1 if asked.check and not all(row.reached for row in rows) else 0

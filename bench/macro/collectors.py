@@ -96,7 +96,7 @@ async def measure(seconds: float, count: int = COUNT) -> list[Kind]:
         BenchError: a part of the benchmark does not work.
     """
     async with contextlib.AsyncExitStack() as stack:
-        port = await stack.enter_async_context(upstream())
+        port = (await stack.enter_async_context(upstream())).port
         asking = await stack.enter_async_context(load())
         edges: dict[str, EdgeProcess] = {}
         for name, url in (await stack.enter_async_context(collectors())).items():

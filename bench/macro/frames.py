@@ -32,6 +32,7 @@ _FRAME_HEAD: Final = 9
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WINDOW: Final = 65535  # initial window of a connection, and of a stream unless SETTINGS change it
 _LARGEST: Final = 2**31 - 1
+HEADER_TABLE_SIZE: Final = 1
 INITIAL_WINDOW_SIZE: Final = 4
 
 
@@ -58,6 +59,12 @@ class Coder:
         self._sections = sections
         self._encoder = Encoder()
         self._known: dict[str, bytes] = {}
+
+    def limit(self, size: int) -> None:
+        """Use a table of at most ``size`` bytes from now on; nginx allows an upstream none."""
+        if size < self._encoder.header_table_size:
+            self._encoder.header_table_size = size
+            self._known.clear()
 
     def __call__(self, name: str) -> bytes:
         """Return the compressed section, as it has to be sent now."""
@@ -133,6 +140,8 @@ class Peer(asyncio.Protocol):
                     int.from_bytes(payload[at : at + 2], "big"),
                     int.from_bytes(payload[at + 2 : at + 6], "big"),
                 )
+                if number == HEADER_TABLE_SIZE:
+                    self._coder.limit(value)
                 self.on_setting(number, value)
         elif kind == PING:
             self.out.append(frame(PING, ACK, 0, payload))

@@ -21,6 +21,7 @@ from bench.macro.frames import (
     frame,
     message,
 )
+from bench.macro.wire import KEY
 from edge.wire.helloworld.helloworld_pb2 import HelloReply, HelloRequest
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def request(path: str) -> tuple[tuple[str, str], ...]:
         ("te", "trailers"),
         ("content-type", "application/grpc"),
         ("user-agent", "grpc-bench/1"),
+        ("authorization", f"Bearer {KEY}"),
         ("grpc-accept-encoding", "identity, deflate, gzip"),
         ("grpc-timeout", "60S"),
     )
@@ -63,16 +65,21 @@ class Calls(Peer):
 
     SECTION = "call"
     MESSAGE = ASKED
-    _answered = 0  # the stream whose message arrived last
 
     def __init__(self, run: Run) -> None:
         super().__init__(_ASKING, PREFACE + OPENING)
         self._run = run
         self._next = 1
         self._sent_ns: dict[int, int] = {}
+        self._answered: set[int] = set()  # streams whose message has arrived
         self._leaving = False
         for _ in range(run.order.streams):
             self._ask()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the first calls."""
+        self._run.opened.add(self)
+        super().connection_made(transport)
 
     def _ask(self) -> None:
         if self._run.left > 0:
@@ -93,16 +100,20 @@ class Calls(Peer):
         self._ask()
 
     def on_data(self, stream: int, payload: bytes, ended: int) -> None:
-        """Check the response: anything but the message, or an end without trailers, is wrong."""
-        if ended or payload != REPLY:
+        """Check the response: anything but the message, or an end without trailers, is wrong.
+
+        An empty frame before the trailers says nothing; nginx sends one.
+        """
+        if ended or payload not in (REPLY, b""):
             self.settled(stream, right=False)
-        else:
-            self._answered = stream
+        elif payload:
+            self._answered.add(stream)
 
     def on_headers(self, stream: int, ended: int) -> None:
-        """Handle the head or the trailers; the trailers of a right response follow its message immediately."""
+        """Handle the head or the trailers, which follow the message."""
         if ended and stream in self._sent_ns:
-            self.settled(stream, right=stream == self._answered)
+            self.settled(stream, right=stream in self._answered)
+            self._answered.discard(stream)
 
     def on_end(self, said: str) -> None:
         """Fail: a correct proxy resets no stream and sends no GOAWAY here."""

@@ -60,10 +60,10 @@ class H2Load:
         """Send the requests of an Order.
 
         Raises:
-            BenchError: the Order is for streams, whose events h2load cannot count, or a response was wrong.
+            BenchError: the Order is not for plain requests or unary calls, or a response was wrong.
         """
-        if order.stream:
-            raise BenchError("h2load cannot count events: use --load h2load with --only json or --only grpc")
+        if order.kind not in ("whole", "call") or order.fresh or order.rate or order.ca:
+            raise BenchError("h2load sends requests of two kinds: use --load h2load with --only json or --only grpc")
         path, content, fields = _call() if order.streams else _post()
         version = ["-m", str(order.streams)] if order.streams else ["--h1"]
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:

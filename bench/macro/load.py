@@ -1,26 +1,32 @@
-"""The load process: it sends the same request repeatedly on keep-alive connections, and checks each response.
+"""The load process: it sends the same request repeatedly, and checks each response.
 
 ``python -m bench.macro.load`` reads one :class:`Order` per line as JSON, sends its requests and prints a :class:`Ran`;
-it ends when its standard input ends. Its CPU time is not counted, but it shares the machine with the proxy, so it
-checks only the first and the last bytes of a response.
+it ends when its standard input ends. Its CPU time is not counted, but it shares the machine with the proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 import time
 from array import array
-from typing import Final, cast
+from collections import deque
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 import uvloop
 from msgspec import Struct
 
-from bench.macro import greeter, wire
+from bench.macro import greeter
+from bench.macro.certificates import HOST
+from bench.macro.clients import Long, Paced, Streamed, Whole
 
-_GOOD = b"HTTP/1.1 200 "
-_TAIL = wire.WHOLE_CONTENT[-48:]
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+Kind = Literal["whole", "long", "stream", "paced", "call", "call-stream"]
+STREAMED: Final = frozenset[Kind]({"stream", "paced", "call-stream"})
 
 
 class Order(Struct, frozen=True):
@@ -29,8 +35,11 @@ class Order(Struct, frozen=True):
     port: int
     count: int  # total number of requests
     connections: int
-    stream: bool = False
-    streams: int = 0  # concurrent gRPC calls per connection; 0: HTTP/1.1
+    kind: Kind = "whole"
+    streams: int = 0  # concurrent gRPC calls per connection
+    fresh: bool = False  # a new connection for each request
+    rate: int = 0  # requests per second, sent whether or not earlier ones are answered; 0: as fast as answers come
+    ca: str = ""  # PEM file of the authority; empty: no TLS
     limit_s: float = 60.0
 
 
@@ -42,20 +51,75 @@ class Ran(Struct, frozen=True):
     seconds: float
     p50_us: float
     p99_us: float
+    first_p99_us: float = 0.0  # from sending a request to the first bytes of its stream
     events: int = 0  # events of streams: SSE events or gRPC messages
     chunks: int = 0  # chunks in which the events arrived: HTTP/1.1 chunks or DATA frames
 
 
 class Run:
-    """The state of a run."""
+    """The state of a run, and what a connection does next."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self.left = order.count
         self.right = self.wrong = self.events = self.chunks = 0
         self.took_ns = array("q")
+        self.first_ns = array("q")
         self.over = asyncio.get_running_loop().create_future()
-        self.fault = ""
+        self.opened: set[Whole | greeter.Calls] = set()
+        self._idle: deque[Whole] = deque()
+        self._due_ns: deque[int] = deque()  # open loop: requests that wait for a connection
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tls = ssl.create_default_context(cafile=order.ca) if order.ca else None
+
+    async def connect(self) -> None:
+        """Open a connection."""
+        kind = _KINDS[self.order.kind]
+        loop = asyncio.get_running_loop()
+        host = HOST if self._tls else None
+        await loop.create_connection(
+            lambda: kind(self), "127.0.0.1", self.order.port, ssl=self._tls, server_hostname=host
+        )
+
+    def free(self, connection: Whole) -> None:
+        """Give a connection its next request, or with a rate keep it until one is due."""
+        if not self.order.rate:
+            connection.ask()
+        elif self._due_ns:
+            connection.ask(self._due_ns.popleft())
+        else:
+            self._idle.append(connection)
+
+    def done(self, connection: Whole) -> None:
+        """Use a connection again, or replace it."""
+        if not self.order.fresh:
+            self.free(connection)
+            return
+        connection.leave()
+        if self.left > len(self._tasks):
+            self._spawn(self.connect())
+
+    async def send_at_rate(self) -> None:
+        """Send every request when it is due; one that finds no idle connection waits, and its time runs."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        for _ in range(self.order.count):
+            due += 1 / self.order.rate
+            await asyncio.sleep(due - loop.time())
+            if self._idle:
+                self._idle.popleft().ask()
+            else:
+                self._due_ns.append(time.perf_counter_ns())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self.fail(str(fault))
 
     def settle(self, *, right: bool) -> None:
         """Count one response."""
@@ -69,84 +133,37 @@ class Run:
         if not self.over.done():
             self.over.set_exception(ConnectionError(fault))
 
-
-class Whole(asyncio.Protocol):
-    """A connection whose requests do not stream."""
-
-    REQUEST = wire.WHOLE_REQUEST
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._buffer = b""
-        self._sent_ns = 0
-        self._waiting = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first request."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not subclass asyncio's
-        self.ask()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Fail; a connection that ends between two requests is not kept alive, which is wrong too."""
-        if self._waiting or self._run.left:
-            self._run.fail(f"a connection ended: {exc or 'closed'}; last bytes {self._buffer[-200:]!r}")
-
-    def ask(self) -> None:
-        """Send the next request, if there is one."""
-        self._buffer = b""
-        self._waiting = self._run.left > 0
-        if self._waiting:
-            self._run.left -= 1
-            self._sent_ns = time.perf_counter_ns()
-            self._transport.write(self.REQUEST)
-
-    def data_received(self, data: bytes) -> None:
-        """Check whether the response is complete."""
-        if self._buffer:
-            data = self._buffer + data
-        if data.endswith(_TAIL) or not data.startswith(_GOOD):
-            self.settled(right=data.startswith(_GOOD))
-        else:
-            self._buffer = data
-
-    def settled(self, *, right: bool) -> None:
-        """Count this response, and send the next request."""
-        self._run.took_ns.append(time.perf_counter_ns() - self._sent_ns)
-        self._run.settle(right=right)
-        self.ask()
+    async def carry_out(self) -> None:
+        """Open the connections, and wait until every request is answered."""
+        async with asyncio.timeout(self.order.limit_s):
+            for _ in range(min(self.order.connections, self.order.count)):
+                await self.connect()
+            if self.order.rate:
+                self._spawn(self.send_at_rate())
+            await self.over
 
     def leave(self) -> None:
-        """Close the connection."""
-        self._waiting = False
-        self._transport.close()
+        """Close every connection."""
+        self.left = 0
+        for task in self._tasks:
+            task.cancel()
+        for connection in list(self.opened):
+            connection.leave()
 
 
-class Streamed(Whole):
-    """A connection whose requests stream."""
-
-    REQUEST = wire.STREAM_REQUEST
-    _events = 0
-
-    def data_received(self, data: bytes) -> None:
-        """Count events and the chunks that carry them: the first event of a chunk follows its size line."""
-        if not self._buffer and not data.startswith(_GOOD):
-            self.settled(right=False)
-            return
-        self._buffer = data
-        self._events += data.count(b"data: ")
-        self._run.chunks += data.count(b"\r\ndata: ")
-        if data.endswith(wire.LAST_CHUNK):
-            self._run.events += self._events
-            right, self._events = self._events == wire.EVENTS, 0
-            self.settled(right=right)
-
-
-_KINDS: Final[dict[tuple[bool, bool], type[Whole | greeter.Calls]]] = {
-    (False, False): Whole,
-    (False, True): Streamed,
-    (True, False): greeter.Calls,
-    (True, True): greeter.Streams,
+_KINDS: Final[dict[Kind, type[Whole | greeter.Calls]]] = {
+    "whole": Whole,
+    "long": Long,
+    "stream": Streamed,
+    "paced": Paced,
+    "call": greeter.Calls,
+    "call-stream": greeter.Streams,
 }
+
+
+def _percentile_us(took_ns: array[int], percent: int) -> float:
+    ordered = sorted(took_ns)
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] / 1000 if ordered else 0.0
 
 
 async def carry_out(order: Order) -> Ran:
@@ -157,28 +174,19 @@ async def carry_out(order: Order) -> Ran:
         TimeoutError: the run took longer than ``limit_s``.
     """
     run = Run(order)
-    loop = asyncio.get_running_loop()
-    kind = _KINDS[order.streams > 0, order.stream]
-    opened: list[Whole | greeter.Calls] = []
     started_ns = time.perf_counter_ns()
     try:
-        async with asyncio.timeout(order.limit_s):
-            for _ in range(min(order.connections, order.count)):
-                _, protocol = await loop.create_connection(lambda: kind(run), "127.0.0.1", order.port)
-                opened.append(protocol)
-            await run.over
+        await run.carry_out()
     finally:
         seconds = (time.perf_counter_ns() - started_ns) / 1e9
-        run.left = 0
-        for protocol in opened:
-            protocol.leave()
-    took = sorted(run.took_ns)
+        run.leave()
     return Ran(
         run.right,
         run.wrong,
         seconds,
-        p50_us=took[len(took) // 2] / 1000,
-        p99_us=took[min(len(took) - 1, len(took) * 99 // 100)] / 1000,
+        p50_us=_percentile_us(run.took_ns, 50),
+        p99_us=_percentile_us(run.took_ns, 99),
+        first_p99_us=_percentile_us(run.first_ns, 99),
         events=run.events,
         chunks=run.chunks,
     )

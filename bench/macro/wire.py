@@ -6,15 +6,17 @@ The header fields are those that SDKs and providers send, but only a few, becaus
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 EVENTS = 200
+PACED_EVENTS = 40
+PACE_MS = 50  # between two events of a paced stream: 20 tokens a second, as a large model writes
 KEY = "sk-not-a-key"  # sent by every client; one of edge's keys, if edge has keys
 _QUESTION = "Name three rivers that cross Berlin, and say in one sentence where each of them ends."
 
 
-def _chat(**more: Any) -> bytes:
-    return json.dumps({"model": "chat", "messages": [{"role": "user", "content": _QUESTION}], **more}).encode()
+def _chat(question: str = _QUESTION, **more: Any) -> bytes:
+    return json.dumps({"model": "chat", "messages": [{"role": "user", "content": question}], **more}).encode()
 
 
 def _post(body: bytes, fields: str = "") -> bytes:
@@ -42,6 +44,9 @@ _SERVED = (
 # A request body of about 200 bytes and a response of about 400.
 WHOLE_BODY = _chat(max_tokens=64, temperature=0.2, user="u-1029384756")
 WHOLE_REQUEST = _post(WHOLE_BODY)
+# The same with a prompt of 64 KiB: text with line ends and quotation marks, as documents and code have.
+LONG_PROMPT = ('He said: "The Spree joins the Havel in Spandau."\n' * 1400)[: 64 * 1024]
+LONG_REQUEST = _post(_chat(LONG_PROMPT, max_tokens=64))
 WHOLE_CONTENT = json.dumps(
     {
         "id": "chatcmpl-9x8y7z6w5v4u3t2s1r",
@@ -70,9 +75,20 @@ SAID = _event({"delta": {"content": " Spree"}})
 _STOP = _event({"delta": {}, "finish_reason": "stop"})
 _DONE = b"data: [DONE]\n\n"
 LAST_CHUNK = b"0\r\n\r\n"
-STREAM_WRITES = (
-    STREAM_HEAD + _chunk(_event({"delta": {"role": "assistant", "content": ""}})),
-    *[_chunk(SAID)] * (EVENTS - 3),
-    _chunk(_STOP),
-    _chunk(_DONE) + LAST_CHUNK,
-)
+
+
+def _writes(events: int) -> tuple[bytes, ...]:
+    return (
+        STREAM_HEAD + _chunk(_event({"delta": {"role": "assistant", "content": ""}})),
+        *[_chunk(SAID)] * (events - 3),
+        _chunk(_STOP),
+        _chunk(_DONE) + LAST_CHUNK,
+    )
+
+
+STREAM_WRITES = _writes(EVENTS)
+
+# PACED_EVENTS events that are PACE_MS apart; the upstream knows such a request by its user.
+PACED: Final = b'"user": "paced"'
+PACED_REQUEST = _post(_chat(max_tokens=256, stream=True, user="paced"))
+PACED_WRITES = _writes(PACED_EVENTS)

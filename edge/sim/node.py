@@ -37,11 +37,12 @@ class EdgeProcess:
     Args:
         config: edge.yaml as plain data, without ``listen`` and ``admin``, which are set here.
         workers: number of worker processes; 0 runs everything in one process.
+        tls: files of the listener, as in ``listen[].tls``; without them it has no TLS.
     """
 
-    def __init__(self, config: Mapping[str, Any], *, workers: int = 1) -> None:
-        addresses = {"listen": [{"address": "127.0.0.1:0"}], "admin": {"address": "127.0.0.1:0"}}
-        self._config = {**config, **addresses}
+    def __init__(self, config: Mapping[str, Any], *, workers: int = 1, tls: Mapping[str, str] | None = None) -> None:
+        listener: dict[str, Any] = {"address": "127.0.0.1:0"} | ({"tls": dict(tls)} if tls else {})
+        self._config = {**config, "listen": [listener], "admin": {"address": "127.0.0.1:0"}}
         self._workers = workers
         self._place = tempfile.TemporaryDirectory(prefix="edge-")
         self._child: asyncio.subprocess.Process | None = None
