@@ -19,7 +19,7 @@ cdef struct KnownName:
     void* name      # bytes, lower case; borrowed, and never freed
     Field kind
 
-# The entry of a name in any case; NULL = not known. Borrowed.
+# The entry of a name in any case; NULL = not known. Borrowed. The name has no control character.
 cdef const KnownName* find_name(const char* name, Py_ssize_t size) noexcept
 cdef bytes lower_name(const char* name, Py_ssize_t size)    # a copy in lower case; every byte is a token's
 cdef Field field_kind(bytes name) noexcept                  # of a name in lower case

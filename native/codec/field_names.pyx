@@ -1,5 +1,12 @@
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcpy
 from native.codec.characters cimport token_char
+
+cdef extern from "Python.h":
+    char* PyBytes_AS_STRING(void* bytes) noexcept       # of a borrowed object, without a reference
+    Py_ssize_t Py_SIZE(void* object) noexcept
 
 # The fields of RFC 9110 7.6.1, those that speak to the next hop only, and those that a Head holds as attributes.
 cdef dict SPECIAL = {
@@ -56,20 +63,53 @@ cdef KnownName[SLOTS] TABLE
 # The table borrows from this tuple.
 cdef tuple ALL = tuple(SPECIAL) + COMMON
 
+# Sets the bit that tells lower case from upper. Of the other characters of known names, digits and the hyphen, it is set;
+# what would become one of them is a control character.
+cdef uint64_t LOWER = 0x2020202020202020
+
+
+cdef inline uint64_t eight(const unsigned char* p) noexcept:
+    cdef uint64_t word = 0
+    memcpy(&word, p, 8)
+    return word
+
+
+cdef inline uint32_t four(const unsigned char* p) noexcept:
+    cdef uint32_t word = 0
+    memcpy(&word, p, 4)
+    return word
+
+
+cdef inline bint same_name(const unsigned char* p, const unsigned char* known, Py_ssize_t size) noexcept:
+    """Compare a name in any case with a known one of the same size."""
+    cdef Py_ssize_t at = 0
+    if size >= 8:
+        while at + 8 <= size:
+            if eight(p + at) | LOWER != eight(known + at):
+                return False
+            at += 8
+        return eight(p + size - 8) | LOWER == eight(known + size - 8)
+    if size >= 4:
+        return four(p) | <uint32_t>LOWER == four(known) and four(p + size - 4) | <uint32_t>LOWER == four(known + size - 4)
+    while at < size:
+        if p[at] | 0x20 != known[at]:
+            return False
+        at += 1
+    return True
+
 
 cdef inline unsigned int first_slot(const unsigned char* p, Py_ssize_t size) noexcept:
-    """Mix the length and four characters, which tell most known names apart. The name is not empty."""
-    cdef unsigned int mixed = <unsigned int>size * 31 + token_char[p[0]]
-    mixed = mixed * 31 + token_char[p[size // 2]]
-    mixed = mixed * 31 + token_char[p[size - 1]]
-    mixed = mixed * 31 + token_char[p[size * 3 // 4]]
-    return mixed & (SLOTS - 1)
+    """Mix the length and three characters, which tell most known names apart. The name is not empty."""
+    cdef unsigned int mixed = <unsigned int>size * 37 + (p[0] | 0x20)
+    mixed = mixed * 37 + (p[size >> 1] | 0x20)
+    mixed = mixed * 37 + (p[size - 1] | 0x20)
+    return (mixed ^ mixed >> 9) & (SLOTS - 1)
 
 
 cdef fill():
     cdef unsigned int slot
     for name in ALL:
-        slot = first_slot(<const unsigned char*>PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+        slot = first_slot(<const unsigned char*>PyBytes_AS_STRING(<void*>name), PyBytes_GET_SIZE(name))
         while TABLE[slot].name != NULL:
             slot = (slot + 1) & (SLOTS - 1)
         TABLE[slot].name = <void*>name
@@ -81,27 +121,23 @@ fill()
 
 cdef const KnownName* find_name(const char* name, Py_ssize_t size) noexcept:
     cdef const unsigned char* p = <const unsigned char*>name
-    cdef const unsigned char* known
+    cdef PyObject* known
     cdef unsigned int slot
-    cdef Py_ssize_t i
     if size == 0:
         return NULL
     slot = first_slot(p, size)
-    while TABLE[slot].name != NULL:
-        if PyBytes_GET_SIZE(<bytes>TABLE[slot].name) == size:
-            known = <const unsigned char*>PyBytes_AS_STRING(<bytes>TABLE[slot].name)
-            for i in range(size):
-                if token_char[p[i]] != known[i]:
-                    break
-            else:
-                return &TABLE[slot]
+    while True:
+        known = <PyObject*>TABLE[slot].name
+        if known == NULL:
+            return NULL
+        if Py_SIZE(known) == size and same_name(p, <const unsigned char*>PyBytes_AS_STRING(known), size):
+            return &TABLE[slot]
         slot = (slot + 1) & (SLOTS - 1)
-    return NULL
 
 
 cdef bytes lower_name(const char* name, Py_ssize_t size):
     cdef bytes lowered = PyBytes_FromStringAndSize(NULL, size)
-    cdef char* out = PyBytes_AS_STRING(lowered)
+    cdef char* out = PyBytes_AS_STRING(<void*>lowered)
     cdef Py_ssize_t i
     for i in range(size):
         out[i] = <char>token_char[<unsigned char>name[i]]
@@ -109,11 +145,11 @@ cdef bytes lower_name(const char* name, Py_ssize_t size):
 
 
 cdef Field field_kind(bytes name) noexcept:
-    cdef const KnownName* known = find_name(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    cdef const KnownName* known = find_name(PyBytes_AS_STRING(<void*>name), PyBytes_GET_SIZE(name))
     return PLAIN if known == NULL else known.kind
 
 
 def known_name(bytes name not None):
     """Return the object that is kept for a name in any case; None = the name is not known."""
-    cdef const KnownName* known = find_name(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name))
+    cdef const KnownName* known = find_name(PyBytes_AS_STRING(<void*>name), PyBytes_GET_SIZE(name))
     return None if known == NULL else <bytes>known.name

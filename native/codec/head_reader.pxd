@@ -26,7 +26,7 @@ cdef class HeadReader:
     cdef int add(self, bytes name, bytes value)             # 0 sound, -1 refused
     cdef int add_known(self, tuple pair, int kind)          # a field that add() found sound before
     # All fields of a head that was scanned, and is within the bounds; where one is refused, ``fault`` says why.
-    cdef int add_slices(self, const char* head, const FieldSlice* fields, int count) except -1
+    cdef int add_slices(self, const char* head, FieldSlice* fields, int count) except -1
     cdef int add_special(self, bytes name, bytes value, int kind)
     cdef int count_field(self, Py_ssize_t size)
     cdef int read_connection(self, bytes value, bint close_only) except -1

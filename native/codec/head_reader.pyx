@@ -1,5 +1,6 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.list cimport PyList_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE, PyList_New, PyList_SET_ITEM
+from cpython.ref cimport Py_INCREF
 from native.codec.characters cimport token_char
 from native.codec.field_names cimport (
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOP, HOST, PLAIN, PROXY_CONNECTION,
@@ -179,31 +180,44 @@ cdef class HeadReader:
         self.head.fields.append(pair)
         return 0
 
-    cdef int add_slices(self, const char* head, const FieldSlice* fields, int count) except -1:
-        cdef const FieldSlice* field
-        cdef const KnownName* known
+    cdef int add_slices(self, const char* head, FieldSlice* fields, int count) except -1:
+        cdef FieldSlice* field
+        cdef list kept
         cdef bytes name
         cdef bytes value
+        cdef tuple pair
         cdef int kind
+        cdef int plain = 0
         cdef int i
+        self.untouched = False
+        for i in range(count):
+            field = &fields[i]
+            field.known = find_name(head + field.name, field.name_size)
+            kind = field.known.kind if field.known != NULL else PLAIN
+            plain += kind == PLAIN or kind == CONTENT_TYPE or kind == CONTENT_ENCODING
+        kept = PyList_New(plain)
+        plain = 0
         for i in range(count):
             field = &fields[i]
             kind = PLAIN
-            known = find_name(head + field.name, field.name_size)
-            if known != NULL:
-                name = <bytes>known.name
-                kind = known.kind
+            if field.known != NULL:
+                name = <bytes>field.known.name
+                kind = field.known.kind
             else:
                 name = lower_name(head + field.name, field.name_size)
             value = PyBytes_FromStringAndSize(head + field.value, field.value_size)
-            if kind == PLAIN:
-                self.head.fields.append((name, value))
-            elif kind == CONTENT_TYPE:
-                self.head.fields.append((name, value))
+            if kind != PLAIN and kind != CONTENT_TYPE and kind != CONTENT_ENCODING:
+                self.add_special(name, value, kind)
+                continue
+            pair = (name, value)
+            Py_INCREF(pair)
+            PyList_SET_ITEM(kept, plain, pair)
+            plain += 1
+            if kind == CONTENT_TYPE:
                 self.head.content_type = value
-            elif self.add_special(name, value, kind) < 0:
-                break
-        self.untouched = False
+            elif kind == CONTENT_ENCODING:
+                self.head.content_encoding = value
+        self.head.fields = kept
         return 0
 
     cdef int read_connection(self, bytes value, bint close_only) except -1:

@@ -4,6 +4,8 @@ One pass, strict (RFC 9112 2 to 5): lines end in CR LF, a field's name is a toke
 holds no control character, nothing is folded. A scan goes on where the last one stopped, however the bytes are cut, and
 costs the same. What the parts mean is judged elsewhere: HeadReader, ``request_head``, ``response_head``."""
 
+from native.codec.field_names cimport KnownName
+
 cdef enum Scanned:
     NEED_MORE = 0       # the head is not complete
     COMPLETE = 1
@@ -31,6 +33,7 @@ cdef enum HeadFault:
 
 cdef struct FieldSlice:     # offsets from the head's first byte; white space around the value is left out
     unsigned int name, name_size, value, value_size
+    const KnownName* known  # HeadReader's; nothing is in it before
 
 cdef struct HeadScan:
     int method                          # number of a method, see method_name()

@@ -19,6 +19,9 @@ METHODS = (
     b"MKACTIVITY", b"CHECKOUT", b"MERGE", b"M-SEARCH", b"NOTIFY", b"SUBSCRIBE", b"UNSUBSCRIBE", b"PURGE", b"MKCALENDAR",
     b"LINK", b"UNLINK", b"SOURCE", b"QUERY",
 )
+cdef extern from *:
+    int __builtin_ctzll(uint64_t value) nogil       # trailing zeros; the first byte in memory is the lowest
+
 cdef enum:
     METHOD_COUNT = 35
     LONGEST_METHOD = 11
@@ -104,17 +107,24 @@ cdef bint begins_method(const unsigned char* p, Py_ssize_t size) noexcept nogil:
 
 
 cdef inline Py_ssize_t skip_value(const unsigned char* p, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
-    """Return where the first byte stands that no value has; eight bytes at a time where all of them are in one."""
+    """Return where the first byte stands that no value has; eight bytes are looked at together."""
     cdef uint64_t ones = 0x0101010101010101
     cdef uint64_t eight = 0
     cdef uint64_t delete = 0
+    cdef uint64_t odd = 0
     while end - at >= 8:
         memcpy(&eight, p + at, 8)
         delete = eight ^ ones * 0x7f
-        # the highest bit of a byte is set where it is below 0x20 (TAB too) or DEL
-        if (((eight - ones * 0x20) & ~eight) | ((delete - ones) & ~delete)) & (ones * 0x80):
-            break
-        at += 8
+        # The lowest bit that is set is the highest bit of the first byte that is DEL or below 0x20. Bits above may be set
+        # for others, by a borrow (Mycroft's test).
+        odd = (((eight - ones * 0x20) & ~eight) | ((delete - ones) & ~delete)) & (ones * 0x80)
+        if odd == 0:
+            at += 8
+            continue
+        at += __builtin_ctzll(odd) >> 3
+        if p[at] != c"\t":
+            return at
+        at += 1
     while at < end and char_class[p[at]] & IN_VALUE:
         at += 1
     return at
@@ -305,6 +315,13 @@ cdef int scan_status_line(HeadScan* scan, const unsigned char* p, Py_ssize_t end
     return NEED_MORE
 
 
+cdef inline HeadFault name_fault(unsigned char c) noexcept nogil:
+    """Return what is wrong where a name ends in this byte and not in a colon."""
+    if c == c"\n":
+        return BAD_LINE_END
+    return SPACE_BEFORE_COLON if c == c" " or c == c"\t" else BAD_NAME
+
+
 cdef int take_field(HeadScan* scan, FieldSlice* field, Py_ssize_t value, Py_ssize_t value_end) noexcept nogil:
     """Count the field whose line ends here; -1 = too many, or too large."""
     field.value = <unsigned int>value
@@ -315,6 +332,7 @@ cdef int take_field(HeadScan* scan, FieldSlice* field, Py_ssize_t value, Py_ssiz
 
 
 cdef int scan_fields(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noexcept nogil:
+    """Scan the lines behind the first. Each turn of the loop goes through the states of one line, in order."""
     cdef Py_ssize_t at = scan.at
     cdef Py_ssize_t last
     cdef int state = scan.state
@@ -331,29 +349,27 @@ cdef int scan_fields(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noe
                 return refuse(scan, MANY_FIELDS)
             scan.mark = at
             state = NAME
-        elif state == NAME:
+        if state == NAME:
             while at < end and token_char[p[at]]:
                 at += 1
             if at == end:
                 break
             if p[at] != c":":
-                if p[at] == c"\n" or p[at] == c"\r":
-                    return refuse(scan, BAD_LINE_END if p[at] == c"\n" else BAD_NAME)
-                return refuse(scan, SPACE_BEFORE_COLON if p[at] == c" " or p[at] == c"\t" else BAD_NAME)
+                return refuse(scan, name_fault(p[at]))
             if at == scan.mark:
                 return refuse(scan, EMPTY_NAME)
             field.name = <unsigned int>scan.mark
             field.name_size = <unsigned int>(at - scan.mark)
             state = BEFORE_VALUE
             at += 1
-        elif state == BEFORE_VALUE:
+        if state == BEFORE_VALUE:
             while at < end and (p[at] == c" " or p[at] == c"\t"):
                 at += 1
             if at == end:
                 break
             scan.mark = at
             state = VALUE
-        elif state == VALUE:
+        if state == VALUE:
             at = skip_value(p, at, end)
             if at == end:
                 break
@@ -367,16 +383,15 @@ cdef int scan_fields(HeadScan* scan, const unsigned char* p, Py_ssize_t end) noe
             field += 1
             state = FIELD_LF
             at += 1
-        elif state == FIELD_LF:
-            if p[at] != c"\n":
-                return refuse(scan, BAD_LINE_END)
-            state = FIELD
-            at += 1
-        else:
-            if p[at] != c"\n":
-                return refuse(scan, BAD_LINE_END)
-            scan.at = at + 1
+            if at == end:
+                break
+        if p[at] != c"\n":
+            return refuse(scan, BAD_LINE_END)
+        at += 1
+        if state == END_LF:
+            scan.at = at
             return COMPLETE
+        state = FIELD
     scan.at = at
     scan.state = state
     return NEED_MORE
