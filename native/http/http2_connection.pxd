@@ -45,6 +45,7 @@ cdef class Http2Connection(SocketEvents):
     cdef void schedule(self)                            # pump once, after the other work of this turn
     cdef pump(self)
     cdef _send(self)
+    cdef void reject(self, str reason, uint32_t code)   # GOAWAY with this error; nothing more is read
     cdef void reject_flood(self, str reason)            # GOAWAY with ENHANCE_YOUR_CALM
     cdef void ping(self)                                # send a ping unless one is pending; on_pong follows
     cdef void reset(self, int32_t stream, uint32_t code)

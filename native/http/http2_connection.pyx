@@ -153,6 +153,8 @@ cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, voi
 cdef int on_stream_close(nghttp2_session* session, int32_t stream, uint32_t code, void* user) noexcept:
     cdef Http2Connection connection = <Http2Connection>user
     try:
+        if connection.guard.order is not None:
+            connection.guard.order.close(<uint32_t>stream)
         connection.on_closed(stream, code)
         return 0
     except BaseException as error:
@@ -297,7 +299,7 @@ cdef class Http2Connection:
             self.pump()
             raise error
         if self.guard.fault is not None:
-            self.reject_flood(self.guard.fault)
+            self.reject(self.guard.fault, self.guard.fault_code)
         elif done == NGHTTP2_ERR_FLOODED:
             self.reject_flood("acknowledgements that are not read")
         elif done < 0:
@@ -309,9 +311,12 @@ cdef class Http2Connection:
         self.pump()
 
     cdef void reject_flood(self, str reason):
+        self.reject(reason, NGHTTP2_ENHANCE_YOUR_CALM)
+
+    cdef void reject(self, str reason, uint32_t code):
         self.read_closed = True
         self.close_reason = reason
-        nghttp2_session_terminate_session(self.session, NGHTTP2_ENHANCE_YOUR_CALM)
+        nghttp2_session_terminate_session(self.session, code)
         self.schedule()
 
     cdef void schedule(self):
@@ -329,7 +334,7 @@ cdef class Http2Connection:
         self._send()
         if self.guard.fault is not None and self.close_reason is None:
             # the reset that was just sent exceeded the guard's limit
-            self.reject_flood(self.guard.fault)
+            self.reject(self.guard.fault, self.guard.fault_code)
             self._send()
         if self.drained_streams:
             drained = self.drained_streams

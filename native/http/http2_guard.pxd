@@ -5,6 +5,7 @@ Sources: RFC 9113 10.5; CVE-2019-9511 to 9518 (floods), VU#421644 (CONTINUATION)
 CVE-2025-8671 (MadeYouReset)."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from native.http.http2_stream_order cimport StreamOrder
 
 cdef class Guard:
     cdef unsigned char[9] head      # the header of the current frame
@@ -21,11 +22,14 @@ cdef class Guard:
     cdef uint64_t window_ns         # when the current counts of streams and resets began
     cdef readonly int streams, resets, faults
     cdef readonly str fault         # why the peer is refused; None = no fault
+    cdef readonly uint32_t fault_code   # the HTTP/2 error that the fault is
+    cdef StreamOrder order          # of a client's streams; None = the peer is a server
     cdef Py_ssize_t feed(self, const uint8_t* data, Py_ssize_t size, uint64_t now_ns)
     cdef void earn(self, int amount) noexcept
     cdef void opened(self, uint64_t now_ns) noexcept
     cdef bint reset(self, bint fault, uint64_t now_ns)
     cdef int _judge(self, uint64_t now_ns)
+    cdef uint32_t _stream(self) noexcept
     cdef void _close_block(self, int flags) noexcept
     cdef int _spend(self, int cost, str what)
     cdef void _refill(self, uint64_t now_ns) noexcept

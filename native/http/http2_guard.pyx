@@ -27,6 +27,7 @@ cdef enum Frame:
     PUSH_PROMISE = 5
     CONTINUATION = 9
 
+cdef uint32_t ENHANCE_YOUR_CALM = 11
 cdef int END_STREAM = 1
 cdef int ACK = 1
 cdef int END_HEADERS = 4
@@ -46,6 +47,8 @@ cdef class Guard:
 
     def __init__(self, uint64_t now_ns, Py_ssize_t block_limit, bint preface):
         self.skip = PREFACE_SIZE if preface else 0
+        self.fault_code = ENHANCE_YOUR_CALM
+        self.order = StreamOrder() if preface else None
         self.budget = BUDGET
         self.refilled_ns = now_ns
         self.window_ns = now_ns
@@ -90,6 +93,13 @@ cdef class Guard:
         """Count the frame whose header is complete; return -1 if the frame exceeds a limit."""
         cdef int kind = self.head[3]
         cdef int flags = self.head[4]
+        cdef uint32_t code
+        if self.order is not None and kind <= RST_STREAM:
+            code = self.order.judge(kind, flags, self._stream())
+            if code:
+                self.fault_code = code
+                self.fault = f"a frame of type {kind} for stream {self._stream()}, which may not come there"
+                return -1
         if kind == DATA:
             if flags & END_STREAM:
                 return 0
@@ -119,6 +129,13 @@ cdef class Guard:
             self.fault = f"a header block larger than {self.block_limit} bytes"
             return -1
         return 0
+
+    cdef uint32_t _stream(self) noexcept:
+        """Return the stream of the current frame; its highest bit is reserved."""
+        return (
+            (<uint32_t>(self.head[5] & 0x7F) << 24) | (<uint32_t>self.head[6] << 16) | (<uint32_t>self.head[7] << 8)
+            | self.head[8]
+        )
 
     cdef void _close_block(self, int flags) noexcept:
         """End the block when the last byte of its last frame has come; until then the header timeout applies."""
