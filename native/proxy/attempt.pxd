@@ -18,36 +18,36 @@ cdef class Attempt
 
 cdef enum Phase:
     CONNECTING = 0
-    ASKING = 1              # the request is on its way, no answer yet
-    ANSWERING = 2           # the head has come, nothing has been handed on
+    ASKING = 1              # the request is being sent, or was sent, and no head has come
+    ANSWERING = 2           # the head has come, and nothing was relayed
     RELAYING = 3            # its answer goes to the client
     OVER = 4
 
 cdef class AttemptResult:
-    """How an attempt ended. It is given once, after the attempt has let go of its connection."""
+    """How an attempt ended. The owner gets it once, after the attempt has released its connection."""
     cdef int outcome                # native.state.shared_state.Outcome
-    cdef str detail                 # of a failure, in words, without secrets
-    cdef uint64_t retry_after_ns    # how long the target asks to stay away; 0 = it does not say
+    cdef str detail                 # why it failed, without secrets
+    cdef uint64_t retry_after_ns    # Retry-After of the target; 0 = none
     cdef Usage usage                # tokens and money, of this attempt alone
     cdef list trailers              # of a good answer
-    cdef bint relayed               # its answer was going to the client
-    cdef bytes tail                 # what completes a good answer, or the target's words about the caller's own fault;
-                                    # None = there is nothing more, or the words are too many
+    cdef bint relayed               # the client had got some of its answer
+    cdef bytes tail                 # the end of a good answer, or the target's error body about a fault of the caller;
+                                    # None = there is none, or the error body is too large
 
 cdef class AttemptEvents(ServerEvents):
-    """Receives what an attempt does; of a client it hears nothing unless a subclass listens.
+    """Receives the events of an attempt. A client's events (ServerEvents) are ignored unless a subclass overrides them.
 
-    A subclass overrides every method; test_contract.py checks it."""
-    # An answer has begun, and may go to the client: True = hand it to me. length as in Head.
+    A subclass overrides every method below; test_contract.py checks it."""
+    # The answer has content for the client. Returns True = relay it. length: as in Head.
     cdef bint on_answer(self, Attempt attempt, int64_t length)
-    # A whole answer in the caller's dialect; ValueError: it cannot be said there.
+    # Returns a whole answer in the client's dialect. ValueError: that dialect cannot express it.
     cdef bytes translate(self, Attempt attempt, bytes content)
-    # It has begun with a failure (a service's 5xx, UNAVAILABLE): True = hand it to me all the same.
+    # The answer is a failure (a service's 5xx, UNAVAILABLE). Returns True = relay it, False = end the attempt.
     cdef bint on_failed_answer(self, Attempt attempt)
     cdef void on_answer_data(self, Attempt attempt, bytes data)
-    cdef void on_result(self, Attempt attempt, AttemptResult result)        # exactly once, the last of all
+    cdef void on_result(self, Attempt attempt, AttemptResult result)        # exactly once, as the last event
     cdef void on_interim_answer(self, Attempt attempt, int status)          # 100: the client may send its body
-    cdef void on_late(self, Attempt attempt, uint64_t now)                  # ... and again every quarter of a second
+    cdef void on_late(self, Attempt attempt, uint64_t now)                  # again every 250 ms
     cdef void on_deadline_change(self, Attempt attempt, uint64_t now)       # next_deadline() may be nearer now
 
 cdef class Attempt(ClientEvents):
@@ -64,18 +64,18 @@ cdef class Attempt(ClientEvents):
     cdef int phase
     cdef int outcome            # native.state.shared_state.Outcome once it is settled, -1 before
     cdef int grpc_status        # the status it ended with, -1 = none
-    cdef uint64_t span          # under which the target knows it
-    cdef uint64_t continue_ns   # since when the target owes a word to a client that waits with its body (100-continue)
+    cdef uint64_t span          # the span id that the target gets
+    cdef uint64_t continue_ns   # since when a client with Expect: 100-continue waits for the target; 0 = it does not
     cdef UploadWatch upload
     cdef uint64_t looked_ns     # when its owner was last told that it is late
-    cdef str detail             # of a failure, in words
-    cdef bint counted           # it stands in the target's in-flight counts
-    cdef bint charged           # it holds tokens of its credential's
-    cdef bint tokens_told       # the provider has said what is left of its tokens, this attempt included
+    cdef str detail             # why it failed
+    cdef bint counted           # it is in the target's in-flight counts
+    cdef bint charged           # it holds tokens of its credential's allowance
+    cdef bint tokens_told       # the answer reported the tokens that are left, with this attempt subtracted
     cdef bint sent, body_done, paused, refused, moved, tripped
     cdef bint retry_granted     # its retry has been taken from the budget
-    cdef bint detached          # it runs on beside an answer that the client already has
-    cdef bint absent            # the target is another region that has nothing for this request
+    cdef bint detached          # the client has the answer of another attempt; this one runs on to be learned from
+    cdef bint absent            # the target is another region, and has nothing for this request
     cdef Head head
     cdef begin(self)
     # What a kind of attempt does with the answer.
@@ -83,20 +83,20 @@ cdef class Attempt(ClientEvents):
     cdef void hear_data(self, bytes data)
     cdef void hear_end(self, list trailers)
     cdef void settle_usage(self, int outcome, uint64_t now)
-    cdef bint offered(self)                         # it claims to offer this path: else a 404 says nothing about it
-    # Settle it, exactly once: what the target is remembered for, and what the attempt used.
+    cdef bint offered(self)                         # the target claims this path; if not, a 404 is no fault of it
+    # Record the outcome in the target's health, and charge what the attempt used. Only the first call has an effect.
     cdef void settle(self, int outcome, uint64_t now, uint64_t retry_after_ns)
-    # It is over, and its owner gets the result.
+    # End the attempt, and give its owner the result.
     cdef void finish(self, int outcome, str detail, uint64_t retry_after_ns, list trailers, bytes tail)
-    cdef void cancel(self, int outcome)             # nobody wants its answer: settle it, without a result
-    cdef void end_silent(self)                      # a detached attempt has come to its deadline
+    cdef void cancel(self, int outcome)             # settle and end the attempt without a result
+    cdef void end_silent(self)                      # end a detached attempt at its deadline
     cdef void end(self, int outcome, str detail, uint64_t retry_after_ns=*)
     cdef uint64_t next_deadline(self) noexcept
     cdef bint check_deadlines(self, uint64_t now)   # True: it has ended
-    cdef bint owes_answer(self) noexcept            # it is the target's turn, not a client's whose request is not here
+    cdef bint owes_answer(self) noexcept            # the target has to act next, not the client with its request
     cdef void drain_answer(self, uint64_t now)      # the client reads again
     cdef void finish_upload(self, list trailers)    # the rest of a service's request has come
-    cdef void client_sent(self, uint64_t now)       # the client goes on with its request
+    cdef void client_sent(self, uint64_t now)       # the client has sent more of its request
     cdef void _sent_whole(self)
     cdef void _note_overhead(self, uint64_t now)
     cdef void _block(self)

@@ -32,7 +32,7 @@ OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 # native.http.stream.Failure as an Outcome
 cdef int[5] OUTCOME_OF = [FAIL_CONNECT, FAIL_RESET, FAIL_MALFORMED, FAIL_TRUNCATED, CANCELLED]
 
-# How often the owner of a late attempt is told again: its target's circuit may have opened meanwhile.
+# How often on_late is repeated for a late attempt: the target's circuit may have opened meanwhile.
 cdef uint64_t LOOK_AGAIN_NS = 250_000_000
 
 
@@ -137,16 +137,16 @@ cdef class Attempt(ClientEvents):
                 self.events.on_deadline_change(self, self.continue_ns)
 
     cdef void _sent_whole(self):
-        """The request is sent whole: from now on the target owes an answer."""
+        """All of the request is sent: from now on the deadlines of the answer run."""
         self.body_done = True
         self.facts.asked_ns = monotonic_ns()
         self.facts.late_after_ns = late_bound_ns(self.route, self.target, &self.facts)
         if self.facts.waiting_ns:
-            # the owner's alarm stands at the deadline of a connection that is here now: the next one may be nearer
+            # the owner's alarm is still set to the connect deadline, and the next deadline may be earlier
             self.events.on_deadline_change(self, self.facts.asked_ns)
 
     cdef void _note_overhead(self, uint64_t now):
-        """Once per request, of its first attempt: what edge itself took, connecting left out."""
+        """Count edge's own time without connecting: once per request, for its first attempt."""
         cdef RouteRec* rec = self.route.rec
         if self.request.request_complete_ns and now > self.request.request_complete_ns:
             add64(&rec.overhead_sum_ns, now - self.request.request_complete_ns)
@@ -154,14 +154,14 @@ cdef class Attempt(ClientEvents):
         self.request.request_complete_ns = 0
 
     cdef void _block(self):
-        """The target does not take the upload as fast as it comes: the client waits, and the target is watched."""
+        """The target takes the upload more slowly than it comes: pause the client, and watch the target's progress."""
         self.request.stream.pause()
         if not self.upload.blocked_ns and not self.body_done and self.reader.mode != PIPE and self.stream is not None:
             upload_blocked(&self.upload, self.stream.unsent(), monotonic_ns())
             self.events.on_deadline_change(self, self.upload.blocked_ns)
 
     cdef void on_upstream_congested(self):
-        # A request that is here whole has nothing more to wait for, and a client that is not read is not seen to leave.
+        # A complete request needs no pause, and edge must go on reading to notice that the client leaves.
         if self.phase == OVER or self.request.stream is None or (self.request.received and self.reader.mode != PIPE):
             return
         self._block()
@@ -175,7 +175,7 @@ cdef class Attempt(ClientEvents):
         self.facts.last_ns = now
 
     cdef void finish_upload(self, list trailers):
-        """The rest of a service's request has come."""
+        """Send the end of a service's request, whose rest has come."""
         cdef ClientStream stream = self.stream
         self._sent_whole()
         if stream is not None:
@@ -187,7 +187,7 @@ cdef class Attempt(ClientEvents):
             self.paused = False
             self.facts.last_ns = now
             if self.upload.blocked_ns:
-                self.upload.blocked_ns = now       # it could not take more while nobody took its answer
+                self.upload.blocked_ns = now       # the target was blocked while the client did not read
             stream.resume()
 
     # --- waiting -----------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ cdef class Attempt(ClientEvents):
         return self.continue_ns != 0 and self.request.stream.awaits_continue
 
     cdef uint64_t _first_limit(self) noexcept:
-        """How long the target may take to the head, or to the first content of a stream, from asking; 0 = no limit."""
+        """Return the time limit from asking to the head, or to the first content of a stream; 0 = no limit."""
         cdef uint64_t limit = self.route.timeouts.first_byte_ns
         cdef uint64_t other = 0
         if self.request.is_model():
@@ -214,7 +214,7 @@ cdef class Attempt(ClientEvents):
         return limit
 
     cdef bint _stuck(self, uint64_t now):
-        """A target that takes nothing of an upload for as long as an answer may be silent has failed."""
+        """End the attempt if the target has taken nothing of the upload for the stream-idle time."""
         cdef uint64_t limit = self.route.timeouts.stream_idle_ns
         cdef bint moved = False
         if limit == 0 or now < self.upload.seen_ns + limit // 4 or self.stream is None:
@@ -223,11 +223,11 @@ cdef class Attempt(ClientEvents):
             self.end(FAIL_STALLED, "the upload was not taken any more")
             return True
         if moved and self.phase >= ANSWERING:
-            self.facts.last_ns = now      # this side of the conversation goes on
+            self.facts.last_ns = now      # the upload makes progress, so the answer is not idle
         return False
 
     cdef uint64_t next_deadline(self) noexcept:
-        """When something may be overdue; a deadline of 0 is off."""
+        """Return when check_deadlines() is due. A time limit of 0 is off."""
         cdef uint64_t idle = self.route.timeouts.stream_idle_ns
         cdef uint64_t from_ns = 0
         cdef uint64_t limit = 0
@@ -298,18 +298,18 @@ cdef class Attempt(ClientEvents):
         return self.phase == OVER
 
     cdef bint _check_silence(self, uint64_t now):
-        """The answer has begun and does not go on."""
+        """End an answer that has begun and then been silent for the idle time."""
         cdef uint64_t limit = self.runtime.limits.idle_ns if self.reader.mode == PIPE else self.route.timeouts.stream_idle_ns
-        # while the client does not read, nothing is asked of the upstream
+        # while the client does not read, the upstream may be silent
         if not limit or self.paused or now < self.facts.last_ns + limit:
             return False
         if self.reader.said_done():
-            # everything was said; the rest of the framing was for edge
+            # [DONE] has come: only the end of the framing is missing, which the client does not get
             self.finish(OK, None, 0, None, None)
         elif self.request.received or self.request.stream.awaits_continue or self.upload.blocked_ns or self.reader.mode == PIPE:
             self.end(FAIL_STALLED, "the answer stopped coming")
         else:
-            # whose turn it is is not known: perhaps it was the client's
+            # the target may have been waiting for the client, so it is not blamed
             self.end(CANCELLED, "neither the request nor its answer went on")
         return True
 
@@ -324,7 +324,7 @@ cdef class Attempt(ClientEvents):
         if self.facts.late or (
             self.facts.slow and circuit_state(load64(&self.target.rec.circuit)) == <int>OPEN
         ):
-            self.facts.late = True      # also one that others have found slow: its circuit is open
+            self.facts.late = True      # also a slow attempt at a target whose circuit has opened
             if now >= self.looked_ns + LOOK_AGAIN_NS:
                 self.looked_ns = now
                 self.events.on_late(self, now)
@@ -348,7 +348,7 @@ cdef class Attempt(ClientEvents):
             self.tokens_told = learn_limits(self.target, head.fields, now, self.runtime.retry_after_ns(head.fields))
         self.hear_head(head, now)
         if self.phase != OVER:
-            self.events.on_deadline_change(self, now)   # another deadline counts from here, and it may be the nearer one
+            self.events.on_deadline_change(self, now)   # the next deadline may be earlier
 
     cdef void on_data(self, bytes data):
         if self.phase != OVER:
@@ -383,14 +383,14 @@ cdef class Attempt(ClientEvents):
             self.moved = self.stream.connection_ended
         self.stream = None
         if failure == <int>FAILED_TRUNCATED and self.phase == RELAYING and self.reader.said_done():
-            # everything was said; only the framing's end is missing, and that was for edge
+            # [DONE] has come: only the end of the framing is missing, which the client does not get
             self.finish(OK, None, 0, None, None)
             return
         self.end(OUTCOME_OF[failure], detail)
 
     # --- ending ------------------------------------------------------------------------------------------------------
     cdef void settle(self, int outcome, uint64_t now, uint64_t retry_after_ns):
-        """Exactly once: what the target is remembered for, and what the attempt used."""
+        """Record the outcome, once: the target's health, and what the attempt used."""
         cdef int status = 0 if self.head is None else self.head.status
         if self.outcome >= 0:
             return

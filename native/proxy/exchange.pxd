@@ -1,4 +1,4 @@
-"""Holds the order of everything that happens to a request. The states and the decisions are in steps."""
+"""Runs one exchange, from the head of its request to its end. steps.pxd has the states and the decisions."""
 
 from libc.stdint cimport uint64_t
 from native.balance.balancer cimport Choice
@@ -20,7 +20,7 @@ cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns)
 
 cdef class Exchange(AttemptEvents):
-    """A request and its answer, with every attempt in between."""
+    """One request, its attempts and its response."""
     cdef Runtime runtime
     cdef ServerStream stream
     cdef Request request
@@ -30,16 +30,16 @@ cdef class Exchange(AttemptEvents):
     cdef LiveAttempts live
     cdef Charge charge          # None until the request is admitted
     cdef list failed_attempts   # native.proxy.hooks.FailedAttempt; None = none failed
-    cdef bint choosing          # the loop that starts attempts runs further up the stack
-    cdef bint again             # ... and has another turn
-    cdef Alarm alarm            # None = it does not count as in flight
-    cdef Waiter waiter          # its place in the route's queue, while it waits there
+    cdef bint choosing          # choose() is running, further up the stack
+    cdef bint again             # ... and has to make another turn
+    cdef Alarm alarm            # fires at the earliest deadline; None = not counted as in flight
+    cdef Waiter waiter          # its entry in the route's queue; None = it does not wait
     cdef uint64_t resume_ns     # when a back-off ends
-    cdef uint64_t queue_ns      # how long it waited for a place
+    cdef uint64_t queue_ns      # time spent in the queue
     cdef receive(self, Runtime runtime, ServerStream stream, Head head)
     cdef check_deadlines(self, uint64_t now)
     cdef cut_off(self, uint64_t now)
-    cdef choose(self)                           # start an attempt, or say why there is none
+    cdef choose(self)                           # start an attempt, or reply why there is none
     cdef void _enter(self, int state)
     cdef _refuse(self, Refusal why)
     cdef _answer_query(self)

@@ -1,4 +1,4 @@
-# Holds the order of everything that happens to a request.  Types of the compiled module; see exchange.pxd.
+# Runs one exchange, from the head of its request to its end.  Types of the compiled module; see exchange.pxd.
 
 from native.io.timer_wheel import Timer
 from native.proxy.attempt import AttemptEvents

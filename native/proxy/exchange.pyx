@@ -23,11 +23,11 @@ from native.state.shared_state cimport (
     R_SPILLED, R_UNAVAILABLE, T_RETRIED, T_SPILLED, W_REQUESTS, RouteRec,
 )
 
-# The same target again, when no other is left: first wait, doubled by each attempt, jittered by a half.
+# First wait before the same target is asked again. Each attempt doubles it; jitter changes it by up to a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
 cdef enum:
-    LOW = 2                     # the class that does not wait
-# What stands in a caller's way, by native.state.allowance.Bound, as edge.listen.reply knows it.
+    LOW = 2                     # the priority that is never queued
+# Kinds of edge.listen.reply.PROBLEMS, indexed by native.state.allowance.Bound.
 cdef tuple LIMITED = (
     None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget",
 )
@@ -35,13 +35,13 @@ cdef tuple LIMITED = (
 
 cdef class Alarm(Timer):
     cdef void fire(self, uint64_t now_ns):
-        cdef Exchange exchange = self.exchange      # kept alive: a deadline may end it
+        cdef Exchange exchange = self.exchange      # holds a reference: the deadline may end the exchange
         if exchange is not None:
             exchange.check_deadlines(now_ns)
 
 
 cdef class Exchange(AttemptEvents):
-    """A request and its answer, with every attempt in between."""
+    """One request, its attempts and its response."""
 
     def __repr__(self):
         return f"<Exchange {State(self.state).name} {self.request!r}>"
@@ -53,7 +53,7 @@ cdef class Exchange(AttemptEvents):
 
     # --- RECEIVING ---------------------------------------------------------------------------------------------------
     cdef receive(self, Runtime runtime, ServerStream stream, Head head):
-        """The head has been read, and its framing believed."""
+        """Take a request whose head has been read and whose framing is sound."""
         cdef Request request
         cdef Response response = Response.__new__(Response)
         self.runtime = runtime
@@ -84,7 +84,7 @@ cdef class Exchange(AttemptEvents):
             return
         request.body_size += len(data)
         if self.response.tunnel or (attempt is not None and self.response.committed):
-            attempt.client_sent(monotonic_ns())     # while the client is still asking, the answer has not stopped
+            attempt.client_sent(monotonic_ns())     # the answer is not idle while the client still sends
         if self.response.tunnel:
             if attempt.stream is not None:
                 attempt.stream.send_data(data)
@@ -102,7 +102,7 @@ cdef class Exchange(AttemptEvents):
         if self.state == State.CLOSED or request.received:
             return
         request.received = True
-        self.stream.resume()        # a client that is not read is not seen to leave
+        self.stream.resume()        # edge notices that a client leaves only while it reads from it
         why = request.take_end(trailers)
         if why is not None:
             self._refuse(why)
@@ -117,13 +117,13 @@ cdef class Exchange(AttemptEvents):
                 self._arm_deadline()
 
     cdef _refuse(self, Refusal why):
-        """Edge refuses the request itself."""
+        """Reply with an error of edge's own to a request that edge does not accept."""
         cdef str kind = why.kind
         cdef str detail = why.detail
         cdef tuple problem
         add64(&self.runtime.meter.count[why.counter()], 1)
         if kind == "buffers_full":
-            detail = str(1 + self.runtime.random() % 3)     # clients do not come back all at the same moment
+            detail = str(1 + self.runtime.random() % 3)     # spread, so that clients do not all come back at once
             self.request.body = None
         problem = self.runtime.replies.problem(kind, detail)
         if self.response.committed and isinstance(self.request, LocalCall):
@@ -145,7 +145,7 @@ cdef class Exchange(AttemptEvents):
         self._reply(status, list(fields), content)
 
     cdef _answer_call(self):
-        """Messages to a method that edge answers itself: each gets its answers at once."""
+        """Answer each complete message of a gRPC method that edge serves itself."""
         cdef LocalCall request = <LocalCall>self.request
         for message in request.messages:
             code, text, answers = self.runtime.calls.answer(
@@ -163,7 +163,7 @@ cdef class Exchange(AttemptEvents):
 
     # --- ADMITTED ----------------------------------------------------------------------------------------------------
     cdef _admitted(self):
-        """The route is known: from here on the exchange counts, and its deadlines run."""
+        """Charge the caller and start the deadlines. From here on the exchange counts as in flight."""
         cdef Request request = self.request
         cdef Runtime runtime = self.runtime
         cdef uint64_t wait = 0
@@ -194,8 +194,8 @@ cdef class Exchange(AttemptEvents):
 
     # --- QUEUED ------------------------------------------------------------------------------------------------------
     cdef choose(self):
-        """Start attempts until one is under way or the exchange is over. Not recursive: an attempt that ends while it
-        begins only asks for another turn."""
+        """Start attempts until one is under way or the exchange is closed. The loop is not recursive: an attempt that
+        ends while it is being started only sets ``again``."""
         self.again = True
         if self.choosing:
             return
@@ -219,11 +219,11 @@ cdef class Exchange(AttemptEvents):
         choice.generation = 0
         self._gather(&facts, None)
         if now >= self.request.deadline_ns:
-            event = Event.DEADLINE_OVER     # nobody waits for an answer any more: nothing is spent on one
+            event = Event.DEADLINE_OVER     # the client has stopped waiting: no attempt is made for it
         elif self.live.begun == 0 and self.waiter is None and (
             self.request.route.queue.ahead(self.request.identity.priority)
         ):
-            event = Event.TARGETS_FULL      # others came first
+            event = Event.TARGETS_FULL      # other exchanges wait already, and are served first
         else:
             self.selection.choose(now, self.live.running(), not facts.others, &choice)
             if choice.full and self.waiter is None:
@@ -238,12 +238,12 @@ cdef class Exchange(AttemptEvents):
             self._give_up(now)
 
     cdef _wait_for_place(self, uint64_t now):
-        """There is no place anywhere: the low class is told so at once, the others wait for one. So is another region:
-        it has places to ask for elsewhere and a queue of its own, and one request must not stand in two."""
+        """Every usable target is full: join the route's queue. The low priority is shed at once, and so is a request of
+        another region: that region has its own queue, and one request must not wait in two."""
         cdef Request request = self.request
         cdef Queue queue = request.route.queue
         cdef Waiter other
-        request.request_complete_ns = 0     # most of edge's own time would be waiting
+        request.request_complete_ns = 0     # no overhead is measured: most of it would be time in the queue
         if self.waiter is not None:
             return
         if request.identity.priority != LOW and not request.identity.peer:
@@ -266,7 +266,7 @@ cdef class Exchange(AttemptEvents):
             self.waiter = None
 
     cdef _shed(self, uint64_t now):
-        """Say at once that there is no room, and when to come back."""
+        """Reply that every target is full, with Retry-After."""
         add64(&self.request.route.rec.count[<int>R_SHED_HIGH + self.request.identity.priority], 1)
         self._reply_counted(self.selection.overloaded(now, self.failed_attempts or []))
 
@@ -287,13 +287,13 @@ cdef class Exchange(AttemptEvents):
         attempt.begin()
 
     cdef void _gather(self, Facts* facts, Attempt about) noexcept:
-        """The facts of a decision about one attempt, or about none."""
+        """Collect the facts of a decision; ``about`` is the attempt that it concerns, or None."""
         self.live.gather(facts, about)
         facts.cutting = self.runtime.cutting
         facts.may_join = self.request.may_join()
 
     cdef void on_late(self, Attempt attempt, uint64_t now):
-        """The target takes much longer than it used to: another one is asked beside it."""
+        """An attempt is late: start a second one at another target, if the policy and the budget allow it."""
         cdef Facts facts
         if self.state != State.ATTEMPTING or self.choosing:
             return
@@ -301,7 +301,7 @@ cdef class Exchange(AttemptEvents):
         facts.may_retry = repeatable(self.request, attempt, DEADLINE, self.live.begun, now)
         facts.another = facts.may_retry and self.selection.another(now, self.live.running())
         if not facts.may_join:
-            # never two at once: it is left where its circuit has opened, and another may answer
+            # two attempts are not allowed: leave this target only if its circuit is open and another is usable
             if facts.another and circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN:
                 attempt.end(FAIL_FIRST_BYTE, "late, and its circuit has opened")
             return
@@ -310,12 +310,12 @@ cdef class Exchange(AttemptEvents):
         if not pay_for_retry(self.request, attempt, DEADLINE, now):
             return
         add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
-        if self.live.second is not None:    # both are late: the next target takes the older one's place
+        if self.live.second is not None:    # both are late: the next attempt replaces the older
             self.live.let_go(self.live.first, self.request.deadline_ns)
         self.choose()
 
     cdef bint on_failed_answer(self, Attempt attempt):
-        """A service answers with a failure: another target may do better, if the request may be sent again."""
+        """A service answered with a failure. Return True to relay it; False: another target is asked instead."""
         cdef uint64_t now = monotonic_ns()
         attempt.retry_granted = (
             repeatable(self.request, attempt, FAIL_STATUS, self.live.begun, now)
@@ -325,7 +325,7 @@ cdef class Exchange(AttemptEvents):
         return not attempt.retry_granted
 
     cdef void on_result(self, Attempt attempt, AttemptResult result):
-        """An attempt is over: elsewhere, again, or an honest end."""
+        """An attempt has ended: finish, ask another target, back off, or give up."""
         cdef uint64_t now
         cdef Facts facts
         cdef int step
@@ -386,13 +386,13 @@ cdef class Exchange(AttemptEvents):
             self._arm_deadline()
 
     cdef _give_up(self, uint64_t now):
-        """Nothing usable is left: say which targets were tried or are set aside, why, and until when."""
+        """No usable target is left: reply which were tried, why the others are not used, and when to come back."""
         add64(&self.request.route.rec.count[<int>R_UNAVAILABLE], 1)
         self._reply_counted(self.selection.unavailable(now, self.failed_attempts or []))
 
     # --- COMMITTED ---------------------------------------------------------------------------------------------------
     cdef bint on_answer(self, Attempt attempt, int64_t length):
-        """The first byte of a real answer: the attempt that brought it answers, another one is let go."""
+        """Commit to the attempt that has the first content, and drop the other. False: another attempt was first."""
         cdef Request request = self.request
         cdef Response response = self.response
         if response.committed:
@@ -425,7 +425,7 @@ cdef class Exchange(AttemptEvents):
         return self.response.translate(attempt, content, self.live.begun)
 
     cdef str _reason(self):
-        """Why it is not the first choice that answers; None = it is."""
+        """Return why the first choice did not answer; None = it did."""
         cdef str late = self.live.late_reason()
         if self.failed_attempts is not None:
             last = self.failed_attempts[-1]
@@ -433,7 +433,7 @@ cdef class Exchange(AttemptEvents):
         return self.selection.failover_reason if late is None else late
 
     cdef void _finish(self, Attempt attempt, AttemptResult result):
-        """The answer is complete. Everything is counted before its last bytes go: the client may ask again at once."""
+        """End a complete answer. It is counted before its last bytes are sent: the next request may follow at once."""
         cdef Response response = self.response
         cdef RouteRec* rec = self.request.route.rec
         if self.live.begun > 1 or self.selection.failover_reason is not None:
@@ -445,7 +445,7 @@ cdef class Exchange(AttemptEvents):
         response.finish(result.trailers, result.tail)
 
     cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result):
-        """The caller's own fault, in the provider's words; where these are too many, in edge's."""
+        """Relay a provider's error about a fault of the caller; if it is too large, reply with edge's own error."""
         if result.tail is None:
             self._reply_counted(
                 self.runtime.replies.too_long(attempt.head.status, self.runtime.limits.max_response)
@@ -457,7 +457,7 @@ cdef class Exchange(AttemptEvents):
                 self._finish(attempt, result)
 
     cdef void _break(self, Attempt attempt, AttemptResult result):
-        """The answer broke off after the commit point: an honest end."""
+        """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
         cdef Response response = self.response
         add64(&self.request.route.rec.count[<int>R_BROKEN], 1)
         self._close(0)
@@ -488,7 +488,7 @@ cdef class Exchange(AttemptEvents):
                 self._arm_deadline()
 
     cdef _reply_counted(self, tuple problem):
-        """Reply with one of our own errors to a request that had a route."""
+        """Reply with an error of edge's own to a request that has a route."""
         if self.charge is not None and self.request.is_model():
             self.charge.repay(monotonic_ns())
         fields = self.response.own_fields(<list>problem[1], self.live.begun)
@@ -503,7 +503,7 @@ cdef class Exchange(AttemptEvents):
         response.send(status, fields, content)
 
     cdef _close(self, int status):
-        """Exactly once: counters, and every reference that would make a circle."""
+        """Enter CLOSED, once: write counters and record, and drop the references that would form a cycle."""
         cdef Request request = self.request
         cdef Runtime runtime = self.runtime
         cdef uint64_t now
@@ -524,7 +524,7 @@ cdef class Exchange(AttemptEvents):
         elif request.response_format != LOCAL_FORMAT and (
             request.operation != OPERATION_HEALTH and request.operation != OPERATION_MODELS
         ):
-            # refused before it counted
+            # refused before it counted as in flight
             if request.identifier is None:
                 request.begin_trace()
             record(request, self.response, self.live, self.charge, status, now, self.queue_ns)
@@ -536,7 +536,7 @@ cdef class Exchange(AttemptEvents):
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
     cdef void _arm_deadline(self):
-        """Set the alarm to the earliest thing that may happen."""
+        """Set the alarm to the earliest deadline."""
         cdef uint64_t when = self.request.deadline_ns
         if self.alarm is None:
             return
@@ -553,7 +553,7 @@ cdef class Exchange(AttemptEvents):
         self.runtime.deadlines.arm(self.alarm, when)
 
     cdef bint _keeps_alive(self) noexcept:
-        """Whether comments go out while the client waits."""
+        """Return whether the client gets comments while it waits."""
         return not self.response.committed and not self.request.grpc and self.request.streams()
 
     cdef check_deadlines(self, uint64_t now):
@@ -580,7 +580,7 @@ cdef class Exchange(AttemptEvents):
         self._arm_deadline()
 
     cdef _expire(self, uint64_t now, str why, int outcome):
-        """Nobody waits any longer: what runs is settled, and the client is told."""
+        """Settle the running attempts and tell the client, because a deadline has passed or the node stops."""
         cdef Attempt attempt
         if self.live.first is None:
             self._give_up(now)
@@ -594,6 +594,6 @@ cdef class Exchange(AttemptEvents):
         attempt.end(outcome if outcome != <int>DEADLINE or attempt.owes_answer() else CANCELLED, why)
 
     cdef cut_off(self, uint64_t now):
-        """The node ends before this does: its client is told so, and no target is to blame."""
+        """End the exchange because the node stops: the client is told so, and no target is blamed."""
         if self.state != State.CLOSED:
             self._expire(now, "this edge is stopping", CANCELLED)

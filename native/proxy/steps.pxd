@@ -2,13 +2,13 @@
 
 cpdef enum State:           # docs/life-of-a-request.md has a heading for each
     RECEIVING = 0           # the head is here (services), or the body is being collected (models)
-    ADMITTED = 1            # it may go on: its allowance is taken, its deadlines run
+    ADMITTED = 1            # its allowance is taken, and its deadlines run
     LOCAL = 2               # edge answers it itself
-    WAITING = 3             # another exchange asks the same, and its answer will do (cache)
+    WAITING = 3             # another exchange asks the same question, and its answer will serve both (cache)
     QUEUED = 4              # every usable target is full: it waits for a place
     ATTEMPTING = 5          # one target is being asked, or two
-    BACKOFF = 6             # every target was tried: a moment before the next attempt
-    COMMITTED = 7           # the client has a byte of real answer
+    BACKOFF = 6             # every usable target was tried: the next attempt starts after a pause
+    COMMITTED = 7           # content was sent to the client: no other target is tried
     RESUMING = 8            # the answer broke off and another target goes on with it (rescue)
     CLOSED = 9
 
@@ -21,7 +21,7 @@ cpdef enum Event:           # what may happen to an exchange that has its route
     ATTEMPT_REFUSED = 5     # the target says that the request is the caller's own fault
     ANSWER_BEGUN = 6
     ANSWER_COMPLETE = 7
-    MOMENT_OVER = 8         # the back-off, or the wait in the queue
+    MOMENT_OVER = 8         # the pause of a back-off, or the time limit of the queue
     DEADLINE_OVER = 9       # of the whole exchange
     CACHE_HIT = 10
 
@@ -32,23 +32,23 @@ cpdef enum Step:            # what is done about it
     CHOOSE_AGAIN = 3        # another target, at once
     BACK_OFF = 4
     QUEUE = 5
-    SHED = 6                # there is no room: say so, and when to come back
-    GIVE_UP = 7             # nothing usable is left: say what was tried
+    SHED = 6                # reply that every target is full, with Retry-After
+    GIVE_UP = 7             # reply that no usable target is left, and what was tried
     COMMIT = 8
     FINISH = 9
     PASS_ON_REFUSAL = 10
-    BREAK = 11              # an honest error after the commit point
+    BREAK = 11              # end an answer that broke off after the commit point
     SERVE = 12              # a cached answer
 
 cdef struct Facts:          # what a decision needs to know
-    int others              # attempts that are still running beside the one that the event is about
+    int others              # running attempts, without the one that the event is about
     bint others_late        # all of them are late
     bint may_retry          # before the deadline, attempts are left, and this request may be sent again
     bint another            # a usable target has not been tried
-    bint moved              # the connection came to its end before the request was begun: nobody is to blame
+    bint moved              # the connection ended before the upstream began the request: no target is blamed
     bint told_to_wait       # a gRPC server says when to come back
     bint may_join           # a second attempt may run beside this one
-    bint cutting            # the node ends
+    bint cutting            # the node stops: exchanges in flight are being ended
 
 # Pure: the same state, event and facts give the same step.
 cdef int next_step(int state, int event, const Facts* facts) noexcept nogil

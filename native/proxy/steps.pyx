@@ -22,9 +22,9 @@ cdef bint allowed(int state, int next_state) noexcept nogil:
 
 
 cdef int after_failure(const Facts* facts) noexcept nogil:
-    """An attempt brought nothing, and the client has nothing yet."""
+    """Decide what follows a failed attempt before the commit point."""
     if facts.others and not facts.others_late:
-        return Step.KEEP_WAITING        # the other one is in its time
+        return Step.KEEP_WAITING        # the other attempt is not late
     if not facts.may_retry or facts.cutting:
         return Step.KEEP_WAITING if facts.others and not facts.cutting else Step.GIVE_UP
     if facts.moved:
