@@ -1,60 +1,62 @@
-"""Settles an attempt: what its target is remembered for (health, latency, capacity), and what it used (tokens, money)."""
+"""Settles an attempt: updates its target's health, latency and capacity, and counts the tokens and money it used."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.balance.balancer cimport Target
 from native.proxy.router cimport Route
 
-cdef struct AttemptFacts:       # what is known of an attempt; times are monotonic ns, 0 = it has not happened
+cdef struct AttemptFacts:       # times and marks of one attempt; times are monotonic ns, 0 = not yet
     int index                   # of the target in its pool
     int admit                   # native.balance.breaker.Admit
     int latency_cell, key
     uint32_t generation         # of the circuit that admitted it
     uint64_t request_started_ns, started_ns
-    uint64_t waiting_ns         # since when it waits for a connection
+    uint64_t waiting_ns         # since when it has waited for a connection
     uint64_t connected_ns       # when it had one, if it had to wait
-    uint64_t asked_ns           # the request is sent whole
+    uint64_t asked_ns           # when all of the request had been sent
     uint64_t head_ns, content_ns, last_ns, ended_ns
-    uint64_t late_after_ns      # from asking to being late
-    bint slow                   # noted as slow
-    bint late                   # ... as late
-    bint silent                 # it ran beside an answer, to its deadline, without a byte
+    uint64_t late_after_ns      # how long after asked_ns it is late
+    bint slow                   # counted as slow
+    bint late                   # counted as late
+    bint silent                 # it was detached, and had no byte at its deadline
     bint caller_bound           # the client set the deadline
 
 cdef struct Usage:
-    int64_t prompt_tokens, output_tokens    # -1 = nobody has counted them
+    int64_t prompt_tokens, output_tokens    # -1 = not counted
     uint64_t cost_nano                      # US dollars * 1e9
 
-# When it was asked for what it answered: an answer may begin before an upload is whole.
+# Return the time that latency counts from: asked_ns, or started_ns if the answer began before the upload ended.
 cdef uint64_t asked_from(const AttemptFacts* facts) noexcept nogil
-# A rightful answer has begun: a half-open trial has succeeded, whatever the length of the rest.
+# A good answer has begun. That is a success for a half-open trial, which is reported at once.
 cdef void note_proof(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept
-# The first content is here: what it says about how much the target takes.
+# The first content has come. Its delay is a sample for the learned capacity of the target.
 cdef void note_first_content(Route route, Target target, AttemptFacts* facts, uint64_t now_ns) noexcept
-# It has taken longer than what counts as slow; at most once.
+# Count the attempt as slow, at most once.
 cdef void note_slow(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept
-# It is late; at most once. ``heard``: at least a head has come.
+# Count the attempt as late, at most once. ``heard``: a head has come.
 cdef void note_late(Route route, Target target, AttemptFacts* facts, bint heard, uint64_t now_ns, uint64_t rnd) noexcept
-# How long a half-open trial may take where another target may answer instead, from asking; 0 = it is no trial.
+# Return the time limit of a half-open trial, from asking; 0 = this is no trial, or there is no other target.
 cdef uint64_t trial_bound_ns(Route route, Target target, const AttemptFacts* facts) noexcept
-# From when on it is late, from asking.
+# Return how long after asking the attempt is late.
 cdef uint64_t late_bound_ns(Route route, Target target, const AttemptFacts* facts) noexcept
-# From when on it counts as slow, from asking; 0 = never.
+# Return how long after asking the attempt counts as slow; 0 = never.
 cdef uint64_t slow_after_ns(Route route, Target target, const AttemptFacts* facts) noexcept
-# Remember the outcome. True: that opened the target's circuit. overloaded: it said that it has too much (503, 529).
+# Record the outcome; return whether it opened the target's circuit. overloaded: the status was 503 or 529.
 cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int outcome, bint overloaded, uint64_t now_ns,
                         uint64_t retry_after_ns, uint64_t rnd) noexcept
-# Set the target aside where its answer says so: rate limited, quarantined, or nothing here for this route (a region).
+# Stop using the target for a while if the outcome asks for it: a rate limit, a quarantine, or a region that has
+# nothing for this route.
 cdef void set_aside(Route route, Target target, const AttemptFacts* facts, int outcome, bint offered, uint64_t now_ns,
                     uint64_t retry_after_ns) noexcept
-# Read what the provider says is left of its bounds (x-ratelimit-*, anthropic-ratelimit-*). True: tokens, this attempt's
-# included. wait_ns: how long the answer asks to stay away.
+# Adopt the remaining requests and tokens that the provider reports (x-ratelimit-*, anthropic-ratelimit-*). Returns
+# whether it reported tokens, from which it has subtracted this attempt. wait_ns: Retry-After of the answer.
 cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wait_ns)
-# Price what was used, and count it at target and route. answered_by: the target of another region that answered.
+# Set the cost of ``usage``, and count both for target and route. answered_by: the target of another region.
 cdef void count_usage(Route route, Target target, Usage* usage, bint is_region, bytes answered_by)
-# Settle what was taken from the credential's allowance: ``guess`` tokens. tokens_told: the provider has said what is left.
+# Replace the ``guess`` that was taken from the credential's allowance by the tokens that were used. tokens_told: the
+# result of learn_limits.
 cdef void settle_credential(Target target, const Usage* usage, uint64_t guess, bint tokens_told, bint sent,
                             uint64_t now_ns) noexcept
-# An exchange has begun on a route: it counts as in flight, and entitles to its share of a retry.
+# Count an exchange as in flight on its route, and deposit its share of a retry in the budget.
 cdef void count_begun(Route route, int worker, bint streams, uint64_t started_ns) noexcept
-# It is over, with the status that the client saw (below 200: it saw none), after so long.
+# Count the end of an exchange. status: as the client saw it; below 200 = it saw none.
 cdef void count_over(Route route, int worker, int status, uint64_t took_ns) noexcept

@@ -15,16 +15,16 @@ from native.state.shared_state cimport (
     RouteRec, TargetRec, hist_bucket,
 )
 
-# What a target may take that has not answered lately, before a caller's own deadline is held against it.
+# A deadline of the whole exchange counts against a target without recent latencies only after this time.
 cdef uint64_t FAIR_NS = 1_000_000_000
-# A half-open trial must not cost the client that makes it a whole deadline: it is late after three times what the target
-# used to take, and no less than this.
+# A half-open trial must not cost its client a whole deadline. It is late after three times the usual latency of the
+# target, but not before this time.
 cdef uint64_t TRIAL_FLOOR_NS = 2_000_000_000
-# A 429 without a hint.
+# How long a target is not used after a 429 without Retry-After.
 cdef uint64_t RATE_LIMITED_NS = 2_000_000_000
-# A refused credential or a missing model is a matter for people; the target is tried again this often.
+# An operator has to repair a refused credential or a missing model. Until then the target is tried this often.
 cdef uint64_t QUARANTINE_NS = 60_000_000_000
-# For how long a region that has nothing for a route is not asked for it again: what it says, within these.
+# How long a region that has nothing for a route is not asked for it again: without Retry-After, and at most.
 cdef uint64_t ABSENT_NS = 1_000_000_000
 cdef uint64_t ABSENT_MAX_NS = 10_000_000_000
 
@@ -48,7 +48,7 @@ cdef void note_first_content(Route route, Target target, AttemptFacts* facts, ui
     heard(rec)
     if not target.bounds.learned:
         return
-    # A whole answer takes as long as it is: it is measured only where there are no streams to measure by.
+    # The time of a whole answer depends on its length, so it counts only if the target has no latencies of streams.
     capacity_first(
         rec, &target.bounds, now_ns, (facts.content_ns - asked_from(facts)) // 1000,
         facts.latency_cell == <int>CELL_STREAM or load64(&rec.baseline[<int>CELL_STREAM]) == 0,
@@ -104,8 +104,9 @@ cdef uint64_t slow_after_ns(Route route, Target target, const AttemptFacts* fact
 
 
 cdef uint64_t fair_after_ns(Route route, Target target, const AttemptFacts* facts) noexcept:
-    """From when on a deadline of the whole exchange is held against the target: a caller's own may be far below what the
-    target needs, the route's own says what is too long for the route."""
+    """Return how long an attempt must have run before a deadline of the whole exchange counts against its target.
+
+    A caller's own deadline may be far below what the target needs. The route's deadline says what is too long."""
     cdef const Policy* policy = &route.pool.policy
     cdef double usual = ewma_read(
         &target.rec.baseline[facts.latency_cell], facts.started_ns, <uint64_t>BASELINE_TAU_MS * 1000000
@@ -151,11 +152,11 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
         if trial:
             breaker_return(rec, now_ns, facts.generation)
     elif outcome == <int>CLIENT_FAULT:
-        note_proof(route, target, facts, now_ns, rnd)        # it answered, and rightly
+        note_proof(route, target, facts, now_ns, rnd)        # the answer is right: the request was wrong
     elif outcome == <int>OK:
         settle_success(route, target, facts, now_ns, rnd)
     elif outcome == <int>DEADLINE:
-        # How long a caller waits is no measure of a target: it counts where the caller would have waited long for it.
+        # A caller may be impatient. Its deadline counts against the target only after a fair time.
         if (facts.content_ns if facts.content_ns else now_ns) - (
             facts.asked_ns if facts.asked_ns else facts.started_ns
         ) > fair_after_ns(route, target, facts):
@@ -171,7 +172,7 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
         ):
             capacity_refused(rec, &target.bounds, now_ns, inflight_total(rec, route.pool.workers))
         if trial or outcome < <int>RATE_LIMITED:
-            # of a trial everything but a good answer is a failure; else only what the target itself did
+            # in a trial everything but a good answer is a failure; otherwise only what the target caused
             tripped = breaker_report(
                 rec, &route.pool.policy, now_ns, facts.generation, True, trial, facts.key, retry_after_ns, rnd
             ) > 0
@@ -188,7 +189,7 @@ cdef void set_aside(Route route, Target target, const AttemptFacts* facts, int o
         route.absent_ns[facts.index] = now_ns + min(retry_after_ns if retry_after_ns else ABSENT_NS, ABSENT_MAX_NS)
     elif outcome == <int>RATE_LIMITED:
         until = now_ns + (retry_after_ns if retry_after_ns else RATE_LIMITED_NS)
-        while True:     # the later deadline wins, whoever else is writing
+        while True:     # other processes may write too: the latest time wins
             known = load64(&rec.rate_limited_until_ns)
             if until <= known or cas64(&rec.rate_limited_until_ns, known, until):
                 return
@@ -227,7 +228,7 @@ cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wai
 
 
 cdef void price_elsewhere(Route route, bytes target_id, double* input_nano, double* output_nano):
-    """A caller's budget holds wherever its answer comes from."""
+    """Find the prices of the remote target that answered; if it is not known, take the highest of the route."""
     cdef Target target
     cdef int i
     for i in range(route.pool.size):

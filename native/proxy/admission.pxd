@@ -1,4 +1,4 @@
-"""Admits a request by its head: finds out what it asks for, for whom, and which kind of request that makes it."""
+"""Admits a request by its head: finds its operation and its caller, and makes a Request of the right kind."""
 
 from libc.stdint cimport uint64_t
 from native.codec.head cimport Head
@@ -6,5 +6,5 @@ from native.http.stream cimport ServerStream
 from native.proxy.request cimport Identity, Refusal, Request
 from native.proxy.runtime cimport Runtime
 
-# A request of the right kind; its ``refused`` says why, where it is refused.
+# Return the Request. If it is refused, its ``refused`` says why.
 cdef Request admit(Runtime runtime, ServerStream stream, Head head, uint64_t started_ns)

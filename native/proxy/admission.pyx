@@ -19,11 +19,11 @@ cdef bytes GRPC_HEALTH = b"/grpc.health.v1.Health/"
 
 
 cdef Refusal judge_peer(Runtime runtime, Head head, ClientCertificate certificate, Identity who):
-    """Whether this is another region's edge: only then is it believed where the request has been, and for whom it is.
+    """Decide whether the request comes from another region's edge, and read the fields that only such a peer may set.
 
-    From a client these fields count for nothing but one thing: a request that says that it has been in other regions is
-    not sent there again. A peer that is known by its certificate alone speaks as an edge where it says where the request
-    has been, which edges do each time; otherwise it is a client.
+    A client's word about its name, its priority or its hops is not believed. Only one field of a client has an effect:
+    a request with x-edge-hops is not sent to another region. A peer that shows a certificate and no token must send
+    x-edge-hops, as edges always do; without that field it is treated as a client.
     """
     cdef bytes token = field_value(head.fields, b"x-edge-peer-token")
     cdef bytes hops = field_value(head.fields, b"x-edge-hops")
@@ -51,7 +51,7 @@ cdef Refusal identify(Runtime runtime, Head head, bint anonymous_allowed, Identi
     if who.peer and who.priority_name in PRIORITIES:
         who.priority = PRIORITIES.index(who.priority_name)
     if callers is None or who.peer:
-        return None     # a peer has admitted its caller itself, and charges it
+        return None     # the peer has admitted the caller, and charges it
     who.caller = callers.find(head.fields, &shown, &who.credential_field)
     if who.caller is not None:
         who.key = who.caller.slot
@@ -65,7 +65,7 @@ cdef Refusal identify(Runtime runtime, Head head, bint anonymous_allowed, Identi
 
 
 cdef Refusal check_model_head(Runtime runtime, ServerStream stream, Head head):
-    """Whether a model's request may be read: method and announced length."""
+    """Check the method and the announced length of a model's request before its body is read."""
     if head.method != b"POST":
         return refusal("method", head.method.decode("latin-1"), [(b"allow", b"POST")])
     if head.length == NO_BODY:
@@ -73,7 +73,7 @@ cdef Refusal check_model_head(Runtime runtime, ServerStream stream, Head head):
     if head.length > runtime.limits.body:
         return refusal("body_too_large", str(runtime.limits.body))
     if head.length > runtime.acceptor.buffered_limit - runtime.acceptor.buffered:
-        return refusal("buffers_full")      # before the client is told to go on
+        return refusal("buffers_full")      # before 100 (Continue) is sent
     stream.body_buffered = True
     if head.expects:
         stream.send_interim(100)

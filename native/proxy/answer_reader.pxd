@@ -1,4 +1,4 @@
-"""Reads what a target answers: holds it, checks it, and says what may go on and whose fault an error is. No I/O."""
+"""Reads a target's answer: holds it, checks it, and decides what may be relayed and whose fault an error is. No I/O."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.codec.head cimport Head
@@ -7,23 +7,23 @@ from native.http.connection_pool cimport ConnectionPool
 from native.proxy.accounting cimport Usage
 
 cdef enum Mode:             # what is done with an answer's body
-    HOLD = 0                # collected, checked, then handed on whole
+    HOLD = 0                # collected, checked, then relayed whole
     EVENTS = 1              # server-sent events: held until the first content, then relayed event by event
     RAW = 2                 # relayed as it comes
     FAULT = 3               # an error's body: held (bounded) until it is known whose fault it is
     CALL = 4                # gRPC: relayed as it comes, judged by its status in the end
     BARE = 5                # gRPC trailers-only: judged before anything is shown
-    PIPE = 6                # an upgrade was taken: bytes both ways
+    PIPE = 6                # an upgrade was accepted: bytes both ways
 
 cdef enum Reading:          # what the bytes read so far call for
     READ_ON = 0             # nothing yet
-    READ_CONTENT = 1        # real content has begun: ``ready`` is its beginning, if the answer is taken
-    READ_DATA = 2           # ``ready`` goes on
-    READ_DATA_FAILED = 3    # ``ready`` goes on, and with it the attempt has failed
+    READ_CONTENT = 1        # the first content has come: offer the answer, then relay ``ready``
+    READ_DATA = 2           # relay ``ready``
+    READ_DATA_FAILED = 3    # relay ``ready``; after it the attempt has failed
     READ_WHOLE = 4          # ``ready`` is a whole answer, checked
     READ_DONE = 5           # the answer is complete; ``ready`` is the last of it, or None
     READ_FAILED = 6         # the attempt has failed: outcome, detail
-    READ_REFUSED = 7        # the caller's own fault: ``ready`` has the target's words, None = too many
+    READ_REFUSED = 7        # the caller's own fault: ``ready`` is the target's error body, None = it is too large
     READ_ABSENT = 8         # another region has nothing for this model
 
 cdef enum Action:           # what a status means, edge/terms/actions.py
@@ -39,10 +39,10 @@ cdef class AnswerReader:
     cdef ConnectionPool upstream    # its table of statuses, its hints and its secrets
     cdef Head head
     cdef int mode
-    cdef Py_ssize_t limit           # bytes of a whole answer, or of an error's words, that are held
+    cdef Py_ssize_t limit           # bytes of a whole answer or an error body that are held
     cdef bint stream_begun          # the client has the head of an event stream already
-    cdef bint translated            # the answer is told in another dialect
-    cdef bint begun                 # content has been handed on
+    cdef bint translated            # the client speaks another dialect than the target
+    cdef bint begun                 # content was relayed
     cdef bytes ready
     cdef int outcome                # of READ_FAILED, READ_DATA_FAILED
     cdef str detail
@@ -50,19 +50,19 @@ cdef class AnswerReader:
     cdef list held
     cdef Py_ssize_t held_size
     cdef Scanner scanner            # of EVENTS
-    cdef bint client_error          # a long answer of a status that is the caller's own fault
+    cdef bint client_error          # an error body over FAULT_LIMIT, about the caller's own fault
     cdef int grpc_status            # of CALL and BARE, once it has ended; -1 = none
     cdef int64_t pushback           # ms that a gRPC server asks to wait; -1 never retry, -2 it does not say
-    cdef uint64_t retry_after_ns    # ... as it is believed
-    cdef int64_t prompt_tokens, output_tokens   # as a whole answer counts them; -1 = it does not
-    cdef int begin(self, Head head, bint stream_asked)      # of a model: a Reading
+    cdef uint64_t retry_after_ns    # the same, capped
+    cdef int64_t prompt_tokens, output_tokens   # as a whole answer reports them; -1 = it does not
+    cdef int begin(self, Head head, bint stream_asked)      # of a model's answer; returns a Reading
     cdef int action(self) noexcept                          # of the status alone
     cdef int feed(self, bytes data)
     cdef int finish(self)
-    # The end of a gRPC call: grpc_status, outcome, pushback. left_ns: until the deadline of the exchange.
+    # Set grpc_status, outcome and pushback at the end of a gRPC call. left_ns: until the deadline of the exchange.
     cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns)
-    cdef bint said_done(self) noexcept                      # [DONE] has come: what is missing is framing
-    # What it used. shown: something of it went to the client. usual: output tokens where nobody can count them.
+    cdef bint said_done(self) noexcept                      # [DONE] has come: only framing is missing
+    # Set what the attempt used. shown: the client got part of it. usual: output tokens of an answer without any count.
     cdef void measure(self, Usage* usage, bint complete, bint shown, bint embeddings, uint64_t prompt_guess,
                       uint64_t usual) noexcept
     cdef int _failed(self, int outcome, str detail) noexcept

@@ -12,13 +12,13 @@ from native.state.shared_state cimport (
     CLIENT_FAULT, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL,
 )
 
-# The longest pushback of a gRPC server that is believed.
+# A longer pushback of a gRPC server is cut to this.
 cdef uint64_t PUSHBACK_MAX_NS = 300_000_000_000
-# Start events before the first content: more than this is no preamble any more, and is handed on.
+# Events before the first content are held up to this size. A longer preamble is relayed.
 cdef Py_ssize_t PREAMBLE_LIMIT = 262144
 # An error's body is read up to here before it is judged.
 cdef Py_ssize_t FAULT_LIMIT = 65536
-# More than any answer takes: who reports it has miscounted, and sums of such numbers would overflow.
+# No answer has this many tokens. A larger count is wrong, and a sum of such counts could overflow.
 cdef int64_t MOST_TOKENS = 1_000_000_000
 
 
@@ -36,7 +36,7 @@ cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint tra
 
 @cython.freelist(64)
 cdef class AnswerReader:
-    """One answer as it comes."""
+    """One answer while it is read."""
 
     def __repr__(self):
         return f"<AnswerReader mode={self.mode} held={self.held_size}>"
@@ -50,18 +50,18 @@ cdef class AnswerReader:
         return <unsigned char>PyBytes_AS_STRING(self.upstream.verdicts)[self.head.status]
 
     cdef int begin(self, Head head, bint stream_asked):
-        """The head of a model's answer: how its body is to be read."""
+        """Take the head of a model's answer, and choose how its body is read."""
         cdef int action
         self.head = head
         self.held = []
         action = self.action()
         if action != RELAY:
             self.mode = FAULT
-            # without a body there is nothing to read: the end follows at once
+            # the status alone decides; without a body, finish() follows at once and judges
             if head.length != NO_BODY and action != CLIENT and not self._hinted():
                 return self._judge_fault(False)
         elif head.content_encoding is not None and head.content_encoding != b"identity":
-            # what cannot be read cannot be checked: relayed as it comes
+            # a compressed body cannot be checked, so it is relayed as it comes
             self.mode = RAW
             if self.stream_begun:
                 return self._failed(FAIL_MALFORMED, "a compressed answer where a stream had begun")
@@ -88,7 +88,7 @@ cdef class AnswerReader:
         return False
 
     cdef int feed(self, bytes data):
-        """More of the body. Modes without checks hand on what comes."""
+        """Take more of the body. Modes without checks relay it as it comes."""
         if self.mode == EVENTS:
             return self._feed_events(data)
         if self.mode == FAULT:
@@ -111,7 +111,7 @@ cdef class AnswerReader:
         return READ_DATA
 
     cdef int _relay_unchecked(self):
-        """A whole answer is larger than edge holds: it goes on unchecked rather than not at all."""
+        """Relay a whole answer that is larger than edge holds, without checking it."""
         if self.stream_begun:
             return self._failed(FAIL_MALFORMED, "a whole answer where a stream had begun")
         if self.translated:
@@ -148,13 +148,13 @@ cdef class AnswerReader:
         return READ_ON
 
     cdef int _error_event(self, bytes whole, Py_ssize_t end):
-        """The upstream says in its stream that it failed: its words go on up to there, nothing after them does."""
+        """Relay the stream up to the end of the upstream's error event, and nothing after it."""
         self.ready = self._redact(whole[:end] if end >= 0 else whole)
         self._failed(FAIL_INBAND, "an error event in the middle of the stream")
         return READ_DATA_FAILED
 
     cdef int finish(self):
-        """The body is complete."""
+        """Judge a body that is complete."""
         self.ready = None
         if self.mode == FAULT:
             return self._judge_fault(True)
@@ -170,7 +170,7 @@ cdef class AnswerReader:
         return READ_DONE
 
     cdef int _judge_whole(self):
-        """A whole answer is checked before anything of it is shown."""
+        """Check a whole answer before any of it is relayed."""
         cdef bytes content = b"".join(self.held)
         cdef Verdict verdict
         peek_response(PyBytes_AS_STRING(content), PyBytes_GET_SIZE(content), &verdict)
@@ -192,12 +192,12 @@ cdef class AnswerReader:
         cdef str detail = f"status {self.head.status}"
         self.detail = detail
         if action == CLIENT:
-            # what has not come whole is not shown as if it had
+            # an error body that was cut off is not shown as if it were complete
             self.ready = self._redact(content) if complete or self.held_size <= self.limit else None
             return READ_REFUSED
         self.asks_to_wait = action == REST or action == FAIL or action == ELSEWHERE
         if action == ELSEWHERE:
-            # it answered, and rightly: for this model it has nothing, and that is no fault of its own
+            # the region has nothing for this model, and is not to blame for that
             return READ_ABSENT
         if action == REST:
             return self._failed(RATE_LIMITED, detail)
@@ -208,14 +208,14 @@ cdef class AnswerReader:
         return self._failed(FAIL_STATUS, detail)
 
     cdef int _action_of(self, bytes content):
-        """What an error status means, with what its body says."""
+        """Return the Action of an error status; a hint that stands in the body may change it."""
         for hint in self.upstream.hints:
             if hint[0] == self.head.status and hint[1] in content:
                 return hint[2]
         return self.action()
 
     cdef bytes _redact(self, bytes content):
-        """What a target says of a fault, without the credential that it was asked with: some quote it."""
+        """Remove edge's credential from an error body and its head: some providers quote it."""
         for word in self.upstream.secrets:
             if word in content:
                 content = content.replace(word, b"***")
@@ -226,7 +226,7 @@ cdef class AnswerReader:
         return content
 
     cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns):
-        """What the server broke counts against it; the rest is between it and its caller."""
+        """Read status and pushback. A status that reports a failure of the server counts against the target."""
         cdef bytes wait = None if trailers is None else field_value(trailers, b"grpc-retry-pushback-ms")
         cdef int code = read_status(status)
         self.grpc_status = code
@@ -235,7 +235,7 @@ cdef class AnswerReader:
         if self.pushback > 0:
             self.retry_after_ns = <uint64_t>self.pushback * 1_000_000
             if self.retry_after_ns > PUSHBACK_MAX_NS or self.retry_after_ns >= left_ns:
-                self.pushback = -1      # nobody waits for that: the client is told now
+                self.pushback = -1      # the exchange ends before that: the client gets the status now
             self.retry_after_ns = min(self.retry_after_ns, PUSHBACK_MAX_NS)
         self.outcome = CLIENT_FAULT
         if code == <int>GRPC_OK:
@@ -252,8 +252,8 @@ cdef class AnswerReader:
 
     cdef void measure(self, Usage* usage, bint complete, bint shown, bint embeddings, uint64_t prompt_guess,
                       uint64_t usual) noexcept:
-        """As its target counted, and where it did not, a guess at what was shown: a token for each event with content,
-        and for four bytes of a prompt or of a whole answer. What was neither shown nor counted was not used."""
+        """Use the counts of the target. Without them, estimate what the client got: one token for each event with
+        content, and one for four bytes of a prompt or of a whole answer. What was neither counted nor sent is zero."""
         cdef int64_t prompt = self.prompt_tokens
         cdef int64_t output = self.output_tokens
         if self.mode == EVENTS and self.scanner is not None:
@@ -263,7 +263,7 @@ cdef class AnswerReader:
         output = output if output <= MOST_TOKENS else -1
         if complete or shown:
             if self.mode == EVENTS and not complete and output < <int64_t>self.scanner.events:
-                output = self.scanner.events    # a count that runs along, or begins at 0, says nothing of the end
+                output = self.scanner.events    # a running count, or an initial 0, is too low
             if output < 0:
                 if self.mode == EVENTS:
                     output = self.scanner.events
@@ -271,7 +271,7 @@ cdef class AnswerReader:
                     output = 0
                 elif self.mode == HOLD:
                     output = self.held_size // 4
-                else:       # nobody here could read it
+                else:       # the body was relayed unread
                     output = usual
             if prompt < 0:
                 prompt = prompt_guess

@@ -18,7 +18,7 @@ from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATIO
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
 from native.state.shared_state cimport CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, OK, RATE_LIMITED
 
-# What a model's target must say that it offers, to be blamed for a 404 (edge.terms.places).
+# Capabilities by operation (edge.terms.places). A target is blamed for a 404 only if it claims the capability.
 cdef dict CAPABILITIES = {
     <int>OPERATION_CHAT: "chat", <int>OPERATION_COMPLETIONS: "completions", <int>OPERATION_EMBEDDINGS: "embeddings",
     <int>OPERATION_RESPONSES: "responses",
@@ -26,7 +26,7 @@ cdef dict CAPABILITIES = {
 
 
 cdef class ModelAttempt(Attempt):
-    """Asks a model's target: its answer is read before it is shown, and what it used is counted."""
+    """Asks a target of a model. Its answer is checked before it is relayed, and its tokens are counted."""
 
     cdef void hear_head(self, Head head, uint64_t now):
         self.reader.stream_begun = self.request.answer_begun
@@ -47,7 +47,7 @@ cdef class ModelAttempt(Attempt):
         self._act(self.reader.finish(), monotonic_ns())
 
     cdef void _act(self, int reading, uint64_t now):
-        """Do what the answer read so far calls for."""
+        """Act on a Reading."""
         cdef AnswerReader reader = self.reader
         cdef uint64_t retry_after_ns = 0
         if reading == READ_ON:
@@ -86,7 +86,7 @@ cdef class ModelAttempt(Attempt):
             self.end(reader.outcome, reader.detail, retry_after_ns)
 
     cdef bint _first_content(self, uint64_t now, int64_t length):
-        """Real content has come: offer it. False: the attempt is over, another target answers."""
+        """Offer the first content to the owner; return whether the attempt goes on. It ends if another was first."""
         self.facts.content_ns = now
         note_proof(self.route, self.target, &self.facts, now, self.runtime.random())
         note_first_content(self.route, self.target, &self.facts, now)
@@ -98,7 +98,7 @@ cdef class ModelAttempt(Attempt):
         return False
 
     cdef void _offer_whole(self, bytes content, uint64_t now):
-        """Everything is counted before the client has the answer: it may ask again at once, and of another worker."""
+        """Settle a complete answer, then offer it: the client's next request may reach another worker at once."""
         cdef AttemptEvents events = self.events
         if self.reader.translated:
             try:
@@ -141,7 +141,7 @@ cdef class ModelAttempt(Attempt):
 
 
 cdef class ServiceAttempt(Attempt):
-    """Asks a service: its answer goes on as it comes; a gRPC call is judged by its status."""
+    """Asks a service. Its answer is relayed as it comes; a gRPC call is judged by its status."""
 
     cdef void hear_head(self, Head head, uint64_t now):
         self.reader.head = head
@@ -161,12 +161,12 @@ cdef class ServiceAttempt(Attempt):
             self.finish(OK, None, 0, trailers, None)
 
     cdef void _judge_head(self, Head head, uint64_t now):
-        """A service's answer goes on at once; only a failure that may be tried elsewhere is kept from the client."""
+        """Relay a service's answer at once, unless it is a failure that may be retried at another target."""
         cdef int action = self.reader.action()
         if head.status == 101:
             self.reader.mode = PIPE
             self.facts.content_ns = now
-            self.body_done = False      # the client sends on, and may have to wait
+            self.body_done = False      # the client sends into the tunnel, and may be paused
             self.settle(OK, now, 0)
             self._hand_on(TUNNEL)
             return
@@ -194,8 +194,8 @@ cdef class ServiceAttempt(Attempt):
             self.phase = RELAYING
 
     cdef void _judge_call(self, bytes status, list trailers):
-        """A gRPC call ends with its status. UNAVAILABLE before any message may be tried elsewhere; what the server
-        broke counts against it; the rest is between it and its caller."""
+        """Judge a gRPC call by its status. UNAVAILABLE before any message may be retried at another target. A status
+        that reports a failure of the server counts against the target; any other is its answer to the caller."""
         cdef uint64_t now = monotonic_ns()
         cdef AnswerReader reader = self.reader
         reader.read_call_end(status, trailers, self.request.deadline_ns - now if self.request.deadline_ns > now else 0)

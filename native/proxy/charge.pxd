@@ -6,13 +6,13 @@ from native.proxy.request cimport Request
 
 cdef class Charge:
     cdef Request request
-    cdef bint held              # a place and tokens of the caller's are held
+    cdef bint held              # the caller's allowance holds a place and tokens for it
     cdef uint64_t prompt_tokens, output_tokens, cost_nano       # of all attempts that the caller pays for
-    # Take what the request asks for out of the caller's allowance: a native.state.allowance.Bound, 0 = taken; wait_ns
-    # gets how long the bound stands in the way.
+    # Reserve the request's estimate in the caller's allowance. Returns the Bound (native.state.allowance) that refuses
+    # it, 0 = reserved; wait_ns receives the time until that bound admits it.
     cdef int reserve(self, uint64_t now, uint64_t* wait_ns) noexcept
-    cdef void add(self, Usage* usage) noexcept      # of one attempt, once: it is zero afterwards
-    cdef void repay(self, uint64_t now) noexcept    # what was reserved beyond what was used is there for others now
+    cdef void add(self, Usage* usage) noexcept      # add what one attempt used, and zero it
+    cdef void repay(self, uint64_t now) noexcept    # give back the reserved tokens that were not used
     cdef void settle(self, uint64_t now) noexcept
 
 cdef Charge new_charge(Request request)

@@ -20,7 +20,7 @@ cdef class Charge:
         cdef int bound
         if request.identity.caller is None:
             return 0
-        # a service costs no tokens and no money: no month is looked at
+        # a service costs no money, so its month is 0 and no budget applies
         bound = request.identity.caller.enter(
             request.runtime.worker, now, request.prompt_guess + request.output_guess,
             request.runtime.month if request.is_model() else 0, wait_ns,
