@@ -1,3 +1,3 @@
-# Reads what a target answers.  Types of the compiled module; the contract is in answer_reader.pxd.
+# Reads a target's answer.  Types of the compiled module; the contract is in answer_reader.pxd.
 
 class AnswerReader: ...

@@ -11,9 +11,9 @@ cdef class DataPlane(Acceptor):
     cdef Reactor reactor                # None before start and after stop
     cdef dict pools                     # target id -> ConnectionPool, kept over a swap when the plan is the same
     cdef uint64_t due_ns                # when the next tick is due
-    cdef bint late                      # it came much later, and what has come meanwhile is read first
+    cdef bint late                      # the tick came far too late: sockets are read before deadlines are judged
     cdef uint64_t swept_ns, flushed_ns
-    cdef flush(self, uint64_t now)      # hand on what was recorded
-    cdef serve(self, uint64_t now_ns)   # those that wait for a place, as far as there are places
+    cdef flush(self, uint64_t now)      # give the records to the sink
+    cdef serve(self, uint64_t now_ns)   # start queued exchanges while there are places
     cdef void tick(self)
     cdef void tick_in(self, uint64_t delay_ns)

@@ -23,16 +23,16 @@ from native.http.http2_client import Http2Client
 from native.http.protocol_detect import AcceptedConnections
 from native.io.listener import Listener
 
-# Of clients' connections: idle ones, heads, stalls.
+# Tick of the wheel for client connections: timeouts of idle connections, heads and bodies.
 cdef uint64_t COARSE_TICK_NS = 250_000_000
 cdef uint64_t FINE_TICK_NS = 10_000_000
 cdef uint64_t IDLE_TICK_NS = 250_000_000
-# A tick that comes so late tells of a loop, or a machine, that stood still.
+# If a tick is this late, the event loop or the machine stood still.
 cdef uint64_t LATE_NS = 100_000_000
 cdef uint64_t CATCH_UP_NS = 1_000_000
 cdef uint64_t SWEEP_NS = 1_000_000_000
-# Records go on this often, or as soon as so many wait: all of them are encoded in a tenth of a millisecond, and for
-# control a message costs as much as tens of records do.
+# Records are sent this often, or as soon as this many wait. Encoding them takes a tenth of a millisecond, and one
+# message costs control as much as tens of records.
 cdef uint64_t FLUSH_NS = 100_000_000
 cdef Py_ssize_t FLUSH_AT = 128
 cdef Py_ssize_t FLUSH_MOST = 512
@@ -165,7 +165,7 @@ cdef class DataPlane(Acceptor):
         for gone in leaving:
             (<ConnectionPool>gone).close()
             if (<ConnectionPool>gone).live or (<ConnectionPool>gone).opening:
-                pools[gone] = gone      # under no target's name: looked after until its last exchange is over
+                pools[gone] = gone      # kept without a target's name, and swept until its last exchange is over
         for route in snapshot.routes:
             for member in route.members:
                 pool = <ConnectionPool>pools[snapshot.targets[member.target].id]
@@ -202,7 +202,7 @@ cdef class DataPlane(Acceptor):
         self.reactor = None
 
     def leave(self):
-        """Let every HTTP/1.1 answer from now on be the last of its connection; idle connections stay. Idempotent."""
+        """Close each HTTP/1.1 connection after its next answer; idle connections stay open. Idempotent."""
         self.draining = True
 
     def drain(self):
@@ -212,7 +212,7 @@ cdef class DataPlane(Acceptor):
             connection.retire()
 
     def cut(self):
-        """End what is in flight, as honestly as there is time for: the node does not wait any longer."""
+        """End every exchange in flight with an error, because the node does not wait any longer."""
         cdef uint64_t now = monotonic_ns()
         cdef Exchange exchange
         self.runtime.cutting = True
@@ -226,8 +226,8 @@ cdef class DataPlane(Acceptor):
         cdef uint64_t now = monotonic_ns()
         cdef Py_ssize_t idle = 0
         if now > self.due_ns + LATE_NS and not self.late:
-            # The loop runs its timers before it reads. Answers that came while it stood still would be judged as if
-            # they had not: targets that are well would be left alone, all of them at once.
+            # The loop runs its timers before it reads. Answers that came while it stood still would count as missing,
+            # and all healthy targets would seem to fail at once.
             self.late = True
             self.tick_in(CATCH_UP_NS)
             return
@@ -260,7 +260,7 @@ cdef class DataPlane(Acceptor):
             )
 
     def _place_free(self):
-        # Not at once: the exchange that leaves is in the middle of something, and so may be whatever made it leave.
+        # Not now: the exchange that frees the place is still running, and so may be its caller.
         if self.reactor is None:
             self.runtime.nudged = False
         else:

@@ -2,7 +2,7 @@
 
 An attempt that is late is joined by another one, and the first content wins. Cancelling the loser would hide how long its
 target takes: a model that thinks for 40 s would be late for ever, and a target that never answers would never be found out.
-One loser per target runs on, to its deadline: its first content is a sample of its latency, and where not a byte has come
+One loser per target runs on, to its deadline: its first content is a sample of its latency, and if no byte has come
 by the deadline its circuit opens. What it costs is counted for the target and the route, not charged to a caller.
 """
 
@@ -18,7 +18,7 @@ cdef class DetachedTimer(Timer):
 
 
 cdef class DetachedAttempt(AttemptEvents):
-    """The owner of one attempt that answers nobody."""
+    """The owner of an attempt whose answer goes to no client."""
 
     def __repr__(self):
         return f"<DetachedAttempt {self.attempt!r}>"

@@ -6,7 +6,8 @@ from native.proxy.live_attempts cimport LiveAttempts
 from native.proxy.request cimport Request
 from native.proxy.response cimport Response
 
-# Where it is sampled, or failed, slow or retried and within what may be kept of those. status: of HTTP, as the client saw
-# it; 0 broken off after content, -1 the client left. charge: None where it was refused before it was charged.
+# Record the exchange if it is sampled, or if it failed, was slow or was retried and the rate of such records allows it.
+# status: HTTP status that the client saw; 0 = broken off after content, -1 = the client left. charge: None = refused
+# before it was charged.
 cdef void record(Request request, Response response, LiveAttempts live, Charge charge, int status, uint64_t now,
                  uint64_t queue_ns)

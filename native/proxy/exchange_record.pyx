@@ -17,12 +17,12 @@ cdef dict OPERATION_NAMES = {
 # gRPC statuses that say that the server failed (OpenTelemetry's conventions for RPC):
 # UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
 cdef int FAILED_CODES = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15
-# Paths are told up to here.
+# A record has this many bytes of a path.
 cdef Py_ssize_t PATH_LIMIT = 256
 
 
 cdef inline int64_t offset(uint64_t when, uint64_t started) noexcept:
-    """Nanoseconds since the exchange began; -1 for what never happened."""
+    """Return nanoseconds since the exchange began; -1 = ``when`` is 0, it did not happen."""
     return <int64_t>(when - started) if when else -1
 
 
@@ -46,7 +46,7 @@ cdef object write_attempt(Runtime runtime, Attempt attempt, uint64_t started, ui
 
 
 cdef str model_name(Request request):
-    """What the caller asked for: an alias, or provider/model."""
+    """Return the model as the caller named it: an alias, or provider/model."""
     cdef str name
     if request.route is None or not request.is_model():
         return ""

@@ -4,7 +4,7 @@ PROTO_FIELDS = ((b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https"
 VIA_FIELDS = ((b"via", b"1.0 edge"), (b"via", b"1.1 edge"), (b"via", b"2 edge"))
 # A provider's API version, such as 2025-04-01-preview, is no longer than this.
 cdef Py_ssize_t VERSION_LIMIT = 32
-# Many requests come on one connection: the last peer usually asks next, and asks the same host.
+# The last fields are cached: the next request often comes from the same peer, and for the same host.
 cdef object LAST_PEER = None
 cdef tuple LAST_ADDRESS = (b"x-forwarded-for", b"unknown")
 cdef tuple LAST_HOST = (b"x-forwarded-host", b"")
@@ -26,7 +26,7 @@ cdef tuple host_field(bytes authority):
 
 
 cdef bytes kept_query(bytes query):
-    """Everything but an API version stays here, for some callers put their key into the query (``?key=``)."""
+    """Keep nothing but an API version, because some callers put their key into the query (``?key=``)."""
     cdef bytes value
     for pair in query.split(b"&"):
         if pair.startswith(b"api-version="):

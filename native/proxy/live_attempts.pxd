@@ -1,4 +1,4 @@
-"""Holds the attempts of one exchange: the one or two that run, and those before them."""
+"""Holds the attempts of one exchange: the one or two that run, and the earlier ones."""
 
 from libc.stdint cimport uint64_t
 from native.proxy.attempt cimport Attempt
@@ -8,14 +8,14 @@ from native.proxy.steps cimport Facts
 cdef class LiveAttempts:
     cdef Attempt first          # the one that answers, or the older of two
     cdef Attempt second         # the newer of two; None = there is one at most
-    cdef list past              # attempts that are over, or run on elsewhere, in their order; None = there are none
-    cdef int begun              # how many there have been
+    cdef list past              # attempts that ended or were detached, oldest first; None = none
+    cdef int begun              # how many were started
     cdef void add(self, Attempt attempt)
-    cdef void drop(self, Attempt attempt)           # it is over
-    cdef void let_go(self, Attempt attempt, uint64_t deadline_ns)   # it runs on to be learned from, or is cancelled
-    cdef void keep_only(self, Attempt attempt, uint64_t deadline_ns)    # it answers: let go of the other one
-    cdef void stop(self, int outcome, Charge charge)        # the client waits for none of them any more
-    cdef uint64_t running(self) noexcept            # a bit per member of the pool that is being asked
-    cdef void gather(self, Facts* facts, Attempt about) noexcept    # what runs beside ``about``, which may be None
-    cdef list all(self)                             # in their order
-    cdef str late_reason(self)                      # of an attempt that was late, and answered by another; None = there is none
+    cdef void drop(self, Attempt attempt)           # remove an attempt that has ended
+    cdef void let_go(self, Attempt attempt, uint64_t deadline_ns)   # detach it, or cancel it
+    cdef void keep_only(self, Attempt attempt, uint64_t deadline_ns)    # let go of the other attempt
+    cdef void stop(self, int outcome, Charge charge)        # cancel all, and charge what they used
+    cdef uint64_t running(self) noexcept            # a bit per member of the pool with a running attempt
+    cdef void gather(self, Facts* facts, Attempt about) noexcept    # count the attempts other than ``about``
+    cdef list all(self)                             # oldest first
+    cdef str late_reason(self)                      # for x-edge-reason, if the first attempt was late; else None

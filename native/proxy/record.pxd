@@ -13,24 +13,25 @@ cpdef enum Kept:            # why a record is kept; the first that holds
     SLOW = 3
     RETRIED = 4
 
-cdef struct Second:         # what may be done in one second, and how often it was
+cdef struct Second:         # a limit per second, and how much of it is used
     uint64_t at_ns
     unsigned int used, most
 
 cdef class Recorder:
-    """Decides what is recorded and holds what was, until somebody takes it. One per worker."""
+    """Decides which exchanges are recorded, and holds the records until take() removes them. One per worker."""
     cdef uint64_t bound                 # of the low 64 bits of a trace id
     cdef bint every, restart
     cdef readonly uint64_t slow_ns      # 0 = nothing is slow
-    cdef Second asked                   # callers' wishes
-    cdef Second[5] spare                # of what is kept though it was not sampled, by Kept
+    cdef Second asked                   # samples that callers asked for
+    cdef Second[5] spare                # records of exchanges that are not sampled, by Kept
     cdef list pending
     cdef readonly int limit             # records held at most
     cdef readonly uint64_t dropped      # records that were not taken, since the start
-    # Give a new exchange its trace. caller: the value of its traceparent, None = there is none; trusted: a peer's wish is
-    # a command. chance: three random words. True = the caller's trace goes on (and its tracestate may).
+    # Start the trace of an exchange. caller: the value of its traceparent; None = it has none. trusted: it comes from a
+    # peer, whose sampling decision is followed. chance: three random words. Returns whether the caller's trace is
+    # continued (only then may its tracestate be sent on).
     cdef bint begin(self, Trace* trace, bytes caller, bint trusted, uint64_t now_ns, const uint64_t* chance) noexcept
-    # Is it to be recorded, now that it is over?  enum Kept
+    # Return why an exchange that is over is recorded (enum Kept); NOT_KEPT = it is not.
     cdef int keep(self, const Trace* trace, uint64_t now_ns, bint failed, bint slow, bint retried) noexcept
     cdef bint add(self, object record)   # False = there was no room
     cdef list take(self, Py_ssize_t most)   # the oldest records, at most so many; None = there are none

@@ -1,7 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from native.codec.trace_context cimport Trace, blank_trace, read_traceparent, span_hex, trace_hex
 
-# A record is about a kilobyte: what a worker holds for a control that is away stays under a few megabytes.
+# A record takes about a kilobyte, so a worker holds at most a few megabytes while control is away.
 cdef int LIMIT = 4096
 cdef uint64_t SECOND_NS = 1_000_000_000
 
@@ -18,7 +18,7 @@ cdef inline bint spend(Second* second, uint64_t now_ns) noexcept nogil:
 
 
 cdef class Recorder:
-    """Decides what is recorded and holds what was, until somebody takes it. One per worker.
+    """Decides which exchanges are recorded, and holds the records until take() removes them. One per worker.
 
     Args:
         tracing: an edge.terms.snapshot.Tracing.
@@ -30,7 +30,7 @@ cdef class Recorder:
         self.configure(tracing)
 
     def configure(self, tracing):
-        """Decide by these rules from now on; what was used up in this second stays so."""
+        """Use these rules from now on. What the current second has used stays counted."""
         cdef int kind
         cdef double share = tracing.sample
         self.every = share >= 1.0
@@ -62,7 +62,7 @@ cdef class Recorder:
             if known:
                 trace.sampled = wished
         elif (known and trace.sampled) or wished:
-            # flag and id are the caller's choice: neither may cost more than the budget for callers
+            # callers choose flag and id, so both are limited by forced_samples_per_second
             if not self.every:
                 trace.sampled = spend(&self.asked, now_ns)
         trace.flags = (trace.flags & 2) | trace.sampled
@@ -97,7 +97,7 @@ cdef class Recorder:
         return taken
 
     def decide(self, bytes caller, bint trusted, uint64_t now_ns, tuple chance):
-        """Begin a trace as an exchange does: (trace id, own span, parent, link, flags, goes on).
+        """Begin a trace as an exchange does; return (trace id, own span, parent, link, flags, whether it is continued).
 
         Args:
             caller: the value of a traceparent field; None: there is none.
@@ -113,7 +113,7 @@ cdef class Recorder:
         return trace_hex(trace.high, trace.low), span_hex(trace.span), span_hex(trace.parent), link, trace.flags, known
 
     def judge(self, bint sampled, uint64_t now_ns, bint failed, bint slow, bint retried):
-        """Why an exchange that is over would be recorded: a Kept."""
+        """Return why an exchange that is over would be recorded: a Kept."""
         cdef Trace trace = blank_trace()
         trace.sampled = sampled
         return Kept(self.keep(&trace, now_ns, failed, slow, retried))

@@ -1,1 +1,1 @@
-# Says whether an exchange may try again.  Called by native.proxy.exchange only; the contract is in retry.pxd.
+# Decides whether an exchange may be retried.  Called by native.proxy.exchange only; the contract is in retry.pxd.

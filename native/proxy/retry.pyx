@@ -10,7 +10,7 @@ cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, u
     if not request.may_resend(attempt.sent, attempt.refused):
         return False
     if request.grpc and not request.is_model() and attempt.sent:
-        # the transport failed or the server says UNAVAILABLE; and it did not forbid the retry (gRPC A6)
+        # gRPC A6: after a transport failure or UNAVAILABLE, unless the server forbade a retry
         return attempt.reader.pushback != -1 and (
             outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS
         )
@@ -18,7 +18,7 @@ cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, u
 
 
 cdef bint pay_for_retry(Request request, Attempt attempt, int outcome, uint64_t now) noexcept:
-    """Leaving a target whose circuit is open moves load, it does not add any; everything else spends the budget."""
+    """Leaving a target whose circuit is open only moves load, so it is free. Other retries spend the budget."""
     if attempt.moved or attempt.retry_granted or outcome >= <int>RATE_LIMITED:
         return True
     if circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN and request.route.pool.size > 1:

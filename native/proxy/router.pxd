@@ -36,15 +36,15 @@ cdef class Route:
     cdef readonly double budget
     cdef readonly int rescue        # 0 never, 1 text
     cdef uint64_t regions           # a bit per member that is another region's edge
-    cdef uint64_t[64] absent_ns     # until then such a member has nothing for this route: it said so to this worker
+    cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route
 
 cdef class Router:
     """The compiled Snapshot. Immutable after construction; exchanges hold a reference to the one they began with."""
     cdef readonly object snapshot   # edge.terms.snapshot.Snapshot
     cdef readonly list targets      # native.balance.balancer.Target, in Snapshot order
     cdef readonly list routes       # Route, in Snapshot order
-    cdef readonly Callers callers   # None = everybody may pass
-    cdef readonly bint metered      # somebody's tokens are bounded: a key's, or a credential's
+    cdef readonly Callers callers   # None = no keys are configured
+    cdef readonly bint metered      # a key or a credential has a token limit
     cdef dict models                # bytes -> Route
     cdef dict providers             # bytes -> Route (wildcards)
     cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host

@@ -19,7 +19,7 @@ cdef dict OWN_PATHS = {
     b"/v1/models": Operation.OPERATION_MODELS,
     b"/healthz": Operation.OPERATION_HEALTH,
 }
-cdef uint64_t RETRY_AFTER_MAX_NS = 300_000_000_000  # linkerd: a provider that asks for longer is asked again anyway
+cdef uint64_t RETRY_AFTER_MAX_NS = 300_000_000_000  # a longer Retry-After is cut, as in linkerd
 
 
 cdef int door_of(bytes path) except -1:
@@ -107,7 +107,7 @@ cdef class Router:
             [member.weight for member in plan.members],
             plan.breaker,
             workers=workers,
-            # a trial has reported back by then, or its worker is gone
+            # by then a trial has reported its outcome, or its worker has died
             permit_ns=max(timeouts.first_token_ns, timeouts.first_byte_ns) + timeouts.connect_ns,
             retry_after_max_ns=RETRY_AFTER_MAX_NS,
             shares=plan.shares if _tells_classes_apart(self.snapshot) else None,
@@ -148,15 +148,15 @@ cdef class Router:
         return None
 
     def find_operation(self, bytes path not None):
-        """The Operation code that a path (no query) opens; 0 = none of edge's own."""
+        """Return the Operation of a path without query; 0 = none of edge's own."""
         return self.operation(path)
 
     def find_model(self, bytes name not None):
-        """(Route or None, what follows the slash when a provider's wildcard matched, else None)."""
+        """Return (Route or None, the part after the slash if a provider's wildcard matched, else None)."""
         return self.model(name), self.wildcard_model(name)
 
     def find_service(self, bytes host not None, bytes path not None):
-        """The Route of the service for a lower-case host without port, and a path without query; None = no service."""
+        """Return the Route of a service, by lower-case host without port and path without query; None = no service."""
         return self.service(host, path)
 
 

@@ -22,14 +22,14 @@ cdef class Runtime:
     cdef WorkerRec* meter               # what the worker counts
     cdef readonly int worker            # its column
     cdef readonly Router router
-    cdef Acceptor acceptor              # bounds the bytes of requests that are held
+    cdef Acceptor acceptor              # limits the bytes of requests that are held
     cdef Limits limits
     # hooks, see hooks.py
     cdef object replies, local, retry_hint, calls, peer_names_match, sink
     cdef Wheel deadlines                # of exchanges, 10 ms
     cdef dict detached                  # target id -> native.proxy.detached.DetachedAttempt
     cdef readonly int active            # exchanges in flight
-    cdef bint cutting                   # what is in flight ends now: nothing is tried again
+    cdef bint cutting                   # exchanges in flight are being ended: no attempt is started
     cdef list crowded                   # routes with waiting exchanges, of older Snapshots too
     cdef object on_place_free           # called once when a place becomes free while exchanges wait
     cdef object on_active               # called when an exchange begins while the tick is slow
@@ -40,9 +40,9 @@ cdef class Runtime:
     cdef bytes prefix                   # of request ids
     cdef uint64_t month, month_end_ns   # months since year 0 (UTC), and when this one ends
     cdef bytes region
-    cdef tuple region_field             # as answers carry it
+    cdef tuple region_field             # the x-edge-region field of answers
     cdef Recorder recorder
-    cdef bint regional                  # other regions' edges are told from clients by token or certificate
+    cdef bint regional                  # peers are configured, so a request may come from another region's edge
     cdef bytes peer_token               # None = no token is configured
     cdef tuple peer_names               # allowed names in certificates; empty = none
     cdef configure(self, Router router)
@@ -53,5 +53,5 @@ cdef class Runtime:
     cdef void wait_for_place(self, Route route)     # an exchange waits in that route's queue
     cdef void place_freed(self)
     cdef void update_month(self, uint64_t now_ns) noexcept
-    # Seconds that an answer asks to stay away, capped at 300, in ns; 0 = it does not say.
+    # Return the Retry-After of an answer in ns, at most 300 s; 0 = it has none.
     cdef uint64_t retry_after_ns(self, list fields)

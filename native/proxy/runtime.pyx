@@ -8,7 +8,7 @@ from native.state.allowance cimport month_at
 NEVER = <uint64_t>-1
 # A tick bounds how late a deadline fires; 100 wake-ups a second cost under a thousandth of a core.
 cdef uint64_t DEADLINE_TICK_NS = 10_000_000
-# linkerd caps what a Retry-After is believed at 300 s: a provider that asks for longer is asked again anyway.
+# A longer Retry-After is cut to 300 s, as in linkerd.
 cdef double RETRY_AFTER_MAX_S = 300.0
 cdef const char* DIGITS = b"0123456789abcdef"
 
@@ -51,14 +51,14 @@ cdef class Runtime:
         names = ()
         if self.regional:
             names = snapshot.peers.allowed_names
-            if snapshot.peers.token:        # an empty token is none, not one that anybody may show
+            if snapshot.peers.token:        # an empty token is no token: otherwise an empty field would match it
                 self.peer_token = snapshot.peers.token.encode("latin-1")
         if names != self.peer_names:
             self.peer_names = names
         self.router = router
 
     cdef bint is_peer(self, ClientCertificate certificate):
-        """Whether a certificate is another region's edge's: judged once a connection, and again after a reload."""
+        """Return whether a certificate is that of another region's edge. Cached per connection until a reload."""
         if certificate.checked_names is not self.peer_names:
             certificate.is_region = self.peer_names_match is not None and self.peer_names_match(
                 certificate.subject_alt_names, self.peer_names

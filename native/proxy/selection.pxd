@@ -6,18 +6,18 @@ from native.proxy.request cimport Request
 from native.proxy.router cimport Route
 
 cdef class Selection:
-    """What one exchange has tried, and where it may not go."""
+    """The targets that one exchange has tried, and those that it may not use."""
     cdef Request request
     cdef Route route
     cdef uint64_t tried         # a bit per member of the pool
-    cdef uint64_t excluded_targets      # a bit per member that leads back to where the request has been
+    cdef uint64_t excluded_targets      # a bit per member in a region that the request may not enter
     cdef str failover_reason    # why the first choice did not answer; None = it did
     cdef exclude_visited_regions(self)
     cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice)
-    cdef bint another(self, uint64_t now, uint64_t running) noexcept    # is there a usable target that was not tried?
+    cdef bint another(self, uint64_t now, uint64_t running) noexcept    # whether a usable target was not tried
     cdef void count_passed_over(self, const Choice* choice) noexcept
     cdef void set_failover_reason(self, int chosen, uint64_t now)
-    # Replies of edge's own, with native.proxy.hooks.FailedAttempt of the attempts made.
+    # Replies of edge's own: (status, fields, content). failed_attempts: native.proxy.hooks.FailedAttempt.
     cdef tuple unavailable(self, uint64_t now, list failed_attempts)    # nothing usable is left
     cdef tuple overloaded(self, uint64_t now, list failed_attempts)     # there is no room
     cdef list _target_states(self, uint64_t now)

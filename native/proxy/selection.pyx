@@ -12,20 +12,20 @@ from native.state.allowance cimport bounds_take, bounds_wait
 from native.state.shared_state cimport A_REQUESTS, OK, T_EXHAUSTED, T_FULL, TargetRec
 
 cdef enum:
-    LOW = 2                     # the class that does not wait
-# When the lowest class is let in more widely (native/balance/capacity): coming back sooner is in vain.
+    LOW = 2                     # the priority that is never queued
+# The low priority gets more places only in steps of this length (native/balance/spill): an earlier retry would fail.
 cdef double RAMP_STEP_S = 5.0
 
 
 cdef int reason_of(TargetRec* rec, int barred) noexcept:
-    """The TripReason of an open circuit, the Outcome of a quarantine; 0 where the bar says all there is."""
+    """Return the TripReason of an open circuit, or the Outcome of a quarantine; 0 = the code needs no reason."""
     if barred == <int>BARRED_OPEN:
         return load32(&rec.trip_reason)
     return load32(&rec.quarantine_reason) if barred == <int>BARRED_QUARANTINED else 0
 
 
 cdef uint64_t wait_ns(TargetRec* rec, int barred, uint64_t now) noexcept:
-    """How long until this target may be usable again; 0 = no date is known, or now."""
+    """Return the ns until this target may be usable again; 0 = now, or unknown."""
     cdef uint64_t until = 0
     if barred == <int>BARRED_OPEN or barred == <int>BARRED_TRIAL:
         until = circuit_until_ns(load64(&rec.circuit))
@@ -49,7 +49,7 @@ cdef class Selection:
         return f"<Selection {self.route.name} tried={self.tried:b}>"
 
     cdef exclude_visited_regions(self):
-        """A request does not go back to where it has been, and nowhere once it has been in two regions."""
+        """Exclude the regions that the request has passed; all of them if it passed two, or a client sent the hops."""
         cdef list names = self.request.identity.hops.split(b",")
         cdef int i
         if not self.request.identity.peer or len(names) >= MOST_HOPS:
@@ -60,8 +60,8 @@ cdef class Selection:
                 self.excluded_targets |= <uint64_t>1 << i
 
     cdef uint64_t _closed(self, uint64_t tried, uint64_t now) noexcept:
-        """A bit per member that may not be used: every other region while a target of our own can answer, else those
-        where the request has been and those that have just said that they cannot answer it."""
+        """Return a bit per member that may not be used: every other region while a target of this region is usable,
+        otherwise the excluded regions and those that have just reported that they have nothing for the route."""
         cdef Route route = self.route
         cdef uint64_t closed = self.excluded_targets
         cdef int i
@@ -76,14 +76,14 @@ cdef class Selection:
         return closed
 
     cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice):
-        """The best target that was not tried, and where ``again``, one that was; never one that is ``running``."""
+        """Choose the best target that was not tried; with ``again`` also a tried one, but never a ``running`` one."""
         self._draw(now, self.tried | running, choice)
         if choice.index < 0 and again and self.tried:
-            # every usable target has been tried once: the same one again
+            # every usable target was tried once: allow the same one again
             self._draw(now, running, choice)
 
     cdef void _draw(self, uint64_t now, uint64_t tried, Choice* choice):
-        """The best target whose credential has room for this too; what it will use is taken from there."""
+        """Choose the best target whose credential has allowance left, and reserve the request's estimate there."""
         cdef Target target
         cdef uint64_t wait = 0
         while True:
@@ -116,7 +116,7 @@ cdef class Selection:
         return False
 
     cdef void count_passed_over(self, const Choice* choice) noexcept:
-        """Count the targets that would have come first, had they had a place."""
+        """Count the targets that would have been preferred but were full."""
         cdef int i
         for i in range(self.route.pool.size):
             if choice.full >> i & 1 and (
@@ -125,7 +125,7 @@ cdef class Selection:
                 add64(&self.route.pool.recs[i].count[<int>T_FULL], 1)
 
     cdef void set_failover_reason(self, int chosen, uint64_t now):
-        """Say why it is not the best tier that answers."""
+        """Note why no target of the best tier was chosen."""
         cdef int i
         cdef int code
         for i in range(self.route.pool.size):
@@ -154,7 +154,7 @@ cdef class Selection:
         )
 
     cdef list _target_states(self, uint64_t now):
-        """Every target of the route: why it is not usable, and for how long."""
+        """Return for every target of the route why it is not usable, and for how long."""
         cdef list states = []
         cdef int i
         cdef int code
@@ -168,7 +168,7 @@ cdef class Selection:
                 until = bounds_wait(&target.allowance.bounds, now)
             if code == 0 and self.route.regions >> i & 1:
                 if self.excluded_targets >> i & 1:
-                    continue        # for this request it does not exist
+                    continue        # this request may not use it, so it is not listed
                 if self.route.absent_ns[i] > now:
                     code = BARRED_RATE_LIMITED
                     until = self.route.absent_ns[i] - now
@@ -176,14 +176,14 @@ cdef class Selection:
         return states
 
     cdef double _wait_s(self, uint64_t now, list states):
-        """Seconds until the earliest recovery."""
+        """Return the seconds until the earliest recovery."""
         cdef uint64_t earliest = self.route.pool.earliest_ns(now)
-        if self.route.regions and earliest <= now:      # a region that is well, and not for this request
+        if self.route.regions and earliest <= now:      # a region is usable, but not for this request
             return min([state.wait_s for state in states if state.wait_s > 0], default=1.0)
         return 1.0 if earliest <= now or earliest == NEVER else (earliest - now) / 1e9
 
     cdef int _retry_after_s(self):
-        """Whole seconds, 1 to 10: until as many have left as stand before this one, by what a request takes here."""
+        """Estimate when a place is free: mean duration x (queued + 1) / in flight, in whole seconds from 1 to 10."""
         cdef uint64_t done = 0, us = 0, busy = 0, now = monotonic_ns()
         cdef double seconds = 1.0
         cdef bint down = False
@@ -201,5 +201,5 @@ cdef class Selection:
         if self.request.identity.priority == LOW and down:
             seconds = max(seconds, RAMP_STEP_S)
         seconds = min(max(seconds, 1.0), 10.0)
-        # up to twice as long: those that are sent away together must not come back together
+        # up to twice as long, so that clients that are shed together do not come back together
         return min(<int>(seconds * (1.0 + self.request.runtime.unit_random()) + 0.5), 10)

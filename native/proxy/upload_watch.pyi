@@ -1,1 +1,1 @@
-# Watches whether a target takes an upload.  Called by native.proxy.attempt only; the contract is in upload_watch.pxd.
+# Watches the progress of an upload.  Called by native.proxy.attempt only; the contract is in upload_watch.pxd.

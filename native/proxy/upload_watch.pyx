@@ -4,7 +4,7 @@ cdef void upload_blocked(UploadWatch* watch, Py_ssize_t untaken, uint64_t now_ns
 
 
 cdef bint upload_stuck(UploadWatch* watch, Py_ssize_t untaken, uint64_t limit_ns, uint64_t now_ns, bint* moved) noexcept nogil:
-    # Bytes that a wire had still to be given may hide some of what was taken, but never for long.
+    # New bytes in the queue may hide some of the progress, but never for long.
     moved[0] = untaken < watch.untaken
     watch.seen_ns = now_ns
     watch.untaken = untaken
