@@ -20,7 +20,7 @@ cdef enum:
     MOST_HOPS = 2               # how often a request may go on to another region
 
 cdef class Refusal:
-    """Why edge refuses a request: a kind of edge.listen.reply.PROBLEMS, what fills its sentence, further fields."""
+    """Why edge refuses a request: a kind of edge.listen.reply.PROBLEMS, the value for its sentence, more fields."""
     cdef str kind, detail
     cdef list fields
     cdef int counter(self) noexcept     # a native.state.shared_state.WorkerCounter
@@ -29,12 +29,12 @@ cdef Refusal refusal(str kind, str detail=*, list fields=*)
 
 cdef class Identity:
     """For whom a request is made."""
-    cdef Caller caller          # whose key it came with; None = there are no keys, or none is asked for
+    cdef Caller caller          # the owner of the key; None = no keys are configured, or none is required
     cdef int key                # its place in the breakers' bit maps, -1 = none
     cdef int priority           # 0 high, 1 normal, 2 low
     cdef Py_ssize_t credential_field    # which field of the request holds the key, -1 = none
-    cdef bytes name, priority_name      # what another region is told of the caller; None = nothing is known
-    cdef bytes hops             # regions it came through, as they wrote them; None = it comes from a client
+    cdef bytes name, priority_name      # what another region is told of the caller; None = not known
+    cdef bytes hops             # the regions that it has passed, as in x-edge-hops; None = it has no such field
     cdef bint peer              # it comes from another region's edge, which has admitted and charged the caller
 
 cdef class Request:
@@ -47,43 +47,43 @@ cdef class Request:
     cdef int response_format
     cdef int latency_cell       # native.balance.balancer.Cell
     cdef bint grpc              # it is a gRPC call
-    cdef bint received          # it is here whole
+    cdef bint received          # all of it has come
     cdef bint reached           # an attempt has sent it to an upstream
     cdef bint answer_begun      # the client has the head of an event stream
     cdef Refusal refused        # why it is refused by its head; None = it is not
-    cdef bint bounded           # the client set the deadline: what is left of it goes on
+    cdef bint bounded           # the client set a deadline; the rest of it is sent upstream
     cdef uint64_t started_ns, deadline_ns
-    cdef uint64_t request_complete_ns   # when it was here whole (a service's: its head); 0: edge's own time is not measured
-    cdef list fields            # what goes on to the upstream, without credentials
+    cdef uint64_t request_complete_ns   # when all of it had come (a service: its head); 0 = overhead is not measured
+    cdef list fields            # fields for the upstream, without credentials
     cdef bytes identifier       # x-edge-request-id; None until it is admitted
     cdef Trace trace
     cdef Py_ssize_t trace_at    # where its traceparent stands among the fields
-    cdef list body              # what has come of it and may be needed again; None = nothing is kept
+    cdef list body              # the bytes that have come and may be sent again; None = not kept
     cdef Py_ssize_t body_size, holding  # bytes that have come, bytes counted as held
     cdef list trailers
     cdef uint64_t prompt_guess, output_guess    # tokens, before a target has counted them
-    cdef bint hold(self, Py_ssize_t size) noexcept      # hold so many bytes from now on; False: there is no room
+    cdef bint hold(self, Py_ssize_t size) noexcept      # hold this many bytes from now on; False = no room
     cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value)
-    cdef void bind_route(self) noexcept         # the route's own deadline holds too
+    cdef void bind_route(self) noexcept         # apply the route's total deadline too
     cdef begin_trace(self)
     cdef bint is_model(self) noexcept
-    # What a kind of request does with its bytes.
+    # What each kind of request does with its bytes.
     cdef Refusal take_data(self, bytes data)
     cdef Refusal take_end(self, list trailers)
     cdef bint streams(self) noexcept            # the client asked for an event stream
     cdef bint may_join(self) noexcept           # a second attempt may run beside a late one
     cdef bint may_resend(self, bint sent, bint refused) noexcept
-    # Send it to an upstream; True: it is sent whole but for its end, which the attempt sends.
+    # Send it to an upstream. Returns True if all of it was sent but the end, which the attempt sends.
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now)
     cdef void upload_ended(self)                # the upstream takes no more of it
-    cdef release(self)                          # nothing is sent again: let go of the bytes
+    cdef release(self)                          # drop the bytes, because nothing is sent again
 
 cdef class ModelRequest(Request):
     cdef Peek peek
     cdef bytes content          # the whole body
     cdef bytes wildcard         # the upstream model the client named after "provider/"
-    cdef bytes suffix           # what follows the provider's base path, with what goes on of the query
-    cdef bint stored            # the provider keeps the answer, or makes it in the background: it must not be asked twice
+    cdef bytes suffix           # the path behind the provider's base path, with the part of the query that is kept
+    cdef bint stored            # the provider stores the answer, or makes it in the background: never joined
     cdef Refusal read_call(self)
     cdef bytes body_for(self, ConnectionPool upstream)
     cdef send_to_region(self, ClientStream stream, ConnectionPool upstream, list fields, uint64_t now)
@@ -98,8 +98,8 @@ cdef class ServiceRequest(Request):
     cdef Refusal prepare(self)
 
 cdef class LocalCall(Request):
-    cdef bytes unread           # the beginning of a message
-    cdef list messages          # whole messages that have come and wait for their answers
+    cdef bytes unread           # the beginning of an incomplete message
+    cdef list messages          # complete messages that are not answered yet
 
 cdef class LocalQuery(Request):
     pass

@@ -15,19 +15,19 @@ from native.proxy.runtime cimport NEVER
 from native.state.allowance cimport usual_output
 from native.state.shared_state cimport W_REFUSED, W_REFUSED_KEYS, W_UNBUFFERED, W_UNROUTED
 
-# A message to one of edge's own methods: they are questions, not uploads, and health is asked without a key, so that
-# they may not take part in what limits.max_buffered bounds.
+# The largest message to a gRPC method of edge's own. Health checks need no key, and these messages do not count towards
+# limits.max_buffered, so they must be small.
 cdef Py_ssize_t LOCAL_LIMIT = 4096
-# What a client says to edge and no provider may read. Credentials go last, from the target.
+# Fields of a client that no provider gets. The target's own credentials are added last.
 cdef frozenset WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"forwarded", b"via", b"x-forwarded-for",
     b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate",
     b"traceparent", b"origin", b"referer", b"openai-organization", b"openai-project", b"x-edge-peer-token",
     b"x-edge-hops", b"x-edge-key-name", b"x-edge-class", b"x-request-timeout",
 ))
-# Where the traceparent of an attempt will stand.
+# The place of an attempt's traceparent.
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
-# Safe methods and those that may be repeated (RFC 9110 9.2.2): a service's request may be sent again.
+# Idempotent methods (RFC 9110 9.2.2): such a request to a service may be sent again.
 cdef frozenset IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 
@@ -44,7 +44,7 @@ cdef class Refusal:
         return f"<Refusal {self.kind} {self.detail}>"
 
     cdef int counter(self) noexcept:
-        """Which model or path it was is the client's word, and names no counter."""
+        """Return the counter of this kind. It does not tell models or paths apart, because clients choose those."""
         if self.kind == "buffers_full":
             return W_UNBUFFERED
         if self.kind == "unknown_path" or self.kind == "unknown_model":
@@ -61,7 +61,7 @@ cdef class Identity:
 
 
 cdef class Request:
-    """What one exchange asks for. A subclass says what becomes of its bytes."""
+    """What one exchange asks for. A subclass decides what happens to its body."""
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.head.method!r} {self.head.path!r}>"
@@ -74,8 +74,9 @@ cdef class Request:
         return True
 
     cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value):
-        """Take the caller's own deadline, which counts from the request's head; below 0 the value is refused as
-        ``kind``. Of several the earliest holds."""
+        """Apply a deadline that the caller set, counted from the request's head; the earliest of several holds.
+
+        A negative ``timeout_ns`` stands for a malformed ``value``, which is refused as ``kind``."""
         cdef uint64_t when = self.started_ns + <uint64_t>timeout_ns
         if timeout_ns < 0:
             return refusal(kind, value.decode("latin-1"))
@@ -100,7 +101,7 @@ cdef class Request:
         for item in self.head.fields:
             pair = <tuple>item
             if PyBytes_GET_SIZE(<bytes>pair[0]) == 11 and <bytes>pair[0] == b"traceparent":
-                # a traceparent that comes twice says nothing
+                # a traceparent that comes twice is ignored
                 caller = <bytes>pair[1] if caller is None else b""
         chance[0] = self.runtime.random()
         chance[1] = self.runtime.random()
@@ -108,7 +109,7 @@ cdef class Request:
         goes_on = self.runtime.recorder.begin(&self.trace, caller, self.identity.peer, self.started_ns, chance)
         if self.fields is not None:
             if not goes_on and self.operation == OPERATION_SERVICE and field_value(self.fields, b"tracestate") is not None:
-                # it belongs to a trace that does not go on
+                # it belongs to a trace that is not continued
                 self.fields = [item for item in self.fields if (<tuple>item)[0] != b"tracestate"]
             self.trace_at = len(self.fields)
             self.fields.append(NO_TRACEPARENT)
@@ -144,7 +145,7 @@ cdef class Request:
 
 
 cdef class ModelRequest(Request):
-    """A request to a model: collected whole, read without being parsed, sent to as many targets as it takes."""
+    """A request to a model. Its body is collected, scanned without building objects, and sent to one target or more."""
 
     cdef bint is_model(self) noexcept:
         return True
@@ -159,7 +160,7 @@ cdef class ModelRequest(Request):
         return None
 
     cdef Refusal take_end(self, list trailers):
-        """Read what the body asks for, and find the route that can answer."""
+        """Read the model and the options from the body, and find the route."""
         cdef Runtime runtime = self.runtime
         cdef Caller caller = self.identity.caller
         cdef Refusal why
@@ -185,15 +186,15 @@ cdef class ModelRequest(Request):
         if self.peek.model_escaped:
             name = unescape_json(name)
         if caller is not None and not caller.everything and (name is None or not caller.may_use(name)):
-            # before the caller learns whether there is such a model
+            # checked first, so that the caller does not learn whether the model exists
             return refusal("model_not_allowed", "?" if name is None else name.decode("utf-8", "replace"))
         self.route = None if name is None else runtime.router.model(name)
         if self.route is None:
             return refusal("unknown_model", "?" if name is None else name.decode("utf-8", "replace"))
         self.wildcard = runtime.router.wildcard_model(name)
         if self.operation == OPERATION_EMBEDDINGS:
-            self.peek.stream = 0        # whatever it says: no embedding comes in events
-        # The provider keeps what it answers: OpenAI's Responses unless the caller forbids it, others on request.
+            self.peek.stream = 0        # embeddings are never streamed, whatever the body says
+        # OpenAI stores Responses unless the caller forbids it; other answers are stored on request only.
         self.stored = self.peek.background == 1 or (
             self.peek.store != 0 if self.operation == OPERATION_RESPONSES else self.peek.store == 1
         )
@@ -249,12 +250,12 @@ cdef class ModelRequest(Request):
         return True
 
     cdef bytes body_for(self, ConnectionPool upstream):
-        """The body in a target's dialect: the client's own, with the target's name of the model."""
+        """Return the body for a target: that of the client, with the target's name of the model."""
         cdef bytes model = self.wildcard if self.wildcard is not None else upstream.model
         return splice(self.content, self.peek.model_start, self.peek.model_end, escape_json(model))
 
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
-        cdef list fields = self.fields[:]      # the next attempt says other things
+        cdef list fields = self.fields[:]      # copied, because each attempt adds its own traceparent and credentials
         cdef bytes body
         fields[self.trace_at] = (b"traceparent", write_traceparent(&self.trace, span))
         if upstream.is_region:
@@ -270,7 +271,7 @@ cdef class ModelRequest(Request):
         return True
 
     cdef send_to_region(self, ClientStream stream, ConnectionPool upstream, list fields, uint64_t now):
-        """Ask another region's edge as the client asked here: the same body, the model's name not replaced."""
+        """Send the client's body unchanged to another region's edge, with hops, deadline, caller and trace."""
         cdef bytes region = self.runtime.region
         cdef Identity who = self.identity
         cdef uint64_t left
@@ -284,7 +285,7 @@ cdef class ModelRequest(Request):
         if who.priority_name is not None:
             fields.append((b"x-edge-class", who.priority_name))
         if self.trace.parent:
-            # the caller's trace goes on, and with it what the caller said of it: the other region is one of ours
+            # the caller's trace is continued, and the other region is trusted with its tracestate and baggage
             fields.extend([pair for pair in self.head.fields if pair[0] == b"tracestate" or pair[0] == b"baggage"])
         fields.extend(upstream.fields)
         stream.send_request(
@@ -299,17 +300,17 @@ cdef class ModelRequest(Request):
 
 
 cdef class PeerRequest(ModelRequest):
-    """A model's request that another region's edge sends on: that edge waits, joins late attempts and charges."""
+    """A model's request from another region's edge, which queues it, joins late attempts and charges the caller."""
 
     cdef bint may_join(self) noexcept:
         return False
 
 
 cdef class ServiceRequest(Request):
-    """A request to an internal service: its body streams both ways, its beginning is kept while it may be sent again."""
+    """A request to an internal service. Its body is streamed; the beginning is kept while it may be sent again."""
 
     cdef Refusal prepare(self):
-        """Choose the fields that go on. The route is known."""
+        """Check the caller and the path, and build the fields for the upstream. The route is known."""
         cdef Head head = self.head
         cdef Caller caller = self.identity.caller
         cdef Refusal why
@@ -336,7 +337,7 @@ cdef class ServiceRequest(Request):
             size = PyBytes_GET_SIZE(name)
             place += 1
             if place == self.identity.credential_field:
-                continue        # the key is between the caller and edge
+                continue        # the service does not get the caller's key
             if size == 15 and name == b"x-forwarded-for":
                 forwarded = pair[1] if forwarded is None else forwarded + b", " + <bytes>pair[1]
             elif size == 12 and self.grpc and name == b"grpc-timeout":

@@ -1,4 +1,4 @@
-"""Tells the client of one exchange its answer: from an attempt, from a cache entry, or from edge itself."""
+"""Sends the client of one exchange its answer: from an attempt, from a cache entry, or from edge itself."""
 
 from libc.stdint cimport int64_t, uint64_t
 from native.codec.head cimport Head
@@ -18,22 +18,23 @@ cdef class Response:
     cdef Request request
     cdef ServerStream stream    # None once the exchange is over
     cdef int source
-    cdef bint stream_begun      # the head of an event stream went out before any answer: comments keep the client waiting
-    cdef bint committed         # a byte of real answer has gone out: nothing is tried again
+    cdef bint stream_begun      # the head of an event stream was sent before any content, so that comments could follow
+    cdef bint committed         # content was sent: no other attempt is started
     cdef bint tunnel            # bytes in both directions, until one side ends
-    cdef bint events            # it is an event stream in the client's own dialect
-    cdef int grpc_status        # that the client got, -1 = none
-    cdef uint64_t last_sent_ns  # when a comment, or nothing yet, was sent last
-    cdef object translator      # of a stream that is told in another dialect
-    # The head of an attempt's answer. attempts: begun so far; reason: why not the first choice answers, None = it does.
+    cdef bint events            # the answer of the attempt is an event stream
+    cdef int grpc_status        # the gRPC status that the client got; -1 = none
+    cdef uint64_t last_sent_ns  # when the last comment was sent; at first, when the request began
+    cdef object translator      # of a stream whose client speaks another dialect; None = nothing is translated
+    # Send the head of an attempt's answer. attempts: how many were started. reason: why the first choice did not
+    # answer; None = it did.
     cdef commit(self, Attempt attempt, int64_t length, int attempts, str reason)
     cdef bytes translate(self, Attempt attempt, bytes content, int attempts)    # a whole answer; ValueError
-    # More of the body, in the target's dialect. ValueError: it cannot be said in the client's.
+    # Send more of the body, which is in the target's dialect. ValueError: the client's dialect cannot express it.
     cdef relay(self, bytes data)
     cdef finish(self, list trailers, bytes tail)            # the answer is complete
-    cdef broken(self, str detail, str target, bint deadline, bint say)  # after the commit point: an honest end
+    cdef broken(self, str detail, str target, bint deadline, bint say)  # end an answer that broke off
     cdef list own_fields(self, list fields, int attempts)   # of a reply to a request that had a route
-    # A whole reply of edge's own (or a target's words about the caller's fault): how it is sent, before it is.
+    # A whole reply: an error of edge's own, or a target's error body. prepare() returns its fields, send() sends it.
     cdef list prepare(self, int status, list fields, bytes content)
     cdef send(self, int status, list fields, bytes content) # what prepare() gave
     cdef send_keepalive(self, uint64_t now)

@@ -1,3 +1,3 @@
-# Tells the client of one exchange its answer.  Types of the compiled module; the contract is in response.pxd.
+# Sends the client of one exchange its answer.  Types of the compiled module; the contract is in response.pxd.
 
 class Response: ...

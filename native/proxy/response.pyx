@@ -10,7 +10,7 @@ from native.proxy.answer_reader cimport EVENTS
 from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.state.callers cimport Caller
 
-# Fields of a model's answer that stay here. The last ones are written anew: of a peer's answer they are read first.
+# Fields of a model's answer that are not relayed. The x-edge-* fields are written anew; a peer's are read first.
 cdef frozenset ANSWER_WITHHELD = frozenset((
     b"set-cookie", b"alt-svc", b"strict-transport-security", b"x-edge-request-id", b"x-edge-target", b"x-edge-region",
     b"x-edge-attempts", b"x-edge-reason",
@@ -21,14 +21,14 @@ cdef tuple GRPC_CONTENT = (b"content-type", b"application/grpc")
 
 
 cdef inline bint is_grant(const char* name, Py_ssize_t size) noexcept:
-    """Whether a field says what a provider grants."""
+    """Return whether a field reports a provider's rate limit."""
     return (size > 12 and memcmp(name, b"x-ratelimit-", 12) == 0) or (
         size > 20 and memcmp(name, b"anthropic-ratelimit-", 20) == 0
     )
 
 
 cdef list model_fields(Caller caller, list fields):
-    """The fields of a model's answer as they go on. What a provider grants edge is not what edge grants a caller."""
+    """Return the fields of a model's answer to relay. The provider's rate limits are edge's, not the caller's."""
     cdef list kept
     cdef bytes name
     if caller is None:
@@ -42,7 +42,7 @@ cdef list model_fields(Caller caller, list fields):
 
 
 cdef tuple answered_by(Request request, Attempt attempt, int attempts):
-    """(target, region, attempts): another region's edge says itself who answered, and its attempts come to ours."""
+    """Return (target, region, attempts). Another region's edge reports its own, and its attempts are added."""
     cdef bytes target = field_value(attempt.head.fields, b"x-edge-target")
     cdef bytes region = field_value(attempt.head.fields, b"x-edge-region")
     cdef bytes more = field_value(attempt.head.fields, b"x-edge-attempts")
@@ -56,7 +56,7 @@ cdef tuple answered_by(Request request, Attempt attempt, int attempts):
 
 
 cdef dict answer_facts(Request request, Attempt attempt, int attempts):
-    """What answers in edge's own dialect say of how they came about."""
+    """Return what an answer in edge's own dialect reports about its origin."""
     target, region, attempts = answered_by(request, attempt, attempts)
     return {
         "target": target.decode("latin-1"), "region": region.decode("latin-1"), "attempts": attempts,
@@ -65,7 +65,7 @@ cdef dict answer_facts(Request request, Attempt attempt, int attempts):
 
 
 cdef list answer_fields(Request request, Attempt attempt, int attempts, str reason):
-    """The fields that tell how an answer came about."""
+    """Return the x-edge-* fields, which tell where an answer comes from."""
     cdef list fields = [(b"x-edge-request-id", request.identifier)]
     if attempt.upstream.is_region:
         target, region, attempts = answered_by(request, attempt, attempts)
@@ -83,7 +83,7 @@ cdef list answer_fields(Request request, Attempt attempt, int attempts, str reas
 
 @cython.freelist(64)
 cdef class Response:
-    """What one client is told."""
+    """The response to one client."""
 
     def __repr__(self):
         return f"<Response source={self.source} committed={self.committed}>"
@@ -92,7 +92,7 @@ cdef class Response:
         return frame(self.runtime.calls.write(content, answer_facts(self.request, attempt, attempts)))
 
     cdef commit(self, Attempt attempt, int64_t length, int attempts, str reason):
-        """The first byte of a real answer: after this nothing is retried."""
+        """Send the head: after this nothing is retried."""
         cdef Head head = attempt.head
         cdef Request request = self.request
         cdef Caller caller = request.identity.caller
@@ -137,7 +137,7 @@ cdef class Response:
         self.stream = None
 
     cdef broken(self, str detail, str target, bint deadline, bint say):
-        """Something went wrong after the commit point: an honest end, never a clean-looking one."""
+        """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
         cdef list trailers = None
         if self.request.grpc:
             trailers = self.runtime.replies.broken_call(deadline, detail, target)
@@ -166,12 +166,12 @@ cdef class Response:
         return fields
 
     cdef list prepare(self, int status, list fields, bytes content):
-        """Where the request has not come whole, the answer is its connection's last."""
+        """Close the connection after the reply if the request has not come completely."""
         self.source = FROM_EDGE if self.source == NO_SOURCE else self.source
         if not self.request.received and self.request.head.length != NO_BODY:
             self.stream.closes_connection = True
         if self.request.grpc and not self.stream_begun:
-            # gRPC tells of errors in a trailers-only answer
+            # gRPC sends errors as a trailers-only response
             fields = self.runtime.replies.call_fields(status, fields, content)
             self.grpc_status = read_status(field_value(fields, b"grpc-status"))
         return fields
@@ -191,7 +191,7 @@ cdef class Response:
         self.stream = None
 
     cdef send_keepalive(self, uint64_t now):
-        """Nothing has come for a while: keep the client's connection alive without committing to an answer."""
+        """Send a comment, which keeps the client's connection alive and commits to no answer."""
         cdef Caller caller = self.request.identity.caller
         cdef list fields
         if not self.stream_begun:
