@@ -22,14 +22,14 @@ cdef class ConnectDeadline(Timer):
     cdef Connector owner
 
 cdef class ConnectedEvents(SocketEvents):
-    """Waits for the end of the TLS handshake, and hands the socket on."""
+    """Waits for the end of the TLS handshake, and passes the socket on."""
     cdef Connector owner
 
 cdef class Connector(Deferred):
     cdef Reactor reactor
-    cdef list addresses             # that were not tried
-    cdef list trials                # that go on
-    cdef list failures              # (address, error) of those that ended
+    cdef list addresses             # addresses that were not tried
+    cdef list trials                # attempts that are still connecting
+    cdef list failures              # (address, error) of the attempts that failed
     cdef int port, highest_fd
     cdef TlsContext tls
     cdef bytes server_name
@@ -37,7 +37,7 @@ cdef class Connector(Deferred):
     cdef object on_failed           # (failures, timed_out)
     cdef NextAddress next_timer
     cdef ConnectDeadline deadline
-    cdef StreamSocket socket        # connected: its handshake goes on
+    cdef StreamSocket socket        # connected, in the TLS handshake; None = not yet
     cdef bint is_over
     cdef void try_next(self)
     cdef void take(self, Trial trial)

@@ -1,4 +1,4 @@
-"""Connects in the reactor: a second address is tried while the first does not answer, and the first to answer wins."""
+"""Connects in the reactor: while an address does not answer, the next one is tried too; the first to answer wins."""
 
 from libc.errno cimport EINPROGRESS, EINTR, EINVAL, EMFILE, errno
 from libc.stdint cimport uint32_t, uint64_t
@@ -12,7 +12,7 @@ from native.io.posix cimport (
 
 from os import strerror
 
-# RFC 8305 5: how long an address may be silent before the next one is tried beside it.
+# RFC 8305 5: how long an address may be silent before the next one is tried too.
 cdef uint64_t ATTEMPT_DELAY_NS = 250_000_000
 
 
@@ -71,7 +71,7 @@ cdef class Trial(Pollable):
             owner.take(self)
 
     cdef void flush(self):
-        return          # nothing is written before the connection stands
+        return          # nothing is written before on_open
 
     cdef void on_error(self):
         cdef Connector owner = self.owner
@@ -104,7 +104,7 @@ cdef class ConnectedEvents(SocketEvents):
         self.owner.hand_over(socket)
 
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        return          # nothing comes before on_open, and then the socket has another owner
+        return          # no bytes come before on_open, which gives the socket another owner
 
     cdef void on_eof(self, bint truncated):
         return
@@ -168,7 +168,7 @@ cdef class Connector(Deferred):
         self.try_next()
 
     def cancel(self):
-        """Give up without a callback. Further calls change nothing."""
+        """Give up without a callback. Idempotent."""
         self._end()
 
     cdef void try_next(self):
@@ -209,7 +209,7 @@ cdef class Connector(Deferred):
             self.reactor.defer(self)
 
     cdef void take(self, Trial trial):
-        """This address has answered: give the others up, and begin the handshake if there is one."""
+        """Keep the address that has answered, give up the others, and begin the TLS handshake, if any."""
         cdef StreamSocket socket = StreamSocket.__new__(StreamSocket)
         cdef ConnectedEvents events = ConnectedEvents.__new__(ConnectedEvents)
         cdef int fd = trial.fd
@@ -252,7 +252,7 @@ cdef class Connector(Deferred):
         self.reactor.deadlines.disarm(self.next_timer)
 
     cdef void _end(self):
-        """Let go of everything. The callbacks hold the pool, which may hold this object."""
+        """Drop all references: the callbacks refer to the pool, which may refer to this object."""
         if self.is_over:
             return
         self.is_over = True

@@ -6,11 +6,11 @@ from native.io.tls cimport TlsContext
 
 cdef class AcceptEvents:
     """Receives new connections. A subclass overrides ``on_accept``; tests/native/test_contract.py checks it."""
-    # Return what owns a new connection, which is started next; None = it is closed at once.
+    # Return the owner of a new connection; None = close the connection.
     cdef SocketEvents on_accept(self, StreamSocket socket, bint is_secure)
 
 cdef class Listener(Pollable):
     cdef AcceptEvents owner
     cdef TlsContext tls             # None = in the clear
-    cdef int spare_fd               # given up for a moment where the process has no other descriptor left
+    cdef int spare_fd               # closed for a moment when the process has no other free descriptor
     cdef void _drop_one(self)

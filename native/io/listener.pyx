@@ -1,4 +1,4 @@
-"""Accepts in batches. A process without descriptors drops the connection that waits, since it could only wait for ever."""
+"""Accepts in batches. A process without free descriptors closes a waiting connection instead of letting it wait."""
 
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint32_t
@@ -13,7 +13,7 @@ from native.io.tls cimport TlsContext
 from os import O_CLOEXEC, O_RDONLY, open as open_file, strerror
 
 cdef enum:
-    BATCH = 64              # connections accepted in one event: others have their turn between
+    BATCH = 64              # connections accepted in one event, so that other descriptors get their turn
 
 
 cdef class AcceptEvents:
@@ -70,7 +70,7 @@ cdef class Listener(Pollable):
                 if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
                     self._drop_one()
                 elif errno == ECONNABORTED or errno == EINTR:
-                    continue        # the client has left again
+                    continue        # the client has already left
                 elif errno != EAGAIN:
                     raise OSError(errno, strerror(errno))
                 return
@@ -85,7 +85,7 @@ cdef class Listener(Pollable):
                 owner.on_lost(str(error))       # the kernel cannot watch it
 
     cdef void _drop_one(self):
-        """Accept one connection with the spare descriptor and close it: otherwise this event would never end."""
+        """Accept one connection with the spare descriptor and close it; otherwise the event would never end."""
         cdef int fd
         if self.spare_fd < 0:
             return
@@ -121,11 +121,11 @@ cdef class Listener(Pollable):
         return describe(&where)
 
     def use_tls(self, TlsContext tls):
-        """Use this policy for connections from now on."""
+        """Use this policy for new connections."""
         self.tls = tls
 
     def close(self):
-        """Stop listening; connections that were accepted go on. Further calls change nothing."""
+        """Stop listening; accepted connections stay open. Idempotent."""
         cdef int fd = self.fd
         if fd < 0:
             return

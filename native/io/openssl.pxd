@@ -1,4 +1,4 @@
-"""The part of OpenSSL 3 that native/io uses."""
+"""Declares the part of OpenSSL 3 that native/io uses."""
 
 cdef extern from "<openssl/ssl.h>":
     ctypedef struct SSL_CTX:

@@ -1,4 +1,4 @@
-"""The system calls and constants of native/io: epoll, timerfd, sockets."""
+"""Declares the system calls and constants that native/io uses: epoll, timerfd, sockets."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from posix.time cimport itimerspec

@@ -20,13 +20,13 @@ cdef class Pollable(Deferred):
     A subclass overrides every method but ``on_deferred``; tests/native/test_contract.py checks it."""
     cdef readonly Reactor reactor
     cdef int fd                     # -1 = none
-    cdef int slot                   # its place in the reactor's table; -1 = not watched
+    cdef int slot                   # index in the reactor's table; -1 = not watched
     cdef uint32_t interest          # the events that are watched
     cdef bint is_unflushed          # ``flush`` is due after the present batch
     cdef void on_events(self, uint32_t events)
     cdef void flush(self)
-    cdef void on_error(self)        # an exception escaped from one of these methods: its state cannot be trusted
-    cdef void on_stop(self)         # the reactor ends: close the descriptor
+    cdef void on_error(self)        # one of these methods raised an exception, so the state cannot be trusted
+    cdef void on_stop(self)         # the reactor stops: close the descriptor
 
 cdef class Ticker:
     """Receives ticks. A subclass overrides ``on_tick``; tests/native/test_contract.py checks it."""
@@ -46,7 +46,7 @@ cdef class Reactor:
     cdef int capacity, first_free
     cdef readonly int watched       # descriptors in the table
     cdef list deferred, unflushed
-    cdef readonly Wheel deadlines   # for all that happens on this reactor; advanced by the tick
+    cdef readonly Wheel deadlines   # timers of everything on this reactor; advanced by the tick
     cdef Ticker ticker              # None = the reactor itself advances the deadlines
     cdef uint64_t tick_due_ns       # 0 = none
     cdef bint in_turn, is_nudged
@@ -57,7 +57,7 @@ cdef class Reactor:
     cdef void unwatch(self, Pollable handler)           # before its descriptor is closed
     cdef void defer(self, Deferred item)                # idempotent
     cdef void flush_later(self, Pollable handler)       # idempotent
-    cdef void nudge(self)                               # let a turn come, although no descriptor is ready
+    cdef void nudge(self)                               # request a turn although no descriptor is ready
     cdef void tick_at(self, uint64_t due_ns)            # replaces the former time
     cdef int _dispatch(self, epoll_event* events, uint64_t until_ns) except -1
     cdef void _flush(self)

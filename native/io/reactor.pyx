@@ -25,11 +25,11 @@ cdef enum:
     # The slot number of the timer, which is in no table.
     TIMER = 0xFFFFFFFF
     FIRST_CAPACITY = 64
-    # What is deferred may defer more; after so many rounds the loop gets its turn first.
+    # A deferred item may defer others; after this many rounds the event loop runs first.
     ROUNDS = 8
 
 cdef uint64_t TICK_NS = 10_000_000
-# A turn that has taken this long ends; what is left is reported again in the next.
+# A turn ends after this time; the remaining events are reported again in the next turn.
 cdef uint64_t TURN_NS = 2_000_000
 
 
@@ -167,7 +167,7 @@ cdef class Reactor:
         handler.slot = -1
         handler.interest = 0
         self.slots[slot].handler = NULL
-        self.slots[slot].generation += 1        # events of this batch that are still to come go nowhere
+        self.slots[slot].generation += 1        # the remaining events of this batch for this slot are ignored
         self.slots[slot].next_free = self.first_free
         self.first_free = slot
         self.watched -= 1
@@ -260,7 +260,7 @@ cdef class Reactor:
             handler = <Pollable>self.slots[number].handler
             handler.on_events(events[self.position - 1].events)
             if self.position & 7 == 0 and monotonic_ns() > until_ns:
-                self.count = self.position      # the rest is reported again
+                self.count = self.position      # the remaining events are reported again
         return 0
 
     cdef void _flush(self):
@@ -293,7 +293,7 @@ cdef class Reactor:
             self._flush()
 
     def _give_up(self, uint64_t where, error):
-        """Report the exception of an event's handler, and end its descriptor: its state cannot be trusted."""
+        """Report the exception of a handler, and end its descriptor, because its state cannot be trusted."""
         cdef uint32_t number = <uint32_t>(where & 0xFFFFFFFF)
         cdef Pollable handler = None
         if self.slots[number].handler != NULL and self.slots[number].generation == <uint32_t>(where >> 32):
@@ -309,7 +309,7 @@ cdef class Reactor:
         )
 
     def close(self):
-        """End every connection and listener that is still watched, and stop. Further calls change nothing."""
+        """End every connection and listener that is still watched, and stop. Idempotent."""
         cdef int index
         if self.epoll_fd < 0:
             return
@@ -321,6 +321,6 @@ cdef class Reactor:
         close(self.epoll_fd)
         self.epoll_fd = -1
         self.ticker = None
-        self.turn_callback = None       # it holds this object
+        self.turn_callback = None       # the bound method refers to this object
         self.deferred = []
         self.unflushed = []

@@ -1,8 +1,8 @@
 """Reads and writes one non-blocking socket on behalf of its :class:`SocketEvents`.
 
-What is written is queued, and the queue is written with as few calls as possible after the batch that filled it. The loss
-of a connection is reported after the turn, never inside a call of its owner. A peer that takes nothing any more may still
-have sent something: after a failed write the socket is read to its end.
+Written bytes are queued, and the queue is sent with as few system calls as possible after the batch that filled it.
+The loss of a connection is reported after the turn, never inside a call of its owner. After a failed write the socket
+is still read to its end, because the peer may have sent something before.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -20,7 +20,7 @@ from native.io.tls cimport TLS_ENDED, TLS_FAILED, TLS_TRUNCATED, TLS_WAITS, TlsS
 from os import strerror
 
 cdef enum:
-    PARTS = 64              # of the queue, in one call
+    PARTS = 64              # items of the queue in one call
     RECORD = 16384          # the most that one TLS record holds
 
 
@@ -91,7 +91,7 @@ cdef class StreamSocket(Pollable):
                 self._update_interest()
         elif self.read_paused:
             if events & <uint32_t>(EPOLLERR | EPOLLHUP) and not self.is_blocked:
-                # Reported again and again although nothing is watched. What the peer has sent is read later.
+                # epoll reports these events although none is watched. resume_reading() reads what has come.
                 self.reactor.unwatch(self)
             else:
                 self._update_interest()
@@ -121,7 +121,7 @@ cdef class StreamSocket(Pollable):
 
     cdef void _receive(self):
         cdef Py_ssize_t size = recv(self.fd, self.reactor.scratch, SCRATCH, 0)
-        cdef SocketEvents events = self.events      # the owner may hand the socket on while it is called
+        cdef SocketEvents events = self.events      # a callback may give the socket another owner
         if size > 0:
             events.on_bytes(self.reactor.scratch, size)
         elif size == 0:
@@ -130,7 +130,7 @@ cdef class StreamSocket(Pollable):
             self._lose(strerror(errno))
 
     cdef void _receive_tls(self):
-        """Read the records that have come, and hand them over in one piece."""
+        """Read the records that have come, and pass their content on in one piece."""
         cdef Py_ssize_t size = 0
         cdef Py_ssize_t total = 0
         cdef SocketEvents events = self.events
@@ -157,7 +157,7 @@ cdef class StreamSocket(Pollable):
             self._lose(self.tls.error)
 
     cdef void _end_reading(self, bint truncated):
-        """The peer has closed its direction. Every owner closes then, after what it has written."""
+        """The peer has closed its direction: close this side too, after the queue is written."""
         cdef SocketEvents events = self.events
         events.on_eof(truncated)
         self.close()
@@ -298,7 +298,7 @@ cdef class StreamSocket(Pollable):
                 events.on_write_resumed()
 
     cdef void _fail_writing(self):
-        """The peer takes nothing any more. What it said before is read to its end, which is the end of the connection."""
+        """A write has failed: read what the peer sent before, up to its end, and then close the connection."""
         cdef str reason = strerror(errno) if self.tls is None else self.tls.error
         if self.is_closing or self.tls is not None:
             self._lose(reason)
@@ -379,7 +379,7 @@ cdef class StreamSocket(Pollable):
             self._lose(None)
 
     cdef void pause_reading(self):
-        self.read_paused = self.fd >= 0     # what still comes in this turn is left in the kernel
+        self.read_paused = self.fd >= 0     # bytes that arrive from now on stay in the kernel
 
     cdef bint resume_reading(self):
         if not self.read_paused or self.fd < 0:
@@ -410,9 +410,9 @@ cdef class StreamSocket(Pollable):
     cdef Py_ssize_t count_unacked(self):
         """Count what the peer has not acknowledged.
 
-        The kernel reports a socket as writable only when a third of its buffer is free. What a slow peer takes shows
-        long before that, in what is not acknowledged yet (tcp(7), SIOCOUTQ). Over TLS the kernel's figure includes the
-        framing of records, a few bytes in a thousand."""
+        The kernel reports a socket as writable only when a third of its buffer is free. The
+        progress of a slow peer shows earlier, in the bytes that are not acknowledged yet (tcp(7), SIOCOUTQ).
+        Over TLS the kernel's figure includes the framing of records, a few bytes in a thousand."""
         cdef int unsent = 0
         if self.fd < 0:
             return 0

@@ -1,21 +1,21 @@
-"""TLS by OpenSSL 3 on a non-blocking descriptor, for servers and clients."""
+"""Runs TLS (OpenSSL 3) on a non-blocking descriptor, for servers and clients."""
 
 from libc.stdint cimport uint32_t
 from native.io.openssl cimport SSL, SSL_CTX
 from native.io.tls_tickets cimport TicketKeys
 
-cdef enum:                      # results below one byte
-    TLS_ENDED = 0               # the peer has said that it sends nothing more (close_notify)
+cdef enum:                      # results that are not a number of bytes
+    TLS_ENDED = 0               # the peer has sent close_notify: nothing more follows
     TLS_WAITS = -1              # nothing more is possible until the descriptor is ready again
     TLS_FAILED = -2             # broken; ``error`` says why
-    TLS_TRUNCATED = -3          # the connection ended without close_notify: something may be missing
+    TLS_TRUNCATED = -3          # the connection ended without close_notify: bytes may be missing
 
 cdef class TlsContext:
     """The policy of many connections. See native/io/tls.pyi for its Python side."""
     cdef SSL_CTX* context
     cdef readonly bint is_server
     cdef bytes protocols                # for ALPN, each with its length before it
-    cdef dict sessions                  # client: server name -> SavedSessions that have not been used
+    cdef dict sessions                  # client: server name -> unused SavedSessions
     cdef TicketKeys ticket_keys
     cdef TlsSession open_session(self, bytes server_name)
 
@@ -26,15 +26,15 @@ cdef class TlsSession:
     cdef bytes server_name
     cdef bint is_established
     cdef bint said_goodbye
-    cdef uint32_t wants                 # EPOLLOUT: OpenSSL has to write before it can go on
+    cdef uint32_t wants                 # EPOLLOUT = OpenSSL must write before it can continue; 0 = it need not
     cdef str error                      # why it failed
-    cdef attach(self, int fd)           # the descriptor stays the caller's
+    cdef attach(self, int fd)           # the caller keeps the descriptor
     cdef void detach(self)
     cdef int handshake(self)            # 0 = established
     cdef Py_ssize_t read(self, char* buffer, Py_ssize_t size)
     cdef Py_ssize_t write(self, const char* data, Py_ssize_t size)
     cdef Py_ssize_t write_joined(self, bytes first, Py_ssize_t offset, list rest)   # small pieces in one record
-    cdef bint holds_bytes(self)         # some that have come are not read, and no descriptor reports them
+    cdef bint holds_bytes(self)         # OpenSSL holds bytes that are not read, which epoll does not report
     cdef void say_goodbye(self)         # close_notify, once
     cdef bytes protocol(self)           # agreed by ALPN; b"" = none
     cdef tuple subject_alt_names(self)  # of the peer's verified certificate: (kind, name) pairs

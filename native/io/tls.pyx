@@ -11,7 +11,7 @@ from os import strerror
 
 cdef enum:
     RECORD = 16384
-    # TLS 1.3 tickets are used once; a burst of connections may use so many of one server.
+    # TLS 1.3 tickets are used once each, so this many connections in a burst can resume.
     SAVED_SESSIONS = 16
 
 # As Python's ssl module chooses them: forward secrecy, authenticated encryption first.
@@ -27,7 +27,7 @@ cdef str reason_of(unsigned long error):
 
 
 cdef int no_password(char* buffer, int size, int writing, void* argument) noexcept:
-    return 0        # OpenSSL would ask at the terminal
+    return 0        # no passphrase: OpenSSL would ask for one at the terminal
 
 
 cdef int choose_protocol(
@@ -200,7 +200,7 @@ cdef class TlsSession:
             SSL_set_session(self.ssl, saved.session)
 
     cdef void detach(self):
-        """Let go of OpenSSL's state. What was said of the session stays readable."""
+        """Free OpenSSL's state. The facts about the session stay readable."""
         if self.ssl != NULL:
             SSL_free(self.ssl)
             self.ssl = NULL
@@ -220,7 +220,7 @@ cdef class TlsSession:
         return result
 
     cdef Py_ssize_t _judge(self, int result):
-        """Say what a result of OpenSSL that is no success means."""
+        """Return the TLS_ result for a call of OpenSSL that did not succeed."""
         cdef int kind = SSL_get_error(self.ssl, result)
         if kind == SSL_ERROR_WANT_READ:
             self.wants = 0
@@ -234,7 +234,7 @@ cdef class TlsSession:
             self.error = "the connection was reset"
             self.said_goodbye = True
             return TLS_FAILED
-        self.said_goodbye = True        # OpenSSL forbids to say it on a broken connection
+        self.said_goodbye = True        # OpenSSL forbids SSL_shutdown on a broken connection
         if ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING:
             ERR_clear_error()
             return TLS_TRUNCATED

@@ -1,4 +1,4 @@
-"""The keys of TLS session tickets: derived from a secret of the node and the hour, so that its workers share them."""
+"""Derives the keys of TLS session tickets from a secret of the node and the hour, so that its workers share them."""
 
 from native.io.openssl cimport SSL_CTX
 
@@ -7,4 +7,4 @@ cdef class TicketKeys:
     cdef dict derived               # hour -> (name, HMAC key, AES key)
     cdef tuple keys_of(self, long hour)
 
-cdef void use_ticket_keys(SSL_CTX* context, TicketKeys keys)        # borrowed: they live as long as the context
+cdef void use_ticket_keys(SSL_CTX* context, TicketKeys keys)        # borrowed: ``keys`` must outlive the context

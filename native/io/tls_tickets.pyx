@@ -1,7 +1,7 @@
 """Seals and opens session tickets (RFC 5077) with keys that change every hour.
 
 A ticket of the hour before is still opened, and replaced by one of the present hour. Every worker of a node derives the
-same keys, so a client resumes its session whichever worker it meets.
+same keys, so a client can resume its session at any worker.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
