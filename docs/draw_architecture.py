@@ -51,7 +51,7 @@ ROOMS: Final = {
     "config": "schema, checks and units of edge.yaml",
     "terms": "the shared vocabulary, without behaviour",
     "client": "Python client of the gRPC API",
-    "native": "the door to native/",
+    "native": "imports native/",
     "errors": "the error tree",
     "clock": "time and chance",
     "version": "one number",
