@@ -137,6 +137,13 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
     tls: Annotated[UpstreamTls, about("How to verify it if base_url is https.")] = UpstreamTls()
+    protocol: Annotated[
+        Literal["auto", "http1", "h2c"],
+        about(
+            "What it speaks. auto: over https HTTP/2 or HTTP/1.1, as it offers (ALPN); otherwise HTTP/1.1. h2c is "
+            "HTTP/2, over TLS if base_url is https."
+        ),
+    ] = "auto"
     max_connections: Annotated[
         int,
         about(

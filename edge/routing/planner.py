@@ -216,7 +216,7 @@ class _Planner:
             port=url.port,
             base_path=url.path,
             tls=_tls(provider.tls, url.host) if url.tls else None,
-            protocol="http1",
+            protocol=_provider_protocol(provider, tls=url.tls),
             fields=_fields(provider, self._known.get(name)),
             outcomes=self._table(name, "model-wildcard" if wildcard else "model"),
             jurisdiction=provider.jurisdiction or None,
@@ -320,6 +320,14 @@ def _fields(provider: schema.Provider, known: Provider | None) -> tuple[tuple[st
     name, before = known.auth if known is not None else ("authorization", "Bearer ")
     credential = {name: before + provider.api_key} if provider.api_key else {}
     return tuple((credential | fields).items())
+
+
+def _provider_protocol(provider: schema.Provider, *, tls: bool) -> Literal["http1", "h2c", "h2", "alpn"]:
+    if provider.protocol == "auto":
+        return "alpn" if tls else "http1"
+    if provider.protocol == "http1":
+        return "http1"
+    return "h2" if tls else "h2c"
 
 
 def _protocol(service: schema.Service) -> Literal["http1", "h2c", "h2"]:

@@ -76,7 +76,7 @@ class Target(Struct, frozen=True):
     port: int
     base_path: str  # "/v1" or ""; never ends with a slash
     tls: UpstreamTls | None
-    protocol: Literal["http1", "h2c", "h2"]
+    protocol: Literal["http1", "h2c", "h2", "alpn"]  # alpn: h2 or http1, as the TLS handshake of each connection says
     fields: tuple[tuple[str, str], ...]  # credential and fixed headers, added last; names in lower case
     outcomes: str  # key of Snapshot.outcomes
     jurisdiction: str | None

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from edge.terms.snapshot import UpstreamTls
 
-ALPN: Final = {"http1": ["http/1.1"], "h2": ["h2"]}
-"""ALPN offers by a target's protocol; never both, because a pool is built for one protocol."""
+ALPN: Final = {"http1": ["http/1.1"], "h2": ["h2"], "alpn": ["h2", "http/1.1"]}
+"""ALPN offers by a target's protocol."""
 
 T = TypeVar("T")
 

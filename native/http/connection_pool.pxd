@@ -49,6 +49,8 @@ cdef class ConnectionPool:
     cdef set shared                     # connections that carry many exchanges
     cdef list vacancies                 # shared connections with room; the last is used first; some may be full by now
     cdef bint shares                    # the connections carry many exchanges at once
+    cdef bint negotiates                # ... as far as is known: each connection's handshake decides
+    cdef bint is_settled                # the last handshake has told whether its connections are shared
     cdef int breadth                    # exchanges per connection: the lower of our limit and the upstream's last one
     cdef object waiters                 # OrderedDict of ClientEvents, first come first served
     cdef readonly int live              # open connections
@@ -74,6 +76,7 @@ cdef class ConnectionPool:
     cdef ClientEvents next_waiter(self)
     cdef bint full(self) noexcept                   # no further connection may be opened
     cdef bint crowded(self) noexcept                # full, and no connect is under way: waiters need a release
+    cdef bint settle(self, bint shares)             # a handshake has told it; True = that is news
     cdef void ready(self, PooledConnection connection)      # the connection is open
     cdef void release(self, PooledConnection connection)    # the exchange is over, and the connection is reusable
     cdef void lost(self, PooledConnection connection, bint was_open)

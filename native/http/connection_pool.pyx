@@ -36,6 +36,9 @@ cdef Py_ssize_t SHORTEST_SECRET = 8
 # Maximum number of concurrent exchanges on an HTTP/2 connection; the upstream may allow fewer. When every connection is
 # full, more connections are opened.
 cdef int STREAMS = 100
+# While it is not known whether a target's connections are shared, so many are opened at once; a burst waits for the first
+# handshake instead of paying for thousands.
+cdef int UNSETTLED_OPENINGS = 4
 
 
 cdef class PooledConnection(ClientStream):
@@ -92,7 +95,8 @@ cdef class ConnectionPool:
         self.draining_connections = []
         self.shared = set()
         self.vacancies = []
-        self.shares = plan.protocol != "http1"
+        self.negotiates = plan.protocol == "alpn"
+        self.shares = plan.protocol != "http1" and not self.negotiates
         self.breadth = STREAMS if self.shares else 1
         self.waiters = OrderedDict()
         self.cap = plan.max_connections
@@ -174,8 +178,9 @@ cdef class ConnectionPool:
             self.waiters[who] = None
             return 0
         self.waiters[who] = None
-        self.opening += 1
-        self.opener.open(self)
+        if not self.negotiates or self.is_settled or self.opening < UNSETTLED_OPENINGS:
+            self.opening += 1
+            self.opener.open(self)
         return 0
 
     cdef void forget(self, ClientEvents who):
@@ -184,7 +189,17 @@ cdef class ConnectionPool:
     cdef bint crowded(self) noexcept:
         return self.cap > 0 and self.opening == 0 and self.live >= self.cap
 
+    cdef bint settle(self, bint shares):
+        if not self.negotiates or (self.is_settled and self.shares == shares):
+            return False
+        self.is_settled = True
+        self.shares = shares
+        self.breadth = STREAMS if shares else 1
+        self.idle_limit_ns = SHARED_IDLE_NS if shares else MODEL_IDLE_NS
+        return True
+
     cdef void ready(self, PooledConnection connection):
+        cdef bint is_news = self.settle(False)
         self.opening -= 1
         self.live += 1
         connection.born_ns = monotonic_ns()
@@ -195,6 +210,8 @@ cdef class ConnectionPool:
             connection.close()
             return
         self.place(connection)
+        if is_news:
+            self.widen()        # for the waiters that were held back until now
 
     cdef place(self, PooledConnection connection):
         cdef ClientEvents who
@@ -249,11 +266,14 @@ cdef class ConnectionPool:
 
     cdef void widen(self):
         while self.opening * self.breadth < len(self.waiters) and not self.full():
+            if self.negotiates and not self.is_settled and self.opening >= UNSETTLED_OPENINGS:
+                return
             self.opening += 1
             self.opener.open(self)
 
     cdef void on_shared_open(self, SharedConnection connection):
         self.opening -= 1
+        self.settle(True)
         self.live += 1
         connection.born_ns = monotonic_ns()
         connection.lifetime_ns = self.age_limit_ns + (connection.born_ns & 0xFFFF) * (self.age_limit_ns >> 18)

@@ -21,9 +21,12 @@ from native.state.shared_state cimport (
 from native.http.http1_client import Http1Client
 from native.http.http2_client import Http2Client
 from native.http.protocol_detect import AcceptedConnections
+from native.http.upstream_detect import UpstreamDetect
 from native.io.listener import Listener
 
-# Tick of the wheel for client connections: timeouts of idle connections, heads and bodies.
+# What drives a new connection, by the protocol of its target.
+cdef dict CLIENTS = {"http1": Http1Client, "h2c": Http2Client, "h2": Http2Client, "alpn": UpstreamDetect}
+# Of clients' connections: idle ones, heads, stalls.
 cdef uint64_t COARSE_TICK_NS = 250_000_000
 cdef uint64_t FINE_TICK_NS = 10_000_000
 cdef uint64_t IDLE_TICK_NS = 250_000_000
@@ -173,8 +176,7 @@ cdef class DataPlane(Acceptor):
         return pools
 
     def _dial(self, pool):
-        wire = Http1Client if pool.plan.protocol == "http1" else Http2Client
-        return wire(pool, self.header_bytes, self.header_count)
+        return CLIENTS[pool.plan.protocol](pool, self.header_bytes, self.header_count)
 
     # --- life --------------------------------------------------------------------------------------------------------
     def start(self, Reactor reactor not None):
