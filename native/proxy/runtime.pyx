@@ -2,6 +2,7 @@ from os import urandom
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
+from native.codec.retry_hints cimport may_ask_to_wait
 from native.io.clock cimport monotonic_ns, wall_ns
 from native.state.allowance cimport month_at
 
@@ -108,6 +109,8 @@ cdef class Runtime:
         self.month_end_ns = now_ns + (end_s - now_s) * 1_000_000_000
 
     cdef uint64_t retry_after_ns(self, list fields):
+        if not may_ask_to_wait(fields):
+            return 0
         seconds = self.retry_hint(fields)
         if seconds is None:
             return 0

@@ -1,0 +1,3 @@
+# Tells whether header fields may ask to wait.  Types of the compiled module; the contract is in retry_hints.pxd.
+
+def may_ask(fields: list[tuple[bytes, bytes]]) -> bool: ...
