@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import ConfigInvalidError
@@ -19,6 +20,7 @@ def server_context(tls: ListenTls, ticket_secret: bytes) -> TlsContext:
     Args:
         tls: its settings.
         ticket_secret: 32 random bytes that the workers of the node share, so that each resumes the others' sessions.
+            A session that began with another certificate or under other authorities begins anew.
 
     Raises:
         ConfigInvalidError: a configured file is missing or cannot be loaded.
@@ -38,5 +40,9 @@ def server_context(tls: ListenTls, ticket_secret: bytes) -> TlsContext:
                 [f"listen: tls: client_ca {tls.client_ca} cannot be used: {error.strerror or error}"]
             ) from error
         context.verify_peer(True)
-    context.share_tickets(ticket_secret)
+    context.share_tickets(ticket_secret, scope=b"\0".join(_content(file) for file in (tls.cert, tls.client_ca)))
     return context
+
+
+def _content(file: str | None) -> bytes:
+    return b"" if file is None else Path(file).read_bytes()

@@ -11,100 +11,65 @@ import asyncio
 import contextlib
 import re
 import socket
+import ssl
 import struct
 from typing import TYPE_CHECKING, Literal, Self
 
-from msgspec import Struct
-
 from edge import clock
+from edge.sim.wire_steps import (
+    STREAM_HEAD,
+    Again,
+    Close,
+    HalfClose,
+    Hold,
+    Pause,
+    ReadBytes,
+    ReadHead,
+    ReadMessage,
+    ReadToEnd,
+    ReadUntil,
+    Reset,
+    Send,
+    Step,
+    Truncate,
+    answer,
+    chunk,
+    request,
+)
+from edge.sim.wire_tls import TlsWire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+
+__all__ = [
+    "LIMIT_S", "STREAM_HEAD", "Again", "Close", "Ended", "HalfClose", "Hold", "Pause", "Peer", "ReadBytes",
+    "ReadHead", "ReadMessage", "ReadToEnd", "ReadUntil", "Reset", "Script", "ScriptedServer", "Send", "Step",
+    "Truncate", "answer", "chunk", "now_s", "play_client", "refused_port", "request", "unreachable_port",
+]  # fmt: skip
 
 LIMIT_S = 30.0
 _READ = 65536
 _POLL_S = 0.002
 
-Ended = Literal["running", "script", "peer_closed", "peer_reset", "closed", "reset", "timeout", "stopped"]
+Ended = Literal["running", "script", "peer_closed", "peer_reset", "closed", "reset", "timeout", "stopped", "tls_failed"]
 
 
-class ReadHead(Struct, frozen=True):
-    """Read up to the blank line that ends a head."""
-
-
-class ReadMessage(Struct, frozen=True):
-    """Read a head and its body, by content-length or chunks; if it has neither, read the head only."""
-
-
-class ReadUntil(Struct, frozen=True):
-    """Read until ``mark`` occurs in what this script has not consumed yet."""
-
-    mark: bytes
-
-
-class ReadBytes(Struct, frozen=True):
-    """Read ``size`` bytes."""
-
-    size: int
-
-
-class ReadToEnd(Struct, frozen=True):
-    """Read until the other side closes; also a way to stay silent and to notice the close."""
-
-
-class Send(Struct, frozen=True):
-    """Send bytes; with ``piece``, so many at a time in separate segments, with ``gap_s`` between them."""
-
-    data: bytes
-    piece: int = 0
-    gap_s: float = 0.0
-
-
-class Pause(Struct, frozen=True):
-    """Do nothing, not even read, for ``seconds``."""
-
-    seconds: float
-
-
-class Hold(Struct, frozen=True):
-    """Do nothing, not even read, until the event is set."""
-
-    until: asyncio.Event
-
-
-class HalfClose(Struct, frozen=True):
-    """Send FIN, and keep reading."""
-
-
-class Close(Struct, frozen=True):
-    """Close the connection: FIN, or RST by the kernel if received data was not read."""
-
-
-class Reset(Struct, frozen=True):
-    """Send RST."""
-
-
-class Again(Struct, frozen=True):
-    """Start the script over on the same connection, for keep-alive."""
-
-
-Step = (
-    ReadHead | ReadMessage | ReadUntil | ReadBytes | ReadToEnd | Send | Pause | Hold | HalfClose | Close | Reset | Again
-)
 Script = tuple[Step, ...]
 
 
 class Peer:
     """One side of a connection, and the record of what it received. Times are monotonic seconds."""
 
-    def __init__(self, sock: socket.socket, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, sock: socket.socket, limit_s: float = LIMIT_S, tls: TlsWire | None = None) -> None:
         self._sock = sock
+        self.tls = tls
         self._limit_s = limit_s
         self._consumed = 0
         self._over = asyncio.Event()
         self._heard = bytearray()
         self.messages: list[bytes] = []  # what each ReadHead and ReadMessage consumed
         self.ended: Ended = "running"
+        self.said_goodbye = False  # over TLS: the other side has sent a close_notify
         self.opened_s = now_s()
         self.first_byte_s: float | None = None
         self.ended_s: float | None = None
@@ -118,6 +83,8 @@ class Peer:
         """Run a script to its end, close the socket, and return how it ended."""
         ended: Ended = "stopped"
         try:
+            if self.tls is not None:
+                await self._shake(self.tls)
             ended = await self._steps(script)
         except TimeoutError:
             ended = "timeout"
@@ -125,6 +92,8 @@ class Peer:
             ended = "peer_closed"
         except (ConnectionError, BrokenPipeError):
             ended = "peer_reset"
+        except ssl.SSLError:
+            ended = "tls_failed"
         finally:
             self.ended = ended
             self.ended_s = now_s()
@@ -159,6 +128,9 @@ class Peer:
                 async with asyncio.timeout(self._limit_s):
                     await step.until.wait()
             elif isinstance(step, Close):
+                await self._say_goodbye()
+                return "closed"
+            elif isinstance(step, Truncate):
                 return "closed"
             elif isinstance(step, Reset):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -173,6 +145,7 @@ class Peer:
             case Send():
                 await self._send(step)
             case HalfClose():
+                await self._say_goodbye()
                 self._sock.shutdown(socket.SHUT_WR)
             case ReadHead():
                 self.messages.append(await self._until(b"\r\n\r\n"))
@@ -190,18 +163,43 @@ class Peer:
         loop = asyncio.get_running_loop()
         size = step.piece or len(step.data) or 1
         for start in range(0, len(step.data), size):
-            await loop.sock_sendall(self._sock, step.data[start : start + size])
+            piece = step.data[start : start + size]
+            await loop.sock_sendall(self._sock, piece if self.tls is None else self.tls.seal(piece))
             if step.gap_s:
                 await clock.sleep(step.gap_s)
 
     async def _more(self) -> None:
         """Read once; raise EOFError if the other side has closed."""
-        data = await asyncio.get_running_loop().sock_recv(self._sock, _READ)
+        data = b""
+        if not self.said_goodbye:
+            data = await asyncio.get_running_loop().sock_recv(self._sock, _READ)
         if not data:
             raise EOFError
+        if self.tls is not None:
+            data, self.said_goodbye = self.tls.open(data)
+            if self.said_goodbye and not data:
+                raise EOFError
         if self.first_byte_s is None:
             self.first_byte_s = now_s()
         self._heard += data
+
+    async def _shake(self, tls: TlsWire) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._limit_s):
+            done, data = tls.shake()
+            while not done:
+                await loop.sock_sendall(self._sock, data)
+                if not (came := await loop.sock_recv(self._sock, _READ)):
+                    raise EOFError
+                done, data = tls.shake(came)
+            await loop.sock_sendall(self._sock, data)
+        data, self.said_goodbye = tls.open(b"")  # what came with the end of the handshake
+        self._heard += data
+
+    async def _say_goodbye(self) -> None:
+        if self.tls is not None:
+            with contextlib.suppress(OSError):
+                await asyncio.get_running_loop().sock_sendall(self._sock, self.tls.goodbye())
 
     async def _exactly(self, size: int) -> bytes:
         while len(self._heard) - self._consumed < size:
@@ -238,14 +236,22 @@ class ScriptedServer:
     """A small upstream: connection n plays script n, and connections beyond the last script play the last one.
 
     Use as ``async with ScriptedServer(script, ...) as server``; ``server.port``, ``server.peers``.
-    ``receive_buffer`` (bytes) limits what the kernel buffers, for tests of back-pressure.
+    ``receive_buffer`` (bytes) limits what the kernel buffers, for tests of back-pressure. With ``tls`` every connection
+    begins with a handshake.
     """
 
-    def __init__(self, *scripts: Sequence[Step], limit_s: float = LIMIT_S, receive_buffer: int = 0) -> None:
+    def __init__(
+        self,
+        *scripts: Sequence[Step],
+        limit_s: float = LIMIT_S,
+        receive_buffer: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         if not scripts:
             raise ValueError("a scripted server needs at least one script")
         self._scripts = scripts
         self._limit_s = limit_s
+        self._tls = tls
         self._tasks: set[asyncio.Task[object]] = set()
         self._listener = _bound()
         if receive_buffer:
@@ -262,7 +268,7 @@ class ScriptedServer:
     @property
     def url(self) -> str:
         """The root URL, without a trailing slash."""
-        return f"http://{self.address}"
+        return f"http{'' if self._tls is None else 's'}://{self.address}"
 
     async def __aenter__(self) -> Self:
         self._listener.listen(1024)
@@ -304,15 +310,17 @@ class ScriptedServer:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
-            peer = Peer(sock, self._limit_s)
+            peer = Peer(sock, self._limit_s, None if self._tls is None else TlsWire(self._tls))
             self.peers.append(peer)
             task = asyncio.create_task(peer.play(script))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
 
-async def play_client(port: int, *script: Step, host: str = "127.0.0.1", limit_s: float = LIMIT_S) -> Peer:
-    """Connect, play a script, and return its record.
+async def play_client(
+    port: int, *script: Step, host: str = "127.0.0.1", limit_s: float = LIMIT_S, tls: TlsWire | None = None
+) -> Peer:
+    """Connect, over TLS if it is given, play a script, and return its record.
 
     Raises:
         OSError: the connection failed.
@@ -327,7 +335,7 @@ async def play_client(port: int, *script: Step, host: str = "127.0.0.1", limit_s
     except BaseException:
         sock.close()
         raise
-    peer = Peer(sock, limit_s)
+    peer = Peer(sock, limit_s, tls)
     await peer.play(script)
     return peer
 
@@ -355,32 +363,6 @@ async def unreachable_port() -> AsyncIterator[int]:
     finally:
         for sock in (*fillers, listener):
             sock.close()
-
-
-def answer(
-    body: bytes = b"", *fields: tuple[str, str], status: str = "200 OK", kind: str = "application/json"
-) -> bytes:
-    """Return a well-formed response with a content-length."""
-    head = [f"HTTP/1.1 {status}", f"content-type: {kind}", f"content-length: {len(body)}"]
-    head += [f"{name}: {value}" for name, value in fields]
-    return "\r\n".join([*head, "", ""]).encode() + body
-
-
-def request(
-    body: bytes = b"", *fields: tuple[str, str], method: str = "POST", path: str = "/v1/chat/completions"
-) -> bytes:
-    """Return a well-formed request with a content-length and a JSON content type."""
-    head = [f"{method} {path} HTTP/1.1", "host: edge", "content-type: application/json", f"content-length: {len(body)}"]
-    head += [f"{name}: {value}" for name, value in fields]
-    return "\r\n".join([*head, "", ""]).encode() + body
-
-
-def chunk(data: bytes) -> bytes:
-    """Return one chunk (RFC 9112 7.1); empty data makes the last chunk, without trailers."""
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 def now_s() -> float:

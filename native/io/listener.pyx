@@ -1,7 +1,8 @@
 """Accepts in batches. A process without free descriptors closes a waiting connection instead of letting it wait."""
 
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
+from native.io.clock cimport monotonic_ns
 from native.io.posix cimport (
     EPOLLIN, IPPROTO_TCP, SOCK_CLOEXEC, SOCK_NONBLOCK, TCP_NODELAY, accept4, close, getsockname, setsockopt, sockaddr,
     sockaddr_storage, socklen_t,
@@ -15,10 +16,24 @@ from os import O_CLOEXEC, O_RDONLY, open as open_file, strerror
 cdef enum:
     BATCH = 64              # connections accepted in one event, so that other descriptors get their turn
 
+# How long a process that can neither accept nor drop a connection waits before it tries again.
+cdef uint64_t PAUSE_NS = 100_000_000
+
 
 cdef class AcceptEvents:
     cdef SocketEvents on_accept(self, StreamSocket socket, bint is_secure):
         return None
+
+
+cdef class AcceptAgain(Timer):
+    cdef void fire(self, uint64_t now_ns):
+        cdef Listener listener = self.listener
+        if listener.fd < 0 or listener.slot >= 0:
+            return
+        try:
+            listener.reactor.watch(listener, EPOLLIN)
+        except OSError:
+            listener.reactor.deadlines.arm(self, now_ns + PAUSE_NS)
 
 
 cdef class Listener(Pollable):
@@ -49,7 +64,9 @@ cdef class Listener(Pollable):
             self.fd = -1
             raise
         sock.detach()
-        self.spare_fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
+        self.again = AcceptAgain.__new__(AcceptAgain)
+        self.again.listener = self
+        self._keep_spare()
 
     def __dealloc__(self):
         if self.spare_fd >= 0:
@@ -79,25 +96,35 @@ cdef class Listener(Pollable):
             if owner is None:
                 close(fd)
                 continue
+            connection.is_accepted = True
             try:
                 connection.start(self.reactor, fd, owner, None if self.tls is None else self.tls.open_session(None))
             except OSError as error:
-                owner.on_lost(str(error))       # the kernel cannot watch it
+                owner.on_lost(str(error))       # the kernel cannot watch it, or TLS cannot begin
+            except BaseException:
+                connection.on_error()
+                raise
 
     cdef void _drop_one(self):
         """Accept one connection with the spare descriptor and close it; otherwise the event would never end."""
-        cdef int fd
+        cdef int fd = -1
+        if self.spare_fd >= 0:
+            close(self.spare_fd)
+            self.spare_fd = -1
+            fd = accept4(self.fd, NULL, NULL, SOCK_CLOEXEC)
+            if fd >= 0:
+                close(fd)
+        self._keep_spare()
+        if fd < 0:      # another thread was quicker, or the kernel has no memory
+            self.reactor.unwatch(self)
+            self.reactor.deadlines.arm(self.again, monotonic_ns() + PAUSE_NS)
+
+    cdef void _keep_spare(self):
         if self.spare_fd < 0:
-            return
-        close(self.spare_fd)
-        self.spare_fd = -1
-        fd = accept4(self.fd, NULL, NULL, SOCK_CLOEXEC)
-        if fd >= 0:
-            close(fd)
-        try:
-            self.spare_fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
-        except OSError:
-            self.spare_fd = -1      # another thread took it; the next event tries again
+            try:
+                self.spare_fd = open_file("/dev/null", O_RDONLY | O_CLOEXEC)
+            except OSError:
+                return      # the next connection that cannot be accepted tries again
 
     cdef void on_error(self):
         return          # the next connection may be accepted
@@ -130,5 +157,7 @@ cdef class Listener(Pollable):
         if fd < 0:
             return
         self.reactor.unwatch(self)
+        self.reactor.deadlines.disarm(self.again)
+        self.again.listener = None      # it holds this object
         self.fd = -1
         close(fd)

@@ -29,6 +29,7 @@ cdef extern from "<openssl/ssl.h>":
         SSL_TLSEXT_ERR_NOACK
         OPENSSL_NPN_NEGOTIATED
         TLS1_2_VERSION
+        TLS1_3_VERSION
         X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS
         X509_V_OK
         X509_V_ERR_HOSTNAME_MISMATCH
@@ -105,6 +106,8 @@ cdef extern from "<openssl/ssl.h>":
     X509* SSL_get0_peer_certificate(const SSL* ssl)
     int SSL_set_session(SSL* ssl, SSL_SESSION* session)
     int SSL_session_reused(const SSL* ssl)
+    int SSL_version(const SSL* ssl)
+    SSL_SESSION* SSL_get1_session(SSL* ssl)
     void SSL_SESSION_free(SSL_SESSION* session)
     int SSL_set_app_data(SSL* ssl, void* data)
     void* SSL_get_app_data(const SSL* ssl)

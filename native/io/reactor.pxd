@@ -51,6 +51,9 @@ cdef class Reactor:
     cdef uint64_t tick_due_ns       # 0 = none
     cdef bint in_turn, is_nudged
     cdef int position, count        # of the batch that is handled
+    cdef int batch                  # events that are asked for at once
+    cdef bint is_cut_short          # the batch ended before its events, for its time was over
+    cdef bint took_long             # set by a handler whose event may have cost a good part of a turn
     cdef char* scratch              # SCRATCH bytes, for one read; valid until the next one
     cdef int watch(self, Pollable handler, uint32_t events) except -1   # OSError
     cdef void change(self, Pollable handler, uint32_t events)

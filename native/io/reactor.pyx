@@ -2,8 +2,8 @@
 
 A batch of events is handled without a return to Python for each. What the batch has queued is written after it, back to
 back: a peer that is woken once takes all of it, where a write after each event would wake it as often. Then runs what was
-deferred, and the tick if it is due. Deadlines are therefore checked after what
-has come was read, which matters when a machine stood still for a moment.
+deferred, and the tick if it is due. Deadlines are therefore checked after what has come was read, which matters when a
+machine stood still for a moment.
 """
 
 from cpython.ref cimport Py_DECREF, Py_INCREF
@@ -75,6 +75,7 @@ cdef class Reactor:
         self.epoll_fd = -1
         self.timer_fd = -1
         self.first_free = -1
+        self.batch = BATCH
 
     def __init__(self, loop):
         cdef epoll_event event
@@ -215,14 +216,18 @@ cdef class Reactor:
         self.in_turn = True
         try:
             self._flush()       # what was written outside of a turn
-            self.count = epoll_wait(self.epoll_fd, events, BATCH, 0)
+            self.count = epoll_wait(self.epoll_fd, events, self.batch, 0)
             self.position = 0
             now_ns = monotonic_ns()
+            self.is_cut_short = False
             while self.position < self.count:
                 try:
                     self._dispatch(events, now_ns + TURN_NS)
                 except BaseException as error:
                     self._give_up(events[self.position - 1].data.u64, error)
+            # The kernel reports first what it has not reported for the longest time. A batch that ends early would come
+            # again from its beginning, so it is smaller until the turns are short again.
+            self.batch = max(self.position, 1) if self.is_cut_short else min(2 * self.batch, <int>BATCH)
             self._flush()
             self._run_deferred()
             if self.tick_due_ns:
@@ -259,8 +264,10 @@ cdef class Reactor:
                 continue
             handler = <Pollable>self.slots[number].handler
             handler.on_events(events[self.position - 1].events)
-            if self.position & 7 == 0 and monotonic_ns() > until_ns:
+            if (self.position & 7 == 0 or self.took_long) and monotonic_ns() > until_ns:
+                self.is_cut_short = self.position < self.count
                 self.count = self.position      # the remaining events are reported again
+            self.took_long = False
         return 0
 
     cdef void _flush(self):
@@ -290,6 +297,8 @@ cdef class Reactor:
                     item.on_deferred()
                 except BaseException as error:
                     self._report(item, error)
+                    if isinstance(item, Pollable):
+                        (<Pollable>item).on_error()
             self._flush()
 
     def _give_up(self, uint64_t where, error):
@@ -310,14 +319,19 @@ cdef class Reactor:
 
     def close(self):
         """End every connection and listener that is still watched, and stop. Idempotent."""
+        cdef Pollable handler       # a reference of its own, because the table may hold the last one
         cdef int index
         if self.epoll_fd < 0:
             return
         self.loop.remove_reader(self.epoll_fd)
-        for index in range(self.capacity):
-            if self.slots[index].handler != NULL:
-                (<Pollable>self.slots[index].handler).on_stop()
-        self._run_deferred()
+        for _ in range(<int>ROUNDS):        # who is told of an end may begin something
+            for index in range(self.capacity):
+                if self.slots[index].handler != NULL:
+                    handler = <Pollable>self.slots[index].handler
+                    handler.on_stop()
+            self._run_deferred()
+            if not self.watched:
+                break
         close(self.epoll_fd)
         self.epoll_fd = -1
         self.ticker = None

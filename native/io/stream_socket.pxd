@@ -31,6 +31,7 @@ cdef class StreamSocket(Pollable):
     cdef bint ends_writing          # the direction to the peer closes when everything is written
     cdef bint is_lost               # the descriptor is gone, and on_lost follows or was called
     cdef bint write_failed          # a write has failed; what the peer has sent is still read
+    cdef bint is_accepted           # the peer is a client: after a failed write nothing of it is read
     cdef str lost_reason
     cdef tuple peer_address
     cdef bytes first                # the head of the queue; None = the queue is empty

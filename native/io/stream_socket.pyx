@@ -57,6 +57,8 @@ cdef class StreamSocket(Pollable):
         self.events = events
         self.tls = tls
         try:
+            if tls is not None:
+                tls.attach(fd)
             reactor.watch(self, EPOLLIN)
         except OSError:
             self.fd = -1
@@ -67,7 +69,6 @@ cdef class StreamSocket(Pollable):
             self.is_attached = True
             events.on_open(self)
         else:
-            tls.attach(fd)
             self._handshake()
 
     # --- events ------------------------------------------------------------------------------------------------------
@@ -81,6 +82,7 @@ cdef class StreamSocket(Pollable):
             if self.fd < 0:
                 return
             if self.tls is not None and self.tls.wants:
+                self.tls.wants = 0
                 events |= EPOLLIN
         if not events & <uint32_t>(EPOLLIN | EPOLLERR | EPOLLHUP):
             return
@@ -90,7 +92,9 @@ cdef class StreamSocket(Pollable):
             else:
                 self._update_interest()
         elif self.read_paused:
-            if events & <uint32_t>(EPOLLERR | EPOLLHUP) and not self.is_blocked:
+            if events & <uint32_t>(EPOLLERR | EPOLLHUP) and self.is_accepted:
+                self._lose("the connection was reset")
+            elif events & <uint32_t>(EPOLLERR | EPOLLHUP) and not self.is_blocked:
                 # epoll reports these events although none is watched. resume_reading() reads what has come.
                 self.reactor.unwatch(self)
             else:
@@ -165,6 +169,7 @@ cdef class StreamSocket(Pollable):
     cdef void _handshake(self):
         cdef int result = self.tls.handshake()
         cdef SocketEvents events = self.events
+        self.reactor.took_long = True
         if result == 0:
             self.is_attached = True
             self._update_interest()
@@ -280,16 +285,16 @@ cdef class StreamSocket(Pollable):
         cdef SocketEvents events
         if self.queued == 0:
             if self.ends_writing:
-                self.ends_writing = False
                 if self.tls is None:
                     shutdown(self.fd, SHUT_WR)
+                    self.ends_writing = False
                 else:
-                    self.tls.say_goodbye()
+                    self.ends_writing = self.is_blocked = not self.tls.say_goodbye()
             if self.is_closing:
-                if self.tls is not None:
-                    self.tls.say_goodbye()
-                self._lose(None)
-                return
+                if self.tls is None or self.tls.say_goodbye():
+                    self._lose(None)
+                    return
+                self.is_blocked = True      # without it the peer would take what it has for a part
         self._update_interest()
         if self.write_paused and self.queued <= <Py_ssize_t>WRITE_LOW:
             self.write_paused = False
@@ -300,7 +305,7 @@ cdef class StreamSocket(Pollable):
     cdef void _fail_writing(self):
         """A write has failed: read what the peer sent before, up to its end, and then close the connection."""
         cdef str reason = strerror(errno) if self.tls is None else self.tls.error
-        if self.is_closing or self.tls is not None:
+        if self.is_closing or self.is_accepted or self.tls is not None and not self.tls.may_read_on:
             self._lose(reason)
             return
         self.write_failed = True
@@ -318,8 +323,9 @@ cdef class StreamSocket(Pollable):
             wanted |= EPOLLIN
         if self.is_blocked:
             wanted |= EPOLLOUT
-        if self.tls is not None:
-            wanted |= self.tls.wants
+        if self.tls is not None and self.tls.wants:
+            # Input would be reported again and again while OpenSSL cannot go on before it has written.
+            wanted = wanted & ~<uint32_t>EPOLLIN | self.tls.wants
         if self.slot < 0:
             try:
                 self.reactor.watch(self, wanted)

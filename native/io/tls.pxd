@@ -16,7 +16,7 @@ cdef class TlsContext:
     cdef readonly bint is_server
     cdef bytes protocols                # for ALPN, each with its length before it
     cdef dict sessions                  # client: server name -> unused SavedSessions
-    cdef TicketKeys ticket_keys
+    cdef readonly TicketKeys ticket_keys
     cdef TlsSession open_session(self, bytes server_name)
 
 cdef class TlsSession:
@@ -26,16 +26,17 @@ cdef class TlsSession:
     cdef bytes server_name
     cdef bint is_established
     cdef bint said_goodbye
+    cdef bint may_read_on               # a write failed by the connection: what the peer has sent can be read
     cdef uint32_t wants                 # EPOLLOUT = OpenSSL must write before it can continue; 0 = it need not
     cdef str error                      # why it failed
-    cdef attach(self, int fd)           # the caller keeps the descriptor
+    cdef int attach(self, int fd) except -1     # OSError; the caller keeps the descriptor
     cdef void detach(self)
     cdef int handshake(self)            # 0 = established
     cdef Py_ssize_t read(self, char* buffer, Py_ssize_t size)
     cdef Py_ssize_t write(self, const char* data, Py_ssize_t size)
     cdef Py_ssize_t write_joined(self, bytes first, Py_ssize_t offset, list rest)   # small pieces in one record
     cdef bint holds_bytes(self)         # OpenSSL holds bytes that are not read, which epoll does not report
-    cdef void say_goodbye(self)         # close_notify, once
+    cdef bint say_goodbye(self)         # close_notify, once; False = the kernel has no room, call it again
     cdef bytes protocol(self)           # agreed by ALPN; b"" = none
     cdef tuple subject_alt_names(self)  # of the peer's verified certificate: (kind, name) pairs
     cdef Py_ssize_t _judge(self, int result)

@@ -7,7 +7,7 @@ from native.io.openssl cimport *
 from native.io.posix cimport EPOLLOUT
 from native.io.tls_tickets cimport TicketKeys, use_ticket_keys
 
-from os import strerror
+from hashlib import sha256
 
 cdef enum:
     RECORD = 16384
@@ -16,7 +16,6 @@ cdef enum:
 
 # As Python's ssl module chooses them: forward secrecy, authenticated encryption first.
 cdef bytes CIPHERS = b"@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AESGCM:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
-cdef bytes SESSION_ID = b"edge"
 cdef char[RECORD] JOINED
 
 
@@ -55,16 +54,19 @@ cdef class SavedSession:
 cdef int save_session(SSL* ssl, SSL_SESSION* session) noexcept:
     """Keep a session for a later connection to the same server name."""
     cdef TlsSession owner = <TlsSession>SSL_get_app_data(ssl)
-    cdef SavedSession saved
     if owner.server_name is None:
         return 0
-    saved = SavedSession.__new__(SavedSession)
+    keep_session(owner, session)
+    return 1
+
+
+cdef void keep_session(TlsSession owner, SSL_SESSION* session):
+    cdef SavedSession saved = SavedSession.__new__(SavedSession)
     kept = owner.context.sessions.setdefault(owner.server_name, [])
     if len(kept) >= <int>SAVED_SESSIONS:
         kept.pop(0)
     saved.session = session
     kept.append(saved)
-    return 1
 
 
 cdef class TlsContext:
@@ -94,7 +96,6 @@ cdef class TlsContext:
         SSL_CTX_set_default_passwd_cb(self.context, no_password)
         if server:
             SSL_CTX_set_alpn_select_cb(self.context, choose_protocol, <void*>self)
-            SSL_CTX_set_session_id_context(self.context, <const unsigned char*>PyBytes_AS_STRING(SESSION_ID), 4)
             SSL_CTX_set_session_cache_mode(self.context, SSL_SESS_CACHE_OFF)        # tickets are enough
         else:
             SSL_CTX_set_alpn_protos(
@@ -156,10 +157,17 @@ cdef class TlsContext:
             self.context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT if required else SSL_VERIFY_NONE, NULL
         )
 
-    def share_tickets(self, bytes secret not None):
+    def share_tickets(self, bytes secret not None, bytes scope not None):
         """Derive the keys of session tickets from ``secret`` and the hour, so that processes that know it resume each
         other's sessions.
+
+        A session is resumed only where ``scope`` is the same as where it began: it must name whatever is verified of a
+        client, because a resumed session is not verified again.
         """
+        cdef bytes name = sha256(scope).digest()
+        SSL_CTX_set_session_id_context(
+            self.context, <const unsigned char*>PyBytes_AS_STRING(name), <unsigned int>PyBytes_GET_SIZE(name)
+        )
         self.ticket_keys = TicketKeys(secret)
         use_ticket_keys(self.context, self.ticket_keys)
 
@@ -175,19 +183,21 @@ cdef class TlsSession:
         if self.ssl != NULL:
             SSL_free(self.ssl)
 
-    cdef attach(self, int fd):
+    cdef int attach(self, int fd) except -1:
         cdef X509_VERIFY_PARAM* param
         cdef SavedSession saved
         self.ssl = SSL_new(self.context.context)
         if self.ssl == NULL or SSL_set_fd(self.ssl, fd) != 1:
-            raise MemoryError
+            reason = reason_of(ERR_peek_error())
+            ERR_clear_error()
+            raise OSError(0, f"TLS cannot begin: {reason}")
         SSL_set_app_data(self.ssl, <void*>self)
         if self.context.is_server:
             SSL_set_accept_state(self.ssl)
-            return
+            return 0
         SSL_set_connect_state(self.ssl)
         if self.server_name is None:
-            return
+            return 0
         param = SSL_get0_param(self.ssl)
         if X509_VERIFY_PARAM_set1_ip_asc(param, self.server_name) != 1:
             ERR_clear_error()
@@ -198,6 +208,7 @@ cdef class TlsSession:
         if kept:
             saved = <SavedSession>kept.pop()
             SSL_set_session(self.ssl, saved.session)
+        return 0
 
     cdef void detach(self):
         """Free OpenSSL's state. The facts about the session stay readable."""
@@ -212,6 +223,9 @@ cdef class TlsSession:
         if result == 1:
             self.is_established = True
             self.wants = 0
+            if self.server_name is not None and SSL_session_reused(self.ssl) and SSL_version(self.ssl) < TLS1_3_VERSION:
+                # OpenSSL tells of new sessions only. In TLS 1.2 one may be resumed many times.
+                keep_session(self, SSL_get1_session(self.ssl))
             return 0
         result = <int>self._judge(result)
         if result == TLS_ENDED or result == TLS_TRUNCATED:
@@ -264,7 +278,10 @@ cdef class TlsSession:
         cdef int result
         ERR_clear_error()
         result = SSL_write(self.ssl, data, <int>min(size, <Py_ssize_t>(1 << 30)))
-        return result if result > 0 else self._judge(result)
+        if result > 0:
+            return result
+        self.may_read_on = SSL_get_error(self.ssl, result) == SSL_ERROR_SYSCALL
+        return self._judge(result)
 
     cdef Py_ssize_t write_joined(self, bytes first, Py_ssize_t offset, list rest):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(first) - offset
@@ -283,12 +300,15 @@ cdef class TlsSession:
     cdef bint holds_bytes(self):
         return self.ssl != NULL and SSL_has_pending(self.ssl) == 1
 
-    cdef void say_goodbye(self):
-        if self.ssl != NULL and self.is_established and not self.said_goodbye:
-            self.said_goodbye = True
-            ERR_clear_error()
-            SSL_shutdown(self.ssl)
-            ERR_clear_error()
+    cdef bint say_goodbye(self):
+        cdef int result
+        if self.ssl == NULL or not self.is_established or self.said_goodbye:
+            return True
+        ERR_clear_error()
+        result = SSL_shutdown(self.ssl)
+        self.said_goodbye = result >= 0 or SSL_get_error(self.ssl, result) != SSL_ERROR_WANT_WRITE
+        ERR_clear_error()
+        return self.said_goodbye
 
     cdef bytes protocol(self):
         cdef const unsigned char* name = NULL

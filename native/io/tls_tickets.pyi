@@ -1,2 +1,3 @@
 class TicketKeys:
+    ahead_s: int
     def __init__(self, secret: bytes) -> None: ...

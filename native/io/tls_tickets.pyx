@@ -67,7 +67,7 @@ cdef int on_ticket(
 ) noexcept:
     """Answer OpenSSL: 1 = the keys are set, 2 = and the ticket is to be replaced, 0 = no key fits, -1 = failed."""
     cdef TicketKeys held = <TicketKeys>SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl))
-    cdef long hour = <long>(wall_ns() // 1_000_000_000 // <int>HOUR_S)
+    cdef long hour = (<long>(wall_ns() // 1_000_000_000) + held.ahead_s) // <int>HOUR_S
     cdef tuple keys = held.keys_of(hour)
     cdef bytes wanted
     if sealing:

@@ -1,4 +1,4 @@
-"""Runs the tests that use the fixture ``both_wires`` with clients of HTTP/1.1 and of HTTP/2."""
+"""Runs tests twice: with ``both_wires`` over HTTP/1.1 and HTTP/2, with ``with_tls_too`` without TLS and with it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import one_data_plane
 import pytest
 from nodes import quick_provider
+from secure import Secure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,6 +21,20 @@ def both_wires(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     wire = str(request.param)
     monkeypatch.setattr(one_data_plane, "WIRE", wire)
     return wire
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Secure:
+    """Return the certificates of both sides."""
+    return Secure(tmp_path_factory.mktemp("secure"))
+
+
+@pytest.fixture(params=["plain", "tls"])
+def with_tls_too(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run the test twice: without TLS, then with TLS from the client and to the upstream."""
+    if request.param == "tls":
+        monkeypatch.setattr(one_data_plane, "SECURE", request.getfixturevalue("secure"))
+    return str(request.param)
 
 
 @pytest.fixture

@@ -38,8 +38,12 @@ from edge.upstream.opener import Opener
 from native.balance.lateness import Lateness
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Coroutine
 
+    from secure import Secure
+
+    from edge.sim.wire_tls import TlsWire
     from edge.terms.snapshot import Snapshot
 
 
@@ -48,6 +52,28 @@ T = TypeVar("T")
 
 WIRE = "http1"
 """What clients of the tests speak; the fixture ``both_wires`` turns it."""
+SECURE: Secure | None = None
+"""The certificates of both sides; None = without TLS. The fixture ``with_tls_too`` turns it."""
+
+
+def client_side() -> TlsWire | None:
+    """Return a client's side of TLS for one HTTP/1.1 connection; None = without TLS."""
+    return None if SECURE is None else SECURE.client()
+
+
+def client_tls(*alpn: str) -> ssl.SSLContext | None:
+    """Return a client's context; None = without TLS."""
+    return None if SECURE is None else SECURE.trusting(*alpn)
+
+
+def server_tls(*alpn: str) -> ssl.SSLContext | None:
+    """Return the context of an upstream; None = without TLS."""
+    return None if SECURE is None else SECURE.upstream(*alpn)
+
+
+def verified() -> str:
+    """Return the settings by which edge verifies an upstream, to be written behind others; empty = without TLS."""
+    return "" if SECURE is None else f", {SECURE.verified}"
 
 
 class OneDataPlane:
@@ -119,15 +145,15 @@ class OneDataPlane:
     async def raw(self, data: bytes, *, limit_s: float = 20.0) -> Peer | Said:
         """Send bytes on a new connection and read until edge closes it (HTTP/2: until the answer ends)."""
         if WIRE == "http2":
-            return await over_http2(self.port, data, None, limit_s)
-        return await play_client(self.port, Send(data), ReadToEnd(), limit_s=limit_s)
+            return await over_http2(self.port, data, None, limit_s, client_tls("h2"))
+        return await play_client(self.port, Send(data), ReadToEnd(), limit_s=limit_s, tls=client_side())
 
     async def ask(self, data: bytes, wait_for: bytes, *, limit_s: float = 20.0) -> bytes:
         """Send bytes on a new connection and read until ``wait_for`` has arrived; then close the connection."""
         if WIRE == "http2":
-            return (await over_http2(self.port, data, wait_for, limit_s)).received
-        peer = await play_client(self.port, Send(data), ReadUntil(wait_for), Close(), limit_s=limit_s)
-        return peer.received
+            return (await over_http2(self.port, data, wait_for, limit_s, client_tls("h2"))).received
+        script = (Send(data), ReadUntil(wait_for), Close())
+        return (await play_client(self.port, *script, limit_s=limit_s, tls=client_side())).received
 
 
 class LoopThread:
@@ -159,7 +185,7 @@ class LoopThread:
 async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator[OneDataPlane]:
     """Run a data plane with this configuration on a free loopback port; ``listen`` is added if missing."""
     if "listen:" not in text:
-        text += '\nlisten: [{address: "127.0.0.1:0"}]\n'
+        text += SECURE.listen if SECURE is not None else '\nlisten: [{address: "127.0.0.1:0"}]\n'
     config = checked(read_text(text, "test", folder or Path.cwd(), {}))
     snapshot = compile_config(config, now=clock.wall())
     targets, routes = capacities(snapshot)
@@ -214,7 +240,9 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
 
 def models(*urls: str, extra: str = "", defaults: str = "") -> str:
     """Return configuration text: a model ``chat`` over a provider per URL, each in its own tier, short deadlines."""
-    providers = "\n".join(f"  p{n}: {{dialect: openai, base_url: '{url}/v1'}}" for n, url in enumerate(urls))
+    providers = "\n".join(
+        f"  p{n}: {{dialect: openai, base_url: '{url}/v1'{verified()}}}" for n, url in enumerate(urls)
+    )
     targets = ", ".join(f"{{target: p{n}/m, tier: {n + 1}}}" for n in range(len(urls)))
     return f"""
 providers:

@@ -6,7 +6,19 @@ import asyncio
 from typing import Any
 
 import pytest
-from one_data_plane import HELLO, ROLE, SSE_HEAD, STREAM, chunk, models, one_data_plane, patient, post
+from one_data_plane import (
+    HELLO,
+    ROLE,
+    SSE_HEAD,
+    STREAM,
+    chunk,
+    client_side,
+    models,
+    one_data_plane,
+    patient,
+    post,
+    server_tls,
+)
 from soon import soon, until
 from test_services import request, services
 
@@ -25,6 +37,7 @@ from edge.sim.wire import (
     ScriptedServer,
     Send,
     Step,
+    Truncate,
     play_client,
 )
 from edge.upstream.opener import Opener
@@ -34,11 +47,13 @@ STREAMING = (ReadMessage(), Send(SSE_HEAD + chunk(ROLE) + chunk(HELLO)), ReadToE
 
 LEAVING: dict[str, tuple[Step, ...]] = {
     "close": (Close(),),
+    "truncate": (Truncate(),),
     "reset": (Reset(),),
     "half-close": (HalfClose(), Pause(0.3)),
 }
 
 
+@pytest.mark.usefixtures("with_tls_too")
 @pytest.mark.parametrize("how", LEAVING)
 @pytest.mark.parametrize("phase", ["waiting", "streaming"])
 async def test_cancelled(phase: str, how: str) -> None:
@@ -48,8 +63,12 @@ async def test_cancelled(phase: str, how: str) -> None:
     async def once() -> float:
         arrived = asyncio.Event()
         before: Step = Hold(arrived) if phase == "waiting" else ReadUntil(b"hello")
-        async with ScriptedServer(script) as upstream, one_data_plane(patient(models(upstream.url))) as data_plane:
-            leaving = asyncio.create_task(play_client(data_plane.port, Send(post(STREAM)), before, *LEAVING[how]))
+        async with (
+            ScriptedServer(script, tls=server_tls()) as upstream,
+            one_data_plane(patient(models(upstream.url))) as data_plane,
+        ):
+            steps = (Send(post(STREAM)), before, *LEAVING[how])
+            leaving = asyncio.create_task(play_client(data_plane.port, *steps, tls=client_side()))
             await until(lambda: upstream.peers and upstream.peers[0].messages)
             arrived.set()
             client = await leaving

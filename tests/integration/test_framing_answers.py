@@ -6,17 +6,18 @@ import re
 
 import pytest
 from corpus import BAD_ANSWERS, GOOD_ANSWERS, Answer, get
-from one_data_plane import one_data_plane
+from one_data_plane import one_data_plane, server_tls
 from test_framing_requests import service
 
 from edge.native import Outcome
 from edge.sim.wire import Close, HalfClose, ReadHead, ReadToEnd, ScriptedServer, Send
 
 
+@pytest.mark.usefixtures("with_tls_too")
 @pytest.mark.parametrize("answer", BAD_ANSWERS, ids=[case.name for case in BAD_ANSWERS])
 async def test_bad_answer(answer: Answer) -> None:
     """A malformed answer becomes 502, and its connection is not used again."""
-    async with ScriptedServer((ReadHead(), Send(answer.data), ReadToEnd())) as upstream:
+    async with ScriptedServer((ReadHead(), Send(answer.data), ReadToEnd()), tls=server_tls()) as upstream:
         text = service(upstream.address).replace("protocol", "retry: {attempts: 1}, protocol")
         async with one_data_plane(text) as data_plane:
             first = await data_plane.ask(get(), b"}}")
@@ -28,10 +29,11 @@ async def test_bad_answer(answer: Answer) -> None:
         assert await upstream.peers[0].wait_end() in ("peer_closed", "peer_reset")
 
 
+@pytest.mark.usefixtures("with_tls_too")
 @pytest.mark.parametrize("answer", GOOD_ANSWERS, ids=[case.name for case in GOOD_ANSWERS])
 async def test_good_answer(answer: Answer) -> None:
     """An odd but valid answer reaches the client complete, framed anew."""
-    async with ScriptedServer((ReadHead(), Send(answer.data), HalfClose(), Close())) as upstream:
+    async with ScriptedServer((ReadHead(), Send(answer.data), HalfClose(), Close()), tls=server_tls()) as upstream:
         async with one_data_plane(service(upstream.address)) as data_plane:
             peer = await data_plane.raw(get(b"Connection: close\r\n"))
     head, _, body = peer.received.partition(b"\r\n\r\n")
@@ -44,7 +46,7 @@ async def test_good_answer(answer: Answer) -> None:
 async def test_trailers_without_end() -> None:
     """Trailers have the limits of a head: an answer with endless trailers is cut, and its connection closed."""
     begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-a: "
-    async with ScriptedServer((ReadHead(), Send(begun + b"a" * 8_000_000), ReadToEnd())) as upstream:
+    async with ScriptedServer((ReadHead(), Send(begun + b"a" * 8_000_000), ReadToEnd()), tls=server_tls()) as upstream:
         async with one_data_plane(service(upstream.address)) as data_plane:
             peer = await data_plane.raw(get())
             assert peer.received.endswith(b"hi\r\n")

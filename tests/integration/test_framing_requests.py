@@ -6,14 +6,14 @@ import re
 
 import pytest
 from corpus import REFUSED, TAKEN, Request
-from one_data_plane import OneDataPlane, one_data_plane, whole
+from one_data_plane import OneDataPlane, one_data_plane, server_tls, verified, whole
 
 from edge.sim.wire import Again, ReadMessage, ScriptedServer, Send
 
 
 def service(address: str) -> str:
     """Return a configuration of one service that takes every path of the host ``svc``."""
-    return f"services: {{svc: {{match: {{host: svc}}, targets: ['{address}'], protocol: http1}}}}"
+    return f"services: {{svc: {{match: {{host: svc}}, targets: ['{address}'], protocol: http1{verified()}}}}}"
 
 
 async def sent(data_plane: OneDataPlane, request: Request) -> tuple[int, bytes, bool]:
@@ -23,10 +23,11 @@ async def sent(data_plane: OneDataPlane, request: Request) -> tuple[int, bytes, 
     return int(found[1]) if found else 0, peer.received, peer.ended in ("peer_closed", "peer_reset")
 
 
+@pytest.mark.usefixtures("with_tls_too")
 @pytest.mark.parametrize("request_", REFUSED, ids=[case.name for case in REFUSED])
 async def test_refused(request_: Request) -> None:
     """The request gets its status, the connection is closed, and nothing reaches the service."""
-    async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
+    async with ScriptedServer((ReadMessage(), Send(whole()), Again()), tls=server_tls()) as upstream:
         async with one_data_plane(service(upstream.address)) as data_plane:
             status, received, closed = await sent(data_plane, request_)
             # paths are refused in sound framing, which need not end the connection
@@ -38,10 +39,11 @@ async def test_refused(request_: Request) -> None:
         assert not forwarded or request_.name.startswith(("chunk-", "last-chunk", "trailer-"))
 
 
+@pytest.mark.usefixtures("with_tls_too")
 @pytest.mark.parametrize("request_", TAKEN, ids=[case.name for case in TAKEN])
 async def test_taken(request_: Request) -> None:
     """The request reaches the service, framed anew and without hop-by-hop fields."""
-    async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as upstream:
+    async with ScriptedServer((ReadMessage(), Send(whole()), Again()), tls=server_tls()) as upstream:
         async with one_data_plane(service(upstream.address)) as data_plane:
             received = await data_plane.ask(request_.data, b"hello")
             assert received.startswith(b"HTTP/1.1 200 OK\r\n")

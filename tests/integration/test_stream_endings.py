@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import pytest
-from one_data_plane import DONE, HELLO, ROLE, SSE_HEAD, STOP, STREAM, chunk, models, one_data_plane, post, sse
+from one_data_plane import (
+    DONE,
+    HELLO,
+    ROLE,
+    SSE_HEAD,
+    STOP,
+    STREAM,
+    chunk,
+    models,
+    one_data_plane,
+    post,
+    server_tls,
+    sse,
+)
 
 from edge.native import Outcome
 from edge.sim.wire import Again, Close, ReadMessage, ReadToEnd, Reset, ScriptedServer, Send, Step
 
-pytestmark = pytest.mark.usefixtures("both_wires")
+pytestmark = pytest.mark.usefixtures("both_wires", "with_tls_too")
 
 ERROR = b'data: {"error":{"message":"overloaded","type":"server_error"}}\n\n'
 BEGUN = SSE_HEAD + chunk(ROLE) + chunk(HELLO)
@@ -28,7 +41,10 @@ async def test_broken(fault: str) -> None:
     """The client gets the data so far, an error event, no [DONE], no last chunk, and a closed connection."""
     script, outcome = BROKEN[fault]
     backup_script = (ReadMessage(), Send(sse(ROLE, HELLO, STOP, DONE)), Again())
-    async with ScriptedServer(script) as primary, ScriptedServer(backup_script) as backup:
+    async with (
+        ScriptedServer(script, tls=server_tls()) as primary,
+        ScriptedServer(backup_script, tls=server_tls()) as backup,
+    ):
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:
             peer = await data_plane.raw(post(STREAM))
             assert peer.ended == "peer_closed"
@@ -44,7 +60,7 @@ async def test_broken(fault: str) -> None:
 async def test_error_in_the_middle() -> None:
     """A provider's own error event is relayed, nothing follows it, and the connection is closed."""
     script = (ReadMessage(), Send(BEGUN + chunk(HELLO + ERROR + DONE) + b"0\r\n\r\n"), ReadToEnd())
-    async with ScriptedServer(script) as primary, one_data_plane(models(primary.url)) as data_plane:
+    async with ScriptedServer(script, tls=server_tls()) as primary, one_data_plane(models(primary.url)) as data_plane:
         peer = await data_plane.raw(post(STREAM))
         assert peer.ended == "peer_closed"
         assert peer.received.count(HELLO) == 2
@@ -71,7 +87,10 @@ COMPLETE: dict[str, tuple[Step, ...]] = {
 @pytest.mark.parametrize("kind", COMPLETE)
 async def test_complete(kind: str) -> None:
     """A stream that has sent its end mark ends cleanly, whatever its framing."""
-    async with ScriptedServer(COMPLETE[kind]) as primary, one_data_plane(models(primary.url)) as data_plane:
+    async with (
+        ScriptedServer(COMPLETE[kind], tls=server_tls()) as primary,
+        one_data_plane(models(primary.url)) as data_plane,
+    ):
         answer = await data_plane.ask(post(STREAM), b"0\r\n\r\n")
         assert b"hello" in answer
         assert (b"[DONE]" in answer) == (kind != "no-done")

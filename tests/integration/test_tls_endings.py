@@ -1,0 +1,147 @@
+"""The ends of TLS connections are told apart: whole, cut off, reset, in the middle of an upload, in a burst."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from one_data_plane import client_side, models, one_data_plane, patient, post, server_tls, verified, whole
+from soon import until
+from test_services import request, services
+
+from edge.listen.local import Local
+from edge.native import Outcome
+from edge.sim.wire import (
+    Close,
+    HalfClose,
+    Hold,
+    ReadBytes,
+    ReadHead,
+    ReadMessage,
+    ReadToEnd,
+    ReadUntil,
+    Reset,
+    ScriptedServer,
+    Send,
+    Step,
+    Truncate,
+    play_client,
+)
+
+if TYPE_CHECKING:
+    from secure import Secure
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+ANSWER = b'{"id":"a","choices":[{"message":{"content":"hello"}}]}'
+
+
+@pytest.mark.parametrize(
+    ("how", "is_whole"), [(Close(), True), (HalfClose(), True), (Truncate(), False), (Reset(), False)]
+)
+async def test_an_answer_that_ends_with_its_connection(
+    secure: Secure, monkeypatch: pytest.MonkeyPatch, how: Step, is_whole: bool
+) -> None:
+    """Behind a close_notify the answer is whole. Without it something may be missing, so another target is asked."""
+    monkeypatch.setattr("one_data_plane.SECURE", secure)
+    backup_script = (ReadMessage(), Send(whole(ANSWER.replace(b"hello", b"backup"))), ReadToEnd())
+    async with (
+        ScriptedServer((ReadMessage(), Send(HEAD + ANSWER), how), tls=server_tls()) as first,
+        ScriptedServer(backup_script, tls=server_tls()) as backup,
+        one_data_plane(patient(models(first.url, backup.url))) as data_plane,
+    ):
+        received = await data_plane.ask(post(), b"}}]}")
+        assert received.startswith(b"HTTP/1.1 200 OK")
+        assert (b"hello" in received) is is_whole
+        assert data_plane.outcomes("p0/m")[Outcome.OK if is_whole else Outcome.FAIL_TRUNCATED] == 1
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_a_services_answer_that_ends_with_its_connection(
+    secure: Secure, monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    """What has begun goes on to the client, and its end says whether it is whole."""
+    monkeypatch.setattr("one_data_plane.SECURE", secure)
+    script = (ReadHead(), Send(HEAD + b"x" * 100_000), Close() if is_whole else Truncate())
+    async with ScriptedServer(script, tls=server_tls()) as upstream:
+        async with one_data_plane(services(upstream.address, extra=verified())) as data_plane:
+            peer = await data_plane.raw(request(fields=b"connection: close\r\n"))
+            assert peer.received.count(b"x") > 90_000
+            assert peer.received.endswith(b"0\r\n\r\n") is is_whole
+
+
+@pytest.mark.usefixtures("with_tls_too")
+async def test_an_early_answer_to_an_upload_from_a_server_that_closes() -> None:
+    """A provider that answers early and closes while edge still sends is heard, whichever of the two comes first."""
+    early = b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno"
+    statuses = set()
+    async with ScriptedServer((ReadHead(), ReadBytes(200_000), Send(early), Close()), tls=server_tls()) as upstream:
+        async with one_data_plane(patient(models(upstream.url))) as data_plane:
+            body = b'{"model":"chat","messages":[' + b" " * 6_000_000 + b"]}"
+            for _ in range(5):
+                statuses.add((await data_plane.ask(post(body), b"\r\n\r\n"))[9:12])
+    assert statuses == {b"413"}
+
+
+@pytest.mark.usefixtures("with_tls_too")
+async def test_a_reset_is_seen_while_reading_is_paused() -> None:
+    """A client with pipelined requests, whom edge does not read for now, is missed at once when it resets."""
+    end = asyncio.Event()
+    script = (ReadMessage(), Hold(end))
+    async with (
+        ScriptedServer(script, tls=server_tls()) as upstream,
+        one_data_plane(patient(models(upstream.url))) as data_plane,
+    ):
+        gone = asyncio.Event()
+        steps = (Send(post() + post()), Hold(gone), Reset())
+        client = asyncio.create_task(play_client(data_plane.port, *steps, tls=client_side()))
+        await until(lambda: upstream.peers and upstream.peers[0].messages)
+        gone.set()
+        await client
+        await until(lambda: data_plane.data_plane.connections == 0, 5)
+        await until(lambda: data_plane.data_plane.active == 0, 5)
+        end.set()
+
+
+@pytest.mark.usefixtures("with_tls_too")
+async def test_a_slow_reader_gets_everything_and_the_end() -> None:
+    """However full the kernel's buffers are at the end, the answer is whole, and over TLS a close_notify follows it."""
+    ask = request(fields=b"connection: close\r\n")
+    for size in range(2_600_000, 2_690_000, 9_001):
+        release = asyncio.Event()
+        script = (ReadHead(), Send(whole(b"x" * size)), ReadToEnd())
+        async with ScriptedServer(script, tls=server_tls()) as upstream:
+            async with one_data_plane(patient(services(upstream.address, extra=verified()))) as data_plane:
+                steps = (Send(ask), ReadUntil(b"\r\n\r\n"), Hold(release), ReadToEnd())
+                client = asyncio.create_task(play_client(data_plane.port, *steps, tls=client_side()))
+                await asyncio.sleep(0.1)
+                release.set()
+                peer = await client
+        assert peer.received.count(b"x") >= size
+        assert peer.ended == "peer_closed"
+        assert peer.said_goodbye is (peer.tls is not None)
+
+
+@pytest.mark.usefixtures("with_tls_too")
+async def test_the_fault_of_a_handler_ends_its_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception behind one connection is reported once, and ends that connection and no other."""
+    proper = Local.answer
+
+    def answer(self: Local, *given: object) -> object:
+        if any(b"fault" in part for part in given if isinstance(part, bytes)):
+            raise LookupError("on purpose")
+        return proper(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Local, "answer", answer)
+    async with one_data_plane(models("http://127.0.0.1:9")) as data_plane:
+        ask = b"GET /v1/models%b HTTP/1.1\r\nhost: edge\r\n\r\n"
+        release = asyncio.Event()
+        steps = (Send(ask % b""), ReadUntil(b"\r\n\r\n"), Hold(release), Send(ask % b"?other"), ReadUntil(b" 200 OK"))
+        other = asyncio.create_task(play_client(data_plane.port, *steps, tls=client_side()))
+        await until(lambda: data_plane.data_plane.connections == 1)
+        peer = await data_plane.raw(ask % b"/fault")
+        assert (peer.received, peer.ended) in {(b"", "peer_closed"), (b"", "peer_reset")}
+        release.set()
+        assert (await other).ended == "script"
+        assert [type(fault["exception"]) for fault in data_plane.thread.faults] == [LookupError]
+        data_plane.thread.faults.clear()
