@@ -24,7 +24,7 @@ from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_lo
 from edge.app.parent_death import die_with_parent
 from edge.app.share import known_peers, share
 from edge.app.supervisor_state import SupervisorState
-from edge.control.compose import compile_config
+from edge.control.compose import at_addresses, compile_config
 from edge.control.health import HealthChecks
 from edge.control.ledger import Ledger
 from edge.control.measuring import Measuring
@@ -182,7 +182,7 @@ class Control:
         cell = snapshot_cell(self._launch.snapshot_fd)
         previous = cell.recall()
         targets, routes, _ = self._shared_state.capacities
-        snapshot = structs.replace(
+        snapshot = at_addresses(
             compile_config(
                 config,
                 now=clock.wall(),
@@ -191,7 +191,7 @@ class Control:
                 allowance_capacity=self._shared_state.allowance_capacity,
                 peers=known_peers(previous) if previous is not None else (),
             ),
-            listeners=self._launch.listeners,
+            self._launch.listeners,
         )
         if previous is not None:
             again = structs.replace(snapshot, version=previous.version, created=previous.created)

@@ -28,7 +28,7 @@ from edge.listen import reply
 from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
-from edge.listen.server import open_listeners, turn_away
+from edge.listen.server import open_listeners, renew_certificates, turn_away
 from edge.native import DataPlane, Hooks, Listener, Reactor, Router, SharedState
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
@@ -93,7 +93,8 @@ class Worker:
         self._open = False
         self._known = asyncio.Event()
         self._stop = asyncio.Event()
-        self._ticket_secret = ticket_secret
+        self._ticket_secret = ticket_secret or os.urandom(32)
+        self._listeners: list[Listener] = []
         self._reactor = Reactor(asyncio.get_running_loop())
         self._opener = Opener(asyncio.get_running_loop(), self._reactor)
         self._follower = Follower(control_path, self.learn, self.status)
@@ -125,6 +126,9 @@ class Worker:
             self._data_plane.start(self._reactor)
         else:
             self._data_plane.swap(router)
+        if self._snapshot is not None and self._listeners:
+            before, after = self._snapshot.listeners, snapshot.listeners
+            renew_certificates(self._listeners, before, after, self._ticket_secret)
         self._snapshot = snapshot
         self._known.set()
 
@@ -166,7 +170,7 @@ class Worker:
             self._reactor.close()
 
     async def _serve(self, snapshot: Snapshot, data_plane: DataPlane) -> None:
-        listeners = open_listeners(snapshot.listeners, data_plane, self._ticket_secret)
+        listeners = self._listeners = open_listeners(snapshot.listeners, data_plane, self._ticket_secret)
         self._open = True
         # Objects that exist now live as long as the process, so the collector need not traverse them. Exchanges create
         # no reference cycles; errors do, and collecting those can wait beyond each burst of requests.
@@ -194,6 +198,7 @@ class Worker:
         data_plane.leave()
         turn_away(listener.fileno() for listener in listeners)
         await asyncio.sleep(SETTLE_S)
+        self._listeners = []
         for listener in listeners:
             listener.close()
         await _emptied(data_plane, min(clock.now_ns() + int(LINGER_S * _S), deadline_ns))

@@ -92,10 +92,13 @@ def service_target(config: Config, path: Path, text: str) -> Iterator[Problem]:
 
 def upstream_tls(path: Path, tls: UpstreamTls) -> Iterator[Problem]:
     """Check how an upstream is verified, and edge's certificate for it."""
-    for name, file in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
-        yield from readable((*path, name), file)
+    files = (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key))
+    unreadable = [problem for name, file in files for problem in readable((*path, name), file)]
+    yield from unreadable
     if (tls.cert is None) != (tls.key is None):
         yield Problem(path, "cert and key belong together; write both or neither")
+    elif not unreadable:
+        yield from _usable(path, tls.cert, tls.key, ("ca", tls.ca))
     if not tls.verify:
         sentence = "any certificate is accepted: anyone in between can read and answer requests. Use it for tests only"
         yield Problem((*path, "verify"), sentence, severity="warning")
@@ -197,22 +200,30 @@ def _server_files(path: Path, tls: ListenTls) -> Iterator[Problem]:
     files = (("cert", tls.cert), ("key", tls.key), ("client_ca", tls.client_ca))
     unreadable = [problem for name, file in files for problem in readable((*path, name), file)]
     yield from unreadable
-    if unreadable:
+    if not unreadable:
+        yield from _usable(path, tls.cert, tls.key, ("client_ca", tls.client_ca))
+
+
+def _usable(path: Path, cert: str | None, key: str | None, authorities: tuple[str, str | None]) -> Iterator[Problem]:
+    """Check what readable files hold: a certificate with its key, and authorities under their setting's name."""
+    name, trusted = authorities
+    if cert is None and trusted is None:
         return
     import ssl  # noqa: PLC0415  # takes 20 ms, which only configurations with certificates need
 
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls.cert, tls.key, password=_refuse_password)
+        if cert is not None:
+            context.load_cert_chain(cert, key, password=_refuse_password)
     except (ssl.SSLError, ValueError) as error:
         mismatch = isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH"
         said = "do not belong together" if mismatch else "are not PEM files with a certificate and its unencrypted key"
-        yield Problem(path, f"{tls.cert} and {tls.key} {said}")
+        yield Problem(path, f"{cert} and {key} {said}")
     try:
-        if tls.client_ca is not None:
-            context.load_verify_locations(tls.client_ca)
+        if trusted is not None:
+            context.load_verify_locations(trusted)
     except ssl.SSLError:
-        yield Problem((*path, "client_ca"), f"{tls.client_ca} is not a PEM file of certificates")
+        yield Problem((*path, name), f"{trusted} is not a PEM file of certificates")
 
 
 def _refuse_password() -> str:

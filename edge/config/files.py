@@ -5,7 +5,9 @@ Control reads them on its event loop, which a pipe without a writer would block.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import hashlib
 import os
 import stat
 from typing import Final
@@ -30,6 +32,20 @@ def read_file(path: str | os.PathLike[str], most: int = -1) -> bytes:
             return file.read(most)
     finally:
         os.close(fd)
+
+
+def content_of(*paths: str | None) -> str:
+    """Return a text that changes with the content of these files; None and what cannot be read count as empty."""
+    digest = hashlib.sha256()
+    held = False
+    for path in paths:
+        content = b""
+        if path is not None:
+            with contextlib.suppress(OSError):
+                content = read_file(path)
+        held = held or bool(content)
+        digest.update(b"%d:" % len(content) + content)
+    return digest.hexdigest()[:32] if held else ""
 
 
 def check_name(text: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
 
 from edge.balance import outcomes, policy
 from edge.config.check import check
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
     from edge.config.schema import Config
     from edge.terms.places import Peer
-    from edge.terms.snapshot import Snapshot
+    from edge.terms.snapshot import Listener, Snapshot, Target
+
+# If one of these changes, the id means another target, and what was learned about the old one does not apply.
+_IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
 
 
 def checked(document: Document) -> Config:
@@ -86,3 +91,27 @@ def compile_config(
         allowance_capacity=allowance_capacity,
         peers=peers,
     )
+
+
+def at_addresses(snapshot: Snapshot, held: tuple[Listener, ...]) -> Snapshot:
+    """Return the Snapshot with the listeners that this node holds, and the present content of their certificates."""
+    written = dict(zip(held, snapshot.listeners, strict=False))  # the order is the same: a reload changes none
+    listeners = tuple(
+        structs.replace(one, tls=written[one].tls) if one in written and one.tls is not None else one for one in held
+    )
+    return structs.replace(snapshot, listeners=listeners)
+
+
+def _identity(target: Target) -> list[object]:
+    tls = target.tls if target.tls is None else structs.replace(target.tls, content="")  # a renewed certificate
+    return [tls if name == "tls" else getattr(target, name) for name in _IDENTITY]
+
+
+def moved_targets(snapshot: Snapshot, previous: Snapshot) -> set[str]:
+    """Return the ids that mean another target than before."""
+    known = {target.id: target for target in previous.targets}
+    return {
+        target.id
+        for target in snapshot.targets
+        if target.id in known and _identity(known[target.id]) != _identity(target)
+    }

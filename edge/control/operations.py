@@ -16,7 +16,7 @@ from edge.config.addresses import is_private, parse_address
 from edge.config.check import check
 from edge.config.load import read
 from edge.config.problems import Problem, errors
-from edge.control.compose import compile_config
+from edge.control.compose import at_addresses, compile_config, moved_targets
 from edge.control.file_watch import FileWatch, mark_of
 from edge.control.ledger import ByHand
 from edge.errors import ConfigInvalidError, EdgeError
@@ -60,8 +60,6 @@ _SHARED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("node.region", lambda config: config.node.region),
     ("node.name", lambda config: config.node.name),
 )
-# If one of these changes, the id means another target, and what was learned about the old one does not apply.
-_IDENTITY: Final = ("kind", "provider", "model", "host", "port", "base_path", "tls", "protocol", "fields")
 
 
 class NoSourceError(EdgeError):
@@ -319,7 +317,7 @@ class Operations:
         snapshot = compile_config(
             config, now=now, previous=previous, capacity=capacity, allowance_capacity=allowances, peers=peers
         )
-        moved = _moved(snapshot, previous)
+        moved = moved_targets(snapshot, previous)
         if moved:  # they get new records: exchanges in flight to the old targets still write to the old ones
             slots = {name: slot for name, slot in previous.slots.items() if name not in moved}
             slots |= {f"{name} before {snapshot.version}": previous.slots[name] for name in moved}
@@ -327,7 +325,7 @@ class Operations:
             snapshot = compile_config(
                 config, now=now, previous=before, capacity=capacity, allowance_capacity=allowances, peers=peers
             )
-        snapshot = structs.replace(snapshot, listeners=previous.listeners)
+        snapshot = at_addresses(snapshot, previous.listeners)
         same = structs.replace(snapshot, version=previous.version, created=previous.created) == previous
         return previous if same else snapshot
 
@@ -341,7 +339,7 @@ class Operations:
 
     def _clear(self, snapshot: Snapshot, previous: Snapshot) -> None:
         """Clear the shared-state records that have new owners, and those of targets that changed."""
-        moved = _moved(snapshot, previous)
+        moved = moved_targets(snapshot, previous)
         for name, slot in records.taken_over(snapshot.slots, previous.slots).items():
             if name.startswith(records.ROUTE):
                 self._shared_state.clear_route(slot)
@@ -387,13 +385,3 @@ def _reason(action: Action, reason: str) -> str:
     if (action != "restore" and not reason) or len(reason) > LONGEST_REASON or not (reason or " ").isprintable():
         raise NoReasonError(f"give a reason: one line of 1 to {LONGEST_REASON} characters, which status shows")
     return reason
-
-
-def _moved(snapshot: Snapshot, previous: Snapshot) -> set[str]:
-    """Return the ids that mean another target than before."""
-    known = {target.id: target for target in previous.targets}
-    return {
-        target.id
-        for target in snapshot.targets
-        if target.id in known and any(getattr(known[target.id], name) != getattr(target, name) for name in _IDENTITY)
-    }

@@ -14,12 +14,12 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
-from edge.errors import AddressTakenError
+from edge.errors import AddressTakenError, ConfigInvalidError
 from edge.listen.tls import server_context
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from edge.native import DataPlane, Listener
     from edge.terms.snapshot import Listener as Address
@@ -103,6 +103,30 @@ def open_listeners(
             one.close()
         raise
     return opened
+
+
+def renew_certificates(
+    listening: Sequence[Listener], before: Sequence[Address], after: Sequence[Address], ticket_secret: bytes
+) -> None:
+    """Use the present content of TLS files for new connections, where it has changed.
+
+    A listener whose files cannot be used keeps what it has, and the log says so.
+
+    Args:
+        listening: what :func:`open_listeners` returned.
+        before: the listeners of the former Snapshot, in the same order.
+        after: those of the new one, with the same addresses.
+        ticket_secret: as for :func:`open_listeners`.
+    """
+    for listener, former, now in zip(listening, before, after, strict=False):
+        if now.tls is None or now.tls == former.tls:
+            continue
+        try:
+            listener.use_tls(server_context(now.tls, ticket_secret))
+        except (ConfigInvalidError, OSError) as error:
+            logs.say(logs.ERROR, f"the certificate from before stays in use: {error}")
+        else:
+            logs.say(logs.INFO, "new connections get the new certificate", address=f"{now.host}:{now.port}")
 
 
 def turn_away(listening: Iterable[int]) -> None:

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from edge.config import addresses, crowding, effective, schema
 from edge.config.compiled import compiled
+from edge.config.files import content_of
 from edge.config.schema import MOST_MEMBERS
 from edge.config.schema_policy import FIRST_BYTE
 from edge.routing import allowances
@@ -337,12 +338,17 @@ def _protocol(service: schema.Service) -> Literal["http1", "h2c", "h2"]:
 
 
 def _tls(tls: schema.UpstreamTls | PeerTls, host: str, **given: bool) -> plan_of.UpstreamTls:
-    return compiled(tls, plan_of.UpstreamTls, server_name=tls.server_name or host, **given)
+    content = content_of(tls.ca, tls.cert, tls.key)
+    return compiled(tls, plan_of.UpstreamTls, server_name=tls.server_name or host, content=content, **given)
 
 
 def _listener(listen: schema.Listen) -> Listener:
     host, port = addresses.parse_address(listen.address)
-    return compiled(listen, Listener, host=host, port=port)
+    tls = listen.tls
+    if tls is None:
+        return compiled(listen, Listener, host=host, port=port)
+    content = content_of(tls.cert, tls.key, tls.client_ca)
+    return compiled(listen, Listener, host=host, port=port, tls=compiled(tls, plan_of.ListenTls, content=content))
 
 
 def _timeouts(config: Timeouts) -> plan_of.Timeouts:

@@ -59,6 +59,7 @@ class UpstreamTls(Struct, frozen=True):
     cert: str | None
     key: str | None
     verify: bool
+    content: str = ""  # changes with what the files hold
 
 
 class Target(Struct, frozen=True):
@@ -154,6 +155,7 @@ class ListenTls(Struct, frozen=True):
     cert: str
     key: str
     client_ca: str | None
+    content: str = ""  # changes with what the files hold
 
 
 class Tracing(Struct, frozen=True):

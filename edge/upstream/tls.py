@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from edge.errors import EdgeError
 from edge.native import TlsContext
+from edge.telemetry import logs
 from edge.upstream.exhausted import out_of_descriptors
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class TlsContexts(Generic[T]):
 
     def __init__(self, make: Callable[[UpstreamTls, Sequence[str]], T]) -> None:
         self._make = make
-        self._contexts: dict[tuple[str | None, str | None, str | None, bool, str], T] = {}
+        self._contexts: dict[tuple[str | None, str | None, str | None, bool, str], tuple[str, T]] = {}
 
     def get(self, policy: UpstreamTls, protocol: str = "http1") -> T:
         """Return the context for a policy and a target's protocol.
+
+        One that was made of former content is replaced, or stays if the new content cannot be used.
 
         Raises:
             TlsError: a configured file is missing or cannot be loaded.
@@ -49,12 +52,19 @@ class TlsContexts(Generic[T]):
                 and the context would reject every certificate for as long as it is cached.
         """
         key = (policy.ca, policy.cert, policy.key, policy.verify, protocol)
-        context = self._contexts.get(key)
-        if context is None:
-            exhausted = out_of_descriptors()
-            if exhausted is not None:
-                raise exhausted
-            context = self._contexts[key] = self._make(policy, ALPN[protocol])
+        content, context = self._contexts.get(key, ("", None))
+        if context is not None and content == policy.content:
+            return context
+        exhausted = out_of_descriptors()
+        if exhausted is not None:
+            raise exhausted
+        try:
+            context = self._make(policy, ALPN[protocol])
+        except TlsError as error:
+            if context is None:
+                raise
+            logs.say(logs.ERROR, f"the TLS files from before stay in use: {error}", server_name=policy.server_name)
+        self._contexts[key] = (policy.content, context)
         return context
 
 
