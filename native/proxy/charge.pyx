@@ -1,6 +1,8 @@
 cimport cython
 from native.state.allowance cimport BOUND_BUDGET
 
+LIMITED = (None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget")
+
 
 cdef Charge new_charge(Request request):
     cdef Charge charge = Charge.__new__(Charge)

@@ -52,6 +52,9 @@ cdef class Exchange(AttemptEvents):
     cdef _shed(self, uint64_t now)
     cdef _start_attempt(self, const Choice* choice, uint64_t now)
     cdef void _gather(self, Facts* facts, Attempt about) noexcept
+    cdef void _start_beside(self, Attempt attempt, uint64_t now)
+    cdef void _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now)
+    cdef void _retry(self, Attempt attempt, int step, uint64_t now)
     cdef void _back_off(self, Attempt attempt, uint64_t now)
     cdef _give_up(self, uint64_t now)
     cdef void _finish(self, Attempt attempt, AttemptResult result)

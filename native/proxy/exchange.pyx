@@ -8,7 +8,7 @@ from native.proxy.accounting cimport count_begun, count_over
 from native.proxy.admission cimport admit
 from native.proxy.attempt cimport OUTCOME_NAMES, OVER
 from native.proxy.attempt_kinds cimport new_attempt
-from native.proxy.charge cimport new_charge
+from native.proxy.charge cimport LIMITED, new_charge
 from native.proxy.exchange_record cimport record
 from native.proxy.hooks import FailedAttempt
 from native.proxy.request cimport LOCAL as LOCAL_FORMAT, PLAIN, LocalCall, LocalQuery, ModelRequest, ServiceRequest
@@ -16,7 +16,7 @@ from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS
 from native.proxy.runtime cimport NEVER
 from native.proxy.retry cimport pay_for_retry, repeatable
 from native.proxy.selection cimport new_selection
-from native.proxy.steps cimport Event, Facts, State, Step, allowed, next_step
+from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, next_step
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, OK, 
     R_BROKEN, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH,
@@ -27,10 +27,6 @@ from native.state.shared_state cimport (
 cdef uint64_t BACKOFF_NS = 50_000_000
 cdef enum:
     LOW = 2                     # the priority that is never queued
-# Kinds of edge.listen.reply.PROBLEMS, indexed by native.state.allowance.Bound.
-cdef tuple LIMITED = (
-    None, "rate_limited_requests", "rate_limited_tokens", "rate_limited_concurrent", "rate_limited_budget",
-)
 
 
 cdef class Alarm(Timer):
@@ -174,9 +170,7 @@ cdef class Exchange(AttemptEvents):
         bound = self.charge.reserve(monotonic_ns(), &wait)
         if bound:
             add64(&request.route.rec.count[<int>R_LIMITED], 1)
-            self._reply_counted(
-                runtime.replies.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000))
-            )
+            self._reply_counted(runtime.replies.problem(LIMITED[bound], str((wait + 999_999_999) // 1_000_000_000)))
             return
         self._enter(State.ADMITTED)
         count_begun(request.route, runtime.worker, request.streams(), request.started_ns)
@@ -295,18 +289,21 @@ cdef class Exchange(AttemptEvents):
     cdef void on_late(self, Attempt attempt, uint64_t now):
         """An attempt is late: start a second one at another target, if the policy and the budget allow it."""
         cdef Facts facts
+        cdef int step
         if self.state != State.ATTEMPTING or self.choosing:
             return
         self._gather(&facts, attempt)
         facts.may_retry = repeatable(self.request, attempt, DEADLINE, self.live.begun, now)
         facts.another = facts.may_retry and self.selection.another(now, self.live.running())
-        if not facts.may_join:
-            # two attempts are not allowed: leave this target only if its circuit is open and another is usable
-            if facts.another and circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN:
-                attempt.end(FAIL_FIRST_BYTE, "late, and its circuit has opened")
-            return
-        if next_step(self.state, Event.ATTEMPT_LATE, &facts) != Step.START_BESIDE:
-            return
+        facts.circuit_open = circuit_state(load64(&attempt.target.rec.circuit)) == <int>OPEN
+        step = next_step(self.state, Event.ATTEMPT_LATE, &facts)
+        if step == Step.LEAVE_TARGET:
+            attempt.end(FAIL_FIRST_BYTE, "late, and its circuit has opened")
+        elif step == Step.START_BESIDE:
+            self._start_beside(attempt, now)
+
+    cdef void _start_beside(self, Attempt attempt, uint64_t now):
+        """Ask another target while a late attempt goes on."""
         if not pay_for_retry(self.request, attempt, DEADLINE, now):
             return
         add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
@@ -325,50 +322,62 @@ cdef class Exchange(AttemptEvents):
         return not attempt.retry_granted
 
     cdef void on_result(self, Attempt attempt, AttemptResult result):
-        """An attempt has ended: finish, ask another target, back off, or give up."""
+        """Act on the end of an attempt."""
+        cdef Facts facts = NO_FACTS
         cdef uint64_t now
-        cdef Facts facts
-        cdef int step
+        cdef int step, event = Event.ATTEMPT_FAILED
         if self.state == State.CLOSED:
             return
         now = monotonic_ns()
         self.charge.add(&attempt.usage)
         if result.outcome == <int>OK:
+            event = Event.ANSWER_COMPLETE
+        elif result.outcome == <int>CLIENT_FAULT and not attempt.absent:
+            event = Event.ATTEMPT_REFUSED
+        else:
+            self._note_failure(attempt, result, &facts, now)
+        step = next_step(self.state, event, &facts)
+        if (step == Step.CHOOSE_AGAIN or step == Step.BACK_OFF) and not pay_for_retry(self.request, attempt, result.outcome, now):
+            facts.may_retry = False
+            step = next_step(self.state, event, &facts)
+        if step == Step.FINISH:
             self._finish(attempt, result)
-            return
-        self._gather(&facts, attempt)
-        if result.outcome == <int>CLIENT_FAULT and not attempt.absent:
+        elif step == Step.PASS_ON_REFUSAL:
             self._pass_on_refusal(attempt, result)
-            return
+        elif step == Step.BREAK:
+            self._break(attempt, result)
+        elif step == Step.GIVE_UP:
+            self._give_up(now)
+        elif step == Step.KEEP_WAITING:
+            self._arm_deadline()
+        else:
+            self._retry(attempt, step, now)
+
+    cdef void _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now):
+        """Record a failed attempt, and collect the facts of what may follow it."""
         self.request.request_complete_ns = 0
         if self.failed_attempts is None:
             self.failed_attempts = []
         self.failed_attempts.append(FailedAttempt(attempt.target.id, OUTCOME_NAMES[result.outcome], result.detail))
         if self.state == State.COMMITTED:
-            self._break(attempt, result)
             return
+        self._gather(facts, attempt)
         self.live.drop(attempt)
         facts.may_retry = attempt.retry_granted or repeatable(self.request, attempt, result.outcome, self.live.begun, now)
         facts.another = self.selection.another(now, self.live.running())
         facts.moved = attempt.moved
         facts.told_to_wait = attempt.reader.pushback > 0
-        step = next_step(self.state, Event.ATTEMPT_FAILED, &facts)
-        if (step == Step.CHOOSE_AGAIN or step == Step.BACK_OFF) and not pay_for_retry(self.request, attempt, result.outcome, now):
-            step = Step.KEEP_WAITING if facts.others else Step.GIVE_UP
-        if step == Step.GIVE_UP:
-            self._give_up(now)
-            return
-        if step == Step.KEEP_WAITING:
-            self._arm_deadline()
-            return
+
+    cdef void _retry(self, Attempt attempt, int step, uint64_t now):
+        """Ask another target at once, or after a pause. The retry is paid for."""
         add64(&self.request.route.rec.count[<int>R_RETRIES], 1)
         add64(&attempt.target.rec.count[<int>T_RETRIED], 1)
-        if step == Step.CHOOSE_AGAIN:
-            if attempt.moved:
-                self.selection.tried &= ~((<uint64_t>1) << attempt.facts.index)
-            self.choose()
+        if step == Step.BACK_OFF:
+            self._back_off(attempt, now)
             return
-        self._back_off(attempt, now)
+        if attempt.moved:
+            self.selection.tried &= ~((<uint64_t>1) << attempt.facts.index)
+        self.choose()
 
     cdef void _back_off(self, Attempt attempt, uint64_t now):
         self._enter(State.BACKOFF)
@@ -395,7 +404,7 @@ cdef class Exchange(AttemptEvents):
         """Commit to the attempt that has the first content, and drop the other. False: another attempt was first."""
         cdef Request request = self.request
         cdef Response response = self.response
-        if response.committed:
+        if next_step(self.state, Event.ANSWER_BEGUN, &NO_FACTS) != Step.COMMIT:
             return False
         self._enter(State.COMMITTED)
         self.live.keep_only(attempt, request.deadline_ns)
@@ -447,14 +456,11 @@ cdef class Exchange(AttemptEvents):
     cdef void _pass_on_refusal(self, Attempt attempt, AttemptResult result):
         """Relay a provider's error about a fault of the caller; if it is too large, reply with edge's own error."""
         if result.tail is None:
-            self._reply_counted(
-                self.runtime.replies.too_long(attempt.head.status, self.runtime.limits.max_response)
-            )
+            self._reply_counted(self.runtime.replies.too_long(attempt.head.status, self.runtime.limits.max_response))
         elif self.response.stream_begun or self.request.response_format != PLAIN:
             self._reply_counted((attempt.head.status, [], result.tail))
-        else:
-            if self.on_answer(attempt, len(result.tail)):
-                self._finish(attempt, result)
+        elif self.on_answer(attempt, len(result.tail)):
+            self._finish(attempt, result)
 
     cdef void _break(self, Attempt attempt, AttemptResult result):
         """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
@@ -563,11 +569,11 @@ cdef class Exchange(AttemptEvents):
         if now >= self.request.deadline_ns:
             self._expire(now, "the total deadline of the exchange", DEADLINE)
             return
-        if self.resume_ns and now >= self.resume_ns:
-            self.choose()
-            return
-        if self.waiter is not None and now >= self.waiter.until_ns:
-            self._shed(now)
+        if self.resume_ns and now >= self.resume_ns or self.waiter is not None and now >= self.waiter.until_ns:
+            if next_step(self.state, Event.MOMENT_OVER, &NO_FACTS) == Step.SHED:
+                self._shed(now)
+            else:
+                self.choose()
             return
         for attempt in (self.live.first, self.live.second):
             if attempt is not None and attempt.phase != OVER and self.state != State.CLOSED:
@@ -581,17 +587,10 @@ cdef class Exchange(AttemptEvents):
 
     cdef _expire(self, uint64_t now, str why, int outcome):
         """Settle the running attempts and tell the client, because a deadline has passed or the node stops."""
-        cdef Attempt attempt
         if self.live.first is None:
             self._give_up(now)
-            return
-        if self.live.second is not None:
-            attempt = self.live.second
-            attempt.cancel(outcome if attempt.owes_answer() else CANCELLED)
-            self.charge.add(&attempt.usage)
-            self.live.drop(attempt)
-        attempt = self.live.first
-        attempt.end(outcome if outcome != <int>DEADLINE or attempt.owes_answer() else CANCELLED, why)
+        else:
+            self.live.expire(outcome, why, self.charge)
 
     cdef cut_off(self, uint64_t now):
         """End the exchange because the node stops: the client is told so, and no target is blamed."""

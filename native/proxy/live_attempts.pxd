@@ -15,6 +15,8 @@ cdef class LiveAttempts:
     cdef void let_go(self, Attempt attempt, uint64_t deadline_ns)   # detach it, or cancel it
     cdef void keep_only(self, Attempt attempt, uint64_t deadline_ns)    # let go of the other attempt
     cdef void stop(self, int outcome, Charge charge)        # cancel all, and charge what they used
+    # End the running attempts: the deadline has passed, or the node stops. The older one reports the result.
+    cdef void expire(self, int outcome, str why, Charge charge)
     cdef uint64_t running(self) noexcept            # a bit per member of the pool with a running attempt
     cdef void gather(self, Facts* facts, Attempt about) noexcept    # count the attempts other than ``about``
     cdef list all(self)                             # oldest first

@@ -1,6 +1,6 @@
 cimport cython
 from native.proxy.detached cimport detach
-from native.state.shared_state cimport CANCELLED
+from native.state.shared_state cimport CANCELLED, DEADLINE
 
 
 @cython.freelist(64)
@@ -45,6 +45,15 @@ cdef class LiveAttempts:
                 charge.add(&attempt.usage)
             self.drop(attempt)
 
+    cdef void expire(self, int outcome, str why, Charge charge):
+        cdef Attempt attempt = self.second
+        if attempt is not None:
+            attempt.cancel(outcome if attempt.owes_answer() else CANCELLED)
+            charge.add(&attempt.usage)
+            self.drop(attempt)
+        attempt = self.first
+        attempt.end(outcome if outcome != <int>DEADLINE or attempt.owes_answer() else CANCELLED, why)
+
     cdef uint64_t running(self) noexcept:
         cdef uint64_t bits = 0
         if self.first is not None:
@@ -60,7 +69,7 @@ cdef class LiveAttempts:
         facts.others_late = (
             facts.others > 0 and (not first or self.first.facts.late) and (not second or self.second.facts.late)
         )
-        facts.may_retry = facts.another = facts.moved = facts.told_to_wait = False
+        facts.may_retry = facts.another = facts.moved = facts.told_to_wait = facts.circuit_open = False
 
     cdef list all(self):
         cdef list attempts = [] if self.past is None else self.past[:]

@@ -23,7 +23,6 @@ cpdef enum Event:           # what may happen to an exchange that has its route
     ANSWER_COMPLETE = 7
     MOMENT_OVER = 8         # the pause of a back-off, or the time limit of the queue
     DEADLINE_OVER = 9       # of the whole exchange
-    CACHE_HIT = 10
 
 cpdef enum Step:            # what is done about it
     KEEP_WAITING = 0
@@ -38,7 +37,7 @@ cpdef enum Step:            # what is done about it
     FINISH = 9
     PASS_ON_REFUSAL = 10
     BREAK = 11              # end an answer that broke off after the commit point
-    SERVE = 12              # a cached answer
+    LEAVE_TARGET = 12       # end a late attempt beside which no other may run
 
 cdef struct Facts:          # what a decision needs to know
     int others              # running attempts, without the one that the event is about
@@ -49,6 +48,9 @@ cdef struct Facts:          # what a decision needs to know
     bint told_to_wait       # a gRPC server says when to come back
     bint may_join           # a second attempt may run beside this one
     bint cutting            # the node stops: exchanges in flight are being ended
+    bint circuit_open       # of the target of a late attempt
+
+cdef Facts NO_FACTS             # all zero: for events that need none
 
 # Pure: the same state, event and facts give the same step.
 cdef int next_step(int state, int event, const Facts* facts) noexcept nogil

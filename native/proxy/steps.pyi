@@ -25,7 +25,6 @@ class Event(IntEnum):
     ANSWER_COMPLETE = 7
     MOMENT_OVER = 8
     DEADLINE_OVER = 9
-    CACHE_HIT = 10
 
 class Step(IntEnum):
     KEEP_WAITING = 0
@@ -40,7 +39,7 @@ class Step(IntEnum):
     FINISH = 9
     PASS_ON_REFUSAL = 10
     BREAK = 11
-    SERVE = 12
+    LEAVE_TARGET = 12
 
 def decide(
     state: int,
@@ -54,5 +53,6 @@ def decide(
     told_to_wait: bool = False,
     may_join: bool = False,
     cutting: bool = False,
+    circuit_open: bool = False,
 ) -> Step: ...
 def may_follow(state: int, next_state: int) -> bool: ...

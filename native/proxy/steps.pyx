@@ -48,26 +48,28 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
     if event == Event.NO_TARGET:
         return Step.KEEP_WAITING if facts.others else Step.GIVE_UP
     if event == Event.ATTEMPT_LATE:
-        return Step.START_BESIDE if facts.may_join and facts.may_retry and facts.another and (
-            not facts.others or facts.others_late
-        ) else Step.KEEP_WAITING
+        if not facts.may_retry or not facts.another:
+            return Step.KEEP_WAITING
+        if not facts.may_join:
+            return Step.LEAVE_TARGET if facts.circuit_open else Step.KEEP_WAITING
+        return Step.START_BESIDE if not facts.others or facts.others_late else Step.KEEP_WAITING
     if event == Event.ATTEMPT_FAILED:
         return after_failure(facts)
     if event == Event.ATTEMPT_REFUSED:
         return Step.PASS_ON_REFUSAL
     if event == Event.ANSWER_BEGUN:
         return Step.COMMIT
-    if event == Event.CACHE_HIT:
-        return Step.SERVE
+    if event == Event.ANSWER_COMPLETE:
+        return Step.FINISH
     if event == Event.MOMENT_OVER:
         return Step.SHED if state == State.QUEUED else Step.CHOOSE_AGAIN
     return Step.KEEP_WAITING
 
 
 def decide(int state, int event, *, int others=0, bint others_late=False, bint may_retry=False, bint another=False,
-           bint moved=False, bint told_to_wait=False, bint may_join=False, bint cutting=False):
+           bint moved=False, bint told_to_wait=False, bint may_join=False, bint cutting=False, bint circuit_open=False):
     """``next_step`` for tests: the Step that an Event in a State leads to, by the Facts."""
-    cdef Facts facts = Facts(others, others_late, may_retry, another, moved, told_to_wait, may_join, cutting)
+    cdef Facts facts = Facts(others, others_late, may_retry, another, moved, told_to_wait, may_join, cutting, circuit_open)
     return Step(next_step(State(state), Event(event), &facts))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,11 +42,17 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
         {**ALIVE, "may_join": True, "others": 1, "others_late": True},
         Step.START_BESIDE,
     ),
+    # an attempt beside which no other may run is left when its circuit opens
+    (State.ATTEMPTING, Event.ATTEMPT_LATE, {**ALIVE, "circuit_open": True}, Step.LEAVE_TARGET),
+    (State.ATTEMPTING, Event.ATTEMPT_LATE, {"another": True, "circuit_open": True}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True, "circuit_open": True}, Step.START_BESIDE),
     # after the commit point nothing is tried again
     (State.ATTEMPTING, Event.ANSWER_BEGUN, {}, Step.COMMIT),
     (State.COMMITTED, Event.ATTEMPT_FAILED, ALIVE, Step.BREAK),
     (State.COMMITTED, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True}, Step.KEEP_WAITING),
     (State.COMMITTED, Event.ANSWER_COMPLETE, {}, Step.FINISH),
+    (State.COMMITTED, Event.ATTEMPT_REFUSED, {}, Step.BREAK),
+    (State.COMMITTED, Event.ANSWER_BEGUN, {}, Step.KEEP_WAITING),
     (State.COMMITTED, Event.DEADLINE_OVER, {}, Step.BREAK),
     # waiting
     (State.QUEUED, Event.MOMENT_OVER, {}, Step.SHED),
@@ -70,6 +77,14 @@ def test_nothing_is_tried_again_after_the_commit_point(event: Event) -> None:
     """No event of a committed exchange starts an attempt, even if all facts would allow one."""
     step = decide(State.COMMITTED, event, may_retry=True, another=True, may_join=True, moved=True)
     assert step in {Step.KEEP_WAITING, Step.FINISH, Step.BREAK}
+
+
+def test_no_event_or_step_is_idle() -> None:
+    """The exchange passes every event to the table, and acts on every step."""
+    text = (Path(__file__).parents[2] / "native/proxy/exchange.pyx").read_text()
+    assert [event.name for event in Event if f"Event.{event.name}" not in text] == []
+    # KEEP_WAITING, and what follows from the others by elimination, need no branch of their own
+    assert {step.name for step in Step if f"Step.{step.name}" not in text} <= {"KEEP_WAITING"}
 
 
 def test_every_state_but_the_last_leads_to_the_end() -> None:
