@@ -19,10 +19,12 @@ import h2.events
 from bad_upstream import RESET, cut, reset
 from callers import bearer
 from msgspec import Struct
-from one_data_plane import post
+from one_data_plane import client_side, client_tls, post
 
 if TYPE_CHECKING:
     from random import Random
+
+    from edge.sim.wire_tls import TlsWire
 
 
 EXPECT = b"expect: 100-continue\r\n"
@@ -84,7 +86,8 @@ async def over_http1(chance: Random, port: int, limit_s: float) -> list[Answer]:
         sock.setblocking(False)
         async with asyncio.timeout(limit_s):
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
-            client = _Http1(chance, sock)
+            client = _Http1(chance, sock, client_side())
+            await client.shake()
             if pipelined:
                 await client.send(b"".join(requests))
             for one in requests:
@@ -107,15 +110,31 @@ async def over_http1(chance: Random, port: int, limit_s: float) -> list[Answer]:
 class _Http1:
     """A connection whose answers are read to their last byte, even if sending has failed."""
 
-    def __init__(self, chance: Random, sock: socket.socket) -> None:
+    def __init__(self, chance: Random, sock: socket.socket, tls: TlsWire | None) -> None:
         self.chance = chance
         self.sock = sock
+        self.tls = tls
         self.unread = b""
+
+    async def shake(self) -> None:
+        """Begin TLS, if there is any."""
+        loop = asyncio.get_running_loop()
+        if self.tls is None:
+            return
+        done, data = self.tls.shake()
+        while not done:
+            await loop.sock_sendall(self.sock, data)
+            if not (came := await loop.sock_recv(self.sock, 65536)):
+                raise ConnectionError("edge closed the connection during the handshake")
+            done, data = self.tls.shake(came)
+        await loop.sock_sendall(self.sock, data)
+        self.unread, _ = self.tls.open(b"")
 
     async def send(self, data: bytes) -> None:
         with contextlib.suppress(ConnectionError):
             for piece in cut(self.chance, data, 4):
-                await asyncio.get_running_loop().sock_sendall(self.sock, piece)
+                wire = piece if self.tls is None else self.tls.seal(piece)
+                await asyncio.get_running_loop().sock_sendall(self.sock, wire)
                 await asyncio.sleep(self.chance.choice((0, 0, 0.001, 0.005)))
 
     async def read(self, answer: Answer) -> bool:
@@ -146,6 +165,10 @@ class _Http1:
         data = await asyncio.get_running_loop().sock_recv(self.sock, self.chance.choice((100, 65536)))
         if not data:
             raise EOFError
+        if self.tls is not None:
+            data, over = self.tls.open(data)
+            if over and not data:
+                raise EOFError
         self.unread += data
 
     async def _exactly(self, size: int) -> bytes:
@@ -166,7 +189,7 @@ async def over_http2(chance: Random, port: int, limit_s: float) -> list[Answer]:
     Raises:
         TimeoutError: an answer that was waited for did not end in time.
     """
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_tls("h2"))
     client = _Http2(chance, reader, writer)
     try:
         async with asyncio.timeout(limit_s):

@@ -12,24 +12,27 @@ import pytest
 from bad_clients import over_http1, over_http2, sound
 from bad_upstream import Upstream, bad_service
 from callers import ask, keys
-from one_data_plane import one_data_plane
+from one_data_plane import one_data_plane, server_tls, verified
 from soon import until
 
 from edge.native import WorkerCounter
 
 if TYPE_CHECKING:
     from one_data_plane import OneDataPlane
+    from secure import Secure
 
 CLIENTS = 150
 TOTAL_S = 1.5
 
 
-def config(a: str, b: str, c: str) -> str:
+def config(one: Upstream, two: Upstream, three: h2peer.Upstream) -> str:
     """Return a model over two tiers and a service, with limited callers and 2 MiB of buffers."""
+    tls = verified().replace(", ", "\n    ", 1)
+    http1 = f"{verified()}, protocol: http1" if tls else ""
     return f"""
 providers:
-  p0: {{dialect: openai, base_url: '{a}/v1', limits: {{requests_per_minute: 100000000}}}}
-  p1: {{dialect: openai, base_url: '{b}/v1'}}
+  p0: {{dialect: openai, base_url: '{one.url}/v1', limits: {{requests_per_minute: 100000000}}{http1}}}
+  p1: {{dialect: openai, base_url: '{two.url}/v1'{http1}}}
 models:
   chat:
     targets: [{{target: p0/m, tier: 1}}, {{target: p1/m, tier: 2}}]
@@ -39,16 +42,17 @@ models:
 services:
   svc:
     match: {{path: /svc/}}
-    targets: ['{a[7:]}', '{b[7:]}']
+    protocol: http1
+    targets: ['{one.address}', '{two.address}']{tls}
     timeouts: {{connect: 300ms, first_byte: 250ms, total: {TOTAL_S}s}}
   two:
     match: {{path: /two/}}
     protocol: h2c
-    targets: ['{c}']
+    targets: ['{three.address}']{tls}
     timeouts: {{connect: 300ms, first_byte: 250ms, total: {TOTAL_S}s}}
   odd:
     match: {{grpc: odd.Service}}
-    targets: ['{c}']
+    targets: ['{three.address}']{tls}
     timeouts: {{connect: 300ms}}
 limits: {{body: 256KiB, max_buffered: 1MiB, client_idle: 1s}}
 {keys(alice="concurrent: 6, requests_per_minute: 60000000", bob="tokens_per_minute: 60000000, budget: 1000000")}
@@ -79,11 +83,23 @@ def left_behind(data_plane: OneDataPlane) -> dict[str, object]:
 @pytest.mark.parametrize("seed", range(4))
 async def test_everybody_is_answered(seed: int) -> None:
     """Upstreams fail and clients leave in every way: in the end nothing runs, and everything works again."""
+    await misbehave(seed)
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+async def test_everybody_is_answered_over_tls(secure: Secure, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """The same with TLS from the clients and to the upstreams."""
+    monkeypatch.setattr("one_data_plane.SECURE", secure)
+    await misbehave(seed)
+
+
+async def misbehave(seed: int) -> None:
+    """Run clients and upstreams that behave badly by chance, and check what is left of them."""
     async with (
         Upstream(random.Random(seed + 1)) as one,
         Upstream(random.Random(seed + 2)) as two,
-        h2peer.Upstream(bad_service(random.Random(seed + 3))) as three,
-        one_data_plane(config(one.url, two.url, three.address)) as data_plane,
+        h2peer.Upstream(bad_service(random.Random(seed + 3)), tls=server_tls("h2")) as three,
+        one_data_plane(config(one, two, three)) as data_plane,
     ):
         room = asyncio.Semaphore(12)
         odd: list[object] = []
