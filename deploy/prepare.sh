@@ -1,6 +1,7 @@
 #!/bin/sh
 # Finds or installs what a build of edge needs. Prints the Python to use on stdout and everything else on stderr.
-# Installs what is missing with apt if possible; otherwise names it in one sentence and stops.
+# Installs what is missing with apt if possible; otherwise names it in one sentence and stops. Arguments are packages
+# of tools that some tests need; where they cannot be installed, those tests are skipped.
 set -eu
 
 suits() { # a Python 3.11 or newer that starts (a version manager's shim may exist and not run)
@@ -72,4 +73,5 @@ if [ -n "$lacking" ]; then
         refuse "please install a C compiler, the headers and venv module of $python, libnghttp2 1.50 or newer \
 and OpenSSL 3 with pkg-config (Debian, Ubuntu:$lacking)."
 fi
+[ $# = 0 ] || install "$@" || echo "not installed: $*" >&2
 echo "$python"

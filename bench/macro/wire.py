@@ -44,8 +44,10 @@ _SERVED = (
 # A request body of about 200 bytes and a response of about 400.
 WHOLE_BODY = _chat(max_tokens=64, temperature=0.2, user="u-1029384756")
 WHOLE_REQUEST = _post(WHOLE_BODY)
-# The same with a prompt of 64 KiB: text with line ends and quotation marks, as documents and code have.
-LONG_PROMPT = ('He said: "The Spree joins the Havel in Spandau."\n' * 1400)[: 64 * 1024]
+# The same with a prompt of 64 KiB: lines of prose, so that JSON escapes one character in eighty.
+_LINE = "The Spree joins the Havel in Spandau, which flows to the Elbe and the North Sea."
+LONG_PROMPT = f"{_LINE}\n" * (64 * 1024 // (len(_LINE) + 1))
+LONG_PROMPT += "." * (64 * 1024 - len(LONG_PROMPT))
 LONG_REQUEST = _post(_chat(LONG_PROMPT, max_tokens=64))
 WHOLE_CONTENT = json.dumps(
     {
