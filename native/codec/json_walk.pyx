@@ -21,9 +21,31 @@ cdef extern from *:
                 | ((word - EDGE_EACH(0x20)) & ~word)) & EDGE_EACH(0x80);
     }
     #define edge_lowest(flags) (__builtin_ctzll(flags) >> 3)
+    /* Skip what cannot end a plain run, sixteen bytes at a time where the processor has SSE2, which every x86-64 has.
+       Returns the first byte that ends one, or where fewer than sixteen bytes are left. */
+    #if defined(__SSE2__)
+    #include <emmintrin.h>
+    static inline const char *edge_skip_plain(const char *p, const char *end) {
+        const __m128i quote = _mm_set1_epi8(0x22), slash = _mm_set1_epi8(0x5c), control = _mm_set1_epi8(0x1f);
+        while (end - p >= 16) {
+            __m128i bytes = _mm_loadu_si128((const __m128i *)p);
+            __m128i stops = _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, slash));
+            int flags;
+            stops = _mm_or_si128(stops, _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes));
+            flags = _mm_movemask_epi8(stops);
+            if (flags)
+                return p + __builtin_ctz((unsigned)flags);
+            p += 16;
+        }
+        return p;
+    }
+    #else
+    #define edge_skip_plain(p, end) (p)
+    #endif
     """
     uint64_t edge_stops(const char* p) noexcept nogil
     int edge_lowest(uint64_t flags) noexcept nogil
+    const char* edge_skip_plain(const char* p, const char* end) noexcept nogil
 
 
 cdef enum:
@@ -59,7 +81,7 @@ cdef const char* _walk_escape(const char* p, Scan* scan) noexcept nogil:
 
 
 cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept nogil:
-    """Walk from the opening quote to behind the closing one, eight bytes at a time.
+    """Walk from the opening quote to behind the closing one, eight or sixteen bytes at a time.
 
     A body is mostly long strings (prompts, images in base64)."""
     cdef const char* end = scan.end
@@ -72,7 +94,7 @@ cdef const char* walk_string(const char* p, Scan* scan, bint* escaped) noexcept 
             if stops:
                 p += edge_lowest(stops)
                 break
-            p += 8
+            p = edge_skip_plain(p + 8, end)  # not before: most strings are short
         if p >= end:
             return fail(scan, end, WALK_MALFORMED)
         c = <unsigned char>p[0]
