@@ -17,16 +17,11 @@ cdef enum ChunkFault:
     LARGE_TRAILERS
 
 cdef enum:
-    PIECES = 32         # of data that one call finds at most
     TRAILER_NAME = 20   # bytes of a trailer's name that are kept to know it by
 
-cdef struct Piece:      # a run of data in the bytes that were given
-    Py_ssize_t at, size
-
 cdef struct ChunkDecoder:
-    Piece[PIECES] pieces        # what the last call found
-    int piece_count
-    Py_ssize_t piece_bytes
+    int piece_count             # runs of data that the last call found
+    Py_ssize_t piece_bytes      # ... and their bytes
     bint complete               # the body has ended, trailers included
     ChunkFault fault
     int state
@@ -45,7 +40,8 @@ cdef struct ChunkDecoder:
 cdef void begin_chunks(
     ChunkDecoder* decoder, Py_ssize_t overhead_limit, Py_ssize_t trailer_limit, bint per_chunk
 ) noexcept nogil
-# How many bytes were used; fewer than ``size`` at the end of the body, at a fault, and where ``pieces`` is full.
-cdef Py_ssize_t decode_chunks(ChunkDecoder* decoder, const char* data, Py_ssize_t size) noexcept nogil
-cdef bytes take_pieces(ChunkDecoder* decoder, const char* data)    # a copy; None = there are none
+# How many bytes were used; fewer than ``size`` at the end of the body, at a fault, and after so many runs of data.
+cdef Py_ssize_t decode_chunks(ChunkDecoder* decoder, const char* data, Py_ssize_t size) noexcept
+# A copy of the data that the last call found, of whichever decoder; None = there is none.
+cdef bytes take_pieces(ChunkDecoder* decoder, const char* data)
 cdef str describe_chunks(ChunkDecoder* decoder)                    # the fault

@@ -8,6 +8,15 @@ cdef int64_t LARGEST_CHUNK = 0x7FFFFFFFFFFFFFFF
 # Of each chunk so much framing costs nothing: its size in hexadecimal digits and two line ends.
 cdef int CHUNK_ALLOWANCE = 16
 
+cdef enum:
+    PIECES = 64         # that one call finds at most
+
+cdef struct Piece:      # a run of data in the bytes that were given
+    Py_ssize_t at, size
+
+# What the last call found. It is taken before anything else is decoded, so that all decoders share it.
+cdef Piece[PIECES] FOUND
+
 cdef dict SENTENCES = {
     <int>BAD_CHUNK_SIZE: "the size of a chunk is not hexadecimal digits",
     <int>LARGE_CHUNK: "the size of a chunk is too large",
@@ -209,7 +218,7 @@ cdef int step(ChunkDecoder* decoder, unsigned char c) noexcept nogil:
     return -1
 
 
-cdef Py_ssize_t decode_chunks(ChunkDecoder* decoder, const char* data, Py_ssize_t size) noexcept nogil:
+cdef Py_ssize_t decode_chunks(ChunkDecoder* decoder, const char* data, Py_ssize_t size) noexcept:
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t run
     cdef int state
@@ -220,8 +229,8 @@ cdef Py_ssize_t decode_chunks(ChunkDecoder* decoder, const char* data, Py_ssize_
             if decoder.piece_count == PIECES:
                 return at
             run = <Py_ssize_t>min(decoder.left, <int64_t>(size - at))
-            decoder.pieces[decoder.piece_count].at = at
-            decoder.pieces[decoder.piece_count].size = run
+            FOUND[decoder.piece_count].at = at
+            FOUND[decoder.piece_count].size = run
             decoder.piece_count += 1
             decoder.piece_bytes += run
             decoder.data += run
@@ -247,12 +256,12 @@ cdef bytes take_pieces(ChunkDecoder* decoder, const char* data):
     if decoder.piece_count == 0:
         return None
     if decoder.piece_count == 1:
-        return PyBytes_FromStringAndSize(data + decoder.pieces[0].at, decoder.piece_bytes)
+        return PyBytes_FromStringAndSize(data + FOUND[0].at, decoder.piece_bytes)
     joined = PyBytes_FromStringAndSize(NULL, decoder.piece_bytes)
     out = PyBytes_AS_STRING(joined)
     for i in range(decoder.piece_count):
-        memcpy(out, data + decoder.pieces[i].at, decoder.pieces[i].size)
-        out += decoder.pieces[i].size
+        memcpy(out, data + FOUND[i].at, FOUND[i].size)
+        out += FOUND[i].size
     return joined
 
 

@@ -5,6 +5,7 @@ valid HTTP/1.1 request (RFC 9113 3.3, 3.4). An upgrade from HTTP/1.1 to HTTP/2 i
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
+from libc.string cimport memcmp
 from native.io.clock cimport monotonic_ns
 from native.io.listener cimport AcceptEvents
 from native.io.stream_socket cimport SocketEvents, StreamSocket
@@ -59,22 +60,27 @@ cdef class ProtocolDetect(SocketEvents):
     cdef void on_open(self, StreamSocket socket):
         """Pass the connection on if ALPN has selected the version; without TLS wait for the first bytes."""
         if socket.tls is not None:
-            self.hand_over(Http2Server if socket.tls.protocol() == b"h2" else Http1Server)
+            self.hand_over(Http2Server if socket.tls.protocol() == b"h2" else Http1Server, NULL, 0)
 
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
-        """Compare the first bytes with the preface. One byte is enough in most cases."""
-        cdef bytes first = data[:size] if self.seen is None else self.seen + data[:size]
-        cdef Py_ssize_t compared = min(PyBytes_GET_SIZE(first), PyBytes_GET_SIZE(PREFACE))
-        if first[:compared] != PREFACE[:compared]:
-            self.hand_over(Http1Server, first)
+        """Compare the first bytes with the preface. One read is enough in most cases, and is not copied then."""
+        cdef bytes joined = None
+        cdef Py_ssize_t compared
+        if self.seen is not None:
+            joined = self.seen + data[:size]
+            data = PyBytes_AS_STRING(joined)
+            size = PyBytes_GET_SIZE(joined)
+        compared = min(size, PyBytes_GET_SIZE(PREFACE))
+        if memcmp(data, PyBytes_AS_STRING(PREFACE), compared) != 0:
+            self.hand_over(Http1Server, data, size)
         elif compared == PyBytes_GET_SIZE(PREFACE):
-            self.hand_over(Http2Server, first)
+            self.hand_over(Http2Server, data, size)
         else:
             if self.seen is None:
                 self.slot.watch_at(monotonic_ns() + self.acceptor.header_timeout_ns)
-            self.seen = first
+            self.seen = joined if joined is not None else data[:size]
 
-    cdef hand_over(self, server, bytes data=None):
+    cdef hand_over(self, server, const char* data, Py_ssize_t size):
         """Pass the connection and the bytes received so far to the object of its HTTP version."""
         cdef StreamSocket socket = self.socket
         cdef SocketEvents events
@@ -89,8 +95,8 @@ cdef class ProtocolDetect(SocketEvents):
         events = server(self.acceptor, self.allow_anonymous, certificate).socket_events()
         socket.events = events
         events.on_open(socket)
-        if data is not None and socket.fd >= 0:
-            events.on_bytes(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        if size and socket.fd >= 0:
+            events.on_bytes(data, size)
 
     cdef void on_eof(self, bint truncated):
         return          # nothing was asked, and the socket closes
