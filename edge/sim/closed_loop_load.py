@@ -19,6 +19,7 @@ from edge import clock
 from edge.sim.scores import quantile
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)")
@@ -55,6 +56,7 @@ class ClosedLoopLoad:
         verify: returns None if the response to request n is right, else what is wrong with it.
         rate: requests per second in total; 0: as fast as they are answered.
         host: host of the server.
+        tls: how to verify the server; None: no TLS.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class ClosedLoopLoad:
         verify: Callable[[int, Answered], str | None],
         rate: float = 0.0,
         host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._where = (host, port)
+        self._tls = tls
         self._request = request
         self._count = count
         self._connections = connections
@@ -179,9 +183,10 @@ class ClosedLoopLoad:
 
     async def _connect(self, index: int) -> None:
         reason = ""
+        loop = asyncio.get_running_loop()
         for _ in range(_RECONNECT_TRIES):
             try:
-                _, wire = await asyncio.get_running_loop().create_connection(lambda: _Wire(self, index), *self._where)
+                _, wire = await loop.create_connection(lambda: _Wire(self, index), *self._where, ssl=self._tls)
             except OSError as fault:
                 reason = type(fault).__name__
                 await clock.sleep(_RECONNECT_S)

@@ -1,18 +1,22 @@
 """The memory that connections, streams and requests leave in a worker, measured by the kernel per process.
 
-EDGE_MEMORY_REQUESTS sets the number of requests of the flat run (200,000 take about ten seconds on two cores).
+EDGE_MEMORY_REQUESTS sets the number of requests of the flat run (200,000 take about ten seconds on two cores; over TLS
+a tenth as many are sent), EDGE_MEMORY_STREAMS that of the slow streams.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import resource
+import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from processes import port_of, processes
 
 from edge import clock
@@ -25,12 +29,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.alone
 
 
-STREAMS = 2000
-STREAM_KIB = 24
+STREAMS = int(os.environ.get("EDGE_MEMORY_STREAMS", "2000"))
+STREAM_KIB = 12
 REQUESTS = int(os.environ.get("EDGE_MEMORY_REQUESTS", "200000"))
 WARM_UP = 50_000
 FLAT_MIB = 4
-DESCRIPTORS = 3 * STREAMS
+DESCRIPTORS = 2 * STREAMS + 500
 OPENING = 100  # connections being opened at once
 
 JSON_BODY = b'{"id":"c1","object":"chat.completion","choices":[{"index":0,"message":{"content":"hello there"}}]}'
@@ -94,8 +98,9 @@ class Upstream(asyncio.Protocol):
 class World:
     """A provider in this process, an edge with one worker in front of it, and the worker's memory."""
 
-    def __init__(self, edge: EdgeProcess, streaming: set[Any]) -> None:
+    def __init__(self, edge: EdgeProcess, streaming: set[Any], tls: ssl.SSLContext | None = None) -> None:
         self.port = port_of(edge.url)
+        self.tls = tls
         self.streaming = streaming
         self._worker = processes(edge)["worker 0"]
 
@@ -144,17 +149,44 @@ def descriptors() -> Iterator[None]:
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
     """An edge with one worker and the default limits."""
+    async with _world() as found:
+        yield found
+
+
+@pytest.fixture
+async def tls_world(tmp_path: Path) -> AsyncIterator[World]:
+    """The same with TLS on both sides."""
+    authority = trustme.CA()
+    ours = authority.issue_cert("127.0.0.1")
+    ours.private_key_pem.write_to_path(tmp_path / "key.pem")
+    ours.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with _world(tmp_path) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def _world(folder: Path | None = None) -> AsyncIterator[World]:
+    """Run provider and edge, with TLS if the folder has the files of a certificate."""
     streaming: set[Any] = set()
     place: list[World] = []
+    provider: dict[str, Any] = {"dialect": "openai", "api_key": "sk-not-a-key"}
+    files, shown, trusted = None, None, None
+    if folder is not None:
+        files = {"cert": str(folder / "cert.pem"), "key": str(folder / "key.pem")}
+        shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        shown.load_cert_chain(files["cert"], files["key"])
+        trusted = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+        provider["tls"] = {"ca": str(folder / "ca.pem")}
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Upstream(place[0]), "127.0.0.1", 0, backlog=STREAMS)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    server = await loop.create_server(lambda: Upstream(place[0]), "127.0.0.1", 0, backlog=STREAMS, ssl=shown)
+    scheme, port = "https" if folder else "http", server.sockets[0].getsockname()[1]
     config = {
-        "providers": {"local": {"dialect": "openai", "base_url": url, "api_key": "sk-not-a-key"}},
+        "providers": {"local": {**provider, "base_url": f"{scheme}://127.0.0.1:{port}/v1"}},
         "models": {"chat": {"targets": ["local/m"]}, "quick": {"targets": ["local/quick"]}},
     }
-    async with EdgeProcess(config, workers=1) as edge:
-        place.append(World(edge, streaming))
+    async with EdgeProcess(config, workers=1, tls=files) as edge:
+        place.append(World(edge, streaming, trusted))
         yield place[0]
     server.close()
     await server.wait_closed()
@@ -181,7 +213,9 @@ def _verify(number: int, answer: Answered) -> str | None:
 
 async def _ask(world: World, count: int, limit_s: float = 60.0) -> None:
     """Send a mix of complete answers, streams, errors and new connections; every answer is right."""
-    closed_loop = ClosedLoopLoad(world.port, lambda number: _kind(number)[1], count=count, verify=_verify)
+    closed_loop = ClosedLoopLoad(
+        world.port, lambda number: _kind(number)[1], count=count, verify=_verify, tls=world.tls
+    )
     await closed_loop.run(limit_s)
     assert closed_loop.reasons == {}
     assert closed_loop.right == count
@@ -229,7 +263,7 @@ async def _close_streams(world: World, callers: list[Caller]) -> None:
 
 
 async def test_slow_streams_are_small(world: World) -> None:
-    """2,000 concurrent streams cost less than 24 KiB each in the worker, and a second 2,000 reuse the memory."""
+    """2,000 concurrent streams cost less than 12 KiB each in the worker, and a second 2,000 reuse the memory."""
     await _ask(world, 2000)
     before = world.rss_kib()
     callers = await _open_streams(world)
@@ -251,3 +285,13 @@ async def test_memory_is_flat(world: World) -> None:
     await _ask(world, REQUESTS, 240.0)
     after = world.rss_kib()
     assert after - before < FLAT_MIB * 1024, f"{before} KiB grew to {after} over {REQUESTS} requests"
+
+
+@pytest.mark.timeout(300)
+async def test_memory_is_flat_over_tls(tls_world: World) -> None:
+    """With TLS on both sides a tenth of the requests, with as many handshakes as new connections, adds no more."""
+    await _ask(tls_world, WARM_UP // 10, 120.0)
+    before = tls_world.rss_kib()
+    await _ask(tls_world, REQUESTS // 10, 240.0)
+    after = tls_world.rss_kib()
+    assert after - before < FLAT_MIB * 1024, f"{before} KiB grew to {after} over {REQUESTS // 10} requests"
