@@ -275,13 +275,16 @@ cdef class TlsSession:
         return result if result > 0 else self._judge(result)
 
     cdef Py_ssize_t write(self, const char* data, Py_ssize_t size):
+        cdef uint32_t wanted = self.wants       # by reading, which a write that waits does not change
         cdef int result
         ERR_clear_error()
         result = SSL_write(self.ssl, data, <int>min(size, <Py_ssize_t>(1 << 30)))
         if result > 0:
             return result
         self.may_read_on = SSL_get_error(self.ssl, result) == SSL_ERROR_SYSCALL
-        return self._judge(result)
+        result = <int>self._judge(result)
+        self.wants = wanted
+        return result
 
     cdef Py_ssize_t write_joined(self, bytes first, Py_ssize_t offset, list rest):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(first) - offset

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from loopback import LoopbackServer
 from one_data_plane import client_side, models, one_data_plane, patient, post, server_tls, verified, whole
 from soon import until
 from test_services import request, services
+from test_websocket import ASK, TAKE
 
 from edge.listen.local import Local
 from edge.native import Outcome
@@ -16,6 +19,7 @@ from edge.sim.wire import (
     Close,
     HalfClose,
     Hold,
+    Pause,
     ReadBytes,
     ReadHead,
     ReadMessage,
@@ -145,3 +149,32 @@ async def test_the_fault_of_a_handler_ends_its_connection_alone(monkeypatch: pyt
         assert (await other).ended == "script"
         assert [type(fault["exception"]) for fault in data_plane.thread.faults] == [LookupError]
         data_plane.thread.faults.clear()
+
+
+class Talkative(LoopbackServer):
+    """Accepts a tunnel, says more than fits on the way, and listens meanwhile."""
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one tunnel."""
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(TAKE + b"x" * 30_000_000)
+        await reader.readuntil(b"ping")
+        self.heard.set()
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.transport.abort()
+
+
+@pytest.mark.usefixtures("with_tls_too")
+async def test_what_comes_is_read_while_writing_waits() -> None:
+    """A client that does not read for now is heard nevertheless."""
+    async with (
+        Talkative() as upstream,
+        one_data_plane(patient(services(upstream.address, extra=verified()))) as data_plane,
+    ):
+        steps = (Send(ASK), ReadUntil(b" 101 "), Pause(0.5), Send(b"ping"), Hold(upstream.heard))
+        peer = await play_client(data_plane.port, *steps, limit_s=10.0, tls=client_side())
+        assert peer.ended == "script"
