@@ -7,6 +7,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
+from bad_upstream import reset
+from h2peer import Upstream as H2Upstream
+from h2peer import service as h2_service
 from loopback import LoopbackServer
 from one_data_plane import client_side, models, one_data_plane, patient, post, server_tls, verified, whole
 from soon import until
@@ -34,6 +37,7 @@ from edge.sim.wire import (
 )
 
 if TYPE_CHECKING:
+    from h2peer import Call
     from secure import Secure
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
@@ -178,3 +182,36 @@ async def test_what_comes_is_read_while_writing_waits() -> None:
         steps = (Send(ASK), ReadUntil(b" 101 "), Pause(0.5), Send(b"ping"), Hold(upstream.heard))
         peer = await play_client(data_plane.port, *steps, limit_s=10.0, tls=client_side())
         assert peer.ended == "script"
+
+
+HTTP2_ENDS = {
+    "whole": (Outcome.OK, None),
+    "close": (Outcome.FAIL_TRUNCATED, lambda call: call.wire.writer.close()),
+    "truncate": (Outcome.FAIL_TRUNCATED, lambda call: call.wire.writer.transport.abort()),
+    "reset": (Outcome.FAIL_TRUNCATED, lambda call: reset(call.wire.writer)),
+    "stall": (Outcome.FAIL_STALLED, lambda _: None),
+}
+
+
+@pytest.mark.usefixtures("with_tls_too")
+@pytest.mark.parametrize("end", HTTP2_ENDS)
+async def test_an_http2_upstream(end: str) -> None:
+    """A connection that ends or stalls within an answer is a failure, and the client sees that something is missing."""
+    outcome, act = HTTP2_ENDS[end]
+
+    async def answer(call: Call) -> None:
+        await call.head(200, ("content-type", "text/plain"))
+        await call.data(b"x" * 1000, end=act is None)
+        if act is not None:
+            await asyncio.sleep(0.05)
+            act(call)
+
+    async with H2Upstream(answer, tls=server_tls("h2")) as upstream:
+        text = h2_service(upstream.address, extra=f"   {verified()}".replace(", ", " ", 1)).replace(
+            "idle: 5s", "idle: 1s"
+        )
+        async with one_data_plane(text) as data_plane:
+            peer = await data_plane.raw(b"GET /a HTTP/1.1\r\nhost: edge\r\nconnection: close\r\n\r\n")
+            assert peer.received.count(b"x" * 1000) == 1
+            assert peer.received.endswith(b"0\r\n\r\n") is (end == "whole")
+            assert data_plane.outcomes(f"echo/{upstream.address}")[outcome] == 1
