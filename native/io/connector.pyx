@@ -91,17 +91,22 @@ cdef class Trial(Pollable):
 
 cdef class NextAddress(Timer):
     cdef void fire(self, uint64_t now_ns):
-        self.owner.try_next()
+        cdef Connector owner = self.owner
+        if owner is not None:
+            owner.try_next()
 
 
 cdef class ConnectDeadline(Timer):
     cdef void fire(self, uint64_t now_ns):
-        self.owner.time_out()
+        cdef Connector owner = self.owner       # a reference: the call may end with the connector
+        if owner is not None:
+            owner.time_out()
 
 
 cdef class ConnectedEvents(SocketEvents):
     cdef void on_open(self, StreamSocket socket):
-        self.owner.hand_over(socket)
+        cdef Connector owner = self.owner
+        owner.hand_over(socket)
 
     cdef void on_bytes(self, const char* data, Py_ssize_t size):
         return          # no bytes come before on_open, which gives the socket another owner
@@ -258,6 +263,8 @@ cdef class Connector(Deferred):
         self.is_over = True
         self._end_trials()
         self.reactor.deadlines.disarm(self.deadline)
+        self.next_timer.owner = None
+        self.deadline.owner = None
         self.addresses = []
         self.on_connected = None
         self.on_failed = None

@@ -276,13 +276,15 @@ cdef class DataPlane(Acceptor):
     cdef serve(self, uint64_t now_ns):
         cdef Queue queue
         cdef Waiter waiter
+        cdef Exchange exchange
         for route in list(self.runtime.crowded):
             queue = (<Route>route).queue
             while True:
                 waiter = queue.first()
                 if waiter is None:
                     break
-                (<Exchange>waiter.owner).choose()
+                exchange = <Exchange>waiter.owner       # a reference: the choice may end with the exchange
+                exchange.choose()
                 if waiter.owner is not None:
                     break       # there is no place for the first, so there is none for those behind
         self.runtime.crowded = [route for route in self.runtime.crowded if (<Route>route).queue.count]

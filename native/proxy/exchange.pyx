@@ -237,6 +237,7 @@ cdef class Exchange(AttemptEvents):
         cdef Request request = self.request
         cdef Queue queue = request.route.queue
         cdef Waiter other
+        cdef Exchange shed
         request.request_complete_ns = 0     # no overhead is measured: most of it would be time in the queue
         if self.waiter is not None:
             return
@@ -245,7 +246,8 @@ cdef class Exchange(AttemptEvents):
             if self.waiter is None:
                 other = queue.evict(request.identity.priority)
                 if other is not None:
-                    (<Exchange>other.owner)._shed(now)
+                    shed = <Exchange>other.owner        # a reference: it may end within the call
+                    shed._shed(now)
                     self.waiter = queue.join(self, request.identity.priority, self.runtime.worker, now)
         if self.waiter is None:
             self._shed(now)
