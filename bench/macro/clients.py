@@ -55,14 +55,15 @@ class Whole(asyncio.Protocol):
         """Check whether the response is complete."""
         if self._buffer:
             data = self._buffer + data
+        self._buffer = data
         if data.endswith(_TAIL) or not data.startswith(_GOOD):
             self.settled(right=data.startswith(_GOOD))
-        else:
-            self._buffer = data
 
     def settled(self, *, right: bool) -> None:
         """Count this response, and report that the connection is free."""
         self._waiting = False
+        if not right and not self._run.said:
+            self._run.said = self._buffer[-500:].decode(errors="replace")
         self._run.took_ns.append(time.perf_counter_ns() - self._sent_ns)
         self._run.settle(right=right)
         self._run.done(self)
@@ -91,6 +92,7 @@ class Streamed(Whole):
         if not self._buffer:
             self._run.first_ns.append(time.perf_counter_ns() - self._sent_ns)
             if not data.startswith(_GOOD):
+                self._buffer = data
                 self.settled(right=False)
                 return
         self._buffer = data

@@ -54,6 +54,7 @@ class Ran(Struct, frozen=True):
     first_p99_us: float = 0.0  # from sending a request to the first bytes of its stream
     events: int = 0  # events of streams: SSE events or gRPC messages
     chunks: int = 0  # chunks in which the events arrived: HTTP/1.1 chunks or DATA frames
+    said: str = ""  # the last bytes of the first wrong response over HTTP/1.1
 
 
 class Run:
@@ -63,6 +64,7 @@ class Run:
         self.order = order
         self.left = order.count
         self.right = self.wrong = self.events = self.chunks = 0
+        self.said = ""
         self.took_ns = array("q")
         self.first_ns = array("q")
         self.over = asyncio.get_running_loop().create_future()
@@ -189,6 +191,7 @@ async def carry_out(order: Order) -> Ran:
         first_p99_us=_percentile_us(run.first_ns, 99),
         events=run.events,
         chunks=run.chunks,
+        said=run.said,
     )
 
 

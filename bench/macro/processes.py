@@ -150,7 +150,7 @@ class Load:
             raise BenchError(f"the load failed: {said['fault']}")
         ran = msgspec.convert(said, Ran)
         if ran.wrong or ran.right != order.count:
-            raise BenchError(f"{ran.wrong} of {order.count} responses were wrong")
+            raise BenchError(f"{ran.wrong} of {order.count} responses were wrong; the first ends with {ran.said!r}")
         return ran
 
 
