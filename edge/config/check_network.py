@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from edge.config.problems import Document
-    from edge.config.schema import Config, Listen, ListenTls, Provider, UpstreamTls
+    from edge.config.schema import Config, Listen, Provider, UpstreamTls
     from edge.terms import places
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -50,7 +50,8 @@ def listeners(document: Document, config: Config) -> Iterator[Problem]:
         yield from _bind(document, bound, (*path, "address"), listen.address)
         yield from _exposure(path, listen, keyed=keyed)
         if listen.tls is not None:
-            yield from _server_files((*path, "tls"), listen.tls)
+            tls = listen.tls
+            yield from tls_files((*path, "tls"), tls.cert, tls.key, "client_ca", tls.client_ca)
     yield from _bind(document, bound, ("admin", "address"), config.admin.address)
     host = _host_of(config.admin.address)
     if host is not None and not addresses.is_loopback(host) and not config.admin.token:
@@ -92,13 +93,7 @@ def service_target(config: Config, path: Path, text: str) -> Iterator[Problem]:
 
 def upstream_tls(path: Path, tls: UpstreamTls) -> Iterator[Problem]:
     """Check how an upstream is verified, and edge's certificate for it."""
-    files = (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key))
-    unreadable = [problem for name, file in files for problem in readable((*path, name), file)]
-    yield from unreadable
-    if (tls.cert is None) != (tls.key is None):
-        yield Problem(path, "cert and key belong together; write both or neither")
-    elif not unreadable:
-        yield from _usable(path, tls.cert, tls.key, ("ca", tls.ca))
+    yield from tls_files(path, tls.cert, tls.key, "ca", tls.ca)
     if not tls.verify:
         sentence = "any certificate is accepted: anyone in between can read and answer requests. Use it for tests only"
         yield Problem((*path, "verify"), sentence, severity="warning")
@@ -196,18 +191,15 @@ def _called(path: Path, provider: Provider) -> Iterator[Problem]:
     yield from upstream_tls((*path, "tls"), provider.tls)
 
 
-def _server_files(path: Path, tls: ListenTls) -> Iterator[Problem]:
-    files = (("cert", tls.cert), ("key", tls.key), ("client_ca", tls.client_ca))
-    unreadable = [problem for name, file in files for problem in readable((*path, name), file)]
+def tls_files(path: Path, cert: str | None, key: str | None, name: str, trusted: str | None) -> Iterator[Problem]:
+    """Check what files hold: a certificate with its key, and authorities, whose setting is ``name``."""
+    files = (("cert", cert), ("key", key), (name, trusted))
+    unreadable = [problem for which, file in files for problem in readable((*path, which), file)]
     yield from unreadable
-    if not unreadable:
-        yield from _usable(path, tls.cert, tls.key, ("client_ca", tls.client_ca))
-
-
-def _usable(path: Path, cert: str | None, key: str | None, authorities: tuple[str, str | None]) -> Iterator[Problem]:
-    """Check what readable files hold: a certificate with its key, and authorities under their setting's name."""
-    name, trusted = authorities
-    if cert is None and trusted is None:
+    if (cert is None) != (key is None):
+        yield Problem(path, "cert and key belong together; write both or neither")
+        return
+    if unreadable or (cert is None and trusted is None):
         return
     import ssl  # noqa: PLC0415  # takes 20 ms, which only configurations with certificates need
 

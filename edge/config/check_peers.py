@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from edge.config import addresses, words
-from edge.config.check_network import readable
+from edge.config.check_network import tls_files
 from edge.config.problems import Path, Problem
 from edge.config.schema import MOST_MEMBERS
 from edge.config.schema_peers import MOST_ADVERTISED
@@ -83,8 +83,7 @@ def _certificates(path: Path, config: Config, found: Peers) -> Iterator[Problem]
         yield Problem((*path, "allowed_names"), unasked)
     if found.tls is None:
         return
-    for key, file in (("ca", found.tls.ca), ("cert", found.tls.cert), ("key", found.tls.key)):
-        yield from readable((*path, "tls", key), file)
+    yield from tls_files((*path, "tls"), found.tls.cert, found.tls.key, "ca", found.tls.ca)
     if not found.allowed_names and not asked:
         yield Problem((*path, "tls"), unasked, severity="warning")
 

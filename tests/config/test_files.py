@@ -47,6 +47,26 @@ def test_a_pipe_is_no_secret_and_no_certificate(tmp_path: Path) -> None:
     ]
 
 
+def test_what_certificate_files_hold(tmp_path: Path) -> None:
+    """Files of providers and regions that hold no certificates are reported, as those of listeners are."""
+    junk, file = tmp_path / "junk.pem", tmp_path / "edge.yaml"
+    junk.write_text("no certificate")
+    file.write_text(
+        "models: {chat: {targets: [openai/gpt-4.1-mini]}}\n"
+        "providers: {openai: {api_key: sk-0123456789, tls: {ca: junk.pem}}}\n"
+        "peers: {token: 0123456789abcdef0123456789abcdef,\n"
+        "  tls: {ca: junk.pem, cert: junk.pem, key: junk.pem}}\n"
+    )
+    problems = [problem.text("edge.yaml") for problem in check(read(file), KNOWN)]
+    pair = f"{junk} and {junk} are not PEM files with a certificate and its unencrypted key"
+    for expected in (
+        f"edge.yaml:2: providers.openai.tls.ca: {junk} is not a PEM file of certificates",
+        f"edge.yaml:4: peers.tls: {pair}",
+        f"edge.yaml:4: peers.tls.ca: {junk} is not a PEM file of certificates",
+    ):
+        assert expected in problems
+
+
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
     """A folder, a device and a socket are refused with a reason; a link to a file is read."""
     regular, link, sock = tmp_path / "file", tmp_path / "link", tmp_path / "socket"
