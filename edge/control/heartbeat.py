@@ -35,7 +35,7 @@ class Heartbeat:
         store: the store.
         key: key of the digest.
         clock: source of time and randomness.
-        proof: called with the start time (monotonic ns) of each write that succeeded.
+        on_write: called with the start time (monotonic ns) of each write that succeeded.
         connected: returns whether the store answers reads.
     """
 
@@ -45,13 +45,13 @@ class Heartbeat:
         key: str,
         clock: Clock,
         *,
-        proof: Callable[[int], None],
+        on_write: Callable[[int], None],
         connected: Callable[[], bool],
     ) -> None:
         self._store = store
         self._key = key
         self._clock = clock
-        self._proof = proof
+        self._on_write = on_write
         self._connected = connected
         self._written: tuple[object, ...] | None = None  # news() of the last digest that was written
         self._started_ns = -HEARTBEAT_NS  # start of the last write
@@ -96,7 +96,7 @@ class Heartbeat:
             if self.unwritten:
                 self.unwritten = ""
                 logs.say(logs.INFO, "the shared store accepts writes again")
-            self._proof(now_ns)
+            self._on_write(now_ns)
             return True
         return False
 

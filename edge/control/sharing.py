@@ -96,7 +96,7 @@ class Sharing:
         self._beat: Heartbeat | None = None
         if store is not None and self._follower is not None and self._keeper is not None:
             follower, key = self._follower, digests.node_key(region, node)
-            self._beat = Heartbeat(store, key, clock, proof=self._keeper.beat, connected=lambda: follower.connected)
+            self._beat = Heartbeat(store, key, clock, on_write=self._keeper.beat, connected=lambda: follower.connected)
         self._spending = spending
         remembered = {} if spending is None else spending.elsewhere
         self._budgets = None if store is None else Budgets(shared_state, self._me, remembered, clock)

@@ -125,10 +125,10 @@ def decode(data: bytes, name: str) -> Digest | None:
 def decode_override(data: bytes) -> ManualOverride | None:
     """Return the manual override, or None if it is unreadable or has unprintable text."""
     try:
-        hand = msgspec.json.decode(data, type=ManualOverride)
+        override = msgspec.json.decode(data, type=ManualOverride)
     except UNREADABLE:
         return None
-    return hand if hand.reason.isprintable() and hand.by.isprintable() else None
+    return override if override.reason.isprintable() and override.by.isprintable() else None
 
 
 def opinion(target: TargetDigest) -> bool | None:

@@ -55,7 +55,7 @@ def judge(
     own: str,
     here: Mapping[str, TargetDigest],
     pictures: Mapping[str, RegionPicture],
-    neighbours: Iterable[Heard],
+    members: Iterable[Heard],
 ) -> dict[str, Verdict]:
     """Return a verdict for each target that others find failing.
 
@@ -63,11 +63,11 @@ def judge(
         own: the name of this region.
         here: what this node would publish, by target.
         pictures: all regions, including this one (with this node).
-        neighbours: the other nodes of this region.
+        members: the other nodes of this region.
     """
     heard = {name: picture for name, picture in pictures.items() if picture.fresh and not picture.suspect}
     beside: set[str] = set()
-    for each in neighbours:
+    for each in members:
         if each.fresh and each.proven:
             beside.update(target.id for target in each.digest.targets if opinion(target))
     elsewhere = {

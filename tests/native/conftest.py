@@ -35,7 +35,7 @@ def usual() -> Breaker:
 
 
 @pytest.fixture
-def hammer() -> Iterator[Callable[[SharedState, str, int], list[str]]]:
+def run_in_processes() -> Iterator[Callable[[SharedState, str, int], list[str]]]:
     """Run a script in several processes, each attached to the block as ``shared_state``; return what they printed."""
     running: list[subprocess.Popen[str]] = []
 

@@ -636,7 +636,7 @@ def test_impossible_pools_are_refused(usual: Breaker, shared_state: SharedState)
 
 
 def test_processes_share_what_they_learn(
-    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
+    shared_state: SharedState, run_in_processes: Callable[[SharedState, str, int], list[str]]
 ) -> None:
     """In-flight counts add up over workers, and one process's latency changes another's choice."""
     script = """
@@ -647,7 +647,7 @@ for _ in range(1000):
     target.enter(int(sys.argv[1]))
 target.record(0, 5_000_000_000, 700_000_000)
 """
-    hammer(shared_state, script, 4)
+    run_in_processes(shared_state, script, 4)
     view = shared_state.read_target(0, 0)
     assert (view["inflight"], view["ewma_ms"][0]) == (4000, 700.0)
 

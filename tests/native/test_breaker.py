@@ -489,7 +489,7 @@ def test_with_a_low_failure_threshold_few_overdue_calls_are_enough(shared_state:
 
 
 def test_two_processes_never_hold_the_permit_together(
-    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
+    shared_state: SharedState, run_in_processes: Callable[[SharedState, str, int], list[str]]
 ) -> None:
     """Four processes compete for the permit of one target: trials never overlap, and each is counted once."""
     script = """
@@ -515,7 +515,7 @@ while (now := time.monotonic_ns()) < end:
         pool.report(0, time.monotonic_ns(), generation, failed=True, trial=True)
 print(trials, together)
 """
-    said = [tuple(map(int, line.split())) for line in hammer(shared_state, script, 4)]
+    said = [tuple(map(int, line.split())) for line in run_in_processes(shared_state, script, 4)]
     counts = shared_state.read_target(0, 0)["counts"]
     assert sum(together for _, together in said) == 0
     assert sum(trials for trials, _ in said) == counts[TargetCounter.T_TRIALS] > 100

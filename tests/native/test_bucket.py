@@ -212,11 +212,13 @@ print(taken, began, clock.now_ns())
 
 
 @pytest.mark.parametrize("seconds", [4, pytest.param(20, marks=pytest.mark.prove)])
-def test_four_workers_keep_one_limit(hammer: Callable[[SharedState, str, int], list[str]], seconds: int) -> None:
+def test_four_workers_keep_one_limit(
+    run_in_processes: Callable[[SharedState, str, int], list[str]], seconds: int
+) -> None:
     """Four processes that ask for ten times a key's limit get rate x time + burst, to a hundredth."""
     shared_state = SharedState.create(0, 0, 4, allowance_capacity=1)
     script = HAMMER.replace("SECONDS", str(seconds))
-    said = [[int(word) for word in line.split()] for line in hammer(shared_state, script, 4)]
+    said = [[int(word) for word in line.split()] for line in run_in_processes(shared_state, script, 4)]
     lasted = (max(end for _, _, end in said) - min(began for _, began, _ in said)) / S
     taken, allowed = sum(each[0] for each in said), 200 * lasted + 100
     assert allowed * 0.99 <= taken <= allowed + 1, (taken, allowed)

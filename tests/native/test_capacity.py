@@ -267,7 +267,7 @@ def test_status_shows_no_limit_that_is_void() -> None:
 
 
 def test_four_processes_lose_no_decrease(
-    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
+    shared_state: SharedState, run_in_processes: Callable[[SharedState, str, int], list[str]]
 ) -> None:
     """A window ends once, however many processes see its end, and the limit always obeys the rules."""
     script = """
@@ -284,7 +284,7 @@ for step in range(20000):
     least, most = min(least, value or 1e9), max(most, value)
 print(4 <= least and most <= 120)
 """
-    assert hammer(shared_state, script, 4) == ["True"] * 4
+    assert run_in_processes(shared_state, script, 4) == ["True"] * 4
     view = shared_state.read_target(0, 1_000_000_000_000 + 20_000_000_000)
     assert 4 <= view["limit"] <= 120
     assert view["limit_floor_ms"] == pytest.approx(200, rel=0.01)

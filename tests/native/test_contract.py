@@ -174,7 +174,7 @@ def test_visible_attributes_exist(stem: str) -> None:
 
 
 @pytest.mark.parametrize("stem", [stem for stem in TABLES if stem in STEMS])
-def test_visible_enums_are_told_as_they_are(stem: str) -> None:
+def test_visible_enums_are_declared(stem: str) -> None:
     """Each cpdef enum exists at run time, and its .pyi has the same names and numbers."""
     module = compiled(stem)
     for name in enums(stem):
@@ -182,7 +182,7 @@ def test_visible_enums_are_told_as_they_are(stem: str) -> None:
 
 
 @pytest.mark.parametrize("stem", STEMS)
-def test_the_types_tell_of_what_exists(stem: str) -> None:
+def test_the_types_declare_only_what_exists(stem: str) -> None:
     """Each name in a .pyi exists at run time (except types of arguments and results)."""
     module = compiled(stem)
     shapes = {name for name, node in classes(stem).items() if SHAPES & {ast.unparse(base) for base in node.bases}}
@@ -193,7 +193,7 @@ def test_the_types_tell_of_what_exists(stem: str) -> None:
 
 
 @pytest.mark.parametrize("stem", [stem for stem in TABLES if stem in STEMS])
-def test_the_types_tell_of_what_is_visible(stem: str) -> None:
+def test_the_types_declare_what_is_visible(stem: str) -> None:
     """Each readonly or public attribute and each cpdef method of a .pxd is in the .pyi."""
     assert [(owner, name) for owner, name in declared(stem) if name not in told(stem).get(owner, set())] == []
 

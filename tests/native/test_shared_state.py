@@ -28,11 +28,11 @@ HEADER = struct.Struct("=QIIIIQ")
 
 
 def test_another_process_sees_what_was_written(
-    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
+    shared_state: SharedState, run_in_processes: Callable[[SharedState, str, int], list[str]]
 ) -> None:
     """A value written by one process is read by another, and the other way round."""
     shared_state.set_manual(3, 2)
-    said = hammer(
+    said = run_in_processes(
         shared_state,
         "shared_state.set_manual(4, 1); print(shared_state.read_target(3, 0)['manual'], shared_state.capacities)",
         1,

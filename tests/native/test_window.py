@@ -95,7 +95,7 @@ def test_targets_do_not_share_a_window(shared_state: SharedState) -> None:
 
 
 def test_four_processes_lose_no_sample(
-    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
+    shared_state: SharedState, run_in_processes: Callable[[SharedState, str, int], list[str]]
 ) -> None:
     """4 x 50,000 samples written at once count as 200,000, a quarter of them failures."""
     script = """
@@ -106,12 +106,12 @@ for turn in range(50_000):
     if turn % 10 == 0:
         window.slow(9_000_000_000)
 """
-    hammer(shared_state, script, 4)
+    run_in_processes(shared_state, script, 4)
     assert Window(shared_state, 2).read(9 * S) == (200_000, 50_000, 20_000)
 
 
 def test_four_processes_crossing_borders_lose_no_sample(
-    shared_state: SharedState, hammer: Callable[[SharedState, str, int], list[str]]
+    shared_state: SharedState, run_in_processes: Callable[[SharedState, str, int], list[str]]
 ) -> None:
     """The window is exact even if buckets turn over while processes write."""
     script = """
@@ -121,7 +121,7 @@ for second in range(100, 140):
     for turn in range(500):
         window.add(second * 1_000_000_000, turn % 2 == 0)
 """
-    hammer(shared_state, script, 4)
+    run_in_processes(shared_state, script, 4)
     total, failed, _ = Window(shared_state, 2).read(139 * S)
     # A process that falls ten seconds behind may find its bucket taken; it loses samples, it never adds one.
     assert total <= 10 * 500 * 4

@@ -119,7 +119,7 @@ async def test_a_dead_nodes_grant_is_used_by_the_others() -> None:
 CUTS = st.lists(
     st.tuples(
         st.integers(1, 60),  # half seconds until then
-        st.sampled_from(["open", "open", "cut", "deaf", "blind", "seeing", "want", "want", "want"]),
+        st.sampled_from(["open", "open", "cut", "unanswered", "blind", "seeing", "want", "want", "want"]),
         st.integers(0, 3),
         st.integers(0, 900_000),
     ),
