@@ -12,7 +12,7 @@ import msgspec
 from msgspec import structs
 
 from edge.telemetry import logs
-from edge.terms.snapshot import CLASSES
+from edge.terms.snapshot import PRIORITIES
 
 if TYPE_CHECKING:
     from edge.balance.report import TargetReport
@@ -61,7 +61,7 @@ def snapshot_view(snapshot: Snapshot) -> dict[str, Any]:
                 "allowance": msgspec.to_builtins(key.allowance),
                 "concurrent": key.concurrent,
                 "budget_nano": key.budget_nano,
-                "priority": CLASSES[key.priority],
+                "priority": PRIORITIES[key.priority],
             }
             for key in snapshot.keys
         ],

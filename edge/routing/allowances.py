@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge.config.compiled import compiled
-from edge.terms.snapshot import CLASSES, Allowance, Credential, Key
+from edge.terms.snapshot import PRIORITIES, Allowance, Credential, Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def key(written: WrittenKey, slot: int) -> Key:
         allowance=_allowance(slot, written, written.requests_burst, written.tokens_burst),
         # 0 would mean no limit, so a tiny budget becomes the smallest amount that can be counted
         budget_nano=0 if written.budget is None else max(round(written.budget * NANO), 1),
-        priority=CLASSES.index(written.priority),
+        priority=PRIORITIES.index(written.priority),
     )
 
 

@@ -84,7 +84,7 @@ OVERHEAD = Metric(
 SHED = Metric(
     "edge_shed_total",
     "counter",
-    ("route", "class"),
+    ("route", "priority"),
     "Requests refused with 503 because no target had a free place, by priority.",
 )
 QUEUED = Metric("edge_queued_total", "counter", ROUTE, "Requests that waited for a place.")
@@ -144,8 +144,8 @@ CONNECTS = Metric("edge_target_connects_total", "counter", TARGET, "Connections 
 CONNECT_FAILURES = Metric(
     "edge_target_connect_failures_total", "counter", TARGET, "Connections that could not be opened."
 )
-TARGET_CLASS = Metric(
-    "edge_attempts_inflight_class", "gauge", ("target", "class"), "Attempts in progress, by priority."
+TARGET_PRIORITY = Metric(
+    "edge_attempts_inflight_priority", "gauge", ("target", "priority"), "Attempts in progress, by priority."
 )
 TARGET_TOKENS = Metric(
     "edge_target_tokens_total", "counter", ("target", "kind"), "Tokens, as the target reported them."

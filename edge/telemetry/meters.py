@@ -14,7 +14,7 @@ from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter, Wor
 from edge.telemetry import allowances, catalog, sharing
 from edge.telemetry.reading import Histogram, Reading, Total
 from edge.telemetry.sharing import SharingFacts  # noqa: TC001  # msgspec reads the annotation at run time
-from edge.terms.snapshot import CLASSES
+from edge.terms.snapshot import PRIORITIES
 from edge.terms.target_state import REPORTED
 from edge.version import VERSION
 
@@ -155,7 +155,7 @@ def _add_route(page: Reading, name: str, view: RouteView) -> None:
         page.add(metric, (name,), counts[counter])
     for counter, status_class in _ANSWERS.items():
         page.add(catalog.RESPONSES, (name, status_class), counts[counter])
-    for priority, counter in zip(CLASSES, _SHED, strict=True):
+    for priority, counter in zip(PRIORITIES, _SHED, strict=True):
         page.add(catalog.SHED, (name, priority), counts[counter])
     page.add(catalog.ROUTE_TOKENS, (name, "prompt"), counts[RouteCounter.R_PROMPT_TOKENS])
     page.add(catalog.ROUTE_TOKENS, (name, "output"), counts[RouteCounter.R_OUTPUT_TOKENS])
@@ -173,8 +173,8 @@ def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None
         page.add(metric, (name,), counts[counter])
     for outcome in Outcome:
         page.add(catalog.ATTEMPTS, (name, outcome.name.lower()), counts[outcome])
-    for priority, running in zip(CLASSES, view["inflight_class"], strict=True):
-        page.add(catalog.TARGET_CLASS, (name, priority), running)
+    for priority, running in zip(PRIORITIES, view["inflight_class"], strict=True):
+        page.add(catalog.TARGET_PRIORITY, (name, priority), running)
     page.add(catalog.TARGET_TOKENS, (name, "prompt"), counts[TargetCounter.T_PROMPT_TOKENS])
     page.add(catalog.TARGET_TOKENS, (name, "output"), counts[TargetCounter.T_OUTPUT_TOKENS])
     page.add(catalog.TARGET_COST, (name,), counts[TargetCounter.T_COST_NANO] * _NANO)

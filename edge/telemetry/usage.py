@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.native import Allowance, AllowanceCounter
-from edge.terms.snapshot import CLASSES
+from edge.terms.snapshot import PRIORITIES
 
 if TYPE_CHECKING:
     from edge.native import AllowanceView, SharedState
@@ -96,7 +96,7 @@ def key_report(
     parted = allowance.shared and key.budget_nano and record["ceiling_month"] == month
     return KeyReport(
         name=key.name,
-        priority=CLASSES[key.priority],
+        priority=PRIORITIES[key.priority],
         models=key.models,
         scope=_scope(allowance),
         requests=requests,

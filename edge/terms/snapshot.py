@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct, field
 
-CLASSES: Final = ("high", "normal", "low")
+PRIORITIES: Final = ("high", "normal", "low")
 """Priority classes, indexed by their number in the Snapshot and in the shared state."""
 
 

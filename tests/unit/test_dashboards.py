@@ -72,7 +72,7 @@ def fixed_values() -> dict[tuple[str, str], set[str]]:
     found: dict[tuple[str, str], set[str]] = {}
     for metric, samples in page(board, plan):
         for place, label in enumerate(metric.labels):
-            if label in ("class", "outcome", "kind", "reason", "bound", "result", "state"):
+            if label in ("class", "priority", "outcome", "kind", "reason", "bound", "result", "state"):
                 found[metric.name, label] = {sample.labels[place] for sample in samples}
     return found
 
