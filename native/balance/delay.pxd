@@ -7,7 +7,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from native.state.shared_state cimport TargetRec
 
 cdef enum:
-    SEEN_MS = 10_000            # the age after which a window says nothing about the present
+    SEEN_MS = 10_000            # a window older than this is ignored
 
 cdef double TOLERANCE           # a window is slow from this multiple of the floor on
 

@@ -1,4 +1,4 @@
-"""Decodes chunked bodies (RFC 9112 7.1) strictly: finds the data in the bytes, and refuses what is no chunk.
+"""Decodes chunked bodies (RFC 9112 7.1) strictly: finds the data in the bytes, and refuses malformed chunks.
 
 A size is hexadecimal digits and nothing else, a line ends in CR LF, extensions are checked and dropped, and so are
 trailers (RFC 9110 6.5.1). What framing may cost beside the data is bounded."""
@@ -27,7 +27,7 @@ cdef struct ChunkDecoder:
     int state
     int digits                  # of the present size
     int64_t left                # bytes of the present chunk that are still to come
-    int64_t overhead, allowed   # bytes that were no data, and how many may be
+    int64_t overhead, allowed   # bytes of framing, and their limit
     int64_t data, chunks        # that have come
     int64_t overhead_limit, trailer_limit
     bint per_chunk              # the limit is for what stands between two chunks; otherwise for the message

@@ -1,6 +1,6 @@
 """Holds the names of common fields as objects that are made once, and what those that frame a message mean.
 
-A name that is not known is made anew by who needs it: nothing a client sends is remembered."""
+An unknown name is created on each use: nothing that a client sends is remembered."""
 
 cdef enum Field:
     PLAIN = 0

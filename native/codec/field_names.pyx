@@ -106,7 +106,7 @@ cdef inline unsigned int first_slot(const unsigned char* p, Py_ssize_t size) noe
     return (mixed ^ mixed >> 9) & (SLOTS - 1)
 
 
-cdef fill():
+cdef fill_table():
     cdef unsigned int slot
     for name in ALL:
         slot = first_slot(<const unsigned char*>PyBytes_AS_STRING(<void*>name), PyBytes_GET_SIZE(name))
@@ -116,7 +116,7 @@ cdef fill():
         TABLE[slot].kind = <Field><int>SPECIAL.get(name, PLAIN)
 
 
-fill()
+fill_table()
 
 
 cdef const KnownName* find_name(const char* name, Py_ssize_t size) noexcept:

@@ -13,10 +13,10 @@ cdef class HeadReader:
     cdef int count, count_limit
     cdef int length_fields, host_fields, coding_fields      # Content-Length, Host and Transfer-Encoding seen
     cdef bint chunked               # the transfer coding is chunked and nothing else
-    cdef bint chunked_last          # it is another one, then chunked
+    cdef bint chunked_last          # another coding, followed by chunked
     cdef bint option_close, option_keep_alive, option_upgrade       # in Connection
     cdef list nominated             # names listed in Connection; None = none
-    cdef bint untouched             # nothing of the head has changed but its list: the next message can have it
+    cdef bint untouched             # True = only the list was used, so the next message may reuse the head
     cdef tuple last_field           # the last field added, where add_known() may take it; None = it may not
     cdef int last_kind
     cdef readonly str fault         # why the head was refused; None = sound so far

@@ -1,4 +1,4 @@
-"""Scans the heads of HTTP/1.1 messages: finds their parts, as offsets into the bytes, and refuses what is none.
+"""Scans the heads of HTTP/1.1 messages: finds their parts, as offsets into the bytes, and refuses malformed heads.
 
 One pass, strict (RFC 9112 2 to 5): lines end in CR LF, a field's name is a token that its colon follows at once, a value
 holds no control character, nothing is folded. A scan goes on where the last one stopped, however the bytes are cut, and
@@ -33,7 +33,7 @@ cdef enum HeadFault:
 
 cdef struct FieldSlice:     # offsets from the head's first byte; white space around the value is left out
     unsigned int name, name_size, value, value_size
-    const KnownName* known  # HeadReader's; nothing is in it before
+    const KnownName* known  # set by HeadReader
 
 cdef struct HeadScan:
     int method                          # number of a method, see method_name()

@@ -1,7 +1,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 from native.codec.characters cimport IN_TARGET, IN_VALUE, char_class, token_char
 
 # A request target longer than this is refused with 414 (RFC 9112 3 asks for at least 8000).
@@ -72,7 +72,7 @@ cdef enum State:
     END_LF
 
 
-cdef fill():
+cdef fill_method_table():
     cdef int number
     if len(METHODS) != METHOD_COUNT or max(map(len, METHODS)) != LONGEST_METHOD:
         raise AssertionError("the bounds on methods are not those of METHODS")
@@ -81,7 +81,7 @@ cdef fill():
         METHOD_TABLE[number].size = PyBytes_GET_SIZE(METHODS[number])
 
 
-fill()
+fill_method_table()
 
 
 cdef bytes method_name(int number):

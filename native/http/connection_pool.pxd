@@ -41,7 +41,7 @@ cdef class ConnectionPool:
     cdef object opener                  # .open(pool) starts one connection, which ends in protocol() or failed()
     cdef object factory                 # (pool) -> a protocol that is a PooledConnection or a SharedConnection's wire
     cdef PoolCounters counters
-    cdef uint64_t[3] own_counts         # ... where nobody else has a place for them
+    cdef uint64_t[3] own_counts         # used if no shared counters are given
     cdef object counted                 # keeps the memory of the counters mapped
     cdef list idle                      # oldest first; may hold closed connections, whose ``idle`` is False
     cdef readonly int idle_count        # connections that wait for an exchange

@@ -208,7 +208,7 @@ cdef class Http1Client(PooledConnection):
         self.parser.in_response = False
         self.events = None
         if not tunnel and (not self.sent or self.socket.write_paused):
-            self.drop()     # nobody needs the rest of the request, and a close that waits for it might never complete
+            self.drop()     # the rest of the request is not needed, and a close that waits for it might never complete
         elif self.unusable or not self.alive or tunnel:
             self.close()
         elif self.feeding:

@@ -33,7 +33,7 @@ cdef class RequestParser:
     # The bytes are borrowed for the call; what must be kept is copied once.
     cdef void feed(self, const char* data, Py_ssize_t size)
     cdef void stop(self)            # nothing more is parsed
-    cdef void close(self)           # let go of everything
+    cdef void close(self)           # drop all references
     cdef int refuse(self, int status, str reason)
     # Each reads what belongs to one phase, and returns how many bytes that was.
     cdef Py_ssize_t read_head(self, const char* data, Py_ssize_t size) except -1

@@ -32,7 +32,7 @@ cdef class ResponseParser:
     cdef void begin(self)           # of the next request; to_head and upgrade_requested are set with its head
     # Why the response is refused; None = it is not. The bytes are borrowed for the call; what is kept is copied once.
     cdef str feed(self, const char* data, Py_ssize_t size)
-    cdef void close(self)                   # let go of everything
+    cdef void close(self)                   # drop all references
     cdef int refuse(self, str reason)       # -1
     # Each reads what belongs to one phase, and returns how many bytes that was; -1 = refused.
     cdef Py_ssize_t read_head(self, const char* data, Py_ssize_t size) except? -1

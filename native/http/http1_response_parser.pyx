@@ -70,7 +70,7 @@ cdef class ResponseParser:
         cdef Py_ssize_t used
         while data < end:
             if not events.awaits_response():
-                # Behind its end a response that nobody asked for begins. The rest of one that was given up is dropped.
+                # Bytes after the end begin an unrequested response. The rest of an abandoned response is dropped.
                 return None if self.in_response else "the upstream's answer was refused: an answer too many"
             if self.phase == IN_HEAD:
                 used = self.read_head(data, end - data)

@@ -261,7 +261,7 @@ cdef class Http1Server(RequestEvents):
         """Pause the upstream: the client reads too slowly."""
         cdef ServerEvents events = None if self.current is None else self.current.events
         self.reader_ns = monotonic_ns()
-        self.socket.mark()
+        self.socket.mark_progress()
         if events is not None:
             events.on_client_congested()
 
@@ -484,7 +484,7 @@ cdef class Http1Server(RequestEvents):
         self.closing = True
         self.parser.stop()
         self.wait_started_ns = monotonic_ns()
-        self.socket.mark()
+        self.socket.mark_progress()
 
     cdef void linger(self):
         """Read and drop data for a moment before the connection is closed, so that the response arrives."""
@@ -513,7 +513,7 @@ cdef class Http1Server(RequestEvents):
             return
         if self.closing:
             # the queue may take long to drain as long as the client reads; further input is dropped
-            if self.socket.look():
+            if self.socket.has_progressed():
                 self.wait_started_ns = now_ns
             elif waited > self.acceptor.client_idle_ns:
                 self.socket.abort()
@@ -524,7 +524,7 @@ cdef class Http1Server(RequestEvents):
             self.slot.watch_soon(now_ns, CHECK_NS)
             return
         if self.socket.write_paused:
-            if self.socket.look():
+            if self.socket.has_progressed():
                 self.reader_ns = now_ns
             elif now_ns > self.reader_ns + self.acceptor.client_idle_ns:
                 self.socket.abort()

@@ -31,7 +31,7 @@ cdef class BlockReader:
     cdef nghttp2_rcbuf* names[CACHED]
     cdef nghttp2_rcbuf* values[CACHED]
     cdef int kinds[CACHED]
-    cdef bint seen[CACHED]          # the field was received after its slot was last considered for another field
+    cdef bint recently_used[CACHED]          # the field was received after its slot was last considered for another field
     cdef list made
     cdef void begin(self)                   # start a block
     cdef void begin_fields(self)            # start the fields of a block that is not UNWANTED

@@ -118,7 +118,7 @@ cdef class BlockReader:
         for turn in range(TRIES):
             slot = (first + turn) & (CACHED - 1)
             if self.names[slot] == name and self.values[slot] == value:
-                self.seen[slot] = True
+                self.recently_used[slot] = True
                 return slot
         return -1
 
@@ -132,9 +132,9 @@ cdef class BlockReader:
         # Second chance (Corbato 1968): a field that was received since its slot was last considered keeps the slot.
         for turn in range(TRIES):
             slot = (first + turn) & (CACHED - 1)
-            if not self.seen[slot]:
+            if not self.recently_used[slot]:
                 break
-            self.seen[slot] = False
+            self.recently_used[slot] = False
         else:
             slot = first
         if self.names[slot] != NULL:
@@ -146,7 +146,7 @@ cdef class BlockReader:
         self.values[slot] = value
         self.made[slot] = made
         self.kinds[slot] = kind
-        self.seen[slot] = True
+        self.recently_used[slot] = True
 
     cdef void _take_pseudo(self, int kind, bytes value):
         """Keep a pseudo-header field. The session accepts each once, before all other fields, and none in trailers."""

@@ -429,7 +429,7 @@ cdef class Http2Server(Http2Connection):
 
     cdef void _check_reader(self, uint64_t now_ns):
         """Extend a slow reader's deadlines: while the kernel's buffer drains, neither writes nor pings are overdue."""
-        if self.socket.look():
+        if self.socket.has_progressed():
             self.reader_ns = now_ns
             if self.pinged_ns:
                 self.pinged_ns = now_ns

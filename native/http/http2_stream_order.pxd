@@ -14,7 +14,7 @@ cdef enum:
 cdef class StreamOrder:
     cdef uint32_t highest               # the highest stream that the client has opened
     cdef uint32_t[PLACES] places        # the streams that it may still send on; 0 = the place is free
-    cdef set elsewhere                  # those whose place another one has
+    cdef set elsewhere                  # streams whose place is taken
     cdef list closed_by_us
     # Return 0, or the HTTP/2 error that the frame is.
     cdef uint32_t judge(self, int kind, int flags, uint32_t stream)

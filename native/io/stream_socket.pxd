@@ -39,9 +39,9 @@ cdef class StreamSocket(Pollable):
     cdef list rest                  # the items behind ``first``
     cdef Py_ssize_t queued          # bytes in the queue
     cdef int64_t written            # bytes in all, queued ones included
-    cdef int64_t taken              # bytes that the peer had acknowledged at the last look()
+    cdef int64_t taken              # bytes that the peer had acknowledged at the last has_progressed()
     cdef Py_ssize_t unacked         # bytes that it had not acknowledged then
-    cdef bint marked                # the next look() only takes note of the state
+    cdef bint marked                # the next has_progressed() only takes note of the state
     cdef start(self, Reactor reactor, int fd, SocketEvents events, TlsSession tls)  # OSError; owns the descriptor
     cdef bint is_open(self)         # attached and not closing
     cdef void write(self, bytes data)
@@ -51,8 +51,8 @@ cdef class StreamSocket(Pollable):
     cdef void reset(self)           # now, with RST, so that the peer notices that something is missing
     cdef void pause_reading(self)
     cdef bint resume_reading(self)  # True = it was paused
-    cdef void mark(self)            # begin to observe the peer; the next look() returns False
-    cdef bint look(self)            # True = the peer has acknowledged more since the last look()
+    cdef void mark_progress(self)       # begin to observe the peer; the next has_progressed() returns False
+    cdef bint has_progressed(self)      # True = the peer has acknowledged more since the last call
     cdef Py_ssize_t count_unacked(self)     # bytes that the queue and the kernel still hold
     cdef Py_ssize_t count_pending(self)     # the same, or 0 once the socket is closing
     cdef tuple peer(self)           # (address, port) or None

@@ -15,7 +15,7 @@ from native.io.posix cimport (
     sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, writev,
 )
 from native.io.reactor cimport SCRATCH
-from native.io.tls cimport TLS_ENDED, TLS_FAILED, TLS_TRUNCATED, TLS_WAITS, TlsSession
+from native.io.tls cimport TLS_ENDED, TLS_TRUNCATED, TLS_WAITS, TlsSession
 
 from os import strerror
 
@@ -397,10 +397,10 @@ cdef class StreamSocket(Pollable):
         return True
 
     # --- what the peer has taken -------------------------------------------------------------------------------------
-    cdef void mark(self):
+    cdef void mark_progress(self):
         self.marked = True
 
-    cdef bint look(self):
+    cdef bint has_progressed(self):
         cdef int64_t taken
         cdef bint more
         if self.fd < 0:

@@ -1,7 +1,6 @@
 """Wraps OpenSSL's contexts and connections; every result is a number, every reason a sentence without secrets."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 from native.io.openssl cimport *
 from native.io.posix cimport EPOLLOUT
