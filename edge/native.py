@@ -21,7 +21,7 @@ try:
     from native.io.timer_wheel import CallbackTimer, Timer, Wheel
     from native.io.tls import TlsContext
     from native.proxy.data_plane import DataPlane
-    from native.proxy.hooks import Hooks
+    from native.proxy.hooks import AnswerFacts, Hooks, Reply
     from native.proxy.router import Operation, Route, Router
     from native.state.allowance import Allowance, Bound
     from native.state.callers import Caller, Callers
@@ -47,6 +47,7 @@ __all__ = [
     "Admit",
     "Allowance",
     "AllowanceCounter",
+    "AnswerFacts",
     "Barred",
     "Bound",
     "CallbackTimer",
@@ -62,6 +63,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "Reactor",
+    "Reply",
     "Route",
     "RouteCounter",
     "Router",

@@ -24,13 +24,13 @@ smaller without it.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from edge.listen.local_calls import LocalCalls, Said
-    from edge.native import Caller
+    from edge.native import AnswerFacts, Caller
     from edge.terms.snapshot import Snapshot
 
 PLAIN: Final = 0
@@ -60,11 +60,11 @@ class Language(Protocol):
         """Return the JSON body of a request."""
         ...
 
-    def write(self, body: bytes, facts: Mapping[str, Any]) -> bytes:
+    def write(self, body: bytes, facts: AnswerFacts) -> bytes:
         """Return the message for a complete response."""
         ...
 
-    def writer(self, facts: Mapping[str, Any]) -> ChunkWriter:
+    def writer(self, facts: AnswerFacts) -> ChunkWriter:
         """Return a translator for one stream."""
         ...
 
@@ -115,11 +115,11 @@ class Calls:
         """Return the JSON body of a request."""
         return self._language.read(message, stream)
 
-    def write(self, body: bytes, facts: Mapping[str, Any]) -> bytes:
+    def write(self, body: bytes, facts: AnswerFacts) -> bytes:
         """Return the message for a complete response."""
         return self._language.write(body, facts)
 
-    def writer(self, facts: Mapping[str, Any]) -> ChunkWriter:
+    def writer(self, facts: AnswerFacts) -> ChunkWriter:
         """Return a translator for one stream."""
         return self._language.writer(facts)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from edge.listen import reply
-from edge.native import Operation
+from edge.native import Operation, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.listen.reply import Fields, Problem
+    from edge.listen.reply import Fields
     from edge.native import Caller
     from edge.terms.snapshot import Snapshot
 
@@ -44,8 +44,8 @@ class Local:
 
     def answer(
         self, operation: int, _method: bytes, path: bytes, snapshot: Snapshot, caller: Caller | None = None
-    ) -> Problem:
-        """Return (status, fields, body); the connection omits the body of a response to HEAD.
+    ) -> Reply:
+        """Return the reply; the connection omits the body of a response to HEAD.
 
         Args:
             operation: native.proxy.router.Operation of the path.
@@ -55,19 +55,19 @@ class Local:
             caller: the owner of the key that was sent; the reply shows only what that key may use.
         """
         if operation == Operation.OPERATION_HEALTH:
-            return 200, _JSON, _HEALTHY
+            return Reply(200, _JSON, _HEALTHY)
         name = unquote_to_bytes(path[len(_MODELS) + 1 :])
         if not name:
             if caller is not None and not caller.everything:
-                return 200, _JSON, self._models(snapshot, caller.allows)
-            return 200, _JSON, self._list_for(snapshot)
+                return Reply(200, _JSON, self._models(snapshot, caller.allows))
+            return Reply(200, _JSON, self._list_for(snapshot))
         text = name.decode("utf-8", "replace")
         if caller is not None and not caller.allows(text):
             return reply.problem("model_not_allowed", text)
         one = self._model(snapshot, text)
         if one is None:
             return reply.problem("unknown_model", text)
-        return 200, _JSON, one
+        return Reply(200, _JSON, one)
 
     def _list_for(self, snapshot: Snapshot) -> bytes:
         if self._list_of is not snapshot:

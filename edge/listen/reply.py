@@ -10,17 +10,22 @@ from __future__ import annotations
 import math
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-# The data path looks up every local reply in this module.
-from edge.listen.grpc_status import broken_call, call_end, call_fields  # noqa: F401
+# This module is native.proxy.hooks.Replies, of which these three are a part.
+from edge.listen.grpc_status import broken_call as broken_call  # noqa: PLC0414 - mypy's spelling of a re-export
+from edge.listen.grpc_status import call_end as call_end  # noqa: PLC0414 - mypy's spelling of a re-export
+from edge.listen.grpc_status import call_fields as call_fields  # noqa: PLC0414 - mypy's spelling of a re-export
+from edge.native import Reply
 from edge.terms import exhaustion
 from edge.terms.target_state import BY_CODE, PASSED_OVER, USABLE, reason_for
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 Fields = list[tuple[bytes, bytes]]
-Problem = tuple[int, Fields, bytes]
 # A target's name, its state (Barred), the reason for that (see terms.target_state), seconds until it may be usable.
 State = tuple[str, int, int, float]
 
@@ -186,8 +191,8 @@ def _body(status: int, message: str, kind: str, code: str | None, param: str | N
     )
 
 
-def problem(kind: str, detail: str) -> Problem:
-    """Return (status, fields, body) for a request that edge refuses; ``detail`` fills the message."""
+def problem(kind: str, detail: str) -> Reply:
+    """Return the reply to a request that edge refuses; ``detail`` fills the message."""
     row = PROBLEMS[kind]
     fields = [_JSON, *_MORE.get(kind, ())]
     if kind.startswith("rate_limited_") or kind == "buffers_full":
@@ -195,15 +200,15 @@ def problem(kind: str, detail: str) -> Problem:
     if kind == "malformed_json":
         fault, _, at = detail.partition(":")
         detail = _JSON_FAULTS[int(fault)].format(at=at)
-    return row.status, fields, _body(row.status, row.sentence.format(detail), row.type, row.code, row.param)
+    return Reply(row.status, fields, _body(row.status, row.sentence.format(detail), row.type, row.code, row.param))
 
 
-def too_long(status: int, most: int) -> Problem:
+def too_long(status: int, most: int) -> Reply:
     """Return the reply for a provider's error response whose body exceeds ``most`` bytes."""
     message = (
         f"The provider answered {status} with a body larger than {most} bytes; limits.max_response sets that limit."
     )
-    return status, [_JSON], _body(status, message, "invalid_request_error", "answer_too_long")
+    return Reply(status, [_JSON], _body(status, message, "invalid_request_error", "answer_too_long"))
 
 
 def refusal(status: int, reason: str) -> bytes:
@@ -223,7 +228,7 @@ def _sentence(state: dict[str, Any]) -> str:
 
 
 def _account(
-    failed_attempts: list[tuple[str, str, str]], states: list[State]
+    failed_attempts: Sequence[tuple[str, str, str]], states: Sequence[State]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     tried = [{"target": target, "outcome": outcome, "detail": detail} for target, outcome, detail in failed_attempts]
     targets = [
@@ -238,7 +243,7 @@ def _account(
     return tried, targets
 
 
-def _status_of_service(failed_attempts: list[tuple[str, str, str]]) -> int:
+def _status_of_service(failed_attempts: Sequence[tuple[str, str, str]]) -> int:
     """Return 502 if the last attempt got a bad response, 504 if it timed out, and 503 otherwise."""
     last = failed_attempts[-1][1] if failed_attempts else ""
     if last in {"fail_first_byte", "fail_first_token", "fail_stalled"}:
@@ -250,11 +255,11 @@ def _status_of_service(failed_attempts: list[tuple[str, str, str]]) -> int:
 
 def unavailable(
     route: str,
-    failed_attempts: list[tuple[str, str, str]],
-    states: list[State],
+    failed_attempts: Sequence[tuple[str, str, str]],
+    states: Sequence[State],
     wait_s: float,
     service: bool,
-) -> Problem:
+) -> Reply:
     """Return the reply for an exchange that has no usable target left, or none that edge can connect to.
 
     Args:
@@ -271,28 +276,30 @@ def unavailable(
     if exhausted is not None:
         message = f"No target of {route!r} can be asked now: {failed_attempts[-1][2]}. Retry in {retry_after} s."
         content = _body(503, message, "overloaded", exhausted, tried=tried, targets=targets)
-        return 503, [_JSON, (b"retry-after", str(retry_after).encode())], content
+        return Reply(503, [_JSON, (b"retry-after", str(retry_after).encode())], content)
     parts = [f"{item['target']} failed ({item['detail']})" for item in tried]
     parts += [_sentence(item) for item in targets if item["state"] != USABLE.label]
     message = (
         f"No target of {route!r} can answer now: {'; '.join(parts) or 'none is usable'}. Retry in {retry_after} s."
     )
     content = _body(status, message, "service_unavailable", "no_usable_target", tried=tried, targets=targets)
-    return status, [_JSON, (b"retry-after", str(retry_after).encode())], content
+    return Reply(status, [_JSON, (b"retry-after", str(retry_after).encode())], content)
 
 
-def deadline(route: str, failed_attempts: list[tuple[str, str, str]], states: list[State], wait_s: float) -> Problem:
+def deadline(
+    route: str, failed_attempts: Sequence[tuple[str, str, str]], states: Sequence[State], wait_s: float
+) -> Reply:
     """Return the reply for an exchange whose total deadline expired; arguments as for :func:`unavailable`."""
     retry_after = max(_RETRY_FLOOR_S, math.ceil(wait_s))
     tried, targets = _account(failed_attempts, states)
     message = f"No target of {route!r} answered within the total deadline."
     content = _body(504, message, "timeout", "deadline_exceeded", tried=tried, targets=targets)
-    return 504, [_JSON, (b"retry-after", str(retry_after).encode())], content
+    return Reply(504, [_JSON, (b"retry-after", str(retry_after).encode())], content)
 
 
 def overloaded(
-    route: str, failed_attempts: list[tuple[str, str, str]], states: list[State], retry_after: int
-) -> Problem:
+    route: str, failed_attempts: Sequence[tuple[str, str, str]], states: Sequence[State], retry_after: int
+) -> Reply:
     """Return the reply for an exchange whose usable targets are all at their concurrency limit.
 
     ``retry_after`` is in whole seconds; the other arguments are those of :func:`unavailable`. Envoy and gRPC's own
@@ -306,7 +313,7 @@ def overloaded(
         message = f"{route!r} is overloaded: other requests are already waiting for capacity."
     message += f" Retry in {retry_after} s."
     content = _body(503, message, "overloaded", "overloaded", tried=tried, targets=targets)
-    return 503, [_JSON, (b"retry-after", str(retry_after).encode())], content
+    return Reply(503, [_JSON, (b"retry-after", str(retry_after).encode())], content)
 
 
 def as_event(content: bytes) -> bytes:

@@ -5,7 +5,7 @@ from native.balance.breaker cimport Policy
 from native.balance.capacity cimport Bounds
 from native.balance.inflight cimport inflight_note, inflight_of, inflight_total
 from native.balance.latency cimport BASELINE_TAU_MS, CELL_STREAM, CELL_WHOLE, ewma_read
-from native.balance.target cimport LOW, Target
+from native.balance.target cimport Target
 from native.state.allowance cimport Grant
 from native.state.shared_state cimport TargetRec
 

@@ -25,12 +25,13 @@ flight elsewhere, a penalty of 5 s alone would still make it the cheapest.
 from libc.stdint cimport INT32_MAX, UINT64_MAX, uint32_t, uint64_t
 from native.state.allowance cimport bounds_take, bounds_wait
 from native.io.atomics cimport add64, load64
+from native.state.callers cimport LOW
 from native.state.shared_state cimport (
     EDGE_EWMA_TAU_NS, EDGE_MAX_WORKERS, EDGE_WINDOW_BUCKETS, T_EXHAUSTED, TargetRec, WindowSum, edge_circuit_state,
     edge_circuit_until_ms, edge_remote_weight, edge_window_sum,
 )
 from native.balance.breaker cimport (
-    Admit, CircuitState, breaker_peek, breaker_report, breaker_return, breaker_slow, breaker_slow_start,
+    RETRY_AFTER_MAX_NS, Admit, CircuitState, breaker_peek, breaker_report, breaker_return, breaker_slow, breaker_slow_start,
     breaker_take,
 )
 from native.balance.capacity cimport capacity_limit
@@ -73,7 +74,7 @@ cdef class TargetPool:
     """
 
     def __init__(self, targets, tiers, weights, breaker, *, int workers, uint64_t permit_ns,
-                 uint64_t retry_after_max_ns=300_000_000_000, shares=None):
+                 uint64_t retry_after_max_ns=RETRY_AFTER_MAX_NS, shares=None):
         cdef int place
         cdef Target target
         self.targets = list(targets)

@@ -23,6 +23,8 @@ cpdef enum Admit:
     ADMIT_YES = 1
     ADMIT_TRIAL = 2         # with the half-open permit: the outcome must be reported before the permit expires
 
+cdef uint64_t RETRY_AFTER_MAX_NS    # a longer Retry-After, or pushback of a gRPC server, is cut to this, as in linkerd
+
 cdef struct Policy:         # one per route, compiled from its config
     uint32_t consecutive_failures   # failures in a row that trip; 0 = off
     uint32_t min_requests   # volume below which neither ratio trips
@@ -35,7 +37,7 @@ cdef struct Policy:         # one per route, compiled from its config
     uint64_t open_duration_max_ns   # cap of the back-off
     uint64_t permit_ns      # a trial that reports no outcome loses its permit after this
     uint64_t slow_start_ns  # how long the target's share of traffic grows after recovery
-    uint64_t retry_after_max_ns  # cap of a Retry-After taken as floor (300 s)
+    uint64_t retry_after_max_ns  # cap of a Retry-After taken as floor
 
 # Return whether an attempt would be admitted. Only reads; ADMIT_TRIAL = breaker_take would try to get the permit.
 cdef int breaker_peek(TargetRec* rec, uint64_t now_ns) noexcept nogil

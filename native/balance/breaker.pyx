@@ -23,6 +23,7 @@ cdef enum:
     # If no other target is left, a circuit that is not closed is tried this often, or more often by its open period.
     TRICKLE_NS = 1_000_000_000
 
+RETRY_AFTER_MAX_NS = 300_000_000_000
 cdef double SLOW_START_FLOOR = 0.1      # Envoy's slow start: a recovering host starts at a tenth of its weight
 
 

@@ -5,9 +5,6 @@ from native.balance.capacity cimport Bounds
 from native.state.allowance cimport Allowance
 from native.state.shared_state cimport SharedState, TargetRec
 
-cdef enum:
-    LOW = 2                     # the lowest priority class: 0 high, 1 normal (the default), 2 low
-
 cdef class Target:
     cdef readonly SharedState shared_state      # keeps the block mapped
     cdef TargetRec* rec

@@ -3,6 +3,7 @@ from native.balance.latency cimport (
     BASELINE_TAU_MS, FAILURE_PENALTY_MS, average_observe, ewma_observe, ewma_read, penalty_observe,
 )
 from native.io.atomics cimport add32, cas64, load64
+from native.state.callers cimport LOW
 from native.state.shared_state cimport EDGE_EWMA_TAU_NS, EDGE_MAX_WORKERS, SharedState
 
 cdef enum:

@@ -27,7 +27,7 @@ cdef struct Usage:
 # Return the time that latency counts from: asked_ns, or started_ns if the answer began before the upload ended.
 cdef uint64_t asked_from(const AttemptFacts* facts) noexcept nogil
 # A good answer has begun. That is a success for a half-open trial, which is reported at once.
-cdef void note_proof(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept
+cdef void note_good_answer(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept
 # The first content has come. Its delay is a sample for the learned capacity of the target.
 cdef void note_first_content(Route route, Target target, AttemptFacts* facts, uint64_t now_ns) noexcept
 # Count the attempt as slow, at most once.

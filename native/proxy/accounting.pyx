@@ -35,7 +35,7 @@ cdef uint64_t asked_from(const AttemptFacts* facts) noexcept nogil:
     return facts.started_ns
 
 
-cdef void note_proof(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept:
+cdef void note_good_answer(Route route, Target target, AttemptFacts* facts, uint64_t now_ns, uint64_t rnd) noexcept:
     if facts.admit == <int>ADMIT_TRIAL:
         facts.admit = ADMIT_YES
         breaker_report(
@@ -152,7 +152,7 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
         if trial:
             breaker_return(rec, now_ns, facts.generation)
     elif outcome == <int>CLIENT_FAULT:
-        note_proof(route, target, facts, now_ns, rnd)        # the answer is right: the request was wrong
+        note_good_answer(route, target, facts, now_ns, rnd)        # the answer is right: the request was wrong
     elif outcome == <int>OK:
         settle_success(route, target, facts, now_ns, rnd)
     elif outcome == <int>DEADLINE:

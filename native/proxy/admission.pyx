@@ -11,10 +11,9 @@ from native.proxy.request cimport (
 from native.proxy.router cimport (
     OPERATION_CHAT, OPERATION_HEALTH, OPERATION_MODELS, OPERATION_SERVICE, OPERATION_UNKNOWN, Route,
 )
-from native.state.callers cimport SHOWN_NONE, Callers
+from native.state.callers cimport PRIORITIES, SHOWN_NONE, Callers
 from native.state.shared_state cimport W_HOPS_REFUSED
 
-cdef tuple PRIORITIES = (b"high", b"normal", b"low")
 cdef bytes GRPC_HEALTH = b"/grpc.health.v1.Health/"
 
 
@@ -35,7 +34,7 @@ cdef Refusal judge_peer(Runtime runtime, Head head, ClientCertificate certificat
         return None
     who.peer = True
     who.name = field_value(head.fields, b"x-edge-key-name")
-    who.priority_name = field_value(head.fields, b"x-edge-class")
+    who.priority_name = field_value(head.fields, b"x-edge-priority")
     if hops is not None:
         names = hops.split(b",")
         if len(names) > MOST_HOPS or runtime.region in names:
@@ -57,7 +56,7 @@ cdef Refusal identify(Runtime runtime, Head head, bint anonymous_allowed, Identi
         who.key = who.caller.slot
         who.priority = who.caller.priority
         who.name = who.caller.told_name
-        who.priority_name = who.caller.told_class
+        who.priority_name = who.caller.told_priority
         return None
     if anonymous_allowed:
         return None

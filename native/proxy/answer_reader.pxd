@@ -26,14 +26,14 @@ cdef enum Reading:          # what the bytes read so far call for
     READ_REFUSED = 7        # the caller's own fault: ``ready`` is the target's error body, None = it is too large
     READ_ABSENT = 8         # another region has nothing for this model
 
-cdef enum Action:           # what a status means, edge/terms/actions.py
-    RELAY = 0
-    CLIENT = 1
-    FAIL = 2
-    REST = 3
-    OUT = 4
-    MISSING = 5
-    ELSEWHERE = 6
+cdef enum Action:           # what a status means; names and numbers of edge/terms/actions.py
+    ACTION_RELAY = 0
+    ACTION_CLIENT = 1
+    ACTION_FAIL = 2
+    ACTION_RATE_LIMITED = 3
+    ACTION_QUARANTINE = 4
+    ACTION_MISCONFIGURED = 5
+    ACTION_ELSEWHERE = 6
 
 cdef class AnswerReader:
     cdef ConnectionPool upstream    # its table of statuses, its hints and its secrets

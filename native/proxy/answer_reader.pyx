@@ -6,14 +6,13 @@ from native.codec.grpc cimport (
     read_status,
 )
 from native.codec.head cimport NO_BODY
+from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.response_peek cimport Verdict, peek_response
 from native.codec.event_kind cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
 from native.state.shared_state cimport (
     CLIENT_FAULT, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL,
 )
 
-# A longer pushback of a gRPC server is cut to this.
-cdef uint64_t PUSHBACK_MAX_NS = 300_000_000_000
 # Events before the first content are held up to this size. A longer preamble is relayed.
 cdef Py_ssize_t PREAMBLE_LIMIT = 262144
 # An error's body is read up to here before it is judged.
@@ -55,10 +54,10 @@ cdef class AnswerReader:
         self.head = head
         self.held = []
         action = self.action()
-        if action != RELAY:
+        if action != ACTION_RELAY:
             self.mode = FAULT
             # the status alone decides; without a body, finish() follows at once and judges
-            if head.length != NO_BODY and action != CLIENT and not self._hinted():
+            if head.length != NO_BODY and action != ACTION_CLIENT and not self._hinted():
                 return self._judge_fault(False)
         elif head.content_encoding is not None and head.content_encoding != b"identity":
             # a compressed body cannot be checked, so it is relayed as it comes
@@ -95,7 +94,7 @@ cdef class AnswerReader:
             self.held.append(data)
             self.held_size += PyBytes_GET_SIZE(data)
             if self.held_size > FAULT_LIMIT and not self.client_error:
-                self.client_error = self._action_of(b"".join(self.held)) == CLIENT
+                self.client_error = self._action_of(b"".join(self.held)) == ACTION_CLIENT
                 if not self.client_error:
                     return self._judge_fault(False)
             elif self.held_size > self.limit:
@@ -191,19 +190,19 @@ cdef class AnswerReader:
         cdef int action = self._action_of(content)
         cdef str detail = f"status {self.head.status}"
         self.detail = detail
-        if action == CLIENT:
+        if action == ACTION_CLIENT:
             # an error body that was cut off is not shown as if it were complete
             self.ready = self._redact(content) if complete or self.held_size <= self.limit else None
             return READ_REFUSED
-        self.asks_to_wait = action == REST or action == FAIL or action == ELSEWHERE
-        if action == ELSEWHERE:
+        self.asks_to_wait = action == ACTION_RATE_LIMITED or action == ACTION_FAIL or action == ACTION_ELSEWHERE
+        if action == ACTION_ELSEWHERE:
             # the region has nothing for this model, and is not to blame for that
             return READ_ABSENT
-        if action == REST:
+        if action == ACTION_RATE_LIMITED:
             return self._failed(RATE_LIMITED, detail)
-        if action == OUT:
+        if action == ACTION_QUARANTINE:
             return self._failed(REFUSED_CREDENTIAL, detail)
-        if action == MISSING:
+        if action == ACTION_MISCONFIGURED:
             return self._failed(MISCONFIGURED, detail)
         return self._failed(FAIL_STATUS, detail)
 
@@ -234,9 +233,9 @@ cdef class AnswerReader:
             self.pushback = pushback_ms(wait)
         if self.pushback > 0:
             self.retry_after_ns = <uint64_t>self.pushback * 1_000_000
-            if self.retry_after_ns > PUSHBACK_MAX_NS or self.retry_after_ns >= left_ns:
+            if self.retry_after_ns > RETRY_AFTER_MAX_NS or self.retry_after_ns >= left_ns:
                 self.pushback = -1      # the exchange ends before that: the client gets the status now
-            self.retry_after_ns = min(self.retry_after_ns, PUSHBACK_MAX_NS)
+            self.retry_after_ns = min(self.retry_after_ns, RETRY_AFTER_MAX_NS)
         self.outcome = CLIENT_FAULT
         if code == <int>GRPC_OK:
             self.outcome = OK

@@ -67,7 +67,7 @@ cdef class Attempt(ClientEvents):
     cdef uint64_t span          # the span id that the target gets
     cdef uint64_t continue_ns   # since when a client with Expect: 100-continue waits for the target; 0 = it does not
     cdef UploadWatch upload
-    cdef uint64_t looked_ns     # when its owner was last told that it is late
+    cdef uint64_t late_told_ns     # when its owner was last told that it is late
     cdef str detail             # why it failed
     cdef bint counted           # it is in the target's in-flight counts
     cdef bint charged           # it holds tokens of its credential's allowance

@@ -1,29 +1,17 @@
 cimport cython
-from cpython.bytes cimport PyBytes_GET_SIZE
-from native.balance.balancer cimport CELL_STREAM
 from native.balance.breaker cimport OPEN, circuit_state
-from native.codec.grpc cimport GRPC_UNAVAILABLE
-from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH
-from native.codec.field_rules cimport field_value
 from native.http.stream cimport FAILED_TRUNCATED
 from native.io.atomics cimport add32, add64, load64
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport (
-    count_usage, late_bound_ns, learn_limits, note_first_content, note_late, note_proof, note_slow, set_aside, settle_credential,
-    settle_health, slow_after_ns, trial_bound_ns,
+    late_bound_ns, learn_limits, note_late, note_slow, set_aside, settle_health, slow_after_ns, trial_bound_ns,
 )
-from native.proxy.answer_reader cimport (
-    BARE, CALL, EVENTS, FAIL, FAULT, PIPE, RAW, READ_ABSENT, READ_CONTENT, READ_DATA, READ_DATA_FAILED, READ_DONE,
-    READ_ON, READ_REFUSED, READ_WHOLE, RELAY, new_reader,
-)
-from native.proxy.request cimport PLAIN
-from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES
+from native.proxy.answer_reader cimport EVENTS, FAULT, PIPE
 from native.proxy.runtime cimport NEVER
 from native.proxy.upload_watch cimport upload_blocked, upload_stuck
-from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_MALFORMED, FAIL_RESET, FAIL_STALLED,
-    FAIL_STATUS, FAIL_TRUNCATED, OK, RATE_LIMITED, T_ATTEMPTS, RouteRec,
+    FAIL_STATUS, FAIL_TRUNCATED, OK, T_ATTEMPTS, RouteRec,
 )
 
 from native.state.counters import Outcome
@@ -33,7 +21,7 @@ OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 cdef int[5] OUTCOME_OF = [FAIL_CONNECT, FAIL_RESET, FAIL_MALFORMED, FAIL_TRUNCATED, CANCELLED]
 
 # How often on_late is repeated for a late attempt: the target's circuit may have opened meanwhile.
-cdef uint64_t LOOK_AGAIN_NS = 250_000_000
+cdef uint64_t TELL_LATE_AGAIN_NS = 250_000_000
 
 
 @cython.freelist(64)
@@ -255,7 +243,7 @@ cdef class Attempt(ClientEvents):
             when = min(when, self.upload.seen_ns + idle // 4)
         if not self.facts.content_ns and self.body_done and not self.detached:
             if self.facts.late:
-                when = min(when, self.looked_ns + LOOK_AGAIN_NS)
+                when = min(when, self.late_told_ns + TELL_LATE_AGAIN_NS)
             else:
                 when = min(when, self.facts.asked_ns + self.facts.late_after_ns)
                 limit = slow_after_ns(self.route, self.target, &self.facts)
@@ -325,8 +313,8 @@ cdef class Attempt(ClientEvents):
             self.facts.slow and circuit_state(load64(&self.target.rec.circuit)) == <int>OPEN
         ):
             self.facts.late = True      # also a slow attempt at a target whose circuit has opened
-            if now >= self.looked_ns + LOOK_AGAIN_NS:
-                self.looked_ns = now
+            if now >= self.late_told_ns + TELL_LATE_AGAIN_NS:
+                self.late_told_ns = now
                 self.events.on_late(self, now)
 
     # --- hearing -----------------------------------------------------------------------------------------------------

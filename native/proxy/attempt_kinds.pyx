@@ -6,23 +6,17 @@ from native.codec.grpc cimport GRPC_UNAVAILABLE
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport (
-    count_usage, note_first_content, note_proof, settle_credential,
+    count_usage, note_first_content, note_good_answer, settle_credential,
 )
 from native.proxy.answer_reader cimport (
-    BARE, CALL, FAIL, PIPE, RAW, READ_ABSENT, READ_CONTENT, READ_DATA, READ_DATA_FAILED, READ_DONE, READ_ON, READ_REFUSED,
-    READ_WHOLE, RELAY, AnswerReader, new_reader,
+    BARE, CALL, ACTION_FAIL, PIPE, RAW, READ_ABSENT, READ_CONTENT, READ_DATA, READ_DATA_FAILED, READ_DONE, READ_ON, READ_REFUSED,
+    READ_WHOLE, ACTION_RELAY, AnswerReader, new_reader,
 )
 from native.proxy.attempt cimport ANSWERING, OVER, RELAYING
 from native.proxy.request cimport PLAIN
-from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES
+from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_NAMES
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
 from native.state.shared_state cimport CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, OK, RATE_LIMITED
-
-# Capabilities by operation (edge.terms.places). A target is blamed for a 404 only if it claims the capability.
-cdef dict CAPABILITIES = {
-    <int>OPERATION_CHAT: "chat", <int>OPERATION_COMPLETIONS: "completions", <int>OPERATION_EMBEDDINGS: "embeddings",
-    <int>OPERATION_RESPONSES: "responses",
-}
 
 
 cdef class ModelAttempt(Attempt):
@@ -88,7 +82,7 @@ cdef class ModelAttempt(Attempt):
     cdef bint _first_content(self, uint64_t now, int64_t length):
         """Offer the first content to the owner; return whether the attempt goes on. It ends if another was first."""
         self.facts.content_ns = now
-        note_proof(self.route, self.target, &self.facts, now, self.runtime.random())
+        note_good_answer(self.route, self.target, &self.facts, now, self.runtime.random())
         note_first_content(self.route, self.target, &self.facts, now)
         if self.events.on_answer(self, length):
             if self.phase == ANSWERING:
@@ -118,14 +112,14 @@ cdef class ModelAttempt(Attempt):
     cdef void settle_usage(self, int outcome, uint64_t now):
         """Charge target, route and credential; the exchange charges the caller."""
         cdef Request request = self.request
-        cdef bytes answered_by = None
+        cdef bytes peer_target = None
         self.reader.measure(
             &self.usage, outcome == <int>OK and not self.detached, self.phase == RELAYING or outcome == <int>OK,
             request.operation == OPERATION_EMBEDDINGS, request.prompt_guess, usual_output(self.route.rec),
         )
         if self.upstream.is_region and self.head is not None:
-            answered_by = field_value(self.head.fields, b"x-edge-target")
-        count_usage(self.route, self.target, &self.usage, self.upstream.is_region, answered_by)
+            peer_target = field_value(self.head.fields, b"x-edge-target")
+        count_usage(self.route, self.target, &self.usage, self.upstream.is_region, peer_target)
         if outcome == <int>OK and not self.detached:
             note_output(self.route.rec, self.usage.output_tokens)
         if self.charged:
@@ -137,7 +131,7 @@ cdef class ModelAttempt(Attempt):
     cdef bint offered(self):
         """Whether the target claims to offer this path: a 404 for what it never offered says nothing about it."""
         offered = self.target.plan.capabilities
-        return not offered or CAPABILITIES.get(self.request.operation) in offered
+        return not offered or OPERATION_NAMES.get(self.request.operation) in offered
 
 
 cdef class ServiceAttempt(Attempt):
@@ -149,7 +143,7 @@ cdef class ServiceAttempt(Attempt):
 
     cdef void hear_data(self, bytes data):
         if self.reader.mode == CALL:
-            note_proof(self.route, self.target, &self.facts, self.facts.last_ns, self.runtime.random())
+            note_good_answer(self.route, self.target, &self.facts, self.facts.last_ns, self.runtime.random())
         self.events.on_answer_data(self, data)
 
     cdef void hear_end(self, list trailers):
@@ -177,15 +171,15 @@ cdef class ServiceAttempt(Attempt):
             self.reader.mode = CALL
         else:
             self.reader.mode = RAW
-            if action == FAIL:
+            if action == ACTION_FAIL:
                 if not self.events.on_failed_answer(self):
                     self.end(FAIL_STATUS, f"status {head.status}")
                     return
                 self.settle(FAIL_STATUS, now, 0)
             else:
-                note_proof(self.route, self.target, &self.facts, now, self.runtime.random())
+                note_good_answer(self.route, self.target, &self.facts, now, self.runtime.random())
         self.facts.content_ns = now
-        if action == RELAY:
+        if action == ACTION_RELAY:
             note_first_content(self.route, self.target, &self.facts, now)
         self._hand_on(head.length)
 

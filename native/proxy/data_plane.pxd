@@ -7,7 +7,7 @@ from native.proxy.runtime cimport Runtime
 
 cdef class DataPlane(Acceptor):
     cdef readonly Runtime runtime
-    cdef object opener
+    cdef object opener                  # native.http.connection_pool.Opener
     cdef Reactor reactor                # None before start and after stop
     cdef dict pools                     # target id -> ConnectionPool, kept over a swap when the plan is the same
     cdef uint64_t due_ns                # when the next tick is due

@@ -10,13 +10,14 @@ from native.proxy.attempt cimport OUTCOME_NAMES, OVER
 from native.proxy.attempt_kinds cimport new_attempt
 from native.proxy.charge cimport LIMITED, new_charge
 from native.proxy.exchange_record cimport record
-from native.proxy.hooks import FailedAttempt
+from native.proxy.hooks import FailedAttempt, Reply
 from native.proxy.request cimport LOCAL as LOCAL_FORMAT, PLAIN, LocalCall, LocalQuery, ModelRequest, ServiceRequest
 from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS
 from native.proxy.runtime cimport NEVER
 from native.proxy.retry cimport pay_for_retry, repeatable
 from native.proxy.selection cimport new_selection
 from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, next_step
+from native.state.callers cimport LOW
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, OK, 
     R_BROKEN, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH,
@@ -25,8 +26,6 @@ from native.state.shared_state cimport (
 
 # First wait before the same target is asked again. Each attempt doubles it; jitter changes it by up to a half.
 cdef uint64_t BACKOFF_NS = 50_000_000
-cdef enum:
-    LOW = 2                     # the priority that is never queued
 
 
 cdef class Alarm(Timer):
@@ -116,19 +115,19 @@ cdef class Exchange(AttemptEvents):
         """Reply with an error of edge's own to a request that edge does not accept."""
         cdef str kind = why.kind
         cdef str detail = why.detail
-        cdef tuple problem
+        cdef object reply           # a Reply
         add64(&self.runtime.meter.count[why.counter()], 1)
         if kind == "buffers_full":
             detail = str(1 + self.runtime.random() % 3)     # spread, so that clients do not all come back at once
             self.request.body = None
-        problem = self.runtime.replies.problem(kind, detail)
+        reply = self.runtime.replies.problem(kind, detail)
         if self.response.committed and isinstance(self.request, LocalCall):
-            fields = self.runtime.replies.call_fields(*problem)
+            fields = self.runtime.replies.call_fields(reply.status, reply.fields, reply.content)
             self._end_call([pair for pair in fields if pair[0].startswith(b"grpc-")])
             return
         self.live.stop(CANCELLED, self.charge)
-        fields = problem[1] if why.fields is None else [*problem[1], *why.fields]
-        self._reply(problem[0], fields, problem[2])
+        fields = reply.fields if why.fields is None else [*reply.fields, *why.fields]
+        self._reply(reply.status, fields, reply.content)
 
     # --- LOCAL -------------------------------------------------------------------------------------------------------
     cdef _answer_query(self):
@@ -364,7 +363,7 @@ cdef class Exchange(AttemptEvents):
         if self.state == State.COMMITTED:
             return
         self._gather(facts, attempt)
-        self.live.drop(attempt)
+        self.live.remove(attempt)
         facts.may_retry = attempt.retry_granted or repeatable(self.request, attempt, result.outcome, self.live.begun, now)
         facts.another = self.selection.another(now, self.live.running())
         facts.moved = attempt.moved
@@ -460,7 +459,7 @@ cdef class Exchange(AttemptEvents):
         if result.tail is None:
             self._reply_counted(self.runtime.replies.too_long(attempt.head.status, self.runtime.limits.max_response))
         elif self.response.stream_begun or self.request.response_format != PLAIN:
-            self._reply_counted((attempt.head.status, [], result.tail))
+            self._reply_counted(Reply(attempt.head.status, [], result.tail))
         elif self.on_answer(attempt, len(result.tail)):
             self._finish(attempt, result)
 
@@ -495,12 +494,12 @@ cdef class Exchange(AttemptEvents):
             if self.state != State.CLOSED:
                 self._arm_deadline()
 
-    cdef _reply_counted(self, tuple problem):
+    cdef _reply_counted(self, object reply):
         """Reply with an error of edge's own to a request that has a route."""
         if self.charge is not None and self.request.is_model():
             self.charge.repay(monotonic_ns())
-        fields = self.response.own_fields(<list>problem[1], self.live.begun)
-        self._reply(problem[0], fields, problem[2])
+        fields = self.response.own_fields(<list>reply.fields, self.live.begun)
+        self._reply(reply.status, fields, reply.content)
 
     cdef _reply(self, int status, list fields, bytes content):
         """Send a whole answer of edge's own, after everything is counted."""

@@ -5,15 +5,11 @@ from native.proxy.attempt cimport OUTCOME_NAMES, Attempt
 from native.codec.trace_context cimport span_hex, trace_hex
 from native.proxy.record cimport Recorder
 from native.proxy.request cimport ModelRequest
-from native.proxy.router cimport OPERATION_CHAT, OPERATION_COMPLETIONS, OPERATION_EMBEDDINGS, OPERATION_RESPONSES
+from native.proxy.router cimport OPERATION_NAMES
 from native.proxy.runtime cimport Runtime
 from native.state.shared_state cimport W_UNRECORDED
 
 cdef tuple KEPT_NAMES = ("", "sampled", "failed", "slow", "retried")
-cdef dict OPERATION_NAMES = {
-    <int>OPERATION_CHAT: "chat", <int>OPERATION_COMPLETIONS: "completions", <int>OPERATION_EMBEDDINGS: "embeddings",
-    <int>OPERATION_RESPONSES: "responses",
-}
 # gRPC statuses that say that the server failed (OpenTelemetry's conventions for RPC):
 # UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
 cdef int FAILED_CODES = 1 << 2 | 1 << 4 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 15

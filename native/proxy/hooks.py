@@ -6,10 +6,10 @@ request in the target's own dialect calls none of them. ``bytes`` are handed ove
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from native.state.callers import Caller
 
@@ -42,6 +42,15 @@ class FailedAttempt(NamedTuple):
     detail: str  # in words, without secrets
 
 
+class AnswerFacts(TypedDict):
+    """Where an answer comes from."""
+
+    target: str
+    region: str
+    attempts: int  # how many were started, a peer's included
+    request_id: str
+
+
 class StreamTranslator(Protocol):
     """Translates one event stream."""
 
@@ -55,28 +64,34 @@ class StreamTranslator(Protocol):
 
 
 class Translator(Protocol):
-    """Translates between the dialect of a client and that of targets. edge.v1.Inference is such a dialect."""
+    """Translates between the dialect of a client and that of targets. edge.v1.Inference is the only one so far."""
 
     def read(self, message: bytes, stream: bool) -> bytes:
         """Return the request's body in the target's dialect; ValueError: the client's mistake, told to it with 400."""
         ...
 
-    def write(self, body: bytes, facts: Mapping[str, Any]) -> bytes:
+    def write(self, body: bytes, facts: AnswerFacts) -> bytes:
         """Return a whole answer in the client's dialect; ValueError: the attempt counts as malformed."""
         ...
 
-    def writer(self, facts: Mapping[str, Any]) -> StreamTranslator:
-        """Return the translator of one stream. ``facts``: target, region, attempts, request_id."""
+    def writer(self, facts: AnswerFacts) -> StreamTranslator:
+        """Return the translator of one stream."""
         ...
 
 
 class LocalHandler(Protocol):
     """Answers what edge answers itself over HTTP: the list of models, one model, /healthz."""
 
-    def __call__(
-        self, operation: int, method: bytes, path: bytes, snapshot: Any, caller: Caller | None, /
-    ) -> tuple[int, Fields, bytes]:
-        """Return status, fields and content; ``operation`` is a native.proxy.router.Operation."""
+    def __call__(self, operation: int, method: bytes, path: bytes, snapshot: Any, caller: Caller | None, /) -> Reply:
+        """Return the whole reply.
+
+        Args:
+            operation: a native.proxy.router.Operation; the same for all requests of one path.
+            method: GET or HEAD. The data path leaves out the content of a reply to HEAD.
+            path: as sent, without the query.
+            snapshot: the edge.terms.snapshot.Snapshot of this exchange; borrowed.
+            caller: the owner of the key that was sent; None = keys are not asked for.
+        """
         ...
 
 
@@ -108,7 +123,10 @@ class CacheEntry(NamedTuple):
 
 
 class Cache(Protocol):
-    """Keeps whole answers. Asked after admission, before any target is chosen, where a route has a cache."""
+    """Keeps whole answers. Planned: no data plane calls it, and :class:`Hooks` has no place for it yet.
+
+    It is to be asked after admission, before any target is chosen, where a route has a cache.
+    """
 
     def find(self, route: str, body: bytes) -> CacheEntry | None:
         """Return a fresh answer to this body, or None. The key is the cache's own business."""
@@ -129,20 +147,71 @@ class Cache(Protocol):
 
 
 class Replies(Protocol):
-    """Words edge's own errors: the table of edge.listen.reply."""
+    """Words edge's own errors: the module edge.listen.reply. No method raises; the data path checked the arguments.
 
-    def problem(self, kind: str, detail: str) -> tuple[int, Fields, bytes]:
-        """Return the reply to a request that edge refuses."""
+    What is returned may be shared between exchanges: the data path copies ``fields`` before it adds to them.
+    """
+
+    def problem(self, kind: str, detail: str) -> Reply:
+        """Return the reply to a request that edge refuses; ``kind`` is a key of edge.listen.reply.PROBLEMS."""
+        ...
+
+    def too_long(self, status: int, most: int) -> Reply:
+        """Return the reply for a target's error body of more than ``most`` bytes; ``status`` is the target's."""
         ...
 
     def unavailable(
         self, route: str, failed_attempts: list[FailedAttempt], states: list[TargetState], wait_s: float, service: bool
-    ) -> tuple[int, Fields, bytes]:
-        """Return the reply when no target is usable."""
+    ) -> Reply:
+        """Return the reply when no target is usable.
+
+        Args:
+            route: the name of the model or service.
+            failed_attempts: in the order in which they were started; borrowed.
+            states: of each target that the request may use; borrowed.
+            wait_s: seconds until the earliest recovery.
+            service: the route is a service, whose callers expect 502 and 504 where they apply.
+        """
+        ...
+
+    def deadline(
+        self, route: str, failed_attempts: list[FailedAttempt], states: list[TargetState], wait_s: float
+    ) -> Reply:
+        """Return the reply when the exchange's deadline has passed; arguments as for :meth:`unavailable`."""
+        ...
+
+    def overloaded(
+        self, route: str, failed_attempts: list[FailedAttempt], states: list[TargetState], retry_after: int
+    ) -> Reply:
+        """Return the reply when no usable target has a free place; ``retry_after`` is in whole seconds."""
         ...
 
     def refusal(self, status: int, reason: str) -> bytes:
         """Return a whole HTTP/1.1 message for a connection whose framing cannot be trusted."""
+        ...
+
+    def passed_over(self, code: int) -> str:
+        """Return one word for ``x-edge-reason``; ``code`` is a native.balance.balancer.Barred, 0 = a worse choice."""
+        ...
+
+    def as_event(self, content: bytes) -> bytes:
+        """Return an error body as the last server-sent event of a stream."""
+        ...
+
+    def event(self, code: str, detail: str, target: str, request_id: str) -> bytes:
+        """Return the server-sent event that ends a stream which broke off."""
+        ...
+
+    def call_fields(self, status: int, fields: Fields, content: bytes) -> Fields:
+        """Return a reply as the fields of a gRPC trailers-only response, ``grpc-status`` among them; a new list."""
+        ...
+
+    def call_end(self, code: int, text: str) -> Fields:
+        """Return the trailers of a gRPC call; ``code`` is a gRPC status, an empty ``text`` gives no message."""
+        ...
+
+    def broken_call(self, deadline_passed: bool, detail: str, target: str) -> Fields:
+        """Return the trailers of a gRPC call that failed after its first message was sent."""
         ...
 
 
@@ -165,12 +234,14 @@ class RecordSink(Protocol):
 
 
 class Hooks(NamedTuple):
-    """All hooks of one data plane."""
+    """All hooks of one data plane. It calls a hook that is None nowhere."""
 
-    replies: Any
+    replies: Replies
     local: LocalHandler
-    retry_hint: Callable[[Fields], float | None]  # seconds that an answer asks to stay away; None: it does not say
+    # Return the seconds that the fields of an answer ask to stay away; None = they do not say. Called only where
+    # native.codec.retry_hints finds a field that may say so. The fields are borrowed.
+    retry_hint: Callable[[Fields], float | None]
     calls: LocalCalls | None = None
+    # (names in a verified certificate as (kind, name), allowed names) -> whether it is another region's edge
     peer_names_match: Callable[[tuple[tuple[str, str], ...], tuple[str, ...]], bool] | None = None
     sink: RecordSink | None = None
-    cache: Cache | None = None

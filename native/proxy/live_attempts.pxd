@@ -11,7 +11,7 @@ cdef class LiveAttempts:
     cdef list past              # attempts that ended or were detached, oldest first; None = none
     cdef int begun              # how many were started
     cdef void add(self, Attempt attempt)
-    cdef void drop(self, Attempt attempt)           # remove an attempt that has ended
+    cdef void remove(self, Attempt attempt)         # take out an attempt that has ended
     cdef void let_go(self, Attempt attempt, uint64_t deadline_ns)   # detach it, or cancel it
     cdef void keep_only(self, Attempt attempt, uint64_t deadline_ns)    # let go of the other attempt
     cdef void stop(self, int outcome, Charge charge)        # cancel all, and charge what they used

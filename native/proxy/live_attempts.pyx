@@ -17,7 +17,7 @@ cdef class LiveAttempts:
         else:
             self.second = attempt
 
-    cdef void drop(self, Attempt attempt):
+    cdef void remove(self, Attempt attempt):
         if self.past is None:
             self.past = []
         self.past.append(attempt)
@@ -28,7 +28,7 @@ cdef class LiveAttempts:
             self.second = None
 
     cdef void let_go(self, Attempt attempt, uint64_t deadline_ns):
-        self.drop(attempt)
+        self.remove(attempt)
         if not detach(attempt, deadline_ns):
             attempt.cancel(CANCELLED)
 
@@ -43,14 +43,14 @@ cdef class LiveAttempts:
             attempt.cancel(outcome)
             if charge is not None:
                 charge.add(&attempt.usage)
-            self.drop(attempt)
+            self.remove(attempt)
 
     cdef void expire(self, int outcome, str why, Charge charge):
         cdef Attempt attempt = self.second
         if attempt is not None:
             attempt.cancel(outcome if attempt.owes_answer() else CANCELLED)
             charge.add(&attempt.usage)
-            self.drop(attempt)
+            self.remove(attempt)
         attempt = self.first
         attempt.end(outcome if outcome != <int>DEADLINE or attempt.owes_answer() else CANCELLED, why)
 

@@ -33,5 +33,5 @@ cdef class Recorder:
     cdef bint begin(self, Trace* trace, bytes caller, bint trusted, uint64_t now_ns, const uint64_t* chance) noexcept
     # Return why an exchange that is over is recorded (enum Kept); NOT_KEPT = it is not.
     cdef int keep(self, const Trace* trace, uint64_t now_ns, bint failed, bint slow, bint retried) noexcept
-    cdef bint add(self, object record)   # False = there was no room
+    cdef bint add(self, object record)   # an edge.terms.trace.ExchangeRecord; False = there was no room
     cdef list take(self, Py_ssize_t most)   # the oldest records, at most so many; None = there are none

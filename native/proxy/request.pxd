@@ -31,7 +31,7 @@ cdef class Identity:
     """For whom a request is made."""
     cdef Caller caller          # the owner of the key; None = no keys are configured, or none is required
     cdef int key                # its place in the breakers' bit maps, -1 = none
-    cdef int priority           # 0 high, 1 normal, 2 low
+    cdef int priority           # a native.state.callers.Priority
     cdef Py_ssize_t credential_field    # which field of the request holds the key, -1 = none
     cdef bytes name, priority_name      # what another region is told of the caller; None = not known
     cdef bytes hops             # the regions that it has passed, as in x-edge-hops; None = it has no such field

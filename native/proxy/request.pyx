@@ -23,7 +23,7 @@ cdef frozenset WITHHELD = frozenset((
     b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key", b"cookie", b"forwarded", b"via", b"x-forwarded-for",
     b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"accept-encoding", b"baggage", b"tracestate",
     b"traceparent", b"origin", b"referer", b"openai-organization", b"openai-project", b"x-edge-peer-token",
-    b"x-edge-hops", b"x-edge-key-name", b"x-edge-class", b"x-request-timeout",
+    b"x-edge-hops", b"x-edge-key-name", b"x-edge-priority", b"x-request-timeout",
 ))
 # The place of an attempt's traceparent.
 cdef tuple NO_TRACEPARENT = (b"traceparent", b"")
@@ -96,7 +96,7 @@ cdef class Request:
         """Give the request its place in a trace, and decide whether it is recorded."""
         cdef uint64_t[3] chance
         cdef bytes caller = None
-        cdef bint goes_on
+        cdef bint trace_continued
         cdef tuple pair
         for item in self.head.fields:
             pair = <tuple>item
@@ -106,9 +106,9 @@ cdef class Request:
         chance[0] = self.runtime.random()
         chance[1] = self.runtime.random()
         chance[2] = self.runtime.random()
-        goes_on = self.runtime.recorder.begin(&self.trace, caller, self.identity.peer, self.started_ns, chance)
+        trace_continued = self.runtime.recorder.begin(&self.trace, caller, self.identity.peer, self.started_ns, chance)
         if self.fields is not None:
-            if not goes_on and self.operation == OPERATION_SERVICE and field_value(self.fields, b"tracestate") is not None:
+            if not trace_continued and self.operation == OPERATION_SERVICE and field_value(self.fields, b"tracestate") is not None:
                 # it belongs to a trace that is not continued
                 self.fields = [item for item in self.fields if (<tuple>item)[0] != b"tracestate"]
             self.trace_at = len(self.fields)
@@ -283,7 +283,7 @@ cdef class ModelRequest(Request):
         if who.name is not None:
             fields.append((b"x-edge-key-name", who.name))
         if who.priority_name is not None:
-            fields.append((b"x-edge-class", who.priority_name))
+            fields.append((b"x-edge-priority", who.priority_name))
         if self.trace.parent:
             # the caller's trace is continued, and the other region is trusted with its tracestate and baggage
             fields.extend([pair for pair in self.head.fields if pair[0] == b"tracestate" or pair[0] == b"baggage"])

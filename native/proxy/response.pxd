@@ -13,6 +13,11 @@ cdef enum Source:
     FROM_CACHE = 2
     FROM_EDGE = 3
 
+cdef class Origin:
+    """Where an answer comes from."""
+    cdef bytes target, region
+    cdef int attempts           # how many were started, a peer's included
+
 cdef class Response:
     cdef Runtime runtime
     cdef Request request
@@ -24,7 +29,7 @@ cdef class Response:
     cdef bint events            # the answer of the attempt is an event stream
     cdef int grpc_status        # the gRPC status that the client got; -1 = none
     cdef uint64_t last_sent_ns  # when the last comment was sent; at first, when the request began
-    cdef object translator      # of a stream whose client speaks another dialect; None = nothing is translated
+    cdef object translator      # native.proxy.hooks.StreamTranslator, if the client speaks another dialect; else None
     # Send the head of an attempt's answer. attempts: how many were started. reason: why the first choice did not
     # answer; None = it did.
     cdef commit(self, Attempt attempt, int64_t length, int attempts, str reason)

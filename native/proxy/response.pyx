@@ -41,37 +41,41 @@ cdef list model_fields(Caller caller, list fields):
     return kept
 
 
-cdef tuple answered_by(Request request, Attempt attempt, int attempts):
-    """Return (target, region, attempts). Another region's edge reports its own, and its attempts are added."""
+cdef Origin origin_of(Request request, Attempt attempt, int attempts):
+    """Return where an answer comes from. Another region's edge reports its own target, and its attempts are added."""
+    cdef Origin origin = Origin.__new__(Origin)
     cdef bytes target = field_value(attempt.head.fields, b"x-edge-target")
     cdef bytes region = field_value(attempt.head.fields, b"x-edge-region")
     cdef bytes more = field_value(attempt.head.fields, b"x-edge-attempts")
-    if not attempt.upstream.is_region:
-        return attempt.target.id.encode(), request.runtime.region, attempts
-    return (
-        attempt.target.id.encode() if target is None else target,
-        attempt.target.plan.provider.encode() if region is None else region,
-        attempts - 1 + (int(more) if more is not None and more.isdigit() else 1),
-    )
+    origin.target = attempt.target.id.encode()
+    origin.region = request.runtime.region
+    origin.attempts = attempts
+    if attempt.upstream.is_region:
+        if target is not None:
+            origin.target = target
+        origin.region = attempt.target.plan.provider.encode() if region is None else region
+        origin.attempts += int(more) - 1 if more is not None and more.isdigit() else 0
+    return origin
 
 
 cdef dict answer_facts(Request request, Attempt attempt, int attempts):
-    """Return what an answer in edge's own dialect reports about its origin."""
-    target, region, attempts = answered_by(request, attempt, attempts)
+    """Return native.proxy.hooks.AnswerFacts."""
+    cdef Origin origin = origin_of(request, attempt, attempts)
     return {
-        "target": target.decode("latin-1"), "region": region.decode("latin-1"), "attempts": attempts,
-        "request_id": request.identifier.decode(),
+        "target": origin.target.decode("latin-1"), "region": origin.region.decode("latin-1"),
+        "attempts": origin.attempts, "request_id": request.identifier.decode(),
     }
 
 
 cdef list answer_fields(Request request, Attempt attempt, int attempts, str reason):
     """Return the x-edge-* fields, which tell where an answer comes from."""
     cdef list fields = [(b"x-edge-request-id", request.identifier)]
+    cdef Origin origin
     if attempt.upstream.is_region:
-        target, region, attempts = answered_by(request, attempt, attempts)
-        fields.append((b"x-edge-target", target))
-        fields.append((b"x-edge-region", region))
-        fields.append((b"x-edge-attempts", decimal(attempts)))
+        origin = origin_of(request, attempt, attempts)
+        fields.append((b"x-edge-target", origin.target))
+        fields.append((b"x-edge-region", origin.region))
+        fields.append((b"x-edge-attempts", decimal(origin.attempts)))
     else:
         fields.append(attempt.upstream.told)
         fields.append(request.runtime.region_field)
@@ -79,6 +83,11 @@ cdef list answer_fields(Request request, Attempt attempt, int attempts, str reas
     if reason is not None:
         fields.append((b"x-edge-reason", reason.encode()))
     return fields
+
+
+cdef class Origin:
+    def __repr__(self):
+        return f"<Origin {self.target} {self.region} attempts={self.attempts}>"
 
 
 @cython.freelist(64)

@@ -19,6 +19,8 @@ cpdef enum Operation:            # what kind of request a path is
     OPERATION_HEALTH = 6         # /healthz
     OPERATION_SERVICE = 7
 
+cdef dict OPERATION_NAMES    # of those for models: also the capabilities of edge.terms.places
+
 cdef struct Timeouts:            # of edge.terms.snapshot.Timeouts, under the same names
     uint64_t connect_ns, first_byte_ns, whole_first_byte_ns, first_token_ns, stream_idle_ns, total_ns
 

@@ -11,6 +11,10 @@ from native.balance.balancer cimport Target
 from native.balance.queue cimport Queue
 from native.state.callers cimport Callers
 
+OPERATION_NAMES = {
+    <int>Operation.OPERATION_CHAT: "chat", <int>Operation.OPERATION_COMPLETIONS: "completions",
+    <int>Operation.OPERATION_EMBEDDINGS: "embeddings", <int>Operation.OPERATION_RESPONSES: "responses",
+}
 cdef dict OWN_PATHS = {
     b"/v1/chat/completions": Operation.OPERATION_CHAT,
     b"/v1/completions": Operation.OPERATION_COMPLETIONS,
@@ -19,10 +23,9 @@ cdef dict OWN_PATHS = {
     b"/v1/models": Operation.OPERATION_MODELS,
     b"/healthz": Operation.OPERATION_HEALTH,
 }
-cdef uint64_t RETRY_AFTER_MAX_NS = 300_000_000_000  # a longer Retry-After is cut, as in linkerd
 
 
-cdef int door_of(bytes path) except -1:
+cdef int operation_of(bytes path) except -1:
     operation = OWN_PATHS.get(path)
     if operation is not None:
         return operation
@@ -109,12 +112,11 @@ cdef class Router:
             workers=workers,
             # by then a trial has reported its outcome, or its worker has died
             permit_ns=max(timeouts.first_token_ns, timeouts.first_byte_ns) + timeouts.connect_ns,
-            retry_after_max_ns=RETRY_AFTER_MAX_NS,
             shares=plan.shares if _tells_classes_apart(self.snapshot) else None,
         )
 
     cdef int operation(self, bytes path) noexcept:
-        return door_of(path)
+        return operation_of(path)
 
     cdef Route model(self, bytes name):
         cdef Route route = self.models.get(name)
@@ -136,7 +138,7 @@ cdef class Router:
         if not self.hosts:
             return None
         route = self._match(self.hosts.get(host), path) if host else None
-        if route is None and door_of(path) == Operation.OPERATION_UNKNOWN:
+        if route is None and operation_of(path) == Operation.OPERATION_UNKNOWN:
             route = self._match(self.hosts.get(b""), path)
         return route
 

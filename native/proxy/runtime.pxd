@@ -24,8 +24,12 @@ cdef class Runtime:
     cdef readonly Router router
     cdef Acceptor acceptor              # limits the bytes of requests that are held
     cdef Limits limits
-    # hooks, see hooks.py
-    cdef object replies, local, retry_hint, calls, peer_names_match, sink
+    # hooks; native.proxy.hooks has their Protocols
+    cdef object replies                 # Replies
+    cdef object local                   # LocalHandler
+    cdef object retry_hint, peer_names_match        # functions, see Hooks
+    cdef object calls                   # LocalCalls; None = edge answers no gRPC call itself
+    cdef object sink                    # RecordSink; None = nothing is recorded
     cdef Wheel deadlines                # of exchanges, 10 ms
     cdef dict detached                  # target id -> native.proxy.detached.DetachedAttempt
     cdef readonly int active            # exchanges in flight
@@ -53,5 +57,5 @@ cdef class Runtime:
     cdef void wait_for_place(self, Route route)     # an exchange waits in that route's queue
     cdef void place_freed(self)
     cdef void update_month(self, uint64_t now_ns) noexcept
-    # Return the Retry-After of an answer in ns, at most 300 s; 0 = it has none.
+    # Return the Retry-After of an answer in ns, at most RETRY_AFTER_MAX_NS; 0 = it has none.
     cdef uint64_t retry_after_ns(self, list fields)

@@ -2,6 +2,7 @@ from os import urandom
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
+from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.retry_hints cimport may_ask_to_wait
 from native.io.clock cimport monotonic_ns, wall_ns
 from native.state.allowance cimport month_at
@@ -9,8 +10,6 @@ from native.state.allowance cimport month_at
 NEVER = <uint64_t>-1
 # A tick bounds how late a deadline fires; 100 wake-ups a second cost under a thousandth of a core.
 cdef uint64_t DEADLINE_TICK_NS = 10_000_000
-# A longer Retry-After is cut to 300 s, as in linkerd.
-cdef double RETRY_AFTER_MAX_S = 300.0
 cdef const char* DIGITS = b"0123456789abcdef"
 
 
@@ -114,4 +113,4 @@ cdef class Runtime:
         seconds = self.retry_hint(fields)
         if seconds is None:
             return 0
-        return <uint64_t>(min(max(<double>seconds, 0.0), RETRY_AFTER_MAX_S) * 1e9)
+        return <uint64_t>(min(max(<double>seconds, 0.0) * 1e9, <double>RETRY_AFTER_MAX_NS))

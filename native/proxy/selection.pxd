@@ -17,10 +17,10 @@ cdef class Selection:
     cdef bint another(self, uint64_t now, uint64_t running) noexcept    # whether a usable target was not tried
     cdef void count_passed_over(self, const Choice* choice) noexcept
     cdef void set_failover_reason(self, int chosen, uint64_t now)
-    # Replies of edge's own: (status, fields, content). failed_attempts: native.proxy.hooks.FailedAttempt.
-    cdef tuple unavailable(self, uint64_t now, list failed_attempts)    # nothing usable is left
-    cdef tuple overloaded(self, uint64_t now, list failed_attempts)     # there is no room
-    cdef list _target_states(self, uint64_t now)
+    # Both return a native.proxy.hooks.Reply. failed_attempts: native.proxy.hooks.FailedAttempt.
+    cdef object unavailable(self, uint64_t now, list failed_attempts)   # nothing usable is left
+    cdef object overloaded(self, uint64_t now, list failed_attempts)    # there is no room
+    cdef list _target_states(self, uint64_t now)        # native.proxy.hooks.TargetState
     cdef double _wait_s(self, uint64_t now, list states)
     cdef int _retry_after_s(self)
     cdef uint64_t _closed(self, uint64_t tried, uint64_t now) noexcept

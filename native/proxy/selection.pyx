@@ -9,10 +9,9 @@ from native.proxy.hooks import TargetState
 from native.proxy.request cimport MOST_HOPS
 from native.proxy.runtime cimport NEVER
 from native.state.allowance cimport bounds_take, bounds_wait
+from native.state.callers cimport LOW
 from native.state.shared_state cimport A_REQUESTS, OK, T_EXHAUSTED, T_FULL, TargetRec
 
-cdef enum:
-    LOW = 2                     # the priority that is never queued
 # The low priority gets more places only in steps of this length (native/balance/spill): an earlier retry would fail.
 cdef double RAMP_STEP_S = 5.0
 
@@ -138,7 +137,7 @@ cdef class Selection:
                 )
                 return
 
-    cdef tuple unavailable(self, uint64_t now, list failed_attempts):
+    cdef object unavailable(self, uint64_t now, list failed_attempts):
         cdef Request request = self.request
         cdef list states = self._target_states(now)
         cdef double wait = self._wait_s(now, states)
@@ -148,7 +147,7 @@ cdef class Selection:
             self.route.name, failed_attempts, states, wait, not request.is_model()
         )
 
-    cdef tuple overloaded(self, uint64_t now, list failed_attempts):
+    cdef object overloaded(self, uint64_t now, list failed_attempts):
         return self.request.runtime.replies.overloaded(
             self.route.name, failed_attempts, self._target_states(now), self._retry_after_s()
         )

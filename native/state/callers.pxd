@@ -12,12 +12,19 @@ cdef enum Shown:
     SHOWN_UNKNOWN = 1       # the request has credentials, but none is a key of this Snapshot
     SHOWN_KNOWN = 2
 
+cdef enum Priority:
+    HIGH = 0
+    NORMAL = 1                  # the default
+    LOW = 2                     # never queued, and shed first
+
+cdef tuple PRIORITIES           # their names by number, as sent to another region's edge
+
 cdef class Caller:
     """One key of the Snapshot, with its limits."""
     cdef readonly object plan       # edge.terms.snapshot.Key
     cdef readonly str name
     cdef readonly int slot          # the key's place in the breakers' bit maps; -1 = the only key
-    cdef readonly int priority      # 0 high, 1 normal, 2 low
+    cdef readonly int priority      # a Priority
     cdef readonly Allowance allowance
     cdef readonly bint everything   # the key may use all models and services
     cdef frozenset models           # bytes: aliases and provider/model
@@ -25,7 +32,7 @@ cdef class Caller:
     cdef frozenset services         # str
     cdef int workers, concurrent
     cdef uint64_t budget_nano
-    cdef bytes told_name, told_class    # the caller's name and class, as sent to another region's edge
+    cdef bytes told_name, told_priority    # the caller's name and priority, as sent to another region's edge
     cdef RateLimitFields limits     # None = responses carry no x-ratelimit-* fields
     cdef bint may_use(self, bytes model)
     cdef bint may_call(self, str service)

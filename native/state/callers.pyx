@@ -14,8 +14,8 @@ cdef extern from "native/state/sha256.h" nogil:
     void edge_sha256(const void* data, size_t size, unsigned char* out)
     void edge_sha256_plain(const void* data, size_t size, unsigned char* out)
 
-cdef tuple CLASSES = (b"high", b"normal", b"low")
-# The Retry-After of a refusal for concurrency: nobody knows when a request in flight ends.
+PRIORITIES = (b"high", b"normal", b"low")
+# Retry-After of a concurrency refusal: the end of running requests is unknown.
 cdef uint64_t SOON_NS = 1_000_000_000
 # No key is longer, so longer credentials are not hashed.
 cdef Py_ssize_t KEY_LIMIT = 1024
@@ -49,7 +49,7 @@ cdef class Caller:
         self.slot = -1 if alone else plan.slot % 64
         self.priority = plan.priority
         self.told_name = plan.name.encode()
-        self.told_class = CLASSES[plan.priority]
+        self.told_priority = PRIORITIES[plan.priority]
         self.workers = workers
         self.concurrent = plan.concurrent
         self.budget_nano = plan.budget_nano

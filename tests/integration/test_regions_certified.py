@@ -35,7 +35,7 @@ KEY = "ek-0123456789abcdef0123"
 TOKEN = "a-token-of-all-regions"
 BODY = b'{"model":"chat","messages":[{"role":"user","content":"hi"}]}'
 NAMES = 'allowed_names: ["*.Edge.internal", "spiffe://edge.internal/eu"]'
-FROM_A = b"x-edge-hops: a\r\nx-edge-key-name: theirs\r\nx-edge-class: low\r\n"
+FROM_A = b"x-edge-hops: a\r\nx-edge-key-name: theirs\r\nx-edge-priority: low\r\n"
 WITH_KEY = f"authorization: Bearer {KEY}\r\n".encode()
 UNKNOWN = (401, "missing_api_key")
 BOTH_WIRES = pytest.mark.parametrize("wire", ["http/1.1", "h2"])
@@ -284,7 +284,7 @@ async def test_no_service_hears_hops_of_a_client() -> None:
         async with one_data_plane(services(upstream.address)) as data_plane:
             assert (await data_plane.ask(request(fields=FROM_A), b"}")).startswith(b"HTTP/1.1 200 ")
         assert b"x-edge-hops" not in upstream.peers[0].received.lower()
-        assert b"x-edge-class: low" in upstream.peers[0].received.lower(), "what nobody believes goes on"
+        assert b"x-edge-priority: low" in upstream.peers[0].received.lower(), "what nobody believes goes on"
 
 
 async def test_a_whole_node_knows_an_edge_by_its_certificate(authority: Authority) -> None:

@@ -285,7 +285,7 @@ async def test_what_a_peer_is_told() -> None:
     async with Upstream(answer) as upstream:
         async with one_data_plane(config("a", {"a": 0, "b": upstream.port}, "http://127.0.0.1:9")) as data_plane:
             body = b'{"messages": [], "model" : "chat"}'
-            said = b"authorization: Bearer sk-client\r\nx-edge-key-name: forged\r\nx-edge-class: high\r\n"
+            said = b"authorization: Bearer sk-client\r\nx-edge-key-name: forged\r\nx-edge-priority: high\r\n"
             status, fields, _ = await ask(data_plane, body, said)
     assert (status, fields["x-edge-region"], fields["x-edge-target"]) == (200, "b", "far/m")
     assert fields["x-edge-attempts"] == "4"
@@ -295,14 +295,14 @@ async def test_what_a_peer_is_told() -> None:
     assert (sent[":method"], sent[":path"]) == ("POST", "/v1/chat/completions")
     assert (sent["x-edge-peer-token"], sent["x-edge-hops"]) == (TOKEN, "a")
     assert 0 < float(sent["x-request-timeout"]) < 5
-    assert not {"authorization", "x-edge-key-name", "x-edge-class"} & sent.keys()
+    assert not {"authorization", "x-edge-key-name", "x-edge-priority"} & sent.keys()
 
 
 async def test_a_provider_is_told_nothing_of_it() -> None:
     """A provider gets none of the fields between edges, and not the token."""
     async with ScriptedServer((ReadMessage(), Send(whole()), Again())) as provider:
         async with one_data_plane(config("b", {"b": 0, "a": 9}, provider.url)) as data_plane:
-            said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: a\r\nx-edge-key-name: k\r\nx-edge-class: low\r\n"
+            said = f"x-edge-peer-token: {TOKEN}\r\nx-edge-hops: a\r\nx-edge-key-name: k\r\nx-edge-priority: low\r\n"
             assert (await ask(data_plane, fields=said.encode()))[0] == 200
         received = provider.peers[0].received
         assert b"authorization: Bearer sk-of-b" in received

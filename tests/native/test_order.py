@@ -10,6 +10,9 @@ import pytest
 NATIVE = Path(__file__).parents[2] / "native"
 ROW = re.compile(r"^\| `(\w+/\w+)` \|", re.MULTILINE)
 CIMPORT = re.compile(r"^\s*(?:from native\.(\w+)\.(\w+) cimport|cimport native\.(\w+)\.(\w+))", re.MULTILINE)
+CIMPORTED = re.compile(r"^from [\w.]+ cimport (\([^()]*\)|[^\n(*]+)\n", re.MULTILINE)
+PROSE = re.compile(r'"""[\s\S]*?"""|#.*')
+SOURCES = sorted(f"{path.parent.name}/{path.name}" for path in NATIVE.glob("*/*.pyx"))
 ORDER = ROW.findall((NATIVE / "README.md").read_text())
 # The packages that a package may cimport from, itself aside.
 FLOORS = {
@@ -73,3 +76,12 @@ def test_cimports_keep_the_floors(package: str) -> None:
 def test_the_pattern_finds_cimports() -> None:
     """The pattern finds known cimports."""
     assert {"state/shared_state", "state/window"} <= needs("balance/breaker")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_cimported_name_is_used(source: str) -> None:
+    """A .pyx uses each name that it cimports. What its .pxd cimports may be there for others."""
+    text = PROSE.sub("", (NATIVE / source).read_text())
+    parts = [item.split() for names in CIMPORTED.findall(text) for item in names.strip("()").split(",")]
+    used = set(re.findall(r"\w+", CIMPORTED.sub("", text)))
+    assert [words[-1] for words in parts if words and words[-1] not in used] == []
