@@ -173,7 +173,7 @@ def _add_target(page: Reading, name: str, view: TargetView, now_ns: int) -> None
         page.add(metric, (name,), counts[counter])
     for outcome in Outcome:
         page.add(catalog.ATTEMPTS, (name, outcome.name.lower()), counts[outcome])
-    for priority, running in zip(PRIORITIES, view["inflight_class"], strict=True):
+    for priority, running in zip(PRIORITIES, view["inflight_by_priority"], strict=True):
         page.add(catalog.TARGET_PRIORITY, (name, priority), running)
     page.add(catalog.TARGET_TOKENS, (name, "prompt"), counts[TargetCounter.T_PROMPT_TOKENS])
     page.add(catalog.TARGET_TOKENS, (name, "output"), counts[TargetCounter.T_OUTPUT_TOKENS])

@@ -20,7 +20,7 @@ cdef uint32_t inflight_of(TargetRec* rec, int priority, int workers) noexcept no
     cdef uint32_t total = 0
     cdef int value, place
     for place in range(workers):
-        value = <int>load32(&rec.inflight_class[priority][place])
+        value = <int>load32(&rec.inflight_by_priority[priority][place])
         total += value if value > 0 else 0
     return total
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from libc.stdint cimport uint64_t
 from native.io.atomics cimport add32, add64
-from native.state.shared_state cimport EDGE_CLASSES, EDGE_MAX_WORKERS, SharedState, R_QUEUED, hist_bucket
+from native.state.shared_state cimport EDGE_PRIORITIES, EDGE_MAX_WORKERS, SharedState, R_QUEUED, hist_bucket
 
 
 cdef class Waiter:
@@ -31,7 +31,7 @@ cdef class Queue:
         self.shared_state = shared_state
         self.limit = limit
         self.wait_ns = wait_ns
-        self.lines = [OrderedDict() for _ in range(EDGE_CLASSES)]
+        self.lines = [OrderedDict() for _ in range(EDGE_PRIORITIES)]
 
     def __repr__(self):
         return f"<Queue {self.count} of {self.limit}>"
@@ -82,14 +82,14 @@ cdef class Queue:
 
     cdef Waiter evict(self, int priority):
         cdef int place
-        for place in range(EDGE_CLASSES - 1, priority, -1):
+        for place in range(EDGE_PRIORITIES - 1, priority, -1):
             if self.lines[place]:
                 return <Waiter>next(reversed(self.lines[place]))
         return None
 
     def add(self, owner, int priority, int worker, uint64_t now_ns):
         """Add an exchange; return its waiter, or None if the queue is full."""
-        if not 0 <= priority < EDGE_CLASSES or not 0 <= worker < EDGE_MAX_WORKERS:
+        if not 0 <= priority < EDGE_PRIORITIES or not 0 <= worker < EDGE_MAX_WORKERS:
             raise IndexError(f"there is no class {priority} or no worker {worker}")
         return self.join(owner, priority, worker, now_ns)
 

@@ -66,7 +66,7 @@ cdef class Target:
         if not 0 <= priority <= LOW:
             raise IndexError(f"there is no class {priority}")
         add32(&self.rec.inflight[worker], more)
-        add32(&self.rec.inflight_class[priority][worker], more)
+        add32(&self.rec.inflight_by_priority[priority][worker], more)
 
     def set_rate_limited(self, uint64_t until_ns):
         """Give the target no traffic until ``until_ns``, because it rate-limits; the later deadline wins."""

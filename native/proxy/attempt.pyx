@@ -83,7 +83,7 @@ cdef class Attempt(ClientEvents):
         self.counted = True
         self.span = self.runtime.random() | 1
         add32(&self.target.rec.inflight[self.runtime.worker], 1)
-        add32(&self.target.rec.inflight_class[self.request.identity.priority][self.runtime.worker], 1)
+        add32(&self.target.rec.inflight_by_priority[self.request.identity.priority][self.runtime.worker], 1)
         add64(&self.target.rec.count[<int>T_ATTEMPTS], 1)
         got = self.upstream.acquire(self)
         if got < 0:
@@ -435,7 +435,7 @@ cdef class Attempt(ClientEvents):
         if self.counted:
             self.counted = False
             add32(&self.target.rec.inflight[self.runtime.worker], -1)
-            add32(&self.target.rec.inflight_class[self.request.identity.priority][self.runtime.worker], -1)
+            add32(&self.target.rec.inflight_by_priority[self.request.identity.priority][self.runtime.worker], -1)
             self.runtime.place_freed()
         self.stream = None
         self.request.upload_ended()

@@ -13,7 +13,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     const int EDGE_WORKER_COUNTERS
     const int EDGE_ALLOWANCE_COUNTERS
     const int EDGE_LATENCY_BUCKETS
-    const int EDGE_CLASSES
+    const int EDGE_PRIORITIES
     const uint64_t EDGE_EWMA_TAU_NS
     ctypedef struct SharedStateHeader "edge_state_header":
         uint64_t magic
@@ -44,7 +44,7 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint32_t[2] latency_p99_ms
         uint32_t late_in_a_row
         uint32_t[64] inflight
-        uint32_t[3][64] inflight_class
+        uint32_t[3][64] inflight_by_priority
     ctypedef struct RouteRec "edge_route_rec":
         uint64_t budget
         uint64_t[48] count

@@ -19,7 +19,7 @@
 #define EDGE_ALLOWANCE_COUNTERS 16
 #define EDGE_ASSUMED_NODES 3   /* number of nodes that share a budget, until control has set it */
 #define EDGE_LATENCY_BUCKETS 64 /* four an octave, 4 ms to 262 s: see native/balance/lateness */
-#define EDGE_CLASSES 3         /* priority classes: 0 high, 1 normal, 2 low */
+#define EDGE_PRIORITIES 3      /* 0 high, 1 normal, 2 low */
 #define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half-life 7 s */
 
 typedef struct __attribute__((aligned(64))) {
@@ -90,7 +90,7 @@ typedef struct __attribute__((aligned(64))) {
     uint32_t late_in_a_row;        /* attempts that became late without a byte, since the last one with a byte */
     uint32_t spare4[11];
     uint32_t inflight[EDGE_MAX_WORKERS];    /* a column per worker, so that a killed worker's can be cleared */
-    uint32_t inflight_class[EDGE_CLASSES][EDGE_MAX_WORKERS]; /* of these, by priority class */
+    uint32_t inflight_by_priority[EDGE_PRIORITIES][EDGE_MAX_WORKERS]; /* of these, by priority */
 } edge_target_rec;
 
 typedef struct __attribute__((aligned(64))) {

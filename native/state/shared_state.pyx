@@ -183,8 +183,8 @@ cdef class SharedState:
         cdef int place
         for slot in range(self.header.target_capacity):
             store32(&self.targets[slot].inflight[index], 0)
-            for place in range(EDGE_CLASSES):
-                store32(&self.targets[slot].inflight_class[place][index], 0)
+            for place in range(EDGE_PRIORITIES):
+                store32(&self.targets[slot].inflight_by_priority[place][index], 0)
         for slot in range(self.header.route_capacity):
             store32(&self.routes[slot].inflight[index], 0)
             store32(&self.routes[slot].waiting[index], 0)

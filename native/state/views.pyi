@@ -29,7 +29,7 @@ class TargetView(TypedDict):
     total_hist: tuple[int, ...]
     first_sum_us: int
     total_sum_us: int
-    inflight_class: tuple[int, int, int]  # high, normal, low
+    inflight_by_priority: tuple[int, int, int]  # high, normal, low
     limit: float  # concurrent requests, as learned; 0.0 = no limit
     limit_floor_ms: float  # time to first token without queueing
     limit_seen_ms: float  # the average time to first token of the last complete window

@@ -50,8 +50,8 @@ cdef dict target_view(TargetRec* rec, int workers, uint64_t now_ns):
         "total_hist": copy64(rec.total_hist, EDGE_HIST_BUCKETS),
         "first_sum_us": load64(&rec.first_sum_us),
         "total_sum_us": load64(&rec.total_sum_us),
-        "inflight_class": tuple(
-            [sum_workers(rec.inflight_class[place], workers) for place in range(EDGE_CLASSES)]
+        "inflight_by_priority": tuple(
+            [sum_workers(rec.inflight_by_priority[place], workers) for place in range(EDGE_PRIORITIES)]
         ),
         "limit": edge_limit(load64(&rec.limit), now_ns // 1_000_000, sum_workers(rec.inflight, workers)),
         "limit_floor_ms": edge_cell_ms(load64(&rec.limit_floor)),

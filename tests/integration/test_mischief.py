@@ -70,7 +70,7 @@ def left_behind(data_plane: OneDataPlane) -> dict[str, object]:
     for target in data_plane.snapshot.targets:
         view = data_plane.target(target.id)
         left[f"inflight of {target.id}"] = view["inflight"]
-        left[f"classes of {target.id}"] = sum(view["inflight_class"])
+        left[f"classes of {target.id}"] = sum(view["inflight_by_priority"])
     for route in data_plane.snapshot.routes:
         left[f"inflight of {route.name}"] = data_plane.shared_state.read_route(route.slot)["inflight"]
     for key in data_plane.snapshot.keys:

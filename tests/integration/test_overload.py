@@ -237,7 +237,7 @@ async def test_what_is_refused_between_answers_sets_a_limit() -> None:
             view = data_plane.target("p0/m")
     assert elsewhere == [False, True] * 3
     assert limits == [0, 0, 0, 0, 0, pytest.approx(9)]
-    assert (view["inflight"], view["inflight_class"]) == (0, (0, 0, 0))
+    assert (view["inflight"], view["inflight_by_priority"]) == (0, (0, 0, 0))
 
 
 async def test_a_new_target_takes_all_that_comes() -> None:
