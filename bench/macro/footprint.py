@@ -63,8 +63,8 @@ def _answers(port: int) -> bool:
                 received += data
                 if received.endswith(wire.WHOLE_CONTENT):
                     return received.startswith(b"HTTP/1.1 200 ")
-    except OSError:
-        pass
+    except OSError:  # nothing listens yet
+        return False
     return False
 
 
