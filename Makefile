@@ -23,7 +23,7 @@ help:
 	@echo "make prove   tests that take long or prove what fails rarely; neither make test nor CI runs them"
 	@echo "make build   virtual environment, dependencies, compiled code"
 	@echo "make lint    ruff, mypy and the floors, nothing else"
-	@echo "make bench   CPU per request beside Envoy"
+	@echo "make bench   CPU per request beside Envoy, HAProxy and nginx (10 minutes)"
 	@echo "make wire    edge/wire from protos/, after a change there"
 	@echo "make clean   remove everything that was built, the virtual environment too"
 

@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 RUNS: Final = 5
 HERTZ: Final = 3000
 _FRAME: Final = re.compile(r"^\s*[0-9a-f]+ (.*) \((.*)\)$")
-_CALL: Final = re.compile(r"^(?:__x64_sys_|__arm64_sys_|__sys_|do_epoll_|do_)(\w+)")
+_CALL: Final = re.compile(r"^(?:__x64_sys_|__arm64_sys_|__sys_|ksys_|do_epoll_|do_|asm_)(\w+)")
 _CALLS: Final = {
     "sending": {"sendto", "sendmsg", "write", "writev"},
     "receiving": {"recvfrom", "recvmsg", "read", "readv"},
     "waiting": {"epoll_wait", "epoll_pwait", "wait"},
+    "page faults": {"exc_page_fault"},
     "connecting and closing": {"accept4", "connect", "close", "shutdown", "socket", "setsockopt", "epoll_ctl", "ctl"},
 }
 

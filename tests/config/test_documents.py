@@ -99,3 +99,12 @@ def test_the_picture_of_a_trace_is_drawn_from_its_record() -> None:
     assert sum(len(record["attempts"]) for record in records) == 4
     for record in records:
         assert all(f">{attempt['target']}<" in drawn for attempt in record["attempts"])
+
+
+def test_the_picture_of_costs_is_drawn_from_its_record() -> None:
+    """Redrawing changes nothing, and no phase is left out of the picture's groups."""
+    draw_costs = _generator("draw_costs")
+    rows = json.loads(draw_costs.RECORD.read_text(encoding="utf-8"))
+    assert draw_costs.drawn(rows) == draw_costs.PICTURE.read_text(encoding="utf-8")
+    for row in rows:
+        assert sum(draw_costs.grouped(row["phases"]).values()) == pytest.approx(1, abs=0.01)
