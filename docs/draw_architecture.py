@@ -47,6 +47,7 @@ ROOMS: Final = {
     "upstream": "names, TLS, connect",
     "cluster": "the shared store",
     "regions": "verdicts, shares",
+    "incidents": "history, outages",
     "telemetry": "metrics, logs and traces",
     "config": "schema, checks and units of edge.yaml",
     "terms": "the shared vocabulary, without behaviour",

@@ -24,6 +24,7 @@ from edge.app.launch import child_arguments, recall_launch, say_ready, set_up_lo
 from edge.app.parent_death import die_with_parent
 from edge.app.share import known_peers, share
 from edge.app.supervisor_state import SupervisorState
+from edge.control.chronicle import chronicle_for
 from edge.control.compose import at_addresses, compile_config
 from edge.control.health import HealthChecks
 from edge.control.ledger import Ledger
@@ -136,6 +137,9 @@ class Control:
             metrics_exported=lambda: measuring.exported,
         )
         node.sharing = sharing = share(node, operations, ledger.config, spending)
+        chronicle = chronicle_for(self._shared_state, ledger.config, snapshot, launch.state_dir, ledger.source)
+        node.chronicle = chronicle
+        operations.acted = chronicle.acted
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._operations, self._admin, self._recorder, self._tracing = operations, admin, recorder, tracing
         self._measuring = measuring
@@ -161,6 +165,7 @@ class Control:
                     # Stored data first: the supervisor waits only seconds, and the other parts may take as long.
                     kept = [] if recorder is None else [recorder.stop()]
                     kept += [] if spending is None else [spending.stop(publisher.snapshot)]
+                    kept.append(chronicle.stop(publisher.snapshot))
                     await _all(*kept)
                     await _all(
                         _ended(export_task),
@@ -254,6 +259,9 @@ class Control:
     def _watch_targets(self, node: Node, watch: StateWatch, prober: Prober) -> None:
         now_ns = clock.now_ns()
         reports = node.targets(now_ns)
+        if node.chronicle is not None:
+            states = {name: report.state for name, report in reports.items()}
+            node.chronicle.poll(node.snapshot, states, clock.wall(), now_ns)
         for level, sentence, facts in watch.poll(reports):
             logs.say(level, sentence, **facts)
         failing = [

@@ -24,7 +24,7 @@ Duration = Annotated[
     int,
     Meta(extra={"unit": "duration"}, extra_json_schema={"type": "string", "pattern": units.DURATION_PATTERN}),
 ]
-"""Integer nanoseconds, written ``250ms``, ``2s``, ``5m``, ``1h``."""
+"""Integer nanoseconds, written ``250ms``, ``2s``, ``5m``, ``1h``, ``30d``."""
 
 Size = Annotated[
     int,

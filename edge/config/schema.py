@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from edge.config.crowding import Concurrency, Queue, Shares
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, about
 from edge.config.schema_cluster import Cluster
+from edge.config.schema_incidents import History
 from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_peers import Peers
@@ -302,3 +303,4 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
         about("Other regions' edges. Default: this one answers alone and trusts no request to come from an edge."),
     ] = None
     cluster: Annotated[Cluster, about("What nodes of all regions share.")] = Cluster()
+    history: Annotated[History, about("What this node remembers of traffic, incidents and operators.")] = History()

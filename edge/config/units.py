@@ -1,4 +1,4 @@
-"""Parsing and writing of durations, sizes and shares: ``250ms`` ``2s`` ``5m`` ``1h``, ``64KiB`` ``1GB``, ``20%``.
+"""Parsing and writing of durations, sizes and shares: ``250ms`` ``2s`` ``5m`` ``1h`` ``30d``, ``64KiB``, ``20%``.
 
 A value is a number and a unit without a space. A duration becomes integer nanoseconds, a size integer bytes, a share a
 float in 0..1. Everything else is refused with a suggestion, because a bare ``20`` could mean seconds, milliseconds or
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
 
-DURATIONS: Final = {"ms": NS_PER_MS, "s": NS_PER_S, "m": 60 * NS_PER_S, "h": 3600 * NS_PER_S}
+DURATIONS: Final = {"ms": NS_PER_MS, "s": NS_PER_S, "m": 60 * NS_PER_S, "h": 3600 * NS_PER_S, "d": 24 * 3600 * NS_PER_S}
 SIZES: Final = {
     "B": 1,
     "KB": 1000,
@@ -27,7 +27,7 @@ SIZES: Final = {
     "MiB": 1024**2,
     "GiB": 1024**3,
 }
-DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"
+DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$"
 SIZE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?(B|KB|MB|GB|KiB|MiB|GiB)$"
 SHARE_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?%$"
 
@@ -37,6 +37,7 @@ _MEANT_DURATIONS: Final = {
     "s": ("", "sec", "secs", "second", "seconds"),
     "m": ("min", "mins", "minute", "minutes"),
     "h": ("hr", "hrs", "hour", "hours"),
+    "d": ("day", "days"),
 }
 _MEANT_SIZES: Final = {
     "B": ("", "b", "byte", "bytes"),
@@ -45,7 +46,7 @@ _MEANT_SIZES: Final = {
     "GiB": ("g", "gb", "gib", "gi"),
 }
 # A value beyond these is a typing mistake, and sums of such values could exceed 64 bits.
-LONGEST_NS: Final = 366 * 24 * 3600 * NS_PER_S
+LONGEST_NS: Final = 3660 * 24 * 3600 * NS_PER_S
 LARGEST: Final = 1024**4
 _LOOSE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
@@ -53,7 +54,7 @@ _LOOSE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 def parse_duration(text: str) -> int:
     """Return nanoseconds; raise ValueError with what is wrong and what to write."""
     if re.fullmatch(DURATION_PATTERN, text):
-        return _bounded(text, _scaled(text, DURATIONS), LONGEST_NS, "a year")
+        return _bounded(text, _scaled(text, DURATIONS), LONGEST_NS, "ten years")
     raise ValueError(f"{text!r} is not a duration; {_suggest(text, _MEANT_DURATIONS, '250ms, 2s, 5m or 1h')}")
 
 
@@ -80,7 +81,9 @@ def parse_share(text: str) -> float:
 
 
 def format_duration(ns: int) -> str:
-    """Return nanoseconds as text, in the largest unit that gives an integer."""
+    """Return nanoseconds as text, in the largest unit that gives an integer; days only for several of them."""
+    if ns >= 2 * DURATIONS["d"] and ns % DURATIONS["d"] == 0:
+        return f"{ns // DURATIONS['d']}d"
     for unit in ("h", "m", "s"):
         if ns and ns % DURATIONS[unit] == 0:
             return f"{ns // DURATIONS[unit]}{unit}"
@@ -122,6 +125,4 @@ def _suggest(text: str, meant: Mapping[str, tuple[str, ...]], examples: str) -> 
         for unit, spellings in meant.items():
             if loose[2].lower() in (unit.lower(), *spellings):
                 return f"write {loose[1]}{unit}"
-        if loose[2].lower() in ("d", "day", "days") and "h" in meant:
-            return f"write {float(loose[1]) * 24:g}h"
     return f"write a number and a unit, such as {examples}"

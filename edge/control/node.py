@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.balance.report import TargetReport
+    from edge.control.chronicle import Chronicle
     from edge.control.operations import Operations
     from edge.control.publish import Publisher
     from edge.control.recorder import Recorder
     from edge.control.sharing import Sharing
     from edge.control.sharing_deps import SharingState
+    from edge.incidents.history import HistoryState
     from edge.native import SharedState
     from edge.telemetry.exposition import Exemplars
     from edge.telemetry.reading import Reading
@@ -83,6 +85,7 @@ class NodeState(Struct, frozen=True):
     buffered_limit: int  # limits.max_buffered
     unbuffered: int  # requests refused because of that limit, by all workers since the node was started
     sharing: SharingState | None  # with other regions; None: there is no cluster
+    history: HistoryState | None  # None: nothing is remembered
 
 
 class Node:
@@ -129,6 +132,7 @@ class Node:
         self._exported = exported
         self._metrics_exported = metrics_exported
         self.sharing: Sharing | None = None
+        self.chronicle: Chronicle | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -154,6 +158,8 @@ class Node:
             draining=state.draining,
             state_written=state.state_written,
             state_failures=state.state_failures,
+            history_written=state.history.written if state.history is not None else 0.0,
+            history_lost=state.history.lost if state.history is not None else 0,
             exported=self._exported(),
             metrics_exported=self._metrics_exported(),
             sharing=self.sharing.facts() if self.sharing is not None and self.sharing.shared else None,
@@ -193,6 +199,7 @@ class Node:
             buffered_limit=self.snapshot.limits.max_buffered,
             unbuffered=sum(count[WorkerCounter.W_UNBUFFERED] for count in counts),
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
+            history=self.chronicle.history.state if self.chronicle is not None else None,
         )
 
     async def applied(self, version: int, limit_s: float) -> int:

@@ -43,11 +43,14 @@ Action = Literal["drain", "eject", "restore"]
 CODES: Final[dict[Action, int]] = {"restore": 0, "drain": 1, "eject": 2}
 """The code of each action in the shared state."""
 
+_NAMES: Final = {code: action for action, code in CODES.items()}
+
 LONGEST_REASON: Final = 500
 _FIXED: Final[tuple[tuple[str, Callable[[Config], object]], ...]] = (
     ("listen", lambda config: config.listen),
     ("admin.address", lambda config: config.admin.address),
     ("cluster", lambda config: config.cluster),
+    ("history", lambda config: config.history),
     ("node.workers", lambda config: config.node.workers),
     ("node.drain_grace", lambda config: config.node.drain_grace),
     ("node.state_dir", lambda config: config.node.state_dir),
@@ -131,10 +134,13 @@ class Operations:
         self._spending = spending
         self._watch = FileWatch()
         self._peers = tuple(peers)
+        self.acted: Callable[[str, str, str], object] = lambda _what, _subject, _reason: None
+        """Called with each thing that an operator did: what, the target or "", and the reason."""
         self._overrides: dict[str, ManualOverride] | None = None  # for all regions; None: the store was not heard yet
 
     def drain(self) -> None:
         """Begin to drain the node: not ready, later no new connections, exit when all is answered. Idempotent."""
+        self.acted("leave", "", "")
         self._leave()
 
     def poll(self) -> None:
@@ -190,6 +196,7 @@ class Operations:
             if self._overrides is not None:  # a target that is new here may have a global override already
                 self.apply_overrides(self._overrides)
         self._applied(document.config, snapshot)
+        self.acted("reload", f"version {snapshot.version}", cause)
         logs.say(
             logs.INFO,
             "the configuration was reloaded"
@@ -224,6 +231,7 @@ class Operations:
         self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
         self._shared_state.set_manual(target.slot, CODES[action])
         logs.say(logs.WARNING, f"manual override: {action}", target=name, reason=reason)
+        self.acted(action, name, reason)
         return target
 
     def checked_override(self, name: str, action: Action, reason: str) -> ManualOverride | None:
@@ -260,6 +268,7 @@ class Operations:
                 facts = {} if done is None else {"reason": done.reason, "by": done.by}
                 sentence = "manual override from all regions" + (": restore" if done is None else "")
                 logs.say(logs.WARNING, sentence, target=name, **facts)
+                self.acted("restore" if done is None else _NAMES[done.code], name, " ".join(facts.values()))
         self._note(structs.replace(self.ledger, by_hand=by_hand, overruled=overruled))
 
     def set_peers(self, peers: Sequence[Peer]) -> None:

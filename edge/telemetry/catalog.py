@@ -315,6 +315,18 @@ STATE_FAILURES = Metric(
     (),
     "Failed writes of the last good configuration (a full disk, for example), since control was started.",
 )
+HISTORY_WRITTEN = Metric(
+    "edge_history_written_timestamp_seconds",
+    "gauge",
+    (),
+    "Unix time when the history was last written; 0: never since control was started.",
+)
+HISTORY_LOST = Metric(
+    "edge_history_lost_total",
+    "counter",
+    (),
+    "Rows of the history that were never written, because the disk refused them for too long.",
+)
 EXPORTED = Metric(
     "edge_traces_exported_total",
     "counter",

@@ -1,0 +1,246 @@
+"""Traffic per minute: counters of the shared state, minute by minute, for each target and each route.
+
+A series is what is counted together: a provider's model in a region, or an alias that clients ask for. A minute without
+traffic and without an outage has no row. Percentiles are taken from histograms, and hold to one bucket.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct
+
+from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter
+from edge.terms.target_state import HALF_OPEN, OPEN, QUARANTINED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from edge.native import RouteView, TargetView
+    from edge.terms.snapshot import Snapshot
+
+MINUTE_S: Final = 60
+NOT_FAULTS: Final = frozenset({"client_fault", "cancelled", "4xx"})
+"""Reasons that are the caller's own doing. They are recorded, and no availability is lowered by them."""
+CLOSED_TO_TRAFFIC: Final = frozenset({OPEN.label, HALF_OPEN.label, QUARANTINED.label})
+"""States of a target that count as an outage of it."""
+MOST_GAP_S: Final = 5.0  # a longer pause between two looks says nothing about the state in between
+
+_ROUTE_ENDS: Final = {
+    RouteCounter.R_4XX: "4xx",
+    RouteCounter.R_5XX: "5xx",
+    RouteCounter.R_CANCELLED: "cancelled",
+    RouteCounter.R_BROKEN: "broken",
+}
+_ENDED: Final = (RouteCounter.R_2XX, RouteCounter.R_3XX, *_ROUTE_ENDS)
+
+Kind = Literal["target", "route"]
+Sparse = dict[int, int]
+"""A histogram: the counts of the buckets that are not empty, by index in the bounds of the shared state."""
+
+
+class Series(Struct, frozen=True):
+    """What is counted together. ``target``: a provider's model; ``route``: an alias, as callers saw it."""
+
+    kind: Kind
+    provider: str  # "" for a route
+    model: str  # upstream model, or the alias; for a service's target its address
+    region: str
+    capability: str = "chat"  # "" for a service
+
+
+class Minute(Struct, frozen=True, array_like=True):
+    """What happened to a series in one minute. ``at`` is the minute since the epoch, money in 1e-9 US dollars."""
+
+    at: int
+    requests: int  # attempts, or requests of a route, that ended
+    failures: dict[str, int]  # by reason; those of NOT_FAULTS too
+    first: Sparse  # time to the first token, successes only
+    total: Sparse
+    prompt: int
+    output: int
+    cost_nano: int
+    open_s: float  # seconds in which the target was out of rotation because it failed
+
+    @property
+    def faults(self) -> int:
+        """The number of requests that failed through no fault of their callers."""
+        return sum(count for reason, count in self.failures.items() if reason not in NOT_FAULTS)
+
+
+Row = tuple[Series, Minute]
+
+
+class _Counts(Struct, frozen=True):
+    """Counters of a series since the node was started."""
+
+    ended: int
+    failures: dict[str, int]
+    first: tuple[int, ...]
+    total: tuple[int, ...]
+    prompt: int
+    output: int
+    cost_nano: int
+
+
+class MinuteBook:
+    """Cuts the growing counters of the shared state into minutes.
+
+    Args:
+        read_target: reads the record of a target's slot.
+        read_route: reads the record of a route's slot.
+    """
+
+    def __init__(self, read_target: Callable[[int], TargetView], read_route: Callable[[int], RouteView]) -> None:
+        self._read_target = read_target
+        self._read_route = read_route
+        self._before: dict[Series, _Counts] = {}
+        self._open_s: dict[Series, float] = {}
+        self._minute: int | None = None
+        self._looked: float | None = None
+
+    def look(self, snapshot: Snapshot, states: Mapping[str, str], wall: float) -> list[Row]:
+        """Note which targets are out of rotation; at the end of a minute, return its rows. Called once a second.
+
+        Args:
+            snapshot: names the series.
+            states: label of the state of each target that a route uses.
+            wall: Unix time.
+        """
+        minute = int(wall // MINUTE_S)
+        rows: list[Row] = []
+        if self._minute is None:
+            self._cut(snapshot, minute)  # what was counted before this control process began is not of this minute
+        elif minute != self._minute:
+            rows = self._cut(snapshot, self._minute)
+        self._minute = minute
+        since_s = min(max(wall - self._looked, 0.0), MOST_GAP_S) if self._looked is not None else 0.0
+        self._looked = wall
+        for target in snapshot.targets:
+            if states.get(target.id) in CLOSED_TO_TRAFFIC:
+                series = _of_target(snapshot, target.kind, target.provider, target.model, target.id)
+                self._open_s[series] = min(self._open_s.get(series, 0.0) + since_s, float(MINUTE_S))
+        return rows
+
+    def rest(self, snapshot: Snapshot) -> list[Row]:
+        """Return the rows of the minute that has begun, because the node stops."""
+        return [] if self._minute is None else self._cut(snapshot, self._minute)
+
+    def _cut(self, snapshot: Snapshot, minute: int) -> list[Row]:
+        now = dict(self._read(snapshot))
+        rows = []
+        for series, counts in now.items():
+            found = _minute(minute, self._before.get(series), counts, self._open_s.get(series, 0.0))
+            if found is not None:
+                rows.append((series, found))
+        self._before, self._open_s = now, {}
+        return rows
+
+    def _read(self, snapshot: Snapshot) -> Iterable[tuple[Series, _Counts]]:
+        for target in snapshot.targets:
+            if target.kind != "region":
+                series = _of_target(snapshot, target.kind, target.provider, target.model, target.id)
+                yield series, _of_view(self._read_target(target.slot))
+        own = {target.id for target in snapshot.targets}
+        for route in snapshot.routes:
+            if route.name not in own and not route.name.endswith("/*"):
+                capability = "chat" if route.kind == "model" else ""
+                series = Series("route", "", route.name, snapshot.region, capability)
+                yield series, _of_route(self._read_route(route.slot))
+
+
+def quantile_s(histogram: Sparse, share: float) -> float | None:
+    """Return the upper bound in seconds of the bucket that holds a quantile; None without data.
+
+    What exceeds the last bound is given as twice that bound.
+    """
+    total, below = sum(histogram.values()), 0
+    for place in sorted(histogram):
+        below += histogram[place]
+        if below >= share * total:
+            return HIST_BOUNDS_S[place] if place < len(HIST_BOUNDS_S) else 2 * HIST_BOUNDS_S[-1]
+    return None
+
+
+def added(histograms: Iterable[Sparse]) -> Sparse:
+    """Return the sum of histograms."""
+    total: Sparse = {}
+    for histogram in histograms:
+        for place, count in histogram.items():
+            total[place] = total.get(place, 0) + count
+    return total
+
+
+def joined(one: Minute, other: Minute) -> Minute:
+    """Return two parts of the same minute as one: the clock was set back, or control was started again in it."""
+    reasons = one.failures.keys() | other.failures.keys()
+    return Minute(
+        one.at,
+        one.requests + other.requests,
+        {reason: one.failures.get(reason, 0) + other.failures.get(reason, 0) for reason in sorted(reasons)},
+        added((one.first, other.first)),
+        added((one.total, other.total)),
+        one.prompt + other.prompt,
+        one.output + other.output,
+        one.cost_nano + other.cost_nano,
+        min(one.open_s + other.open_s, float(MINUTE_S)),
+    )
+
+
+def _of_target(snapshot: Snapshot, kind: str, provider: str, model: str, name: str) -> Series:
+    if kind == "model":
+        return Series("target", provider, model or "*", snapshot.region)
+    return Series("target", provider, name.partition("/")[2] or name, snapshot.region, "")
+
+
+def _of_view(view: TargetView) -> _Counts:
+    counts = view["counts"]
+    return _Counts(
+        sum(counts[outcome] for outcome in Outcome),
+        {outcome.name.lower(): counts[outcome] for outcome in Outcome if outcome is not Outcome.OK and counts[outcome]},
+        view["first_hist"],
+        view["total_hist"],
+        counts[TargetCounter.T_PROMPT_TOKENS],
+        counts[TargetCounter.T_OUTPUT_TOKENS],
+        counts[TargetCounter.T_COST_NANO],
+    )
+
+
+def _of_route(view: RouteView) -> _Counts:
+    counts = view["counts"]
+    return _Counts(
+        sum(counts[end] for end in _ENDED),
+        {reason: counts[end] for end, reason in _ROUTE_ENDS.items() if counts[end]},
+        view["first_hist"],
+        view["total_hist"],
+        counts[RouteCounter.R_PROMPT_TOKENS],
+        counts[RouteCounter.R_OUTPUT_TOKENS],
+        counts[RouteCounter.R_COST_NANO],
+    )
+
+
+def _minute(at: int, before: _Counts | None, now: _Counts, open_s: float) -> Minute | None:
+    """Return what was counted between two readings; None: nothing, and the target was in rotation."""
+    if before is None or now.ended < before.ended:  # a new series, or a new record under an old name
+        before = _Counts(0, {}, (), (), 0, 0, 0) if before is not None else now
+    found = Minute(
+        at,
+        now.ended - before.ended,
+        {
+            reason: count - before.failures.get(reason, 0)
+            for reason, count in now.failures.items()
+            if count > before.failures.get(reason, 0)
+        },
+        _grown(before.first, now.first),
+        _grown(before.total, now.total),
+        max(now.prompt - before.prompt, 0),
+        max(now.output - before.output, 0),
+        max(now.cost_nano - before.cost_nano, 0),
+        round(open_s, 1),
+    )
+    return found if found.requests or found.cost_nano or found.open_s else None
+
+
+def _grown(before: Sequence[int], now: Sequence[int]) -> Sparse:
+    padded = [*before, *([0] * (len(now) - len(before)))]
+    return {place: count - padded[place] for place, count in enumerate(now) if count > padded[place]}

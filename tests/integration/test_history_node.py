@@ -1,0 +1,95 @@
+"""A running node writes its history: the counts are those of its clients, and operators' actions have their reasons."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+from nodes import RunningNode, chat_config, edge
+from soon import until
+
+from edge.incidents.database import Database, Wanted
+from edge.incidents.records import COLUMNS, page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edge.sim.provider import SimProvider
+
+
+def rows(path: Path) -> list[dict[str, object]]:
+    """Return all minutes of a history by column."""
+    db = Database(path)
+    try:
+        found = page(db, Wanted(0, 2**31 // 60, kind=""))
+    finally:
+        db.close()
+    return [dict(zip(COLUMNS, row, strict=True)) for row in found["rows"]]
+
+
+async def test_a_stopped_node_has_written_what_its_clients_saw(tmp_path: Path, provider: SimProvider) -> None:
+    """Requests of the last minute are in the file when the node has stopped, for the target and for the route."""
+    config = {**chat_config(provider.url), "history": {"path": "past.db"}}
+    async with RunningNode(tmp_path, config) as node:
+        for _ in range(5):
+            assert (await node.ask()).status == 200
+        assert (await node.ask(messages="not a list")).status == 400
+    db = Database(tmp_path / "past.db")
+    try:
+        series = dict(db.series(Wanted(0, 1)))
+        read = {
+            one: [point for part in db.read(number, Wanted(0, 2**31)) for point in part[0]]
+            for number, one in series.items()
+        }
+    finally:
+        db.close()
+    counted = {(one.kind, one.model): sum(point.requests for point in points) for one, points in read.items()}
+    assert counted == {("target", "sim-small"): 6, ("route", "chat"): 6}
+    target = next(points for one, points in read.items() if one.kind == "target")
+    assert sum(sum(point.failures.values()) for point in target) == 1  # the caller's own fault, by its name
+    assert sum(point.failures.get("client_fault", 0) for point in target) == 1
+
+
+async def test_operators_find_their_actions(tmp_path: Path, provider: SimProvider) -> None:
+    """What an operator did is exported with its reason, as CSV and as JSON; the status says where the history is."""
+    async with RunningNode(tmp_path, chat_config(provider.url)) as node:
+        body = {"reason": "the bill, of May"}
+        assert (await node.send("PUT", "/api/targets/p0/sim-small/drain", body))[0] == 200
+        assert (await node.send("PUT", "/api/targets/p0/sim-small/restore", {}))[0] == 200
+        printed = edge("history", "actions", "--admin", node.admin)
+        assert printed.returncode == 0, printed.stderr
+        found = list(csv.DictReader(printed.stdout.splitlines()))
+        assert [(row["what"], row["subject"], row["reason"]) for row in found] == [
+            ("drain", "p0/sim-small", "the bill, of May"),
+            ("restore", "p0/sim-small", ""),
+        ]
+        printed = edge("history", "actions", "--format", "json", "--admin", node.admin)
+        assert [row["what"] for row in json.loads(printed.stdout)] == ["drain", "restore"]
+        state = (await node.get("/api/node"))[1]["history"]
+        assert state["path"].startswith(str(tmp_path / "state" / "history-"))
+        assert (state["lost"], state["error"]) == (0, "")
+        assert (await node.get("/api/history?from=x"))[0] == 400
+        assert (await node.get("/api/history?color=red"))[0] == 400
+        printed = edge("history", "export", "--from", "1h", "--format", "json", "--admin", node.admin)
+        assert json.loads(printed.stdout) == []
+
+
+async def test_a_node_whose_history_cannot_be_written_serves(tmp_path: Path, provider: SimProvider) -> None:
+    """A folder that is no folder is told once in the log and in the status; requests are answered."""
+    (tmp_path / "file").write_text("")
+    config = {**chat_config(provider.url), "history": {"path": "file/past.db"}}
+    async with RunningNode(tmp_path, config) as node:
+        assert (await node.send("PUT", "/api/targets/p0/sim-small/drain", {"reason": "one"}))[0] == 200
+        assert (await node.send("PUT", "/api/targets/p0/sim-small/restore", {}))[0] == 200
+
+        def told() -> int:
+            return sum("history cannot be written" in line["message"] for line in node.lines())
+
+        await until(lambda: told() > 0, 20)
+        assert (await node.ask()).status == 200
+        assert (await node.send("PUT", "/api/targets/p0/sim-small/drain", {"reason": "two"}))[0] == 200
+        assert (await node.get("/api/history"))[0] == 503
+        assert told() == 1
+        assert "/file/past.db" in json.dumps((await node.get("/api/node"))[1]["history"])
+        assert edge("history", "export", "--admin", node.admin).returncode == 1
