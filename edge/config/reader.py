@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
 from msgspec import structs
 
 from edge.config import tree, words
@@ -33,6 +32,7 @@ _NOT_TEXT: Final = {
     "tag:yaml.org,2002:bool": "true or false",
     "tag:yaml.org,2002:timestamp": "a date",
 }
+_TEXTS: Final = frozenset(("text", "secret", "path"))
 # Header values are hidden when shown, but many, such as the name of an organization, may be written in clear.
 _CLEAR_IS_FINE: Final = "headers"
 
@@ -49,7 +49,7 @@ class Reader:
         self._folder = folder
         self._bases: dict[Any, Struct] = {}  # defaults from the file for the missing fields of a section
 
-    def read(self, root: yaml.Node | None) -> Config:
+    def read(self, root: tree.Node | None) -> Config:
         """Return the configuration; for an empty file, the one with all defaults."""
         if root is None:
             return Config()
@@ -70,16 +70,16 @@ class Reader:
         config = self._value(shape, root, ())
         return config if isinstance(config, Config) else Config()
 
-    def _complain(self, path: Path, node: yaml.Node, sentence: str) -> Any:
-        self.problems.append(Problem(path, sentence, line=tree.line_of(node)))
+    def _complain(self, path: Path, node: tree.Node, sentence: str) -> Any:
+        self.problems.append(Problem(path, sentence, line=node.line))
         return _INVALID
 
-    def _value(self, shape: Shape, node: yaml.Node, path: Path) -> Any:
-        self.lines[path] = tree.line_of(node)
+    def _value(self, shape: Shape, node: tree.Node, path: Path) -> Any:
+        self.lines[path] = node.line
+        if type(shape) is Scalar:  # most values are
+            return self._scalar(shape, node, path)
         match shape:
-            case Scalar():
-                return self._scalar(shape, node, path)
-            case Section(short=True) if isinstance(node, yaml.ScalarNode):
+            case Section(short=True) if isinstance(node, tree.Scalar):
                 text = self._scalar(Scalar("text"), node, path)
                 return _INVALID if text is _INVALID else shape.type(text)
             case Section():
@@ -89,22 +89,24 @@ class Reader:
             case Sequence():
                 return self._sequence(shape, node, path)
 
-    def _scalar(self, scalar: Scalar, node: yaml.Node, path: Path) -> Any:
-        if not isinstance(node, yaml.ScalarNode):
+    def _scalar(self, scalar: Scalar, node: tree.Node, path: Path) -> Any:
+        if not isinstance(node, tree.Scalar):
             return self._complain(path, node, f"a single value is expected here, not a {_called(node)}")
         try:
-            self.taken |= words.taken(node.value, self._environ)
-            text = words.fill(node.value, self._environ)
-            if scalar.kind in ("text", "secret", "path") and text == node.value and node.tag in _NOT_TEXT:
+            text = node.text
+            if "$" in text:
+                self.taken |= words.taken(text, self._environ)
+                text = words.fill(text, self._environ)
+            if scalar.kind in _TEXTS and node.tag != tree.TEXT and text == node.text and node.tag in _NOT_TEXT:
                 shown = "it" if scalar.kind == "secret" else repr(text)
                 return self._complain(path, node, f"{shown} is read as {_NOT_TEXT[node.tag]}; put it in quotes")
             value = words.understand(scalar, text, self._folder)
         except ValueError as error:
-            return self._complain(path, node, str(error) + self._planned_value(path, node.value))
-        in_clear = scalar.kind == "secret" and value and value == node.value
+            return self._complain(path, node, str(error) + self._planned_value(path, node.text))
+        in_clear = scalar.kind == "secret" and value and value == node.text
         if in_clear and _CLEAR_IS_FINE not in path:
             sentence = "the secret is written in clear; write ${NAME} or file:/path, so that the file can be shared"
-            self.problems.append(Problem(path, sentence, line=tree.line_of(node), severity="warning"))
+            self.problems.append(Problem(path, sentence, line=node.line, severity="warning"))
         return value
 
     def _planned_value(self, path: Path, text: str) -> str:
@@ -113,7 +115,7 @@ class Reader:
                 return f" ({values[text]})"
         return ""
 
-    def _section(self, section: Section, node: yaml.Node, path: Path) -> Any:
+    def _section(self, section: Section, node: tree.Node, path: Path) -> Any:
         if section.type is not Service or not _is_call(node):
             return self._fields(section, node, path)
         general = self._bases
@@ -124,35 +126,33 @@ class Reader:
         finally:
             self._bases = general
 
-    def _fields(self, section: Section, node: yaml.Node, path: Path) -> Any:
-        if not isinstance(node, yaml.MappingNode):
+    def _fields(self, section: Section, node: tree.Node, path: Path) -> Any:
+        if not isinstance(node, tree.Mapping):
             names = ", ".join(field.name for field in section.fields)
             return self._complain(path, node, f"a mapping is expected here, with {names}; not a {_called(node)}")
         values: dict[str, Any] = {}
-        for key, item in node.value:
+        for key, item in node.items:
             name = tree.key_text(key)
             if name is None or name in values:
                 continue  # already reported by the tree
             field = section.field(name)
             if field is None:
                 self._complain((*path, name), key, _unknown(section, name))
-                self.lines[(*path, name)] = tree.line_of(key)
-            elif item.tag == tree.NULL:
-                self.lines[(*path, name)] = tree.line_of(key)
+                self.lines[(*path, name)] = key.line
+            elif _is_null(item):
+                self.lines[(*path, name)] = key.line
             else:
                 values[name] = self._value(field.shape, item, (*path, name))
-                self.lines[(*path, name)] = tree.line_of(key)
+                self.lines[(*path, name)] = key.line
         for field in section.fields:
-            values[field.name] = self._settle(section, field, values, path, node)
+            if values.get(field.name, _INVALID) is _INVALID:
+                values[field.name] = self._default(section, field, path, node, written=field.name in values)
         return _INVALID if _INVALID in values.values() else section.type(**values)
 
-    def _settle(self, section: Section, field: Field, values: dict[str, Any], path: Path, node: yaml.Node) -> Any:
-        """Return a field's value: the one written, else the default in the file, else that of the schema."""
-        value = values.get(field.name, _INVALID)
-        if value is not _INVALID:
-            return value
+    def _default(self, section: Section, field: Field, path: Path, node: tree.Node, *, written: bool) -> Any:
+        """Return the value of a field that is missing or invalid: the default in the file, else that of the schema."""
         if field.required:
-            if field.name not in values:
+            if not written:
                 self._complain(path, node, f"{field.name} is missing: {_lower(field.sentence)}")
             return _INVALID
         if path[:1] != ("defaults",):
@@ -162,38 +162,43 @@ class Reader:
                 return self._bases[field.shape.type]
         return field.make_default()
 
-    def _table(self, table: Table, node: yaml.Node, path: Path) -> Any:
-        if not isinstance(node, yaml.MappingNode):
+    def _table(self, table: Table, node: tree.Node, path: Path) -> Any:
+        if not isinstance(node, tree.Mapping):
             return self._complain(path, node, f"a mapping by name is expected here, not a {_called(node)}")
         values: dict[str, Any] = {}
-        for key, item in node.value:
+        for key, item in node.items:
             name = tree.key_text(key)
             if name is not None and name not in values:
                 value = self._value(table.item, item, (*path, name))
-                self.lines[(*path, name)] = tree.line_of(key)
+                self.lines[(*path, name)] = key.line
                 if value is not _INVALID:
                     values[name] = value
         return values
 
-    def _sequence(self, sequence: Sequence, node: yaml.Node, path: Path) -> Any:
-        if not isinstance(node, yaml.SequenceNode):
+    def _sequence(self, sequence: Sequence, node: tree.Node, path: Path) -> Any:
+        if not isinstance(node, tree.Sequence):
             return self._complain(path, node, f"a list is expected here, not a {_called(node)}")
-        values = [self._value(sequence.item, item, (*path, index)) for index, item in enumerate(node.value)]
+        values = [self._value(sequence.item, item, (*path, index)) for index, item in enumerate(node.items)]
         if _INVALID in values:
             self.kept[path] = tuple(index for index, value in enumerate(values) if value is not _INVALID)
         return tuple(value for value in values if value is not _INVALID)
 
 
-def _entry(root: yaml.Node, name: str) -> yaml.Node | None:
-    pairs = root.value if isinstance(root, yaml.MappingNode) else []
-    return next((item for key, item in pairs if tree.key_text(key) == name and item.tag != tree.NULL), None)
+def _entry(root: tree.Node, name: str) -> tree.Node | None:
+    pairs = root.items if isinstance(root, tree.Mapping) else []
+    return next((item for key, item in pairs if tree.key_text(key) == name and not _is_null(item)), None)
 
 
-def _is_call(node: yaml.Node) -> bool:
+def _is_null(node: tree.Node) -> bool:
+    return isinstance(node, tree.Scalar) and node.tag == tree.NULL
+
+
+def _is_call(node: tree.Node) -> bool:
     """Return whether a service's node has a gRPC service in its match."""
     match = _entry(node, "match")
     grpc = None if match is None else _entry(match, "grpc")
-    return grpc is not None and grpc.value != ""  # an empty name stands for any HTTP request
+    # an empty name stands for any HTTP request
+    return grpc is not None and not (isinstance(grpc, tree.Scalar) and not grpc.text)
 
 
 def _unknown(section: Section, name: str) -> str:
@@ -206,10 +211,10 @@ def _unknown(section: Section, name: str) -> str:
     return "unknown key" + (words.nearest(name, names) or f"; known are {', '.join(names)}")
 
 
-def _called(node: yaml.Node) -> str:
-    if isinstance(node, yaml.MappingNode):
+def _called(node: tree.Node) -> str:
+    if isinstance(node, tree.Mapping):
         return "mapping"
-    return "list" if isinstance(node, yaml.SequenceNode) else "single value"
+    return "list" if isinstance(node, tree.Sequence) else "single value"
 
 
 def _lower(sentence: str) -> str:

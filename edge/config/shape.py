@@ -7,6 +7,7 @@ They do, because each walks this tree instead of inspecting type hints itself.
 from __future__ import annotations
 
 import types
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -57,11 +58,12 @@ class Section(Struct, frozen=True):
     type: Any
     sentence: str
     fields: tuple[Field, ...]
+    by_name: dict[str, Field]
     short: bool = False
 
     def field(self, name: str) -> Field | None:
         """Return the field with this name, or None."""
-        return next((field for field in self.fields if field.name == name), None)
+        return self.by_name.get(name)
 
 
 class Table(Struct, frozen=True):
@@ -104,24 +106,18 @@ def shape_of(hint: Any, bounds: dict[str, Any] | None = None) -> Shape:  # noqa:
     return Scalar(kind, **bounds)
 
 
+@cache
 def section_of(struct: type[Struct], *, short: bool = False) -> Section:
     """Return the section for a struct of the schema."""
     hints = get_type_hints(struct, include_extras=True)
-    return Section(
-        type=struct,
-        sentence=" ".join((struct.__doc__ or "").split()),
-        fields=tuple(
-            Field(
-                field.name,
-                shape_of(hints[field.name]),
-                _sentence(hints[field.name]),
-                field.default,
-                field.default_factory,
-            )
-            for field in msgspec.structs.fields(struct)
-        ),
-        short=short,
+    fields = tuple(
+        Field(
+            field.name, shape_of(hints[field.name]), _sentence(hints[field.name]), field.default, field.default_factory
+        )
+        for field in msgspec.structs.fields(struct)
     )
+    sentence = " ".join((struct.__doc__ or "").split())
+    return Section(struct, sentence, fields, {field.name: field for field in fields}, short=short)
 
 
 def sections_within(shape: Shape) -> Iterable[Section]:

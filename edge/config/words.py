@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edge.config.shape import Scalar
 
 _MARK: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{")
+_INTEGER: Final = re.compile(r"-?[0-9]+")
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _FILE: Final = "file:"
 _LONGEST_SECRET: Final = 64 * 1024
 _MOST_DIGITS: Final = 15
@@ -110,7 +112,7 @@ def _flag(text: str) -> bool:
 
 
 def _integer(text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]+", text):
+    if not _INTEGER.fullmatch(text):
         raise ValueError(f"{text!r} is not a whole number")
     if len(text) > _MOST_DIGITS:
         raise ValueError(f"{text!r} has more than {_MOST_DIGITS} digits")
@@ -118,7 +120,7 @@ def _integer(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) or len(text) > _MOST_DIGITS:
+    if not _NUMBER.fullmatch(text) or len(text) > _MOST_DIGITS:
         raise ValueError(f"{text!r} is not a number")
     return float(text)
 

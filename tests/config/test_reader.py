@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import sys
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -78,12 +80,84 @@ def test_an_alias_bomb_is_refused() -> None:
     assert "aliases" in problems[0].sentence
 
 
-@pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a {b: *a}", "[" * 5000, "{a: " * 3000, "[" * 60 + "]" * 60])
+@pytest.mark.parametrize(
+    "text", ["a: &a [*a]", "a: &a {b: *a}", "[" * 5000, "{a: " * 3000, "[" * 60 + "]" * 60, "- " * 300_000]
+)
 def test_a_text_without_end_is_refused(text: str) -> None:
     """A recursive anchor and unlimited nesting are reported as problems."""
     root, problems = tree.compose(text)
     assert root is None
     assert len(problems) == 1
+
+
+def _same(text: str, root: Any) -> bool:
+    """Return whether a tree has the tags, values and lines that PyYAML's composer in Python finds."""
+    pending = [(root, yaml.compose(text, Loader=yaml.SafeLoader))]
+    while pending:
+        ours, theirs = pending.pop()
+        if ours is None or theirs is None:
+            assert ours is theirs
+            continue
+        assert ours.line == theirs.start_mark.line + 1
+        if isinstance(theirs, yaml.ScalarNode):
+            assert (ours.text, ours.tag) == (theirs.value, theirs.tag)
+        elif isinstance(theirs, yaml.MappingNode):
+            pending += zip(chain(*ours.items), chain(*theirs.value), strict=True)
+        else:
+            pending += zip(ours.items, theirs.value, strict=True)
+    return True
+
+
+@given(TREES, st.booleans(), st.sampled_from([None, False, True]))
+@settings(max_examples=100, deadline=None)
+def test_the_tree_is_that_of_the_parser_in_python(whole: object, canonical: bool, flow: bool | None) -> None:
+    """Values, what YAML takes them for, and their lines are those that PyYAML's own composer finds."""
+    with contextlib.suppress(yaml.YAMLError):
+        text = yaml.safe_dump(whole, canonical=canonical, default_flow_style=flow)
+        assert _same(text, tree.compose(text)[0])
+
+
+def test_many_keys_cost_little_each() -> None:
+    """Reading and checking a key takes a bounded number of calls, so that 10,000 keys take less than a second."""
+    called = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal called
+        called += event in ("call", "c_call")
+
+    def calls(keys: int) -> int:
+        nonlocal called
+        lines = [f'  - {{name: k{n}, sha256: "{n:064x}", models: [m], requests_per_minute: 9}}' for n in range(keys)]
+        text = "providers: {p: {base_url: http://127.0.0.1:1}}\nmodels: {m: {targets: [p/m]}}\nkeys:"
+        called = 0
+        sys.setprofile(count)
+        try:
+            found = check(read_text(text + "\n" + "\n".join(lines), environ={}), KNOWN)
+        finally:
+            sys.setprofile(None)
+        assert not errors(found)
+        return called
+
+    calls(1)  # what is made once
+    assert (calls(220) - calls(20)) / 200 < 250
+
+
+def test_a_file_of_many_keys_is_not_too_long() -> None:
+    """A file of twice the size that 40,000 keys take is read."""
+    text = "node: {region: eu}\n" + ("#" * 1023 + "\n") * 16 * 1024
+    assert read_text(text, environ={}).config.node.region == "eu"
+
+
+def test_what_libyaml_refuses_is_read_again() -> None:
+    """An escape that only Python can hold is read, and an error names the character, as long as the file is short."""
+    assert isinstance(read_text('node: {region: "\\ud800"}', environ={}).config, Config)
+    root, problems = tree.compose("a:\n\t- b\n")
+    assert root is None
+    assert "found character '\\t' that cannot start any token" in problems[0].sentence
+    long = "#" * tree.READ_TWICE + "\n"
+    root, problems = tree.compose(long + "a:\n\t- b\n")
+    assert root is None
+    assert problems[0].line == 3
 
 
 def test_a_text_that_is_too_long_is_refused() -> None:
