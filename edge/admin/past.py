@@ -31,15 +31,15 @@ class MomentError(ValueError):
     """A query's time cannot be used; the text says why."""
 
 
-def span(request: web.Request) -> tuple[int, int]:
-    """Return ``from`` and ``to`` of a query in Unix seconds; the last day where they are missing.
+def span(request: web.Request, length_s: int = DAY_S) -> tuple[int, int]:
+    """Return ``from`` and ``to`` of a query in Unix seconds; the last ``length_s`` where they are missing.
 
     Raises:
         MomentError: one of them is not a number, or they are in the wrong order.
     """
     found = []
     now = int(clock.wall())
-    for name, default in (("from", now - DAY_S), ("to", now + MINUTE_S)):
+    for name, default in (("from", max(now - length_s, 0)), ("to", now + MINUTE_S)):
         text = request.query.get(name, str(default))
         if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
             raise MomentError(f"{name} must be Unix seconds, such as {default}")

@@ -11,6 +11,7 @@
     /api/regions     every region as this node sees it, side by side
     /api/node        the node: versions, reloads, stored state, draining
     /api/history     traffic per minute, and /api/actions: what operators did (edge.admin.past)
+    /api/incidents   outages with their timelines (edge.admin.incidents)
 
     POST /api/reload                                  reload the configuration; 422 with every problem
     POST /api/drain                                   take the node out of service, then stop it
@@ -38,6 +39,7 @@ from edge.admin.access_guard import AccessGuard
 from edge.admin.answers import json_answer, problem
 from edge.admin.callers import refusal
 from edge.admin.calls import AdminCalls
+from edge.admin.incidents import Incidents
 from edge.admin.past import Past
 from edge.admin.steps import Steps
 from edge.admin.traces import Traces
@@ -103,6 +105,7 @@ class AdminServer:
         app.add_routes(Traces(self._node).routes())
         if self._node.chronicle is not None:
             app.add_routes(Past(self._node.chronicle).routes())
+            app.add_routes(Incidents(self._node.chronicle).routes())
         if self._node.operations is not None:
             app.add_routes(Steps(self._node, self._node.operations).routes())
         http_log = logging.getLogger("edge.admin.http")
@@ -142,7 +145,7 @@ class AdminServer:
             return problem(
                 404,
                 f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
-                "/api/keys /api/traces /api/regions /api/node /api/history /api/actions, "
+                "/api/keys /api/traces /api/regions /api/node /api/history /api/actions /api/incidents, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:

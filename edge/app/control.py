@@ -137,7 +137,7 @@ class Control:
             metrics_exported=lambda: measuring.exported,
         )
         node.sharing = sharing = share(node, operations, ledger.config, spending)
-        chronicle = chronicle_for(self._shared_state, ledger.config, snapshot, launch.state_dir, ledger.source)
+        chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
         node.chronicle = chronicle
         operations.acted = chronicle.acted
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
@@ -151,6 +151,7 @@ class Control:
         with socket.socket(fileno=os.dup(launch.control_fd)) as sock:
             await publisher.start(sock)
             await admin.start(bind(launch.admin_host, launch.admin_port))
+            await chronicle.restore()
             async with Asker() as asker:
                 prober = Prober(asker.ask, lambda slot: self._shared_state.hint(slot, clock.now_ns()))
                 health = HealthChecks(self._shared_state)
@@ -165,7 +166,7 @@ class Control:
                     # Stored data first: the supervisor waits only seconds, and the other parts may take as long.
                     kept = [] if recorder is None else [recorder.stop()]
                     kept += [] if spending is None else [spending.stop(publisher.snapshot)]
-                    kept.append(chronicle.stop(publisher.snapshot))
+                    kept.append(chronicle.stop())
                     await _all(*kept)
                     await _all(
                         _ended(export_task),
@@ -259,9 +260,6 @@ class Control:
     def _watch_targets(self, node: Node, watch: StateWatch, prober: Prober) -> None:
         now_ns = clock.now_ns()
         reports = node.targets(now_ns)
-        if node.chronicle is not None:
-            states = {name: report.state for name, report in reports.items()}
-            node.chronicle.poll(node.snapshot, states, clock.wall(), now_ns)
         for level, sentence, facts in watch.poll(reports):
             logs.say(level, sentence, **facts)
         failing = [
@@ -270,6 +268,8 @@ class Control:
             if target.id in reports and reports[target.id].state == OPEN.label
         ]
         prober.tend(failing, now_ns, clock.random)
+        if node.chronicle is not None:
+            node.chronicle.poll(reports, clock.wall(), now_ns)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -71,6 +71,31 @@ def ask(
     Raises:
         NodeUnreachableError: the node does not respond, rejects the token, or is not edge.
     """
+    status, content = _send(args, path, method, body)
+    answer = _read(content)
+    done = _OK <= status < _REDIRECT
+    if isinstance(answer, shape) if done else status in refusals and _is_refusal(answer):
+        return status, answer
+    raise NodeUnreachableError(f"{_base(args)}{path} answered {status}: {_remedy(args, status, answer)}")
+
+
+def ask_text(args: argparse.Namespace, path: str, *, refusals: frozenset[int] = frozenset()) -> tuple[int, str]:
+    """Send a GET whose response is a text; return the status, and the text or the sentence of a refusal.
+
+    Raises:
+        NodeUnreachableError: the node does not respond, rejects the token, or is not edge.
+    """
+    status, content = _send(args, path, "GET", None)
+    if status == _OK:
+        text = content.decode("utf-8", "replace")
+        return status, "\n".join(_printable(line) for line in text.split("\n"))
+    answer = _read(content)
+    if status in refusals and _is_refusal(answer):
+        return status, str(answer["error"])
+    raise NodeUnreachableError(f"{_base(args)}{path} answered {status}: {_remedy(args, status, answer)}")
+
+
+def _send(args: argparse.Namespace, path: str, method: str, body: Any) -> tuple[int, bytes]:
     from edge.cli.fetching import NotHttpError, fetch  # noqa: PLC0415
 
     url = f"{_base(args)}{path}"
@@ -91,11 +116,7 @@ def ask(
         ) from error
     except ValueError as error:
         raise NodeUnreachableError(_no_address(args)) from error
-    answer = _read(content)
-    done = _OK <= status < _REDIRECT
-    if isinstance(answer, shape) if done else status in refusals and _is_refusal(answer):
-        return status, answer
-    raise NodeUnreachableError(f"{url} answered {status}: {_remedy(args, status, answer)}")
+    return status, content
 
 
 @contextlib.contextmanager

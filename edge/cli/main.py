@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "status",
     "top",
     "trace",
+    "incidents",
     "history",
     "check",
     "config",

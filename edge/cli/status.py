@@ -184,6 +184,10 @@ def notes(node: dict[str, Any], now: float) -> list[str]:
     lines = []
     if node.get("draining"):
         lines.append("the node is draining")
+    for incident in node.get("incidents", ()):
+        age_s = max(now - incident["since"], 0)
+        known = f", acknowledged: {incident['acknowledged']}" if incident["acknowledged"] else ""
+        lines.append(f"incident {incident['id']}: {incident['title']}, for {age_s:.0f} s{known}")
     if node.get("started_from") is not None:
         age_s = max(now - node["started_from"], 0)
         lines.append(f"{node['config']} is not usable: the last good configuration is in force, {age_s:.0f} s old")
@@ -201,6 +205,10 @@ def notes(node: dict[str, Any], now: float) -> list[str]:
     lines += _sharing_notes(node.get("sharing"), node.get("region", ""))
     if node.get("state_error"):
         lines.append(f"the last good configuration cannot be written to {node['state_file']}: {node['state_error']}")
+    history = node.get("history")
+    if history and history["error"]:
+        where = history["path"] or "memory"
+        lines.append(f"the history cannot be written to {where}: {history['error']} ({history['lost']} rows lost)")
     return lines
 
 

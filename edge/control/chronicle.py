@@ -1,81 +1,135 @@
-"""What control remembers of the node: it hands traffic per minute and operators' actions to the history."""
+"""What control remembers of the node: traffic per minute, operators' actions, and the incidents that it opens."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from edge import clock
 from edge.control.kept_file import name_for
+from edge.control.lookout import Lookout
+from edge.incidents import incident as incidents
+from edge.incidents.book import IncidentBook
 from edge.incidents.database import Action
-from edge.incidents.history import Entry, History
+from edge.incidents.history import Entry, History, HistoryUnavailableError
 from edge.incidents.minutes import MinuteBook
 from edge.regions.digest import name_of
+from edge.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from edge.balance.report import TargetReport
     from edge.config.schema import Config
-    from edge.native import SharedState
-    from edge.terms.snapshot import Snapshot
+    from edge.control.node import Node
+    from edge.incidents.book import Change
+    from edge.incidents.incident import Incident
 
 _S: Final = 1_000_000_000
 _MINUTE_NS: Final = 60 * _S
+# A disk that hangs must not keep control from watching; incidents of an earlier process are then opened anew.
+_RESTORE_S: Final = 5.0
+_MOST_RESTORED: Final = 100
 
 
 class Chronicle:
-    """Writes the history of one node.
+    """Writes the history of one node, and keeps its incidents.
 
     Args:
-        shared_state: the node's shared state, whose counters become minutes.
-        history: where they are written.
-        where: REGION/NODE, the place of actions.
+        node: the node as control sees it.
+        history: where it is written.
+        recovered_s: how long every sign must be gone before an incident is closed; None: the default.
     """
 
-    def __init__(self, shared_state: SharedState, history: History, where: str) -> None:
+    def __init__(self, node: Node, history: History, recovered_s: float | None = None) -> None:
+        snapshot, state = node.snapshot, node.shared_state
         self.history = history
-        self._where = where
-        self._book = MinuteBook(
-            lambda slot: shared_state.read_target(slot, clock.now_ns()),
-            shared_state.read_route,
-        )
+        self.book = IncidentBook(snapshot.region) if recovered_s is None else IncidentBook(snapshot.region, recovered_s)
+        self.told: list[Callable[[Change], None]] = []
+        """Called with each change of an incident, after it is noted; they return at once and do not raise."""
+        self._node = node
+        self._where = name_of(snapshot.region, snapshot.node)
+        self._lookout = Lookout(node)
+        self._minutes = MinuteBook(lambda slot: state.read_target(slot, clock.now_ns()), state.read_route)
         self._again_ns = 0
 
-    def poll(self, snapshot: Snapshot, states: Mapping[str, str], wall: float, now_ns: int) -> None:
+    async def restore(self) -> None:
+        """Take over the incidents that an earlier control process left open."""
+        try:
+            async with asyncio.timeout(_RESTORE_S):
+                bodies = await self.history.read(lambda db: db.open_incidents(_MOST_RESTORED))
+            self.book.restore(incidents.decode(body) for body in bodies)
+        except (HistoryUnavailableError, TimeoutError, msgspec.MsgspecError) as error:
+            logs.say(
+                logs.WARNING, "incidents of before cannot be read; those that last are opened anew", error=str(error)
+            )
+
+    def poll(self, reports: Mapping[str, TargetReport], wall: float, now_ns: int) -> None:
         """Take what the last second showed; write at the end of each minute. Called once a second.
 
         Args:
-            snapshot: names targets and routes.
-            states: label of the state of each target that a route uses.
+            reports: every target that a route uses.
             wall: Unix time.
             now_ns: monotonic nanoseconds.
         """
-        rows = self._book.look(snapshot, states, wall)
+        states = {name: report.state for name, report in reports.items()}
+        rows = self._minutes.look(self._node.snapshot, states, wall)
         self.history.keep([Entry(row=row) for row in rows])
+        looks = self._lookout.looks(reports)
+        changes = self.book.tick(wall, looks, self._lookout.signs(looks), self._lookout.tally(now_ns))
+        for change in changes:
+            self._note(change)
         if rows or now_ns >= self._again_ns:  # what could not be written is tried again every minute
             self._again_ns = now_ns + _MINUTE_NS
+            for incident in self.book.open.values():  # their counts go on
+                self.keep(incident)
+            self.history.flush()
+        elif changes:
             self.history.flush()
 
     def acted(self, what: str, subject: str, reason: str) -> None:
-        """Remember what an operator did."""
-        self.history.keep([Entry(action=Action(clock.wall(), what, subject, reason, self._where))])
+        """Remember what an operator did; it stands in the timelines of the incidents that it may concern."""
+        wall = clock.wall()
+        self.history.keep([Entry(action=Action(wall, what, subject, reason, self._where))])
+        for incident in self.book.open.values():
+            if not subject or subject in incident.targets or what == "reload":
+                incident.tell(wall, "operator", f"{what} {subject}".strip() + (f": {reason}" if reason else ""))
+                self.keep(incident)
         self.history.flush()
 
-    async def stop(self, snapshot: Snapshot) -> None:
-        """Write the minute that has begun, and close the history."""
-        self.history.keep([Entry(row=row) for row in self._book.rest(snapshot)])
+    def keep(self, incident: Incident) -> None:
+        """Write an incident with the next flush."""
+        body = incidents.encode(incident)
+        self.history.keep([Entry(incident=(incident.id, incident.opened, incident.closed, body))])
+
+    async def stop(self) -> None:
+        """Write the minute that has begun and the open incidents, and close the history."""
+        self.history.keep([Entry(row=row) for row in self._minutes.rest(self._node.snapshot)])
+        for incident in self.book.open.values():
+            self.keep(incident)
         await self.history.stop()
 
+    def _note(self, change: Change) -> None:
+        incident = change.incident
+        self.keep(incident)
+        if change.step == "opened":
+            logs.say(logs.WARNING, "an incident began", incident=incident.id, title=incident.title)
+        elif change.step == "closed":
+            lasted = round((incident.recovered or incident.closed) - incident.first_symptom)
+            logs.say(logs.INFO, "an incident is over", incident=incident.id, title=incident.title, lasted_s=lasted)
+        for tell in self.told:
+            tell(change)
 
-def chronicle_for(
-    shared_state: SharedState, config: Config, snapshot: Snapshot, state_dir: str, source: str
-) -> Chronicle:
+
+def chronicle_for(node: Node, config: Config, state_dir: str, source: str) -> Chronicle:
     """Return the chronicle that a configuration asks for.
 
     Args:
-        shared_state: the node's shared state.
+        node: the node as control sees it.
         config: the checked configuration.
-        snapshot: names the node.
         state_dir: folder of the stored state, "" for none.
         source: path of the configuration file, by which the default file is named.
     """
@@ -83,5 +137,4 @@ def chronicle_for(
     path = Path(written) if written else None
     if written is None and state_dir and source:
         path = Path(state_dir) / f"{name_for('history', source)}.db"
-    history = History(path, config.history.keep // _MINUTE_NS)
-    return Chronicle(shared_state, history, name_of(snapshot.region, snapshot.node))
+    return Chronicle(node, History(path, config.history.keep // _MINUTE_NS))

@@ -60,6 +60,15 @@ class Readiness(Struct, frozen=True):
     pools: dict[str, PoolState]
 
 
+class OpenIncident(Struct, frozen=True):
+    """An incident that is open now; ``since`` is the Unix time of its first symptom."""
+
+    id: str
+    title: str
+    since: float
+    acknowledged: str
+
+
 class NodeState(Struct, frozen=True):
     """The state of the node as a whole. Times are Unix seconds, 0: never."""
 
@@ -86,6 +95,7 @@ class NodeState(Struct, frozen=True):
     unbuffered: int  # requests refused because of that limit, by all workers since the node was started
     sharing: SharingState | None  # with other regions; None: there is no cluster
     history: HistoryState | None  # None: nothing is remembered
+    incidents: tuple[OpenIncident, ...]
 
 
 class Node:
@@ -160,6 +170,7 @@ class Node:
             state_failures=state.state_failures,
             history_written=state.history.written if state.history is not None else 0.0,
             history_lost=state.history.lost if state.history is not None else 0,
+            incidents=len(state.incidents),
             exported=self._exported(),
             metrics_exported=self._metrics_exported(),
             sharing=self.sharing.facts() if self.sharing is not None and self.sharing.shared else None,
@@ -200,7 +211,12 @@ class Node:
             unbuffered=sum(count[WorkerCounter.W_UNBUFFERED] for count in counts),
             sharing=self.sharing.state() if self.sharing is not None and self.sharing.shared else None,
             history=self.chronicle.history.state if self.chronicle is not None else None,
+            incidents=self._open_incidents(),
         )
+
+    def _open_incidents(self) -> tuple[OpenIncident, ...]:
+        found = () if self.chronicle is None else self.chronicle.book.open.values()
+        return tuple(OpenIncident(each.id, each.title, each.first_symptom, each.acknowledged) for each in found)
 
     async def applied(self, version: int, limit_s: float) -> int:
         """Wait until every connected worker uses this version or a later one; return the number of those that do."""

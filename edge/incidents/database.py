@@ -208,6 +208,11 @@ class Database:
                    ORDER BY opened DESC LIMIT ?"""
         return [body for (body,) in self._db.execute(query, (end, start, most))]
 
+    def open_incidents(self, most: int) -> list[bytes]:
+        """Return the documents of incidents that are not closed, oldest first."""
+        query = "SELECT body FROM incidents WHERE closed = 0 ORDER BY opened LIMIT ?"
+        return [body for (body,) in self._db.execute(query, (most,))]
+
     def incident(self, name: str) -> bytes | None:
         """Return the document of one incident."""
         found = self._db.execute("SELECT body FROM incidents WHERE id = ?", (name,)).fetchone()

@@ -327,6 +327,7 @@ HISTORY_LOST = Metric(
     (),
     "Rows of the history that were never written, because the disk refused them for too long.",
 )
+INCIDENTS = Metric("edge_incidents_open", "gauge", (), "Incidents that are open, as this node sees them.")
 EXPORTED = Metric(
     "edge_traces_exported_total",
     "counter",

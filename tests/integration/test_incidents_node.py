@@ -1,0 +1,93 @@
+"""An outage on a running node becomes one incident whose counts are those of the client, also over a killed control."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from nodes import FAST, KEY, RunningNode, chat_config, edge
+
+from edge.sim.faults import Fault
+from edge.sim.provider import ProviderSpec, SimProvider
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def incident(node: RunningNode) -> dict[str, Any]:
+    """Wait until the node knows an incident; return it as listed."""
+    async with asyncio.timeout(40):
+        while True:
+            try:
+                status, found = await node.get("/api/incidents")
+            except aiohttp.ClientError:  # control is being restarted
+                status, found = 0, []
+            if status == 200 and found:
+                (only,) = found
+                return dict(only)
+            await asyncio.sleep(0.05)
+
+
+async def test_an_outage_is_one_incident_with_the_clients_own_counts(tmp_path: Path, provider: SimProvider) -> None:
+    """The first opened circuit opens it; takeover and failures equal what was asked; control may die meanwhile."""
+    async with SimProvider(ProviderSpec(name="p1", pace=FAST, key=KEY)) as backup:
+        config = chat_config(provider.url, backup.url, breaker={"consecutive_failures": 3})
+        async with RunningNode(tmp_path, config) as node:
+            await provider.switch(Fault(kind="error"))
+            answered = [(await node.ask()).headers["x-edge-target"] for _ in range(8)]
+            assert answered == ["p1/sim-small"] * 8
+            found = await incident(node)
+            assert (found["subject"], found["targets"], found["kind"]) == (
+                "provider:p0",
+                ["p0/sim-small"],
+                "target_down",
+            )
+            async with asyncio.timeout(20):
+                while found["impact"]["requests"] < 8:
+                    await asyncio.sleep(0.1)
+                    found = await incident(node)
+            impact = found["impact"]
+            assert (impact["requests"], impact["failed"], impact["answered_by"]) == (8, 0, {"p1/sim-small": 8})
+            assert impact["attempts_failed"]["fail_status"] == impact["delayed"]
+            printed = edge("status", "--admin", node.admin)
+            assert f"incident {found['id']}: p0 is down in local" in printed.stdout
+
+            node.tell(signal.SIGKILL, "control")
+            await node.ready_with(2)
+            again = await incident(node)
+            assert (again["id"], again["opened"], again["closed"]) == (found["id"], found["opened"], 0)
+
+            said = edge("incidents", "acknowledge", found["id"], "team *night*", "--admin", node.admin)
+            assert said.returncode == 0, said.stderr
+            assert (
+                edge("incidents", "note", found["id"], "the provider was called", "--admin", node.admin).returncode == 0
+            )
+            text = edge("incidents", "show", found["id"], "--markdown", "--admin", node.admin).stdout
+            assert "# p0 is down in local" in text
+            assert "- Acknowledged: team \\*night\\*" in text
+            assert "| Note | the provider was called |" in text
+            assert "Answered meanwhile by p1/sim-small (8)" in text
+            assert "control" not in text
+            listed = json.loads(edge("incidents", "--json", "--admin", node.admin).stdout)
+            assert [each["id"] for each in listed] == [found["id"]]
+            assert "still missing" in edge("incidents", "show", found["id"], "--admin", node.admin).stdout
+            assert edge("incidents", "show", "no-such", "--admin", node.admin).returncode == 1
+            refused = await node.send("POST", f"/api/incidents/{found['id']}/note", {"text": "two\nlines"})
+            assert refused[0] == 400
+            page = await node.send(
+                "POST", f"/api/incidents/{found['id']}/note", {"text": "x"}, Origin="https://evil.test"
+            )
+            assert page[0] == 403
+
+
+async def test_a_refused_credential_is_told_at_once(tmp_path: Path, provider: SimProvider) -> None:
+    """One 401 of a provider is an incident that names the credential, and its playbook."""
+    await provider.switch(Fault(kind="error", status=401))
+    async with RunningNode(tmp_path, chat_config(provider.url)) as node:
+        await node.ask()
+        found = await incident(node)
+        assert (found["kind"], found["playbook"]) == ("credential", "credential-refused")
+        assert KEY not in json.dumps(found)
