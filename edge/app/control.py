@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     from edge.app.launch import Launch
     from edge.config.schema import Config
+    from edge.control.chronicle import Chronicle
     from edge.terms.snapshot import Snapshot
 
 
@@ -86,6 +87,7 @@ class Control:
         self._access = AccessLog("off")
         self._tracing: Tracing | None = None
         self._measuring: Measuring | None = None
+        self._chronicle: Chronicle | None = None
         self._leave_requested = False
 
     def reload(self) -> None:
@@ -138,7 +140,7 @@ class Control:
         )
         node.sharing = sharing = share(node, operations, ledger.config, spending)
         chronicle = chronicle_for(node, ledger.config, launch.state_dir, ledger.source)
-        node.chronicle = chronicle
+        node.chronicle = self._chronicle = chronicle
         operations.acted = chronicle.acted
         admin = AdminServer(node, ledger.config.admin.token, str(Path(launch.control_path).with_name("admin.sock")))
         self._operations, self._admin, self._recorder, self._tracing = operations, admin, recorder, tracing
@@ -220,6 +222,8 @@ class Control:
             self._tracing.follow(config.telemetry, snapshot)
         if self._measuring is not None:
             self._measuring.follow(config.telemetry)
+        if self._chronicle is not None:
+            self._chronicle.follow(config)
         if self._recorder is not None:
             self._recorder.record(config, snapshot)
 

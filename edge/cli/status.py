@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
         with interpreting(args):
             console = screen()
             console.print(_shown(args, console.width))
+            for line in _pages(args):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
             for line in _notes(args):
                 console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
         return 0
@@ -237,3 +239,21 @@ def _sharing_notes(sharing: dict[str, Any] | None, own: str) -> list[str]:
 def _notes(args: argparse.Namespace) -> list[str]:
     status, node = ask(args, "/api/node", refusals=frozenset({404}))
     return notes(node, time.time()) if status == 200 else []  # noqa: PLR2004  # older versions lack this path
+
+
+def page_lines(pages: list[dict[str, Any]], now: float) -> list[str]:
+    """Return what providers' status pages say, from ``/api/pages``: a line each, and none that was never read."""
+    lines = []
+    for page in pages:
+        if page["error"]:
+            lines.append(f"{page['provider']}'s status page cannot be read, which proves nothing: {page['error']}")
+        elif page["seen"]:
+            text = f": {page['text']}" if page["text"] else ""
+            age_s = max(now - page["seen"], 0)
+            lines.append(f"{page['provider']}'s status page says {page['state']}{text} ({age_s:.0f} s ago)")
+    return lines
+
+
+def _pages(args: argparse.Namespace) -> list[str]:
+    status, pages = ask(args, "/api/pages", shape=list, refusals=frozenset({404}))
+    return page_lines(pages, time.time()) if status == 200 else []  # noqa: PLR2004  # older versions lack this path

@@ -70,6 +70,15 @@ def parse_base_url(text: str) -> BaseUrl:
     return BaseUrl(tls, _host(parts.hostname), port or (443 if tls else 80), parts.path.rstrip("/"))
 
 
+def parse_link(text: str) -> BaseUrl:
+    """Return the parts of a URL that may have a query and a fragment, which are left out.
+
+    Raises:
+        ValueError: the text says what is wrong, and does not repeat the URL.
+    """
+    return parse_base_url(re.split(r"[?#]", text, maxsplit=1)[0])
+
+
 def parse_member(text: str) -> BaseUrl:
     """Return the parts of the URL of a store's member, ``http[s]://host:port``.
 

@@ -15,6 +15,7 @@ from msgspec import structs
 from edge.config import (
     check_cluster,
     check_crowding,
+    check_incidents,
     check_keys,
     check_network,
     check_peers,
@@ -70,6 +71,7 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
         *_rules(document, config),
         *check_telemetry.telemetry(config.telemetry),
         *check_crowding.crowding(document, config),
+        *check_incidents.incidents(config),
     ]
     for name, model in config.models.items():
         found += _model(document, config, known, name, model)

@@ -28,7 +28,16 @@ def provider(name: str, written: Provider, known: Mapping[str, places.Provider])
         jurisdiction=written.jurisdiction or (facts.jurisdiction if facts else None) or "",
         capabilities=(facts.capabilities if facts else ()) if written.capabilities is None else written.capabilities,
         probe=(facts.probe if facts else "/models") if written.probe is None else written.probe,
+        status_page=_status_page(written, facts),
     )
+
+
+def _status_page(written: Provider, facts: places.Provider | None) -> str:
+    """Return the address of its status page; a known name at another address is another machine, without one."""
+    if written.status_page is not None:
+        return written.status_page
+    moved = facts is not None and written.base_url not in ("", facts.base_url)
+    return "" if facts is None or moved else facts.status_page
 
 
 def price(provider: Provider, known: places.Provider | None, model: str) -> Price:

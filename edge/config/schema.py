@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from edge.config.crowding import Concurrency, Queue, Shares
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, about
 from edge.config.schema_cluster import Cluster
-from edge.config.schema_incidents import History
+from edge.config.schema_incidents import History, StatusPages
 from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_peers import Peers
@@ -135,6 +135,13 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True):
         about(
             "Path under base_url that answers 2xx at no cost. Edge requests it while the target's circuit is "
             "open. Empty: no probes."
+        ),
+    ] = None
+    status_page: Annotated[
+        str | None,
+        about(
+            "URL of its status page (Statuspage, incident.io, Flashduty, Google, RSS or Atom); a fragment names the "
+            "component to look at. Known names have one. Empty: none."
         ),
     ] = None
     tls: Annotated[UpstreamTls, about("How to verify it if base_url is https.")] = UpstreamTls()
@@ -304,3 +311,4 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     cluster: Annotated[Cluster, about("What nodes of all regions share.")] = Cluster()
     history: Annotated[History, about("What this node remembers of traffic, incidents and operators.")] = History()
+    status_pages: Annotated[StatusPages, about("Providers' status pages, as this node reads them.")] = StatusPages()

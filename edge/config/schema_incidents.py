@@ -1,4 +1,4 @@
-"""The sections of edge.yaml about outages: what is remembered of them."""
+"""The sections of edge.yaml about outages: what is remembered of them, and what providers say."""
 
 from typing import Annotated
 
@@ -24,3 +24,19 @@ class History(Struct, frozen=True, forbid_unknown_fields=True):
         Duration,
         about("How long it is kept. 400 days of 200 models take less than 2 GB.", low=_DAY),
     ] = 400 * _DAY
+
+
+class StatusPages(Struct, frozen=True, forbid_unknown_fields=True):
+    """Reading of providers' status pages. They are shown beside edge's own measurements, and never decide."""
+
+    enabled: Annotated[bool, about("false reads no page.")] = True
+    interval: Annotated[Duration, about("How often each page is read, give or take a quarter.", low=10 * NS_PER_S)] = (
+        60 * NS_PER_S
+    )
+    proxy: Annotated[
+        str,
+        about(
+            "HTTP proxy to reach pages through: http://host:port, or env for what HTTPS_PROXY, HTTP_PROXY and "
+            "NO_PROXY say. Empty: none."
+        ),
+    ] = ""

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from edge import clock
+from edge.config import effective
+from edge.config.schema_incidents import StatusPages
 from edge.control.kept_file import name_for
 from edge.control.lookout import Lookout
 from edge.incidents import incident as incidents
 from edge.incidents.book import IncidentBook
-from edge.incidents.database import Action
+from edge.incidents.database import Action, Said
 from edge.incidents.history import Entry, History, HistoryUnavailableError
 from edge.incidents.minutes import MinuteBook
+from edge.incidents.page_watch import PageWatch
+from edge.providers import KNOWN
 from edge.regions.digest import name_of
 from edge.telemetry import logs
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from edge.control.node import Node
     from edge.incidents.book import Change
     from edge.incidents.incident import Incident
+    from edge.incidents.pages.view import PageView
 
 _S: Final = 1_000_000_000
 _MINUTE_NS: Final = 60 * _S
@@ -54,7 +59,17 @@ class Chronicle:
         self._where = name_of(snapshot.region, snapshot.node)
         self._lookout = Lookout(node)
         self._minutes = MinuteBook(lambda slot: state.read_target(slot, clock.now_ns()), state.read_route)
+        self.pages = PageWatch(self._page_changed)
+        self._urls: dict[str, str] = {}
+        self._page_settings = StatusPages(enabled=False)
         self._again_ns = 0
+
+    def follow(self, config: Config) -> None:
+        """Read the status pages that this configuration names from now on."""
+        settings = config.status_pages
+        filled = effective.whole(config, KNOWN).providers if settings.enabled else {}
+        self._urls = {name: provider.status_page for name, provider in filled.items() if provider.status_page}
+        self._page_settings = settings
 
     async def restore(self) -> None:
         """Take over the incidents that an earlier control process left open."""
@@ -82,6 +97,7 @@ class Chronicle:
         changes = self.book.tick(wall, looks, self._lookout.signs(looks), self._lookout.tally(now_ns))
         for change in changes:
             self._note(change)
+        self.pages.tend(self._urls, self._page_settings.interval, self._page_settings.proxy, now_ns)
         if rows or now_ns >= self._again_ns:  # what could not be written is tried again every minute
             self._again_ns = now_ns + _MINUTE_NS
             for incident in self.book.open.values():  # their counts go on
@@ -110,7 +126,17 @@ class Chronicle:
         self.history.keep([Entry(row=row) for row in self._minutes.rest(self._node.snapshot)])
         for incident in self.book.open.values():
             self.keep(incident)
+        await self.pages.stop()
         await self.history.stop()
+
+    def _page_changed(self, provider: str, view: PageView) -> None:
+        wall = clock.wall()
+        logs.say(logs.INFO, "a status page says something new", provider=provider, state=view.state, text=view.text)
+        self.history.keep([Entry(said=Said(wall, provider, view.state, view.text))])
+        incident = self.book.page(provider, view, wall)
+        if incident is not None:
+            self.keep(incident)
+        self.history.flush()
 
     def _note(self, change: Change) -> None:
         incident = change.incident
@@ -137,4 +163,6 @@ def chronicle_for(node: Node, config: Config, state_dir: str, source: str) -> Ch
     path = Path(written) if written else None
     if written is None and state_dir and source:
         path = Path(state_dir) / f"{name_for('history', source)}.db"
-    return Chronicle(node, History(path, config.history.keep // _MINUTE_NS))
+    chronicle = Chronicle(node, History(path, config.history.keep // _MINUTE_NS))
+    chronicle.follow(config)
+    return chronicle

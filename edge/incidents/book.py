@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct
 
 from edge.incidents.incident import Incident, new_id
+from edge.incidents.pages.view import TROUBLE
 from edge.incidents.signs import HOLD_S, subject_of, troubled
 from edge.incidents.tally import add_impact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from edge.incidents.pages.view import PageView
     from edge.incidents.signs import Kind, Look, Sign
     from edge.incidents.tally import Tally
 
@@ -56,12 +58,21 @@ class IncidentBook:
         self._seen: dict[_Mark, float] = {}  # signs that last, since when
         self._trouble: dict[str, float] = {}  # targets that fail, since when
         self._calm: dict[str, Tally] = {}  # by subject, the counters of its last calm second
+        self._pages: dict[str, PageView] = {}  # what the page of each provider says now
         self._counted: dict[str, Tally] = {}  # by subject of an open incident, up to where its impact is counted
 
     def restore(self, incidents: Iterable[Incident]) -> None:
         """Take over incidents that an earlier control process had opened."""
         for incident in incidents:
             self.open.setdefault(incident.subject, incident)
+
+    def page(self, provider: str, view: PageView, wall: float) -> Incident | None:
+        """Take what a provider's page says now; return the open incident that it stands beside."""
+        self._pages[provider] = view
+        incident = self.open.get(f"provider:{provider}")
+        if incident is not None:
+            _beside(incident, view, wall)
+        return incident
 
     def find(self, name: str) -> Incident | None:
         """Return an incident by its id, open or lately closed."""
@@ -121,6 +132,9 @@ class IncidentBook:
         _add(incident, sign)
         where = f"{sign.region}: {sign.target}" if sign.target else sign.region
         incident.tell(wall, "detected", f"{where}: {sign.why}")
+        view = self._pages.get(incident.name)
+        if view is not None and view.state in TROUBLE and sign.subject.startswith("provider:"):
+            _beside(incident, view, wall)
         return incident
 
     def _free_id(self, subject: str, wall: float) -> str:
@@ -206,6 +220,13 @@ class IncidentBook:
 
     def _retire(self, incident: Incident) -> None:
         self.closed = [*self.closed, incident][-MOST_CLOSED:]
+
+
+def _beside(incident: Incident, view: PageView, wall: float) -> None:
+    """Note in a timeline what the provider's page says, and when it first spoke of trouble."""
+    if view.state in TROUBLE and not incident.page_said:
+        incident.page_said = min(view.since, wall) if view.since > incident.first_symptom - EARLIEST_S else wall
+    incident.tell(wall, "page", f"it says {view.state}{': ' if view.text else ''}{view.text}")
 
 
 def _mark(sign: Sign) -> _Mark:

@@ -7,6 +7,7 @@ Calls block; ``edge.incidents.history`` makes them in a thread. The tables:
     hours        packed hours, one per series and hour
     incidents    one JSON document per incident
     actions      what operators did, in order
+    pages        what providers' status pages said, whenever that changed
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ CREATE TABLE IF NOT EXISTS hours (
     series INTEGER, at INTEGER, body BLOB, PRIMARY KEY (series, at)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS incidents (id TEXT PRIMARY KEY, opened REAL, closed REAL, body BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS actions (id INTEGER PRIMARY KEY, at REAL, body BLOB);
+CREATE TABLE IF NOT EXISTS pages (id INTEGER PRIMARY KEY, at REAL, provider TEXT, body BLOB);
 """
 
 
@@ -49,6 +51,15 @@ class Action(Struct, frozen=True):
     subject: str  # the target or the incident, "" for the node
     reason: str
     where: str  # REGION/NODE
+
+
+class Said(Struct, frozen=True):
+    """What a provider's status page said from ``at`` (Unix time) on."""
+
+    at: float
+    provider: str
+    state: str
+    text: str
 
 
 class Wanted(Struct, frozen=True):
@@ -110,7 +121,11 @@ class Database:
         self._db.close()
 
     def write(
-        self, rows: Iterable[Row], actions: Iterable[Action], incidents: Iterable[tuple[str, float, float, bytes]]
+        self,
+        rows: Iterable[Row],
+        actions: Iterable[Action] = (),
+        incidents: Iterable[tuple[str, float, float, bytes]] = (),
+        said: Iterable[Said] = (),
     ) -> None:
         """Write everything, or nothing if it fails.
 
@@ -118,6 +133,7 @@ class Database:
             rows: minutes; one that exists already is added to.
             actions: what operators did.
             incidents: (id, opened, closed, JSON); closed 0: it is open. One that exists is replaced.
+            said: what providers' pages said.
         """
         with _transaction(self._db):
             for series, minute in rows:
@@ -132,6 +148,10 @@ class Database:
                 [(action.at, msgspec.json.encode(action)) for action in actions],
             )
             self._db.executemany("REPLACE INTO incidents VALUES (?, ?, ?, ?)", incidents)
+            self._db.executemany(
+                "INSERT INTO pages (at, provider, body) VALUES (?, ?, ?)",
+                [(one.at, one.provider, msgspec.json.encode(one)) for one in said],
+            )
 
     def tidy(self, now_minute: int, keep_minutes: int) -> None:
         """Pack hours that are over, and delete what is older than ``keep_minutes``."""
@@ -144,6 +164,7 @@ class Database:
             oldest_s = oldest * MINUTE_S
             self._db.execute("DELETE FROM incidents WHERE closed > 0 AND closed < ?", (oldest_s,))
             self._db.execute("DELETE FROM actions WHERE at < ?", (oldest_s,))
+            self._db.execute("DELETE FROM pages WHERE at < ?", (oldest_s,))
 
     def _pack(self, before: int) -> None:
         waiting: dict[tuple[int, int], list[Minute]] = {}
@@ -200,6 +221,12 @@ class Database:
         """Return what operators did from ``start`` to before ``end``, oldest first, at most the last ``most``."""
         query = "SELECT body FROM actions WHERE at >= ? AND at < ? ORDER BY at DESC, id DESC LIMIT ?"
         found = [msgspec.json.decode(body, type=Action) for (body,) in self._db.execute(query, (start, end, most))]
+        return found[::-1]
+
+    def said(self, start: float, end: float, most: int) -> list[Said]:
+        """Return what pages said from ``start`` to before ``end``, oldest first, at most the last ``most``."""
+        query = "SELECT body FROM pages WHERE at >= ? AND at < ? ORDER BY at DESC, id DESC LIMIT ?"
+        found = [msgspec.json.decode(body, type=Said) for (body,) in self._db.execute(query, (start, end, most))]
         return found[::-1]
 
     def incidents(self, start: float, end: float, most: int) -> list[bytes]:

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from edge import clock
 from edge.errors import EdgeError
-from edge.incidents.database import Action, Damaged, Database
+from edge.incidents.database import Action, Damaged, Database, Said
 from edge.incidents.minutes import MINUTE_S
 from edge.telemetry import logs
 
@@ -63,6 +63,7 @@ class Entry(Struct, frozen=True):
     row: Row | None = None
     action: Action | None = None
     incident: tuple[str, float, float, bytes] | None = None
+    said: Said | None = None
 
 
 class History:
@@ -173,6 +174,7 @@ class History:
                 [entry.row for entry in batch if entry.row is not None],
                 [entry.action for entry in batch if entry.action is not None],
                 [entry.incident for entry in batch if entry.incident is not None],
+                [entry.said for entry in batch if entry.said is not None],
             )
             minute = int(clock.wall() // MINUTE_S)
             if abs(minute - self._tidied) >= TIDY_EVERY_MINUTES:

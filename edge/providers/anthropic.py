@@ -45,4 +45,5 @@ PROVIDER: Final = Provider(
         "claude-haiku-4-5": (1.0, 5.0),
     },
     priced="2026-11-22",
+    status_page="https://status.claude.com/api/v2/summary.json",
 )

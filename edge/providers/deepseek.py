@@ -35,4 +35,5 @@ PROVIDER: Final = Provider(
         "deepseek-v4-pro": (1.32, 3.96),
     },
     priced="2026-11-22",
+    status_page="https://status.deepseek.com/api/status-page/6410630422455/summary/active",
 )

@@ -46,4 +46,5 @@ PROVIDER: Final = Provider(
         "gemini-embedding-001": (0.15, 0.0),
     },
     priced="2026-11-22",
+    status_page="https://status.cloud.google.com/incidents.json#Z0FZJAMvEB4j3NbCJs6B",
 )

@@ -49,4 +49,5 @@ PROVIDER: Final = Provider(
         "text-embedding-3-small": (0.02, 0.0),
     },
     priced="2026-11-22",
+    status_page="https://status.openai.com/api/v2/summary.json",
 )

@@ -32,7 +32,8 @@ class Provider(Struct, frozen=True):
     ``auth`` is a header's name and the prefix of the key; ``probe`` is a path under ``base_url`` that costs nothing;
     ``chat_model`` and ``embed_model`` are small, cheap defaults for a start without a configuration file; ``retired``
     pairs the name of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of
-    prompt and completion by model, as of the day ``priced``.
+    prompt and completion by model, as of the day ``priced``; ``status_page`` is the address of a document that
+    ``edge.incidents.pages`` reads, with the component to look at as its fragment.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Provider(Struct, frozen=True):
     retired: tuple[tuple[str, str], ...] = ()
     prices: dict[str, tuple[float, float]] = field(default_factory=dict)
     priced: str = ""
+    status_page: str = ""
 
 
 class Peer(Struct, frozen=True):

@@ -12,6 +12,8 @@ from plans import shared_state_for, snapshot
 
 from edge.config.load import read_text
 from edge.control.chronicle import chronicle_for
+from edge.control.node import Node
+from edge.control.publish import Publisher
 from edge.incidents import history as history_module
 from edge.incidents.database import Action, Database, Wanted
 from edge.incidents.history import Entry, History
@@ -290,11 +292,11 @@ async def test_writing_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
 def test_where_a_node_keeps_its_history(tmp_path: Path) -> None:
     """The file stands in the state folder by default, where the configuration says, or nowhere."""
     plan = snapshot()
-    state = shared_state_for(plan)
+    node = Node(shared_state_for(plan), Publisher(plan), 1, dict)
 
     def path(text: str, folder: str) -> str:
         config = read_text(text, "edge.yaml", tmp_path, {}).config
-        return chronicle_for(state, config, plan, folder, "/etc/edge.yaml").history.state.path
+        return chronicle_for(node, config, folder, "/etc/edge.yaml").history.state.path
 
     assert path("{}", str(tmp_path)).startswith(f"{tmp_path}/history-")
     assert path("{}", "") == ""

@@ -1,0 +1,48 @@
+"""Checks of the sections about outages: addresses of status pages, and of the proxy to them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.config import addresses
+from edge.config.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edge.config.problems import Path
+    from edge.config.schema import Config
+
+
+def incidents(config: Config) -> Iterator[Problem]:
+    """Check status pages."""
+    yield from proxy(("status_pages", "proxy"), config.status_pages.proxy)
+    for name, provider in config.providers.items():
+        if provider.status_page:
+            yield from link(("providers", name, "status_page"), provider.status_page)
+
+
+def proxy(path: Path, text: str) -> Iterator[Problem]:
+    """Check a proxy: none, ``env``, or a URL."""
+    if text in ("", "env"):
+        return
+    try:
+        url = addresses.parse_base_url(text)
+    except ValueError:
+        url = None
+    if url is None or url.tls or url.path:
+        yield Problem(path, "not a proxy; write http://host:port, or env")
+
+
+def link(path: Path, text: str) -> Iterator[Problem]:
+    """Check an address that edge calls; it is not repeated, because people put keys into URLs."""
+    try:
+        url = addresses.parse_link(text)
+    except ValueError as error:
+        yield Problem(path, str(error).replace("a base URL", "an address").replace("base URL", "address"))
+        return
+    why = addresses.forbidden(url.host)
+    if why:
+        yield Problem(path, f"{url.host} must not be called: {why}")
+    elif not url.tls and not addresses.is_private(url.host):
+        yield Problem(path, "it is reached unencrypted across the internet; write https", severity="warning")
