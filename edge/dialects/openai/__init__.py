@@ -1,0 +1,1 @@
+"""OpenAI's chat completions, which DeepSeek and most other servers speak too."""

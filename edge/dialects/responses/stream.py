@@ -1,0 +1,136 @@
+"""Reads the event streams of responses; :mod:`edge.dialects.responses.stream_writer` writes them.
+
+Facts: ``response.created`` and ``response.in_progress`` come first, then each item as ``response.output_item.added``,
+the deltas of its parts and ``response.output_item.done``, then ``response.completed``, ``.incomplete`` or ``.failed``.
+Items may interleave: each event names the ``output_index``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from edge.dialects import signatures
+from edge.dialects.error_kinds import text_of
+from edge.dialects.errors import UnreadableAnswerError
+from edge.dialects.fields import count
+from edge.dialects.openai.errors import error_of
+from edge.dialects.responses import schema
+from edge.dialects.responses.read import DIALECT, finish_of, read_usage
+from edge.dialects.responses.stream_writer import Writer
+from edge.terms import chat
+
+if TYPE_CHECKING:
+    from edge.dialects.responses.schema import Event, Item
+
+__all__ = ["Reader", "Writer"]
+
+_EVENT: Final = msgspec.json.Decoder(schema.Event)
+_TYPED: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_THOUGHTS: Final = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
+_ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
+
+
+class Reader:
+    """Reads one stream."""
+
+    def __init__(self, identifier: str) -> None:
+        self._identifier = identifier
+        self._calls: dict[int, int] = {}  # index among the calls by index of the item
+        self._told: set[int] = set()  # items whose deltas have come
+        self._summary: dict[int, int] = {}  # part of the thoughts by index of the item
+
+    def read(self, data: bytes, name: bytes = b"") -> list[chat.Delta]:
+        """Return what the data of one event says.
+
+        Raises:
+            UnreadableAnswerError: it is no event of a response.
+        """
+        del name
+        if data == b"[DONE]":
+            return []
+        try:
+            event = _EVENT.decode(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise UnreadableAnswerError(f"an event that is none of a response: {error}") from error
+        place = event.output_index
+        if event.type == "response.output_text.delta":
+            self._told.add(place)
+            return [chat.TextDelta(0, event.delta)] if event.delta else []
+        return self._read_other(event, place, data)
+
+    def _read_other(self, event: Event, place: int, data: bytes) -> list[chat.Delta]:
+        kind = event.type
+        if kind == "response.function_call_arguments.delta":
+            return self._read_arguments(event, place)
+        if kind in _THOUGHTS:
+            return self._read_thoughts(event, place)
+        if kind == "response.refusal.delta":
+            self._told.add(place)
+            return [chat.RefusalDelta(0, event.delta)] if event.delta else []
+        if kind == "response.output_item.added" and event.item is not None:
+            return self._begin_item(event.item, place)
+        if kind == "response.output_item.done" and event.item is not None:
+            return self._end_item(event.item, place)
+        return self._read_rare(event, data)
+
+    def _read_rare(self, event: Event, data: bytes) -> list[chat.Delta]:
+        if event.type == "response.created" and event.response is not None:
+            said = event.response
+            return [chat.Start(said.id or f"resp_{self._identifier}", said.model, count(said.created_at))]
+        if event.type == "error":
+            return [chat.Failure(chat.Error("internal", text_of(event.message) or "error", code=text_of(event.code)))]
+        if event.type in _ENDS and event.response is not None:
+            if event.type == "response.failed":
+                return [chat.Failure(error_of(500, bytes(_TYPED.decode(data)["response"])))]
+            finish = chat.FinishDelta(0, finish_of(event.response, bool(self._calls)))
+            return [chat.UsageDelta(read_usage(event.response.usage)), finish, chat.End()]
+        return []
+
+    def _read_arguments(self, event: Event, place: int) -> list[chat.Delta]:
+        call = self._calls.get(place)
+        if call is None:
+            raise UnreadableAnswerError("arguments of an item that is no function call")
+        self._told.add(place)
+        return [chat.ToolDelta(0, call, event.delta)] if event.delta else []
+
+    def _read_thoughts(self, event: Event, place: int) -> list[chat.Delta]:
+        part = event.summary_index or 0
+        gap = "\n\n" if part != self._summary.setdefault(place, part) else ""
+        self._summary[place] = part
+        self._told.add(place)
+        return [chat.ReasoningDelta(0, gap + event.delta)] if event.delta else []
+
+    def _begin_item(self, item: Item, place: int) -> list[chat.Delta]:
+        if item.type != "function_call":
+            return []
+        call = len(self._calls)
+        self._calls[place] = call
+        return [chat.ToolStart(0, call, item.call_id or f"call_{self._identifier}_{call}", item.name or "")]
+
+    def _end_item(self, item: Item, place: int) -> list[chat.Delta]:
+        """Read what a whole item adds: signatures, and everything where a server sends no deltas."""
+        deltas: list[chat.Delta] = []
+        told = place in self._told
+        if item.type == "function_call":
+            if place not in self._calls:
+                deltas += self._begin_item(item, place)
+            if not told and item.arguments:
+                deltas.append(chat.ToolDelta(0, self._calls[place], item.arguments))
+        elif item.type == "message" and not told and isinstance(item.content, list):
+            deltas += [chat.TextDelta(0, part.text) for part in item.content if part.text]
+            deltas += [chat.RefusalDelta(0, part.refusal) for part in item.content if part.refusal]
+        elif item.type == "reasoning":
+            if not told:
+                deltas += [chat.ReasoningDelta(0, part.text) for part in item.summary or () if part.text]
+            if item.encrypted_content:
+                signature, issuer = signatures.unseal(item.encrypted_content, DIALECT)
+                if issuer == DIALECT:
+                    signature = f"{item.id or ''}:{signature}"
+                deltas.append(chat.SignatureDelta(0, signature, issuer))
+        return deltas
+
+    def end(self) -> list[chat.Delta]:
+        """Return what the end of the stream says: nothing that ``response.completed`` has not said."""
+        return []

@@ -1,0 +1,101 @@
+"""Translates one exchange: the client's request for each target, and the target's answer for the client.
+
+The data path calls it where a target speaks another dialect than the client (``native.proxy.hooks.Translations``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge import clock
+from edge.dialects.errors import CannotCarryError, UnreadableAnswerError
+from edge.dialects.events import EventSplitter, EventTooLargeError
+from edge.dialects.known import DIALECTS
+
+if TYPE_CHECKING:
+    from edge.dialects.known import Dialect
+    from edge.dialects.written import Written
+    from edge.terms import chat
+
+
+class Conversation:
+    """One request of a client, read once. It is never changed, however many targets it is written for."""
+
+    def __init__(self, client: Dialect, request: chat.Request) -> None:
+        self._client = client
+        self._request = request
+        self._written: dict[tuple[str, str], Written] = {}
+
+    @property
+    def request(self) -> chat.Request:
+        """What is asked."""
+        return self._request
+
+    def body_for(self, dialect: str, model: str, strict: bool) -> Written:
+        """Return the request for a target's dialect and model, made once for each.
+
+        Raises:
+            CannotCarryError: the dialect cannot say it; with ``strict``, not even hints are dropped.
+        """
+        written = self._written.get((dialect, model))
+        if written is None:
+            written = DIALECTS[dialect].write_request(self._request, model)
+            self._written[dialect, model] = written
+        if strict and written.dropped:
+            raise CannotCarryError(", ".join(written.dropped), dialect)
+        return written
+
+    def answer(self, dialect: str, body: bytes, request_id: str) -> bytes:
+        """Return a target's whole answer in the client's dialect.
+
+        Raises:
+            UnreadableAnswerError: it is not an answer in the target's dialect.
+        """
+        answer = DIALECTS[dialect].read_answer(body, request_id)
+        return self._client.write_answer(answer, self._request, clock.wall())
+
+    def stream(self, dialect: str, request_id: str) -> StreamTranslation:
+        """Return the translator of a target's event stream."""
+        return StreamTranslation(DIALECTS[dialect], self._client, self._request, request_id)
+
+
+class StreamTranslation:
+    """Translates one event stream."""
+
+    def __init__(self, target: Dialect, client: Dialect, request: chat.Request, request_id: str) -> None:
+        self._splitter = EventSplitter()
+        self._reader = target.reader(request_id)
+        self._writer = client.writer(request, request_id, clock.wall())
+
+    def push_events(self, data: bytes) -> list[bytes]:
+        """Return the client's events for the target's; the stream may be cut at any byte.
+
+        Raises:
+            UnreadableAnswerError: an event is none of the target's dialect, or cannot be said in the client's.
+        """
+        try:
+            events = self._splitter.push(data)
+        except EventTooLargeError as error:
+            raise UnreadableAnswerError(str(error)) from error
+        said = [self._writer.write(self._reader.read(text, name)) for name, text in events]
+        return [piece for piece in said if piece]
+
+    def finish(self) -> bytes:
+        """Return the events that complete the client's stream, once the target's is complete."""
+        return self._writer.write(self._reader.end()) + self._writer.finish()
+
+
+def read(dialect: str, body: bytes, model: str, stream: bool) -> Conversation:
+    """Read a client's request.
+
+    Raises:
+        UnreadableRequestError: it is no request of this dialect.
+    """
+    client = DIALECTS[dialect]
+    return Conversation(client, client.read_request(body, model, stream))
+
+
+def error(target: str, client: str, status: int, body: bytes, request_id: str) -> tuple[int, bytes]:
+    """Return status and body of a target's error in the client's dialect."""
+    said = DIALECTS[target].read_error(status, body)
+    return DIALECTS[client].write_error(status, said, request_id)
