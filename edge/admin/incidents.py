@@ -3,6 +3,8 @@
 GET  /api/incidents?from=UNIX&to=UNIX        open ones and those of a span (the last 30 days), newest first, in short
 GET  /api/incidents/ID                       one, whole; with ?format=markdown a post-mortem
 POST /api/incidents/ID/acknowledge|note      {"text": "..."}: who looks after it; a line for its timeline
+GET  /api/alerts                             the webhooks that are told, without what may be secret of them
+POST /api/alerts/test                        send a test to each of them, and say what it answered
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ class Incidents:
             web.get("/api/incidents", self._list),
             web.get("/api/incidents/{id}", self._one),
             web.post("/api/incidents/{id}/{action:acknowledge|note}", self._say),
+            web.get("/api/alerts", self._receivers),
+            web.post("/api/alerts/test", self._test),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -108,6 +112,12 @@ class Incidents:
         self._chronicle.keep(found)
         self._chronicle.history.flush()
         return json_answer(view(found))
+
+    async def _receivers(self, _request: web.Request) -> web.Response:
+        return json_answer([msgspec.to_builtins(each.state) for each in self._chronicle.alerting.receivers])
+
+    async def _test(self, _request: web.Request) -> web.Response:
+        return json_answer(await self._chronicle.alerting.test())
 
     async def _find(self, name: str) -> Incident | None:
         known = self._chronicle.book.find(name)

@@ -12,7 +12,7 @@
     /api/node        the node: versions, reloads, stored state, draining
     /api/history     traffic per minute, and /api/actions: what operators did (edge.admin.past)
     /api/pages       what providers' status pages say
-    /api/incidents   outages with their timelines (edge.admin.incidents)
+    /api/incidents   outages with their timelines, and /api/alerts: who is told (edge.admin.incidents)
 
     POST /api/reload                                  reload the configuration; 422 with every problem
     POST /api/drain                                   take the node out of service, then stop it
@@ -146,7 +146,8 @@ class AdminServer:
             return problem(
                 404,
                 f"there is no {request.path}; there are /live /ready /metrics /api/metrics /api/targets /api/snapshot "
-                "/api/keys /api/traces /api/regions /api/node /api/history /api/actions /api/incidents /api/pages, "
+                "/api/keys /api/traces /api/regions /api/node /api/history /api/actions /api/incidents /api/pages "
+                "/api/alerts, "
                 "POST /api/reload and /api/drain, and PUT /api/targets/ID/drain (or eject, or restore)",
             )
         except web.HTTPMethodNotAllowed as other:

@@ -28,6 +28,7 @@ COMMANDS: Final = (
     "top",
     "trace",
     "incidents",
+    "alerts",
     "history",
     "check",
     "config",

@@ -1,4 +1,4 @@
-"""Checks of the sections about outages: addresses of status pages, and of the proxy to them."""
+"""Checks of the sections about outages: addresses of status pages, webhooks and proxies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,42 @@ if TYPE_CHECKING:
 
     from edge.config.problems import Path
     from edge.config.schema import Config
+    from edge.config.schema_incidents import Alert
 
 
 def incidents(config: Config) -> Iterator[Problem]:
-    """Check status pages."""
+    """Check status pages and webhooks."""
     yield from proxy(("status_pages", "proxy"), config.status_pages.proxy)
+    seen: set[str] = set()
+    for index, alert in enumerate(config.alerts):
+        path: Path = ("alerts", index)
+        yield from link((*path, "webhook"), alert.webhook)
+        yield from proxy((*path, "proxy"), alert.proxy)
+        if alert.playbooks:
+            yield from link((*path, "playbooks"), alert.playbooks)
+        if alert.webhook in seen:
+            yield Problem((*path, "webhook"), "another entry has this webhook, so it would be told twice; join them")
+        seen.add(alert.webhook)
+        if form_of(alert) == "pagerduty" and not alert.secret:
+            yield Problem((*path, "secret"), "PagerDuty needs the routing key of your service; write it as secret")
     for name, provider in config.providers.items():
         if provider.status_page:
             yield from link(("providers", name, "status_page"), provider.status_page)
+
+
+def form_of(alert: Alert) -> str:
+    """Return the format of what is sent, where ``auto`` is decided by the webhook."""
+    if alert.format != "auto":
+        return alert.format
+    try:
+        url = addresses.parse_link(alert.webhook)
+    except ValueError:
+        return "json"
+    if url.host == "hooks.slack.com":
+        return "slack"
+    if url.host in ("events.pagerduty.com", "events.eu.pagerduty.com"):
+        return "pagerduty"
+    return "alertmanager" if url.path.endswith("/api/v2/alerts") else "json"
 
 
 def proxy(path: Path, text: str) -> Iterator[Problem]:

@@ -33,8 +33,8 @@ _NOT_TEXT: Final = {
     "tag:yaml.org,2002:timestamp": "a date",
 }
 _TEXTS: Final = frozenset(("text", "secret", "path"))
-# Header values are hidden when shown, but many, such as the name of an organization, may be written in clear.
-_CLEAR_IS_FINE: Final = "headers"
+# These are hidden when shown, but many of them, such as the name of an organization, may be written in clear.
+_CLEAR_IS_FINE: Final = frozenset({"headers", "webhook"})
 
 
 class Reader:
@@ -104,7 +104,7 @@ class Reader:
         except ValueError as error:
             return self._complain(path, node, str(error) + self._planned_value(path, node.text))
         in_clear = scalar.kind == "secret" and value and value == node.text
-        if in_clear and _CLEAR_IS_FINE not in path:
+        if in_clear and _CLEAR_IS_FINE.isdisjoint(path):
             sentence = "the secret is written in clear; write ${NAME} or file:/path, so that the file can be shared"
             self.problems.append(Problem(path, sentence, line=node.line, severity="warning"))
         return value

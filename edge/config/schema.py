@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from edge.config.crowding import Concurrency, Queue, Shares
 from edge.config.fields import MAY_BE_SHORT, Duration, FilePath, Secret, about
 from edge.config.schema_cluster import Cluster
-from edge.config.schema_incidents import History, StatusPages
+from edge.config.schema_incidents import Alert, History, StatusPages
 from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_peers import Peers
@@ -311,4 +311,5 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     cluster: Annotated[Cluster, about("What nodes of all regions share.")] = Cluster()
     history: Annotated[History, about("What this node remembers of traffic, incidents and operators.")] = History()
+    alerts: Annotated[tuple[Alert, ...], about("Webhooks that are told of incidents.")] = ()
     status_pages: Annotated[StatusPages, about("Providers' status pages, as this node reads them.")] = StatusPages()

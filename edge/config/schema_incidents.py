@@ -1,10 +1,10 @@
-"""The sections of edge.yaml about outages: what is remembered of them, and what providers say."""
+"""The sections of edge.yaml about outages: what is remembered, what providers say, who is told."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from edge.config.fields import Duration, FilePath, about
+from edge.config.fields import Duration, FilePath, Secret, about
 from edge.config.units import NS_PER_S
 
 _DAY: int = 24 * 3600 * NS_PER_S
@@ -39,4 +39,47 @@ class StatusPages(Struct, frozen=True, forbid_unknown_fields=True):
             "HTTP proxy to reach pages through: http://host:port, or env for what HTTPS_PROXY, HTTP_PROXY and "
             "NO_PROXY say. Empty: none."
         ),
+    ] = ""
+
+
+class Alert(Struct, frozen=True, forbid_unknown_fields=True):
+    """A webhook that is told of incidents, once for all nodes that share a cluster."""
+
+    webhook: Annotated[
+        Secret,
+        about("URL that notices are sent to by POST. It is hidden when the configuration is shown."),
+    ]
+    on: Annotated[
+        tuple[
+            Literal[
+                "target_down",
+                "target_recovered",
+                "capability",
+                "credential",
+                "budget",
+                "quota",
+                "region",
+                "store",
+            ],
+            ...,
+        ],
+        about(
+            "Which incidents it is told of. target_recovered: also when targets are back; every other kind is told "
+            "when it is over, too. capability: none in this version. Empty: all."
+        ),
+    ] = ()
+    secret: Annotated[
+        Secret,
+        about("Signs what is sent, by HMAC-SHA256 in x-edge-signature; for PagerDuty it is the routing key."),
+    ] = Secret()
+    format: Annotated[
+        Literal["auto", "json", "slack", "pagerduty", "alertmanager"],
+        about("What is sent. auto: by the host and path of the URL, else json."),
+    ] = "auto"
+    proxy: Annotated[
+        str,
+        about("HTTP proxy to reach it through: http://host:port, or env for what HTTPS_PROXY and NO_PROXY say."),
+    ] = ""
+    playbooks: Annotated[
+        str, about("URL under which your playbooks stand: provider-dark.md and so on is appended. Empty: no link.")
     ] = ""

@@ -11,6 +11,7 @@ import msgspec
 from edge import clock
 from edge.config import effective
 from edge.config.schema_incidents import StatusPages
+from edge.control.alerting import Alerting, unfinished
 from edge.control.kept_file import name_for
 from edge.control.lookout import Lookout
 from edge.incidents import incident as incidents
@@ -24,7 +25,7 @@ from edge.regions.digest import name_of
 from edge.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from edge.balance.report import TargetReport
     from edge.config.schema import Config
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from edge.incidents.book import Change
     from edge.incidents.incident import Incident
     from edge.incidents.pages.view import PageView
+    from edge.terms.ports import Store
 
 _S: Final = 1_000_000_000
 _MINUTE_NS: Final = 60 * _S
 # A disk that hangs must not keep control from watching; incidents of an earlier process are then opened anew.
 _RESTORE_S: Final = 5.0
 _MOST_RESTORED: Final = 100
+_TELLS_LATE_S: Final = 24 * 3600.0  # after this time nobody needs to hear that an incident is over
 
 
 class Chronicle:
@@ -53,8 +56,7 @@ class Chronicle:
         snapshot, state = node.snapshot, node.shared_state
         self.history = history
         self.book = IncidentBook(snapshot.region) if recovered_s is None else IncidentBook(snapshot.region, recovered_s)
-        self.told: list[Callable[[Change], None]] = []
-        """Called with each change of an incident, after it is noted; they return at once and do not raise."""
+        self.alerting = Alerting(name_of(snapshot.region, snapshot.node), self._store, self._keep_now)
         self._node = node
         self._where = name_of(snapshot.region, snapshot.node)
         self._lookout = Lookout(node)
@@ -70,13 +72,23 @@ class Chronicle:
         filled = effective.whole(config, KNOWN).providers if settings.enabled else {}
         self._urls = {name: provider.status_page for name, provider in filled.items() if provider.status_page}
         self._page_settings = settings
+        self.alerting.follow(config.alerts)
+
+    def _store(self) -> Store | None:
+        sharing = self._node.sharing
+        return None if sharing is None else sharing.store
 
     async def restore(self) -> None:
         """Take over the incidents that an earlier control process left open."""
         try:
             async with asyncio.timeout(_RESTORE_S):
                 bodies = await self.history.read(lambda db: db.open_incidents(_MOST_RESTORED))
-            self.book.restore(incidents.decode(body) for body in bodies)
+                since = clock.wall() - _TELLS_LATE_S
+                ended = await self.history.read(lambda db: db.incidents(since, 2**40, _MOST_RESTORED))
+            found = [incidents.decode(body) for body in bodies]
+            self.book.restore(found)
+            for incident in (*found, *filter(unfinished, map(incidents.decode, ended))):
+                self.alerting.take(incident)
         except (HistoryUnavailableError, TimeoutError, msgspec.MsgspecError) as error:
             logs.say(
                 logs.WARNING, "incidents of before cannot be read; those that last are opened anew", error=str(error)
@@ -97,6 +109,7 @@ class Chronicle:
         changes = self.book.tick(wall, looks, self._lookout.signs(looks), self._lookout.tally(now_ns))
         for change in changes:
             self._note(change)
+        self.alerting.poll(wall)
         self.pages.tend(self._urls, self._page_settings.interval, self._page_settings.proxy, now_ns)
         if rows or now_ns >= self._again_ns:  # what could not be written is tried again every minute
             self._again_ns = now_ns + _MINUTE_NS
@@ -121,12 +134,16 @@ class Chronicle:
         body = incidents.encode(incident)
         self.history.keep([Entry(incident=(incident.id, incident.opened, incident.closed, body))])
 
+    def _keep_now(self, incident: Incident) -> None:
+        self.keep(incident)
+        self.history.flush()
+
     async def stop(self) -> None:
         """Write the minute that has begun and the open incidents, and close the history."""
         self.history.keep([Entry(row=row) for row in self._minutes.rest(self._node.snapshot)])
         for incident in self.book.open.values():
             self.keep(incident)
-        await self.pages.stop()
+        await asyncio.gather(self.pages.stop(), self.alerting.stop())
         await self.history.stop()
 
     def _page_changed(self, provider: str, view: PageView) -> None:
@@ -146,8 +163,7 @@ class Chronicle:
         elif change.step == "closed":
             lasted = round((incident.recovered or incident.closed) - incident.first_symptom)
             logs.say(logs.INFO, "an incident is over", incident=incident.id, title=incident.title, lasted_s=lasted)
-        for tell in self.told:
-            tell(change)
+        self.alerting.take(incident)
 
 
 def chronicle_for(node: Node, config: Config, state_dir: str, source: str) -> Chronicle:

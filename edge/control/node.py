@@ -171,6 +171,7 @@ class Node:
             history_written=state.history.written if state.history is not None else 0.0,
             history_lost=state.history.lost if state.history is not None else 0,
             incidents=len(state.incidents),
+            alerts=self.chronicle.alerting.counts if self.chronicle is not None else {},
             exported=self._exported(),
             metrics_exported=self._metrics_exported(),
             sharing=self.sharing.facts() if self.sharing is not None and self.sharing.shared else None,

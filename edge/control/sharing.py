@@ -242,6 +242,11 @@ class Sharing:
         return 0 if self._beat is None else self._beat.writes
 
     @property
+    def store(self) -> Store | None:
+        """The shared store; None: there is none."""
+        return self._store
+
+    @property
     def shared(self) -> bool:
         """Whether there is a store."""
         return self._store is not None

@@ -77,7 +77,8 @@ class Incident(Struct):
     events: list[Event] = field(default_factory=list)
     left_out: int = 0
     missing: list[str] = field(default_factory=list)  # what does not work yet, or still did not when it was closed
-    until: float = 0.0  # when the target may be asked again; 0: unknown
+    shared_id: str = ""  # the id under which receivers know it; another node's, if that one told them
+    told: list[str] = field(default_factory=list)  # RECEIVER:opened and RECEIVER:resolved, as delivered
 
     @property
     def kind(self) -> str:

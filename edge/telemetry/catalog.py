@@ -328,6 +328,12 @@ HISTORY_LOST = Metric(
     "Rows of the history that were never written, because the disk refused them for too long.",
 )
 INCIDENTS = Metric("edge_incidents_open", "gauge", (), "Incidents that are open, as this node sees them.")
+ALERTS = Metric(
+    "edge_alerts_total",
+    "counter",
+    ("result",),
+    "Notices of incidents for webhooks, by result: sent, failed (refused, or given up) or dropped (too many waited).",
+)
 EXPORTED = Metric(
     "edge_traces_exported_total",
     "counter",

@@ -96,6 +96,7 @@ class NodeFacts(Struct, frozen=True):
     history_written: float = 0.0  # Unix time, 0: never
     history_lost: int = 0
     incidents: int = 0
+    alerts: dict[str, int] = {}  # result -> number of notices
     exported: dict[str, int] = {}  # result -> number of records
     metrics_exported: dict[str, int] = {}  # result -> number of readings
     sharing: SharingFacts | None = None  # None: the node has no cluster
@@ -148,6 +149,8 @@ def _add_node(page: Reading, facts: NodeFacts) -> None:
     page.add(catalog.HISTORY_WRITTEN, (), facts.history_written)
     page.add(catalog.HISTORY_LOST, (), facts.history_lost)
     page.add(catalog.INCIDENTS, (), facts.incidents)
+    for result, count in facts.alerts.items():
+        page.add(catalog.ALERTS, (result,), count)
     for result, count in facts.exported.items():
         page.add(catalog.EXPORTED, (result,), count)
     for result, count in facts.metrics_exported.items():

@@ -8,6 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from aiohttp import web
 from nodes import FAST, KEY, RunningNode, chat_config, edge
 
 from edge.sim.faults import Fault
@@ -91,3 +92,52 @@ async def test_a_refused_credential_is_told_at_once(tmp_path: Path, provider: Si
         found = await incident(node)
         assert (found["kind"], found["playbook"]) == ("credential", "credential-refused")
         assert KEY not in json.dumps(found)
+
+
+async def test_a_webhook_is_told_once_and_tested(tmp_path: Path, provider: SimProvider) -> None:
+    """An outage on a node of several processes is one signed notice; ``edge alerts test`` reaches the same webhook."""
+    got: list[dict[str, Any]] = []
+    arrived = asyncio.Event()
+
+    async def take(request: web.Request) -> web.Response:
+        assert "x-edge-signature" in request.headers
+        got.append(await request.json())
+        arrived.set()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook-path-is-secret", take)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook-path-is-secret"
+    await provider.switch(Fault(kind="error", status=401))
+    config = {**chat_config(provider.url), "alerts": [{"webhook": url, "secret": "hook-secret-0123456789"}]}
+    try:
+        async with RunningNode(tmp_path, config) as node:
+            await node.ask()
+            await asyncio.wait_for(arrived.wait(), 30)
+            assert (got[0]["event"], got[0]["alert"], got[0]["playbook"]) == (
+                "opened",
+                "credential",
+                "credential-refused",
+            )
+            async with asyncio.timeout(20):  # until that is on disk
+                while True:
+                    told = (await incident(node))["told"]
+                    if told and not (await node.get("/api/node"))[1]["history"]["waiting"]:
+                        break
+                    await asyncio.sleep(0.05)
+            node.tell(signal.SIGKILL, "control")
+            await node.ready_with(2)
+            await incident(node)
+            tested = await asyncio.to_thread(edge, "alerts", "test", "--admin", node.admin)
+            assert (tested.returncode, tested.stdout) == (0, "127.0.0.1 (json): accepted\n")
+            assert [each["event"] for each in got] == ["opened", "test"]
+            shown = await asyncio.to_thread(edge, "alerts", "--admin", node.admin)
+            assert "127.0.0.1" in shown.stdout
+            state = json.dumps([(await node.get(path))[1] for path in ("/api/alerts", "/api/node", "/api/incidents")])
+            for secret in ("hook-path-is-secret", "hook-secret-0123456789"):
+                assert secret not in state + node.log() + shown.stdout
+    finally:
+        await runner.cleanup()
