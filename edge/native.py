@@ -21,9 +21,10 @@ try:
     from native.io.timer_wheel import CallbackTimer, Timer, Wheel
     from native.io.tls import TlsContext
     from native.proxy.data_plane import DataPlane
-    from native.proxy.hooks import AnswerFacts, Hooks, Reply
+    from native.proxy.hooks import AnswerFacts, CacheEntry, Hooks, Reply
     from native.proxy.router import Operation, Route, Router
     from native.state.allowance import Allowance, Bound
+    from native.state.answer_store import AnswerStore
     from native.state.callers import Caller, Callers
     from native.state.counters import AllowanceCounter, Outcome, RouteCounter, TargetCounter, WorkerCounter
     from native.state.histogram import HIST_BOUNDS_S
@@ -48,8 +49,10 @@ __all__ = [
     "Allowance",
     "AllowanceCounter",
     "AnswerFacts",
+    "AnswerStore",
     "Barred",
     "Bound",
+    "CacheEntry",
     "CallbackTimer",
     "Caller",
     "Callers",

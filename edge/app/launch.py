@@ -30,6 +30,7 @@ class Launch(Struct, frozen=True):
     control_path: str  # path of the socket that workers connect to
     control_fd: int  # the same socket, listening; control accepts on it
     shared_state_fd: int
+    answers_fd: int  # of the node's AnswerStore; inherited by workers only
     snapshot_fd: int
     supervisor_state_fd: int
     ledger_fd: int  # the checked configuration and its history; inherited by control only

@@ -17,6 +17,7 @@ from edge.app.launch import snapshot_cell
 from edge.app.supervisor_state import SupervisorState
 from edge.app.worker import Worker
 from edge.control.memfd_cell import MemfdCell
+from edge.native import AnswerStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,6 +74,7 @@ async def _run(
         last=snapshot_cell(launch.snapshot_fd),
         grace_s=launch.grace_s,
         serving=up,
+        answers=AnswerStore(launch.answers_fd),
     )
     supervisor_state = MemfdCell(launch.supervisor_state_fd, SupervisorState)
     supervisor_state.keep(SupervisorState({}))

@@ -27,7 +27,7 @@ from edge.control.compose import compile_config, from_keys
 from edge.control.ledger import Ledger
 from edge.control.memfd_cell import MemfdCell
 from edge.control.spend import SpendFile, put_back
-from edge.native import SharedState
+from edge.native import AnswerStore, SharedState
 from edge.routing.planner import allowance_capacity, capacities
 from edge.telemetry import logs
 from edge.terms.snapshot import Snapshot
@@ -110,6 +110,8 @@ def _share(
     shared_state = SharedState.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
     if begun.state_dir:  # before any worker serves, so that no budget is spent twice
         put_back(shared_state, snapshot, SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn())
+    answers_fd = os.dup(AnswerStore.create(config.limits.cache).fd)
+    held.callback(os.close, answers_fd)
     ledger = MemfdCell.create("ledger", Ledger)
     last = MemfdCell.create("snapshot", Snapshot)
     supervisor_state = MemfdCell.create("supervisor_state", SupervisorState)
@@ -128,6 +130,7 @@ def _share(
         control_path=sock.getsockname(),
         control_fd=sock.fileno(),
         shared_state_fd=shared_state.fd,
+        answers_fd=answers_fd,
         snapshot_fd=last.fd,
         supervisor_state_fd=supervisor_state.fd,
         ledger_fd=ledger.fd,
@@ -162,7 +165,9 @@ def _supervise(
 
     own = (launch.control_fd, launch.ledger_fd, launch.supervisor_state_fd, launch.pulse_fd)
     control = Child("control", arguments, (*shared, *own))
-    workers = [Child(f"worker {index}", arguments, shared, index) for index in range(launch.workers)]
+    workers = [
+        Child(f"worker {index}", arguments, (*shared, launch.answers_fd), index) for index in range(launch.workers)
+    ]
     try:
         return Supervisor(
             shared_state,

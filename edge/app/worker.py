@@ -21,6 +21,7 @@ from edge import clock
 from edge.app.launch import Launch, child_arguments, recall_launch, say_ready, set_up_logs, snapshot_cell
 from edge.app.parent_death import die_with_parent
 from edge.app.record_sink import RecordSink
+from edge.cache.answers import Answers
 from edge.control import frames
 from edge.control.follow import Follower
 from edge.errors import EdgeError
@@ -29,7 +30,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners, renew_certificates, turn_away
-from edge.native import DataPlane, Hooks, Listener, Reactor, Router, SharedState
+from edge.native import AnswerStore, DataPlane, Hooks, Listener, Reactor, Router, SharedState
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.table import model_document, models_document
 from edge.telemetry import logs
@@ -67,6 +68,7 @@ class Worker:
         last: cell of the last Snapshot.
         grace_s: seconds that exchanges in flight get to end after :meth:`drain`.
         serving: called once, when the listeners are open.
+        answers: the node's answers; None = no answer is kept.
         ticket_secret: what the node's workers seal TLS session tickets with; None = a secret of this worker alone.
     """
 
@@ -80,6 +82,7 @@ class Worker:
         last: MemfdCell[Snapshot],
         grace_s: float,
         serving: Callable[[], None],
+        answers: AnswerStore | None = None,
         ticket_secret: bytes | None = None,
     ) -> None:
         self._shared_state = shared_state
@@ -88,6 +91,7 @@ class Worker:
         self._last = last
         self._grace_s = grace_s
         self._serving = serving
+        self._cache = None if answers is None else Answers(answers)
         self._snapshot: Snapshot | None = None
         self._data_plane: DataPlane | None = None
         self._open = False
@@ -121,6 +125,7 @@ class Worker:
                     calls=Calls(_inference, models_document, lambda: not self._stop.is_set()),
                     peer_names_match=is_named,
                     sink=RecordSink(lambda records: self._follower.send(self._index, records)),
+                    cache=self._cache,
                 ),
             )
             self._data_plane.start(self._reactor)
@@ -246,6 +251,7 @@ async def _run(launch: Launch, index: int, ready_fd: int) -> None:
         last=snapshot_cell(launch.snapshot_fd),
         grace_s=launch.grace_s,
         serving=lambda: say_ready(ready_fd),
+        answers=AnswerStore(launch.answers_fd),
         ticket_secret=launch.ticket_secret,
     )
     loop = asyncio.get_running_loop()

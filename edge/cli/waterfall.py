@@ -23,6 +23,7 @@ PHASES: Final = (
 _FAILED: Final = ("!", "!", "bold red", "failed")
 _QUEUED: Final = ("·", ":", "magenta", "queued")
 _SERVER_ERROR: Final = 500
+_FROM_CACHE: Final = ("hit", "joined", "stale")
 
 
 def waterfall(trace: dict[str, Any], width: int, *, unicode: bool = True) -> list[Text]:
@@ -51,7 +52,7 @@ def waterfall(trace: dict[str, Any], width: int, *, unicode: bool = True) -> lis
     for number, attempt in enumerate(trace["attempts"], 1):
         lines += [_headline(number, attempt), _bar(attempt, trace["duration_ns"], width, unicode=unicode)]
     if not trace["attempts"]:
-        lines.append(Text("no target was tried"))
+        lines.append(Text("answered from the cache" if trace["cache"] in _FROM_CACHE else "no target was tried"))
     lines += [_scale(trace["duration_ns"], width), _legend(unicode=unicode)]
     return lines
 

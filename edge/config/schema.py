@@ -17,7 +17,7 @@ from edge.config.schema_incidents import Alert, History, StatusPages
 from edge.config.schema_keys import Key, Price, ProviderLimits
 from edge.config.schema_limits import Limits
 from edge.config.schema_peers import Peers
-from edge.config.schema_policy import Breaker, Retry, Timeouts
+from edge.config.schema_policy import Breaker, Cache, Retry, Timeouts
 from edge.config.schema_telemetry import Log, Telemetry
 from edge.config.units import NS_PER_S
 from edge.terms.places import Dialect
@@ -216,6 +216,9 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["never"],
         about("What to do when a stream dies after content was sent. never: it ends with an error event."),
     ] = "never"
+    cache: Annotated[
+        Cache | None, about("Keep answers and give them to repeated requests. Absent: every request is asked.")
+    ] = None
     require: Annotated[Require, about("What every target must satisfy.")] = Require()
 
 

@@ -69,6 +69,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
             high=16 * 1024**2,
         ),
     ] = 64 * 1024
+    cache: Annotated[
+        Size,
+        about(
+            "Most memory of the node for answers that are kept (cache of a model). The least recently used ones go "
+            "first. An answer takes at most an eighth. It cannot change while the node runs.",
+            low=1024**2,
+        ),
+    ] = 64 * 1024**2
     max_buffered: Annotated[
         Size,
         about(

@@ -68,6 +68,26 @@ class Retry(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.2
 
 
+class Cache(Struct, frozen=True, forbid_unknown_fields=True):
+    """Answers that are kept for repeated requests: same body (white space and order aside), path and caller."""
+
+    ttl: Annotated[
+        Duration,
+        about(
+            "How long an answer is given to further requests. Concurrent requests with the same question wait for the "
+            "first.",
+            low=NS_PER_MS,
+        ),
+    ] = 10 * MINUTE
+    stale_if_error: Annotated[
+        Duration,
+        about("How much longer an answer is given when no target can answer; x-edge-cache says stale then. 0s: never."),
+    ] = 0
+    shared: Annotated[
+        bool, about("true: keys share answers. false: an answer is given only to the key that asked first.")
+    ] = False
+
+
 class Breaker(Struct, frozen=True, forbid_unknown_fields=True):
     """When a target's circuit opens, for how long, and how the target comes back."""
 

@@ -187,6 +187,7 @@ class _Planner:
                 breaker=self._breaker(rules.breaker, rules.timeouts, kind),
                 shares=structs.astuple(rules.shares),
                 rescue=rules.rescue if isinstance(rules, schema.Model) else "never",
+                cache=_cache(rules),
             )
         )
         return len(self._routes) - 1
@@ -308,6 +309,12 @@ def _peers(config: schema.Config, more: Sequence[Peer]) -> list[Peer]:
         return []
     written = [Peer(node.region, address) for node in config.peers.nodes for address in node.addresses]
     return [peer for peer in dict.fromkeys([*written, *more]) if peer.region != config.node.region]
+
+
+def _cache(rules: Rules) -> plan_of.CachePolicy | None:
+    if not isinstance(rules, schema.Model) or rules.cache is None:
+        return None
+    return compiled(rules.cache, plan_of.CachePolicy)
 
 
 def _believed(peers: Peers) -> plan_of.Peers:

@@ -60,8 +60,7 @@ def facts(record: ExchangeRecord) -> dict[str, object]:
         found["first_ms"] = _ms(record.first_ns)
     if record.queue_ns:
         found["queue_ms"] = _ms(record.queue_ns)
-    if record.key:
-        found["key"] = record.key
+    found |= {name: value for name, value in (("cache", record.cache), ("key", record.key)) if value}
     if record.stream:
         found["stream"] = True
     if record.prompt_tokens >= 0 and record.output_tokens >= 0:

@@ -48,6 +48,10 @@ _OF_ROUTE: Final = {
     catalog.RATE_LIMITED_REQUESTS: RouteCounter.R_LIMITED,
     catalog.SPILLED: RouteCounter.R_SPILLED,
     catalog.PEER_RESPONSES: RouteCounter.R_PEER,
+    catalog.CACHE_HITS: RouteCounter.R_CACHE_HITS,
+    catalog.CACHE_JOINED: RouteCounter.R_CACHE_JOINED,
+    catalog.CACHE_STALE: RouteCounter.R_CACHE_STALE,
+    catalog.CACHE_MISSES: RouteCounter.R_CACHE_MISSES,
 }
 _OF_TARGET: Final = {
     catalog.ATTEMPTS_STARTED: TargetCounter.T_ATTEMPTS,

@@ -54,6 +54,7 @@ PRIORITY: Final = "edge.priority"
 QUEUED: Final = "edge.queued"  # seconds
 COST: Final = "edge.cost"  # US dollars
 HOPS: Final = "edge.hops"
+CACHE: Final = "edge.cache"
 CANCELLED: Final = "edge.cancelled"
 TARGET: Final = "edge.target"
 TARGET_KIND: Final = "edge.target.kind"

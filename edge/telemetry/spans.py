@@ -98,6 +98,7 @@ class SpanBuilder:
         _put(attributes, names.PRIORITY, record.priority)
         _put(attributes, names.QUEUED, record.queue_ns * _NS)
         _put(attributes, names.HOPS, record.hops)
+        _put(attributes, names.CACHE, record.cache)
         if record.status > 0:
             attributes[names.STATUS] = record.status
         if record.kind == "model":

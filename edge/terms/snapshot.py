@@ -108,6 +108,14 @@ class Queue(Struct, frozen=True):
     wait_ns: int
 
 
+class CachePolicy(Struct, frozen=True):
+    """How long answers of a route are kept, and for whom."""
+
+    ttl_ns: int  # an answer is fresh for this long
+    stale_if_error_ns: int  # and may be used for so much longer when no target can answer; 0: it may not
+    shared: bool  # callers share answers
+
+
 class Route(Struct, frozen=True):
     """A model alias, a provider's wildcard ("openai/*") or a service, with its pool and its policy."""
 
@@ -121,6 +129,7 @@ class Route(Struct, frozen=True):
     rescue: Literal["never", "text"]
     queue: Queue
     shares: tuple[float, float, float]  # of a target at its limit, for high, normal and low
+    cache: CachePolicy | None = None
 
 
 class ServiceMatch(Struct, frozen=True):

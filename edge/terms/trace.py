@@ -68,6 +68,7 @@ class ExchangeRecord(Struct, frozen=True, array_like=True, gc=False):
     region: str
     hops: int  # number of edges that it passed through before this one
     queue_ns: int  # time spent in the queue
+    cache: str  # hit, joined, stale, miss, bypass; "": the route has no cache
     attempts: tuple[AttemptRecord, ...]
 
     @property

@@ -58,5 +58,7 @@ cdef void settle_credential(Target target, const Usage* usage, uint64_t guess, b
                             uint64_t now_ns) noexcept
 # Count an exchange as in flight on its route, and deposit its share of a retry in the budget.
 cdef void count_begun(Route route, int worker, bint streams, uint64_t started_ns) noexcept
+# Count an answer of a target. failover: it was not the first choice, or not the first attempt.
+cdef void count_answered(Route route, int index, bint failover) noexcept
 # Count the end of an exchange. status: as the client saw it; below 200 = it saw none.
 cdef void count_over(Route route, int worker, int status, uint64_t took_ns) noexcept

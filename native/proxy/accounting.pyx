@@ -11,8 +11,8 @@ from native.state.allowance cimport BOUND_REQUESTS, BOUND_TOKENS, UNBOUND, Grant
 from native.state.retry_budget cimport budget_deposit
 from native.state.shared_state cimport (
     CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, MISCONFIGURED, OK, RATE_LIMITED,
-    REFUSED_CREDENTIAL, R_2XX, R_COST_NANO, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS, R_STREAMS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS,
-    RouteRec, TargetRec, hist_bucket,
+    REFUSED_CREDENTIAL, R_2XX, R_COST_NANO, R_FAILOVERS, R_OUTPUT_TOKENS, R_PROMPT_TOKENS, R_REQUESTS, R_SPILLED,
+    R_STREAMS, T_COST_NANO, T_OUTPUT_TOKENS, T_PROMPT_TOKENS, RouteRec, TargetRec, hist_bucket,
 )
 
 # A deadline of the whole exchange counts against a target without recent latencies only after this time.
@@ -272,6 +272,13 @@ cdef void count_begun(Route route, int worker, bint streams, uint64_t started_ns
     if streams:
         add64(&route.rec.count[<int>R_STREAMS], 1)
     budget_deposit(route.rec, started_ns, route.budget)
+
+
+cdef void count_answered(Route route, int index, bint failover) noexcept:
+    if failover:
+        add64(&route.rec.count[<int>R_FAILOVERS], 1)
+    if route.pool.spilled(index):
+        add64(&route.rec.count[<int>R_SPILLED], 1)
 
 
 cdef void count_over(Route route, int worker, int status, uint64_t took_ns) noexcept:

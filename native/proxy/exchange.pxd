@@ -2,13 +2,14 @@
 
 from libc.stdint cimport uint64_t
 from native.balance.balancer cimport Choice
-from native.balance.queue cimport Waiter
 from native.codec.head cimport Head
 from native.http.stream cimport ServerStream
 from native.io.timer_wheel cimport Timer
 from native.proxy.attempt cimport Attempt, AttemptEvents, AttemptResult
 from native.proxy.charge cimport Charge
+from native.proxy.flight cimport Flight
 from native.proxy.live_attempts cimport LiveAttempts
+from native.proxy.place cimport Place
 from native.proxy.request cimport Refusal, Request
 from native.proxy.response cimport Response
 from native.proxy.runtime cimport Runtime
@@ -33,9 +34,9 @@ cdef class Exchange(AttemptEvents):
     cdef bint choosing          # choose() is running, further up the stack
     cdef bint again             # ... and has to make another turn
     cdef Alarm alarm            # fires at the earliest deadline; None = not counted as in flight
-    cdef Waiter waiter          # its entry in the route's queue; None = it does not wait
+    cdef Place place            # in the queue of its route; None = it never waited
     cdef uint64_t resume_ns     # when a back-off ends
-    cdef uint64_t queue_ns      # time spent in the queue
+    cdef Flight flight          # its part in the cache of its route; None = it has none
     cdef receive(self, Runtime runtime, ServerStream stream, Head head)
     cdef check_deadlines(self, uint64_t now)
     cdef cut_off(self, uint64_t now)
@@ -46,9 +47,10 @@ cdef class Exchange(AttemptEvents):
     cdef _answer_call(self)
     cdef _end_call(self, list trailers)
     cdef _admitted(self)
+    cdef _ask_cache(self)
+    cdef _replay(self, bint stale)
     cdef _choose_once(self)
     cdef _wait_for_place(self, uint64_t now)
-    cdef void _leave_queue(self, uint64_t now)
     cdef _shed(self, uint64_t now)
     cdef _start_attempt(self, const Choice* choice, uint64_t now)
     cdef void _gather(self, Facts* facts, Attempt about) noexcept
@@ -64,6 +66,7 @@ cdef class Exchange(AttemptEvents):
     cdef _reply(self, int status, list fields, bytes content)
     cdef _close(self, int status)
     cdef void _arm_deadline(self)
+    cdef bint _is_queued(self) noexcept
     cdef bint _keeps_alive(self) noexcept
     cdef _expire(self, uint64_t now, str why, int outcome)
     cdef str _reason(self)

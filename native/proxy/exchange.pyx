@@ -1,31 +1,29 @@
 from libc.stdint cimport int64_t
 from native.balance.balancer cimport Choice
 from native.balance.breaker cimport OPEN, circuit_state
-from native.balance.queue cimport Queue
 from native.io.atomics cimport add64, load64
 from native.io.clock cimport monotonic_ns
-from native.proxy.accounting cimport count_begun, count_over
+from native.proxy.accounting cimport count_answered, count_begun, count_over
 from native.proxy.admission cimport admit
-from native.proxy.attempt cimport OUTCOME_NAMES, OVER
+from native.proxy.attempt cimport OUTCOME_NAMES
 from native.proxy.attempt_kinds cimport new_attempt
 from native.proxy.charge cimport LIMITED, new_charge
 from native.proxy.exchange_record cimport record
+from native.proxy.flight cimport LOOK_AGAIN_NS, new_flight
 from native.proxy.hooks import FailedAttempt, Reply
-from native.proxy.request cimport LOCAL as LOCAL_FORMAT, PLAIN, LocalCall, LocalQuery, ModelRequest, ServiceRequest
-from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS
+from native.proxy.place cimport Place
+from native.proxy.request cimport PLAIN, LocalCall, LocalQuery, ModelRequest, ServiceRequest
+from native.proxy.response cimport new_response
 from native.proxy.runtime cimport NEVER
-from native.proxy.retry cimport pay_for_retry, repeatable
+from native.proxy.retry cimport pause_ns, pay_for_retry, repeatable
 from native.proxy.selection cimport new_selection
 from native.proxy.steps cimport NO_FACTS, Event, Facts, State, Step, allowed, next_step
-from native.state.callers cimport LOW
 from native.state.shared_state cimport (
-    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, OK, 
-    R_BROKEN, R_CANCELLED, R_FAILOVERS, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH,
-    R_SPILLED, R_UNAVAILABLE, T_RETRIED, T_SPILLED, W_REQUESTS, RouteRec,
+    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_FIRST_BYTE, FAIL_INBAND, FAIL_MALFORMED, FAIL_STATUS, OK,
+    R_BROKEN, R_CACHE_MISSES, R_CANCELLED, R_KEEPALIVES, R_LIMITED, R_PEER, R_RETRIES, R_SHED_HIGH, R_UNAVAILABLE,
+    T_RETRIED, T_SPILLED, W_REQUESTS,
 )
 
-# First wait before the same target is asked again. Each attempt doubles it; jitter changes it by up to a half.
-cdef uint64_t BACKOFF_NS = 50_000_000
 
 
 cdef class Alarm(Timer):
@@ -50,18 +48,12 @@ cdef class Exchange(AttemptEvents):
     cdef receive(self, Runtime runtime, ServerStream stream, Head head):
         """Take a request whose head has been read and whose framing is sound."""
         cdef Request request
-        cdef Response response = Response.__new__(Response)
         self.runtime = runtime
         self.stream = stream
-        self.response = response
         self.live = LiveAttempts.__new__(LiveAttempts)
         add64(&runtime.meter.count[<int>W_REQUESTS], 1)
-        request = admit(runtime, stream, head, monotonic_ns())
-        self.request = request
-        response.runtime = runtime
-        response.request = request
-        response.stream = stream
-        response.grpc_status = -1
+        self.request = request = admit(runtime, stream, head, monotonic_ns())
+        self.response = new_response(request, stream)
         if request.refused is not None:
             self._refuse(request.refused)
         elif isinstance(request, LocalQuery):
@@ -140,21 +132,15 @@ cdef class Exchange(AttemptEvents):
         self._reply(status, list(fields), content)
 
     cdef _answer_call(self):
-        """Answer each complete message of a gRPC method that edge serves itself."""
-        cdef LocalCall request = <LocalCall>self.request
-        for message in request.messages:
-            code, text, answers = self.runtime.calls.answer(
-                request.head.path, message, self.runtime.router.snapshot, request.identity.caller
-            )
-            self.response.answer_call(answers)
-            if code:
-                self._end_call(self.runtime.replies.call_end(code, text))
-                return
+        cdef list answers = []
+        cdef list trailers = (<LocalCall>self.request).answer(answers)
+        self.response.answer_call(answers)
+        if trailers is not None:
+            self._end_call(trailers)
 
     cdef _end_call(self, list trailers):
-        cdef Response response = self.response
         self._close(200)
-        response.end_call(trailers)
+        self.response.end_call(trailers)
 
     # --- ADMITTED ----------------------------------------------------------------------------------------------------
     cdef _admitted(self):
@@ -183,7 +169,34 @@ cdef class Exchange(AttemptEvents):
             self.selection.exclude_visited_regions()
         self.alarm = Alarm.__new__(Alarm)
         self.alarm.exchange = self
-        self.choose()
+        self.flight = self.response.flight = new_flight(request)
+        if self.flight is None:
+            self.choose()
+        else:
+            self._ask_cache()
+
+    # --- WAITING -----------------------------------------------------------------------------------------------------
+    cdef _ask_cache(self):
+        """Answer from the cache, or wait for an exchange that asks the same already, or ask a target."""
+        cdef uint64_t now = monotonic_ns()
+        cdef int step = next_step(self.state, self.flight.look(now), &NO_FACTS)
+        if step == Step.REPLAY:
+            self._replay(False)
+        elif step == Step.AWAIT:
+            self._enter(State.WAITING)
+            self.request.request_complete_ns = 0
+            self.resume_ns = now + LOOK_AGAIN_NS
+            self._arm_deadline()
+        else:
+            self._enter(State.ADMITTED)
+            add64(&self.request.route.rec.count[<int>R_CACHE_MISSES], 1)
+            self.choose()
+
+    cdef _replay(self, bint stale):
+        """Answer with the entry that the flight has found."""
+        add64(&self.request.route.rec.count[self.flight.counter(stale)], 1)
+        self._enter(State.COMMITTED)
+        self._reply_counted(self.response.from_cache(self.flight, stale))
 
     # --- QUEUED ------------------------------------------------------------------------------------------------------
     cdef choose(self):
@@ -213,13 +226,13 @@ cdef class Exchange(AttemptEvents):
         self._gather(&facts, None)
         if now >= self.request.deadline_ns:
             event = Event.DEADLINE_OVER     # the client has stopped waiting: no attempt is made for it
-        elif self.live.begun == 0 and self.waiter is None and (
+        elif self.live.begun == 0 and not self._is_queued() and (
             self.request.route.queue.ahead(self.request.identity.priority)
         ):
             event = Event.TARGETS_FULL      # other exchanges wait already, and are served first
         else:
             self.selection.choose(now, self.live.running(), not facts.others, &choice)
-            if choice.full and self.waiter is None:
+            if choice.full and not self._is_queued():
                 self.selection.count_passed_over(&choice)
             event = Event.TARGET_DRAWN if choice.index >= 0 else Event.TARGETS_FULL if choice.full else Event.NO_TARGET
         step = next_step(self.state, event, &facts)
@@ -231,37 +244,29 @@ cdef class Exchange(AttemptEvents):
             self._give_up(now)
 
     cdef _wait_for_place(self, uint64_t now):
-        """Every usable target is full: join the route's queue. The low priority is shed at once, and so is a request of
-        another region: that region has its own queue, and one request must not wait in two."""
+        """Every usable target is full: join the route's queue, if there is room or a lower priority can go."""
         cdef Request request = self.request
-        cdef Queue queue = request.route.queue
-        cdef Waiter other
         cdef Exchange shed
         request.request_complete_ns = 0     # no overhead is measured: most of it would be time in the queue
-        if self.waiter is not None:
+        if self.place is None:
+            self.place = Place.__new__(Place)
+        if self.place.waiter is not None:
             return
-        if request.identity.priority != LOW and not request.identity.peer:
-            self.waiter = queue.join(self, request.identity.priority, self.runtime.worker, now)
-            if self.waiter is None:
-                other = queue.evict(request.identity.priority)
-                if other is not None:
-                    shed = <Exchange>other.owner        # a reference: it may end within the call
-                    shed._shed(now)
-                    self.waiter = queue.join(self, request.identity.priority, self.runtime.worker, now)
-        if self.waiter is None:
+        shed = self.place.join(self, request, now)      # a reference: it ends within the call
+        if shed is not None:
+            shed._shed(now)
+            self.place.rejoin(self, request, now)
+        if self.place.waiter is None:
             self._shed(now)
             return
         self._enter(State.QUEUED)
         self.runtime.wait_for_place(request.route)
 
-    cdef void _leave_queue(self, uint64_t now):
-        if self.waiter is not None:
-            self.queue_ns += now - self.waiter.since_ns
-            self.request.route.queue.leave(self.waiter, now)
-            self.waiter = None
-
     cdef _shed(self, uint64_t now):
-        """Reply that every target is full, with Retry-After."""
+        """Reply that every target is full, with Retry-After, unless an older answer is kept."""
+        if self.flight is not None and self.flight.find_stale(now):
+            self._replay(True)
+            return
         add64(&self.request.route.rec.count[<int>R_SHED_HIGH + self.request.identity.priority], 1)
         self._reply_counted(self.selection.overloaded(now, self.failed_attempts or []))
 
@@ -269,7 +274,8 @@ cdef class Exchange(AttemptEvents):
     cdef _start_attempt(self, const Choice* choice, uint64_t now):
         cdef Request request = self.request
         cdef Attempt attempt
-        self._leave_queue(now)
+        if self.place is not None:
+            self.place.leave(self.request, now)
         self._enter(State.ATTEMPTING)
         if self.live.begun == 0:
             self.selection.set_failover_reason(choice.index, now)
@@ -382,10 +388,7 @@ cdef class Exchange(AttemptEvents):
 
     cdef void _back_off(self, Attempt attempt, uint64_t now):
         self._enter(State.BACKOFF)
-        if attempt.reader.pushback > 0:
-            self.resume_ns = now + <uint64_t>attempt.reader.pushback * 1_000_000
-        else:
-            self.resume_ns = now + (BACKOFF_NS << (self.live.begun - 1)) * (50 + self.runtime.random() % 101) // 100
+        self.resume_ns = now + pause_ns(attempt, self.live.begun, self.runtime.random())
         self._arm_deadline()
 
     cdef void on_interim_answer(self, Attempt attempt, int status):
@@ -396,7 +399,11 @@ cdef class Exchange(AttemptEvents):
             self._arm_deadline()
 
     cdef _give_up(self, uint64_t now):
-        """No usable target is left: reply which were tried, why the others are not used, and when to come back."""
+        """No usable target is left: give an older answer if one is kept, or reply which were tried, why the others are
+        not used, and when to come back."""
+        if self.flight is not None and self.state != State.COMMITTED and self.flight.find_stale(now):
+            self._replay(True)
+            return
         add64(&self.request.route.rec.count[<int>R_UNAVAILABLE], 1)
         self._reply_counted(self.selection.unavailable(now, self.failed_attempts or []))
 
@@ -445,12 +452,11 @@ cdef class Exchange(AttemptEvents):
     cdef void _finish(self, Attempt attempt, AttemptResult result):
         """End a complete answer. It is counted before its last bytes are sent: the next request may follow at once."""
         cdef Response response = self.response
-        cdef RouteRec* rec = self.request.route.rec
-        if self.live.begun > 1 or self.selection.failover_reason is not None:
-            add64(&rec.count[<int>R_FAILOVERS], 1)
-        if self.request.route.pool.spilled(attempt.facts.index):
-            add64(&rec.count[<int>R_SPILLED], 1)
+        cdef bint failover = self.live.begun > 1 or self.selection.failover_reason is not None
+        count_answered(self.request.route, attempt.facts.index, failover)
         response.grpc_status = 0 if self.request.response_format != PLAIN else attempt.grpc_status
+        if self.flight is not None:
+            self.flight.keep(result.tail, monotonic_ns())
         self._close(attempt.head.status)
         response.finish(result.trailers, result.tail)
 
@@ -465,10 +471,9 @@ cdef class Exchange(AttemptEvents):
 
     cdef void _break(self, Attempt attempt, AttemptResult result):
         """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
-        cdef Response response = self.response
         add64(&self.request.route.rec.count[<int>R_BROKEN], 1)
         self._close(0)
-        response.broken(
+        self.response.broken(
             result.detail, attempt.target.id, result.outcome == <int>DEADLINE, result.outcome != <int>FAIL_INBAND
         )
 
@@ -482,10 +487,8 @@ cdef class Exchange(AttemptEvents):
         self._close(-1)
 
     cdef void on_client_congested(self):
-        cdef Attempt attempt = self.live.first
-        if attempt is not None and attempt.stream is not None and self.response.committed:
-            attempt.paused = True
-            attempt.stream.pause()
+        if self.response.committed:
+            self.live.pause()
 
     cdef void on_client_drained(self):
         cdef Attempt attempt = self.live.first
@@ -518,7 +521,10 @@ cdef class Exchange(AttemptEvents):
             return
         self._enter(State.CLOSED)
         now = monotonic_ns()
-        self._leave_queue(now)
+        if self.place is not None:
+            self.place.leave(self.request, now)
+        if self.flight is not None:
+            self.flight.end()
         if self.charge is not None:
             self.charge.settle(now)
         if self.alarm is not None:
@@ -527,19 +533,15 @@ cdef class Exchange(AttemptEvents):
             runtime.deadlines.disarm(self.alarm)
             self.alarm.exchange = None
             self.alarm = None
-            record(request, self.response, self.live, self.charge, status, now, self.queue_ns)
-        elif request.response_format != LOCAL_FORMAT and (
-            request.operation != OPERATION_HEALTH and request.operation != OPERATION_MODELS
-        ):
-            # refused before it counted as in flight
-            if request.identifier is None:
-                request.begin_trace()
-            record(request, self.response, self.live, self.charge, status, now, self.queue_ns)
+        record(request, self.response, self.live, self.charge, status, now, self.place)
         self.stream = None
         request.release()
         request.stream = None
         if status < 0:
             self.response.stream = None
+
+    cdef bint _is_queued(self) noexcept:
+        return self.place is not None and self.place.waiter is not None
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
     cdef void _arm_deadline(self):
@@ -549,12 +551,9 @@ cdef class Exchange(AttemptEvents):
             return
         if self.resume_ns and self.resume_ns < when:
             when = self.resume_ns
-        if self.waiter is not None and self.waiter.until_ns < when:
-            when = self.waiter.until_ns
-        if self.live.first is not None:
-            when = min(when, self.live.first.next_deadline())
-        if self.live.second is not None:
-            when = min(when, self.live.second.next_deadline())
+        if self._is_queued():
+            when = min(when, self.place.waiter.until_ns)
+        when = min(when, self.live.next_deadline())
         if self._keeps_alive():
             when = min(when, self.response.last_sent_ns + self.runtime.limits.keepalive_comment_ns)
         self.runtime.deadlines.arm(self.alarm, when)
@@ -564,21 +563,22 @@ cdef class Exchange(AttemptEvents):
         return not self.response.committed and not self.request.grpc and self.request.streams()
 
     cdef check_deadlines(self, uint64_t now):
-        cdef Attempt attempt
+        cdef int step
         if self.state == State.CLOSED:
             return
         if now >= self.request.deadline_ns:
             self._expire(now, "the total deadline of the exchange", DEADLINE)
             return
-        if self.resume_ns and now >= self.resume_ns or self.waiter is not None and now >= self.waiter.until_ns:
-            if next_step(self.state, Event.MOMENT_OVER, &NO_FACTS) == Step.SHED:
+        if self.resume_ns and now >= self.resume_ns or self._is_queued() and now >= self.place.waiter.until_ns:
+            step = next_step(self.state, Event.MOMENT_OVER, &NO_FACTS)
+            if step == Step.SHED:
                 self._shed(now)
+            elif step == Step.LOOK_AGAIN:
+                self._ask_cache()
             else:
                 self.choose()
             return
-        for attempt in (self.live.first, self.live.second):
-            if attempt is not None and attempt.phase != OVER and self.state != State.CLOSED:
-                attempt.check_deadlines(now)
+        self.live.check_deadlines(now)
         if self.state == State.CLOSED:
             return
         if self._keeps_alive() and now >= self.response.last_sent_ns + self.runtime.limits.keepalive_comment_ns:

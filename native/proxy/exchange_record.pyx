@@ -4,8 +4,8 @@ from native.io.clock cimport wall_ns
 from native.proxy.attempt cimport OUTCOME_NAMES, Attempt
 from native.codec.trace_context cimport span_hex, trace_hex
 from native.proxy.record cimport Recorder
-from native.proxy.request cimport ModelRequest
-from native.proxy.router cimport OPERATION_NAMES
+from native.proxy.request cimport LOCAL, ModelRequest
+from native.proxy.router cimport OPERATION_HEALTH, OPERATION_MODELS, OPERATION_NAMES
 from native.proxy.runtime cimport Runtime
 from native.state.shared_state cimport W_UNRECORDED
 
@@ -97,18 +97,28 @@ cdef object write_record(int why, Request request, Response response, list attem
         region=runtime.region.decode(),
         hops=hops.count(b",") + 1 if request.identity.peer and hops is not None else 0,
         queue_ns=queue_ns,
+        cache="" if response.flight is None else response.flight.result(response.stale),
         attempts=tuple([write_attempt(runtime, <Attempt>attempt, started, now) for attempt in attempts]),
     )
 
 
+cdef bint is_own(Request request) noexcept:
+    """Return whether edge answers such a request itself, whatever it asks for: it is not recorded."""
+    return request.response_format == LOCAL or (
+        request.operation == OPERATION_HEALTH or request.operation == OPERATION_MODELS
+    )
+
+
 cdef void record(Request request, Response response, LiveAttempts live, Charge charge, int status, uint64_t now,
-                 uint64_t queue_ns):
+                 Place place):
     cdef Runtime runtime = request.runtime
     cdef Recorder recorder = runtime.recorder
     cdef uint64_t first = now
     cdef int why
-    if runtime.sink is None:
+    if runtime.sink is None or (charge is None and is_own(request)):
         return
+    if request.identifier is None:      # refused before it counted as in flight
+        request.begin_trace()
     if live.first is not None and live.first.facts.content_ns:
         first = live.first.facts.content_ns
     why = recorder.keep(
@@ -117,5 +127,7 @@ cdef void record(Request request, Response response, LiveAttempts live, Charge c
         recorder.slow_ns and first - request.started_ns >= recorder.slow_ns,
         live.begun > 1,
     )
-    if why and not recorder.add(write_record(why, request, response, live.all(), charge, status, now, queue_ns)):
+    if why and not recorder.add(
+        write_record(why, request, response, live.all(), charge, status, now, 0 if place is None else place.waited_ns)
+    ):
         add64(&runtime.meter.count[<int>W_UNRECORDED], 1)

@@ -117,32 +117,51 @@ class CacheEntry(NamedTuple):
     """One whole answer that was kept."""
 
     status: int
-    fields: Fields
-    content: bytes
-    age_s: float
+    fields: Fields  # those that describe the content
+    target: bytes  # the id of the target that gave it
+    content: bytes  # a whole body, or all events of a stream
+    age_ns: int  # since the answer came
 
 
 class Cache(Protocol):
-    """Keeps whole answers. Planned: no data plane calls it, and :class:`Hooks` has no place for it yet.
+    """Keeps whole answers. Asked after admission and before any target is chosen, where a route has a cache.
 
-    It is to be asked after admission, before any target is chosen, where a route has a cache.
+    Times are monotonic nanoseconds. A question is a name of 32 bytes; requests with the same name may share an answer.
     """
 
-    def find(self, route: str, body: bytes) -> CacheEntry | None:
-        """Return a fresh answer to this body, or None. The key is the cache's own business."""
-        ...
+    def question(self, scope: str, path: bytes, content: bytes) -> bytes | None:
+        """Return the name of a question, or None: its answer is never kept.
 
-    def begin(self, route: str, body: bytes, wake: Callable[[CacheEntry | None], None]) -> bool:
-        """Register a flight.
-
-        Returns:
-            True: this exchange asks, and calls ``finish``. False: another one asks the same already, and ``wake`` is
-            called once with its answer, or with None when it has none.
+        Args:
+            scope: who may share the answer and which targets may give it.
+            path: behind the base path of a provider, with the part of the query that is sent on.
+            content: the request's body; borrowed.
         """
         ...
 
-    def finish(self, route: str, body: bytes, entry: CacheEntry | None) -> None:
-        """End the flight of this body: with the answer to keep and hand out, or with None."""
+    def find(self, question: bytes, now_ns: int) -> CacheEntry | None:
+        """Return the answer that is kept, however old; None: there is none that may be used."""
+        ...
+
+    def begin(self, question: bytes) -> tuple[bool, int]:
+        """Register a flight: an exchange that asks a target.
+
+        Returns:
+            (True, flight): registered; the exchange calls ``end``. (True, 0): there is no room to register it.
+            (False, flight): another exchange of the node asks already.
+        """
+        ...
+
+    def flying(self, question: bytes, flight: int) -> bool:
+        """Return whether that flight is still under way. A flight ends with its worker, too."""
+        ...
+
+    def keep(self, question: bytes, entry: CacheEntry, now_ns: int, until_ns: int) -> bool:
+        """Keep an answer that has come now, until ``until_ns``; False: it is too large."""
+        ...
+
+    def end(self, question: bytes, flight: int) -> None:
+        """End a flight, after ``keep`` or without an answer."""
         ...
 
 
@@ -245,3 +264,4 @@ class Hooks(NamedTuple):
     # (names in a verified certificate as (kind, name), allowed names) -> whether it is another region's edge
     peer_names_match: Callable[[tuple[tuple[str, str], ...], tuple[str, ...]], bool] | None = None
     sink: RecordSink | None = None
+    cache: Cache | None = None

@@ -19,5 +19,8 @@ cdef class LiveAttempts:
     cdef void expire(self, int outcome, str why, Charge charge)
     cdef uint64_t running(self) noexcept            # a bit per member of the pool with a running attempt
     cdef void gather(self, Facts* facts, Attempt about) noexcept    # count the attempts other than ``about``
+    cdef void pause(self)                           # read no more of the answer: the client does not read
+    cdef uint64_t next_deadline(self) noexcept      # the earliest of the running attempts; NEVER = none runs
+    cdef check_deadlines(self, uint64_t now)
     cdef list all(self)                             # oldest first
     cdef str late_reason(self)                      # for x-edge-reason, if the first attempt was late; else None

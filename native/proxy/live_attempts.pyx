@@ -1,5 +1,7 @@
 cimport cython
+from native.proxy.attempt cimport OVER
 from native.proxy.detached cimport detach
+from native.proxy.runtime cimport NEVER
 from native.state.shared_state cimport CANCELLED, DEADLINE
 
 
@@ -70,6 +72,25 @@ cdef class LiveAttempts:
             facts.others > 0 and (not first or self.first.facts.late) and (not second or self.second.facts.late)
         )
         facts.may_retry = facts.another = facts.moved = facts.told_to_wait = facts.circuit_open = False
+
+    cdef void pause(self):
+        if self.first is not None and self.first.stream is not None:
+            self.first.paused = True
+            self.first.stream.pause()
+
+    cdef uint64_t next_deadline(self) noexcept:
+        cdef uint64_t when = NEVER
+        if self.first is not None:
+            when = self.first.next_deadline()
+        if self.second is not None:
+            when = min(when, self.second.next_deadline())
+        return when
+
+    cdef check_deadlines(self, uint64_t now):
+        cdef Attempt attempt
+        for attempt in (self.first, self.second):
+            if attempt is not None and attempt.phase != OVER:
+                attempt.check_deadlines(now)
 
     cdef list all(self):
         cdef list attempts = [] if self.past is None else self.past[:]

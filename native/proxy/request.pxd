@@ -100,6 +100,7 @@ cdef class ServiceRequest(Request):
 cdef class LocalCall(Request):
     cdef bytes unread           # the beginning of an incomplete message
     cdef list messages          # complete messages that are not answered yet
+    cdef list answer(self, list answers)    # answer them; returns the trailers that end the call, or None
 
 cdef class LocalQuery(Request):
     pass

@@ -447,6 +447,16 @@ cdef class LocalCall(Request):
         self.unread = data[used:]
         return None
 
+    cdef list answer(self, list answers):
+        for message in self.messages:
+            code, text, more = self.runtime.calls.answer(
+                self.head.path, message, self.runtime.router.snapshot, self.identity.caller
+            )
+            answers.extend(more)
+            if code:
+                return self.runtime.replies.call_end(code, text)
+        return None
+
 
 cdef class LocalQuery(Request):
     """A request over HTTP that edge answers itself: the list of models, one model, /healthz, or a refusal."""

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 from native.codec.head cimport Head
 from native.http.stream cimport ServerStream
 from native.proxy.attempt cimport Attempt
+from native.proxy.flight cimport Flight
 from native.proxy.request cimport Request
 from native.proxy.runtime cimport Runtime
 
@@ -29,6 +30,8 @@ cdef class Response:
     cdef bint events            # the answer of the attempt is an event stream
     cdef int grpc_status        # the gRPC status that the client got; -1 = none
     cdef uint64_t last_sent_ns  # when the last comment was sent; at first, when the request began
+    cdef Flight flight          # the exchange's part in the cache; None = it has none
+    cdef bint stale             # the answer from the cache is older than its time to live
     cdef object translator      # native.proxy.hooks.StreamTranslator, if the client speaks another dialect; else None
     # Send the head of an attempt's answer. attempts: how many were started. reason: why the first choice did not
     # answer; None = it did.
@@ -42,6 +45,9 @@ cdef class Response:
     # A whole reply: an error of edge's own, or a target's error body. prepare() returns its fields, send() sends it.
     cdef list prepare(self, int status, list fields, bytes content)
     cdef send(self, int status, list fields, bytes content) # what prepare() gave
+    cdef object from_cache(self, Flight flight, bint stale) # a Reply: the entry that was found
     cdef send_keepalive(self, uint64_t now)
     cdef answer_call(self, list answers)                    # a gRPC call that edge answers itself: messages
     cdef end_call(self, list trailers)
+
+cdef Response new_response(Request request, ServerStream stream)

@@ -7,6 +7,7 @@ from native.codec.field_rules cimport field_value
 from native.codec.numbers cimport decimal
 from native.io.clock cimport monotonic_ns
 from native.proxy.answer_reader cimport EVENTS
+from native.proxy.hooks import Reply
 from native.proxy.request cimport CHAT_STREAM, PLAIN
 from native.state.callers cimport Caller
 
@@ -90,6 +91,15 @@ cdef class Origin:
         return f"<Origin {self.target} {self.region} attempts={self.attempts}>"
 
 
+cdef Response new_response(Request request, ServerStream stream):
+    cdef Response response = Response.__new__(Response)
+    response.runtime = request.runtime
+    response.request = request
+    response.stream = stream
+    response.grpc_status = -1
+    return response
+
+
 @cython.freelist(64)
 cdef class Response:
     """The response to one client."""
@@ -109,12 +119,16 @@ cdef class Response:
         cdef list sent
         self.committed = True
         self.source = FROM_ATTEMPT
+        if self.flight is not None:
+            self.flight.begin_answer(head, attempt.upstream.told[1])
         self.events = attempt.reader.mode == EVENTS
         if request.response_format != PLAIN:
             if request.response_format == CHAT_STREAM:
                 self.translator = self.runtime.calls.writer(answer_facts(request, attempt, attempts))
             self.stream.send_head(200, [GRPC_CONTENT, *fields], UNKNOWN_LENGTH)
         elif not self.stream_begun:
+            if self.flight is not None:
+                fields.append((b"x-edge-cache", self.flight.result(False).encode()))
             if request.is_model():
                 sent = model_fields(caller, head.fields)
                 if caller is not None:
@@ -126,12 +140,13 @@ cdef class Response:
                 self.tunnel = True
                 sent.append((b"upgrade", head.upgrade))
             self.stream.send_head(head.status, sent, length)
-
     cdef relay(self, bytes data):
         cdef ServerStream stream = self.stream
         if stream is None:
             return
         if self.translator is None:
+            if self.flight is not None:
+                self.flight.take(data)
             stream.send_data(data)
             return
         for message in self.translator.push_events(data):
@@ -186,6 +201,11 @@ cdef class Response:
         return fields
 
     cdef send(self, int status, list fields, bytes content):
+        if self.stream_begun and self.source == FROM_CACHE:
+            self.stream.send_data(content)
+            self.stream.send_end(None)
+            self.stream = None
+            return
         if self.stream_begun:
             self.stream.send_data(self.runtime.replies.as_event(content))
             self.stream.cut()
@@ -198,6 +218,15 @@ cdef class Response:
             self.stream.send_data(content)
         self.stream.send_end(None)
         self.stream = None
+
+    cdef object from_cache(self, Flight flight, bint stale):
+        cdef object entry = flight.entry            # a CacheEntry
+        self.source = FROM_CACHE
+        self.stale = stale
+        return Reply(entry.status, [
+            *entry.fields, (b"x-edge-target", entry.target), (b"x-edge-cache", flight.result(stale).encode()),
+            (b"age", decimal(entry.age_ns // 1_000_000_000)),
+        ], entry.content)
 
     cdef send_keepalive(self, uint64_t now):
         """Send a comment, which keeps the client's connection alive and commits to no answer."""

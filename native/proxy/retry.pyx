@@ -3,6 +3,9 @@ from native.io.atomics cimport add64, load64
 from native.state.retry_budget cimport budget_withdraw
 from native.state.shared_state cimport FAIL_CONNECT, FAIL_RESET, FAIL_STATUS, RATE_LIMITED, R_BUDGET
 
+# First wait before the same target is asked again. Each attempt doubles it; jitter changes it by up to a half.
+cdef uint64_t BACKOFF_NS = 50_000_000
+
 
 cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, uint64_t now) noexcept:
     if begun >= request.route.attempts or now >= request.deadline_ns or request.runtime.cutting:
@@ -15,6 +18,12 @@ cdef bint repeatable(Request request, Attempt attempt, int outcome, int begun, u
             outcome == <int>FAIL_CONNECT or outcome == <int>FAIL_RESET or outcome == <int>FAIL_STATUS
         )
     return True
+
+
+cdef uint64_t pause_ns(Attempt attempt, int begun, uint64_t chance) noexcept:
+    if attempt.reader.pushback > 0:
+        return <uint64_t>attempt.reader.pushback * 1_000_000
+    return (BACKOFF_NS << (begun - 1)) * (50 + chance % 101) // 100
 
 
 cdef bint pay_for_retry(Request request, Attempt attempt, int outcome, uint64_t now) noexcept:

@@ -37,6 +37,10 @@ cdef class Route:
     cdef readonly int attempts
     cdef readonly double budget
     cdef readonly int rescue        # 0 never, 1 text
+    cdef readonly uint64_t cache_ttl_ns     # how long an answer is fresh; 0 = none is kept
+    cdef readonly uint64_t cache_stale_ns   # how much longer it may be used instead of an error
+    cdef readonly bint cache_shared         # callers share answers
+    cdef str cache_scope            # the route and its targets
     cdef uint64_t regions           # a bit per member that is another region's edge
     cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route
 

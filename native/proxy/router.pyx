@@ -55,6 +55,11 @@ cdef class Route:
         self.attempts = plan.retry.attempts
         self.budget = plan.retry.budget
         self.rescue = 1 if plan.rescue == "text" else 0
+        if plan.cache is not None:
+            self.cache_ttl_ns = plan.cache.ttl_ns
+            self.cache_stale_ns = plan.cache.stale_if_error_ns
+            self.cache_shared = plan.cache.shared
+            self.cache_scope = "\n".join([plan.name, *[pool.target_at(index).id for index in range(pool.size)]])
         self.regions = 0
         for index in range(pool.size):
             self.absent_ns[index] = 0

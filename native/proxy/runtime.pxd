@@ -30,6 +30,7 @@ cdef class Runtime:
     cdef object retry_hint, peer_names_match        # functions, see Hooks
     cdef object calls                   # LocalCalls; None = edge answers no gRPC call itself
     cdef object sink                    # RecordSink; None = nothing is recorded
+    cdef object cache                   # Cache; None = no answer is kept
     cdef Wheel deadlines                # of exchanges, 10 ms
     cdef dict detached                  # target id -> native.proxy.detached.DetachedAttempt
     cdef readonly int active            # exchanges in flight

@@ -28,6 +28,7 @@ cdef class Runtime:
         self.calls = hooks.calls
         self.peer_names_match = hooks.peer_names_match
         self.sink = hooks.sink
+        self.cache = hooks.cache
         self.deadlines = Wheel(now, DEADLINE_TICK_NS, 512)
         self.crowded = []
         self.detached = {}

@@ -23,6 +23,9 @@ cpdef enum Event:           # what may happen to an exchange that has its route
     ANSWER_COMPLETE = 7
     MOMENT_OVER = 8         # the pause of a back-off, or the time limit of the queue
     DEADLINE_OVER = 9       # of the whole exchange
+    ANSWER_KEPT = 10        # the cache has a fresh answer
+    ANSWER_AWAITED = 11     # another exchange asks the same question
+    NOT_KEPT = 12           # the cache has no answer, and nobody else asks
 
 cpdef enum Step:            # what is done about it
     KEEP_WAITING = 0
@@ -38,6 +41,9 @@ cpdef enum Step:            # what is done about it
     PASS_ON_REFUSAL = 10
     BREAK = 11              # end an answer that broke off after the commit point
     LEAVE_TARGET = 12       # end a late attempt beside which no other may run
+    REPLAY = 13             # answer from the cache
+    AWAIT = 14              # look again in a moment
+    LOOK_AGAIN = 15         # in the cache
 
 cdef struct Facts:          # what a decision needs to know
     int others              # running attempts, without the one that the event is about

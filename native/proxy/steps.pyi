@@ -25,6 +25,9 @@ class Event(IntEnum):
     ANSWER_COMPLETE = 7
     MOMENT_OVER = 8
     DEADLINE_OVER = 9
+    ANSWER_KEPT = 10
+    ANSWER_AWAITED = 11
+    NOT_KEPT = 12
 
 class Step(IntEnum):
     KEEP_WAITING = 0
@@ -40,6 +43,9 @@ class Step(IntEnum):
     PASS_ON_REFUSAL = 10
     BREAK = 11
     LEAVE_TARGET = 12
+    REPLAY = 13
+    AWAIT = 14
+    LOOK_AGAIN = 15
 
 def decide(
     state: int,

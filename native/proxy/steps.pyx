@@ -8,9 +8,9 @@ cdef int[10] TRANSITIONS = [
     1 << State.WAITING | 1 << State.QUEUED | 1 << State.ATTEMPTING | 1 << State.COMMITTED | 1 << State.CLOSED,  # ADMITTED
     1 << State.CLOSED,                                                                              # LOCAL
     1 << State.COMMITTED | 1 << State.ADMITTED | 1 << State.CLOSED,                                 # WAITING
-    1 << State.ATTEMPTING | 1 << State.CLOSED,                                                      # QUEUED
+    1 << State.ATTEMPTING | 1 << State.COMMITTED | 1 << State.CLOSED,                               # QUEUED
     1 << State.QUEUED | 1 << State.BACKOFF | 1 << State.COMMITTED | 1 << State.CLOSED,              # ATTEMPTING
-    1 << State.QUEUED | 1 << State.ATTEMPTING | 1 << State.CLOSED,                                  # BACKOFF
+    1 << State.QUEUED | 1 << State.ATTEMPTING | 1 << State.COMMITTED | 1 << State.CLOSED,           # BACKOFF
     1 << State.RESUMING | 1 << State.CLOSED,                                                        # COMMITTED
     1 << State.COMMITTED | 1 << State.CLOSED,                                                       # RESUMING
     0,                                                                                              # CLOSED
@@ -62,7 +62,15 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
     if event == Event.ANSWER_COMPLETE:
         return Step.FINISH
     if event == Event.MOMENT_OVER:
+        if state == State.WAITING:
+            return Step.LOOK_AGAIN
         return Step.SHED if state == State.QUEUED else Step.CHOOSE_AGAIN
+    if event == Event.ANSWER_KEPT:
+        return Step.REPLAY
+    if event == Event.ANSWER_AWAITED:
+        return Step.AWAIT
+    if event == Event.NOT_KEPT:
+        return Step.CHOOSE_AGAIN
     return Step.KEEP_WAITING
 
 

@@ -61,6 +61,10 @@ cpdef enum RouteCounter:
     R_SPILLED = 21          # answered by a later tier because a better one was full or down
     R_PEER = 22             # answered by another region
     R_WAITING = 23          # waiting now; views read RouteRec.waiting, which has a column per worker
+    R_CACHE_HITS = 24       # answered from the cache
+    R_CACHE_JOINED = 25     # answered with the answer that another exchange asked for
+    R_CACHE_STALE = 26      # answered from the cache with an old answer, because no target could
+    R_CACHE_MISSES = 27     # not in the cache: a target was asked
 
 cpdef enum WorkerCounter:
     W_ACCEPTED = 0

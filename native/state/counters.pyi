@@ -60,6 +60,10 @@ class RouteCounter(IntEnum):
     R_SPILLED = 21
     R_PEER = 22
     R_WAITING = 23
+    R_CACHE_HITS = 24
+    R_CACHE_JOINED = 25
+    R_CACHE_STALE = 26
+    R_CACHE_MISSES = 27
 
 class WorkerCounter(IntEnum):
     W_ACCEPTED = 0

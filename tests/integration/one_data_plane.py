@@ -20,6 +20,7 @@ from wires import Said, over_http2
 
 from edge import clock
 from edge.app.record_sink import RecordSink
+from edge.cache.answers import Answers
 from edge.config.load import read_text
 from edge.control.compose import checked, compile_config
 from edge.dialects import inference
@@ -28,7 +29,7 @@ from edge.listen.calls import Calls
 from edge.listen.certified import is_named
 from edge.listen.local import Local
 from edge.listen.server import open_listeners
-from edge.native import Cell, DataPlane, Hooks, Listener, Reactor, Router, SharedState
+from edge.native import AnswerStore, Cell, DataPlane, Hooks, Listener, Reactor, Router, SharedState
 from edge.providers.retry_after import retry_after_seconds
 from edge.routing.planner import allowance_capacity, capacities
 from edge.routing.table import model_document, models_document
@@ -212,6 +213,7 @@ async def one_data_plane(text: str, folder: Path | None = None) -> AsyncIterator
                 calls=Calls(lambda: inference, models_document),
                 peer_names_match=is_named,
                 sink=RecordSink(take),
+                cache=Answers(AnswerStore.create(config.limits.cache)),
             ),
         )
         data_plane.start(reactor)

@@ -103,6 +103,7 @@ RECORDS = st.builds(
     region=st.sampled_from(["eu", ""]),
     hops=st.integers(0, 2),
     queue_ns=st.integers(0, 2),
+    cache=st.sampled_from(["", "hit", "miss"]),
     attempts=st.lists(ATTEMPTS, max_size=3).map(tuple),
 )
 
@@ -165,6 +166,7 @@ RECORD = ExchangeRecord(
     region="eu",
     hops=0,
     queue_ns=0,
+    cache="",
     attempts=(ATTEMPT,),
 )
 OTHER: dict[str, Any] = {

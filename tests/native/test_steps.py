@@ -57,6 +57,14 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
     # waiting
     (State.QUEUED, Event.MOMENT_OVER, {}, Step.SHED),
     (State.BACKOFF, Event.MOMENT_OVER, {}, Step.CHOOSE_AGAIN),
+    # the cache
+    (State.ADMITTED, Event.ANSWER_KEPT, {}, Step.REPLAY),
+    (State.ADMITTED, Event.ANSWER_AWAITED, {}, Step.AWAIT),
+    (State.ADMITTED, Event.NOT_KEPT, {}, Step.CHOOSE_AGAIN),
+    (State.WAITING, Event.MOMENT_OVER, {}, Step.LOOK_AGAIN),
+    (State.WAITING, Event.ANSWER_KEPT, {}, Step.REPLAY),
+    (State.WAITING, Event.NOT_KEPT, {}, Step.CHOOSE_AGAIN),
+    (State.WAITING, Event.DEADLINE_OVER, {}, Step.GIVE_UP),
 ]
 
 
@@ -81,7 +89,8 @@ def test_nothing_is_tried_again_after_the_commit_point(event: Event) -> None:
 
 def test_no_event_or_step_is_idle() -> None:
     """The exchange passes every event to the table, and acts on every step."""
-    text = (Path(__file__).parents[2] / "native/proxy/exchange.pyx").read_text()
+    folder = Path(__file__).parents[2] / "native/proxy"
+    text = "".join((folder / name).read_text() for name in ("exchange.pyx", "flight.pyx"))
     assert [event.name for event in Event if f"Event.{event.name}" not in text] == []
     # KEEP_WAITING, and what follows from the others by elimination, need no branch of their own
     assert {step.name for step in Step if f"Step.{step.name}" not in text} <= {"KEEP_WAITING"}

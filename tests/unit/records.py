@@ -65,6 +65,7 @@ def record(**more: Any) -> ExchangeRecord:
         "region": "eu",
         "hops": 0,
         "queue_ns": 0,
+        "cache": "",
         "attempts": (attempt(),),
     }
     return ExchangeRecord(**{**facts, **more})

@@ -1,0 +1,3 @@
+# Keeps one exchange's part in the cache.  Types of the compiled module; the contract is in flight.pxd.
+
+class Flight: ...

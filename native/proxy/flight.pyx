@@ -1,0 +1,121 @@
+from cpython.bytes cimport PyBytes_GET_SIZE
+from native.codec.field_rules cimport field_value
+from native.proxy.hooks import CacheEntry
+from native.proxy.request cimport PLAIN, ModelRequest
+from native.proxy.router cimport Route
+from native.proxy.steps cimport Event
+from native.state.shared_state cimport R_CACHE_HITS, R_CACHE_JOINED, R_CACHE_STALE
+
+# An answer above this size is not kept. It is held in addition to what the client is sent.
+cdef Py_ssize_t MOST_KEPT = 4 * 1024 * 1024
+# Fields of a request that change what a provider answers. They are part of the question.
+cdef tuple ASKING = (b"openai-", b"anthropic-")
+
+
+cdef bytes asked_with(list fields):
+    """Return the fields that are part of the question."""
+    return b"\n".join([name + b":" + value for name, value in fields if name.startswith(ASKING)])
+
+
+cdef Flight new_flight(Request request):
+    cdef Route route = request.route
+    cdef object cache = request.runtime.cache
+    cdef ModelRequest asked
+    cdef bytes control
+    cdef Flight flight
+    if cache is None or not route.cache_ttl_ns or not request.is_model() or request.identity.peer:
+        return None
+    asked = <ModelRequest>request
+    if asked.stored or asked.response_format != PLAIN:
+        return None         # the answer exists at one provider, or is in another form
+    control = field_value(request.head.fields, b"cache-control")
+    if control is not None and b"no-store" in control:
+        return None
+    flight = Flight.__new__(Flight)
+    flight.question = cache.question(
+        "\n".join((
+            route.cache_scope,
+            "" if asked.wildcard is None else asked.wildcard.decode("latin-1"),
+            "" if route.cache_shared or request.identity.name is None else request.identity.name.decode("latin-1"),
+            asked_with(request.head.fields).decode("latin-1"),
+        )),
+        asked.suffix, asked.content,
+    )
+    if flight.question is None:
+        return None
+    flight.cache = cache
+    flight.ttl_ns = route.cache_ttl_ns
+    flight.stale_if_error_ns = route.cache_stale_ns
+    flight.refresh = control is not None and b"no-cache" in control
+    return flight
+
+
+cdef class Flight:
+    """One exchange's part in the cache of its route."""
+
+    def __repr__(self):
+        return f"<Flight {self.number} leads={self.leads}>"
+
+    cdef int look(self, uint64_t now_ns) except -1:
+        cdef bint leads
+        if self.refresh:
+            return Event.NOT_KEPT
+        self.entry = self.cache.find(self.question, now_ns)
+        if self.entry is not None and <uint64_t>self.entry.age_ns < self.ttl_ns:
+            return Event.ANSWER_KEPT
+        self.entry = None
+        if self.waited:
+            # Where the other exchange got no answer, those that waited for it do not wait for each other in turn.
+            return Event.ANSWER_AWAITED if self.cache.flying(self.question, self.number) else Event.NOT_KEPT
+        leads, self.number = self.cache.begin(self.question)
+        self.leads = leads
+        self.waited = not leads
+        return Event.NOT_KEPT if leads else Event.ANSWER_AWAITED
+
+    cdef bint find_stale(self, uint64_t now_ns) except -1:
+        if not self.stale_if_error_ns:
+            return False
+        self.entry = self.cache.find(self.question, now_ns)
+        return self.entry is not None
+
+    cdef int counter(self, bint stale) noexcept:
+        return R_CACHE_STALE if stale else R_CACHE_JOINED if self.waited else R_CACHE_HITS
+
+    cdef str result(self, bint stale):
+        if self.entry is not None:
+            return "stale" if stale else "joined" if self.waited else "hit"
+        return "bypass" if self.refresh else "miss"
+
+    cdef void begin_answer(self, Head head, bytes target):
+        cdef bytes coding = field_value(head.fields, b"content-encoding")
+        cdef bytes kind = field_value(head.fields, b"content-type")
+        if head.status != 200 or (coding is not None and coding != b"identity"):
+            return
+        self.target = target
+        self.fields = [] if kind is None else [(b"content-type", kind)]
+        self.content = []
+
+    cdef void take(self, bytes data) noexcept:
+        if self.target is None:
+            return
+        self.size += PyBytes_GET_SIZE(data)
+        if self.size > MOST_KEPT:
+            self.target = None
+            self.content = None
+            return
+        self.content.append(data)
+
+    cdef keep(self, bytes tail, uint64_t now_ns):
+        if tail is not None:
+            self.take(tail)
+        if self.target is not None:
+            self.cache.keep(
+                self.question, CacheEntry(200, self.fields, self.target, b"".join(self.content), 0), now_ns,
+                now_ns + self.ttl_ns + self.stale_if_error_ns,
+            )
+            self.target = None
+
+    cdef end(self):
+        if self.leads:
+            self.leads = False
+            self.cache.end(self.question, self.number)

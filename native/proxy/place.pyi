@@ -1,0 +1,3 @@
+# Holds one exchange's place in the queue of its route.  Types of the compiled module; the contract is in place.pxd.
+
+class Place: ...
