@@ -40,6 +40,7 @@ ROOMS: Final = {
     "control": "publishes the Snapshot, probes, shares, records",
     "listen": "sockets, TLS, replies",
     "admission": "callers' keys",
+    "cache": "answers that are kept",
     "routing": "config to Snapshot",
     "balance": "what a status means",
     "providers": "URLs, hints, prices",

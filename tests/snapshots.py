@@ -57,7 +57,7 @@ def member(target: int, **given: Any) -> Member:
 
 def route(slot: int, name: str, *members: Member, **given: Any) -> Route:
     """Return a route with the default queue and shares; the policy must be given."""
-    facts = {"kind": "model", "members": members, "rescue": "never", "shares": structs.astuple(Shares())}
+    facts = {"kind": "model", "members": members, "rescue": "never", "cache": None, "shares": structs.astuple(Shares())}
     return Route(**{"name": name, "slot": slot, "queue": compiled(QueueSection(), Queue), **facts, **given})
 
 

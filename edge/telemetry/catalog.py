@@ -65,18 +65,9 @@ KEEPALIVES = Metric(
     "edge_keepalive_comments_total", "counter", ROUTE, "Comments sent to keep the stream of a waiting client open."
 )
 CACHE_HITS = Metric("edge_cache_hits_total", "counter", ROUTE, "Requests answered from the cache.")
-CACHE_JOINED = Metric(
-    "edge_cache_joined_total", "counter", ROUTE, "Requests that got the answer for which another request was waiting."
-)
-CACHE_STALE = Metric(
-    "edge_cache_stale_total",
-    "counter",
-    ROUTE,
-    "Requests answered from the cache with an answer past its time to live, because no target could answer.",
-)
-CACHE_MISSES = Metric(
-    "edge_cache_misses_total", "counter", ROUTE, "Requests to models with a cache that were sent to a target."
-)
+CACHE_JOINED = Metric("edge_cache_joined_total", "counter", ROUTE, "Requests that shared the answer to another one.")
+CACHE_STALE = Metric("edge_cache_stale_total", "counter", ROUTE, "Requests that got an old answer instead of an error.")
+CACHE_MISSES = Metric("edge_cache_misses_total", "counter", ROUTE, "Requests that found no answer in the cache.")
 STREAMS = Metric("edge_streams_total", "counter", ROUTE, "Requests that asked for an event stream.")
 TIME_TO_FIRST_TOKEN = Metric(
     "edge_time_to_first_token_seconds",

@@ -129,7 +129,7 @@ class Route(Struct, frozen=True):
     rescue: Literal["never", "text"]
     queue: Queue
     shares: tuple[float, float, float]  # of a target at its limit, for high, normal and low
-    cache: CachePolicy | None = None
+    cache: CachePolicy | None  # None: every request is asked
 
 
 class ServiceMatch(Struct, frozen=True):
@@ -153,6 +153,7 @@ class Limits(Struct, frozen=True):
     keepalive_comment_ns: int  # interval of SSE comments while the upstream sends nothing
     connections: int  # per worker; further connections are closed at once; 0: as many as open files allow
     retry_buffer: int  # a service's request body up to this size may be sent again
+    cache: int  # bytes of the node for answers that are kept
     max_buffered: int  # bytes of requests that a worker may buffer in total
     body_timeout_ns: int  # for a model's request body to arrive completely
     client_idle_ns: int  # for a client that neither sends nor reads in the middle of a message
