@@ -9,7 +9,7 @@ from edge.telemetry.usage import credential_report, key_report
 
 if TYPE_CHECKING:
     from edge.native import SharedState
-    from edge.telemetry.catalog import Metric
+    from edge.telemetry.metric import Metric
     from edge.telemetry.reading import Reading
     from edge.telemetry.usage import CredentialReport, KeyReport
     from edge.terms.snapshot import Snapshot

@@ -15,7 +15,7 @@ from edge.telemetry.exposition import Exemplar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edge.telemetry.catalog import Metric
+    from edge.telemetry.metric import Metric
     from edge.terms.trace import ExchangeRecord
 
 # As in the shared state: whole microseconds, and an upper bound belongs to its bucket.

@@ -16,7 +16,7 @@ from edge.telemetry.reading import Histogram, Total
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edge.telemetry.catalog import Metric
+    from edge.telemetry.metric import Metric
     from edge.telemetry.reading import Reading, Sample
 
 PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"

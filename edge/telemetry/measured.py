@@ -23,7 +23,7 @@ from edge.version import VERSION
 if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
-    from edge.telemetry.catalog import Metric
+    from edge.telemetry.metric import Metric
     from edge.telemetry.reading import Reading, Sample
     from edge.terms.snapshot import Snapshot, Target
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from edge.native import HIST_BOUNDS_S, Outcome, RouteCounter, TargetCounter, WorkerCounter
-from edge.telemetry import allowances, catalog, sharing
+from edge.telemetry import allowances, catalog, catalog_node, sharing
 from edge.telemetry.reading import Histogram, Reading, Total
 from edge.telemetry.sharing import SharingFacts  # noqa: TC001  # msgspec reads the annotation at run time
 from edge.terms.snapshot import PRIORITIES
@@ -66,22 +66,22 @@ _OF_TARGET: Final = {
     catalog.FULL: TargetCounter.T_FULL,
 }
 _OF_WORKER: Final = {
-    catalog.ACCEPTED: WorkerCounter.W_ACCEPTED,
-    catalog.CONNECTIONS: WorkerCounter.W_CONNECTIONS,
-    catalog.UPSTREAMS: WorkerCounter.W_UPSTREAMS,
-    catalog.IDLE: WorkerCounter.W_UPSTREAMS_IDLE,
-    catalog.WORKER_REQUESTS: WorkerCounter.W_REQUESTS,
-    catalog.MALFORMED: WorkerCounter.W_MALFORMED,
-    catalog.UNROUTED: WorkerCounter.W_UNROUTED,
-    catalog.REFUSED: WorkerCounter.W_REFUSED,
-    catalog.REFUSED_KEYS: WorkerCounter.W_REFUSED_KEYS,
-    catalog.RECORDED: WorkerCounter.W_RECORDED,
-    catalog.UNRECORDED: WorkerCounter.W_UNRECORDED,
-    catalog.HOPS_REFUSED: WorkerCounter.W_HOPS_REFUSED,
-    catalog.BUFFERED: WorkerCounter.W_BUFFERED,
-    catalog.UNBUFFERED: WorkerCounter.W_UNBUFFERED,
-    catalog.BYTES_IN: WorkerCounter.W_BYTES_IN,
-    catalog.BYTES_OUT: WorkerCounter.W_BYTES_OUT,
+    catalog_node.ACCEPTED: WorkerCounter.W_ACCEPTED,
+    catalog_node.CONNECTIONS: WorkerCounter.W_CONNECTIONS,
+    catalog_node.UPSTREAMS: WorkerCounter.W_UPSTREAMS,
+    catalog_node.IDLE: WorkerCounter.W_UPSTREAMS_IDLE,
+    catalog_node.WORKER_REQUESTS: WorkerCounter.W_REQUESTS,
+    catalog_node.MALFORMED: WorkerCounter.W_MALFORMED,
+    catalog_node.UNROUTED: WorkerCounter.W_UNROUTED,
+    catalog_node.REFUSED: WorkerCounter.W_REFUSED,
+    catalog_node.REFUSED_KEYS: WorkerCounter.W_REFUSED_KEYS,
+    catalog_node.RECORDED: WorkerCounter.W_RECORDED,
+    catalog_node.UNRECORDED: WorkerCounter.W_UNRECORDED,
+    catalog_node.HOPS_REFUSED: WorkerCounter.W_HOPS_REFUSED,
+    catalog_node.BUFFERED: WorkerCounter.W_BUFFERED,
+    catalog_node.UNBUFFERED: WorkerCounter.W_UNBUFFERED,
+    catalog_node.BYTES_IN: WorkerCounter.W_BYTES_IN,
+    catalog_node.BYTES_OUT: WorkerCounter.W_BYTES_OUT,
 }
 
 
@@ -118,11 +118,11 @@ def read(shared_state: SharedState, snapshot: Snapshot, facts: NodeFacts, *, now
         wall_s: Unix time, for the snapshot's age and the current month.
     """
     page = Reading()
-    page.add(catalog.BUILD, (VERSION, snapshot.region, snapshot.node), 1)
-    page.add(catalog.SNAPSHOT_VERSION, (), snapshot.version)
-    page.add(catalog.SNAPSHOT_AGE, (), max(wall_s - snapshot.created, 0.0))
+    page.add(catalog_node.BUILD, (VERSION, snapshot.region, snapshot.node), 1)
+    page.add(catalog_node.SNAPSHOT_VERSION, (), snapshot.version)
+    page.add(catalog_node.SNAPSHOT_AGE, (), max(wall_s - snapshot.created, 0.0))
     for process, restarts in facts.restarts.items():
-        page.add(catalog.RESTARTS, (process,), restarts)
+        page.add(catalog_node.RESTARTS, (process,), restarts)
     _add_node(page, facts)
     for route in snapshot.routes:
         _add_route(page, route.name, shared_state.read_route(route.slot))
@@ -143,22 +143,22 @@ def seconds(buckets: Sequence[int], sum_us: int) -> Histogram:
 
 def _add_node(page: Reading, facts: NodeFacts) -> None:
     for result, count in facts.reloads.items():
-        page.add(catalog.RELOADS, (result,), count)
+        page.add(catalog_node.RELOADS, (result,), count)
     for result, when in facts.last_reloads.items():
-        page.add(catalog.LAST_RELOAD, (result,), when)
-    page.add(catalog.STARTED_FROM_STATE, (), facts.started_from_state)
-    page.add(catalog.DRAINING, (), facts.draining)
-    page.add(catalog.STATE_WRITTEN, (), facts.state_written)
-    page.add(catalog.STATE_FAILURES, (), facts.state_failures)
-    page.add(catalog.HISTORY_WRITTEN, (), facts.history_written)
-    page.add(catalog.HISTORY_LOST, (), facts.history_lost)
-    page.add(catalog.INCIDENTS, (), facts.incidents)
+        page.add(catalog_node.LAST_RELOAD, (result,), when)
+    page.add(catalog_node.STARTED_FROM_STATE, (), facts.started_from_state)
+    page.add(catalog_node.DRAINING, (), facts.draining)
+    page.add(catalog_node.STATE_WRITTEN, (), facts.state_written)
+    page.add(catalog_node.STATE_FAILURES, (), facts.state_failures)
+    page.add(catalog_node.HISTORY_WRITTEN, (), facts.history_written)
+    page.add(catalog_node.HISTORY_LOST, (), facts.history_lost)
+    page.add(catalog_node.INCIDENTS, (), facts.incidents)
     for result, count in facts.alerts.items():
-        page.add(catalog.ALERTS, (result,), count)
+        page.add(catalog_node.ALERTS, (result,), count)
     for result, count in facts.exported.items():
-        page.add(catalog.EXPORTED, (result,), count)
+        page.add(catalog_node.EXPORTED, (result,), count)
     for result, count in facts.metrics_exported.items():
-        page.add(catalog.METRICS_EXPORTED, (result,), count)
+        page.add(catalog_node.METRICS_EXPORTED, (result,), count)
     sharing.add(page, facts.sharing)
 
 
@@ -209,8 +209,8 @@ def _add_workers(page: Reading, shared_state: SharedState, facts: NodeFacts, now
         view = shared_state.read_worker(index)
         for metric, counter in _OF_WORKER.items():
             page.add(metric, (name,), view["counts"][counter])
-        page.add(catalog.LOOP_LAG, (name,), view["counts"][WorkerCounter.W_LOOP_LAG_US] / 1e6)
+        page.add(catalog_node.LOOP_LAG, (name,), view["counts"][WorkerCounter.W_LOOP_LAG_US] / 1e6)
         if view["heartbeat_ns"]:
-            page.add(catalog.HEARTBEAT, (name,), max(now_ns - view["heartbeat_ns"], 0) / 1e9)
+            page.add(catalog_node.HEARTBEAT, (name,), max(now_ns - view["heartbeat_ns"], 0) / 1e9)
     for index, version in sorted(facts.serving.items()):
-        page.add(catalog.WORKER_SNAPSHOT, (str(index),), version)
+        page.add(catalog_node.WORKER_SNAPSHOT, (str(index),), version)

@@ -9,7 +9,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edge.telemetry.catalog import Metric
+    from edge.telemetry.metric import Metric
 
 
 class Histogram(Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from edge.telemetry import catalog
+from edge.telemetry import catalog_node
 
 if TYPE_CHECKING:
     from edge.telemetry.reading import Reading
@@ -32,21 +32,21 @@ def add(page: Reading, facts: SharingFacts | None) -> None:
     """Add the samples, if the node has a cluster."""
     if facts is None:
         return
-    page.add(catalog.CLUSTER_CONNECTED, (), facts.connected)
+    page.add(catalog_node.CLUSTER_CONNECTED, (), facts.connected)
     if facts.view_age_s is not None:
-        page.add(catalog.CLUSTER_VIEW_AGE, (), facts.view_age_s)
-    page.add(catalog.CLUSTER_WRITES, ("written",), facts.writes)
-    page.add(catalog.CLUSTER_WRITES, ("failed",), facts.write_failures)
-    page.add(catalog.CLUSTER_RELISTS, (), facts.relists)
-    page.add(catalog.REGIONS_FRESH, (), facts.regions_fresh)
+        page.add(catalog_node.CLUSTER_VIEW_AGE, (), facts.view_age_s)
+    page.add(catalog_node.CLUSTER_WRITES, ("written",), facts.writes)
+    page.add(catalog_node.CLUSTER_WRITES, ("failed",), facts.write_failures)
+    page.add(catalog_node.CLUSTER_RELISTS, (), facts.relists)
+    page.add(catalog_node.REGIONS_FRESH, (), facts.regions_fresh)
     for region, suspect in facts.suspect.items():
-        page.add(catalog.REGION_SUSPECT, (region,), suspect)
-    page.add(catalog.NAME_CONFLICT, (), facts.name_conflict)
-    page.add(catalog.SHARE_MOVES, (), facts.grant_moves)
+        page.add(catalog_node.REGION_SUSPECT, (region,), suspect)
+    page.add(catalog_node.NAME_CONFLICT, (), facts.name_conflict)
+    page.add(catalog_node.SHARE_MOVES, (), facts.grant_moves)
     for allowance, (requests, tokens) in facts.shares.items():
         if requests:
-            page.add(catalog.SHARE, (allowance, "requests"), requests)
+            page.add(catalog_node.SHARE, (allowance, "requests"), requests)
         if tokens:
-            page.add(catalog.SHARE, (allowance, "tokens"), tokens)
+            page.add(catalog_node.SHARE, (allowance, "tokens"), tokens)
     for allowance, places in facts.places.items():
-        page.add(catalog.SHARE_CONCURRENT, (allowance,), places)
+        page.add(catalog_node.SHARE_CONCURRENT, (allowance,), places)

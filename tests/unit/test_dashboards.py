@@ -18,7 +18,7 @@ from edge.telemetry import catalog
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edge.telemetry.catalog import Metric
+    from edge.telemetry.metric import Metric
 
 ROOT = Path(__file__).parents[2]
 SCRAPED = frozenset({"instance", "job"})  # Prometheus adds them to every sample

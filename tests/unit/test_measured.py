@@ -9,12 +9,12 @@ from msgspec import structs
 from opentelemetry.sdk.metrics import export as otel
 from test_meters import everything, page
 
-from edge.telemetry import catalog, names
+from edge.telemetry import catalog, catalog_node, names
 from edge.telemetry.measured import CONVENTIONS, Moment, tell
 from edge.telemetry.reading import Histogram, Reading
 
 if TYPE_CHECKING:
-    from edge.telemetry.catalog import Metric
+    from edge.telemetry.metric import Metric
 
 
 def told(reading: Reading | None = None) -> dict[str, otel.Metric]:
@@ -72,7 +72,7 @@ def test_values_are_as_they_were_read() -> None:
     """Histograms keep bounds, buckets and sum; counters are integers; times are the shared state's start and now."""
     reading = Reading()
     reading.add(catalog.ROUTE_TOTAL, ("chat",), Histogram((0.5, 1.0), (1, 2, 3), 4.5))
-    reading.add(catalog.BYTES_IN, ("0",), 12_345_678_901_234)
+    reading.add(catalog_node.BYTES_IN, ("0",), 12_345_678_901_234)
     found = told(reading)
     (point,) = points(found[names.SERVER_DURATION])
     assert (point.count, point.sum, point.bucket_counts, point.explicit_bounds) == (6, 4.5, [1, 2, 3], [0.5, 1.0])

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edge.native import HIST_BOUNDS_S, SharedState
 from edge.native import Allowance as NativeAllowance
 from edge.routing.planner import capacities
-from edge.telemetry import catalog
+from edge.telemetry import catalog, catalog_node
 from edge.telemetry.exposition import OPENMETRICS, PROMETHEUS, Exemplar, form_of, openmetrics, prometheus
 from edge.telemetry.meters import NodeFacts, read
 from edge.telemetry.reading import Reading
@@ -208,7 +208,7 @@ def test_a_sample_has_the_labels_of_its_metric() -> None:
 def test_large_counters_keep_their_last_digit() -> None:
     """A counter of bytes is exact beyond ten digits."""
     reading = Reading()
-    reading.add(catalog.BYTES_OUT, ("0",), 12_345_678_901_234)
+    reading.add(catalog_node.BYTES_OUT, ("0",), 12_345_678_901_234)
     assert 'edge_worker_sent_bytes_total{worker="0"} 12345678901234\n' in prometheus(reading)
 
 

@@ -19,7 +19,7 @@ from edge.telemetry.reading import Histogram, Reading
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edge.telemetry.catalog import Metric
+    from edge.telemetry.metric import Metric
 
 Changes = dict[tuple["Metric", tuple[str, ...]], float]
 
