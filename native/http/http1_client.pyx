@@ -3,7 +3,7 @@
 After any framing error the connection carries no other request, to prevent response splitting."""
 
 from cpython.bytes cimport PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from native.io.clock cimport monotonic_ns
 from native.codec.field_rules cimport field_value
 from native.codec.head cimport UNKNOWN_LENGTH, Head
@@ -311,3 +311,6 @@ cdef class Http1Client(PooledConnection):
 
     cdef Py_ssize_t unsent(self):
         return self.socket.count_pending()
+
+    cdef uint64_t heard_ns(self):
+        return 0

@@ -142,6 +142,9 @@ cdef class Http2Call(ClientStream):
             return self.flow.queued + connection.socket.count_pending()
         return self.flow.queued
 
+    cdef uint64_t heard_ns(self):
+        return self.connection.received_ns
+
 
 cdef class PooledHttp2(SharedConnection):
     """The connection as its pool sees it."""
@@ -393,6 +396,7 @@ cdef class Http2Client(Http2Connection):
             self._fail(call, FAILED_RESET, None)
             return
         name = nghttp2_http2_strerror(code).decode()
+        call.reset_code = code
         if code == <uint32_t>NGHTTP2_REFUSED_STREAM:
             call.refused = True
             call.connection_ended = self.graceful_goaway

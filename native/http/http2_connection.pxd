@@ -32,6 +32,7 @@ cdef class Http2Connection(SocketEvents):
     cdef object callback_error      # the first exception in a callback of the session
     cdef bint in_session            # a call of the session is running: frames submitted now are pumped after it
     cdef bint read_closed           # the connection is broken or refused: nothing more is read
+    cdef bint winding_down          # the peer may open no more streams; those that are open finish
     cdef bint closed                # on_finished has been called
     cdef str close_reason           # why the connection is read_closed; None = no fault
     cdef uint64_t now_ns            # the time of the current turn
@@ -47,6 +48,8 @@ cdef class Http2Connection(SocketEvents):
     cdef _send(self)
     cdef void reject(self, str reason, uint32_t code)   # GOAWAY with this error; nothing more is read
     cdef void reject_flood(self, str reason)            # GOAWAY with ENHANCE_YOUR_CALM
+    # GOAWAY with ENHANCE_YOUR_CALM and the last stream, after which the open streams finish (RFC 9113 6.8).
+    cdef void wind_down(self)
     cdef void ping(self)                                # send a ping unless one is pending; on_pong follows
     cdef void reset(self, int32_t stream, uint32_t code)
     cdef void resume_sending(self, int32_t stream, Outbox out)      # the outbox has more data, or its end

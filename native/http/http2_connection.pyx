@@ -6,6 +6,7 @@ from native.io.clock cimport monotonic_ns
 from native.io.stream_socket cimport DETACHED
 from native.http.http2_block_reader cimport HEAD, TRAILERS, UNWANTED
 from native.http.http2_field_writer cimport scratch_pairs
+from native.http.http2_guard cimport RESET_COST, RESET_COST_CHEAP
 from native.http.http2_outbox cimport QUEUE_LOW
 from native.http.nghttp2 cimport *
 
@@ -137,10 +138,15 @@ cdef int on_frame_send(nghttp2_session* session, const nghttp2_frame* frame, voi
             # edge sends these three codes for reasons of its own; any other code answers an error of the peer
             if (
                 code != NGHTTP2_NO_ERROR and code != NGHTTP2_CANCEL and code != NGHTTP2_INTERNAL_ERROR
-                and connection.guard.reset(True, connection.now_ns)
+                and connection.guard.provoked(
+                    RESET_COST_CHEAP if code == NGHTTP2_REFUSED_STREAM else RESET_COST, connection.now_ns
+                )
             ):
-                connection.read_closed = True
-        elif kind == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR:
+                if connection.guard.fault is None:      # otherwise pump() refuses the peer
+                    connection.wind_down()
+        elif kind == NGHTTP2_GOAWAY and frame.goaway.error_code != NGHTTP2_NO_ERROR and (
+            not connection.winding_down or connection.read_closed
+        ):
             connection.read_closed = True
             if connection.close_reason is None:
                 name = nghttp2_http2_strerror(frame.goaway.error_code).decode()
@@ -218,6 +224,7 @@ cdef prepare():
     nghttp2_option_set_max_reserved_remote_streams(OPTIONS, 0)
     # the configuration limits the size of heads; every head within that limit must be sendable
     nghttp2_option_set_max_send_header_block_length(OPTIONS, 4 * 1024 * 1024)
+    leave_resets_to_us(OPTIONS)
 
 
 prepare()
@@ -310,6 +317,17 @@ cdef class Http2Connection:
             self.reject_flood("frames that are not read")
         self.pump()
 
+    cdef void wind_down(self):
+        if self.winding_down:
+            return
+        self.winding_down = True
+        self.close_reason = self.guard.spent
+        nghttp2_submit_goaway(
+            self.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(self.session),
+            NGHTTP2_ENHANCE_YOUR_CALM, NULL, 0,
+        )
+        self.schedule()
+
     cdef void reject_flood(self, str reason):
         self.reject(reason, NGHTTP2_ENHANCE_YOUR_CALM)
 
@@ -332,7 +350,7 @@ cdef class Http2Connection:
         if self.in_session or self.closed or self.session == NULL or self.socket.fd < 0:
             return
         self._send()
-        if self.guard.fault is not None and self.close_reason is None:
+        if self.guard.fault is not None and not self.read_closed:
             # the reset that was just sent exceeded the guard's limit
             self.reject(self.guard.fault, self.guard.fault_code)
             self._send()

@@ -1,4 +1,5 @@
 cimport cython
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 # A peer may send many frames that carry no message for a moment, but not for long. Real clients send a few of them per
@@ -11,11 +12,18 @@ cdef int SETTINGS_COST = 10
 # RFC 9113 4.3: a block is one HEADERS frame and its CONTINUATIONs. No other frame may come in between, so the block
 # must end soon. 64 KiB of fields are five frames of 16 KiB.
 cdef int BLOCK_FRAMES = 16
-# Too many resets within the window: more than half of at least RESET_STREAMS streams, or RESET_FAULTS resets that the
-# peer's errors caused. Clients that hedge or give up at their deadline stay far below a half.
+# Resets spend a budget of their own, which time and complete answers refill: a hundred resets that cost an upstream work
+# may come at once, and then 50 each second and one more for each complete answer. Those that cost edge no more than an
+# answer of its own spend a tenth of that.
+cdef int RESET_BUDGET = 1000
+cdef int RESET_MOST = 10_000
+cdef int RESET_REFILL_PER_S = 500
+# Too many resets that the peer's errors caused, within the window.
 cdef uint64_t RESET_WINDOW_NS = 30_000_000_000
-cdef int RESET_STREAMS = 100
 cdef int RESET_FAULTS = 250
+# What a client may still send that opens streams, or is an error, after it was told to open none. It hears of that a
+# round trip later.
+cdef int LATE_FRAMES = 1000
 cdef uint64_t SECOND = 1_000_000_000
 
 cdef enum Frame:
@@ -51,6 +59,8 @@ cdef class Guard:
         self.order = StreamOrder() if preface else None
         self.budget = BUDGET
         self.refilled_ns = now_ns
+        self.reset_budget = RESET_BUDGET
+        self.resets_refilled_ns = now_ns
         self.window_ns = now_ns
         self.block_limit = block_limit
 
@@ -110,6 +120,8 @@ cdef class Guard:
             return 0
         if kind == HEADERS or kind == PUSH_PROMISE:
             self.earn(EARNED)
+            if self.spent is not None and self._late():
+                return -1
             self.block = self.left
             self.frames = 1
             self.block_since_ns = now_ns
@@ -166,40 +178,63 @@ cdef class Guard:
         """Add credit: a frame of a message was received or sent."""
         self.budget = min(self.budget + amount, BUDGET)
 
-    cdef void opened(self, uint64_t now_ns) noexcept:
-        """Count an opened stream."""
-        self._turn(now_ns)
-        self.streams += 1
+    cdef void completed(self) noexcept:
+        self.reset_budget = min(self.reset_budget + <int>RESET_COST, RESET_MOST)
 
-    cdef bint reset(self, bint fault, uint64_t now_ns):
-        """Count a stream that the peer reset, or that we reset for an error of the peer's; return True if too many."""
+    cdef bint reset(self, int cost, uint64_t now_ns):
+        cdef uint64_t gained
+        if self.spent is not None:
+            return False
+        if now_ns > self.resets_refilled_ns:
+            gained = (now_ns - self.resets_refilled_ns) * <uint64_t>RESET_REFILL_PER_S // SECOND
+            if self.reset_budget + <int64_t>gained >= RESET_BUDGET:
+                self.reset_budget = max(self.reset_budget, RESET_BUDGET)    # answers alone fill it further
+                self.resets_refilled_ns = now_ns
+            else:
+                self.reset_budget += <int>gained
+                self.resets_refilled_ns += gained * SECOND // <uint64_t>RESET_REFILL_PER_S
+        self.reset_budget -= cost
+        if self.reset_budget < 0:
+            self.spent = "more streams reset than answered"
+        return self.spent is not None
+
+    cdef bint provoked(self, int cost, uint64_t now_ns):
+        if self.spent is not None:
+            return self._late()
         self._turn(now_ns)
-        self.resets += 1
-        if fault:
-            self.faults += 1
-        if self.fault is None:
-            if self.faults >= RESET_FAULTS:
-                self.fault = f"{RESET_FAULTS} faulty streams within {RESET_WINDOW_NS // SECOND} s"
-            elif self.streams >= RESET_STREAMS and self.resets * 2 > self.streams:
-                self.fault = f"more than half of {self.streams} streams reset"
+        self.faults += 1
+        if self.faults >= RESET_FAULTS:
+            self.spent = f"{RESET_FAULTS} faulty streams within {RESET_WINDOW_NS // SECOND} s"
+            if self.order is None:
+                self.fault = self.spent     # a server has no streams of its own that could finish
+            return True
+        return self.order is not None and self.reset(cost, now_ns)
+
+    cdef bint _late(self):
+        """Count what comes after the peer was told to open no more streams; return True if it is too much."""
+        self.late += 1
+        if self.late > LATE_FRAMES and self.fault is None:
+            self.fault = self.spent
         return self.fault is not None
 
     cdef void _turn(self, uint64_t now_ns) noexcept:
         if now_ns - self.window_ns < RESET_WINDOW_NS:
             return
         self.window_ns = now_ns
-        self.streams = 0
-        self.resets = 0
         self.faults = 0
 
     def judge(self, bytes data, uint64_t now_ns):
         """Count these bytes; return how many of them to process. ``fault`` says why if not all."""
         return self.feed(data, len(data), now_ns)
 
-    def count_stream(self, uint64_t now_ns):
-        """Count a stream that was opened."""
-        self.opened(now_ns)
+    def count_answer(self):
+        """Count an answer that was sent to its end."""
+        self.completed()
 
-    def count_reset(self, bint fault, uint64_t now_ns):
-        """Count a stream that was reset; return True if there are too many resets."""
-        return self.reset(fault, now_ns)
+    def count_reset(self, int cost, uint64_t now_ns):
+        """Count a stream that the peer reset; return True if there are too many resets."""
+        return self.reset(cost, now_ns)
+
+    def count_provoked(self, int cost, uint64_t now_ns):
+        """Count a stream that was reset for an error of the peer; return True if there are too many."""
+        return self.provoked(cost, now_ns)

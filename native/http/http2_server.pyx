@@ -8,14 +8,17 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from native.io.atomics cimport add64
 from native.io.clock cimport monotonic_ns
 from native.io.stream_socket cimport StreamSocket
+from native.codec.field_rules cimport field_value
+from native.codec.grpc cimport timeout_ns
 from native.codec.head cimport NO_BODY, Head
-from native.codec.numbers cimport decimal
+from native.codec.numbers cimport decimal, parse_seconds
 from native.codec.request_head cimport take_http2_request
 from native.http.connection_slot cimport ConnectionSlot
 from native.http.http2_block_reader cimport HEAD, TRAILERS, UNWANTED
 from native.http.http2_connection cimport Http2Connection, provide
 from native.http.http2_field_writer cimport add_pair, scratch_pairs
 from native.http.http2_flow cimport StreamFlow
+from native.http.http2_guard cimport RESET_COST, RESET_COST_CHEAP
 from native.http.http2_stream_table cimport stream_at
 from native.http.nghttp2 cimport *
 from native.http.stream cimport Acceptor, ClientCertificate, ServerEvents, ServerStream
@@ -29,8 +32,12 @@ cdef uint64_t SILENCE_NS = 30_000_000_000
 # A draining connection sends its second GOAWAY after a round trip, or after this time (RFC 9113 6.8).
 cdef uint64_t FINAL_GOAWAY_NS = 1_000_000_000
 # A reset this soon after the request wastes work that was just begun (rapid reset, CVE-2023-44487). A later reset comes
-# from a client that has seen enough, or whose deadline has passed; MAX_STREAMS limits the cost of those.
+# from a client that has seen enough; MAX_STREAMS limits the cost of those.
 cdef uint64_t EARLY_NS = 1_000_000_000
+# A stream that lived at least this long and reached its own deadline is no abuse either: MAX_STREAMS limits the rate. Its
+# reset may seem early by this much and by a tenth of its deadline, because the request and the reset travel separately.
+cdef uint64_t LIVED_NS = 1_000_000
+cdef uint64_t TRAVEL_NS = 5_000_000
 
 
 # A method of ``events`` may clear the attribute that it was called through. Every such call goes through a local
@@ -140,6 +147,29 @@ cdef class Http2Stream(ServerStream):
 
     cdef object peer(self):
         return self.connection.socket.peer()
+
+    cdef int reset_cost(self, uint64_t now_ns):
+        """Return what a reset by the client spends: nothing if it is no abuse, little if it cost edge little."""
+        if now_ns >= self.started_ns + EARLY_NS or self.deadline_passed(now_ns - self.started_ns):
+            return 0
+        if self.head_sent:
+            # an answer that no turn has written yet was not awaited
+            return 0 if now_ns > self.started_ns else RESET_COST_CHEAP
+        return RESET_COST if self.reached_upstream else RESET_COST_CHEAP
+
+    cdef bint deadline_passed(self, uint64_t lived_ns):
+        """Return whether the deadline that the request names has passed after this time."""
+        cdef bytes value
+        cdef int64_t timeout
+        if self.head is None or lived_ns < LIVED_NS:
+            return False
+        value = field_value(self.head.fields, b"grpc-timeout")
+        if value is not None:
+            timeout = timeout_ns(value)
+        else:
+            value = field_value(self.head.fields, b"x-request-timeout")
+            timeout = -1 if value is None else parse_seconds(value)
+        return timeout >= 0 and lived_ns + TRAVEL_NS >= <uint64_t>(timeout - timeout // 10)
 
     cdef bint response_stalls(self, uint64_t now_ns, uint64_t client_idle_ns):
         """Return whether the client has read nothing of this response for ``client_idle_ns``.
@@ -251,7 +281,9 @@ cdef class Http2Server(Http2Connection):
         cdef nghttp2_extpri turn
         if category != NGHTTP2_HCAT_REQUEST:
             return UNWANTED if stream_at(self.table, stream) is None else TRAILERS
-        self.guard.opened(self.now_ns)
+        if self.winding_down:
+            self.reset(stream, NGHTTP2_REFUSED_STREAM)
+            return UNWANTED
         flow = StreamFlow.__new__(StreamFlow)
         flow.connection = self
         flow.number = stream
@@ -334,8 +366,9 @@ cdef class Http2Server(Http2Connection):
 
     cdef on_reset(self, int32_t stream):
         cdef Http2Stream asked = <Http2Stream>stream_at(self.table, stream)
-        if asked is not None and self.now_ns < asked.started_ns + EARLY_NS:
-            self.guard.reset(False, self.now_ns)
+        cdef int cost = RESET_COST_CHEAP if asked is None else asked.reset_cost(self.now_ns)
+        if cost and self.guard.reset(cost, self.now_ns):
+            self.wind_down()
 
     cdef on_closed(self, int32_t stream, uint32_t code):
         cdef Http2Stream asked = <Http2Stream>self.table.remove_stream(stream)
@@ -353,6 +386,7 @@ cdef class Http2Server(Http2Connection):
         if asked is None:
             return
         asked.flow.finished = True
+        self.guard.completed()
         if not asked.received:
             # an early response: the rest of the request is not needed (RFC 9113 8.1)
             self.reset(stream, NGHTTP2_NO_ERROR)
@@ -461,7 +495,7 @@ cdef class Http2Server(Http2Connection):
     # --- the end -----------------------------------------------------------------------------------------------------
     def retire(self):
         """Close gracefully (RFC 9113 6.8): the data plane drains, or the connection is idle."""
-        if self.retiring or self.session == NULL or self.read_closed:
+        if self.retiring or self.session == NULL or self.read_closed or self.winding_down:
             return
         self.retiring = True
         self.final_goaway_ns = monotonic_ns() + FINAL_GOAWAY_NS

@@ -12,6 +12,14 @@ cdef extern from *:
     #define NGHTTP2_NO_SSIZE_T_WARNING
     #include <nghttp2/nghttp2.h>
     #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    /* Versions from 1.57, and older ones that distributions have patched, end a session after 1000 resets and 33 more
+       each second, whatever the streams have cost. Not every version that is built with has the function. */
+    #include <stdint.h>
+    extern void nghttp2_option_set_stream_reset_rate_limit(nghttp2_option*, uint64_t, uint64_t) __attribute__((weak));
+    static void leave_resets_to_us(nghttp2_option* option) {
+        if (nghttp2_option_set_stream_reset_rate_limit)
+            nghttp2_option_set_stream_reset_rate_limit(option, UINT64_MAX, UINT64_MAX);
+    }
     """
     ctypedef struct nghttp2_session:
         pass
@@ -19,6 +27,7 @@ cdef extern from *:
         pass
     ctypedef struct nghttp2_session_callbacks:
         pass
+    void leave_resets_to_us(nghttp2_option*) noexcept      # the session counts no resets; http2_guard does
     ctypedef struct nghttp2_rcbuf:
         pass
     ctypedef struct nghttp2_vec:

@@ -10,7 +10,7 @@ a copy: neither side changes a list after the call. Field names are lower case.
 The methods of these base classes do nothing. A subclass overrides every method of its role;
 tests/native/test_contract.py checks it."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from native.codec.head cimport Head
 from native.io.reactor cimport Reactor
 from native.io.timer_wheel cimport Wheel
@@ -53,6 +53,7 @@ cdef class ServerStream:
     cdef ClientCertificate certificate  # None = the client has presented no certificate
     cdef bint upgrade_requested         # the request asks for a tunnel: bytes behind the request wait for the answer
     cdef bint awaits_continue           # the client waits for 100 (Continue) before it sends the body
+    cdef bint reached_upstream          # an upstream has been asked for the answer
     cdef bint body_buffered             # the whole body is read before the answer begins (no bidirectional streaming)
     cdef void send_interim(self, int status)
     cdef void send_head(self, int status, list fields, int64_t length)
@@ -81,6 +82,7 @@ cdef class ClientStream:
     cdef readonly bint reused           # the connection has carried an exchange before
     cdef readonly bint refused          # the upstream did not process this request (REFUSED_STREAM, GOAWAY)
     cdef readonly bint connection_ended # refused because a connection ended after use: not the target's failure
+    cdef readonly uint32_t reset_code   # the HTTP/2 error with which the upstream reset the stream; 0 = it did not
     cdef void send_request(self, bytes method, bytes target, bytes authority, list fields, int64_t length)
     cdef void send_data(self, bytes data)   # b"" writes a head that waits for its body
     cdef void send_end(self, list trailers)
@@ -90,6 +92,7 @@ cdef class ClientStream:
     cdef void resume(self)
     cdef bint congested(self)
     cdef Py_ssize_t unsent(self)        # bytes of the request that the upstream has not acknowledged yet
+    cdef uint64_t heard_ns(self)        # when bytes last came on a connection that carries other streams too; 0 = it does not
 
 cdef class Acceptor:
     """The data plane as a server connection sees it.

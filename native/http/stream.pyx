@@ -106,6 +106,9 @@ cdef class ClientStream:
     cdef Py_ssize_t unsent(self):
         return 0
 
+    cdef uint64_t heard_ns(self):
+        return 0
+
 
 cdef class Acceptor:
     cdef bint hold(self, Py_ssize_t more) noexcept:

@@ -19,6 +19,7 @@ cdef struct AttemptFacts:       # times and marks of one attempt; times are mono
     bint late                   # counted as late
     bint silent                 # it was detached, and had no byte at its deadline
     bint caller_bound           # the client set the deadline
+    bint alive                  # at the caller's own deadline: the target was heard meanwhile, though not for this request
 
 cdef struct Usage:
     int64_t prompt_tokens, output_tokens    # -1 = not counted

@@ -157,7 +157,7 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
         settle_success(route, target, facts, now_ns, rnd)
     elif outcome == <int>DEADLINE:
         # A caller may be impatient. Its deadline counts against the target only after a fair time.
-        if (facts.content_ns if facts.content_ns else now_ns) - (
+        if not facts.alive and (facts.content_ns if facts.content_ns else now_ns) - (
             facts.asked_ns if facts.asked_ns else facts.started_ns
         ) > fair_after_ns(route, target, facts):
             target.observe(facts.latency_cell, now_ns, now_ns - facts.started_ns, True)

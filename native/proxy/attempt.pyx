@@ -1,6 +1,7 @@
 cimport cython
+from libc.stdint cimport uint32_t
 from native.balance.breaker cimport OPEN, circuit_state
-from native.http.stream cimport FAILED_TRUNCATED
+from native.http.stream cimport FAILED_RESET, FAILED_TRUNCATED
 from native.io.atomics cimport add32, add64, load64
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport (
@@ -10,8 +11,8 @@ from native.proxy.answer_reader cimport EVENTS, FAULT, PIPE
 from native.proxy.runtime cimport NEVER
 from native.proxy.upload_watch cimport upload_blocked, upload_stuck
 from native.state.shared_state cimport (
-    CANCELLED, CLIENT_FAULT, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_MALFORMED, FAIL_RESET, FAIL_STALLED,
-    FAIL_STATUS, FAIL_TRUNCATED, OK, T_ATTEMPTS, RouteRec,
+    CANCELLED, CLIENT_FAULT, DEADLINE, FAIL_CONNECT, FAIL_FIRST_BYTE, FAIL_FIRST_TOKEN, FAIL_MALFORMED, FAIL_RESET,
+    FAIL_STALLED, FAIL_STATUS, FAIL_TRUNCATED, OK, T_ATTEMPTS, RouteRec,
 )
 
 from native.state.counters import Outcome
@@ -19,6 +20,12 @@ from native.state.counters import Outcome
 OUTCOME_NAMES = tuple(Outcome(i).name.lower() for i in range(16))
 # native.http.stream.Failure as an Outcome
 cdef int[5] OUTCOME_OF = [FAIL_CONNECT, FAIL_RESET, FAIL_MALFORMED, FAIL_TRUNCATED, CANCELLED]
+
+# RST_STREAM with this code is how gRPC servers end a call at its deadline (RFC 9113 7).
+cdef uint32_t CANCEL = 8
+# Methods of one gRPC service take from microseconds to minutes, so a deadline that a caller set says nothing about the
+# target, unless its connection has been silent for this long too.
+cdef uint64_t ALIVE_NS = 3_000_000_000
 
 # How often on_late is repeated for a late attempt: the target's circuit may have opened meanwhile.
 cdef uint64_t TELL_LATE_AGAIN_NS = 250_000_000
@@ -107,6 +114,8 @@ cdef class Attempt(ClientEvents):
         self.phase = ASKING
         self.sent = True
         request.reached = True
+        if request.stream is not None:
+            request.stream.reached_upstream = True
         whole = request.send(stream, self.upstream, self.span, now)
         if self.phase == OVER:
             return
@@ -364,12 +373,23 @@ cdef class Attempt(ClientEvents):
         return True
 
     cdef void on_failed(self, int failure, str detail):
+        cdef uint64_t now
+        cdef bint cancelled = False
         if self.phase == OVER:
             return
         if self.stream is not None:
             self.refused = self.stream.refused
             self.moved = self.stream.connection_ended
+            cancelled = self.stream.reset_code == CANCEL
         self.stream = None
+        if failure == <int>FAILED_RESET or failure == <int>FAILED_TRUNCATED:
+            now = monotonic_ns()
+            if self.request.caller_is_over(now, cancelled):
+                # gRPC servers reset a call at its deadline, and may be quicker than edge's own alarm
+                self.facts.alive = cancelled
+                self.request.deadline_ns = min(self.request.deadline_ns, now)
+                self.end(DEADLINE, "the caller's deadline has passed")
+                return
         if failure == <int>FAILED_TRUNCATED and self.phase == RELAYING and self.reader.said_done():
             # [DONE] has come: only the end of the framing is missing, which the client does not get
             self.finish(OK, None, 0, None, None)
@@ -384,6 +404,10 @@ cdef class Attempt(ClientEvents):
             return
         self.outcome = outcome
         self.settle_usage(outcome, now)
+        if outcome == <int>DEADLINE and self.request.grpc and self.request.bounded and self.stream is not None and (
+            not self.request.is_model()
+        ):
+            self.facts.alive = self.stream.heard_ns() + ALIVE_NS > now
         self.tripped = settle_health(
             self.route, self.target, &self.facts, outcome,
             outcome == <int>FAIL_STATUS and (status == 503 or status == 529), now, retry_after_ns, self.runtime.random(),

@@ -65,6 +65,8 @@ cdef class Request:
     cdef bint hold(self, Py_ssize_t size) noexcept      # hold this many bytes from now on; False = no room
     cdef Refusal bind(self, int64_t timeout_ns, str kind, bytes value)
     cdef void bind_route(self) noexcept         # apply the route's total deadline too
+    # The caller's own deadline has passed. told: the upstream, which knows that deadline, has just said so.
+    cdef bint caller_is_over(self, uint64_t now, bint told) noexcept
     cdef begin_trace(self)
     cdef bint is_model(self) noexcept
     # What each kind of request does with its bytes.

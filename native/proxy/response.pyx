@@ -164,6 +164,8 @@ cdef class Response:
         """End an answer that broke off after the commit point, so that the client cannot take it for complete."""
         cdef list trailers = None
         if self.request.grpc:
+            # at its deadline a call may have waited for the caller itself
+            deadline = deadline or self.request.caller_is_over(monotonic_ns(), False)
             trailers = self.runtime.replies.broken_call(deadline, detail, target)
             self.grpc_status = read_status(field_value(trailers, b"grpc-status"))
             self.stream.send_end(trailers)

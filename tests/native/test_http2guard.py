@@ -12,6 +12,7 @@ from tests.reference import http2guard as twin
 S = 1_000_000_000
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 LIMIT = 80_000
+COST, CHEAP = 10, 1
 
 
 def frame(kind: int, flags: int = 0, length: int = 0, stream: int = 1) -> bytes:
@@ -148,43 +149,86 @@ def test_as_the_twin(frames: list[tuple[int, int, int, int, int]], cuts: list[in
             assert (guard.budget, guard.block_since_ns) == (reference.budget, reference.block_since_ns)
 
 
-@given(st.lists(st.tuples(st.sampled_from("ossrrf"), st.sampled_from([0, 1, 10**6, 10 * S])), max_size=600))
+@given(st.lists(st.tuples(st.sampled_from("aarrcpq"), st.sampled_from([0, 1, 10**6, 10 * S])), max_size=600))
 def test_resets_as_the_twin(events: list[tuple[str, int]]) -> None:
-    """Streams, resets and faults are counted as in the model."""
-    guard, reference = Guard(0, LIMIT, preface=False), twin.Resets(0)
+    """Answers, resets and faults are counted as in the model."""
+    guard, reference = Guard(0, LIMIT, preface=True), twin.Resets(0)
     now = 0
     for kind, later in events:
         now += later
-        if kind in "os":
-            guard.count_stream(now)
-            reference.opened(now)
+        over = False
+        if kind == "a":
+            guard.count_answer()
+            reference.answered()
+        elif kind in "rc":
+            over = guard.count_reset(COST if kind == "r" else CHEAP, now)
+            assert over == reference.reset(COST if kind == "r" else CHEAP, now)
         else:
-            over = guard.count_reset(kind == "f", now)
-            assert over == reference.reset(fault=kind == "f", now_ns=now)
-            if over:
-                return
-        assert (guard.streams, guard.resets, guard.faults) == (reference.streams, reference.resets, reference.faults)
+            over = guard.count_provoked(COST if kind == "p" else CHEAP, now)
+            assert over == reference.provoked(COST if kind == "p" else CHEAP, now)
+        if over:
+            assert guard.spent is not None
+            return
+        assert (guard.reset_budget, guard.faults) == (reference.budget, reference.faults)
 
 
-def test_half_of_a_hundred_streams() -> None:
-    """Half of a hundred streams may be reset, and not one more; below a hundred streams there is no limit."""
-    guard = Guard(0, LIMIT, preface=False)
-    for _ in range(99):
-        guard.count_stream(0)
-        assert not guard.count_reset(False, 0)
-    guard = Guard(0, LIMIT, preface=False)
-    for _ in range(100):
-        guard.count_stream(0)
-    assert not any(guard.count_reset(False, 0) for _ in range(50))
-    assert guard.count_reset(False, 0)
+def test_a_hundred_resets_at_once() -> None:
+    """A hundred resets that cost an upstream work may come at once, a thousand that cost edge little; not one more."""
+    for cost, most in ((COST, 100), (CHEAP, 1000)):
+        guard = Guard(0, LIMIT, preface=True)
+        assert not any(guard.count_reset(cost, 0) for _ in range(most))
+        assert guard.count_reset(cost, 0)
+        assert guard.spent == "more streams reset than answered"
+        assert guard.fault is None
+
+
+def test_fifty_resets_a_second_for_ever() -> None:
+    """Fifty resets each second are no flood, however long they go on."""
+    guard = Guard(0, LIMIT, preface=True)
+    assert not any(guard.count_reset(COST, n * S // 50) for n in range(20_000))
+
+
+def test_answers_pay_for_resets() -> None:
+    """A client may reset as many streams as it lets finish, at any rate; up to a thousand answers are remembered."""
+    guard = Guard(0, LIMIT, preface=True)
+    for _ in range(5000):
+        guard.count_answer()
+        assert not guard.count_reset(COST, 0)
+    for _ in range(5000):
+        guard.count_answer()
+    assert not any(guard.count_reset(COST, 0) for _ in range(1000))
+    assert guard.count_reset(COST, 0)
 
 
 def test_faults_are_counted_alone() -> None:
     """Many faults of the peer exceed the limit whatever the number of good streams; later they expire."""
-    guard = Guard(0, LIMIT, preface=False)
+    guard = Guard(0, LIMIT, preface=True)
     for _ in range(2000):
-        guard.count_stream(0)
-    assert not any(guard.count_reset(True, 0) for _ in range(249))
-    guard.count_stream(31 * S)
-    assert guard.faults == 0
-    assert not any(guard.count_reset(True, 31 * S) for _ in range(99))
+        guard.count_answer()
+    assert not any(guard.count_provoked(CHEAP, 0) for _ in range(249))
+    assert not guard.count_provoked(CHEAP, 31 * S)
+    assert guard.faults == 1
+    assert not any(guard.count_provoked(CHEAP, 31 * S) for _ in range(248))
+    assert guard.count_provoked(CHEAP, 31 * S)
+    assert guard.fault is None
+
+
+def test_faults_of_a_server_end_its_connection() -> None:
+    """An upstream's faults are counted without a budget, and too many refuse it at once."""
+    guard = Guard(0, LIMIT, preface=False)
+    assert not any(guard.count_provoked(COST, 0) for _ in range(249))
+    assert guard.count_provoked(COST, 0)
+    assert guard.fault is not None
+
+
+def test_a_client_that_goes_on_is_refused() -> None:
+    """After the limit a client may send what was on its way; what follows refuses it."""
+    guard = Guard(0, LIMIT, preface=True)
+    assert counted(guard, PREFACE + frame(4)) == 33
+    while not guard.count_reset(COST, 0):
+        pass
+    streams = b"".join([frame(1, 5, 1, 2 * n + 1) for n in range(1000)])
+    assert counted(guard, streams) == len(streams)
+    assert guard.fault is None
+    assert counted(guard, frame(1, 5, 1, 2001)) == 0
+    assert guard.fault is not None

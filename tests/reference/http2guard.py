@@ -59,25 +59,34 @@ class Guard:
 
 
 class Resets:
-    """Streams, resets and faults within the window that began with the first event."""
+    """The budget of a client's resets, and its faults within the window that began with the first of them."""
 
     def __init__(self, now_ns: int) -> None:
         self.started_ns = now_ns
-        self.streams = self.resets = self.faults = 0
+        self.refilled_ns = now_ns
+        self.budget = 1000
+        self.faults = 0
 
-    def _turn(self, now_ns: int) -> None:
+    def answered(self) -> None:
+        """Count an answer that was sent to its end."""
+        self.budget = min(self.budget + 10, 10_000)
+
+    def reset(self, cost: int, now_ns: int) -> bool:
+        """Count a reset; return True if there are too many."""
+        gained = (now_ns - self.refilled_ns) // (NS_PER_S // 500)
+        if self.budget + gained >= 1000:
+            self.budget = max(self.budget, 1000)
+            self.refilled_ns = now_ns
+        else:
+            self.budget += gained
+            self.refilled_ns += gained * (NS_PER_S // 500)
+        self.budget -= cost
+        return self.budget < 0
+
+    def provoked(self, cost: int, now_ns: int) -> bool:
+        """Count a fault of the client; return True if there are too many."""
         if now_ns - self.started_ns >= WINDOW_NS:
             self.started_ns = now_ns
-            self.streams = self.resets = self.faults = 0
-
-    def opened(self, now_ns: int) -> None:
-        """Count a stream."""
-        self._turn(now_ns)
-        self.streams += 1
-
-    def reset(self, *, fault: bool, now_ns: int) -> bool:
-        """Count a reset; return True if there are too many."""
-        self._turn(now_ns)
-        self.resets += 1
-        self.faults += fault
-        return self.faults >= 250 or (self.streams >= 100 and 2 * self.resets > self.streams)
+            self.faults = 0
+        self.faults += 1
+        return self.faults >= 250 or self.reset(cost, now_ns)
