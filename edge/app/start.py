@@ -110,7 +110,8 @@ def _share(
     shared_state = SharedState.create(targets, routes, workers, clock.now_ns(), allowance_capacity(snapshot))
     if begun.state_dir:  # before any worker serves, so that no budget is spent twice
         put_back(shared_state, snapshot, SpendFile(Path(begun.state_dir), begun.ledger.source).read_or_warn())
-    answers_fd = os.dup(AnswerStore.create(config.limits.cache).fd)
+    answers = AnswerStore.create(config.limits.cache)  # held until its descriptor is copied: it closes its own
+    answers_fd = os.dup(answers.fd)
     held.callback(os.close, answers_fd)
     ledger = MemfdCell.create("ledger", Ledger)
     last = MemfdCell.create("snapshot", Snapshot)

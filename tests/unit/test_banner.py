@@ -43,6 +43,7 @@ def facts(*simulated: str) -> Ready:
         control_path="",
         control_fd=0,
         shared_state_fd=0,
+        answers_fd=0,
         snapshot_fd=0,
         supervisor_state_fd=0,
         ledger_fd=0,
