@@ -26,11 +26,11 @@ def run_show(args: argparse.Namespace) -> int:
     from edge.config import effective  # noqa: PLC0415
     from edge.config.show import show  # noqa: PLC0415
     from edge.control.compose import from_keys, load_checked  # noqa: PLC0415
-    from edge.providers import KNOWN  # noqa: PLC0415
+    from edge.providers import IN_ENVIRONMENT, KNOWN  # noqa: PLC0415
 
     config = load_checked(args.config) if args.config else from_keys(os.environ)
     if config is None:
-        variables = ", ".join(provider.key_variables[0] for provider in KNOWN.values())
+        variables = ", ".join(provider.key_variables[0] for provider in IN_ENVIRONMENT.values())
         print(f"edge: no file (-c FILE), and none of {variables} is set", file=sys.stderr)
         return 1
     print(show(effective.whole(config, KNOWN)), end="")

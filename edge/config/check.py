@@ -60,9 +60,10 @@ def check(document: Document, known: Mapping[str, places.Provider]) -> list[Prob
         known: known providers by name (``edge.providers.KNOWN``).
     """
     config = effective.whole(document.config, known)
+    listed, known = known, effective.named(config, known)
     found = [
         *check_network.listeners(document, config),
-        *check_network.providers(document, config, known),
+        *check_network.providers(document, config, known, listed),
         *check_keys.providers(config),
         *check_keys.keys(document, config, known),
         *check_peers.peers(config),

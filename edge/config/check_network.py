@@ -11,7 +11,7 @@ from edge.config.problems import Path, Problem, spell
 from edge.terms.places import CAPABILITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from edge.config.problems import Document
     from edge.config.schema import Config, Listen, Provider, UpstreamTls
@@ -61,21 +61,32 @@ def listeners(document: Document, config: Config) -> Iterator[Problem]:
         yield Problem(("admin", "token"), "it contains characters that a header cannot carry")
 
 
-def providers(document: Document, config: Config, known: Mapping[str, places.Provider]) -> Iterator[Problem]:
+def providers(
+    document: Document, config: Config, known: Mapping[str, places.Provider], kinds: Collection[str]
+) -> Iterator[Problem]:
     """Check the providers; in ``config``, every provider is completed with what is known about it."""
     for name, provider in config.providers.items():
         path: Path = ("providers", name)
         if not NAME.fullmatch(name):
             yield Problem(path, "a provider's name consists of up to 63 letters, digits, dots, hyphens and underscores")
-        if not provider.base_url:
-            likely = words.nearest(name, known)
-            yield Problem(path, f"base_url is missing; only {', '.join(known)} have a default{likely}")
-        else:
+        if provider.kind and provider.kind not in kinds:
+            likely = words.nearest(provider.kind, kinds) or f"; known are {', '.join(kinds)}"
+            yield Problem((*path, "kind"), f"unknown kind {provider.kind!r}{likely}")
+        elif not provider.base_url:
+            yield Problem(path, _no_base_url(name, known, kinds))
+        if provider.base_url:
             variable = known[name].url_variable if name in known and not document.lines else ""
             yield from _base_url(config, (*path, "base_url"), provider.base_url, variable)
-        if name in known and not provider.api_key and not document.written(*path, "api_key"):
+        if name in known and known[name].needs_key and not provider.api_key and not document.written(*path, "api_key"):
             yield Problem(path, f"api_key is missing: {name} will refuse every request", severity="warning")
         yield from _called(path, provider)
+
+
+def _no_base_url(name: str, known: Mapping[str, places.Provider], kinds: Collection[str]) -> str:
+    if name in known:
+        return f"base_url is missing: {known[name].name} runs where you run it, such as http://10.0.0.5:8000/v1"
+    with_default = [kind for kind in kinds if known[kind].base_url]
+    return f"base_url is missing; only {', '.join(with_default)} have a default{words.nearest(name, kinds)}"
 
 
 def service_target(config: Config, path: Path, text: str) -> Iterator[Problem]:

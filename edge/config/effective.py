@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _DATE: Final = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")
 
 
+def named(config: Config, known: Mapping[str, places.Provider]) -> dict[str, places.Provider]:
+    """Return what is known by the names of this configuration: a provider with a ``kind`` is known as that kind."""
+    kinds = {name: known[provider.kind] for name, provider in config.providers.items() if provider.kind in known}
+    return {**known, **kinds}
+
+
 def provider(name: str, written: Provider, known: Mapping[str, places.Provider]) -> Provider:
     """Return the provider with every field set. Every dialect so far has the free probe ``/models``."""
     facts = known.get(name)
@@ -56,5 +62,6 @@ def price(provider: Provider, known: places.Provider | None, model: str) -> Pric
 
 def whole(config: Config, known: Mapping[str, places.Provider]) -> Config:
     """Return the configuration with every provider completed."""
+    known = named(config, known)
     filled = {name: provider(name, written, known) for name, written in config.providers.items()}
     return structs.replace(config, providers=filled)

@@ -114,6 +114,14 @@ class UpstreamTls(Struct, frozen=True, forbid_unknown_fields=True):
 class Provider(Struct, frozen=True, forbid_unknown_fields=True):
     """A company or machine that answers models. Known names (openai, anthropic, deepseek, gemini) need only a key."""
 
+    kind: Annotated[
+        str,
+        about(
+            "The known provider that this is, under a name of its own: openai, groq, vllm and so on. What is known "
+            "about it is used: URL, credential field, jurisdiction, capabilities, prices, meaning of errors. Empty: "
+            "its name."
+        ),
+    ] = ""
     dialect: Annotated[Dialect, about("The JSON dialect of its API.")] = "openai"
     base_url: Annotated[
         str,

@@ -11,7 +11,7 @@ from edge.config.check import check
 from edge.config.load import from_environment, read
 from edge.config.problems import Document, errors
 from edge.errors import ConfigInvalidError
-from edge.providers import KNOWN
+from edge.providers import IN_ENVIRONMENT, KNOWN
 from edge.routing.planner import plan
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def from_keys(environ: Mapping[str, str]) -> Config | None:
     Raises:
         ConfigInvalidError: the environment holds an invalid value.
     """
-    config = from_environment(environ, KNOWN)
+    config = from_environment(environ, IN_ENVIRONMENT)
     return None if config is None else checked(Document(config, source="the environment"))
 
 

@@ -4,12 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edge.providers import anthropic, deepseek, gemini, openai
+from edge.providers import (
+    anthropic,
+    cohere,
+    deepseek,
+    fireworks,
+    gemini,
+    groq,
+    llama_cpp,
+    mistral,
+    moonshot,
+    ollama,
+    openai,
+    openrouter,
+    qwen,
+    sglang,
+    together,
+    vllm,
+    xai,
+    zhipu,
+)
 
 if TYPE_CHECKING:
     from edge.terms.places import Provider
 
-KNOWN: Final[dict[str, Provider]] = {
+IN_ENVIRONMENT: Final[dict[str, Provider]] = {
     known.PROVIDER.name: known.PROVIDER for known in (openai, anthropic, deepseek, gemini)
 }
-"""Known providers by name, in the order in which a start without a configuration file prefers them."""
+"""Providers whose keys are read from the environment when there is no configuration file, in order of preference."""
+
+KNOWN: Final[dict[str, Provider]] = IN_ENVIRONMENT | {
+    known.PROVIDER.name: known.PROVIDER
+    for known in (
+        mistral,
+        groq,
+        openrouter,
+        together,
+        fireworks,
+        xai,
+        moonshot,
+        zhipu,
+        qwen,
+        cohere,
+        vllm,
+        sglang,
+        ollama,
+        llama_cpp,
+    )
+}
+"""All known providers by name, which is also what ``kind`` of a provider in the configuration names."""

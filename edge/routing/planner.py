@@ -100,7 +100,7 @@ class _Planner:
         self._providers = {
             name: effective.provider(name, provider, known) for name, provider in config.providers.items()
         }
-        self._known = known
+        self._known = effective.named(config, known)
         self._credentials = [name for name, provider in self._providers.items() if allowances.is_bounded(provider)]
         self._breaker = breaker
         self._outcomes = dict(outcomes)

@@ -33,7 +33,8 @@ class Provider(Struct, frozen=True):
     ``chat_model`` and ``embed_model`` are small, cheap defaults for a start without a configuration file; ``retired``
     pairs the name of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of
     prompt and completion by model, as of the day ``priced``; ``status_page`` is the address of a document that
-    ``edge.incidents.pages`` reads, with the component to look at as its fragment.
+    ``edge.incidents.pages`` reads, with the component to look at as its fragment; without ``base_url`` it runs on the
+    user's machines.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Provider(Struct, frozen=True):
     prices: dict[str, tuple[float, float]] = field(default_factory=dict)
     priced: str = ""
     status_page: str = ""
+    needs_key: bool = True
 
 
 class Peer(Struct, frozen=True):

@@ -14,11 +14,12 @@ from edge.config.check import check
 from edge.config.load import from_environment
 from edge.config.problems import Document
 from edge.config.schema import Config
-from edge.providers import KNOWN
+from edge.providers import IN_ENVIRONMENT, KNOWN
 from edge.providers.retry_after import retry_after_seconds
 from edge.terms.places import CAPABILITIES, Provider
 
 each = pytest.mark.parametrize("known", KNOWN.values(), ids=list(KNOWN))
+started = pytest.mark.parametrize("known", IN_ENVIRONMENT.values(), ids=list(IN_ENVIRONMENT))
 
 
 def keys(*variables: str, **others: str) -> dict[str, str]:
@@ -28,12 +29,18 @@ def keys(*variables: str, **others: str) -> dict[str, str]:
 
 def test_the_order_is_the_order_of_the_variables() -> None:
     """A start without a file prefers providers in the documented order of their variables."""
-    assert list(KNOWN) == ["openai", "anthropic", "deepseek", "gemini"]
+    assert list(IN_ENVIRONMENT) == ["openai", "anthropic", "deepseek", "gemini"]
+    assert list(KNOWN)[:4] == list(IN_ENVIRONMENT)
 
 
 @each
 def test_a_provider_is_called_over_tls_at_a_public_name(known: Provider) -> None:
-    """Each base URL is https, to a host that is neither private nor forbidden."""
+    """Each base URL is https, to a host that is neither private nor forbidden; without one it runs anywhere."""
+    if not known.base_url:
+        assert not known.needs_key
+        assert known.jurisdiction is None
+        return
+    assert known.jurisdiction
     url = addresses.parse_base_url(known.base_url)
     assert url.tls
     assert url.port == 443
@@ -42,14 +49,13 @@ def test_a_provider_is_called_over_tls_at_a_public_name(known: Provider) -> None
     assert not known.base_url.endswith("/")
 
 
-@each
+@started
 def test_a_provider_has_what_a_start_without_a_file_needs(known: Provider) -> None:
     """A small chat model, the variables of its key and URL, and an embedding model if it has embeddings."""
     assert known.chat_model
     assert known.key_variables
     assert known.url_variable.endswith("_BASE_URL")
     assert bool(known.embed_model) == ("embeddings" in known.capabilities)
-    assert known.jurisdiction
     assert known.probe in ("", "/models")
 
 
@@ -62,17 +68,17 @@ def test_capabilities_and_hints_are_in_the_known_words(known: Provider) -> None:
         assert {hint.action, hint.wildcard} <= set(ACTIONS)
 
 
-@each
+@started
 def test_no_default_model_is_retired(known: Provider) -> None:
     """No default model is one that edge lists as retired."""
     assert {known.chat_model, known.embed_model}.isdisjoint(dict(known.retired))
     assert set(dict(known.retired).values()).isdisjoint(dict(known.retired))
 
 
-@each
+@started
 def test_one_key_makes_a_configuration_that_passes(known: Provider) -> None:
     """With the key of any provider, edge starts without a file and without a warning."""
-    config = from_environment(keys(known.key_variables[0]), KNOWN)
+    config = from_environment(keys(known.key_variables[0]), IN_ENVIRONMENT)
     assert config is not None
     assert [target.target for target in config.models["chat"].targets] == [f"{known.name}/{known.chat_model}"]
     assert check(Document(config), KNOWN) == []
@@ -80,8 +86,8 @@ def test_one_key_makes_a_configuration_that_passes(known: Provider) -> None:
 
 def test_all_keys_make_tiers_in_order() -> None:
     """``chat`` has one tier per provider; ``embed`` has one target, as vectors of two models do not compare."""
-    variables = [known.key_variables[0] for known in KNOWN.values()]
-    config = from_environment(keys(*variables), KNOWN)
+    variables = [known.key_variables[0] for known in IN_ENVIRONMENT.values()]
+    config = from_environment(keys(*variables), IN_ENVIRONMENT)
     assert config is not None
     tiers = [(target.target.partition("/")[0], target.tier) for target in config.models["chat"].targets]
     assert tiers == [("openai", 1), ("anthropic", 2), ("deepseek", 3), ("gemini", 4)]
@@ -90,7 +96,7 @@ def test_all_keys_make_tiers_in_order() -> None:
 
 def test_embed_is_absent_where_nobody_embeds() -> None:
     """Without a provider of embeddings there is no ``embed``."""
-    config = from_environment(keys("ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY"), KNOWN)
+    config = from_environment(keys("ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY"), IN_ENVIRONMENT)
     assert config is not None
     assert list(config.models) == ["chat"]
 
@@ -102,20 +108,20 @@ def test_either_of_gemini_s_variables_will_do() -> None:
         ({"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": "own"}, "own"),
         ({"GOOGLE_API_KEY": "g", "GEMINI_API_KEY": ""}, "g"),
     ):
-        config = from_environment(environ, KNOWN)
+        config = from_environment(environ, IN_ENVIRONMENT)
         assert config is not None
         assert config.providers["gemini"].api_key == key
 
 
 def test_no_key_makes_no_configuration() -> None:
     """Without a key, or with empty variables and base URLs only, there is no configuration."""
-    assert from_environment({}, KNOWN) is None
-    assert from_environment({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "http://localhost:1/v1"}, KNOWN) is None
+    assert from_environment({}, IN_ENVIRONMENT) is None
+    assert from_environment({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "http://localhost:1/v1"}, IN_ENVIRONMENT) is None
 
 
 def test_a_base_url_moves_its_provider() -> None:
     """OPENAI_BASE_URL is used with the key, so that a compatible server can be tried without a file."""
-    config = from_environment(keys("OPENAI_API_KEY", OPENAI_BASE_URL="http://localhost:11434/v1"), KNOWN)
+    config = from_environment(keys("OPENAI_API_KEY", OPENAI_BASE_URL="http://localhost:11434/v1"), IN_ENVIRONMENT)
     assert config is not None
     assert config.providers["openai"].base_url == "http://localhost:11434/v1"
     assert check(Document(config), KNOWN) == []
@@ -123,7 +129,7 @@ def test_a_base_url_moves_its_provider() -> None:
 
 def test_a_base_url_that_is_edge_itself_names_the_variable() -> None:
     """If OPENAI_BASE_URL points to edge itself, the message says to unset it."""
-    config = from_environment(keys("OPENAI_API_KEY", OPENAI_BASE_URL="http://127.0.0.1:8080/v1"), KNOWN)
+    config = from_environment(keys("OPENAI_API_KEY", OPENAI_BASE_URL="http://127.0.0.1:8080/v1"), IN_ENVIRONMENT)
     assert config is not None
     (problem,) = check(Document(config), KNOWN)
     assert "this edge itself" in problem.sentence
@@ -136,7 +142,7 @@ def test_an_empty_configuration_has_nothing_to_route() -> None:
     assert "nothing to route" in problem.sentence
 
 
-@each
+@started
 def test_prices_are_dated_and_cover_what_edge_itself_names(known: Provider) -> None:
     """Every model that edge proposes has a plausible price with the date of its look-up."""
     assert re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", known.priced)

@@ -1,0 +1,18 @@
+"""Groq, called through its OpenAI-compatible API.
+
+Facts: https://console.groq.com/docs/openai (base URL, Bearer key, ``GET /openai/v1/models``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.terms.places import Provider
+
+PROVIDER: Final = Provider(
+    name="groq",
+    base_url="https://api.groq.com/openai/v1",
+    jurisdiction="us",
+    capabilities=("chat", "images", "json", "tools"),
+    probe="/models",
+)

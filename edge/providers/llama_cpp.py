@@ -1,0 +1,19 @@
+"""llama.cpp's server on machines of one's own.
+
+Facts: https://github.com/ggml-org/llama.cpp/tree/master/tools/server (OpenAI's paths under ``/v1``; a key only with
+--api-key).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.terms.places import Provider
+
+PROVIDER: Final = Provider(
+    name="llama.cpp",
+    base_url="",
+    capabilities=("chat", "completions", "embeddings", "images", "json", "tools"),
+    probe="/models",
+    needs_key=False,
+)

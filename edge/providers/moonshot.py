@@ -1,0 +1,18 @@
+"""Moonshot AI (Kimi), called through its OpenAI-compatible API.
+
+Facts: https://platform.moonshot.ai/docs/api/chat (base URL, Bearer key, ``GET /v1/models``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.terms.places import Provider
+
+PROVIDER: Final = Provider(
+    name="moonshot",
+    base_url="https://api.moonshot.ai/v1",
+    jurisdiction="cn",
+    capabilities=("chat", "images", "json", "tools"),
+    probe="/models",
+)

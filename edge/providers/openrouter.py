@@ -1,0 +1,18 @@
+"""OpenRouter, which asks providers of its own choice.
+
+Facts: https://openrouter.ai/docs/api-reference/overview (base URL, Bearer key, ``GET /api/v1/models``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.terms.places import Provider
+
+PROVIDER: Final = Provider(
+    name="openrouter",
+    base_url="https://openrouter.ai/api/v1",
+    jurisdiction="us",
+    capabilities=("chat", "completions", "images", "json", "tools"),
+    probe="/models",
+)

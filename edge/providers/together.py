@@ -1,0 +1,18 @@
+"""Together AI, called through its OpenAI-compatible API.
+
+Facts: https://docs.together.ai/docs/openai-api-compatibility (base URL, Bearer key, ``GET /v1/models``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.terms.places import Provider
+
+PROVIDER: Final = Provider(
+    name="together",
+    base_url="https://api.together.xyz/v1",
+    jurisdiction="us",
+    capabilities=("chat", "completions", "embeddings", "images", "json", "tools"),
+    probe="/models",
+)

@@ -1,0 +1,19 @@
+"""vLLM on machines of one's own.
+
+Facts: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html (OpenAI's paths under ``/v1``; a key only
+with --api-key).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.terms.places import Provider
+
+PROVIDER: Final = Provider(
+    name="vllm",
+    base_url="",
+    capabilities=("chat", "completions", "embeddings", "images", "json", "responses", "tools"),
+    probe="/models",
+    needs_key=False,
+)

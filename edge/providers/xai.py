@@ -1,0 +1,18 @@
+"""xAI, called through its OpenAI-compatible API.
+
+Facts: https://docs.x.ai/docs/api-reference (base URL, Bearer key, ``GET /v1/models``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edge.terms.places import Provider
+
+PROVIDER: Final = Provider(
+    name="xai",
+    base_url="https://api.x.ai/v1",
+    jurisdiction="us",
+    capabilities=("chat", "images", "json", "responses", "tools"),
+    probe="/models",
+)
