@@ -153,6 +153,8 @@ def _model(
     if "/" in name and document.written("providers", provider):
         sentence = f"{provider} is a provider, so {name} asks it directly; give the alias a name without {provider}/"
         yield Problem(path, sentence)
+    if name.count("*") > 1:
+        yield Problem(path, "a pattern has one *, which stands for any text; write one alias for each")
     yield from _members(document, path, model.targets)
     for capability in model.require.capabilities:
         if capability not in CAPABILITIES:
@@ -171,7 +173,12 @@ def _target(
     model: Model,
 ) -> Iterator[Problem]:
     name, slash, upstream = member.target.partition("/")
-    if not (slash and name and upstream) or upstream == "*" or not _TARGET.fullmatch(member.target):
+    pattern = "*" in path[1]
+    if upstream == "*" and not pattern:
+        sentence = f"{member.target} leaves the model to the client, so the alias has to be a pattern, such as gpt-*"
+        yield Problem(path, sentence)
+        return
+    if not (slash and name and upstream) or not _TARGET.fullmatch(member.target):
         yield Problem(path, f"{member.target!r} is not a target; write provider/model, such as openai/gpt-4.1-mini")
         return
     if not document.written("providers", name) and name not in config.providers:

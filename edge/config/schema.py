@@ -196,7 +196,7 @@ class Require(Struct, frozen=True, forbid_unknown_fields=True):
 class ModelTarget(Struct, frozen=True, forbid_unknown_fields=True):
     """A provider's model, and its place in the pool."""
 
-    target: Annotated[str, about("provider/upstream-model.")]
+    target: Annotated[str, about("provider/upstream-model, or provider/* where the alias is a pattern.")]
     tier: Annotated[
         int,
         about(
@@ -213,7 +213,10 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True):
 
     targets: Annotated[
         tuple[Annotated[ModelTarget, MAY_BE_SHORT], ...],
-        about("The targets that may answer, 1 to 64; a string is provider/upstream-model in tier 1."),
+        about(
+            "The targets that may answer, 1 to 64; a string is provider/upstream-model in tier 1. Where the alias is a "
+            "pattern such as gpt-*, provider/* asks the provider for the model that the client named."
+        ),
     ]
     timeouts: Annotated[Timeouts, about("Fields that differ from defaults.timeouts.")] = Timeouts()
     retry: Annotated[Retry, about("Fields that differ from defaults.retry.")] = Retry()

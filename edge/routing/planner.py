@@ -153,7 +153,7 @@ class _Planner:
 
     def _direct(self, aliases: Mapping[str, int]) -> dict[str, int]:
         """Give every configured target its own route ``provider/model`` with the default policy."""
-        names = [name for name, at in self._targets.items() if at.kind == "model" and name not in aliases]
+        names = [name for name, at in self._targets.items() if at.model and at.kind == "model" and name not in aliases]
         return {name: self._only(name) for name in names}
 
     def _wildcard(self, provider: str) -> int:

@@ -33,7 +33,7 @@ def model_document(snapshot: Snapshot, model: str) -> bytes | None:
 
 def _entries(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
     targets = {target.id: target for target in snapshot.targets}
-    aliases = [name for name in snapshot.models if name not in targets]
+    aliases = [name for name in snapshot.models if name not in targets and "*" not in name]
     direct = [name for name in snapshot.models if name in targets]
     created = int(snapshot.created)
     return {

@@ -48,7 +48,8 @@ cdef str model_name(Request request):
         return ""
     name = request.route.name
     if (<ModelRequest>request).wildcard is not None:
-        name = name[:-1] + (<ModelRequest>request).wildcard.decode("utf-8", "replace")
+        asked = (<ModelRequest>request).wildcard.decode("utf-8", "replace")
+        name = asked if request.route.is_pattern else name[:-1] + asked
     return name
 
 

@@ -156,6 +156,11 @@ cdef class Request:
         self.hold(0)
 
 
+cdef bint allowed(Caller caller, bytes name, Route route):
+    """Return whether a caller may use a model: by its name, or by that of the pattern which the name fits."""
+    return caller.may_use(name) or (route is not None and route.is_pattern and caller.may_use(route.name.encode()))
+
+
 cdef class ModelRequest(Request):
     """A request to a model. Its body is collected, scanned without building objects, and sent to one target or more."""
 
@@ -197,13 +202,13 @@ cdef class ModelRequest(Request):
         name = self.content[self.peek.model_start:self.peek.model_end]
         if self.peek.model_escaped:
             name = unescape_json(name)
-        if caller is not None and not caller.everything and (name is None or not caller.may_use(name)):
+        self.route = None if name is None else runtime.router.model(name)
+        if caller is not None and not caller.everything and (name is None or not allowed(caller, name, self.route)):
             # checked first, so that the caller does not learn whether the model exists
             return refusal("model_not_allowed", "?" if name is None else name.decode("utf-8", "replace"))
-        self.route = None if name is None else runtime.router.model(name)
         if self.route is None:
             return refusal("unknown_model", "?" if name is None else name.decode("utf-8", "replace"))
-        self.wildcard = runtime.router.wildcard_model(name)
+        self.wildcard = runtime.router.wildcard_model(name, self.route)
         if self.operation == OPERATION_EMBEDDINGS:
             self.peek.stream = 0        # embeddings are never streamed, whatever the body says
         # OpenAI stores Responses unless the caller forbids it; other answers are stored on request only.
@@ -263,7 +268,7 @@ cdef class ModelRequest(Request):
 
     cdef bytes body_for(self, ConnectionPool upstream):
         """Return the body for a target: that of the client, with the target's name of the model."""
-        cdef bytes model = self.wildcard if self.wildcard is not None else upstream.model
+        cdef bytes model = upstream.model if upstream.model or self.wildcard is None else self.wildcard
         return splice(self.content, self.peek.model_start, self.peek.model_end, escape_json(model))
 
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):

@@ -31,6 +31,7 @@ cdef class Route:
     cdef readonly str name
     cdef readonly int slot
     cdef readonly bint is_service
+    cdef readonly bint is_pattern   # its name has one *, and it answers all names that fit
     cdef readonly TargetPool pool
     cdef readonly Queue queue       # of this worker
     cdef readonly Timeouts timeouts
@@ -53,13 +54,17 @@ cdef class Router:
     cdef readonly bint metered      # a key or a credential has a token limit
     cdef dict models                # bytes -> Route
     cdef dict providers             # bytes -> Route (wildcards)
+    cdef list patterns              # (bytes before the *, bytes after it, Route), the most exact first
     cdef dict hosts                 # bytes host -> list[(bytes prefix, Route)], longest first; b"" = any host
     # Return the operation of a path (without query). The method does not matter: a wrong method is 405, not 404.
     cdef int operation(self, bytes path) noexcept
-    # The route of a model name as the client wrote it (unescaped UTF-8); None = unknown. ``rest`` receives the part after
-    # the slash when the match is a provider's wildcard, else None.
+    # The route of a model name as the client wrote it (unescaped UTF-8); None = unknown. An alias wins over provider/model,
+    # and that over a pattern.
     cdef Route model(self, bytes name)
-    cdef bytes wildcard_model(self, bytes name)
+    # The upstream model that the name chooses: what follows the slash of a provider's wildcard, or the whole name where a
+    # pattern matched; None = the target has its own.
+    cdef bytes wildcard_model(self, bytes name, Route route)
+    cdef Route _matching(self, bytes name)
     # Ask this first, then operation(): which of them wins is decided here (see router.pyx). host: lower case, no port.
     # OPERATION_SERVICE is what a match here means; operation() itself never returns it.
     cdef Route service(self, bytes host, bytes path)

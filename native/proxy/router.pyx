@@ -49,6 +49,7 @@ cdef class Route:
         self.name = plan.name
         self.slot = plan.slot
         self.is_service = plan.kind == "service"
+        self.is_pattern = plan.kind == "model" and "*" in plan.name and "/" not in plan.name
         self.pool = pool
         self.queue = Queue(shared_state, plan.slot, plan.queue.limit, plan.queue.wait_ns)
         self.timeouts = {name: getattr(plan.timeouts, name) for name in plan.timeouts.__struct_fields__}
@@ -95,7 +96,15 @@ cdef class Router:
             for owner in (*snapshot.keys, *snapshot.credentials)
         ])
         self.routes = [Route(shared_state, plan, self._build_pool(plan, workers)) for plan in snapshot.routes]
-        self.models = {name.encode(): self.routes[index] for name, index in snapshot.models.items()}
+        self.models = {}
+        self.patterns = []
+        for name, index in snapshot.models.items():
+            if (<Route>self.routes[index]).is_pattern:
+                before, _, after = name.encode().partition(b"*")
+                self.patterns.append((before, after, self.routes[index]))
+            else:
+                self.models[name.encode()] = self.routes[index]
+        self.patterns.sort(key=_most_exact_first)
         self.providers = {name.encode(): self.routes[index] for name, index in snapshot.providers.items()}
         self.hosts = {}
         for match in snapshot.services:
@@ -130,13 +139,21 @@ cdef class Router:
             slash = name.find(b"/")
             if 0 < slash < len(name) - 1:
                 route = self.providers.get(name[:slash])
+        if route is None and self.patterns:
+            route = self._matching(name)
         return route
 
-    cdef bytes wildcard_model(self, bytes name):
+    cdef Route _matching(self, bytes name):
+        for before, after, route in self.patterns:
+            if len(name) > len(before) + len(after) and name.startswith(before) and name.endswith(after):
+                return route
+        return None
+
+    cdef bytes wildcard_model(self, bytes name, Route route):
         cdef Py_ssize_t slash = name.find(b"/")
-        if name in self.models or not 0 < slash < len(name) - 1 or name[:slash] not in self.providers:
+        if route is None or name in self.models:
             return None
-        return name[slash + 1:]
+        return name if route.is_pattern else name[slash + 1:]
 
     cdef Route service(self, bytes host, bytes path):
         cdef Route route
@@ -159,8 +176,9 @@ cdef class Router:
         return self.operation(path)
 
     def find_model(self, bytes name not None):
-        """Return (Route or None, the part after the slash if a provider's wildcard matched, else None)."""
-        return self.model(name), self.wildcard_model(name)
+        """Return (Route or None, the upstream model that the name chooses, or None)."""
+        cdef Route route = self.model(name)
+        return route, self.wildcard_model(name, route)
 
     def find_service(self, bytes host not None, bytes path not None):
         """Return the Route of a service, by lower-case host without port and path without query; None = no service."""
@@ -175,6 +193,10 @@ def _tells_classes_apart(snapshot):
     if not classes or any([listener.allow_anonymous for listener in snapshot.listeners]):
         classes.add(1)
     return len(classes) > 1
+
+
+def _most_exact_first(entry):
+    return -len(entry[0]) - len(entry[1])
 
 
 def _longest_first(entry):

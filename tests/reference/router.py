@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,13 +27,20 @@ def operation(path: str) -> int:
 
 def model(snapshot: Snapshot, name: str) -> tuple[str | None, str | None]:
     """Return (route name, the text behind the slash if a wildcard matched)."""
-    if name in snapshot.models:
+    if name in snapshot.models and ("*" not in name or "/" in name):
         return snapshot.routes[snapshot.models[name]].name, None
     for provider, route in snapshot.providers.items():
         rest = name.removeprefix(f"{provider}/")
         if provider and rest not in (name, "") and "/" not in provider:
             return snapshot.routes[route].name, rest
-    return None, None
+    fitting = [
+        (len(pattern), snapshot.routes[route].name)
+        for pattern, route in snapshot.models.items()
+        if "*" in pattern
+        and "/" not in pattern
+        and re.fullmatch(".+".join(map(re.escape, pattern.split("*"))), name, re.DOTALL)
+    ]
+    return (max(fitting, key=lambda entry: entry[0])[1], name) if fitting else (None, None)
 
 
 def service(snapshot: Snapshot, host: str, path: str) -> str | None:
