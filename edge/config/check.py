@@ -173,7 +173,7 @@ def _target(
     model: Model,
 ) -> Iterator[Problem]:
     name, slash, upstream = member.target.partition("/")
-    pattern = "*" in path[1]
+    pattern = "*" in str(path[1])
     if upstream == "*" and not pattern:
         sentence = f"{member.target} leaves the model to the client, so the alias has to be a pattern, such as gpt-*"
         yield Problem(path, sentence)
