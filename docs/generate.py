@@ -17,6 +17,7 @@ from edge.config.schema import Config
 from edge.config.shape import Field, Scalar, Section, Sequence, Shape, Table, section_of
 from edge.config.show import plain
 from edge.providers import KNOWN
+from edge.providers.wordings import WORDINGS
 from edge.telemetry.catalog import ALL
 from edge.terms.target_state import PASSED_OVER, REPORTED, STATES, TRIED, USABLE
 
@@ -62,6 +63,18 @@ def hints() -> str:
         for hint in provider.hints:
             actions = f"{ACTIONS[hint.action]} | {ACTIONS[hint.wildcard]}"
             lines.append(f"| {provider.name} | {hint.status} | `{hint.needle.decode()}` | {actions} |")
+    return "\n".join(lines) + "\n"
+
+
+def wordings() -> str:
+    """Return the words in bodies of all providers that change what a status means, grouped by what they mean."""
+    lines = ["| status | words in the body | model | chosen by the caller |", "| --- | --- | --- | --- |"]
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for wording in WORDINGS:
+        key = (", ".join(map(str, wording.statuses)), ACTIONS[wording.action], ACTIONS[wording.wildcard])
+        words = " and ".join(f"``{word.decode()}``" if b"`" in word else f"`{word.decode()}`" for word in wording.words)
+        rows.setdefault(key, []).append(words)
+    lines += [f"| {status} | {'; '.join(words)} | {act} | {chosen} |" for (status, act, chosen), words in rows.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -121,6 +134,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "fields": fields,
     "statuses": statuses,
     "hints": hints,
+    "wordings": wordings,
     "regions": regions,
     "passed_over": passed_over,
     "target_states": target_states,

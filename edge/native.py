@@ -84,7 +84,7 @@ __all__ = [
     "most_descriptors",
 ]
 
-SHARED_STATE_LAYOUT: Final = 7  # the version that this module was written for; see native/state/shared_state.h
+SHARED_STATE_LAYOUT: Final = 8  # the version that this module was written for; see native/state/shared_state.h
 if LAYOUT != SHARED_STATE_LAYOUT:
     raise ImportError(
         f"edge's compiled modules have shared state layout {LAYOUT}, not {SHARED_STATE_LAYOUT}: run `make build`"

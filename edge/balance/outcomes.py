@@ -19,12 +19,15 @@ from msgspec import Struct
 
 from edge.terms.actions import (
     ACTION_CLIENT,
+    ACTION_DECLINED,
     ACTION_ELSEWHERE,
     ACTION_FAIL,
     ACTION_MISCONFIGURED,
     ACTION_QUARANTINE,
     ACTION_RATE_LIMITED,
     ACTION_RELAY,
+    ACTION_TOO_LONG,
+    ACTION_UNCLEAR,
 )
 
 STATUSES: Final = 600
@@ -35,7 +38,7 @@ REGION: Final = "region"
 
 RELAY, CLIENT, FAIL = ACTION_RELAY, ACTION_CLIENT, ACTION_FAIL
 RATE_LIMITED, QUARANTINE, MISCONFIGURED = ACTION_RATE_LIMITED, ACTION_QUARANTINE, ACTION_MISCONFIGURED
-ELSEWHERE = ACTION_ELSEWHERE
+ELSEWHERE, UNCLEAR = ACTION_ELSEWHERE, ACTION_UNCLEAR
 
 ACTIONS: Final = {
     ACTION_RELAY: "good",
@@ -45,6 +48,9 @@ ACTIONS: Final = {
     ACTION_QUARANTINE: "quarantined",
     ACTION_MISCONFIGURED: "misconfigured",
     ACTION_ELSEWHERE: "elsewhere",
+    ACTION_DECLINED: "declined",
+    ACTION_UNCLEAR: "unclear",
+    ACTION_TOO_LONG: "too long",
 }
 """The word for each action in the documentation and the status output."""
 
@@ -89,14 +95,19 @@ ROWS: Final[tuple[Row, ...]] = (
     _row(
         401, (QUARANTINE, QUARANTINE, CLIENT), "Our key is wrong or revoked. A service means the caller's credential."
     ),
-    _row(402, (QUARANTINE, QUARANTINE, CLIENT), "Our account has no balance."),
+    _row(402, (UNCLEAR, UNCLEAR, CLIENT), "Our account has no balance, or not enough for this request."),
     _row(
         403,
-        (QUARANTINE, CLIENT, CLIENT),
-        "Our key has no permission. Where the caller chose the model, only that choice is refused.",
+        (UNCLEAR, CLIENT, CLIENT),
+        "Our key has no permission, or this request is not permitted. Where the caller chose the model, only that "
+        "choice is refused.",
     ),
-    _row(404, (MISCONFIGURED, CLIENT, CLIENT), "The upstream model in our configuration does not exist."),
-    _row(405, (MISCONFIGURED, CLIENT, CLIENT), "The path built from base_url does not accept the method."),
+    _row(
+        404,
+        (UNCLEAR, CLIENT, CLIENT),
+        "The upstream model in our configuration does not exist, or something that this request names.",
+    ),
+    _row(405, (UNCLEAR, CLIENT, CLIENT), "The path built from base_url does not accept the method."),
     _row(406, (CLIENT, CLIENT, CLIENT), "The caller's Accept fields cannot be satisfied."),
     _row(407, (MISCONFIGURED, MISCONFIGURED, CLIENT), "A proxy between us and the provider asks for credentials."),
     _row(
@@ -106,7 +117,11 @@ ROWS: Final[tuple[Row, ...]] = (
         "a service that waited for a slow caller is not.",
     ),
     _row(409, (CLIENT, CLIENT, CLIENT), "A conflict among the caller's requests, such as a reused idempotency key."),
-    _row(410, (MISCONFIGURED, CLIENT, CLIENT), "The upstream model in our configuration was removed."),
+    _row(
+        410,
+        (UNCLEAR, CLIENT, CLIENT),
+        "The upstream model in our configuration was removed, or something that this request names.",
+    ),
     _row(411, (CLIENT, CLIENT, CLIENT), "About this request only; includes 413 too large, 415, 416, 417 and 418.", 420),
     _row(421, (FAIL, FAIL, FAIL), "The server is not authoritative for this host; another one may be."),
     _row(422, (CLIENT, CLIENT, CLIENT), "A field has a value that the upstream does not accept."),

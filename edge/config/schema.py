@@ -206,6 +206,14 @@ class ModelTarget(Struct, frozen=True, forbid_unknown_fields=True):
     weight: Annotated[
         float, about("Its share of the tier's traffic, relative to the other targets.", above=0, high=1000)
     ] = 1.0
+    context_window: Annotated[
+        int,
+        about(
+            "Tokens of prompt and answer that it takes. A request that is too long for one target is tried at targets "
+            "whose window is larger. 0: what edge knows of the model.",
+            low=0,
+        ),
+    ] = 0
 
 
 class Model(Struct, frozen=True, forbid_unknown_fields=True):

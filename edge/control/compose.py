@@ -12,6 +12,7 @@ from edge.config.load import from_environment, read
 from edge.config.problems import Document, errors
 from edge.errors import ConfigInvalidError
 from edge.providers import IN_ENVIRONMENT, KNOWN
+from edge.providers.wordings import WORDINGS
 from edge.routing.planner import plan
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def compile_config(
         capacity=capacity,
         allowance_capacity=allowance_capacity,
         peers=peers,
+        wordings=WORDINGS,
     )
 
 

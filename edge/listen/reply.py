@@ -20,7 +20,7 @@ from edge.listen.grpc_status import call_end as call_end  # noqa: PLC0414 - mypy
 from edge.listen.grpc_status import call_fields as call_fields  # noqa: PLC0414 - mypy's spelling of a re-export
 from edge.native import Reply
 from edge.terms import exhaustion
-from edge.terms.target_state import BY_CODE, PASSED_OVER, USABLE, reason_for
+from edge.terms.target_state import BY_CODE, PASSED_OVER, RATE_LIMITED, USABLE, reason_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,6 +262,8 @@ def unavailable(
 ) -> Reply:
     """Return the reply for an exchange that has no usable target left, or none that edge can connect to.
 
+    If every target of a model is rate-limited, this is 429, so that SDKs raise the error that their users expect.
+
     Args:
         route: the model or service that was requested.
         failed_attempts: (target, outcome, detail) of each attempt, in order.
@@ -277,6 +279,10 @@ def unavailable(
         message = f"No target of {route!r} can be asked now: {failed_attempts[-1][2]}. Retry in {retry_after} s."
         content = _body(503, message, "overloaded", exhausted, tried=tried, targets=targets)
         return Reply(503, [_JSON, (b"retry-after", str(retry_after).encode())], content)
+    if not service and states and all((code, reason) == (RATE_LIMITED.code, 0) for _, code, reason, _ in states):
+        message = f"Every target of {route!r} is rate-limited by its provider. Retry in {retry_after} s."
+        content = _body(429, message, "requests", "upstream_rate_limited", tried=tried, targets=targets)
+        return Reply(429, [_JSON, (b"retry-after", str(retry_after).encode())], content)
     parts = [f"{item['target']} failed ({item['detail']})" for item in tried]
     parts += [_sentence(item) for item in targets if item["state"] != USABLE.label]
     message = (

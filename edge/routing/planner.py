@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from edge.config.schema_peers import Peers, PeerTls
     from edge.config.schema_policy import Breaker, Timeouts
-    from edge.terms.places import Provider
+    from edge.terms.places import Provider, Wording
 
     Kind = Literal["model", "service"]
     Rules = schema.Model | schema.Service | schema.Defaults
@@ -49,6 +49,7 @@ def plan(
     capacity: tuple[int, int] | None = None,
     allowance_capacity: int | None = None,
     peers: Sequence[Peer] = (),
+    wordings: Sequence[Wording] = (),
 ) -> Snapshot:
     """Compile a checked configuration.
 
@@ -63,13 +64,15 @@ def plan(
         capacity: number of target records and route records in the shared state; None at the first start.
         allowance_capacity: number of key and credential records in the shared state; None at the first start.
         peers: edges of other regions that are known besides the configured ones; those of this region are ignored.
+        wordings: what the error texts of all providers mean (``edge.providers.wordings.WORDINGS``).
 
     Raises:
         ConfigInvalidError: there are more targets, routes, or keys and credentials than records in the shared state.
     """
     targets, routes = capacity or (None, None)
     most = shared_state.Most(targets, routes, allowance_capacity)
-    return _Planner(config, known, outcomes, breaker, peers).snapshot(version, now, slots or {}, most)
+    snapshot = _Planner(config, known, outcomes, breaker, peers).snapshot(version, now, slots or {}, most)
+    return structs.replace(snapshot, wordings=tuple(structs.astuple(wording) for wording in wordings))
 
 
 def capacities(snapshot: Snapshot) -> tuple[int, int]:
@@ -148,8 +151,16 @@ class _Planner:
         )
 
     def _alias(self, name: str, model: schema.Model) -> int:
-        members = tuple(compiled(at, Member, target=self._model(at.target)) for at in model.targets)
+        members = tuple(
+            compiled(at, Member, target=self._model(at.target), window=at.context_window or self._window(at.target))
+            for at in model.targets
+        )
         return self._route(name, "model", members, model)
+
+    def _window(self, target_id: str) -> int:
+        """Return the context window of ``provider/model`` in tokens, if edge knows it; else 0."""
+        name, _, model = target_id.partition("/")
+        return self._known[name].windows.get(model, 0) if name in self._known else 0
 
     def _direct(self, aliases: Mapping[str, int]) -> dict[str, int]:
         """Give every configured target its own route ``provider/model`` with the default policy."""

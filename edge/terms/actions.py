@@ -21,3 +21,9 @@ ACTION_MISCONFIGURED: Final = 5
 """Edge requested something that does not exist: the target is quarantined and reported; retried elsewhere."""
 ACTION_ELSEWHERE: Final = 6
 """Another region cannot serve this model now: its healthy edge is skipped for this model only; retried elsewhere."""
+ACTION_DECLINED: Final = 7
+"""This target does not take this request, another may: tried elsewhere at no cost; if none takes it, it is relayed."""
+ACTION_UNCLEAR: Final = 8
+"""As before, but it may be about edge's account or model too: other requests declined alike show it."""
+ACTION_TOO_LONG: Final = 9
+"""Too long for this target's context window: tried where the window may be larger; if none takes it, it is relayed."""

@@ -26,6 +26,19 @@ class Hint(Struct, frozen=True):
     wildcard: int
 
 
+class Wording(Struct, frozen=True):
+    """A refinement of some statuses by words that providers of one dialect share: all ``words`` occur in the body.
+
+    Words are in lower case and are compared without regard to case. What takes a target from others by itself must hold
+    a quotation mark (see ``Hint``): inside a JSON string it would be escaped, so a caller cannot have it echoed.
+    """
+
+    statuses: tuple[int, ...]
+    words: tuple[bytes, ...]
+    action: int
+    wildcard: int
+
+
 class Provider(Struct, frozen=True):
     """How a known provider is called, and what it offers.
 
@@ -34,7 +47,7 @@ class Provider(Struct, frozen=True):
     pairs the name of a model that was shut down with its successor; ``prices`` are US dollars per million tokens of
     prompt and completion by model, as of the day ``priced``; ``status_page`` is the address of a document that
     ``edge.incidents.pages`` reads, with the component to look at as its fragment; without ``base_url`` it runs on the
-    user's machines.
+    user's machines; ``windows`` are tokens of prompt and answer by model.
     """
 
     name: str
@@ -54,6 +67,7 @@ class Provider(Struct, frozen=True):
     priced: str = ""
     status_page: str = ""
     needs_key: bool = True
+    windows: dict[str, int] = field(default_factory=dict)
 
 
 class Peer(Struct, frozen=True):

@@ -99,6 +99,7 @@ class Member(Struct, frozen=True):
     target: int
     tier: int
     weight: float
+    window: int = 0  # tokens of prompt and answer that a model takes; 0: not known
 
 
 class Queue(Struct, frozen=True):
@@ -237,6 +238,8 @@ class Snapshot(Struct, frozen=True):
     ``providers`` maps a provider's name to the route of its wildcard target, which serves a ``provider/model`` that no
     alias names. ``outcomes`` maps a table's name to 600 action codes, one per status (see edge/balance/outcomes.py).
     ``hints`` maps the name of a table, where it has hints, to (status, bytes in the body of such a response, action).
+    ``wordings`` are (statuses, words in the body in lower case, action, action where the caller chose the model) of all
+    targets of models; the first that fits counts, and comes before hints.
     """
 
     version: int
@@ -256,6 +259,7 @@ class Snapshot(Struct, frozen=True):
     peers: Peers | None  # None: no client is accepted as another edge
     credentials: tuple[Credential, ...] = ()
     hints: dict[str, tuple[tuple[int, bytes, int], ...]] = field(default_factory=dict)
+    wordings: tuple[tuple[tuple[int, ...], tuple[bytes, ...], int, int], ...] = ()
     slots: dict[str, int] = field(
         default_factory=dict
     )  # shared state slots by target id and by "route:" + name; they survive reloads

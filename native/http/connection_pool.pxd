@@ -68,6 +68,8 @@ cdef class ConnectionPool:
     cdef tuple secrets                  # the credentials in ``fields``, which must never reach a client
     cdef readonly bytes verdicts        # 600 action codes, indexed by status
     cdef readonly tuple hints
+    cdef readonly dict wordings         # status -> ((words in lower case, action), ...); see edge.terms.snapshot
+    cdef bint is_worded(self, int status)               # there are wordings for this status
     cdef readonly bint is_service
     cdef bint is_region                 # the target is another region's edge
     cdef int acquire(self, ClientEvents who)        # 1 = ``who`` has a connection, 0 = it waits, -1 = the queue is full

@@ -123,9 +123,22 @@ cdef class ConnectionPool:
         self.secrets = tuple([word for word in words if len(word) >= SHORTEST_SECRET])
         self.verdicts = verdicts
         self.hints = hints
+        self.wordings = {}
 
     def __repr__(self):
         return f"<ConnectionPool {self.name} live={self.live} idle={self.idle_count} opening={self.opening}>"
+
+    def learn_words(self, tuple wordings):
+        """Take the Snapshot's wordings, which say what the error texts of models' targets mean."""
+        self.wordings = {}
+        if self.plan.kind != "model":
+            return
+        for statuses, words, action, wildcard in wordings:
+            for status in statuses:
+                self.wordings.setdefault(status, []).append((words, action if self.plan.model else wildcard))
+
+    cdef bint is_worded(self, int status):
+        return status in self.wordings
 
     def connection(self):
         """Return the SocketEvents of one new connection."""

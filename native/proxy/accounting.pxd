@@ -45,9 +45,9 @@ cdef uint64_t slow_after_ns(Route route, Target target, const AttemptFacts* fact
 cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int outcome, bint overloaded, uint64_t now_ns,
                         uint64_t retry_after_ns, uint64_t rnd) noexcept
 # Stop using the target for a while if the outcome asks for it: a rate limit, a quarantine, or a region that has
-# nothing for this route.
+# nothing for this route. rate: because all targets there are rate-limited.
 cdef void set_aside(Route route, Target target, const AttemptFacts* facts, int outcome, bint offered, uint64_t now_ns,
-                    uint64_t retry_after_ns) noexcept
+                    uint64_t retry_after_ns, bint rate) noexcept
 # Adopt the remaining requests and tokens that the provider reports (x-ratelimit-*, anthropic-ratelimit-*). Returns
 # whether it reported tokens, from which it has subtracted this attempt. wait_ns: Retry-After of the answer.
 cdef bint learn_limits(Target target, list fields, uint64_t now_ns, uint64_t wait_ns)

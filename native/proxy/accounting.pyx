@@ -182,11 +182,12 @@ cdef bint settle_health(Route route, Target target, AttemptFacts* facts, int out
 
 
 cdef void set_aside(Route route, Target target, const AttemptFacts* facts, int outcome, bint offered, uint64_t now_ns,
-                    uint64_t retry_after_ns) noexcept:
+                    uint64_t retry_after_ns, bint rate) noexcept:
     cdef TargetRec* rec = target.rec
     cdef uint64_t until, known
     if outcome == <int>CLIENT_FAULT:
-        route.absent_ns[facts.index] = now_ns + min(retry_after_ns if retry_after_ns else ABSENT_NS, ABSENT_MAX_NS)
+        until = now_ns + min(retry_after_ns if retry_after_ns else ABSENT_NS, ABSENT_MAX_NS)
+        route.absent_ns[facts.index] = until & ~<uint64_t>1 | <uint64_t>rate
     elif outcome == <int>RATE_LIMITED:
         until = now_ns + (retry_after_ns if retry_after_ns else RATE_LIMITED_NS)
         while True:     # other processes may write too: the latest time wins

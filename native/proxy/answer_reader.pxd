@@ -25,6 +25,7 @@ cdef enum Reading:          # what the bytes read so far call for
     READ_FAILED = 6         # the attempt has failed: outcome, detail
     READ_REFUSED = 7        # the caller's own fault: ``ready`` is the target's error body, None = it is too large
     READ_ABSENT = 8         # another region has nothing for this model
+    READ_DECLINED = 9       # not by this target: ``ready`` as for READ_REFUSED, and ``declined`` says why
 
 cdef enum Action:           # what a status means; names and numbers of edge/terms/actions.py
     ACTION_RELAY = 0
@@ -34,6 +35,9 @@ cdef enum Action:           # what a status means; names and numbers of edge/ter
     ACTION_QUARANTINE = 4
     ACTION_MISCONFIGURED = 5
     ACTION_ELSEWHERE = 6
+    ACTION_DECLINED = 7
+    ACTION_UNCLEAR = 8
+    ACTION_TOO_LONG = 9
 
 cdef class AnswerReader:
     cdef ConnectionPool upstream    # its table of statuses, its hints and its secrets
@@ -44,13 +48,14 @@ cdef class AnswerReader:
     cdef bint translated            # the client speaks another dialect than the target
     cdef bint begun                 # content was relayed
     cdef bytes ready
+    cdef int declined               # of READ_DECLINED: the Action
     cdef int outcome                # of READ_FAILED, READ_DATA_FAILED
     cdef str detail
     cdef bint asks_to_wait          # the head may say how long to stay away
     cdef list held
     cdef Py_ssize_t held_size
     cdef Scanner scanner            # of EVENTS
-    cdef bint client_error          # an error body over FAULT_LIMIT, about the caller's own fault
+    cdef bint client_error          # an error body over FAULT_LIMIT that may be relayed
     cdef int grpc_status            # of CALL and BARE, once it has ended; -1 = none
     cdef int64_t pushback           # ms that a gRPC server asks to wait; -1 never retry, -2 it does not say
     cdef uint64_t retry_after_ns    # the same, capped
@@ -59,6 +64,7 @@ cdef class AnswerReader:
     cdef int action(self) noexcept                          # of the status alone
     cdef int feed(self, bytes data)
     cdef int finish(self)
+    cdef int judge_part(self)       # of an error whose body has broken off; READ_ON = too little has come
     # Set grpc_status, outcome and pushback at the end of a gRPC call. left_ns: until the deadline of the exchange.
     cdef void read_call_end(self, bytes status, list trailers, uint64_t left_ns)
     cdef bint said_done(self) noexcept                      # [DONE] has come: only framing is missing
@@ -72,6 +78,9 @@ cdef class AnswerReader:
     cdef int _judge_whole(self)
     cdef int _judge_fault(self, bint complete)
     cdef int _action_of(self, bytes content)
+    cdef int _action_by_words(self, bytes content) except? -1
+    cdef bint _needs_body(self)
+    cdef bint _asks_for_less(self, bytes words)
     cdef bytes _redact(self, bytes content)
 
 cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated)

@@ -6,6 +6,7 @@ from native.codec.grpc cimport (
     read_status,
 )
 from native.codec.head cimport NO_BODY
+from native.codec.numbers cimport parse_length
 from native.balance.breaker cimport RETRY_AFTER_MAX_NS
 from native.codec.response_peek cimport Verdict, peek_response
 from native.codec.event_kind cimport SAID_CONTENT, SAID_DONE, SAID_ERROR, SAID_ERROR_FIRST, SAID_FINISH, SAID_GARBAGE
@@ -17,8 +18,15 @@ from native.state.shared_state cimport (
 cdef Py_ssize_t PREAMBLE_LIMIT = 262144
 # An error's body is read up to here before it is judged.
 cdef Py_ssize_t FAULT_LIMIT = 65536
+# The words of an error stand within this many bytes of its body.
+cdef Py_ssize_t WORDS_LIMIT = 16384
 # No answer has this many tokens. A larger count is wrong, and a sum of such counts could overflow.
 cdef int64_t MOST_TOKENS = 1_000_000_000
+
+
+cdef inline bint may_relay(int action) noexcept:
+    """Whether the client may get the answer itself."""
+    return action == ACTION_CLIENT or action >= ACTION_DECLINED
 
 
 cdef AnswerReader new_reader(ConnectionPool upstream, Py_ssize_t limit, bint translated):
@@ -57,7 +65,7 @@ cdef class AnswerReader:
         if action != ACTION_RELAY:
             self.mode = FAULT
             # the status alone decides; without a body, finish() follows at once and judges
-            if head.length != NO_BODY and action != ACTION_CLIENT and not self._hinted():
+            if head.length != NO_BODY and not self._needs_body():
                 return self._judge_fault(False)
         elif head.content_encoding is not None and head.content_encoding != b"identity":
             # a compressed body cannot be checked, so it is relayed as it comes
@@ -80,7 +88,13 @@ cdef class AnswerReader:
                 return self._failed(FAIL_MALFORMED, "a whole answer where an event stream was asked for")
         return READ_ON
 
-    def _hinted(self):
+    cdef bint _needs_body(self):
+        """Whether the body of an error is relayed, or may change what its status means."""
+        cdef int action = self.action()
+        if may_relay(action) or self.upstream.is_worded(self.head.status):
+            return True
+        if action == ACTION_ELSEWHERE:
+            return field_value(self.head.fields, b"x-edge-target") is not None
         for hint in self.upstream.hints:
             if hint[0] == self.head.status:
                 return True
@@ -94,7 +108,7 @@ cdef class AnswerReader:
             self.held.append(data)
             self.held_size += PyBytes_GET_SIZE(data)
             if self.held_size > FAULT_LIMIT and not self.client_error:
-                self.client_error = self._action_of(b"".join(self.held)) == ACTION_CLIENT
+                self.client_error = may_relay(self._action_of(b"".join(self.held)))
                 if not self.client_error:
                     return self._judge_fault(False)
             elif self.held_size > self.limit:
@@ -194,6 +208,10 @@ cdef class AnswerReader:
             # an error body that was cut off is not shown as if it were complete
             self.ready = self._redact(content) if complete or self.held_size <= self.limit else None
             return READ_REFUSED
+        if may_relay(action):
+            self.declined = action
+            self.ready = self._redact(content) if complete or self.held_size <= self.limit else None
+            return READ_DECLINED
         self.asks_to_wait = action == ACTION_RATE_LIMITED or action == ACTION_FAIL or action == ACTION_ELSEWHERE
         if action == ACTION_ELSEWHERE:
             # the region has nothing for this model, and is not to blame for that
@@ -207,11 +225,52 @@ cdef class AnswerReader:
         return self._failed(FAIL_STATUS, detail)
 
     cdef int _action_of(self, bytes content):
-        """Return the Action of an error status; a hint that stands in the body may change it."""
+        """Return the Action of an error status; what stands in the body may change it."""
+        cdef int action = -1
+        if self.upstream.is_worded(self.head.status):
+            action = self._action_by_words(content[:WORDS_LIMIT].lower())
+        if action >= 0:
+            return action
         for hint in self.upstream.hints:
             if hint[0] == self.head.status and hint[1] in content:
                 return hint[2]
-        return self.action()
+        action = self.action()
+        if action == ACTION_ELSEWHERE and field_value(self.head.fields, b"x-edge-target") is not None:
+            return ACTION_DECLINED      # a target of that region has said it, not its edge
+        return action
+
+    cdef int _action_by_words(self, bytes content) except? -1:
+        """Return the Action of the first wording that fits; -1 = none does."""
+        for words, action in self.upstream.wordings[self.head.status]:
+            for word in words:
+                if word not in content:
+                    break
+            else:
+                return action
+        if self.head.status == 429 and self._asks_for_less(content):
+            return ACTION_DECLINED
+        return -1
+
+    cdef bint _asks_for_less(self, bytes words):
+        """Return whether a 429 names the limit that it is about, and the target reports that some of it is left. Then
+        this request asks for more than that, and a smaller one may be answered."""
+        cdef bint tokens = b'"tokens"' in words or b"tokens per" in words or b"(tpm" in words
+        cdef bint requests = b'"requests"' in words or b"requests per" in words or b"(rpm" in words
+        cdef bytes limit = b"tokens" if tokens else b"requests"
+        cdef bint known = False
+        if tokens == requests:
+            return False
+        for name, value in self.head.fields:
+            if b"ratelimit-" in name and b"remaining" in name and limit in name:
+                if parse_length(value) <= 0:
+                    return False
+                known = True
+        return known
+
+    cdef int judge_part(self):
+        if may_relay(self._action_of(b"".join(self.held))):
+            return READ_ON
+        return self._judge_fault(False)
 
     cdef bytes _redact(self, bytes content):
         """Remove edge's credential from an error body and its head: some providers quote it."""

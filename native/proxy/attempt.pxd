@@ -76,6 +76,7 @@ cdef class Attempt(ClientEvents):
     cdef bint retry_granted     # its retry has been taken from the budget
     cdef bint detached          # the client has the answer of another attempt; this one runs on to be learned from
     cdef bint absent            # the target is another region, and has nothing for this request
+    cdef int declined           # the Action of an answer with which the target declined the request; 0 = it did not
     cdef Head head
     cdef begin(self)
     # What a kind of attempt does with the answer.
@@ -83,6 +84,7 @@ cdef class Attempt(ClientEvents):
     cdef void hear_data(self, bytes data)
     cdef void hear_end(self, list trailers)
     cdef void settle_usage(self, int outcome, uint64_t now)
+    cdef bint judge_part(self)                      # the answer has broken off: end the attempt if enough has come
     cdef bint offered(self)                         # the target claims this path; if not, a 404 is no fault of it
     # Record the outcome in the target's health, and charge what the attempt used. Only the first call has an effect.
     cdef void settle(self, int outcome, uint64_t now, uint64_t retry_after_ns)
@@ -101,6 +103,7 @@ cdef class Attempt(ClientEvents):
     cdef void _note_overhead(self, uint64_t now)
     cdef void _block(self)
     cdef uint64_t _first_limit(self) noexcept
+    cdef uint64_t _silence_limit(self) noexcept
     cdef bint _stuck(self, uint64_t now)
     cdef bint _check_silence(self, uint64_t now)
     cdef void _check_lateness(self, uint64_t now)

@@ -27,6 +27,8 @@ cdef uint32_t CANCEL = 8
 # target, unless its connection has been silent for this long too.
 cdef uint64_t ALIVE_NS = 3_000_000_000
 
+# The rest of an error's body may be silent for this long. Then the attempt is judged by what has come.
+cdef uint64_t FAULT_IDLE_NS = 2_000_000_000
 # How often on_late is repeated for a late attempt: the target's circuit may have opened meanwhile.
 cdef uint64_t TELL_LATE_AGAIN_NS = 250_000_000
 
@@ -210,6 +212,15 @@ cdef class Attempt(ClientEvents):
                 limit = other
         return limit
 
+    cdef uint64_t _silence_limit(self) noexcept:
+        """Return how long an answer that has begun may be silent; 0 = no limit."""
+        cdef uint64_t idle = self.route.timeouts.stream_idle_ns
+        if self.reader.mode == PIPE:
+            return self.runtime.limits.idle_ns
+        if self.reader.mode == FAULT:
+            return min(idle, FAULT_IDLE_NS) if idle else FAULT_IDLE_NS
+        return idle
+
     cdef bint _stuck(self, uint64_t now):
         """End the attempt if the target has taken nothing of the upload for the stream-idle time."""
         cdef uint64_t limit = self.route.timeouts.stream_idle_ns
@@ -246,7 +257,7 @@ cdef class Attempt(ClientEvents):
             limit = self._first_limit()
         elif self.phase != OVER and not self.paused:
             from_ns = self.facts.last_ns
-            limit = self.runtime.limits.idle_ns if self.reader.mode == PIPE else idle
+            limit = self._silence_limit()
         when = from_ns + limit if limit else NEVER
         if self.upload.blocked_ns and not self.body_done and not self.paused and idle:
             when = min(when, self.upload.seen_ns + idle // 4)
@@ -296,10 +307,12 @@ cdef class Attempt(ClientEvents):
 
     cdef bint _check_silence(self, uint64_t now):
         """End an answer that has begun and then been silent for the idle time."""
-        cdef uint64_t limit = self.runtime.limits.idle_ns if self.reader.mode == PIPE else self.route.timeouts.stream_idle_ns
+        cdef uint64_t limit = self._silence_limit()
         # while the client does not read, the upstream may be silent
         if not limit or self.paused or now < self.facts.last_ns + limit:
             return False
+        if self.reader.mode == FAULT and self.judge_part():
+            return True
         if self.reader.said_done():
             # [DONE] has come: only the end of the framing is missing, which the client does not get
             self.finish(OK, None, 0, None, None)
@@ -369,6 +382,9 @@ cdef class Attempt(ClientEvents):
     cdef void settle_usage(self, int outcome, uint64_t now):
         return
 
+    cdef bint judge_part(self):
+        return False
+
     cdef bint offered(self):
         return True
 
@@ -393,6 +409,8 @@ cdef class Attempt(ClientEvents):
         if failure == <int>FAILED_TRUNCATED and self.phase == RELAYING and self.reader.said_done():
             # [DONE] has come: only the end of the framing is missing, which the client does not get
             self.finish(OK, None, 0, None, None)
+            return
+        if self.phase == ANSWERING and self.reader.mode == FAULT and self.judge_part():
             return
         self.end(OUTCOME_OF[failure], detail)
 
@@ -430,7 +448,10 @@ cdef class Attempt(ClientEvents):
         if outcome != <int>OK:
             self.detail = detail
             if outcome != <int>CLIENT_FAULT or self.absent:
-                set_aside(self.route, self.target, &self.facts, outcome, self.offered(), now, retry_after_ns)
+                set_aside(
+                    self.route, self.target, &self.facts, outcome, self.offered(), now, retry_after_ns,
+                    self.head is not None and self.head.status == 429,
+                )
         self.settle(CANCELLED if self.moved else outcome, now, retry_after_ns)
         result = AttemptResult.__new__(AttemptResult)
         result.outcome = outcome

@@ -1,22 +1,24 @@
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 from native.balance.balancer cimport CELL_STREAM
+from native.balance.declined cimport declined_alike
 from native.codec.field_rules cimport field_value
 from native.codec.grpc cimport GRPC_UNAVAILABLE
+from native.codec.likeness cimport body_mark, quotes, text_mark
 from native.codec.head cimport NO_BODY, TUNNEL, UNKNOWN_LENGTH, Head
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport (
     count_usage, note_first_content, note_good_answer, settle_credential,
 )
 from native.proxy.answer_reader cimport (
-    BARE, CALL, ACTION_FAIL, PIPE, RAW, READ_ABSENT, READ_CONTENT, READ_DATA, READ_DATA_FAILED, READ_DONE, READ_ON, READ_REFUSED,
-    READ_WHOLE, ACTION_RELAY, AnswerReader, new_reader,
+    ACTION_DECLINED, ACTION_FAIL, ACTION_RELAY, ACTION_UNCLEAR, BARE, CALL, PIPE, RAW, READ_ABSENT, READ_CONTENT,
+    READ_DATA, READ_DATA_FAILED, READ_DECLINED, READ_DONE, READ_ON, READ_REFUSED, READ_WHOLE, AnswerReader, new_reader,
 )
 from native.proxy.attempt cimport ANSWERING, OVER, RELAYING
-from native.proxy.request cimport PLAIN
+from native.proxy.request cimport PLAIN, ModelRequest
 from native.proxy.router cimport OPERATION_EMBEDDINGS, OPERATION_NAMES
 from native.state.allowance cimport BOUND_REQUESTS, bounds_learn, note_output, usual_output
-from native.state.shared_state cimport CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, OK, RATE_LIMITED
+from native.state.shared_state cimport CLIENT_FAULT, FAIL_MALFORMED, FAIL_STATUS, FAIL_TRUNCATED, MISCONFIGURED, OK, RATE_LIMITED, REFUSED_CREDENTIAL
 
 
 cdef class ModelAttempt(Attempt):
@@ -68,6 +70,8 @@ cdef class ModelAttempt(Attempt):
         elif reading == READ_REFUSED:
             self.facts.content_ns = self.facts.head_ns
             self.finish(CLIENT_FAULT, reader.detail, 0, None, reader.ready)
+        elif reading == READ_DECLINED:
+            self._decline(now)
         else:
             if reader.asks_to_wait:
                 retry_after_ns = self.runtime.retry_after_ns(self.head.fields)
@@ -78,6 +82,32 @@ cdef class ModelAttempt(Attempt):
             if reader.outcome == <int>RATE_LIMITED and retry_after_ns and self.charged:
                 bounds_learn(&self.target.allowance.bounds, now, BOUND_REQUESTS, 0, retry_after_ns)
             self.end(reader.outcome, reader.detail, retry_after_ns)
+
+    cdef void _decline(self, uint64_t now):
+        """The target does not take this request. If other requests are declined alike, it takes none."""
+        cdef AnswerReader reader = self.reader
+        cdef ModelRequest request = <ModelRequest>self.request
+        cdef int outcome = CLIENT_FAULT
+        cdef int status = self.head.status
+        cdef bytes text = b"" if reader.ready is None else reader.ready
+        cdef bytes content = request.content
+        self.declined = reader.declined
+        self.facts.content_ns = self.facts.head_ns
+        if reader.declined == ACTION_UNCLEAR and content is not None:
+            if quotes(text, content, self.upstream.model, request.model_as_written()):
+                self.declined = ACTION_DECLINED
+            elif self.offered() and declined_alike(
+                self.target.rec, now, status, text_mark(status, text), body_mark(content), self.facts.key
+            ):
+                outcome = REFUSED_CREDENTIAL if status == 402 or status == 403 else MISCONFIGURED
+        self.finish(outcome, reader.detail, 0, None, reader.ready)
+
+    cdef bint judge_part(self):
+        cdef int reading = self.reader.judge_part()
+        if reading == READ_ON:
+            return False
+        self._act(reading, monotonic_ns())
+        return True
 
     cdef bint _first_content(self, uint64_t now, int64_t length):
         """Offer the first content to the owner; return whether the attempt goes on. It ends if another was first."""

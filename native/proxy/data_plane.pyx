@@ -162,6 +162,7 @@ cdef class DataPlane(Acceptor):
                 pool.counters.connects = &target.rec.count[<int>T_CONNECTS]
                 pool.counters.connect_failures = &target.rec.count[<int>T_CONNECT_FAILURES]
             pool.connect_ns = 0
+            pool.learn_words(snapshot.wordings)
             target.pool = pool
             pools[target.id] = pool
         leaving.extend(self.pools.values())

@@ -30,7 +30,6 @@ cdef class Exchange(AttemptEvents):
     cdef int state
     cdef LiveAttempts live
     cdef Charge charge          # None until the request is admitted
-    cdef list failed_attempts   # native.proxy.hooks.FailedAttempt; None = none failed
     cdef bint choosing          # choose() is running, further up the stack
     cdef bint again             # ... and has to make another turn
     cdef Alarm alarm            # fires at the earliest deadline; None = not counted as in flight
@@ -69,4 +68,3 @@ cdef class Exchange(AttemptEvents):
     cdef bint _is_queued(self) noexcept
     cdef bint _keeps_alive(self) noexcept
     cdef _expire(self, uint64_t now, str why, int outcome)
-    cdef str _reason(self)

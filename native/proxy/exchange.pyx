@@ -5,12 +5,12 @@ from native.io.atomics cimport add64, load64
 from native.io.clock cimport monotonic_ns
 from native.proxy.accounting cimport count_answered, count_begun, count_over
 from native.proxy.admission cimport admit
-from native.proxy.attempt cimport OUTCOME_NAMES
+from native.proxy.answer_reader cimport ACTION_TOO_LONG
 from native.proxy.attempt_kinds cimport new_attempt
 from native.proxy.charge cimport LIMITED, new_charge
 from native.proxy.exchange_record cimport record
 from native.proxy.flight cimport LOOK_AGAIN_NS, new_flight
-from native.proxy.hooks import FailedAttempt, Reply
+from native.proxy.hooks import Reply
 from native.proxy.place cimport Place
 from native.proxy.request cimport PLAIN, LocalCall, LocalQuery, ModelRequest, ServiceRequest
 from native.proxy.response cimport new_response
@@ -268,7 +268,7 @@ cdef class Exchange(AttemptEvents):
             self._replay(True)
             return
         add64(&self.request.route.rec.count[<int>R_SHED_HIGH + self.request.identity.priority], 1)
-        self._reply_counted(self.selection.overloaded(now, self.failed_attempts or []))
+        self._reply_counted(self.selection.overloaded(now, self.live.failed or []))
 
     # --- ATTEMPTING, BACKOFF -----------------------------------------------------------------------------------------
     cdef _start_attempt(self, const Choice* choice, uint64_t now):
@@ -339,9 +339,12 @@ cdef class Exchange(AttemptEvents):
         self.charge.add(&attempt.usage)
         if result.outcome == <int>OK:
             event = Event.ANSWER_COMPLETE
-        elif result.outcome == <int>CLIENT_FAULT and not attempt.absent:
+        elif result.outcome == <int>CLIENT_FAULT and not attempt.absent and not attempt.declined:
             event = Event.ATTEMPT_REFUSED
         else:
+            if attempt.declined:
+                event = Event.ATTEMPT_DECLINED
+                self.selection.decline(attempt.facts.index, attempt.declined == ACTION_TOO_LONG)
             self._note_failure(attempt, result, &facts, now)
         step = next_step(self.state, event, &facts)
         if (step == Step.CHOOSE_AGAIN or step == Step.BACK_OFF) and not pay_for_retry(self.request, attempt, result.outcome, now):
@@ -363,9 +366,7 @@ cdef class Exchange(AttemptEvents):
     cdef void _note_failure(self, Attempt attempt, AttemptResult result, Facts* facts, uint64_t now):
         """Record a failed attempt, and collect the facts of what may follow it."""
         self.request.request_complete_ns = 0
-        if self.failed_attempts is None:
-            self.failed_attempts = []
-        self.failed_attempts.append(FailedAttempt(attempt.target.id, OUTCOME_NAMES[result.outcome], result.detail))
+        self.live.note_failure(attempt, result)
         if self.state == State.COMMITTED:
             return
         self._gather(facts, attempt)
@@ -399,13 +400,16 @@ cdef class Exchange(AttemptEvents):
             self._arm_deadline()
 
     cdef _give_up(self, uint64_t now):
-        """No usable target is left: give an older answer if one is kept, or reply which were tried, why the others are
-        not used, and when to come back."""
+        """No usable target is left: relay the answer of the first that declined the request, or give an older answer if
+        one is kept. Otherwise reply which were tried, why the others are not used, and when to come back."""
+        if self.live.declined is not None:
+            self._pass_on_refusal(self.live.declining, self.live.declined)
+            return
         if self.flight is not None and self.state != State.COMMITTED and self.flight.find_stale(now):
             self._replay(True)
             return
         add64(&self.request.route.rec.count[<int>R_UNAVAILABLE], 1)
-        self._reply_counted(self.selection.unavailable(now, self.failed_attempts or []))
+        self._reply_counted(self.selection.unavailable(now, self.live.failed or []))
 
     # --- COMMITTED ---------------------------------------------------------------------------------------------------
     cdef bint on_answer(self, Attempt attempt, int64_t length):
@@ -422,7 +426,10 @@ cdef class Exchange(AttemptEvents):
         if attempt.outcome >= 0:
             self.charge.add(&attempt.usage)
             self.charge.repay(attempt.facts.last_ns)
-        response.commit(attempt, length, self.live.begun, self._reason())
+        reason = self.live.reason(attempt)
+        response.commit(
+            attempt, length, self.live.begun, self.selection.failover_reason if reason is None else reason
+        )
         if response.tunnel:
             request.deadline_ns = NEVER     # a tunnel ends when a side ends, or when both are silent too long
             self._arm_deadline()
@@ -440,14 +447,6 @@ cdef class Exchange(AttemptEvents):
 
     cdef bytes translate(self, Attempt attempt, bytes content):
         return self.response.translate(attempt, content, self.live.begun)
-
-    cdef str _reason(self):
-        """Return why the first choice did not answer; None = it did."""
-        cdef str late = self.live.late_reason()
-        if self.failed_attempts is not None:
-            last = self.failed_attempts[-1]
-            return f"{last.target}: {last.outcome}"
-        return self.selection.failover_reason if late is None else late
 
     cdef void _finish(self, Attempt attempt, AttemptResult result):
         """End a complete answer. It is counted before its last bytes are sent: the next request may follow at once."""

@@ -30,7 +30,9 @@ class TargetState(NamedTuple):
 
     target: str  # its id
     code: int  # native.balance.balancer.Barred; 0 = it is usable
-    reason: int  # behind an open circuit the TripReason, behind a quarantine the Outcome, else 0
+    # Behind an open circuit the TripReason, behind a quarantine the Outcome; 1 for a region that is not asked for
+    # another reason than the rate limits of its targets; else 0.
+    reason: int
     wait_s: float  # until it may be usable again; 0 = not known, or now
 
 

@@ -1,7 +1,7 @@
 """Holds the attempts of one exchange: the one or two that run, and the earlier ones."""
 
 from libc.stdint cimport uint64_t
-from native.proxy.attempt cimport Attempt
+from native.proxy.attempt cimport Attempt, AttemptResult
 from native.proxy.charge cimport Charge
 from native.proxy.steps cimport Facts
 
@@ -10,6 +10,9 @@ cdef class LiveAttempts:
     cdef Attempt second         # the newer of two; None = there is one at most
     cdef list past              # attempts that ended or were detached, oldest first; None = none
     cdef int begun              # how many were started
+    cdef list failed            # native.proxy.hooks.FailedAttempt of those without a good answer; None = none
+    cdef Attempt declining      # the first whose target declined the request; None = none
+    cdef AttemptResult declined     # ... and how it ended
     cdef void add(self, Attempt attempt)
     cdef void remove(self, Attempt attempt)         # take out an attempt that has ended
     cdef void let_go(self, Attempt attempt, uint64_t deadline_ns)   # detach it, or cancel it
@@ -23,4 +26,6 @@ cdef class LiveAttempts:
     cdef uint64_t next_deadline(self) noexcept      # the earliest of the running attempts; NEVER = none runs
     cdef check_deadlines(self, uint64_t now)
     cdef list all(self)                             # oldest first
-    cdef str late_reason(self)                      # for x-edge-reason, if the first attempt was late; else None
+    cdef void note_failure(self, Attempt attempt, AttemptResult result)
+    # Return why ``attempt`` answers and not an earlier one, for x-edge-reason; None = it is the first.
+    cdef str reason(self, Attempt attempt)

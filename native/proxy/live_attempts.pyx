@@ -1,6 +1,7 @@
 cimport cython
-from native.proxy.attempt cimport OVER
+from native.proxy.attempt cimport OUTCOME_NAMES, OVER
 from native.proxy.detached cimport detach
+from native.proxy.hooks import FailedAttempt
 from native.proxy.runtime cimport NEVER
 from native.state.shared_state cimport CANCELLED, DEADLINE
 
@@ -72,6 +73,7 @@ cdef class LiveAttempts:
             facts.others > 0 and (not first or self.first.facts.late) and (not second or self.second.facts.late)
         )
         facts.may_retry = facts.another = facts.moved = facts.told_to_wait = facts.circuit_open = False
+        facts.declined = self.declined is not None
 
     cdef void pause(self):
         if self.first is not None and self.first.stream is not None:
@@ -100,9 +102,24 @@ cdef class LiveAttempts:
             attempts.append(self.second)
         return attempts
 
-    cdef str late_reason(self):
+    cdef void note_failure(self, Attempt attempt, AttemptResult result):
+        if self.failed is None:
+            self.failed = []
+        self.failed.append(FailedAttempt(attempt.target.id, OUTCOME_NAMES[result.outcome], result.detail))
+        if attempt.declined and self.declined is None:
+            self.declining = attempt
+            self.declined = result
+
+    cdef str reason(self, Attempt attempt):
         cdef Attempt earlier
         if self.past is None:
             return None
         earlier = <Attempt>self.past[0]
+        if earlier is attempt:
+            return None
+        if self.failed is not None:
+            last = self.failed[-1]
+            if attempt is self.declining and len(self.failed) > 1 and last.target == attempt.target.id:
+                last = self.failed[-2]
+            return f"{last.target}: {last.outcome}"
         return f"{earlier.target.id}: late" if earlier.facts.late else None

@@ -271,6 +271,9 @@ cdef class ModelRequest(Request):
         cdef bytes model = upstream.model if upstream.model or self.wildcard is None else self.wildcard
         return splice(self.content, self.peek.model_start, self.peek.model_end, escape_json(model))
 
+    cdef bytes model_as_written(self):
+        return self.content[self.peek.model_start:self.peek.model_end]
+
     cdef bint send(self, ClientStream stream, ConnectionPool upstream, uint64_t span, uint64_t now):
         cdef list fields = self.fields[:]      # copied, because each attempt adds its own traceparent and credentials
         cdef bytes body

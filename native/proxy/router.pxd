@@ -43,7 +43,9 @@ cdef class Route:
     cdef readonly bint cache_shared         # callers share answers
     cdef str cache_scope            # the route and its targets
     cdef uint64_t regions           # a bit per member that is another region's edge
-    cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route
+    cdef uint64_t[64] absent_ns     # until when such a member is not asked: it had nothing for this route. The lowest
+                                    # bit: all targets there are rate-limited.
+    cdef int64_t[64] windows        # context windows of members in tokens; 0 = not known
 
 cdef class Router:
     """The compiled Snapshot. Immutable after construction; exchanges hold a reference to the one they began with."""

@@ -64,6 +64,7 @@ cdef class Route:
         self.regions = 0
         for index in range(pool.size):
             self.absent_ns[index] = 0
+            self.windows[index] = plan.members[index].window
             target = pool.target_at(index).plan
             if target is not None and target.kind == "region":
                 self.regions |= <uint64_t>1 << <int>index

@@ -10,9 +10,12 @@ cdef class Selection:
     cdef Request request
     cdef Route route
     cdef uint64_t tried         # a bit per member of the pool
+    cdef uint64_t declined      # a bit per member that does not take the request, and would not take it again
     cdef uint64_t excluded_targets      # a bit per member in a region that the request may not enter
     cdef str failover_reason    # why the first choice did not answer; None = it did
     cdef exclude_visited_regions(self)
+    # A member does not take the request; too_long: nor does any whose context window is not larger.
+    cdef void decline(self, int index, bint too_long)
     cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice)
     cdef bint another(self, uint64_t now, uint64_t running) noexcept    # whether a usable target was not tried
     cdef void count_passed_over(self, const Choice* choice) noexcept

@@ -12,6 +12,8 @@ from native.state.allowance cimport bounds_take, bounds_wait
 from native.state.callers cimport LOW
 from native.state.shared_state cimport A_REQUESTS, OK, T_EXHAUSTED, T_FULL, TargetRec
 
+# The reason of a region that is not asked now, where its own targets are not rate-limited.
+cdef int NOT_ITS_RATE = 1
 # The low priority gets more places only in steps of this length (native/balance/spill): an earlier retry would fail.
 cdef double RAMP_STEP_S = 5.0
 
@@ -74,12 +76,29 @@ cdef class Selection:
                 closed |= <uint64_t>1 << i
         return closed
 
+    cdef void decline(self, int index, bint too_long):
+        """Windows that are not known may be larger, unless the model is the same."""
+        cdef Route route = self.route
+        cdef str model = route.pool.target_at(index).plan.model
+        cdef bint larger
+        cdef int i
+        self.declined |= <uint64_t>1 << index
+        if not too_long:
+            return
+        for i in range(route.pool.size):
+            if route.windows[i] and route.windows[index]:
+                larger = route.windows[i] > route.windows[index]
+            else:
+                larger = not route.regions >> i & 1 and route.pool.target_at(i).plan.model != model
+            if not larger:
+                self.declined |= <uint64_t>1 << i
+
     cdef void choose(self, uint64_t now, uint64_t running, bint again, Choice* choice):
         """Choose the best target that was not tried; with ``again`` also a tried one, but never a ``running`` one."""
-        self._draw(now, self.tried | running, choice)
+        self._draw(now, self.tried | running | self.declined, choice)
         if choice.index < 0 and again and self.tried:
             # every usable target was tried once: allow the same one again
-            self._draw(now, running, choice)
+            self._draw(now, running | self.declined, choice)
 
     cdef void _draw(self, uint64_t now, uint64_t tried, Choice* choice):
         """Choose the best target whose credential has allowance left, and reserve the request's estimate there."""
@@ -106,7 +125,7 @@ cdef class Selection:
             tried |= (<uint64_t>1) << choice.index
 
     cdef bint another(self, uint64_t now, uint64_t running) noexcept:
-        cdef uint64_t gone = self.tried | running
+        cdef uint64_t gone = self.tried | running | self.declined
         cdef int i
         gone |= self._closed(gone, now)
         for i in range(self.route.pool.size):
@@ -171,6 +190,9 @@ cdef class Selection:
                 if self.route.absent_ns[i] > now:
                     code = BARRED_RATE_LIMITED
                     until = self.route.absent_ns[i] - now
+                    if not self.route.absent_ns[i] & 1:
+                        states.append(TargetState(target.id, code, NOT_ITS_RATE, until / 1e9))
+                        continue
             states.append(TargetState(target.id, code, reason_of(target.rec, code), until / 1e9))
         return states
 

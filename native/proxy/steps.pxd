@@ -26,6 +26,7 @@ cpdef enum Event:           # what may happen to an exchange that has its route
     ANSWER_KEPT = 10        # the cache has a fresh answer
     ANSWER_AWAITED = 11     # another exchange asks the same question
     NOT_KEPT = 12           # the cache has no answer, and nobody else asks
+    ATTEMPT_DECLINED = 13   # the target does not take this request, and another one may
 
 cpdef enum Step:            # what is done about it
     KEEP_WAITING = 0
@@ -55,6 +56,7 @@ cdef struct Facts:          # what a decision needs to know
     bint may_join           # a second attempt may run beside this one
     bint cutting            # the node stops: exchanges in flight are being ended
     bint circuit_open       # of the target of a late attempt
+    bint declined           # a target has declined the request: its answer is relayed if no other can do better
 
 cdef Facts NO_FACTS             # all zero: for events that need none
 

@@ -28,6 +28,7 @@ class Event(IntEnum):
     ANSWER_KEPT = 10
     ANSWER_AWAITED = 11
     NOT_KEPT = 12
+    ATTEMPT_DECLINED = 13
 
 class Step(IntEnum):
     KEEP_WAITING = 0
@@ -60,5 +61,6 @@ def decide(
     may_join: bool = False,
     cutting: bool = False,
     circuit_open: bool = False,
+    declined: bool = False,
 ) -> Step: ...
 def may_follow(state: int, next_state: int) -> bool: ...

@@ -34,17 +34,28 @@ cdef int after_failure(const Facts* facts) noexcept nogil:
     return Step.CHOOSE_AGAIN if facts.another and not facts.told_to_wait else Step.BACK_OFF
 
 
+cdef int after_decline(const Facts* facts) noexcept nogil:
+    """Decide what follows when a target has declined the request before the commit point."""
+    if facts.others and not facts.others_late:
+        return Step.KEEP_WAITING
+    if facts.may_retry and facts.another and not facts.cutting:
+        return Step.CHOOSE_AGAIN
+    return Step.KEEP_WAITING if facts.others else Step.GIVE_UP
+
+
 cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
     if event == Event.DEADLINE_OVER:
         return Step.BREAK if state == State.COMMITTED or state == State.RESUMING else Step.GIVE_UP
     if state == State.COMMITTED or state == State.RESUMING:
         if event == Event.ANSWER_COMPLETE:
             return Step.FINISH
-        return Step.BREAK if event == Event.ATTEMPT_FAILED or event == Event.ATTEMPT_REFUSED else Step.KEEP_WAITING
+        if event == Event.ATTEMPT_FAILED or event == Event.ATTEMPT_REFUSED or event == Event.ATTEMPT_DECLINED:
+            return Step.BREAK
+        return Step.KEEP_WAITING
     if event == Event.TARGET_DRAWN:
         return Step.START_ATTEMPT
     if event == Event.TARGETS_FULL:
-        return Step.KEEP_WAITING if facts.others else Step.QUEUE
+        return Step.KEEP_WAITING if facts.others else Step.GIVE_UP if facts.declined else Step.QUEUE
     if event == Event.NO_TARGET:
         return Step.KEEP_WAITING if facts.others else Step.GIVE_UP
     if event == Event.ATTEMPT_LATE:
@@ -57,6 +68,8 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
         return after_failure(facts)
     if event == Event.ATTEMPT_REFUSED:
         return Step.PASS_ON_REFUSAL
+    if event == Event.ATTEMPT_DECLINED:
+        return after_decline(facts)
     if event == Event.ANSWER_BEGUN:
         return Step.COMMIT
     if event == Event.ANSWER_COMPLETE:
@@ -75,9 +88,12 @@ cdef int next_step(int state, int event, const Facts* facts) noexcept nogil:
 
 
 def decide(int state, int event, *, int others=0, bint others_late=False, bint may_retry=False, bint another=False,
-           bint moved=False, bint told_to_wait=False, bint may_join=False, bint cutting=False, bint circuit_open=False):
+           bint moved=False, bint told_to_wait=False, bint may_join=False, bint cutting=False, bint circuit_open=False,
+           bint declined=False):
     """``next_step`` for tests: the Step that an Event in a State leads to, by the Facts."""
-    cdef Facts facts = Facts(others, others_late, may_retry, another, moved, told_to_wait, may_join, cutting, circuit_open)
+    cdef Facts facts = Facts(
+        others, others_late, may_retry, another, moved, told_to_wait, may_join, cutting, circuit_open, declined
+    )
     return Step(next_step(State(state), Event(event), &facts))
 
 

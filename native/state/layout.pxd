@@ -14,6 +14,7 @@ cdef extern from "native/state/shared_state.h" nogil:
     const int EDGE_ALLOWANCE_COUNTERS
     const int EDGE_LATENCY_BUCKETS
     const int EDGE_PRIORITIES
+    const int EDGE_DECLINED
     const uint64_t EDGE_EWMA_TAU_NS
     ctypedef struct SharedStateHeader "edge_state_header":
         uint64_t magic
@@ -36,6 +37,8 @@ cdef extern from "native/state/shared_state.h" nogil:
         uint64_t[24] total_hist
         uint64_t first_sum_us, total_sum_us
         uint64_t[2] penalty
+        uint64_t[4] declined_at
+        uint64_t[4] declined_as
         uint64_t limit, limit_floor, limit_sum_us, limit_count, spill, remote, limit_seen, limit_slow, refusals
         uint64_t allowance
         uint64_t[2] highest

@@ -9,7 +9,7 @@
 #include "native/io/atomics.h"
 
 #define EDGE_STATE_MAGIC 0x3147444544472031ULL
-#define EDGE_STATE_LAYOUT 7u   /* bump with any change below: a worker of another build refuses the block */
+#define EDGE_STATE_LAYOUT 8u   /* bump with any change below: a worker of another build refuses the block */
 #define EDGE_MAX_WORKERS 64
 #define EDGE_WINDOW_BUCKETS 10
 #define EDGE_HIST_BUCKETS 24   /* upper bounds: HIST_BOUNDS_S in shared_state.pyx, 1 ms to 2 min; the last one is +Inf */
@@ -19,6 +19,7 @@
 #define EDGE_ALLOWANCE_COUNTERS 16
 #define EDGE_ASSUMED_NODES 3   /* number of nodes that share a budget, until control has set it */
 #define EDGE_LATENCY_BUCKETS 64 /* four an octave, 4 ms to 262 s: see native/balance/lateness */
+#define EDGE_DECLINED 4        /* kinds of answers that a target is remembered to have declined requests with */
 #define EDGE_PRIORITIES 3      /* 0 high, 1 normal, 2 low */
 #define EDGE_EWMA_TAU_NS 10000000000ULL /* of ewma, measured and penalty (Finagle, linkerd): half-life 7 s */
 
@@ -67,7 +68,9 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t total_hist[EDGE_HIST_BUCKETS];
     uint64_t first_sum_us, total_sum_us;
     uint64_t penalty[2];
-    uint64_t spare2[4];
+    /* native/balance/declined: answers of the last minute that may be about one request, or about all. One kind of
+     * answer each: stamp_ms (32) | mark of the answer (32). All zero = none. */
+    uint64_t declined_at[EDGE_DECLINED];
 
     /* adaptive concurrency (native/balance: capacity, delay, spill): float32 | stamp_ms words, as in a latency cell */
     uint64_t limit;          /* concurrent requests | when the limit last fell; 0 = no limit (no evidence for one) */
@@ -82,7 +85,9 @@ typedef struct __attribute__((aligned(64))) {
     uint64_t refusals;       /* stamp_ms of a first refusal (32) | refusals since (16) | first tokens since (16) */
     uint64_t allowance;      /* concurrent requests in place of a better tier | when last used; 0 = not in use */
     uint64_t highest[2];     /* most requests in flight, in an even and an odd epoch: epoch (32) | requests (32) */
-    uint64_t spare3[4];
+    /* of each kind of answer: mark of the request's body (32) | good answers until then, modulo (16) | key + 1 (8) |
+     * status - 400 (8) */
+    uint64_t declined_as[EDGE_DECLINED];
     /* native/balance/lateness, per latency cell: histogram of recent times to first content */
     uint32_t latency_count[2][EDGE_LATENCY_BUCKETS];    /* halved when their sum reaches 2,000 */
     uint32_t latency_samples[2];   /* their sum, at least the samples since the last halving */

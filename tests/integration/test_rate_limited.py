@@ -66,11 +66,41 @@ async def test_all_rate_limited() -> None:
         async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 40\r\n")), Again())) as two:
             async with one_data_plane(models(one.url, two.url)) as data_plane:
                 answer = await data_plane.ask(post(), b"]}}")
-                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert answer.startswith(b"HTTP/1.1 429 ")
                 assert b"retry-after: 9\r\n" in answer
                 error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
                 assert {item["target"]: item["state"] for item in error["targets"]} == {
                     "p0/m": "rate_limited",
                     "p1/m": "rate_limited",
                 }
-                assert error["code"] == "no_usable_target"
+                assert error["code"] == "upstream_rate_limited"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b'HTTP/1.1 429 X\r\ncontent-length: 24\r\n\r\n{"insufficient_quota":1}',
+        b"HTTP/1.1 500 Broken\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n",
+    ],
+    ids=["spent", "down", "refused"],
+)
+async def test_a_target_that_is_down_is_no_rate_limit(other: bytes) -> None:
+    """With a spent quota, or a target that is down, the answer stays 503: waiting alone does not help."""
+    async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 9\r\n")), Again())) as one:
+        async with ScriptedServer((ReadMessage(), Send(other), Again())) as two:
+            async with one_data_plane(models(one.url, two.url)) as data_plane:
+                answer = await data_plane.ask(post(), b"]}}")
+                assert answer.startswith(b"HTTP/1.1 503 ")
+                assert b"no_usable_target" in answer
+
+
+async def test_targets_that_rest_already_are_rate_limited_too() -> None:
+    """The answer is the same for callers who come while the targets rest."""
+    async with ScriptedServer((ReadMessage(), Send(limited(b"retry-after: 30\r\n")), Again())) as one:
+        async with one_data_plane(models(one.url)) as data_plane:
+            for _ in range(2):
+                answer = await data_plane.ask(post(), b"]}}")
+                assert answer.startswith(b"HTTP/1.1 429 ")
+                assert b'"upstream_rate_limited"' in answer
+            assert b"retry-after: 30\r\n" in answer

@@ -22,15 +22,21 @@ GOOD = (ReadMessage(), Send(whole()), Again())
         (b"402 Payment Required", Outcome.REFUSED_CREDENTIAL),
         (b"403 Forbidden", Outcome.REFUSED_CREDENTIAL),
         (b"404 Not Found", Outcome.MISCONFIGURED),
+        (b"405 Method Not Allowed", Outcome.MISCONFIGURED),
+        (b"410 Gone", Outcome.MISCONFIGURED),
     ],
 )
 async def test_ours(status: bytes, outcome: Outcome) -> None:
-    """A refused credential or a missing model quarantines the target; the caller gets another target's answer."""
+    """A refused credential or a missing model quarantines the target; the caller gets another target's answer.
+
+    A 401 is enough. Any other status may be about the request, until a different one is answered alike.
+    """
     bad = (ReadMessage(), Send(whole(b'{"error":{"message":"bad key sk-secret"}}', status)), Again())
     async with ScriptedServer(bad) as primary, ScriptedServer(GOOD) as backup:
         async with one_data_plane(models(primary.url, backup.url)) as data_plane:
-            for _ in range(3):
-                answer = await data_plane.ask(post(), b"hello")
+            for n in range(4):
+                request = post(b'{"model":"chat","messages":[],"seed":%d}' % n)
+                answer = await data_plane.ask(request, b"hello")
                 assert b"x-edge-target: p1/m\r\n" in answer
                 assert b"sk-secret" not in answer
             target = data_plane.target("p0/m")

@@ -30,6 +30,16 @@ TABLE: list[tuple[State, Event, dict[str, Any], Step]] = [
     (State.ATTEMPTING, Event.ATTEMPT_FAILED, {**ALIVE, "others": 1, "others_late": True}, Step.CHOOSE_AGAIN),
     (State.ATTEMPTING, Event.ATTEMPT_FAILED, {"others": 1, "others_late": True}, Step.KEEP_WAITING),
     (State.ATTEMPTING, Event.ATTEMPT_REFUSED, {"others": 1}, Step.PASS_ON_REFUSAL),
+    # a target that declines the request is left for another; if there is none, the client gets its answer
+    (State.ATTEMPTING, Event.ATTEMPT_DECLINED, ALIVE, Step.CHOOSE_AGAIN),
+    (State.ATTEMPTING, Event.ATTEMPT_DECLINED, {"may_retry": True}, Step.GIVE_UP),
+    (State.ATTEMPTING, Event.ATTEMPT_DECLINED, {"another": True}, Step.GIVE_UP),
+    (State.ATTEMPTING, Event.ATTEMPT_DECLINED, {**ALIVE, "cutting": True}, Step.GIVE_UP),
+    (State.ATTEMPTING, Event.ATTEMPT_DECLINED, {**ALIVE, "others": 1}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.ATTEMPT_DECLINED, {**ALIVE, "others": 1, "others_late": True}, Step.CHOOSE_AGAIN),
+    (State.ATTEMPTING, Event.ATTEMPT_DECLINED, {"others": 1, "others_late": True}, Step.KEEP_WAITING),
+    (State.ATTEMPTING, Event.TARGETS_FULL, {"declined": True}, Step.GIVE_UP),
+    (State.COMMITTED, Event.ATTEMPT_DECLINED, ALIVE, Step.BREAK),
     # late attempts are joined
     (State.ATTEMPTING, Event.ATTEMPT_LATE, {**ALIVE, "may_join": True}, Step.START_BESIDE),
     (State.ATTEMPTING, Event.ATTEMPT_LATE, ALIVE, Step.KEEP_WAITING),

@@ -12,6 +12,7 @@ import pytest
 from edge.balance import outcomes
 from edge.balance.outcomes import MODEL, ROWS, SERVICE, STATUSES, TABLES, WILDCARD
 from edge.providers import KNOWN
+from edge.providers.wordings import WORDINGS
 from edge.terms.actions import (
     ACTION_CLIENT,
     ACTION_FAIL,
@@ -19,6 +20,7 @@ from edge.terms.actions import (
     ACTION_QUARANTINE,
     ACTION_RATE_LIMITED,
     ACTION_RELAY,
+    ACTION_UNCLEAR,
 )
 
 if TYPE_CHECKING:
@@ -50,9 +52,11 @@ def test_a_table_holds_one_known_code_per_status() -> None:
         (302, ACTION_MISCONFIGURED, ACTION_MISCONFIGURED, ACTION_RELAY),
         (400, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
         (401, ACTION_QUARANTINE, ACTION_QUARANTINE, ACTION_CLIENT),
-        (402, ACTION_QUARANTINE, ACTION_QUARANTINE, ACTION_CLIENT),
-        (403, ACTION_QUARANTINE, ACTION_CLIENT, ACTION_CLIENT),
-        (404, ACTION_MISCONFIGURED, ACTION_CLIENT, ACTION_CLIENT),
+        (402, ACTION_UNCLEAR, ACTION_UNCLEAR, ACTION_CLIENT),
+        (403, ACTION_UNCLEAR, ACTION_CLIENT, ACTION_CLIENT),
+        (404, ACTION_UNCLEAR, ACTION_CLIENT, ACTION_CLIENT),
+        (405, ACTION_UNCLEAR, ACTION_CLIENT, ACTION_CLIENT),
+        (410, ACTION_UNCLEAR, ACTION_CLIENT, ACTION_CLIENT),
         (408, ACTION_FAIL, ACTION_FAIL, ACTION_CLIENT),
         (409, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
         (413, ACTION_CLIENT, ACTION_CLIENT, ACTION_CLIENT),
@@ -82,7 +86,7 @@ def test_only_credential_statuses_bench_a_provider_whose_model_the_caller_chose(
     benched = {
         status for status in range(400, 500) if TABLES[WILDCARD][status] in (ACTION_QUARANTINE, ACTION_MISCONFIGURED)
     }
-    assert benched == {401, 402, 407, 426}
+    assert benched == {401, 407, 426}
 
 
 def test_no_client_error_of_a_service_is_held_against_it() -> None:
@@ -158,6 +162,20 @@ def test_hints_recognise_bodies_seen_in_the_wild(provider: str, status: int, bod
     """The bodies that users have reported (see each provider's file) get the right action."""
     meant = [hint.action for hint in KNOWN[provider].hints if hint.status == status and hint.needle in body]
     assert meant[:1] == [action]
+
+
+def test_a_wording_that_benches_by_itself_cannot_be_echoed() -> None:
+    """What takes a target from everybody at once holds a quotation mark, which a JSON string would escape."""
+    benching = (ACTION_QUARANTINE, ACTION_MISCONFIGURED)
+    alone = [wording for wording in WORDINGS if {wording.action, wording.wildcard} & set(benching)]
+    assert alone
+    assert [wording for wording in alone if b'"' not in wording.words[0]] == []
+
+
+def test_wordings_are_in_lower_case() -> None:
+    """The data path compares them with a body in lower case."""
+    assert [wording for wording in WORDINGS if any(word != word.lower() or not word for word in wording.words)] == []
+    assert {wording.action for wording in WORDINGS} <= set(outcomes.ACTIONS)
 
 
 def test_document_names_every_outcome_of_the_data_path() -> None:

@@ -1,0 +1,9 @@
+# Remembers what a target has declined lately, and tells when it declines other requests for the same reason.
+
+from native.state.shared_state import SharedState
+
+class Declined:
+    # What one target has declined lately, for tests.
+    def __init__(self, shared_state: SharedState, slot: int) -> None: ...
+    def alike(self, now_ns: int, status: int, answer: int, body: int, key: int = -1) -> bool: ...
+    def status(self, now_ns: int) -> int: ...
